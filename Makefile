@@ -1,0 +1,53 @@
+# Everything below needs Python >= 3.11, make, npm and the package registries; the rest installs itself.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+TOOLS  := .tools
+READY  := $(VENV)/.ready
+AZURITE := $(TOOLS)/node_modules/.bin/azurite-blob
+export DO_NOT_TRACK = 1
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+
+.PHONY: demo test lint bench lock clean help
+
+help:
+	@echo "make demo   see the whole promise work on a sandbox (or on QDRANT_URL)"
+	@echo "make test   all tests    make lint   style, types, import contracts"
+	@echo "make bench  ratios against peers    make lock   refresh the locked requirements"
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python >= 3.11 is needed; say which one with make PYTHON=..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# Azurite speaks Azure's protocol for the tests; without npm they skip it visibly.
+$(AZURITE): deployments/tools/package-lock.json
+	@if command -v npm >/dev/null; then \
+	  mkdir -p $(TOOLS) && cp deployments/tools/package.json deployments/tools/package-lock.json $(TOOLS)/ && \
+	  npm ci --prefix $(TOOLS) --silent --no-audit --no-fund --omit=optional && touch $@; \
+	else echo "npm is missing: the Azure tests will be skipped"; fi
+
+demo: $(READY)
+	@$(BIN)/python -m deployments.demo
+
+test: $(READY) $(AZURITE)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --all-extras --group dev pyproject.toml deployments/tools/build.in -o requirements.lock
+
+clean:
+	rm -rf $(VENV) $(TOOLS) .demo

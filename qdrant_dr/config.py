@@ -1,0 +1,226 @@
+"""The configuration: a frozen model of what was promised. `configfile` reads it from YAML."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from qdrant_dr.records.base import canonical_json
+from qdrant_dr.records.manifest import Method
+from qdrant_dr.records.proof import Depth
+from qdrant_dr.secrets import SecretRef
+from qdrant_dr.units import Duration, Size
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Timeouts(Section):
+    connect: Duration = timedelta(seconds=5)
+    read: Duration = timedelta(seconds=60)
+    snapshot: Duration = Field(
+        timedelta(hours=2), description="longest wait for one create or recover call"
+    )
+
+
+class ClusterConfig(Section):
+    """The source. Keys are references, never text."""
+
+    name: Name
+    nodes: tuple[str, ...] = Field(min_length=1, description="REST URL of every node")
+    api_key: SecretRef | None = None
+    read_api_key: SecretRef | None = Field(
+        None, description="used for what only reads; `check` proves that it can do no more"
+    )
+    timeouts: Timeouts = Timeouts()
+    clock_skew_limit: Duration = timedelta(seconds=30)
+
+    @field_validator("nodes")
+    @classmethod
+    def _urls(cls, nodes: tuple[str, ...]) -> tuple[str, ...]:
+        for url in nodes:
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"{url!r} is not a REST URL: it starts with http:// or https://")
+            if "@" in url.split("//", 1)[1].split("/", 1)[0]:
+                raise ValueError("a node's URL must not carry a password; use `api_key`")
+        return tuple(url.rstrip("/") for url in nodes)
+
+
+class Exclusion(Section):
+    match: str
+    reason: str = Field(min_length=3)
+
+
+class CollectionObjectives(Section):
+    rpo: Duration | None = None
+    rto: Duration | None = None
+
+
+class Override(Section):
+    match: str
+    owner: str | None = None
+    criticality: Literal["low", "normal", "high"] | None = None
+    objectives: CollectionObjectives = CollectionObjectives()
+
+
+class Collections(Section):
+    """Which collections are protected. New ones are, by default."""
+
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[Exclusion, ...] = ()
+    expect: tuple[str, ...] = Field((), description="missing on the cluster = failed run")
+    overrides: tuple[Override, ...] = ()
+
+    def exclusion(self, collection: str) -> Exclusion | None:
+        """The first rule that excludes it."""
+        return next((e for e in self.exclude if fnmatch.fnmatchcase(collection, e.match)), None)
+
+    def inclusion(self, collection: str) -> str | None:
+        """The first pattern that includes it."""
+        return next((p for p in self.include if fnmatch.fnmatchcase(collection, p)), None)
+
+    def override(self, collection: str) -> Override:
+        """All matching overrides laid over each other, later ones on top."""
+        merged: dict[str, Any] = {"match": collection, "objectives": {}}
+        for rule in self.overrides:
+            if fnmatch.fnmatchcase(collection, rule.match):
+                set_here = rule.model_dump(exclude_none=True, exclude={"match", "objectives"})
+                merged |= set_here
+                merged["objectives"] |= {
+                    k: v for k, v in rule.objectives if v is not None
+                }
+        return Override.model_validate(merged)
+
+
+class RepositoryConfig(Section):
+    """A place where backups lie. `options` go to fsspec; values may be secret references."""
+
+    name: Name
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")] | None = Field(
+        None, description="printed by `repository create`"
+    )
+    url: str
+    domain: str = Field(min_length=1, description="failure domain: provider, account, region")
+    bandwidth: Size | None = Field(None, description="bytes per second")
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("bandwidth", mode="before")
+    @classmethod
+    def _per_second(cls, value: object) -> object:
+        return value.removesuffix("/s") if isinstance(value, str) else value
+
+
+class Copies(Section):
+    """How many copies, over how many failure domains, make a backup safe."""
+
+    quorum: int = Field(1, ge=1)
+    domains: int = Field(1, ge=1)
+    stall_timeout: Duration = timedelta(seconds=90)
+
+
+class Spool(Section):
+    path: str = "/var/tmp/qdrant-dr"
+    max: Size = Field(default=200 * 2**30, validate_default=False)
+
+
+class CaptureConfig(Section):
+    method: Literal["auto"] | Method = "auto"
+    parallel_collections: int = Field(2, ge=1)
+    spool: Spool = Spool()
+
+
+class Proven(Section):
+    depth: Depth = "content"
+    max_age: Duration = timedelta(days=8)
+
+
+class Objectives(Section):
+    """What the business was promised."""
+
+    rpo: Duration = timedelta(hours=26)
+    rto: Duration = timedelta(hours=1)
+    proven: Proven = Proven()
+    drill_every: Duration = timedelta(days=30)
+    drift_limit: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="share of points that may go or change between two backups unremarked"
+    )
+
+
+class Scratch(Section):
+    url: str
+    api_key: SecretRef | None = None
+    disposable: bool = Field(False, description="say that everything on it may be lost")
+
+
+class Budget(Section):
+    time: Duration = timedelta(hours=2)
+    bytes: Size = Field(default=500 * 2**30, validate_default=False)
+
+
+class DrillConfig(Section):
+    engine: Literal["edge", "server"] = "edge"
+    scratch: Scratch | None = None
+    pick: Literal["coverage", "latest", "random"] = "coverage"
+    budget: Budget = Budget()
+    isolation: str | None = Field(None, description="quoted in reports as declared")
+
+
+class Retention(Section):
+    """Which backups stay; used by `expire`."""
+
+    last: int = Field(7, ge=0)
+    daily: int = Field(14, ge=0)
+    weekly: int = Field(8, ge=0)
+    monthly: int = Field(12, ge=0)
+    floor: int = Field(3, ge=1)
+
+
+class ReportConfig(Section):
+    url: str = "./reports"
+    timezone: str = "UTC"
+    public_url: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Config(Section):
+    """Everything a run may know, apart from its parameters."""
+
+    format: Literal[1]
+    cluster: ClusterConfig
+    collections: Collections = Collections()
+    repositories: tuple[RepositoryConfig, ...] = Field(min_length=1)
+    copies: Copies = Copies()
+    capture: CaptureConfig = CaptureConfig()
+    objectives: Objectives = Objectives()
+    drill: DrillConfig = DrillConfig()
+    retention: Retention = Retention()
+    report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Config:
+        names = [r.name for r in self.repositories]
+        if len(set(names)) != len(names):
+            raise ValueError("two repositories have one name")
+        urls = [r.url.rstrip("/") + repr(r.options.get("endpoint_url")) for r in self.repositories]
+        if len(set(urls)) != len(urls):
+            raise ValueError("two repositories have one URL: that is one copy, not two")
+        if self.copies.quorum > len(names):
+            raise ValueError(f"quorum {self.copies.quorum} needs as many repositories")
+        if self.copies.domains > len({r.domain for r in self.repositories}):
+            raise ValueError(f"{self.copies.domains} domains are asked for, fewer are configured")
+        return self
+
+    def repository(self, name: str) -> RepositoryConfig | None:
+        return next((r for r in self.repositories if r.name == name), None)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of what was configured; secrets enter as their references."""
+        return hashlib.sha256(canonical_json(self.model_dump(mode="json"))).hexdigest()

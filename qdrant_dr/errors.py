@@ -1,0 +1,304 @@
+"""Every error this project raises, in one tree; each says what happened and what to do next.
+
+* DRError
+  * UsageError                 wrong words: exit 2
+    - ConfigInvalid            file, line, nearest key
+    - SecretMissing            a reference that resolves to nothing
+    - NothingSelected          `[]`, or a name that matches nothing
+  * PlanRefused                a plan or a brake said no: exit 4
+    - TargetNotDisposable      a drill target that is not declared, or not empty
+  * ClusterError
+    + NodeUnreachable          transient, exit 5
+    - AccessDenied             wrong, missing or read-only key
+    - CollectionVanished       it was there when the run began
+    - CollectionChanged        another life of the name, or a gate moved during capture
+    - SnapshotUnanswered       a create call that never answered: reported, never repeated blindly
+    - SnapshotFailed           the server refused or failed to make it
+    + DownloadInterrupted      transient: cut off, and could not be resumed
+    - DownloadMismatch         size or checksum differs from what the server answered
+    - RecoverFailed            the target refused or lost the restore
+    - ClockSkew                clocks differ by more than is allowed
+    - VersionUnsupported       server, client or engine too old or too new for the job
+  * RepositoryError
+    + RepositoryUnreachable    transient, exit 5
+    + Stalled                  transient: no progress within `stall_timeout`
+    - RepositoryMissing        no repository.json: an unmounted disk is not an empty repository
+    - RepositoryMismatch       another id than configured
+    - RepositoryDenied         credentials may not do this
+    - StorageFull              no space left, or quota
+    - ObjectMissing            an object that a manifest promises is not there
+    - Conflict                 a create-only name exists with other content
+      - ManifestConflict       two repositories, one backup id, different manifests
+      - SealConflict           a later seal that differs from the first
+    - StoreOverwrites          a store that cannot refuse to overwrite: not usable
+    - QuorumMissed             too few copies or failure domains
+    - CatalogIncomplete        part of a catalog could not be read: nothing is deleted on a guess
+    - BackupNotFound
+  * RecordError
+    - RecordDamaged            cut, edited or not canonical
+    - RecordUnknown            a newer format, or an unknown field
+  * ArchiveError               what is wrong with the bytes of an archive
+    - ArchiveTruncated
+    - ArchiveInvalid           structure, members or metadata are not what Qdrant writes
+    - ArchiveHostile           names or types that would escape the folder
+    - ArchiveTooLarge          declares more than the manifest and the disk allow
+    - ArchiveForeign           belongs to another collection or shard
+  * ProofError
+    - BytesDiffer              SHA-256 or size differs from the manifest
+    - CountDiffers
+    - ContentDiffers           the fingerprint names what differs
+    - OperationBehind          the archive is older than the writes acknowledged before it
+    - EngineFailed             the engine refused, panicked or was killed
+    - EngineStalled            no progress in time
+    - EngineTooOld             older than the server that wrote the archive: proves nothing
+    - NothingChecked           a check that looked at nothing is not a pass
+  * Interrupted                exit 130
+
+`transient` decides whether a retry can help. Arguments are positional and all passed to
+`super().__init__`, so errors survive pickling across processes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DRError(Exception):
+    """Base of all: `message` (lower case, no full stop), `hint` (the next command or step)."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    transient: ClassVar[bool] = False
+    default_hint: ClassVar[str] = "run again with -v and read the last lines."
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        name = cls.__name__
+        cls.code = "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint or self.default_hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\nHINT: {self.hint}"
+
+
+class UsageError(DRError):
+    exit_code = 2
+    default_hint = "see `qdrant-dr --help`."
+
+
+class ConfigInvalid(UsageError):
+    default_hint = "compare with `qdrant-dr schema config`."
+
+
+class SecretMissing(UsageError):
+    default_hint = "set the variable or file that the reference names, then run `qdrant-dr check`."
+
+
+class NothingSelected(UsageError):
+    default_hint = "run `qdrant-dr list` and compare the names."
+
+
+class PlanRefused(DRError):
+    exit_code = 4
+    default_hint = "read the reasons above; nothing was changed."
+
+
+class TargetNotDisposable(PlanRefused):
+    default_hint = "give an empty server and declare it: `drill.scratch.disposable: true`."
+
+
+class ClusterError(DRError):
+    default_hint = "run `qdrant-dr check`."
+
+
+class NodeUnreachable(ClusterError):
+    exit_code = 5
+    transient = True
+    default_hint = "check the address in `cluster.nodes`, then run `qdrant-dr check`."
+
+
+class AccessDenied(ClusterError):
+    default_hint = "check the key that `cluster.api_key` refers to, then run `qdrant-dr check`."
+
+
+class CollectionVanished(ClusterError):
+    default_hint = "find out who deleted it; `qdrant-dr list COLLECTION` shows what can be restored."
+
+
+class CollectionChanged(ClusterError):
+    default_hint = "run `qdrant-dr backup COLLECTION` again when it has settled."
+
+
+class SnapshotUnanswered(ClusterError):
+    default_hint = "the server may still finish it; list its snapshots before you run again."
+
+
+class SnapshotFailed(ClusterError):
+    default_hint = "read the server's log; free disk on the node is the usual cause."
+
+
+class DownloadInterrupted(ClusterError):
+    transient = True
+    default_hint = "run the backup again; the snapshot is still on the server."
+
+
+class DownloadMismatch(ClusterError):
+    default_hint = "run the backup again; if it repeats, suspect a proxy or the node's disk."
+
+
+class RecoverFailed(ClusterError):
+    default_hint = "read the target's log, delete the half-restored collection, then try again."
+
+
+class ClockSkew(ClusterError):
+    default_hint = "synchronise the clocks (NTP), then run `qdrant-dr check`."
+
+
+class VersionUnsupported(ClusterError):
+    default_hint = "use the same or the next minor version; see `qdrant-dr check`."
+
+
+class RepositoryError(DRError):
+    default_hint = "run `qdrant-dr check -r NAME`."
+
+
+class RepositoryUnreachable(RepositoryError):
+    exit_code = 5
+    transient = True
+    default_hint = "check network and endpoint, then run `qdrant-dr check -r NAME`."
+
+
+class Stalled(RepositoryError):
+    transient = True
+    default_hint = "the other repositories went on; run `qdrant-dr replicate` when it is back."
+
+
+class RepositoryMissing(RepositoryError):
+    default_hint = (
+        "is the disk mounted, the bucket right? a new one is made by `qdrant-dr repository create`."
+    )
+
+
+class RepositoryMismatch(RepositoryError):
+    default_hint = "correct `id:` in the configuration; `qdrant-dr repository show NAME` prints it."
+
+
+class RepositoryDenied(RepositoryError):
+    default_hint = "check the credentials and the bucket policy, then run `qdrant-dr check -r NAME`."
+
+
+class StorageFull(RepositoryError):
+    default_hint = "free space or raise the quota, then run `qdrant-dr replicate`."
+
+
+class ObjectMissing(RepositoryError):
+    default_hint = "run `qdrant-dr verify`, then `qdrant-dr replicate` to heal the copy."
+
+
+class Conflict(RepositoryError):
+    default_hint = "somebody else wrote this name; nothing was overwritten. compare both copies."
+
+
+class ManifestConflict(Conflict):
+    default_hint = "do not restore from either before you know which is true: `qdrant-dr show BACKUP`."
+
+
+class SealConflict(Conflict):
+    default_hint = "two readings of one backup differ: run `qdrant-dr verify --depth content`."
+
+
+class StoreOverwrites(RepositoryError):
+    default_hint = "this store cannot keep evidence; use one with conditional writes."
+
+
+class QuorumMissed(RepositoryError):
+    default_hint = "repair the repositories named above, then run `qdrant-dr replicate`."
+
+
+class CatalogIncomplete(RepositoryError):
+    default_hint = "nothing was deleted; repair access, then run again."
+
+
+class BackupNotFound(RepositoryError):
+    default_hint = "run `qdrant-dr list`."
+
+
+class RecordError(DRError):
+    default_hint = "run `qdrant-dr replicate` to bring a good copy from another repository."
+
+
+class RecordDamaged(RecordError):
+    pass
+
+
+class RecordUnknown(RecordError):
+    default_hint = "it was written by a newer qdrant-dr: upgrade this one."
+
+
+class ArchiveError(DRError):
+    default_hint = "the copy is not usable: run `qdrant-dr replicate`, or back up again."
+
+
+class ArchiveTruncated(ArchiveError):
+    pass
+
+
+class ArchiveInvalid(ArchiveError):
+    pass
+
+
+class ArchiveHostile(ArchiveError):
+    default_hint = "do not unpack it by hand; find out where it came from."
+
+
+class ArchiveTooLarge(ArchiveError):
+    default_hint = "compare its size with the manifest; free disk under `capture.spool.path`."
+
+
+class ArchiveForeign(ArchiveError):
+    pass
+
+
+class ProofError(DRError):
+    default_hint = "run `qdrant-dr replicate` to heal the copy from a proven one."
+
+
+class BytesDiffer(ProofError):
+    pass
+
+
+class CountDiffers(ProofError):
+    pass
+
+
+class ContentDiffers(ProofError):
+    pass
+
+
+class OperationBehind(ProofError):
+    default_hint = "this archive misses acknowledged writes: run `qdrant-dr backup COLLECTION` again."
+
+
+class EngineFailed(ProofError):
+    pass
+
+
+class EngineStalled(ProofError):
+    default_hint = "raise the engine's time-out or give the machine more memory, then verify again."
+
+
+class EngineTooOld(ProofError):
+    default_hint = "upgrade the package `qdrant-edge-py`; see `qdrant-dr check`."
+
+
+class NothingChecked(ProofError):
+    pass
+
+
+class Interrupted(DRError):
+    exit_code = 130
+    default_hint = "run the same command again; it continues from the records."

@@ -1,0 +1,84 @@
+"""From outcomes to one verdict: pure, and used by the command line and by the flows alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from qdrant_dr.config import Copies
+from qdrant_dr.records import Captured, ErrorFacts, Outcome, RepositorySeen, SeenCollection
+
+EXIT = {"ok": 0, "failed": 1, "degraded": 3}
+UNREACHABLE = ("node-unreachable", "repository-unreachable")
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """`verdict` of a run, why, and the exit code of the command."""
+
+    verdict: Literal["ok", "degraded", "failed"]
+    reasons: tuple[str, ...]
+
+
+def copies_missing(
+    committed: Sequence[str], repositories: Sequence[RepositorySeen], copies: Copies
+) -> str | None:
+    """Why these copies are too few, or None: below quorum, or in too few failure domains."""
+    domains = {r.domain for r in repositories if r.name in committed}
+    if len(set(committed)) < copies.quorum:
+        return f"{len(set(committed))} of {copies.quorum} copies (quorum)"
+    if len(domains) < copies.domains:
+        return f"copies in {len(domains)} of {copies.domains} failure domains"
+    return None
+
+
+def conclude(
+    outcomes: Sequence[Outcome],
+    seen: Sequence[SeenCollection],
+    repositories: Sequence[RepositorySeen],
+    *,
+    copies: Copies,
+    error: ErrorFacts | None = None,
+    objections: Sequence[str] = (),
+) -> Conclusion:
+    """The strictest of: the run itself, what was expected, what every unit came to.
+
+    Nothing done is a failure. A repository that could not be read degrades; whether enough copies
+    remain is counted per backup, and too few is a failure.
+    """
+    failed = [f"{error.code}: {error.message}"] if error else []
+    failed += objections
+    failed += [f"{s.collection} is expected and missing" for s in seen if s.status == "missing"]
+    degraded = [
+        f"repository {r.name} could not be used: {r.error.message if r.error else 'unknown'}"
+        for r in repositories
+        if not r.reachable
+    ]
+    for outcome in outcomes:
+        where = f" in {outcome.repository}" if outcome.repository else ""
+        what = f"{outcome.unit} {outcome.collection}{where}"
+        if outcome.verdict == "failed":
+            failed.append(f"{what}: {outcome.error.message if outcome.error else 'failed'}")
+        elif outcome.verdict == "degraded":
+            degraded.append(f"{what}: {'; '.join(outcome.notes) or 'degraded'}")
+        if isinstance(outcome.detail, Captured):
+            missing = copies_missing(outcome.detail.committed, repositories, copies)
+            if missing and outcome.verdict != "failed":
+                failed.append(f"{what}: {missing}")
+    if not failed and not any(o.verdict != "skipped" for o in outcomes):
+        failed.append("nothing was done")
+    if failed:
+        return Conclusion("failed", tuple(failed + degraded))
+    if degraded:
+        return Conclusion("degraded", tuple(degraded))
+    return Conclusion("ok", ())
+
+
+def exit_code(verdict: str, error: ErrorFacts | None = None) -> int:
+    """0 ok, 1 failed, 3 degraded, 5 where the run itself could not reach what it needs."""
+    if error and error.code in UNREACHABLE:
+        return 5
+    if error and error.code in ("plan-refused", "target-not-disposable"):
+        return 4
+    return EXIT[verdict]

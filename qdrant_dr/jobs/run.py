@@ -1,0 +1,197 @@
+"""One run from its start record to its end record, in every repository that can be reached."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import platform
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from qdrant_dr import __version__
+from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError
+from qdrant_dr.jobs.conclude import conclude
+from qdrant_dr.records import (
+    ErrorFacts,
+    Outcome,
+    RepositorySeen,
+    RunEnd,
+    RunStart,
+    SeenCollection,
+)
+from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.records.run import Kind, Trigger
+from qdrant_dr.repository import Repository, open_repository
+
+log = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    """The one clock of the jobs; decisions below them take `now` as an argument."""
+    return datetime.now(UTC)
+
+
+def error_facts(error: BaseException) -> ErrorFacts:
+    """An exception as a record: one of ours as it is, anything else named for what it is."""
+    if isinstance(error, DRError):
+        return ErrorFacts(code=error.code, message=error.message, hint=error.hint)
+    return ErrorFacts(
+        code="bug",
+        message=f"{type(error).__name__}: {error}",
+        hint="this is a defect of qdrant-dr: report it with the lines of -v.",
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a result."""
+    found = {"qdrant-dr": __version__, "python": platform.python_version()}
+    for package in ("qdrant-edge-py", "qdrant-client", "fsspec", "pandas"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def open_all(
+    config: Config, names: Sequence[str] | None = None
+) -> tuple[dict[str, Repository], dict[str, DRError]]:
+    """Open the configured repositories in their order; what cannot be opened is an error by name."""
+    opened: dict[str, Repository] = {}
+    failed: dict[str, DRError] = {}
+    for wanted in config.repositories:
+        if names is not None and wanted.name not in names:
+            continue
+        try:
+            opened[wanted.name] = open_repository(
+                wanted, stall_timeout=config.copies.stall_timeout
+            )
+        except DRError as e:
+            failed[wanted.name] = e
+    return opened, failed
+
+
+@dataclass(slots=True)
+class Run:
+    """A run that has begun: its start record, and the repositories as they were found."""
+
+    start: RunStart
+    repositories: dict[str, Repository]
+    unreachable: dict[str, DRError]
+    source_kind: SourceKind | None = None
+    unwritten: dict[str, DRError] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        return self.start.run_id
+
+    def seen(self, config: Config) -> tuple[RepositorySeen, ...]:
+        """Each configured repository: reachable, or why not."""
+        return tuple(
+            RepositorySeen(
+                name=r.name,
+                repository_id=r.id or "",
+                domain=r.domain,
+                location=self.repositories[r.name].location if r.name in self.repositories else None,
+                reachable=r.name in self.repositories,
+                error=error_facts(e) if (e := self.unreachable.get(r.name)) else None,
+            )
+            for r in config.repositories
+        )
+
+    def finish(
+        self,
+        config: Config,
+        *,
+        outcomes: Sequence[Outcome],
+        seen: Sequence[SeenCollection] = (),
+        error: BaseException | None = None,
+        reasons: Sequence[str] = (),
+    ) -> RunEnd:
+        """Conclude, and write the end record wherever the start could be written.
+
+        `reasons` are objections of the job itself (nothing to do, a conflict): each makes it fail.
+        """
+        repositories = self.seen(config)
+        conclusion = conclude(
+            outcomes,
+            seen,
+            repositories,
+            copies=config.copies,
+            error=error_facts(error) if error else None,
+            objections=reasons,
+        )
+        end = RunEnd(
+            start=self.start,
+            ended_at=utc_now(),
+            source_kind=self.source_kind,
+            verdict=conclusion.verdict,
+            reasons=conclusion.reasons,
+            error=error_facts(error) if error else None,
+            seen=tuple(seen),
+            repositories=repositories,
+            outcomes=tuple(outcomes),
+        )
+        self._write_everywhere(end)
+        return end
+
+    def _write_everywhere(self, record: RunStart | RunEnd) -> None:
+        for name, repository in self.repositories.items():
+            try:
+                if isinstance(record, RunEnd):
+                    repository.write_run_end(record)
+                else:
+                    repository.write_run_start(record)
+            except DRError as e:
+                # the other repositories hold the record; losing one must not fail the run
+                self.unwritten[name] = e
+                log.warning("run record not written to %s: %s", name, e.message)
+
+
+def new_run_id(now: datetime) -> str:
+    """Sorts by time: `20261122T101530Z-7f3a9c`."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def begin(
+    config: Config,
+    job: Kind,
+    *,
+    trigger: Trigger = "cli",
+    actor: str | None = None,
+    scheduled_for: datetime | None = None,
+    parameters: Mapping[str, str | int | bool | None | tuple[str, ...]] | None = None,
+    now: datetime | None = None,
+) -> Run:
+    """Open every repository and write the start record: a start without an end is a crash."""
+    now = now or utc_now()
+    opened, failed = open_all(config)
+    start = RunStart(
+        run_id=new_run_id(now),
+        job=job,
+        trigger=trigger,
+        actor=actor or f"{_user()}@{socket.gethostname()}",
+        scheduled_for=scheduled_for,
+        started_at=now,
+        cluster=config.cluster.name,
+        tool_version=__version__,
+        versions=versions(),
+        config_sha256=config.sha256,
+        parameters=dict(parameters or {}),
+    )
+    run = Run(start=start, repositories=opened, unreachable=failed)
+    run._write_everywhere(start)
+    return run
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"  # a container may run under an id without a name

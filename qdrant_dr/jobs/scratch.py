@@ -1,0 +1,89 @@
+"""Folders for work in progress that do not outlive it: a lock in each says whether its owner lives."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from qdrant_dr.errors import StorageFull
+
+LOCK = ".lock"
+PREFIX = "qdr-"
+
+
+@contextmanager
+def scratch_folder(spool: str | Path, name: str) -> Iterator[Path]:
+    """A new folder `qdr-<name>` below the spool, locked while in use and removed afterwards.
+
+    Folders whose owner was killed are removed first: the kernel drops a lock with its process.
+    Raise StorageFull if the spool cannot be written.
+    """
+    base = Path(spool).expanduser()
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        sweep_scratch(base)
+        folder = base / f"{PREFIX}{name}"
+        folder.mkdir()
+        lock = (folder / LOCK).open("w")
+    except OSError as e:
+        raise StorageFull(
+            f"no scratch space at {base}: {e.strerror}", "set `capture.spool.path`."
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.close()
+
+
+def abandoned(spool: str | Path, name: str) -> bool | None:
+    """Was this folder's owner killed? None: there is no such folder here (or it ended well)."""
+    folder = Path(spool).expanduser() / f"{PREFIX}{name}"
+    if not folder.is_dir():
+        return None
+    return _unlocked(folder)
+
+
+def sweep_scratch(base: Path, *, keep: str = f"{PREFIX}capture-") -> tuple[str, ...]:
+    """Remove folders without a living owner; `keep` is a prefix that another sweep is in charge of."""
+    removed = []
+    for folder in base.glob(f"{PREFIX}*"):
+        if not folder.name.startswith(keep) and folder.is_dir() and _unlocked(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(folder.name)
+    return tuple(removed)
+
+
+def remove_scratch(spool: str | Path, name: str) -> None:
+    """Remove a folder whose owner is known to be dead."""
+    shutil.rmtree(Path(spool).expanduser() / f"{PREFIX}{name}", ignore_errors=True)
+
+
+def _unlocked(folder: Path) -> bool:
+    try:
+        fd = os.open(folder / LOCK, os.O_RDWR)
+    except FileNotFoundError:
+        return _old(folder)  # made a moment ago, or killed between mkdir and lock
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def _old(folder: Path) -> bool:
+    import time
+
+    try:
+        return time.time() - folder.stat().st_mtime > 60
+    except OSError:
+        return False

@@ -1,0 +1,111 @@
+"""The smallest pieces of work that succeed or fail alone: small, plain, picklable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from qdrant_dr.records import BackupKey, Depth, Outcome
+from qdrant_dr.records.base import Frozen
+from qdrant_dr.records.manifest import Method
+
+
+class CaptureUnit(Frozen):
+    """Make one backup of one collection, in every repository named."""
+
+    unit: Literal["capture"] = "capture"
+    collection: str
+    node: str = Field(description="REST URL of the node that makes the snapshot")
+    repositories: tuple[str, ...]
+    method: Method
+    method_reason: str
+    note: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.collection
+
+
+class VerifyUnit(Frozen):
+    """Read one copy and prove it to `depth`; a sample is `per_mille` of its blocks."""
+
+    unit: Literal["verify"] = "verify"
+    key: BackupKey
+    repository: str
+    depth: Depth
+    sample_per_mille: int | None = Field(None, gt=0, lt=1000)
+    seed: int | None = None
+    made_by: Literal["backup", "verify", "replicate"] = "verify"
+
+    @property
+    def collection(self) -> str:
+        return self.key.collection
+
+    @property
+    def label(self) -> str:
+        return f"{self.key} in {self.repository} to {self.depth}"
+
+
+class HealUnit(Frozen):
+    """Bring one copy back from the first of `sources` that proves its bytes in the transfer."""
+
+    unit: Literal["heal"] = "heal"
+    key: BackupKey
+    repository: str
+    sources: tuple[str, ...] = Field(min_length=1)
+    why: str
+
+    @property
+    def collection(self) -> str:
+        return self.key.collection
+
+    @property
+    def label(self) -> str:
+        return f"{self.key} in {self.repository}"
+
+
+class DrillUnit(Frozen):
+    """Restore one copy somewhere disposable, prove it there, and measure."""
+
+    unit: Literal["drill"] = "drill"
+    key: BackupKey
+    repository: str
+    engine: Literal["edge", "server"]
+    pick: str
+    seed: int | None = None
+    keep: bool = False
+    note: str = ""
+
+    @property
+    def collection(self) -> str:
+        return self.key.collection
+
+    @property
+    def label(self) -> str:
+        return f"{self.key} from {self.repository} with {self.engine}"
+
+
+class SweepUnit(Frozen):
+    """Remove what killed runs left in one repository (`repository`) or on one node (`node`)."""
+
+    unit: Literal["sweep"] = "sweep"
+    repository: str | None = None
+    node: str | None = None
+
+    @property
+    def collection(self) -> str:
+        return "*"
+
+    @property
+    def label(self) -> str:
+        return self.repository or self.node or "?"
+
+
+Unit = Annotated[
+    CaptureUnit | VerifyUnit | HealUnit | DrillUnit | SweepUnit, Field(discriminator="unit")
+]
+
+Perform = Callable[[Sequence[Unit]], list[Outcome]]
+"""Do the units, however wide, and give one outcome for each, in their order; never raise for one."""

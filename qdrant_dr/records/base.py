@@ -1,0 +1,126 @@
+"""Canonical JSON records with a digest of themselves, so that an edited one is known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+)
+
+from qdrant_dr.errors import RecordDamaged, RecordUnknown
+
+
+def canonical_json(value: Any) -> bytes:
+    """Encode as UTF-8 JSON with sorted keys, no spaces and no NaN: equal values, equal bytes."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()
+
+
+def format_time(at: datetime) -> str:
+    """RFC 3339 in UTC with microseconds and `Z`."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text: str) -> datetime:
+    """Read what `format_time` wrote. Raise ValueError for any other form."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+def _parse(value: object) -> object:
+    return parse_time(value) if isinstance(value, str) else value
+
+
+def _aware(at: datetime) -> datetime:
+    if at.utcoffset() != timedelta(0):
+        raise ValueError("time must be in UTC")
+    return at
+
+
+def _is_json(text: str) -> str:
+    json.loads(text)
+    return text
+
+
+Time = Annotated[
+    datetime,
+    BeforeValidator(_parse),
+    AfterValidator(_aware),
+    PlainSerializer(format_time, return_type=str),
+]
+"""A moment in UTC, microseconds."""
+
+RawJSON = Annotated[str, AfterValidator(_is_json)]
+"""A server's answer kept as the text it was: client models know only their own version (R12)."""
+
+
+class Frozen(BaseModel):
+    """A value inside a record: immutable, and unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    seen = dict(pairs)
+    if len(seen) != len(pairs):
+        raise ValueError("a key stands twice")
+    return seen
+
+
+class Record(Frozen):
+    """A file of a repository: `format` and `kind` first, `sha256` over all the rest."""
+
+    KIND: ClassVar[str]
+    FORMAT: ClassVar[int] = 1
+
+    def to_bytes(self) -> bytes:
+        """Canonical bytes, digest included. Equal records have equal bytes."""
+        body = {**self.model_dump(mode="json"), "format": self.FORMAT, "kind": self.KIND}
+        return canonical_json({**body, "sha256": hashlib.sha256(canonical_json(body)).hexdigest()})
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the whole file as stored, hex."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, where: str) -> Self:
+        """Parse what `to_bytes` wrote; `where` names the file in errors.
+
+        Raise RecordDamaged if it is cut, edited or not canonical, RecordUnknown if it is of a
+        newer format, another kind, or has a field this version does not know.
+        """
+        try:
+            body = json.loads(data, object_pairs_hook=_no_duplicates)
+        except (ValueError, RecursionError) as e:
+            raise RecordDamaged(f"{where} is not a whole record: {e}") from None
+        if not isinstance(body, dict):
+            raise RecordDamaged(f"{where} is not a record but a {type(body).__name__}")
+        if (digest := body.pop("sha256", None)) is None:
+            raise RecordDamaged(f"{where} has no digest of itself")
+        if hashlib.sha256(canonical_json(body)).hexdigest() != digest:
+            raise RecordDamaged(f"{where} was changed after it was written (its digest differs)")
+        if canonical_json({**body, "sha256": digest}) != data:
+            raise RecordDamaged(f"{where} is not in canonical form")
+        kind, form = body.pop("kind", None), body.pop("format", None)
+        if kind != cls.KIND:
+            raise RecordUnknown(f"{where} is a {kind!r}, not a {cls.KIND!r}")
+        if form != cls.FORMAT:
+            raise RecordUnknown(f"{where} has format {form!r}; this version reads {cls.FORMAT}")
+        try:
+            return cls.model_validate(body)
+        except ValidationError as e:
+            first = e.errors(include_url=False)[0]
+            at = ".".join(map(str, first["loc"]))
+            error = RecordUnknown if first["type"] == "extra_forbidden" else RecordDamaged
+            raise error(f"{where}: {at}: {first['msg']}") from None

@@ -1,0 +1,140 @@
+"""The record whose existence makes a backup exist."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from qdrant_dr.records.base import Frozen, RawJSON, Record, Time
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+BackupId = Annotated[str, Field(pattern=r"^\d{8}T\d{6}Z-[0-9a-f]{6}$")]
+PartName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Method = Literal["collection", "shard", "stream", "full"]
+SourceKind = Literal["sandbox", "server"]
+
+
+def collection_slug(name: str) -> str:
+    """Folder name of a collection: a readable slug and 8 hex digits of SHA-256 of its name."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "x"
+    return f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+class BackupKey(Frozen):
+    """Which backup: enough to find it in any repository."""
+
+    cluster: str
+    collection: str
+    backup_id: BackupId
+
+    @property
+    def folder(self) -> str:
+        """Path below `backups/` and `proofs/`."""
+        return f"{self.cluster}/{collection_slug(self.collection)}/{self.backup_id}"
+
+    def __str__(self) -> str:
+        return f"{self.collection}@{self.backup_id}"
+
+
+class Part(Frozen):
+    """What is kept of one snapshot: a whole collection archive, or one shard of it.
+
+    `sha256` and `size_bytes` are of the bytes as stored in layout `plain`; `server_*` is what the
+    node said of the file it made (absent for streams and in S3 mode).
+    """
+
+    name: PartName
+    kind: Literal["collection", "shard"]
+    shards: tuple[int, ...] = Field(min_length=1)
+    wal: bool
+    size_bytes: int = Field(ge=0)
+    sha256: Sha256
+    node: str
+    server_name: str | None = None
+    server_size_bytes: int | None = None
+    server_checksum: str | None = None
+
+    @property
+    def file(self) -> str:
+        """Name of the stored object in layout `plain`."""
+        return f"{self.name}.snapshot"
+
+
+class ShardFacts(Frozen):
+    """One shard around the capture: Qdrant's operation number (R5) and exact count of points."""
+
+    shard: int
+    shard_key: str | None = None
+    operation_before: int | None
+    operation_after: int | None
+    count_before: int | None
+    count_after: int | None
+
+
+class Manifest(Record):
+    """`manifest.json`: create-only, byte-identical in every repository, no floats.
+
+    `captured_at` is taken before the first create call: RPO counts from it. `doubts` are the
+    things that were waited for in vain and are reported (status, optimizer, names).
+    The raw answers of the server are kept as text, so that a bare cluster can be rebuilt.
+    """
+
+    KIND: ClassVar[str] = "manifest"
+
+    backup_id: BackupId
+    run_id: str
+    cluster: str
+    collection: str
+    incarnation: str
+    source_kind: SourceKind
+    method: Method
+    method_reason: str
+    captured_at: Time
+    answered_at: Time
+    transferred_at: Time
+    clock_offset_ms: int
+    server_version: str
+    server_commit: str | None
+    engine_version: str
+    tool_version: str
+    config_sha256: Sha256
+    parts: tuple[Part, ...] = Field(min_length=1)
+    shards: tuple[ShardFacts, ...] = Field(min_length=1)
+    aliases: tuple[str, ...]
+    status: str
+    doubts: tuple[str, ...] = ()
+    note: str = ""
+    collection_info: RawJSON
+    collection_cluster: RawJSON
+    shard_keys: RawJSON
+
+    @model_validator(mode="after")
+    def _every_shard_once(self) -> Self:
+        in_parts = sorted(s for p in self.parts for s in p.shards)
+        if in_parts != sorted(s.shard for s in self.shards):
+            raise ValueError("the parts must hold each shard exactly once")
+        if len({p.name for p in self.parts}) != len(self.parts):
+            raise ValueError("two parts have one name")
+        return self
+
+    @property
+    def key(self) -> BackupKey:
+        return BackupKey(
+            cluster=self.cluster, collection=self.collection, backup_id=self.backup_id
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(p.size_bytes for p in self.parts)
+
+    @property
+    def quiet(self) -> bool:
+        """No write was applied between the facts before and after the capture."""
+        return all(
+            s.operation_before is not None and s.operation_before == s.operation_after
+            and s.count_before == s.count_after
+            for s in self.shards
+        )

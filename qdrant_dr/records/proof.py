@@ -1,0 +1,107 @@
+"""What was checked about one copy at one location, and what was found."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from qdrant_dr.records.base import Frozen, Record, Time
+from qdrant_dr.records.manifest import BackupId, Sha256
+
+Depth = Literal["presence", "bytes", "structure", "load", "content", "search", "restore"]
+DEPTHS: tuple[Depth, ...] = (
+    "presence", "bytes", "structure", "load", "content", "search", "restore",
+)
+
+
+class Location(Frozen):
+    """Where a repository lies: a copy of it elsewhere is another location, and proves nothing."""
+
+    protocol: str
+    endpoint: str
+    bucket: str
+    prefix: str
+
+    def __str__(self) -> str:
+        where = f"{self.endpoint}/" if self.endpoint else ""
+        return f"{self.protocol}://{where}{self.bucket}/{self.prefix}".rstrip("/")
+
+
+class Sample(Frozen):
+    """A seeded part of the bytes; `detection_ppm` = chance to see one damaged block of `block_bytes`,
+    in millionths."""
+
+    seed: int
+    per_mille: int = Field(gt=0, le=1000)
+    block_bytes: int = Field(gt=0)
+    detection_ppm: int = Field(ge=0, le=1_000_000)
+
+
+class Finding(Frozen):
+    """One thing that is wrong: the error's code, and what, where and how much in words."""
+
+    code: str
+    message: str
+    part: str | None = None
+
+
+class Proof(Record):
+    """`proofs/<cluster>/<collection>/<backup id>/<time>-<random>.json`.
+
+    `depth` was asked for; `reached` is the deepest that passed. It passed only if it looked at
+    something, found nothing, and reached what was asked. `clears` names failed proofs that this
+    one, at least as deep and as wide, supersedes: clocks do not decide.
+    The facts of the backup are repeated, so that history outlives its expiry.
+    """
+
+    KIND: ClassVar[str] = "proof"
+
+    proof_id: str
+    run_id: str
+    made_by: Literal["backup", "verify", "drill", "replicate"]
+    backup_id: BackupId
+    cluster: str
+    collection: str
+    captured_at: Time
+    size_bytes: int = Field(ge=0)
+    manifest_sha256: Sha256
+    repository_id: str
+    location: Location
+    started_at: Time
+    ended_at: Time
+    depth: Depth
+    reached: Depth | None
+    passed: bool
+    sample: Sample | None = None
+    bytes_expected: int = Field(ge=0)
+    bytes_checked: int = Field(ge=0)
+    points_expected: int | None = None
+    points_checked: int | None = None
+    replayed_within_tolerance: int = Field(default=0, ge=0)
+    seal_sha256: Sha256 | None = None
+    engine: str
+    findings: tuple[Finding, ...] = ()
+    clears: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _passed_needs_evidence(self) -> Self:
+        if self.passed and (self.findings or self.reached != self.depth):
+            raise ValueError("a proof with findings, or short of its depth, did not pass")
+        deep = DEPTHS.index(self.depth) >= DEPTHS.index("bytes")
+        if self.passed and deep and not self.bytes_checked:
+            raise ValueError("a proof that read nothing did not pass")
+        if self.passed and self.sample is None and deep:
+            if self.bytes_checked != self.bytes_expected:
+                raise ValueError("a full proof reads every byte")
+        if self.passed and DEPTHS.index(self.depth) >= DEPTHS.index("content"):
+            if self.points_checked is None or self.points_checked != self.points_expected:
+                raise ValueError("a content proof reads every point")
+            if self.seal_sha256 is None:
+                raise ValueError("a content proof compares with a seal")
+        return self
+
+    @property
+    def full(self) -> bool:
+        """Looked at everything, not at a sample."""
+        return self.sample is None

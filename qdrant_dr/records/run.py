@@ -1,0 +1,161 @@
+"""Every run writes its start and its end, with the inventory it saw and an outcome per unit."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from qdrant_dr.records.base import Frozen, Record, Time
+from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.records.proof import Depth, Location
+
+Kind = Literal["backup", "replicate", "verify", "drill", "report", "check"]
+Verdict = Literal["ok", "degraded", "failed", "skipped"]
+"""Of a unit. A run's verdict is never `skipped`."""
+Trigger = Literal["schedule", "manual", "automation", "cli"]
+
+
+class ErrorFacts(Frozen):
+    code: str
+    message: str
+    hint: str
+
+
+class SeenCollection(Frozen):
+    """One collection the run knew of. `rule` is the pattern that included or excluded it."""
+
+    collection: str
+    status: Literal["included", "excluded", "not-selected", "missing"]
+    rule: str
+    reason: str | None = None
+    owner: str | None = None
+    criticality: str | None = None
+
+
+class RepositorySeen(Frozen):
+    name: str
+    repository_id: str
+    domain: str
+    location: Location | None
+    reachable: bool
+    error: ErrorFacts | None = None
+
+
+class Phase(Frozen):
+    """A measured part of a unit's work: seconds as integer microseconds, and the bytes it moved."""
+
+    name: str
+    started_at: Time
+    duration_us: int = Field(ge=0)
+    size_bytes: int | None = None
+
+
+class Captured(Frozen):
+    kind: Literal["captured"] = "captured"
+    size_bytes: int
+    points_count: int | None
+    committed: tuple[str, ...] = Field(description="names of repositories with a manifest")
+    left_behind: dict[str, ErrorFacts] = Field(default_factory=dict)
+    captured_at: Time
+    capture_us: int
+    transfer_us: int
+    server_snapshot: str = Field(description="`deleted`, or why it was kept")
+
+
+class Proved(Frozen):
+    kind: Literal["proved"] = "proved"
+    proof_id: str
+    depth: Depth
+    reached: Depth | None
+    passed: bool
+    bytes_checked: int
+    points_checked: int | None = None
+    sealed: bool = False
+
+
+class Healed(Frozen):
+    kind: Literal["healed"] = "healed"
+    source: str
+    parts: int
+    size_bytes: int
+    why: str
+
+
+class Drilled(Frozen):
+    kind: Literal["drilled"] = "drilled"
+    drill_id: str
+    engine: Literal["edge", "server"]
+    target_kind: SourceKind | None = Field(description="a drill on the sandbox measures no RTO")
+    server_version: str | None
+    pick: str
+    seed: int | None
+    captured_at: Time
+    size_bytes: int
+    points_expected: int | None
+    points_restored: int | None
+    fingerprint_equal: bool | None
+    phases: tuple[Phase, ...]
+    total_us: int
+    isolation: str | None
+    teardown: str
+    proof_id: str | None = None
+
+
+class Swept(Frozen):
+    kind: Literal["swept"] = "swept"
+    removed: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+Detail = Annotated[Captured | Proved | Healed | Drilled | Swept, Field(discriminator="kind")]
+
+
+class Outcome(Frozen):
+    """What became of one unit. `detail` is absent when it failed before there was one."""
+
+    unit: Literal["capture", "heal", "verify", "drill", "sweep"]
+    collection: str
+    repository: str | None = None
+    backup_id: str | None = None
+    verdict: Verdict
+    started_at: Time
+    ended_at: Time
+    error: ErrorFacts | None = None
+    notes: tuple[str, ...] = ()
+    detail: Detail | None = None
+
+
+class RunStart(Record):
+    """`runs/<year>/<month>/<run id>.start.json`; a start without an end is a crash."""
+
+    KIND: ClassVar[str] = "run-start"
+
+    run_id: str
+    job: Kind
+    trigger: Trigger
+    actor: str
+    scheduled_for: Time | None
+    started_at: Time
+    cluster: str
+    source_kind: SourceKind | None = None
+    tool_version: str
+    versions: dict[str, str]
+    config_sha256: str
+    parameters: dict[str, str | int | bool | None | tuple[str, ...]] = Field(default_factory=dict)
+
+
+class RunEnd(Record):
+    """`runs/<year>/<month>/<run id>.end.json`: also of failed and refused runs."""
+
+    KIND: ClassVar[str] = "run-end"
+
+    start: RunStart
+    ended_at: Time
+    source_kind: SourceKind | None
+    verdict: Literal["ok", "degraded", "failed"]
+    reasons: tuple[str, ...]
+    error: ErrorFacts | None = None
+    seen: tuple[SeenCollection, ...] = ()
+    repositories: tuple[RepositorySeen, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()

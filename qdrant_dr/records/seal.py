@@ -1,0 +1,70 @@
+"""What is true of a backup, established once by its first content proof."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from qdrant_dr.records.base import Record, Time
+from qdrant_dr.records.base import Frozen
+from qdrant_dr.records.fingerprint import Fingerprint
+from qdrant_dr.records.manifest import BackupId, Sha256
+
+Consistency = Literal["quiesced", "in-motion"]
+
+
+class SealedShard(Frozen):
+    """One shard as the engine read it after replaying its WAL.
+
+    `settled` are the points that are equal with and without the WAL, `replayed` those that the
+    WAL changed: their vectors may differ in the last bits between builds (R4). Without a WAL tail
+    `replayed` is None.
+    """
+
+    shard: int
+    operation: int | None
+    points: int = Field(ge=0)
+    settled: Fingerprint
+    replayed: Fingerprint | None = None
+    replayed_ids: tuple[int | str, ...] = ()
+
+    @model_validator(mode="after")
+    def _points_add_up(self) -> Self:
+        replayed = self.replayed.points if self.replayed else 0
+        if self.settled.points + replayed != self.points or replayed != len(self.replayed_ids):
+            raise ValueError("settled and replayed points must add up")
+        return self
+
+
+class Seal(Record):
+    """`seal.json`: create-only, byte-identical everywhere.
+
+    `reference` is `source` when nothing moved and the live sample agreed, else `self`: then it
+    says only that copies equal each other, never that they equal the source.
+    `suspect` are the reasons (drift, lost indexes) to look before trusting it.
+    """
+
+    KIND: ClassVar[str] = "seal"
+
+    backup_id: BackupId
+    cluster: str
+    collection: str
+    manifest_sha256: Sha256
+    sealed_at: Time
+    engine_version: str
+    consistency: Consistency
+    reference: Literal["source", "self"]
+    reference_reason: str
+    live_sample: int = Field(ge=0, description="points compared with the live source")
+    points: int = Field(ge=0)
+    shards: tuple[SealedShard, ...] = Field(min_length=1)
+    total: Fingerprint
+    suspect: tuple[str, ...] = ()
+    previous_backup_id: BackupId | None = None
+
+    @model_validator(mode="after")
+    def _shards_add_up(self) -> Self:
+        if not sum(s.points for s in self.shards) == self.points == self.total.points:
+            raise ValueError("the shards must add up to the total")
+        return self

@@ -1,0 +1,74 @@
+"""Durations and sizes with units, as people write them: `26h`, `90s`, `200GiB`."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+          "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}  # fmt: skip
+_DURATION = r"^\d+(\.\d+)?[smhdw]$"
+_SIZE = r"^\d+(\.\d+)?(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)$"
+
+
+def parse_duration(text: object) -> timedelta:
+    """`90s`, `30m`, `26h`, `8d`, `2w`. Raise ValueError without a unit."""
+    if isinstance(text, timedelta):
+        return text
+    if not isinstance(text, str) or not re.match(_DURATION, text):
+        raise ValueError(f"{text!r} is not a duration: give a number and s, m, h, d or w")
+    return timedelta(seconds=float(text[:-1]) * _SECONDS[text[-1]])
+
+
+def format_duration(span: timedelta) -> str:
+    """The largest whole unit: `26h`, `8d`; below a second three decimals."""
+    seconds = span.total_seconds()
+    for unit, size in reversed(_SECONDS.items()):
+        if seconds >= size and seconds % size == 0:
+            return f"{int(seconds // size)}{unit}"
+    return f"{seconds:.3f}s".replace(".000s", "s")
+
+
+def parse_size(text: object) -> int:
+    """`200GiB`, `8MB`: bytes. A bare integer is refused: sizes have units."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        raise ValueError(f"{text} has no unit: write {text}B, or KiB, MiB, GiB, TiB")
+    if not isinstance(text, str) or not (match := re.match(_SIZE, text)):
+        raise ValueError(f"{text!r} is not a size: give a number and B, KiB, MiB, GiB or TiB")
+    unit = match.group(2)
+    return int(float(text[: -len(unit)]) * _BYTES[unit])
+
+
+def format_size(size: int | float) -> str:
+    """Binary units, three digits: `1.38 MiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.2f} {unit}"
+        size /= 1024
+    return f"{size:.2f} TiB"
+
+
+def _size(value: object) -> int:
+    return value if isinstance(value, _Parsed) else _Parsed(parse_size(value))
+
+
+class _Parsed(int):
+    """An integer that went through the door already."""
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _DURATION, "examples": ["90s", "26h", "8d"]}),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    PlainSerializer(lambda n: f"{int(n)}B", return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _SIZE, "examples": ["8MiB", "200GiB"]}),
+]
