@@ -1,0 +1,183 @@
+"""A snapshot's bytes: ranged, resumed after cuts, and proven to be what the server announced."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+
+from qdrant_dr.cluster.node import Node, path_of
+from qdrant_dr.errors import DownloadInterrupted, DownloadMismatch, Interrupted, NodeUnreachable
+from qdrant_dr.records import ListedSnapshot
+
+BLOCK = 2**20
+FRUITLESS = 6
+"""Attempts in a row that brought no byte before giving up."""
+BACKOFF_SECONDS = 0.25
+LONGEST_BACKOFF_SECONDS = 10.0
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+def download(
+    node: Node,
+    collection: str,
+    snapshot: ListedSnapshot,
+    *,
+    stop: threading.Event | None = None,
+    backoff_seconds: float = BACKOFF_SECONDS,
+) -> Iterator[bytes]:
+    """Yield the file in blocks of about 1 MiB; they are good only if the iterator ends cleanly.
+
+    After a cut it goes on with `Range` and `If-Match`, as often as each attempt brings something.
+    When the file was exchanged on the server (412, another size), it starts over if nothing was
+    yielded yet. Servers that store snapshots in S3 send no ETag and no length: then a cut cannot
+    be resumed.
+    Raise DownloadInterrupted, DownloadMismatch (size or SHA-256 is not what the server answered
+    to `create`, the body is encoded, the file is gone), Interrupted, AccessDenied,
+    CollectionVanished or ServerFailed.
+    """
+    transfer = _Transfer(node, collection, snapshot)
+    fruitless = 0
+    while not transfer.complete:
+        had = transfer.received
+        try:
+            for block in transfer.attempt():
+                if stop is not None and stop.is_set():
+                    raise Interrupted(f"asked to stop in the download of {snapshot.name}")
+                yield block
+            continue
+        except NodeUnreachable as cut:
+            fruitless = 0 if transfer.received > had else fruitless + 1
+            if fruitless >= FRUITLESS or not transfer.resumable:
+                raise DownloadInterrupted(
+                    f"download of {snapshot.name} ended after {transfer.received} of "
+                    f"{snapshot.size_bytes} bytes: {cut.message}"
+                ) from None
+        except _Exchanged:
+            fruitless += 1
+            if fruitless >= FRUITLESS:
+                raise transfer.mismatch("the file changes on the server again and again") from None
+        pause = min(LONGEST_BACKOFF_SECONDS, backoff_seconds * 2**fruitless)
+        if (stop or threading.Event()).wait(pause):
+            raise Interrupted(f"asked to stop in the download of {snapshot.name}")
+    transfer.verify()
+
+
+class _Exchanged(Exception):
+    """Another file under the same name, and nothing of the first was handed on yet."""
+
+
+@dataclass
+class _Transfer:
+    """What has been received so far, over all attempts."""
+
+    node: Node
+    collection: str
+    snapshot: ListedSnapshot
+    received: int = 0
+    etag: str | None = None
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    @property
+    def complete(self) -> bool:
+        """All announced bytes are here, or the server ended a body of unknown length."""
+        return self.ended or self.received >= self.snapshot.size_bytes
+
+    @property
+    def resumable(self) -> bool:
+        """Nothing to resume, or an ETag to resume by."""
+        return self.received == 0 or self.etag is not None
+
+    def attempt(self) -> Iterator[bytes]:
+        """One request from where we are. What came before a cut is yielded, then it raises."""
+        headers = {}
+        if self.received:
+            headers["range"] = f"bytes={self.received}-"
+        if self.etag is not None:
+            headers["if-match"] = self.etag
+        path = path_of(self.collection, "snapshots", self.snapshot.name)
+        doing = f"download the snapshot {self.snapshot.name}"
+        with self.node.stream(path, doing, headers=headers, collection=self.collection) as response:
+            self._accept(response, doing)
+            buffer = bytearray()
+            try:
+                for piece in response.iter_raw():
+                    self._take(piece)
+                    buffer += piece
+                    if len(buffer) >= BLOCK:
+                        yield bytes(buffer)
+                        buffer.clear()
+            except httpx.RequestError:
+                if buffer:
+                    yield bytes(buffer)
+                raise
+            if buffer:
+                yield bytes(buffer)
+        self.ended = True
+
+    def verify(self) -> None:
+        """Raise DownloadMismatch unless size and SHA-256 are what the server answered."""
+        if self.received != self.snapshot.size_bytes:
+            raise self.mismatch(f"{self.received} bytes came")
+        announced = self.snapshot.checksum
+        if announced and (found := self._digest.hexdigest()) != announced.strip().lower():
+            raise self.mismatch(f"SHA-256 is {found}, the server announced {announced}")
+
+    def mismatch(self, what: str) -> DownloadMismatch:
+        """The error, with what was announced."""
+        return DownloadMismatch(
+            f"snapshot {self.snapshot.name} of {self.snapshot.size_bytes} bytes: {what}"
+        )
+
+    def _accept(self, response: httpx.Response, doing: str) -> None:
+        """Is this answer the continuation of what we have?"""
+        status = response.status_code
+        if status == httpx.codes.PRECONDITION_FAILED:
+            if self.received == 0:
+                self.etag = None
+                raise _Exchanged
+            raise self.mismatch(f"it was exchanged on the server after {self.received} bytes")
+        if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise self.mismatch(f"it ends before byte {self.received} on the server")
+        self.node.must_be_good(response, doing, write=False, collection=self.collection)
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise self.mismatch(f"it was sent {encoding}-encoded; a proxy on the way does that")
+        if self.received:
+            self._continues(response)
+        else:
+            self.etag = _strong(response.headers.get("etag"))
+            length = response.headers.get("content-length")
+            if length is not None and int(length) != self.snapshot.size_bytes:
+                raise self.mismatch(f"the server now sends {length} bytes under this name")
+
+    def _continues(self, response: httpx.Response) -> None:
+        span = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+        if response.status_code != httpx.codes.PARTIAL_CONTENT or span is None:
+            raise DownloadInterrupted(
+                f"download of {self.snapshot.name} was cut after {self.received} bytes, and "
+                f"{self.node.url} does not resume (status {response.status_code})",
+                "does a proxy strip `Range`? speak to the node directly.",
+            )
+        first, _, total = map(int, span.groups())
+        if (first, total) != (self.received, self.snapshot.size_bytes):
+            raise self.mismatch(f"asked for byte {self.received} on, got {span.group()}")
+
+    def _take(self, piece: bytes) -> None:
+        self.received += len(piece)
+        if self.received > self.snapshot.size_bytes:
+            raise self.mismatch(f"more came: {self.received} bytes so far")
+        self._digest.update(piece)
+
+
+def _strong(etag: str | None) -> str | None:
+    """A weak ETag does not promise equal bytes."""
+    return etag if etag and not etag.startswith("W/") else None

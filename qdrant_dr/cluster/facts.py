@@ -1,0 +1,256 @@
+"""What one node says of one collection: taken before and after a capture, and kept in records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from qdrant_dr.cluster.node import Node, path_of
+from qdrant_dr.cluster.scroll import count_by_scrolling
+from qdrant_dr.errors import ServerFailed
+
+READABLE_STATES = frozenset({"Active", "ReshardingScaleDown"})
+"""Replica states that hold all acknowledged writes and may serve as a source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardState:
+    """One replica of one shard. `operation` and `count` are asked for local replicas only.
+
+    `operation` is the number of the last operation that changed this replica: the highest
+    `segment_version` of its partial snapshot manifest (measured on Qdrant 1.18.3: the very
+    `operation_id` that writes return; it survives restarts). It is not comparable between nodes.
+    None means that the node could not tell.
+    """
+
+    shard: int
+    shard_key: str | None
+    state: str
+    local: bool
+    peer_id: int | None
+    operation: int | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionFacts:
+    """One collection as one node sees it. The raw texts keep every field of the server's version.
+
+    `points_count` is the server's estimate (it can count a point twice); `counts` are exact.
+    `queue_length`, `deferred_points` and `running_optimizations` are None where the server does
+    not say. `notes` tell how a fact was obtained if not the usual way.
+    """
+
+    collection: str
+    node: str
+    taken_at: datetime
+    info_json: str
+    cluster_json: str
+    shard_keys_json: str
+    aliases: tuple[str, ...]
+    status: str
+    optimizer_status: str
+    points_count: int | None
+    queue_length: int | None
+    deferred_points: int
+    running_optimizations: int | None
+    strict_mode: bool
+    max_query_limit: int | None
+    peer_id: int | None
+    shard_number: int
+    sharding_method: str
+    replicas: tuple[ShardState, ...]
+    transfers: tuple[str, ...]
+    resharding: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """`GET /collections/{c}`, parsed."""
+        return dict(json.loads(self.info_json))
+
+    @property
+    def vectors(self) -> str:
+        """Canonical text of the vector parameters: equal if and only if they are."""
+        return vectors_text(self.info["config"]["params"])
+
+    @property
+    def shards(self) -> tuple[ShardState, ...]:
+        """The local replicas, by shard id: what a snapshot of this node holds."""
+        return tuple(r for r in self.replicas if r.local)
+
+    @property
+    def shard_ids(self) -> frozenset[int]:
+        """Every shard of the collection, wherever it lies."""
+        return frozenset(r.shard for r in self.replicas)
+
+    @property
+    def operations(self) -> dict[int, int | None]:
+        """Operation number per local shard."""
+        return {s.shard: s.operation for s in self.shards}
+
+    @property
+    def counts(self) -> dict[int, int | None]:
+        """Exact number of points per local shard."""
+        return {s.shard: s.count for s in self.shards}
+
+    @property
+    def exact_points(self) -> int | None:
+        """Points of all local shards; None if one of them could not be counted."""
+        counts = [s.count for s in self.shards]
+        return None if None in counts else sum(c for c in counts if c is not None)
+
+    @property
+    def resting(self) -> bool:
+        """Green, nothing queued, nothing being optimized: settled, if nothing moves meanwhile."""
+        return self.status == "green" and not self.queue_length and self.running_optimizations == 0
+
+
+def vectors_text(params: Mapping[str, Any]) -> str:
+    """Canonical text of the vector parameters in a collection's `params`."""
+    return json.dumps([params.get("vectors"), params.get("sparse_vectors")], sort_keys=True)
+
+
+def collection_facts(node: Node, collection: str) -> CollectionFacts:
+    """Ask one node everything about one collection.
+
+    Exact counts are taken before operation numbers: a write in between then shows as a higher
+    number, never as a count that belongs to a later state.
+    Raise CollectionVanished, NodeUnreachable, AccessDenied or ServerFailed.
+    """
+
+    def get(*rest: str) -> Any:
+        about = rest[-1] if rest else "its information"
+        return node.ask(
+            "GET", path_of(collection, *rest), f"read {about} of {collection!r}",
+            collection=collection,
+        )  # fmt: skip
+
+    info, cluster, keys = get(), get("cluster"), get("shards")
+    aliases = sorted(a["alias_name"] for a in get("aliases")["aliases"])
+    strict = info["config"].get("strict_mode_config") or {}
+    queue = info.get("update_queue") or {}
+    limit = strict.get("max_query_limit") if strict.get("enabled") else None
+    notes: list[str] = []
+    replicas = [
+        _local(node, collection, shard, cluster, limit, notes)
+        for shard in sorted(cluster["local_shards"], key=lambda s: int(s["shard_id"]))
+    ]
+    replicas += [_replica(s, local=False, peer=s["peer_id"]) for s in cluster["remote_shards"]]
+    params = info["config"]["params"]
+    return CollectionFacts(
+        collection=collection,
+        node=node.url,
+        taken_at=datetime.now(UTC),
+        info_json=_text(info),
+        cluster_json=_text(cluster),
+        shard_keys_json=_text(keys),
+        aliases=tuple(aliases),
+        status=info["status"],
+        optimizer_status=_optimizer(info.get("optimizer_status")),
+        points_count=info.get("points_count"),
+        queue_length=queue.get("length"),
+        deferred_points=queue.get("deferred_points") or 0,
+        running_optimizations=running_optimizations(node, collection),
+        strict_mode=bool(strict.get("enabled")),
+        max_query_limit=limit,
+        peer_id=cluster.get("peer_id"),
+        shard_number=params.get("shard_number", 1),
+        sharding_method=params.get("sharding_method") or "auto",
+        replicas=tuple(replicas),
+        transfers=tuple(map(_text, cluster.get("shard_transfers") or ())),
+        resharding=tuple(map(_text, cluster.get("resharding_operations") or ())),
+        notes=tuple(notes),
+    )
+
+
+def operation_number(node: Node, collection: str, shard: int) -> int | None:
+    """Number of the last operation that changed this node's replica; None if it cannot tell."""
+    try:
+        manifest = node.ask(
+            "GET", path_of(collection, "shards", shard, "snapshot", "partial", "manifest"),
+            f"read the operation number of shard {shard} of {collection!r}", collection=collection,
+        )  # fmt: skip
+    except ServerFailed:
+        return None
+    versions = [s.get("segment_version") for s in manifest.values()]
+    known = [v for v in versions if isinstance(v, int)]
+    return max(known) if known else None
+
+
+def running_optimizations(node: Node, collection: str) -> int | None:
+    """How many optimizations run now; None where the server has no such call."""
+    try:
+        found = node.ask(
+            "GET", path_of(collection, "optimizations"),
+            f"read the optimizations of {collection!r}", collection=collection,
+        )  # fmt: skip
+    except ServerFailed:
+        return None
+    return len(found.get("running") or ())
+
+
+def exact_count(
+    node: Node, collection: str, shard: int, *, limit: int | None, notes: list[str]
+) -> int | None:
+    """Points of one local shard. Strict mode may forbid counting: then ids are scrolled."""
+    doing = f"count shard {shard} of {collection!r}"
+    try:
+        result = node.ask(
+            "POST", path_of(collection, "shards", shard, "points", "count"), doing,
+            json={"exact": True}, collection=collection,
+        )  # fmt: skip
+    except ServerFailed as refusal:
+        try:
+            count = count_by_scrolling(node, collection, shard=shard, limit=limit)
+        except ServerFailed:
+            notes.append(f"shard {shard} could not be counted: {refusal.message}")
+            return None
+        notes.append(f"shard {shard} was counted by scrolling its ids")
+        return count
+    return int(result["count"])
+
+
+def _local(
+    node: Node,
+    collection: str,
+    shard: Mapping[str, Any],
+    cluster: Mapping[str, Any],
+    limit: int | None,
+    notes: list[str],
+) -> ShardState:
+    number = int(shard["shard_id"])
+    replica = _replica(shard, local=True, peer=cluster.get("peer_id"))
+    if replica.state not in READABLE_STATES:
+        return replica  # it answers no reads
+    count = exact_count(node, collection, number, limit=limit, notes=notes)
+    return _replica(
+        shard, local=True, peer=cluster.get("peer_id"), count=count,
+        operation=operation_number(node, collection, number),
+    )  # fmt: skip
+
+
+def _replica(
+    shard: Mapping[str, Any],
+    *,
+    local: bool,
+    peer: int | None,
+    operation: int | None = None,
+    count: int | None = None,
+) -> ShardState:
+    key = shard.get("shard_key")
+    return ShardState(
+        shard=int(shard["shard_id"]), shard_key=None if key is None else str(key),
+        state=shard["state"], local=local, peer_id=peer, operation=operation, count=count,
+    )  # fmt: skip
+
+
+def _optimizer(status: Any) -> str:
+    return status if isinstance(status, str) else _text(status)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,257 @@
+"""One server of the cluster: its address, its keys, and the two ways to speak to it."""
+
+from __future__ import annotations
+
+import math
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from qdrant_dr.cluster.answers import refused, result_of, unreachable
+from qdrant_dr.config import ClusterConfig, Timeouts
+from qdrant_dr.errors import ConfigInvalid, NodeUnreachable, ServerFailed
+from qdrant_dr.secrets import SecretRef, resolve
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+IDENTITY = {"accept-encoding": "identity"}
+"""Qdrant compresses downloads on the fly where it may, and then drops their length."""
+
+READ_AGAIN_SECONDS = (0.2, 1.0)
+"""Pauses before a call that only reads is made again."""
+CONNECT_AGAIN = 2
+
+_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
+
+
+def socket_options() -> list[tuple[int, int, int]]:
+    """TCP keep-alive: a create call may be silent for hours, and a dead peer must be noticed."""
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name, value in _KEEPALIVE:
+        if (option := getattr(socket, name, None)) is not None:  # not every system has them
+            options.append((socket.IPPROTO_TCP, option, value))
+    return options
+
+
+def path_of(collection: str, *rest: str | int) -> str:
+    """`/collections/<name>/...`, percent-encoded: names may hold `#`, `%` and spaces."""
+    return "/".join(["/collections", *(quote(str(s), safe="") for s in (collection, *rest))])
+
+
+class Node:
+    """One Qdrant server. `httpx` for bytes and raw answers, `qdrant-client` for control.
+
+    Keys are resolved here, once, and appear in no message and no `repr`. What only reads uses
+    `read_api_key` where there is one. Nodes are spoken to directly: proxies of the environment
+    are not used, redirects not followed, so that a key goes to the configured address only.
+    Every failure is of the tree: NodeUnreachable, AccessDenied, CollectionVanished, ServerFailed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: SecretRef | None = None,
+        read_api_key: SecretRef | None = None,
+        timeouts: Timeouts = Timeouts(),
+    ) -> None:
+        self.url = url.rstrip("/")
+        try:
+            httpx.URL(self.url)
+        except httpx.InvalidURL as e:
+            raise ConfigInvalid(f"{url!r} is not the address of a node: {e}") from None
+        self.timeouts = timeouts
+        self._refs = {True: api_key, False: read_api_key or api_key}
+        self._keys = {write: resolve(ref) if ref else None for write, ref in self._refs.items()}
+        self._tls = httpx.create_ssl_context() if self.url.startswith("https:") else False
+        self._http = self._new_client()
+        self._control: dict[bool, QdrantClient] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Node({self.url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections. The node must not be used afterwards."""
+        self._http.close()
+        with self._lock:
+            for client in self._control.values():
+                client.close()
+            self._control.clear()
+
+    @property
+    def key_in_clear(self) -> bool:
+        """A key travels unencrypted to this node."""
+        return self._tls is False and any(self._keys.values())
+
+    def key_reference(self, *, write: bool) -> str | None:
+        """Which reference the key used for this kind of call comes from."""
+        return self._refs[write]
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        json: object = None,
+        params: Mapping[str, str] | None = None,
+        write: bool = False,
+        collection: str | None = None,
+    ) -> Any:
+        """`result` of one call, parsed. `doing` completes "could not ..." in errors.
+
+        `collection` is the one the call is about: its 404 then is CollectionVanished.
+        """
+        response = self.exchange(
+            method, path, doing, json=json, params=params, write=write, collection=collection
+        )
+        return result_of(response, url=self.url, doing=doing)
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        json: object = None,
+        params: Mapping[str, str] | None = None,
+        write: bool = False,
+        collection: str | None = None,
+    ) -> httpx.Response:
+        """One call and its whole answer, whatever the body is. Raise for any error status.
+
+        What only reads is tried again when the node cannot be reached; a write never is.
+        """
+        for pause in (*READ_AGAIN_SECONDS, None):
+            try:
+                response = self._http.request(
+                    method, self.url + path, json=json, params=params,
+                    headers=self.headers(write=write),
+                )  # fmt: skip
+                self.must_be_good(response, doing, write=write, collection=collection)
+            except httpx.RequestError as e:
+                failure = unreachable(e, url=self.url, doing=doing)
+            except NodeUnreachable as e:
+                failure = e
+            else:
+                return response
+            if write or pause is None:
+                break
+            time.sleep(pause)
+        raise failure from None
+
+    @contextmanager
+    def stream(
+        self, path: str, doing: str, *, headers: Mapping[str, str], collection: str
+    ) -> Iterator[httpx.Response]:
+        """A GET whose body is not read yet, of any status. Uses the reading key.
+
+        Transport failures inside the block become NodeUnreachable too.
+        """
+        sent = {**self.headers(write=False), **headers}
+        try:
+            with self._http.stream("GET", self.url + path, headers=sent) as response:
+                yield response
+        except httpx.RequestError as e:
+            raise unreachable(e, url=self.url, doing=f"{doing} of {collection!r}") from None
+
+    @contextmanager
+    def control(
+        self, doing: str, *, write: bool = False, collection: str | None = None
+    ) -> Iterator[QdrantClient]:
+        """Qdrant's own client, its failures turned into ours."""
+        from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+        from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+        try:
+            yield self._control_client(write=write)
+        except UnexpectedResponse as e:
+            status, body = e.status_code or 0, e.content
+        except ResourceExhaustedResponse as e:
+            status, body = 429, str(e).encode()
+        except ResponseHandlingException as e:
+            if isinstance(e.source, httpx.RequestError):
+                raise unreachable(e.source, url=self.url, doing=doing) from None
+            raise ServerFailed(
+                f"{self.url} gave an answer that cannot be read when asked to {doing}"
+            ) from None
+        else:
+            return
+        raise refused(
+            status, body, url=self.url, doing=doing, key=self._refs[write], collection=collection
+        )
+
+    def headers(self, *, write: bool) -> dict[str, str]:
+        """Headers of a call: the key for it, and no compression."""
+        key = self._keys[write]
+        return dict(IDENTITY) if key is None else {**IDENTITY, "api-key": key}
+
+    def must_be_good(
+        self, response: httpx.Response, doing: str, *, write: bool, collection: str | None = None
+    ) -> None:
+        """Raise what an error status means; reads the body of a streamed answer for its words."""
+        if response.is_success:
+            return
+        raise refused(
+            response.status_code, response.read(), url=self.url, doing=doing,
+            key=self._refs[write], collection=collection,
+        )  # fmt: skip
+
+    @contextmanager
+    def patient_client(self, seconds: float) -> Iterator[httpx.Client]:
+        """A client of its own for one long call: no answer is expected before the very end."""
+        client = self._new_client(read=seconds, connect_again=CONNECT_AGAIN)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def _new_client(self, *, read: float | None = None, connect_again: int = 0) -> httpx.Client:
+        connect, usual = self.timeouts.connect.total_seconds(), self.timeouts.read.total_seconds()
+        return httpx.Client(
+            timeout=httpx.Timeout(connect=connect, read=read or usual, write=usual, pool=None),
+            transport=self._transport(connect_again),
+            follow_redirects=False,
+        )
+
+    def _transport(self, connect_again: int) -> httpx.HTTPTransport:
+        return httpx.HTTPTransport(
+            verify=self._tls, socket_options=socket_options(), retries=connect_again
+        )
+
+    def _control_client(self, *, write: bool) -> QdrantClient:
+        from qdrant_client import QdrantClient
+
+        with self._lock:
+            if write not in self._control:
+                key = self._keys[write]
+                self._control[write] = QdrantClient(
+                    url=self.url,
+                    port=None,  # as written: its own default would be 6333 where httpx takes 443
+                    headers={"api-key": key} if key else None,
+                    timeout=math.ceil(self.timeouts.read.total_seconds()),
+                    prefer_grpc=False,
+                    check_compatibility=False,  # measured: 1.20 serves 1.18 well but warns
+                    transport=self._transport(CONNECT_AGAIN),
+                )
+            return self._control[write]
+
+
+def open_nodes(config: ClusterConfig) -> tuple[Node, ...]:
+    """A Node for every configured address. Raise SecretMissing; nothing is reached yet."""
+    return tuple(
+        Node(url, config.api_key, config.read_api_key, config.timeouts) for url in config.nodes
+    )

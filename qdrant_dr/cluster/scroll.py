@@ -1,0 +1,86 @@
+"""Points of a live collection, as the server's JSON has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+from qdrant_dr.cluster.node import Node, path_of
+from qdrant_dr.errors import ServerFailed
+
+RawPoint: TypeAlias = dict[str, Any]
+"""`id`, `payload`, `vector` as parsed from JSON: integers exact, floats as doubles."""
+
+PAGE = 500
+IDS_PAGE = 10_000
+
+
+def scroll_points(
+    node: Node,
+    collection: str,
+    *,
+    shard: int | None = None,
+    limit: int | None = None,
+    content: bool = True,
+) -> Iterator[RawPoint]:
+    """Every point in order of id, page by page; of one shard of this node if `shard` is given.
+
+    `limit` is the server's `max_query_limit` (strict mode refuses larger pages). Without
+    `content` only ids. Deferred points (`prevent_unoptimized`) are hidden by the server.
+    Raise ServerFailed if the server does not advance, and what any call raises.
+    """
+    where = path_of(collection, *_shard(shard), "points", "scroll")
+    page = PAGE if content else IDS_PAGE
+    asked: dict[str, Any] = {
+        "limit": min(page, limit) if limit else page,
+        "with_payload": content,
+        "with_vector": content,
+    }
+    while True:
+        answer = node.ask(
+            "POST", where, f"scroll {collection!r}", json=asked, collection=collection
+        )
+        yield from answer["points"]
+        following = answer.get("next_page_offset")
+        if following is None:
+            return
+        if following == asked.get("offset") or not answer["points"]:
+            raise ServerFailed(f"{node.url} does not advance in a scroll of {collection!r}")
+        asked["offset"] = following
+
+
+def count_by_scrolling(
+    node: Node, collection: str, *, shard: int | None = None, limit: int | None = None
+) -> int:
+    """Exact number of points where strict mode forbids to ask for it."""
+    return sum(1 for _ in scroll_points(node, collection, shard=shard, limit=limit, content=False))
+
+
+def exact_total(node: Node, collection: str) -> int:
+    """Exact number of points of a whole collection, by `count` or, where refused, by scrolling."""
+    try:
+        result = node.ask(
+            "POST", path_of(collection, "points", "count"), f"count {collection!r}",
+            json={"exact": True}, collection=collection,
+        )  # fmt: skip
+    except ServerFailed:
+        info = node.ask("GET", path_of(collection), f"read {collection!r}", collection=collection)
+        strict = info["config"].get("strict_mode_config") or {}
+        return count_by_scrolling(node, collection, limit=strict.get("max_query_limit"))
+    return int(result["count"])
+
+
+def points_by_id(
+    node: Node, collection: str, ids: Sequence[int | str], *, limit: int | None = None
+) -> Iterator[RawPoint]:
+    """The points of these ids that exist, with payload and vectors; unknown ids are left out."""
+    step = min(PAGE, limit) if limit else PAGE
+    where, doing = path_of(collection, "points"), f"read points of {collection!r}"
+    for start in range(0, len(ids), step):
+        some = list(ids[start : start + step])
+        asked = {"ids": some, "with_payload": True, "with_vector": True}
+        yield from node.ask("POST", where, doing, json=asked, collection=collection)
+
+
+def _shard(shard: int | None) -> tuple[str, ...]:
+    return () if shard is None else ("shards", str(shard))

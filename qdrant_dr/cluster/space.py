@@ -1,0 +1,26 @@
+"""How large will the archive of a collection be? No call of Qdrant says; this is an upper guess."""
+
+from __future__ import annotations
+
+from qdrant_dr.cluster.facts import CollectionFacts
+from qdrant_dr.cluster.node import Node, path_of
+from qdrant_dr.errors import ServerFailed
+
+WAL_PER_SHARD = 2 * 32 * 2**20
+
+
+def estimated_bytes(node: Node, facts: CollectionFacts) -> int | None:
+    """Apparent length of all segment files plus two WAL files per shard; None if not told.
+
+    Files are often sparse and archives then smaller by far: the size of the previous archive is
+    the better estimate where there is one. `GET .../memory` is undocumented (Qdrant 1.18.3) and
+    looks at every page of the collection, so do not ask often.
+    """
+    doing = f"estimate the size of {facts.collection!r}"
+    try:
+        memory = node.ask(
+            "GET", path_of(facts.collection, "memory"), doing, collection=facts.collection
+        )
+    except ServerFailed:
+        return None
+    return int(memory["total"]["disk_bytes"]) + WAL_PER_SHARD * len(facts.shards)

@@ -1,0 +1,49 @@
+"""A key that is called read-only is tried on writes that can only fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from qdrant_dr.cluster import Node, probe_read_only
+from qdrant_dr.cluster.access import ReadOnlyProbe
+from qdrant_dr.errors import AccessDenied
+from tests.support.replay import ReplaySource
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WRITE", "w-key")
+    monkeypatch.setenv("READ", "r-key")
+    monkeypatch.setenv("WRONG", "x-key")
+
+
+def test_read_only_is_proven_and_nothing_is_made() -> None:
+    with ReplaySource(["basic"], api_key="w-key", read_api_key="r-key") as source:
+        with Node(source.url, "env:WRITE", "env:READ") as node:
+            probe = probe_read_only(node, ["movies"])
+        assert (probe.proven, probe.tried, probe.could) == (True, 2, ())
+        assert source.snapshots("movies") == ()
+
+
+def test_a_key_that_could_write_is_found_and_nothing_is_made() -> None:
+    with ReplaySource(["basic"], api_key="w-key", read_api_key="r-key") as source:
+        with Node(source.url, "env:WRITE", "env:WRITE") as node:
+            probe = probe_read_only(node, ["movies"])
+        assert not probe.proven
+        assert probe.could == ("make a snapshot of any collection", "make a snapshot of 'movies'")
+        assert source.snapshots("movies") == ()
+
+
+def test_an_open_server_proves_nothing(node: Node) -> None:
+    assert not probe_read_only(node).proven
+
+
+def test_a_wrong_key_is_denied_not_read_only() -> None:
+    with ReplaySource(["basic"], api_key="w-key", read_api_key="r-key") as source:
+        node = Node(source.url, "env:WRITE", "env:WRONG")
+        with node, pytest.raises(AccessDenied, match="env:WRONG"):
+            probe_read_only(node)
+
+
+def test_nothing_tried_is_no_proof() -> None:
+    assert not ReadOnlyProbe(tried=0, could=()).proven

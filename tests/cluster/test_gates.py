@@ -1,0 +1,102 @@
+"""Pure decisions: what is refused, what is doubtful, what must not move."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from qdrant_dr.cluster import CollectionFacts, Node, check_gates, collection_facts, preflight
+from qdrant_dr.cluster.gates import snapshot_name_bytes
+
+
+@pytest.fixture
+def calm(node: Node) -> CollectionFacts:
+    return collection_facts(node, "sharded")
+
+
+def changed(facts: CollectionFacts, **fields: Any) -> CollectionFacts:
+    return dataclasses.replace(facts, **fields)
+
+
+def with_shard(facts: CollectionFacts, shard: int, **fields: Any) -> CollectionFacts:
+    replicas = tuple(
+        dataclasses.replace(r, **fields) if r.shard == shard else r for r in facts.replicas
+    )
+    return changed(facts, replicas=replicas)
+
+
+def test_a_calm_collection_passes(calm: CollectionFacts) -> None:
+    judged = preflight(calm)
+    assert (judged.refusals, judged.doubts) == ((), ())
+    assert check_gates(calm, calm) == ()
+
+
+def test_refusals(calm: CollectionFacts) -> None:
+    cases = {
+        "shard 1 is Dead": with_shard(calm, 1, state="Dead"),
+        "shard 1 is Listener": with_shard(calm, 1, state="Listener"),
+        "no shard of it": changed(calm, replicas=()),
+        "shards [2] lie on other nodes": with_shard(calm, 2, local=False, peer_id=7),
+        "1 shard transfers": changed(calm, transfers=("{}",)),
+        "resharding": changed(calm, resharding=("{}",)),
+    }
+    for words, facts in cases.items():
+        refusals = preflight(facts).refusals
+        assert len(refusals) == 1, words
+        assert words in refusals[0]
+
+
+def test_doubts_do_not_refuse(calm: CollectionFacts) -> None:
+    cases = {
+        "status is red": changed(calm, status="red"),
+        "deferred": changed(calm, deferred_points=5),
+        "file name": changed(calm, collection="n" * 240),
+        "operation numbers": with_shard(calm, 0, operation=None),
+        "scrolling": changed(calm, notes=("shard 0 was counted by scrolling its ids",)),
+    }
+    for words, facts in cases.items():
+        judged = preflight(facts)
+        assert judged.refusals == ()
+        assert len(judged.doubts) == 1
+        assert words in judged.doubts[0]
+
+
+def test_an_optimizer_at_work_matters_only_without_a_wal(calm: CollectionFacts) -> None:
+    busy = changed(calm, status="yellow", running_optimizations=1)
+    assert preflight(busy).doubts == ()
+    assert "keeps no WAL" in preflight(busy, method="stream").doubts[0]
+    assert preflight(calm, method="shard").doubts == ()
+
+
+def test_the_longest_file_name_counts_bytes(calm: CollectionFacts) -> None:
+    name = "movies-4368523253213349-2026-11-22-10-39-20.snapshot.checksum"
+    movies = changed(calm, collection="movies", peer_id=4368523253213349)
+    assert snapshot_name_bytes(movies) == len(name)
+    assert snapshot_name_bytes(changed(movies, collection="ü" * 6)) == len(name) + 6
+
+
+def test_writes_break_no_gate(calm: CollectionFacts) -> None:
+    assert check_gates(calm, with_shard(calm, 0, operation=900, count=5)) == ()
+
+
+def test_what_moved_is_named(calm: CollectionFacts) -> None:
+    info = calm.info
+    info["config"]["params"]["vectors"] = {"size": 4, "distance": "Dot"}
+    moved = {
+        "fell from 5 to 4": with_shard(calm, 1, operation=4),
+        "replicas changed": with_shard(calm, 1, state="Partial"),
+        "shards changed": changed(calm, replicas=calm.replicas[:2]),
+        "number of shards": changed(calm, shard_number=2),
+        "vector parameters": changed(calm, info_json=json.dumps(info)),
+        "transfers were under way after": changed(calm, transfers=("{}",)),
+        "resharding was under way after": changed(calm, resharding=("{}",)),
+    }
+    for words, after in moved.items():
+        assert any(words in broken for broken in check_gates(calm, after)), words
+
+
+def test_a_transfer_that_ended_meanwhile_breaks_the_gate_too(calm: CollectionFacts) -> None:
+    assert check_gates(changed(calm, transfers=("{}",)), calm)
