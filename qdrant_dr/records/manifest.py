@@ -56,6 +56,9 @@ class Part(Frozen):
     server_name: str | None = None
     server_size_bytes: int | None = None
     server_checksum: str | None = None
+    blocks: tuple[Sha256, ...] = Field(
+        default=(), description="SHA-256 of each 8 MiB: what a sample of the bytes is compared with"
+    )
 
     @property
     def file(self) -> str:

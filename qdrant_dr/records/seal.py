@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,10 @@ from qdrant_dr.records.fingerprint import Fingerprint
 from qdrant_dr.records.manifest import BackupId, Sha256
 
 Consistency = Literal["quiesced", "in-motion"]
+
+
+SketchRow = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+"""Eight bytes of the digest of a point's id, eight of the digest of all that it holds."""
 
 
 class SealedShard(Frozen):
@@ -60,6 +64,9 @@ class Seal(Record):
     points: int = Field(ge=0)
     shards: tuple[SealedShard, ...] = Field(min_length=1)
     total: Fingerprint
+    sketch: tuple[SketchRow, ...] = Field(
+        default=(), description="of the points whose ids hash lowest: estimates what changed since"
+    )
     suspect: tuple[str, ...] = ()
     previous_backup_id: BackupId | None = None
 

@@ -1,0 +1,225 @@
+"""What the records say, over all repositories: pure data and pure questions.
+
+A catalog keeps what it could not read: unreachable repositories and unreadable records are in
+it, so that nothing is decided as if they did not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from qdrant_dr.errors import DRError, ManifestConflict, SealConflict
+from qdrant_dr.records import DEPTHS, BackupKey, Depth, Location, Manifest, Proof, Seal
+from qdrant_dr.repository.repository import Unreadable
+from qdrant_dr.repository.store import OpenUpload, Stat
+
+CopyState = Literal["present", "behind", "damaged", "missing", "unreachable"]
+
+CLOCK_TOLERANCE = timedelta(seconds=60)
+"""How far ahead of `now` a record may be dated: the clocks of two workers are never equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryState:
+    """A configured repository as it was found. `error`: why nothing of it could be read."""
+
+    name: str
+    id: str | None
+    domain: str
+    location: Location | None
+    error: DRError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One backup in one repository.
+
+    `lacks` names what should be there and is not; `proofs` were made of this copy at this
+    location, oldest first; `inherited` came with it from elsewhere and prove nothing.
+    """
+
+    repository: str
+    domain: str
+    state: CopyState
+    lacks: tuple[str, ...] = ()
+    stored_bytes: int | None = None
+    proofs: tuple[Proof, ...] = ()
+    inherited: tuple[Proof, ...] = ()
+
+    @property
+    def committed(self) -> bool:
+        """Its manifest is there and readable."""
+        return self.state in ("present", "behind", "damaged") and "manifest" not in self.lacks
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One backup: its manifest, its seal if it has one, and its copy in every repository.
+
+    `conflict`: two repositories disagree about what it is. Then no copy of it is proven, and
+    nothing is healed or restored implicitly.
+    """
+
+    manifest: Manifest
+    seal: Seal | None
+    copies: tuple[Copy, ...]
+    conflict: DRError | None = None
+
+    @property
+    def key(self) -> BackupKey:
+        return self.manifest.key
+
+    def copy(self, repository: str) -> Copy:
+        """Its copy in one repository, absent ones too. Raise KeyError for an unknown name."""
+        for copy in self.copies:
+            if copy.repository == repository:
+                return copy
+        raise KeyError(repository)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What lies below `backups/<folder>` of a repository without a manifest."""
+
+    repository: str
+    folder: str
+    files: tuple[Stat, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Everything known of a cluster, oldest backup first."""
+
+    cluster: str
+    repositories: tuple[RepositoryState, ...]
+    backups: tuple[Backup, ...] = ()
+    unfinished: tuple[Unfinished, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    uploads: dict[str, tuple[OpenUpload, ...]] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Nothing was unreachable or unreadable: only then may something be deleted."""
+        return bool(self.repositories) and not self.unreadable and not self.unreachable
+
+    @property
+    def unreachable(self) -> tuple[RepositoryState, ...]:
+        return tuple(r for r in self.repositories if r.error is not None)
+
+    def of(self, collection: str) -> tuple[Backup, ...]:
+        """Backups of one collection, oldest first."""
+        return tuple(b for b in self.backups if b.manifest.collection == collection)
+
+    def find(self, key: BackupKey) -> Backup | None:
+        return next((b for b in self.backups if b.key == key), None)
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        return tuple(sorted({b.manifest.collection for b in self.backups}))
+
+
+# questions
+
+
+def clears(proof: Proof, failure: Proof) -> bool:
+    """Whether a passing proof closes a failed one: named, at least as deep and as wide.
+
+    Clocks do not decide.
+    """
+    return (
+        proof.passed
+        and failure.proof_id in proof.clears
+        and DEPTHS.index(proof.depth) >= DEPTHS.index(failure.depth)
+        and (proof.full or proof.sample == failure.sample)
+    )
+
+
+def open_failures(proofs: Iterable[Proof]) -> tuple[Proof, ...]:
+    """Failed proofs that no passing one clears."""
+    known = tuple(proofs)
+    return tuple(f for f in known if not f.passed and not any(clears(p, f) for p in known))
+
+
+def proof_of(
+    copy: Copy, *, depth: Depth, now: datetime, max_age: timedelta | None = None
+) -> Proof | None:
+    """The newest passed, full proof of this copy of at least this depth, not from the future."""
+    good = [
+        p
+        for p in copy.proofs
+        if p.passed
+        and p.full
+        and DEPTHS.index(p.depth) >= DEPTHS.index(depth)
+        and p.ended_at <= now + CLOCK_TOLERANCE
+        and (max_age is None or now - p.ended_at <= max_age)
+    ]
+    return max(good, key=lambda p: p.ended_at, default=None)
+
+
+def is_proven(
+    backup: Backup, copy: Copy, *, depth: Depth, max_age: timedelta, now: datetime
+) -> bool:
+    """Whether one copy is proven: there, no conflict, no open failure, a young enough proof."""
+    return (
+        backup.conflict is None
+        and copy.state in ("present", "behind")
+        and copy.committed
+        and not open_failures(copy.proofs)
+        and proof_of(copy, depth=depth, now=now, max_age=max_age) is not None
+    )
+
+
+def proven_copies(
+    backup: Backup, *, depth: Depth, max_age: timedelta, now: datetime
+) -> tuple[Copy, ...]:
+    """The proven copies, in reading preference. A backup is proven when there is one."""
+    return tuple(
+        c for c in backup.copies if is_proven(backup, c, depth=depth, max_age=max_age, now=now)
+    )
+
+
+def counted_copies(backup: Backup, *, now: datetime) -> tuple[Copy, ...]:
+    """Copies that count for quorum and domains: a manifest, a full proof of all bytes, no open
+    failure. Age does not matter here."""
+    if backup.conflict is not None:
+        return ()
+    return tuple(
+        c
+        for c in backup.copies
+        if c.state in ("present", "behind")
+        and c.committed
+        and not open_failures(c.proofs)
+        and proof_of(c, depth="bytes", now=now) is not None
+    )
+
+
+def newest(backups: Sequence[Backup], *, now: datetime) -> Backup | None:
+    """The newest by `captured_at`; one dated in the future is never it."""
+    past = [b for b in backups if b.manifest.captured_at <= now + CLOCK_TOLERANCE]
+    return max(past, key=lambda b: (b.manifest.captured_at, b.manifest.backup_id), default=None)
+
+
+def newest_proven(
+    backups: Sequence[Backup], *, depth: Depth, max_age: timedelta, now: datetime
+) -> Backup | None:
+    """The newest of which a copy is proven: RPO counts from it."""
+    return newest(
+        [b for b in backups if proven_copies(b, depth=depth, max_age=max_age, now=now)], now=now
+    )
+
+
+def manifest_conflict(key: BackupKey, digests: dict[str, str]) -> ManifestConflict:
+    """Two repositories, one backup id, different manifests."""
+    return ManifestConflict(f"{key} is not the same everywhere: manifests {_listed(digests)}")
+
+
+def seal_conflict(key: BackupKey, digests: dict[str, str]) -> SealConflict:
+    """Two repositories, one backup, different seals."""
+    return SealConflict(f"{key} is not the same everywhere: seals {_listed(digests)}")
+
+
+def _listed(digests: dict[str, str]) -> str:
+    return ", ".join(f"{name} {digest[:12]}" for name, digest in sorted(digests.items()))

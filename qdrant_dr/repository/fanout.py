@@ -1,0 +1,163 @@
+"""One read, N writes.
+
+The source is read once, in the caller's thread. Each sink has a worker behind a bounded queue:
+memory is blocks x queue x sinks, never the snapshot. One that raises or makes no progress within
+`stall_timeout` is left behind and takes its own bytes back; the others go on. Workers are daemon
+threads: a socket that hangs for ever must not keep the process from ending.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from qdrant_dr.errors import DRError, Stalled
+from qdrant_dr.repository.store import Sink
+from qdrant_dr.repository.trouble import translate
+
+log = logging.getLogger(__name__)
+
+_TICK = 0.2  # seconds between two looks at a worker that is waited for
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was read from the source, and committed: bytes and SHA-256 in hex."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """Who has it all, committed, and who was left behind and why."""
+
+    receipts: dict[str, Receipt]
+    left_behind: dict[str, DRError]
+
+
+def fan_out(
+    blocks: Iterable[bytes],
+    sinks: Mapping[str, Callable[[], Sink]],
+    *,
+    stall_timeout: timedelta,
+    queue_blocks: int = 8,
+) -> FanOut:
+    """Write every block to every sink, then commit each.
+
+    An error of the source is raised after every sink was aborted: nothing is visible anywhere.
+    When all sinks are left behind, reading stops.
+    """
+    workers = [_Worker(n, make, stall_timeout, queue_blocks) for n, make in sinks.items()]
+    digest, size = hashlib.sha256(), 0
+    try:
+        for block in blocks:
+            digest.update(block)
+            size += len(block)
+            for worker in workers:
+                worker.put(block)
+            if all(worker.error for worker in workers):
+                break
+        for worker in workers:
+            worker.put(None)
+    except BaseException:
+        for worker in workers:
+            worker.leave()
+        for worker in workers:
+            worker.settle()
+        raise
+    for worker in workers:
+        worker.settle()
+    receipt = Receipt(size, digest.hexdigest())
+    return FanOut(
+        receipts={w.name: receipt for w in workers if w.error is None},
+        left_behind={w.name: w.error for w in workers if w.error is not None},
+    )
+
+
+class _Worker:
+    """One sink on its own thread. `error` is None as long as it keeps up."""
+
+    def __init__(
+        self, name: str, make: Callable[[], Sink], stall_timeout: timedelta, depth: int
+    ) -> None:
+        self.name = name
+        self.error: DRError | None = None
+        self._make, self._patience = make, stall_timeout.total_seconds()
+        self._queue: queue.Queue[bytes | None] = queue.Queue(depth)
+        self._left = threading.Event()
+        self._done = threading.Event()
+        self._busy_since: float | None = time.monotonic()
+        threading.Thread(target=self._work, name=f"write-{name}", daemon=True).start()
+
+    def put(self, block: bytes | None) -> None:
+        """Hand over a block, or None for the end; waits while the queue is full."""
+        while not self.error and not self._done.is_set():
+            try:
+                return self._queue.put(block, timeout=_TICK)
+            except queue.Full:
+                self._judge()
+        return None
+
+    def settle(self) -> None:
+        """Wait until the worker has finished and cleaned up, or hangs and is left behind."""
+        while not self._done.wait(_TICK):
+            if self._judge():
+                break
+
+    def leave(self) -> None:
+        """Let it take back what it wrote, as soon as it can."""
+        self._left.set()
+
+    def _judge(self) -> bool:
+        """Whether one step of it has taken longer than it may; it is left behind then."""
+        since = self._busy_since
+        if since is None or time.monotonic() - since <= self._patience:
+            return False
+        self.error = self.error or Stalled(
+            f"repository {self.name} made no progress for {self._patience:g} s"
+        )
+        self.leave()
+        return True
+
+    def _work(self) -> None:
+        sink: Sink | None = None
+        committed = False
+        try:
+            sink = self._make()
+            while (block := self._next()) is not None:
+                sink.write(block)
+            if not self._left.is_set():
+                sink.commit()
+                committed = True
+        except Exception as e:  # noqa: BLE001 -- whatever it is, it concerns this repository alone
+            self.error = self.error or translate(e, repository=self.name, doing="writing")
+        finally:
+            if sink is not None and not committed:
+                self._busy_since = time.monotonic()
+                self._abort(sink)
+            self._done.set()
+
+    def _next(self) -> bytes | None:
+        self._busy_since = None
+        while not self._left.is_set():
+            try:
+                block = self._queue.get(timeout=_TICK)
+            except queue.Empty:
+                continue
+            self._busy_since = time.monotonic()
+            return block
+        return None
+
+    def _abort(self, sink: Sink) -> None:
+        try:
+            sink.abort()
+        except Exception as e:  # noqa: BLE001 -- the error that led here is the one to report
+            why = translate(e, repository=self.name, doing="aborting")
+            log.warning("an unfinished object is left to the sweep: %s", why.message)

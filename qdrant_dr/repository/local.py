@@ -1,0 +1,263 @@
+"""A store on a local disk or mount: temporary file, fsync, link, fsync of the folder.
+
+fsspec's local create checks first and opens then (two threads both won 82 of 300 races), so the
+disk is spoken to directly: `os.link` refuses an existing name in one step.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from qdrant_dr.errors import Conflict, ObjectMissing, RepositoryMissing, StoreOverwrites
+from qdrant_dr.repository.store import BLOCK, OpenUpload, Sink, Stat
+from qdrant_dr.repository.trouble import translate
+
+log = logging.getLogger(__name__)
+
+_SYNC_EVERY = 64 * 2**20  # bytes: so that the fsync at the end has little left to do
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+class LocalStore:
+    """Files below one folder. That folder must stay the one it was: a disk can be unmounted."""
+
+    def __init__(self, name: str, root: Path, *, make: bool = False) -> None:
+        self.name, self._root = name, root
+        with self.speaking("opening", ""):
+            if make:
+                root.mkdir(parents=True, exist_ok=True)
+            self._identity = self._identify()
+
+    def create(self, path: str, data: bytes) -> None:
+        with self.speaking("creating", path):
+            sink = _LocalSink(self, path, replace=False)
+            try:
+                sink.write(data)
+                sink.commit()
+            except Conflict:
+                if self.file(path).read_bytes() != data:
+                    raise
+            finally:
+                sink.abort()
+
+    def read(self, path: str) -> bytes:
+        with self.speaking("reading", path):
+            return self.file(path).read_bytes()
+
+    def read_range(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        with self.speaking("reading", path):
+            file = self.file(path).open("rb", buffering=0)
+        with file:
+            file.seek(start)
+            left = (1 << 63) if end is None else max(0, end - start)
+            while left:
+                with self.speaking("reading", path):
+                    block = file.read(min(BLOCK, left))
+                if not block:
+                    return
+                left -= len(block)
+                yield block
+
+    def stat(self, path: str) -> Stat | None:
+        with self.speaking("looking at", path):
+            try:
+                return _stat(path, self.file(path))
+            except FileNotFoundError:
+                self.same_root()
+                return None
+
+    def find(self, folder: str) -> list[Stat]:
+        with self.speaking("listing", folder):
+            return [there for there in self._walk(folder) if not _is_temporary(there.path)]
+
+    def sink(
+        self,
+        path: str,
+        *,
+        size_hint: int | None = None,  # noqa: ARG002 -- a disk needs no parts
+        replace: bool = False,
+    ) -> Sink:
+        with self.speaking("creating", path):
+            if not replace and self.file(path).exists():
+                raise Conflict(f"repository {self.name}: {path} exists already")
+            return _LocalSink(self, path, replace=replace)
+
+    def delete(self, path: str) -> None:
+        with self.speaking("deleting", path):
+            self.same_root()
+            file = self.file(path)
+            file.unlink(missing_ok=True)
+            for folder in file.parents:
+                if folder == self._root:
+                    break
+                try:
+                    folder.rmdir()
+                except OSError:
+                    break  # not empty, or gone already
+
+    def open_uploads(self, folder: str) -> list[OpenUpload]:
+        with self.speaking("listing", folder):
+            return [
+                OpenUpload(_target(there.path), there.path, there.modified_at)
+                for there in self._walk(folder)
+                if _is_temporary(there.path)
+            ]
+
+    def discard_upload(self, upload: OpenUpload) -> None:
+        self.delete(upload.token)
+
+    def free_bytes(self) -> int | None:
+        with self.speaking("looking at", ""):
+            disk = os.statvfs(self._root)
+            return disk.f_bavail * disk.f_frsize
+
+    # for the sink
+
+    def temporary(self, path: str) -> tuple[Path, BinaryIO]:
+        """A new file beside its target, so that a link or rename never crosses disks."""
+        self.same_root()
+        target = self.file(path)
+        for attempt in range(3):
+            self._make_folder(target.parent)
+            file = target.parent / f".{target.name}.{secrets.token_hex(4)}"
+            try:
+                return file, file.open("xb", buffering=0)
+            except FileNotFoundError:  # a delete just removed the empty folder
+                if attempt == 2:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _make_folder(self, folder: Path) -> None:
+        missing = []
+        while not folder.exists():
+            missing.append(folder)
+            folder = folder.parent
+        for new in reversed(missing):
+            new.mkdir(exist_ok=True)
+            _sync_folder(new.parent)
+
+    def file(self, path: str) -> Path:
+        return self._root / path
+
+    def _walk(self, folder: str) -> Iterator[Stat]:
+        self.same_root()
+        top = self.file(folder)
+        found = sorted(
+            Path(where) / name
+            for where, _, names in os.walk(top, onerror=self._unless_gone)
+            for name in names
+        )
+        for file in found:
+            with suppress(FileNotFoundError):  # another process removed it meanwhile
+                yield _stat(file.relative_to(self._root).as_posix(), file)
+
+    @staticmethod
+    def _unless_gone(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    def _identify(self) -> tuple[int, int]:
+        try:
+            there = self._root.stat()
+        except FileNotFoundError:
+            raise RepositoryMissing(
+                f"repository {self.name}: the folder {self._root} does not exist"
+            ) from None
+        return there.st_dev, there.st_ino
+
+    def same_root(self) -> None:
+        if self._identify() != self._identity:
+            raise RepositoryMissing(
+                f"repository {self.name}: another disk is mounted at {self._root} than before"
+            )
+
+    @contextmanager
+    def speaking(self, doing: str, path: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            self.same_root()
+            raise ObjectMissing(f"repository {self.name}: {path} is not there") from None
+        except OSError as e:
+            raise translate(e, repository=self.name, doing=f"{doing} {path}") from None
+
+
+class _LocalSink:
+    def __init__(self, store: LocalStore, path: str, *, replace: bool) -> None:
+        self._store, self._path, self._replace = store, path, replace
+        self._target = store.file(path)
+        self._temporary, self._file = store.temporary(path)
+        self._unsynced = 0
+
+    def write(self, block: bytes) -> None:
+        with self._store.speaking("writing", self._path):
+            left = memoryview(block)
+            while left:
+                left = left[self._file.write(left) :]
+            self._unsynced += len(block)
+            if self._unsynced >= _SYNC_EVERY:
+                os.fdatasync(self._file.fileno())
+                self._unsynced = 0
+
+    def commit(self) -> None:
+        with self._store.speaking("writing", self._path):
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._store.same_root()
+            if self._replace:
+                self._temporary.replace(self._target)
+            else:
+                self._link()
+                self._temporary.unlink()
+            _sync_folder(self._target.parent)
+
+    def _link(self) -> None:
+        try:
+            os.link(self._temporary, self._target)
+        except FileExistsError:
+            raise Conflict(
+                f"repository {self._store.name}: {self._path} exists with other content"
+            ) from None
+        except OSError as e:
+            if e.errno not in _NO_LINKS:
+                raise
+            raise StoreOverwrites(
+                f"repository {self._store.name}: this file system has no hard links, "
+                "so it cannot refuse to overwrite"
+            ) from None
+
+    def abort(self) -> None:
+        with suppress(OSError):  # what cannot be removed now, the sweep finds
+            self._file.close()
+            self._temporary.unlink(missing_ok=True)
+
+
+def _is_temporary(path: str) -> bool:
+    return path.rpartition("/")[2].startswith(".")
+
+
+def _target(temporary: str) -> str:
+    """`a/.b.snapshot.1f2e3d4c` was to become `a/b.snapshot`."""
+    folder, _, name = temporary.rpartition("/")
+    return f"{folder}/{name[1:].rpartition('.')[0]}"
+
+
+def _stat(path: str, file: Path) -> Stat:
+    there = file.stat()
+    return Stat(path, there.st_size, datetime.fromtimestamp(there.st_mtime, UTC))
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

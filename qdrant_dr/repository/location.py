@@ -1,0 +1,137 @@
+"""From a configured repository to its location and its store.
+
+No listing or instance caches: lists and stats must see what another process did. Time-outs are
+set, for the defaults wait for minutes on an endpoint that is dead.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.asyn import get_loop
+
+from qdrant_dr.config import RepositoryConfig
+from qdrant_dr.errors import ConfigInvalid, DRError, StoreOverwrites
+from qdrant_dr.records import Location
+from qdrant_dr.repository.local import LocalStore
+from qdrant_dr.repository.memory import MemoryStore
+from qdrant_dr.repository.objects import Deadlines, ObjectStore
+from qdrant_dr.repository.store import Store
+from qdrant_dr.repository.trouble import translate
+from qdrant_dr.secrets import resolve_options
+
+_KINDS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
+_CONNECT = 5  # seconds
+_READ = 60  # seconds without a byte
+_EXTRAS = {"s3": "", "gs": "[gcs]", "az": "[azure]"}
+
+
+def location_of(cfg: RepositoryConfig) -> Location:
+    """Protocol, endpoint or account, bucket and prefix. Raise ConfigInvalid."""
+    protocol, path = _split(cfg)
+    if protocol == "file":
+        return Location(
+            protocol="file", endpoint="", bucket="", prefix=_folder(path).as_posix()[1:]
+        )
+    bucket, _, prefix = path.strip("/").partition("/")
+    if not bucket:
+        raise ConfigInvalid(f"repository {cfg.name}: {cfg.url!r} names no bucket")
+    return Location(
+        protocol=protocol, endpoint=_endpoint(protocol, cfg), bucket=bucket, prefix=prefix
+    )
+
+
+def open_store(cfg: RepositoryConfig, *, stall_timeout: timedelta, make: bool = False) -> Store:
+    """The store of a repository; `make` lets a local folder be made. Nothing is read yet."""
+    where = location_of(cfg)
+    if where.protocol == "file":
+        return LocalStore(cfg.name, Path("/") / where.prefix, make=make)
+    if where.protocol == "memory":
+        return MemoryStore(cfg.name, str(where))
+    deadlines = Deadlines(patient=stall_timeout.total_seconds())
+    fs = _filesystem(cfg, where.protocol)
+    return ObjectStore(cfg.name, fs, where.protocol, where.bucket, where.prefix, deadlines)
+
+
+def _split(cfg: RepositoryConfig) -> tuple[str, str]:
+    protocol, separator, path = cfg.url.partition("://")
+    if not separator:
+        return "file", cfg.url
+    if protocol in ("file", "memory"):
+        return protocol, path
+    if protocol in _KINDS:
+        return _KINDS[protocol], path
+    raise StoreOverwrites(
+        f"repository {cfg.name}: {protocol}:// cannot create an object without overwriting one",
+        "use file://, s3://, gs:// or az://.",
+    )
+
+
+def _folder(path: str) -> Path:
+    return Path(path).expanduser().resolve()
+
+
+def _endpoint(protocol: str, cfg: RepositoryConfig) -> str:
+    """Where the bucket's name is looked up; never a secret."""
+    options = cfg.options
+    if protocol == "az":
+        if connection := options.get("connection_string"):
+            text = resolve_options({"c": connection})["c"]
+            facts = dict(f.partition("=")[::2] for f in text.split(";"))
+            return _host(facts.get("BlobEndpoint") or facts.get("AccountName", ""))
+        account = options.get("account_name") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+        host = options.get("account_host")
+        return f"{host}/{account}" if host else str(resolve_options({"a": account})["a"])
+    endpoint = options.get("endpoint_url")
+    if protocol == "s3" and not endpoint:
+        endpoint = options.get("client_kwargs", {}).get("endpoint_url")
+    return _host(str(resolve_options({"e": endpoint})["e"])) if endpoint else ""
+
+
+def _host(url: str) -> str:
+    """A URL without scheme, credentials and query."""
+    return url.partition("://")[2].partition("?")[0].rpartition("@")[2].strip("/") or url
+
+
+def _filesystem(cfg: RepositoryConfig, kind: str) -> Any:
+    options = _with_timeouts(kind, resolve_options(cfg.options))
+    options |= {"use_listings_cache": False, "skip_instance_cache": True, "loop": get_loop()}
+    try:
+        return fsspec.filesystem(kind, **options)
+    except ImportError:
+        raise ConfigInvalid(
+            f"repository {cfg.name}: {kind}:// needs a package that is not installed",
+            f"run `pip install 'qdrant-dr{_EXTRAS[kind]}'`.",
+        ) from None
+    except (TypeError, ValueError) as e:
+        raise ConfigInvalid(
+            f"repository {cfg.name}: its options make no {kind} client ({type(e).__name__})",
+            "compare `options:` with the documentation of fsspec's file system.",
+        ) from None
+    except DRError:
+        raise
+    except Exception as e:  # noqa: BLE001 -- whatever a provider's library raises, the table knows or names
+        raise translate(e, repository=cfg.name, doing="opening") from None
+
+
+def _with_timeouts(kind: str, options: dict[str, Any]) -> dict[str, Any]:
+    if kind == "s3":
+        config = {
+            "connect_timeout": _CONNECT,
+            "read_timeout": _READ,
+            "retries": {"max_attempts": 2, "mode": "standard"},
+            "tcp_keepalive": True,
+        }
+        return options | {"config_kwargs": config | options.get("config_kwargs", {})}
+    if kind == "gs":
+        # else every first call to an endpoint that is not Google's waits 60 s for gRPC
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        import aiohttp
+
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_READ)
+        return {"requests_timeout": limit} | options
+    return {"connection_timeout": _CONNECT, "read_timeout": _READ} | options

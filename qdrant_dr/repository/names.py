@@ -1,0 +1,121 @@
+"""Every path inside a repository, made and read in one place.
+
+    repository.json
+    backups/<cluster>/<collection folder>/<backup id>/{intent,snapshot,manifest,seal}.json
+    backups/<cluster>/<collection folder>/<backup id>/<part>.snapshot
+    proofs/<cluster>/<collection folder>/<backup id>/<proof id>.json
+    runs/<year>/<month>/<run id>.start.json, .end.json
+
+Only lower-case letters, digits, `-`, `.`, `T` and `Z` occur, so that no store, file system or
+shell has an opinion on them. Ids begin with their time, so that names sort by it.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from qdrant_dr.records import BackupKey
+from qdrant_dr.records.manifest import collection_slug
+
+REPOSITORY = "repository.json"
+INTENT = "intent.json"
+ANSWER = "snapshot.json"
+MANIFEST = "manifest.json"
+SEAL = "seal.json"
+BACKUPS = "backups"
+PROOFS = "proofs"
+RUNS = "runs"
+
+_ID = re.compile(r"^(\d{8}T\d{6}Z)-[0-9a-f]{6}$")
+_SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$")
+
+
+def new_id(now: datetime) -> str:
+    """An id of a backup or proof: its second in UTC and 6 random hex digits."""
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def time_of(identifier: str) -> datetime:
+    """The second that an id was made in. Raise ValueError if it is no id."""
+    if not (match := _ID.match(identifier)):
+        raise ValueError(f"{identifier!r} is not an id like 20261122T101530Z-7f3a9c")
+    return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+def checked(name: str) -> str:
+    """The name, if it is safe as one step of a path. Raise ValueError if it is not."""
+    if not _SAFE.match(name):
+        raise ValueError(f"{name!r} cannot be part of a path in a repository")
+    return name
+
+
+def backups(cluster: str, collection: str | None = None) -> str:
+    """The folder of all backups of a cluster, or of one of its collections."""
+    return _below(BACKUPS, cluster, collection)
+
+
+def proofs(cluster: str, collection: str | None = None, backup_id: str | None = None) -> str:
+    """The folder of all proofs of a cluster, of a collection, or of one backup."""
+    folder = _below(PROOFS, cluster, collection)
+    return folder if backup_id is None else f"{folder}/{checked(backup_id)}"
+
+
+def _below(top: str, cluster: str, collection: str | None) -> str:
+    folder = f"{top}/{checked(cluster)}"
+    return folder if collection is None else f"{folder}/{collection_slug(collection)}"
+
+
+def in_backup(key: BackupKey, file: str) -> str:
+    """The path of a record or part of one backup."""
+    checked(key.cluster)
+    return f"{BACKUPS}/{key.folder}/{checked(file)}"
+
+
+def proof(key: BackupKey, proof_id: str) -> str:
+    """The path of one proof."""
+    checked(key.cluster)
+    return f"{PROOFS}/{key.folder}/{checked(proof_id)}.json"
+
+
+def run_start(run_id: str, started_at: datetime) -> str:
+    """The path of the record that a run began."""
+    return f"{_month(started_at)}/{checked(run_id)}.start.json"
+
+
+def run_end(run_id: str, started_at: datetime) -> str:
+    """The path of the record of how a run ended; beside its start."""
+    return f"{_month(started_at)}/{checked(run_id)}.end.json"
+
+
+def run_months(since: datetime, until: datetime) -> Iterator[str]:
+    """The folders of every month that the period touches."""
+    at = since.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    while at <= until:
+        yield _month(at)
+        at = at.replace(year=at.year + at.month // 12, month=at.month % 12 + 1)
+
+
+def _month(at: datetime) -> str:
+    return f"{RUNS}/{at.astimezone(UTC):%Y/%m}"
+
+
+class InBackup(NamedTuple):
+    """What a path below `backups/` names."""
+
+    folder: str
+    cluster: str
+    collection_folder: str
+    backup_id: str
+    file: str
+
+
+def read_backup_path(path: str) -> InBackup | None:
+    """Take a path below `backups/` or `proofs/` apart; None if it is not one of ours."""
+    steps = path.split("/")
+    if len(steps) != 5 or steps[0] not in (BACKUPS, PROOFS) or not _ID.match(steps[3]):
+        return None
+    return InBackup("/".join(steps[1:4]), *steps[1:])

@@ -1,0 +1,382 @@
+"""One repository: records and parts of backups, proofs and runs, in layout `plain`."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from qdrant_dr import __version__
+from qdrant_dr.config import RepositoryConfig
+from qdrant_dr.errors import (
+    BytesDiffer,
+    Conflict,
+    DRError,
+    ManifestConflict,
+    ObjectMissing,
+    RecordDamaged,
+    RecordError,
+    RepositoryMismatch,
+    RepositoryMissing,
+    SealConflict,
+)
+from qdrant_dr.records import (
+    BackupKey,
+    Intent,
+    Location,
+    Manifest,
+    Part,
+    Proof,
+    Record,
+    RunEnd,
+    RunStart,
+    Seal,
+    SnapshotAnswer,
+)
+from qdrant_dr.records.repository import RepositoryRecord
+from qdrant_dr.repository import names
+from qdrant_dr.repository.location import location_of, open_store
+from qdrant_dr.repository.store import OpenUpload, Sink, Stat, Store
+from qdrant_dr.repository.throttle import Throttle, ThrottledSink
+
+R = TypeVar("R", bound=Record)
+_READERS = 8  # records are small: reading them is waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that is there and cannot be believed."""
+
+    repository: str
+    path: str
+    error: DRError
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Generic[R]):
+    """Records that were asked for, and those that could not be read: never dropped."""
+
+    records: tuple[R, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+
+
+def create_repository(
+    cfg: RepositoryConfig, now: datetime, *, stall_timeout: timedelta = timedelta(seconds=90)
+) -> str:
+    """Make an empty place a repository and return its id. Raise Conflict if it is one already."""
+    store = open_store(cfg, stall_timeout=stall_timeout, make=True)
+    if store.stat(names.REPOSITORY) is not None:
+        raise Conflict(
+            f"repository {cfg.name}: {location_of(cfg)} is a repository already",
+            "`qdrant-dr repository show NAME` prints its id; nothing was changed.",
+        )
+    record = RepositoryRecord(
+        id=secrets.token_hex(4), layout="plain", created_at=now, tool_version=__version__
+    )
+    store.create(names.REPOSITORY, record.to_bytes())
+    return record.id
+
+
+def open_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repository:
+    """Open what `repository create` made.
+
+    Raise RepositoryMissing without a repository.json (an unmounted disk must not look like an
+    empty repository), RepositoryMismatch if it has another id than configured,
+    RepositoryUnreachable or RepositoryDenied if it cannot be read.
+    """
+    found = read_repository(cfg, stall_timeout=stall_timeout)
+    if found.id != cfg.id:
+        raise RepositoryMismatch(
+            f"repository {cfg.name}: {found.location} has id {found.id}, "
+            f"the configuration says {cfg.id or 'nothing'}"
+        )
+    return found
+
+
+def read_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repository:
+    """Open a repository whatever its id; for `repository show` and `repository list`."""
+    location = location_of(cfg)
+    store = open_store(cfg, stall_timeout=stall_timeout)
+    try:
+        data = store.read(names.REPOSITORY)
+    except ObjectMissing:
+        raise RepositoryMissing(
+            f"repository {cfg.name}: there is no {names.REPOSITORY} at {location}"
+        ) from None
+    record = RepositoryRecord.from_bytes(data, where=f"{cfg.name}/{names.REPOSITORY}")
+    return Repository(
+        name=cfg.name,
+        record=record,
+        domain=cfg.domain,
+        location=location,
+        bandwidth=cfg.bandwidth,
+        store=store,
+    )
+
+
+@dataclass(slots=True)
+class Repository:
+    """A place where backups lie, opened. Safe to use from several threads."""
+
+    name: str
+    record: RepositoryRecord
+    domain: str
+    location: Location
+    bandwidth: int | None
+    store: Store
+    _throttle: Throttle | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._throttle = Throttle(self.bandwidth) if self.bandwidth else None
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    # capture, in its order
+
+    def write_intent(self, key: BackupKey, intent: Intent) -> None:
+        """Say what is about to be created, before it is."""
+        self.store.create(names.in_backup(key, names.INTENT), intent.to_bytes())
+
+    def write_answer(self, key: BackupKey, answer: SnapshotAnswer) -> None:
+        """Keep what the server answered."""
+        self.store.create(names.in_backup(key, names.ANSWER), answer.to_bytes())
+
+    def read_intent(self, key: BackupKey) -> Intent | None:
+        """The intent of a backup; None where there is none."""
+        return self._optional(Intent, names.in_backup(key, names.INTENT))
+
+    def read_answer(self, key: BackupKey) -> SnapshotAnswer | None:
+        """What the server answered; None where it never did, or it was not written."""
+        return self._optional(SnapshotAnswer, names.in_backup(key, names.ANSWER))
+
+    def part_sink(self, key: BackupKey, file_name: str, size_hint: int | None = None) -> Sink:
+        """Begin a part: nothing is visible before its commit. Raise Conflict if it is there."""
+        return self._sink(names.in_backup(key, file_name), size_hint, replace=False)
+
+    def commit(self, manifest: Manifest) -> None:
+        """Make the backup exist: the manifest, last, create-only.
+
+        Every part is asked for again first, uncached. Raise ObjectMissing or BytesDiffer if one
+        is not there in its size, ManifestConflict if another manifest has this backup id.
+        """
+        for part in manifest.parts:
+            size = self.part_size(manifest.key, part)
+            if size is None:
+                raise ObjectMissing(f"repository {self.name}: {part.file} of {manifest.key} "
+                                    "is gone before its manifest was written")  # fmt: skip
+            if size != part.size_bytes:
+                raise BytesDiffer(
+                    f"repository {self.name}: {part.file} of {manifest.key} has {size} bytes, "
+                    f"{part.size_bytes} were written"
+                )
+        self.put_manifest_bytes(manifest.key, manifest.to_bytes())
+
+    def put_manifest_bytes(self, key: BackupKey, data: bytes) -> None:
+        """Write a manifest as another repository has it. Raise ManifestConflict, RecordError."""
+        self._parse(Manifest, names.in_backup(key, names.MANIFEST), data, key)
+        try:
+            self.store.create(names.in_backup(key, names.MANIFEST), data)
+        except Conflict as e:
+            raise ManifestConflict(f"{key}: another manifest is there: {e.message}") from None
+
+    def put_seal(self, seal: Seal) -> None:
+        """Write a seal, create-only. Raise SealConflict if a different one is there."""
+        key = BackupKey(cluster=seal.cluster, collection=seal.collection, backup_id=seal.backup_id)
+        try:
+            self.store.create(names.in_backup(key, names.SEAL), seal.to_bytes())
+        except Conflict as e:
+            raise SealConflict(f"{key}: another seal is there: {e.message}") from None
+
+    # reading a backup
+
+    def manifest_bytes(self, key: BackupKey) -> bytes:
+        """The manifest as stored. Raise ObjectMissing."""
+        return self.store.read(names.in_backup(key, names.MANIFEST))
+
+    def read_manifest(self, key: BackupKey) -> Manifest:
+        """The manifest. Raise ObjectMissing, RecordDamaged, RecordUnknown."""
+        path = names.in_backup(key, names.MANIFEST)
+        return self._parse(Manifest, path, self.store.read(path), key)
+
+    def read_seal(self, key: BackupKey) -> Seal | None:
+        """The seal; None before the first content proof."""
+        path = names.in_backup(key, names.SEAL)
+        try:
+            data = self.store.read(path)
+        except ObjectMissing:
+            return None
+        return self._parse(Seal, path, data, key)
+
+    def part_size(self, key: BackupKey, part: Part) -> int | None:
+        """Bytes of a part as the store says now; None if it is not there."""
+        there = self.store.stat(names.in_backup(key, part.file))
+        return None if there is None else there.size_bytes
+
+    def read_part(
+        self, key: BackupKey, part: Part, start: int = 0, end: int | None = None
+    ) -> Iterator[bytes]:
+        """Bytes of a part, as many as there are: the reader compares them with the manifest."""
+        return self.store.read_range(names.in_backup(key, part.file), start, end)
+
+    def replace_part(self, key: BackupKey, part: Part, blocks: Iterable[bytes]) -> None:
+        """Repair: put bytes in the place of a missing or damaged part, in one step.
+
+        Raise BytesDiffer, and leave what is there untouched, unless size and SHA-256 of the
+        blocks are the manifest's.
+        """
+        sink = self._sink(names.in_backup(key, part.file), part.size_bytes, replace=True)
+        digest, size = hashlib.sha256(), 0
+        try:
+            for block in blocks:
+                digest.update(block)
+                size += len(block)
+                if size > part.size_bytes:
+                    break
+                sink.write(block)
+            self._compare(key, part, size, digest.hexdigest())
+            sink.commit()
+        except BaseException:
+            sink.abort()
+            raise
+
+    # proofs and runs
+
+    def add_proof(self, proof: Proof) -> None:
+        """Keep a proof of a copy in this repository."""
+        key = BackupKey(
+            cluster=proof.cluster, collection=proof.collection, backup_id=proof.backup_id
+        )
+        self.store.create(names.proof(key, proof.proof_id), proof.to_bytes())
+
+    def read_proofs(
+        self, cluster: str, collection: str | None = None, backup_id: str | None = None
+    ) -> Read[Proof]:
+        """Proofs of a cluster, a collection or a backup, oldest first."""
+        found = self._find(names.proofs(cluster, collection, backup_id))
+        read = self.read_records(Proof, [s.path for s in found if s.path.endswith(".json")])
+        return Read(tuple(sorted(read.records, key=lambda p: p.ended_at)), read.unreadable)
+
+    def write_run_start(self, start: RunStart) -> None:
+        """Say that a run began."""
+        self.store.create(names.run_start(start.run_id, start.started_at), start.to_bytes())
+
+    def write_run_end(self, end: RunEnd) -> None:
+        """Say how it ended."""
+        path = names.run_end(end.start.run_id, end.start.started_at)
+        self.store.create(path, end.to_bytes())
+
+    def read_runs(self, since: datetime, until: datetime) -> tuple[Read[RunStart], Read[RunEnd]]:
+        """Runs that began within the period: their starts, and their ends where there are."""
+        paths = [s.path for m in names.run_months(since, until) for s in self._find(m)]
+        starts = self.read_records(RunStart, [p for p in paths if p.endswith(".start.json")])
+        ends = self.read_records(RunEnd, [p for p in paths if p.endswith(".end.json")])
+        return (
+            Read(
+                tuple(s for s in starts.records if since <= s.started_at <= until),
+                starts.unreadable,
+            ),
+            Read(
+                tuple(e for e in ends.records if since <= e.start.started_at <= until),
+                ends.unreadable,
+            ),
+        )
+
+    def read_records(self, kind: type[R], paths: Sequence[str]) -> Read[R]:
+        """Records of one kind; what is damaged, unknown or just vanished is told, not dropped."""
+
+        def read(path: str) -> R | Unreadable:
+            try:
+                return self._parse(kind, path, self.store.read(path))
+            except (RecordError, ObjectMissing) as e:
+                return Unreadable(self.name, path, e)
+
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = list(pool.map(read, paths))
+        return Read(
+            tuple(r for r in found if not isinstance(r, Unreadable)),
+            tuple(r for r in found if isinstance(r, Unreadable)),
+        )
+
+    # what the catalog and the sweep need
+
+    def find_backups(self, cluster: str, collection: str | None = None) -> list[Stat]:
+        """Everything below the backups of a cluster or collection."""
+        return self._find(names.backups(cluster, collection))
+
+    def open_uploads(self, cluster: str) -> list[OpenUpload]:
+        """Uploads of a cluster that were begun and never finished, where the store can tell."""
+        return self.store.open_uploads(names.backups(cluster))
+
+    def discard_upload(self, upload: OpenUpload) -> None:
+        """Free what an open upload holds."""
+        self.store.discard_upload(upload)
+
+    def delete_unfinished(self, folder: str, files: Sequence[Stat]) -> None:
+        """Remove what a dead capture left below `backups/<folder>`: the intent last.
+
+        Raise Conflict if a manifest has appeared: then it is a backup.
+        """
+        if self.store.stat(f"{names.BACKUPS}/{folder}/{names.MANIFEST}") is not None:
+            raise Conflict(f"repository {self.name}: {folder} has a manifest: it is a backup")
+        intent = f"{names.BACKUPS}/{folder}/{names.INTENT}"
+        for file in sorted(files, key=lambda f: f.path == intent):
+            if not file.path.startswith(f"{names.BACKUPS}/{folder}/"):
+                raise ValueError(f"{file.path} is not below {folder}")
+            self.store.delete(file.path)
+
+    def clock(self) -> datetime:
+        """The store's time now: of an object that is written, looked at and deleted."""
+        path = f"probes/{secrets.token_hex(8)}"
+        self.store.create(path, b"what time is it?")
+        try:
+            there = self.store.stat(path)
+        finally:
+            self.store.delete(path)
+        if there is None:
+            raise ObjectMissing(f"repository {self.name}: what was just written is not there")
+        return there.modified_at
+
+    def _find(self, folder: str) -> list[Stat]:
+        found = self.store.find(folder)
+        if not found and self.store.stat(names.REPOSITORY) is None:
+            # some stores list a bucket that is gone as an empty one
+            raise RepositoryMissing(
+                f"repository {self.name}: {names.REPOSITORY} is gone from {self.location}"
+            )
+        return found
+
+    def _compare(self, key: BackupKey, part: Part, size: int, sha256: str) -> None:
+        if (size, sha256) != (part.size_bytes, part.sha256):
+            raise BytesDiffer(
+                f"{part.file} of {key} came with {size} bytes, SHA-256 {sha256[:12]}; the manifest "
+                f"says {part.size_bytes}, {part.sha256[:12]}. nothing was replaced in {self.name}"
+            )
+
+    def _sink(self, path: str, size_hint: int | None, *, replace: bool) -> Sink:
+        sink = self.store.sink(path, size_hint=size_hint, replace=replace)
+        return ThrottledSink(sink, self._throttle) if self._throttle else sink
+
+    def _optional(self, kind: type[R], path: str) -> R | None:
+        try:
+            return self._parse(kind, path, self.store.read(path))
+        except ObjectMissing:
+            return None
+
+    def _parse(self, kind: type[R], path: str, data: bytes, key: BackupKey | None = None) -> R:
+        """Parse a record and compare it with the place it lies in."""
+        record = kind.from_bytes(data, where=f"{self.name}/{path}")
+        if isinstance(record, Manifest | Seal | Proof):
+            of = BackupKey(
+                cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
+            )
+            if f"/{of.folder}/" not in f"/{path}":
+                raise RecordDamaged(f"{self.name}/{path} is the {kind.KIND} of {of}: misplaced")
+            if key is not None and of != key:
+                raise RecordDamaged(f"{self.name}/{path} is the {kind.KIND} of {of}, not {key}")
+        return record

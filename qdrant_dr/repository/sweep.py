@@ -1,0 +1,96 @@
+"""Unfinished things: found, judged by the store's clock, and removed when they are surely dead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from qdrant_dr.errors import PlanRefused
+from qdrant_dr.records import Intent
+from qdrant_dr.repository.catalog import Catalog, Unfinished
+from qdrant_dr.repository.repository import Repository
+from qdrant_dr.repository.store import OpenUpload
+
+ORPHAN_GRACE = timedelta(hours=48)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPlan:
+    """What of one repository goes, and what stays and why. `reason` refuses all of it."""
+
+    repository: str
+    folders: tuple[Unfinished, ...] = ()
+    uploads: tuple[OpenUpload, ...] = ()
+    kept: tuple[str, ...] = ()
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeping:
+    """What was removed and what was kept, in words."""
+
+    removed: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+def refuse_late_commit(
+    intent: Intent, *, now: datetime, orphan_grace: timedelta = ORPHAN_GRACE
+) -> None:
+    """A run older than half of `orphan_grace` may not commit: a sweep may be at its parts.
+
+    Raise PlanRefused.
+    """
+    if now - intent.started_at > orphan_grace / 2:
+        raise PlanRefused(
+            f"the capture of {intent.collection} began at {intent.started_at:%Y-%m-%d %H:%M} UTC, "
+            f"more than {orphan_grace / 2} ago: its manifest is not written any more",
+            "find out what took so long, then run `qdrant-dr backup COLLECTION` again.",
+        )
+
+
+def plan_sweep(
+    catalog: Catalog,
+    repository: str,
+    *,
+    store_now: datetime,
+    orphan_grace: timedelta = ORPHAN_GRACE,
+) -> SweepPlan:
+    """Decide, by the store's clock. A partly readable catalog sweeps nothing."""
+    if not catalog.complete:
+        unread = [r.name for r in catalog.unreachable] + [u.path for u in catalog.unreadable]
+        return SweepPlan(repository, refused=f"not everything could be read: {', '.join(unread)}")
+    before = store_now - orphan_grace
+    elsewhere = {b.key.folder for b in catalog.backups}
+    folders: list[Unfinished] = []
+    kept: list[str] = []
+    for found in catalog.unfinished:
+        if found.repository != repository:
+            continue
+        newest = max(f.modified_at for f in found.files)
+        if found.folder in elsewhere:
+            kept.append(f"{found.folder}: committed elsewhere, `replicate` completes it")
+        elif newest > before:
+            kept.append(f"{found.folder}: written to at {newest:%Y-%m-%d %H:%M} UTC")
+        else:
+            folders.append(found)
+    uploads: list[OpenUpload] = []
+    for upload in catalog.uploads.get(repository, ()):
+        if upload.started_at > before:
+            kept.append(f"{upload.path}: an upload of {upload.started_at:%Y-%m-%d %H:%M} UTC")
+        else:
+            uploads.append(upload)
+    return SweepPlan(repository, tuple(folders), tuple(uploads), tuple(kept))
+
+
+def sweep(repository: Repository, plan: SweepPlan) -> Sweeping:
+    """Carry a plan out, data first and intents last. Raise what the store raises."""
+    if plan.refused is not None:
+        return Sweeping(kept=(plan.refused,))
+    for upload in plan.uploads:
+        repository.discard_upload(upload)
+    for unfinished in plan.folders:
+        repository.delete_unfinished(unfinished.folder, unfinished.files)
+    return Sweeping(
+        removed=(*(u.path for u in plan.uploads), *(u.folder for u in plan.folders)),
+        kept=plan.kept,
+    )
