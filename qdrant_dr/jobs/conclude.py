@@ -44,7 +44,8 @@ def conclude(
 ) -> Conclusion:
     """The strictest of: the run itself, what was expected, what every unit came to.
 
-    Nothing done is a failure. A repository that could not be read degrades; whether enough copies
+    Whether a run that did nothing may be fine is its job's to say, by an objection: a backup or
+    drill of nothing never is, a replication that found every copy whole is. A repository that could not be read degrades; whether enough copies
     remain is counted per backup, and too few is a failure.
     """
     failed = [f"{error.code}: {error.message}"] if error else []
@@ -66,8 +67,6 @@ def conclude(
             missing = copies_missing(outcome.detail.committed, repositories, copies)
             if missing and outcome.verdict != "failed":
                 failed.append(f"{what}: {missing}")
-    if not failed and not any(o.verdict != "skipped" for o in outcomes):
-        failed.append("nothing was done")
     if failed:
         return Conclusion("failed", tuple(failed + degraded))
     if degraded:

@@ -17,6 +17,7 @@ from qdrant_dr import __version__
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.conclude import conclude
+from qdrant_dr.jobs.units import Unit
 from qdrant_dr.records import (
     ErrorFacts,
     Outcome,
@@ -27,7 +28,7 @@ from qdrant_dr.records import (
 )
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.run import Kind, Trigger
-from qdrant_dr.repository import Repository, open_repository
+from qdrant_dr.repository import Backup, Repository, open_repository
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,23 @@ def open_all(
     return opened, failed
 
 
+def seen_repositories(
+    config: Config, opened: Mapping[str, Repository], failed: Mapping[str, DRError]
+) -> tuple[RepositorySeen, ...]:
+    """Each configured repository: reachable, or why not."""
+    return tuple(
+        RepositorySeen(
+            name=r.name,
+            repository_id=r.id or "",
+            domain=r.domain,
+            location=opened[r.name].location if r.name in opened else None,
+            reachable=r.name in opened,
+            error=error_facts(failed[r.name]) if r.name in failed else None,
+        )
+        for r in config.repositories
+    )
+
+
 @dataclass(slots=True)
 class Run:
     """A run that has begun: its start record, and the repositories as they were found."""
@@ -91,19 +109,20 @@ class Run:
     def run_id(self) -> str:
         return self.start.run_id
 
-    def seen(self, config: Config) -> tuple[RepositorySeen, ...]:
-        """Each configured repository: reachable, or why not."""
-        return tuple(
-            RepositorySeen(
-                name=r.name,
-                repository_id=r.id or "",
-                domain=r.domain,
-                location=self.repositories[r.name].location if r.name in self.repositories else None,
-                reachable=r.name in self.repositories,
-                error=error_facts(e) if (e := self.unreachable.get(r.name)) else None,
-            )
-            for r in config.repositories
-        )
+    def note_source(self, backups: Sequence[Backup]) -> None:
+        """Take the kind of source from the backups, where no cluster is asked."""
+        kinds = {b.manifest.source_kind for b in backups}
+        if kinds:
+            self.source_kind = "sandbox" if "sandbox" in kinds else "server"
+
+    def past_ends(self, config: Config, now: datetime) -> tuple[RunEnd, ...]:
+        """End records of the last two drill periods, each once, oldest first."""
+        since = now - 2 * config.objectives.drill_every
+        found: dict[str, RunEnd] = {}
+        for repository in self.repositories.values():
+            _, ends = repository.read_runs(since, now)
+            found |= {e.start.run_id: e for e in ends.records}
+        return tuple(sorted(found.values(), key=lambda e: e.ended_at))
 
     def finish(
         self,
@@ -112,20 +131,20 @@ class Run:
         outcomes: Sequence[Outcome],
         seen: Sequence[SeenCollection] = (),
         error: BaseException | None = None,
-        reasons: Sequence[str] = (),
+        objections: Sequence[str] = (),
     ) -> RunEnd:
         """Conclude, and write the end record wherever the start could be written.
 
-        `reasons` are objections of the job itself (nothing to do, a conflict): each makes it fail.
+        `objections` are the job's own (nothing to do, a conflict): each makes the run fail.
         """
-        repositories = self.seen(config)
+        repositories = seen_repositories(config, self.repositories, self.unreachable)
         conclusion = conclude(
             outcomes,
             seen,
             repositories,
             copies=config.copies,
             error=error_facts(error) if error else None,
-            objections=reasons,
+            objections=objections,
         )
         end = RunEnd(
             start=self.start,
@@ -140,6 +159,23 @@ class Run:
         )
         self._write_everywhere(end)
         return end
+
+    def preview(self, config: Config, units: Sequence[Unit], seen: Sequence[SeenCollection]) -> RunEnd:
+        """The end of a dry run: what would be done, as skipped outcomes."""
+        now = utc_now()
+        outcomes = [
+            Outcome(
+                unit=u.unit,
+                collection=u.collection,
+                repository=getattr(u, "repository", None),
+                verdict="skipped",
+                started_at=now,
+                ended_at=now,
+                notes=(f"would {u.unit} {u.label}",),
+            )
+            for u in units
+        ]
+        return self.finish(config, outcomes=outcomes, seen=seen)
 
     def _write_everywhere(self, record: RunStart | RunEnd) -> None:
         for name, repository in self.repositories.items():

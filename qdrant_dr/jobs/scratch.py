@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from qdrant_dr.errors import StorageFull
 
 LOCK = ".lock"
 PREFIX = "qdr-"
+NEW = ".qdr-new-"
 
 
 @contextmanager
@@ -23,18 +26,20 @@ def scratch_folder(spool: str | Path, name: str) -> Iterator[Path]:
     Raise StorageFull if the spool cannot be written.
     """
     base = Path(spool).expanduser()
+    folder = base / f"{PREFIX}{name}"
     try:
         base.mkdir(parents=True, exist_ok=True)
         sweep_scratch(base)
-        folder = base / f"{PREFIX}{name}"
-        folder.mkdir()
-        lock = (folder / LOCK).open("w")
+        # locked under another name first: a sweep must never see it without its lock
+        new = Path(tempfile.mkdtemp(prefix=NEW, dir=base))
+        lock = (new / LOCK).open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        new.rename(folder)
     except OSError as e:
         raise StorageFull(
             f"no scratch space at {base}: {e.strerror}", "set `capture.spool.path`."
         ) from None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -52,11 +57,12 @@ def abandoned(spool: str | Path, name: str) -> bool | None:
 def sweep_scratch(base: Path, *, keep: str = f"{PREFIX}capture-") -> tuple[str, ...]:
     """Remove folders without a living owner; `keep` is a prefix that another sweep is in charge of."""
     removed = []
-    for folder in base.glob(f"{PREFIX}*"):
-        if not folder.name.startswith(keep) and folder.is_dir() and _unlocked(folder):
+    for folder in base.iterdir():
+        ours = folder.name.startswith(PREFIX) and not folder.name.startswith(keep)
+        if folder.is_dir() and ((ours and _unlocked(folder)) or _left_new(folder)):
             shutil.rmtree(folder, ignore_errors=True)
             removed.append(folder.name)
-    return tuple(removed)
+    return tuple(sorted(removed))
 
 
 def remove_scratch(spool: str | Path, name: str) -> None:
@@ -66,23 +72,22 @@ def remove_scratch(spool: str | Path, name: str) -> None:
 
 def _unlocked(folder: Path) -> bool:
     try:
-        fd = os.open(folder / LOCK, os.O_RDWR)
-    except FileNotFoundError:
-        return _old(folder)  # made a moment ago, or killed between mkdir and lock
+        lock = os.open(folder / LOCK, os.O_RDWR)
     except OSError:
-        return False
+        return not (folder / LOCK).exists() and folder.exists()
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     finally:
-        os.close(fd)
+        os.close(lock)
     return True
 
 
-def _old(folder: Path) -> bool:
-    import time
-
+def _left_new(folder: Path) -> bool:
+    """Killed in the instant between making the folder and locking it."""
+    if not folder.name.startswith(NEW):
+        return False
     try:
         return time.time() - folder.stat().st_mtime > 60
     except OSError:

@@ -1,0 +1,204 @@
+"""`backup`: capture every included collection, prove the new copies, sweep what died before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from qdrant_dr.cluster import take_inventory
+from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError, NothingSelected
+from qdrant_dr.jobs.copies import catalog_of
+from qdrant_dr.jobs.run import Run, utc_now
+from qdrant_dr.jobs.scope import selected_names, selected_repositories
+from qdrant_dr.jobs.units import CaptureUnit, Perform, SweepUnit, VerifyUnit
+from qdrant_dr.records import (
+    BackupKey,
+    Captured,
+    Depth,
+    Outcome,
+    RunEnd,
+    SeenCollection,
+)
+from qdrant_dr.records.base import Frozen
+from qdrant_dr.records.manifest import Method
+from qdrant_dr.repository import newest_proven
+
+
+class BackupRequest(Frozen):
+    """What this run is asked for; None = as configured."""
+
+    collections: tuple[str, ...] | None = None
+    repositories: tuple[str, ...] | None = None
+    method: Literal["auto"] | Method | None = None
+    prove: Depth | None = None
+    min_age_minutes: int | None = Field(None, ge=0)
+    note: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPlan:
+    """The units, and every collection of the cluster with what was decided of it, and why."""
+
+    captures: tuple[CaptureUnit, ...]
+    seen: tuple[SeenCollection, ...]
+
+
+def plan_backup(
+    config: Config,
+    request: BackupRequest,
+    *,
+    on_cluster: Mapping[str, str],
+    proven_at: Mapping[str, datetime],
+    now: datetime,
+) -> BackupPlan:
+    """Decide which collections to capture.
+
+    `on_cluster`: collection name -> URL of the node to capture it from. `proven_at`: when the
+    newest proven backup of a collection was captured. Raise NothingSelected for a name that
+    matches nothing, or nothing at all: a backup of nothing is not a success.
+    """
+    rules = config.collections
+    wanted = selected_names(request.collections, on_cluster, what="collection on the cluster")
+    targets = selected_repositories(config, request.repositories)
+    method, reason = _method(config, request)
+    captures: list[CaptureUnit] = []
+    seen: list[SeenCollection] = []
+    for name in sorted({*on_cluster, *rules.expect}):
+        status, rule, why = _decide(config, name, on_cluster, wanted)
+        if status == "included" and _recent(proven_at.get(name), request, now):
+            status, why = "not-selected", f"proven backup under {request.min_age_minutes} min old"
+        if status == "included":
+            captures.append(
+                CaptureUnit(
+                    collection=name,
+                    node=on_cluster[name],
+                    repositories=targets,
+                    method=method,
+                    method_reason=reason,
+                    note=request.note,
+                )
+            )
+        override = rules.override(name)
+        seen.append(
+            SeenCollection(
+                collection=name,
+                status=status,
+                rule=rule,
+                reason=why,
+                owner=override.owner,
+                criticality=override.criticality,
+            )
+        )
+    excluded = [s.collection for s in seen if s.status == "excluded" and s.collection in wanted]
+    if request.collections is not None and excluded:
+        raise NothingSelected(
+            f"{', '.join(excluded)} is excluded by the configuration",
+            "take the rule out of `collections.exclude` first.",
+        )
+    return BackupPlan(tuple(captures), tuple(seen))
+
+
+Status = Literal["included", "excluded", "not-selected", "missing"]
+
+
+def _decide(
+    config: Config, name: str, on_cluster: Mapping[str, str], wanted: frozenset[str]
+) -> tuple[Status, str, str | None]:
+    """Status, the rule it comes from, and the reason where somebody gave one."""
+    rules = config.collections
+    if name not in on_cluster:
+        return "missing", "collections.expect", "expected, and not on the cluster"
+    if exclusion := rules.exclusion(name):
+        return "excluded", exclusion.match, exclusion.reason
+    if (pattern := rules.inclusion(name)) is None:
+        return "excluded", "collections.include", "no pattern of `include` matches it"
+    if name not in wanted:
+        return "not-selected", pattern, "this run was asked for others"
+    return "included", pattern, None
+
+
+def _method(config: Config, request: BackupRequest) -> tuple[Method, str]:
+    """One node: the archive as it is, WAL included, exact even while the optimizer works."""
+    asked = request.method or config.capture.method
+    if asked == "auto":
+        return "collection", "auto: one node, and only this method keeps the WAL"
+    return asked, "asked for"
+
+
+def _recent(proven_at: datetime | None, request: BackupRequest, now: datetime) -> bool:
+    if proven_at is None or not request.min_age_minutes:
+        return False
+    return now - proven_at < timedelta(minutes=request.min_age_minutes)
+
+
+def _proven_at(config: Config, run: Run, now: datetime) -> dict[str, datetime]:
+    """When the newest proven backup of each collection was captured."""
+    catalog = catalog_of(config, run.repositories, run.unreachable)
+    proven = config.objectives.proven
+    found = {
+        name: newest_proven(
+            catalog.of(name), depth=proven.depth, max_age=proven.max_age, now=now
+        )
+        for name in catalog.collections
+    }
+    return {name: b.manifest.captured_at for name, b in found.items() if b is not None}
+
+
+def plan_first_proofs(
+    config: Config, captured: Sequence[Outcome], depth: Depth
+) -> tuple[VerifyUnit, ...]:
+    """One copy of each new backup to `depth`, the others to `bytes`; the deep one comes first."""
+    deep: list[VerifyUnit] = []
+    wide: list[VerifyUnit] = []
+    for outcome in captured:
+        if not isinstance(outcome.detail, Captured) or outcome.backup_id is None:
+            continue
+        key = BackupKey(
+            cluster=config.cluster.name,
+            collection=outcome.collection,
+            backup_id=outcome.backup_id,
+        )
+        order = [r.name for r in config.repositories if r.name in outcome.detail.committed]
+        for place, name in enumerate(order):
+            unit = VerifyUnit(
+                key=key, repository=name, depth="bytes" if place else depth, made_by="backup"
+            )
+            (wide if place else deep).append(unit)
+    return (*deep, *wide)
+
+
+def backup(config: Config, request: BackupRequest, run: Run, perform: Perform) -> RunEnd:
+    """Capture, prove, sweep, conclude. The end record is written whatever happens."""
+    outcomes: list[Outcome] = []
+    seen: tuple[SeenCollection, ...] = ()
+    try:
+        inventory = take_inventory(config.cluster)
+        run.source_kind = inventory.source_kind
+        now = utc_now()
+        plan = plan_backup(
+            config,
+            request,
+            on_cluster={name: config.cluster.nodes[0] for name in inventory.names},
+            proven_at=_proven_at(config, run, now) if request.min_age_minutes else {},
+            now=now,
+        )
+        seen = plan.seen
+        if request.dry_run:
+            return run.preview(config, plan.captures, seen=seen)
+        outcomes += perform([SweepUnit(node=url) for url in config.cluster.nodes])
+        captured = perform(plan.captures)
+        outcomes += captured
+        depth = request.prove or config.objectives.proven.depth
+        outcomes += perform(plan_first_proofs(config, captured, depth))
+        outcomes += perform([SweepUnit(repository=name) for name in run.repositories])
+    except DRError as e:
+        return run.finish(config, outcomes=outcomes, seen=seen, error=e)
+    recent = any(s.status == "not-selected" for s in seen)
+    nothing = () if captured or recent else ("no collection was backed up",)
+    return run.finish(config, outcomes=outcomes, seen=seen, objections=nothing)

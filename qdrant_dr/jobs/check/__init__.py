@@ -1,0 +1,91 @@
+"""`check`: try everything that a backup will need, before it is needed; it writes only probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError
+from qdrant_dr.jobs.check.nodes import ClusterCheck, check_scratch
+from qdrant_dr.jobs.check.rows import Checked, CheckRow, failed, skipped
+from qdrant_dr.jobs.check.space import check_space, expected_sizes
+from qdrant_dr.jobs.check.store import check_repository
+from qdrant_dr.jobs.run import open_all
+from qdrant_dr.jobs.scope import selected_repositories
+from qdrant_dr.repository import Catalog, Repository, read_catalog
+
+__all__ = ["CheckRow", "Checked", "check"]
+
+Told = Callable[[CheckRow], None]
+
+
+def _nobody(row: CheckRow) -> None:
+    """Nobody is listening."""
+
+
+def check(
+    config: Config,
+    *,
+    repositories: Sequence[str] | None = None,
+    read_only: bool = False,
+    told: Told = _nobody,
+) -> Checked:
+    """Check nodes, keys, clocks, versions, repositories and space; `told` hears each row at once.
+
+    `read_only` writes no probe anywhere, and says what is not proven for it. Repositories are
+    tried side by side. Raise NothingSelected for a repository that is not configured.
+    """
+    names = selected_repositories(config, repositories)
+    wanted = [r for r in config.repositories if r.name in names]
+
+    def hear(found: Iterator[CheckRow]) -> list[CheckRow]:
+        rows = []
+        for row in found:
+            told(row)
+            rows.append(row)
+        return rows
+
+    cluster = ClusterCheck(config)
+    rows = hear(cluster.rows())
+    rows += hear(check_scratch(config))
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        each = pool.map(
+            lambda cfg: hear(
+                check_repository(
+                    cfg,
+                    stall_timeout=config.copies.stall_timeout,
+                    skew_limit=config.cluster.clock_skew_limit,
+                    read_only=read_only,
+                )
+            ),
+            wanted,
+        )
+        rows += [row for found in each for row in found]
+    rows += hear(_space(config, cluster, names))
+    return Checked(tuple(rows))
+
+
+def _space(config: Config, cluster: ClusterCheck, names: Sequence[str]) -> Iterator[CheckRow]:
+    if cluster.inventory is None:
+        yield skipped("space", "estimate", "not proven: the collections could not be read")
+        return
+    opened, _ = open_all(config, names)  # what cannot be opened has a row already
+    rules = config.collections
+    included = [
+        c
+        for c in cluster.inventory.collections
+        if rules.inclusion(c.collection) and not rules.exclusion(c.collection)
+    ]
+    try:
+        sizes = expected_sizes(included, _last_sizes(config, list(opened.values())))
+        yield from check_space(config, sizes, opened.values())
+    except DRError as e:
+        yield failed("space", "estimate", e)
+
+
+def _last_sizes(config: Config, opened: Sequence[Repository]) -> dict[str, int]:
+    """Bytes of the newest backup of each collection, where there is one."""
+    catalog: Catalog = read_catalog(opened, cluster=config.cluster.name)
+    ordered = sorted(catalog.backups, key=lambda b: b.manifest.captured_at)
+    return {b.manifest.collection: b.manifest.size_bytes for b in ordered}

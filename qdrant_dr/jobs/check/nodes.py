@@ -1,0 +1,184 @@
+"""What the cluster must allow: every node reached, versions, clocks, and what each key may do."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
+
+from qdrant_dr.cluster import (
+    Inventory,
+    Node,
+    NodeFacts,
+    inventory_of,
+    node_facts,
+    probe_read_only,
+)
+from qdrant_dr.config import Config
+from qdrant_dr.errors import AccessDenied, ClockSkew, CollectionVanished, DRError
+from qdrant_dr.jobs.check.engine import engine_row
+from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
+from qdrant_dr.jobs.check.store import clock_text
+
+CLUSTER = "cluster"
+
+
+class ClusterCheck:
+    """Checks the cluster; `inventory` is there afterwards if all of it could be read."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.inventory: Inventory | None = None
+
+    def rows(self) -> Iterator[CheckRow]:
+        """One row per thing tried; nodes first."""
+        cluster = self._config.cluster
+        try:
+            reading = [
+                Node(url, cluster.api_key, cluster.read_api_key, cluster.timeouts)
+                for url in cluster.nodes
+            ]
+        except DRError as e:
+            yield failed(CLUSTER, "keys", e)
+            return
+        try:
+            reached: list[NodeFacts] = []
+            for node in reading:
+                yield from self._node(node, reached)
+            if len(reached) < len(reading):
+                yield skipped(CLUSTER, "collections", "not all nodes answer")
+                return
+            yield from self._versions(reached)
+            yield from self._collections(reading)
+            yield from self._keys(reading[0])
+        finally:
+            for node in reading:
+                node.close()
+
+    def _node(self, node: Node, reached: list[NodeFacts]) -> Iterator[CheckRow]:
+        scope = f"node {node.url}"
+        try:
+            facts = node_facts(node)
+        except DRError as e:
+            yield failed(scope, "reach", e)
+            return
+        reached.append(facts)
+        yield ok(scope, "reach", _what(facts))
+        yield engine_row(scope, facts.version)
+        if facts.clock is None:
+            yield skipped(scope, "clock", "not proven: the node tells no time")
+        elif facts.clock.exceeds(self._config.cluster.clock_skew_limit):
+            error = ClockSkew(f"{node.url}: its clock is {clock_text(facts.clock)} from ours")
+            yield failed(scope, "clock", error)
+        else:
+            yield ok(scope, "clock", f"{clock_text(facts.clock)} from ours")
+        if facts.key_in_clear and not _loopback(node.url):
+            yield degraded(
+                scope, "transport", "the key travels unencrypted", "use https:// for this node."
+            )
+
+    def _versions(self, reached: Sequence[NodeFacts]) -> Iterator[CheckRow]:
+        versions = sorted({facts.version for facts in reached})
+        if len(versions) > 1:
+            yield degraded(
+                CLUSTER,
+                "versions",
+                f"nodes run {', '.join(versions)}",
+                "finish the upgrade; a snapshot of a newer node may not load on an older one.",
+            )
+
+    def _collections(self, nodes: Sequence[Node]) -> Iterator[CheckRow]:
+        try:
+            self.inventory = found = inventory_of(nodes)
+        except DRError as e:
+            yield failed(CLUSTER, "collections", e)
+            return
+        rules = self._config.collections
+        kept = [n for n in found.names if rules.inclusion(n) and not rules.exclusion(n)]
+        counted = f"{len(found.names)} collections, {len(kept)} included"
+        if kept:
+            yield ok(CLUSTER, "collections", counted)
+        else:
+            yield degraded(
+                CLUSTER, "collections", counted, "nothing would be backed up: see `collections:`."
+            )
+        for name in rules.expect:
+            if name not in found.names:
+                error = CollectionVanished(f"{name} is expected and not on the cluster")
+                yield failed(CLUSTER, "expected", error)
+        for unreadable in found.unreadable:
+            yield failed(f"collection {unreadable.collection}", "read", unreadable.error)
+
+    def _keys(self, node: Node) -> Iterator[CheckRow]:
+        """The key of captures must be able to write, the other one must not."""
+        cluster = self._config.cluster
+        names = self.inventory.names if self.inventory else ()
+        writing = Node(node.url, None, cluster.api_key, cluster.timeouts)
+        try:
+            if probe_read_only(writing).proven:
+                error = AccessDenied(
+                    f"{cluster.api_key or 'without a key, a client'} may only read: "
+                    "no snapshot can be made",
+                    "let `cluster.api_key` refer to a key that may write.",
+                )
+                yield failed(CLUSTER, "api_key", error)
+            else:
+                yield ok(CLUSTER, "api_key", "may make snapshots")
+        except DRError as e:
+            yield failed(CLUSTER, "api_key", e)
+        finally:
+            writing.close()
+        if cluster.read_api_key is None:
+            yield skipped(CLUSTER, "read_api_key", "none is configured: one key does all")
+            return
+        try:
+            probe = probe_read_only(node, names)
+        except DRError as e:
+            yield failed(CLUSTER, "read_api_key", e)
+            return
+        if probe.proven:
+            yield ok(CLUSTER, "read_api_key", f"reads only: {probe.tried} writes were forbidden")
+        else:
+            error = AccessDenied(
+                f"{cluster.read_api_key} is no read-only key: it could {', '.join(probe.could)}",
+                "let `cluster.read_api_key` refer to a read-only key.",
+            )
+            yield failed(CLUSTER, "read_api_key", error)
+
+
+def check_scratch(config: Config) -> Iterator[CheckRow]:
+    """The server that drills restore into, if one is configured."""
+    scratch = config.drill.scratch
+    if scratch is None:
+        return
+    scope = f"scratch {scratch.url}"
+    if not scratch.disposable:
+        yield degraded(
+            scope, "declared", "it is not declared disposable: no drill will touch it",
+            "set `drill.scratch.disposable: true` if everything on it may be lost.",
+        )  # fmt: skip
+    try:
+        node = Node(scratch.url, scratch.api_key, None, config.cluster.timeouts)
+        try:
+            facts = node_facts(node)
+        finally:
+            node.close()
+    except DRError as e:
+        yield failed(scope, "reach", e)
+        return
+    no_rto = "; a drill there measures no RTO" if facts.source_kind == "sandbox" else ""
+    yield ok(scope, "reach", _what(facts) + no_rto)
+
+
+def _what(facts: NodeFacts) -> str:
+    if facts.source_kind == "sandbox":
+        return f"the sandbox, speaking as Qdrant {facts.version}"
+    return f"Qdrant {facts.version}"
+
+
+def _loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

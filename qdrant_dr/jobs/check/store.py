@@ -1,0 +1,229 @@
+"""What a store must be able to do, tried on probe objects that are removed again.
+
+Everything lies below `probes/<random>/`, which no backup, proof or run ever uses.
+"""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from qdrant_dr.cluster import ClockOffset
+from qdrant_dr.config import RepositoryConfig
+from qdrant_dr.errors import (
+    BytesDiffer,
+    CatalogIncomplete,
+    ClockSkew,
+    Conflict,
+    DRError,
+    RepositoryError,
+    StoreOverwrites,
+)
+from qdrant_dr.jobs.check.rows import CheckRow, failed, ok, skipped
+from qdrant_dr.repository import Repository, Store, open_repository
+
+ROUNDS = 4
+"""Races per store: a store that checks first and writes then loses one of them sooner or later."""
+LOOK_SECONDS = 60.0
+PART = 64 * 1024
+
+
+def check_repository(
+    cfg: RepositoryConfig, *, stall_timeout: timedelta, skew_limit: timedelta, read_only: bool
+) -> Iterator[CheckRow]:
+    """Open one repository and try what backups will ask of it; what fails is a row."""
+    scope = f"repository {cfg.name}"
+    try:
+        repository = open_repository(cfg, stall_timeout=stall_timeout)
+    except DRError as e:
+        yield failed(scope, "open", e)
+        return
+    yield ok(scope, "open", f"id {repository.id} at {repository.location}")
+    if read_only:
+        yield from _only_read(scope, repository)
+        return
+    folder = f"probes/{secrets.token_hex(8)}"
+    try:
+        yield from _write(scope, cfg, repository.store, folder, skew_limit)
+    finally:
+        yield from _clean(scope, repository.store, folder)
+
+
+def _only_read(scope: str, repository: Repository) -> Iterator[CheckRow]:
+    yield _tried(scope, "list", lambda: _count(repository))
+    for what in ("write", "create-only", "part", "second process", "clock", "delete"):
+        yield skipped(scope, what, "not proven: --read-only")
+
+
+def _write(
+    scope: str, cfg: RepositoryConfig, store: Store, folder: str, skew_limit: timedelta
+) -> Iterator[CheckRow]:
+    wrote = _tried(scope, "write", partial(_record, store, folder))
+    yield wrote
+    if wrote.state == "failed":
+        return  # all that follows would only say so again
+    yield _tried(scope, "create-only", partial(_race, store, folder))
+    yield _tried(scope, "part", partial(_part, store, folder))
+    if cfg.url.startswith("memory:"):
+        yield skipped(scope, "second process", "not proven: the memory of one process")
+    else:
+        yield _tried(scope, "second process", partial(_second_process, cfg, store, folder))
+    yield _tried(scope, "clock", partial(_clock, store, folder, skew_limit))
+
+
+def _tried(scope: str, what: str, attempt: Callable[[], str]) -> CheckRow:
+    try:
+        return ok(scope, what, attempt())
+    except DRError as e:
+        return failed(scope, what, e)
+
+
+def _count(repository: Repository) -> str:
+    return f"{len(repository.store.find('backups'))} objects below backups/"
+
+
+def _record(store: Store, folder: str) -> str:
+    """A small object, read back whole and in a range."""
+    data = secrets.token_hex(512).encode()
+    path = f"{folder}/record.json"
+    store.create(path, data)
+    if (back := store.read(path)) != data:
+        raise BytesDiffer(f"wrote {len(data)} bytes and read {len(back)} others back", _SUSPECT)
+    if b"".join(store.read_range(path, 100, 200)) != data[100:200]:
+        raise BytesDiffer("a range of an object is not the bytes in that range", _SUSPECT)
+    return f"{len(data)} bytes, read back equal"
+
+
+def _race(store: Store, folder: str) -> str:
+    """Two writers at once want one name with different content: exactly one may win.
+
+    Raise StoreOverwrites if both did, or if the winner's bytes are not what is there.
+    """
+    for turn in range(ROUNDS):
+        path = f"{folder}/race-{turn}.json"
+        contents = [secrets.token_hex(64).encode() for _ in range(2)]
+        start = threading.Barrier(2, timeout=LOOK_SECONDS)
+
+        def compete(data: bytes, path: str = path, start: threading.Barrier = start) -> bool:
+            start.wait()
+            return _created(store, path, data)
+
+        with ThreadPoolExecutor(2) as pool:
+            won = list(pool.map(compete, contents))
+        if won == [False, False]:
+            raise RepositoryError(f"{store.name}: two writers of one name, and neither won")
+        if all(won) or store.read(path) != contents[won.index(True)]:
+            raise StoreOverwrites(f"{store.name}: two writers of one name both won a race")
+        if _created(store, path, b"a third, later"):
+            raise StoreOverwrites(f"{store.name}: an object was overwritten by a create-only write")
+    return f"{ROUNDS} races of two writers, one winner each; a later third was refused"
+
+
+def _created(store: Store, path: str, data: bytes) -> bool:
+    try:
+        store.create(path, data)
+    except Conflict:
+        return False
+    return True
+
+
+def _part(store: Store, folder: str) -> str:
+    """A part is invisible until its commit; a given-up one leaves nothing."""
+    path = f"{folder}/part.snapshot"
+    for commit in (False, True):
+        sink = store.sink(path, size_hint=PART)
+        try:
+            sink.write(secrets.token_bytes(PART))
+            if (early := store.stat(path)) is not None:
+                raise RepositoryError(
+                    f"{store.name}: {early.size_bytes} bytes were visible before their commit",
+                    _SUSPECT,
+                )
+            if commit:
+                sink.commit()
+        finally:
+            sink.abort()
+    there = store.stat(path)
+    if there is None or there.size_bytes != PART:
+        raise BytesDiffer(f"{store.name}: a part of {PART} bytes did not arrive whole", _SUSPECT)
+    return f"{PART} bytes, visible at their commit only"
+
+
+def _second_process(cfg: RepositoryConfig, store: Store, folder: str) -> str:
+    """Another process must see the same objects at once: no cache stands in between."""
+    ours = {there.path for there in store.find(folder)}
+    command = [sys.executable, "-m", "qdrant_dr.jobs.look", folder]
+    try:
+        done = subprocess.run(
+            command,
+            input=cfg.model_dump_json(),
+            capture_output=True,
+            text=True,
+            timeout=LOOK_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RepositoryError(
+            f"{store.name}: a second process did not list it in {LOOK_SECONDS:.0f} s"
+        ) from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise RepositoryError(f"{store.name}: a second process could not list it: {last}")
+    theirs = set(done.stdout.splitlines())
+    if not ours or ours != theirs:
+        raise CatalogIncomplete(
+            f"{store.name}: we list {len(ours)} objects, a second process {len(theirs)}",
+            "this store lists late or from a cache: backups could be overlooked. use another.",
+        )
+    return f"lists the same {len(ours)} objects"
+
+
+def _clock(store: Store, folder: str, limit: timedelta) -> str:
+    """The store's clock against ours, by the time it gives an object that we just wrote."""
+    before = datetime.now(UTC)
+    store.create(f"{folder}/clock.json", b"what time is it?")
+    after = datetime.now(UTC)
+    there = store.stat(f"{folder}/clock.json")
+    if there is None:
+        raise RepositoryError(f"{store.name}: what was just written is not there", _SUSPECT)
+    whole = there.modified_at.microsecond == 0  # most stores keep whole seconds, cut off
+    half = timedelta(seconds=0.5 if whole else 0)
+    offset = (there.modified_at + half) - (before + (after - before) / 2)
+    ms = timedelta(milliseconds=1)
+    clock = ClockOffset(round(offset / ms), round(((after - before) / 2 + half) / ms))
+    if clock.exceeds(limit):
+        raise ClockSkew(f"{store.name}: its clock is {clock_text(clock)} from ours")
+    return f"{clock_text(clock)} from ours"
+
+
+def clock_text(clock: ClockOffset) -> str:
+    """`+0.2 s (+- 0.5)`."""
+    return f"{clock.offset_ms / 1000:+.1f} s (+- {clock.uncertainty_ms / 1000:.1f})"
+
+
+def _clean(scope: str, store: Store, folder: str) -> Iterator[CheckRow]:
+    def delete() -> str:
+        there = store.find(folder)
+        for probe in there:
+            store.delete(probe.path)
+        for upload in store.open_uploads(folder):
+            store.discard_upload(upload)
+        if left := store.find(folder):
+            raise RepositoryError(
+                f"{store.name}: {len(left)} of {len(there)} probes are still there after deletion",
+                f"remove {folder}/ by hand, and allow deleting.",
+            )
+        return f"{len(there)} probes removed"
+
+    row = _tried(scope, "delete", delete)
+    if row.state == "failed" or row.found != "0 probes removed":
+        yield row
+
+
+_SUSPECT = "do not use this store before you know why."

@@ -1,0 +1,52 @@
+"""From a unit to its outcome: the one place that knows which function does which unit."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from qdrant_dr.config import Config
+from qdrant_dr.jobs.run import error_facts
+from qdrant_dr.jobs.units import CaptureUnit, DrillUnit, HealUnit, SweepUnit, Unit, VerifyUnit
+from qdrant_dr.records import Outcome
+
+
+def execute(config: Config, unit: Unit, run_id: str) -> Outcome:
+    """Do one unit. Raise an error of the tree if it fails; its outcome says anything less."""
+    if isinstance(unit, CaptureUnit):
+        from qdrant_dr.jobs.capture import capture
+
+        return capture(config, unit, run_id)
+    if isinstance(unit, VerifyUnit):
+        from qdrant_dr.jobs.verify import verify_copy
+
+        return verify_copy(config, unit, run_id)
+    if isinstance(unit, HealUnit):
+        from qdrant_dr.jobs.replicate import heal_copy
+
+        return heal_copy(config, unit, run_id)
+    if isinstance(unit, DrillUnit):
+        from qdrant_dr.jobs.drill import drill_copy
+
+        return drill_copy(config, unit, run_id)
+    if isinstance(unit, SweepUnit):
+        from qdrant_dr.jobs.sweep import sweep
+
+        return sweep(config, unit, run_id)
+    raise TypeError(f"no such unit: {unit!r}")
+
+
+def failed_outcome(
+    unit: Unit, error: BaseException, *, started_at: datetime, ended_at: datetime
+) -> Outcome:
+    """The outcome of a unit that raised."""
+    key = None if isinstance(unit, CaptureUnit | SweepUnit) else unit.key
+    return Outcome(
+        unit=unit.unit,
+        collection=unit.collection,
+        repository=None if isinstance(unit, CaptureUnit) else unit.repository,
+        backup_id=key.backup_id if key else None,
+        verdict="failed",
+        started_at=started_at,
+        ended_at=ended_at,
+        error=error_facts(error),
+    )

@@ -1,0 +1,202 @@
+"""`replicate`: bring back copies that are missing, behind or proven damaged, then prove them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from qdrant_dr.config import Config
+from qdrant_dr.errors import BytesDiffer, DRError, ObjectMissing
+from qdrant_dr.jobs.copies import Found, catalog_of
+from qdrant_dr.jobs.prove import failed_proof
+from qdrant_dr.jobs.run import Run, error_facts, utc_now
+from qdrant_dr.jobs.scope import selected_backups, selected_repositories
+from qdrant_dr.jobs.stop import stoppable
+from qdrant_dr.jobs.units import HealUnit, Perform, SweepUnit, VerifyUnit
+from qdrant_dr.records import DEPTHS, BackupKey, Depth, Healed, Outcome, Part, RunEnd
+from qdrant_dr.records.base import Frozen
+from qdrant_dr.repository import (
+    Backup,
+    Catalog,
+    Copy,
+    Repository,
+    open_failures,
+    proof_of,
+)
+
+
+class ReplicateRequest(Frozen):
+    """What this run is asked for; None = all. `backups` are selectors like `movies@latest`."""
+
+    collections: tuple[str, ...] | None = None
+    backups: tuple[str, ...] | None = None
+    repositories: tuple[str, ...] | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HealPlan:
+    """What can be healed, what cannot and why, and how many copies were looked at."""
+
+    heals: tuple[HealUnit, ...]
+    objections: tuple[str, ...]
+    looked_at: int
+
+
+def plan_heals(
+    backups: Sequence[Backup], repositories: Sequence[str], *, now: datetime
+) -> HealPlan:
+    """One unit for each copy that is not whole, its sources in order of what is known of them."""
+    heals: list[HealUnit] = []
+    objections: list[str] = []
+    looked_at = 0
+    for backup in backups:
+        if backup.conflict is not None:
+            objections.append(backup.conflict.message)
+            continue
+        sources = _sources(backup, now)
+        for copy in backup.copies:
+            if copy.repository not in repositories or copy.state == "unreachable":
+                continue
+            looked_at += 1
+            if copy.state == "present":
+                continue
+            others = tuple(s for s in sources if s != copy.repository)
+            why = _why(copy)
+            if not others:
+                objections.append(
+                    f"{backup.key} in {copy.repository} is {why}, and no other good copy is left"
+                )
+                continue
+            heals.append(
+                HealUnit(key=backup.key, repository=copy.repository, sources=others, why=why)
+            )
+    return HealPlan(tuple(heals), tuple(objections), looked_at)
+
+
+def _why(copy: Copy) -> str:
+    failures = open_failures(copy.proofs)
+    if failures:
+        return f"proven damaged ({failures[-1].findings[0].code if failures[-1].findings else '?'})"
+    return copy.state + (f" (lacks {', '.join(copy.lacks)})" if copy.lacks else "")
+
+
+def _sources(backup: Backup, now: datetime) -> tuple[str, ...]:
+    """Copies with all their parts and no open failure: deepest proven first."""
+
+    def rank(copy: Copy) -> int:
+        known = [d for d in DEPTHS if proof_of(copy, depth=d, now=now)]
+        return -DEPTHS.index(known[-1]) if known else 1
+
+    whole = [
+        c
+        for c in backup.copies
+        if c.committed and c.state in ("present", "behind") and set(c.lacks) <= {"seal"}
+    ]
+    return tuple(c.repository for c in sorted(whole, key=rank))
+
+
+def plan_reproofs(
+    catalog: Catalog, healed: Sequence[Outcome], heals: Sequence[HealUnit]
+) -> tuple[VerifyUnit, ...]:
+    """Prove what was healed, at least as deep as the failures it must clear."""
+    units = []
+    for outcome, heal in zip(healed, heals, strict=True):
+        if outcome.verdict == "failed":
+            continue
+        backup = catalog.find(heal.key)
+        failures = open_failures(backup.copy(heal.repository).proofs) if backup else ()
+        deepest: Depth = max(
+            ("bytes", *(f.depth for f in failures)), key=lambda depth: DEPTHS.index(depth)
+        )
+        units.append(
+            VerifyUnit(
+                key=heal.key, repository=heal.repository, depth=deepest, made_by="replicate"
+            )
+        )
+    return tuple(units)
+
+
+def replicate(config: Config, request: ReplicateRequest, run: Run, perform: Perform) -> RunEnd:
+    """Look at every copy, heal what can be, prove what was healed, sweep, conclude."""
+    outcomes: list[Outcome] = []
+    try:
+        repositories = selected_repositories(config, request.repositories)
+        catalog = catalog_of(config, run.repositories, run.unreachable)
+        now = utc_now()
+        backups = selected_backups(
+            catalog, config, request.backups, request.collections, now=now
+        )
+        plan = plan_heals(backups, repositories, now=now)
+        run.note_source(backups)
+        if request.dry_run:
+            return run.preview(config, plan.heals, ())
+        healed = perform(plan.heals)
+        outcomes += healed
+        outcomes += perform(plan_reproofs(catalog, healed, plan.heals))
+        outcomes += perform([SweepUnit(repository=name) for name in run.repositories])
+    except DRError as e:
+        return run.finish(config, outcomes=outcomes, error=e)
+    objections = list(plan.objections)
+    if not plan.looked_at:
+        objections.append("no copy of any backup could be looked at")
+    return run.finish(config, outcomes=outcomes, objections=objections)
+
+
+def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
+    """Complete one copy from the first source whose bytes prove to be the manifest's.
+
+    The manifest comes last, as in a backup; then the seal. A source that gives other bytes gets a
+    failed proof and the next one is tried. Raise what the last one raised if none is good.
+    """
+    started_at = utc_now()
+    found = Found(config, unit.key, unit.repository)
+    target, manifest = found.repository, found.manifest
+    copy = found.backup.copy(unit.repository)
+    distrusted = bool(open_failures(copy.proofs))
+    parts = [
+        part
+        for part in manifest.parts
+        if distrusted or target.part_size(unit.key, part) != part.size_bytes
+    ]
+    last: DRError = ObjectMissing(f"none of {', '.join(unit.sources)} can be read now")
+    for name in unit.sources:
+        source = found.opened.get(name)
+        if source is None:
+            last = found.failed.get(name, last)
+            continue
+        try:
+            for part in parts:
+                _copy_part(source, target, unit.key, part)
+            target.repair_manifest(unit.key, source.manifest_bytes(unit.key))
+            if found.backup.seal is not None:
+                target.repair_seal(found.backup.seal)
+        except (BytesDiffer, ObjectMissing) as e:
+            last = e
+            proof = failed_proof(
+                found.backup, source, e, depth="bytes", run_id=run_id,
+                made_by="replicate", started_at=started_at, ended_at=utc_now(),
+            )  # fmt: skip
+            source.add_proof(proof)
+            continue
+        return Outcome(
+            unit="heal",
+            collection=unit.collection,
+            repository=unit.repository,
+            backup_id=unit.key.backup_id,
+            verdict="ok",
+            started_at=started_at,
+            ended_at=utc_now(),
+            detail=Healed(
+                source=name,
+                parts=len(parts),
+                size_bytes=sum(p.size_bytes for p in parts),
+                why=unit.why,
+            ),
+        )
+    raise last
+
+
+def _copy_part(source: Repository, target: Repository, key: BackupKey, part: Part) -> None:
+    target.replace_part(key, part, stoppable(source.read_part(key, part)))

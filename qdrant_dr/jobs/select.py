@@ -1,0 +1,87 @@
+"""Which backup is meant: `movies@latest-proven`, `movies@latest`, `movies@20261122T10` (id prefix).
+
+Pure: the catalog and the time are arguments.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from qdrant_dr.config import Proven
+from qdrant_dr.errors import BackupNotFound, UsageError
+from qdrant_dr.repository.catalog import Backup, Catalog, newest, newest_proven
+
+LATEST = "latest"
+LATEST_PROVEN = "latest-proven"
+_PREFIX = re.compile(r"^\d{1,8}$|^\d{8}T\d{0,6}$|^\d{8}T\d{6}Z(-[0-9a-f]{0,6})?$")
+
+
+def split(selector: str) -> tuple[str, str]:
+    """Collection and which one of it. Raise UsageError. Names of collections may hold an `@`."""
+    collection, at, which = selector.rpartition("@")
+    if not at or not collection:
+        raise UsageError(
+            f"{selector!r} names no backup", f"write {selector or 'NAME'}@{LATEST_PROVEN}."
+        )
+    if which not in {LATEST, LATEST_PROVEN} and not _PREFIX.match(which):
+        close = difflib.get_close_matches(which, [LATEST, LATEST_PROVEN], 1)
+        raise UsageError(
+            f"{which!r} is neither {LATEST}, {LATEST_PROVEN} nor the beginning of a backup id",
+            f"write {collection}@{close[0] if close else LATEST_PROVEN}.",
+        )
+    return collection, which
+
+
+def select(selector: str, catalog: Catalog, *, proven: Proven, now: datetime) -> Backup:
+    """The one backup that a selector means.
+
+    Raise UsageError if it means nothing or several, listing them, and BackupNotFound if there is
+    none; repositories that could not be read are named then, for it may lie there.
+    """
+    collection, which = split(selector)
+    ours = catalog.of(collection)
+    if not ours:
+        close = difflib.get_close_matches(collection, catalog.collections, 1)
+        meant = f"did you mean {close[0]}@{which}? else " if close else ""
+        raise BackupNotFound(
+            f"there is no backup of {collection!r}{_unread(catalog)}",
+            f"{meant}run `qdrant-dr list`.",
+        )
+    if which in {LATEST, LATEST_PROVEN}:
+        return _newest(which, ours, catalog, proven, now)
+    found = [b for b in ours if b.key.backup_id.startswith(which)]
+    if len(found) > 1:
+        listed = ", ".join(str(b.key) for b in found)
+        raise UsageError(f"{selector} may be {len(found)} backups: {listed}", "write more of it.")
+    if not found:
+        raise BackupNotFound(
+            f"no backup of {collection!r} begins with {which}{_unread(catalog)}",
+            f"run `qdrant-dr list {collection}`.",
+        )
+    return found[0]
+
+
+def _newest(
+    which: str, ours: Sequence[Backup], catalog: Catalog, proven: Proven, now: datetime
+) -> Backup:
+    if which == LATEST:
+        found = newest(ours, now=now)
+    else:
+        found = newest_proven(ours, depth=proven.depth, max_age=proven.max_age, now=now)
+    if found is not None:
+        return found
+    what = "proven" if which == LATEST_PROVEN else "dated before now"
+    raise BackupNotFound(
+        f"none of {len(ours)} backups of {ours[0].key.collection!r} is {what}{_unread(catalog)}",
+        f"run `qdrant-dr verify {ours[-1].key}`."
+        if which == LATEST_PROVEN
+        else "check the clocks.",
+    )
+
+
+def _unread(catalog: Catalog) -> str:
+    names = ", ".join(r.name for r in catalog.unreachable)
+    return f" ({names} could not be read)" if names else ""

@@ -1,0 +1,148 @@
+"""`verify`: read copies and prove them to a depth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError
+from qdrant_dr.jobs.copies import Found, catalog_of
+from qdrant_dr.jobs.prove import prove_copy
+from qdrant_dr.jobs.run import Run, utc_now
+from qdrant_dr.jobs.scope import selected_backups, selected_repositories
+from qdrant_dr.jobs.units import Perform, VerifyUnit
+from qdrant_dr.records import Depth, Outcome, Proved, RunEnd
+from qdrant_dr.records.base import Frozen
+from qdrant_dr.repository import Backup, newest, proof_of
+
+
+class VerifyRequest(Frozen):
+    """What this run is asked for; None = as configured, or all.
+
+    `sample_per_mille` looks at a seeded part of the bytes: quick, and never `proven`.
+    `not_proven_since_hours` leaves out copies with a full proof of this depth younger than that.
+    """
+
+    collections: tuple[str, ...] | None = None
+    backups: tuple[str, ...] | None = None
+    repositories: tuple[str, ...] | None = None
+    which: Literal["latest", "all"] = "latest"
+    depth: Depth | None = None
+    sample_per_mille: int | None = Field(None, gt=0, lt=1000)
+    seed: int | None = None
+    not_proven_since_hours: int | None = Field(None, ge=0)
+    dry_run: bool = False
+
+
+def plan_verify(
+    config: Config, request: VerifyRequest, backups: Sequence[Backup], *, now: datetime
+) -> tuple[tuple[VerifyUnit, ...], tuple[str, ...], int]:
+    """Units, longest unproven first; objections; and how many copies were left out as fresh.
+
+    A copy that cannot be verified because it is missing or its backup is in conflict is an
+    objection: silence would read as health.
+    """
+    repositories = selected_repositories(config, request.repositories)
+    depth = request.depth or ("bytes" if request.sample_per_mille else _configured(config))
+    chosen = backups
+    if request.which == "latest" and request.backups is None:
+        names = sorted({b.manifest.collection for b in backups})
+        found = (newest([b for b in backups if b.manifest.collection == n], now=now) for n in names)
+        chosen = [b for b in found if b is not None]
+    ranked: list[tuple[datetime, VerifyUnit]] = []
+    objections: list[str] = []
+    fresh = 0
+    for backup in chosen:
+        if backup.conflict is not None:
+            objections.append(backup.conflict.message)
+            continue
+        for copy in backup.copies:
+            if copy.repository not in repositories or copy.state == "unreachable":
+                continue
+            if not copy.committed:
+                objections.append(f"{backup.key} in {copy.repository} is {copy.state}")
+                continue
+            proof = proof_of(copy, depth=depth, now=now)
+            if proof and copy.state != "damaged" and _younger(proof.ended_at, request, now):
+                fresh += 1
+                continue
+            unit = VerifyUnit(
+                key=backup.key,
+                repository=copy.repository,
+                depth=depth,
+                sample_per_mille=request.sample_per_mille,
+                seed=request.seed,
+            )
+            last = proof.ended_at if proof else backup.manifest.captured_at - timedelta(days=36500)
+            ranked.append((last, unit))
+    ranked.sort(key=lambda pair: (pair[0], pair[1].label))
+    return tuple(unit for _, unit in ranked), tuple(objections), fresh
+
+
+def _configured(config: Config) -> Depth:
+    return config.objectives.proven.depth
+
+
+def _younger(proved_at: datetime, request: VerifyRequest, now: datetime) -> bool:
+    if request.not_proven_since_hours is None:
+        return False
+    return now - proved_at < timedelta(hours=request.not_proven_since_hours)
+
+
+def verify(config: Config, request: VerifyRequest, run: Run, perform: Perform) -> RunEnd:
+    """Prove the chosen copies and conclude: one that fails makes the run fail."""
+    outcomes: list[Outcome] = []
+    try:
+        catalog = catalog_of(config, run.repositories, run.unreachable)
+        now = utc_now()
+        backups = selected_backups(
+            catalog, config, request.backups, request.collections, now=now
+        )
+        units, objections, fresh = plan_verify(config, request, backups, now=now)
+        run.note_source(backups)
+        if request.dry_run:
+            return run.preview(config, units, ())
+        outcomes += perform(units)
+    except DRError as e:
+        return run.finish(config, outcomes=outcomes, error=e)
+    if not outcomes and not fresh:
+        objections = (*objections, "no copy was there to verify")
+    return run.finish(config, outcomes=outcomes, objections=objections)
+
+
+def verify_copy(config: Config, unit: VerifyUnit, run_id: str) -> Outcome:
+    """Prove one copy, keep the proof beside it, seal the backup if this is its first content proof.
+
+    A copy that fails is a failed outcome with its proof written; raise only what kept us from
+    looking at all.
+    """
+    started_at = utc_now()
+    found = Found(config, unit.key, unit.repository)
+    proved = prove_copy(config, found, unit, run_id)
+    proof = proved.proof
+    found.repository.add_proof(proof)
+    notes = list(proved.notes)
+    return Outcome(
+        unit="verify",
+        collection=unit.collection,
+        repository=unit.repository,
+        backup_id=unit.key.backup_id,
+        verdict="failed" if not proof.passed else "degraded" if notes else "ok",
+        started_at=started_at,
+        ended_at=utc_now(),
+        error=proved.error,
+        notes=tuple(notes),
+        detail=Proved(
+            proof_id=proof.proof_id,
+            depth=proof.depth,
+            reached=proof.reached,
+            passed=proof.passed,
+            bytes_checked=proof.bytes_checked,
+            points_checked=proof.points_checked,
+            sealed=proved.sealed,
+        ),
+    )
