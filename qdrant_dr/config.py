@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import zoneinfo
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from qdrant_dr.records.base import canonical_json
 from qdrant_dr.records.manifest import Method
@@ -15,7 +24,13 @@ from qdrant_dr.records.proof import Depth
 from qdrant_dr.secrets import SecretRef
 from qdrant_dr.units import Duration, Size
 
+_RATE = {"type": "string", "pattern": r"^\d+(\.\d+)?[kKMGT]?i?B(/s)?$", "examples": ["200MiB/s"]}
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+def _wrong(at: str, message: str) -> PydanticCustomError:
+    """An error that knows its key path, so that `configfile` can name the line."""
+    return PydanticCustomError("adds_up", "{message}", {"at": at, "message": message})
 
 
 class Section(BaseModel):
@@ -45,11 +60,11 @@ class ClusterConfig(Section):
     @field_validator("nodes")
     @classmethod
     def _urls(cls, nodes: tuple[str, ...]) -> tuple[str, ...]:
-        for url in nodes:
+        for i, url in enumerate(nodes):  # the URL is not repeated: it may hold a password
             if not url.startswith(("http://", "https://")):
-                raise ValueError(f"{url!r} is not a REST URL: it starts with http:// or https://")
+                raise _wrong(f"cluster.nodes.{i}", "a REST URL starts with http:// or https://")
             if "@" in url.split("//", 1)[1].split("/", 1)[0]:
-                raise ValueError("a node's URL must not carry a password; use `api_key`")
+                raise _wrong(f"cluster.nodes.{i}", "a node's URL must not carry a user; use a key")
         return tuple(url.rstrip("/") for url in nodes)
 
 
@@ -93,9 +108,7 @@ class Collections(Section):
             if fnmatch.fnmatchcase(collection, rule.match):
                 set_here = rule.model_dump(exclude_none=True, exclude={"match", "objectives"})
                 merged |= set_here
-                merged["objectives"] |= {
-                    k: v for k, v in rule.objectives if v is not None
-                }
+                merged["objectives"] |= {k: v for k, v in rule.objectives if v is not None}
         return Override.model_validate(merged)
 
 
@@ -108,7 +121,9 @@ class RepositoryConfig(Section):
     )
     url: str
     domain: str = Field(min_length=1, description="failure domain: provider, account, region")
-    bandwidth: Size | None = Field(None, description="bytes per second")
+    bandwidth: Annotated[Size, WithJsonSchema(_RATE)] | None = Field(
+        None, description="bytes per second"
+    )
     options: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("bandwidth", mode="before")
@@ -126,7 +141,7 @@ class Copies(Section):
 
 
 class Spool(Section):
-    path: str = "/var/tmp/qdrant-dr"
+    path: str = "/var/tmp/qdrant-dr"  # noqa: S108 - a default of the documentation; folders in it are our own
     max: Size = Field(default=200 * 2**30, validate_default=False)
 
 
@@ -188,6 +203,15 @@ class ReportConfig(Section):
     public_url: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("is not a time zone such as Europe/Berlin or UTC") from None
+        return name
+
 
 class Config(Section):
     """Everything a run may know, apart from its parameters."""
@@ -205,16 +229,24 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _adds_up(self) -> Config:
-        names = [r.name for r in self.repositories]
-        if len(set(names)) != len(names):
-            raise ValueError("two repositories have one name")
-        urls = [r.url.rstrip("/") + repr(r.options.get("endpoint_url")) for r in self.repositories]
-        if len(set(urls)) != len(urls):
-            raise ValueError("two repositories have one URL: that is one copy, not two")
-        if self.copies.quorum > len(names):
-            raise ValueError(f"quorum {self.copies.quorum} needs as many repositories")
-        if self.copies.domains > len({r.domain for r in self.repositories}):
-            raise ValueError(f"{self.copies.domains} domains are asked for, fewer are configured")
+        places: list[tuple[str, str]] = []
+        for i, r in enumerate(self.repositories):
+            place = (r.url.rstrip("/"), repr(r.options.get("endpoint_url")))
+            if r.name in [other.name for other in self.repositories[:i]]:
+                raise _wrong(f"repositories.{i}.name", "two repositories have one name")
+            if place in places:
+                raise _wrong(
+                    f"repositories.{i}.url",
+                    "two repositories have one URL: that is one copy, not two",
+                )
+            places.append(place)
+        if (quorum := self.copies.quorum) > (have := len(self.repositories)):
+            raise _wrong("copies.quorum", f"{quorum} copies need as many repositories, not {have}")
+        if (domains := self.copies.domains) > (have := len({r.domain for r in self.repositories})):
+            raise _wrong("copies.domains", f"{domains} domains are asked for, {have} configured")
+        scratch = self.drill.scratch
+        if scratch and scratch.url.rstrip("/") in self.cluster.nodes:
+            raise _wrong("drill.scratch.url", "this is a node of the cluster, never a scratch")
         return self
 
     def repository(self, name: str) -> RepositoryConfig | None:

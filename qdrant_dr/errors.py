@@ -10,6 +10,7 @@
   * ClusterError
     + NodeUnreachable          transient, exit 5
     - AccessDenied             wrong, missing or read-only key
+    - ServerFailed             refused or failed a call, in the server's own words
     - CollectionVanished       it was there when the run began
     - CollectionChanged        another life of the name, or a gate moved during capture
     - SnapshotUnanswered       a create call that never answered: reported, never repeated blindly
@@ -123,6 +124,10 @@ class NodeUnreachable(ClusterError):
 
 class AccessDenied(ClusterError):
     default_hint = "check the key that `cluster.api_key` refers to, then run `qdrant-dr check`."
+
+
+class ServerFailed(ClusterError):
+    default_hint = "read the server's log, then run `qdrant-dr check`."
 
 
 class CollectionVanished(ClusterError):

@@ -23,8 +23,19 @@ from qdrant_dr.cluster.recover import (
     recover_by_upload,
     wait_ready,
 )
-from qdrant_dr.cluster.scroll import RawPoint, exact_total, points_by_id, scroll_points
-from qdrant_dr.cluster.snapshots import create_snapshot, delete_own_snapshot, list_snapshots
+from qdrant_dr.cluster.scroll import (
+    RawPoint,
+    exact_total,
+    points_by_id,
+    sample_points,
+    scroll_points,
+)
+from qdrant_dr.cluster.snapshots import (
+    create_snapshot,
+    delete_own_snapshot,
+    list_snapshots,
+    new_snapshots,
+)
 from qdrant_dr.cluster.space import estimated_bytes
 
 __all__ = [
@@ -53,12 +64,14 @@ __all__ = [
     "inventory_of",
     "leftovers",
     "list_snapshots",
+    "new_snapshots",
     "node_facts",
     "open_nodes",
     "points_by_id",
     "preflight",
     "probe_read_only",
     "recover_by_upload",
+    "sample_points",
     "scroll_points",
     "take_inventory",
     "wait_ready",

@@ -78,7 +78,8 @@ def _doubts(facts: CollectionFacts, method: Method) -> list[str]:
         doubts.append(f"its snapshot's file name has {length} bytes, more than most disks allow")
     if any(s.operation is None for s in facts.shards):
         doubts.append("the server tells no operation numbers: consistency cannot be shown")
-    doubts += facts.notes
+    if uncounted := [s.shard for s in facts.shards if s.count is None]:
+        doubts.append(f"shards {uncounted} could not be counted ({'; '.join(facts.notes)})")
     return doubts
 
 

@@ -17,7 +17,8 @@ from qdrant_dr.errors import ClusterError, ServerFailed
 from qdrant_dr.records.manifest import SourceKind
 
 PARALLEL_QUESTIONS = 4
-_DATE_RESOLUTION = timedelta(seconds=1)
+_DATE_LAG = timedelta(seconds=2)
+"""Cut to whole seconds, and made anew only every half second (Qdrant) or second (uvicorn)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +142,10 @@ def node_facts(node: Node) -> NodeFacts:
 def clock_offset(
     headers: httpx.Headers, sent_at: datetime, received_at: datetime
 ) -> ClockOffset | None:
-    """From the `Date` header, which has whole seconds and is cut off, not rounded.
+    """From the `Date` header, which is never ahead of the node's clock and up to 2 s behind it.
 
-    Its moment lay between sending and receiving, the node's clock between `Date` and a second
-    later: the middle of both, with half of both as uncertainty.
+    The answer was made between sending and receiving: the middle of both spans, with half of both
+    as uncertainty.
     """
     try:
         date = parsedate_to_datetime(headers["date"])
@@ -153,8 +154,8 @@ def clock_offset(
     if date.tzinfo is None:
         return None
     trip = received_at - sent_at
-    offset = (date + _DATE_RESOLUTION / 2) - (sent_at + trip / 2)
-    uncertainty = (_DATE_RESOLUTION + trip) / 2
+    offset = (date + _DATE_LAG / 2) - (sent_at + trip / 2)
+    uncertainty = (_DATE_LAG + trip) / 2
     ms = timedelta(milliseconds=1)
     return ClockOffset(round(offset / ms), round(uncertainty / ms))
 

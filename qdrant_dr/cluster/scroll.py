@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.errors import ServerFailed
@@ -80,6 +82,56 @@ def points_by_id(
         some = list(ids[start : start + step])
         asked = {"ids": some, "with_payload": True, "with_vector": True}
         yield from node.ask("POST", where, doing, json=asked, collection=collection)
+
+
+def sample_points(
+    node: Node, collection: str, *, count: int, seed: str, limit: int | None = None
+) -> list[RawPoint]:
+    """Up to `count` points with payload and vectors, chosen by a seed, spread over all ids.
+
+    A scroll begins at the first id that is not below its offset (integers before UUIDs), so random
+    offsets find points without reading the others. Gaps make the pick uneven, never empty.
+    """
+    chance = random.Random(seed)
+    draws: list[Callable[[], int | str]] = []
+    if (highest := _highest_integer(node, collection)) is not None:
+        draws.append(lambda: chance.randint(0, highest))
+    if _next_point(node, collection, str(UUID(int=0))):
+        draws.append(lambda: str(UUID(int=chance.getrandbits(128))))
+    first = _next_point(node, collection, None)
+    chosen: dict[int | str, None] = {first["id"]: None} if first else {}
+    for n in range(count - 1 if draws else 0):
+        if point := _next_point(node, collection, draws[n % len(draws)]()):
+            chosen[point["id"]] = None
+    return list(points_by_id(node, collection, list(chosen), limit=limit))
+
+
+def _highest_integer(node: Node, collection: str) -> int | None:
+    """Largest integer id, found by bisection; None if there is none."""
+
+    def reaches(offset: int) -> bool:
+        point = _next_point(node, collection, offset)
+        return point is not None and isinstance(point["id"], int)
+
+    if not reaches(0):
+        return None
+    low, high = 0, 2**64 - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if reaches(middle) else (low, middle - 1)
+    return low
+
+
+def _next_point(node: Node, collection: str, offset: int | str | None) -> RawPoint | None:
+    """The first point at or behind an id, without its content."""
+    asked: dict[str, Any] = {"limit": 1, "with_payload": False, "with_vector": False}
+    if offset is not None:
+        asked["offset"] = offset
+    found = node.ask(
+        "POST", path_of(collection, "points", "scroll"), f"sample {collection!r}",
+        json=asked, collection=collection,
+    )  # fmt: skip
+    return next(iter(found["points"]), None)
 
 
 def _shard(shard: int | None) -> tuple[str, ...]:

@@ -77,7 +77,8 @@ def delete_own_snapshot(
     answered: ListedSnapshot,
     listed_before: Sequence[ListedSnapshot],
 ) -> str:
-    """Delete the file that our create call made: "deleted", or why it was kept.
+    """Delete the file that our create call made: "deleted", or why it was kept. Raises nothing
+    of the tree: by now the backup is safe, and this is only a matter of tidiness.
 
     Names have a resolution of one second: calls of the same second answer the same name and the
     last one wins (measured on Qdrant 1.18.3). Only a file whose name was not there before, and
@@ -85,19 +86,29 @@ def delete_own_snapshot(
     """
     if any(s.name == answered.name for s in listed_before):
         return f"kept: {answered.name} was on the node before our call"
-    now = next((s for s in list_snapshots(node, collection) if s.name == answered.name), None)
-    if now is None:
-        return f"kept: {answered.name} is not on the node any more"
-    if not same_file(now, answered):
-        return (
-            f"kept: {answered.name} has {now.size_bytes} bytes and checksum {now.checksum}, "
-            f"our answer said {answered.size_bytes} and {answered.checksum}"
-        )
     try:
+        listed = list_snapshots(node, collection)
+        now = next((s for s in listed if s.name == answered.name), None)
+        if now is None:
+            return f"kept: {answered.name} is not on the node any more"
+        if not same_file(now, answered):
+            return (
+                f"kept: {answered.name} has {now.size_bytes} bytes and checksum {now.checksum}, "
+                f"our answer said {answered.size_bytes} and {answered.checksum}"
+            )
         delete_snapshot(node, collection, answered.name)
-    except ServerFailed as e:
-        return f"kept: {e.message}"
+    except ClusterError as e:
+        return f"not known to be deleted: {e.message}"
     return "deleted"
+
+
+def new_snapshots(
+    node: Node, collection: str, before: Sequence[ListedSnapshot]
+) -> tuple[ListedSnapshot, ...]:
+    """Files that were not there before, or are other files under the same name now."""
+    known = {s.name: s for s in before}
+    now = list_snapshots(node, collection)
+    return tuple(s for s in now if s.name not in known or not same_file(s, known[s.name]))
 
 
 def delete_snapshot(node: Node, collection: str, name: str) -> None:
@@ -176,7 +187,7 @@ def _unanswered(
     node: Node, collection: str, before: Sequence[ListedSnapshot], why: str
 ) -> SnapshotUnanswered:
     try:
-        new = _new_files(node, collection, before)
+        new = new_snapshots(node, collection, before)
     except ClusterError as e:
         seen = f"cannot be listed: {e.message}"
     else:
@@ -188,14 +199,6 @@ def _unanswered(
     )
 
 
-def _new_files(
-    node: Node, collection: str, before: Sequence[ListedSnapshot]
-) -> tuple[ListedSnapshot, ...]:
-    known = {s.name: s for s in before}
-    now = list_snapshots(node, collection)
-    return tuple(s for s in now if s.name not in known or not same_file(s, known[s.name]))
-
-
 def _report(
     progress: Progress,
     waited: float,
@@ -205,7 +208,7 @@ def _report(
 ) -> None:
     """Progress is a courtesy: a node too busy to list its files does not end the wait."""
     try:
-        new = _new_files(node, collection, before)
+        new = new_snapshots(node, collection, before)
     except NodeUnreachable:
         return
     progress(waited, new)

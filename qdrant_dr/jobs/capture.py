@@ -37,10 +37,12 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.jobs.conclude import copies_missing
 from qdrant_dr.jobs.copies import newest_manifest
+from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.run import error_facts, open_all, seen_repositories, utc_now, versions
 from qdrant_dr.jobs.scratch import scratch_folder
 from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.jobs.units import CaptureUnit
+from qdrant_dr.proof import BlockDigests
 from qdrant_dr.records import (
     BackupKey,
     Captured,
@@ -107,6 +109,7 @@ class Facts:
     answer: ListedSnapshot
     transferred_at: datetime
     sha256: str
+    blocks: tuple[str, ...]
     after: CollectionFacts
 
 
@@ -219,8 +222,11 @@ def _transfer(
         backup_id=key.backup_id, node=node.url, answered_at=answered_at, snapshot=answer
     )
     targets.each(lambda repository: repository.write_answer(key, answered))
+    digests = BlockDigests()
     written = fan_out(
-        download(node, unit.collection, answer, stop=stopping),
+        digests.watch(
+            watched(download(node, unit.collection, answer, stop=stopping), answer.size_bytes)
+        ),
         {
             name: partial(r.part_sink, key, f"{PART}.snapshot", answer.size_bytes)
             for name, r in targets.taking_part.items()
@@ -249,6 +255,7 @@ def _transfer(
         answer=answer,
         transferred_at=transferred_at,
         sha256=receipt.sha256,
+        blocks=digests.digests,
         after=after,
     )
 
@@ -284,6 +291,7 @@ def manifest_of(
                 wal=True,
                 size_bytes=facts.answer.size_bytes,
                 sha256=facts.sha256,
+                blocks=facts.blocks,
                 node=unit.node,
                 server_name=facts.answer.name,
                 server_size_bytes=facts.answer.size_bytes,

@@ -60,7 +60,8 @@ def conclude(
         where = f" in {outcome.repository}" if outcome.repository else ""
         what = f"{outcome.unit} {outcome.collection}{where}"
         if outcome.verdict == "failed":
-            failed.append(f"{what}: {outcome.error.message if outcome.error else 'failed'}")
+            why = outcome.error.message if outcome.error else "; ".join(outcome.notes)
+            failed.append(f"{what}: {why or 'failed'}")
         elif outcome.verdict == "degraded":
             degraded.append(f"{what}: {'; '.join(outcome.notes) or 'degraded'}")
         if isinstance(outcome.detail, Captured):

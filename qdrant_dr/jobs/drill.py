@@ -282,13 +282,12 @@ def _drill_server(
             with watch.phase("ready"):
                 wait_ready(target, name, stop=stopping)
             with watch.phase("prove"):
-                comparison = compare_restored(config, found, target, name, folder, archive)
+                comparison = compare_restored(found, target, name, folder, archive)
             result.points_restored = comparison.points
-            result.fingerprint_equal = not comparison.findings
-            if comparison.findings:
-                raise ContentDiffers(
-                    f"{unit.key} restored on {target.url}: {'; '.join(comparison.findings)}"
-                )
+            result.fingerprint_equal = comparison.equal
+            if not comparison.equal:
+                what = "; ".join(fault.message for fault in comparison.faults)
+                raise ContentDiffers(f"{unit.key} restored on {target.url}: {what}")
         finally:
             with watch.phase("tear down"):
                 result.teardown = _tear_down(target, name, keep=unit.keep)

@@ -9,7 +9,7 @@ from datetime import datetime
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.jobs.copies import Found, catalog_of
-from qdrant_dr.jobs.prove import failed_proof
+from qdrant_dr.jobs.prove import bytes_proof
 from qdrant_dr.jobs.run import Run, error_facts, utc_now
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.stop import stoppable
@@ -174,8 +174,8 @@ def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
                 target.repair_seal(found.backup.seal)
         except (BytesDiffer, ObjectMissing) as e:
             last = e
-            proof = failed_proof(
-                found.backup, source, e, depth="bytes", run_id=run_id,
+            proof = bytes_proof(
+                found.backup, source, e, bytes_checked=0, run_id=run_id,
                 made_by="replicate", started_at=started_at, ended_at=utc_now(),
             )  # fmt: skip
             source.add_proof(proof)

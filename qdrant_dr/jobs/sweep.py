@@ -155,11 +155,9 @@ def _begun(
         if known is None and now - backup.manifest.captured_at > ORPHAN_GRACE:
             continue  # looked at often enough
         repository = opened[holders[0]]
-        intent = repository.read_intent(backup.key)
-        if intent is not None:
-            found[intent.backup_id] = Begun(
-                intent, repository.read_answer(backup.key), len(holders)
-            )
+        if (begun := repository.read_intent(backup.key)) is not None:
+            answer = repository.read_answer(backup.key)
+            found[begun.backup_id] = Begun(begun, answer, len(holders))
     return [b for b in found.values() if b.intent.node == url]
 
 

@@ -107,7 +107,8 @@ def child_server(folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True)
     binary = os.environ.get("QDRANT_BIN")
     port, grpc_port = free_ports(2)
-    environment = {**os.environ, **QUIET}
+    importable = os.pathsep.join(p for p in sys.path if p)  # it starts in another folder
+    environment = {**os.environ, **QUIET, "PYTHONPATH": importable}
     if binary:
         if not os.access(binary, os.X_OK):
             raise ConfigInvalid(f"QDRANT_BIN={binary} is not an executable", "unset or correct it.")

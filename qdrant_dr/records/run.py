@@ -108,13 +108,21 @@ class Swept(Frozen):
     kept: tuple[str, ...] = ()
 
 
-Detail = Annotated[Captured | Proved | Healed | Drilled | Swept, Field(discriminator="kind")]
+class Reported(Frozen):
+    kind: Literal["reported"] = "reported"
+    files: tuple[str, ...]
+    digest: str = Field(description="SHA-256 over the frames: equal records, equal digest")
+
+
+Detail = Annotated[
+    Captured | Proved | Healed | Drilled | Swept | Reported, Field(discriminator="kind")
+]
 
 
 class Outcome(Frozen):
     """What became of one unit. `detail` is absent when it failed before there was one."""
 
-    unit: Literal["capture", "heal", "verify", "drill", "sweep"]
+    unit: Literal["capture", "heal", "verify", "drill", "sweep", "report"]
     collection: str
     repository: str | None = None
     backup_id: str | None = None

@@ -2,52 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from qdrant_dr.config import Config
-from qdrant_dr.records import (
-    BackupKey,
-    ErrorFacts,
-    Manifest,
-    Proof,
-    RepositorySeen,
-    RunEnd,
-    RunStart,
-    Seal,
+from qdrant_dr.records import RunEnd, RunStart
+from qdrant_dr.repository import (
+    Backup,
+    Catalog,
+    Copy,
+    RepositoryState,
+    Unreadable,
+    open_failures,
 )
+
+T = TypeVar("T")
 
 CRASHED_AFTER = timedelta(hours=6)
 """A run that began longer ago and wrote no end is taken for dead."""
-
-
-@dataclass(frozen=True, order=True)
-class Unreadable:
-    """A record that exists and could not be understood: never the same as none."""
-
-    repository: str
-    path: str
-    error: ErrorFacts = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """Records of one cluster, none of them later than `as_of`.
 
-    Whatever the caller hands in, later and foreign records are dropped, doubles (the same record
-    read from several repositories) are merged and all is sorted, so that equal records give equal
-    reports. `repositories` has one entry for each configured one, in their order. `manifests` is by
-    repository name: its keys are what was listed there.
+    Whatever the caller hands in, later and foreign records are dropped, doubles (one run recorded
+    in several repositories) are merged and everything is put in one order, so that equal records
+    give equal reports. `unreadable` are run records; those of backups are in the catalog.
     """
 
     config: Config
     as_of: datetime
     period: timedelta
-    repositories: tuple[RepositorySeen, ...]
-    manifests: Mapping[str, Mapping[BackupKey, Manifest]]
-    seals: Mapping[BackupKey, Seal] = field(default_factory=dict)
-    proofs: tuple[Proof, ...] = ()
+    catalog: Catalog
     run_starts: tuple[RunStart, ...] = ()
     run_ends: tuple[RunEnd, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
@@ -57,38 +46,24 @@ class Evidence:
             raise ValueError("as_of must be in UTC")
         if self.period <= timedelta(0):
             raise ValueError("a report covers a period longer than nothing")
-        if [r.name for r in self.repositories] != [r.name for r in self.config.repositories]:
-            raise ValueError("every configured repository must be accounted for, in order")
+        names = [r.name for r in self.config.repositories]
+        if sorted(r.name for r in self.catalog.repositories) != sorted(names):
+            raise ValueError("every configured repository must be accounted for")
         at, cluster = self.as_of, self.config.cluster.name
-        settle = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
-        settle(
-            "manifests",
-            {
-                r.name: {
-                    k: m
-                    for k, m in sorted(
-                        self.manifests.get(r.name, {}).items(), key=lambda item: str(item[0])
-                    )
-                    if m.transferred_at <= at and m.cluster == cluster
-                }
-                for r in self.repositories
-            },
-        )
-        settle("seals", {k: s for k, s in self.seals.items() if s.sealed_at <= at})
-        settle(
-            "proofs",
-            _merge(
-                (p.proof_id, p) for p in self.proofs if p.ended_at <= at and p.cluster == cluster
-            ),
-        )
         ends = [e for e in self.run_ends if e.ended_at <= at and e.start.cluster == cluster]
         starts = [*self.run_starts, *(e.start for e in ends)]
-        settle("run_ends", _merge((e.start.run_id, e) for e in ends))
-        settle(
-            "run_starts",
-            _merge((s.run_id, s) for s in starts if s.started_at <= at and s.cluster == cluster),
-        )
-        settle("unreadable", tuple(sorted(set(self.unreadable))))
+        starts = [s for s in starts if s.started_at <= at and s.cluster == cluster]
+        unreadable = {
+            (u.repository, u.path): u for u in (*self.catalog.unreadable, *self.unreadable)
+        }
+        settled = {
+            "catalog": _settle(self.catalog, names, at),
+            "run_starts": _merge((s.run_id, s) for s in starts),
+            "run_ends": _merge((e.start.run_id, e) for e in ends),
+            "unreadable": tuple(u for _, u in sorted(unreadable.items(), key=lambda i: i[0])),
+        }
+        for name, value in settled.items():
+            object.__setattr__(self, name, value)
 
     @property
     def since(self) -> datetime:
@@ -96,17 +71,13 @@ class Evidence:
         return self.as_of - self.period
 
     @property
-    def backups(self) -> dict[BackupKey, Manifest]:
-        """Every backup with a manifest anywhere; of two manifests the first repository's."""
-        found: dict[BackupKey, Manifest] = {}
-        for listed in self.manifests.values():
-            for key, manifest in listed.items():
-                found.setdefault(key, manifest)
-        return dict(sorted(found.items(), key=lambda item: (item[1].captured_at, str(item[0]))))
+    def repositories(self) -> tuple[RepositoryState, ...]:
+        """Every configured repository, in order of preference."""
+        return self.catalog.repositories
 
     @property
-    def unreachable(self) -> tuple[RepositorySeen, ...]:
-        return tuple(r for r in self.repositories if not r.reachable)
+    def unreachable(self) -> tuple[RepositoryState, ...]:
+        return self.catalog.unreachable
 
     @property
     def complete(self) -> bool:
@@ -130,6 +101,42 @@ class Evidence:
         return max(with_seen, key=lambda e: (e.ended_at, e.start.run_id), default=None)
 
 
-def _merge[T](items: Iterable[tuple[str, T]]) -> tuple[T, ...]:
+def _merge(items: Iterable[tuple[str, T]]) -> tuple[T, ...]:
     """One value per name, in order of names."""
-    return tuple(value for _, value in sorted(dict(items).items()))
+    return tuple(value for _, value in sorted(dict(items).items(), key=lambda item: item[0]))
+
+
+def _settle(catalog: Catalog, names: list[str], at: datetime) -> Catalog:
+    """The catalog as of `at`: repositories in order, no later backup, seal or proof."""
+    return replace(
+        catalog,
+        repositories=tuple(
+            sorted(catalog.repositories, key=lambda r: names.index(r.name)),
+        ),
+        backups=tuple(
+            _settle_backup(b, names, at)
+            for b in catalog.backups
+            if b.manifest.transferred_at <= at and b.manifest.cluster == catalog.cluster
+        ),
+    )
+
+
+def _settle_backup(backup: Backup, names: list[str], at: datetime) -> Backup:
+    copies = sorted(backup.copies, key=lambda c: names.index(c.repository))
+    return replace(
+        backup,
+        seal=backup.seal if backup.seal and backup.seal.sealed_at <= at else None,
+        copies=tuple(_settle_copy(c, at) for c in copies),
+    )
+
+
+def _settle_copy(copy: Copy, at: datetime) -> Copy:
+    proofs = tuple(p for p in copy.proofs if p.ended_at <= at)
+    inherited = tuple(p for p in copy.inherited if p.ended_at <= at)
+    state = copy.state
+    # what is lost or broken now is so in every report; what only a proof said, from then on
+    if open_failures(proofs):
+        state = "damaged" if state in ("present", "behind") else state  # cleared later
+    elif state == "damaged" and open_failures(copy.proofs) and not copy.lacks:
+        state = "present"  # found later
+    return replace(copy, state=state, proofs=proofs, inherited=inherited)

@@ -53,20 +53,22 @@ def checked(name: str) -> str:
     return name
 
 
-def backups(cluster: str, collection: str | None = None) -> str:
-    """The folder of all backups of a cluster, or of one of its collections."""
-    return _below(BACKUPS, cluster, collection)
+def backups(cluster: str, collection: str | None = None, backup_id: str | None = None) -> str:
+    """The folder of all backups of a cluster, of a collection, or of one backup."""
+    return _below(BACKUPS, cluster, collection, backup_id)
 
 
 def proofs(cluster: str, collection: str | None = None, backup_id: str | None = None) -> str:
     """The folder of all proofs of a cluster, of a collection, or of one backup."""
-    folder = _below(PROOFS, cluster, collection)
-    return folder if backup_id is None else f"{folder}/{checked(backup_id)}"
+    return _below(PROOFS, cluster, collection, backup_id)
 
 
-def _below(top: str, cluster: str, collection: str | None) -> str:
+def _below(top: str, cluster: str, collection: str | None, backup_id: str | None) -> str:
     folder = f"{top}/{checked(cluster)}"
-    return folder if collection is None else f"{folder}/{collection_slug(collection)}"
+    if collection is None:
+        return folder
+    folder += f"/{collection_slug(collection)}"
+    return folder if backup_id is None else f"{folder}/{checked(backup_id)}"
 
 
 def in_backup(key: BackupKey, file: str) -> str:

@@ -25,9 +25,9 @@ from qdrant_dr.errors import (
     RepositoryMissing,
     RepositoryUnreachable,
 )
-from qdrant_dr.repository.store import OpenUpload, Sink, Stat, part_size
+from qdrant_dr.repository.store import PART_FLOOR, OpenUpload, Sink, Stat, part_size
 from qdrant_dr.repository.trouble import is_absent, translate
-from qdrant_dr.repository.uploads import UPLOADS, Body, Upload, gcs_pipe
+from qdrant_dr.repository.uploads import UPLOADS, Upload, gcs_pipe
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ class ObjectStore:
         self._fs, self._kind, self._deadlines = fs, kind, deadlines
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
         self._met = False
+        # Azure's client sends one request's bytes in one go; blocks are streamed
+        self.one_request = 2**20 if kind == "az" else PART_FLOOR
 
     def create(self, path: str, data: bytes) -> None:
         try:
@@ -185,8 +187,7 @@ class ObjectStore:
     def _pipe(self, path: str, data: bytes, mode: str) -> Coroutine[Any, Any, Any]:
         if self._kind == "gs":
             return gcs_pipe(self._fs, self._bucket, self._prefix + path, data, mode=mode)
-        body = Body(data) if self._kind == "az" else data
-        answer: Coroutine[Any, Any, Any] = self._fs._pipe_file(self._full(path), body, mode=mode)
+        answer: Coroutine[Any, Any, Any] = self._fs._pipe_file(self._full(path), data, mode=mode)
         return answer
 
     def _full(self, path: str) -> str:
@@ -255,7 +256,7 @@ class _ObjectSink:
             self._send(part, last=False)
 
     def commit(self) -> None:
-        if self._upload is None:
+        if self._upload is None and len(self._buffer) <= self._store.one_request:
             data = bytes(self._buffer)
             if self._replace:
                 self._store.pipe(self._path, data, mode="overwrite")
@@ -266,6 +267,7 @@ class _ObjectSink:
         self._buffer.clear()
         while self._running:
             self._wait()
+        assert self._upload is not None
         self._finish(self._upload)
         self._upload = None
 

@@ -44,9 +44,10 @@ def read_catalog(
     *,
     cluster: str,
     collection: str | None = None,
+    backup_id: str | None = None,
     unreachable: Sequence[RepositoryState] = (),
 ) -> Catalog:
-    """The catalog of a cluster or of one collection, in the order of `repositories`.
+    """The catalog of a cluster, a collection or one backup, in the order of `repositories`.
 
     `unreachable` are configured repositories that could not even be opened, with their error.
     One that fails while it is read is unreachable, too: nothing half-read is used.
@@ -54,24 +55,30 @@ def read_catalog(
     if not repositories:
         return assemble(cluster, [Reading(r) for r in unreachable])
     with ThreadPoolExecutor(len(repositories)) as pool:
-        readings = list(pool.map(lambda r: read_one(r, cluster, collection), repositories))
+        readings = list(pool.map(lambda r: read_one(r, cluster, collection, backup_id), repositories))
     return assemble(cluster, [*readings, *(Reading(r) for r in unreachable)])
 
 
-def read_one(repository: Repository, cluster: str, collection: str | None) -> Reading:
+def read_one(
+    repository: Repository, cluster: str, collection: str | None, backup_id: str | None = None
+) -> Reading:
     """What one repository holds; an error makes it unreachable."""
     state = RepositoryState(repository.name, repository.id, repository.domain, repository.location)
     try:
-        return _read(repository, state, cluster, collection)
+        return _read(repository, state, cluster, collection, backup_id)
     except DRError as e:
         return Reading(RepositoryState(state.name, state.id, state.domain, state.location, error=e))
 
 
 def _read(
-    repository: Repository, state: RepositoryState, cluster: str, collection: str | None
+    repository: Repository,
+    state: RepositoryState,
+    cluster: str,
+    collection: str | None,
+    backup_id: str | None,
 ) -> Reading:
     reading = Reading(state)
-    for there in repository.find_backups(cluster, collection):
+    for there in repository.find_backups(cluster, collection, backup_id):
         if (at := names.read_backup_path(there.path)) is None:
             stranger = RecordDamaged(
                 f"{state.name}/{there.path} is no file of a repository",
@@ -83,7 +90,7 @@ def _read(
     manifests = _records(repository, Manifest, names.MANIFEST, reading)
     reading.manifests = {m.key.folder: m for m in manifests}
     reading.seals = {_folder(s): s for s in _records(repository, Seal, names.SEAL, reading)}
-    proofs = repository.read_proofs(cluster, collection)
+    proofs = repository.read_proofs(cluster, collection, backup_id)
     reading.unreadable.extend(proofs.unreadable)
     for proof in proofs.records:
         reading.proofs.setdefault(_folder(proof), []).append(proof)

@@ -193,6 +193,43 @@ class Repository:
         except Conflict as e:
             raise SealConflict(f"{key}: another seal is there: {e.message}") from None
 
+    def repair_manifest(self, key: BackupKey, data: bytes) -> None:
+        """Put a manifest as another copy has it; one that is cut or edited is replaced.
+
+        Raise ManifestConflict if another one is there that can be believed, or is too new to read.
+        """
+        self._repair(Manifest, key, names.MANIFEST, data, ManifestConflict)
+
+    def repair_seal(self, seal: Seal) -> None:
+        """The same of a seal. Raise SealConflict."""
+        key = BackupKey(
+            cluster=seal.cluster, collection=seal.collection, backup_id=seal.backup_id
+        )
+        self._repair(Seal, key, names.SEAL, seal.to_bytes(), SealConflict)
+
+    def _repair(
+        self, kind: type[R], key: BackupKey, file: str, data: bytes, other: type[Conflict]
+    ) -> None:
+        path = names.in_backup(key, file)
+        self._parse(kind, path, data, key)
+        try:
+            self.store.create(path, data)
+        except Conflict as e:
+            try:
+                self._parse(kind, path, self.store.read(path), key)
+            except RecordDamaged:
+                sink = self.store.sink(path, size_hint=len(data), replace=True)
+                try:
+                    sink.write(data)
+                    sink.commit()
+                except BaseException:
+                    sink.abort()
+                    raise
+            except RecordError:
+                raise other(f"{key}: {e.message}") from None
+            else:
+                raise other(f"{key}: another one is there: {e.message}") from None
+
     # reading a backup
 
     def manifest_bytes(self, key: BackupKey) -> bytes:
@@ -305,9 +342,11 @@ class Repository:
 
     # what the catalog and the sweep need
 
-    def find_backups(self, cluster: str, collection: str | None = None) -> list[Stat]:
-        """Everything below the backups of a cluster or collection."""
-        return self._find(names.backups(cluster, collection))
+    def find_backups(
+        self, cluster: str, collection: str | None = None, backup_id: str | None = None
+    ) -> list[Stat]:
+        """Everything below the backups of a cluster, a collection or of one backup."""
+        return self._find(names.backups(cluster, collection, backup_id))
 
     def open_uploads(self, cluster: str) -> list[OpenUpload]:
         """Uploads of a cluster that were begun and never finished, where the store can tell."""

@@ -50,6 +50,8 @@ def serve(
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         if data is not None:
             data.mkdir(parents=True, exist_ok=True)
+        stopping = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stopping.set())
         folder = Path(tempfile.mkdtemp(prefix="qdr-sandbox-", dir=data))
         node = Node(folder)
         config = uvicorn.Config(
@@ -72,11 +74,14 @@ def serve(
 
         try:
             threading.Thread(target=prepare, daemon=True).start()
-            server.run(sockets=[listening])
+            if not stopping.is_set():
+                server.run(sockets=[listening])
+        except KeyboardInterrupt:
+            pass  # uvicorn stops in order, then raises the signal that stopped it once more
         finally:
             node.close()
             shutil.rmtree(folder)
-        if failures:
+        if failures and not stopping.is_set():
             raise failures[0]
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import numpy as np
 import qdrant_edge as edge
 
-from qdrant_dr.sandbox.http import ApiError, Json, wrong_input
+from qdrant_dr.sandbox.http import ApiError, Json, need, wrong_input
 from qdrant_dr.sandbox.settings import dense_vectors
 
 PointId = int | UUID
@@ -56,23 +56,32 @@ def points_in(request: Json, config: dict[str, Json]) -> list[edge.Point]:
     """The points of an upsert, as a list or as a batch of columns. Vectors are checked here:
     the engine would write an operation that it then refuses into its log."""
     if batch := request.get("batch"):
-        names = range(len(batch["ids"]))
-        vectors = batch["vectors"]
-        rows = [
-            {
-                "id": batch["ids"][i],
-                "vector": {n: column[i] for n, column in vectors.items()}
-                if isinstance(vectors, dict)
-                else vectors[i],
-                "payload": batch["payloads"][i] if batch.get("payloads") else None,
-            }
-            for i in names
-        ]
+        rows = _rows(batch)
+    elif "points" in request:
+        rows = request["points"]
     else:
-        rows = request.get("points") or []
+        text = "data did not match any variant of untagged enum PointInsertOperations"
+        raise ApiError(400, f"Format error in JSON body: {text}")
     return [
-        edge.Point(point_id(row["id"]), vector_in(row["vector"], config), row.get("payload") or {})
+        edge.Point(
+            point_id(need(row, "id")),
+            vector_in(need(row, "vector"), config),
+            row.get("payload") or {},
+        )
         for row in rows
+    ]
+
+
+def _rows(batch: Json) -> list[Json]:
+    """Columns to points."""
+    vectors = batch["vectors"]
+    if isinstance(vectors, dict):
+        columns = zip(*vectors.values(), strict=True)
+        vectors = [dict(zip(vectors, row, strict=True)) for row in columns]
+    payloads = batch.get("payloads") or [None] * len(batch["ids"])
+    return [
+        {"id": identity, "vector": vector, "payload": payload}
+        for identity, vector, payload in zip(batch["ids"], vectors, payloads, strict=True)
     ]
 
 
@@ -212,6 +221,8 @@ def _field(value: Json) -> edge.FieldCondition:
     key = value["key"]
     if match := value.get("match"):
         (kind, wanted), *_ = match.items()
+        if isinstance(wanted, bool):  # the engine's binding takes it for an integer: no match ever
+            raise ApiError(501, "Not implemented: the sandbox cannot filter by a boolean")
         make: Any = {
             "value": edge.MatchValue,
             "any": edge.MatchAny,

@@ -55,13 +55,18 @@ def test_doubts_do_not_refuse(calm: CollectionFacts) -> None:
         "deferred": changed(calm, deferred_points=5),
         "file name": changed(calm, collection="n" * 240),
         "operation numbers": with_shard(calm, 0, operation=None),
-        "scrolling": changed(calm, notes=("shard 0 was counted by scrolling its ids",)),
+        "shards [0] could not be counted": with_shard(calm, 0, count=None),
     }
     for words, facts in cases.items():
         judged = preflight(facts)
         assert judged.refusals == ()
         assert len(judged.doubts) == 1
         assert words in judged.doubts[0]
+
+
+def test_how_a_count_was_taken_is_no_doubt(calm: CollectionFacts) -> None:
+    noted = changed(calm, notes=("shard 0 was counted by scrolling its ids",))
+    assert preflight(noted).doubts == ()
 
 
 def test_an_optimizer_at_work_matters_only_without_a_wal(calm: CollectionFacts) -> None:

@@ -77,7 +77,7 @@ def test_clocks_are_compared(source: ReplaySource, node: Node, skew: float) -> N
 def test_offset_and_uncertainty() -> None:
     headers = httpx.Headers({"date": "Sun, 22 Nov 2026 10:15:40 GMT"})
     found = clock_offset(headers, AT, AT + timedelta(seconds=1))
-    assert found == ClockOffset(offset_ms=10_000, uncertainty_ms=1000)
+    assert found == ClockOffset(offset_ms=10_500, uncertainty_ms=1500)
     assert not found.exceeds(timedelta(seconds=9))
     assert found.exceeds(timedelta(seconds=8))
 

@@ -24,6 +24,7 @@ from qdrant_dr.cluster import (
     preflight,
     probe_read_only,
     recover_by_upload,
+    sample_points,
     scroll_points,
     take_inventory,
     wait_ready,
@@ -90,6 +91,10 @@ def test_a_real_archive_in_and_a_new_one_out(
         assert exact_total(node, target) == len(truth(name))
         some = {p["id"]: p for p in truth(name)[:20]}
         assert {p["id"]: p for p in points_by_id(node, target, list(some))} == some
+        known = {p["id"]: p for p in truth(name)}
+        sample = sample_points(node, target, count=20, seed="s")
+        assert len(sample) >= min(10, len(known))
+        assert all(known[p["id"]] == p for p in sample)
         assert list_snapshots(node, target) == ()
 
         made = create_snapshot(node, target)
@@ -102,6 +107,9 @@ def test_a_real_archive_in_and_a_new_one_out(
 
         inventory = take_inventory(config)
         assert inventory.source_kind == server.kind
+        clock = inventory.nodes[0].clock
+        assert clock is not None
+        assert abs(clock.offset_ms) <= clock.uncertainty_ms
         assert target in inventory.names
         assert inventory.unreadable == ()
         assert leftovers(node) == (target,)
@@ -115,7 +123,7 @@ def test_a_real_archive_in_and_a_new_one_out(
 def test_writes_raise_the_operation_number_and_recreation_lets_it_fall(
     config: ClusterConfig, node: Node
 ) -> None:
-    target = "qdr-drill-lives"
+    target = "qdr-drill-50%#a b"
     upload(node, target, (FIXTURES / "basic" / "collection.snapshot").read_bytes())
     before = wait_ready(node, target)
     with node.control("delete a point", write=True) as client:

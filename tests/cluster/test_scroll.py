@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qdrant_dr.cluster import Node, exact_total, points_by_id, scroll_points
+from qdrant_dr.cluster import Node, exact_total, points_by_id, sample_points, scroll_points
 from qdrant_dr.errors import CollectionVanished, ServerFailed
 from tests.support.replay import ReplaySource, truth
 
@@ -42,6 +42,22 @@ def test_points_by_id_in_pages(source: ReplaySource, node: Node) -> None:
     ids = [p["id"] for p in truth("basic")[:25]]
     assert list(points_by_id(node, "movies", ids, limit=10)) == list(truth("basic")[:25])
     assert source.log.count("POST /collections/movies/points") == 3
+
+
+@pytest.mark.parametrize(("set_name", "collection"), SETS.items())
+def test_a_sample_is_seeded_and_of_every_kind_of_id(
+    node: Node, set_name: str, collection: str
+) -> None:
+    all_points = {p["id"]: p for p in truth(set_name)}
+    sample = {p["id"]: p for p in sample_points(node, collection, count=40, seed="s")}
+    assert sample == {i: all_points[i] for i in sample}
+    assert {type(i) for i in sample} == {type(i) for i in all_points}
+    assert min(10, len(all_points)) <= len(sample) <= 40
+    again = {p["id"] for p in sample_points(node, collection, count=40, seed="s")}
+    assert again == set(sample)
+    if all_points:
+        other = {p["id"] for p in sample_points(node, collection, count=40, seed="t")}
+        assert other != again
 
 
 def test_a_server_that_does_not_advance_is_an_error_not_a_loop(

@@ -9,7 +9,13 @@ from datetime import timedelta
 
 import pytest
 
-from qdrant_dr.cluster import Node, create_snapshot, delete_own_snapshot, list_snapshots
+from qdrant_dr.cluster import (
+    Node,
+    create_snapshot,
+    delete_own_snapshot,
+    list_snapshots,
+    new_snapshots,
+)
 from qdrant_dr.errors import (
     AccessDenied,
     CollectionVanished,
@@ -67,6 +73,29 @@ def test_a_shared_name_that_now_holds_another_file_is_kept(
 def test_one_that_is_gone_is_reported(source: ReplaySource, node: Node) -> None:
     answered = ListedSnapshot(name="a.snapshot", size_bytes=1, checksum=None)
     assert "not on the node any more" in delete_own_snapshot(node, "movies", answered, ())
+
+
+def test_tidying_up_never_fails_a_backup_that_is_safe(source: ReplaySource, node: Node) -> None:
+    made = create_snapshot(node, "movies")
+    source.faults.deny = 403
+    said = delete_own_snapshot(node, "movies", made, ())
+    assert said.startswith("not known to be deleted: ")
+    assert "403" in said
+    source.faults.deny = None
+    source.vanish("movies")
+    assert "does not exist" in delete_own_snapshot(node, "movies", made, ())
+
+
+def test_new_files_are_those_that_were_not_there_or_changed(
+    source: ReplaySource, node: Node
+) -> None:
+    for name in ("a.snapshot", "b.snapshot"):
+        source.add_snapshot("movies", name, name.encode())
+    before = list_snapshots(node, "movies")
+    source.add_snapshot("movies", "b.snapshot", b"other")
+    source.add_snapshot("movies", "c.snapshot", b"new")
+    names = [s.name for s in new_snapshots(node, "movies", before)]
+    assert names == ["b.snapshot", "c.snapshot"]
 
 
 def test_never_answered_is_reported_and_not_repeated(source: ReplaySource, node: Node) -> None:

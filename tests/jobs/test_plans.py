@@ -181,7 +181,9 @@ class TestDrill:
 
     def test_the_longest_undrilled_first(self) -> None:
         done = [
-            run_end(outcomes=(drilled(manifest(c), r),), ended_at=NOW)
+            run_end(
+                outcomes=(drilled(manifest(c)).model_copy(update={"repository": r}),), ended_at=NOW
+            )
             for c, r in [("movies", "aws"), ("movies", "gcp"), ("users", "aws")]
         ]
         unit = plan_drill(

@@ -20,6 +20,7 @@ import json
 import sys
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,6 +29,7 @@ from pathlib import Path
 from socket import SHUT_RDWR
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import UUID
 
 import zstandard
 
@@ -542,7 +544,9 @@ class _Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.body)
         limit, offset = asked.get("limit", 10), asked.get("offset")
         ids = [p["id"] for p in served.points]
-        start = 0 if offset is None else ids.index(offset)
+        # like the server: from the first id that is not below it, integers before UUIDs
+        order = [(isinstance(i, str), i) for i in ids]
+        start = 0 if offset is None else bisect_left(order, (isinstance(offset, str), offset))
         page = served.points[start : start + limit]
         if not asked.get("with_vector"):
             page = [{k: v for k, v in p.items() if k != "vector"} for p in page]
@@ -587,6 +591,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(SHUT_RDWR)
         except OSError:
             return  # the client was faster
+
+
+def _order(point_id: int | str) -> tuple[bool, int]:
+    """Qdrant's order of ids: integers before UUIDs."""
+    return isinstance(point_id, str), UUID(point_id).int if isinstance(point_id, str) else point_id
 
 
 def _multipart(content_type: str, body: bytes) -> tuple[str, bytes]:

@@ -1,0 +1,30 @@
+"""What the forms of several flows have in common: each parameter's type and its limits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from tasks.conduct import run_name
+
+ConfigRef = Annotated[str, Field(min_length=1, examples=["/etc/qdrant-dr.yaml", "block:prod"])]
+"""A path or URL the worker can read, or `block:NAME`; never the configuration itself."""
+
+Names = Annotated[list[str], Field(min_length=1)]
+"""At least one: an empty list is a mistake, not `all of them`."""
+
+ProofDepth = Literal["presence", "bytes", "structure", "load", "content"]
+
+WIDTH = 4
+"""Units that one run works on at a time; the default of Prefect has no bound."""
+
+FLOW: dict[str, Any] = {
+    "flow_run_name": run_name,
+    "task_runner": ThreadPoolTaskRunner(max_workers=WIDTH),
+    # a run resumes from the records in the repositories, not from a second try by Prefect
+    "retries": 0,
+    "persist_result": False,
+    "log_prints": False,
+}

@@ -1,0 +1,32 @@
+"""Bring missing and damaged copies back from good ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.states import State
+
+from flows.parameters import FLOW, ConfigRef, Names
+from qdrant_dr.jobs.replicate import ReplicateRequest
+from qdrant_dr.jobs.replicate import replicate as job
+from tasks.conduct import conduct
+
+
+@flow(name="replicate", description="Heal what is missing, behind or damaged.", **FLOW)
+def replicate(
+    config: ConfigRef,
+    collections: Names | None = None,
+    repositories: Names | None = None,
+    dry_run: bool = False,
+) -> State[Any]:
+    """Heal every copy that is missing, behind or proven damaged, from one that proves its bytes.
+
+    Args:
+        config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
+        collections: Only backups of these. None: of all.
+        repositories: Heal only these. None: all.
+        dry_run: Plan and report; change nothing.
+    """
+    request = ReplicateRequest(collections=collections, repositories=repositories, dry_run=dry_run)
+    return conduct(config, "replicate", lambda cfg, run, perform: job(cfg, request, run, perform))

@@ -1,0 +1,212 @@
+"""The table of commands. Each module is imported when its command runs, so `--help` is quick."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
+
+from qdrant_dr.cli.session import Reply, Session
+
+GLOBAL = Group("Global options", sort_key=99)
+
+EXITS = (
+    "Exit: 0 ok, 1 failed or unprotected, 2 usage or configuration, 3 degraded, 4 refused, "
+    "5 unreachable, 130 interrupted."
+)
+FIRST_STEPS = (
+    "qdrant-dr init",
+    "qdrant-dr repository create --save",
+    "qdrant-dr check",
+    "qdrant-dr backup",
+)
+# name: (module:function, what it does, examples)
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "init": (
+        "config:init",
+        "Write an annotated configuration that works on localhost.",
+        "qdrant-dr init --url http://localhost:6333",
+    ),
+    "schema": (
+        "config:schema",
+        "Print a JSON Schema, or what the frames mean.",
+        "qdrant-dr schema config > qdrant-dr.schema.json",
+    ),
+    "check": (
+        "check:check",
+        "Try everything that a backup will need: nodes, keys, clocks, repositories, space.",
+        "qdrant-dr check -r aws",
+        "qdrant-dr check --read-only --json",
+    ),
+    "backup": (
+        "backup:backup",
+        "Back up collections to every repository, and prove the copies.",
+        "qdrant-dr backup",
+        "qdrant-dr backup movies users --prove content",
+        "qdrant-dr backup --dry-run",
+    ),
+    "replicate": (
+        "backup:replicate",
+        "Bring missing or damaged copies back from a proven one.",
+        "qdrant-dr replicate",
+        "qdrant-dr replicate movies@latest -r gcp --dry-run",
+    ),
+    "verify": (
+        "verify:verify",
+        "Read copies back and prove them to a depth.",
+        "qdrant-dr verify",
+        "qdrant-dr verify movies@latest -r aws --depth content",
+        "qdrant-dr verify --depth bytes --sample 5% --seed 7",
+    ),
+    "drill": (
+        "drill:drill",
+        "Restore a backup somewhere disposable, prove it there, and measure.",
+        "qdrant-dr drill movies --pick latest",
+        "qdrant-dr drill --engine server --scratch http://scratch:6333",
+    ),
+    "list": (
+        "listing:list_backups",
+        "List backups: age, size, copies, and how deep they are proven.",
+        "qdrant-dr list",
+        "qdrant-dr list movies -r aws --unproven",
+    ),
+    "show": (
+        "show:show",
+        "Show one backup, its copies, and how to restore it with curl.",
+        "qdrant-dr show movies@latest-proven",
+        "qdrant-dr show movies@20261122T10 --proofs",
+    ),
+    "report": (
+        "report:report",
+        "Write the report: what is restorable, how fast, who says so.",
+        "qdrant-dr report --period 30d --out ./reports",
+        "qdrant-dr report --as-of 2026-11-22T10:00:00Z --format html,csv",
+    ),
+    "sandbox": (
+        "sandbox:sandbox",
+        "Run a small Qdrant-compatible server on loopback, for trying things out.",
+        "qdrant-dr sandbox --port 6333 --points 5000",
+    ),
+}
+REPOSITORY: Mapping[str, tuple[str, ...]] = {
+    "create": (
+        "repository:create",
+        "Make new repositories of those configured without an id, and print their ids.",
+        "qdrant-dr repository create aws",
+        "qdrant-dr repository create --save",
+    ),
+    "list": (
+        "repository:list_repositories",
+        "List the configured repositories and whether they can be used.",
+        "qdrant-dr repository list",
+    ),
+    "show": (
+        "repository:show",
+        "Show one repository: id, location, what lies in it.",
+        "qdrant-dr repository show aws",
+    ),
+}
+
+
+def build() -> App:
+    """The application: commands below it, global options on its `meta`."""
+    app = App(
+        name="qdrant-dr",
+        help="Disaster recovery for Qdrant: every backup proven restorable, by content.",
+        help_format="plaintext",
+        help_epilogue=f"{_example(*FIRST_STEPS)}\n\n{EXITS}",
+        version=_version,
+        version_flags=["--version"],
+    )
+    _add(app, COMMANDS)
+    repositories = App(
+        name="repository",
+        help="Make and look at repositories, the places where backups lie.",
+        help_epilogue=_example("qdrant-dr repository list"),
+        sort_key=len(COMMANDS),
+    )
+    _add(repositories, REPOSITORY)
+    app.command(repositories)
+    return app
+
+
+def run(tokens: Sequence[str], session: Session) -> Reply | None:
+    """Run one command line; fills `session` in passing. None: help was printed.
+
+    Raise CycloptsError for a command line that means nothing, and whatever the command raises.
+    """
+    app = build()
+
+    @app.meta.default
+    def launch(
+        *rest: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+        config: Annotated[str | None, Parameter(name=["--config", "-c"], group=GLOBAL)] = None,
+        json: Annotated[bool, Parameter(negative=(), show_default=False, group=GLOBAL)] = False,
+        quiet: Annotated[
+            bool, Parameter(name=["--quiet", "-q"], negative=(), show_default=False, group=GLOBAL)
+        ] = False,
+        verbose: Annotated[
+            bool, Parameter(name=["--verbose", "-v"], negative=(), show_default=False, group=GLOBAL)
+        ] = False,
+    ) -> Any:
+        """
+        Parameters
+        ----------
+        config
+            Configuration: path or URL. Else $QDRANT_DR_CONFIG, else ./qdrant-dr.yaml.
+        json
+            One JSON object on stdout instead of text.
+        quiet
+            No progress on stderr.
+        verbose
+            Log what is done, and where a defect came from.
+        """
+        session.reference, session.json = config, json
+        session.quiet, session.verbose = quiet, verbose
+        names, _, _ = app.parse_commands(rest)
+        session.command = " ".join(names)
+        command, bound, extra = app.parse_args(rest, exit_on_error=False, print_error=False)
+        given = {"session": session} if "session" in extra else {}
+        return command(*bound.args, **bound.kwargs, **given)
+
+    reply = app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    return reply if isinstance(reply, Reply) else None
+
+
+def usage_message(error: CycloptsError) -> str:
+    """The error in this project's manner: lower case, no full stop, no box."""
+    if isinstance(error, UnknownCommandError):
+        return _unknown_command(error.unused_tokens)
+    said = str(error).strip().splitlines()[0].removesuffix(".")
+    return said[0].lower() + said[1:]
+
+
+def _unknown_command(tokens: Sequence[str]) -> str:
+    """Our own words: the library would import every command to look for the nearest."""
+    word = tokens[0] if tokens else ""
+    known = [*COMMANDS, "repository", *REPOSITORY]
+    close = difflib.get_close_matches(word, known, 1)
+    return f"there is no command {word!r}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _add(app: App, commands: Mapping[str, tuple[str, ...]]) -> None:
+    for position, (name, (where, help_text, *examples)) in enumerate(commands.items()):
+        app.command(
+            f"qdrant_dr.cli.{where}",
+            name=name,
+            help=help_text,
+            help_epilogue=_example(*examples),
+            sort_key=position,
+        )
+
+
+def _example(*lines: str) -> str:
+    return "\n".join(["Example:", *(f"  {line}" for line in lines)])
+
+
+def _version() -> str:
+    from qdrant_dr import __version__
+
+    return __version__

@@ -1,0 +1,71 @@
+"""Reading the catalog for a command, and one row of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from qdrant_dr.cli.session import Reply, Session, Verdict
+from qdrant_dr.errors import DRError
+from qdrant_dr.jobs.copies import catalog_of
+from qdrant_dr.jobs.run import open_all
+from qdrant_dr.jobs.scope import selected_repositories
+from qdrant_dr.records import DEPTHS, Depth
+from qdrant_dr.repository import (
+    Backup,
+    Catalog,
+    Copy,
+    counted_copies,
+    proof_of,
+    proven_copies,
+)
+
+Repositories = Annotated[tuple[str, ...], Parameter(name=["--repository", "-r"], negative=())]
+
+
+def read(session: Session, repository: tuple[str, ...], collection: str | None) -> Catalog:
+    names = selected_repositories(session.config, repository or None)
+    opened, failed = open_all(session.config, names)
+    return catalog_of(session.config, opened, failed, collection=collection)
+
+
+def with_troubles(reply: Reply, catalog: Catalog, more: list[DRError] | None = None) -> Reply:
+    """What could not be read is as loud as what could: degraded, or failed if nothing could."""
+    errors = [r.error for r in catalog.unreachable if r.error is not None]
+    blind = len(errors) == len(catalog.repositories)
+    exit_code = errors[0].exit_code if blind else None
+    errors += [u.error for u in catalog.unreadable] + (more or [])
+    verdict: Verdict = "degraded" if errors else "ok"
+    return Reply(
+        rows=reply.rows,
+        columns=reply.columns,
+        text=reply.text,
+        remarks=reply.remarks,
+        verdict="failed" if blind else verdict,
+        exit_code=exit_code,
+        errors=errors,
+    )
+
+
+def backup_row(session: Session, backup: Backup, now: datetime) -> dict[str, Any]:
+    proven = session.config.objectives.proven
+    manifest = backup.manifest
+    good = proven_copies(backup, depth=proven.depth, max_age=proven.max_age, now=now)
+    depths = [d for copy in backup.copies if (d := deepest(copy, now))]
+    return {
+        "collection": manifest.collection,
+        "backup_id": manifest.backup_id,
+        "captured_at": manifest.captured_at,
+        "age_seconds": (now - manifest.captured_at) / timedelta(seconds=1),
+        "size_bytes": manifest.size_bytes,
+        "points": backup.seal.points if backup.seal else None,
+        "copies": len(counted_copies(backup, now=now)),
+        "proven": bool(good),
+        "depth": max(depths, key=DEPTHS.index, default=None),
+    }
+
+
+def deepest(copy: Copy, now: datetime) -> Depth | None:
+    return next((d for d in reversed(DEPTHS) if proof_of(copy, depth=d, now=now)), None)

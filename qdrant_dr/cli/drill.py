@@ -1,0 +1,89 @@
+"""`drill`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from pydantic import ValidationError
+
+from qdrant_dr.cli.runs import run_verb
+from qdrant_dr.cli.session import Given, Reply
+from qdrant_dr.config import Config
+from qdrant_dr.errors import UsageError
+from qdrant_dr.jobs.drill import DrillRequest
+from qdrant_dr.jobs.drill import drill as rehearse
+
+
+def drill(
+    collection: str | None = None,
+    /,
+    *,
+    pick: Literal["coverage", "latest", "random"] | None = None,
+    engine: Literal["edge", "server"] | None = None,
+    scratch: str | None = None,
+    repository: Annotated[str | None, Parameter(name=["--repository", "-r"])] = None,
+    seed: int | None = None,
+    keep: Annotated[bool, Parameter(negative=())] = False,
+    note: str = "",
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    session: Given,
+) -> Reply:
+    """Restore a backup somewhere disposable, prove it there, and measure.
+
+    Engine `server` restores into --scratch, else into the configured scratch, else into a server
+    of its own ($QDRANT_BIN, else the sandbox). Only a drill on a real server measures a recovery
+    time.
+
+    Parameters
+    ----------
+    collection
+        A backup of this one; else of any.
+    pick
+        The longest undrilled, the latest, or by chance; as configured if left out.
+    engine
+        Read it back with the engine alone, or restore it into a server.
+    scratch
+        URL of a server on which everything may be lost. Naming it here declares it disposable.
+    repository
+        The copy in this repository; else the preferred one.
+    seed
+        Of --pick random: the same seed picks the same backup.
+    keep
+        Leave the restored collection there, to look at.
+    note
+        Kept in the record of the run.
+    dry_run
+        Say what would be drilled, and do none of it.
+    """
+    config = session.config
+    if scratch is not None:
+        if engine == "edge":
+            raise UsageError("--engine edge needs no --scratch", "leave one of them out.")
+        config, engine = with_scratch(config, scratch), "server"
+    request = DrillRequest(
+        collection=collection,
+        repository=repository,
+        pick=pick,
+        engine=engine,
+        seed=seed,
+        keep=keep,
+        note=note,
+        dry_run=dry_run,
+    )
+    return run_verb(session, "drill", request, rehearse, config=config)
+
+
+def with_scratch(config: Config, url: str) -> Config:
+    """The configuration with another scratch; its key is kept only for the configured address.
+
+    Raise UsageError for a node of the cluster.
+    """
+    configured = config.drill.scratch
+    key = configured.api_key if configured and configured.url == url else None
+    body = config.model_dump(mode="json")
+    body["drill"]["scratch"] = {"url": url, "api_key": key, "disposable": True}
+    try:
+        return Config.model_validate(body)
+    except ValidationError as e:
+        raise UsageError(f"--scratch {url}: {e.errors()[0]['msg']}") from None

@@ -1,0 +1,59 @@
+"""`list`: what the records say, without touching the cluster."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from qdrant_dr.cli.catalog import Repositories, backup_row, read, with_troubles
+from qdrant_dr.cli.session import Column, Given, Reply
+from qdrant_dr.cli.words import moment, span, yes
+from qdrant_dr.errors import BackupNotFound
+from qdrant_dr.units import format_size
+
+BACKUPS = (
+    Column("collection", "COLLECTION"),
+    Column("backup_id", "BACKUP"),
+    Column("captured_at", "CAPTURED", moment),
+    Column("age_seconds", "AGE", span, right=True),
+    Column("size_bytes", "SIZE", format_size, right=True),
+    Column("points", "POINTS", str, right=True),
+    Column("copies", "COPIES", str, right=True),
+    Column("proven", "PROVEN", yes),
+    Column("depth", "DEPTH"),
+)
+
+
+def list_backups(
+    collection: str | None = None,
+    /,
+    *,
+    repository: Repositories = (),
+    unproven: Annotated[bool, Parameter(negative=())] = False,
+    session: Given,
+) -> Reply:
+    """List backups: age, size, copies, and how deep they are proven.
+
+    Parameters
+    ----------
+    collection
+        Only backups of this one; it need not be on the cluster any more.
+    repository
+        Only what lies in this repository; may be repeated.
+    unproven
+        Only backups of which no copy is proven now.
+    """
+    now = datetime.now(UTC)
+    catalog = read(session, repository, collection)
+    rows = [
+        row
+        for backup in catalog.backups
+        if any(copy.committed for copy in backup.copies)
+        and not ((row := backup_row(session, backup, now))["proven"] and unproven)
+    ]
+    if collection and not catalog.backups and catalog.complete:
+        raise BackupNotFound(f"there is no backup of {collection!r}")
+    remarks = [] if rows else ["no backup" + " without a proof" * unproven]
+    return with_troubles(Reply(rows=rows, columns=BACKUPS, remarks=remarks), catalog)

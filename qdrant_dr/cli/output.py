@@ -1,0 +1,86 @@
+"""Replies on stdout: a table or text for people, one JSON object for machines; errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from qdrant_dr.cli.session import Column, Reply, Row, Said, Session
+
+FORMAT = 1
+ABSENT = "-"
+
+
+def write(session: Session, reply: Reply) -> None:
+    """Print a reply: data on stdout, the rest on stderr."""
+    if session.json:
+        sys.stdout.write(envelope(session.command, reply) + "\n")
+    elif reply.text is not None:
+        sys.stdout.write(reply.text.removesuffix("\n") + "\n")
+    elif reply.rows:
+        sys.stdout.write(table(reply.rows, reply.columns))
+    sys.stdout.flush()
+    for remark in reply.remarks:
+        session.say(printable(remark))
+    if not session.json:
+        for error in reply.errors:
+            sys.stderr.write(for_people(error))
+
+
+def envelope(command: str, reply: Reply) -> str:
+    """`{format, command, run_id, verdict, rows, errors}`: stable; new keys may be added to rows."""
+    body = {
+        "format": FORMAT,
+        "command": command,
+        "run_id": reply.run_id,
+        "verdict": reply.verdict,
+        "rows": list(reply.rows),
+        "errors": [{"code": e.code, "message": e.message, "hint": e.hint} for e in reply.errors],
+    }
+    return json.dumps(body, ensure_ascii=False, default=_plain)
+
+
+def table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
+    """Columns two spaces apart, as wide as they need to be: made for people, `grep` and `awk`."""
+    cells = [[c.heading for c in columns]]
+    cells += [[_cell(row.get(c.key), c) for c in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    lines = []
+    for line in cells:
+        padded = [
+            text.rjust(width) if column.right else text.ljust(width)
+            for text, width, column in zip(line, widths, columns, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def for_people(error: Said) -> str:
+    """`error: what happened` and the next step on a line of its own."""
+    said = "\n".join(printable(line) for line in error.message.split("\n"))
+    return f"error: {said}\nHINT: {printable(error.hint)}\n"
+
+
+def printable(text: str) -> str:
+    """Names come from elsewhere: nothing in them may steer a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _cell(value: Any, column: Column) -> str:
+    return ABSENT if value is None else printable(column.write(value))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know: moments as records write them, spans in seconds."""
+    if isinstance(value, datetime):
+        from qdrant_dr.records.base import format_time
+
+        return format_time(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} has no form in JSON")

@@ -1,0 +1,75 @@
+"""What goes on, on stderr: a live line per unit on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from qdrant_dr.cli.output import printable
+from qdrant_dr.cli.session import Session
+from qdrant_dr.cli.words import span
+from qdrant_dr.jobs.units import Unit
+from qdrant_dr.records import Outcome
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+
+class Progress:
+    """A watch of units for `jobs.threads`; a context, so that the terminal is left as it was."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._bars: Bars | None = None
+        self._running: dict[int, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty() and not self._session.quiet:
+            from rich.console import Console
+            from rich.progress import Progress as Bars
+            from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            self._bars = Bars(
+                SpinnerColumn(),
+                TextColumn("{task.description}", markup=False),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, unit: Unit, outcome: Outcome | None) -> None:
+        doing = printable(f"{unit.unit} {unit.label}")
+        if outcome is None:
+            if self._bars is not None:
+                self._running[id(unit)] = self._bars.add_task(doing, total=None)
+            else:
+                self._session.say(doing)
+            return
+        if self._bars is not None:
+            self._bars.remove_task(self._running.pop(id(unit)))
+        self._say(f"{doing}: {_result(outcome)}")
+
+    def _say(self, line: str) -> None:
+        if self._bars is not None:
+            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            self._session.say(line)
+
+
+def _result(outcome: Outcome) -> str:
+    took = span((outcome.ended_at - outcome.started_at).total_seconds())
+    why = f" ({outcome.error.code})" if outcome.error else ""
+    return f"{outcome.verdict}{why}, {took}"

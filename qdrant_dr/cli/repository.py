@@ -1,0 +1,167 @@
+"""`repository create|list|show`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from qdrant_dr.cli.session import Column, Given, Reply, Session, Verdict
+from qdrant_dr.errors import DRError, NothingSelected, UsageError
+from qdrant_dr.repository import create_repository, location_of, read_repository
+
+if TYPE_CHECKING:
+    from qdrant_dr.config import RepositoryConfig
+
+CREATED = (Column("name", "NAME"), Column("id", "ID"), Column("location", "LOCATION"))
+LISTED = (
+    Column("name", "NAME"),
+    Column("id", "ID"),
+    Column("domain", "DOMAIN"),
+    Column("state", "STATE"),
+    Column("location", "LOCATION"),
+)
+
+
+def create(
+    *names: str,
+    save: Annotated[bool, Parameter(negative=())] = False,
+    session: Given,
+) -> Reply:
+    """Make new repositories of those configured without an id, and print their ids.
+
+    Put each id into the configuration, below its name, or let --save do it: from then on another
+    repository at that place, or none, is an error.
+
+    Parameters
+    ----------
+    names
+        Only these.
+    save
+        Write the ids into the configuration file.
+    """
+    wanted = _wanted(session, names)
+    if taken := [r.name for r in wanted if r.id is not None]:
+        if names:
+            raise UsageError(
+                f"{', '.join(taken)}: an id is configured, so it exists already",
+                "`qdrant-dr repository show NAME` looks at it.",
+            )
+        wanted = [r for r in wanted if r.id is None]
+    if not wanted:
+        raise NothingSelected(
+            "every configured repository has an id", "run `qdrant-dr repository list`."
+        )
+    rows: list[dict[str, Any]] = []
+    errors: list[DRError] = []
+    for cfg in wanted:
+        try:
+            made = create_repository(cfg, datetime.now(UTC))
+        except DRError as e:
+            errors.append(e)
+            continue
+        rows.append({"name": cfg.name, "id": made, "location": str(location_of(cfg))})
+    remarks: list[str] = []
+    try:
+        remarks = _keep(session, {row["name"]: row["id"] for row in rows}, save=save)
+    except DRError as e:  # the repositories exist: their ids must be printed all the same
+        errors.append(e)
+    return Reply(
+        rows=rows,
+        columns=CREATED,
+        verdict="failed" if errors else "ok",
+        exit_code=errors[0].exit_code if errors else 0,
+        errors=errors,
+        remarks=remarks,
+    )
+
+
+def list_repositories(*, session: Given) -> Reply:
+    """List the configured repositories and whether they can be used."""
+    rows = []
+    errors: list[DRError] = []
+    for cfg in session.config.repositories:
+        row, error = _look(cfg, session)
+        rows.append(row)
+        errors += [error] if error else []
+    verdict: Verdict = "degraded" if len(errors) < len(rows) else "failed"
+    verdict = verdict if errors else "ok"
+    return Reply(
+        rows=rows,
+        columns=LISTED,
+        verdict=verdict,
+        exit_code=errors[0].exit_code if verdict == "failed" else None,
+        errors=errors,
+    )
+
+
+def show(name: str, /, *, session: Given) -> Reply:
+    """Show one repository: id, location, what lies in it.
+
+    Parameters
+    ----------
+    name
+        As configured.
+    """
+    (cfg,) = _wanted(session, [name])
+    found = read_repository(cfg, stall_timeout=session.config.copies.stall_timeout)
+    folders = ("backups", "proofs", "runs")
+    objects = {folder: found.store.find(folder) for folder in folders}
+    facts: dict[str, Any] = {
+        "name": found.name,
+        "id": found.id,
+        "configured_id": cfg.id,
+        "domain": found.domain,
+        "location": str(found.location),
+        "layout": found.record.layout,
+        "created_at": found.record.created_at,
+        "created_by": found.record.tool_version,
+        "free_bytes": found.store.free_bytes(),
+    }
+    for folder, there in objects.items():
+        facts[f"{folder}_objects"] = len(there)
+        facts[f"{folder}_bytes"] = sum(stat.size_bytes for stat in there)
+    wrong = found.id != cfg.id
+    return Reply(
+        rows=[facts],
+        text="\n".join(f"{key:16}  {value}" for key, value in facts.items()),
+        verdict="ok" if not wrong else "failed" if cfg.id else "degraded",
+        remarks=[f"id: {found.id} is not what the configuration says"] if wrong else [],
+    )
+
+
+def _wanted(session: Session, names: Sequence[str]) -> list[RepositoryConfig]:
+    configured = {r.name: r for r in session.config.repositories}
+    if unknown := [n for n in names if n not in configured]:
+        raise NothingSelected(
+            f"no repository is called {', '.join(unknown)}", f"there are {', '.join(configured)}."
+        )
+    return [configured[n] for n in names] if names else list(configured.values())
+
+
+def _look(cfg: RepositoryConfig, session: Session) -> tuple[dict[str, Any], DRError | None]:
+    from qdrant_dr.repository import open_repository
+
+    row: dict[str, Any] = {"name": cfg.name, "id": cfg.id, "domain": cfg.domain}
+    try:
+        row["location"] = str(location_of(cfg))
+        open_repository(cfg, stall_timeout=session.config.copies.stall_timeout)
+    except DRError as e:
+        return row | {"state": e.code}, e
+    return row | {"state": "ok"}, None
+
+
+def _keep(session: Session, ids: dict[str, str], *, save: bool) -> list[str]:
+    """Write the ids into the file, or say what to write."""
+    if not ids:
+        return []
+    from qdrant_dr import configfile
+
+    if save:
+        reference = configfile.find(session.reference)
+        configfile.save_ids(Path(reference), ids)
+        return [f"wrote {len(ids)} ids into {reference}"]
+    return [f'put `id: "{made}"` below `name: {name}`' for name, made in ids.items()]

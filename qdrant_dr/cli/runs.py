@@ -1,0 +1,139 @@
+"""One verb from its request to its reply: begin, do the units in threads, say what they came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from qdrant_dr.cli.progress import Progress
+from qdrant_dr.cli.session import EXIT, Column, Reply, Said, Session
+from qdrant_dr.cli.words import span
+from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError, Interrupted
+from qdrant_dr.jobs.run import Run, begin
+from qdrant_dr.jobs.threads import in_threads
+from qdrant_dr.jobs.units import Perform
+from qdrant_dr.records import Captured, Drilled, Healed, Outcome, Proved, RunEnd
+from qdrant_dr.records.base import Frozen
+from qdrant_dr.records.run import Kind
+from qdrant_dr.units import format_size
+
+Request = TypeVar("Request", bound=Frozen)
+Verb = Callable[[Config, Request, Run, Perform], RunEnd]
+
+COLUMNS = (
+    Column("unit", "UNIT"),
+    Column("collection", "COLLECTION"),
+    Column("repository", "REPOSITORY"),
+    Column("backup_id", "BACKUP"),
+    Column("verdict", "VERDICT"),
+    Column("seconds", "TOOK", span, right=True),
+    Column("size_bytes", "SIZE", format_size, right=True),
+    Column("points", "POINTS", str, right=True),
+    Column("remark", "REMARK"),
+)
+
+
+def run_verb(
+    session: Session,
+    job: Kind,
+    request: Request,
+    verb: Verb[Request],
+    *,
+    config: Config | None = None,
+) -> Reply:
+    """Do one run and write its records. An interrupted one has an end record, too."""
+    config = config or session.config
+    run = begin(config, job, parameters=request.model_dump())
+    with Progress(session) as progress:
+        try:
+            end = verb(config, request, run, in_threads(config, run.run_id, watch=progress))
+        except KeyboardInterrupt:
+            end = run.finish(config, outcomes=(), error=Interrupted(f"{job} was interrupted"))
+    return reply_of(end, unwritten=run.unwritten)
+
+
+def reply_of(end: RunEnd, *, unwritten: dict[str, DRError] | None = None) -> Reply:
+    """A row per unit and per collection left out; the reasons of the verdict on stderr."""
+    errors = _errors(end)
+    told = [e.message for e in errors]
+    reasons = [r for r in end.reasons if not any(message in r for message in told)]
+    lost = [
+        f"run record not written to {name}: {e.message}" for name, e in (unwritten or {}).items()
+    ]
+    return Reply(
+        rows=[*map(_row, end.outcomes), *_left_out(end)],
+        columns=COLUMNS,
+        verdict=end.verdict,
+        exit_code=exit_code(end),
+        run_id=end.start.run_id,
+        errors=errors,
+        remarks=[f"{end.start.job} {end.start.run_id}: {end.verdict}", *reasons, *lost],
+    )
+
+
+def exit_code(end: RunEnd) -> int:
+    """That of the error which ended the run, else of its verdict."""
+    if end.error is not None:
+        known = {kind.code: kind.exit_code for kind in _tree(DRError)}
+        return known.get(end.error.code, 1)
+    return EXIT[end.verdict]
+
+
+def _tree(kind: type[DRError]) -> Iterator[type[DRError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _tree(below)
+
+
+def _errors(end: RunEnd) -> list[Said]:
+    """Of the run and of its units, each once."""
+    every = [end.error, *(r.error for r in end.repositories), *(o.error for o in end.outcomes)]
+    return list({(e.code, e.message): e for e in every if e is not None}.values())
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    detail = outcome.detail
+    size = points = None
+    remarks = list(outcome.notes)
+    if isinstance(detail, Captured):
+        size, points = detail.size_bytes, detail.points_count
+        remarks.insert(0, f"in {', '.join(detail.committed) or 'no repository'}")
+        remarks += [f"{name}: {error.message}" for name, error in detail.left_behind.items()]
+    elif isinstance(detail, Proved):
+        size, points = detail.bytes_checked, detail.points_checked
+        remarks.insert(0, f"{detail.reached or 'nothing'} proven" + ", sealed" * detail.sealed)
+    elif isinstance(detail, Healed):
+        size = detail.size_bytes
+        remarks.insert(0, f"from {detail.source}: {detail.why}")
+    elif isinstance(detail, Drilled):
+        size, points = detail.size_bytes, detail.points_restored
+        remarks.insert(0, f"{detail.engine}: {detail.teardown}")
+    if outcome.error is not None:
+        remarks.insert(0, outcome.error.code)
+    return {
+        "unit": outcome.unit,
+        "collection": outcome.collection,
+        "repository": outcome.repository,
+        "backup_id": outcome.backup_id,
+        "verdict": outcome.verdict,
+        "seconds": (outcome.ended_at - outcome.started_at).total_seconds(),
+        "size_bytes": size,
+        "points": points,
+        "remark": "; ".join(remarks) or None,
+        "outcome": outcome,
+    }
+
+
+def _left_out(end: RunEnd) -> list[dict[str, Any]]:
+    """A collection that is not backed up is a row with its reason, never silence."""
+    return [
+        {
+            "unit": "select",
+            "collection": seen.collection,
+            "verdict": seen.status,
+            "remark": f"{seen.rule}: {seen.reason}" if seen.reason else seen.rule,
+        }
+        for seen in end.seen
+        if seen.status != "included"
+    ]

@@ -1,0 +1,89 @@
+"""What every command gets (the global options) and gives back (a reply: rows, verdict, errors)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from qdrant_dr.config import Config
+
+Row = Mapping[str, Any]
+Verdict = Literal["ok", "degraded", "failed"]
+EXIT: Mapping[Verdict, int] = {"ok": 0, "failed": 1, "degraded": 3}
+
+
+class Said(Protocol):
+    """An error of the tree, or one that a record tells of."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def hint(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: its heading, and how a value of the row is written."""
+
+    key: str
+    heading: str
+    write: Callable[[Any], str] = str
+    right: bool = False
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a command has to say. `text` stands on stdout instead of a table of `rows`.
+
+    The exit code follows from the verdict unless `exit_code` says more.
+    """
+
+    rows: Sequence[Row] = ()
+    columns: Sequence[Column] = ()
+    text: str | None = None
+    verdict: Verdict = "ok"
+    exit_code: int | None = None
+    run_id: str | None = None
+    errors: Sequence[Said] = ()
+    remarks: Sequence[str] = ()
+    """Lines for people, on stderr."""
+
+    @property
+    def code(self) -> int:
+        return EXIT[self.verdict] if self.exit_code is None else self.exit_code
+
+
+@dataclass
+class Session:
+    """The global options, and the configuration they lead to."""
+
+    reference: str | None = None
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    command: str = ""
+
+    @cached_property
+    def config(self) -> Config:
+        """Raise ConfigInvalid."""
+        from qdrant_dr import configfile
+
+        return configfile.load(configfile.find(self.reference))
+
+    def say(self, line: str) -> None:
+        """One line of progress on stderr, unless -q."""
+        if not self.quiet:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+
+Given = Annotated[Session, Parameter(parse=False)]
+"""A parameter of every command that is not read from the command line."""

@@ -1,0 +1,152 @@
+"""`show`: one backup, its copies, its proofs, and the way back by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from qdrant_dr.cli.byhand import by_hand
+from qdrant_dr.cli.catalog import Repositories, backup_row, deepest, read, with_troubles
+from qdrant_dr.cli.output import table
+from qdrant_dr.cli.session import Column, Given, Reply, Session
+from qdrant_dr.cli.words import moment, span, yes
+from qdrant_dr.jobs.select import select
+from qdrant_dr.jobs.select import split as split_selector
+from qdrant_dr.records import Proof
+from qdrant_dr.repository import (
+    Backup,
+    Copy,
+    is_proven,
+    open_failures,
+    proof_of,
+)
+
+COPIES = (
+    Column("repository", "REPOSITORY"),
+    Column("domain", "DOMAIN"),
+    Column("state", "STATE"),
+    Column("depth", "DEPTH"),
+    Column("proven", "PROVEN", yes),
+    Column("proven_at", "PROVEN AT", moment),
+    Column("remark", "REMARK"),
+)
+PROOFS = (
+    Column("ended_at", "ENDED", moment),
+    Column("repository", "REPOSITORY"),
+    Column("made_by", "MADE BY"),
+    Column("depth", "DEPTH"),
+    Column("passed", "PASSED", yes),
+    Column("looked_at", "LOOKED AT"),
+    Column("found", "FOUND"),
+)
+
+
+def show(
+    backup: str,
+    /,
+    *,
+    repository: Repositories = (),
+    proofs: Annotated[bool, Parameter(negative=())] = False,
+    session: Given,
+) -> Reply:
+    """Show one backup, its copies, and how to restore it with curl.
+
+    Parameters
+    ----------
+    backup
+        NAME@latest-proven, NAME@latest, or NAME@ and the beginning of a backup id.
+    repository
+        Look into this repository only; may be repeated.
+    proofs
+        Also every proof of every copy.
+    """
+    now = datetime.now(UTC)
+    collection, _ = split_selector(backup)
+    catalog = read(session, repository, collection)
+    found = select(backup, catalog, proven=session.config.objectives.proven, now=now)
+    facts = _facts(session, found, now)
+    copies = [_copy_row(session, found, copy, now) for copy in found.copies]
+    every = [
+        _proof_row(copy.repository, proof, inherited=proof in copy.inherited)
+        for copy in found.copies
+        for proof in sorted((*copy.proofs, *copy.inherited), key=lambda p: p.ended_at)
+    ]
+    steps = by_hand(session.config, found)
+    width = max(map(len, facts))
+    text = "\n".join(f"{key.ljust(width)}  {value}" for key, value in facts.items())
+    text += "\n\n" + table(copies, COPIES)
+    if proofs:
+        text += "\n" + (table(every, PROOFS) if every else "no proof of any copy\n")
+    text += "\nRestore by hand:\n" + "\n".join(f"  {line}" if line else "" for line in steps)
+    row = facts | {"copies": copies, "restore_by_hand": steps}
+    reply = Reply(rows=[row | {"proofs": every} if proofs else row], text=text)
+    return with_troubles(reply, catalog, [found.conflict] if found.conflict else [])
+
+
+def _facts(session: Session, backup: Backup, now: datetime) -> dict[str, Any]:
+    manifest, seal = backup.manifest, backup.seal
+    row = backup_row(session, backup, now)
+    return {
+        "collection": manifest.collection,
+        "backup_id": manifest.backup_id,
+        "captured_at": moment(manifest.captured_at),
+        "age": span(row["age_seconds"]),
+        "proven": row["proven"],
+        "size_bytes": manifest.size_bytes,
+        "parts": len(manifest.parts),
+        "points": row["points"],
+        "aliases": ", ".join(manifest.aliases) or None,
+        "method": f"{manifest.method} ({manifest.method_reason})",
+        "source_kind": manifest.source_kind,
+        "server_version": manifest.server_version,
+        "doubts": "; ".join(manifest.doubts) or None,
+        "manifest_sha256": manifest.sha256,
+        "consistency": seal.consistency if seal else "not sealed",
+        "reference": f"{seal.reference} ({seal.reference_reason})" if seal else None,
+        "suspect": ("; ".join(seal.suspect) or None) if seal else None,
+        "run_id": manifest.run_id,
+        "note": manifest.note or None,
+    }
+
+
+def _copy_row(session: Session, backup: Backup, copy: Copy, now: datetime) -> dict[str, Any]:
+    proven = session.config.objectives.proven
+    depth = deepest(copy, now)
+    best = proof_of(copy, depth=depth, now=now) if depth else None
+    failures = open_failures(copy.proofs)
+    said = [f"lacks {', '.join(copy.lacks)}"] if copy.lacks else []
+    said += [f"open failure {f.proof_id}: {_found(f)}" for f in failures]
+    said += [f"{len(copy.inherited)} proofs of another place count nothing"] * bool(copy.inherited)
+    return {
+        "repository": copy.repository,
+        "domain": copy.domain,
+        "state": copy.state,
+        "depth": depth,
+        "proven": is_proven(
+            backup, copy, depth=proven.depth, max_age=proven.max_age, now=now
+        ),
+        "proven_at": best.ended_at if best else None,
+        "remark": "; ".join(said) or None,
+    }  # fmt: skip
+
+
+def _proof_row(repository: str, proof: Proof, *, inherited: bool) -> dict[str, Any]:
+    share = f"{proof.bytes_checked} of {proof.bytes_expected} bytes"
+    if proof.points_checked is not None:
+        share += f", {proof.points_checked} of {proof.points_expected} points"
+    return {
+        "proof_id": proof.proof_id,
+        "ended_at": proof.ended_at,
+        "repository": f"{repository} (inherited)" if inherited else repository,
+        "made_by": proof.made_by,
+        "depth": proof.depth,
+        "passed": proof.passed,
+        "looked_at": share,
+        "found": _found(proof) or None,
+    }
+
+
+def _found(proof: Proof) -> str:
+    return "; ".join(f"{f.code}: {f.message}" for f in proof.findings)

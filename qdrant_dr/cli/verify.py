@@ -1,0 +1,85 @@
+"""`verify`."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from qdrant_dr.cli.catalog import Repositories
+from qdrant_dr.cli.runs import run_verb
+from qdrant_dr.cli.session import Given, Reply
+from qdrant_dr.errors import UsageError
+from qdrant_dr.jobs.verify import VerifyRequest
+from qdrant_dr.jobs.verify import verify as prove_again
+from qdrant_dr.records import Depth
+from qdrant_dr.units import parse_duration
+
+
+def verify(
+    *backups: str,
+    repository: Repositories = (),
+    depth: Depth | None = None,
+    sample: str | None = None,
+    seed: int | None = None,
+    not_proven_since: str | None = None,
+    every: Annotated[bool, Parameter(name="--all", negative=())] = False,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    session: Given,
+) -> Reply:
+    """Read copies back and prove them to a depth.
+
+    Without names: the newest backup of each collection, in every repository.
+
+    Parameters
+    ----------
+    backups
+        Only these: NAME@latest-proven, NAME@latest, or NAME@ and the beginning of a backup id.
+    repository
+        Only copies in this repository; may be repeated.
+    depth
+        How deep; as the objective says if left out.
+    sample
+        Look at a share of the bytes only, such as 5%: quick, and never "proven".
+    seed
+        Which share: the same seed looks at the same bytes.
+    not_proven_since
+        Leave out copies that were proven to this depth less than, say, 7d ago.
+    every
+        All backups, not only the newest of each collection.
+    dry_run
+        Say what would be done, and do none of it.
+    """
+    if seed is not None and sample is None:
+        raise UsageError("--seed chooses a sample, and there is no --sample", "add --sample 5%.")
+    request = VerifyRequest(
+        backups=backups or None,
+        repositories=repository or None,
+        which="all" if every else "latest",
+        depth=depth,
+        sample_per_mille=None if sample is None else per_mille(sample),
+        seed=seed,
+        not_proven_since_hours=None if not_proven_since is None else hours(not_proven_since),
+        dry_run=dry_run,
+    )
+    return run_verb(session, "verify", request, prove_again)
+
+
+def per_mille(share: str) -> int:
+    """`5%` = 50. Raise UsageError."""
+    if match := re.fullmatch(r"(\d+(?:\.\d)?)%", share):
+        found = round(float(match[1]) * 10)
+        if 0 < found < 1000:
+            return found
+    raise UsageError(f"--sample {share} is no share", "write a per cent such as 5% or 0.5%.")
+
+
+def hours(text: str) -> int:
+    """Whole hours of a duration, rounded down: rather prove once too often. Raise UsageError."""
+    try:
+        return math.floor(parse_duration(text) / timedelta(hours=1))
+    except ValueError as e:
+        raise UsageError(str(e), "write 36h or 7d.") from None

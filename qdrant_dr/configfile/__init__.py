@@ -1,0 +1,187 @@
+"""`qdrant-dr.yaml`: found, read and explained. A reference is a path, a URL, or `block:NAME`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from qdrant_dr.config import Config
+from qdrant_dr.configfile import explain
+from qdrant_dr.configfile.ids import save_ids
+from qdrant_dr.configfile.plaintext import plain_secrets
+from qdrant_dr.configfile.sample import init_text
+from qdrant_dr.configfile.source import Problem, Source, read
+from qdrant_dr.errors import ConfigInvalid
+
+__all__ = [
+    "find",
+    "init",
+    "init_text",
+    "load",
+    "loads",
+    "register_block_loader",
+    "save_ids",
+    "schema",
+]
+
+VARIABLE = "QDRANT_DR_CONFIG"
+DEFAULT = "qdrant-dr.yaml"
+BlockLoader = Callable[[str], str]
+
+_block_loaders: list[BlockLoader] = []
+
+
+def register_block_loader(loader: BlockLoader) -> None:
+    """Let `block:NAME` be read: `loader(name)` returns YAML or JSON text, or raises ConfigInvalid.
+
+    The library has none of its own; a process has at most one: the last one registered counts.
+    """
+    _block_loaders[:] = [loader]
+
+
+def find(reference: str | Path | None = None) -> str:
+    """What was given, else `$QDRANT_DR_CONFIG`, else `./qdrant-dr.yaml`. Raise ConfigInvalid."""
+    if found := str(reference or os.environ.get(VARIABLE, "")):
+        return found
+    if Path(DEFAULT).is_file():
+        return DEFAULT
+    raise ConfigInvalid(
+        f"there is no {DEFAULT} here, no -c and no ${VARIABLE}",
+        "run `qdrant-dr init` to write one, or name yours with -c.",
+    )
+
+
+def load(reference: str | Path) -> Config:
+    """Read and check a configuration.
+
+    Raise ConfigInvalid with everything that is wrong in it, each with file, line and key path;
+    no error holds a value that may be a secret. Relative paths in a file on disk count from that
+    file, so that a run from elsewhere means the same place.
+    """
+    where = str(reference)
+    if where.startswith("block:"):
+        return loads(_block(where), where=where)
+    if "://" in where:
+        return loads(_fetch(where), where=_without_password(where))
+    path = Path(where).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigInvalid(
+            f"there is no {where}", "run `qdrant-dr init` to write one, or name yours with -c."
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigInvalid(f"{where} is not UTF-8 text") from None
+    except OSError as e:
+        raise ConfigInvalid(f"{where} cannot be read: {e.strerror}") from None
+    return loads(text, where=where, folder=path.absolute().parent)
+
+
+def loads(text: str, *, where: str, folder: Path | None = None) -> Config:
+    """Check the text of a configuration; `where` names it in errors. Raise ConfigInvalid."""
+    source = read(text)
+    if source.data is None:
+        raise _invalid(where, source.problems)
+    found = source.problems + list(plain_secrets(source))
+    if folder is not None:
+        _count_paths_from(folder, source.data)
+    try:
+        config = _validate(source)
+    except ValidationError as e:
+        seen = {p.path for p in found}
+        found += [p for p in explain.problems(e, source) if p.path not in seen]
+    if found:
+        raise _invalid(where, found)
+    return config
+
+
+def init(path: Path, url: str) -> None:
+    """Write an annotated configuration for a server. Raise ConfigInvalid if the file exists."""
+    try:
+        with path.open("x", encoding="utf-8") as out:
+            out.write(init_text(url))
+    except FileExistsError:
+        raise ConfigInvalid(
+            f"{path} exists already; nothing was written", "move it away, or name another with -c."
+        ) from None
+    except OSError as e:
+        raise ConfigInvalid(f"{path} cannot be written: {e.strerror}") from None
+
+
+def schema() -> str:
+    """JSON Schema of the configuration, for editors."""
+    body = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Config.model_json_schema(mode="validation"),
+        "title": "qdrant-dr.yaml",
+    }
+    return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+
+
+def _validate(source: Source) -> Config:
+    try:
+        return Config.model_validate(source.data)
+    except ValidationError as e:
+        if not explain.as_text(e, source):
+            raise
+        return Config.model_validate(source.data)
+
+
+def _invalid(where: str, problems: list[Problem]) -> ConfigInvalid:
+    lines = [f"{where}:{p.line}: {p}" for p in sorted(problems, key=lambda p: p.line)]
+    if len(lines) == 1:
+        return ConfigInvalid(lines[0])
+    return ConfigInvalid(f"{where} has {len(lines)} errors\n" + "\n".join(f"  {x}" for x in lines))
+
+
+def _count_paths_from(folder: Path, data: dict[str, Any]) -> None:
+    repositories = data.get("repositories")
+    sections = [*(repositories if isinstance(repositories, list) else []), data.get("report")]
+    for section in sections:
+        if isinstance(section, dict) and isinstance(url := section.get("url"), str):
+            section["url"] = _absolute(folder, url)
+    capture = data.get("capture")
+    spool = capture.get("spool") if isinstance(capture, dict) else None
+    if isinstance(spool, dict) and isinstance(path := spool.get("path"), str):
+        spool["path"] = _absolute(folder, path)
+
+
+def _absolute(folder: Path, path: str) -> str:
+    if not path or "://" in path:
+        return path
+    return os.path.normpath(folder / Path(path).expanduser())
+
+
+def _block(reference: str) -> str:
+    if not _block_loaders:
+        raise ConfigInvalid(
+            f"{reference} is a Prefect block, and no Prefect is loaded here",
+            "name a file or URL with -c; blocks are for flows.",
+        )
+    return _block_loaders[0](reference.removeprefix("block:"))
+
+
+def _fetch(url: str) -> str:
+    import fsspec
+
+    where = _without_password(url)
+    try:
+        with fsspec.open(url, "rb") as f:
+            data: bytes = f.read()
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ConfigInvalid(f"{where} is not UTF-8 text") from None
+    except Exception as e:  # noqa: BLE001 - every protocol has its own; there is no configuration
+        raise ConfigInvalid(
+            f"{where} cannot be read: {type(e).__name__}", "check the address and your access."
+        ) from None
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", url.split("?", maxsplit=1)[0])

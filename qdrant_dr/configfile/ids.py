@@ -1,0 +1,64 @@
+"""Put the id of a new repository into the file, below its name, and touch nothing else."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from qdrant_dr.configfile.source import Source, read
+from qdrant_dr.errors import ConfigInvalid
+
+
+def save_ids(path: Path, ids: Mapping[str, str]) -> None:
+    """Write `id:` lines for repositories by name; comments and layout stay as they are.
+
+    Raise ConfigInvalid, and leave the file as it was, if it is not written in a way that can be
+    added to, or cannot be replaced.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        changed = with_ids(text, ids)
+        new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            new.write_text(changed, encoding="utf-8")
+            new.chmod(path.stat().st_mode & 0o777)
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
+    except OSError as e:
+        raise ConfigInvalid(f"{path} cannot be written: {e.strerror}", _BY_HAND) from None
+
+
+def with_ids(text: str, ids: Mapping[str, str]) -> str:
+    """The text with the ids in it. Raise ConfigInvalid if it cannot be added to."""
+    source = read(text)
+    lines = text.splitlines(keepends=True)
+    repositories = source.data.get("repositories", [])
+    for i in reversed(range(len(repositories))):
+        if (name := str(repositories[i].get("name"))) in ids:
+            _put(lines, source, i, name, ids[name])
+    changed = "".join(lines)
+    found = {r.get("name"): r.get("id") for r in read(changed).data["repositories"]}
+    if any(found.get(name) != made for name, made in ids.items()):
+        raise ConfigInvalid("the ids could not be put into the file", _BY_HAND)
+    return changed
+
+
+def _put(lines: list[str], source: Source, i: int, name: str, made: str) -> None:
+    if (old := source.lines.get(("repositories", i, "id"))) is not None:
+        lines[old - 1] = re.sub(r"(id\s*:).*", rf'\1 "{made}"', lines[old - 1], count=1)
+        return
+    at = source.line(("repositories", i, "name"))
+    match = re.match(r"^([ ]*(?:-[ ]+)?)name[ ]*:", lines[at - 1])
+    if match is None:
+        raise ConfigInvalid(
+            f"line {at}: {name!r} is not written as one key per line, so no line can be added",
+            _BY_HAND,
+        )
+    lines[at - 1] = lines[at - 1].rstrip("\r\n") + "\n"
+    lines.insert(at, f'{" " * len(match[1])}id: "{made}"\n')
+
+
+_BY_HAND = "put the ids printed above into the file yourself."

@@ -1,0 +1,156 @@
+"""YAML with the line of every key, read strictly: what looks like text stays text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, and where: `line` counts from 1."""
+
+    line: int
+    path: KeyPath
+    message: str
+
+    def __str__(self) -> str:
+        return f"{dotted(self.path)}: {self.message}" if self.path else self.message
+
+
+@dataclass
+class Source:
+    """A document as plain values; `lines` has the line of every key and list entry.
+
+    `texts` keeps what was written where YAML read a number: an id such as `10203040` is text.
+    """
+
+    data: Any
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    texts: dict[KeyPath, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def line(self, path: KeyPath) -> int:
+        """The line of a key, or of the nearest thing above it that is there."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    def scalars(self) -> Iterator[tuple[KeyPath, Any]]:
+        """Every leaf with its path."""
+        yield from _leaves(self.data, ())
+
+
+def dotted(path: KeyPath) -> str:
+    """`repositories[0].url`."""
+    text = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
+    return text.removeprefix(".")
+
+
+class _Core(yaml.SafeLoader):
+    """YAML 1.2's core types: `yes`, `1:30` and `2026-11-22` are text, as people mean them."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the name belongs to yaml
+
+
+_Core.add_implicit_resolver("null", re.compile(r"^(~|null|)$"), ["~", "n", ""])
+_Core.add_implicit_resolver("bool", re.compile(r"^(true|false)$"), list("tf"))
+_Core.add_implicit_resolver("int", re.compile(r"^[-+]?\d+$"), list("-+0123456789"))
+_Core.add_implicit_resolver(
+    "float", re.compile(r"^[-+]?(\d+\.\d*|\.\d+)([eE][-+]?\d+)?$"), list("-+.0123456789")
+)
+
+
+def read(text: str) -> Source:
+    """Parse one YAML mapping. What is wrong with it ends up in `problems`."""
+    source = Source(None)
+    try:
+        # `_Core` makes nodes only, never objects
+        root = yaml.compose(text, Loader=_Core)
+    except yaml.MarkedYAMLError as e:
+        mark = e.problem_mark or e.context_mark
+        # the parser quotes what it met: it may be a secret that was not quoted
+        said = re.sub(r"'(?!<)[^']{2,}'", "'...'", e.problem or e.context or "not YAML")
+        source.problems.append(Problem(mark.line + 1 if mark else 1, (), f"not YAML: {said}"))
+    except yaml.reader.ReaderError as e:
+        line = text.count("\n", 0, e.position) + 1
+        source.problems.append(Problem(line, (), f"not YAML: {e.reason}"))
+    else:
+        if root is None:
+            source.problems.append(Problem(1, (), "the file is empty"))
+        elif not isinstance(root, yaml.MappingNode):
+            source.problems.append(Problem(1, (), "the file is not a mapping of keys"))
+        else:
+            source.data = _build(root, (), source, ())
+    return source
+
+
+def _build(node: yaml.Node, path: KeyPath, source: Source, above: tuple[yaml.Node, ...]) -> Any:
+    line = node.start_mark.line + 1
+    source.lines.setdefault(path, line)
+    if node in above:
+        source.problems.append(Problem(line, path, "an alias contains itself"))
+        return None
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, path, source, (*above, node))
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            _build(child, (*path, i), source, (*above, node)) for i, child in enumerate(node.value)
+        ]
+    return _scalar(node, path, source)
+
+
+def _mapping(
+    node: yaml.MappingNode, path: KeyPath, source: Source, above: tuple[yaml.Node, ...]
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            source.problems.append(Problem(line, path, "a key must be a word"))
+            continue
+        here = (*path, key.value)
+        if key.value in found:
+            first = source.lines[here]
+            source.problems.append(Problem(line, here, f"stands twice (first on line {first})"))
+            continue
+        source.lines[here] = line
+        found[key.value] = _build(value, here, source, above)
+    return found
+
+
+def _scalar(node: yaml.Node, path: KeyPath, source: Source) -> Any:
+    text: str = node.value
+    match node.tag:
+        case "null":
+            return None
+        case "bool":
+            return text == "true"
+        case "int":
+            source.texts[path] = text
+            return int(text)
+        case "float":
+            source.texts[path] = text
+            return float(text)
+        case "tag:yaml.org,2002:str":
+            return text
+    line = node.start_mark.line + 1
+    source.problems.append(Problem(line, path, "tags are not used here; quote a text with `!`"))
+    return None
+
+
+def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from _leaves(below, (*path, key))
+    elif isinstance(value, list):
+        for i, below in enumerate(value):
+            yield from _leaves(below, (*path, i))
+    else:
+        yield path, value

@@ -1,0 +1,324 @@
+"""Prove one copy, seal its backup the first time, and turn what was found into a record."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from qdrant_dr.cluster import Node, collection_facts, sample_points, scroll_points
+from qdrant_dr.config import Config
+from qdrant_dr.errors import ClusterError, ContentDiffers, DRError, ProofError, SealConflict
+from qdrant_dr.jobs.capture import node_of
+from qdrant_dr.jobs.copies import Found, previous_seal
+from qdrant_dr.jobs.progress import watched
+from qdrant_dr.jobs.run import error_facts, utc_now
+from qdrant_dr.jobs.scratch import scratch_folder
+from qdrant_dr.jobs.stop import stoppable
+from qdrant_dr.jobs.units import VerifyUnit
+from qdrant_dr.proof import (
+    Comparison,
+    Examination,
+    LiveSample,
+    ProofLimits,
+    SampleRequest,
+    compare_served,
+    digest_point,
+    engine_version,
+    plan_seal,
+    prove,
+)
+from qdrant_dr.records import (
+    DEPTHS,
+    Depth,
+    ErrorFacts,
+    Finding,
+    Manifest,
+    Part,
+    Proof,
+    Seal,
+)
+from qdrant_dr.repository import Backup, Repository, new_id, open_failures
+
+LIVE_SAMPLE = 64
+"""Points of the source that are compared with the archive, where nothing is being written."""
+
+MadeBy = Literal["backup", "verify", "drill", "replicate"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedCopy:
+    """The proof, the first thing that is wrong, what is doubtful, and whether this sealed it."""
+
+    proof: Proof
+    error: ErrorFacts | None
+    notes: tuple[str, ...]
+    sealed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReader:
+    """The bytes of one copy, for the proof layer."""
+
+    repository: Repository
+    backup: Backup
+
+    def sizes(self, part: Part) -> int | None:
+        return self.repository.part_size(self.backup.key, part)
+
+    def blocks(self, part: Part, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        read = self.repository.read_part(self.backup.key, part, start, end)
+        return stoppable(watched(read, (end or part.size_bytes) - start))
+
+
+def prove_copy(
+    config: Config, found: Found, unit: VerifyUnit, run_id: str, *, made_by: MadeBy | None = None
+) -> ProvedCopy:
+    """Examine one copy; if the backup has no seal yet and the depth allows, make it.
+
+    Raise what kept us from looking at all; what is wrong with the copy is in the result.
+    """
+    started_at = utc_now()
+    backup, manifest = found.backup, found.manifest
+    sealing = backup.seal is None and DEPTHS.index(unit.depth) >= DEPTHS.index("content")
+    live = _live_sample(config, manifest) if sealing else None
+    sample = None
+    if unit.sample_per_mille is not None:
+        seed = unit.seed if unit.seed is not None else secrets.randbelow(2**31)
+        sample = SampleRequest(unit.sample_per_mille, seed)
+    with scratch_folder(config.capture.spool.path, f"proof-{secrets.token_hex(6)}") as folder:
+        exam = prove(
+            manifest,
+            CopyReader(found.repository, backup),
+            depth=unit.depth,
+            folder=folder,
+            seal=backup.seal,
+            sample=sample,
+            sampled_ids=list(live.points) if live else (),
+            limits=ProofLimits(spool_bytes=config.capture.spool.max),
+        )
+    findings = list(exam.findings)
+    seal, sealed = backup.seal, False
+    if sealing and exam.read_back is not None and not findings:
+        try:
+            seal = plan_seal(
+                manifest,
+                exam.read_back,
+                live,
+                previous_seal(config, found.opened, manifest),
+                drift_limit=config.objectives.drift_limit,
+                now=utc_now(),
+            )
+            found.share_seal(seal)
+            sealed = True
+        except (ProofError, SealConflict) as e:
+            seal = None
+            findings.append(Finding(code=e.code, message=e.message))
+    elif sealing and not findings:
+        findings.append(Finding(code="nothing-checked", message="no point was read for a seal"))
+    proof = _proof(
+        found, exam, seal, findings,
+        depth=unit.depth, run_id=run_id, made_by=made_by or unit.made_by, started_at=started_at,
+    )  # fmt: skip
+    notes = [f"suspect: {reason}" for reason in (seal.suspect if seal else ())]
+    return ProvedCopy(proof, _first(findings, unit), tuple(notes), sealed)
+
+
+def _first(findings: Sequence[Finding], unit: VerifyUnit) -> ErrorFacts | None:
+    if not findings:
+        return None
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return ErrorFacts(
+        code=findings[0].code,
+        message=f"{unit.key} in {unit.repository}: {findings[0].message}{more}",
+        hint=f"run `qdrant-dr replicate {unit.key}` to heal it from a proven copy.",
+    )
+
+
+def _proof(
+    found: Found,
+    exam: Examination,
+    seal: Seal | None,
+    findings: Sequence[Finding],
+    *,
+    depth: Depth,
+    run_id: str,
+    made_by: MadeBy,
+    started_at: datetime,
+) -> Proof:
+    passed = exam.passed and not findings
+    reached = exam.reached
+    if findings and reached == depth:  # what failed is the sealing: content is not reached
+        reached = DEPTHS[DEPTHS.index(depth) - 1]
+    copy = found.backup.copy(found.repository.name)
+    content = DEPTHS.index(depth) >= DEPTHS.index("content")
+    ended_at = utc_now()
+    return Proof(
+        proof_id=new_id(ended_at),
+        run_id=run_id,
+        made_by=made_by,
+        **_about(found.backup, found.repository),
+        started_at=started_at,
+        ended_at=ended_at,
+        depth=depth,
+        reached=reached,
+        passed=passed,
+        sample=exam.sample,
+        bytes_expected=exam.bytes_expected,
+        bytes_checked=exam.bytes_checked,
+        points_expected=seal.points if seal and content else exam.points_expected,
+        points_checked=exam.points_checked,
+        replayed_within_tolerance=exam.within_tolerance,
+        seal_sha256=seal.sha256 if seal and content else None,
+        engine=exam.engine,
+        findings=tuple(findings),
+        clears=cleared(copy.proofs, depth, passed=passed and exam.sample is None),
+    )
+
+
+def cleared(proofs: Sequence[Proof], depth: Depth, *, passed: bool) -> tuple[str, ...]:
+    """Open failures that a passing full proof of this depth supersedes. Pure."""
+    if not passed:
+        return ()
+    return tuple(
+        f.proof_id
+        for f in open_failures(proofs)
+        if DEPTHS.index(f.depth) <= DEPTHS.index(depth)
+    )
+
+
+def bytes_proof(
+    backup: Backup,
+    repository: Repository,
+    error: DRError | None,
+    *,
+    bytes_checked: int,
+    run_id: str,
+    made_by: MadeBy,
+    started_at: datetime,
+    ended_at: datetime,
+) -> Proof:
+    """A proof of what a transfer saw of one copy: every byte good, or what was wrong. Pure."""
+    return Proof(
+        proof_id=new_id(ended_at),
+        run_id=run_id,
+        made_by=made_by,
+        **_about(backup, repository),
+        started_at=started_at,
+        ended_at=ended_at,
+        depth="bytes",
+        reached="presence" if error else "bytes",
+        passed=error is None,
+        bytes_expected=backup.manifest.size_bytes,
+        bytes_checked=min(bytes_checked, backup.manifest.size_bytes),
+        engine=engine_version(),
+        findings=(Finding(code=error.code, message=error.message),) if error else (),
+        clears=cleared(backup.copy(repository.name).proofs, "bytes", passed=error is None),
+    )
+
+
+def _about(backup: Backup, repository: Repository) -> dict[str, object]:
+    manifest = backup.manifest
+    return {
+        "backup_id": manifest.backup_id,
+        "cluster": manifest.cluster,
+        "collection": manifest.collection,
+        "captured_at": manifest.captured_at,
+        "size_bytes": manifest.size_bytes,
+        "manifest_sha256": manifest.sha256,
+        "repository_id": repository.id,
+        "location": repository.location,
+    }
+
+
+def _live_sample(config: Config, manifest: Manifest) -> LiveSample | None:
+    """Seeded points of the source, if nothing was written since the capture; else None.
+
+    A source that cannot be asked makes a weaker seal (`reference: self`), never a failed one.
+    """
+    if not manifest.quiet:
+        return None
+    after = {s.shard: s.operation_after for s in manifest.shards}
+    try:
+        with node_of(config, manifest.parts[0].node) as node:
+            before = collection_facts(node, manifest.collection)
+            if before.operations != after or before.deferred_points:
+                return None
+            points = sample_points(
+                node, manifest.collection, count=LIVE_SAMPLE, seed=manifest.backup_id,
+                limit=before.max_query_limit,
+            )  # fmt: skip
+            if collection_facts(node, manifest.collection).operations != after:
+                return None
+    except ClusterError:
+        return None
+    return LiveSample({p["id"]: digest_point(p) for p in points})
+
+
+@dataclass(frozen=True, slots=True)
+class FileReader:
+    """The bytes of an archive that was fetched, for the proof layer."""
+
+    archive: Path
+
+    def sizes(self, part: Part) -> int | None:
+        return self.archive.stat().st_size
+
+    def blocks(self, part: Part, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        with self.archive.open("rb") as data:
+            data.seek(start)
+            left = (end if end is not None else part.size_bytes) - start
+            while left > 0 and (block := data.read(min(left, 2**20))):
+                left -= len(block)
+                yield block
+
+
+def compare_restored(
+    found: Found, target: Node, name: str, folder: Path, archive: Path
+) -> Comparison:
+    """Every point that the target serves against the seal, and its payload indexes.
+
+    Vectors that a server replayed from the log may differ in the last bits from what sealed the
+    backup: then they are held against this machine's own reading of the same bytes.
+    """
+    seal, manifest = found.backup.seal, found.manifest
+    assert seal is not None
+    facts = collection_facts(target, name)
+    limit = facts.max_query_limit
+    comparison = compare_served(scroll_points(target, name, limit=limit), seal.shards)
+    if comparison.faults and any(s.replayed_ids for s in seal.shards):
+        reading = prove(
+            manifest, FileReader(archive), depth="content", folder=folder, seal=seal,
+            keep_replayed=True,
+        )  # fmt: skip
+        if reading.passed and reading.read_back is not None:
+            comparison = compare_served(
+                scroll_points(target, name, limit=limit),
+                seal.shards,
+                reading.read_back.replayed_points,
+            )
+    lost = _lost_indexes(json.loads(manifest.collection_info), facts.info)
+    if not lost:
+        return comparison
+    fault = ContentDiffers(f"payload indexes are not restored: {', '.join(lost)}")
+    return Comparison((*comparison.faults, fault), comparison.points, comparison.within_tolerance)
+
+
+def _lost_indexes(source: dict[str, object], restored: dict[str, object]) -> list[str]:
+    """Indexed fields of the source that the target does not index alike: a restore can lose them
+    and still answer 200 (measured on 1.18.3 with an archive cut before its last member)."""
+
+    def schema(info: dict[str, object]) -> dict[str, object]:
+        found = info.get("payload_schema")
+        entries = found if isinstance(found, dict) else {}
+        return {
+            name: (field.get("data_type"), json.dumps(field.get("params"), sort_keys=True))
+            for name, field in entries.items()
+        }
+
+    wanted, there = schema(source), schema(restored)
+    return sorted(name for name, kind in wanted.items() if there.get(name) != kind)

@@ -1,0 +1,241 @@
+"""Compare what was read with what is sealed, and what a server serves with what the engine read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from qdrant_dr.errors import ContentDiffers, CountDiffers, OperationBehind, ProofError
+from qdrant_dr.proof.encoding import encode_value, encode_vector, named_vectors
+from qdrant_dr.proof.fingerprint import Fingerprinter, add, differences
+from qdrant_dr.proof.readback import ReadBack, ShardCount, ShardReading
+from qdrant_dr.records import Component, Fingerprint, Manifest, Seal, SealedShard, ShardFacts
+
+TOLERANCE = 1e-6
+_PAGE = 2000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What differs, in the order of shards; how many points were looked at, and how many of them
+    are replayed ones whose vectors differ within the tolerance."""
+
+    faults: tuple[ProofError, ...]
+    points: int
+    within_tolerance: int = 0
+
+    @property
+    def equal(self) -> bool:
+        return not self.faults
+
+
+def compare_counts(
+    counts: Sequence[ShardCount], manifest: Manifest, seal: Seal | None
+) -> list[ProofError]:
+    """Operations and exact counts against the seal, or else against the facts of the capture."""
+    sealed = {s.shard: s for s in seal.shards} if seal else {}
+    facts = {s.shard: s for s in manifest.shards}
+    faults: list[ProofError] = []
+    for count in counts:
+        if seal is None:
+            faults += against_facts(count, facts.get(count.shard))
+        elif (expected := sealed.get(count.shard)) is None:
+            faults.append(CountDiffers(f"shard {count.shard} is not in the seal"))
+        else:
+            faults += _against_sealed(count, expected)
+    if missing := (sealed or facts).keys() - {c.shard for c in counts}:
+        faults.append(CountDiffers(f"shards {sorted(missing)} were not read"))
+    return faults
+
+
+def against_facts(count: ShardCount, facts: ShardFacts | None) -> list[ProofError]:
+    """Archive >= before; and where no write was applied, exactly the points that were counted."""
+    if facts is None:
+        return [CountDiffers(f"shard {count.shard} is not in the manifest")]
+    before = facts.operation_before
+    if before is not None and count.operation < before:
+        return [
+            OperationBehind(
+                f"shard {count.shard} ends at operation {count.operation}, the source had applied "
+                f"{before} before the capture began"
+            )
+        ]
+    if before is None or not before == facts.operation_after == count.operation:
+        return []
+    live = {n for n in (facts.count_before, facts.count_after) if n is not None}
+    if live - {count.points}:
+        return [
+            CountDiffers(
+                f"shard {count.shard} holds {count.points} points, the source counted "
+                f"{' and '.join(map(str, sorted(live)))} though nothing was written: deleted "
+                "points come back in archives without a write-ahead log",
+                "back up with method `collection`; this archive cannot be used.",
+            )
+        ]
+    return []
+
+
+def _against_sealed(count: ShardCount, sealed: SealedShard) -> list[ProofError]:
+    if count.points != sealed.points:
+        return [
+            CountDiffers(
+                f"shard {count.shard} holds {count.points} points, the seal says {sealed.points}"
+            )
+        ]
+    if sealed.operation is not None and count.operation != sealed.operation:
+        return [
+            ContentDiffers(
+                f"shard {count.shard} ends at operation {count.operation}, the seal says "
+                f"{sealed.operation}"
+            )
+        ]
+    return []
+
+
+def compare_with_seal(read: ReadBack, seal: Seal, manifest: Manifest) -> Comparison:
+    """Bit by bit, shard by shard, but for vectors that this machine just replayed from the log.
+
+    Those were computed here from bytes whose SHA-256 was verified in the same pass; where they
+    differ from what the sealing machine computed they are counted, not refused.
+    """
+    faults = compare_counts([s.count for s in read.shards], manifest, seal)
+    sealed = {s.shard: s for s in seal.shards}
+    within = 0
+    for shard in read.shards:
+        if (expected := sealed.get(shard.shard)) is None:
+            continue
+        found, tolerated = _compare_shard(shard, expected)
+        faults += found
+        within += tolerated
+    if not faults and not within and read.total != seal.total:
+        faults.append(
+            ContentDiffers(f"all shards: {'; '.join(differences(seal.total, read.total))}")
+        )
+    return Comparison(tuple(faults), read.points, within)
+
+
+def _compare_shard(read: ShardReading, sealed: SealedShard) -> tuple[list[ProofError], int]:
+    words = differences(sealed.settled, read.settled)
+    tolerated = 0
+    if sealed.replayed_ids != read.replayed_ids:
+        words.append(
+            f"the log replays {len(read.replayed_ids)} points, not the {len(sealed.replayed_ids)} "
+            "of the seal"
+        )
+    elif sealed.replayed and read.replayed and sealed.replayed != read.replayed:
+        words += differences(_without_vectors(sealed.replayed), _without_vectors(read.replayed))
+        tolerated = len(read.replayed_ids)
+    if words:
+        return [ContentDiffers(f"shard {read.shard}: {'; '.join(words)}")], 0
+    return [], tolerated
+
+
+def _without_vectors(fingerprint: Fingerprint) -> Fingerprint:
+    """Vectors by their count alone."""
+    zero = Component(count=0, sum="0" * 64, buckets="0" * 4096)
+    components = {
+        name: zero.model_copy(update={"count": c.count}) if name.startswith("vector:") else c
+        for name, c in fingerprint.components.items()
+    }
+    return fingerprint.model_copy(update={"components": components})
+
+
+def compare_served(
+    points: Iterable[Mapping[str, Any]],
+    shards: Sequence[SealedShard],
+    replayed_points: Iterable[Mapping[str, Any]] = (),
+) -> Comparison:
+    """The points of a server's scroll against a seal's shards, or those of a `ReadBack`'s seal.
+
+    `replayed_points` is this machine's engine reading of the same verified bytes: replayed vectors
+    may differ from it by `TOLERANCE`, all else must be equal bit by bit.
+    """
+    replayed_ids = {i for s in shards for i in s.replayed_ids}
+    settled, replayed = Fingerprinter(), Fingerprinter()
+    served: dict[int | str, Mapping[str, Any]] = {}
+    rest = iter(points)
+    while page := list(islice(rest, _PAGE)):
+        late = [p for p in page if p["id"] in replayed_ids]
+        served |= {p["id"]: p for p in late}
+        for work, some in (
+            (settled, [p for p in page if p["id"] not in replayed_ids]),
+            (replayed, late),
+        ):
+            if some:
+                work.add((p["id"], p.get("payload"), p.get("vector")) for p in some)
+    count = settled.sums["id"].count + len(served)
+    faults: list[ProofError] = []
+    if count != (expected := sum(s.points for s in shards)):
+        faults.append(CountDiffers(f"the server holds {count} points, the seal says {expected}"))
+    if words := differences(add(*(s.settled for s in shards)), settled.record()):
+        faults.append(ContentDiffers(f"on the server: {'; '.join(words)}"))
+    late_parts = [s.replayed for s in shards if s.replayed]
+    if not late_parts or add(*late_parts) == replayed.record():
+        return Comparison(tuple(faults), count)
+    wrong, within = compare_replayed(replayed_points, served)
+    if wrong:
+        faults.append(
+            ContentDiffers(
+                f"on the server: {len(wrong)} of {len(replayed_ids)} points of the log differ: "
+                f"{', '.join(map(str, wrong[:8]))}"
+            )
+        )
+    return Comparison(tuple(faults), count, within)
+
+
+def compare_replayed(
+    expected: Iterable[Mapping[str, Any]],
+    served: Mapping[int | str, Mapping[str, Any]],
+    tolerance: float = TOLERANCE,
+) -> tuple[list[int | str], int]:
+    """Ids that differ by more than vectors may; and how many vectors differ, within `tolerance`.
+
+    A served point that is not expected differs too.
+    """
+    wrong: list[int | str] = []
+    within = 0
+    left = set(served)
+    for point in expected:
+        left.discard(point["id"])
+        other = served.get(point["id"])
+        if other is None or not _same_payload(point, other):
+            wrong.append(point["id"])
+            continue
+        one, two = named_vectors(point.get("vector")), named_vectors(other.get("vector"))
+        if _encoded(one) == _encoded(two):
+            continue
+        apart = _distance(one, two)
+        if apart is not None and apart <= tolerance:
+            within += 1
+        else:
+            wrong.append(point["id"])
+    return [*wrong, *sorted(left, key=str)], within
+
+
+def _same_payload(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
+    return encode_value(one.get("payload")) == encode_value(two.get("payload"))
+
+
+def _encoded(vectors: dict[str, Any]) -> dict[str, bytes]:
+    return {name: encode_vector(vector) for name, vector in vectors.items()}
+
+
+def _distance(one: Any, two: Any) -> float | None:
+    """Largest difference of two numbers in the same place, None if the places differ."""
+    if isinstance(one, Mapping) and isinstance(two, Mapping):
+        if one.keys() != two.keys():
+            return None
+        parts = [_distance(one[k], two[k]) for k in one]
+    elif isinstance(one, list) and isinstance(two, list):
+        if len(one) != len(two):
+            return None
+        parts = [_distance(a, b) for a, b in zip(one, two, strict=True)]
+    elif isinstance(one, int | float) and isinstance(two, int | float):
+        return abs(one - two)
+    else:
+        return None
+    if any(part is None for part in parts):
+        return None
+    return max((part for part in parts if part is not None), default=0.0)

@@ -1,0 +1,322 @@
+"""Prove one copy of a backup to a depth, each depth including the ones before.
+
+    presence    every object exists with its size
+    bytes       SHA-256 of every byte, or a seeded sample of blocks
+    structure   the archives are whole, and of this collection and these shards
+    load        the engine opens every shard, replays its log, and counts exactly
+    content     fingerprints of every point equal the seal; without a seal they are read for one
+
+Bytes are read once: hashed, laid out and checked in one pass. What is wrong with the copy is a
+finding; what is wrong with this machine or the way to the copy is raised.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from qdrant_dr.errors import (
+    ArchiveError,
+    BytesDiffer,
+    DRError,
+    NothingChecked,
+    ObjectMissing,
+    ProofError,
+    StorageFull,
+    UsageError,
+)
+from qdrant_dr.proof.blocks import SAMPLE_BLOCK, SampleRequest, Tally
+from qdrant_dr.proof.compare import compare_counts, compare_with_seal
+from qdrant_dr.proof.engine import Engine, EngineLimits, engine_version, require_engine
+from qdrant_dr.proof.layout import LaidOut, Limits, lay_out
+from qdrant_dr.proof.readback import (
+    ReadBack,
+    ShardCount,
+    ShardReading,
+    count_shards,
+    merge,
+    read_shards,
+)
+from qdrant_dr.proof.structure import inspect
+from qdrant_dr.records import DEPTHS, Depth, Finding, Manifest, Part, Sample, Seal
+
+_PROVABLE: tuple[Depth, ...] = ("presence", "bytes", "structure", "load", "content")
+
+
+class Reader(Protocol):
+    """Where the bytes of one copy come from. Both raise RepositoryError if that cannot be said."""
+
+    def sizes(self, part: Part) -> int | None:
+        """Size of the stored object, asked of the store now; None if it is not there."""
+
+    def blocks(self, part: Part, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes from `start` up to `end`."""
+
+
+@dataclass(frozen=True)
+class ProofLimits:
+    """What a proof may use of this machine: bytes of spool, and what its engine may."""
+
+    spool_bytes: int = 200 << 30
+    engine: EngineLimits = field(default_factory=EngineLimits)
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was checked and found; a job turns it into a record.
+
+    `reached` is the deepest depth that held for every part. A content examination without a seal
+    has a `read_back` to make one of, and proves nothing about content until there is one.
+    """
+
+    depth: Depth
+    reached: Depth | None
+    findings: tuple[Finding, ...]
+    bytes_expected: int
+    bytes_checked: int
+    points_expected: int | None
+    points_checked: int | None
+    within_tolerance: int
+    sample: Sample | None
+    engine: str
+    read_back: ReadBack | None = None
+    archive_uuid: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        return not self.findings and self.reached == self.depth
+
+
+def prove(
+    manifest: Manifest,
+    reader: Reader,
+    *,
+    depth: Depth,
+    folder: Path,
+    seal: Seal | None = None,
+    sample: SampleRequest | None = None,
+    sampled_ids: Sequence[int | str] = (),
+    keep_replayed: bool = False,
+    alone: bool = False,
+    limits: ProofLimits | None = None,
+) -> Examination:
+    """Examine one copy to `depth`; scratch lies below `folder` and is gone afterwards.
+
+    `sampled_ids` are points to return the digests of, `keep_replayed` returns the points that the
+    log brought. `alone` looks for what `depth` itself sees, as if the depths before had passed.
+    Raise EngineTooOld, StorageFull or RepositoryError if the copy could not be examined here.
+    """
+    if depth not in _PROVABLE:
+        raise UsageError(f"depth {depth} needs a running server")
+    if sample and depth != "bytes":
+        raise UsageError(f"a sample can be taken at depth bytes, not {depth}")
+    if DEPTHS.index(depth) >= DEPTHS.index("load"):
+        require_engine(manifest.server_version)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="proof-", dir=folder) as scratch, ExitStack() as stack:
+        work = _Examiner(manifest, reader, depth, seal, limits or ProofLimits(), Path(scratch))
+        work.sampled_ids, work.keep_replayed, work.alone = sampled_ids, keep_replayed, alone
+        if sample:
+            return work.sampled(sample)
+        if work.wants("load"):
+            work.engine = stack.enter_context(Engine(Path(scratch) / "engine", work.limits.engine))
+        return work.full()
+
+
+class _Examiner:
+    sampled_ids: Sequence[int | str] = ()
+    keep_replayed = False
+    alone = False
+    engine: Engine | None = None
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        reader: Reader,
+        depth: Depth,
+        seal: Seal | None,
+        limits: ProofLimits,
+        scratch: Path,
+    ) -> None:
+        self.manifest, self.reader, self.depth, self.seal = manifest, reader, depth, seal
+        self.limits, self.scratch = limits, scratch
+        self.findings: list[Finding] = []
+        self.failed: set[Depth] = set()
+        self.bytes_checked = 0
+        self.counts: list[ShardCount] = []
+        self.readings: list[list[ShardReading]] = []
+        self.within = 0
+        self.uuid: str | None = None
+
+    def wants(self, depth: Depth) -> bool:
+        """Whether the examination goes to `depth` or deeper."""
+        return DEPTHS.index(self.depth) >= DEPTHS.index(depth)
+
+    def full(self) -> Examination:
+        for part in self.manifest.parts:
+            if self.present(part) and self.wants("bytes"):
+                self.examine(part)
+        if self.wants("load") and not self.failed:
+            self.note("load", None, compare_counts(self.counts, self.manifest, self.seal))
+        read = None
+        if self.wants("content") and len(self.readings) == len(self.manifest.parts):
+            read = merge(self.readings, engine_version())
+            if self.seal and not self.failed:
+                compared = compare_with_seal(read, self.seal, self.manifest)
+                self.within = compared.within_tolerance
+                self.note("content", None, compared.faults)
+        return self.result(read)
+
+    def present(self, part: Part) -> bool:
+        """`presence`: the object is there with its size."""
+        size = self.reader.sizes(part)
+        if size == part.size_bytes:
+            return True
+        fault: DRError
+        if size is None:
+            fault = ObjectMissing(f"{part.file} is not there")
+        else:
+            fault = BytesDiffer(
+                f"{part.file} has {size} bytes, its manifest says {part.size_bytes}"
+            )
+        self.note("presence", part, [fault])
+        return False
+
+    def examine(self, part: Part) -> None:
+        """`bytes`, and on the way whatever else is wanted. One read."""
+        tally = Tally(part.size_bytes)
+        stream = tally.watch(self.reader.blocks(part))
+        if not self.wants("structure"):
+            for _ in stream:
+                pass
+            self.compare_bytes(part, tally)
+            return
+        free = min(shutil.disk_usage(self.scratch).free, self.limits.spool_bytes)
+        if part.size_bytes > free:
+            raise StorageFull(
+                f"{part.file} has {part.size_bytes} bytes, {free} may be used below {self.scratch}",
+                "free space there, raise `capture.spool.max`, or prove to depth `bytes` only.",
+            )
+        place = self.scratch / part.name
+        place.mkdir()
+        laid = lay_out(
+            stream,
+            place,
+            kind=part.kind,
+            shard=part.shards[0],
+            limits=Limits.of_part(part.size_bytes, free),
+            name=part.name,
+        )
+        for _ in stream:
+            pass  # behind a fault: the digest is still of all bytes
+        whole = self.compare_bytes(part, tally)
+        sound = self.check_structure(part, laid) and whole
+        if self.engine is not None and (sound or self.alone):
+            self.check_engine(part, laid, self.engine)
+        shutil.rmtree(place)
+
+    def compare_bytes(self, part: Part, tally: Tally) -> bool:
+        self.bytes_checked += min(tally.size_bytes, part.size_bytes)
+        if tally.size_bytes != part.size_bytes:
+            longer = "more than " if tally.size_bytes > part.size_bytes else ""
+            words = f"{longer}{min(tally.size_bytes, part.size_bytes)} bytes"
+            fault = BytesDiffer(f"{part.file} gives {words}, its manifest says {part.size_bytes}")
+        elif tally.sha256 != part.sha256:
+            fault = BytesDiffer(
+                f"SHA-256 of {part.file} is {tally.sha256[:16]}, its manifest says "
+                f"{part.sha256[:16]}: its {part.size_bytes} bytes are damaged or another's"
+            )
+        else:
+            return True
+        self.note("bytes", part, [fault])
+        return False
+
+    def check_structure(self, part: Part, laid: LaidOut) -> bool:
+        """`structure`: what was laid out is all there has to be."""
+        faults = inspect(laid, part, self.manifest)
+        self.uuid = self.uuid or laid.uuid
+        self.note("structure", part, faults)
+        return not faults
+
+    def check_engine(self, part: Part, laid: LaidOut, engine: Engine) -> None:
+        """`load`, and the reading for `content`, of one part."""
+        try:
+            if self.wants("content"):
+                readings = read_shards(
+                    laid,
+                    engine,
+                    self.scratch,
+                    sampled_ids=self.sampled_ids,
+                    keep_replayed=self.keep_replayed,
+                )
+                self.readings.append(readings)
+                self.counts += [r.count for r in readings]
+            else:
+                self.counts += count_shards(laid, engine)
+        except (ProofError, ArchiveError) as e:
+            self.note(self.depth if self.alone else "load", part, [e])
+
+    def sampled(self, sample: SampleRequest) -> Examination:
+        """`bytes` of chosen blocks only."""
+        for part in self.manifest.parts:
+            if not self.present(part):
+                continue
+            blocks = -(-part.size_bytes // SAMPLE_BLOCK)
+            if len(part.blocks) != blocks:
+                fault = NothingChecked(
+                    f"the manifest has no digests of the blocks of {part.file}: a sample of it "
+                    "could be compared with nothing",
+                    "run `qdrant-dr verify --depth bytes` without `--sample`.",
+                )
+                self.note("bytes", part, [fault])
+                continue
+            for number in sample.choose(part):
+                self.check_block(part, number)
+        return self.result(None, sample.record(self.manifest.parts))
+
+    def check_block(self, part: Part, number: int) -> None:
+        start = number * SAMPLE_BLOCK
+        end = min(start + SAMPLE_BLOCK, part.size_bytes)
+        tally = Tally(end - start)
+        for _ in tally.watch(self.reader.blocks(part, start, end)):
+            pass
+        self.bytes_checked += min(tally.size_bytes, end - start)
+        if tally.sha256 != part.blocks[number]:
+            fault = BytesDiffer(f"bytes {start} to {end} of {part.file} are damaged or another's")
+            self.note("bytes", part, [fault])
+
+    def note(self, depth: Depth, part: Part | None, faults: Sequence[DRError]) -> None:
+        """Remember what is wrong, and at which depth."""
+        if self.alone and depth != self.depth:
+            return
+        name = part.name if part else None
+        for fault in faults:
+            self.failed.add(depth)
+            self.findings.append(Finding(code=fault.code, message=fault.message, part=name))
+
+    def result(self, read: ReadBack | None, sample: Sample | None = None) -> Examination:
+        if self.wants("bytes") and not self.bytes_checked and not self.failed:
+            self.note("bytes", None, [NothingChecked("not a single byte was read")])
+        if self.wants("load") and not self.failed and not self.counts:
+            self.note("load", None, [NothingChecked("no shard was opened")])
+        failed = min((DEPTHS.index(d) for d in self.failed), default=DEPTHS.index(self.depth) + 1)
+        points = sum(c.points for c in self.counts) if self.counts else None
+        return Examination(
+            depth=self.depth,
+            reached=DEPTHS[failed - 1] if failed else None,
+            findings=tuple(self.findings),
+            bytes_expected=self.manifest.size_bytes,
+            bytes_checked=self.bytes_checked,
+            points_expected=self.seal.points if self.seal and self.wants("load") else None,
+            points_checked=points,
+            within_tolerance=self.within,
+            sample=sample,
+            engine=engine_version(),
+            read_back=read,
+            archive_uuid=self.uuid,
+        )

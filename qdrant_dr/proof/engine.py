@@ -1,0 +1,213 @@
+"""Qdrant's storage engine, held at arm's length: one child process, watched from outside.
+
+A panic, an abort, a kill, a hang, too much memory or an answer that is none is a failed proof,
+EngineFailed or EngineStalled, never a dead caller.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from qdrant_dr.errors import EngineFailed, EngineStalled, EngineTooOld
+from qdrant_dr.records import Fingerprint
+
+ENGINE_PACKAGE = "qdrant-edge-py"
+_COVERS = {(0, 7): (1, 18), (0, 8): (1, 19), (0, 9): (1, 20)}
+"""Newest server whose archives an engine reads: a newer segment format is refused by it."""
+_WATCH_SECONDS = 0.2
+_MESSAGE_MAX = 1 << 30
+_STDERR_SHOWN = 600
+
+
+def engine_version() -> str:
+    """Version of the installed engine, as recorded in proofs: `edge 0.9.0`."""
+    return f"edge {version(ENGINE_PACKAGE)}"
+
+
+def engine_covers(server_version: str, engine: str | None = None) -> bool:
+    """Whether the engine is new enough for archives of this server; False if that is unknown."""
+    ours = _minor(engine or engine_version())
+    theirs = _minor(server_version)
+    if ours is None or theirs is None or ours < min(_COVERS):
+        return False
+    return theirs <= _COVERS.get(ours, _COVERS[max(_COVERS)])
+
+
+def require_engine(server_version: str) -> None:
+    """Raise EngineTooOld unless the engine covers the server that wrote the archive."""
+    if not engine_covers(server_version):
+        raise EngineTooOld(
+            f"{engine_version()} is too old for archives of Qdrant {server_version}: "
+            "what it says of them proves nothing"
+        )
+
+
+def _minor(text: str) -> tuple[int, int] | None:
+    match = re.search(r"(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+@dataclass(frozen=True)
+class EngineLimits:
+    """What the child may use: anonymous memory in bytes, and time without progress."""
+
+    memory_bytes: int = 8 << 30
+    stall_timeout: timedelta = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A shard as the engine opened it, write-ahead log replayed."""
+
+    segments: dict[str, int]
+    points: int
+
+    @property
+    def operation(self) -> int:
+        """Number of the last operation that changed this shard."""
+        return max(self.segments.values(), default=0)
+
+
+class Engine:
+    """One child process. Starting does not wait for it, so that it wakes up while bytes arrive.
+
+    Use it, and leave its `with` block, in the thread that made it: the child dies with that.
+    """
+
+    def __init__(self, folder: Path, limits: EngineLimits) -> None:
+        self.limits = limits
+        folder.mkdir(parents=True, exist_ok=True)
+        self._errors = folder / f"engine-{time.monotonic_ns()}.log"
+        with self._errors.open("xb") as errors:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "qdrant_dr.proof.engine_child",
+                    str(os.getpid()),
+                    str(limits.memory_bytes),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                bufsize=0,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
+        self._errors.unlink(missing_ok=True)
+
+    def load(self, folder: Path) -> Loaded:
+        """Open the shard in `folder`, which changes it. Raise EngineFailed or EngineStalled."""
+        self.ask("load", path=str(folder))
+        facts = self.wait()
+        segments = {uuid: number or 0 for uuid, number in facts["segments"].items()}
+        return Loaded(segments, facts["points"])
+
+    def ask(self, do: str, **arguments: Any) -> None:
+        """Send a request; `wait` for its answer."""
+        data = json.dumps({"do": do, **arguments}).encode()
+        assert self._process.stdin is not None
+        message = memoryview(len(data).to_bytes(4, "big") + data)
+        try:
+            while message:
+                message = message[self._process.stdin.write(message) :]
+        except BrokenPipeError:
+            raise self._died() from None
+
+    def wait(self) -> Any:
+        """The answer to the last request. Progress resets the clock, and nothing else does."""
+        while True:
+            message = self._message()
+            if "done" in message:
+                return message["done"]
+            if "failed" in message:
+                raise EngineFailed(f"the engine failed: {message['failed']}")
+
+    def wait_read(self) -> tuple[Fingerprint, tuple[str, ...]]:
+        """The answer to `read` or `retrieve`: fingerprint, and the sketch of a whole shard."""
+        answer = self.wait()
+        return Fingerprint.model_validate(answer["fingerprint"]), tuple(answer.get("sketch", ()))
+
+    def _message(self) -> dict[str, Any]:
+        deadline = time.monotonic() + self.limits.stall_timeout.total_seconds()
+        length = int.from_bytes(self._bytes(4, deadline), "big")
+        if length > _MESSAGE_MAX:
+            raise EngineFailed(f"the engine answered with garbage: {length} bytes announced")
+        try:
+            message = json.loads(self._bytes(length, deadline))
+        except ValueError as e:
+            raise EngineFailed(f"the engine answered with garbage: {e}") from None
+        if not isinstance(message, dict) or not message.keys() & {"done", "failed", "progress"}:
+            raise EngineFailed("the engine answered with something else than an answer")
+        return message
+
+    def _bytes(self, wanted: int, deadline: float) -> bytes:
+        assert self._process.stdout is not None
+        data = bytearray()
+        while len(data) < wanted:
+            ready, _, _ = select.select([self._process.stdout], [], [], _WATCH_SECONDS)
+            if ready:
+                more = os.read(self._process.stdout.fileno(), min(wanted - len(data), 1 << 20))
+                if not more:
+                    raise self._died()
+                data += more
+            elif time.monotonic() > deadline:
+                seconds = self.limits.stall_timeout.total_seconds()
+                raise EngineStalled(f"the engine made no progress in {seconds:.0f} s")
+            self._watch_memory()
+        return bytes(data)
+
+    def _watch_memory(self) -> None:
+        used = anonymous_memory(self.pid)
+        if used > self.limits.memory_bytes:
+            raise EngineFailed(
+                f"the engine uses {used} bytes of memory, {self.limits.memory_bytes} are allowed"
+            )
+
+    def _died(self) -> EngineFailed:
+        self._process.kill()
+        code = self._process.wait()
+        tail = self._errors.read_bytes()[-_STDERR_SHOWN:].decode(errors="replace").strip()
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        return EngineFailed(f"the engine {how}{': ' + tail if tail else ''}")
+
+
+def anonymous_memory(pid: int) -> int:
+    """Bytes of RssAnon: what a process holds beside the files that it maps; 0 if it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    match = re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0

@@ -1,0 +1,214 @@
+"""The only process that runs Qdrant's storage engine: `python -m qdrant_dr.proof.engine_child`.
+
+It reads requests and writes answers as JSON behind a length of four bytes, dies with its parent,
+and keeps its answers apart from whatever the engine prints. A panic ends it: its parent calls that
+a failed proof. Requests, each answered by `done`, `failed`, or any number of `progress` first:
+
+    load {path}                 -> segments {uuid: version}, points (exact count)
+    read {table?}               -> fingerprint, sketch; table: where to write a row for every point
+    retrieve {ids}              -> fingerprint of these points alone
+    digests {ids}               -> digest of each component of these points, [id, {name: hex}]
+    points {ids}                -> these points, as a server's scroll would give them
+    close
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+from uuid import UUID
+
+import qdrant_edge as edge
+
+from qdrant_dr.proof.encoding import point_digests
+from qdrant_dr.proof.fingerprint import Fingerprinter
+
+PAGE = 2000
+PROGRESS_SECONDS = 0.5
+_PR_SET_PDEATHSIG = 1
+
+
+def id_key(point_id: int | str | UUID) -> bytes:
+    """17 bytes that sort as Qdrant scrolls: integers before UUIDs, each ascending."""
+    if isinstance(point_id, int):
+        return b"\0" + point_id.to_bytes(16, "big")
+    return b"\1" + UUID(str(point_id)).bytes
+
+
+def key_id(key: bytes) -> int | str:
+    """The id that `id_key` packed, as JSON has it."""
+    return str(UUID(bytes=key[1:])) if key[0] else int.from_bytes(key[1:], "big")
+
+
+def main() -> None:
+    parent, memory = int(sys.argv[1]), int(sys.argv[2])
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the parent died before the child began")
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.setswitchinterval(0.0005)  # the engine scrolls in one thread while another hashes
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # what the engine prints must not look like an answer
+    requests = sys.stdin.buffer
+    child = Child(lambda message: send(answers, message))
+    while (request := receive(requests)) is not None:
+        send(answers, child.answer(request))
+
+
+def send(pipe: IO[bytes], message: dict[str, Any]) -> None:
+    data = json.dumps(message).encode()
+    pipe.write(len(data).to_bytes(4, "big") + data)
+
+
+def receive(pipe: IO[bytes]) -> dict[str, Any] | None:
+    """The next request, None when the parent has closed the pipe."""
+    head = pipe.read(4)
+    if len(head) < 4:
+        return None
+    message = json.loads(pipe.read(int.from_bytes(head, "big")))
+    assert isinstance(message, dict)
+    return message
+
+
+class Child:
+    """One open shard and what can be asked of it."""
+
+    def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
+        self._shard: edge.EdgeShard | None = None
+        self._tell = tell
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do what is asked. Whatever the engine raises is a failed proof, told to the parent."""
+        verbs: dict[str, Callable[..., Any]] = {
+            "load": self._load,
+            "read": self._read,
+            "retrieve": self._retrieve,
+            "digests": self._digests,
+            "points": self._points,
+            "close": self._close,
+        }
+        try:
+            return {"done": verbs[request.pop("do")](**request)}
+        except Exception as e:  # noqa: BLE001 - told, not swallowed
+            return {"failed": f"{type(e).__name__}: {e}"}
+
+    @property
+    def _open(self) -> edge.EdgeShard:
+        if self._shard is None:
+            raise RuntimeError("no shard is open")
+        return self._shard
+
+    def _load(self, path: str) -> dict[str, Any]:
+        self._close()
+        self._shard = edge.EdgeShard.load(path)
+        manifest = self._shard.snapshot_manifest()
+        return {
+            "segments": {uuid: facts["segment_version"] for uuid, facts in manifest.items()},
+            "points": self._shard.count(edge.CountRequest(exact=True)),
+        }
+
+    def _close(self) -> None:
+        if self._shard is not None:
+            self._shard.close()
+            self._shard = None
+
+    def _read(self, table: str | None = None) -> dict[str, Any]:
+        work, told = Fingerprinter(), time.monotonic()
+        rows = Path(table).open("xb") if table else None  # noqa: SIM115 - closed below
+        try:
+            for page in _ahead(_pages(self._open)):
+                digests = work.add((r.id, r.payload, r.vector) for r in page)
+                if rows:
+                    for record, row in zip(page, digests, strict=True):
+                        rows.write(id_key(record.id) + row.tobytes())
+                if time.monotonic() - told > PROGRESS_SECONDS:
+                    told = time.monotonic()
+                    self._tell({"progress": work.sums["id"].count})
+        finally:
+            if rows:
+                rows.close()
+        return {"fingerprint": work.record().model_dump(), "sketch": work.sketch}
+
+    def _retrieve(self, ids: list[int | str]) -> dict[str, Any]:
+        work = Fingerprinter()
+        for at in range(0, len(ids), PAGE):
+            page = self._fetch(ids[at : at + PAGE])
+            work.add((r.id, r.payload, r.vector) for r in page)
+            self._tell({"progress": at + len(page)})
+        return {"fingerprint": work.record().model_dump()}
+
+    def _digests(self, ids: list[int | str]) -> list[tuple[int | str, dict[str, str]]]:
+        return [
+            (
+                _json_id(r.id),
+                {n: d.hex() for n, d in point_digests(r.id, r.payload, r.vector).items()},
+            )
+            for r in self._fetch(ids)
+        ]
+
+    def _points(self, ids: list[int | str]) -> list[dict[str, Any]]:
+        return [
+            {"id": _json_id(r.id), "payload": r.payload, "vector": _json_vector(r.vector)}
+            for r in self._fetch(ids)
+        ]
+
+    def _fetch(self, ids: list[int | str]) -> list[edge.Record]:
+        wanted: list[int | str | UUID] = [UUID(i) if isinstance(i, str) else i for i in ids]
+        return self._open.retrieve(wanted, with_payload=True, with_vector=True)
+
+
+def _json_id(point_id: int | str | UUID) -> int | str:
+    return point_id if isinstance(point_id, int) else str(point_id)
+
+
+def _json_vector(vector: Any) -> Any:
+    if isinstance(vector, dict):
+        return {name: _json_vector(v) for name, v in vector.items()}
+    if isinstance(vector, edge.SparseVector):
+        return {"indices": vector.indices, "values": vector.values}
+    return vector
+
+
+def _pages(shard: edge.EdgeShard) -> Iterator[list[edge.Record]]:
+    offset = None
+    while True:
+        request = edge.ScrollRequest(offset=offset, limit=PAGE, with_payload=True, with_vector=True)
+        page, offset = shard.scroll(request)
+        if page:
+            yield page
+        if offset is None:
+            return
+
+
+def _ahead(pages: Iterator[list[edge.Record]]) -> Iterator[list[edge.Record]]:
+    """The same pages, read one ahead in a thread: the engine works while Python hashes."""
+    ready: queue.Queue[list[edge.Record] | Exception | None] = queue.Queue(maxsize=1)
+
+    def work() -> None:
+        try:
+            for page in pages:
+                ready.put(page)
+            ready.put(None)
+        except Exception as e:  # noqa: BLE001 - raised in the thread that reads
+            ready.put(e)
+
+    threading.Thread(target=work, daemon=True).start()
+    while (page := ready.get()) is not None:
+        if isinstance(page, Exception):
+            raise page
+        yield page
+
+
+if __name__ == "__main__":
+    main()

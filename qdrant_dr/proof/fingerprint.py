@@ -1,0 +1,203 @@
+"""Order-independent fingerprints of sets of points: digests summed, by component and bucket.
+
+The sum of a component is modulo 2^256 over its points' digests (little endian). A point falls into
+the bucket that the first byte of its id's digest names; each bucket sums the first eight bytes of
+the digests modulo 2^64. Sums of disjoint sets add, and a part can be taken out of a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qdrant_dr.proof.encoding import (
+    ENCODING,
+    ID_DOMAIN,
+    PAYLOAD_DOMAIN,
+    encode_id,
+    encode_value,
+    encode_vector,
+    named_vectors,
+    vector_domain,
+)
+from qdrant_dr.records import BUCKETS, Component, Fingerprint
+
+SKETCH = 256
+_WHOLE = 1 << 256
+Words = npt.NDArray[np.uint64]
+
+
+@dataclass
+class Sums:
+    """One component of a set of points while it is being summed."""
+
+    count: int = 0
+    total: int = 0
+    buckets: Words = field(default_factory=lambda: np.zeros(BUCKETS, np.uint64))
+
+    def add(self, digests: Words, buckets: npt.NDArray[np.uint8]) -> None:
+        """Add one digest of four words per point, and the bucket of each."""
+        limbs = digests.view("<u4").sum(axis=0, dtype=np.uint64)
+        self.total += sum(int(limb) << 32 * n for n, limb in enumerate(limbs))
+        self.count += len(digests)
+        np.add.at(self.buckets, buckets, digests[:, 0])
+
+    def combine(self, other: Sums, sign: int) -> None:
+        """Add the other set (sign 1) or take it out (sign -1)."""
+        self.count += sign * other.count
+        self.total += sign * other.total
+        self.buckets = self.buckets + other.buckets if sign > 0 else self.buckets - other.buckets
+
+    def record(self) -> Component:
+        return Component(
+            count=self.count,
+            sum=f"{self.total % _WHOLE:064x}",
+            buckets=self.buckets.astype(">u8").tobytes().hex(),
+        )
+
+    @classmethod
+    def of(cls, component: Component) -> Sums:
+        buckets = np.frombuffer(bytes.fromhex(component.buckets), ">u8").astype(np.uint64)
+        return cls(component.count, int(component.sum, 16), buckets)
+
+
+def _words(digests: list[bytes]) -> Words:
+    return np.frombuffer(b"".join(digests), "<u8").reshape(-1, 4)
+
+
+def _lowest(rows: Words) -> Words:
+    """The `SKETCH` rows with the lowest first word, ascending."""
+    if len(rows) > SKETCH:
+        rows = rows[np.argpartition(rows[:, 0], SKETCH)[:SKETCH]]
+    return rows[np.argsort(rows[:, 0])]
+
+
+class Fingerprinter:
+    """Sums the digests of points, page by page."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Sums] = {"id": Sums()}
+        self._lowest = np.zeros((0, 2), np.uint64)
+
+    def add(self, points: Iterable[tuple[Any, Any, Any]]) -> Words:
+        """Add points given as (id, payload, vector), each once.
+
+        Return a row of 32 bytes for each: the XOR of its components' digests. This loop runs for
+        every point of every drill: it is flat on purpose.
+        """
+        ids: list[bytes] = []
+        payloads: list[bytes] = []
+        payload_at: list[int] = []
+        vectors: dict[str, tuple[bytes, list[bytes], list[int]]] = {}
+        for at, (point_id, payload, vector) in enumerate(points):
+            ident = encode_id(point_id)
+            ids.append(sha256(ID_DOMAIN + ident).digest())
+            if payload is not None:
+                payload_at.append(at)
+                payloads.append(sha256(PAYLOAD_DOMAIN + ident + encode_value(payload)).digest())
+            named = vector if type(vector) is dict else named_vectors(vector)
+            for name, value in named.items():
+                if name not in vectors:
+                    vectors[name] = (vector_domain(name), [], [])
+                domain, digests, where = vectors[name]
+                digests.append(sha256(domain + ident + encode_vector(value)).digest())
+                where.append(at)
+        rows = _words(ids)
+        buckets = rows[:, 0].astype(np.uint8)  # the first byte: digests are little endian
+        self.sums["id"].add(rows, buckets)
+        rows = rows.copy()
+        parts = [
+            (f"vector:{name}", digests, where) for name, (_, digests, where) in vectors.items()
+        ]
+        for name, digests, where in [("payload", payloads, payload_at), *parts]:
+            if digests:
+                words = _words(digests)
+                self.sums.setdefault(name, Sums()).add(words, buckets[where])
+                rows[where] ^= words
+        seen = np.column_stack((_words(ids)[:, 0], rows[:, 1]))
+        self._lowest = _lowest(np.concatenate((self._lowest, seen)))
+        return rows
+
+    @property
+    def sketch(self) -> tuple[str, ...]:
+        """A row for each of the points whose ids hash lowest: the same ones in every backup."""
+        return tuple(f"{ident:016x}{row:016x}" for ident, row in self._lowest.tolist())
+
+    def record(self) -> Fingerprint:
+        return Fingerprint(
+            encoding=ENCODING,
+            points=self.sums["id"].count,
+            components={name: s.record() for name, s in sorted(self.sums.items()) if s.count}
+            | ({} if self.sums["id"].count else {"id": self.sums["id"].record()}),
+        )
+
+
+def fingerprint(points: Iterable[Mapping[str, Any]]) -> Fingerprint:
+    """Of the points of a server's scroll, as JSON gives them."""
+    work = Fingerprinter()
+    rest = iter(points)
+    while page := list(islice(rest, 2000)):
+        work.add((p["id"], p.get("payload"), p.get("vector")) for p in page)
+    return work.record()
+
+
+def add(*parts: Fingerprint) -> Fingerprint:
+    """The fingerprint of disjoint sets together."""
+    return _combined(parts, 1)
+
+
+def subtract(whole: Fingerprint, part: Fingerprint) -> Fingerprint:
+    """What remains of `whole` without `part`, which must be in it."""
+    return _combined((whole, part), -1)
+
+
+def _combined(parts: Iterable[Fingerprint], sign: int) -> Fingerprint:
+    work = Fingerprinter()
+    for n, part in enumerate(parts):
+        for name, component in part.components.items():
+            sums = work.sums.setdefault(name, Sums())
+            sums.combine(Sums.of(component), sign if n else 1)
+    return work.record()
+
+
+def differences(expected: Fingerprint, found: Fingerprint) -> list[str]:
+    """In words: which components differ, by how many points, in which buckets. Empty if equal."""
+    if expected.encoding != found.encoding:
+        return [f"encodings {expected.encoding} and {found.encoding} cannot be compared"]
+    words = []
+    nothing = Sums().record()
+    for name in sorted(expected.components.keys() | found.components.keys()):
+        one = expected.components.get(name, nothing)
+        two = found.components.get(name, nothing)
+        if one == two:
+            continue
+        apart = np.flatnonzero(Sums.of(one).buckets != Sums.of(two).buckets).tolist()
+        count = "" if one.count == two.count else f", {two.count} instead of {one.count} points"
+        shown = ", ".join(map(str, apart[:8])) + (", ..." if len(apart) > 8 else "")
+        words.append(f"{name} differs in {len(apart)} of {BUCKETS} buckets ({shown}){count}")
+    return words
+
+
+def merge_sketches(*sketches: Sequence[str]) -> tuple[str, ...]:
+    """The sketch of disjoint sets together."""
+    return tuple(sorted(row for sketch in sketches for row in sketch)[:SKETCH])
+
+
+def changed_share(before: Sequence[str], after: Sequence[str]) -> float | None:
+    """Estimated share of the points of `before` that are gone or different, None without a sketch.
+
+    Both sketches hold the points whose ids hash lowest, so up to the lower of their two ends they
+    are samples of the same ids: `sqrt(p (1 - p) / 256)` is the standard error, 3 % at most.
+    """
+    end = after[-1][:16] if len(after) == SKETCH else "g"
+    common = [row for row in before if row[:16] <= end]
+    if not common:
+        return None
+    same = set(after)
+    return sum(row not in same for row in common) / len(common)

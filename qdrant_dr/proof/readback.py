@@ -1,0 +1,289 @@
+"""Read every shard of a laid out archive with the engine: counts, operations, fingerprints.
+
+Where the write-ahead log goes beyond the segments, the shard is read twice, with and without it:
+points that only the log brought, or changed, are `replayed`. Their vectors were computed on this
+machine just now, and may differ in the last bits on another (cosine normalization: measured up to
+3e-8). All other points were stored as they are, and must be equal bit by bit everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from qdrant_dr.errors import CountDiffers, EngineFailed, NothingChecked, StorageFull
+from qdrant_dr.proof import wal
+from qdrant_dr.proof.engine import Engine
+from qdrant_dr.proof.engine_child import key_id
+from qdrant_dr.proof.fingerprint import add, merge_sketches, subtract
+from qdrant_dr.proof.layout import LaidOut, LaidShard
+from qdrant_dr.proof.structure import segments_of
+from qdrant_dr.records import Fingerprint
+
+_KEY, _ROW = 17, 49
+
+
+@dataclass(frozen=True)
+class ShardCount:
+    """One shard as the engine opened it. `logged` is the last operation in its log, if any."""
+
+    shard: int
+    operation: int
+    points: int
+    segments: int
+    stored: int
+    logged: int | None
+
+
+@dataclass(frozen=True)
+class ShardReading:
+    """One shard as the engine read it, every point once.
+
+    `vanished` points are in the segments alone: the log deletes them. `sampled` has the digests of
+    the points that were asked for and are in this shard, `replayed_points` those points as JSON.
+    """
+
+    count: ShardCount
+    settled: Fingerprint
+    sketch: tuple[str, ...]
+    replayed: Fingerprint | None = None
+    replayed_ids: tuple[int | str, ...] = ()
+    vanished: int = 0
+    sampled: Mapping[int | str, Mapping[str, int]] = field(default_factory=dict)
+    replayed_points: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def shard(self) -> int:
+        return self.count.shard
+
+    @property
+    def points(self) -> int:
+        return self.count.points
+
+    @property
+    def total(self) -> Fingerprint:
+        return add(self.settled, self.replayed) if self.replayed else self.settled
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    """What the archives of a backup hold, read with one engine on one machine."""
+
+    engine_version: str
+    shards: tuple[ShardReading, ...]
+
+    @property
+    def points(self) -> int:
+        return sum(s.points for s in self.shards)
+
+    @property
+    def total(self) -> Fingerprint:
+        return add(*(s.total for s in self.shards))
+
+    @property
+    def sketch(self) -> tuple[str, ...]:
+        return merge_sketches(*(s.sketch for s in self.shards))
+
+    @property
+    def sampled(self) -> dict[int | str, Mapping[str, int]]:
+        return {i: digests for s in self.shards for i, digests in s.sampled.items()}
+
+    @property
+    def replayed_points(self) -> tuple[Mapping[str, Any], ...]:
+        return tuple(p for s in self.shards for p in s.replayed_points)
+
+
+def count_shards(laid: LaidOut, engine: Engine) -> list[ShardCount]:
+    """Open every local shard and count exactly.
+
+    Raise EngineFailed, EngineStalled or NothingChecked.
+    """
+    counts = [_opened(shard, engine) for shard in laid.local_shards]
+    if not counts:
+        raise NothingChecked("the archive holds no shard that could be opened")
+    return counts
+
+
+def read_shards(
+    laid: LaidOut,
+    engine: Engine,
+    scratch: Path,
+    *,
+    sampled_ids: Sequence[int | str] = (),
+    keep_replayed: bool = False,
+) -> list[ShardReading]:
+    """Open every local shard and read every point, with a second engine where it has a log tail.
+
+    `scratch` takes copies of such shards. The points of `sampled_ids` come with their digests,
+    replayed ones in full if `keep_replayed`. Raise EngineFailed, EngineStalled, CountDiffers (the
+    engine counts other than it reads), StorageFull or NothingChecked.
+    """
+    readings = []
+    for shard in laid.local_shards:
+        reading = _read(shard, engine, scratch)
+        if sampled_ids:
+            reading = replace(reading, sampled=_sampled(engine, sampled_ids))
+        if keep_replayed and reading.replayed_ids:
+            engine.ask("points", ids=reading.replayed_ids)
+            reading = replace(reading, replayed_points=tuple(engine.wait()))
+        readings.append(reading)
+    if not readings:
+        raise NothingChecked("the archive holds no shard that could be read")
+    return readings
+
+
+def _sampled(engine: Engine, ids: Sequence[int | str]) -> dict[int | str, dict[str, int]]:
+    engine.ask("digests", ids=list(ids))
+    return {
+        point_id: {n: int.from_bytes(bytes.fromhex(d), "little") for n, d in digests.items()}
+        for point_id, digests in engine.wait()
+    }
+
+
+def _read(shard: LaidShard, engine: Engine, scratch: Path) -> ShardReading:
+    stored = max((s.version for s in segments_of(shard).values()), default=0)
+    logged = wal.last_operation(shard.folder / "wal")
+    if logged is None or logged <= stored:
+        count = _opened(shard, engine)
+        engine.ask("read")
+        return ShardReading(count, *_whole(count, engine.wait_read()))
+    return _read_twice(shard, engine, scratch / f"settled-{shard.shard}")
+
+
+def _read_twice(shard: LaidShard, engine: Engine, scratch: Path) -> ShardReading:
+    bare = scratch / "shard"
+    copy_sparse(shard.folder, bare)
+    shutil.rmtree(bare / "wal")
+    with_log, without = scratch / "with-log", scratch / "without"
+    with Engine(scratch, engine.limits) as second:
+        second.ask("load", path=str(bare))
+        count = _opened(shard, engine)
+        engine.ask("read", table=str(with_log))
+        second.wait()
+        second.ask("read", table=str(without))
+        total, sketch = _whole(count, engine.wait_read())
+        second.wait_read()
+    ids, vanished = compare_tables(with_log, without)
+    shutil.rmtree(scratch)
+    if not ids:
+        return ShardReading(count, total, sketch, vanished=vanished)
+    engine.ask("retrieve", ids=ids)
+    replayed, _ = engine.wait_read()
+    if replayed.points != len(ids):
+        raise EngineFailed(f"the engine found {replayed.points} of {len(ids)} replayed points")
+    settled = subtract(total, replayed)
+    return ShardReading(count, settled, sketch, replayed, tuple(ids), vanished)
+
+
+def _opened(shard: LaidShard, engine: Engine) -> ShardCount:
+    """Load, and see that the engine took every segment: it drops some without a word."""
+    laid = segments_of(shard)
+    logged = wal.last_operation(shard.folder / "wal")
+    loaded = engine.load(shard.folder)
+    if missing := laid.keys() - loaded.segments.keys():
+        raise EngineFailed(
+            f"the engine dropped {len(missing)} of {len(laid)} segments of shard {shard.shard}: "
+            f"{', '.join(sorted(missing))}"
+        )
+    if not laid:
+        raise NothingChecked(f"shard {shard.shard} has no segment")
+    return ShardCount(
+        shard=shard.shard,
+        operation=loaded.operation,
+        points=loaded.points,
+        segments=len(laid),
+        stored=max(s.version for s in laid.values()),
+        logged=logged,
+    )
+
+
+def _whole(
+    count: ShardCount, read: tuple[Fingerprint, tuple[str, ...]]
+) -> tuple[Fingerprint, tuple[str, ...]]:
+    fingerprint, _ = read
+    if fingerprint.points != count.points:
+        raise CountDiffers(
+            f"the engine counts {count.points} points in shard {count.shard} and reads "
+            f"{fingerprint.points}"
+        )
+    return read
+
+
+def compare_tables(with_log: Path, without: Path) -> tuple[list[int | str], int]:
+    """Ids that are new or different with the log, and how many are there only without it.
+
+    Both tables are sorted as the engine scrolls; raise EngineFailed if they are not.
+    """
+    replayed: list[int | str] = []
+    vanished = 0
+    others = _rows(without)
+    other = next(others, None)
+    for row in _rows(with_log):
+        key = row[:_KEY]
+        while other is not None and other[:_KEY] < key:
+            vanished += 1
+            other = next(others, None)
+        if other is None or other[:_KEY] > key:
+            replayed.append(key_id(key))
+            continue
+        if other != row:
+            replayed.append(key_id(key))
+        other = next(others, None)
+    return replayed, vanished + (other is not None) + sum(1 for _ in others)
+
+
+def _rows(table: Path) -> Iterator[bytes]:
+    last = b""
+    with table.open("rb") as file:
+        while page := file.read(_ROW * 4096):
+            for at in range(0, len(page), _ROW):
+                row = page[at : at + _ROW]
+                if row[:_KEY] <= last:
+                    raise EngineFailed("the engine did not scroll in the order of ids")
+                last = row[:_KEY]
+                yield row
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy a tree of plain files, holes left as holes. Raise StorageFull if it would not fit."""
+    files = [p for p in source.rglob("*") if p.is_file()]
+    needed = sum(p.stat().st_blocks for p in files) * 512
+    target.mkdir(parents=True)
+    if needed > (free := shutil.disk_usage(target).free):
+        raise StorageFull(f"a second copy takes {needed} bytes below {target}, {free} are free")
+    for path in files:
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        _copy_file(path, copy)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    with source.open("rb") as old, target.open("xb") as new:
+        size = os.fstat(old.fileno()).st_size
+        for start, end in _data(old.fileno(), size):
+            at = start
+            while at < end:
+                at += os.copy_file_range(old.fileno(), new.fileno(), end - at, at, at)
+        os.truncate(new.fileno(), size)
+
+
+def _data(file: int, size: int) -> Iterator[tuple[int, int]]:
+    at = 0
+    while at < size:
+        try:
+            at = os.lseek(file, at, os.SEEK_DATA)
+        except OSError:  # ENXIO: nothing but a hole from here on
+            return
+        end = os.lseek(file, at, os.SEEK_HOLE)
+        yield at, end
+        at = end
+
+
+def merge(readings: Sequence[Sequence[ShardReading]], engine_version: str) -> ReadBack:
+    """One reading of a whole backup from those of its parts."""
+    shards = sorted((s for part in readings for s in part), key=lambda s: s.shard)
+    return ReadBack(engine_version, tuple(shards))

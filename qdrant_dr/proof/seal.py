@@ -1,0 +1,150 @@
+"""Decide what is true of a backup, once, from the first reading of its content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from qdrant_dr.errors import ContentDiffers, NothingChecked
+from qdrant_dr.proof.compare import against_facts
+from qdrant_dr.proof.fingerprint import changed_share
+from qdrant_dr.proof.readback import ReadBack
+from qdrant_dr.records import Manifest, Seal, SealedShard
+
+
+@dataclass(frozen=True)
+class LiveSample:
+    """Points read from the source around the capture: `digest_point` of each, by id."""
+
+    points: Mapping[int | str, Mapping[str, int]]
+
+
+def plan_seal(
+    manifest: Manifest,
+    read: ReadBack,
+    live: LiveSample | None,
+    previous: Seal | None,
+    *,
+    drift_limit: float,
+    now: datetime,
+) -> Seal:
+    """The seal of a backup whose bytes were verified in full while `read` was made of them.
+
+    Raise OperationBehind if a shard misses writes that were acknowledged before the capture,
+    CountDiffers or ContentDiffers if nothing was written and the archive still holds something
+    else than the source, NothingChecked if a shard was not read: then there is nothing to seal.
+    """
+    facts = {s.shard: s for s in manifest.shards}
+    if facts.keys() != {s.shard for s in read.shards}:
+        raise NothingChecked(
+            f"shards {sorted(s.shard for s in read.shards)} of {sorted(facts)} were read"
+        )
+    for shard in read.shards:
+        for fault in against_facts(shard.count, facts[shard.shard]):
+            raise fault
+    quiesced = all(
+        facts[s.shard].operation_before == facts[s.shard].operation_after == s.count.operation
+        for s in read.shards
+    )
+    doubt = _doubt(manifest, read, live, quiesced=quiesced)
+    if quiesced and live is not None:
+        _compare_live(live, read)
+    return Seal(
+        backup_id=manifest.backup_id,
+        cluster=manifest.cluster,
+        collection=manifest.collection,
+        manifest_sha256=manifest.sha256,
+        sealed_at=now,
+        engine_version=read.engine_version,
+        consistency="quiesced" if quiesced else "in-motion",
+        reference="self" if doubt else "source",
+        reference_reason=doubt or "operations, counts per shard and the live sample are equal",
+        live_sample=len(live.points) if live is not None and quiesced else 0,
+        points=read.points,
+        shards=tuple(
+            SealedShard(
+                shard=s.shard,
+                operation=s.count.operation,
+                points=s.points,
+                settled=s.settled,
+                replayed=s.replayed,
+                replayed_ids=s.replayed_ids,
+            )
+            for s in read.shards
+        ),
+        total=read.total,
+        sketch=read.sketch,
+        suspect=_drift(read, previous, drift_limit) if previous else (),
+        previous_backup_id=previous.backup_id if previous else None,
+    )
+
+
+def _doubt(
+    manifest: Manifest, read: ReadBack, live: LiveSample | None, *, quiesced: bool
+) -> str | None:
+    """Why this seal cannot say that the archive equals the source."""
+    if not quiesced:
+        return "the source was written to during the capture"
+    if any(s.count_before is None or s.count_after is None for s in manifest.shards):
+        return "the source gave no exact counts"
+    if read.points and (live is None or not live.points):
+        return "no point was compared with the live source"
+    return None
+
+
+def _compare_live(live: LiveSample, read: ReadBack) -> None:
+    found = read.sampled
+    missing = [i for i in live.points if i not in found]
+    if missing:
+        raise ContentDiffers(
+            f"{len(missing)} of {len(live.points)} points of the live source are not in the "
+            f"archive, though nothing was written: {_some(missing)}"
+        )
+    # what this machine just replayed may differ from the source in the last bits of its vectors
+    replayed = {i for s in read.shards for i in s.replayed_ids}
+    names_apart = {
+        i: [
+            n
+            for n, d in _both(digests, found[i])
+            if d[0] != d[1]
+            and not (i in replayed and n.startswith("vector:") and None not in d)
+        ]
+        for i, digests in live.points.items()
+    }
+    apart = [i for i, names in names_apart.items() if names]
+    if apart:
+        names = sorted({n for i in apart for n in names_apart[i]})
+        raise ContentDiffers(
+            f"{len(apart)} of {len(live.points)} points differ from the live source in "
+            f"{', '.join(names)}: {_some(apart)}"
+        )
+
+
+def _both(
+    one: Mapping[str, int], two: Mapping[str, int]
+) -> list[tuple[str, tuple[int | None, int | None]]]:
+    return [(n, (one.get(n), two.get(n))) for n in one.keys() | two.keys()]
+
+
+def _some(ids: list[int | str]) -> str:
+    return ", ".join(map(str, ids[:8])) + (", ..." if len(ids) > 8 else "")
+
+
+def _drift(read: ReadBack, previous: Seal, limit: float) -> tuple[str, ...]:
+    """Reasons to look at this backup before trusting it: perhaps the source was damaged."""
+    reasons = []
+    found = read.total.components
+    for name, before in previous.total.components.items():
+        after = found[name].count if name in found else 0
+        if before.count and (before.count - after) / before.count > limit:
+            what = "points" if name == "id" else f"points with {name}"
+            reasons.append(
+                f"{after} {what}, {before.count} in the backup before ({previous.backup_id})"
+            )
+    share = changed_share(previous.sketch, read.sketch)
+    if share is not None and share > limit:
+        reasons.append(
+            f"about {share:.0%} of the points of {previous.backup_id} are gone or different"
+        )
+    return tuple(reasons)

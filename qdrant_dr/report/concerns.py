@@ -1,0 +1,251 @@
+"""What is wrong about one collection: pure, from where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from qdrant_dr.report.evidence import Evidence
+from qdrant_dr.report.problems import Problem, command, count, span
+from qdrant_dr.report.standing import Standing, standings
+from qdrant_dr.repository import Copy, is_proven, open_failures
+
+
+def assess(evidence: Evidence) -> tuple[Standing, ...]:
+    """Every collection with what is wrong about it, worst first; what is excluded has no wrongs."""
+    return tuple(
+        s if s.exclusion is not None else replace(s, problems=_problems(evidence, s))
+        for s in standings(evidence)
+    )
+
+
+def _problems(evidence: Evidence, s: Standing) -> tuple[Problem, ...]:
+    found = [
+        *_existence(evidence, s),
+        *_recency(s),
+        *_quorum(evidence, s),
+        *_damage(s),
+        *_per_repository(evidence, s),
+        *_drilling(evidence, s),
+    ]
+    return tuple(sorted(found, key=lambda p: p.order))
+
+
+def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
+    at, promise = evidence.as_of, evidence.config.objectives.proven
+    if s.gone_since is not None:
+        held = f"{count(len(s.backups), 'backup')} held, {'one' if s.proven else 'none'} proven"
+        expected = s.collection in evidence.config.collections.expect
+        yield Problem(
+            "critical",
+            s.collection,
+            "expected, and missing on the cluster" if expected else "vanished from the cluster",
+            s.gone_since,
+            f"the whole collection; {held}",
+            command("list", s.collection),
+        )
+    if s.newest is None:
+        if s.gone_since is None:
+            where = "any repository" if evidence.complete else "any repository that could be read"
+            yield Problem(
+                "critical",
+                s.collection,
+                f"no backup in {where}",
+                None,
+                "the whole collection",
+                command("backup", s.collection),
+            )
+        return
+    age = span(promise.max_age)
+    if s.proven is None:
+        yield Problem(
+            "critical",
+            s.collection,
+            f"no backup is proven to {promise.depth} within {age}",
+            s.newest.manifest.captured_at,
+            f"the whole collection; {count(len(s.backups), 'backup')} of unknown worth",
+            command("verify", str(s.newest.key), "--depth", promise.depth),
+        )
+    elif s.newest.key != s.proven.key:
+        lost = span(s.newest.manifest.captured_at - s.proven.manifest.captured_at)
+        yield Problem(
+            "warning",
+            str(s.newest.key),
+            f"the newest backup is not proven; an older one is ({s.proven.key.backup_id})",
+            s.newest.manifest.captured_at,
+            f"{lost} of writes",
+            command("verify", str(s.newest.key), "--depth", promise.depth),
+        )
+    for future in (b for b in s.backups if b.manifest.captured_at > at):
+        yield Problem(
+            "warning",
+            str(future.key),
+            "dated in the future: never counted as newest",
+            future.manifest.captured_at,
+            "1 backup, and the clock that made it",
+            command("check"),
+        )
+
+
+def _recency(s: Standing) -> Iterator[Problem]:
+    if s.proven is None or s.rpo is None:
+        return
+    if s.rpo > s.rpo_objective and s.gone_since is None:
+        yield Problem(
+            "critical",
+            s.collection,
+            f"recovery point objective missed: newest proven backup is {span(s.rpo)} old, "
+            f"promised {span(s.rpo_objective)}",
+            s.proven.manifest.captured_at + s.rpo_objective,
+            f"{span(s.rpo)} of writes",
+            command("backup", s.collection),
+        )
+    if s.newest and s.newest.seal and s.newest.seal.suspect:
+        yield Problem(
+            "warning",
+            str(s.newest.key),
+            f"suspect: {'; '.join(s.newest.seal.suspect)}",
+            s.newest.manifest.captured_at,
+            "what this backup would bring back",
+            command("show", str(s.newest.key), "--proofs"),
+        )
+    if s.newest and s.newest.manifest.doubts:
+        yield Problem(
+            "notice",
+            str(s.newest.key),
+            f"captured with doubts: {'; '.join(s.newest.manifest.doubts)}",
+            s.newest.manifest.captured_at,
+            "this backup",
+            command("show", str(s.newest.key)),
+        )
+
+
+def _quorum(evidence: Evidence, s: Standing) -> Iterator[Problem]:
+    if s.proven is None or not (short := s.short_of(evidence.config.copies)):
+        return
+    yield Problem(
+        "critical",
+        str(s.proven.key),
+        f"below quorum: {' and '.join(short)}",
+        s.proven.manifest.captured_at,
+        "the newest proven backup",
+        command("replicate", str(s.proven.key)),
+    )
+
+
+def _damage(s: Standing) -> Iterator[Problem]:
+    """Of every backup that is kept, past lives too: no damage is too old to be told."""
+    for backup in (*s.earlier, *s.backups):
+        if backup.conflict:
+            yield Problem(
+                "critical",
+                str(backup.key),
+                f"{backup.conflict.code}: {backup.conflict.message}",
+                backup.manifest.captured_at,
+                f"all {count(len(backup.copies), 'copy')}: it is not known which is true",
+                command("show", str(backup.key)),
+            )
+        for copy in backup.copies:
+            if copy.state == "damaged":
+                since, what = _wrong_with(copy)
+                yield Problem(
+                    "critical",
+                    f"{backup.key} in {copy.repository}",
+                    what,
+                    since,
+                    f"1 copy of {len(backup.copies)}",
+                    command("replicate", str(backup.key), "-r", copy.repository),
+                )
+
+
+def _wrong_with(copy: Copy) -> tuple[datetime | None, str]:
+    failures = open_failures(copy.proofs)
+    if not failures:
+        lost = ", ".join(copy.lacks) or "a record"
+        return None, f"damaged: {lost} is lost, cut or unreadable"
+    newest = max(failures, key=lambda f: (f.ended_at, f.proof_id))
+    found = newest.findings[0] if newest.findings else None
+    why = f"{found.code}: {found.message}" if found else f"reached {newest.reached or 'nothing'}"
+    return min(f.ended_at for f in failures), f"failed its {newest.depth} proof: {why}"
+
+
+def _per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
+    promise, at = evidence.config.objectives.proven, evidence.as_of
+    if not s.backups:
+        return
+    first = s.backups[0].manifest.captured_at
+    for repository in (r for r in evidence.repositories if r.error is None):
+        here = [(b, b.copy(repository.name)) for b in s.backups]
+        scope = f"{s.collection} in {repository.name}"
+        absent = [(b, c) for b, c in here if c.state in ("behind", "missing")]
+        if absent:
+            yield Problem(
+                "warning",
+                scope,
+                _absent([c for _, c in absent]),
+                min(b.manifest.captured_at for b, _ in absent),
+                f"{len(absent)} of {count(len(here), 'copy')}",
+                command("replicate", "-r", repository.name),
+            )
+        proven = any(
+            is_proven(b, c, depth=promise.depth, max_age=promise.max_age, now=at) for b, c in here
+        )
+        if at - first > promise.max_age and not proven:
+            yield Problem(
+                "warning",
+                scope,
+                f"no copy proven to {promise.depth} within {span(promise.max_age)}",
+                max(
+                    (p.ended_at for _, c in here for p in c.proofs if p.passed and p.full),
+                    default=first,
+                ),
+                count(len(here), "copy"),
+                command("verify", f"{s.collection}@latest", "-r", repository.name),
+            )
+
+
+def _absent(copies: list[Copy]) -> str:
+    missing = sum(c.state == "missing" for c in copies)
+    behind = len(copies) - missing
+    words = [count(missing, "copy") + " missing"] * bool(missing)
+    words += [count(behind, "copy") + " incomplete"] * bool(behind)
+    return ", ".join(words)
+
+
+def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
+    if s.newest is None or s.gone_since is not None:
+        return
+    at, every = evidence.as_of, evidence.config.objectives.drill_every
+    if s.drills and (last_drill := s.drills[-1]).verdict == "failed":
+        error = last_drill.outcome.error
+        yield Problem(
+            "critical",
+            s.collection,
+            f"the last drill failed: {error.code + ': ' + error.message if error else 'not equal'}",
+            last_drill.outcome.started_at,
+            "restoring this collection",
+            command("drill", s.collection),
+        )
+    passed = [d.outcome.started_at for d in s.drills if d.verdict == "passed"]
+    since = max(passed, default=s.backups[0].manifest.captured_at)
+    if at - since > every:
+        last = f"last passed drill {span(at - since)} ago" if passed else "never drilled"
+        yield Problem(
+            "warning",
+            s.collection,
+            f"drill overdue: {last}, promised every {span(every)}",
+            since + every,
+            "restoring this collection",
+            command("drill", s.collection),
+        )
+    if s.rto and s.rto.rto and s.rto.rto > s.rto_objective:
+        yield Problem(
+            "critical",
+            s.collection,
+            f"recovery time objective missed: {span(s.rto.rto)} measured, "
+            f"promised {span(s.rto_objective)}",
+            s.rto.outcome.started_at,
+            "restoring this collection in time",
+            command("drill", s.collection, "--engine", "server"),
+        )

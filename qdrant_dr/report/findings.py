@@ -1,0 +1,171 @@
+"""All that is wrong: about collections, repositories, runs and what they left, worst first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import combinations
+from urllib.parse import quote
+
+from qdrant_dr.records import Captured, Manifest, RunEnd
+from qdrant_dr.report.evidence import Evidence
+from qdrant_dr.report.problems import Problem, command, count, span
+from qdrant_dr.report.standing import Standing
+from qdrant_dr.units import format_size
+
+
+def findings(evidence: Evidence, standings: Sequence[Standing]) -> tuple[Problem, ...]:
+    """Every problem once, worst first, then oldest first."""
+    found = [
+        *(p for s in standings for p in s.problems),
+        *_repositories(evidence),
+        *_runs(evidence),
+        *_leftovers(evidence),
+        *_unmeasured(standings),
+    ]
+    unique = {(p.scope, p.what): p for p in sorted(found, key=lambda p: p.order, reverse=True)}
+    return tuple(sorted(unique.values(), key=lambda p: p.order))
+
+
+def _repositories(evidence: Evidence) -> Iterator[Problem]:
+    known = len(evidence.catalog.backups)
+    for repository in evidence.unreachable:
+        error = repository.error
+        yield Problem(
+            "critical",
+            repository.name,
+            "repository could not be read: "
+            + (f"{error.code}: {error.message}" if error else "not told why"),
+            _last_reached(evidence, repository.name),
+            f"every copy in {repository.domain}; {count(known, 'backup')} known from elsewhere",
+            command("check", "-r", repository.name),
+        )
+    unreadable = defaultdict(list)
+    for record in evidence.unreadable:
+        unreadable[record.repository].append(record)
+    for name, records in unreadable.items():
+        first = records[0]
+        yield Problem(
+            "critical",
+            name,
+            f"{count(len(records), 'record')} could not be read: {first.path}: {first.error.code}",
+            None,
+            "what those records say is missing from this report",
+            command("check", "-r", name),
+        )
+    for a, b in combinations([r for r in evidence.repositories if r.location], 2):
+        if a.location is None or b.location is None or a.domain == b.domain:
+            continue
+        place = (a.location.protocol, a.location.endpoint, a.location.bucket)
+        if place == (b.location.protocol, b.location.endpoint, b.location.bucket):
+            local = a.location.protocol == "file"  # may be a mount from elsewhere: cannot be told
+            yield Problem(
+                "notice" if local else "warning",
+                f"{a.name}, {b.name}",
+                "declared as two failure domains, but both are "
+                + ("local folders" if local else f"in {a.location.protocol}://{a.location.bucket}"),
+                None,
+                "off-site on paper only" + (", unless mounted from elsewhere" * local),
+                command("repository", "show", b.name),
+            )
+
+
+def _last_reached(evidence: Evidence, name: str) -> datetime | None:
+    return max(
+        (
+            e.ended_at
+            for e in evidence.run_ends
+            if any(r.name == name and r.reachable for r in e.repositories)
+        ),
+        default=None,
+    )
+
+
+def _runs(evidence: Evidence) -> Iterator[Problem]:
+    last: dict[str, RunEnd] = {}
+    for end in sorted(evidence.run_ends, key=lambda e: (e.start.started_at, e.start.run_id)):
+        last[end.start.job] = end
+    for start in evidence.crashed:
+        newer = last.get(start.job)
+        recovered = newer and newer.start.started_at > start.started_at and newer.verdict == "ok"
+        yield Problem(
+            "notice" if recovered else "critical",
+            f"{start.job} run {start.run_id}",
+            "began and never ended: killed, or its machine died"
+            + ("; a later run was ok" if recovered else ""),
+            start.started_at,
+            "whatever it was doing",
+            command(start.job),
+        )
+    for job, end in last.items():
+        if end.verdict == "ok" or (job == "report" and end.error is None):
+            continue  # a report is red because of what it found: that is found here again anyway
+        why = end.error.message if end.error else "; ".join(end.reasons[:2])
+        failed = sum(o.verdict == "failed" for o in end.outcomes)
+        yield Problem(
+            "critical" if end.verdict == "failed" else "warning",
+            f"{job} run {end.start.run_id}",
+            f"the last {job} run {'failed' if end.verdict == 'failed' else 'is degraded'}: {why}",
+            end.ended_at,
+            f"{failed} of {count(len(end.outcomes), 'unit')}" if end.outcomes else "the whole run",
+            command(job),
+        )
+    began = [s.started_at for s in evidence.run_starts if s.job == "backup"]
+    rpo = evidence.config.objectives.rpo
+    if not began or evidence.as_of - max(began) > rpo:
+        yield Problem(
+            "critical",
+            "cluster",
+            f"no backup run began in the last {span(rpo)}",
+            max(began) + rpo if began else None,
+            "every collection; is the schedule still there?",
+            command("backup"),
+        )
+
+
+def _leftovers(evidence: Evidence) -> Iterator[Problem]:
+    known = {(b.key.collection, b.key.backup_id): b.manifest for b in evidence.catalog.backups}
+    for end in evidence.run_ends:
+        for outcome in end.outcomes:
+            d = outcome.detail
+            if not isinstance(d, Captured) or d.server_snapshot == "deleted":
+                continue
+            manifest = known.get((outcome.collection, outcome.backup_id or ""))
+            yield Problem(
+                "warning",
+                f"{outcome.collection}@{outcome.backup_id}",
+                f"its snapshot was left on the server: {d.server_snapshot}",
+                outcome.ended_at,
+                f"{format_size(d.size_bytes)} of the node's disk",
+                _delete(manifest) if manifest else command("check"),
+            )
+
+
+def _delete(manifest: Manifest) -> str:
+    part = manifest.parts[0]
+    name, collection = quote(part.server_name or "", safe=""), quote(manifest.collection, safe="")
+    return f"curl -X DELETE '{part.node}/collections/{collection}/snapshots/{name}'"
+
+
+def _unmeasured(standings: Sequence[Standing]) -> Iterator[Problem]:
+    included = [s for s in standings if s.exclusion is None]
+    unknown = [s for s in included if s.rto is None]
+    if unknown:
+        yield Problem(
+            "notice",
+            "cluster",
+            "recovery time was never measured on a real server",
+            None,
+            f"{len(unknown)} of {count(len(included), 'collection')}",
+            command("drill", "--engine", "server"),
+        )
+    if not included:
+        yield Problem(
+            "critical",
+            "cluster",
+            "nothing is protected: no collection was seen, expected or backed up",
+            None,
+            "everything",
+            command("check"),
+        )

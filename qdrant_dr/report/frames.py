@@ -1,0 +1,245 @@
+"""The seven frames, as pure functions of the evidence."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+
+from qdrant_dr.config import Config
+from qdrant_dr.records import Manifest, Proof, RunEnd, RunStart, Seal, canonical_json
+from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.report import schema
+from qdrant_dr.report.concerns import assess
+from qdrant_dr.report.drills import Drill, drills_of
+from qdrant_dr.report.evidence import Evidence
+from qdrant_dr.report.findings import findings
+from qdrant_dr.report.problems import Problem
+from qdrant_dr.report.standing import Standing, best_proof
+from qdrant_dr.repository import Backup, Copy
+
+NO_END = "no-end"
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """Everything derived from the evidence once; frames and page only lay it out."""
+
+    evidence: Evidence
+    standings: tuple[Standing, ...]
+    problems: tuple[Problem, ...]
+    drills: tuple[Drill, ...]
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> Assessment:
+        standings = assess(evidence)
+        since = evidence.since
+        return cls(
+            evidence,
+            standings,
+            findings(evidence, standings),
+            tuple(d for d in drills_of(evidence) if d.outcome.started_at >= since),
+        )
+
+    @property
+    def source_kind(self) -> SourceKind | None:
+        """Of the newest record that says; the sandbox must never pass for a server."""
+        kinds = [s.source_kind for s in self.standings if s.source_kind]
+        return "sandbox" if "sandbox" in kinds else ("server" if kinds else None)
+
+
+def build_frames(assessment: Assessment) -> dict[str, pd.DataFrame]:
+    """All frames by name, in the order of the schema, each with its `as_of` in `attrs`."""
+    evidence = assessment.evidence
+    rows = {
+        "collections": [_collection(evidence.config, s) for s in assessment.standings],
+        "runs": _runs(evidence),
+        "backups": [_backup(b.manifest, b.seal) for b in evidence.catalog.backups],
+        "copies": [_copy(b, c) for b in evidence.catalog.backups for c in b.copies],
+        "drills": [_drill(evidence.config, d) for d in assessment.drills],
+        "drill_phases": [row for d in assessment.drills for row in _phases(d)],
+        "findings": [
+            _finding(evidence.config, assessment.source_kind, p) for p in assessment.problems
+        ],
+    }
+    return {f.name: f.build(rows[f.name], as_of=evidence.as_of) for f in schema.FRAMES}
+
+
+def seconds(span: timedelta | None) -> float | None:
+    return None if span is None else span.total_seconds()
+
+
+def _collection(config: Config, s: Standing) -> dict[str, Any]:
+    safe = s.safe_copies
+    return {
+        "cluster": config.cluster.name,
+        "source_kind": s.source_kind,
+        "collection": s.collection,
+        "status": s.status,
+        "exclusion_reason": s.exclusion,
+        "owner": s.rules.owner,
+        "criticality": s.rules.criticality,
+        "newest_backup_id": s.newest.key.backup_id if s.newest else None,
+        "newest_captured_at": s.newest.manifest.captured_at if s.newest else None,
+        "newest_proven_at": s.proof.ended_at if s.proof else None,
+        "proven_depth": s.proof.reached if s.proof else None,
+        "rpo_seconds": seconds(s.rpo),
+        "rpo_objective_seconds": seconds(s.rpo_objective),
+        "rto_seconds": seconds(s.rto.rto) if s.rto else None,
+        "rto_objective_seconds": seconds(s.rto_objective),
+        "rto_measured_at": s.rto.outcome.started_at if s.rto else None,
+        "copies_proven_count": len(safe) if s.newest else None,
+        "domains_proven_count": len(s.domains) if s.newest else None,
+        "next_command": s.next_command,
+    }
+
+
+def _runs(evidence: Evidence) -> list[dict[str, Any]]:
+    ends = {e.start.run_id: e for e in evidence.run_ends}
+    crashed = {s.run_id for s in evidence.crashed}
+    starts = sorted(
+        (s for s in evidence.run_starts if s.started_at >= evidence.since),
+        key=lambda s: (s.started_at, s.run_id),
+    )
+    return [_run(s, ends.get(s.run_id), s.run_id in crashed) for s in starts]
+
+
+def _run(start: RunStart, end: RunEnd | None, crashed: bool) -> dict[str, Any]:
+    error = end.error.code if end and end.error else None
+    return {
+        "cluster": start.cluster,
+        "source_kind": (end.source_kind if end else None) or start.source_kind,
+        "run_id": start.run_id,
+        "kind": start.job,
+        "trigger": start.trigger,
+        "actor": start.actor,
+        "scheduled_for": start.scheduled_for,
+        "started_at": start.started_at,
+        "ended_at": end.ended_at if end else None,
+        "verdict": end.verdict if end else ("failed" if crashed else None),
+        "units_count": len(end.outcomes) if end else None,
+        "units_failed_count": _failed(end) if end else None,
+        "error_code": NO_END if crashed else error,
+        "config_sha256": start.config_sha256,
+        "tool_version": start.tool_version,
+    }
+
+
+def _failed(end: RunEnd) -> int:
+    return sum(o.verdict == "failed" for o in end.outcomes)
+
+
+def _backup(m: Manifest, seal: Seal | None) -> dict[str, Any]:
+    transfer = (m.transferred_at - m.answered_at).total_seconds()
+    return {
+        "cluster": m.cluster,
+        "source_kind": m.source_kind,
+        "backup_id": m.backup_id,
+        "collection": m.collection,
+        "captured_at": m.captured_at,
+        "committed_at": m.transferred_at,
+        "method": m.method,
+        "consistency": seal.consistency if seal else None,
+        "seal_reference": seal.reference if seal else None,
+        "points_count": seal.points if seal else None,
+        "parts_count": len(m.parts),
+        "size_bytes": m.size_bytes,
+        "capture_seconds": (m.answered_at - m.captured_at).total_seconds(),
+        "transfer_seconds": transfer,
+        "throughput_bytes_per_second": m.size_bytes / transfer if transfer > 0 else None,
+        "fingerprint": (
+            hashlib.sha256(canonical_json(seal.total.model_dump(mode="json"))).hexdigest()
+            if seal
+            else None
+        ),
+        "manifest_sha256": m.sha256,
+        "server_version": m.server_version,
+    }
+
+
+def _copy(backup: Backup, copy: Copy) -> dict[str, Any]:
+    best = best_proof(copy)
+    return {
+        "cluster": backup.key.cluster,
+        "source_kind": backup.manifest.source_kind,
+        "backup_id": backup.key.backup_id,
+        "collection": backup.key.collection,
+        "repository": copy.repository,
+        "domain": copy.domain,
+        "state": copy.state,
+        "stored_bytes": copy.stored_bytes,
+        "deepest_proof": best.depth if best else None,
+        "proven_at": best.ended_at if best else None,
+        "bytes_checked_ratio": (
+            best.bytes_checked / best.bytes_expected if best and best.bytes_expected else None
+        ),
+        "detection_probability": _detection(best) if best else None,
+    }
+
+
+def _detection(proof: Proof) -> float:
+    if proof.sample:
+        return proof.sample.detection_ppm / 1e6
+    return 1.0 if proof.bytes_checked == proof.bytes_expected else 0.0
+
+
+def _drill(config: Config, d: Drill) -> dict[str, Any]:
+    o, detail = d.outcome, d.detail
+    objective = config.collections.override(o.collection).objectives.rto or config.objectives.rto
+    age = o.started_at - detail.captured_at if detail else None
+    return {
+        "cluster": d.run.start.cluster,
+        "source_kind": d.run.source_kind,
+        "drill_id": d.drill_id,
+        "backup_id": o.backup_id,
+        "collection": o.collection,
+        "repository": o.repository,
+        "server_version": detail.server_version if detail else None,
+        "engine": detail.engine if detail else None,
+        "pick": detail.pick if detail else None,
+        "verdict": d.verdict,
+        "seed": detail.seed if detail else None,
+        "backup_age_seconds": seconds(age),
+        "points_expected_count": detail.points_expected if detail else None,
+        "points_restored_count": detail.points_restored if detail else None,
+        "size_bytes": detail.size_bytes if detail else None,
+        "fingerprint_equal": detail.fingerprint_equal if detail else None,
+        "rto_met": None if d.rto is None else d.rto <= objective,
+        "restore_seconds": seconds(d.restore),
+        "readback_seconds": seconds(d.readback),
+        "rto_seconds": seconds(d.rto),
+        "rto_objective_seconds": seconds(objective),
+        "isolation_declared": detail.isolation if detail else None,
+        "teardown": detail.teardown if detail else None,
+        "error_code": o.error.code if o.error else None,
+    }
+
+
+def _phases(d: Drill) -> Iterable[dict[str, Any]]:
+    for phase in d.detail.phases if d.detail else ():
+        yield {
+            "cluster": d.run.start.cluster,
+            "source_kind": d.run.source_kind,
+            "drill_id": d.drill_id,
+            "phase": phase.name,
+            "started_at": phase.started_at,
+            "duration_seconds": phase.duration_us / 1e6,
+            "size_bytes": phase.size_bytes,
+        }
+
+
+def _finding(config: Config, kind: SourceKind | None, p: Problem) -> dict[str, Any]:
+    return {
+        "cluster": config.cluster.name,
+        "source_kind": kind,
+        "severity": p.severity,
+        "scope": p.scope,
+        "what": p.what,
+        "since": p.since,
+        "blast_radius": p.blast_radius,
+        "next_command": p.next_command,
+    }

@@ -1,0 +1,78 @@
+"""Read what a report needs from every configured repository."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from qdrant_dr.config import Config, RepositoryConfig
+from qdrant_dr.errors import ConfigInvalid, DRError
+from qdrant_dr.jobs.run import open_all
+from qdrant_dr.records import Location, RunEnd, RunStart
+from qdrant_dr.report.evidence import Evidence
+from qdrant_dr.repository import Read, Repository, RepositoryState, location_of, read_catalog
+
+Runs: TypeAlias = tuple[Read[RunStart], Read[RunEnd]]
+
+
+def gather(config: Config, as_of: datetime, period: timedelta) -> Evidence:
+    """The evidence of all configured repositories, read side by side.
+
+    A repository that cannot be read is in it as such, with its error; it never raises for one.
+    Runs are read back to the longest of the period and what objectives ask about (drills, proofs),
+    so that the newest drill is known even where the period is shorter.
+    """
+    opened, failed = open_all(config)
+    promises = config.objectives
+    back = max(period, promises.drill_every, promises.proven.max_age, promises.rpo)
+    runs, broken = _read_runs(tuple(opened.values()), as_of - back, as_of)
+    readable = [r for name, r in opened.items() if name not in broken]
+    catalog = read_catalog(
+        readable,
+        cluster=config.cluster.name,
+        unreachable=[
+            RepositoryState(r.name, r.id, r.domain, _location(r), error=error)
+            for r in config.repositories
+            if (error := failed.get(r.name) or broken.get(r.name))
+        ],
+    )
+    return Evidence(
+        config=config,
+        as_of=as_of,
+        period=period,
+        catalog=catalog,
+        run_starts=tuple(s for starts, _ in runs for s in starts.records),
+        run_ends=tuple(e for _, ends in runs for e in ends.records),
+        unreadable=tuple(u for both in runs for read in both for u in read.unreadable),
+    )
+
+
+def _read_runs(
+    repositories: Sequence[Repository], since: datetime, until: datetime
+) -> tuple[list[Runs], dict[str, DRError]]:
+    """Run records of every repository; one that fails meanwhile counts as unreachable."""
+
+    def read(repository: Repository) -> Runs | DRError:
+        try:
+            return repository.read_runs(since, until)
+        except DRError as e:
+            return e
+
+    if not repositories:
+        return [], {}
+    with ThreadPoolExecutor(len(repositories)) as pool:
+        found = list(zip(repositories, pool.map(read, repositories), strict=True))
+    return (
+        [runs for _, runs in found if not isinstance(runs, DRError)],
+        {r.name: runs for r, runs in found if isinstance(runs, DRError)},
+    )
+
+
+def _location(repository: RepositoryConfig) -> Location | None:
+    """Where it should lie; None where even the URL cannot be understood."""
+    try:
+        return location_of(repository)
+    except ConfigInvalid:
+        return None

@@ -1,0 +1,60 @@
+"""One thing that is wrong: how bad, where, since when, how much is affected, what to do."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+Severity = Literal["notice", "warning", "critical"]
+RANK: dict[Severity, int] = {"critical": 0, "warning": 1, "notice": 2}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A row of the frame `findings`. `critical`: a promise is broken, or could not be checked."""
+
+    severity: Severity
+    scope: str
+    what: str
+    since: datetime | None
+    blast_radius: str
+    next_command: str
+
+    @property
+    def order(self) -> tuple[int, float, str, str]:
+        """Worst first, then oldest first; what has no known beginning before the rest."""
+        since = self.since.timestamp() if self.since else float("-inf")
+        return RANK[self.severity], since, self.scope, self.what
+
+
+def command(verb: str, *words: str) -> str:
+    """A command line that can be pasted, whatever the collection is called."""
+    return shlex.join(["qdrant-dr", verb, *words])
+
+
+def count(n: int, noun: str) -> str:
+    """`1 copy`, `2 copies`."""
+    if n == 1:
+        return f"1 {noun}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{n} {plural}"
+
+
+def span(length: timedelta) -> str:
+    """A length of time as people say it, two units at most: `3 d 4 h`, `12 min`, `8.4 s`."""
+    seconds = length.total_seconds()
+    if seconds < 0:
+        return f"-{span(-length)}"
+    if seconds < 60:
+        return (
+            f"{seconds:.1f}".rstrip("0").rstrip(".") + " s" if seconds < 10 else f"{seconds:.0f} s"
+        )
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
+    if minutes < 60:
+        rest = int(seconds % 60)
+        return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
+    if hours < 48:
+        return f"{hours} h {minutes % 60} min" if hours < 10 and minutes % 60 else f"{hours} h"
+    return f"{days} d {hours % 24} h" if days < 10 and hours % 24 else f"{days} d"

@@ -1,0 +1,173 @@
+"""Where each collection stands: what exists of it, what of that is proven, what was promised."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from qdrant_dr.config import Copies, Override
+from qdrant_dr.records import DEPTHS, Proof
+from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.report.drills import Drill, drills_of
+from qdrant_dr.report.evidence import Evidence
+from qdrant_dr.report.problems import Problem
+from qdrant_dr.repository import (
+    Backup,
+    Copy,
+    counted_copies,
+    newest,
+    newest_proven,
+    proof_of,
+    proven_copies,
+)
+
+Status = Literal["protected", "degraded", "unproven", "unprotected", "excluded", "gone"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """One collection at `as_of`.
+
+    `backups` are of its present incarnation, oldest first: another life of the name is another
+    collection, and its backups prove nothing about this one. `earlier` are those of past lives.
+    """
+
+    collection: str
+    rules: Override
+    rpo_objective: timedelta
+    rto_objective: timedelta
+    source_kind: SourceKind | None
+    exclusion: str | None
+    gone_since: datetime | None
+    backups: tuple[Backup, ...]
+    earlier: tuple[Backup, ...]
+    newest: Backup | None
+    proven: Backup | None
+    proof: Proof | None
+    safe_copies: tuple[Copy, ...]
+    rpo: timedelta | None
+    drills: tuple[Drill, ...]
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Failure domains that the safe copies of the newest proven backup lie in."""
+        return tuple(sorted({c.domain for c in self.safe_copies}))
+
+    def short_of(self, wanted: Copies) -> tuple[str, ...]:
+        """What the newest proven backup lacks in copies and failure domains, in words."""
+        short = []
+        if len(self.safe_copies) < wanted.quorum:
+            short.append(f"{len(self.safe_copies)} of {wanted.quorum} copies")
+        if len(self.domains) < wanted.domains:
+            short.append(f"{len(self.domains)} of {wanted.domains} failure domains")
+        return tuple(short)
+
+    @property
+    def rto(self) -> Drill | None:
+        """The newest drill that measured a recovery time."""
+        return next((d for d in reversed(self.drills) if d.rto is not None), None)
+
+    @property
+    def status(self) -> Status:
+        if self.exclusion is not None:
+            return "excluded"
+        if self.gone_since is not None:
+            return "gone"
+        if self.newest is None:
+            return "unprotected"
+        if self.proven is None:
+            return "unproven"
+        wanting = any(p.severity != "notice" for p in self.problems)
+        return "degraded" if wanting else "protected"
+
+    @property
+    def restorable(self) -> bool:
+        return self.exclusion is None and self.proven is not None
+
+    @property
+    def next_command(self) -> str | None:
+        """That of the worst problem."""
+        worst = min(self.problems, key=lambda p: p.order, default=None)
+        return worst.next_command if worst else None
+
+
+def best_proof(copy: Copy) -> Proof | None:
+    """The passed proof that says most: a full one before a sample, then depth, then time."""
+    return max(
+        (p for p in copy.proofs if p.passed),
+        key=lambda p: (p.full, DEPTHS.index(p.depth), p.bytes_checked, p.ended_at, p.proof_id),
+        default=None,
+    )
+
+
+def standings(evidence: Evidence) -> tuple[Standing, ...]:
+    """Each collection that was seen, expected, excluded or backed up, by name; no problems yet."""
+    drills: dict[str, list[Drill]] = defaultdict(list)
+    for drill in drills_of(evidence):
+        drills[drill.outcome.collection].append(drill)
+    seen = {s.collection for end in evidence.run_ends for s in end.seen}
+    expected = evidence.config.collections.expect
+    names = sorted({*evidence.catalog.collections, *seen, *expected})
+    return tuple(_standing(evidence, name, drills[name]) for name in names)
+
+
+def exclusion_of(evidence: Evidence, collection: str) -> str | None:
+    """Why the configuration leaves it out, or None; what is expected is never left out."""
+    rules = evidence.config.collections
+    if collection in rules.expect:
+        return None
+    if excluded := rules.exclusion(collection):
+        return f"{excluded.reason} (rule {excluded.match})"
+    return None if rules.inclusion(collection) else "no pattern of collections.include matches it"
+
+
+def _standing(evidence: Evidence, name: str, drills: list[Drill]) -> Standing:
+    config, at = evidence.config, evidence.as_of
+    promise = config.objectives.proven
+    rules = config.collections.override(name)
+    every = evidence.catalog.of(name)
+    last = newest(every, now=at)
+    life = last.manifest.incarnation if last else None
+    backups = tuple(b for b in every if life in (None, b.manifest.incarnation))
+    proven = newest_proven(backups, depth=promise.depth, max_age=promise.max_age, now=at)
+    return Standing(
+        collection=name,
+        rules=rules,
+        rpo_objective=rules.objectives.rpo or config.objectives.rpo,
+        rto_objective=rules.objectives.rto or config.objectives.rto,
+        source_kind=last.manifest.source_kind if last else _seen_kind(evidence),
+        exclusion=exclusion_of(evidence, name),
+        gone_since=_gone_since(evidence, name),
+        backups=backups,
+        earlier=tuple(b for b in every if b not in backups),
+        newest=last,
+        proven=proven,
+        proof=_newest_proof(evidence, proven) if proven else None,
+        safe_copies=counted_copies(proven, now=at) if proven else (),
+        rpo=at - proven.manifest.captured_at if proven else None,
+        drills=tuple(drills),
+    )
+
+
+def _newest_proof(evidence: Evidence, backup: Backup) -> Proof | None:
+    promise, at = evidence.config.objectives.proven, evidence.as_of
+    copies = proven_copies(backup, depth=promise.depth, max_age=promise.max_age, now=at)
+    proofs = [proof_of(c, depth=promise.depth, now=at) for c in copies]
+    return max((p for p in proofs if p), key=lambda p: (p.ended_at, p.proof_id), default=None)
+
+
+def _seen_kind(evidence: Evidence) -> SourceKind | None:
+    return evidence.inventory.source_kind if evidence.inventory else None
+
+
+def _gone_since(evidence: Evidence, name: str) -> datetime | None:
+    """When it was first absent from an inventory, if it is absent from the newest."""
+    since = None
+    for end in sorted((e for e in evidence.run_ends if e.seen), key=lambda e: e.ended_at)[::-1]:
+        if any(s.collection == name and s.status != "missing" for s in end.seen):
+            break
+        since = end.ended_at
+    return since

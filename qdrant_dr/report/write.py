@@ -1,0 +1,87 @@
+"""Write a report: the page, and each frame as CSV and Parquet, through fsspec."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import fsspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from qdrant_dr.config import ReportConfig
+from qdrant_dr.errors import NothingSelected
+from qdrant_dr.report.frames import Assessment
+from qdrant_dr.report.html import frames_digest, render
+from qdrant_dr.report.schema import FRAMES
+from qdrant_dr.report.table import csv_bytes
+from qdrant_dr.repository.trouble import translate
+from qdrant_dr.secrets import resolve_options
+
+Format = Literal["html", "csv", "parquet"]
+FORMATS: Final[tuple[Format, ...]] = ("html", "csv", "parquet")
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a report lies: its folder, the addresses of its files, the digest of its frames."""
+
+    folder: str
+    files: tuple[str, ...]
+    digest: str
+
+
+def write(
+    assessment: Assessment,
+    frames: Mapping[str, pd.DataFrame],
+    *,
+    to: ReportConfig,
+    formats: Sequence[Format] = FORMATS,
+) -> Written:
+    """Write below `<url>/<cluster>/<as of>/`; the same evidence writes the same bytes again.
+
+    Raise NothingSelected without a format, RepositoryError if the place cannot be written.
+    """
+    if not formats:
+        raise NothingSelected("no format is asked for", f"choose among {', '.join(FORMATS)}.")
+    evidence = assessment.evidence
+    folder = f"{to.url.rstrip('/')}/{evidence.config.cluster.name}/{evidence.as_of:%Y%m%dT%H%M%SZ}"
+    written = []
+    try:
+        options = {"use_listings_cache": False, **resolve_options(to.options)}
+        fs, root = fsspec.core.url_to_fs(folder, skip_instance_cache=True, **options)
+        fs.makedirs(root, exist_ok=True)
+        for name, data in _files(assessment, frames, formats):
+            fs.pipe_file(f"{root}/{name}", data)
+            written.append(f"{folder}/{name}")
+    except Exception as e:
+        # what providers raise has no common class; it becomes one of our errors
+        raise translate(e, repository="report.url", doing="writing the report") from e
+    return Written(folder, tuple(written), frames_digest(frames))
+
+
+def _files(
+    assessment: Assessment, frames: Mapping[str, pd.DataFrame], formats: Sequence[Format]
+) -> Iterator[tuple[str, bytes]]:
+    if "html" in formats:
+        yield "report.html", render(assessment, frames)
+    for name, frame in frames.items():
+        if "csv" in formats:
+            yield f"{name}.csv", csv_bytes(frame)
+        if "parquet" in formats:
+            yield f"{name}.parquet", parquet_bytes(frame)
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """Parquet with the types, units and meanings of the schema, and the frame's `as_of`."""
+    schema = next(f for f in FRAMES if f.name == frame.attrs["frame"]).arrow()
+    table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+    table = table.replace_schema_metadata(
+        {"frame": frame.attrs["frame"], "as_of": frame.attrs["as_of"]}
+    )
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="zstd")
+    return out.getvalue()

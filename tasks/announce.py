@@ -1,0 +1,122 @@
+"""What a finished run tells the Prefect server: two artifacts, and events for automations.
+
+None of it is evidence (that is in the repositories) and none of it may fail a run: a server that
+is gone costs the announcement only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.events import emit_event
+
+from qdrant_dr.config import Config
+from qdrant_dr.records import DEPTHS, Captured, Outcome, Proved, RunEnd
+from qdrant_dr.records.manifest import collection_slug
+from tasks.render import markdown, unit_rows
+from tasks.server import reachable
+
+log = logging.getLogger(__name__)
+
+PROVEN = "qdrant-dr.backup.proven"
+PROTECTED = "qdrant-dr.cluster.protected"
+
+
+def announce(end: RunEnd, config: Config) -> None:
+    """Publish the artifacts and events of a run. Never raises for the server's sake."""
+    if not reachable():
+        log.warning("the Prefect API does not answer: run %s is not announced", end.start.run_id)
+        return
+    key = f"qdr-{end.start.job}-{end.start.cluster}"
+    publish(
+        "summary",
+        lambda: create_markdown_artifact(
+            markdown(end), key=key, description=f"{end.start.job} of {end.start.cluster}"
+        ),
+    )
+    publish(
+        "table of units",
+        lambda: create_table_artifact(
+            unit_rows(end), key=f"{key}-units", description=f"units of run {end.start.run_id}"
+        ),
+    )
+    publish("events", lambda: _emit(end, config))
+
+
+def proven_captures(end: RunEnd, config: Config) -> dict[str, Outcome]:
+    """The capture of each collection that this run both made and proved, to the depth promised.
+
+    Only captures count: proving an old backup again says nothing about today's data, and must not
+    quieten an alarm that waits for today's.
+    """
+    wanted = DEPTHS.index(config.objectives.proven.depth)
+    proved = {
+        (o.collection, o.backup_id)
+        for o in end.outcomes
+        if isinstance(o.detail, Proved) and o.verdict != "failed" and o.detail.passed
+        and o.detail.reached is not None and DEPTHS.index(o.detail.reached) >= wanted
+    }  # fmt: skip
+    return {
+        o.collection: o
+        for o in end.outcomes
+        if isinstance(o.detail, Captured) and o.detail.committed and o.verdict != "failed"
+        and (o.collection, o.backup_id) in proved
+    }  # fmt: skip
+
+
+def protected(end: RunEnd, config: Config) -> bool:
+    """Was every included and every expected collection captured and proven in this very run?
+
+    A run for some collections only, or one that saw nothing, protects no cluster; nor does a
+    failed one, whatever it proved: the strictest fact decides.
+    """
+    if end.verdict == "failed" or not end.seen:
+        return False
+    due = {s.collection for s in end.seen if s.status != "excluded"}
+    return bool(due) and due <= proven_captures(end, config).keys()
+
+
+def _emit(end: RunEnd, config: Config) -> None:
+    cluster = end.start.cluster
+    facts: dict[str, Any] = {
+        "run_id": end.start.run_id,
+        "verdict": end.verdict,
+        "source_kind": end.source_kind,
+    }
+    proven = proven_captures(end, config)
+    for collection, outcome in sorted(proven.items()):
+        assert isinstance(outcome.detail, Captured)
+        emit_event(
+            PROVEN,
+            resource={
+                "prefect.resource.id": f"qdrant-dr.backup.{cluster}.{collection_slug(collection)}",
+                "prefect.resource.name": collection,
+                "qdrant-dr.cluster": cluster,
+            },
+            payload={
+                **facts,
+                "backup_id": outcome.backup_id,
+                "captured_at": outcome.detail.captured_at.isoformat(),
+                "copies": list(outcome.detail.committed),
+            },
+        )
+    if protected(end, config):
+        emit_event(
+            PROTECTED,
+            resource={
+                "prefect.resource.id": f"qdrant-dr.cluster.{cluster}",
+                "prefect.resource.name": cluster,
+            },
+            payload={**facts, "collections": len(proven)},
+        )
+
+
+def publish(what: str, act: Callable[[], object]) -> None:
+    """Do it, or log why not."""
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001  whatever a lost API raises, the run has its verdict
+        log.warning("%s not published: %s: %s", what, type(error).__name__, error)

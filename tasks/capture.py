@@ -1,0 +1,34 @@
+"""Capture one collection into its repositories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import task
+from prefect.states import State
+
+from qdrant_dr.jobs.units import CaptureUnit
+from tasks.config import config_of
+from tasks.limits import cluster_limit, repository_limit
+from tasks.shell import SHELL, do
+
+
+def _name(parameters: dict[str, Any]) -> str:
+    unit: CaptureUnit = parameters["unit"]
+    return f"capture {unit.collection} to {'+'.join(unit.repositories)}"
+
+
+# no retry: the library retries requests and resumes downloads; a capture done twice would be
+# another backup
+@task(name="capture", task_run_name=_name, retries=0, **SHELL)
+def capture(config: str, unit: CaptureUnit, run_id: str) -> State[Any]:
+    """Make one backup of one collection, written to every repository in one read.
+
+    Args:
+        config: Reference of the configuration.
+        unit: What to capture.
+        run_id: The run it belongs to.
+    """
+    cluster = config_of(config, run_id).cluster.name
+    limits = [cluster_limit(cluster), *map(repository_limit, unit.repositories)]
+    return do(config, unit, run_id, limits=limits)

@@ -1,0 +1,103 @@
+"""One flow run from reference to state: what all flows have in common."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypedDict
+
+from prefect.context import FlowRunContext
+from prefect.runtime import flow_run
+from prefect.states import State
+
+from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError
+from qdrant_dr.jobs.run import Run, begin
+from qdrant_dr.jobs.units import Perform
+from qdrant_dr.records import RunEnd
+from qdrant_dr.records.run import Kind, Trigger
+from tasks.announce import announce
+from tasks.config import held, load
+from tasks.limits import ensure_limits
+from tasks.perform import submit_all
+from tasks.states import refused_state, run_state
+
+log = logging.getLogger(__name__)
+
+Job = Callable[[Config, Run, Perform], RunEnd | tuple[RunEnd, str | None]]
+"""Does the work of a run and concludes; it may add a sentence for the state's message."""
+
+
+class Provenance(TypedDict):
+    """Who started a run, and for when it was meant."""
+
+    trigger: Trigger
+    actor: str | None
+    scheduled_for: datetime | None
+
+
+def provenance() -> Provenance:
+    """Read from the flow run at hand, without asking the API."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run is None:
+        return {"trigger": "manual", "actor": None, "scheduled_for": None}
+    kind = (run.created_by.type or "") if run.created_by else ""
+    who = run.created_by.display_value if run.created_by else None
+    trigger: Trigger = "manual"
+    if run.auto_scheduled or kind == "SCHEDULE":
+        trigger = "schedule"
+    elif kind == "AUTOMATION":
+        trigger = "automation"
+    return {
+        "trigger": trigger,
+        "actor": f"prefect:{who}" if who else None,
+        "scheduled_for": run.expected_start_time if trigger == "schedule" else None,
+    }
+
+
+def parameters() -> dict[str, Any]:
+    """The parameters of the flow run at hand, as a run record keeps them."""
+    context = FlowRunContext.get()
+    given = (context.parameters if context else None) or {}
+    return {name: _plain(value) for name, value in given.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def conduct(reference: str, job: Kind, do: Job) -> State[Any]:
+    """Load the configuration, begin the run, do the job as tasks, announce it, give its state."""
+    try:
+        config = load(reference)
+        ensure_limits(config)
+        run = begin(config, job, parameters=parameters(), **provenance())
+        perform = submit_all(reference, run.run_id)
+        with held(run.run_id, config):
+            done = do(config, run, perform)
+    except DRError as error:
+        # the trace of a refusal says less than its message, which Prefect logs with the state
+        log.debug("refused", exc_info=True)
+        return refused_state(error)
+    if perform.signal:
+        raise perform.signal  # the end is on record; now Prefect may have its cancellation
+    end, said = done if isinstance(done, tuple) else (done, None)
+    announce(end, config)
+    return run_state(end, said=said)
+
+
+def run_name() -> str:
+    """`backup prod: movies, users`, as far as it can be known before the run."""
+    given = flow_run.parameters or {}
+    try:
+        cluster = load(str(given.get("config"))).cluster.name
+    except DRError:
+        cluster = str(given.get("config"))  # the run itself will say what is wrong with it
+    one = given.get("collection")
+    collections = given.get("collections") or ([one] if one else [])
+    name = f"{flow_run.flow_name} {cluster}"
+    return f"{name}: {', '.join(map(str, collections))}" if collections else name

@@ -1,0 +1,66 @@
+"""What all task shells share: when to try again, and how one unit is done politely."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.states import State
+
+from qdrant_dr.errors import DRError
+from qdrant_dr.jobs.execute import execute, failed_outcome
+from qdrant_dr.jobs.run import utc_now
+from qdrant_dr.jobs.units import Unit
+from tasks.config import config_of
+from tasks.limits import polite
+from tasks.progress import shown
+from tasks.states import UnitFailed, unit_state
+
+log = logging.getLogger(__name__)
+
+SHELL: dict[str, Any] = {
+    # a cache hit would prove nothing about the bytes in a bucket, and a result kept by Prefect
+    # would be a second truth beside the records
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "log_prints": False,
+    # no tags: Prefect asks its API for a slot of every tag before it starts a task, so a tagged
+    # unit would fail with the API; deployments carry the tags
+}
+
+
+def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Only what the error tree calls transient; a wrong key does not get right by waiting."""
+    return isinstance(state.data, UnitFailed | DRError) and state.data.transient
+
+
+RETRIED: dict[str, Any] = {
+    **SHELL,
+    "retries": 2,
+    "retry_delay_seconds": [10, 60],
+    "retry_condition_fn": worth_retrying,
+}
+
+
+def do(config: str, unit: Unit, run_id: str, *, limits: Sequence[str]) -> State[Any]:
+    """Do one unit while holding a slot of each limit; its outcome as a state.
+
+    An error of the tree becomes a state here: raised, it would fill the run's log with a trace
+    that says less than its message. Anything else is a defect, and is raised.
+    """
+    resolved = config_of(config, run_id)
+    label = f"{unit.unit} {unit.label}"
+    started_at = utc_now()
+    try:
+        with polite(limits, within=resolved.cluster.timeouts.snapshot), shown(label):
+            outcome = execute(resolved, unit, run_id)
+    except DRError as error:
+        log.debug("%s failed", label, exc_info=True)
+        failed = failed_outcome(unit, error, started_at=started_at, ended_at=utc_now())
+        return unit_state(failed, transient=error.transient)
+    log.info("%s: %s", label, outcome.verdict)
+    return unit_state(outcome)

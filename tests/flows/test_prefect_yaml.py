@@ -1,0 +1,76 @@
+"""`prefect.yaml` says what its flows accept, without a server to ask."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.prefect import isolate
+
+isolate()
+
+from prefect.client.schemas.schedules import CronSchedule  # noqa: E402
+from prefect.flows import load_flow_from_entrypoint  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "prefect.yaml").read_text()
+SPEC = yaml.safe_load(TEXT)
+DEPLOYMENTS = {d["entrypoint"].split(".")[1]: d for d in SPEC["deployments"]}
+KNOWN = {"QDRANT_DR_CONFIG": "/etc/qdrant-dr.yaml", "QDR_WORK_POOL": "dr"}
+
+
+def filled(value: Any) -> Any:
+    """The parameters as deploying would fill them in."""
+    if isinstance(value, dict):
+        return {k: filled(v) for k, v in value.items()}
+    if isinstance(value, str):
+        return re.sub(r"\{\{ \$(\w+) \}\}", lambda m: KNOWN[m.group(1)], value)
+    return value
+
+
+@pytest.mark.parametrize("verb", ["backup", "replicate", "verify", "drill", "report"])
+def test_parameters_fit_the_flow(verb: str) -> None:
+    deployment = DEPLOYMENTS[verb]
+    flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+    assert flow.name == verb
+    assert deployment["schedules"], "every deployment has a cadence"
+    for schedule in deployment["schedules"]:
+        parameters = {**deployment["parameters"], **schedule.get("parameters", {})}
+        validated = flow.validate_parameters(filled(parameters))
+        assert validated["config"] == KNOWN["QDRANT_DR_CONFIG"]
+        assert set(parameters) <= set(flow.parameters.properties)
+        CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+        assert schedule["slug"]
+        assert "active" not in schedule, "it would switch on what an operator switched off"
+
+
+@pytest.mark.parametrize("verb", ["backup", "replicate", "verify", "drill", "report"])
+def test_an_unset_configuration_is_refused(verb: str) -> None:
+    from prefect.exceptions import ParameterTypeError
+
+    flow = load_flow_from_entrypoint(DEPLOYMENTS[verb]["entrypoint"], use_placeholder_flow=False)
+    with pytest.raises(ParameterTypeError, match="config"):
+        flow.validate_parameters({"config": ""})
+
+
+def test_runs_queue_up_and_name_their_pool() -> None:
+    assert len(DEPLOYMENTS) == len(SPEC["deployments"]) == 5
+    for deployment in SPEC["deployments"]:
+        assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+        assert deployment["work_pool"]["name"] == "{{ $QDR_WORK_POOL }}"
+        assert deployment["tags"] == ["qdrant-dr"]
+        assert deployment["description"]
+
+
+def test_only_known_variables_are_used() -> None:
+    assert set(re.findall(r"\{\{ \$(\w+) \}\}", TEXT)) == set(KNOWN)
+    assert set(re.findall(r"\{\{.*?\}\}", TEXT)) == {f"{{{{ ${name} }}}}" for name in KNOWN}
+
+
+def test_every_variable_is_explained() -> None:
+    readme = (ROOT / "deployments/README.md").read_text()
+    assert all(name in TEXT.split("name: qdrant-dr")[0] and name in readme for name in KNOWN)

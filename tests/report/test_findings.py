@@ -1,0 +1,172 @@
+"""Each thing that is wrong is told, worst first, with what it affects and what to do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from qdrant_dr.errors import ManifestConflict, RecordDamaged
+from qdrant_dr.report.evidence import Evidence
+from qdrant_dr.report.frames import Assessment
+from qdrant_dr.report.problems import RANK, Problem, span
+from qdrant_dr.repository import Unreadable
+from tests.report.worlds import evidence, good
+from tests.support import records as r
+from tests.support.records import NOW, days, hours
+
+
+def problems(of: Evidence) -> tuple[Problem, ...]:
+    return Assessment.of(of).problems
+
+
+def one(of: Evidence, words: str) -> Problem:
+    """The only problem with these words."""
+    found = [p for p in problems(of) if words in p.what]
+    assert len(found) == 1, [p.what for p in problems(of)]
+    return found[0]
+
+
+def test_nothing_wrong_nothing_told() -> None:
+    assert problems(good("a", "b")) == ()
+
+
+def test_an_empty_world_is_a_critical_finding() -> None:
+    told = [(p.severity, p.what) for p in problems(evidence())]
+    assert (
+        "critical",
+        "nothing is protected: no collection was seen, expected or backed up",
+    ) in told
+    assert any("no backup run began" in what for _, what in told)
+
+
+def test_the_worst_comes_first_and_everything_has_a_command() -> None:
+    m = r.manifest(at=NOW - days(3), doubts=("optimizer was running",))
+    told = problems(evidence({"aws": [m], "gcp": []}, proofs=[r.proof(m)]))
+    ranks = [RANK[p.severity] for p in told]
+    assert ranks == sorted(ranks)
+    assert len(set(ranks)) == 3
+    assert all(p.next_command and p.blast_radius and p.scope for p in told)
+
+
+def test_an_expected_collection_that_is_missing() -> None:
+    config = r.config(collections={"expect": ["users"]})
+    gone = good(config=config)
+    assert one(gone, "expected, and missing").severity == "critical"
+
+
+def test_a_collection_that_vanished_since_when() -> None:
+    ends = [
+        r.run_end(r.run_start("backup", NOW - days(n)), seen=tuple(map(r.seen, names)))
+        for n, names in ((3, ["a", "b"]), (2, ["a"]), (1, ["a"]))
+    ]
+    found = one(evidence(ends=ends), "vanished")
+    assert (found.scope, found.since) == ("b", NOW - days(2) + timedelta(minutes=5))
+
+
+def test_too_few_copies_and_domains() -> None:
+    m = r.manifest()
+    found = one(evidence({"aws": [m], "gcp": []}, proofs=[r.proof(m)]), "below quorum")
+    assert found.what == "below quorum: 1 of 2 copies and 1 of 2 failure domains"
+    assert found.next_command == f"qdrant-dr replicate {m.key}"
+
+
+def test_rpo_and_rto_missed() -> None:
+    m = r.manifest(at=NOW - hours(30))
+    slow = r.run_end(r.run_start("drill", NOW - hours(1)), outcomes=(r.drilled(m, slower=100),))
+    both = evidence({"aws": [m], "gcp": [m]}, proofs=[r.proof(m), r.proof(m, "gcp")], ends=[slow])
+    assert one(both, "recovery point objective missed").since == NOW - hours(4)
+    assert "91 min measured, promised 1 h" in one(
+        both, "recovery time objective missed"
+    ).what.replace("1 h 31 min", "91 min")
+
+
+def test_a_drill_that_is_overdue_and_one_that_failed() -> None:
+    m = r.manifest(at=NOW - days(40))
+    held = {"aws": [m], "gcp": [m]}
+    assert "never drilled" in one(evidence(held), "drill overdue").what
+    failed = r.drilled(m, verdict="failed", error=r.error("recover-failed", "refused"))
+    end = r.run_end(r.run_start("drill", NOW - hours(1)), outcomes=(failed,))
+    assert one(evidence(held, ends=[end]), "the last drill failed").severity == "critical"
+
+
+def test_damage_names_copy_and_repair() -> None:
+    m = r.manifest("my collection")
+    proofs = [r.proof(m), r.proof(m, "gcp", passed=False)]
+    found = one(evidence({"aws": [m], "gcp": [m]}, proofs=proofs), "failed its content proof")
+    assert found.what.endswith("bytes-differ: sha256 differs")
+    assert found.next_command == f"qdrant-dr replicate '{m.key}' -r gcp"
+
+
+def test_a_conflict_of_manifests() -> None:
+    base = good()
+    conflict = ManifestConflict("movies@x is not the same everywhere")
+    object.__setattr__(base.catalog.backups[0], "conflict", conflict)
+    assert one(base, "manifest-conflict").severity == "critical"
+    assert Assessment.of(base).standings[0].status == "unproven"
+
+
+def test_a_suspect_seal_degrades() -> None:
+    m = r.manifest()
+    held = {"aws": [m], "gcp": [m]}
+    seals = [r.seal(m, suspect=("count fell by 90 %",))]
+    found = one(evidence(held, seals=seals, proofs=[r.proof(m)]), "suspect: count fell")
+    assert found.severity == "warning"
+
+
+def test_unreadable_records_are_as_loud_as_a_failure() -> None:
+    broken = Unreadable("aws", "proofs/prod/x.json", RecordDamaged("cut"))
+    found = one(good(unreadable=[broken]), "could not be read")
+    assert (found.severity, found.scope) == ("critical", "aws")
+    assert "record-damaged" in found.what
+
+
+def test_a_crashed_run_and_one_that_was_made_up_for() -> None:
+    crashed = r.run_start("backup", NOW - hours(30))
+    assert one(evidence(starts=[crashed]), "never ended").severity == "critical"
+    assert one(good(starts=[crashed]), "never ended").severity == "notice"
+
+
+@pytest.mark.parametrize(("verdict", "severity"), [("failed", "critical"), ("degraded", "warning")])
+def test_a_run_that_did_not_end_well(verdict: str, severity: str) -> None:
+    end = r.run_end(r.run_start("verify", NOW - hours(1)), verdict=verdict, reasons=("why",))
+    found = one(evidence(ends=[end]), "the last verify run")
+    assert (found.severity, found.next_command) == (severity, "qdrant-dr verify")
+
+
+def test_a_snapshot_left_on_the_server_has_its_command() -> None:
+    m = r.manifest("a b")
+    outcome = r.captured(m, server_snapshot="kept: below quorum")
+    end = r.run_end(outcomes=(outcome,), seen=(r.seen("a b"),))
+    found = one(evidence({"aws": [m], "gcp": [m]}, ends=[end]), "left on the server")
+    assert found.next_command.startswith("curl -X DELETE 'http://127.0.0.1:6333/collections/a%20b/")
+
+
+def test_no_recent_proof_in_one_repository() -> None:
+    old, new = r.manifest(at=NOW - days(20)), r.manifest()
+    held = {"aws": [old, new], "gcp": [old, new]}
+    proofs = [
+        r.proof(m, w, depth=d)
+        for m in (old, new)
+        for w, d in (("aws", "content"), ("gcp", "bytes"))
+    ]
+    found = one(evidence(held, proofs=proofs), "no copy proven to content within 8 d")
+    assert (found.severity, found.scope) == ("warning", "movies in gcp")
+
+
+def test_a_copy_that_is_missing() -> None:
+    old, new = r.manifest(at=NOW - hours(9)), r.manifest()
+    found = one(evidence({"aws": [old, new], "gcp": [new]}), "1 copy missing")
+    assert (found.blast_radius, found.next_command) == (
+        "1 of 2 copies",
+        "qdrant-dr replicate -r gcp",
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.25, "0.2 s"), (8.4, "8.4 s"), (54.7, "55 s"), (95, "1 min 35 s"), (1200, "20 min"),
+     (5400, "1 h 30 min"), (93600, "26 h"), (8 * 86400, "8 d"), (-5, "-5 s")],
+)  # fmt: skip
+def test_spans(seconds: float, words: str) -> None:
+    assert span(timedelta(seconds=seconds)) == words

@@ -1,0 +1,192 @@
+"""The page: complete, in order, escaped, without anything from elsewhere, equal on every run."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from zoneinfo import ZoneInfo
+
+from qdrant_dr.errors import RecordDamaged
+from qdrant_dr.report.evidence import Evidence
+from qdrant_dr.report.frames import Assessment, build_frames
+from qdrant_dr.report.html import headline, render, tiles
+from qdrant_dr.repository import Unreadable
+from tests.report.worlds import evidence, good
+from tests.support import records as r
+from tests.support.records import NOW, days, hours
+
+NASTY = "<script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """Words, headings, and every address the page names."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.words = ""
+        self.headings: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+        self.links += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href", "action")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words += data
+            if self.open and self.open[-1] in ("h1", "h2", "h3") and data.strip():
+                self.headings.append(data.strip())
+
+
+def page(of: Evidence) -> Page:
+    assessment = Assessment.of(of)
+    text = render(assessment, build_frames(assessment)).decode()
+    parsed = Page(text)
+    assert parsed.open == []
+    return parsed
+
+
+def test_the_order_is_that_of_the_reader() -> None:
+    got = page(good())
+    assert got.headings == [
+        "1 of 1 collection restorable, proven within 8 d",
+        "Protected", "Worst recovery point", "Worst recovery time", "Below quorum",
+        "Findings", "Collections", "Measured",
+        "Restore time against the objective", "Size of backups over time",
+        "Age of the newest proof, by collection and repository", "Drills",
+        "Runs", "Scope and evidence", "Where was looked", "What is left out, and why",
+        "Records that could not be read", "How much was looked at", "Promises and versions",
+        "Sign-off",
+    ]  # fmt: skip
+    assert "As of 2026-11-22 12:00 UTC, for the 30 d since 2026-10-23 12:00 UTC" in got.words
+    assert got.tags.count("svg") == 3
+
+
+def test_names_are_text_never_markup() -> None:
+    m = r.manifest(NASTY)
+    end = r.run_end(
+        verdict="failed", reasons=(f"{NASTY} failed",), seen=(r.seen(NASTY), r.seen("tmp_<b>"))
+    )
+    config = r.config(
+        collections={
+            "exclude": [{"match": "tmp_*", "reason": "<img src=x>"}],
+            "overrides": [{"match": "*", "owner": "<i>me</i>"}],
+        },
+        drill={"isolation": "<u>vpc</u>"},
+    )
+    drill = r.run_end(r.run_start("drill", NOW - hours(1)), outcomes=(r.drilled(m),))
+    got = page(evidence({"aws": [m], "gcp": [m]}, config=config, ends=[end, drill]))
+    assert not {"script", "img", "i", "u", "b"} & set(got.tags) - {"i"}
+    assert NASTY in got.words
+    assert "<i>me</i>" in got.words
+    assert "<img src=x>" in got.words
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    assessment = Assessment.of(good())
+    text = render(assessment, build_frames(assessment)).decode()
+    got = Page(text)
+    assert got.links == []
+    assert not re.search(r"url\(|@import|https?://", text)
+    assert "default-src 'none'" in text
+
+
+def test_the_same_evidence_gives_the_same_bytes() -> None:
+    def once() -> bytes:
+        assessment = Assessment.of(good("a", "b", "c"))
+        return render(assessment, build_frames(assessment))
+
+    assert once() == once()
+
+
+def test_the_sandbox_never_passes_for_a_server() -> None:
+    m = r.manifest(source_kind="sandbox")
+    drill = r.run_end(
+        r.run_start("drill", NOW - hours(1), source_kind="sandbox"),
+        outcomes=(r.drilled(m, target_kind="sandbox"),),
+    )
+    sandbox = evidence({"aws": [m], "gcp": [m]}, ends=[drill], proofs=[r.proof(m)])
+    assert "The source is the demonstration server" in page(sandbox).words
+    assert "The source is the demonstration server" not in page(good()).words
+    assert tiles_of(sandbox)["Worst recovery time"] == "not measured"
+
+
+def tiles_of(of: Evidence) -> dict[str, str]:
+    return {t.name: t.value for t in tiles(Assessment.of(of), ZoneInfo("UTC"))}
+
+
+def test_the_summary_is_the_strictest_view() -> None:
+    proven, bare = r.manifest("a"), r.manifest("b")
+    held = {"aws": [proven, bare], "gcp": [proven, bare]}
+    got = evidence(held, proofs=[r.proof(proven)], unreachable=["gcp"], unreadable=[
+        Unreadable("aws", "x.json", RecordDamaged("cut"))
+    ])  # fmt: skip
+    assert tiles_of(got) == {
+        "Protected": "0 of 2",
+        "Worst recovery point": "none",
+        "Worst recovery time": "not measured",
+        "Below quorum": "2",
+    }
+    assert headline(Assessment.of(got)) == (
+        "1 of 2 collections restorable, proven within 8 d; 2 need action; "
+        "1 of 2 repositories could not be read; 1 record could not be read"
+    )
+
+
+def test_a_critical_finding_outside_collections_reaches_the_headline() -> None:
+    m = r.manifest()
+    quiet = good(
+        ends=[r.run_end(seen=(r.seen("movies"),), outcomes=(r.captured(m),), verdict="failed")]
+    )
+    assert headline(Assessment.of(quiet)).endswith("1 critical finding")
+
+
+def test_reasons_gaps_and_unreadable_records_are_printed() -> None:
+    ends = [
+        r.run_end(r.run_start("backup", NOW - days(n)), seen=(r.seen("tmp_a", "excluded"),))
+        for n in (6, 5, 1)
+    ]
+    config = r.config(collections={"exclude": [{"match": "tmp_*", "reason": "rebuilt nightly"}]})
+    broken = Unreadable("aws", "proofs/prod/odd.json", RecordDamaged("it is cut"))
+    words = page(evidence(config=config, ends=ends, unreadable=[broken])).words
+    assert "rebuilt nightly (rule tmp_*)" in words
+    assert "No backup run began from" in words
+    assert re.search(r"2026-11-17 12:00 UTC\s*2026-11-21 12:00 UTC\s*4 d", words)
+    assert "proofs/prod/odd.json" in words
+    assert "record-damaged: it is cut" in words
+
+
+def test_times_are_in_the_configured_zone() -> None:
+    berlin = r.config(report={"timezone": "Europe/Berlin"})
+    assert "As of 2026-11-22 13:00 CET" in page(good(config=berlin)).words
+
+
+def test_read_back_is_never_called_recovery() -> None:
+    m = r.manifest()
+    drill = r.run_end(r.run_start("drill", NOW - hours(1)), outcomes=(r.drilled(m, engine="edge"),))
+    words = page(evidence({"aws": [m], "gcp": [m]}, ends=[drill], proofs=[r.proof(m)])).words
+    assert "read-back, no recovery time" in words
+    assert "No restore into a server was measured" in words
+
+
+def test_a_page_of_nothing_is_a_page() -> None:
+    got = page(evidence(unreachable=["aws", "gcp"]))
+    assert "2 of 2 repositories could not be read" in got.headings[0]
+    assert "a missing one would not be noticed" in got.words
+
+
+def test_long_lists_say_what_they_leave_out() -> None:
+    names = [f"c{n:02}" for n in range(40)]
+    words = page(good(*names)).words
+    assert "25 of 40 collections shown" in words
+    assert "12 of 40 collections shown" in words
+    assert "The last 25 of 40" in words
+    assert all(n in words for n in names)

@@ -1,0 +1,116 @@
+"""Every path of a repository, there and back."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qdrant_dr.records import BackupKey
+from qdrant_dr.repository import names
+from qdrant_dr.repository.store import MAX_PARTS, PART_FLOOR, part_size
+
+TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2199, 1, 1), timezones=st.just(UTC))
+PATH = re.compile(r"^[A-Za-z0-9./-]+$")
+
+
+@given(now=TIMES, collection=st.text(min_size=1, max_size=300), file=st.sampled_from(["a.json"]))
+def test_a_path_is_safe_short_and_read_back(now: datetime, collection: str, file: str) -> None:
+    try:
+        collection.encode()
+    except UnicodeEncodeError:
+        return
+    key = BackupKey(cluster="prod", collection=collection, backup_id=names.new_id(now))
+    path = names.in_backup(key, file)
+    assert PATH.match(path)
+    assert len(path) < 150
+    assert ".." not in path
+    at = names.read_backup_path(path)
+    assert at is not None
+    assert (at.folder, at.backup_id, at.file) == (key.folder, key.backup_id, file)
+    assert path.startswith(names.backups("prod", collection) + "/")
+    assert names.proof(key, "p").startswith(names.proofs("prod", collection, key.backup_id) + "/")
+
+
+@given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))
+def test_two_collections_never_share_a_folder(a: str, b: str) -> None:
+    same = names.backups("prod", a) == names.backups("prod", b)
+    assert same == (a == b)
+
+
+@pytest.mark.parametrize("pair", [("Movies", "movies"), ("a b", "a-b"), ("ä", "ö"), ("x", "x ")])
+def test_names_that_a_file_system_would_confuse_are_kept_apart(pair: tuple[str, str]) -> None:
+    assert names.backups("prod", pair[0]) != names.backups("prod", pair[1])
+
+
+@given(TIMES, TIMES)
+def test_ids_sort_by_their_second(a: datetime, b: datetime) -> None:
+    first, second = names.new_id(a), names.new_id(b)
+    assert names.time_of(first) == a.replace(microsecond=0)
+    if a.replace(microsecond=0) < b.replace(microsecond=0):
+        assert first < second
+
+
+def test_an_id_looks_like_this() -> None:
+    now = datetime(2026, 11, 22, 10, 15, 30, 999_999, UTC)
+    assert re.match(r"^20261122T101530Z-[0-9a-f]{6}$", names.new_id(now))
+    assert names.new_id(now) != names.new_id(now)
+
+
+@pytest.mark.parametrize("bad", ["", "..", "a/b", "/etc", "a\\b", "ü", ".hidden", "a" * 101, "-x"])
+def test_what_could_leave_the_repository_is_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match="cannot be part of a path"):
+        names.checked(bad)
+    with pytest.raises(ValueError, match="cannot be part of a path"):
+        names.backups(bad)
+    with pytest.raises(ValueError, match="cannot be part of a path"):
+        names.run_start(bad, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "20261122", "20261122T101530Z-7f3a9", "x", "20261322T101530Z-7f3a9c"]
+)
+def test_what_is_no_id_has_no_time(bad: str) -> None:
+    with pytest.raises(ValueError, match="20261322|is not an id"):
+        names.time_of(bad)
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        "backups/prod/movies-1234",
+        "backups/prod/movies/not-an-id/manifest.json",
+        "backups/prod/movies/20261122T101530Z-7f3a9c/deeper/manifest.json",
+        "elsewhere/prod/movies/20261122T101530Z-7f3a9c/manifest.json",
+    ],
+)
+def test_a_stranger_is_not_taken_for_a_backup(stranger: str) -> None:
+    assert names.read_backup_path(stranger) is None
+
+
+@given(TIMES, st.timedeltas(timedelta(0), timedelta(days=800)))
+def test_every_month_of_a_period_is_looked_at(since: datetime, length: timedelta) -> None:
+    until = since + length
+    months = list(names.run_months(since, until))
+    assert months == sorted(set(months))
+    at = since
+    while at <= until:
+        assert names.run_start("r", at).rpartition("/")[0] in months
+        at += timedelta(days=20)
+    assert names.run_end("r", until).rpartition("/")[0] in months
+
+
+@given(st.integers(0, 40 * 2**40))
+def test_parts_are_few_enough_and_whole_mebibytes(size: int) -> None:
+    part = part_size(size)
+    assert part >= PART_FLOOR
+    assert part % 2**20 == 0
+    assert size <= part * MAX_PARTS
+    assert part == PART_FLOOR or part * MAX_PARTS < size + MAX_PARTS * 2**20
+
+
+def test_a_size_nobody_knows_gets_the_smallest_parts() -> None:
+    assert part_size(None) == PART_FLOOR

@@ -1,0 +1,180 @@
+"""A real Prefect server, and workers, as child processes that die with the tests.
+
+Import this before anything imports `prefect`: it keeps the user's profile, home and Cloud out of
+sight. The settings are those of a small self-hosted server on SQLite; without the two of the
+recorder, flow runs stall for seconds on a busy database.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_DEPLOYMENT_BATCH_SIZE": "20",
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "PREFECT_CLIENT_MAX_RETRIES": "1",
+    "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",
+}
+_ROOT = Path(__file__).parents[2]
+_PR_SET_PDEATHSIG = 1
+
+
+def isolate() -> Path:
+    """Point this process and its children at an empty Prefect home. Call it before the import."""
+    home = Path(tempfile.mkdtemp(prefix="qdr-prefect-"))
+    for name in [n for n in os.environ if n.startswith("PREFECT_")]:
+        del os.environ[name]
+    os.environ.update(
+        QUIET, PREFECT_HOME=str(home), PREFECT_PROFILES_PATH=str(home / "profiles.toml")
+    )
+    return home
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass
+class Child:
+    """A process group that ends with the test, its output in `log`."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def kill(self) -> None:
+        """End it and everything it started, at once."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=20)
+
+
+def spawn(*arguments: str, log: Path, env: Mapping[str, str]) -> Child:
+    """Start `python ...` in its own process group."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=_ROOT,
+            env={**os.environ, "PYTHONPATH": str(_ROOT), **env},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509
+        )
+    return Child(process, log)
+
+
+@dataclass
+class PrefectServer:
+    """A running server; `env` is what a client process needs to talk to it."""
+
+    home: Path
+    port: int
+    child: Child
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            **QUIET,
+            "PREFECT_HOME": str(self.home),
+            "PREFECT_PROFILES_PATH": str(self.home / "profiles.toml"),
+            "PREFECT_API_URL": self.api,
+        }
+
+    @property
+    def database(self) -> Path:
+        return self.home / "prefect.db"
+
+    def run(
+        self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 120
+    ) -> str:
+        """Run `python -m prefect ...` against it to its end; its output. Raise if it fails."""
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", *arguments],
+            cwd=_ROOT,
+            env={**os.environ, "PYTHONPATH": str(_ROOT), **self.env, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if done.returncode:
+            raise AssertionError(f"prefect {' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+
+@contextmanager
+def prefect_server(home: Path, *, start_within: float = 120) -> Iterator[PrefectServer]:
+    """A server with its database in `home`; gone afterwards."""
+    home.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    server = PrefectServer(home, port, child=None)  # type: ignore[arg-type]
+    server.child = spawn(
+        "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port),
+        log=home / "server.log",
+        env={**server.env, "PREFECT_SERVER_DATABASE_CONNECTION_URL":
+             f"sqlite+aiosqlite:///{server.database}"},
+    )  # fmt: skip
+    try:
+        _wait_healthy(server, start_within)
+        yield server
+    finally:
+        server.child.kill()
+
+
+def _wait_healthy(server: PrefectServer, within: float) -> None:
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if server.child.process.poll() is not None:
+            break
+        try:
+            if httpx.get(f"{server.api}/health", timeout=2).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    raise AssertionError(f"no Prefect server: {server.child.log.read_text()[-2000:]}")
+
+
+def drain() -> None:
+    """Send what this process still has for the server: logs and events are sent by threads."""
+    import inspect
+
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.utilities.asyncutils import run_coro_as_sync
+
+    async def both() -> None:
+        for worker in (APILogWorker, EventsWorker):
+            if inspect.isawaitable(pending := worker.drain_all()):
+                await pending
+
+    run_coro_as_sync(both())

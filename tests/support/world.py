@@ -1,0 +1,93 @@
+"""A source, repositories on disk, and the configuration that joins them: for whole runs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from qdrant_dr import configfile
+from qdrant_dr.records import Manifest, RunEnd
+from qdrant_dr.repository import create_repository
+
+
+@dataclass(frozen=True)
+class World:
+    """`file` is the configuration; `folders` are the repositories, by name."""
+
+    file: Path
+    folders: dict[str, Path]
+
+    @property
+    def reference(self) -> str:
+        return str(self.file)
+
+    def manifests(self, repository: str) -> list[Manifest]:
+        """The backups that exist there."""
+        return [
+            Manifest.from_bytes(p.read_bytes(), where=str(p))
+            for p in sorted(self.folders[repository].glob("backups/**/manifest.json"))
+        ]
+
+    def ends(self, repository: str) -> list[RunEnd]:
+        """The runs that ended, oldest first."""
+        return [
+            RunEnd.from_bytes(p.read_bytes(), where=str(p))
+            for p in sorted(self.folders[repository].glob("runs/**/*.end.json"))
+        ]
+
+    def parts(self, repository: str) -> Iterator[Path]:
+        return self.folders[repository].glob("backups/**/*.snapshot")
+
+
+def make_world(
+    folder: Path, url: str, *, repositories: tuple[str, ...] = ("one", "two"), **sections: Any
+) -> World:
+    """Create the repositories in `folder` and write a configuration; `sections` replace its own."""
+    folders = {name: folder / name for name in repositories}
+    body: dict[str, Any] = {
+        "format": 1,
+        "cluster": {"name": "shop", "nodes": [url]},
+        "repositories": [
+            {"name": name, "url": path.as_uri(), "domain": f"disk-{name}"}
+            for name, path in folders.items()
+        ],
+        "copies": {"quorum": len(folders), "domains": len(folders), "stall_timeout": "30s"},
+        "capture": {"spool": {"path": str(folder / "spool"), "max": "1GiB"}},
+        **sections,
+    }
+    file = folder / "qdrant-dr.yaml"
+    file.write_text(yaml.safe_dump(body))
+    for entry, wanted in zip(body["repositories"], configfile.load(file).repositories, strict=True):
+        entry["id"] = create_repository(wanted, datetime.now(UTC))
+    file.write_text(yaml.safe_dump(body))
+    return World(file, folders)
+
+
+def seed(url: str, collection: str, *, points: int, api_key: str | None = None) -> None:
+    """Make a collection of 8-d vectors with a payload, always the same."""
+    rng = random.Random(collection)
+    headers = {"api-key": api_key} if api_key else {}
+    with httpx.Client(base_url=url, headers=headers, timeout=30) as client:
+        made = client.put(
+            f"/collections/{collection}",
+            json={"vectors": {"size": 8, "distance": "Cosine"}},
+        )
+        made.raise_for_status()
+        batch = [
+            {
+                "id": n,
+                "vector": [rng.gauss(0, 1) for _ in range(8)],
+                "payload": {"title": f"{collection} {n}", "rank": n % 7},
+            }
+            for n in range(points)
+        ]
+        client.put(
+            f"/collections/{collection}/points", params={"wait": "true"}, json={"points": batch}
+        ).raise_for_status()

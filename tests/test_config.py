@@ -1,0 +1,350 @@
+"""Every bad configuration has its line, its key path and a way on; no error holds a secret."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from qdrant_dr import configfile
+from qdrant_dr.configfile.plaintext import is_secret_key
+from qdrant_dr.errors import ConfigInvalid
+
+SCHEMA = Path(__file__).parents[1] / "docs" / "qdrant-dr.schema.json"
+
+GOOD = """\
+# yaml-language-server: $schema=./docs/qdrant-dr.schema.json
+format: 1
+cluster:
+  name: prod
+  nodes: [https://qdrant-0.internal:6333]
+  api_key: secret:qdrant-prod
+  read_api_key: null
+  timeouts: {connect: 5s, read: 60s, snapshot: 2h}
+collections:
+  include: ["*"]
+  exclude:
+    - {match: "tmp_*", reason: rebuilt nightly by etl}
+  expect: [movies, users]
+  overrides:
+    - match: movies
+      owner: search-team
+      criticality: high
+      objectives: {rto: 30m}
+repositories:
+  - name: aws
+    id: 7f3a9c21
+    url: s3://acme-dr/qdrant
+    domain: aws-eu-central-1
+    bandwidth: 200MiB/s
+  - name: gcp
+    id: 10203040
+    url: gs://acme-dr/qdrant
+    domain: gcp-europe-west3
+    options: {project: acme-dr}
+  - name: minio
+    id: c4410f0e
+    url: s3://dr/qdrant
+    domain: onprem
+    options: {endpoint_url: "https://minio:9000", key: env:MINIO_KEY, secret: env:MINIO_SECRET}
+copies: {quorum: 2, domains: 2, stall_timeout: 90s}
+capture:
+  method: auto
+  parallel_collections: 2
+  spool: {path: /var/tmp/qdrant-dr, max: 200GiB}
+objectives:
+  rpo: 26h
+  rto: 1h
+  proven: {depth: content, max_age: 8d}
+  drill_every: 30d
+drill:
+  engine: server
+  scratch: {url: "http://scratch:6333", api_key: secret:scratch, disposable: true}
+  pick: coverage
+  budget: {time: 2h, bytes: 500GiB}
+  isolation: VPC dr-drill, account 1234
+retention: {last: 7, daily: 14, weekly: 8, monthly: 12, floor: 3}
+report: {url: "s3://acme-dr-reports/qdrant", timezone: Europe/Berlin, public_url: null}
+"""
+HUSH = "hunter2"
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(ConfigInvalid) as caught:
+        configfile.loads(text, where="qdrant-dr.yaml")
+    assert caught.value.exit_code == 2
+    return caught.value.message
+
+
+def line_of(text: str, fragment: str) -> int:
+    assert text.count(fragment) == 1, fragment
+    return text[: text.index(fragment)].count("\n") + 1
+
+
+def test_the_documented_configuration_is_read_as_it_is_meant() -> None:
+    config = configfile.loads(GOOD, where="good")
+    assert config.cluster.timeouts.snapshot == timedelta(hours=2)
+    assert [r.id for r in config.repositories] == ["7f3a9c21", "10203040", "c4410f0e"]
+    assert config.repositories[0].bandwidth == 200 * 2**20
+    assert config.repositories[2].options["secret"] == "env:MINIO_SECRET"
+    assert config.collections.override("movies").objectives.rto == timedelta(minutes=30)
+    assert config.objectives.proven.max_age == timedelta(days=8)
+
+
+# what is replaced in GOOD, by what, and what the error says on the line of the replacement
+CASES = [
+    ("  name: prod\n", "  name: Prod\n", "cluster.name: must be lower-case letters"),
+    ("  nodes:", "  nodez:", "cluster.nodez: no such key; did you mean `nodes`?"),
+    ("connect: 5s", "connect: 5", "cluster.timeouts.connect: 5 is not a duration"),
+    ("snapshot: 2h", "snapshot: 2 hours", "cluster.timeouts.snapshot: '2 hours' is not a duration"),
+    ("nodes: [https:", "nodes: [ftp:", "cluster.nodes[0]: a REST URL starts with http://"),
+    (
+        "    - {match: \"tmp_*\", reason: rebuilt nightly by etl}",
+        "    - {match: \"tmp_*\"}",
+        "collections.exclude[0].reason: is missing",
+    ),
+    ("expect: [movies, users]", "expect: movies", "collections.expect: must be a list"),
+    ("criticality: high", "criticality: hihg", "did you mean `high`?"),
+    ("id: 7f3a9c21", "id: 7f3a9c2", "repositories[0].id: must be 8 hex digits"),
+    ("bandwidth: 200MiB/s", "bandwidth: 200", "repositories[0].bandwidth: 200 has no unit"),
+    ("domain: onprem", "domian: onprem", "repositories[2].domian: no such key; did you mean `dom"),
+    ("name: gcp", "name: aws", "repositories[1].name: two repositories have one name"),
+    ("gs://acme-dr/qdrant", "s3://acme-dr/qdrant/", "repositories[1].url: two repositories have"),
+    ("quorum: 2", "quorum: 4", "copies.quorum: 4 copies need as many repositories, not 3"),
+    ("quorum: 2", "quorum: 0", "copies.quorum: must be greater than or equal to 1"),
+    ("domains: 2", "domains: 4", "copies.domains: 4 domains are asked for, 3 configured"),
+    ("method: auto", "method: ful", "capture.method: must be `auto`, `collection`, `shard`, `s"),
+    ("method: auto", "method: ful", "did you mean `full`?"),
+    ("max: 200GiB", "max: 200Gib", "capture.spool.max: '200Gib' is not a size"),
+    ("rpo: 26h", "rpo:", "objectives.rpo: is empty: give it a value, or remove the key"),
+    ("depth: content", "depth: contents", "objectives.proven.depth: must be `presence`"),
+    ("engine: server", "engine: server\n  engine: edge", "drill.engine: stands twice (first on"),
+    ("http://scratch:6333", "https://qdrant-0.internal:6333/", "drill.scratch.url: this is a node"),
+    ("Europe/Berlin", "Europe/Berlim", "report.timezone: is not a time zone"),
+    ("format: 1", "format: 2", "format: must be `1`"),
+    ("pick: coverage", "pick: !!int 3", "drill.pick: tags are not used here"),
+    ("report: {", "quorum: 2\nreport: {", "quorum: no such key here; did you mean `copies.quorum`"),
+    ("report: {", "x: &a [*a]\nreport: {", "x[0]: an alias contains itself"),
+    ("report: {", "  x\nreport: {", "not YAML"),
+    ("report: {", "\treport: {", "not YAML"),
+    ("report: {", "? [a, b]\n: 1\nreport: {", "a key must be a word"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("good", "bad", "said"), CASES, ids=[c[1].strip()[:30] for c in CASES])
+def test_a_bad_value_is_named_with_its_line(good: str, bad: str, said: str) -> None:
+    assert GOOD.count(good) == 1
+    text = GOOD.replace(good, bad)
+    last = bad.strip("\n").count("\n") if "stands twice" in said else 0
+    line = GOOD[: GOOD.index(good)].count("\n") + 1 + last
+    message = refusal(text)
+    assert said in message
+    assert message.startswith((f"qdrant-dr.yaml:{line}: ", "qdrant-dr.yaml has "))
+    assert f"qdrant-dr.yaml:{line}: " in message
+
+
+SECRETS = [
+    ("api_key: secret:qdrant-prod", f"api_key: {HUSH}"),
+    ("api_key: secret:qdrant-prod", f"api_key: '{HUSH}"),
+    ("api_key: secret:qdrant-prod", f"api_key: *{HUSH}"),
+    ("api_key: secret:qdrant-prod", f"api_key: !{HUSH}!x y"),
+    ("secret: env:MINIO_SECRET", f"secret: {HUSH}"),
+    ("secret: env:MINIO_SECRET", f"secret: file://{HUSH}"),
+    ("key: env:MINIO_KEY", f"key: {HUSH}"),
+    ("project: acme-dr", f"token: {HUSH}"),
+    ("project: acme-dr", f"account_key: {HUSH}"),
+    ("project: acme-dr", f"connection_string: AccountKey={HUSH}"),
+    ("project: acme-dr", f"client_kwargs: {{aws_session_token: {HUSH}}}"),
+    ("project: acme-dr", f"s3_additional_kwargs: {{SSECustomerKey: {HUSH}}}"),
+    ("project: acme-dr", f"token: {{private_key: {HUSH}}}"),
+    ("https://minio:9000", f"https://me:{HUSH}@minio:9000"),
+    ("s3://dr/qdrant", f"https://x.net/y?sig={HUSH}"),
+    ("https://qdrant-0.internal", f"https://me:{HUSH}@qdrant-0.internal"),
+    ("nodes: [https://qdrant-0.internal:6333]", f"nodes: ['me:{HUSH}@qdrant-0']"),
+    ("api_key: secret:scratch", f"api_key: {HUSH}"),
+    ("timezone: Europe/Berlin", f"options: {{password: {HUSH}}}"),
+]
+
+
+@pytest.mark.parametrize(("good", "bad"), SECRETS, ids=[b[:24] for _, b in SECRETS])
+def test_a_secret_in_plain_text_is_refused_and_not_repeated(good: str, bad: str) -> None:
+    line = GOOD[: GOOD.index(good)].count("\n") + 1
+    with pytest.raises(ConfigInvalid) as caught:
+        configfile.loads(GOOD.replace(good, bad, 1), where="qdrant-dr.yaml")
+    assert HUSH not in str(caught.value)
+    assert caught.value.__cause__ is None
+    if not bad.startswith(("api_key: '", "api_key: !", "api_key: *")):
+        assert f"qdrant-dr.yaml:{line}: " in caught.value.message
+
+
+def test_a_secret_of_digits_is_found_too() -> None:
+    message = refusal(GOOD.replace("secret: env:MINIO_SECRET", "secret: 8675309"))
+    assert "repositories[2].options.secret: must be a reference" in message
+    assert "8675309" not in message
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "key",
+        "secret",
+        "password",
+        "token",
+        "api_key",
+        "apiKey",
+        "account_key",
+        "connection_string",
+        "SSECustomerKey",
+        "sas_token",
+        "aws_secret_access_key",
+        "client-secret",
+        "credential",
+    ],
+)
+def test_keys_that_hold_secrets(key: str) -> None:
+    assert is_secret_key(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "project",
+        "endpoint_url",
+        "key_file",
+        "SSEKMSKeyId",
+        "anon",
+        "account_name",
+        "monkey",
+        "secret_name",
+        "token_path",
+    ],
+)
+def test_keys_that_do_not(key: str) -> None:
+    assert not is_secret_key(key)
+
+
+@pytest.mark.parametrize("token", ["google_default", "anon", "/etc/gcs/key.json", "env:TOKEN"])
+def test_ways_to_log_in_to_google_are_not_secrets(token: str) -> None:
+    text = GOOD.replace("project: acme-dr", f"token: {token}")
+    assert configfile.loads(text, where="x").repositories[1].options["token"] == token
+
+
+def test_all_errors_are_listed_in_the_order_of_lines() -> None:
+    text = GOOD.replace("rpo: 26h", "rpo: 26").replace("name: prod", "nme: prod")
+    message = refusal(text)
+    lines = message.splitlines()
+    assert lines[0] == "qdrant-dr.yaml has 3 errors"
+    numbers = [int(line.split(":")[1]) for line in lines[1:]]
+    assert numbers == sorted(numbers)
+    assert "cluster.name: is missing" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "qdrant-dr.yaml:1: the file is empty"),
+        ("# nothing\n", "the file is empty"),
+        ("- a\n- b\n", "the file is not a mapping"),
+        ("a: 1\n---\nb: 2\n", "qdrant-dr.yaml:2: not YAML"),
+        ("format: 1\ncluster: {name: a\n", "not YAML"),
+        ("format: 1\nx: \x07\n", "qdrant-dr.yaml:2: not YAML"),
+        ("format: 1\n", "cluster: is missing"),
+    ],
+)
+def test_what_is_no_configuration_at_all(text: str, said: str) -> None:
+    assert said in refusal(text)
+
+
+def test_words_stay_words() -> None:
+    text = GOOD.replace("owner: search-team", "owner: no").replace("[movies, users]", "[on, 2026]")
+    config = configfile.loads(text, where="x")
+    assert config.collections.expect == ("on", "2026")
+    assert config.collections.override("movies").owner == "no"
+
+
+def test_relative_paths_count_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "c.yaml").write_text(configfile.init_text("http://localhost:6333"))
+    monkeypatch.chdir(tmp_path)
+    config = configfile.load("there/c.yaml")
+    assert config.repositories[0].url == str(tmp_path / "there" / "backups")
+    assert config.report.url == str(tmp_path / "there" / "reports")
+    assert config.capture.spool.path == str(tmp_path / "there" / "spool")
+    assert config.sha256 == configfile.load(tmp_path / "there" / "c.yaml").sha256
+
+
+def test_where_the_configuration_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(configfile.VARIABLE, raising=False)
+    with pytest.raises(ConfigInvalid, match="no -c and no"):
+        configfile.find()
+    (tmp_path / "qdrant-dr.yaml").write_text(GOOD)
+    assert configfile.find() == "qdrant-dr.yaml"
+    monkeypatch.setenv(configfile.VARIABLE, "elsewhere.yaml")
+    assert configfile.find() == "elsewhere.yaml"
+    assert configfile.find("mine.yaml") == "mine.yaml"
+
+
+def test_a_url_is_a_reference(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(GOOD)
+    assert configfile.load((tmp_path / "c.yaml").as_uri()).cluster.name == "prod"
+    with pytest.raises(ConfigInvalid, match="cannot be read: FileNotFoundError"):
+        configfile.load((tmp_path / "d.yaml").as_uri())
+    with pytest.raises(ConfigInvalid) as caught:
+        configfile.load(f"nope://me:{HUSH}@host/c.yaml?sig={HUSH}")
+    assert HUSH not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda p: None, "there is no"),
+        (lambda p: p.mkdir(), "cannot be read: Is a directory"),
+        (lambda p: p.write_bytes(b"\xff\xfe\x00"), "is not UTF-8 text"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, make: object, said: str) -> None:
+    make(tmp_path / "c.yaml")  # type: ignore[operator]
+    with pytest.raises(ConfigInvalid, match=said):
+        configfile.load(tmp_path / "c.yaml")
+
+
+def test_blocks_come_through_a_loader_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configfile, "_block_loaders", [])
+    with pytest.raises(ConfigInvalid, match="block:prod is a Prefect block"):
+        configfile.load("block:prod")
+    configfile.register_block_loader({"prod": GOOD}.__getitem__)
+    assert configfile.load("block:prod").cluster.name == "prod"
+
+
+def test_init_writes_what_load_reads_and_never_twice(tmp_path: Path) -> None:
+    path = tmp_path / "qdrant-dr.yaml"
+    configfile.init(path, "http://localhost:6333")
+    config = configfile.load(path)
+    assert (config.copies.quorum, len(config.repositories)) == (1, 1)
+    assert config.cluster.nodes == ("http://localhost:6333",)
+    with pytest.raises(ConfigInvalid, match="exists already"):
+        configfile.init(path, "http://other:6333")
+    assert "other" not in path.read_text()
+
+
+def test_the_published_schema_is_the_model() -> None:
+    assert SCHEMA.read_text() == configfile.schema(), "run: qdrant-dr schema config"
+
+
+@pytest.mark.parametrize("text", [GOOD, configfile.init_text("http://localhost:6333")])
+def test_the_schema_accepts_what_the_model_accepts(text: str) -> None:
+    schema = json.loads(configfile.schema())
+    value = yaml.safe_load(text.replace("10203040", '"10203040"'))
+    jsonschema.validate(value, schema)
+    value["nonsense"] = 1
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(value, schema)
