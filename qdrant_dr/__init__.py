@@ -1,25 +1,21 @@
-"""Disaster recovery for Qdrant: every backup proven restorable, by content, on every cloud."""
+"""Disaster recovery for Qdrant: every backup proven restorable, by content, on every cloud.
+
+`qdrant_dr.open(config)` is the public API; see `qdrant_dr.api`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import Any
 
-if TYPE_CHECKING:
-    from qdrant_dr.api import Recovery
-    from qdrant_dr.api import open_config as open  # noqa: A004 - read as `qdrant_dr.open(...)`
+from qdrant_dr.version import __version__ as __version__
 
-__version__ = "0.1.0"
-__all__ = ["Recovery", "__version__", "open"]
+_API = {"open": "open_config", "Recovery": "Recovery"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the API when it is asked for: the package itself starts fast, without pandas."""
-    if name == "open":
-        from qdrant_dr.api import open_config
-
-        return open_config
-    if name == "Recovery":
-        from qdrant_dr.api import Recovery
-
-        return Recovery
+    """Import the API when it is asked for: the package itself starts fast, without pandas.
+    """
+    if name in _API:
+        return getattr(import_module("qdrant_dr.api"), _API[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

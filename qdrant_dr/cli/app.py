@@ -178,7 +178,7 @@ def run(tokens: Sequence[str], session: Session) -> Reply | None:
 def usage_message(error: CycloptsError) -> str:
     """The error in this project's manner: lower case, no full stop, no box."""
     if isinstance(error, UnknownCommandError):
-        return _unknown_command(error.unused_tokens)
+        return _unknown_command(error.unused_tokens or [])
     said = str(error).strip().splitlines()[0].removesuffix(".")
     return said[0].lower() + said[1:]
 
@@ -207,6 +207,6 @@ def _example(*lines: str) -> str:
 
 
 def _version() -> str:
-    from qdrant_dr import __version__
+    from qdrant_dr.version import __version__
 
     return __version__

@@ -24,7 +24,9 @@ COLUMNS = (
 
 def check(
     *,
-    repository: Annotated[tuple[str, ...], Parameter(name=["--repository", "-r"], negative=())] = (),
+    repository: Annotated[
+        tuple[str, ...], Parameter(name=["--repository", "-r"], negative=())
+    ] = (),
     read_only: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> Reply:

@@ -13,7 +13,7 @@ from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.run import Run, begin
 from qdrant_dr.jobs.threads import in_threads
 from qdrant_dr.jobs.units import Perform
-from qdrant_dr.records import Captured, Drilled, Healed, Outcome, Proved, RunEnd
+from qdrant_dr.records import Captured, Drilled, ErrorFacts, Healed, Outcome, Proved, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.records.run import Kind
 from qdrant_dr.units import format_size
@@ -55,20 +55,15 @@ def run_verb(
 
 def reply_of(end: RunEnd, *, unwritten: dict[str, DRError] | None = None) -> Reply:
     """A row per unit and per collection left out; the reasons of the verdict on stderr."""
-    errors = _errors(end)
-    told = [e.message for e in errors]
-    reasons = [r for r in end.reasons if not any(message in r for message in told)]
-    lost = [
-        f"run record not written to {name}: {e.message}" for name, e in (unwritten or {}).items()
-    ]
+    lost = [f"no run record in {name}: {e.message}" for name, e in (unwritten or {}).items()]
     return Reply(
-        rows=[*map(_row, end.outcomes), *_left_out(end)],
+        rows=[*(_row(outcome, _sample(end)) for outcome in end.outcomes), *_left_out(end)],
         columns=COLUMNS,
         verdict=end.verdict,
         exit_code=exit_code(end),
         run_id=end.start.run_id,
-        errors=errors,
-        remarks=[f"{end.start.job} {end.start.run_id}: {end.verdict}", *reasons, *lost],
+        errors=_errors(end),
+        remarks=[f"{end.start.job} {end.start.run_id}: {end.verdict}", *lost],
     )
 
 
@@ -87,12 +82,20 @@ def _tree(kind: type[DRError]) -> Iterator[type[DRError]]:
 
 
 def _errors(end: RunEnd) -> list[Said]:
-    """Of the run and of its units, each once."""
+    """Of the run and its units, each once, and each reason of the verdict they do not tell."""
     every = [end.error, *(r.error for r in end.repositories), *(o.error for o in end.outcomes)]
-    return list({(e.code, e.message): e for e in every if e is not None}.values())
+    told = list({(e.code, e.message): e for e in every if e is not None}.values())
+    untold = [r for r in end.reasons if not any(e.message in r for e in told)]
+    hint = "run `qdrant-dr report` for what is affected and the next step."
+    return [*told, *(ErrorFacts(code=end.verdict, message=r, hint=hint) for r in untold)]
 
 
-def _row(outcome: Outcome) -> dict[str, Any]:
+def _sample(end: RunEnd) -> str:
+    share = end.start.parameters.get("sample_per_mille")
+    return f" of a sample of {share / 10:g} %" if isinstance(share, int) else ""
+
+
+def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
     detail = outcome.detail
     size = points = None
     remarks = list(outcome.notes)
@@ -102,13 +105,14 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         remarks += [f"{name}: {error.message}" for name, error in detail.left_behind.items()]
     elif isinstance(detail, Proved):
         size, points = detail.bytes_checked, detail.points_checked
-        remarks.insert(0, f"{detail.reached or 'nothing'} proven" + ", sealed" * detail.sealed)
+        held = f"{detail.reached or 'nothing'}{sample} {'seen' if sample else 'proven'}"
+        remarks.insert(0, held + ", sealed" * detail.sealed)
     elif isinstance(detail, Healed):
         size = detail.size_bytes
         remarks.insert(0, f"from {detail.source}: {detail.why}")
     elif isinstance(detail, Drilled):
         size, points = detail.size_bytes, detail.points_restored
-        remarks.insert(0, f"{detail.engine}: {detail.teardown}")
+        remarks.insert(0, _drilled(detail))
     if outcome.error is not None:
         remarks.insert(0, outcome.error.code)
     return {
@@ -123,6 +127,19 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "remark": "; ".join(remarks) or None,
         "outcome": outcome,
     }
+
+
+def _drilled(detail: Drilled) -> str:
+    """What an engine drill or one on the sandbox takes is never called a recovery time."""
+    took = f"{detail.total_us / 1e6:.1f} s"
+    if detail.engine == "edge":
+        measured = f"read back in {took}"
+    elif detail.target_kind == "server":
+        measured = f"recovery time {took}"
+    else:
+        measured = f"restored into the sandbox in {took}, which is no recovery time"
+    equal = {True: "content equal", False: "CONTENT DIFFERS", None: "content not compared"}
+    return f"{equal[detail.fingerprint_equal]}, {measured}, target {detail.teardown}"
 
 
 def _left_out(end: RunEnd) -> list[dict[str, Any]]:

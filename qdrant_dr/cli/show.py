@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from qdrant_dr.cli.byhand import by_hand
 from qdrant_dr.cli.catalog import Repositories, backup_row, deepest, read, with_troubles
-from qdrant_dr.cli.output import table
+from qdrant_dr.cli.output import printable, table
 from qdrant_dr.cli.session import Column, Given, Reply, Session
 from qdrant_dr.cli.words import moment, span, yes
 from qdrant_dr.jobs.select import select
@@ -22,6 +22,7 @@ from qdrant_dr.repository import (
     open_failures,
     proof_of,
 )
+from qdrant_dr.units import format_size
 
 COPIES = (
     Column("repository", "REPOSITORY"),
@@ -65,6 +66,8 @@ def show(
     now = datetime.now(UTC)
     collection, _ = split_selector(backup)
     catalog = read(session, repository, collection)
+    if not catalog.backups:
+        catalog = read(session, repository, None)  # for the nearest name
     found = select(backup, catalog, proven=session.config.objectives.proven, now=now)
     facts = _facts(session, found, now)
     copies = [_copy_row(session, found, copy, now) for copy in found.copies]
@@ -74,8 +77,7 @@ def show(
         for proof in sorted((*copy.proofs, *copy.inherited), key=lambda p: p.ended_at)
     ]
     steps = by_hand(session.config, found)
-    width = max(map(len, facts))
-    text = "\n".join(f"{key.ljust(width)}  {value}" for key, value in facts.items())
+    text = _listed(facts)
     text += "\n\n" + table(copies, COPIES)
     if proofs:
         text += "\n" + (table(every, PROOFS) if every else "no proof of any copy\n")
@@ -109,6 +111,17 @@ def _facts(session: Session, backup: Backup, now: datetime) -> dict[str, Any]:
         "run_id": manifest.run_id,
         "note": manifest.note or None,
     }
+
+
+def _listed(facts: dict[str, Any]) -> str:
+    told = {key: value for key, value in facts.items() if value is not None}
+    width = max(map(len, told))
+    lines = []
+    for key, value in told.items():
+        words = yes(value) if isinstance(value, bool) else printable(str(value))
+        size = f" ({format_size(value)})" if key == "size_bytes" else ""
+        lines.append(f"{key.ljust(width)}  {words}{size}")
+    return "\n".join(lines)
 
 
 def _copy_row(session: Session, backup: Backup, copy: Copy, now: datetime) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
-from qdrant_dr import __version__
+from qdrant_dr.version import __version__
 from qdrant_dr.cluster import (
     CollectionFacts,
     Node,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from qdrant_dr.config import Config
+from qdrant_dr.errors import Interrupted
 from qdrant_dr.jobs.execute import execute, failed_outcome
 from qdrant_dr.jobs.run import utc_now
+from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.jobs.units import Perform, Unit
 from qdrant_dr.records import Outcome
 
@@ -26,12 +27,11 @@ def in_threads(config: Config, run_id: str, *, watch: Watch = _ignore) -> Perfor
     An error of a unit is its outcome; only an interrupt ends the run early.
     """
     width = config.capture.parallel_collections
-    stop = threading.Event()
 
     def one(unit: Unit) -> Outcome:
         started_at = utc_now()
-        if stop.is_set():
-            raise InterruptedError("interrupted")
+        if stopping.is_set():
+            raise Interrupted(f"asked to stop before {unit.unit} {unit.label}")
         watch(unit, None)
         try:
             outcome = execute(config, unit, run_id)
@@ -47,7 +47,7 @@ def in_threads(config: Config, run_id: str, *, watch: Watch = _ignore) -> Perfor
             try:
                 return list(pool.map(one, units))
             except BaseException:
-                stop.set()
+                stopping.set()  # units under way end at their next block
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 

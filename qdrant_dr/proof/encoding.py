@@ -60,11 +60,10 @@ _COUNT = struct.Struct("<I").pack
 
 def encode_value(value: Any) -> bytes:
     """A JSON value. Raise TypeError for anything else."""
-    return _VALUES[type(value)](value) if type(value) in _VALUES else _foreign(value)
-
-
-def _foreign(value: Any) -> bytes:
-    raise TypeError(f"{type(value).__name__} is no JSON value")
+    encode = _VALUES.get(type(value))
+    if encode is None:
+        raise TypeError(f"{type(value).__name__} is no JSON value")
+    return encode(value)
 
 
 def _string(value: str) -> bytes:
@@ -72,24 +71,34 @@ def _string(value: str) -> bytes:
     return b"s%d:%b" % (len(data), data)
 
 
-@cache
-def _key_order(keys: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
-    return tuple(sorted(((k, _string(k)) for k in keys), key=lambda pair: pair[0].encode()))
+_key_orders: dict[tuple[str, ...], list[tuple[str, bytes]]] = {}
+_KEY_ORDERS_KEPT = 4096
+
+
+def _order(keys: tuple[str, ...]) -> list[tuple[str, bytes]]:
+    """Keys with their encodings, sorted; remembered, for points are alike."""
+    order = sorted(((k, _string(k)) for k in keys), key=lambda pair: pair[0].encode())
+    if len(keys) <= 64:
+        if len(_key_orders) >= _KEY_ORDERS_KEPT:
+            _key_orders.clear()
+        _key_orders[keys] = order
+    return order
 
 
 def _object(value: dict[str, Any]) -> bytes:
-    if len(value) > 64:  # keys that are data: not worth remembering
-        order = _key_order.__wrapped__(tuple(value))
-    else:
-        order = _key_order(tuple(value))
-        if _key_order.cache_info().currsize > 10_000:
-            _key_order.cache_clear()
-    parts = [b"{"]
-    for key, encoded in order:
+    keys = tuple(value)
+    out = b"{"
+    for key, encoded in _key_orders.get(keys) or _order(keys):
         item = value[key]
-        parts += (encoded, _VALUES[type(item)](item) if type(item) in _VALUES else _foreign(item))
-    parts.append(b"}")
-    return b"".join(parts)
+        kind = type(item)
+        if kind is str:
+            data = item.encode()
+            out += b"%bs%d:%b" % (encoded, len(data), data)
+        elif kind is int:
+            out += b"%bi%d;" % (encoded, item)
+        else:
+            out += encoded + encode_value(item)
+    return out + b"}"
 
 
 _VALUES: dict[type, Callable[[Any], bytes]] = {
@@ -124,32 +133,35 @@ def _floats(values: Sequence[float | None]) -> bytes:
 
 
 @cache
-def _dense_head(count: int) -> bytes:
-    return b"D" + _COUNT(count)
+def _dense_packer(count: int) -> Callable[..., bytes]:
+    return struct.Struct(f"<cI{count}f").pack
 
 
 def encode_vector(vector: Any) -> bytes:
     """A dense, multi- or sparse vector, as the engine or as a server's JSON gives it."""
-    if isinstance(vector, list):
-        if vector and isinstance(vector[0], list):
-            columns = len(vector[0])
-            if any(len(row) != columns for row in vector):
-                raise ValueError("the rows of a multivector differ in length")
-            data = b"".join([_floats(row) for row in vector])
-            return b"M" + _COUNT(len(vector)) + _COUNT(columns) + data
-        return _dense_head(len(vector)) + _floats(vector)
+    if type(vector) is list:
+        count = len(vector)
+        try:
+            return _dense_packer(count)(b"D", count, *vector)
+        except struct.error:  # rows of a multivector, or a null for NaN
+            return _unusual(vector)
     if isinstance(vector, Mapping):
         indices, values = vector["indices"], vector["values"]
     else:
         indices, values = vector.indices, vector.values
     pairs = sorted(zip(indices, values, strict=True), key=lambda pair: pair[0])
-    count = len(pairs)
-    return (
-        b"S"
-        + _COUNT(count)
-        + _packer(count, "I")(*[i for i, _ in pairs])
-        + _floats([v for _, v in pairs])
-    )
+    ordered = _packer(len(pairs), "I")(*[i for i, _ in pairs])
+    return b"S" + _COUNT(len(pairs)) + ordered + _floats([v for _, v in pairs])
+
+
+def _unusual(vector: list[Any]) -> bytes:
+    if not isinstance(vector[0], list):
+        return b"D" + _COUNT(len(vector)) + _floats(vector)
+    columns = len(vector[0])
+    if any(len(row) != columns for row in vector):
+        raise ValueError("the rows of a multivector differ in length")
+    data = b"".join([_floats(row) for row in vector])
+    return b"M" + _COUNT(len(vector)) + _COUNT(columns) + data
 
 
 @cache

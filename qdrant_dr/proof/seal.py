@@ -47,6 +47,12 @@ def plan_seal(
         facts[s.shard].operation_before == facts[s.shard].operation_after == s.count.operation
         for s in read.shards
     )
+    if not quiesced and (bare := [p.name for p in manifest.parts if not p.wal]):
+        raise NothingChecked(
+            f"{', '.join(bare)} keeps no write-ahead log, and the operation numbers do not show "
+            "that nothing was written: deleted points may have come back in it",
+            "back up with method `collection`; this archive cannot be used.",
+        )
     doubt = _doubt(manifest, read, live, quiesced=quiesced)
     if quiesced and live is not None:
         _compare_live(live, read)
@@ -107,8 +113,7 @@ def _compare_live(live: LiveSample, read: ReadBack) -> None:
         i: [
             n
             for n, d in _both(digests, found[i])
-            if d[0] != d[1]
-            and not (i in replayed and n.startswith("vector:") and None not in d)
+            if d[0] != d[1] and not (i in replayed and n.startswith("vector:") and None not in d)
         ]
         for i, digests in live.points.items()
     }

@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from qdrant_dr.errors import ArchiveError, ArchiveForeign, ArchiveInvalid
-from qdrant_dr.proof.layout import COLLECTION_FILES, LaidOut, LaidShard
+from qdrant_dr.proof.layout import LaidOut, LaidShard
 from qdrant_dr.records import Manifest, Part
 
 _LAST = {
     "collection": ("shard_key_mapping.json", "payload_index.json"),
     "shard": ("replica_state.json", "shard_config.json"),
+}
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "version.info": str,
+    "config.json": dict,
+    "shard_key_mapping.json": (list, dict),
+    "payload_index.json": dict,
 }
 
 
@@ -58,9 +64,11 @@ def _frame(laid: LaidOut, part: Part) -> Iterator[ArchiveError]:
             f"{' and '.join(_LAST[laid.kind])}: it is cut or re-arranged"
         )
     if laid.kind == "collection":
-        for name in COLLECTION_FILES:
-            if laid.files.get(name) is None:
+        for name, kind in _KINDS.items():
+            if name not in laid.files:
                 yield ArchiveInvalid(f"{part.name} has no {name}")
+            elif not isinstance(laid.files[name], kind):
+                yield ArchiveInvalid(f"{name} of {part.name} is not what Qdrant writes")
     local = tuple(s.shard for s in laid.local_shards)
     if set(local) - set(part.shards):
         yield ArchiveForeign(f"{part.name} holds shards {local}, its manifest says {part.shards}")
@@ -94,7 +102,7 @@ def _identity(laid: LaidOut, manifest: Manifest) -> Iterator[ArchiveError]:
     info = info.get("result", info)
     params = _bare(info.get("config", {}).get("params", {}))
     if isinstance(config := laid.files.get("config.json"), dict):
-        archived = _bare(config.get("params", {}))
+        archived = _bare(config["params"])
         for name in ("vectors", "sparse_vectors", "shard_number", "sharding_method"):
             if (archived.get(name) or None) != (params.get(name) or None):
                 yield ArchiveForeign(
@@ -102,7 +110,7 @@ def _identity(laid: LaidOut, manifest: Manifest) -> Iterator[ArchiveError]:
                     f"{params.get(name)}"
                 )
     if isinstance(index := laid.files.get("payload_index.json"), dict):
-        schema = {f: _index_type(s) for f, s in index.get("schema", {}).items()}
+        schema = {f: _index_type(s) for f, s in index["schema"].items()}
         expected = {f: s.get("data_type") for f, s in info.get("payload_schema", {}).items()}
         if schema != expected:
             yield ArchiveForeign(

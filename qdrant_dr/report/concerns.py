@@ -23,6 +23,7 @@ def assess(evidence: Evidence) -> tuple[Standing, ...]:
 def _problems(evidence: Evidence, s: Standing) -> tuple[Problem, ...]:
     found = [
         *_existence(evidence, s),
+        *_future(evidence, s),
         *_recency(s),
         *_quorum(evidence, s),
         *_damage(s),
@@ -33,7 +34,7 @@ def _problems(evidence: Evidence, s: Standing) -> tuple[Problem, ...]:
 
 
 def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
-    at, promise = evidence.as_of, evidence.config.objectives.proven
+    promise = evidence.config.objectives.proven
     if s.gone_since is not None:
         held = f"{count(len(s.backups), 'backup')} held, {'one' if s.proven else 'none'} proven"
         expected = s.collection in evidence.config.collections.expect
@@ -77,7 +78,10 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             f"{lost} of writes",
             command("verify", str(s.newest.key), "--depth", promise.depth),
         )
-    for future in (b for b in s.backups if b.manifest.captured_at > at):
+
+
+def _future(evidence: Evidence, s: Standing) -> Iterator[Problem]:
+    for future in (b for b in (*s.earlier, *s.backups) if b.manifest.captured_at > evidence.as_of):
         yield Problem(
             "warning",
             str(future.key),

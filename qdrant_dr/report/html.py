@@ -30,6 +30,9 @@ SHOWN = 25
 """Rows of a list that may be endless; the page says how many it leaves out."""
 
 
+DRILLS = 10
+
+
 @dataclass(frozen=True)
 class Tile:
     """One figure of the summary. `tone` is good, warn, bad or plain."""
@@ -70,7 +73,7 @@ def render(assessment: Assessment, frames: Mapping[str, pd.DataFrame]) -> bytes:
         standings=[s for s in ranked if s.exclusion is None],
         excluded=[s for s in ranked if s.exclusion is not None],
         pictures=pictures.draw(assessment, ranked, zone, SHOWN),
-        drills=assessment.drills[::-1][:SHOWN],
+        drills=assessment.drills[::-1][:DRILLS],
         drills_count=len(assessment.drills),
         runs=_runs(assessment),
         scope=_scope(assessment),

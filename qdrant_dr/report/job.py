@@ -34,7 +34,8 @@ def report(config: Config, request: ReportRequest, run: Run, perform: Perform) -
     del perform
     started_at = utc_now()
     try:
-        as_of = request.as_of or started_at
+        # a report does not speak of its own run
+        as_of = request.as_of or run.start.started_at - timedelta(microseconds=1)
         assessment = Assessment.of(gather(config, as_of, timedelta(days=request.period_days)))
         run.source_kind = assessment.source_kind
         to = config.report.model_copy(update={"url": request.url} if request.url else {})

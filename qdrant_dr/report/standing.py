@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -111,7 +112,10 @@ def standings(evidence: Evidence) -> tuple[Standing, ...]:
     seen = {s.collection for end in evidence.run_ends for s in end.seen}
     expected = evidence.config.collections.expect
     names = sorted({*evidence.catalog.collections, *seen, *expected})
-    return tuple(_standing(evidence, name, drills[name]) for name in names)
+    backups: dict[str, list[Backup]] = defaultdict(list)
+    for backup in evidence.catalog.backups:
+        backups[backup.key.collection].append(backup)
+    return tuple(_standing(evidence, name, backups[name], drills[name]) for name in names)
 
 
 def exclusion_of(evidence: Evidence, collection: str) -> str | None:
@@ -124,14 +128,15 @@ def exclusion_of(evidence: Evidence, collection: str) -> str | None:
     return None if rules.inclusion(collection) else "no pattern of collections.include matches it"
 
 
-def _standing(evidence: Evidence, name: str, drills: list[Drill]) -> Standing:
+def _standing(
+    evidence: Evidence, name: str, every: Sequence[Backup], drills: Sequence[Drill]
+) -> Standing:
     config, at = evidence.config, evidence.as_of
     promise = config.objectives.proven
     rules = config.collections.override(name)
-    every = evidence.catalog.of(name)
     last = newest(every, now=at)
     life = last.manifest.incarnation if last else None
-    backups = tuple(b for b in every if life in (None, b.manifest.incarnation))
+    backups = tuple(b for b in every if b.manifest.incarnation == life)
     proven = newest_proven(backups, depth=promise.depth, max_age=promise.max_age, now=at)
     return Standing(
         collection=name,
@@ -142,7 +147,7 @@ def _standing(evidence: Evidence, name: str, drills: list[Drill]) -> Standing:
         exclusion=exclusion_of(evidence, name),
         gone_since=_gone_since(evidence, name),
         backups=backups,
-        earlier=tuple(b for b in every if b not in backups),
+        earlier=tuple(b for b in every if b.manifest.incarnation != life),
         newest=last,
         proven=proven,
         proof=_newest_proof(evidence, proven) if proven else None,

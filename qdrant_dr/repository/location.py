@@ -101,7 +101,7 @@ def _filesystem(cfg: RepositoryConfig, kind: str) -> Any:
     options = _with_timeouts(kind, resolve_options(cfg.options))
     options |= {"use_listings_cache": False, "skip_instance_cache": True, "loop": get_loop()}
     try:
-        return fsspec.filesystem(kind, **options)
+        return _class(kind)(**options)
     except ImportError:
         raise ConfigInvalid(
             f"repository {cfg.name}: {kind}:// needs a package that is not installed",
@@ -118,6 +118,17 @@ def _filesystem(cfg: RepositoryConfig, kind: str) -> Any:
         raise translate(e, repository=cfg.name, doing="opening") from None
 
 
+def _class(kind: str) -> Any:
+    if kind != "gs":
+        return fsspec.get_filesystem_class(kind)
+    # the class that fsspec knows tries gRPC first: every first call to an endpoint that is not
+    # Google's waits a minute for it. this variable keeps it from even loading gRPC
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    from gcsfs.core import GCSFileSystem
+
+    return GCSFileSystem
+
+
 def _with_timeouts(kind: str, options: dict[str, Any]) -> dict[str, Any]:
     if kind == "s3":
         config = {
@@ -128,8 +139,6 @@ def _with_timeouts(kind: str, options: dict[str, Any]) -> dict[str, Any]:
         }
         return options | {"config_kwargs": config | options.get("config_kwargs", {})}
     if kind == "gs":
-        # else every first call to an endpoint that is not Google's waits 60 s for gRPC
-        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         import aiohttp
 
         limit = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_READ)

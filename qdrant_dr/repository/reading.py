@@ -55,7 +55,9 @@ def read_catalog(
     if not repositories:
         return assemble(cluster, [Reading(r) for r in unreachable])
     with ThreadPoolExecutor(len(repositories)) as pool:
-        readings = list(pool.map(lambda r: read_one(r, cluster, collection, backup_id), repositories))
+        readings = list(
+            pool.map(lambda r: read_one(r, cluster, collection, backup_id), repositories)
+        )
     return assemble(cluster, [*readings, *(Reading(r) for r in unreachable)])
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
-from qdrant_dr import __version__
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import (
     BytesDiffer,
@@ -42,6 +41,7 @@ from qdrant_dr.repository import names
 from qdrant_dr.repository.location import location_of, open_store
 from qdrant_dr.repository.store import OpenUpload, Sink, Stat, Store
 from qdrant_dr.repository.throttle import Throttle, ThrottledSink
+from qdrant_dr.version import __version__
 
 R = TypeVar("R", bound=Record)
 _READERS = 8  # records are small: reading them is waiting
@@ -202,9 +202,7 @@ class Repository:
 
     def repair_seal(self, seal: Seal) -> None:
         """The same of a seal. Raise SealConflict."""
-        key = BackupKey(
-            cluster=seal.cluster, collection=seal.collection, backup_id=seal.backup_id
-        )
+        key = BackupKey(cluster=seal.cluster, collection=seal.collection, backup_id=seal.backup_id)
         self._repair(Seal, key, names.SEAL, seal.to_bytes(), SealConflict)
 
     def _repair(

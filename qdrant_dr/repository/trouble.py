@@ -93,8 +93,8 @@ def _tokens(error: BaseException) -> list[str]:
     found.extend(str(getattr(error, n, "")) for n in ("code", "status", "status_code"))
     if isinstance(error, OSError) and isinstance(error.errno, int):
         found.append(errno.errorcode.get(error.errno, os.strerror(error.errno)))
-        if str(error).startswith("Forbidden: "):  # gcsfs says 403 in no other way
-            found.append("403")
+    if isinstance(error, OSError) and str(error).startswith("Forbidden: "):
+        found.append("403")  # gcsfs says it in no other way
     # `ClientError` of botocore says nothing; that of aiohttp is a connection
     classes = [c for c in type(error).__mro__ if not c.__module__.startswith("botocore.errorfac")]
     if not isinstance(response, dict):

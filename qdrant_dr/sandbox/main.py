@@ -47,6 +47,8 @@ def serve(
     if host not in _LOOPBACK:
         raise ValueError(f"the sandbox serves {' or '.join(_LOOPBACK)} only, not {host}")
     with socket.create_server(("127.0.0.1", port), backlog=128) as listening:
+        # asyncio sets it only on sockets of its own: 40 ms less for every answer
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         if data is not None:
             data.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import shutil
 import threading
@@ -15,7 +14,7 @@ from urllib.parse import quote
 from qdrant_dr.sandbox.archive import unpack_archive
 from qdrant_dr.sandbox.collection import Collection
 from qdrant_dr.sandbox.http import ApiError, Json, not_found, wrong_input
-from qdrant_dr.sandbox.settings import describe_vectors
+from qdrant_dr.sandbox.settings import dense_vectors, describe_vectors
 from qdrant_dr.sandbox.upload import Received
 
 _BLOCK = 1 << 20
@@ -217,13 +216,12 @@ def _sha256(path: Path) -> str:
     with path.open("rb") as source:
         while block := source.read(_BLOCK):
             digest.update(block)
-        os.fsync(source.fileno())
     return digest.hexdigest()
 
 
 def _check_fit(existing: dict[str, Json], archived: dict[str, Json]) -> None:
     """Only vectors and the number of shards must agree; raise ApiError 400."""
-    if existing["params"]["vectors"] != archived["params"]["vectors"]:
+    if dense_vectors(existing) != dense_vectors(archived):
         raise wrong_input(
             "Snapshot is not compatible with existing collection: "
             f"Collection vectors: {describe_vectors(existing)} "

@@ -56,7 +56,7 @@ def test_the_examples_of_the_help_can_be_parsed(qdr: Any) -> None:
         for _, _, *examples in table.values():
             for example in examples:
                 words = example.split(" > ")[0].split()[1:]
-                words = [w for w in words if w not in ("--json",)]
+                words = [w for w in words if w != "--json"]
                 command, _, _ = app.parse_args(words, exit_on_error=False, print_error=False)
                 assert callable(command)
 

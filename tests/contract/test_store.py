@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,28 +26,10 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.repository.location import open_store
 from qdrant_dr.repository.store import Sink, Store
-from tests.support.stores import EVERYTHING, PLACES, Place
+from tests.support.stores import Place
 
 PATIENCE = timedelta(seconds=60)
 MIB = 2**20
-KINDS = ("memory", "file", "s3", "gcs", "azure")
-
-
-@pytest.fixture(scope="session", params=KINDS)
-def place(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
-    kind = request.param
-    if kind == "memory":
-        yield Place(kind, "memory://contract", proves=frozenset({"time"}))
-    elif kind == "file":
-        base = tmp_path_factory.mktemp("stores")
-        yield Place(
-            kind, f"file://{base}", proves=EVERYTHING - {"credentials", "endpoint", "bucket"}
-        )
-    else:
-        with PLACES[kind]() as made:
-            yield made
 
 
 @pytest.fixture

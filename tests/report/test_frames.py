@@ -72,6 +72,16 @@ def test_a_future_dated_backup_is_never_the_newest() -> None:
     assert any("dated in the future" in what for _, _, what in said(both))
 
 
+def test_only_future_dated_backups_are_no_backup() -> None:
+    future = r.manifest(at=NOW + days(400), transferred_at=NOW - hours(1))
+    alone = evidence(
+        {"aws": [future], "gcp": [future]}, proofs=[r.proof(future, ended_at=NOW - hours(1))]
+    )
+    assert row(alone)["status"] == "unprotected"
+    assert pd.isna(row(alone)["rpo_seconds"])
+    assert any("dated in the future" in what for _, _, what in said(alone))
+
+
 def test_another_life_of_the_name_proves_nothing() -> None:
     past, present = r.manifest(at=NOW - hours(9), incarnation="one"), r.manifest(incarnation="two")
     held = [past, present]

@@ -188,5 +188,5 @@ def test_long_lists_say_what_they_leave_out() -> None:
     words = page(good(*names)).words
     assert "25 of 40 collections shown" in words
     assert "12 of 40 collections shown" in words
-    assert "The last 25 of 40" in words
+    assert "The last 10 of 40" in words
     assert all(n in words for n in names)

@@ -13,7 +13,11 @@ from qdrant_dr.records import BackupKey
 from qdrant_dr.repository import names
 from qdrant_dr.repository.store import MAX_PARTS, PART_FLOOR, part_size
 
-TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2199, 1, 1), timezones=st.just(UTC))
+# fmt: off
+TIMES = st.datetimes(
+    datetime(2000, 1, 1), datetime(2199, 1, 1), timezones=st.just(UTC)  # noqa: DTZ001
+)
+# fmt: on
 PATH = re.compile(r"^[A-Za-z0-9./-]+$")
 
 
@@ -74,7 +78,7 @@ def test_what_could_leave_the_repository_is_refused(bad: str) -> None:
     "bad", ["", "20261122", "20261122T101530Z-7f3a9", "x", "20261322T101530Z-7f3a9c"]
 )
 def test_what_is_no_id_has_no_time(bad: str) -> None:
-    with pytest.raises(ValueError, match="20261322|is not an id"):
+    with pytest.raises(ValueError, match=r"20261322|is not an id"):
         names.time_of(bad)
 
 

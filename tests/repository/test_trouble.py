@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -115,13 +116,9 @@ def test_an_error_of_a_provider_is_ours(error: BaseException, kind: type[DRError
 
 
 def test_what_an_error_wraps_counts() -> None:
-    try:
-        try:
-            raise os_error(errno.ENOSPC)
-        except OSError as e:
-            raise RuntimeError("failed to upload block") from e
-    except RuntimeError as e:
-        assert type(translate(e, repository="az", doing="writing")) is StorageFull
+    wrapped = RuntimeError("failed to upload block")
+    wrapped.__cause__ = os_error(errno.ENOSPC)
+    assert type(translate(wrapped, repository="az", doing="writing")) is StorageFull
 
 
 def test_our_own_errors_pass_through() -> None:
@@ -198,8 +195,6 @@ def test_a_url_without_a_bucket_is_refused() -> None:
 
 
 def test_options_that_make_no_client_are_a_configuration_error() -> None:
-    from datetime import timedelta
-
     cfg = config("az://box/q", connection_string="nonsense")
     with pytest.raises(ConfigInvalid, match="options make no az client") as caught:
         open_store(cfg, stall_timeout=timedelta(seconds=5))
@@ -207,8 +202,6 @@ def test_options_that_make_no_client_are_a_configuration_error() -> None:
 
 
 def test_a_secret_that_is_missing_is_named_not_told() -> None:
-    from datetime import timedelta
-
     cfg = config("s3://b/q", key="env:QDR_NO_SUCH_KEY", secret="env:QDR_NO_SUCH_SECRET")
     with pytest.raises(SecretMissing, match="QDR_NO_SUCH_KEY"):
         open_store(cfg, stall_timeout=timedelta(seconds=5))

@@ -156,6 +156,16 @@ def test_filters(client: httpx.Client, condition: object, expected: list[int]) -
     assert count == {"count": len(expected)}
 
 
+def test_a_collection_of_sparse_vectors_only(client: httpx.Client, name: str) -> None:
+    call(client, "PUT", f"/collections/{name}", {"sparse_vectors": {"words": {}}})
+    vector = {"words": {"indices": [1, 9], "values": [0.5, 2.0]}}
+    points = [{"id": 1, "vector": vector, "payload": {}}]
+    call(client, "PUT", f"/collections/{name}/points?wait=true", {"points": points})
+    for _ in range(2):  # into a new collection, then onto the existing one
+        upload(client, f"{name}-2", snapshot(client, name))
+        assert scroll(client, f"{name}-2") == points
+
+
 def test_a_batch_of_columns_is_written(client: httpx.Client, name: str) -> None:
     path = f"/collections/{name}"
     vectors = {n: {"size": 2, "distance": "Dot"} for n in ("a", "b")}

@@ -23,7 +23,7 @@ import httpx
 
 PR_SET_PDEATHSIG = 1
 START_SECONDS = 60.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)

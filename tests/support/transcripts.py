@@ -21,7 +21,7 @@ TRANSCRIPTS = FIXTURES / "transcripts"
 SAME_SECOND = "create"
 """Snapshot names have a resolution of one second and the recorded synchronous and asynchronous
 creates fell into the same one; the first waits for the start of a second to make that sure."""
-SETTLE = {"create async": 0.5, "upsert no wait": 0.2}
+SETTLE = {"create async": 0.5, "upsert no wait": 0.2, "recover async": 1.0}
 """Seconds that work behind an answer gets; the recording had them too."""
 TIMEOUT = 60.0
 
@@ -71,7 +71,8 @@ def play(url: str, names: tuple[str, ...], omit: Callable[[str, str], bool]) -> 
 
 def _request(client: httpx.Client, asked: dict[str, Any], saved: dict[str, str]) -> httpx.Request:
     def fill(text: str) -> str:
-        return re.sub(r"\{\{(\w+)\}\}", lambda match: saved[match[1]], text)
+        here = text.replace("http://server/", f"{client.base_url}")
+        return re.sub(r"\{\{(\w+)\}\}", lambda match: saved.get(match[1], "MISSING"), here)
 
     headers = {name: fill(value) for name, value in asked.get("headers", {}).items()}
     files = None
@@ -90,6 +91,8 @@ def _fixture(part: dict[str, Any]) -> bytes:
 
 def _save(step: dict[str, Any], response: httpx.Response, saved: dict[str, str]) -> None:
     """`save` names what later steps use; `etag` and `past` are what `download` taught."""
+    if not response.is_success:
+        return
     for name, place in step["request"].get("save", {}).items():
         value = response.json()
         for key in place.split("."):
@@ -129,8 +132,11 @@ _HEADERS = (
     "content-length",
 )
 _MASKS = (
-    (re.compile(r"[\w-]+?-\d+-\d{4}(-\d\d){5}\.snapshot"), "NAME.snapshot"),  # peer id and time
+    (re.compile(r"[\w-]+?-(\d+-)?\d{4}(-\d\d){5}\.snapshot"), "NAME.snapshot"),  # peer id, time
     (re.compile(r"/[^`\s]*/(col-[^/`]+-recovery-\w+|collections/[0-9a-f]{32})"), "/TEMP"),
+    (re.compile(r"/[^`\s]*/\w+-shard-\w+$"), "/TEMP"),
+    (re.compile(r'directory "[^"]+"'), 'directory "SNAPSHOTS"'),
+    (re.compile(r"http://[\w.]+(:\d+)?/collections"), "http://server/collections"),
 )
 _VOLATILE = (
     "time",
@@ -162,7 +168,9 @@ def normalise(step: str, answer: Answer) -> Answer:
     elif step == "read telemetry":
         content = _shape({**content["result"], "requests": sorted(content["result"]["requests"])})
     elif step in ("metrics", "read metrics"):
-        content = re.findall(r"^collection(?:s_total|_points.*) \d+$", content, re.MULTILINE)
+        content = sorted(
+            re.findall(r"^collection(?:s_total|_points.*) \d+$", content, re.MULTILINE)
+        )
     elif isinstance(content, dict):
         content = _json(content)
     elif isinstance(content, int):

@@ -50,6 +50,7 @@ def make_world(
     folder: Path, url: str, *, repositories: tuple[str, ...] = ("one", "two"), **sections: Any
 ) -> World:
     """Create the repositories in `folder` and write a configuration; `sections` replace its own."""
+    folder.mkdir(parents=True, exist_ok=True)
     folders = {name: folder / name for name in repositories}
     body: dict[str, Any] = {
         "format": 1,

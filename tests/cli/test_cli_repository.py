@@ -1,0 +1,134 @@
+"""`repository create|list|show`, and ids that find their way into the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from qdrant_dr.configfile.ids import with_ids
+from qdrant_dr.errors import ConfigInvalid
+
+CONFIG = """\
+# ours
+format: 1
+cluster: {name: a, nodes: ["http://127.0.0.1:1"]}
+repositories:
+  - name: one   # near
+    url: ./one
+    domain: d1
+  - url: ./two
+    domain: d2
+    name: two
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "qdrant-dr.yaml"
+    file.write_text(CONFIG)
+    return file
+
+
+def test_create_prints_ids_and_what_to_do_with_them(qdr: Any, config: Path) -> None:
+    said = qdr("repository", "create", "one", "--json")
+    assert said.code == 0
+    (row,) = said.json["rows"]
+    assert row["name"] == "one"
+    assert f'put `id: "{row["id"]}"` below `name: one`' in said.err
+    assert config.read_text() == CONFIG
+    assert (config.parent / "one" / "repository.json").is_file()
+
+
+def test_save_puts_them_below_the_names_and_changes_nothing_else(qdr: Any, config: Path) -> None:
+    said = qdr("repository", "create", "--save", "--json")
+    ids = {row["name"]: row["id"] for row in said.json["rows"]}
+    assert set(ids) == {"one", "two"}
+    kept = [x for x in config.read_text().splitlines() if "id: " not in x]
+    assert kept == CONFIG.splitlines()
+    found = {r["name"]: r["id"] for r in yaml.safe_load(config.read_text())["repositories"]}
+    assert found == ids
+    assert qdr("repository", "list").code == 0
+    again = qdr("repository", "create")
+    assert again.code == 2
+    assert "every configured repository has an id" in again.err
+    named = qdr("repository", "create", "one")
+    assert "so it exists already" in named.err
+
+
+def test_a_second_create_refuses_and_keeps_the_first(qdr: Any, config: Path) -> None:
+    qdr("repository", "create", "one")
+    before = (config.parent / "one" / "repository.json").read_bytes()
+    said = qdr("repository", "create", "--json")
+    assert said.code == 1
+    assert [e["code"] for e in said.json["errors"]] == ["conflict"]
+    assert [row["name"] for row in said.json["rows"]] == ["two"]
+    assert (config.parent / "one" / "repository.json").read_bytes() == before
+
+
+def test_show_tells_the_id_even_if_the_configured_one_is_wrong(qdr: Any, config: Path) -> None:
+    made = qdr("repository", "create", "--save", "--json").json["rows"]
+    ids = {row["name"]: row["id"] for row in made}
+    config.write_text(config.read_text().replace(ids["one"], "00000000"))
+    shown = qdr("repository", "show", "one", "--json")
+    assert shown.code == 1
+    assert shown.json["rows"][0]["id"] == ids["one"]
+    assert shown.json["rows"][0]["configured_id"] == "00000000"
+    listed = qdr("repository", "list", "--json")
+    assert listed.code == 3
+    assert [r["state"] for r in listed.json["rows"]] == ["repository-mismatch", "ok"]
+    assert qdr("repository", "show", "two").code == 0
+
+
+def test_a_disk_that_is_not_mounted_is_no_empty_repository(qdr: Any, config: Path) -> None:
+    qdr("repository", "create", "--save")
+    (config.parent / "one").rename(config.parent / "elsewhere")
+    (config.parent / "one").mkdir()
+    listed = qdr("repository", "list", "--json")
+    assert [r["state"] for r in listed.json["rows"]] == ["repository-missing", "ok"]
+    said = qdr("list", "--json")
+    assert said.code == 3
+    assert said.json["errors"][0]["code"] == "repository-missing"
+
+
+def test_all_unmounted_is_failed(qdr: Any, config: Path) -> None:
+    qdr("repository", "create", "--save")
+    for name in ("one", "two"):
+        (config.parent / name).rename(config.parent / f"{name}-elsewhere")
+    assert qdr("repository", "list").code == 1
+    assert qdr("list").code == 1
+
+
+@pytest.mark.parametrize("command", ["create", "show"])
+def test_an_unknown_name_lists_the_known(command: str, qdr: Any, config: Path) -> None:
+    said = qdr("repository", command, "three")
+    assert said.code == 2
+    assert "there are one, two" in said.err
+
+
+def test_an_old_id_is_replaced() -> None:
+    text = CONFIG.replace("    url: ./one\n", "    id:\n    url: ./one\n")
+    changed = with_ids(text, {"one": "0a0b0c0d", "two": "12345678"})
+    found = {r["name"]: r["id"] for r in yaml.safe_load(changed)["repositories"]}
+    assert found == {"one": "0a0b0c0d", "two": "12345678"}
+
+
+def test_a_flow_style_list_is_left_to_its_author(qdr: Any, config: Path) -> None:
+    text = "format: 1\ncluster: {name: a, nodes: ['http://h:1']}\n"
+    text += "repositories: [{name: one, url: ./one, domain: d}]\n"
+    config.write_text(text)
+    said = qdr("repository", "create", "--save", "--json")
+    assert said.json["rows"][0]["name"] == "one"  # it exists: its id must not be lost
+    assert said.json["errors"][0]["code"] == "config-invalid"
+    assert config.read_text() == text
+    with pytest.raises(ConfigInvalid):
+        with_ids(text, {"one": "0a0b0c0d"})
+
+
+def test_a_file_that_cannot_be_written_keeps_its_content(qdr: Any, config: Path) -> None:
+    from qdrant_dr.configfile import save_ids
+
+    with pytest.raises(ConfigInvalid, match="cannot be written"):
+        save_ids(config.parent / "absent.yaml", {"one": "0a0b0c0d"})

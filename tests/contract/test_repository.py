@@ -1,0 +1,106 @@
+"""A whole backup's life in a repository, on every store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from qdrant_dr.errors import BytesDiffer, ManifestConflict, RepositoryMissing
+from qdrant_dr.records import Manifest
+from qdrant_dr.repository import (
+    Repository,
+    fan_out,
+    is_proven,
+    plan_sweep,
+    read_catalog,
+    read_repository,
+    sweep,
+)
+from tests.support import records as made
+from tests.support.stores import Place, repository_in
+
+MIB = 2**20
+DATA = b"".join(n.to_bytes(4, "little") * (MIB // 4) for n in range(12))
+
+
+@pytest.fixture
+def repository(place: Place) -> Repository:
+    return repository_in(place.config("here"))
+
+
+def blocks(data: bytes = DATA) -> Iterator[bytes]:
+    for at in range(0, len(data), MIB):
+        yield data[at : at + MIB]
+
+
+def backed_up(repository: Repository) -> Manifest:
+    plain = made.manifest()
+    part = plain.parts[0].model_copy(
+        update={"size_bytes": len(DATA), "sha256": hashlib.sha256(DATA).hexdigest()}
+    )
+    manifest = plain.model_copy(update={"parts": (part,)})
+    done = fan_out(
+        blocks(),
+        {repository.name: lambda: repository.part_sink(manifest.key, part.file, len(DATA))},
+        stall_timeout=timedelta(seconds=60),
+    )
+    assert done.receipts[repository.name].sha256 == part.sha256
+    repository.commit(manifest)
+    return manifest
+
+
+def test_a_backup_is_made_proven_damaged_and_healed(repository: Repository) -> None:
+    manifest = backed_up(repository)
+    seal = made.seal(manifest)
+    repository.put_seal(seal)
+    proof = made.proof(
+        manifest, repository_id=repository.id, location=repository.location, ended_at=made.NOW
+    )
+    repository.add_proof(proof)
+    (backup,) = read_catalog([repository], cluster="prod").backups
+    copy = backup.copy("here")
+    assert (backup.manifest, backup.seal, copy.state) == (manifest, seal, "present")
+    assert copy.proofs == (proof,)
+    assert is_proven(backup, copy, depth="content", max_age=timedelta(days=8), now=made.NOW)
+    rotten = DATA[:-1]
+    sink = repository.store.sink(f"backups/{manifest.key.folder}/collection.snapshot", replace=True)
+    for block in blocks(rotten):
+        sink.write(block)
+    sink.commit()
+    (backup,) = read_catalog([repository], cluster="prod").backups
+    copy = backup.copy("here")
+    assert (copy.state, copy.lacks) == ("damaged", ("collection.snapshot",))
+    assert not is_proven(backup, copy, depth="content", max_age=timedelta(days=8), now=made.NOW)
+    with pytest.raises(BytesDiffer):
+        repository.replace_part(manifest.key, manifest.parts[0], blocks(rotten))
+    repository.replace_part(manifest.key, manifest.parts[0], blocks())
+    assert b"".join(repository.read_part(manifest.key, manifest.parts[0])) == DATA
+    assert read_catalog([repository], cluster="prod").backups[0].copy("here").state == "present"
+    with pytest.raises(ManifestConflict):
+        repository.commit(manifest.model_copy(update={"note": "another"}))
+
+
+def test_what_a_dead_run_left_is_swept_and_a_backup_is_not(repository: Repository) -> None:
+    manifest = backed_up(repository)
+    orphan = made.manifest(at=made.NOW - timedelta(days=9))
+    repository.store.create(f"backups/{orphan.key.folder}/intent.json", b"{}")
+    repository.store.create(f"backups/{orphan.key.folder}/collection.snapshot", b"half")
+    catalog = read_catalog([repository], cluster="prod")
+    clock = repository.clock()
+    young = plan_sweep(catalog, "here", store_now=clock)
+    assert (young.folders, len(young.kept)) == ((), 1)
+    old = plan_sweep(catalog, "here", store_now=clock + timedelta(hours=49))
+    assert sweep(repository, old).removed == (orphan.key.folder,)
+    after = read_catalog([repository], cluster="prod")
+    assert after.unfinished == ()
+    assert [b.manifest for b in after.backups] == [manifest]
+
+
+def test_a_place_without_a_repository_is_an_error(place: Place) -> None:
+    if place.kind == "file":
+        pytest.skip("a folder that is missing is tested in tests/repository")
+    with pytest.raises(RepositoryMissing, match=r"no repository\.json"):
+        read_repository(place.config(), stall_timeout=timedelta(seconds=30))

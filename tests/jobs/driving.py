@@ -1,0 +1,46 @@
+"""Running whole jobs in this process, as the command line does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qdrant_dr import configfile
+from qdrant_dr.jobs.backup import BackupRequest, backup
+from qdrant_dr.jobs.drill import DrillRequest, drill
+from qdrant_dr.jobs.replicate import ReplicateRequest, replicate
+from qdrant_dr.jobs.run import begin
+from qdrant_dr.jobs.threads import in_threads
+from qdrant_dr.jobs.verify import VerifyRequest, verify
+from qdrant_dr.records import Outcome, RunEnd
+from tests.support.world import World
+
+_JOBS: dict[str, tuple[Callable[..., RunEnd], type[Any]]] = {
+    "backup": (backup, BackupRequest),
+    "verify": (verify, VerifyRequest),
+    "replicate": (replicate, ReplicateRequest),
+    "drill": (drill, DrillRequest),
+}
+
+
+def do(world: World, job: str, **request: Any) -> RunEnd:
+    """Run one job to its end record."""
+    config = configfile.load(world.reference)
+    work, kind = _JOBS[job]
+    run = begin(config, job)
+    return work(config, kind(**request), run, in_threads(config, run.run_id))
+
+
+def outcomes(end: RunEnd, unit: str) -> list[Outcome]:
+    return [o for o in end.outcomes if o.unit == unit]
+
+
+def rot(world: World, repository: str, collection: str | None = None) -> None:
+    """Flip one bit in the middle of a stored part."""
+    for part in world.parts(repository):
+        if collection is None or f"/{collection}-" in str(part):
+            data = bytearray(part.read_bytes())
+            data[len(data) // 2] ^= 1
+            part.write_bytes(data)
+            return
+    raise AssertionError("nothing to rot")

@@ -1,0 +1,199 @@
+"""Records: one golden file of each kind, and nothing that was touched is ever believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qdrant_dr.errors import RecordDamaged, RecordError, RecordUnknown
+from qdrant_dr.records import (
+    Intent,
+    ListedSnapshot,
+    Manifest,
+    Proof,
+    Record,
+    RunEnd,
+    RunStart,
+    Seal,
+    SnapshotAnswer,
+    canonical_json,
+    format_time,
+    parse_time,
+)
+from qdrant_dr.records.repository import RepositoryRecord
+from tests.support import records as made
+
+GOLDEN = Path(__file__).parent / "golden"
+KINDS: dict[str, type[Record]] = {
+    kind.KIND: kind
+    for kind in (
+        RepositoryRecord, Intent, SnapshotAnswer, Manifest, Seal, Proof, RunStart, RunEnd,
+    )
+}  # fmt: skip
+
+
+def sealed(body: dict[str, Any]) -> bytes:
+    """A record with a digest that fits, whatever is in it."""
+    body = {k: v for k, v in body.items() if k != "sha256"}
+    return canonical_json({**body, "sha256": hashlib.sha256(canonical_json(body)).hexdigest()})
+
+
+@pytest.fixture(params=sorted(KINDS))
+def kind(request: pytest.FixtureRequest) -> type[Record]:
+    return KINDS[request.param]
+
+
+@pytest.fixture
+def golden(kind: type[Record]) -> bytes:
+    return (GOLDEN / f"{kind.KIND}.json").read_bytes()
+
+
+def test_every_kind_of_record_has_a_golden_file() -> None:
+    assert {p.stem for p in GOLDEN.glob("*.json")} == set(KINDS)
+    known = {k for k in _all(Record) if k.__module__.startswith("qdrant_dr")}
+    assert known == set(KINDS.values())
+
+
+def _all(kind: type[Record]) -> set[type[Record]]:
+    return {s for c in kind.__subclasses__() for s in ({c} | _all(c))}
+
+
+def test_a_golden_file_is_read_and_written_again_byte_for_byte(
+    kind: type[Record], golden: bytes
+) -> None:
+    record = kind.from_bytes(golden, where="golden")
+    assert record.to_bytes() == golden
+    assert record.sha256 == hashlib.sha256(golden).hexdigest()
+
+
+def test_a_record_that_was_cut_is_damaged(kind: type[Record], golden: bytes) -> None:
+    for length in (*range(0, len(golden), max(1, len(golden) // 200)), len(golden) - 1):
+        with pytest.raises(RecordDamaged, match="golden"):
+            kind.from_bytes(golden[:length], where="golden")
+    with pytest.raises(RecordDamaged):
+        kind.from_bytes(golden + b"\n", where="golden")
+
+
+def test_a_record_with_any_byte_changed_is_refused(kind: type[Record], golden: bytes) -> None:
+    for at in range(0, len(golden), max(1, len(golden) // 500)):
+        for flip in (0x01, 0x20, 0x80):
+            touched = golden[:at] + bytes([golden[at] ^ flip]) + golden[at + 1 :]
+            with pytest.raises(RecordError, match="golden"):
+                kind.from_bytes(touched, where="golden")
+
+
+def test_a_newer_format_a_new_field_and_another_kind_are_unknown(
+    kind: type[Record], golden: bytes
+) -> None:
+    body = json.loads(golden)
+    for change in ({"format": 2}, {"kind": "something"}, {"a_field_of_tomorrow": 1}):
+        with pytest.raises(RecordUnknown, match="golden"):
+            kind.from_bytes(sealed({**body, **change}), where="golden")
+
+
+def test_a_missing_field_is_damage_even_with_a_good_digest(
+    kind: type[Record], golden: bytes
+) -> None:
+    body = json.loads(golden)
+    required = [n for n, f in kind.model_fields.items() if f.is_required()]
+    assert required
+    for name in required:
+        with pytest.raises(RecordDamaged, match=name):
+            kind.from_bytes(sealed({k: v for k, v in body.items() if k != name}), where="golden")
+
+
+def test_a_record_without_a_digest_or_with_a_key_twice_is_damaged(
+    kind: type[Record], golden: bytes
+) -> None:
+    body = json.loads(golden)
+    del body["sha256"]
+    with pytest.raises(RecordDamaged, match="no digest"):
+        kind.from_bytes(canonical_json(body), where="golden")
+    with pytest.raises(RecordDamaged, match="twice"):
+        kind.from_bytes(b'{"format":1,' + golden[1:], where="golden")
+
+
+@pytest.mark.parametrize("other", [b"", b"[]", b"null", b"1", b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_record_at_all_is_damaged(kind: type[Record], other: bytes) -> None:
+    with pytest.raises(RecordDamaged):
+        kind.from_bytes(other, where="golden")
+
+
+def test_spaces_and_another_order_are_not_canonical(kind: type[Record], golden: bytes) -> None:
+    body = json.loads(golden)
+    for text in (json.dumps(body), json.dumps(dict(reversed(body.items())), separators=(",", ":"))):
+        if text.encode() != golden:
+            with pytest.raises(RecordDamaged, match="canonical"):
+                kind.from_bytes(text.encode(), where="golden")
+
+
+def test_a_manifest_has_no_floats() -> None:
+    def refuse(text: str) -> object:
+        raise AssertionError(f"a float: {text}")
+
+    json.loads((GOLDEN / "manifest.json").read_bytes(), parse_float=refuse)
+
+
+TEXT = st.text(max_size=40).filter(lambda t: not any("\ud800" <= c <= "\udfff" for c in t))
+TIME = st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 1))  # noqa: DTZ001
+
+
+@given(at=TIME)
+def test_a_time_is_written_and_read_with_its_microseconds(at: datetime) -> None:
+    assert parse_time(format_time(at)) == at
+
+
+@settings(max_examples=60)
+@given(
+    collection=TEXT.filter(bool),
+    note=TEXT,
+    doubts=st.lists(TEXT, max_size=3),
+    at=TIME.filter(lambda t: t.year > 999),
+    offset=st.integers(-(2**53), 2**53),
+)
+def test_any_manifest_survives_the_way_through_its_bytes(
+    collection: str, note: str, doubts: list[str], at: datetime, offset: int
+) -> None:
+    plain = made.manifest()
+    record = plain.model_copy(
+        update={
+            "collection": collection,
+            "note": note,
+            "doubts": tuple(doubts),
+            "captured_at": at,
+            "clock_offset_ms": offset,
+        }
+    )
+    data = record.to_bytes()
+    again = Manifest.from_bytes(data, where="x")
+    assert again == record
+    assert again.to_bytes() == data
+
+
+@settings(max_examples=60)
+@given(
+    names=st.lists(TEXT, max_size=5),
+    sizes=st.integers(0, 2**62),
+    at=TIME.filter(lambda t: t.year > 999),
+)
+def test_any_intent_survives_the_way_through_its_bytes(
+    names: list[str], sizes: int, at: datetime
+) -> None:
+    record = Intent(
+        run_id="r",
+        backup_id="b",
+        cluster="c",
+        collection="movies",
+        node="n",
+        started_at=at,
+        listed_before=tuple(ListedSnapshot(name=n, size_bytes=sizes) for n in names),
+        tool_version="0.1.0",
+    )
+    assert Intent.from_bytes(record.to_bytes(), where="x") == record
