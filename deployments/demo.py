@@ -97,20 +97,21 @@ def source_server() -> Iterator[str]:
 
 def consent(url: str) -> None:
     """Print what would be read from the user's server, and stop if it is too much."""
-    from qdrant_dr.cluster import take_inventory
-    from qdrant_dr.cluster.space import estimate_bytes
+    from qdrant_dr.cluster import Node, estimated_bytes, take_inventory
     from qdrant_dr.config import ClusterConfig
     from qdrant_dr.units import format_size, parse_size
 
     key = "env:QDRANT_API_KEY" if os.environ.get("QDRANT_API_KEY") else None
-    cluster = ClusterConfig(name="demo", nodes=(url,), api_key=key)
-    inventory = take_inventory(cluster)
-    sizes = {f.collection: estimate_bytes(f, cluster) for f in inventory.collections}
+    found = take_inventory(ClusterConfig(name="demo", nodes=(url,), api_key=key)).collections
+    with Node(url, key) as node:
+        sizes = {f.collection: estimated_bytes(node, f) for f in found}
+    if unknown := [name for name, size in sizes.items() if size is None]:
+        raise SystemExit(f"the size of {', '.join(unknown)} cannot be estimated on this server.")
     limit = parse_size(os.environ.get("DEMO_MAX", "2GiB"))
-    total = sum(sizes.values())
+    total = sum(size or 0 for size in sizes.values())
     say(f"  the plan, on {url} (it makes and deletes one snapshot per collection, nothing else):")
     for name, size in sizes.items():
-        say(f"    {name}: at most {format_size(size)}, three copies below {HOME}")
+        say(f"    {name}: at most {format_size(size or 0)}, three copies below {HOME}")
     if total > limit:
         raise SystemExit(
             f"that may be {format_size(total)}; the demo stops at {format_size(limit)}. "
@@ -169,7 +170,7 @@ class Story:
         self.act("verify: read every copy back and compare every point", verify, "ok")
         self.act("drill: restore one backup into an empty server, compare, measure",
                  drill, "ok")  # fmt: skip
-        say(f"  now one byte of one copy rots: {rot(HOME / 'repositories' / REPOSITORIES[1])}")
+        say(f"  now one bit of one copy rots: {rot(HOME / 'repositories' / REPOSITORIES[1])}")
         self.act("verify: it must find exactly that copy", verify, "failed", depth="bytes")
         self.act("replicate: heal it from a copy that proves its bytes", replicate, "ok")
         self.act("verify: all is well again", verify, "ok")
@@ -253,8 +254,9 @@ def details(end: Any) -> Iterator[str]:
         elif found is None:
             continue
         elif found.kind == "captured":
-            yield f"{what}: {found.points_count} points, {format_size(found.size_bytes)}, copies in " + (
-                ", ".join(found.committed)
+            yield (
+                f"{what}: {found.points_count} points, {format_size(found.size_bytes)}, copies in "
+                + (", ".join(found.committed))
             )
         elif found.kind == "proved":
             points = f", {found.points_checked} points" if found.points_checked is not None else ""

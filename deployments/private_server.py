@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from qdrant_dr.jobs.targets import free_ports
+from qdrant_dr.leash import leashed
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -22,7 +23,7 @@ QUIET = {
     # one-row writes of the recorder stall flow runs on SQLite
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
-    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
 
@@ -50,7 +51,7 @@ def private_server(home: Path, *, start_seconds: float = 120) -> Iterator[str]:
     command = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "qdrant_dr.leash", sys.executable, "-m", "prefect", *command],
+            leashed(sys.executable, "-m", "prefect", *command),
             env={**os.environ, "PREFECT_API_URL": f"{url}/api"},
             stdin=subprocess.DEVNULL,
             stdout=log,

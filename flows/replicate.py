@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import flow
-from prefect.states import State
+from prefect.client.schemas import State
 
 from flows.parameters import FLOW, ConfigRef, Names
 from qdrant_dr.jobs.replicate import ReplicateRequest

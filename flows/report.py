@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from prefect import flow
-from prefect.states import State
+from prefect.client.schemas import State
 from pydantic import AwareDatetime, Field
 
 from flows.parameters import FLOW, ConfigRef

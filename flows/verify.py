@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from prefect import flow
-from prefect.states import State
+from prefect.client.schemas import State
 from pydantic import Field
 
 from flows.parameters import FLOW, ConfigRef, Names, ProofDepth

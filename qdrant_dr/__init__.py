@@ -14,8 +14,7 @@ _API = {"open": "open_config", "Recovery": "Recovery"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the API when it is asked for: the package itself starts fast, without pandas.
-    """
+    """Import the API when it is asked for: the package itself starts fast, without pandas."""
     if name in _API:
         return getattr(import_module("qdrant_dr.api"), _API[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -131,7 +131,9 @@ class ServerFailed(ClusterError):
 
 
 class CollectionVanished(ClusterError):
-    default_hint = "find out who deleted it; `qdrant-dr list COLLECTION` shows what can be restored."
+    default_hint = (
+        "find out who deleted it; `qdrant-dr list COLLECTION` shows what can be restored."
+    )
 
 
 class CollectionChanged(ClusterError):
@@ -193,7 +195,9 @@ class RepositoryMismatch(RepositoryError):
 
 
 class RepositoryDenied(RepositoryError):
-    default_hint = "check the credentials and the bucket policy, then run `qdrant-dr check -r NAME`."
+    default_hint = (
+        "check the credentials and the bucket policy, then run `qdrant-dr check -r NAME`."
+    )
 
 
 class StorageFull(RepositoryError):
@@ -209,7 +213,9 @@ class Conflict(RepositoryError):
 
 
 class ManifestConflict(Conflict):
-    default_hint = "do not restore from either before you know which is true: `qdrant-dr show BACKUP`."
+    default_hint = (
+        "do not restore from either before you know which is true: `qdrant-dr show BACKUP`."
+    )
 
 
 class SealConflict(Conflict):
@@ -285,7 +291,9 @@ class ContentDiffers(ProofError):
 
 
 class OperationBehind(ProofError):
-    default_hint = "this archive misses acknowledged writes: run `qdrant-dr backup COLLECTION` again."
+    default_hint = (
+        "this archive misses acknowledged writes: run `qdrant-dr backup COLLECTION` again."
+    )
 
 
 class EngineFailed(ProofError):

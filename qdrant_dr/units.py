@@ -36,7 +36,9 @@ def format_duration(span: timedelta) -> str:
 def parse_size(text: object) -> int:
     """`200GiB`, `8MB`: bytes. A bare integer is refused: sizes have units."""
     if isinstance(text, int) and not isinstance(text, bool):
-        raise ValueError(f"{text} has no unit: write {text}B, or KiB, MiB, GiB, TiB")
+        raise ValueError(  # noqa: TRY004  pydantic turns it into an error with its place
+            f"{text} has no unit: write {text}B, or KiB, MiB, GiB, TiB"
+        )
     if not isinstance(text, str) or not (match := re.match(_SIZE, text)):
         raise ValueError(f"{text!r} is not a size: give a number and B, KiB, MiB, GiB or TiB")
     unit = match.group(2)

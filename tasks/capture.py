@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import task
-from prefect.states import State
+from prefect.client.schemas import State
 
 from qdrant_dr.jobs.units import CaptureUnit
 from tasks.config import config_of
@@ -13,7 +13,7 @@ from tasks.limits import cluster_limit, repository_limit
 from tasks.shell import SHELL, do
 
 
-def _name(parameters: dict[str, Any]) -> str:
+def _name(*, parameters: dict[str, Any]) -> str:
     unit: CaptureUnit = parameters["unit"]
     return f"capture {unit.collection} to {'+'.join(unit.repositories)}"
 

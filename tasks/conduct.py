@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypedDict
 
+from prefect.client.schemas import State
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
-from prefect.states import State
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prefect.blocks.core import Block
+from prefect.utilities.asyncutils import run_coro_as_sync
 from pydantic import Field
 
 from qdrant_dr import configfile
@@ -35,7 +36,7 @@ class ConfigBlock(Block):
 def config_block(name: str) -> str:
     """The text of the block. Raise ConfigInvalid if there is none, or no server to ask."""
     try:
-        block = ConfigBlock.load(name, _sync=True)
+        return run_coro_as_sync(_read(name))
     except ValueError:
         raise ConfigInvalid(
             f"there is no block {name!r} of type {SLUG}",
@@ -46,7 +47,10 @@ def config_block(name: str) -> str:
         raise ConfigInvalid(
             f"block {name!r} cannot be read: {type(error).__name__}", "is the Prefect API up?"
         ) from None
-    assert isinstance(block, ConfigBlock)
+
+
+async def _read(name: str) -> str:
+    block = await ConfigBlock.aload(name)
     return block.text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import task
-from prefect.states import State
+from prefect.client.schemas import State
 
 from qdrant_dr.jobs.units import HealUnit
 from tasks.limits import repository_limit

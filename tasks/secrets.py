@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from prefect.blocks.system import Secret
+from prefect.utilities.asyncutils import run_coro_as_sync
 
 log = logging.getLogger(__name__)
 
@@ -18,12 +19,17 @@ def secret_block(name: str) -> str | None:
     while the server is away: a run that has begun does not lose its keys with the API.
     """
     try:
-        block = Secret.load(name, _sync=True)
+        text = run_coro_as_sync(_read(name))
     except ValueError:
         _seen.pop(name, None)  # the server answered that there is no such block
         return None
     except Exception as error:  # noqa: BLE001  whatever a lost API raises; the caller reports
         log.warning("Prefect was not reached for secret:%s (%s)", name, type(error).__name__)
         return _seen.get(name)
-    _seen[name] = str(block.get())
-    return _seen[name]
+    _seen[name] = text
+    return text
+
+
+async def _read(name: str) -> str:
+    block = await Secret.aload(name)
+    return str(block.get())

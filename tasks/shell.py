@@ -8,8 +8,8 @@ from typing import Any
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas import State
 from prefect.client.schemas.objects import TaskRun
-from prefect.states import State
 
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.execute import execute, failed_outcome

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from prefect.states import Completed, Failed, State
+from prefect.client.schemas import State
+from prefect.states import Completed, Failed
 
 from qdrant_dr.errors import DRError
 from qdrant_dr.records import ErrorFacts, Outcome, RunEnd

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import typing
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 import yaml
 
 from qdrant_dr import configfile
+from qdrant_dr.config import Config
 from qdrant_dr.configfile.plaintext import is_secret_key
 from qdrant_dr.errors import ConfigInvalid
+from qdrant_dr.units import format_duration
 
 SCHEMA = Path(__file__).parents[1] / "docs" / "qdrant-dr.schema.json"
 
@@ -348,3 +351,20 @@ def test_the_schema_accepts_what_the_model_accepts(text: str) -> None:
     value["nonsense"] = 1
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(value, schema)
+
+
+def test_every_key_is_documented() -> None:
+    page = (SCHEMA.parent / "configuration.md").read_text()
+    for name, field in Config.model_fields.items():
+        kinds = [k for k in typing.get_args(field.annotation) if isinstance(k, type)]
+        section = kinds[0] if kinds else field.annotation
+        for key in getattr(section, "model_fields", {}):
+            known = (f"`{name}.{key}`", f"`{name}[].{key}`", f"{key}: ", f"`{key}`")
+            assert any(words in page for words in known), f"{name}.{key}"
+
+
+def test_the_documented_defaults_are_those_of_the_model() -> None:
+    page = (SCHEMA.parent / "configuration.md").read_text()
+    config = configfile.loads(configfile.init_text("http://localhost:6333"), where="x")
+    for key, value in (("rpo", config.objectives.rpo), ("rto", config.objectives.rto)):
+        assert f"| `objectives.{key}` | `{format_duration(value)}` |" in page

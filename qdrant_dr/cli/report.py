@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from qdrant_dr.cli.runs import exit_code
-from qdrant_dr.cli.session import Given, Reply, Said
-from qdrant_dr.config import ReportConfig
-from qdrant_dr.errors import DRError, Interrupted, UsageError
+from qdrant_dr.cli.runs import reply_of
+from qdrant_dr.cli.session import Given, Reply
+from qdrant_dr.errors import Interrupted, UsageError
 from qdrant_dr.jobs.run import begin
-from qdrant_dr.report import FORMATS, Assessment, Written, build_frames, gather, write
-from qdrant_dr.report.html import headline
+from qdrant_dr.records import Reported
+from qdrant_dr.report import FORMATS
+from qdrant_dr.report.job import ReportRequest
+from qdrant_dr.report.job import report as compile_and_conclude
 from qdrant_dr.report.write import Format
 from qdrant_dr.units import parse_duration
 
@@ -42,45 +44,25 @@ def report(
         Any of html, csv, parquet, with commas.
     """
     config = session.config
-    span, chosen = _period(period), _formats(formats)
-    at = datetime.now(UTC) if as_of is None else _moment(as_of)
-    to = config.report if out is None else _elsewhere(config.report, out)
-    # begun after `at` was taken: a report does not speak of its own run
-    parameters: dict[str, str | int | bool | tuple[str, ...] | None] = {
-        "period": period,
-        "as_of": as_of,
-        "formats": chosen,
-    }
-    run = begin(config, "report", parameters=parameters)
-    written: Written | None = None
-    said: list[str] = []
+    request = ReportRequest(
+        period=_period(period),
+        as_of=None if as_of is None else _moment(as_of),
+        url=out,
+        formats=_formats(formats),
+    )
+    run = begin(
+        config, "report", parameters={"period": period, "as_of": as_of, "formats": request.formats}
+    )
     try:
-        assessment = Assessment.of(gather(config, at, span))
-        said.append(headline(assessment))
-        written = write(assessment, build_frames(assessment), to=to, formats=chosen)
-        end = run.finish(config, outcomes=())
-    except DRError as e:
-        end = run.finish(config, outcomes=(), error=e)
+        end = compile_and_conclude(config, request, run)
     except KeyboardInterrupt:
         end = run.finish(config, outcomes=(), error=Interrupted("report was interrupted"))
-    files = list(written.files) if written else []
-    row = {
-        "headline": said[0] if said else None,
-        "as_of": at,
-        "folder": written.folder if written else None,
-        "files": files,
-        "digest": written.digest if written else None,
-    }
-    every = [end.error, *(r.error for r in end.repositories)]
-    errors: list[Said] = [e for e in every if e is not None]
-    return Reply(
-        rows=[row] if written else [],
-        text="\n".join([*said, *files]),
-        verdict=end.verdict,
-        exit_code=exit_code(end),
-        run_id=run.run_id,
-        errors=errors,
-    )
+    reply = reply_of(end, unwritten=run.unwritten)
+    made = next((o.detail for o in end.outcomes if isinstance(o.detail, Reported)), None)
+    if made is None:
+        return reply
+    row = {**made.model_dump(exclude={"kind"}), "files": list(made.files)}
+    return replace(reply, rows=[row], columns=(), text="\n".join([made.headline, *made.files]))
 
 
 def _period(text: str) -> timedelta:
@@ -109,9 +91,3 @@ def _formats(text: str) -> tuple[Format, ...]:
             f"--format {', '.join(unknown)} is not known", f"choose among {', '.join(FORMATS)}."
         )
     return tuple(f for f in FORMATS if f in wanted)
-
-
-def _elsewhere(configured: ReportConfig, out: str) -> ReportConfig:
-    """Options are those of the configured place: they fit only the same kind of place."""
-    same = out.partition("://")[0] == configured.url.partition("://")[0] and "://" in out
-    return configured.model_copy(update={"url": out, "options": configured.options if same else {}})

@@ -142,9 +142,7 @@ def _proven_at(config: Config, run: Run, now: datetime) -> dict[str, datetime]:
     catalog = catalog_of(config, run.repositories, run.unreachable)
     proven = config.objectives.proven
     found = {
-        name: newest_proven(
-            catalog.of(name), depth=proven.depth, max_age=proven.max_age, now=now
-        )
+        name: newest_proven(catalog.of(name), depth=proven.depth, max_age=proven.max_age, now=now)
         for name in catalog.collections
     }
     return {name: b.manifest.captured_at for name, b in found.items() if b is not None}
@@ -184,7 +182,7 @@ def backup(config: Config, request: BackupRequest, run: Run, perform: Perform) -
         plan = plan_backup(
             config,
             request,
-            on_cluster={name: config.cluster.nodes[0] for name in inventory.names},
+            on_cluster=dict.fromkeys(inventory.names, config.cluster.nodes[0]),
             proven_at=_proven_at(config, run, now) if request.min_age_minutes else {},
             now=now,
         )

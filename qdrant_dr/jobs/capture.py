@@ -1,4 +1,4 @@
-"""Capture one collection: facts, intent, create, answer, one read and N writes, gates, manifests."""
+"""Capture one collection: facts, intent, create, answer, one read, N writes, gates, manifests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
-from qdrant_dr.version import __version__
 from qdrant_dr.cluster import (
     CollectionFacts,
     Node,
@@ -56,6 +55,7 @@ from qdrant_dr.records import (
     SnapshotAnswer,
 )
 from qdrant_dr.repository import Repository, fan_out, new_id, refuse_late_commit
+from qdrant_dr.version import __version__
 
 log = logging.getLogger(__name__)
 

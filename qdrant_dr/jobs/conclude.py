@@ -9,13 +9,10 @@ from typing import Literal
 from qdrant_dr.config import Copies
 from qdrant_dr.records import Captured, ErrorFacts, Outcome, RepositorySeen, SeenCollection
 
-EXIT = {"ok": 0, "failed": 1, "degraded": 3}
-UNREACHABLE = ("node-unreachable", "repository-unreachable")
-
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """`verdict` of a run, why, and the exit code of the command."""
+    """The verdict of a run, and why it is not ok."""
 
     verdict: Literal["ok", "degraded", "failed"]
     reasons: tuple[str, ...]
@@ -45,8 +42,8 @@ def conclude(
     """The strictest of: the run itself, what was expected, what every unit came to.
 
     Whether a run that did nothing may be fine is its job's to say, by an objection: a backup or
-    drill of nothing never is, a replication that found every copy whole is. A repository that could not be read degrades; whether enough copies
-    remain is counted per backup, and too few is a failure.
+    drill of nothing never is, a replication that found every copy whole is. A repository that
+    could not be read degrades; too few copies of a backup are a failure.
     """
     failed = [f"{error.code}: {error.message}"] if error else []
     failed += objections
@@ -73,12 +70,3 @@ def conclude(
     if degraded:
         return Conclusion("degraded", tuple(degraded))
     return Conclusion("ok", ())
-
-
-def exit_code(verdict: str, error: ErrorFacts | None = None) -> int:
-    """0 ok, 1 failed, 3 degraded, 5 where the run itself could not reach what it needs."""
-    if error and error.code in UNREACHABLE:
-        return 5
-    if error and error.code in ("plan-refused", "target-not-disposable"):
-        return 4
-    return EXIT[verdict]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 
 from qdrant_dr.config import Config
-from qdrant_dr.errors import BackupNotFound, DRError
+from qdrant_dr.errors import BackupNotFound, DRError, SealConflict
 from qdrant_dr.jobs.run import open_all
 from qdrant_dr.records import BackupKey, Manifest, Seal
 from qdrant_dr.repository import (
@@ -17,6 +18,8 @@ from qdrant_dr.repository import (
     newest,
     read_catalog,
 )
+
+log = logging.getLogger(__name__)
 
 
 def catalog_of(
@@ -67,7 +70,9 @@ class Found:
         backup = catalog.find(key)
         if backup is None:
             unread = "; ".join(f"{u.path}: {u.error.message}" for u in catalog.unreadable)
-            raise BackupNotFound(f"no manifest of {key} can be read" + (f": {unread}" * bool(unread)))
+            raise BackupNotFound(
+                f"no manifest of {key} can be read" + (f": {unread}" * bool(unread))
+            )
         if backup.conflict is not None:
             raise backup.conflict
         self.backup: Backup = backup
@@ -76,21 +81,25 @@ class Found:
     def manifest(self) -> Manifest:
         return self.backup.manifest
 
-    def share_seal(self, seal: Seal) -> dict[str, DRError]:
-        """Put the seal beside every manifest; who could not take it gets it from `replicate`.
+    def share_seal(self, seal: Seal) -> Seal:
+        """Put the seal beside every manifest, and return the one that holds.
 
-        A SealConflict is raised: two readings of one backup differ.
+        Two proofs of an unsealed backup may run at once: the first repository that has the backup
+        decides, and who comes second takes the seal it finds there. A repository that cannot take
+        it now gets it from `replicate`. Raise SealConflict if another one lies elsewhere.
         """
-        missed: dict[str, DRError] = {}
-        for copy in self.backup.copies:
-            if copy.committed and copy.repository in self.opened:
-                try:
-                    self.opened[copy.repository].put_seal(seal)
-                except DRError as e:
-                    if e.code == "seal-conflict":
-                        raise
-                    missed[copy.repository] = e
-        return missed
+        holders = [c.repository for c in self.backup.copies if c.committed]
+        for name in (n for n in holders if n in self.opened):
+            try:
+                self.opened[name].put_seal(seal)
+            except SealConflict:
+                standing = self.opened[name].read_seal(self.backup.key)
+                if name != holders[0] or standing is None:
+                    raise
+                seal = standing
+            except DRError as e:
+                log.warning("%s could not take the seal of %s: %s", name, seal.backup_id, e.message)
+        return seal
 
 
 def previous_seal(

@@ -19,7 +19,6 @@ from qdrant_dr.cluster import (
     drop_target,
     node_facts,
     recover_by_upload,
-    scroll_points,
     wait_ready,
 )
 from qdrant_dr.config import Config
@@ -31,6 +30,7 @@ from qdrant_dr.errors import (
     PlanRefused,
 )
 from qdrant_dr.jobs.copies import Found, catalog_of
+from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.prove import bytes_proof, compare_restored, prove_copy
 from qdrant_dr.jobs.run import Run, error_facts, utc_now
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
@@ -198,7 +198,7 @@ def drill_copy(config: Config, unit: DrillUnit, run_id: str) -> Outcome:
     """Drill one copy. A drill that fails is a failed outcome with the phases it got through."""
     started_at, begun = utc_now(), time.perf_counter()
     watch, result = Stopwatch(), Result()
-    drill_id = f"{run_id}-{unit.repository}"
+    drill_id = f"{run_id}-{secrets.token_hex(3)}"
     with watch.phase("pick"):
         found = Found(config, unit.key, unit.repository)
     error: DRError | None = None
@@ -294,11 +294,12 @@ def _drill_server(
 
 
 def _fetch(found: Found, part: Part, archive: Path, run_id: str) -> str:
-    """Bring the bytes here, proving them in passing; a copy with other bytes gets a failed proof."""
+    """Bring the bytes here, proven in passing; a copy with other bytes gets a failed proof."""
     started_at = utc_now()
     digest, size = hashlib.sha256(), 0
     with archive.open("wb") as out:
-        for block in stoppable(found.repository.read_part(found.backup.key, part)):
+        read = found.repository.read_part(found.backup.key, part)
+        for block in stoppable(watched(read, part.size_bytes)):
             digest.update(block)
             size += len(block)
             out.write(block)

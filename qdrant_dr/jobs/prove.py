@@ -16,7 +16,7 @@ from qdrant_dr.errors import ClusterError, ContentDiffers, DRError, ProofError, 
 from qdrant_dr.jobs.capture import node_of
 from qdrant_dr.jobs.copies import Found, previous_seal
 from qdrant_dr.jobs.progress import watched
-from qdrant_dr.jobs.run import error_facts, utc_now
+from qdrant_dr.jobs.run import utc_now
 from qdrant_dr.jobs.scratch import scratch_folder
 from qdrant_dr.jobs.stop import stoppable
 from qdrant_dr.jobs.units import VerifyUnit
@@ -27,6 +27,7 @@ from qdrant_dr.proof import (
     ProofLimits,
     SampleRequest,
     compare_served,
+    compare_with_seal,
     digest_point,
     engine_version,
     plan_seal,
@@ -105,7 +106,7 @@ def prove_copy(
     seal, sealed = backup.seal, False
     if sealing and exam.read_back is not None and not findings:
         try:
-            seal = plan_seal(
+            planned = plan_seal(
                 manifest,
                 exam.read_back,
                 live,
@@ -113,10 +114,12 @@ def prove_copy(
                 drift_limit=config.objectives.drift_limit,
                 now=utc_now(),
             )
-            found.share_seal(seal)
-            sealed = True
+            seal = found.share_seal(planned)
+            sealed = seal == planned
+            if not sealed:  # another proof was first: what we read must be what it sealed
+                faults = compare_with_seal(exam.read_back, seal, manifest).faults
+                findings += [Finding(code=f.code, message=f.message) for f in faults]
         except (ProofError, SealConflict) as e:
-            seal = None
             findings.append(Finding(code=e.code, message=e.message))
     elif sealing and not findings:
         findings.append(Finding(code="nothing-checked", message="no point was read for a seal"))
@@ -185,9 +188,7 @@ def cleared(proofs: Sequence[Proof], depth: Depth, *, passed: bool) -> tuple[str
     if not passed:
         return ()
     return tuple(
-        f.proof_id
-        for f in open_failures(proofs)
-        if DEPTHS.index(f.depth) <= DEPTHS.index(depth)
+        f.proof_id for f in open_failures(proofs) if DEPTHS.index(f.depth) <= DEPTHS.index(depth)
     )
 
 
@@ -265,7 +266,7 @@ class FileReader:
 
     archive: Path
 
-    def sizes(self, part: Part) -> int | None:
+    def sizes(self, _part: Part) -> int | None:
         return self.archive.stat().st_size
 
     def blocks(self, part: Part, start: int = 0, end: int | None = None) -> Iterator[bytes]:

@@ -9,8 +9,9 @@ from datetime import datetime
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.jobs.copies import Found, catalog_of
+from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.prove import bytes_proof
-from qdrant_dr.jobs.run import Run, error_facts, utc_now
+from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.stop import stoppable
 from qdrant_dr.jobs.units import HealUnit, Perform, SweepUnit, VerifyUnit
@@ -107,13 +108,9 @@ def plan_reproofs(
             continue
         backup = catalog.find(heal.key)
         failures = open_failures(backup.copy(heal.repository).proofs) if backup else ()
-        deepest: Depth = max(
-            ("bytes", *(f.depth for f in failures)), key=lambda depth: DEPTHS.index(depth)
-        )
+        deepest: Depth = max(("bytes", *(f.depth for f in failures)), key=DEPTHS.index)
         units.append(
-            VerifyUnit(
-                key=heal.key, repository=heal.repository, depth=deepest, made_by="replicate"
-            )
+            VerifyUnit(key=heal.key, repository=heal.repository, depth=deepest, made_by="replicate")
         )
     return tuple(units)
 
@@ -125,9 +122,7 @@ def replicate(config: Config, request: ReplicateRequest, run: Run, perform: Perf
         repositories = selected_repositories(config, request.repositories)
         catalog = catalog_of(config, run.repositories, run.unreachable)
         now = utc_now()
-        backups = selected_backups(
-            catalog, config, request.backups, request.collections, now=now
-        )
+        backups = selected_backups(catalog, config, request.backups, request.collections, now=now)
         plan = plan_heals(backups, repositories, now=now)
         run.note_source(backups)
         if request.dry_run:
@@ -199,4 +194,4 @@ def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
 
 
 def _copy_part(source: Repository, target: Repository, key: BackupKey, part: Part) -> None:
-    target.replace_part(key, part, stoppable(source.read_part(key, part)))
+    target.replace_part(key, part, stoppable(watched(source.read_part(key, part), part.size_bytes)))

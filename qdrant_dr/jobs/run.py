@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
-from qdrant_dr.version import __version__
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.conclude import conclude
@@ -29,6 +28,7 @@ from qdrant_dr.records import (
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.run import Kind, Trigger
 from qdrant_dr.repository import Backup, Repository, open_repository
+from qdrant_dr.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -63,16 +63,14 @@ def versions() -> dict[str, str]:
 def open_all(
     config: Config, names: Sequence[str] | None = None
 ) -> tuple[dict[str, Repository], dict[str, DRError]]:
-    """Open the configured repositories in their order; what cannot be opened is an error by name."""
+    """Open the configured repositories in order; what cannot be opened is an error by name."""
     opened: dict[str, Repository] = {}
     failed: dict[str, DRError] = {}
     for wanted in config.repositories:
         if names is not None and wanted.name not in names:
             continue
         try:
-            opened[wanted.name] = open_repository(
-                wanted, stall_timeout=config.copies.stall_timeout
-            )
+            opened[wanted.name] = open_repository(wanted, stall_timeout=config.copies.stall_timeout)
         except DRError as e:
             failed[wanted.name] = e
     return opened, failed
@@ -157,10 +155,12 @@ class Run:
             repositories=repositories,
             outcomes=tuple(outcomes),
         )
-        self._write_everywhere(end)
+        self.write_everywhere(end)
         return end
 
-    def preview(self, config: Config, units: Sequence[Unit], seen: Sequence[SeenCollection]) -> RunEnd:
+    def preview(
+        self, config: Config, units: Sequence[Unit], seen: Sequence[SeenCollection]
+    ) -> RunEnd:
         """The end of a dry run: what would be done, as skipped outcomes."""
         now = utc_now()
         outcomes = [
@@ -177,7 +177,8 @@ class Run:
         ]
         return self.finish(config, outcomes=outcomes, seen=seen)
 
-    def _write_everywhere(self, record: RunStart | RunEnd) -> None:
+    def write_everywhere(self, record: RunStart | RunEnd) -> None:
+        """Write a record of this run to every repository that can be reached."""
         for name, repository in self.repositories.items():
             try:
                 if isinstance(record, RunEnd):
@@ -202,7 +203,7 @@ def begin(
     trigger: Trigger = "cli",
     actor: str | None = None,
     scheduled_for: datetime | None = None,
-    parameters: Mapping[str, str | int | bool | None | tuple[str, ...]] | None = None,
+    parameters: Mapping[str, str | int | bool | tuple[str, ...] | None] | None = None,
     now: datetime | None = None,
 ) -> Run:
     """Open every repository and write the start record: a start without an end is a crash."""
@@ -222,7 +223,7 @@ def begin(
         parameters=dict(parameters or {}),
     )
     run = Run(start=start, repositories=opened, unreachable=failed)
-    run._write_everywhere(start)
+    run.write_everywhere(start)
     return run
 
 

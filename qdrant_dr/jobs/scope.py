@@ -25,7 +25,8 @@ def selected_names(
         raise NothingSelected(f"an empty list selects no {what}", "leave it out to select all.")
     if unknown := sorted(set(asked) - there):
         raise NothingSelected(
-            f"no {what} is named {', '.join(unknown)}; there are: {', '.join(sorted(there)) or 'none'}"
+            f"no {what} is named {', '.join(unknown)}; "
+            f"there are: {', '.join(sorted(there)) or 'none'}"
         )
     return frozenset(asked)
 

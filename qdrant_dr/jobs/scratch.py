@@ -1,4 +1,4 @@
-"""Folders for work in progress that do not outlive it: a lock in each says whether its owner lives."""
+"""Folders that do not outlive their work: a lock in each says whether its owner lives."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def abandoned(spool: str | Path, name: str) -> bool | None:
 
 
 def sweep_scratch(base: Path, *, keep: str = f"{PREFIX}capture-") -> tuple[str, ...]:
-    """Remove folders without a living owner; `keep` is a prefix that another sweep is in charge of."""
+    """Remove folders without a living owner, but those `keep` leaves to another sweep."""
     removed = []
     for folder in base.iterdir():
         ours = folder.name.startswith(PREFIX) and not folder.name.startswith(keep)

@@ -54,7 +54,7 @@ def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A capture that wrote its intent: what it was going to do, what was answered, who committed."""
+    """A capture that wrote its intent: what it would do, what was answered, who committed."""
 
     intent: Intent
     answer: SnapshotAnswer | None
@@ -77,7 +77,7 @@ def _sweep_node(
     run_id: str,
     now: datetime,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Delete answered snapshots of dead captures; report files that an unanswered call may have made."""
+    """Delete answered snapshots of dead captures; report what an unanswered call may have made."""
     ended = _ended_runs(opened.values(), now)
     removed: list[str] = []
     kept: list[str] = []

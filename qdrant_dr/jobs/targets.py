@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from qdrant_dr.cluster import DRILL_PREFIX, Node, collection_names, drop_target,
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ConfigInvalid, NodeUnreachable, TargetNotDisposable
 from qdrant_dr.jobs.capture import node_of
+from qdrant_dr.leash import leashed
 
 START_SECONDS = 60.0
 QUIET = {
@@ -94,10 +95,8 @@ def _identity(node: Node) -> str | None:
 def _address(url: str) -> tuple[str, int | None]:
     parts = urlsplit(url)
     host = parts.hostname or ""
-    try:
+    with suppress(OSError):  # an unknown name is compared as it is
         host = socket.gethostbyname(host)
-    except OSError:
-        pass  # an unknown name is compared as it is
     return host, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
@@ -126,7 +125,7 @@ def child_server(folder: Path) -> Iterator[str]:
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "qdrant_dr.leash", *program],
+            leashed(*program),
             cwd=folder,  # Qdrant reads config/ relative to where it starts
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -108,4 +108,4 @@ Unit = Annotated[
 ]
 
 Perform = Callable[[Sequence[Unit]], list[Outcome]]
-"""Do the units, however wide, and give one outcome for each, in their order; never raise for one."""
+"""Do the units, however wide: one outcome for each, in their order; never raise for one."""

@@ -99,14 +99,17 @@ def verify(config: Config, request: VerifyRequest, run: Run, perform: Perform) -
     try:
         catalog = catalog_of(config, run.repositories, run.unreachable)
         now = utc_now()
-        backups = selected_backups(
-            catalog, config, request.backups, request.collections, now=now
-        )
+        backups = selected_backups(catalog, config, request.backups, request.collections, now=now)
         units, objections, fresh = plan_verify(config, request, backups, now=now)
         run.note_source(backups)
         if request.dry_run:
             return run.preview(config, units, ())
-        outcomes += perform(units)
+        # of an unsealed backup one copy goes first: its seal is what the others are compared with
+        unsealed = {b.key for b in backups if b.seal is None}
+        first = {u.key: u for u in reversed(units) if u.key in unsealed}
+        ahead = [u for u in units if first.get(u.key) is u]
+        outcomes += perform(ahead)
+        outcomes += perform([u for u in units if u not in ahead])
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
     if not outcomes and not fresh:

@@ -12,6 +12,7 @@ finding; what is wrong with this machine or the way to the copy is raised.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,7 @@ from qdrant_dr.proof.readback import (
 from qdrant_dr.proof.structure import inspect
 from qdrant_dr.records import DEPTHS, Depth, Finding, Manifest, Part, Sample, Seal
 
+_TWO_ENGINES_FROM = 64 << 20
 _PROVABLE: tuple[Depth, ...] = ("presence", "bytes", "structure", "load", "content")
 
 
@@ -123,16 +125,20 @@ def prove(
         work.sampled_ids, work.keep_replayed, work.alone = sampled_ids, keep_replayed, alone
         if sample:
             return work.sampled(sample)
-        if work.wants("load"):
-            work.engine = stack.enter_context(Engine(Path(scratch) / "engine", work.limits.engine))
+        for _ in range(work.engines_wanted()):
+            engine = Engine(Path(scratch) / "engine", work.limits.engine)
+            work.engines.append(stack.enter_context(engine))
         return work.full()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 class _Examiner:
     sampled_ids: Sequence[int | str] = ()
     keep_replayed = False
     alone = False
-    engine: Engine | None = None
 
     def __init__(
         self,
@@ -152,10 +158,17 @@ class _Examiner:
         self.readings: list[list[ShardReading]] = []
         self.within = 0
         self.uuid: str | None = None
+        self.engines: list[Engine] = []
 
     def wants(self, depth: Depth) -> bool:
         """Whether the examination goes to `depth` or deeper."""
         return DEPTHS.index(self.depth) >= DEPTHS.index(depth)
+
+    def engines_wanted(self) -> int:
+        """Two where there is much to read and a core for each."""
+        if not self.wants("content"):
+            return int(self.wants("load"))
+        return 2 if self.manifest.size_bytes >= _TWO_ENGINES_FROM and _cores() > 1 else 1
 
     def full(self) -> Examination:
         for part in self.manifest.parts:
@@ -216,8 +229,8 @@ class _Examiner:
             pass  # behind a fault: the digest is still of all bytes
         whole = self.compare_bytes(part, tally)
         sound = self.check_structure(part, laid) and whole
-        if self.engine is not None and (sound or self.alone):
-            self.check_engine(part, laid, self.engine)
+        if self.engines and (sound or self.alone):
+            self.check_engine(part, laid)
         shutil.rmtree(place)
 
     def compare_bytes(self, part: Part, tally: Tally) -> bool:
@@ -243,13 +256,13 @@ class _Examiner:
         self.note("structure", part, faults)
         return not faults
 
-    def check_engine(self, part: Part, laid: LaidOut, engine: Engine) -> None:
+    def check_engine(self, part: Part, laid: LaidOut) -> None:
         """`load`, and the reading for `content`, of one part."""
         try:
             if self.wants("content"):
                 readings = read_shards(
                     laid,
-                    engine,
+                    self.engines,
                     self.scratch,
                     sampled_ids=self.sampled_ids,
                     keep_replayed=self.keep_replayed,
@@ -257,7 +270,7 @@ class _Examiner:
                 self.readings.append(readings)
                 self.counts += [r.count for r in readings]
             else:
-                self.counts += count_shards(laid, engine)
+                self.counts += count_shards(laid, self.engines[0])
         except (ProofError, ArchiveError) as e:
             self.note(self.depth if self.alone else "load", part, [e])
 
@@ -300,10 +313,16 @@ class _Examiner:
             self.findings.append(Finding(code=fault.code, message=fault.message, part=name))
 
     def result(self, read: ReadBack | None, sample: Sample | None = None) -> Examination:
-        if self.wants("bytes") and not self.bytes_checked and not self.failed:
-            self.note("bytes", None, [NothingChecked("not a single byte was read")])
-        if self.wants("load") and not self.failed and not self.counts:
-            self.note("load", None, [NothingChecked("no shard was opened")])
+        if not self.failed:
+            evidence: tuple[tuple[Depth, object, str], ...] = (
+                ("bytes", self.bytes_checked, "not a single byte was read"),
+                ("load", self.counts, "no shard was opened"),
+                ("content", read, "no shard was read"),
+            )
+            for wanted, seen, words in evidence:
+                if self.wants(wanted) and not seen:
+                    self.note(self.depth, None, [NothingChecked(words)])
+                    break
         failed = min((DEPTHS.index(d) for d in self.failed), default=DEPTHS.index(self.depth) + 1)
         points = sum(c.points for c in self.counts) if self.counts else None
         return Examination(

@@ -5,7 +5,8 @@ and keeps its answers apart from whatever the engine prints. A panic ends it: it
 a failed proof. Requests, each answered by `done`, `failed`, or any number of `progress` first:
 
     load {path}                 -> segments {uuid: version}, points (exact count)
-    read {table?}               -> fingerprint, sketch; table: where to write a row for every point
+    read {skip?, limit?, table?}  -> fingerprint, sketch of the points in the order of their ids;
+                                   table: where to write a row for every point
     retrieve {ids}              -> fingerprint of these points alone
     digests {ids}               -> digest of each component of these points, [id, {name: hex}]
     points {ids}                -> these points, as a server's scroll would give them
@@ -34,6 +35,7 @@ from qdrant_dr.proof.encoding import point_digests
 from qdrant_dr.proof.fingerprint import Fingerprinter
 
 PAGE = 2000
+SKIP_PAGE = 20_000
 PROGRESS_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
 
@@ -123,11 +125,13 @@ class Child:
             self._shard.close()
             self._shard = None
 
-    def _read(self, table: str | None = None) -> dict[str, Any]:
+    def _read(
+        self, skip: int = 0, limit: int | None = None, table: str | None = None
+    ) -> dict[str, Any]:
         work, told = Fingerprinter(), time.monotonic()
         rows = Path(table).open("xb") if table else None  # noqa: SIM115 - closed below
         try:
-            for page in _ahead(_pages(self._open)):
+            for page in _ahead(_pages(self._open, skip, limit)):
                 digests = work.add((r.id, r.payload, r.vector) for r in page)
                 if rows:
                     for record, row in zip(page, digests, strict=True):
@@ -138,7 +142,7 @@ class Child:
         finally:
             if rows:
                 rows.close()
-        return {"fingerprint": work.record().model_dump(), "sketch": work.sketch}
+        return {"fingerprint": work.facts(), "sketch": work.sketch}
 
     def _retrieve(self, ids: list[int | str]) -> dict[str, Any]:
         work = Fingerprinter()
@@ -146,7 +150,7 @@ class Child:
             page = self._fetch(ids[at : at + PAGE])
             work.add((r.id, r.payload, r.vector) for r in page)
             self._tell({"progress": at + len(page)})
-        return {"fingerprint": work.record().model_dump()}
+        return {"fingerprint": work.facts()}
 
     def _digests(self, ids: list[int | str]) -> list[tuple[int | str, dict[str, str]]]:
         return [
@@ -180,15 +184,30 @@ def _json_vector(vector: Any) -> Any:
     return vector
 
 
-def _pages(shard: edge.EdgeShard) -> Iterator[list[edge.Record]]:
-    offset = None
-    while True:
-        request = edge.ScrollRequest(offset=offset, limit=PAGE, with_payload=True, with_vector=True)
-        page, offset = shard.scroll(request)
+def _pages(
+    shard: edge.EdgeShard, skip: int = 0, limit: int | None = None
+) -> Iterator[list[edge.Record]]:
+    offset: int | str | UUID | None = None
+    while skip:
+        ids, offset = _scroll(shard, offset, min(skip, SKIP_PAGE), whole=False)
+        skip -= len(ids)
+        if offset is None:
+            return
+    while limit is None or limit:
+        page, offset = _scroll(shard, offset, min(PAGE, limit or PAGE), whole=True)
         if page:
             yield page
         if offset is None:
             return
+        limit = None if limit is None else limit - len(page)
+
+
+def _scroll(
+    shard: edge.EdgeShard, offset: int | str | UUID | None, limit: int, *, whole: bool
+) -> tuple[list[edge.Record], int | str | UUID | None]:
+    return shard.scroll(
+        edge.ScrollRequest(offset=offset, limit=limit, with_payload=whole, with_vector=whole)
+    )
 
 
 def _ahead(pages: Iterator[list[edge.Record]]) -> Iterator[list[edge.Record]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,11 @@ from qdrant_dr.proof.encoding import (
     named_vectors,
     vector_domain,
 )
-from qdrant_dr.records import BUCKETS, Component, Fingerprint
 
+if TYPE_CHECKING:  # the engine's child wakes up without pydantic
+    from qdrant_dr.records import Component, Fingerprint
+
+BUCKETS = 256
 SKETCH = 256
 _WHOLE = 1 << 256
 Words = npt.NDArray[np.uint64]
@@ -54,12 +57,13 @@ class Sums:
         self.total += sign * other.total
         self.buckets = self.buckets + other.buckets if sign > 0 else self.buckets - other.buckets
 
-    def record(self) -> Component:
-        return Component(
-            count=self.count,
-            sum=f"{self.total % _WHOLE:064x}",
-            buckets=self.buckets.astype(">u8").tobytes().hex(),
-        )
+    def facts(self) -> dict[str, Any]:
+        """The fields of a `Component`."""
+        return {
+            "count": self.count,
+            "sum": f"{self.total % _WHOLE:064x}",
+            "buckets": self.buckets.astype(">u8").tobytes().hex(),
+        }
 
     @classmethod
     def of(cls, component: Component) -> Sums:
@@ -129,16 +133,26 @@ class Fingerprinter:
         """A row for each of the points whose ids hash lowest: the same ones in every backup."""
         return tuple(f"{ident:016x}{row:016x}" for ident, row in self._lowest.tolist())
 
+    def facts(self) -> dict[str, Any]:
+        """The fields of a `Fingerprint`. Components that no point has are left out, but for ids."""
+        return {
+            "encoding": ENCODING,
+            "points": self.sums["id"].count,
+            "components": {
+                name: sums.facts()
+                for name, sums in sorted(self.sums.items())
+                if sums.count or name == "id"
+            },
+        }
+
     def record(self) -> Fingerprint:
-        return Fingerprint(
-            encoding=ENCODING,
-            points=self.sums["id"].count,
-            components={name: s.record() for name, s in sorted(self.sums.items()) if s.count}
-            | ({} if self.sums["id"].count else {"id": self.sums["id"].record()}),
-        )
+        """What stands in a seal."""
+        from qdrant_dr.records import Fingerprint
+
+        return Fingerprint.model_validate(self.facts())
 
 
-def fingerprint(points: Iterable[Mapping[str, Any]]) -> Fingerprint:
+def fingerprint_of(points: Iterable[Mapping[str, Any]]) -> Fingerprint:
     """Of the points of a server's scroll, as JSON gives them."""
     work = Fingerprinter()
     rest = iter(points)
@@ -171,17 +185,20 @@ def differences(expected: Fingerprint, found: Fingerprint) -> list[str]:
     if expected.encoding != found.encoding:
         return [f"encodings {expected.encoding} and {found.encoding} cannot be compared"]
     words = []
-    nothing = Sums().record()
     for name in sorted(expected.components.keys() | found.components.keys()):
-        one = expected.components.get(name, nothing)
-        two = found.components.get(name, nothing)
-        if one == two:
+        one, two = _sums(expected, name), _sums(found, name)
+        if one.facts() == two.facts():
             continue
-        apart = np.flatnonzero(Sums.of(one).buckets != Sums.of(two).buckets).tolist()
+        apart = np.flatnonzero(one.buckets != two.buckets).tolist()
         count = "" if one.count == two.count else f", {two.count} instead of {one.count} points"
         shown = ", ".join(map(str, apart[:8])) + (", ..." if len(apart) > 8 else "")
         words.append(f"{name} differs in {len(apart)} of {BUCKETS} buckets ({shown}){count}")
     return words
+
+
+def _sums(fingerprint: Fingerprint, name: str) -> Sums:
+    component = fingerprint.components.get(name)
+    return Sums.of(component) if component else Sums()
 
 
 def merge_sketches(*sketches: Sequence[str]) -> tuple[str, ...]:

@@ -9,8 +9,10 @@ machine just now, and may differ in the last bits on another (cosine normalizati
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from qdrant_dr.proof.structure import segments_of
 from qdrant_dr.records import Fingerprint
 
 _KEY, _ROW = 17, 49
+_SHARED = re.compile(r"matrix\.dat|chunk_\d+\.mmap|page_\d+\.dat|links.*\.bin|graph\.bin")
+_SHARED_FROM = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -110,21 +114,24 @@ def count_shards(laid: LaidOut, engine: Engine) -> list[ShardCount]:
 
 def read_shards(
     laid: LaidOut,
-    engine: Engine,
+    engines: Sequence[Engine],
     scratch: Path,
     *,
     sampled_ids: Sequence[int | str] = (),
     keep_replayed: bool = False,
 ) -> list[ShardReading]:
-    """Open every local shard and read every point, with a second engine where it has a log tail.
+    """Open every local shard and read every point.
 
-    `scratch` takes copies of such shards. The points of `sampled_ids` come with their digests,
-    replayed ones in full if `keep_replayed`. Raise EngineFailed, EngineStalled, CountDiffers (the
-    engine counts other than it reads), StorageFull or NothingChecked.
+    With two `engines` each reads one half of a shard; a shard with a log tail is read twice, for
+    which a second engine is started if there is none. `scratch` takes copies of shards. The points
+    of `sampled_ids` come with their digests, replayed ones in full if `keep_replayed`. Raise
+    EngineFailed, EngineStalled, CountDiffers (the engine counts other than it reads), StorageFull
+    or NothingChecked.
     """
+    engine, *more = engines
     readings = []
     for shard in laid.local_shards:
-        reading = _read(shard, engine, scratch)
+        reading = _read(shard, engine, more[0] if more else None, scratch / f"copy-{shard.shard}")
         if sampled_ids:
             reading = replace(reading, sampled=_sampled(engine, sampled_ids))
         if keep_replayed and reading.replayed_ids:
@@ -144,31 +151,54 @@ def _sampled(engine: Engine, ids: Sequence[int | str]) -> dict[int | str, dict[s
     }
 
 
-def _read(shard: LaidShard, engine: Engine, scratch: Path) -> ShardReading:
+def _read(shard: LaidShard, engine: Engine, second: Engine | None, scratch: Path) -> ShardReading:
     stored = max((s.version for s in segments_of(shard).values()), default=0)
     logged = wal.last_operation(shard.folder / "wal")
-    if logged is None or logged <= stored:
-        count = _opened(shard, engine)
-        engine.ask("read")
-        return ShardReading(count, *_whole(count, engine.wait_read()))
-    return _read_twice(shard, engine, scratch / f"settled-{shard.shard}")
+    if logged is not None and logged > stored:
+        with ExitStack() as stack:
+            other = second or stack.enter_context(Engine(scratch, engine.limits))
+            return _read_twice(shard, engine, other, scratch)
+    if second:
+        return _read_halves(shard, engine, second, scratch)
+    count = _opened(shard, engine)
+    engine.ask("read")
+    return ShardReading(count, *_whole(count, [engine.wait_read()]))
 
 
-def _read_twice(shard: LaidShard, engine: Engine, scratch: Path) -> ShardReading:
+def _read_halves(shard: LaidShard, engine: Engine, second: Engine, scratch: Path) -> ShardReading:
+    """Two engines side by side on a log without a tail: each scrolls one half of the ids."""
+    copy_tree(shard.folder, scratch, share=True)
+    second.ask("load", path=str(scratch))
+    count = _opened(shard, engine)
+    half = count.points // 2
+    engine.ask("read", limit=half)
+    if (other := second.wait())["points"] != count.points:
+        raise CountDiffers(f"two engines count {count.points} and {other['points']} points")
+    second.ask("read", skip=half)
+    read = _whole(count, [engine.wait_read(), second.wait_read()])
+    second.ask("close")
+    second.wait()
+    shutil.rmtree(scratch)
+    return ShardReading(count, *read)
+
+
+def _read_twice(shard: LaidShard, engine: Engine, second: Engine, scratch: Path) -> ShardReading:
+    """One engine with the log, one without it; what differs was replayed."""
     bare = scratch / "shard"
-    copy_sparse(shard.folder, bare)
+    copy_tree(shard.folder, bare)
     shutil.rmtree(bare / "wal")
     with_log, without = scratch / "with-log", scratch / "without"
-    with Engine(scratch, engine.limits) as second:
-        second.ask("load", path=str(bare))
-        count = _opened(shard, engine)
-        engine.ask("read", table=str(with_log))
-        second.wait()
-        second.ask("read", table=str(without))
-        total, sketch = _whole(count, engine.wait_read())
-        second.wait_read()
+    second.ask("load", path=str(bare))
+    count = _opened(shard, engine)
+    engine.ask("read", table=str(with_log))
+    second.wait()
+    second.ask("read", table=str(without))
+    total, sketch = _whole(count, [engine.wait_read()])
+    second.wait_read()
+    second.ask("close")
+    second.wait()
     ids, vanished = compare_tables(with_log, without)
-    shutil.rmtree(scratch)
+    shutil.rmtree(bare)
     if not ids:
         return ShardReading(count, total, sketch, vanished=vanished)
     engine.ask("retrieve", ids=ids)
@@ -202,15 +232,16 @@ def _opened(shard: LaidShard, engine: Engine) -> ShardCount:
 
 
 def _whole(
-    count: ShardCount, read: tuple[Fingerprint, tuple[str, ...]]
+    count: ShardCount, read: Sequence[tuple[Fingerprint, tuple[str, ...]]]
 ) -> tuple[Fingerprint, tuple[str, ...]]:
-    fingerprint, _ = read
-    if fingerprint.points != count.points:
+    """The parts of a shard together. Raise CountDiffers unless they are all of it."""
+    whole = add(*(fingerprint for fingerprint, _ in read))
+    if whole.points != count.points:
         raise CountDiffers(
             f"the engine counts {count.points} points in shard {count.shard} and reads "
-            f"{fingerprint.points}"
+            f"{whole.points}"
         )
-    return read
+    return whole, merge_sketches(*(sketch for _, sketch in read))
 
 
 def compare_tables(with_log: Path, without: Path) -> tuple[list[int | str], int]:
@@ -248,17 +279,29 @@ def _rows(table: Path) -> Iterator[bytes]:
                 yield row
 
 
-def copy_sparse(source: Path, target: Path) -> None:
-    """Copy a tree of plain files, holes left as holes. Raise StorageFull if it would not fit."""
+def copy_tree(source: Path, target: Path, *, share: bool = False) -> None:
+    """Copy a tree of plain files, holes left as holes. Raise StorageFull if it would not fit.
+
+    With `share` the large files that only an operation on a point changes are linked instead: two
+    engines may open them at once where the log has no such operation left.
+    """
     files = [p for p in source.rglob("*") if p.is_file()]
-    needed = sum(p.stat().st_blocks for p in files) * 512
+    shared = {p for p in files if share and _shareable(p)}
+    needed = sum(p.stat().st_blocks for p in files if p not in shared) * 512
     target.mkdir(parents=True)
     if needed > (free := shutil.disk_usage(target).free):
         raise StorageFull(f"a second copy takes {needed} bytes below {target}, {free} are free")
     for path in files:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        _copy_file(path, copy)
+        if path in shared:
+            copy.hardlink_to(path)
+        else:
+            _copy_file(path, copy)
+
+
+def _shareable(path: Path) -> bool:
+    return _SHARED.fullmatch(path.name) is not None and path.stat().st_size >= _SHARED_FROM
 
 
 def _copy_file(source: Path, target: Path) -> None:

@@ -8,7 +8,7 @@ from qdrant_dr.records.base import Frozen, Record, Time
 
 
 class ListedSnapshot(Frozen):
-    """One entry of a node's snapshot list: name, size in bytes, server checksum where it has one."""
+    """One entry of a node's snapshot list: name, size in bytes, checksum where it has one."""
 
     name: str
     size_bytes: int

@@ -125,9 +125,7 @@ class Manifest(Record):
 
     @property
     def key(self) -> BackupKey:
-        return BackupKey(
-            cluster=self.cluster, collection=self.collection, backup_id=self.backup_id
-        )
+        return BackupKey(cluster=self.cluster, collection=self.collection, backup_id=self.backup_id)
 
     @property
     def size_bytes(self) -> int:
@@ -137,7 +135,8 @@ class Manifest(Record):
     def quiet(self) -> bool:
         """No write was applied between the facts before and after the capture."""
         return all(
-            s.operation_before is not None and s.operation_before == s.operation_after
+            s.operation_before is not None
+            and s.operation_before == s.operation_after
             and s.count_before == s.count_after
             for s in self.shards
         )

@@ -11,7 +11,13 @@ from qdrant_dr.records.manifest import BackupId, Sha256
 
 Depth = Literal["presence", "bytes", "structure", "load", "content", "search", "restore"]
 DEPTHS: tuple[Depth, ...] = (
-    "presence", "bytes", "structure", "load", "content", "search", "restore",
+    "presence",
+    "bytes",
+    "structure",
+    "load",
+    "content",
+    "search",
+    "restore",
 )
 
 
@@ -29,8 +35,8 @@ class Location(Frozen):
 
 
 class Sample(Frozen):
-    """A seeded part of the bytes; `detection_ppm` = chance to see one damaged block of `block_bytes`,
-    in millionths."""
+    """A seeded part of the bytes. `detection_ppm`: the chance to see one damaged block of
+    `block_bytes`, in millionths."""
 
     seed: int
     per_mille: int = Field(gt=0, le=1000)
@@ -91,9 +97,9 @@ class Proof(Record):
         deep = DEPTHS.index(self.depth) >= DEPTHS.index("bytes")
         if self.passed and deep and not self.bytes_checked:
             raise ValueError("a proof that read nothing did not pass")
-        if self.passed and self.sample is None and deep:
-            if self.bytes_checked != self.bytes_expected:
-                raise ValueError("a full proof reads every byte")
+        whole = self.bytes_checked == self.bytes_expected
+        if self.passed and self.sample is None and deep and not whole:
+            raise ValueError("a full proof reads every byte")
         if self.passed and DEPTHS.index(self.depth) >= DEPTHS.index("content"):
             if self.points_checked is None or self.points_checked != self.points_expected:
                 raise ValueError("a content proof reads every point")

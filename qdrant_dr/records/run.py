@@ -110,6 +110,8 @@ class Swept(Frozen):
 
 class Reported(Frozen):
     kind: Literal["reported"] = "reported"
+    headline: str
+    folder: str
     files: tuple[str, ...]
     digest: str = Field(description="SHA-256 over the frames: equal records, equal digest")
 
@@ -150,7 +152,7 @@ class RunStart(Record):
     tool_version: str
     versions: dict[str, str]
     config_sha256: str
-    parameters: dict[str, str | int | bool | None | tuple[str, ...]] = Field(default_factory=dict)
+    parameters: dict[str, str | int | bool | tuple[str, ...] | None] = Field(default_factory=dict)
 
 
 class RunEnd(Record):

@@ -6,8 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from qdrant_dr.records.base import Record, Time
-from qdrant_dr.records.base import Frozen
+from qdrant_dr.records.base import Frozen, Record, Time
 from qdrant_dr.records.fingerprint import Fingerprint
 from qdrant_dr.records.manifest import BackupId, Sha256
 

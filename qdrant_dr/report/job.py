@@ -2,59 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from pydantic import Field
 
-from qdrant_dr.config import Config
+from qdrant_dr.config import Config, ReportConfig
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.run import Run, utc_now
-from qdrant_dr.jobs.units import Perform
 from qdrant_dr.records import Outcome, Reported, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.report.frames import Assessment, build_frames
 from qdrant_dr.report.gather import gather
+from qdrant_dr.report.html import headline
 from qdrant_dr.report.write import FORMATS, Format, write
 
 
 class ReportRequest(Frozen):
-    """What this run is asked for. `as_of` None = now; `url` None = `report.url`."""
+    """What this run is asked for. `as_of` None = when it began; `url` None = as configured."""
 
-    period_days: int = Field(30, ge=1)
+    period: timedelta = Field(timedelta(days=30), gt=timedelta(0))
     as_of: datetime | None = None
     url: str | None = None
     formats: tuple[Format, ...] = FORMATS
 
 
-def report(config: Config, request: ReportRequest, run: Run, perform: Perform) -> RunEnd:
-    """Write the report. Its verdict is that of what it found: a bad state is no good report.
+Compile = Callable[[Config, ReportRequest, datetime], Outcome]
 
-    There are no units to perform: the records are read once, here.
+
+def compile_report(config: Config, request: ReportRequest, as_of: datetime) -> Outcome:
+    """Write the report and say what it says: its verdict is that of the worst it found.
+
+    A report that is written is a job done; but a red state must not end in a green run.
     """
-    del perform
     started_at = utc_now()
-    try:
-        # a report does not speak of its own run
-        as_of = request.as_of or run.start.started_at - timedelta(microseconds=1)
-        assessment = Assessment.of(gather(config, as_of, timedelta(days=request.period_days)))
-        run.source_kind = assessment.source_kind
-        to = config.report.model_copy(update={"url": request.url} if request.url else {})
-        written = write(assessment, build_frames(assessment), to=to, formats=request.formats)
-    except DRError as e:
-        return run.finish(config, outcomes=(), error=e)
-    worst = {p.severity for p in assessment.problems}
-    found = tuple(
-        f"{p.severity}: {p.scope}: {p.what}"
-        for p in assessment.problems
-        if p.severity in ("critical", "warning")
+    assessment = Assessment.of(gather(config, as_of, request.period))
+    written = write(
+        assessment,
+        build_frames(assessment),
+        to=_place(config.report, request.url),
+        formats=request.formats,
     )
-    outcome = Outcome(
+    worst = {p.severity for p in assessment.problems}
+    return Outcome(
         unit="report",
         collection="*",
         verdict="failed" if "critical" in worst else "degraded" if "warning" in worst else "ok",
         started_at=started_at,
         ended_at=utc_now(),
-        notes=found,
-        detail=Reported(files=written.files, digest=written.digest),
+        notes=tuple(
+            f"{p.severity}: {p.scope}: {p.what}"
+            for p in assessment.problems
+            if p.severity != "notice"
+        ),
+        detail=Reported(
+            headline=headline(assessment),
+            folder=written.folder,
+            files=written.files,
+            digest=written.digest,
+        ),
     )
+
+
+def report(
+    config: Config, request: ReportRequest, run: Run, compile_: Compile = compile_report
+) -> RunEnd:
+    """Compile and conclude. The report does not speak of its own run."""
+    as_of = request.as_of or run.start.started_at - timedelta(microseconds=1)
+    try:
+        outcome = compile_(config, request, as_of)
+    except DRError as e:
+        return run.finish(config, outcomes=(), error=e)
     return run.finish(config, outcomes=[outcome])
+
+
+def _place(configured: ReportConfig, url: str | None) -> ReportConfig:
+    """Another place; the configured options fit only the same kind of one."""
+    if url is None:
+        return configured
+    same = "://" in url and url.partition("://")[0] == configured.url.partition("://")[0]
+    return configured.model_copy(update={"url": url, "options": configured.options if same else {}})

@@ -6,6 +6,7 @@ set, for the defaults wait for minutes on an endpoint that is dead.
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -126,6 +127,8 @@ def _class(kind: str) -> Any:
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     from gcsfs.core import GCSFileSystem
 
+    # it logs what it raises, with the provider's text; we raise it, without
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     return GCSFileSystem
 
 

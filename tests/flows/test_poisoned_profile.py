@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +55,11 @@ def poisoned(folder: Path, api: str) -> dict[str, str]:
 def test_the_trap_catches(tmp_path: Path) -> None:
     with trap() as (api, caught):
         command = [sys.executable, "-m", "prefect", "flow", "ls"]
-        env = {**poisoned(tmp_path, api), "PREFECT_HOME": str(tmp_path)}
+        env = {
+            **poisoned(tmp_path, api),
+            "PREFECT_HOME": str(tmp_path),
+            "PREFECT_CLIENT_MAX_RETRIES": "0",
+        }
         done = subprocess.run(command, env=env, capture_output=True, timeout=60, check=False)
     assert done.returncode != 0
     assert caught, "a test that cannot fail proves nothing"
@@ -72,3 +78,17 @@ def test_the_command_line_sends_nothing(world: Callable[..., World], tmp_path: P
             assert "movies" in done.stdout
     assert caught == []
     assert made.manifests("one")
+
+
+@pytest.mark.prefect
+@pytest.mark.timeout(300)
+def test_the_demo_sends_nothing_there(tmp_path: Path) -> None:
+    with trap() as (api, caught):
+        small = {"DEMO_HOME": str(tmp_path / "demo"), "DEMO_POINTS": "100"}
+        done = subprocess.run(
+            [sys.executable, "-m", "deployments.demo"],
+            cwd=ROOT, env={**poisoned(tmp_path, api), **small}, capture_output=True, text=True,
+            timeout=280, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert caught == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qdrant_dr.config import Copies
-from qdrant_dr.jobs.conclude import Conclusion, conclude, copies_missing, exit_code
+from qdrant_dr.jobs.conclude import Conclusion, conclude, copies_missing
 from qdrant_dr.records import ErrorFacts, Outcome
 from tests.support.records import NOW, captured, manifest, proof, proved, repository, seen
 
@@ -77,11 +77,3 @@ def test_the_error_of_the_run_and_its_objections_fail_it() -> None:
 def test_copies_count_once_each_and_by_domain(committed: list[str], why: str | None) -> None:
     repositories = (*BOTH, repository("twin", domain="domain-aws"))
     assert copies_missing(committed, repositories, TWO) == why
-
-
-def test_exit_codes() -> None:
-    unreachable = ErrorFacts(code="node-unreachable", message="", hint="")
-    refused = ErrorFacts(code="plan-refused", message="", hint="")
-    assert [exit_code(v) for v in ("ok", "failed", "degraded")] == [0, 1, 3]
-    assert exit_code("failed", unreachable) == 5
-    assert exit_code("failed", refused) == 4

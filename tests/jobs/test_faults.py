@@ -1,4 +1,4 @@
-"""What bad input gets: a clear error, the others go on, nothing half-written, no good copy touched."""
+"""What bad input gets: a clear error; the others go on, no good copy is touched."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ class TestARepository:
 
         def sink(store: LocalStore, path: str, **options: Any) -> Sink:
             made = real(store, path, **options)
-            return FullDisk(made) if store.root.name == "two" else made
+            return FullDisk(made) if store.name == "two" else made
 
         monkeypatch.setattr(LocalStore, "sink", sink)
         end = do(world, "backup")

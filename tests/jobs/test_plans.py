@@ -141,9 +141,7 @@ class TestReplicate:
 class TestVerify:
     def test_the_latest_of_each_collection_longest_unproven_first(self) -> None:
         old = manifest(at=NOW - days(2))
-        found = catalog(
-            {"aws": [old, MOVIES], "gcp": [old, MOVIES]}, proofs=[proof(MOVIES, "aws")]
-        )
+        found = catalog({"aws": [old, MOVIES], "gcp": [old, MOVIES]}, proofs=[proof(MOVIES, "aws")])
         units, objections, _ = plan_verify(config(), VerifyRequest(), found.backups, now=NOW)
         assert [(u.key.backup_id, u.repository) for u in units] == [
             (MOVIES.backup_id, "gcp"),

@@ -16,7 +16,7 @@ from qdrant_dr import configfile
 from qdrant_dr.jobs.run import open_all
 from qdrant_dr.jobs.units import VerifyUnit
 from qdrant_dr.jobs.verify import verify_copy
-from qdrant_dr.proof import compare_served, fingerprint, prove
+from qdrant_dr.proof import compare_served, fingerprint_of, prove
 from qdrant_dr.records import Drilled, Manifest, Part, Proof, RunEnd, Seal, ShardFacts
 from tests.jobs.driving import do, outcomes, rot
 from tests.support.replay import COUNTS, FIXTURES, OPERATIONS, ReplaySource, expected, truth
@@ -71,9 +71,7 @@ def test_the_backup_is_ok_and_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("set_name", SETS)
-def test_every_copy_is_the_servers_bytes(
-    backed_up: RunEnd, world: World, set_name: str
-) -> None:
+def test_every_copy_is_the_servers_bytes(backed_up: RunEnd, world: World, set_name: str) -> None:
     archive = expected()["sets"][set_name]["archives"]["collection"]
     manifests = [manifest_of(world, name_of(set_name), r) for r in REPOSITORIES]
     assert len({m.to_bytes() for m in manifests}) == 1
@@ -95,7 +93,7 @@ def test_the_seal_is_what_the_server_answered(
     comparison = compare_served(iter(truth(set_name)), seal.shards)
     assert comparison.faults == ()
     if not any(s.replayed_ids for s in seal.shards):
-        assert seal.total == fingerprint(truth(set_name))
+        assert seal.total == fingerprint_of(truth(set_name))
     assert seal.consistency == "quiesced"
     assert seal.reference == "source"
     assert bool(seal.live_sample) == bool(seal.points)
@@ -137,9 +135,7 @@ def test_a_lost_repository_is_filled_again(backed_up: RunEnd, world: World) -> N
 
 
 @pytest.mark.parametrize("set_name", SETS)
-def test_a_drill_reads_every_point_back(
-    backed_up: RunEnd, world: World, set_name: str
-) -> None:
+def test_a_drill_reads_every_point_back(backed_up: RunEnd, world: World, set_name: str) -> None:
     end = do(world, "drill", collection=name_of(set_name), pick="latest", engine="edge")
     assert end.verdict == "ok", end.reasons
     (outcome,) = end.outcomes
@@ -150,9 +146,7 @@ def test_a_drill_reads_every_point_back(
 
 
 @pytest.mark.parametrize("set_name", ["rich", "busy"])
-def test_a_drill_restores_into_a_server(
-    backed_up: RunEnd, world: World, set_name: str
-) -> None:
+def test_a_drill_restores_into_a_server(backed_up: RunEnd, world: World, set_name: str) -> None:
     end = do(world, "drill", collection=name_of(set_name), pick="latest", engine="server")
     assert end.verdict == "ok", end.reasons
     detail = end.outcomes[0].detail

@@ -88,6 +88,6 @@ def test_living_owners_are_never_swept(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(StorageFull, match="no scratch space at .*file"):
-        with scratch_folder(tmp_path / "file" / "below", "x"):
-            pass
+    refused = pytest.raises(StorageFull, match="no scratch space at ")
+    with refused, scratch_folder(tmp_path / "file" / "below", "x"):
+        pass

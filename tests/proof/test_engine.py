@@ -84,10 +84,9 @@ def test_killed_while_it_works(engine: Engine, laid: LaidOut) -> None:
 def test_asked_after_its_death(engine: Engine, laid: LaidOut) -> None:
     engine.load(laid.shards[0].folder)
     os.kill(engine.pid, signal.SIGKILL)
-    with pytest.raises(EngineFailed, match="killed by signal 9"):
-        for _ in range(1000):
-            engine.ask("close")
-            engine.wait()
+    psutil.Process(engine.pid).wait(10)
+    with pytest.raises(EngineFailed, match=r"ended with code|killed by signal 9"):
+        engine.ask("close")
 
 
 def test_aborted(engine: Engine, laid: LaidOut) -> None:
@@ -141,10 +140,15 @@ class _Strange(Engine):
     ],
 )
 def test_garbage_is_no_answer(answer: str, message: str, tmp_path: Path) -> None:
-    program = f"import sys; sys.stdout.buffer.write({answer}); sys.stdout.flush(); sys.stdin.read(9)"
+    program = (
+        f"import sys; sys.stdout.buffer.write({answer}); sys.stdout.flush(); sys.stdin.read(9)"
+    )
     if "ended" in message:
         program = f"import sys; sys.stdout.buffer.write({answer})"
-    with _Strange(tmp_path / "engine", program) as engine, pytest.raises(EngineFailed, match=message):
+    with (
+        _Strange(tmp_path / "engine", program) as engine,
+        pytest.raises(EngineFailed, match=message),
+    ):
         engine.wait()
 
 
@@ -176,9 +180,12 @@ def test_it_dies_with_its_parent(tmp_path: Path) -> None:
         "import sys, time; from pathlib import Path; "
         "from qdrant_dr.proof.engine import Engine, EngineLimits; "
         f"e = Engine(Path({str(tmp_path)!r}), EngineLimits()); "
-        "print(e.pid, flush=True); e.ask('close'); e.wait(); print('up', flush=True); time.sleep(60)"
+        "print(e.pid, flush=True); e.ask('close'); e.wait(); print('up', flush=True); "
+        "time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as parent:
         assert parent.stdout
         pid = int(parent.stdout.readline())
         assert parent.stdout.readline() == "up\n"

@@ -15,7 +15,7 @@ from qdrant_dr.proof.fingerprint import (
     add,
     changed_share,
     differences,
-    fingerprint,
+    fingerprint_of,
     merge_sketches,
     subtract,
 )
@@ -37,16 +37,16 @@ def sketch(points: list[dict[str, Any]]) -> tuple[str, ...]:
 @given(st.randoms(use_true_random=False), st.integers(0, 549))
 def test_order_and_grouping_do_not_count(rng: random.Random, cut: int) -> None:
     points = list(truth("rich"))
-    whole = fingerprint(points)
+    whole = fingerprint_of(points)
     rng.shuffle(points)
-    assert fingerprint(points) == whole
-    assert add(fingerprint(points[:cut]), fingerprint(points[cut:])) == whole
-    assert subtract(whole, fingerprint(points[:cut])) == fingerprint(points[cut:])
+    assert fingerprint_of(points) == whole
+    assert add(fingerprint_of(points[:cut]), fingerprint_of(points[cut:])) == whole
+    assert subtract(whole, fingerprint_of(points[:cut])) == fingerprint_of(points[cut:])
 
 
 def test_it_is_the_sum_of_the_points_digests() -> None:
     points = truth("rich")
-    whole = fingerprint(points)
+    whole = fingerprint_of(points)
     for name, component in whole.components.items():
         digests = [d[name] for d in map(digest_point, points) if name in d]
         assert component.count == len(digests)
@@ -60,9 +60,9 @@ def test_it_is_the_sum_of_the_points_digests() -> None:
 
 
 def test_the_empty_set() -> None:
-    empty = fingerprint([])
+    empty = fingerprint_of([])
     assert (empty.points, list(empty.components)) == (0, ["id"])
-    one = fingerprint([point(1)])
+    one = fingerprint_of([point(1)])
     assert add(empty, one) == one
     assert subtract(one, one) == empty
 
@@ -79,7 +79,7 @@ def test_one_changed_point_is_named(which: int, what: str) -> None:
         changed[which]["vector"] = {"a": [float(which)]}
     else:
         changed[which]["id"] = 1000
-    words = differences(fingerprint(points), fingerprint(changed))
+    words = differences(fingerprint_of(points), fingerprint_of(changed))
     component = {"payload": "payload", "vector": "vector:b", "missing": "vector:b"}.get(what)
     bucket = digest_point(points[which])["id"] & 0xFF
     if component:
@@ -91,13 +91,13 @@ def test_one_changed_point_is_named(which: int, what: str) -> None:
 
 
 def test_no_difference_has_no_words() -> None:
-    assert differences(fingerprint(truth("basic")), fingerprint(truth("basic"))) == []
+    assert differences(fingerprint_of(truth("basic")), fingerprint_of(truth("basic"))) == []
 
 
 def test_what_one_point_loses_another_does_not_replace() -> None:
-    one = fingerprint([point(1), point(2)])
+    one = fingerprint_of([point(1), point(2)])
     swapped = [{**point(1), "payload": {"n": 2}}, {**point(2), "payload": {"n": 1}}]
-    assert [w.split()[0] for w in differences(one, fingerprint(swapped))] == ["payload"]
+    assert [w.split()[0] for w in differences(one, fingerprint_of(swapped))] == ["payload"]
 
 
 def test_the_sketch_estimates_what_changed() -> None:

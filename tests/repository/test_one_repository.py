@@ -371,4 +371,4 @@ def test_bandwidth_is_kept(tmp_path: Path) -> None:
     of = manifest_of(bytes(4 * MIB))
     began = time.monotonic()
     put_part(slow, of, bytes(4 * MIB))
-    assert 0.6 < time.monotonic() - began < 5
+    assert 0.6 < time.monotonic() - began < 20

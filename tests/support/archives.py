@@ -261,9 +261,8 @@ def pack_collection(shards: Mapping[int, Path], config: Mapping[str, Any]) -> by
             )
             name = f"{number}/segments/{segment.name}.tar"
             pieces.append(RawMember(header(name, len(inner)), inner).to_bytes())
-        for path in sorted((folder / "wal").iterdir()):
-            if not path.name.startswith("."):
-                pieces.append(file_member(path, f"{number}/wal/{path.name}"))
+        logs = (p for p in sorted((folder / "wal").iterdir()) if p.name[0] != ".")
+        pieces += [file_member(path, f"{number}/wal/{path.name}") for path in logs]
         for name, value in (("replica_state", state), ("shard_config", {"type": "ReplicaSet"})):
             data = json.dumps(value).encode()
             pieces.append(RawMember(header(f"{number}/{name}.json", len(data)), data).to_bytes())

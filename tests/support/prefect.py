@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -133,9 +134,19 @@ class PrefectServer:
 
 
 @contextmanager
-def prefect_server(home: Path, *, start_within: float = 120) -> Iterator[PrefectServer]:
-    """A server with its database in `home`; gone afterwards."""
+def prefect_server(
+    home: Path, *, like: PrefectServer | None = None, start_within: float = 120
+) -> Iterator[PrefectServer]:
+    """A server with its database in `home`; gone afterwards.
+
+    A copy of the database of another one (`like`) saves it the ten seconds of all migrations.
+    """
     home.mkdir(parents=True, exist_ok=True)
+    if like is not None:
+        with sqlite3.connect(like.database) as old, sqlite3.connect(home / "prefect.db") as new:
+            old.backup(new)
+        old.close()
+        new.close()
     port = free_port()
     server = PrefectServer(home, port, child=None)  # type: ignore[arg-type]
     server.child = spawn(

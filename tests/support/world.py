@@ -61,6 +61,7 @@ def make_world(
         ],
         "copies": {"quorum": len(folders), "domains": len(folders), "stall_timeout": "30s"},
         "capture": {"spool": {"path": str(folder / "spool"), "max": "1GiB"}},
+        "report": {"url": str(folder / "reports")},
         **sections,
     }
     file = folder / "qdrant-dr.yaml"

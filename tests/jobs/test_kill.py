@@ -1,0 +1,235 @@
+"""SIGKILL and SIGINT at every point: the next run completes, and nothing of ours is left.
+
+The source is a node in this process, so that it can say when to kill, and what was left on it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from qdrant_dr.records import RunEnd
+from tests.jobs.driving import do, outcomes, rot
+from tests.support.replay import ReplaySource
+from tests.support.world import World, make_world
+
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def source() -> Iterator[ReplaySource]:
+    with ReplaySource(["basic"]) as source:
+        source.add_snapshot("movies", "theirs.snapshot", b"somebody else's")
+        yield source
+
+
+@pytest.fixture
+def world(source: ReplaySource, tmp_path: Path) -> World:
+    return make_world(tmp_path, source.url)
+
+
+class Command:
+    """A `qdrant-dr` process that can be killed when something is seen."""
+
+    def __init__(self, world: World, *words: str) -> None:
+        self.process = psutil.Popen(
+            [sys.executable, "-m", "qdrant_dr.cli", "-c", world.reference, *words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )
+        self.family: set[psutil.Process] = set()
+
+    def wait_for(self, seen: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not seen():
+            self.look()
+            assert self.process.poll() is None, self.process.stderr.read().decode()
+            assert time.monotonic() < deadline, "the moment to kill never came"
+            time.sleep(0.002)
+
+    def look(self) -> int:
+        """Remember the children; how many there are now."""
+        children = self.process.children(recursive=True)
+        self.family.update(children)
+        return len(children)
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
+        """Send the signal, and see every child go with its parent."""
+        self.look()
+        self.process.send_signal(number)
+        code = self.process.wait(PATIENCE)
+        self.process.stderr.close()
+        _, alive = psutil.wait_procs(self.family, timeout=10)
+        assert alive == []
+        return int(code)
+
+
+def files(world: World, pattern: str) -> list[Path]:
+    return [p for folder in world.folders.values() for p in folder.rglob(pattern)]
+
+
+def spool(world: World) -> list[str]:
+    folder = world.file.parent / "spool"
+    return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
+
+
+def downloading(source: ReplaySource) -> bool:
+    return any(line.startswith("GET") and line.endswith(".snapshot") for line in source.log)
+
+
+def recovers(world: World, source: ReplaySource, verdict: str = "ok") -> RunEnd:
+    """The next backup completes, and sweeps what was ours and only that."""
+    source.faults.seconds_per_block = 0
+    end = do(world, "backup")
+    assert end.verdict == verdict, end.reasons
+    assert {m.backup_id for m in world.manifests("one")} == {
+        m.backup_id for m in world.manifests("two")
+    }
+    assert world.manifests("one")
+    assert spool(world) == []
+    assert "theirs.snapshot" in source.snapshots("movies")
+    return end
+
+
+class TestBackup:
+    def test_killed_while_the_server_makes_the_snapshot(
+        self, source: ReplaySource, world: World
+    ) -> None:
+        source.faults.never_answer_create = True
+        command = Command(world, "backup")
+        command.wait_for(lambda: len(source.snapshots("movies")) == 2)
+        command.kill()
+        source.faults.never_answer_create = False
+        (orphan,) = set(source.snapshots("movies")) - {"theirs.snapshot"}
+        end = recovers(world, source, "degraded")
+        # made by an unanswered call: reported with the command, never deleted on a guess
+        notes = [note for o in outcomes(end, "sweep") for note in o.notes]
+        assert any(orphan in note and "curl -X DELETE" in note for note in notes)
+        assert orphan in source.snapshots("movies")
+
+    def test_killed_in_the_download(self, source: ReplaySource, world: World) -> None:
+        source.faults.seconds_per_block = 0.05
+        command = Command(world, "backup")
+        command.wait_for(lambda: downloading(source))
+        command.kill()
+        assert not files(world, "manifest.json")
+        assert not files(world, "*.snapshot")
+        recovers(world, source)
+        assert source.snapshots("movies") == ("theirs.snapshot",)
+
+    def test_killed_between_the_last_byte_and_the_manifest(
+        self, source: ReplaySource, world: World
+    ) -> None:
+        sent = threading.Event()
+        source.faults.after_download = lambda *_: sent.set()
+        command = Command(world, "backup")
+        command.wait_for(sent.is_set)
+        command.kill()
+        source.faults.after_download = None
+        recovers(world, source)
+        assert source.snapshots("movies") == ("theirs.snapshot",)
+
+    def test_killed_when_a_manifest_appears(self, source: ReplaySource, world: World) -> None:
+        command = Command(world, "backup")
+        command.wait_for(lambda: files(world, "manifest.json"))
+        command.kill()
+        assert do(world, "replicate").verdict == "ok"
+        recovers(world, source)
+        assert source.snapshots("movies") == ("theirs.snapshot",)
+
+    def test_killed_in_the_proof(self, source: ReplaySource, world: World) -> None:
+        command = Command(world, "backup")
+        command.wait_for(command.look)
+        command.kill()
+        recovers(world, source)
+        verified = do(world, "verify", which="all")
+        assert verified.verdict == "ok", verified.reasons
+
+    def test_interrupted_in_the_download(self, source: ReplaySource, world: World) -> None:
+        source.faults.seconds_per_block = 0.05
+        command = Command(world, "backup")
+        command.wait_for(lambda: downloading(source))
+        assert command.kill(signal.SIGINT) == 130
+        (ended,) = world.ends("one")
+        assert (ended.verdict, ended.error and ended.error.code) == ("failed", "interrupted")
+        assert not files(world, "manifest.json")
+        recovers(world, source)
+        assert source.snapshots("movies") == ("theirs.snapshot",)
+
+    def test_a_living_run_of_another_process_is_left_alone(
+        self, source: ReplaySource, world: World
+    ) -> None:
+        source.faults.seconds_per_block = 0.15
+        command = Command(world, "backup")
+        command.wait_for(lambda: downloading(source))
+        made = set(source.snapshots("movies"))
+        config_end = do(world, "replicate")  # sweeps, too
+        assert config_end.verdict == "failed"  # no backup yet: nothing to look at
+        assert set(source.snapshots("movies")) == made
+        source.faults.seconds_per_block = 0
+        assert command.process.wait(PATIENCE) == 0
+        command.process.stderr.close()
+        assert source.snapshots("movies") == ("theirs.snapshot",)
+
+
+def slow_world(folder: Path, source: ReplaySource) -> World:
+    """Repository `two` takes 1 MiB a second."""
+    world = make_world(folder, source.url, copies={"quorum": 1, "domains": 1})
+    text = world.file.read_text()
+    world.file.write_text(text.replace("name: two\n", "name: two\n  bandwidth: 700KiB/s\n"))
+    return world
+
+
+def test_replicate_killed_in_the_copy(source: ReplaySource, tmp_path: Path) -> None:
+    world = slow_world(tmp_path, source)
+    assert do(world, "backup").verdict == "ok"
+    (part,) = world.parts("two")
+    for path in part.parent.iterdir():
+        path.unlink()
+    command = Command(world, "replicate")
+    command.wait_for(lambda: [p for p in part.parent.parent.rglob("*") if p.is_file()])
+    command.kill()
+    assert not world.manifests("two")
+    assert not part.exists()
+    healed = do(world, "replicate")
+    assert healed.verdict == "ok", healed.reasons
+    assert world.manifests("two") == world.manifests("one")
+    assert part.read_bytes() == next(world.parts("one")).read_bytes()
+
+
+def test_a_repair_that_is_killed_leaves_the_old_bytes(source: ReplaySource, tmp_path: Path) -> None:
+    world = slow_world(tmp_path, source)
+    assert do(world, "backup").verdict == "ok"
+    rot(world, "two")
+    (part,) = world.parts("two")
+    rotten = part.read_bytes()
+    assert do(world, "verify", depth="bytes").verdict == "failed"
+    before = {p.name for p in part.parent.iterdir()}
+    command = Command(world, "replicate")
+    command.wait_for(lambda: {p.name for p in part.parent.iterdir()} - before)
+    command.kill()
+    assert part.read_bytes() == rotten
+    healed = do(world, "replicate")
+    assert healed.verdict == "ok", healed.reasons
+    assert part.read_bytes() == next(world.parts("one")).read_bytes()
+
+
+@pytest.mark.parametrize("engine", ["edge", "server"])
+def test_drill_killed_half_way(source: ReplaySource, world: World, engine: str) -> None:
+    assert do(world, "backup").verdict == "ok"
+    command = Command(world, "drill", "--engine", engine)
+    command.wait_for(command.look)
+    command.kill()
+    end = do(world, "drill", engine=engine)
+    assert end.verdict == "ok", end.reasons
+    assert spool(world) == []
