@@ -37,12 +37,13 @@ def announce(end: RunEnd, config: Config) -> None:
             markdown(end), key=key, description=f"{end.start.job} of {end.start.cluster}"
         ),
     )
-    publish(
-        "table of units",
-        lambda: create_table_artifact(
-            unit_rows(end), key=f"{key}-units", description=f"units of run {end.start.run_id}"
-        ),
-    )
+    if rows := unit_rows(end):
+        publish(
+            "table of units",
+            lambda: create_table_artifact(
+                rows, key=f"{key}-units", description=f"units of run {end.start.run_id}"
+            ),
+        )
     publish("events", lambda: _emit(end, config))
 
 

@@ -20,7 +20,7 @@ def _name(*, parameters: dict[str, Any]) -> str:
 
 # no retry: the library retries requests and resumes downloads; a capture done twice would be
 # another backup
-@task(name="capture", task_run_name=_name, retries=0, **SHELL)
+@task(name="capture", task_run_name=_name, retries=0, **SHELL)  # type: ignore[arg-type]
 def capture(config: str, unit: CaptureUnit, run_id: str) -> State[Any]:
     """Make one backup of one collection, written to every repository in one read.
 

@@ -29,6 +29,11 @@ Job = Callable[[Config, Run, Perform], RunEnd | tuple[RunEnd, str | None]]
 """Does the work of a run and concludes; it may add a sentence for the state's message."""
 
 
+OURS = ("qdrant_dr", "tasks")
+"""Loggers whose INFO belongs into a run's log. PREFECT_LOGGING_EXTRA_LOGGERS gives them Prefect's
+handler but no level, and a level for all would bring every request of httpx along."""
+
+
 class Provenance(TypedDict):
     """Who started a run, and for when it was meant."""
 
@@ -72,6 +77,8 @@ def _plain(value: Any) -> Any:
 
 def conduct(reference: str, job: Kind, do: Job) -> State[Any]:
     """Load the configuration, begin the run, do the job as tasks, announce it, give its state."""
+    for name in OURS:
+        logging.getLogger(name).setLevel(logging.INFO)
     try:
         config = load(reference)
         ensure_limits(config)

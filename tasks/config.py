@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from prefect.blocks.core import Block
 from prefect.utilities.asyncutils import run_coro_as_sync
@@ -50,8 +51,8 @@ def config_block(name: str) -> str:
 
 
 async def _read(name: str) -> str:
-    block = await ConfigBlock.aload(name)
-    return block.text
+    block: Any = await ConfigBlock.aload(name)
+    return str(block.text)
 
 
 def load(reference: str) -> Config:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from qdrant_dr.records import Captured, Drilled, Healed, Outcome, Proved, RunEnd, Swept
-from qdrant_dr.units import format_size
-from tasks.states import next_command
+from qdrant_dr.records import RunEnd
+from tasks.words import next_command, told
 
 SIGNS = {"ok": "✅", "degraded": "⚠️", "failed": "❌", "skipped": "⏭️"}
 
@@ -78,36 +77,6 @@ def unit_rows(end: RunEnd) -> list[dict[str, Any]]:
         }
         for o in end.outcomes
     ]
-
-
-def told(outcome: Outcome) -> str:
-    """What became of a unit, in words."""
-    said = [_detail(outcome)] if outcome.detail else []
-    said += [outcome.error.message] if outcome.error else []
-    return "; ".join([*said, *outcome.notes]) or outcome.verdict
-
-
-def _detail(outcome: Outcome) -> str:
-    match outcome.detail:
-        case Captured() as d:
-            points = "" if d.points_count is None else f", {d.points_count} points"
-            left = f"; left behind: {', '.join(d.left_behind)}" if d.left_behind else ""
-            return (
-                f"{format_size(d.size_bytes)}{points} in {', '.join(d.committed) or 'none'}{left}"
-            )
-        case Proved() as d:
-            if not d.passed:
-                return f"not {d.depth}" + (f", reached {d.reached}" if d.reached else "")
-            points = "" if d.points_checked is None else f", {d.points_checked} points"
-            return f"proven to {d.depth} ({format_size(d.bytes_checked)}{points})"
-        case Healed() as d:
-            return f"{format_size(d.size_bytes)} from {d.source}: {d.why}"
-        case Drilled() as d:
-            total = d.total_us / 1e6
-            return f"{d.engine}: {d.points_restored} of {d.points_expected} points in {total:.1f} s"
-        case Swept() as d:
-            return f"removed {len(d.removed)}, kept {len(d.kept)}"
-    return ""
 
 
 def _blocks(lines: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from prefect.blocks.system import Secret
 from prefect.utilities.asyncutils import run_coro_as_sync
@@ -31,5 +32,5 @@ def secret_block(name: str) -> str | None:
 
 
 async def _read(name: str) -> str:
-    block = await Secret.aload(name)
+    block: Any = await Secret.aload(name)
     return str(block.get())

@@ -62,5 +62,4 @@ def do(config: str, unit: Unit, run_id: str, *, limits: Sequence[str]) -> State[
         log.debug("%s failed", label, exc_info=True)
         failed = failed_outcome(unit, error, started_at=started_at, ended_at=utc_now())
         return unit_state(failed, transient=error.transient)
-    log.info("%s: %s", label, outcome.verdict)
     return unit_state(outcome)

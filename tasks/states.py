@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from prefect.client.schemas import State
 from prefect.states import Completed, Failed
 
 from qdrant_dr.errors import DRError
-from qdrant_dr.records import ErrorFacts, Outcome, RunEnd
+from qdrant_dr.records import Outcome, RunEnd
+from tasks.words import next_command, summary, told
 
 SHOWN = 5
 """Reasons that fit into a state's message; the artifact has all of them."""
@@ -55,31 +55,11 @@ def unit_state(outcome: Outcome, *, transient: bool = False) -> State[Any]:
 
     `transient`: what made it fail may pass, so that it is worth another try.
     """
-    error = outcome.error
-    said = "; ".join(filter(None, [error.message if error else "", *outcome.notes]))
-    if error:
-        said += f". Next: {error.hint}"
+    said = told(outcome)
+    if outcome.error:
+        said += f". Next: {outcome.error.hint}"
     if outcome.verdict == "failed":
-        return Failed(data=UnitFailed(outcome, transient), message=said or "failed")
+        return Failed(data=UnitFailed(outcome, transient), message=said)
     if outcome.verdict == "ok":
-        return Completed(data=outcome)
-    return Completed(name=outcome.verdict.capitalize(), data=outcome, message=said or None)
-
-
-def summary(end: RunEnd) -> str:
-    """What was done, in a line."""
-    if not end.outcomes:
-        return f"{end.start.job}: nothing needed doing"
-    units = Counter(o.unit for o in end.outcomes if o.verdict != "skipped")
-    counted = ", ".join(f"{n} x {unit}" for unit, n in units.items())
-    left_out = sum(o.verdict == "skipped" for o in end.outcomes)
-    return f"{counted or 'nothing'} done" + (f", {left_out} skipped" if left_out else "")
-
-
-def next_command(end: RunEnd) -> str | None:
-    """The hint of the worst that happened: of the run itself, else of its first failed unit."""
-    errors: list[ErrorFacts | None] = [end.error]
-    errors += [o.error for o in end.outcomes if o.verdict == "failed"]
-    errors += [r.error for r in end.repositories if not r.reachable]
-    errors += [o.error for o in end.outcomes]
-    return next((e.hint for e in errors if e), None)
+        return Completed(data=outcome, message=said)
+    return Completed(name=outcome.verdict.capitalize(), data=outcome, message=said)

@@ -25,7 +25,7 @@ def execute(config: Config, unit: Unit, run_id: str) -> Outcome:
 
         return heal_copy(config, unit, run_id)
     if isinstance(unit, DrillUnit):
-        from qdrant_dr.jobs.drill import drill_copy
+        from qdrant_dr.jobs.drill_copy import drill_copy
 
         return drill_copy(config, unit, run_id)
     if isinstance(unit, SweepUnit):

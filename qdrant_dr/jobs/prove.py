@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
-from qdrant_dr.cluster import Node, collection_facts, sample_points, scroll_points
+from qdrant_dr.cluster import collection_facts, sample_points
 from qdrant_dr.config import Config
-from qdrant_dr.errors import ClusterError, ContentDiffers, DRError, ProofError, SealConflict
+from qdrant_dr.errors import ClusterError, DRError, ProofError, SealConflict
 from qdrant_dr.jobs.capture import node_of
 from qdrant_dr.jobs.copies import Found, previous_seal
 from qdrant_dr.jobs.progress import watched
@@ -21,12 +19,10 @@ from qdrant_dr.jobs.scratch import scratch_folder
 from qdrant_dr.jobs.stop import stoppable
 from qdrant_dr.jobs.units import VerifyUnit
 from qdrant_dr.proof import (
-    Comparison,
     Examination,
     LiveSample,
     ProofLimits,
     SampleRequest,
-    compare_served,
     compare_with_seal,
     digest_point,
     engine_version,
@@ -258,68 +254,3 @@ def _live_sample(config: Config, manifest: Manifest) -> LiveSample | None:
     except ClusterError:
         return None
     return LiveSample({p["id"]: digest_point(p) for p in points})
-
-
-@dataclass(frozen=True, slots=True)
-class FileReader:
-    """The bytes of an archive that was fetched, for the proof layer."""
-
-    archive: Path
-
-    def sizes(self, _part: Part) -> int | None:
-        return self.archive.stat().st_size
-
-    def blocks(self, part: Part, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        with self.archive.open("rb") as data:
-            data.seek(start)
-            left = (end if end is not None else part.size_bytes) - start
-            while left > 0 and (block := data.read(min(left, 2**20))):
-                left -= len(block)
-                yield block
-
-
-def compare_restored(
-    found: Found, target: Node, name: str, folder: Path, archive: Path
-) -> Comparison:
-    """Every point that the target serves against the seal, and its payload indexes.
-
-    Vectors that a server replayed from the log may differ in the last bits from what sealed the
-    backup: then they are held against this machine's own reading of the same bytes.
-    """
-    seal, manifest = found.backup.seal, found.manifest
-    assert seal is not None
-    facts = collection_facts(target, name)
-    limit = facts.max_query_limit
-    comparison = compare_served(scroll_points(target, name, limit=limit), seal.shards)
-    if comparison.faults and any(s.replayed_ids for s in seal.shards):
-        reading = prove(
-            manifest, FileReader(archive), depth="content", folder=folder, seal=seal,
-            keep_replayed=True,
-        )  # fmt: skip
-        if reading.passed and reading.read_back is not None:
-            comparison = compare_served(
-                scroll_points(target, name, limit=limit),
-                seal.shards,
-                reading.read_back.replayed_points,
-            )
-    lost = _lost_indexes(json.loads(manifest.collection_info), facts.info)
-    if not lost:
-        return comparison
-    fault = ContentDiffers(f"payload indexes are not restored: {', '.join(lost)}")
-    return Comparison((*comparison.faults, fault), comparison.points, comparison.within_tolerance)
-
-
-def _lost_indexes(source: dict[str, object], restored: dict[str, object]) -> list[str]:
-    """Indexed fields of the source that the target does not index alike: a restore can lose them
-    and still answer 200 (measured on 1.18.3 with an archive cut before its last member)."""
-
-    def schema(info: dict[str, object]) -> dict[str, object]:
-        found = info.get("payload_schema")
-        entries = found if isinstance(found, dict) else {}
-        return {
-            name: (field.get("data_type"), json.dumps(field.get("params"), sort_keys=True))
-            for name, field in entries.items()
-        }
-
-    wanted, there = schema(source), schema(restored)
-    return sorted(name for name, kind in wanted.items() if there.get(name) != kind)

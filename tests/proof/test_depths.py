@@ -277,6 +277,22 @@ def test_the_engine_makes_no_progress(scratch: Path) -> None:
     assert list(scratch.iterdir()) == []
 
 
+@pytest.mark.parametrize("set_name", ["basic", "rich", "sharded", "empty", "single", "motion"])
+def test_two_engines_read_what_one_reads(
+    set_name: str, sealed: Callable[[str], Seal], scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qdrant_dr.proof.depths._TWO_ENGINES_FROM", 0)
+    monkeypatch.setattr("qdrant_dr.proof.depths._cores", lambda: 2)
+    monkeypatch.setattr("qdrant_dr.proof.readback._SHARED_FROM", 1)
+    manifest, reader = backup(set_name)
+    seal = sealed(set_name)
+    result = prove(manifest, reader, depth="content", folder=scratch, seal=seal)
+    assert (result.findings, result.passed) == ((), True)
+    assert result.read_back is not None
+    assert result.read_back.sketch == seal.sketch
+    assert list(scratch.iterdir()) == []
+
+
 def test_no_child_survives(scratch: Path) -> None:
     manifest, reader = backup("single")
     prove(manifest, reader, depth="content", folder=scratch)

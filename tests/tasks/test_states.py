@@ -21,7 +21,7 @@ def test_ok_is_completed_and_says_what_was_done() -> None:
     state = run_state(made.run_end(outcomes=(made.captured(made.manifest()),)))
     assert state.is_completed()
     assert state.name == "Completed"
-    assert state.message == "1 x capture done"
+    assert state.message == "1 captured"
 
 
 def test_degraded_is_completed_by_another_name() -> None:

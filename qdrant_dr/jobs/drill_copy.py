@@ -1,0 +1,232 @@
+"""The unit of `drill`: fetch one copy, restore it, prove it there, tear down; each phase timed."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qdrant_dr.cluster import (
+    DRILL_PREFIX,
+    Node,
+    drop_target,
+    node_facts,
+    recover_by_upload,
+    wait_ready,
+)
+from qdrant_dr.config import Config
+from qdrant_dr.errors import (
+    BytesDiffer,
+    ContentDiffers,
+    DRError,
+    NothingChecked,
+    PlanRefused,
+)
+from qdrant_dr.jobs.copies import Found
+from qdrant_dr.jobs.progress import watched
+from qdrant_dr.jobs.prove import bytes_proof, prove_copy
+from qdrant_dr.jobs.restored import compare_restored
+from qdrant_dr.jobs.run import error_facts, utc_now
+from qdrant_dr.jobs.scratch import scratch_folder
+from qdrant_dr.jobs.stop import stoppable, stopping
+from qdrant_dr.jobs.targets import drill_target
+from qdrant_dr.jobs.units import DrillUnit, VerifyUnit
+from qdrant_dr.records import Drilled, Outcome, Part, Phase
+from qdrant_dr.records.manifest import SourceKind
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Phases of one drill, in order; a phase that fails is kept with the time it took."""
+
+    phases: list[Phase] = field(default_factory=list)
+
+    @contextmanager
+    def phase(self, name: str, size_bytes: int | None = None) -> Iterator[None]:
+        """Time a block as one phase."""
+        at, begun = utc_now(), time.perf_counter()
+        try:
+            yield
+        finally:
+            self.phases.append(
+                Phase(
+                    name=name,
+                    started_at=at,
+                    duration_us=round((time.perf_counter() - begun) * 1e6),
+                    size_bytes=size_bytes,
+                )
+            )
+
+
+@dataclass(slots=True)
+class Result:
+    """What a drill has found out so far; kept if it fails half-way."""
+
+    target_kind: SourceKind | None = None
+    server_version: str | None = None
+    points_restored: int | None = None
+    fingerprint_equal: bool | None = None
+    proof_id: str | None = None
+    teardown: str = "nothing to tear down"
+
+
+def drill_copy(config: Config, unit: DrillUnit, run_id: str) -> Outcome:
+    """Drill one copy. A drill that fails is a failed outcome with the phases it got through."""
+    started_at, begun = utc_now(), time.perf_counter()
+    watch, result = Stopwatch(), Result()
+    drill_id = f"{run_id}-{secrets.token_hex(3)}"
+    with watch.phase("pick"):
+        found = Found(config, unit.key, unit.repository)
+    error: DRError | None = None
+    try:
+        if found.backup.seal is None:
+            raise NothingChecked(
+                f"{unit.key} has no seal to compare a restore with",
+                f"run `qdrant-dr verify {unit.key} --depth content` first.",
+            )
+        if unit.engine == "edge":
+            _drill_edge(config, found, unit, run_id, watch, result)
+        else:
+            with scratch_folder(config.capture.spool.path, f"drill-{drill_id}") as folder:
+                name = DRILL_PREFIX + drill_id.lower()
+                _drill_server(config, found, unit, run_id, folder, name, watch, result)
+    except DRError as e:
+        error = e
+    return Outcome(
+        unit="drill",
+        collection=unit.collection,
+        repository=unit.repository,
+        backup_id=unit.key.backup_id,
+        verdict="failed" if error else "ok",
+        started_at=started_at,
+        ended_at=utc_now(),
+        error=error_facts(error) if error else None,
+        notes=(unit.note,) if unit.note else (),
+        detail=Drilled(
+            drill_id=drill_id,
+            engine=unit.engine,
+            target_kind=result.target_kind,
+            server_version=result.server_version,
+            pick=unit.pick,
+            seed=unit.seed,
+            captured_at=found.manifest.captured_at,
+            size_bytes=found.manifest.size_bytes,
+            points_expected=found.backup.seal.points if found.backup.seal else None,
+            points_restored=result.points_restored,
+            fingerprint_equal=result.fingerprint_equal,
+            phases=tuple(watch.phases),
+            total_us=round((time.perf_counter() - begun) * 1e6),
+            isolation=config.drill.isolation,
+            teardown=result.teardown,
+            proof_id=result.proof_id,
+        ),
+    )
+
+
+def _drill_server(
+    config: Config,
+    found: Found,
+    unit: DrillUnit,
+    run_id: str,
+    folder: Path,
+    name: str,
+    watch: Stopwatch,
+    result: Result,
+) -> None:
+    """Fetch, start, recover, ready, prove, tear down. Raise what a phase raises, torn down."""
+    manifest = found.manifest
+    if [p.kind for p in manifest.parts] != ["collection"]:
+        raise PlanRefused(
+            f"{unit.key} is kept by shard, which a server drill cannot restore yet",
+            "use `drill --engine edge`.",
+        )
+    (part,) = manifest.parts
+    archive = folder / part.file
+    with watch.phase("fetch", part.size_bytes):
+        result.proof_id = _fetch(found, part, archive, run_id)
+    with ExitStack() as stack:
+        with watch.phase("start"):
+            target = stack.enter_context(drill_target(config, folder / "server"))
+            about = node_facts(target)
+            result.target_kind, result.server_version = about.source_kind, about.version
+        try:
+            with watch.phase("recover", part.size_bytes):
+                recover_by_upload(
+                    target, name, stoppable(_blocks(archive)),
+                    size=part.size_bytes, sha256=part.sha256,
+                )  # fmt: skip
+            with watch.phase("ready"):
+                wait_ready(target, name, stop=stopping)
+            with watch.phase("prove"):
+                comparison = compare_restored(found, target, name, folder, archive)
+            result.points_restored = comparison.points
+            result.fingerprint_equal = comparison.equal
+            if not comparison.equal:
+                what = "; ".join(fault.message for fault in comparison.faults)
+                raise ContentDiffers(f"{unit.key} restored on {target.url}: {what}")
+        finally:
+            with watch.phase("tear down"):
+                result.teardown = _tear_down(target, name, keep=unit.keep)
+
+
+def _fetch(found: Found, part: Part, archive: Path, run_id: str) -> str:
+    """Bring the bytes here, proven in passing; a copy with other bytes gets a failed proof."""
+    started_at = utc_now()
+    digest, size = hashlib.sha256(), 0
+    with archive.open("wb") as out:
+        read = found.repository.read_part(found.backup.key, part)
+        for block in stoppable(watched(read, part.size_bytes)):
+            digest.update(block)
+            size += len(block)
+            out.write(block)
+    error = None
+    if (size, digest.hexdigest()) != (part.size_bytes, part.sha256):
+        error = BytesDiffer(
+            f"{part.file} of {found.backup.key} in {found.repository.name} has {size} bytes, "
+            f"SHA-256 {digest.hexdigest()[:12]}; the manifest says {part.size_bytes}, "
+            f"{part.sha256[:12]}"
+        )
+    proof = bytes_proof(
+        found.backup, found.repository, error, bytes_checked=size, run_id=run_id,
+        made_by="drill", started_at=started_at, ended_at=utc_now(),
+    )  # fmt: skip
+    found.repository.add_proof(proof)
+    if error:
+        raise error
+    return proof.proof_id
+
+
+def _blocks(archive: Path) -> Iterator[bytes]:
+    with archive.open("rb") as data:
+        while block := data.read(2**20):
+            yield block
+
+
+def _tear_down(target: Node, name: str, *, keep: bool) -> str:
+    if keep:
+        return f"kept as asked: {name} on {target.url}"
+    try:
+        return "removed" if drop_target(target, name) else "nothing was left"
+    except DRError as e:
+        return f"left behind, the next drill removes it: {e.message}"
+
+
+def _drill_edge(
+    config: Config, found: Found, unit: DrillUnit, run_id: str, watch: Stopwatch, result: Result
+) -> None:
+    """Lay out, load and read back with Qdrant's storage engine: read-back time, never RTO."""
+    size = found.manifest.size_bytes
+    verify_unit = VerifyUnit(key=unit.key, repository=unit.repository, depth="content")
+    with watch.phase("read back", size):
+        proved = prove_copy(config, found, verify_unit, run_id, made_by="drill")
+    found.repository.add_proof(proved.proof)
+    result.proof_id = proved.proof.proof_id
+    result.points_restored = proved.proof.points_checked
+    result.fingerprint_equal = proved.proof.passed
+    result.teardown = "removed"
+    if proved.error is not None:
+        raise ContentDiffers(proved.error.message, proved.error.hint)

@@ -1,0 +1,73 @@
+"""Outcomes in words, for states and artifacts."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from qdrant_dr.records import (
+    Captured,
+    Drilled,
+    ErrorFacts,
+    Healed,
+    Outcome,
+    Proved,
+    RunEnd,
+    Swept,
+)
+from qdrant_dr.units import format_size
+
+DONE = {
+    "capture": "captured",
+    "heal": "healed",
+    "verify": "verified",
+    "drill": "drilled",
+    "sweep": "swept",
+}
+
+
+def summary(end: RunEnd) -> str:
+    """What was done, in a line."""
+    units = Counter(o.unit for o in end.outcomes if o.verdict != "skipped")
+    skipped = sum(o.verdict == "skipped" for o in end.outcomes)
+    said = [f"{units[unit]} {done}" for unit, done in DONE.items() if units[unit]]
+    said += [f"{skipped} skipped"] if skipped else []
+    return ", ".join(said) or "nothing needed doing"
+
+
+def next_command(end: RunEnd) -> str | None:
+    """The hint of the worst that happened: of the run itself, else of its first failed unit."""
+    errors: list[ErrorFacts | None] = [end.error]
+    errors += [o.error for o in end.outcomes if o.verdict == "failed"]
+    errors += [r.error for r in end.repositories if not r.reachable]
+    errors += [o.error for o in end.outcomes]
+    return next((e.hint for e in errors if e), None)
+
+
+def told(outcome: Outcome) -> str:
+    """What became of a unit, in words."""
+    said = [_detail(outcome)] if outcome.detail else []
+    said += [outcome.error.message] if outcome.error else []
+    return "; ".join([*said, *outcome.notes]) or outcome.verdict
+
+
+def _detail(outcome: Outcome) -> str:
+    match outcome.detail:
+        case Captured() as d:
+            points = "" if d.points_count is None else f", {d.points_count} points"
+            left = f"; left behind: {', '.join(d.left_behind)}" if d.left_behind else ""
+            return (
+                f"{format_size(d.size_bytes)}{points} in {', '.join(d.committed) or 'none'}{left}"
+            )
+        case Proved() as d:
+            if not d.passed:
+                return f"not {d.depth}" + (f", reached {d.reached}" if d.reached else "")
+            points = "" if d.points_checked is None else f", {d.points_checked} points"
+            return f"proven to {d.depth} ({format_size(d.bytes_checked)}{points})"
+        case Healed() as d:
+            return f"{format_size(d.size_bytes)} from {d.source}: {d.why}"
+        case Drilled() as d:
+            total = d.total_us / 1e6
+            return f"{d.engine}: {d.points_restored} of {d.points_expected} points in {total:.1f} s"
+        case Swept() as d:
+            return f"removed {len(d.removed)}, kept {len(d.kept)}"
+    return ""
