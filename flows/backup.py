@@ -36,7 +36,7 @@ def backup(
         method: How to capture. None: as configured.
         prove: How deep one copy of each new backup is proven before the run ends; its other copies
             are proven to bytes. None: as the objective asks.
-        min_age_minutes: Leave out a collection whose newest proven backup is younger than this.
+        min_age_minutes: Leave out a collection whose newest proven backup is younger. None: none.
         note: Kept in the manifest of each backup.
         dry_run: Plan and report; change nothing.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Annotated, Any
 
 from prefect import flow
@@ -10,8 +10,10 @@ from prefect.client.schemas import State
 from pydantic import AwareDatetime, Field
 
 from flows.parameters import FLOW, ConfigRef
+from qdrant_dr.report.job import ReportRequest
+from qdrant_dr.report.job import report as job
 from tasks.conduct import conduct
-from tasks.report import report as job
+from tasks.report import compiling
 
 
 @flow(name="report", description="Write the report, computed from the records alone.", **FLOW)
@@ -22,17 +24,14 @@ def report(
 ) -> State[Any]:
     """Say what is restorable, how fast, and who says so; as a page, CSV and Parquet.
 
-    Completed means that the report is written, not that all is well: read its headline.
+    The state is that of what the report found: a red one must not end in a green run.
 
     Args:
         config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
         period_days: Runs and drills of this many days before as_of.
         as_of: The moment it speaks of; the same again for the same records. None: now.
     """
-    # taken before the run begins: a report does not speak of its own run
-    at = as_of.astimezone(UTC) if as_of else datetime.now(UTC)
+    request = ReportRequest(period=timedelta(days=period_days), as_of=as_of)
     return conduct(
-        config,
-        "report",
-        lambda cfg, run, _: job(config, cfg, run, as_of=at, period_days=period_days),
+        config, "report", lambda cfg, run, _: job(cfg, request, run, compiling(config, run.run_id))
     )

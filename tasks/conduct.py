@@ -25,10 +25,7 @@ from tasks.states import refused_state, run_state
 
 log = logging.getLogger(__name__)
 
-Job = Callable[[Config, Run, Perform], RunEnd | tuple[RunEnd, str | None]]
-"""Does the work of a run and concludes; it may add a sentence for the state's message."""
-
-
+Job = Callable[[Config, Run, Perform], RunEnd]
 OURS = ("qdrant_dr", "tasks")
 """Loggers whose INFO belongs into a run's log. PREFECT_LOGGING_EXTRA_LOGGERS gives them Prefect's
 handler but no level, and a level for all would bring every request of httpx along."""
@@ -85,16 +82,15 @@ def conduct(reference: str, job: Kind, do: Job) -> State[Any]:
         run = begin(config, job, parameters=parameters(), **provenance())
         perform = submit_all(reference, run.run_id)
         with held(run.run_id, config):
-            done = do(config, run, perform)
+            end = do(config, run, perform)
     except DRError as error:
         # the trace of a refusal says less than its message, which Prefect logs with the state
         log.debug("refused", exc_info=True)
         return refused_state(error)
     if perform.signal:
         raise perform.signal  # the end is on record; now Prefect may have its cancellation
-    end, said = done if isinstance(done, tuple) else (done, None)
     announce(end, config)
-    return run_state(end, said=said)
+    return run_state(end)
 
 
 def run_name() -> str:

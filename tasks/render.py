@@ -8,8 +8,6 @@ from typing import Any
 from qdrant_dr.records import RunEnd
 from tasks.words import next_command, told
 
-SIGNS = {"ok": "✅", "degraded": "⚠️", "failed": "❌", "skipped": "⏭️"}
-
 
 def escape(text: str) -> str:
     """Text as it is: no table cell, tag or emphasis begins in a collection's name."""
@@ -21,7 +19,7 @@ def markdown(end: RunEnd) -> str:
     start = end.start
     seconds = (end.ended_at - start.started_at).total_seconds()
     lines = [
-        f"# {SIGNS[end.verdict]} {start.job} of {escape(start.cluster)}: {end.verdict}",
+        f"# {start.job} of {escape(start.cluster)}: {end.verdict}",
         f"Run `{start.run_id}`, {start.started_at:%Y-%m-%d %H:%M:%S} UTC, {seconds:.1f} s.",
         f"Started by {escape(start.actor)} ({start.trigger}).",
     ]
@@ -40,12 +38,12 @@ def markdown(end: RunEnd) -> str:
     if end.outcomes:
         lines += [
             "## Units",
-            "| | unit | collection | repository | result |",
+            "| unit | collection | repository | verdict | result |",
             "|---|---|---|---|---|",
         ]
         lines += [
-            f"| {SIGNS[o.verdict]} | {o.unit} | {escape(o.collection)} | "
-            f"{escape(o.repository or '')} | {escape(told(o))} |"
+            f"| {o.unit} | {escape(o.collection)} | {escape(o.repository or '')} | "
+            f"{_weighty(o.verdict)} | {escape(told(o))} |"
             for o in end.outcomes
         ]
     lines += ["## Repositories", "| repository | domain | |", "|---|---|---|"]
@@ -60,6 +58,10 @@ def markdown(end: RunEnd) -> str:
         "repository that was reached; this page is a view of it."
     )
     return "\n\n".join(_blocks(lines))
+
+
+def _weighty(verdict: str) -> str:
+    return verdict if verdict in ("ok", "skipped") else f"**{verdict}**"
 
 
 def unit_rows(end: RunEnd) -> list[dict[str, Any]]:

@@ -15,11 +15,11 @@ SHOWN = 5
 """Reasons that fit into a state's message; the artifact has all of them."""
 
 
-def run_state(end: RunEnd, *, said: str | None = None) -> State[Any]:
+def run_state(end: RunEnd) -> State[Any]:
     """The final state of a flow run; its message has the reasons and the next command."""
     if end.verdict == "ok":
-        return Completed(message=said or summary(end))
-    shown = [*filter(None, [said]), *end.reasons[:SHOWN]]
+        return Completed(message=summary(end))
+    shown = list(end.reasons[:SHOWN])
     if len(end.reasons) > SHOWN:
         shown.append(f"and {len(end.reasons) - SHOWN} more, see the artifacts of this run")
     message = "; ".join(shown) or end.verdict

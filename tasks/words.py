@@ -11,6 +11,7 @@ from qdrant_dr.records import (
     Healed,
     Outcome,
     Proved,
+    Reported,
     RunEnd,
     Swept,
 )
@@ -23,13 +24,15 @@ DONE = {
     "drill": "drilled",
     "sweep": "swept",
 }
+"""A report is told by its headline."""
 
 
 def summary(end: RunEnd) -> str:
     """What was done, in a line."""
-    units = Counter(o.unit for o in end.outcomes if o.verdict != "skipped")
+    units: Counter[str] = Counter(o.unit for o in end.outcomes if o.verdict != "skipped")
     skipped = sum(o.verdict == "skipped" for o in end.outcomes)
-    said = [f"{units[unit]} {done}" for unit, done in DONE.items() if units[unit]]
+    said = [o.detail.headline for o in end.outcomes if isinstance(o.detail, Reported)]
+    said += [f"{units[unit]} {done}" for unit, done in DONE.items() if units[unit]]
     said += [f"{skipped} skipped"] if skipped else []
     return ", ".join(said) or "nothing needed doing"
 
@@ -68,6 +71,8 @@ def _detail(outcome: Outcome) -> str:
         case Drilled() as d:
             total = d.total_us / 1e6
             return f"{d.engine}: {d.points_restored} of {d.points_expected} points in {total:.1f} s"
+        case Reported() as d:
+            return f"{d.headline}; written to {d.folder}"
         case Swept() as d:
             return f"removed {len(d.removed)}, kept {len(d.kept)}"
     return ""

@@ -40,7 +40,7 @@ from qdrant_dr.records.repository import RepositoryRecord
 from qdrant_dr.repository import names
 from qdrant_dr.repository.location import location_of, open_store
 from qdrant_dr.repository.store import OpenUpload, Sink, Stat, Store
-from qdrant_dr.repository.throttle import Throttle, ThrottledSink
+from qdrant_dr.repository.throttle import Throttle, ThrottledSink, shared_throttle
 from qdrant_dr.version import __version__
 
 R = TypeVar("R", bound=Record)
@@ -131,7 +131,9 @@ class Repository:
     _throttle: Throttle | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self._throttle = Throttle(self.bandwidth) if self.bandwidth else None
+        self._throttle = (
+            shared_throttle(str(self.location), self.bandwidth) if self.bandwidth else None
+        )
 
     @property
     def id(self) -> str:

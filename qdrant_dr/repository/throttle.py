@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import cache
 
 from qdrant_dr.repository.store import Sink
 
@@ -26,6 +27,12 @@ class Throttle:
             wait = self._free_at - now
         if wait > 0:
             time.sleep(wait)
+
+
+@cache
+def shared_throttle(location: str, bytes_per_second: int) -> Throttle:  # noqa: ARG001
+    """The one throttle of a repository in this process: units open it again and again."""
+    return Throttle(bytes_per_second)
 
 
 class ThrottledSink:

@@ -41,7 +41,7 @@ def sealed(examined: Callable[[str], Examination]) -> Callable[[str], Seal]:
     def seal(set_name: str) -> Seal:
         manifest, _ = backup(set_name)
         read = examined(set_name).read_back
-        assert read is not None
+        assert read is not None, examined(set_name).findings
         return plan_seal(manifest, read, None, None, drift_limit=0.5, now=NOW)
 
     return seal

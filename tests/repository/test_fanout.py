@@ -19,7 +19,7 @@ from qdrant_dr.errors import DownloadMismatch, RepositoryError, Stalled, Storage
 from qdrant_dr.repository import fan_out
 from qdrant_dr.repository.local import LocalStore
 from qdrant_dr.repository.memory import MemoryStore
-from qdrant_dr.repository.throttle import Throttle, ThrottledSink
+from qdrant_dr.repository.throttle import Throttle, ThrottledSink, shared_throttle
 
 MIB = 2**20
 PATIENCE = timedelta(seconds=30)
@@ -351,3 +351,9 @@ def test_a_throttle_keeps_its_rate_for_all_who_share_it() -> None:
     for w in writers:
         w.join(20)
     assert 0.7 < time.monotonic() - began < 15
+
+
+def test_units_that_open_a_repository_again_share_its_bandwidth() -> None:
+    first = shared_throttle("s3://bucket/a", 10 * MIB)
+    assert shared_throttle("s3://bucket/a", 10 * MIB) is first
+    assert shared_throttle("s3://bucket/b", 10 * MIB) is not first

@@ -71,7 +71,7 @@ def play(url: str, names: tuple[str, ...], omit: Callable[[str, str], bool]) -> 
 
 def _request(client: httpx.Client, asked: dict[str, Any], saved: dict[str, str]) -> httpx.Request:
     def fill(text: str) -> str:
-        here = text.replace("http://server/", f"{client.base_url}")
+        here = text.replace("http://server/", f"{str(client.base_url).rstrip('/')}/")
         return re.sub(r"\{\{(\w+)\}\}", lambda match: saved.get(match[1], "MISSING"), here)
 
     headers = {name: fill(value) for name, value in asked.get("headers", {}).items()}
@@ -137,6 +137,8 @@ _MASKS = (
     (re.compile(r"/[^`\s]*/\w+-shard-\w+$"), "/TEMP"),
     (re.compile(r'directory "[^"]+"'), 'directory "SNAPSHOTS"'),
     (re.compile(r"http://[\w.]+(:\d+)?/collections"), "http://server/collections"),
+    (re.compile(r"invalid_sha256_hash \[\{.*\}\]"), "invalid_sha256_hash"),  # a map, unordered
+    (re.compile(r"got [0-9a-f]{64}"), "got CHECKSUM"),  # of an archive that the server just made
 )
 _VOLATILE = (
     "time",
