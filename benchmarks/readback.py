@@ -39,19 +39,21 @@ class FileReader:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def sizes(self, part: Part) -> int | None:
+    def sizes(self, part: Part) -> int | None:  # noqa: ARG002 - there is only one
         return self.path.stat().st_size
 
     def blocks(self, part: Part, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        left = (part.size_bytes if end is None else end) - start
         with self.path.open("rb") as file:
             file.seek(start)
-            while block := file.read(1 << 20):
+            while block := file.read(min(left, 1 << 20)):
+                left -= len(block)
                 yield block
 
 
 def main() -> None:
     real = bool(os.environ.get("QDRANT_BIN"))
-    points = int(os.environ.get("BENCH_POINTS", 200_000 if real else 10_000))
+    points = int(os.environ.get("BENCH_POINTS", "200000" if real else "10000"))
     with tempfile.TemporaryDirectory(prefix="qdr-bench-") as folder:
         server = qdrant_server if real else sandbox_server
         with server(Path(folder) / "server") as running:

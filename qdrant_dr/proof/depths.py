@@ -165,10 +165,15 @@ class _Examiner:
         return DEPTHS.index(self.depth) >= DEPTHS.index(depth)
 
     def engines_wanted(self) -> int:
-        """Two where there is much to read and a core for each."""
+        """Two where there is much to read, and a core and a copy on disk for each."""
         if not self.wants("content"):
             return int(self.wants("load"))
-        return 2 if self.manifest.size_bytes >= _TWO_ENGINES_FROM and _cores() > 1 else 1
+        size = self.manifest.size_bytes
+        return 2 if size >= _TWO_ENGINES_FROM and _cores() > 1 and 3 * size < self.free() else 1
+
+    def free(self) -> int:
+        """Bytes that may be laid out here."""
+        return min(shutil.disk_usage(self.scratch).free, self.limits.spool_bytes)
 
     def full(self) -> Examination:
         for part in self.manifest.parts:
@@ -209,7 +214,7 @@ class _Examiner:
                 pass
             self.compare_bytes(part, tally)
             return
-        free = min(shutil.disk_usage(self.scratch).free, self.limits.spool_bytes)
+        free = self.free()
         if part.size_bytes > free:
             raise StorageFull(
                 f"{part.file} has {part.size_bytes} bytes, {free} may be used below {self.scratch}",

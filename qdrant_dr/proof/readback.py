@@ -9,7 +9,6 @@ machine just now, and may differ in the last bits on another (cosine normalizati
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -27,8 +26,6 @@ from qdrant_dr.proof.structure import segments_of
 from qdrant_dr.records import Fingerprint
 
 _KEY, _ROW = 17, 49
-_SHARED = re.compile(r"matrix\.dat|chunk_\d+\.mmap|page_\d+\.dat|links.*\.bin|graph\.bin")
-_SHARED_FROM = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -166,8 +163,8 @@ def _read(shard: LaidShard, engine: Engine, second: Engine | None, scratch: Path
 
 
 def _read_halves(shard: LaidShard, engine: Engine, second: Engine, scratch: Path) -> ShardReading:
-    """Two engines side by side on a log without a tail: each scrolls one half of the ids."""
-    copy_tree(shard.folder, scratch, share=True)
+    """Two engines side by side, each on a copy of its own: each scrolls one half of the ids."""
+    copy_tree(shard.folder, scratch)
     second.ask("load", path=str(scratch))
     count = _opened(shard, engine)
     half = count.points // 2
@@ -279,29 +276,20 @@ def _rows(table: Path) -> Iterator[bytes]:
                 yield row
 
 
-def copy_tree(source: Path, target: Path, *, share: bool = False) -> None:
+def copy_tree(source: Path, target: Path) -> None:
     """Copy a tree of plain files, holes left as holes. Raise StorageFull if it would not fit.
 
-    With `share` the large files that only an operation on a point changes are linked instead: two
-    engines may open them at once where the log has no such operation left.
+    Never linked: two engines replay their logs into what they open, payload indexes above all.
     """
     files = [p for p in source.rglob("*") if p.is_file()]
-    shared = {p for p in files if share and _shareable(p)}
-    needed = sum(p.stat().st_blocks for p in files if p not in shared) * 512
+    needed = sum(p.stat().st_blocks for p in files) * 512
     target.mkdir(parents=True)
     if needed > (free := shutil.disk_usage(target).free):
         raise StorageFull(f"a second copy takes {needed} bytes below {target}, {free} are free")
     for path in files:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        if path in shared:
-            copy.hardlink_to(path)
-        else:
-            _copy_file(path, copy)
-
-
-def _shareable(path: Path) -> bool:
-    return _SHARED.fullmatch(path.name) is not None and path.stat().st_size >= _SHARED_FROM
+        _copy_file(path, copy)
 
 
 def _copy_file(source: Path, target: Path) -> None:

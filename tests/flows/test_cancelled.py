@@ -28,7 +28,7 @@ def test_a_cancelled_backup_has_an_end(
     made.file.write_text(slow)
     flow = spawn("-c", FLOW, made.reference, log=tmp_path / "flow.log", env=prefect_api.env)
     try:
-        eventually(lambda: list(made.folders["one"].glob("backups/**/snapshot.json")), within=60)
+        eventually(lambda: list(made.folders["one"].glob("backups/**/intent.json")), within=60)
         os.kill(flow.process.pid, signal.SIGTERM)  # what a worker sends to cancel a run
         flow.process.wait(timeout=60)
     finally:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.support.prefect import PrefectServer, drain
@@ -28,8 +27,7 @@ def run(verb: str, made: World, **parameters: Any) -> Any:
 def recorded(server: PrefectServer, what: str, state: Any, **filters: Any) -> list[dict[str, Any]]:
     """Task runs or artifacts of the run that came to this state."""
     of_run = {"flow_runs": {"id": {"any_": [str(state.state_details.flow_run_id)]}}, **filters}
-    answer = httpx.post(f"{server.api}/{what}/filter", json=of_run, timeout=20)
-    found: list[dict[str, Any]] = answer.raise_for_status().json()
+    found: list[dict[str, Any]] = server.call("POST", f"/{what}/filter", of_run)
     return found
 
 
@@ -80,7 +78,7 @@ def test_backup_completes_proves_and_announces(world: Build, in_process: Prefect
 def announced(server: PrefectServer, run_id: str) -> list[tuple[str, str]]:
     """Our events of a run, and what each is about."""
     body = {"filter": {"event": {"prefix": ["qdrant-dr."]}}, "limit": 50}
-    found = httpx.post(f"{server.api}/events/filter", json=body, timeout=20).json()["events"]
+    found = server.call("POST", "/events/filter", body)["events"]
     return [
         (e["event"], e["resource"]["prefect.resource.name"])
         for e in found

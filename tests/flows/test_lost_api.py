@@ -22,14 +22,12 @@ def test_manifests_are_committed_without_the_server(
     made = world()
     with prefect_server(tmp_path / "prefect", like=prefect_api) as server:
         slow = made.file.read_text().replace(
-            "domain: disk-one", "domain: disk-one\n  bandwidth: 200KiB/s"
+            "domain: disk-one", "domain: disk-one\n  bandwidth: 20KiB/s"
         )
         made.file.write_text(slow)
         flow = spawn("-c", FLOW, made.reference, log=tmp_path / "flow.log", env=server.env)
         try:
-            eventually(
-                lambda: list(made.folders["one"].glob("backups/**/snapshot.json")), within=60
-            )
+            eventually(lambda: list(made.folders["one"].glob("backups/**/intent.json")), within=60)
             assert not made.manifests("one"), "the server must die in the middle"
             server.child.kill()
             eventually(lambda: made.ends("two"), within=90)

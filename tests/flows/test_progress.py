@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from qdrant_dr.jobs.progress import watched
@@ -14,9 +13,7 @@ BLOCKS = [b"x" * 100] * 4
 
 def artifacts(server: PrefectServer) -> list[dict[str, object]]:
     body = {"artifacts": {"type": {"any_": ["progress"]}}}
-    found: list[dict[str, object]] = httpx.post(
-        f"{server.api}/artifacts/filter", json=body, timeout=10
-    ).json()
+    found: list[dict[str, object]] = server.call("POST", "/artifacts/filter", body)
     return found
 
 

@@ -283,7 +283,6 @@ def test_two_engines_read_what_one_reads(
 ) -> None:
     monkeypatch.setattr("qdrant_dr.proof.depths._TWO_ENGINES_FROM", 0)
     monkeypatch.setattr("qdrant_dr.proof.depths._cores", lambda: 2)
-    monkeypatch.setattr("qdrant_dr.proof.readback._SHARED_FROM", 1)
     manifest, reader = backup(set_name)
     seal = sealed(set_name)
     result = prove(manifest, reader, depth="content", folder=scratch, seal=seal)

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -114,6 +115,15 @@ class PrefectServer:
     @property
     def database(self) -> Path:
         return self.home / "prefect.db"
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """The answer of its API. A server on SQLite says 503 while its database is busy."""
+        for _ in range(40):
+            answer = httpx.request(method, f"{self.api}{path}", json=body, timeout=30)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(0.5)
+        return answer.raise_for_status().json()
 
     def run(
         self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 120
