@@ -236,7 +236,8 @@ def show(made: Sequence[Mutant], results: Sequence[tuple[set[str], bool]]) -> No
     missed = [
         (m, same) for m, (found, same) in zip(made, results, strict=True) if not found - {"bytes"}
     ]
-    print(f"  caught by SHA-256 alone: {len(missed)}")
+    apart = sum(not same for _, same in missed)
+    print(f"  caught by SHA-256 alone: {len(missed)}, {apart} of them with points that differ")
     for mutant, same in missed:
         state = "every point is unchanged" if same else "POINTS DIFFER"
         print(f"    {mutant.kind} of {mutant.set_name}: {mutant.what}: {state}")

@@ -5,8 +5,8 @@ part sinks of three opened repositories, until each part is committed and was lo
 bytes come from the same file that rclone reads, at full speed: the node is no part of this.
 rclone (with its defaults, but without its last look) copies the file to the three at once, three
 processes, and one after another. Up to 200 MiB it sends a file in one request: below that the
-ratio is of something else. Each repository is an S3 emulator in a process of its own; they share this machine's
-cores with both sides, and need more of them than either.
+ratio is of something else. Each repository is an S3 emulator in a process of its own; they share
+this machine's cores with both sides, and need more of them than either.
 
 BENCH_MIB (512) is the size, BENCH_ROUNDS (3) how often each side runs; the sides take turns.
 """
@@ -14,6 +14,7 @@ BENCH_MIB (512) is the size, BENCH_ROUNDS (3) how often each side runs; the side
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import time
@@ -58,6 +59,7 @@ def main() -> None:
             sides["rclone, three at once"] = partial(_at_once, copies)
             sides["rclone, one after another"] = partial(_one_by_one, copies)
         seconds: dict[str, list[float]] = {name: [] for name in sides}
+        idle = _peak_mib()
         for _ in range(rounds):
             for name, run in sides.items():
                 start = time.monotonic()
@@ -65,7 +67,14 @@ def main() -> None:
                 seconds[name].append(time.monotonic() - start)
                 for place in places:
                     _empty(place, expected=size)
+    print(
+        f"  our process peaked at {_peak_mib():.0f} MiB, {idle:.0f} of them before the first byte"
+    )
     _print(seconds, size)
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _print(seconds: dict[str, list[float]], size: int) -> None:

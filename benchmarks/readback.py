@@ -118,7 +118,7 @@ def manifest_of(client: httpx.Client, archive: Path) -> Manifest:
     """What a backup would have recorded."""
     info = _ok(client.get("/collections/bench"))
     facts = ShardFacts(
-        shard=0, operation_before=None, operation_after=None, count_before=None, count_after=None
+        shard=0, operation_before=0, operation_after=0, count_before=None, count_after=None
     )
     return records.manifest(
         "bench",

@@ -230,7 +230,8 @@ def newest_end(config: str) -> Any:
     from datetime import timedelta
 
     from qdrant_dr.configfile import load
-    from qdrant_dr.jobs.run import open_all, utc_now
+    from qdrant_dr.jobs.catalogs import open_all
+from qdrant_dr.jobs.run import utc_now
 
     opened, _ = open_all(load(config))
     now = utc_now()

@@ -18,7 +18,7 @@ import pandas as pd
 from qdrant_dr import configfile
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, NothingSelected
-from qdrant_dr.jobs.run import open_all
+from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.records import Location
 from qdrant_dr.report import Assessment, Evidence, build_frames, gather
 from qdrant_dr.repository import Repository

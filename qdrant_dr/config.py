@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import zoneinfo
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from qdrant_dr.places import place_of
 from qdrant_dr.records.base import canonical_json
 from qdrant_dr.records.manifest import Method
 from qdrant_dr.records.proof import Depth
@@ -31,6 +33,15 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 def _wrong(at: str, message: str) -> PydanticCustomError:
     """An error that knows its key path, so that `configfile` can name the line."""
     return PydanticCustomError("adds_up", "{message}", {"at": at, "message": message})
+
+
+def _rest_url(at: str, url: str) -> str:
+    """The address of a server. It is not repeated where it is refused: it may hold a password."""
+    if not url.startswith(("http://", "https://")):
+        raise _wrong(at, "a REST URL starts with http:// or https://")
+    if "@" in url.split("//", 1)[1].split("/", 1)[0]:
+        raise _wrong(at, "a server's URL must not carry a user; use a key")
+    return url.rstrip("/")
 
 
 class Section(BaseModel):
@@ -60,17 +71,21 @@ class ClusterConfig(Section):
     @field_validator("nodes")
     @classmethod
     def _urls(cls, nodes: tuple[str, ...]) -> tuple[str, ...]:
-        for i, url in enumerate(nodes):  # the URL is not repeated: it may hold a password
-            if not url.startswith(("http://", "https://")):
-                raise _wrong(f"cluster.nodes.{i}", "a REST URL starts with http:// or https://")
-            if "@" in url.split("//", 1)[1].split("/", 1)[0]:
-                raise _wrong(f"cluster.nodes.{i}", "a node's URL must not carry a user; use a key")
-        return tuple(url.rstrip("/") for url in nodes)
+        return tuple(_rest_url(f"cluster.nodes.{i}", url) for i, url in enumerate(nodes))
 
 
 class Exclusion(Section):
     match: str
     reason: str = Field(min_length=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a collection is protected, by which rule, and why where somebody said so."""
+
+    status: Literal["included", "excluded"]
+    rule: str
+    reason: str | None = None
 
 
 class CollectionObjectives(Section):
@@ -92,6 +107,27 @@ class Collections(Section):
     exclude: tuple[Exclusion, ...] = ()
     expect: tuple[str, ...] = Field((), description="missing on the cluster = failed run")
     overrides: tuple[Override, ...] = ()
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Collections:
+        for i, name in enumerate(self.expect):
+            if rule := self.exclusion(name):
+                raise _wrong(
+                    f"collections.expect.{i}",
+                    f"{name!r} is expected here and excluded by {rule.match!r} in "
+                    "`collections.exclude`: it must be one or the other",
+                )
+        return self
+
+    def decide(self, collection: str) -> Decision:
+        """Expected means included, whatever `include` says; then the first rule that matches."""
+        if collection in self.expect:
+            return Decision("included", "collections.expect")
+        if rule := self.exclusion(collection):
+            return Decision("excluded", rule.match, rule.reason)
+        if pattern := self.inclusion(collection):
+            return Decision("included", pattern)
+        return Decision("excluded", "collections.include", "no pattern of `include` matches it")
 
     def exclusion(self, collection: str) -> Exclusion | None:
         """The first rule that excludes it."""
@@ -151,6 +187,17 @@ class CaptureConfig(Section):
     spool: Spool = Spool()
 
 
+class ProofConfig(Section):
+    """What a proof may use: each runs in an engine process of its own."""
+
+    memory: Size = Field(
+        default=8 * 2**30, validate_default=False, description="of one engine, mapped files apart"
+    )
+    stall_timeout: Duration = Field(
+        timedelta(minutes=5), description="an engine without progress for so long is ended"
+    )
+
+
 class Proven(Section):
     depth: Depth = "content"
     max_age: Duration = timedelta(days=8)
@@ -173,17 +220,16 @@ class Scratch(Section):
     api_key: SecretRef | None = None
     disposable: bool = Field(False, description="say that everything on it may be lost")
 
-
-class Budget(Section):
-    time: Duration = timedelta(hours=2)
-    bytes: Size = Field(default=500 * 2**30, validate_default=False)
+    @field_validator("url")
+    @classmethod
+    def _url(cls, url: str) -> str:
+        return _rest_url("drill.scratch.url", url)
 
 
 class DrillConfig(Section):
     engine: Literal["edge", "server"] = "edge"
     scratch: Scratch | None = None
     pick: Literal["coverage", "latest", "random"] = "coverage"
-    budget: Budget = Budget()
     isolation: str | None = Field(None, description="quoted in reports as declared")
 
 
@@ -222,6 +268,7 @@ class Config(Section):
     repositories: tuple[RepositoryConfig, ...] = Field(min_length=1)
     copies: Copies = Copies()
     capture: CaptureConfig = CaptureConfig()
+    proof: ProofConfig = ProofConfig()
     objectives: Objectives = Objectives()
     drill: DrillConfig = DrillConfig()
     retention: Retention = Retention()
@@ -229,25 +276,32 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _adds_up(self) -> Config:
-        places: list[tuple[str, str]] = []
-        for i, r in enumerate(self.repositories):
-            place = (r.url.rstrip("/"), repr(r.options.get("endpoint_url")))
-            if r.name in [other.name for other in self.repositories[:i]]:
-                raise _wrong(f"repositories.{i}.name", "two repositories have one name")
-            if place in places:
-                raise _wrong(
-                    f"repositories.{i}.url",
-                    "two repositories have one URL: that is one copy, not two",
-                )
-            places.append(place)
+        self._repositories_differ()
         if (quorum := self.copies.quorum) > (have := len(self.repositories)):
             raise _wrong("copies.quorum", f"{quorum} copies need as many repositories, not {have}")
         if (domains := self.copies.domains) > (have := len({r.domain for r in self.repositories})):
             raise _wrong("copies.domains", f"{domains} domains are asked for, {have} configured")
         scratch = self.drill.scratch
-        if scratch and scratch.url.rstrip("/") in self.cluster.nodes:
+        if scratch and scratch.url in self.cluster.nodes:
             raise _wrong("drill.scratch.url", "this is a node of the cluster, never a scratch")
         return self
+
+    def _repositories_differ(self) -> None:
+        """One place under two names would be counted as two copies."""
+        for i, r in enumerate(self.repositories):
+            for other in self.repositories[:i]:
+                if r.name == other.name:
+                    raise _wrong(f"repositories.{i}.name", "two repositories have one name")
+                if r.id is not None and r.id == other.id:
+                    raise _wrong(
+                        f"repositories.{i}.id",
+                        f"is that of {other.name}, too: one repository is one copy, not two",
+                    )
+                if place_of(r.url, r.options) == place_of(other.url, other.options):
+                    raise _wrong(
+                        f"repositories.{i}.url",
+                        f"is the same place as that of {other.name}: one copy, not two",
+                    )
 
     def repository(self, name: str) -> RepositoryConfig | None:
         return next((r for r in self.repositories if r.name == name), None)

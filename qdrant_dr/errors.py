@@ -301,7 +301,7 @@ class EngineFailed(ProofError):
 
 
 class EngineStalled(ProofError):
-    default_hint = "raise the engine's time-out or give the machine more memory, then verify again."
+    default_hint = "raise `proof.stall_timeout`, or verify where disk and CPU are less busy."
 
 
 class EngineTooOld(ProofError):

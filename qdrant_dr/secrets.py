@@ -27,7 +27,23 @@ def register_resolver(resolver: Resolver) -> None:
 
 
 def resolve(reference: str) -> str:
-    """The text behind a reference. Raise SecretMissing; the error never holds the secret."""
+    """The text behind a reference, without the space around it: files and variables end in line
+    breaks, and an HTTP library shows the whole header that it refuses because of one.
+
+    Raise SecretMissing if there is none, or if it cannot be a key; the error never holds any of it.
+    """
+    text = _look_up(reference).strip()
+    if not text:
+        raise SecretMissing(f"{reference} is empty")
+    if not text.isprintable():
+        raise SecretMissing(
+            f"{reference} holds a line break or another character that is none of a key",
+            "write the key alone into it, on one line.",
+        )
+    return text
+
+
+def _look_up(reference: str) -> str:
     kind, _, name = reference.partition(":")
     if kind == "env":
         if (text := os.environ.get(name)) is not None:
@@ -67,6 +83,8 @@ def _resolve_value(value: Any) -> Any:
 
 def _read(path: Path, reference: str) -> str:
     try:
-        return path.read_text().strip("\n")
+        return path.read_text(encoding="utf-8")
     except OSError as e:
         raise SecretMissing(f"{reference} cannot be read: {e.strerror}") from None
+    except UnicodeDecodeError:  # it would show a piece of it
+        raise SecretMissing(f"{reference} is not UTF-8 text") from None

@@ -57,7 +57,8 @@ def proven_captures(end: RunEnd, config: Config) -> dict[str, Outcome]:
     proved = {
         (o.collection, o.backup_id)
         for o in end.outcomes
-        if isinstance(o.detail, Proved) and o.verdict != "failed" and o.detail.passed
+        # degraded: the seal is suspect, and what is suspect must not quieten an alarm
+        if isinstance(o.detail, Proved) and o.verdict == "ok" and o.detail.passed
         and o.detail.reached is not None and DEPTHS.index(o.detail.reached) >= wanted
     }  # fmt: skip
     return {

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from qdrant_dr import configfile
-from qdrant_dr.config import Config
+from qdrant_dr.config import Collections, Config, Decision
 from qdrant_dr.configfile.plaintext import is_secret_key
 from qdrant_dr.errors import ConfigInvalid
 from qdrant_dr.units import format_duration
@@ -59,6 +59,7 @@ capture:
   method: auto
   parallel_collections: 2
   spool: {path: /var/tmp/qdrant-dr, max: 200GiB}
+proof: {memory: 8GiB, stall_timeout: 5m}
 objectives:
   rpo: 26h
   rto: 1h
@@ -68,7 +69,6 @@ drill:
   engine: server
   scratch: {url: "http://scratch:6333", api_key: secret:scratch, disposable: true}
   pick: coverage
-  budget: {time: 2h, bytes: 500GiB}
   isolation: VPC dr-drill, account 1234
 retention: {last: 7, daily: 14, weekly: 8, monthly: 12, floor: 3}
 report: {url: "s3://acme-dr-reports/qdrant", timezone: Europe/Berlin, public_url: null}
@@ -98,6 +98,29 @@ def test_the_documented_configuration_is_read_as_it_is_meant() -> None:
     assert config.objectives.proven.max_age == timedelta(days=8)
 
 
+@pytest.mark.parametrize(
+    ("name", "decided"),
+    [
+        ("users", Decision("included", "collections.expect")),
+        ("m1", Decision("included", "m*")),
+        ("m_tmp", Decision("excluded", "*_tmp", "rebuilt nightly")),
+        (
+            "other",
+            Decision("excluded", "collections.include", "no pattern of `include` matches it"),
+        ),
+    ],
+)
+def test_one_rule_decides_and_expected_means_included(name: str, decided: Decision) -> None:
+    rules = Collections.model_validate(
+        {
+            "include": ["m*"],
+            "exclude": [{"match": "*_tmp", "reason": "rebuilt nightly"}],
+            "expect": ["users"],
+        }
+    )
+    assert rules.decide(name) == decided
+
+
 # what is replaced in GOOD, by what, and what the error says on the line of the replacement
 CASES = [
     ("  name: prod\n", "  name: Prod\n", "cluster.name: must be lower-case letters"),
@@ -111,12 +134,18 @@ CASES = [
         "collections.exclude[0].reason: is missing",
     ),
     ("expect: [movies, users]", "expect: movies", "collections.expect: must be a list"),
+    ("expect: [movies, users]", "expect: [movies, tmp_a]",
+     "collections.expect[1]: 'tmp_a' is expected here and excluded by 'tmp_*'"),
     ("criticality: high", "criticality: hihg", "did you mean `high`?"),
     ("id: 7f3a9c21", "id: 7f3a9c2", "repositories[0].id: must be 8 hex digits"),
     ("bandwidth: 200MiB/s", "bandwidth: 200", "repositories[0].bandwidth: 200 has no unit"),
     ("domain: onprem", "domian: onprem", "repositories[2].domian: no such key; did you mean `dom"),
     ("name: gcp", "name: aws", "repositories[1].name: two repositories have one name"),
-    ("gs://acme-dr/qdrant", "s3://acme-dr/qdrant/", "repositories[1].url: two repositories have"),
+    ("gs://acme-dr/qdrant", "s3a://acme-dr/qdrant/", "repositories[1].url: is the same place as"),
+    ("id: 10203040", "id: 7f3a9c21", "repositories[1].id: is that of aws, too"),
+    ("http://scratch:6333", "http://tok3n@scratch:6333", "drill.scratch.url: a server's URL must"),
+    ("http://scratch:6333", "scratch:6333", "drill.scratch.url: a REST URL starts with http://"),
+    ("memory: 8GiB", "memory: 8", "proof.memory: 8 has no unit"),
     ("quorum: 2", "quorum: 4", "copies.quorum: 4 copies need as many repositories, not 3"),
     ("quorum: 2", "quorum: 0", "copies.quorum: must be greater than or equal to 1"),
     ("domains: 2", "domains: 4", "copies.domains: 4 domains are asked for, 3 configured"),

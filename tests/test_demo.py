@@ -45,9 +45,7 @@ def test_all_is_as_promised_and_nothing_of_the_user_is_touched(tmp_path: Path) -
 def test_a_server_that_is_too_large_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     with ReplaySource(["basic"]) as source:
         source.collections["movies"].memory = {"total": {"disk_bytes": 5 * 2**30}}
-        done = demo(
-            tmp_path / "demo", dict(os.environ), QDRANT_URL=source.url, DEMO_MAX="2GiB"
-        )
+        done = demo(tmp_path / "demo", dict(os.environ), QDRANT_URL=source.url, DEMO_MAX="2GiB")
         assert source.snapshots("movies") == ()
         assert not any(line.startswith(("POST /collections/movies/snap", "PUT", "DELETE"))
                        for line in source.log)  # fmt: skip

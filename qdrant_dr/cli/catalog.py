@@ -9,8 +9,7 @@ from cyclopts import Parameter
 
 from qdrant_dr.cli.session import Reply, Session, Verdict
 from qdrant_dr.errors import DRError
-from qdrant_dr.jobs.copies import catalog_of
-from qdrant_dr.jobs.run import open_all
+from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.scope import selected_repositories
 from qdrant_dr.records import DEPTHS, Depth
 from qdrant_dr.repository import (

@@ -23,15 +23,10 @@ from qdrant_dr.cluster.recover import (
     recover_by_upload,
     wait_ready,
 )
-from qdrant_dr.cluster.scroll import (
-    RawPoint,
-    exact_total,
-    points_by_id,
-    sample_points,
-    scroll_points,
-)
+from qdrant_dr.cluster.scroll import RawPoint, points_by_id, sample_points, scroll_points
 from qdrant_dr.cluster.snapshots import (
     create_snapshot,
+    delete_command,
     delete_own_snapshot,
     list_snapshots,
     new_snapshots,
@@ -55,11 +50,11 @@ __all__ = [
     "collection_facts",
     "collection_names",
     "create_snapshot",
+    "delete_command",
     "delete_own_snapshot",
     "download",
     "drop_target",
     "estimated_bytes",
-    "exact_total",
     "incarnation",
     "inventory_of",
     "leftovers",

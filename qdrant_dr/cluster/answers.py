@@ -22,10 +22,18 @@ _LONGEST = 400
 
 def unreachable(error: httpx.RequestError, *, url: str, doing: str) -> NodeUnreachable:
     """The node could not be spoken to: name, address, time-out, TLS or a cut connection."""
-    why = str(error) or type(error).__name__
+    return NodeUnreachable(f"{url} could not be reached to {doing}: {words_of(error)}")
+
+
+def words_of(error: Exception) -> str:
+    """What a failed transport says of itself. A LocalProtocolError has no say: it quotes the
+    header that it refuses, which may be the key."""
+    name = type(error).__name__
     if isinstance(error, httpx.TimeoutException):
-        why = f"no answer in time ({type(error).__name__})"
-    return NodeUnreachable(f"{url} could not be reached to {doing}: {why}")
+        return f"no answer in time ({name})"
+    if isinstance(error, httpx.LocalProtocolError):
+        return f"this side may not send that ({name})"
+    return str(error) or name
 
 
 def refused(

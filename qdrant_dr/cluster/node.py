@@ -15,7 +15,7 @@ import httpx
 
 from qdrant_dr.cluster.answers import refused, result_of, unreachable
 from qdrant_dr.config import ClusterConfig, Timeouts
-from qdrant_dr.errors import ConfigInvalid, NodeUnreachable, ServerFailed
+from qdrant_dr.errors import ConfigInvalid, NodeUnreachable, SecretMissing, ServerFailed
 from qdrant_dr.secrets import SecretRef, resolve
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Node:
             raise ConfigInvalid(f"{url!r} is not the address of a node: {e}") from None
         self.timeouts = timeouts
         self._refs = {True: api_key, False: read_api_key or api_key}
-        self._keys = {write: resolve(ref) if ref else None for write, ref in self._refs.items()}
+        self._keys = {write: _key(ref) if ref else None for write, ref in self._refs.items()}
         self._tls = httpx.create_ssl_context() if self.url.startswith("https:") else False
         self._http = self._new_client()
         self._control: dict[bool, QdrantClient] = {}
@@ -248,6 +248,16 @@ class Node:
                     transport=self._transport(CONNECT_AGAIN),
                 )
             return self._control[write]
+
+
+def _key(reference: SecretRef) -> str:
+    text = resolve(reference)
+    if not text.isascii():  # the error of an encoder would hold it
+        raise SecretMissing(
+            f"{reference} holds characters that no HTTP header may",
+            "is it the key itself? compare it with that of the server.",
+        )
+    return text
 
 
 def open_nodes(config: ClusterConfig) -> tuple[Node, ...]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import httpx
 
-from qdrant_dr.cluster.answers import refused, unreachable
+from qdrant_dr.cluster.answers import refused, unreachable, words_of
 from qdrant_dr.cluster.facts import READABLE_STATES, CollectionFacts, collection_facts
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.snapshots import delete_snapshot, list_snapshots
@@ -64,9 +64,9 @@ def recover_by_upload(
     except (httpx.ConnectError, httpx.ConnectTimeout) as e:
         raise unreachable(e, url=node.url, doing=doing) from None
     except httpx.RequestError as e:
-        why = str(e) or type(e).__name__
         raise RecoverFailed(
-            f"{node.url} was given {size} bytes for {collection!r} and did not answer: {why}"
+            f"{node.url} was given {size} bytes for {collection!r} and did not answer: "
+            + words_of(e)
         ) from None
     if not response.is_success:
         error = refused(

@@ -58,20 +58,6 @@ def count_by_scrolling(
     return sum(1 for _ in scroll_points(node, collection, shard=shard, limit=limit, content=False))
 
 
-def exact_total(node: Node, collection: str) -> int:
-    """Exact number of points of a whole collection, by `count` or, where refused, by scrolling."""
-    try:
-        result = node.ask(
-            "POST", path_of(collection, "points", "count"), f"count {collection!r}",
-            json={"exact": True}, collection=collection,
-        )  # fmt: skip
-    except ServerFailed:
-        info = node.ask("GET", path_of(collection), f"read {collection!r}", collection=collection)
-        strict = info["config"].get("strict_mode_config") or {}
-        return count_by_scrolling(node, collection, limit=strict.get("max_query_limit"))
-    return int(result["count"])
-
-
 def points_by_id(
     node: Node, collection: str, ids: Sequence[int | str], *, limit: int | None = None
 ) -> Iterator[RawPoint]:

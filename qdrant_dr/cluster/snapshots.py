@@ -6,11 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from urllib.parse import quote
 
 import httpx
 
-from qdrant_dr.cluster.answers import PASSING, refused, unreachable
+from qdrant_dr.cluster.answers import PASSING, refused, unreachable, words_of
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.errors import (
     ClusterError,
@@ -117,6 +116,15 @@ def delete_snapshot(node: Node, collection: str, name: str) -> None:
         client.delete_snapshot(collection, name, wait=True)
 
 
+def delete_command(node_url: str, collection: str, name: str) -> str:
+    """The command line by which a person deletes one snapshot file, whatever the names hold.
+
+    Unquoted, the `#` of a collection `movies#old` would cut the path behind `/collections/movies`
+    and delete that collection; `--path-as-is` keeps curl from doing the same to a name `..`.
+    """
+    return f"curl -X DELETE {_curl(node_url, path_of(collection, 'snapshots', name))}"
+
+
 def same_file(one: ListedSnapshot, other: ListedSnapshot) -> bool:
     """Equal size and checksum; where a server states none (S3 storage), equal size and none."""
     sums = [s.checksum.strip().lower() if s.checksum else None for s in (one, other)]
@@ -159,7 +167,7 @@ def _answer_of(
         raise unreachable(call.failure, url=node.url, doing=doing)
     response = call.response
     if response is None:
-        why = str(call.failure) or type(call.failure).__name__
+        why = words_of(call.failure) if call.failure else "no reason was given"
         raise _unanswered(node, collection, before, f"the connection broke: {why}")
     status = response.status_code
     if status in PASSING:
@@ -215,9 +223,14 @@ def _report(
 
 
 def _look(node: Node, collection: str) -> str:
-    url = node.url + path_of(collection, "snapshots")
     return (
         "the server may still finish it. look before you run again: "
-        f'curl -H "api-key: $KEY" {quote(url, safe=":/%")} ; delete what is yours with -X DELETE '
-        "and /NAME."
+        f"curl {_curl(node.url, path_of(collection, 'snapshots'))} ; delete what is yours with "
+        + delete_command(node.url, collection, "NAME")
     )
+
+
+def _curl(node_url: str, path: str) -> str:
+    """Arguments for a shell: inside single quotes only a single quote means anything."""
+    url = (node_url.rstrip("/") + path).replace("'", "'\\''")
+    return f"--path-as-is -H \"api-key: $KEY\" '{url}'"

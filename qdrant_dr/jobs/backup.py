@@ -12,11 +12,11 @@ from pydantic import Field
 from qdrant_dr.cluster import take_inventory
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, NothingSelected
-from qdrant_dr.jobs.copies import catalog_of
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_names, selected_repositories
 from qdrant_dr.jobs.units import CaptureUnit, Perform, SweepUnit, VerifyUnit
 from qdrant_dr.records import (
+    DEPTHS,
     BackupKey,
     Captured,
     Depth,
@@ -26,7 +26,7 @@ from qdrant_dr.records import (
 )
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.records.manifest import Method
-from qdrant_dr.repository import newest_proven
+from qdrant_dr.repository import Catalog, enough_copies, newest_proven
 
 
 class BackupRequest(Frozen):
@@ -111,16 +111,12 @@ def _decide(
     config: Config, name: str, on_cluster: Mapping[str, str], wanted: frozenset[str]
 ) -> tuple[Status, str, str | None]:
     """Status, the rule it comes from, and the reason where somebody gave one."""
-    rules = config.collections
     if name not in on_cluster:
         return "missing", "collections.expect", "expected, and not on the cluster"
-    if exclusion := rules.exclusion(name):
-        return "excluded", exclusion.match, exclusion.reason
-    if (pattern := rules.inclusion(name)) is None:
-        return "excluded", "collections.include", "no pattern of `include` matches it"
-    if name not in wanted:
-        return "not-selected", pattern, "this run was asked for others"
-    return "included", pattern, None
+    decision = config.collections.decide(name)
+    if decision.status == "included" and name not in wanted:
+        return "not-selected", decision.rule, "this run was asked for others"
+    return decision.status, decision.rule, decision.reason
 
 
 def _method(config: Config, request: BackupRequest) -> tuple[Method, str]:
@@ -137,14 +133,17 @@ def _recent(proven_at: datetime | None, request: BackupRequest, now: datetime) -
     return now - proven_at < timedelta(minutes=request.min_age_minutes)
 
 
-def _proven_at(config: Config, run: Run, now: datetime) -> dict[str, datetime]:
-    """When the newest proven backup of each collection was captured."""
-    catalog = catalog_of(config, run.repositories, run.unreachable)
+def _proven_at(config: Config, catalog: Catalog, now: datetime) -> dict[str, datetime]:
+    """When the newest proven backup with enough copies was captured, of each collection."""
     proven = config.objectives.proven
+    safe = [b for b in catalog.backups if enough_copies(b, config.copies, now=now)]
     found = {
-        name: newest_proven(catalog.of(name), depth=proven.depth, max_age=proven.max_age, now=now)
+        name: newest_proven(
+            [b for b in safe if b.manifest.collection == name],
+            depth=proven.depth, max_age=proven.max_age, now=now,
+        )
         for name in catalog.collections
-    }
+    }  # fmt: skip
     return {name: b.manifest.captured_at for name, b in found.items() if b is not None}
 
 
@@ -179,11 +178,12 @@ def backup(config: Config, request: BackupRequest, run: Run, perform: Perform) -
         inventory = take_inventory(config.cluster)
         run.source_kind = inventory.source_kind
         now = utc_now()
+        catalog = run.look(config)
         plan = plan_backup(
             config,
             request,
             on_cluster=dict.fromkeys(inventory.names, config.cluster.nodes[0]),
-            proven_at=_proven_at(config, run, now) if request.min_age_minutes else {},
+            proven_at=_proven_at(config, catalog, now),
             now=now,
         )
         seen = plan.seen
@@ -199,4 +199,10 @@ def backup(config: Config, request: BackupRequest, run: Run, perform: Perform) -
         return run.finish(config, outcomes=outcomes, seen=seen, error=e)
     recent = any(s.status == "not-selected" for s in seen)
     nothing = () if captured or recent else ("no collection was backed up",)
-    return run.finish(config, outcomes=outcomes, seen=seen, objections=nothing)
+    promised = config.objectives.proven.depth
+    shallow = (
+        (f"proven to {depth} only, {promised} is promised",)
+        if DEPTHS.index(depth) < DEPTHS.index(promised)
+        else ()
+    )
+    return run.finish(config, outcomes=outcomes, seen=seen, objections=nothing, doubts=shallow)

@@ -14,6 +14,7 @@ from qdrant_dr.cluster import (
     CollectionFacts,
     Node,
     NodeFacts,
+    another_life,
     check_gates,
     collection_facts,
     create_snapshot,
@@ -34,10 +35,11 @@ from qdrant_dr.errors import (
     PlanRefused,
     QuorumMissed,
 )
+from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.jobs.conclude import copies_missing
 from qdrant_dr.jobs.copies import newest_manifest
 from qdrant_dr.jobs.progress import watched
-from qdrant_dr.jobs.run import error_facts, open_all, seen_repositories, utc_now, versions
+from qdrant_dr.jobs.run import error_facts, seen_repositories, utc_now, versions
 from qdrant_dr.jobs.scratch import scratch_folder
 from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.jobs.units import CaptureUnit
@@ -204,7 +206,7 @@ def _transfer(
     captured_at: datetime,
 ) -> Facts:
     """Intent, create, answer, one read and N writes, facts and gates after it."""
-    previous = newest_manifest(config, targets.taking_part, key.collection, now=captured_at)
+    previous, history = _history(config, targets, before, captured_at)
     intent = Intent(
         run_id=run_id,
         backup_id=key.backup_id,
@@ -247,7 +249,7 @@ def _transfer(
     return Facts(
         node=about,
         before=before,
-        doubts=doubts,
+        doubts=(*doubts, *history),
         captured_at=captured_at,
         incarnation=incarnation(before, previous, fresh=key.backup_id),
         listed_before=intent.listed_before,
@@ -258,6 +260,19 @@ def _transfer(
         blocks=digests.digests,
         after=after,
     )
+
+
+def _history(
+    config: Config, targets: Targets, before: CollectionFacts, now: datetime
+) -> tuple[Manifest | None, tuple[str, ...]]:
+    """The backup before this one, and what is strange about it: a name that began a new life."""
+    previous = newest_manifest(config, targets.taking_part, before.collection, now=now)
+    if previous is None:
+        away = ", ".join(targets.left_behind)
+        lost = f"no earlier backup is known, and {away}, which may know one, could not be asked"
+        return None, (lost,) if away else ()
+    reasons = another_life(before, previous)
+    return previous, tuple(f"a new life of this name since the last backup: {r}" for r in reasons)
 
 
 def manifest_of(

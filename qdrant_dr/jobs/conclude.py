@@ -38,6 +38,7 @@ def conclude(
     copies: Copies,
     error: ErrorFacts | None = None,
     objections: Sequence[str] = (),
+    doubts: Sequence[str] = (),
 ) -> Conclusion:
     """The strictest of: the run itself, what was expected, what every unit came to.
 
@@ -53,6 +54,7 @@ def conclude(
         for r in repositories
         if not r.reachable
     ]
+    degraded += doubts
     for outcome in outcomes:
         where = f" in {outcome.repository}" if outcome.repository else ""
         what = f"{outcome.unit} {outcome.collection}{where}"

@@ -7,41 +7,16 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from qdrant_dr.config import Config
-from qdrant_dr.errors import BackupNotFound, DRError, SealConflict
-from qdrant_dr.jobs.run import open_all
+from qdrant_dr.errors import BackupNotFound, DRError, RepositoryUnreachable, SealConflict
+from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.records import BackupKey, Manifest, Seal
 from qdrant_dr.repository import (
     Backup,
-    Catalog,
     Repository,
-    RepositoryState,
     newest,
-    read_catalog,
 )
 
 log = logging.getLogger(__name__)
-
-
-def catalog_of(
-    config: Config,
-    opened: Mapping[str, Repository],
-    failed: Mapping[str, DRError],
-    *,
-    collection: str | None = None,
-    backup_id: str | None = None,
-) -> Catalog:
-    """The catalog over all configured repositories, those that could not be opened included."""
-    return read_catalog(
-        list(opened.values()),
-        cluster=config.cluster.name,
-        collection=collection,
-        backup_id=backup_id,
-        unreachable=[
-            RepositoryState(r.name, r.id, r.domain, None, failed[r.name])
-            for r in config.repositories
-            if r.name in failed
-        ],
-    )
 
 
 def newest_manifest(
@@ -76,6 +51,7 @@ class Found:
         if backup.conflict is not None:
             raise backup.conflict
         self.backup: Backup = backup
+        self.catalog = catalog
 
     @property
     def manifest(self) -> Manifest:
@@ -86,20 +62,37 @@ class Found:
 
         Two proofs of an unsealed backup may run at once: the first repository that has the backup
         decides, and who comes second takes the seal it finds there. A repository that cannot take
-        it now gets it from `replicate`. Raise SealConflict if another one lies elsewhere.
+        it now gets it from `replicate`; if none can, that error is raised, for a proof that
+        compared with a seal nobody has would prove nothing. Raise SealConflict if another one lies
+        elsewhere.
         """
         holders = [c.repository for c in self.backup.copies if c.committed]
+        taken: list[str] = []
+        why: DRError = RepositoryUnreachable("no repository with this backup can be reached")
         for name in (n for n in holders if n in self.opened):
             try:
                 self.opened[name].put_seal(seal)
+                taken.append(name)
             except SealConflict:
                 standing = self.opened[name].read_seal(self.backup.key)
                 if name != holders[0] or standing is None:
                     raise
                 seal = standing
+                taken.append(name)
             except DRError as e:
+                why = e
                 log.warning("%s could not take the seal of %s: %s", name, seal.backup_id, e.message)
+        if not taken:
+            raise why
         return seal
+
+    def may_seal(self) -> str | None:
+        """Why no seal may be made now, or None: one may lie where nobody can look."""
+        away = [*self.failed, *(r.name for r in self.catalog.unreachable if r.name in self.opened)]
+        hidden = [f"{u.repository}/{u.path}" for u in self.catalog.unreadable]
+        if not away and not hidden:
+            return None
+        return f"its seal may lie in what cannot be read now: {', '.join([*away, *hidden])}"
 
 
 def previous_seal(
@@ -111,6 +104,7 @@ def previous_seal(
         b
         for b in catalog.of(manifest.collection)
         if b.seal is not None
+        and not b.seal.suspect  # a baseline that is doubtful itself would hide the loss next time
         and b.manifest.incarnation == manifest.incarnation
         and b.manifest.captured_at < manifest.captured_at
     ]

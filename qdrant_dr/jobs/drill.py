@@ -6,7 +6,7 @@ import random
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from qdrant_dr.config import Config
@@ -14,13 +14,12 @@ from qdrant_dr.errors import (
     DRError,
     PlanRefused,
 )
-from qdrant_dr.jobs.copies import catalog_of
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.units import DrillUnit, Perform
-from qdrant_dr.records import Outcome, RunEnd
+from qdrant_dr.records import Drilled, Outcome, RunEnd
 from qdrant_dr.records.base import Frozen
-from qdrant_dr.repository import Backup, Copy, open_failures
+from qdrant_dr.repository import CLOCK_TOLERANCE, Backup, Copy, sound
 
 Pick = Literal["coverage", "latest", "random"]
 Engine = Literal["edge", "server"]
@@ -93,9 +92,13 @@ def plan_drill(
 
 
 def drillable(
-    backups: Sequence[Backup], repositories: Sequence[str], ends: Sequence[RunEnd]
+    backups: Sequence[Backup],
+    repositories: Sequence[str],
+    ends: Sequence[RunEnd],
+    *,
+    now: datetime,
 ) -> tuple[Drillable, ...]:
-    """Sealed, undamaged copies, each with its last good drill of that collection and repository."""
+    """Sealed, sound copies, none from the future, each with the last good drill of its place."""
     last: dict[tuple[str, str | None], datetime] = {}
     for end in ends:
         for outcome in end.outcomes:
@@ -105,12 +108,9 @@ def drillable(
     return tuple(
         Drillable(b, c, last.get((b.manifest.collection, c.repository)))
         for b in backups
-        if b.seal is not None and b.conflict is None
+        if b.seal is not None and b.manifest.captured_at <= now + CLOCK_TOLERANCE
         for c in b.copies
-        if c.repository in repositories
-        and c.committed
-        and c.state in ("present", "behind")
-        and not open_failures(c.proofs)
+        if c.repository in repositories and sound(b, c)
     )
 
 
@@ -118,21 +118,41 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
     """Pick one copy, drill it, conclude."""
     outcomes: list[Outcome] = []
     try:
-        catalog = catalog_of(config, run.repositories, run.unreachable)
+        catalog = run.look(config)
         names = (request.collection,) if request.collection is not None else None
         asked = (request.repository,) if request.repository is not None else None
         now = utc_now()
         backups = selected_backups(catalog, config, None, names, now=now)
         run.note_source(backups)
         unit = plan_drill(
-            drillable(backups, selected_repositories(config, asked), run.past_ends(config, now)),
+            drillable(
+                backups, selected_repositories(config, asked), run.past_ends(config, now), now=now
+            ),
             pick=request.pick or config.drill.pick,
             engine=request.engine or config.drill.engine,
             request=request,
         )
         if request.dry_run:
-            return run.preview(config, [unit], ())
+            return run.preview(config, [unit])
         outcomes += perform([unit])
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
-    return run.finish(config, outcomes=outcomes)
+    return run.finish(config, outcomes=outcomes, objections=missed_objectives(config, outcomes))
+
+
+def missed_objectives(config: Config, outcomes: Sequence[Outcome]) -> list[str]:
+    """Drills on a real server that took longer than promised. Pure."""
+    missed = []
+    for outcome in outcomes:
+        found = outcome.detail
+        if not isinstance(found, Drilled) or found.target_kind != "server":
+            continue
+        promised = config.collections.override(outcome.collection).objectives.rto
+        promised = promised or config.objectives.rto
+        took = timedelta(microseconds=found.recovery_us)
+        if took > promised:
+            missed.append(
+                f"{outcome.collection} came back in {took.total_seconds():.0f} s, "
+                f"promised {promised.total_seconds():.0f} s"
+            )
+    return missed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,12 +31,16 @@ from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.prove import bytes_proof, prove_copy
 from qdrant_dr.jobs.restored import compare_restored
 from qdrant_dr.jobs.run import error_facts, utc_now
-from qdrant_dr.jobs.scratch import scratch_folder
+from qdrant_dr.jobs.scratch import PREFIX, dead_folders, remove_scratch, scratch_folder
 from qdrant_dr.jobs.stop import stoppable, stopping
 from qdrant_dr.jobs.targets import drill_target
 from qdrant_dr.jobs.units import DrillUnit, VerifyUnit
 from qdrant_dr.records import Drilled, Outcome, Part, Phase
 from qdrant_dr.records.manifest import SourceKind
+
+FOLDER = f"{PREFIX}drill-"
+KEPT_PREFIX = "qdr-kept-"
+"""Targets that `--keep` leaves behind: no later drill takes them for its own to delete."""
 
 
 @dataclass(slots=True)
@@ -91,9 +95,12 @@ def drill_copy(config: Config, unit: DrillUnit, run_id: str) -> Outcome:
         if unit.engine == "edge":
             _drill_edge(config, found, unit, run_id, watch, result)
         else:
-            with scratch_folder(config.capture.spool.path, f"drill-{drill_id}") as folder:
-                name = DRILL_PREFIX + drill_id.lower()
-                _drill_server(config, found, unit, run_id, folder, name, watch, result)
+            spool = config.capture.spool.path
+            dead = dead_folders(spool, "drill")
+            with scratch_folder(spool, f"drill-{drill_id.lower()}") as folder:
+                _drill_server(config, found, unit, run_id, folder, dead, watch, result)
+            for name in dead:
+                remove_scratch(spool, name)
     except DRError as e:
         error = e
     return Outcome(
@@ -133,7 +140,7 @@ def _drill_server(
     unit: DrillUnit,
     run_id: str,
     folder: Path,
-    name: str,
+    dead: Sequence[str],
     watch: Stopwatch,
     result: Result,
 ) -> None:
@@ -145,12 +152,14 @@ def _drill_server(
             "use `drill --engine edge`.",
         )
     (part,) = manifest.parts
+    name = (KEPT_PREFIX if unit.keep else DRILL_PREFIX) + folder.name.removeprefix(FOLDER)
+    gone = [d.removeprefix("drill-") for d in dead]
     archive = folder / part.file
     with watch.phase("fetch", part.size_bytes):
         result.proof_id = _fetch(found, part, archive, run_id)
     with ExitStack() as stack:
         with watch.phase("start"):
-            target = stack.enter_context(drill_target(config, folder / "server"))
+            target = stack.enter_context(drill_target(config, folder / "server", gone))
             about = node_facts(target)
             result.target_kind, result.server_version = about.source_kind, about.version
         try:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from qdrant_dr.cluster import collection_facts, sample_points
 from qdrant_dr.config import Config
-from qdrant_dr.errors import ClusterError, DRError, ProofError, SealConflict
+from qdrant_dr.errors import CatalogIncomplete, DRError, ProofError, RepositoryError
 from qdrant_dr.jobs.capture import node_of
 from qdrant_dr.jobs.copies import Found, previous_seal
 from qdrant_dr.jobs.progress import watched
@@ -39,7 +39,7 @@ from qdrant_dr.records import (
     Proof,
     Seal,
 )
-from qdrant_dr.repository import Backup, Repository, new_id, open_failures
+from qdrant_dr.repository import Backup, Copy, Repository, new_id, open_failures
 
 LIVE_SAMPLE = 64
 """Points of the source that are compared with the archive, where nothing is being written."""
@@ -100,6 +100,9 @@ def prove_copy(
         )
     findings = list(exam.findings)
     seal, sealed = backup.seal, False
+    hidden = found.may_seal() if sealing and (made_by or unit.made_by) != "backup" else None
+    if hidden is not None:  # of a backup made in this very run nobody else can have a seal
+        findings.append(Finding(code=CatalogIncomplete.code, message=hidden))
     if sealing and exam.read_back is not None and not findings:
         try:
             planned = plan_seal(
@@ -115,7 +118,8 @@ def prove_copy(
             if not sealed:  # another proof was first: what we read must be what it sealed
                 faults = compare_with_seal(exam.read_back, seal, manifest).faults
                 findings += [Finding(code=f.code, message=f.message) for f in faults]
-        except (ProofError, SealConflict) as e:
+        except (ProofError, RepositoryError) as e:
+            seal = None
             findings.append(Finding(code=e.code, message=e.message))
     elif sealing and not findings:
         findings.append(Finding(code="nothing-checked", message="no point was read for a seal"))
@@ -175,17 +179,20 @@ def _proof(
         seal_sha256=seal.sha256 if seal and content else None,
         engine=exam.engine,
         findings=tuple(findings),
-        clears=cleared(copy.proofs, depth, passed=passed and exam.sample is None),
+        clears=cleared(copy, depth, passed=passed and exam.sample is None),
     )
 
 
-def cleared(proofs: Sequence[Proof], depth: Depth, *, passed: bool) -> tuple[str, ...]:
-    """Open failures that a passing full proof of this depth supersedes. Pure."""
+def cleared(copy: Copy, depth: Depth, *, passed: bool) -> tuple[str, ...]:
+    """What a passing full proof of this depth supersedes: open failures that were no deeper, and,
+    if it compared content, proofs that cannot be read any more. Pure."""
     if not passed:
         return ()
-    return tuple(
-        f.proof_id for f in open_failures(proofs) if DEPTHS.index(f.depth) <= DEPTHS.index(depth)
-    )
+    failures = [
+        f for f in open_failures(copy.proofs) if DEPTHS.index(f.depth) <= DEPTHS.index(depth)
+    ]
+    content = DEPTHS.index(depth) >= DEPTHS.index("content")
+    return (*(f.proof_id for f in failures), *(copy.unread if content else ()))
 
 
 def bytes_proof(
@@ -214,7 +221,7 @@ def bytes_proof(
         bytes_checked=min(bytes_checked, backup.manifest.size_bytes),
         engine=engine_version(),
         findings=(Finding(code=error.code, message=error.message),) if error else (),
-        clears=cleared(backup.copy(repository.name).proofs, "bytes", passed=error is None),
+        clears=cleared(backup.copy(repository.name), "bytes", passed=error is None),
     )
 
 
@@ -237,11 +244,12 @@ def _live_sample(config: Config, manifest: Manifest) -> LiveSample | None:
 
     A source that cannot be asked makes a weaker seal (`reference: self`), never a failed one.
     """
-    if not manifest.quiet:
-        return None
+    node_url = manifest.parts[0].node
+    if not manifest.quiet or node_url not in config.cluster.nodes:
+        return None  # a key goes to configured addresses only: manifests come out of buckets
     after = {s.shard: s.operation_after for s in manifest.shards}
     try:
-        with node_of(config, manifest.parts[0].node) as node:
+        with node_of(config, node_url) as node:
             before = collection_facts(node, manifest.collection)
             if before.operations != after or before.deferred_points:
                 return None
@@ -251,6 +259,6 @@ def _live_sample(config: Config, manifest: Manifest) -> LiveSample | None:
             )  # fmt: skip
             if collection_facts(node, manifest.collection).operations != after:
                 return None
-    except ClusterError:
+    except DRError:
         return None
     return LiveSample({p["id"]: digest_point(p) for p in points})

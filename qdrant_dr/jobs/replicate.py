@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BytesDiffer, DRError, ObjectMissing
-from qdrant_dr.jobs.copies import Found, catalog_of
+from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.prove import bytes_proof
 from qdrant_dr.jobs.run import Run, utc_now
@@ -22,6 +23,7 @@ from qdrant_dr.repository import (
     Catalog,
     Copy,
     Repository,
+    names,
     open_failures,
     proof_of,
 )
@@ -120,23 +122,33 @@ def replicate(config: Config, request: ReplicateRequest, run: Run, perform: Perf
     outcomes: list[Outcome] = []
     try:
         repositories = selected_repositories(config, request.repositories)
-        catalog = catalog_of(config, run.repositories, run.unreachable)
+        catalog = run.look(config)
         now = utc_now()
         backups = selected_backups(catalog, config, request.backups, request.collections, now=now)
         plan = plan_heals(backups, repositories, now=now)
         run.note_source(backups)
         if request.dry_run:
-            return run.preview(config, plan.heals, ())
+            return run.preview(config, plan.heals, objections=plan.objections)
         healed = perform(plan.heals)
         outcomes += healed
         outcomes += perform(plan_reproofs(catalog, healed, plan.heals))
         outcomes += perform([SweepUnit(repository=name) for name in run.repositories])
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
-    objections = list(plan.objections)
+    objections = [*plan.objections, *run.damaged_records(_repaired(plan.heals, healed))]
     if not plan.looked_at:
         objections.append("no copy of any backup could be looked at")
     return run.finish(config, outcomes=outcomes, objections=objections)
+
+
+def _repaired(heals: Sequence[HealUnit], healed: Sequence[Outcome]) -> frozenset[str]:
+    """Records that a heal has put right: the manifest and the seal of the copy."""
+    return frozenset(
+        f"{unit.repository}/{names.in_backup(unit.key, file)}"
+        for unit, outcome in zip(heals, healed, strict=True)
+        if outcome.verdict == "ok"
+        for file in (names.MANIFEST, names.SEAL)
+    )
 
 
 def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
@@ -163,14 +175,15 @@ def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
             continue
         try:
             for part in parts:
-                _copy_part(source, target, unit.key, part)
-            target.repair_manifest(unit.key, source.manifest_bytes(unit.key))
+                target.replace_part(unit.key, part, _proving(source, unit.key, part))
+            # the seal first: a copy that has its manifest must not look unsealed
             if found.backup.seal is not None:
                 target.repair_seal(found.backup.seal)
-        except (BytesDiffer, ObjectMissing) as e:
-            last = e
+            target.repair_manifest(unit.key, manifest.to_bytes())
+        except _BadSourceError as e:
+            last = e.why
             proof = bytes_proof(
-                found.backup, source, e, bytes_checked=0, run_id=run_id,
+                found.backup, source, e.why, bytes_checked=0, run_id=run_id,
                 made_by="replicate", started_at=started_at, ended_at=utc_now(),
             )  # fmt: skip
             source.add_proof(proof)
@@ -193,5 +206,36 @@ def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
     raise last
 
 
-def _copy_part(source: Repository, target: Repository, key: BackupKey, part: Part) -> None:
-    target.replace_part(key, part, stoppable(watched(source.read_part(key, part), part.size_bytes)))
+class _BadSourceError(Exception):
+    """The source is damaged; what else goes wrong in a copy is the target's, and no proof of it."""
+
+    def __init__(self, why: DRError) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+def _proving(source: Repository, key: BackupKey, part: Part) -> Iterator[bytes]:
+    """The bytes of a source, which must turn out to be the manifest's.
+
+    Raise _BadSourceError if they are others or not there; an unreachable source raises its error.
+    """
+    digest, size = hashlib.sha256(), 0
+    blocks = stoppable(watched(source.read_part(key, part), part.size_bytes))
+    while True:
+        try:
+            block = next(blocks, None)
+        except ObjectMissing as e:
+            raise _BadSourceError(e) from None
+        if block is None:
+            break
+        digest.update(block)
+        size += len(block)
+        yield block
+    if (size, digest.hexdigest()) != (part.size_bytes, part.sha256):
+        raise _BadSourceError(
+            BytesDiffer(
+                f"{part.file} of {key} in {source.name} gave {size} bytes, SHA-256 "
+                f"{digest.hexdigest()[:12]}; the manifest says {part.size_bytes}, "
+                f"{part.sha256[:12]}"
+            )
+        )

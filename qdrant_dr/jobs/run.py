@@ -8,13 +8,14 @@ import os
 import platform
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
+from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.conclude import conclude
 from qdrant_dr.jobs.units import Unit
 from qdrant_dr.records import (
@@ -27,7 +28,7 @@ from qdrant_dr.records import (
 )
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.run import Kind, Trigger
-from qdrant_dr.repository import Backup, Repository, open_repository
+from qdrant_dr.repository import Backup, Catalog, Repository, Unreadable
 from qdrant_dr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -60,22 +61,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def open_all(
-    config: Config, names: Sequence[str] | None = None
-) -> tuple[dict[str, Repository], dict[str, DRError]]:
-    """Open the configured repositories in order; what cannot be opened is an error by name."""
-    opened: dict[str, Repository] = {}
-    failed: dict[str, DRError] = {}
-    for wanted in config.repositories:
-        if names is not None and wanted.name not in names:
-            continue
-        try:
-            opened[wanted.name] = open_repository(wanted, stall_timeout=config.copies.stall_timeout)
-        except DRError as e:
-            failed[wanted.name] = e
-    return opened, failed
-
-
 def seen_repositories(
     config: Config, opened: Mapping[str, Repository], failed: Mapping[str, DRError]
 ) -> tuple[RepositorySeen, ...]:
@@ -86,7 +71,7 @@ def seen_repositories(
             repository_id=r.id or "",
             domain=r.domain,
             location=opened[r.name].location if r.name in opened else None,
-            reachable=r.name in opened,
+            reachable=r.name in opened and r.name not in failed,
             error=error_facts(failed[r.name]) if r.name in failed else None,
         )
         for r in config.repositories
@@ -100,12 +85,34 @@ class Run:
     start: RunStart
     repositories: dict[str, Repository]
     unreachable: dict[str, DRError]
+    dry: bool = False
     source_kind: SourceKind | None = None
+    unreadable: tuple[Unreadable, ...] = ()
     unwritten: dict[str, DRError] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
         return self.start.run_id
+
+    def look(self, config: Config) -> Catalog:
+        """The catalog that this run decides from. What of it could not be read is on the run:
+        it must not end as if those repositories and records did not exist."""
+        catalog = catalog_of(config, self.repositories, self.unreachable)
+        self.unreachable |= {r.name: r.error for r in catalog.unreachable if r.error}
+        self.unreadable = catalog.unreadable
+        return catalog
+
+    def damaged_records(self, repaired: Container[str] = ()) -> list[str]:
+        """Take the unreadable records as objections: for a job whose work it is to look at copies.
+
+        `repaired` are paths, `<repository>/<path>`, that this run has healed since.
+        """
+        taken, self.unreadable = self.unreadable, ()
+        return [
+            f"{where}: {u.error.message}"
+            for u in taken
+            if (where := f"{u.repository}/{u.path}") not in repaired
+        ]
 
     def note_source(self, backups: Sequence[Backup]) -> None:
         """Take the kind of source from the backups, where no cluster is asked."""
@@ -130,11 +137,16 @@ class Run:
         seen: Sequence[SeenCollection] = (),
         error: BaseException | None = None,
         objections: Sequence[str] = (),
+        doubts: Sequence[str] = (),
     ) -> RunEnd:
         """Conclude, and write the end record wherever the start could be written.
 
-        `objections` are the job's own (nothing to do, a conflict): each makes the run fail.
+        `objections` are the job's own (nothing to do, a conflict): each makes the run fail;
+        `doubts` degrade it. A run without a record anywhere has failed, whatever it did.
         """
+        doubts = [*doubts, *self._record_doubts()]
+        if self.repositories and self.unwritten.keys() >= self.repositories.keys():
+            objections = [*objections, "no repository took the record of this run"]
         repositories = seen_repositories(config, self.repositories, self.unreachable)
         conclusion = conclude(
             outcomes,
@@ -143,6 +155,7 @@ class Run:
             copies=config.copies,
             error=error_facts(error) if error else None,
             objections=objections,
+            doubts=doubts,
         )
         end = RunEnd(
             start=self.start,
@@ -158,8 +171,18 @@ class Run:
         self.write_everywhere(end)
         return end
 
+    def _record_doubts(self) -> list[str]:
+        return [
+            *(f"{u.repository}/{u.path}: {u.error.message}" for u in self.unreadable),
+            *(f"no record of this run in {n}: {e.message}" for n, e in self.unwritten.items()),
+        ]
+
     def preview(
-        self, config: Config, units: Sequence[Unit], seen: Sequence[SeenCollection]
+        self,
+        config: Config,
+        units: Sequence[Unit],
+        seen: Sequence[SeenCollection] = (),
+        objections: Sequence[str] = (),
     ) -> RunEnd:
         """The end of a dry run: what would be done, as skipped outcomes."""
         now = utc_now()
@@ -175,10 +198,12 @@ class Run:
             )
             for u in units
         ]
-        return self.finish(config, outcomes=outcomes, seen=seen)
+        return self.finish(config, outcomes=outcomes, seen=seen, objections=objections)
 
     def write_everywhere(self, record: RunStart | RunEnd) -> None:
-        """Write a record of this run to every repository that can be reached."""
+        """Write a record of this run to every repository that can be reached; a dry run none."""
+        if self.dry:
+            return
         for name, repository in self.repositories.items():
             try:
                 if isinstance(record, RunEnd):
@@ -206,7 +231,11 @@ def begin(
     parameters: Mapping[str, str | int | bool | tuple[str, ...] | None] | None = None,
     now: datetime | None = None,
 ) -> Run:
-    """Open every repository and write the start record: a start without an end is a crash."""
+    """Open every repository and write the start record: a start without an end is a crash.
+
+    A dry run (`dry_run` among its parameters) changes nothing and leaves no record: it must not
+    read as a run that did its work.
+    """
     now = now or utc_now()
     opened, failed = open_all(config)
     start = RunStart(
@@ -222,7 +251,8 @@ def begin(
         config_sha256=config.sha256,
         parameters=dict(parameters or {}),
     )
-    run = Run(start=start, repositories=opened, unreachable=failed)
+    dry = bool(start.parameters.get("dry_run"))
+    run = Run(start=start, repositories=opened, unreachable=failed, dry=dry)
     run.write_everywhere(start)
     return run
 

@@ -16,6 +16,8 @@ from qdrant_dr.errors import StorageFull
 LOCK = ".lock"
 PREFIX = "qdr-"
 NEW = ".qdr-new-"
+TELLING = (f"{PREFIX}capture-", f"{PREFIX}drill-")
+"""What these left on servers must be found first: the sweep that does so removes them."""
 
 
 @contextmanager
@@ -54,15 +56,22 @@ def abandoned(spool: str | Path, name: str) -> bool | None:
     return _unlocked(folder)
 
 
-def sweep_scratch(base: Path, *, keep: str = f"{PREFIX}capture-") -> tuple[str, ...]:
-    """Remove folders without a living owner, but those `keep` leaves to another sweep."""
+def sweep_scratch(base: Path) -> tuple[str, ...]:
+    """Remove folders without a living owner, but those that tell another sweep who died."""
     removed = []
     for folder in base.iterdir():
-        ours = folder.name.startswith(PREFIX) and not folder.name.startswith(keep)
+        ours = folder.name.startswith(PREFIX) and not folder.name.startswith(TELLING)
         if folder.is_dir() and ((ours and _unlocked(folder)) or _left_new(folder)):
             shutil.rmtree(folder, ignore_errors=True)
             removed.append(folder.name)
     return tuple(sorted(removed))
+
+
+def dead_folders(spool: str | Path, kind: str) -> tuple[str, ...]:
+    """Names, without `qdr-`, of the folders `<kind>-...` whose owner was killed."""
+    base = Path(spool).expanduser()
+    found = base.glob(f"{PREFIX}{kind}-*") if base.is_dir() else ()
+    return tuple(sorted(f.name.removeprefix(PREFIX) for f in found if _unlocked(f)))
 
 
 def remove_scratch(spool: str | Path, name: str) -> None:

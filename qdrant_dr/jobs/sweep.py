@@ -6,13 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from qdrant_dr.cluster import Node, collection_names, delete_own_snapshot, list_snapshots
+from qdrant_dr.cluster import (
+    Node,
+    collection_names,
+    delete_command,
+    delete_own_snapshot,
+    list_snapshots,
+)
 from qdrant_dr.config import Config
 from qdrant_dr.errors import CollectionVanished, RepositoryUnreachable
 from qdrant_dr.jobs.capture import node_of
-from qdrant_dr.jobs.copies import catalog_of
-from qdrant_dr.jobs.run import open_all, utc_now
-from qdrant_dr.jobs.scratch import abandoned, remove_scratch
+from qdrant_dr.jobs.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run import utc_now
+from qdrant_dr.jobs.scratch import abandoned, dead_folders, remove_scratch
 from qdrant_dr.jobs.units import SweepUnit
 from qdrant_dr.records import BackupKey, Intent, Outcome, SnapshotAnswer, Swept
 from qdrant_dr.repository import (
@@ -35,7 +41,8 @@ def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
         repository = opened[unit.repository]
         plan = plan_sweep(catalog, repository.name, store_now=repository.clock())
         done = sweep_repository(repository, plan)
-        removed, kept = done.removed, ()
+        # what is young is nobody's concern; what cannot be judged must not be hidden
+        removed, kept = done.removed, (plan.refused,) if plan.refused else ()
     else:
         raise failed.get(
             unit.repository or "", RepositoryUnreachable(f"{unit.label} is not configured")
@@ -85,7 +92,7 @@ def _sweep_node(
         there = set(collection_names(node))
         for begun in _begun(opened.values(), catalog, url, now):
             intent = begun.intent
-            if intent.run_id == run_id or intent.collection not in there:
+            if intent.run_id == run_id:
                 continue
             scratch = f"capture-{intent.backup_id}"
             dead = (
@@ -95,10 +102,14 @@ def _sweep_node(
             )
             if not dead:
                 continue
-            gone, left = _clean(node, begun, quorum=config.copies.quorum)
-            removed += gone
-            kept += left
+            if intent.collection in there:
+                gone, left = _clean(node, begun, quorum=config.copies.quorum)
+                removed += gone
+                kept += left
             remove_scratch(config.capture.spool.path, scratch)
+    for scratch in dead_folders(config.capture.spool.path, "capture"):
+        # killed before it wrote an intent: it asked no node for anything
+        remove_scratch(config.capture.spool.path, scratch)
     return tuple(removed), tuple(kept)
 
 
@@ -122,8 +133,7 @@ def _clean(node: Node, begun: Begun, *, quorum: int) -> tuple[list[str], list[st
     new = sorted(set(listed) - before)
     return [], [
         f"{name} of {where} may be of run {intent.run_id}, whose create call was not answered; "
-        f"delete it if nobody else made it: curl -X DELETE {node.url}/collections/"
-        f"{intent.collection}/snapshots/{name}"
+        f"delete it if nobody else made it: {delete_command(node.url, intent.collection, name)}"
         for name in new
     ]
 

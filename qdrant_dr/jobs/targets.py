@@ -7,8 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,9 +17,11 @@ import httpx
 
 from qdrant_dr.cluster import DRILL_PREFIX, Node, collection_names, drop_target, leftovers
 from qdrant_dr.config import Config
-from qdrant_dr.errors import ConfigInvalid, NodeUnreachable, TargetNotDisposable
+from qdrant_dr.errors import ConfigInvalid, DRError, NodeUnreachable, TargetNotDisposable
 from qdrant_dr.jobs.capture import node_of
+from qdrant_dr.jobs.run import utc_now
 from qdrant_dr.leash import leashed
+from qdrant_dr.repository.names import time_of
 
 START_SECONDS = 60.0
 QUIET = {
@@ -31,8 +34,8 @@ QUIET = {
 
 
 @contextmanager
-def drill_target(config: Config, folder: Path) -> Iterator[Node]:
-    """A node to restore to, swept of what killed drills left.
+def drill_target(config: Config, folder: Path, dead: Collection[str] = ()) -> Iterator[Node]:
+    """A node to restore to, swept of what killed drills left; `dead` are drills of this machine.
 
     `drill.scratch.url` if there is one; else a child process of `$QDRANT_BIN`; else the sandbox,
     which measures no RTO. Raise TargetNotDisposable if it is not declared disposable, is a node of
@@ -47,7 +50,7 @@ def drill_target(config: Config, folder: Path) -> Iterator[Node]:
             )
         with Node(scratch.url, scratch.api_key, None, config.cluster.timeouts) as node:
             refuse_source(config, node)
-            refuse_inhabited(node)
+            refuse_inhabited(node, dead, now=utc_now())
             yield node
     else:
         with child_server(folder) as url, Node(url, timeouts=config.cluster.timeouts) as node:
@@ -65,8 +68,8 @@ def refuse_source(config: Config, target: Node) -> None:
             try:
                 with node_of(config, url) as node:
                     mine, theirs = _identity(target), _identity(node)
-            except NodeUnreachable:
-                continue  # a drill must work while the cluster is dead
+            except DRError:
+                continue  # a drill must work while the cluster is dead or half dead
             same = mine is not None and mine == theirs
         if same:
             raise TargetNotDisposable(
@@ -75,15 +78,35 @@ def refuse_source(config: Config, target: Node) -> None:
             )
 
 
-def refuse_inhabited(target: Node) -> None:
-    """Drop what killed drills left; raise TargetNotDisposable if anything else is there."""
+def refuse_inhabited(target: Node, dead: Collection[str], *, now: datetime) -> None:
+    """Drop what killed drills left; raise TargetNotDisposable if anything else is there.
+
+    A drill of this machine is known to be dead by its lock; of another machine's, one that began
+    longer ago than any call may take. A living one is left alone, and so are kept targets.
+    """
     for name in leftovers(target):
+        if name.removeprefix(DRILL_PREFIX) not in dead and not _long_ago(name, target, now):
+            raise TargetNotDisposable(
+                f"another drill is at work on {target.url}: {name}",
+                "wait for its end; if it died on another machine, delete that collection.",
+            )
         drop_target(target, name)
     if others := [n for n in collection_names(target) if not n.startswith(DRILL_PREFIX)]:
         raise TargetNotDisposable(
             f"{target.url} holds {len(others)} collections that no drill made: "
-            + ", ".join(others[:5])
+            + ", ".join(others[:5]),
+            "delete what is not needed there any more (`--keep` leaves its target behind), or give "
+            "an empty server.",
         )
+
+
+def _long_ago(name: str, target: Node, now: datetime) -> bool:
+    run_id = name.removeprefix(DRILL_PREFIX).rpartition("-")[0]
+    try:
+        began = time_of(run_id[:16].upper() + run_id[16:])
+    except ValueError:
+        return True  # no drill of ours names them so any more
+    return now - began > target.timeouts.snapshot
 
 
 def _identity(node: Node) -> str | None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
-from qdrant_dr.jobs.copies import Found, catalog_of
+from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.prove import prove_copy
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
@@ -97,13 +97,13 @@ def verify(config: Config, request: VerifyRequest, run: Run, perform: Perform) -
     """Prove the chosen copies and conclude: one that fails makes the run fail."""
     outcomes: list[Outcome] = []
     try:
-        catalog = catalog_of(config, run.repositories, run.unreachable)
+        catalog = run.look(config)
         now = utc_now()
         backups = selected_backups(catalog, config, request.backups, request.collections, now=now)
         units, objections, fresh = plan_verify(config, request, backups, now=now)
         run.note_source(backups)
         if request.dry_run:
-            return run.preview(config, units, ())
+            return run.preview(config, units, objections=objections)
         # of an unsealed backup one copy goes first: its seal is what the others are compared with
         unsealed = {b.key for b in backups if b.seal is None}
         first = {u.key: u for u in reversed(units) if u.key in unsealed}
@@ -112,6 +112,7 @@ def verify(config: Config, request: VerifyRequest, run: Run, perform: Perform) -
         outcomes += perform([u for u in units if u not in ahead])
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
+    objections = (*objections, *run.damaged_records())
     if not outcomes and not fresh:
         objections = (*objections, "no copy was there to verify")
     return run.finish(config, outcomes=outcomes, objections=objections)

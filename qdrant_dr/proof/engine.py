@@ -29,6 +29,7 @@ _COVERS = {(0, 7): (1, 18), (0, 8): (1, 19), (0, 9): (1, 20)}
 _WATCH_SECONDS = 0.2
 _MESSAGE_MAX = 1 << 30
 _STDERR_SHOWN = 600
+_MORE_MEMORY = "raise `proof.memory`, or verify on a machine with more memory."
 
 
 def engine_version() -> str:
@@ -192,7 +193,8 @@ class Engine:
         used = anonymous_memory(self.pid)
         if used > self.limits.memory_bytes:
             raise EngineFailed(
-                f"the engine uses {used} bytes of memory, {self.limits.memory_bytes} are allowed"
+                f"the engine uses {used} bytes of memory, {self.limits.memory_bytes} are allowed",
+                _MORE_MEMORY,
             )
 
     def _died(self) -> EngineFailed:
@@ -200,7 +202,10 @@ class Engine:
         code = self._process.wait()
         tail = self._errors.read_bytes()[-_STDERR_SHOWN:].decode(errors="replace").strip()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        return EngineFailed(f"the engine {how}{': ' + tail if tail else ''}")
+        refused = "memory allocation" in tail or "MemoryError" in tail
+        return EngineFailed(
+            f"the engine {how}{': ' + tail if tail else ''}", _MORE_MEMORY if refused else None
+        )
 
 
 def anonymous_memory(pid: int) -> int:

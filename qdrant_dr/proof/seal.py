@@ -33,7 +33,8 @@ def plan_seal(
 
     Raise OperationBehind if a shard misses writes that were acknowledged before the capture,
     CountDiffers or ContentDiffers if nothing was written and the archive still holds something
-    else than the source, NothingChecked if a shard was not read: then there is nothing to seal.
+    else than the source, NothingChecked if a shard was not read, or if nothing shows that the
+    archive holds the acknowledged writes and only them: then there is nothing to seal.
     """
     facts = {s.shard: s for s in manifest.shards}
     if facts.keys() != {s.shard for s in read.shards}:
@@ -43,6 +44,12 @@ def plan_seal(
     for shard in read.shards:
         for fault in against_facts(shard.count, facts[shard.shard]):
             raise fault
+    if unknown := [n for n, f in sorted(facts.items()) if f.operation_before is None]:
+        raise NothingChecked(
+            f"the source told no operation numbers of shards {unknown}: nothing shows that every "
+            "write acknowledged before the capture is inside",
+            "back up again; if it repeats, the server is too old to be proven.",
+        )
     quiesced = all(
         facts[s.shard].operation_before == facts[s.shard].operation_after == s.count.operation
         for s in read.shards

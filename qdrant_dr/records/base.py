@@ -48,8 +48,16 @@ def _aware(at: datetime) -> datetime:
 
 
 def _is_json(text: str) -> str:
-    json.loads(text)
+    try:
+        json.loads(text)
+    except RecursionError:
+        raise ValueError("is JSON nested too deep") from None
     return text
+
+
+def _plain(error: Exception) -> str:
+    """Its text, fit to be written: a parser quotes what it read, half a character too."""
+    return str(error).encode(errors="backslashreplace").decode()
 
 
 Time = Annotated[
@@ -102,15 +110,17 @@ class Record(Frozen):
         """
         try:
             body = json.loads(data, object_pairs_hook=_no_duplicates)
-        except (ValueError, RecursionError) as e:
-            raise RecordDamaged(f"{where} is not a whole record: {e}") from None
-        if not isinstance(body, dict):
-            raise RecordDamaged(f"{where} is not a record but a {type(body).__name__}")
-        if (digest := body.pop("sha256", None)) is None:
-            raise RecordDamaged(f"{where} has no digest of itself")
-        if hashlib.sha256(canonical_json(body)).hexdigest() != digest:
+            if not isinstance(body, dict):
+                raise RecordDamaged(f"{where} is not a record but a {type(body).__name__}")
+            whole = canonical_json(body)
+            if (digest := body.pop("sha256", None)) is None:
+                raise RecordDamaged(f"{where} has no digest of itself")
+            rest = canonical_json(body)
+        except (ValueError, RecursionError) as e:  # the parser takes NaN and half a character
+            raise RecordDamaged(f"{where} is not a whole record: {_plain(e)}") from None
+        if hashlib.sha256(rest).hexdigest() != digest:
             raise RecordDamaged(f"{where} was changed after it was written (its digest differs)")
-        if canonical_json({**body, "sha256": digest}) != data:
+        if whole != data:
             raise RecordDamaged(f"{where} is not in canonical form")
         kind, form = body.pop("kind", None), body.pop("format", None)
         if kind != cls.KIND:

@@ -101,6 +101,11 @@ class Drilled(Frozen):
     teardown: str
     proof_id: str | None = None
 
+    @property
+    def recovery_us(self) -> int:
+        """From the decision to verified: every phase but the tear-down."""
+        return sum(p.duration_us for p in self.phases if p.name != "tear down")
+
 
 class Swept(Frozen):
     kind: Literal["swept"] = "swept"

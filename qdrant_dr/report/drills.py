@@ -40,7 +40,7 @@ class Drill:
         """From the decision to the verified target: all phases but the tear-down."""
         if self.verdict != "passed" or self.detail is None:
             return None
-        spent = sum(p.duration_us for p in self.detail.phases if p.name != "tear down")
+        spent = self.detail.recovery_us
         return timedelta(microseconds=spent)
 
     @property

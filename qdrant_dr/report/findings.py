@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import combinations
-from urllib.parse import quote
 
+from qdrant_dr.cluster import delete_command
 from qdrant_dr.records import Captured, Manifest, RunEnd
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.problems import Problem, command, count, span
@@ -144,8 +144,9 @@ def _leftovers(evidence: Evidence) -> Iterator[Problem]:
 
 def _delete(manifest: Manifest) -> str:
     part = manifest.parts[0]
-    name, collection = quote(part.server_name or "", safe=""), quote(manifest.collection, safe="")
-    return f"curl -X DELETE '{part.node}/collections/{collection}/snapshots/{name}'"
+    if not part.server_name:
+        return command("check")
+    return delete_command(part.node, manifest.collection, part.server_name)
 
 
 def _unmeasured(standings: Sequence[Standing]) -> Iterator[Problem]:

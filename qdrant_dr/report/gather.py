@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import ConfigInvalid, DRError
-from qdrant_dr.jobs.run import open_all
+from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.records import Location, RunEnd, RunStart
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.repository import Read, Repository, RepositoryState, location_of, read_catalog

@@ -119,13 +119,9 @@ def standings(evidence: Evidence) -> tuple[Standing, ...]:
 
 
 def exclusion_of(evidence: Evidence, collection: str) -> str | None:
-    """Why the configuration leaves it out, or None; what is expected is never left out."""
-    rules = evidence.config.collections
-    if collection in rules.expect:
-        return None
-    if excluded := rules.exclusion(collection):
-        return f"{excluded.reason} (rule {excluded.match})"
-    return None if rules.inclusion(collection) else "no pattern of collections.include matches it"
+    """Why the configuration leaves it out, or None."""
+    decided = evidence.config.collections.decide(collection)
+    return f"{decided.reason} (rule {decided.rule})" if decided.status == "excluded" else None
 
 
 def _standing(

@@ -1,6 +1,7 @@
 """Everything said to storage: stores, names, the plain layout, fan-out, catalog, sweep."""
 
 from qdrant_dr.repository.catalog import (
+    CLOCK_TOLERANCE,
     Backup,
     Catalog,
     Copy,
@@ -8,12 +9,14 @@ from qdrant_dr.repository.catalog import (
     RepositoryState,
     Unfinished,
     counted_copies,
+    enough_copies,
     is_proven,
     newest,
     newest_proven,
     open_failures,
     proof_of,
     proven_copies,
+    sound,
 )
 from qdrant_dr.repository.fanout import FanOut, Receipt, fan_out
 from qdrant_dr.repository.location import location_of
@@ -38,6 +41,7 @@ from qdrant_dr.repository.sweep import (
 )
 
 __all__ = [
+    "CLOCK_TOLERANCE",
     "ORPHAN_GRACE",
     "Backup",
     "Catalog",
@@ -56,6 +60,7 @@ __all__ = [
     "Unreadable",
     "counted_copies",
     "create_repository",
+    "enough_copies",
     "fan_out",
     "is_proven",
     "location_of",
@@ -70,5 +75,6 @@ __all__ = [
     "read_catalog",
     "read_repository",
     "refuse_late_commit",
+    "sound",
     "sweep",
 ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from qdrant_dr.config import Copies
 from qdrant_dr.errors import DRError, ManifestConflict, SealConflict
 from qdrant_dr.records import DEPTHS, BackupKey, Depth, Location, Manifest, Proof, Seal
 from qdrant_dr.repository.repository import Unreadable
@@ -38,7 +39,9 @@ class Copy:
     """One backup in one repository.
 
     `lacks` names what should be there and is not; `proofs` were made of this copy at this
-    location, oldest first; `inherited` came with it from elsewhere and prove nothing.
+    location, oldest first; `inherited` came with it from elsewhere and prove nothing. `unread`
+    are ids of proofs that are there and cannot be read: one may be a failure, so nothing is proven
+    until a full content proof passes and names them.
     """
 
     repository: str
@@ -48,6 +51,7 @@ class Copy:
     stored_bytes: int | None = None
     proofs: tuple[Proof, ...] = ()
     inherited: tuple[Proof, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def committed(self) -> bool:
@@ -162,13 +166,32 @@ def proof_of(
 def is_proven(
     backup: Backup, copy: Copy, *, depth: Depth, max_age: timedelta, now: datetime
 ) -> bool:
-    """Whether one copy is proven: there, no conflict, no open failure, a young enough proof."""
+    """Whether one copy is proven: there, no conflict, no open failure, a young enough proof.
+
+    A proof of content compared with a seal: it must be the one that the backup has.
+    """
+    proof = proof_of(copy, depth=depth, now=now, max_age=max_age)
+    sealed = backup.seal.sha256 if backup.seal else None
+    return (
+        sound(backup, copy)
+        and proof is not None
+        and (not needs_seal(depth) or (sealed is not None and proof.seal_sha256 == sealed))
+    )
+
+
+def needs_seal(depth: Depth) -> bool:
+    """Whether a proof of this depth compares with a seal."""
+    return DEPTHS.index(depth) >= DEPTHS.index("content")
+
+
+def sound(backup: Backup, copy: Copy) -> bool:
+    """There, with its manifest, and nothing is known or may be hidden against it."""
     return (
         backup.conflict is None
         and copy.state in ("present", "behind")
         and copy.committed
         and not open_failures(copy.proofs)
-        and proof_of(copy, depth=depth, now=now, max_age=max_age) is not None
+        and not copy.unread
     )
 
 
@@ -184,16 +207,17 @@ def proven_copies(
 def counted_copies(backup: Backup, *, now: datetime) -> tuple[Copy, ...]:
     """Copies that count for quorum and domains: a manifest, a full proof of all bytes, no open
     failure. Age does not matter here."""
-    if backup.conflict is not None:
-        return ()
     return tuple(
         c
         for c in backup.copies
-        if c.state in ("present", "behind")
-        and c.committed
-        and not open_failures(c.proofs)
-        and proof_of(c, depth="bytes", now=now) is not None
+        if sound(backup, c) and proof_of(c, depth="bytes", now=now) is not None
     )
+
+
+def enough_copies(backup: Backup, copies: Copies, *, now: datetime) -> bool:
+    """Whether the copies that count reach the quorum, in enough failure domains."""
+    counted = counted_copies(backup, now=now)
+    return len(counted) >= copies.quorum and len({c.domain for c in counted}) >= copies.domains
 
 
 def newest(backups: Sequence[Backup], *, now: datetime) -> Backup | None:

@@ -19,6 +19,7 @@ from datetime import timedelta
 
 from qdrant_dr.errors import DRError, Stalled
 from qdrant_dr.repository.store import Sink
+from qdrant_dr.repository.throttle import ThrottledSink
 from qdrant_dr.repository.trouble import translate
 
 log = logging.getLogger(__name__)
@@ -131,6 +132,8 @@ class _Worker:
         committed = False
         try:
             sink = self._make()
+            if isinstance(sink, ThrottledSink):
+                sink.rest = self._rest
             while (block := self._next()) is not None:
                 sink.write(block)
             if not self._left.is_set():
@@ -154,6 +157,13 @@ class _Worker:
             self._busy_since = time.monotonic()
             return block
         return None
+
+    def _rest(self, seconds: float) -> bool:
+        """Wait for a throttle: the clock of this step stands still. False if it was left."""
+        self._busy_since = None
+        left = self._left.wait(seconds)
+        self._busy_since = time.monotonic()
+        return not left
 
     def _abort(self, sink: Sink) -> None:
         try:

@@ -17,6 +17,7 @@ from fsspec.asyn import get_loop
 
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import ConfigInvalid, DRError, StoreOverwrites
+from qdrant_dr.places import KINDS, place_of, split_url
 from qdrant_dr.records import Location
 from qdrant_dr.repository.local import LocalStore
 from qdrant_dr.repository.memory import MemoryStore
@@ -25,7 +26,6 @@ from qdrant_dr.repository.store import Store
 from qdrant_dr.repository.trouble import translate
 from qdrant_dr.secrets import resolve_options
 
-_KINDS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
 _CONNECT = 5  # seconds
 _READ = 60  # seconds without a byte
 _EXTRAS = {"s3": "", "gs": "[gcs]", "az": "[azure]"}
@@ -33,16 +33,20 @@ _EXTRAS = {"s3": "", "gs": "[gcs]", "az": "[azure]"}
 
 def location_of(cfg: RepositoryConfig) -> Location:
     """Protocol, endpoint or account, bucket and prefix. Raise ConfigInvalid."""
-    protocol, path = _split(cfg)
-    if protocol == "file":
-        return Location(
-            protocol="file", endpoint="", bucket="", prefix=_folder(path).as_posix()[1:]
+    kind, path = split_url(cfg.url)
+    if kind not in {"file", "memory", *KINDS.values()}:
+        raise StoreOverwrites(
+            f"repository {cfg.name}: {kind}:// cannot create an object without overwriting one",
+            "use file://, s3://, gs:// or az://.",
         )
-    bucket, _, prefix = path.strip("/").partition("/")
-    if not bucket:
+    if kind == "file":
+        folder = Path(path).expanduser().resolve().as_posix()[1:]
+        return Location(protocol=kind, endpoint="", bucket="", prefix=folder)
+    place = place_of(cfg.url, cfg.options, look_up=True)
+    if not place.bucket:
         raise ConfigInvalid(f"repository {cfg.name}: {cfg.url!r} names no bucket")
     return Location(
-        protocol=protocol, endpoint=_endpoint(protocol, cfg), bucket=bucket, prefix=prefix
+        protocol=kind, endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix
     )
 
 
@@ -56,46 +60,6 @@ def open_store(cfg: RepositoryConfig, *, stall_timeout: timedelta, make: bool = 
     deadlines = Deadlines(patient=stall_timeout.total_seconds())
     fs = _filesystem(cfg, where.protocol)
     return ObjectStore(cfg.name, fs, where.protocol, where.bucket, where.prefix, deadlines)
-
-
-def _split(cfg: RepositoryConfig) -> tuple[str, str]:
-    protocol, separator, path = cfg.url.partition("://")
-    if not separator:
-        return "file", cfg.url
-    if protocol in ("file", "memory"):
-        return protocol, path
-    if protocol in _KINDS:
-        return _KINDS[protocol], path
-    raise StoreOverwrites(
-        f"repository {cfg.name}: {protocol}:// cannot create an object without overwriting one",
-        "use file://, s3://, gs:// or az://.",
-    )
-
-
-def _folder(path: str) -> Path:
-    return Path(path).expanduser().resolve()
-
-
-def _endpoint(protocol: str, cfg: RepositoryConfig) -> str:
-    """Where the bucket's name is looked up; never a secret."""
-    options = cfg.options
-    if protocol == "az":
-        if connection := options.get("connection_string"):
-            text = resolve_options({"c": connection})["c"]
-            facts = dict(f.partition("=")[::2] for f in text.split(";"))
-            return _host(facts.get("BlobEndpoint") or facts.get("AccountName", ""))
-        account = options.get("account_name") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
-        host = options.get("account_host")
-        return f"{host}/{account}" if host else str(resolve_options({"a": account})["a"])
-    endpoint = options.get("endpoint_url")
-    if protocol == "s3" and not endpoint:
-        endpoint = options.get("client_kwargs", {}).get("endpoint_url")
-    return _host(str(resolve_options({"e": endpoint})["e"])) if endpoint else ""
-
-
-def _host(url: str) -> str:
-    """A URL without scheme, credentials and query."""
-    return url.partition("://")[2].partition("?")[0].rpartition("@")[2].strip("/") or url
 
 
 def _filesystem(cfg: RepositoryConfig, kind: str) -> Any:

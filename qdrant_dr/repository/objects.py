@@ -155,16 +155,17 @@ class ObjectStore:
             }
 
     def discard_upload(self, upload: OpenUpload) -> None:
-        self.run(
-            "aborting the upload of",
-            upload.path,
-            lambda: self._fs._call_s3(
-                "abort_multipart_upload",
-                Bucket=self._bucket,
-                Key=self._prefix + upload.path,
-                UploadId=upload.token,
-            ),
-        )
+        with suppress(ObjectMissing):  # another sweep was faster, or it was finished
+            self.run(
+                "aborting the upload of",
+                upload.path,
+                lambda: self._fs._call_s3(
+                    "abort_multipart_upload",
+                    Bucket=self._bucket,
+                    Key=self._prefix + upload.path,
+                    UploadId=upload.token,
+                ),
+            )
 
     def free_bytes(self) -> int | None:
         return None
@@ -279,7 +280,8 @@ class _ObjectSink:
             return
         self._upload = None
         try:
-            self._store.run("aborting the upload of", self._path, upload.abort)
+            with suppress(ObjectMissing):
+                self._store.run("aborting the upload of", self._path, upload.abort)
         except DRError as e:
             log.info("an open upload is left to the sweep: %s", e.message)
 

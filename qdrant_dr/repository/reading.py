@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from qdrant_dr.errors import DRError, RecordDamaged
+from qdrant_dr.errors import DRError, RecordDamaged, SealConflict
 from qdrant_dr.records import BackupKey, Manifest, Proof, Record, Seal
 from qdrant_dr.repository import names
 from qdrant_dr.repository.catalog import (
@@ -17,6 +17,7 @@ from qdrant_dr.repository.catalog import (
     RepositoryState,
     Unfinished,
     manifest_conflict,
+    needs_seal,
     open_failures,
     seal_conflict,
 )
@@ -118,6 +119,12 @@ def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
     """Put the catalog together; pure."""
     folders = sorted({f for r in readings for f in r.manifests})
     backups = [_backup(folder, readings) for folder in folders]
+    pardoned = {
+        f"{r.repository.name}/{path}"
+        for r in readings
+        for folder, proofs in r.proofs.items()
+        for path in _pardoned(folder, proofs)
+    }
     return Catalog(
         cluster=cluster,
         repositories=tuple(r.repository for r in readings),
@@ -130,7 +137,9 @@ def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
             for folder, files in sorted(r.files.items())
             if names.MANIFEST not in files
         ),
-        unreadable=tuple(u for r in readings for u in r.unreadable),
+        unreadable=tuple(
+            u for r in readings for u in r.unreadable if f"{u.repository}/{u.path}" not in pardoned
+        ),
         uploads={r.repository.name: r.uploads for r in readings if r.uploads},
     )
 
@@ -145,12 +154,25 @@ def _backup(folder: str, readings: Sequence[Reading]) -> Backup:
         conflict = manifest_conflict(manifest.key, _digests(manifests))
     elif len(set(_digests(seals).values())) > 1:
         conflict = seal_conflict(manifest.key, _digests(seals))
+    elif seal is not None and seal.manifest_sha256 != manifest.sha256:
+        conflict = SealConflict(f"the seal of {manifest.key} is of another manifest")
     return Backup(
         manifest=manifest,
         seal=seal,
         copies=tuple(_copy(folder, r, manifest, sealed=seal is not None) for r in readings),
         conflict=conflict,
     )
+
+
+def _pardoned(folder: str, proofs: Sequence[Proof]) -> list[str]:
+    """Paths of unreadable proofs that a passing full content proof names: whatever they said of
+    the copy, it was looked at as deeply since."""
+    return [
+        f"{names.PROOFS}/{folder}/{proof_id}.json"
+        for p in proofs
+        if p.passed and p.full and needs_seal(p.depth)
+        for proof_id in p.clears
+    ]
 
 
 def _digests(records: Mapping[str, Record]) -> dict[str, str]:
@@ -180,6 +202,13 @@ def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool) ->
         (proofs if of_this_copy else inherited).append(proof)
     broken = {u.path.rpartition("/")[2] for u in reading.unreadable
               if u.path.startswith(f"{names.BACKUPS}/{folder}/")}  # fmt: skip
+    below = f"{names.PROOFS}/{folder}/"
+    pardoned = _pardoned(folder, proofs)
+    unread = [
+        u.path.removeprefix(below).removesuffix(".json")
+        for u in reading.unreadable
+        if u.path.startswith(below) and u.path not in pardoned
+    ]
     if not files:
         return Copy(where.name, where.domain, "missing", ("manifest",), 0)
     damaged = broken or (mine and (parts or open_failures(proofs)))
@@ -191,4 +220,5 @@ def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool) ->
         stored_bytes=sum(sizes.values()),
         proofs=tuple(proofs),
         inherited=tuple(inherited),
+        unread=tuple(unread),
     )

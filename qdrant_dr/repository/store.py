@@ -82,7 +82,7 @@ class Store(Protocol):
         """Uploads below the folder that are neither committed nor aborted, where it can tell."""
 
     def discard_upload(self, upload: OpenUpload) -> None:
-        """Free what such an upload holds."""
+        """Free what such an upload holds; one that is gone is fine: another sweep was faster."""
 
     def free_bytes(self) -> int | None:
         """Free space, None where a store does not say."""

@@ -58,8 +58,10 @@ class S3Upload:
         self._id = answer["UploadId"]
 
     async def put(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
+        body = Body(data)
+        del data  # aiohttp looks into the body's buffer: if that is shared, it is copied first
         answer = await self._call(
-            "upload_part", UploadId=self._id, PartNumber=number + 1, Body=data
+            "upload_part", UploadId=self._id, PartNumber=number + 1, Body=body
         )
         self._tags[number] = {
             name: answer[name]

@@ -10,7 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from qdrant_dr.cluster import Node, collection_names, list_snapshots
+from qdrant_dr.cluster import (
+    Node,
+    collection_names,
+    create_snapshot,
+    list_snapshots,
+    recover_by_upload,
+)
 from qdrant_dr.cluster.answers import refused
 from qdrant_dr.cluster.node import path_of, socket_options
 from qdrant_dr.config import Timeouts
@@ -19,8 +25,10 @@ from qdrant_dr.errors import (
     CollectionVanished,
     ConfigInvalid,
     NodeUnreachable,
+    RecoverFailed,
     SecretMissing,
     ServerFailed,
+    SnapshotUnanswered,
 )
 from tests.support.replay import ReplaySource
 
@@ -79,6 +87,44 @@ def test_denied_names_the_reference_and_never_the_key(monkeypatch: pytest.Monkey
                     assert KEY not in str(e.value) + repr(e.value) + repr(node)
                     assert e.value.__cause__ is None
                     assert str(pickle.loads(pickle.dumps(e.value))) == str(e.value)
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {}\r\n"])
+def test_a_key_with_a_line_break_behind_it_is_the_key(
+    around: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QDRANT_KEY", around.format(KEY))
+    with ReplaySource(["single"], api_key=KEY) as source, Node(source.url, "env:QDRANT_KEY") as n:
+        assert collection_names(n) == ("single",)
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n{KEY}", f"{KEY}\x00", f"{KEY}ü"])
+def test_a_key_that_no_header_may_hold_is_refused_at_once(key: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(key, encoding="utf-8")
+    with pytest.raises(SecretMissing) as e:
+        Node("http://127.0.0.1:1", f"file:{tmp_path}/key")
+    assert KEY not in str(e.value) + repr(e.value)
+
+
+def test_no_failure_shows_a_header_that_cannot_be_sent(
+    source: ReplaySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QDRANT_KEY", "good")
+    with Node(source.url, "env:QDRANT_KEY") as node:
+        node._keys = {True: f"{KEY}\n", False: f"{KEY}\n"}
+        for call in (collection_names, lambda n: n.ask("GET", "/collections", "list them")):
+            with pytest.raises(NodeUnreachable, match="LocalProtocolError") as e:
+                call(node)
+            assert KEY not in str(e.value) + repr(e.value)
+            assert e.value.__cause__ is None
+    with Node(source.url, "env:QDRANT_KEY") as node:
+        node._keys[True] = f"{KEY}\n"
+        with pytest.raises(SnapshotUnanswered, match="LocalProtocolError") as unanswered:
+            create_snapshot(node, "single")
+        assert KEY not in str(unanswered.value)
+        with pytest.raises(RecoverFailed, match="LocalProtocolError") as failed:
+            recover_by_upload(node, "new", iter([b"x"]), size=1, sha256="0" * 64)
+        assert KEY not in str(failed.value)
 
 
 def test_a_key_in_clear_is_known_and_raises_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:

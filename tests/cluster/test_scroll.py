@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qdrant_dr.cluster import Node, exact_total, points_by_id, sample_points, scroll_points
+from qdrant_dr.cluster import Node, points_by_id, sample_points, scroll_points
 from qdrant_dr.errors import CollectionVanished, ServerFailed
 from tests.support.replay import ReplaySource, truth
 
@@ -14,7 +14,6 @@ SETS = {"basic": "movies", "rich": "rich-ünïcode", "sharded": "sharded", "empt
 @pytest.mark.parametrize(("set_name", "collection"), SETS.items())
 def test_every_point_with_its_content(node: Node, set_name: str, collection: str) -> None:
     assert list(scroll_points(node, collection)) == list(truth(set_name))
-    assert exact_total(node, collection) == len(truth(set_name))
 
 
 def test_pages_respect_strict_mode(source: ReplaySource, node: Node) -> None:
@@ -25,11 +24,6 @@ def test_pages_respect_strict_mode(source: ReplaySource, node: Node) -> None:
 def test_one_shard_only(source: ReplaySource, node: Node) -> None:
     assert len(list(scroll_points(node, "movies", shard=0))) == 2000
     assert "POST /collections/movies/shards/0/points/scroll" in source.log
-
-
-def test_totals_where_counting_is_forbidden(source: ReplaySource, node: Node) -> None:
-    source.faults.refuse_count = True
-    assert exact_total(node, "movies") == 2000
 
 
 def test_points_by_id_leaves_out_unknown_ones(node: Node) -> None:

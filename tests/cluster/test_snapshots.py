@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import pytest
 from qdrant_dr.cluster import (
     Node,
     create_snapshot,
+    delete_command,
     delete_own_snapshot,
     list_snapshots,
     new_snapshots,
@@ -179,3 +181,43 @@ def test_an_unreachable_node_was_asked_for_nothing(source: ReplaySource) -> None
         url = gone.url
     with Node(url) as node, pytest.raises(NodeUnreachable):
         create_snapshot(node, "single")
+
+
+@pytest.mark.parametrize(
+    ("collection", "name", "path"),
+    [
+        ("movies#old", "a.snapshot", "movies%23old/snapshots/a.snapshot"),
+        ("movies", "it's $(here)?.snapshot", "movies/snapshots/it%27s%20%24%28here%29%3F.snapshot"),
+        ("movies", "..", "movies/snapshots/.."),
+    ],
+)
+def test_the_command_to_delete_names_this_file_and_nothing_else(
+    collection: str, name: str, path: str
+) -> None:
+    said = arguments(delete_command("http://node:6333/", collection, name), key="k")
+    assert said == [
+        "-X", "DELETE", "--path-as-is", "-H", "api-key: k",
+        f"http://node:6333/collections/{path}",
+    ]  # fmt: skip
+
+
+def test_the_command_survives_an_address_with_a_quote() -> None:
+    said = arguments(delete_command("http://node:6333/o'clock", "movies", "a.snapshot"), key="k")
+    assert said[-1] == "http://node:6333/o'clock/collections/movies/snapshots/a.snapshot"
+
+
+def test_a_hint_to_look_deletes_with_that_command(source: ReplaySource, node: Node) -> None:
+    source.faults.cut_create = True
+    with pytest.raises(SnapshotUnanswered) as e:
+        create_snapshot(node, "movies")
+    assert delete_command(node.url, "movies", "NAME") in e.value.hint
+
+
+def arguments(command: str, *, key: str) -> list[str]:
+    """What curl is given by a real shell."""
+    script = f"curl() {{ printf '%s\\n' \"$@\"; }}\n{command}"
+    ran = subprocess.run(
+        ["sh", "-c", script], env={"KEY": key}, capture_output=True, text=True, check=True,
+        timeout=10,
+    )  # fmt: skip
+    return ran.stdout.splitlines()

@@ -27,7 +27,7 @@ def do(world: World, job: str, **request: Any) -> RunEnd:
     """Run one job to its end record."""
     config = configfile.load(world.reference)
     work, kind = _JOBS[job]
-    run = begin(config, job)
+    run = begin(config, job, parameters={"dry_run": request.get("dry_run", False)})
     return work(config, kind(**request), run, in_threads(config, run.run_id))
 
 

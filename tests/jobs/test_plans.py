@@ -175,7 +175,7 @@ class TestDrill:
         found = catalog(
             {"aws": [MOVIES, users], "gcp": [MOVIES, users]}, seals=[seal(MOVIES), seal(users)]
         )
-        return drillable(found.backups, ["aws", "gcp"], ends)
+        return drillable(found.backups, ["aws", "gcp"], ends, now=NOW)
 
     def test_the_longest_undrilled_first(self) -> None:
         done = [
@@ -205,6 +205,6 @@ class TestDrill:
 
     def test_nothing_to_drill_is_refused(self) -> None:
         unsealed = catalog({"aws": [MOVIES], "gcp": [MOVIES]})
-        candidates = drillable(unsealed.backups, ["aws", "gcp"], ())
+        candidates = drillable(unsealed.backups, ["aws", "gcp"], (), now=NOW)
         with pytest.raises(PlanRefused, match="no sealed copy"):
             plan_drill(candidates, pick="latest", engine="edge", request=DrillRequest())

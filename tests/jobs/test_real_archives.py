@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr import configfile
-from qdrant_dr.jobs.run import open_all
+from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.jobs.units import VerifyUnit
 from qdrant_dr.jobs.verify import verify_copy
 from qdrant_dr.proof import compare_served, fingerprint_of, prove

@@ -165,8 +165,9 @@ def test_too_much_memory_is_seen_from_outside(engine: Engine, laid: LaidOut) -> 
     assert used > 1 << 20
     engine.limits = replace(LIMITS, memory_bytes=used // 2)
     engine.ask("read")
-    with pytest.raises(EngineFailed, match=r"uses \d+ bytes of memory"):
+    with pytest.raises(EngineFailed, match=r"uses \d+ bytes of memory") as failed:
         engine.wait()
+    assert "`proof.memory`" in failed.value.hint
 
 
 def test_the_memory_of_a_process_that_is_gone() -> None:
@@ -221,3 +222,7 @@ def test_an_engine_that_is_too_old_proves_nothing() -> None:
     assert engine_version().startswith("edge 0.9")
     with pytest.raises(EngineTooOld, match=r"1\.21\.0"):
         require_engine("1.21.0")
+
+
+def test_a_limit_that_was_too_low_is_named_by_its_key() -> None:
+    assert "`proof.stall_timeout`" in EngineStalled("no progress").hint

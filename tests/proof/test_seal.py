@@ -156,6 +156,20 @@ def test_shards_that_were_not_read(read: Callable[[str], ReadBack]) -> None:
         seal_of(manifest, two)
 
 
+def test_nothing_shows_that_the_writes_are_inside(read: Callable[[str], ReadBack]) -> None:
+    manifest, _ = backup("sharded", operations=[5, None, 5])
+    with pytest.raises(NothingChecked, match=r"no operation numbers of shards \[1\]"):
+        seal_of(manifest, read("sharded"))
+
+
+def test_an_archive_without_a_log_of_a_source_in_motion(scratch: Path) -> None:
+    manifest, reader = backup("busy", "shard-0", operations=[200])
+    read = prove(manifest, reader, depth="content", folder=scratch).read_back
+    assert read is not None
+    with pytest.raises(NothingChecked, match="shard-0 keeps no write-ahead log"):
+        seal_of(manifest, read)
+
+
 def test_no_counts_no_source(read: Callable[[str], ReadBack]) -> None:
     manifest, _ = backup("basic")
     facts = tuple(

@@ -141,6 +141,79 @@ def test_a_manifest_has_no_floats() -> None:
     json.loads((GOLDEN / "manifest.json").read_bytes(), parse_float=refuse)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        b'{"a":NaN,"sha256":"x"}',
+        b'{"a":-Infinity}',
+        b'{"a":1e999,"sha256":"x"}',
+        b'{"a":"\\ud800","sha256":"x"}',
+        b'{"\\ud800":1,"\\ud800":2}',
+        b'{"a":1,"sha256":"\\ud800"}',
+        b'{"a":1,"sha256":NaN}',
+        b'{"a":' + b"[" * 900 + b"]" * 900 + b',"sha256":"x"}',
+    ],
+)
+def test_what_json_must_not_hold_is_damage(kind: type[Record], other: bytes) -> None:
+    with pytest.raises(RecordDamaged) as e:
+        kind.from_bytes(other, where="golden")
+    str(e.value).encode()
+
+
+def refused_or_read(kind: type[Record], data: bytes) -> None:
+    """Whatever the bytes are: a record, or an error of the tree that can be written down."""
+    try:
+        kind.from_bytes(data, where="x")
+    except RecordError as e:
+        str(e).encode()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text() | st.sampled_from(["sha256", "kind", "format"]), inner)
+    ),
+    max_leaves=12,
+)
+ANY_KIND = st.sampled_from(sorted(KINDS)).map(KINDS.__getitem__)
+
+
+@given(kind=ANY_KIND, data=st.binary())
+def test_any_bytes_are_refused_in_words(kind: type[Record], data: bytes) -> None:
+    with pytest.raises(RecordDamaged):
+        kind.from_bytes(data, where="x")
+
+
+@settings(max_examples=200)
+@given(kind=ANY_KIND, value=JSON)
+def test_any_json_is_refused_in_words(kind: type[Record], value: Any) -> None:
+    with pytest.raises(RecordDamaged):
+        kind.from_bytes(json.dumps(value).encode(), where="x")
+
+
+@settings(max_examples=300)
+@given(kind=ANY_KIND, data=st.data())
+def test_any_value_under_a_good_digest_is_read_or_refused_in_words(
+    kind: type[Record], data: st.DataObject
+) -> None:
+    body = json.loads((GOLDEN / f"{kind.KIND}.json").read_bytes())
+    at: Any = body
+    while True:  # down to a place anywhere in the record
+        keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+        key = data.draw(st.sampled_from(keys))
+        below = at[key]
+        if not (isinstance(below, dict | list) and below) or data.draw(st.booleans()):
+            break
+        at = below
+    at[key] = data.draw(JSON)
+    try:
+        whole = sealed(body)
+    except ValueError:  # it is no JSON that could have a digest
+        whole = json.dumps(body).encode()
+    refused_or_read(kind, whole)
+
+
 TEXT = st.text(max_size=40).filter(lambda t: not any("\ud800" <= c <= "\udfff" for c in t))
 TIME = st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 1))  # noqa: DTZ001
 

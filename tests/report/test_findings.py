@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from qdrant_dr.cluster import delete_command
 from qdrant_dr.errors import ManifestConflict, RecordDamaged
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.frames import Assessment
@@ -135,11 +136,12 @@ def test_a_run_that_did_not_end_well(verdict: str, severity: str) -> None:
 
 
 def test_a_snapshot_left_on_the_server_has_its_command() -> None:
-    m = r.manifest("a b")
+    m = r.manifest("a#b")
     outcome = r.captured(m, server_snapshot="kept: below quorum")
-    end = r.run_end(outcomes=(outcome,), seen=(r.seen("a b"),))
+    end = r.run_end(outcomes=(outcome,), seen=(r.seen("a#b"),))
     found = one(evidence({"aws": [m], "gcp": [m]}, ends=[end]), "left on the server")
-    assert found.next_command.startswith("curl -X DELETE 'http://127.0.0.1:6333/collections/a%20b/")
+    (part,) = m.parts
+    assert found.next_command == delete_command(part.node, "a#b", part.server_name)
 
 
 def test_no_recent_proof_in_one_repository() -> None:

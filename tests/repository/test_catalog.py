@@ -208,6 +208,7 @@ def test_two_seals_are_a_conflict(one: Repository, two: Repository) -> None:
 def test_only_a_proof_of_this_copy_at_this_location_counts(one: Repository) -> None:
     of = manifest_of()
     back_up(of, one)
+    one.put_seal(made.seal(of))
     elsewhere = one.location.model_copy(update={"prefix": "mnt/copy"})
     for n, fields in enumerate(
         ({"location": elsewhere}, {"repository_id": "00000000"}, {"manifest_sha256": "0" * 64})
@@ -241,8 +242,39 @@ def test_what_proves_a_copy(fields: dict[str, object], *, proven: bool) -> None:
     of = manifest_of()
     proof = made.proof(of, **{"ended_at": made.NOW, **fields})
     copy = Copy("aws", "d", "present", proofs=(proof,))
-    backup = Backup(of, None, (copy,))
+    backup = Backup(of, made.seal(of), (copy,))
     assert is_proven(backup, copy, depth="content", max_age=WEEK, now=made.NOW) is proven
+
+
+def test_content_is_proven_only_against_the_seal_that_the_backup_has() -> None:
+    of = manifest_of()
+    copy = Copy("aws", "d", "present", proofs=(made.proof(of, ended_at=made.NOW),))
+    for seal in (None, made.seal(of, live_sample=1)):
+        backup = Backup(of, seal, (copy,))
+        assert not is_proven(backup, copy, depth="content", max_age=WEEK, now=made.NOW)
+        assert is_proven(backup, copy, depth="bytes", max_age=WEEK, now=made.NOW)
+
+
+def test_a_proof_that_cannot_be_read_hides_a_failure_until_content_is_proven_again(
+    one: Repository, tmp_path: Path
+) -> None:
+    of = manifest_of()
+    back_up(of, one)
+    one.put_seal(made.seal(of))
+    prove(of, one)
+    lost = prove(of, one, depth="bytes", passed=False, ended_at=made.NOW - timedelta(hours=1))
+    (path,) = (tmp_path / "one").rglob(f"{lost.proof_id}.json")
+    path.write_bytes(path.read_bytes()[:-5])
+    catalog = read_catalog([one], cluster="prod")
+    copy = catalog.backups[0].copy("one")
+    assert copy.unread == (lost.proof_id,)
+    assert not is_proven(catalog.backups[0], copy, depth="content", max_age=WEEK, now=made.NOW)
+    assert len(catalog.unreadable) == 1
+    prove(of, one, ended_at=made.NOW + timedelta(seconds=1), clears=(lost.proof_id,))
+    catalog = read_catalog([one], cluster="prod")
+    copy = catalog.backups[0].copy("one")
+    assert is_proven(catalog.backups[0], copy, depth="content", max_age=WEEK, now=made.NOW)
+    assert catalog.unreadable == ()
 
 
 @pytest.mark.parametrize("state", ["damaged", "missing", "unreachable"])
@@ -354,7 +386,7 @@ def test_the_newest_proven_is_older_than_the_newest() -> None:
     old, new = (manifest_of(at=made.NOW - timedelta(days=n)) for n in (2, 1))
     good = Copy("aws", "d", "present", proofs=(made.proof(old, ended_at=made.NOW),))
     unproven = Copy("aws", "d", "present")
-    backups = [Backup(old, None, (good,)), Backup(new, None, (unproven,))]
+    backups = [Backup(old, made.seal(old), (good,)), Backup(new, None, (unproven,))]
     found = newest_proven(backups, depth="content", max_age=WEEK, now=made.NOW)
     assert found is not None
     assert found.manifest == old

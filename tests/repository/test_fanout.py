@@ -176,6 +176,49 @@ def test_a_slow_repository_that_makes_progress_is_waited_for(
     assert whole(disks["two"])
 
 
+def test_a_throttle_slower_than_the_stall_timeout_is_no_stall(disks: dict[str, LocalStore]) -> None:
+    throttled = ThrottledSink(disks["one"].sink("a/p.snapshot"), Throttle(20_000))
+    began = time.monotonic()
+    done = fan_out(
+        iter([b"x" * 40_000]),  # one block: two seconds of bandwidth
+        {"slow": lambda: throttled},
+        stall_timeout=timedelta(seconds=0.4),
+    )
+    assert done.left_behind == {}
+    assert time.monotonic() - began > 1.5
+    assert b"".join(disks["one"].read_range("a/p.snapshot")) == b"x" * 40_000
+
+
+def test_one_that_hangs_behind_a_throttle_is_stalled_still(disks: dict[str, LocalStore]) -> None:
+    forever = threading.Event()
+    bad = Bad(forever)
+    try:
+        done = fan_out(
+            iter([b"x" * 40_000]),
+            {"bad": lambda: ThrottledSink(bad, Throttle(40_000))},
+            stall_timeout=timedelta(seconds=0.4),
+        )
+        assert isinstance(done.left_behind["bad"], Stalled)
+        assert bad.writes == 3
+    finally:
+        forever.set()
+    assert bad.aborted.wait(5)
+    assert not bad.committed
+
+
+def test_a_long_wait_for_a_throttle_ends_with_the_source(disks: dict[str, LocalStore]) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"x" * 40_000  # at this bandwidth it waits for hours
+        raise DownloadMismatch("the checksum differs")
+
+    throttled = ThrottledSink(disks["one"].sink("a/p.snapshot"), Throttle(1))
+    began = time.monotonic()
+    with pytest.raises(DownloadMismatch):
+        fan_out(broken(), {"slow": lambda: throttled}, stall_timeout=PATIENCE)
+    assert time.monotonic() - began < 10
+    assert nothing(disks["one"])
+
+
 def test_an_error_of_the_source_leaves_nothing_anywhere(disks: dict[str, LocalStore]) -> None:
     def broken() -> Iterator[bytes]:
         yield from blocks()
@@ -342,10 +385,13 @@ def _run(program: str, *arguments: str) -> str:
 
 def test_a_throttle_keeps_its_rate_for_all_who_share_it() -> None:
     throttle = Throttle(40 * MIB)
+
+    def take() -> None:
+        for _ in range(10):
+            time.sleep(throttle.reserve(MIB))
+
     began = time.monotonic()
-    writers = [
-        threading.Thread(target=lambda: [throttle.take(MIB) for _ in range(10)]) for _ in range(4)
-    ]
+    writers = [threading.Thread(target=take) for _ in range(4)]
     for w in writers:
         w.start()
     for w in writers:

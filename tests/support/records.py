@@ -380,6 +380,16 @@ def catalog(
     found = tuple(states or (state(n, failure if n in lost else None) for n in manifests))
     known = {m.key: m for held in manifests.values() for m in held}
     sealed = {s.backup_id: s for s in seals}
+    of_id = {m.backup_id: m for m in known.values()}
+    for p in proofs:  # a proof of content compared with a seal: the backup has it
+        if p.seal_sha256 and p.backup_id in of_id and p.backup_id not in sealed:
+            sealed[p.backup_id] = seal(of_id[p.backup_id])
+    proofs = tuple(
+        p.model_copy(update={"seal_sha256": sealed[p.backup_id].sha256})
+        if p.seal_sha256 and p.backup_id in sealed
+        else p
+        for p in proofs
+    )
     return Catalog(
         cluster=CLUSTER,
         repositories=found,

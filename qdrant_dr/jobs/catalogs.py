@@ -1,0 +1,53 @@
+"""All configured repositories at once: opened, and read into one catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError
+from qdrant_dr.repository import (
+    Catalog,
+    Repository,
+    RepositoryState,
+    open_repository,
+    read_catalog,
+)
+
+
+def open_all(
+    config: Config, names: Sequence[str] | None = None
+) -> tuple[dict[str, Repository], dict[str, DRError]]:
+    """Open the configured repositories in order; what cannot be opened is an error by name."""
+    opened: dict[str, Repository] = {}
+    failed: dict[str, DRError] = {}
+    for wanted in config.repositories:
+        if names is not None and wanted.name not in names:
+            continue
+        try:
+            opened[wanted.name] = open_repository(wanted, stall_timeout=config.copies.stall_timeout)
+        except DRError as e:
+            failed[wanted.name] = e
+    return opened, failed
+
+
+def catalog_of(
+    config: Config,
+    opened: Mapping[str, Repository],
+    failed: Mapping[str, DRError],
+    *,
+    collection: str | None = None,
+    backup_id: str | None = None,
+) -> Catalog:
+    """The catalog over all configured repositories, those that could not be opened included."""
+    return read_catalog(
+        list(opened.values()),
+        cluster=config.cluster.name,
+        collection=collection,
+        backup_id=backup_id,
+        unreachable=[
+            RepositoryState(r.name, r.id, r.domain, None, failed[r.name])
+            for r in config.repositories
+            if r.name in failed
+        ],
+    )

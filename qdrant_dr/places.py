@@ -1,0 +1,77 @@
+"""Where a repository lies, by its URL and options alone: nothing is opened, no secret looked up."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qdrant_dr.secrets import PATTERN, resolve
+
+KINDS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
+"""Protocols of object storages, and what each is called here."""
+
+
+class Place(NamedTuple):
+    """Equal for all spellings of one place. `endpoint` stays a reference where it is one."""
+
+    kind: str
+    endpoint: str
+    bucket: str
+    prefix: str
+
+
+def place_of(url: str, options: Mapping[str, Any], *, look_up: bool = False) -> Place:
+    """The place; of a folder, `prefix` is its absolute path with `~` and `..` taken out.
+
+    Symbolic links are not followed: one folder under two names still has one repository id.
+    With `look_up`, references in the options are resolved (SecretMissing); `endpoint` never
+    holds a secret.
+    """
+    kind, path = split_url(url)
+    if kind == "file":
+        folder = os.path.normpath(Path(path).expanduser().absolute())
+        return Place(kind, "", "", "/" + folder.lstrip("/"))
+    bucket, _, prefix = path.strip("/").partition("/")
+    return Place(kind, _endpoint(kind, options, look_up=look_up), bucket, prefix)
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Kind and path; a protocol that is not known keeps its name."""
+    protocol, separator, path = url.partition("://")
+    return (KINDS.get(protocol, protocol), path) if separator else ("file", url)
+
+
+def _endpoint(kind: str, options: Mapping[str, Any], *, look_up: bool) -> str:
+    """Where the bucket's name is looked up; never a secret."""
+
+    def text(value: object) -> str:
+        written = str(value or "")
+        if not look_up or written.startswith("file://") or not re.match(PATTERN, written):
+            return written
+        return resolve(written)
+
+    if kind == "az":
+        if connection := text(options.get("connection_string")):
+            facts = dict(f.partition("=")[::2] for f in connection.split(";"))
+            found = facts.get("BlobEndpoint") or facts.get("AccountName")
+            return _host(found) if found else _reference(connection)
+        account = text(options.get("account_name") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME"))
+        host = text(options.get("account_host"))
+        return f"{host}/{account}" if host else account
+    endpoint = options.get("endpoint_url")
+    inner = options.get("client_kwargs")
+    if kind == "s3" and not endpoint and isinstance(inner, Mapping):
+        endpoint = inner.get("endpoint_url")
+    return _host(text(endpoint))
+
+
+def _reference(text: str) -> str:
+    return text if re.match(PATTERN, text) else ""
+
+
+def _host(url: str) -> str:
+    """A URL without scheme, credentials and query."""
+    return url.rpartition("://")[2].partition("?")[0].rpartition("@")[2].strip("/")

@@ -1,0 +1,292 @@
+"""Ways in which a run once ended green though something was bad. None of them may come back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from qdrant_dr import configfile
+from qdrant_dr.errors import ObjectMissing, RepositoryDenied, RepositoryUnreachable
+from qdrant_dr.report import Assessment, gather
+from qdrant_dr.repository import Repository
+from qdrant_dr.repository.local import LocalStore
+from tasks.announce import protected, proven_captures
+from tests.jobs.driving import do, outcomes, rot
+from tests.support.replay import ReplaySource
+from tests.support.world import World, make_world
+
+
+@pytest.fixture
+def source() -> Iterator[ReplaySource]:
+    with ReplaySource(["basic"]) as source:
+        yield source
+
+
+@pytest.fixture
+def world(source: ReplaySource, tmp_path: Path) -> World:
+    return make_world(tmp_path, source.url)
+
+
+def statuses(world: World) -> dict[str, str]:
+    """What a report says of each collection."""
+    config = configfile.load(world.reference)
+    assessment = Assessment.of(gather(config, datetime.now(UTC), timedelta(days=30)))
+    return {s.collection: s.status for s in assessment.standings}
+
+
+def rewrite(world: World, **sections: Any) -> None:
+    body = yaml.safe_load(world.file.read_text())
+    world.file.write_text(yaml.safe_dump({**body, **sections}))
+
+
+def test_a_repository_that_opens_and_cannot_be_listed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert do(world, "backup").verdict == "ok"
+    real = LocalStore.find
+
+    def find(store: LocalStore, folder: str) -> Any:
+        if store.name == "two" and folder.startswith("backups"):
+            raise RepositoryUnreachable("repository two: listing is refused")
+        return real(store, folder)
+
+    monkeypatch.setattr(LocalStore, "find", find)
+    for job in ("verify", "replicate", "drill", "backup"):
+        end = do(world, job)
+        assert end.verdict != "ok", job
+        assert [r.name for r in end.repositories if not r.reachable] == ["two"]
+
+
+def test_a_manifest_that_nobody_can_read_is_not_no_backup(world: World) -> None:
+    assert do(world, "backup").verdict == "ok"
+    assert do(world, "backup").verdict == "ok"
+    for folder in world.folders.values():
+        newest = sorted(folder.glob("backups/**/manifest.json"))[-1]
+        newest.write_bytes(newest.read_bytes()[:-5])
+    assert do(world, "verify").verdict == "failed"
+    assert do(world, "replicate").verdict == "failed"
+    assert do(world, "drill").verdict == "degraded"
+    assert do(world, "backup").verdict == "degraded"
+
+
+def test_a_cut_failure_does_not_make_a_rotten_copy_good(world: World) -> None:
+    assert do(world, "backup").verdict == "ok"
+    assert do(world, "verify").verdict == "ok"
+    rot(world, "two")
+    assert do(world, "verify").verdict == "failed"
+    (failed,) = (
+        p for p in world.folders["two"].glob("proofs/**/*.json")
+        if b'"passed":false' in p.read_bytes()
+    )  # fmt: skip
+    failed.write_bytes(failed.read_bytes()[:-5])
+    assert do(world, "replicate").verdict == "failed"
+    assert do(world, "verify", not_proven_since_hours=24).verdict == "failed"
+    assert statuses(world)["movies"] != "protected"
+
+
+def test_a_source_without_operation_numbers_is_never_sealed(
+    source: ReplaySource, world: World
+) -> None:
+    source.faults.no_manifest = True
+    source.collections["movies"].counts[0] = 2600  # it held more than the archive does
+    assert do(world, "backup").verdict == "failed"
+    assert not list(world.file.parent.rglob("seal.json"))
+    assert do(world, "verify").verdict == "failed"
+    assert statuses(world)["movies"] != "protected"
+
+
+def test_a_key_is_not_sent_to_an_address_out_of_a_bucket(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(str(self.headers.get("api-key")))
+            self.send_response(404)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    stranger = HTTPServer(("127.0.0.1", 0), Stranger)
+    threading.Thread(target=stranger.serve_forever, daemon=True).start()
+    monkeypatch.setenv("K", "cluster-key")
+    with ReplaySource(["basic"], api_key="cluster-key") as source:
+        cluster = {"name": "shop", "nodes": [source.url], "api_key": "env:K"}
+        world = make_world(tmp_path, source.url, cluster=cluster)
+        assert do(world, "backup", prove="bytes").verdict == "degraded"
+        manifest = world.manifests("one")[0]
+        node = f"http://127.0.0.1:{stranger.server_port}"
+        part = manifest.parts[0].model_copy(update={"node": node})
+        forged = manifest.model_copy(update={"parts": (part,)})
+        for folder in world.folders.values():
+            next(folder.glob("backups/**/manifest.json")).write_bytes(forged.to_bytes())
+        do(world, "verify")
+    stranger.shutdown()
+    stranger.server_close()
+    assert asked == []
+
+
+def test_an_expected_collection_is_included_whatever_the_patterns_say(tmp_path: Path) -> None:
+    with ReplaySource(["basic", "single"]) as source:
+        world = make_world(
+            tmp_path, source.url, collections={"include": ["movies"], "expect": ["single"]}
+        )
+        end = do(world, "backup")
+    assert end.verdict == "ok", end.reasons
+    assert {m.collection for m in world.manifests("one")} == {"movies", "single"}
+
+
+def test_a_seal_that_nobody_took_proves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put_seal(*_: object) -> None:
+        raise RepositoryDenied("repository: no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Repository, "put_seal", put_seal)
+        assert do(world, "backup").verdict == "failed"
+    assert statuses(world)["movies"] != "protected"
+
+
+def test_no_second_seal_while_the_first_may_be_out_of_sight(world: World, tmp_path: Path) -> None:
+    assert do(world, "backup").verdict == "ok"
+    for seal in world.folders["two"].glob("backups/**/seal.json"):
+        seal.unlink()  # as a heal that was killed in between once left it
+    world.folders["one"].rename(tmp_path / "away")
+    assert do(world, "verify", repositories=("two",)).verdict == "failed"
+    assert not list(world.folders["two"].glob("backups/**/seal.json"))
+    (tmp_path / "away").rename(world.folders["one"])
+    assert do(world, "replicate").verdict == "ok"
+    assert do(world, "verify").verdict == "ok"
+    assert statuses(world)["movies"] == "protected"
+
+
+def test_a_fault_of_the_target_is_no_proof_against_the_source(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert do(world, "backup").verdict == "ok"
+    for part in world.parts("two"):
+        part.unlink()
+    real = LocalStore.sink
+
+    def sink(store: LocalStore, path: str, **options: Any) -> Any:
+        if store.name == "two" and path.endswith(".snapshot"):
+            raise ObjectMissing("repository two: the folder was just removed")
+        return real(store, path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "sink", sink)
+        assert do(world, "replicate").verdict == "failed"
+    assert not any(b'"passed":false' in p.read_bytes()
+                   for p in world.folders["one"].glob("proofs/**/*.json"))  # fmt: skip
+    assert do(world, "replicate").verdict == "ok"
+
+
+def test_a_dry_run_leaves_no_record_and_hides_nothing(source: ReplaySource, world: World) -> None:
+    assert do(world, "backup").verdict == "ok"
+    before = sorted(p.name for p in world.folders["one"].rglob("*.json"))
+    planned = do(world, "backup", dry_run=True)
+    assert [o.verdict for o in planned.outcomes] == ["skipped"]
+    assert sorted(p.name for p in world.folders["one"].rglob("*.json")) == before
+    assert len(source.deleted) == 1  # that of the real run
+    for name in world.folders:
+        rot(world, name)
+    assert do(world, "verify").verdict == "failed"
+    assert do(world, "replicate", dry_run=True).verdict == "failed"
+
+
+def test_a_run_without_a_record_has_failed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = LocalStore.create
+
+    def create(store: LocalStore, path: str, data: bytes) -> None:
+        if path.startswith("runs/"):
+            raise RepositoryDenied("no runs here")
+        real(store, path, data)
+
+    monkeypatch.setattr(LocalStore, "create", create)
+    assert do(world, "backup").verdict == "failed"
+
+
+def test_lost_data_alarms_every_night_until_somebody_looks(tmp_path: Path) -> None:
+    with ReplaySource(["basic", "empty"]) as source:
+        world = make_world(tmp_path, source.url, collections={"include": ["movies"]})
+        assert do(world, "backup").verdict == "ok"
+        served, emptied = source.collections["movies"], source.collections["empty"]
+        served.archive, served.points = emptied.archive, ()
+        served.counts = {0: 0}
+        config = configfile.load(world.reference)
+        for _night in range(3):
+            end = do(world, "backup")
+            assert end.verdict != "ok"
+            assert not protected(end, config)
+            assert proven_captures(end, config) == {}
+
+
+def test_a_new_life_of_a_name_is_said(source: ReplaySource, world: World) -> None:
+    assert do(world, "backup").verdict == "ok"
+    served = source.collections["movies"]
+    lives = {m.incarnation for m in world.manifests("one")}
+    served.operations = {0: 2}
+    end = do(world, "backup")
+    assert end.verdict != "ok"
+    (captured,) = outcomes(end, "capture")
+    assert any("a new life of this name" in note for note in captured.notes)
+    assert {m.incarnation for m in world.manifests("one")} - lives
+
+
+def test_a_drill_that_takes_longer_than_promised(world: World) -> None:
+    assert do(world, "backup").verdict == "ok"
+    with ReplaySource([]) as scratch:
+        rewrite(
+            world,
+            objectives={"rto": "0.001s"},
+            drill={"engine": "server", "scratch": {"url": scratch.url, "disposable": True}},
+        )
+        end = do(world, "drill")
+    assert end.verdict == "failed"
+    assert any("promised 0 s" in reason for reason in end.reasons)
+    assert outcomes(end, "drill")[0].detail.fingerprint_equal is True
+
+
+def test_a_living_drill_of_somebody_else_is_left_alone(world: World) -> None:
+    assert do(world, "backup").verdict == "ok"
+    with ReplaySource(["single"]) as scratch:
+        name = f"qdr-drill-{datetime.now(UTC):%Y%m%dt%H%M%Sz}-7f3a9c-0a1b2c"
+        scratch.collections[name] = scratch.collections.pop("single")
+        rewrite(
+            world,
+            drill={"engine": "server", "scratch": {"url": scratch.url, "disposable": True}},
+        )
+        end = do(world, "drill")
+        assert end.verdict == "failed"
+        assert "another drill is at work" in end.reasons[0]
+        assert name in scratch.collections
+        old = "qdr-drill-20260101t000000z-7f3a9c-0a1b2c"
+        scratch.collections[old] = scratch.collections.pop(name)
+        assert do(world, "drill").verdict == "ok"
+        assert list(scratch.collections) == []
+
+
+def test_a_sweep_that_may_not_judge_says_so(world: World) -> None:
+    assert do(world, "backup").verdict == "ok"
+    (world.folders["two"] / "backups" / "shop" / "stray.txt").write_text("who put this here?")
+    end = do(world, "backup")
+    assert end.verdict == "degraded"
+    assert any("stray.txt" in note for o in outcomes(end, "sweep") for note in o.notes)
+
+
+def test_a_capture_that_died_before_its_intent_leaves_no_folder(world: World) -> None:
+    left = world.file.parent / "spool" / "qdr-capture-20260101T000000Z-abcdef"
+    left.mkdir(parents=True)
+    (left / ".lock").touch()
+    assert do(world, "backup").verdict == "ok"
+    assert list(left.parent.iterdir()) == []

@@ -1,0 +1,91 @@
+"""One place has many spellings, and is one copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qdrant_dr import configfile
+from qdrant_dr.errors import ConfigInvalid, SecretMissing
+from qdrant_dr.places import place_of
+
+MINIO = "https://minio:9000"
+SAME: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = [
+    (("/mnt/dr", {}), ("file:///mnt/dr/", {})),
+    (("/mnt/dr", {}), ("file:////mnt/x/../dr", {})),
+    (("here", {}), ("./there/../here", {})),
+    (("~/dr", {}), ("file://~/dr/", {})),
+    (("s3://b/q", {}), ("s3a://b/q/", {})),
+    (("gs://b/q", {}), ("gcs://b/q", {})),
+    (("az://b/q", {"account_name": "a"}), ("abfs://b/q", {"account_name": "a"})),
+    (("az://b/q", {"account_name": "a"}), ("abfss://b/q/", {"account_name": "a"})),
+    (("az://b", {"connection_string": "env:C"}), ("abfs://b", {"connection_string": "env:C"})),
+    (
+        ("s3://b/q", {"endpoint_url": MINIO}),
+        ("s3://b/q", {"client_kwargs": {"endpoint_url": MINIO + "/"}}),
+    ),
+    (("memory://b/q", {}), ("memory://b/q/", {})),
+]
+OTHER: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = [
+    (("/mnt/dr", {}), ("/mnt/dr2", {})),
+    (("s3://b/q", {}), ("gs://b/q", {})),
+    (("s3://b/q", {}), ("s3://b/r", {})),
+    (("s3://b/q", {}), ("s3://b/q", {"endpoint_url": MINIO})),
+    (("s3://b/q", {"endpoint_url": "env:A"}), ("s3://b/q", {"endpoint_url": "env:B"})),
+    (("az://b", {"connection_string": "env:A"}), ("az://b", {"connection_string": "env:B"})),
+    (("az://b", {"account_name": "a"}), ("az://b", {"account_name": "b"})),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_one_place_is_equal_however_it_is_spelt(one: Any, other: Any) -> None:
+    assert place_of(*one) == place_of(*other)
+
+
+@pytest.mark.parametrize(("one", "other"), OTHER)
+def test_other_places_are_not(one: Any, other: Any) -> None:
+    assert place_of(*one) != place_of(*other)
+
+
+def test_a_relative_folder_is_that_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert place_of("./dr", {}) == place_of(f"file://{tmp_path}/dr", {})
+
+
+def test_references_are_looked_up_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"endpoint_url": "env:WHERE"}
+    assert place_of("s3://b", options).endpoint == "env:WHERE"
+    with pytest.raises(SecretMissing):
+        place_of("s3://b", options, look_up=True)
+    monkeypatch.setenv("WHERE", "https://user:hunter2@minio:9000/\n")
+    assert place_of("s3://b", options, look_up=True).endpoint == "minio:9000"
+
+
+@pytest.mark.parametrize("written", ["AccountKey=hunter2", "user:hunter2@minio:9000"])
+def test_an_endpoint_never_holds_a_secret(written: str) -> None:
+    for url, key in (("az://b", "connection_string"), ("s3://b", "endpoint_url")):
+        assert "hunter2" not in place_of(url, {key: written}).endpoint.rpartition("=")[0]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_a_configuration_counts_no_place_twice(one: Any, other: Any) -> None:
+    with pytest.raises(
+        ConfigInvalid, match=r"repositories\[1\].url: is the same place as that of a"
+    ):
+        configfile.loads(configuration(one, other), where="x")
+
+
+@pytest.mark.parametrize(("one", "other"), OTHER)
+def test_a_configuration_may_name_two_places(one: Any, other: Any) -> None:
+    assert len(configfile.loads(configuration(one, other), where="x").repositories) == 2
+
+
+def configuration(*places: tuple[str, dict[str, Any]]) -> str:
+    lines = ["format: 1", "cluster: {name: c, nodes: ['http://q:6333']}", "repositories:"]
+    for name, (url, options) in zip("ab", places, strict=True):
+        lines.append(f"  - {{name: {name}, url: '{url}', domain: {name}, options: {options}}}")
+    return "\n".join(lines)
