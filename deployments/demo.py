@@ -231,7 +231,7 @@ def newest_end(config: str) -> Any:
 
     from qdrant_dr.configfile import load
     from qdrant_dr.jobs.catalogs import open_all
-from qdrant_dr.jobs.run import utc_now
+    from qdrant_dr.jobs.run import utc_now
 
     opened, _ = open_all(load(config))
     now = utc_now()

@@ -397,3 +397,14 @@ def test_the_documented_defaults_are_those_of_the_model() -> None:
     config = configfile.loads(configfile.init_text("http://localhost:6333"), where="x")
     for key, value in (("rpo", config.objectives.rpo), ("rto", config.objectives.rto)):
         assert f"| `objectives.{key}` | `{format_duration(value)}` |" in page
+
+
+def test_a_report_that_is_not_configured_lies_beside_the_file_too(tmp_path: Path) -> None:
+    """A worker's working directory is a temporary one: what is written there is lost."""
+    file = tmp_path / "qdrant-dr.yaml"
+    configfile.init(file, "http://127.0.0.1:6333")
+    bare = "\n".join(
+        line for line in file.read_text().splitlines() if not line.startswith(("report:", "  url: ./rep"))
+    )
+    file.write_text(bare)
+    assert configfile.load(file).report.url == str(tmp_path / "reports")

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from qdrant_dr.config import Config
+from qdrant_dr.config import Config, ReportConfig
 from qdrant_dr.configfile import explain
 from qdrant_dr.configfile.ids import save_ids
 from qdrant_dr.configfile.plaintext import plain_secrets
@@ -141,6 +141,11 @@ def _invalid(where: str, problems: list[Problem]) -> ConfigInvalid:
 
 
 def _count_paths_from(folder: Path, data: dict[str, Any]) -> None:
+    """Make relative paths mean the same place wherever a run is started; a default, too."""
+    if "report" not in data:
+        data["report"] = {}
+    if isinstance(data["report"], dict):
+        data["report"].setdefault("url", ReportConfig().url)
     repositories = data.get("repositories")
     sections = [*(repositories if isinstance(repositories, list) else []), data.get("report")]
     for section in sections:

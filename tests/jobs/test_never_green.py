@@ -68,7 +68,7 @@ def test_a_manifest_that_nobody_can_read_is_not_no_backup(world: World) -> None:
     assert do(world, "backup").verdict == "ok"
     assert do(world, "backup").verdict == "ok"
     for folder in world.folders.values():
-        newest = sorted(folder.glob("backups/**/manifest.json"))[-1]
+        newest = max(folder.glob("backups/**/manifest.json"))
         newest.write_bytes(newest.read_bytes()[:-5])
     assert do(world, "verify").verdict == "failed"
     assert do(world, "replicate").verdict == "failed"
