@@ -404,7 +404,9 @@ def test_a_report_that_is_not_configured_lies_beside_the_file_too(tmp_path: Path
     file = tmp_path / "qdrant-dr.yaml"
     configfile.init(file, "http://127.0.0.1:6333")
     bare = "\n".join(
-        line for line in file.read_text().splitlines() if not line.startswith(("report:", "  url: ./rep"))
+        line
+        for line in file.read_text().splitlines()
+        if not line.startswith(("report:", "  url: ./rep"))
     )
     file.write_text(bare)
     assert configfile.load(file).report.url == str(tmp_path / "reports")

@@ -22,12 +22,13 @@ def demo(home: Path, env: dict[str, str], **settings: str) -> subprocess.Complet
         env={**env, "DEMO_HOME": str(home), "DEMO_POINTS": "200", **settings},
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=400,
         check=False,
     )
 
 
 @pytest.mark.prefect
+@pytest.mark.timeout(420)
 def test_all_is_as_promised_and_nothing_of_the_user_is_touched(tmp_path: Path) -> None:
     with trap() as (api, caught):
         done = demo(tmp_path / "demo", poisoned(tmp_path, api))

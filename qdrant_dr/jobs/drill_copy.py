@@ -171,7 +171,7 @@ def _drill_server(
             with watch.phase("ready"):
                 wait_ready(target, name, stop=stopping)
             with watch.phase("prove"):
-                comparison = compare_restored(found, target, name, folder, archive)
+                comparison = compare_restored(config, found, target, name, folder, archive)
             result.points_restored = comparison.points
             result.fingerprint_equal = comparison.equal
             if not comparison.equal:

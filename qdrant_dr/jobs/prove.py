@@ -19,6 +19,7 @@ from qdrant_dr.jobs.scratch import scratch_folder
 from qdrant_dr.jobs.stop import stoppable
 from qdrant_dr.jobs.units import VerifyUnit
 from qdrant_dr.proof import (
+    EngineLimits,
     Examination,
     LiveSample,
     ProofLimits,
@@ -96,7 +97,7 @@ def prove_copy(
             seal=backup.seal,
             sample=sample,
             sampled_ids=list(live.points) if live else (),
-            limits=ProofLimits(spool_bytes=config.capture.spool.max),
+            limits=proof_limits(config),
         )
     findings = list(exam.findings)
     seal, sealed = backup.seal, False
@@ -129,6 +130,14 @@ def prove_copy(
     )  # fmt: skip
     notes = [f"suspect: {reason}" for reason in (seal.suspect if seal else ())]
     return ProvedCopy(proof, _first(findings, unit), tuple(notes), sealed)
+
+
+def proof_limits(config: Config) -> ProofLimits:
+    """What a proof may use of this machine, as configured."""
+    return ProofLimits(
+        spool_bytes=config.capture.spool.max,
+        engine=EngineLimits(config.proof.memory, config.proof.stall_timeout),
+    )
 
 
 def _first(findings: Sequence[Finding], unit: VerifyUnit) -> ErrorFacts | None:

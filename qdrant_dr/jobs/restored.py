@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qdrant_dr.cluster import Node, collection_facts, scroll_points
+from qdrant_dr.config import Config
 from qdrant_dr.errors import ContentDiffers
 from qdrant_dr.jobs.copies import Found
+from qdrant_dr.jobs.prove import proof_limits
 from qdrant_dr.proof import Comparison, compare_served, prove
 from qdrant_dr.records import Part
 
@@ -33,7 +35,7 @@ class FileReader:
 
 
 def compare_restored(
-    found: Found, target: Node, name: str, folder: Path, archive: Path
+    config: Config, found: Found, target: Node, name: str, folder: Path, archive: Path
 ) -> Comparison:
     """Every point that the target serves against the seal, and its payload indexes.
 
@@ -49,6 +51,7 @@ def compare_restored(
         reading = prove(
             manifest, FileReader(archive), depth="content", folder=folder, seal=seal,
             keep_replayed=True,
+            limits=proof_limits(config),
         )  # fmt: skip
         if reading.passed and reading.read_back is not None:
             comparison = compare_served(

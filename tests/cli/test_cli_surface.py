@@ -94,7 +94,7 @@ POISONED = [
     (["drill"], 4),
     (["list"], 0),
     (["show", "movies@latest"], 1),
-    (["report", "--format", "csv"], 0),
+    (["report", "--format", "csv"], 1),  # written, and nothing is protected
     (["sandbox", "--port", "99999"], 2),
 ]
 

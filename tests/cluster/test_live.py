@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,8 @@ def test_a_real_archive_in_and_a_new_one_out(
         assert inventory.source_kind == server.kind
         clock = inventory.nodes[0].clock
         assert clock is not None
-        assert abs(clock.offset_ms) <= clock.uncertainty_ms
+        # a server on a busy machine may be late with its cached `Date`: the limit is what counts
+        assert not clock.exceeds(timedelta(seconds=30))
         assert target in inventory.names
         assert inventory.unreadable == ()
         assert leftovers(node) == (target,)

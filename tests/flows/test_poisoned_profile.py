@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.support.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -78,17 +76,3 @@ def test_the_command_line_sends_nothing(world: Callable[..., World], tmp_path: P
             assert "movies" in done.stdout
     assert caught == []
     assert made.manifests("one")
-
-
-@pytest.mark.prefect
-@pytest.mark.timeout(300)
-def test_the_demo_sends_nothing_there(tmp_path: Path) -> None:
-    with trap() as (api, caught):
-        small = {"DEMO_HOME": str(tmp_path / "demo"), "DEMO_POINTS": "100"}
-        done = subprocess.run(
-            [sys.executable, "-m", "deployments.demo"],
-            cwd=ROOT, env={**poisoned(tmp_path, api), **small}, capture_output=True, text=True,
-            timeout=280, check=False,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert caught == []

@@ -73,9 +73,7 @@ def _space(config: Config, cluster: ClusterCheck, names: Sequence[str]) -> Itera
     opened, _ = open_all(config, names)  # what cannot be opened has a row already
     rules = config.collections
     included = [
-        c
-        for c in cluster.inventory.collections
-        if rules.inclusion(c.collection) and not rules.exclusion(c.collection)
+        c for c in cluster.inventory.collections if rules.decide(c.collection).status == "included"
     ]
     try:
         sizes = expected_sizes(included, _last_sizes(config, list(opened.values())))

@@ -94,7 +94,7 @@ class ClusterCheck:
             yield failed(CLUSTER, "collections", e)
             return
         rules = self._config.collections
-        kept = [n for n in found.names if rules.inclusion(n) and not rules.exclusion(n)]
+        kept = [n for n in found.names if rules.decide(n).status == "included"]
         counted = f"{len(found.names)} collections, {len(kept)} included"
         if kept:
             yield ok(CLUSTER, "collections", counted)
