@@ -37,10 +37,11 @@ class World:
 
     def ends(self, repository: str) -> list[RunEnd]:
         """The runs that ended, oldest first."""
-        return [
+        found = [
             RunEnd.from_bytes(p.read_bytes(), where=str(p))
-            for p in sorted(self.folders[repository].glob("runs/**/*.end.json"))
+            for p in self.folders[repository].glob("runs/**/*.end.json")
         ]
+        return sorted(found, key=lambda end: end.ended_at)
 
     def parts(self, repository: str) -> Iterator[Path]:
         return self.folders[repository].glob("backups/**/*.snapshot")
