@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -27,10 +26,8 @@ from qdrant_dr.cluster import (
 )
 from qdrant_dr.config import Config
 from qdrant_dr.errors import (
-    BytesDiffer,
     ClusterError,
     CollectionChanged,
-    DRError,
     Interrupted,
     PlanRefused,
     QuorumMissed,
@@ -42,12 +39,12 @@ from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.run import error_facts, seen_repositories, utc_now, versions
 from qdrant_dr.jobs.scratch import scratch_folder
 from qdrant_dr.jobs.stop import stopping
+from qdrant_dr.jobs.taking_part import TakingPart
 from qdrant_dr.jobs.units import CaptureUnit
 from qdrant_dr.proof import BlockDigests
 from qdrant_dr.records import (
     BackupKey,
     Captured,
-    ErrorFacts,
     Intent,
     ListedSnapshot,
     Manifest,
@@ -56,7 +53,7 @@ from qdrant_dr.records import (
     ShardFacts,
     SnapshotAnswer,
 )
-from qdrant_dr.repository import Repository, fan_out, new_id, refuse_late_commit
+from qdrant_dr.repository import fan_out, new_id, refuse_late_commit
 from qdrant_dr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -70,31 +67,6 @@ def node_of(config: Config, url: str) -> Node:
     """A configured node, with the cluster's keys and time-outs."""
     cluster = config.cluster
     return Node(url, cluster.api_key, cluster.read_api_key, cluster.timeouts)
-
-
-@dataclass(slots=True)
-class Targets:
-    """The repositories that still take part in one capture, and why the others do not."""
-
-    taking_part: dict[str, Repository]
-    left_behind: dict[str, ErrorFacts] = field(default_factory=dict)
-
-    def leave(self, name: str, error: DRError) -> None:
-        """One repository less; the others go on."""
-        self.taking_part.pop(name, None)
-        self.left_behind[name] = error_facts(error)
-        log.warning("%s is left behind: %s", name, error.message)
-
-    def each(self, act: Callable[[Repository], None]) -> None:
-        """Do something in every repository; one that fails is left behind."""
-        for name, repository in list(self.taking_part.items()):
-            try:
-                act(repository)
-            except DRError as e:
-                self.leave(name, e)
-        if not self.taking_part:
-            why = "; ".join(f"{n}: {e.message}" for n, e in self.left_behind.items())
-            raise QuorumMissed(f"no repository can take this backup: {why}")
 
 
 @dataclass(slots=True)
@@ -128,12 +100,11 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
         )
     started_at = utc_now()
     opened, failed = open_all(config, unit.repositories)
-    targets = Targets(opened, {name: error_facts(e) for name, e in failed.items()})
+    targets = TakingPart(opened, {name: error_facts(e) for name, e in failed.items()})
     targets.each(lambda _: None)
     with node_of(config, unit.node) as node:
         about = node_facts(node)
-        before, doubts = _settled_facts(node, unit)
-        captured_at = utc_now()
+        captured_at, before, doubts = _settled_facts(node, unit)
         key = BackupKey(
             cluster=config.cluster.name,
             collection=unit.collection,
@@ -145,7 +116,7 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
                 about=about, before=before, doubts=doubts, captured_at=captured_at,
             )  # fmt: skip
             manifest = manifest_of(config, unit, run_id, key, facts)
-            committed = _commit(targets, manifest)
+            committed = targets.commit(manifest)
             kept = _clean_up(config, node, key, facts, committed)
     missing = copies_missing(committed, seen_repositories(config, opened, failed), config.copies)
     notes = [f"{n} left behind: {e.message}" for n, e in targets.left_behind.items()]
@@ -173,10 +144,15 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
     )
 
 
-def _settled_facts(node: Node, unit: CaptureUnit) -> tuple[CollectionFacts, tuple[str, ...]]:
-    """Facts before the capture. What is only doubtful is waited for, then captured and marked."""
+def _settled_facts(
+    node: Node, unit: CaptureUnit
+) -> tuple[datetime, CollectionFacts, tuple[str, ...]]:
+    """Facts before the capture, and a moment before them: all that was acknowledged until then is
+    within their operation numbers. What is only doubtful is waited for, then captured and marked.
+    """
     deadline = time.monotonic() + PATIENCE.total_seconds()
     while True:
+        captured_at = utc_now()
         facts = collection_facts(node, unit.collection)
         judged = preflight(facts, method=unit.method)
         if judged.refusals:
@@ -187,7 +163,7 @@ def _settled_facts(node: Node, unit: CaptureUnit) -> tuple[CollectionFacts, tupl
             )
         passing = facts.status == "red" or facts.deferred_points > 0
         if not passing or time.monotonic() >= deadline:
-            return facts, judged.doubts
+            return captured_at, facts, judged.doubts
         if stopping.wait(1.0):
             raise Interrupted(f"asked to stop while {unit.collection!r} was settling")
 
@@ -198,7 +174,7 @@ def _transfer(
     run_id: str,
     key: BackupKey,
     node: Node,
-    targets: Targets,
+    targets: TakingPart,
     *,
     about: NodeFacts,
     before: CollectionFacts,
@@ -263,7 +239,7 @@ def _transfer(
 
 
 def _history(
-    config: Config, targets: Targets, before: CollectionFacts, now: datetime
+    config: Config, targets: TakingPart, before: CollectionFacts, now: datetime
 ) -> tuple[Manifest | None, tuple[str, ...]]:
     """The backup before this one, and what is strange about it: a name that began a new life."""
     previous = newest_manifest(config, targets.taking_part, before.collection, now=now)
@@ -332,18 +308,6 @@ def manifest_of(
         collection_cluster=before.cluster_json,
         shard_keys=before.shard_keys_json,
     )
-
-
-def _commit(targets: Targets, manifest: Manifest) -> tuple[str, ...]:
-    """Write the manifest wherever every part is durable, and read it back."""
-
-    def commit(repository: Repository) -> None:
-        repository.commit(manifest)
-        if repository.manifest_bytes(manifest.key) != manifest.to_bytes():
-            raise BytesDiffer(f"{repository.name} gives another manifest back than was written")
-
-    targets.each(commit)
-    return tuple(targets.taking_part)
 
 
 def _clean_up(
