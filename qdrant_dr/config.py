@@ -226,10 +226,20 @@ class Scratch(Section):
         return _rest_url("drill.scratch.url", url)
 
 
+class Budget(Section):
+    """What one drill may cost."""
+
+    time: Duration = Field(timedelta(hours=2), description="longer degrades the run")
+    bytes: Size = Field(
+        default=500 * 2**30, validate_default=False, description="larger copies are not picked"
+    )
+
+
 class DrillConfig(Section):
     engine: Literal["edge", "server"] = "edge"
     scratch: Scratch | None = None
     pick: Literal["coverage", "latest", "random"] = "coverage"
+    budget: Budget = Budget()
     isolation: str | None = Field(None, description="quoted in reports as declared")
 
 

@@ -20,6 +20,7 @@ from qdrant_dr.jobs.units import DrillUnit, Perform
 from qdrant_dr.records import Drilled, Outcome, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import CLOCK_TOLERANCE, Backup, Copy, sound
+from qdrant_dr.units import format_size
 
 Pick = Literal["coverage", "latest", "random"]
 Engine = Literal["edge", "server"]
@@ -117,6 +118,7 @@ def drillable(
 def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> RunEnd:
     """Pick one copy, drill it, conclude."""
     outcomes: list[Outcome] = []
+    doubts: list[str] = []
     try:
         catalog = run.look(config)
         names = (request.collection,) if request.collection is not None else None
@@ -124,10 +126,11 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
         now = utc_now()
         backups = selected_backups(catalog, config, None, names, now=now)
         run.note_source(backups)
+        places = selected_repositories(config, asked)
+        candidates = drillable(backups, places, run.past_ends(config, now), now=now)
+        within, doubts = within_budget(candidates, config.drill.budget.bytes)
         unit = plan_drill(
-            drillable(
-                backups, selected_repositories(config, asked), run.past_ends(config, now), now=now
-            ),
+            within,
             pick=request.pick or config.drill.pick,
             engine=request.engine or config.drill.engine,
             request=request,
@@ -137,7 +140,32 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
         outcomes += perform([unit])
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
-    return run.finish(config, outcomes=outcomes, objections=missed_objectives(config, outcomes))
+    missed = missed_objectives(config, outcomes)
+    doubts += over_time(outcomes, config.drill.budget.time)
+    return run.finish(config, outcomes=outcomes, objections=missed, doubts=doubts)
+
+
+def within_budget(
+    candidates: Sequence[Drillable], limit: int
+) -> tuple[tuple[Drillable, ...], list[str]]:
+    """The copies that may be drilled, and the collections that are too large, in words. Pure."""
+    small = tuple(c for c in candidates if c.backup.manifest.size_bytes <= limit)
+    left_out = {c.backup.manifest.collection for c in candidates}
+    left_out -= {c.backup.manifest.collection for c in small}
+    return small, [
+        f"{name} is larger than `drill.budget.bytes` ({format_size(limit)}): no drill of it"
+        for name in sorted(left_out)
+    ]
+
+
+def over_time(outcomes: Sequence[Outcome], limit: timedelta) -> list[str]:
+    """Drills that took longer than their budget. Pure."""
+    return [
+        f"the drill of {o.collection} took {(o.ended_at - o.started_at).total_seconds():.0f} s, "
+        f"`drill.budget.time` is {limit.total_seconds():.0f} s"
+        for o in outcomes
+        if o.ended_at - o.started_at > limit
+    ]
 
 
 def missed_objectives(config: Config, outcomes: Sequence[Outcome]) -> list[str]:

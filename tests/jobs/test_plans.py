@@ -8,7 +8,14 @@ import pytest
 
 from qdrant_dr.errors import ManifestConflict, NothingSelected, PlanRefused
 from qdrant_dr.jobs.backup import BackupPlan, BackupRequest, plan_backup, plan_first_proofs
-from qdrant_dr.jobs.drill import Drillable, DrillRequest, drillable, plan_drill
+from qdrant_dr.jobs.drill import (
+    Drillable,
+    DrillRequest,
+    drillable,
+    over_time,
+    plan_drill,
+    within_budget,
+)
 from qdrant_dr.jobs.replicate import plan_heals, plan_reproofs
 from qdrant_dr.jobs.verify import VerifyRequest, plan_verify
 from qdrant_dr.records import Finding
@@ -208,3 +215,16 @@ class TestDrill:
         candidates = drillable(unsealed.backups, ["aws", "gcp"], (), now=NOW)
         with pytest.raises(PlanRefused, match="no sealed copy"):
             plan_drill(candidates, pick="latest", engine="edge", request=DrillRequest())
+
+    def test_what_is_over_the_budget_is_left_out_and_said(self) -> None:
+        candidates = self.candidates()
+        assert within_budget(candidates, 2**50) == (candidates, [])
+        kept, said = within_budget(candidates, 1)
+        assert kept == ()
+        assert [words.split()[0] for words in said] == ["movies", "users"]
+
+    def test_a_drill_that_takes_too_long_is_said(self) -> None:
+        outcome = drilled(MOVIES, slower=100)
+        length = outcome.ended_at - outcome.started_at
+        assert over_time([outcome], length) == []
+        assert len(over_time([outcome], length / 2)) == 1
