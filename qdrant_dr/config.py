@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 from qdrant_dr.places import place_of
 from qdrant_dr.records.base import canonical_json
 from qdrant_dr.records.manifest import Method
-from qdrant_dr.records.proof import Depth
+from qdrant_dr.records.proof import ProvableDepth
 from qdrant_dr.secrets import SecretRef
 from qdrant_dr.units import Duration, Size
 
@@ -199,7 +199,7 @@ class ProofConfig(Section):
 
 
 class Proven(Section):
-    depth: Depth = "content"
+    depth: ProvableDepth = "content"
     max_age: Duration = timedelta(days=8)
 
 

@@ -13,7 +13,7 @@ from qdrant_dr.jobs.backup import BackupRequest
 from qdrant_dr.jobs.backup import backup as back_up
 from qdrant_dr.jobs.replicate import ReplicateRequest
 from qdrant_dr.jobs.replicate import replicate as bring_back
-from qdrant_dr.records import Depth
+from qdrant_dr.records import ProvableDepth
 from qdrant_dr.records.manifest import Method
 
 
@@ -21,7 +21,7 @@ def backup(
     *collections: str,
     repository: Repositories = (),
     method: Literal["auto"] | Method | None = None,
-    prove: Depth | None = None,
+    prove: ProvableDepth | None = None,
     note: str = "",
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     session: Given,

@@ -131,14 +131,16 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
 
 def _drilled(detail: Drilled) -> str:
     """What an engine drill or one on the sandbox takes is never called a recovery time."""
-    took = f"{detail.total_us / 1e6:.1f} s"
+    equal = {True: "content equal", False: "CONTENT DIFFERS", None: "content not compared"}
+    if not detail.fingerprint_equal:  # what did not come back took no time that means anything
+        return f"{equal[detail.fingerprint_equal]}, target {detail.teardown}"
+    took = f"{detail.recovery_us / 1e6:.1f} s"
     if detail.engine == "edge":
         measured = f"read back in {took}"
     elif detail.target_kind == "server":
         measured = f"recovery time {took}"
     else:
         measured = f"restored into the sandbox in {took}, which is no recovery time"
-    equal = {True: "content equal", False: "CONTENT DIFFERS", None: "content not compared"}
     return f"{equal[detail.fingerprint_equal]}, {measured}, target {detail.teardown}"
 
 

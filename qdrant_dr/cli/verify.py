@@ -15,14 +15,14 @@ from qdrant_dr.cli.session import Given, Reply
 from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.verify import VerifyRequest
 from qdrant_dr.jobs.verify import verify as prove_again
-from qdrant_dr.records import Depth
+from qdrant_dr.records import ProvableDepth
 from qdrant_dr.units import parse_duration
 
 
 def verify(
     *backups: str,
     repository: Repositories = (),
-    depth: Depth | None = None,
+    depth: ProvableDepth | None = None,
     sample: str | None = None,
     seed: int | None = None,
     not_proven_since: str | None = None,

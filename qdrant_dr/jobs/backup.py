@@ -11,7 +11,7 @@ from pydantic import Field
 
 from qdrant_dr.cluster import take_inventory
 from qdrant_dr.config import Config
-from qdrant_dr.errors import DRError, NothingSelected
+from qdrant_dr.errors import DRError, NothingSelected, PlanRefused
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_names, selected_repositories
 from qdrant_dr.jobs.units import CaptureUnit, Perform, SweepUnit, VerifyUnit
@@ -21,6 +21,7 @@ from qdrant_dr.records import (
     Captured,
     Depth,
     Outcome,
+    ProvableDepth,
     RunEnd,
     SeenCollection,
 )
@@ -35,7 +36,7 @@ class BackupRequest(Frozen):
     collections: tuple[str, ...] | None = None
     repositories: tuple[str, ...] | None = None
     method: Literal["auto"] | Method | None = None
-    prove: Depth | None = None
+    prove: ProvableDepth | None = None
     min_age_minutes: int | None = Field(None, ge=0)
     note: str = ""
     dry_run: bool = False
@@ -67,6 +68,10 @@ def plan_backup(
     wanted = selected_names(request.collections, on_cluster, what="collection on the cluster")
     targets = selected_repositories(config, request.repositories)
     method, reason = _method(config, request)
+    if method != "collection":
+        raise PlanRefused(
+            f"method {method!r} cannot be captured yet", "use `--method collection`, or `auto`."
+        )
     captures: list[CaptureUnit] = []
     seen: list[SeenCollection] = []
     for name in sorted({*on_cluster, *rules.expect}):

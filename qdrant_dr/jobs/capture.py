@@ -94,10 +94,6 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
     gates held. Below quorum what there is stays (one copy beats none) and the unit fails.
     Raise PlanRefused, CollectionChanged, SnapshotUnanswered, QuorumMissed or what the layers raise.
     """
-    if unit.method != "collection":
-        raise PlanRefused(
-            f"method {unit.method!r} cannot be captured yet", "use `--method collection`."
-        )
     started_at = utc_now()
     opened, failed = open_all(config, unit.repositories)
     targets = TakingPart(opened, {name: error_facts(e) for name, e in failed.items()})
@@ -105,6 +101,7 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
     with node_of(config, unit.node) as node:
         about = node_facts(node)
         captured_at, before, doubts = _settled_facts(node, unit)
+        doubts += _clock_doubts(config, about)
         key = BackupKey(
             cluster=config.cluster.name,
             collection=unit.collection,
@@ -142,6 +139,17 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
             server_snapshot=kept,
         ),
     )
+
+
+def _clock_doubts(config: Config, about: NodeFacts) -> tuple[str, ...]:
+    """A node whose clock is off: times of its records cannot be laid beside ours."""
+    limit = config.cluster.clock_skew_limit
+    if about.clock is None:
+        return ("the node does not tell its time: its clock could not be compared",)
+    if not about.clock.exceeds(limit):
+        return ()
+    apart = f"the node's clock is {about.clock.offset_ms / 1000:+.0f} s from ours"
+    return (f"{apart}, {limit.total_seconds():.0f} s are allowed: synchronise them (NTP)",)
 
 
 def _settled_facts(
@@ -268,7 +276,7 @@ def manifest_of(
         captured_at=facts.captured_at,
         answered_at=facts.answered_at,
         transferred_at=facts.transferred_at,
-        clock_offset_ms=facts.node.clock.offset_ms if facts.node.clock else 0,
+        clock_offset_ms=facts.node.clock.offset_ms if facts.node.clock else None,
         server_version=facts.node.version,
         server_commit=facts.node.commit,
         engine_version=versions()["qdrant-edge-py"],

@@ -36,7 +36,10 @@ class TakingPart:
                 self.leave(name, e)
         if not self.taking_part:
             why = "; ".join(f"{n}: {e.message}" for n, e in self.left_behind.items())
-            raise QuorumMissed(f"no repository can take this backup: {why}")
+            raise QuorumMissed(
+                f"no repository can take this backup: {why}",
+                "repair one of them, see `qdrant-dr check`, then back up again.",
+            )
 
     def commit(self, manifest: Manifest) -> tuple[str, ...]:
         """Write the manifest wherever every part is durable, and read it back; name who has it."""

@@ -15,7 +15,7 @@ from qdrant_dr.jobs.prove import prove_copy
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.units import Perform, VerifyUnit
-from qdrant_dr.records import Depth, Outcome, Proved, RunEnd
+from qdrant_dr.records import Depth, Outcome, ProvableDepth, Proved, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import Backup, newest, proof_of
 
@@ -31,7 +31,7 @@ class VerifyRequest(Frozen):
     backups: tuple[str, ...] | None = None
     repositories: tuple[str, ...] | None = None
     which: Literal["latest", "all"] = "latest"
-    depth: Depth | None = None
+    depth: ProvableDepth | None = None
     sample_per_mille: int | None = Field(None, gt=0, lt=1000)
     seed: int | None = None
     not_proven_since_hours: int | None = Field(None, ge=0)

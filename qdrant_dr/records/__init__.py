@@ -4,7 +4,7 @@ from qdrant_dr.records.base import Record, canonical_json, format_time, parse_ti
 from qdrant_dr.records.capture import Intent, ListedSnapshot, SnapshotAnswer
 from qdrant_dr.records.fingerprint import BUCKETS, Component, Fingerprint
 from qdrant_dr.records.manifest import BackupKey, Manifest, Part, ShardFacts
-from qdrant_dr.records.proof import DEPTHS, Depth, Finding, Location, Proof, Sample
+from qdrant_dr.records.proof import DEPTHS, Depth, Finding, Location, Proof, ProvableDepth, Sample
 from qdrant_dr.records.run import (
     Captured,
     Drilled,
@@ -43,6 +43,7 @@ __all__ = [
     "Part",
     "Phase",
     "Proof",
+    "ProvableDepth",
     "Proved",
     "Record",
     "Reported",

@@ -98,7 +98,7 @@ class Manifest(Record):
     captured_at: Time
     answered_at: Time
     transferred_at: Time
-    clock_offset_ms: int
+    clock_offset_ms: int | None
     server_version: str
     server_commit: str | None
     engine_version: str

@@ -10,6 +10,8 @@ from qdrant_dr.records.base import Frozen, Record, Time
 from qdrant_dr.records.manifest import BackupId, Sha256
 
 Depth = Literal["presence", "bytes", "structure", "load", "content", "search", "restore"]
+ProvableDepth = Literal["presence", "bytes", "structure", "load", "content"]
+"""Depths that need no running server."""
 DEPTHS: tuple[Depth, ...] = (
     "presence",
     "bytes",

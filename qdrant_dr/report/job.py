@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pydantic import Field
 
 from qdrant_dr.config import Config, ReportConfig
-from qdrant_dr.errors import DRError
+from qdrant_dr.errors import DRError, UsageError
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.records import Outcome, Reported, RunEnd
 from qdrant_dr.records.base import Frozen
@@ -70,6 +70,12 @@ def report(
     """Compile and conclude. The report does not speak of its own run."""
     as_of = request.as_of or run.start.started_at - timedelta(microseconds=1)
     try:
+        if as_of > run.start.started_at:
+            raise UsageError(
+                f"{as_of:%Y-%m-%d %H:%M} UTC is in the future: the same report would be another "
+                "one tomorrow",
+                "give a moment that has passed, or none.",
+            )
         outcome = compile_(config, request, as_of)
     except DRError as e:
         return run.finish(config, outcomes=(), error=e)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,18 @@ class FullDisk:
             self.sink.write(block[: self.room])
             raise OSError(errno.ENOSPC, "No space left on device")
         self.room -= len(block)
+        self.sink.write(block)
+
+
+class HungMount:
+    """A sink whose first write does not come back."""
+
+    def __init__(self, sink: Sink, end: threading.Event) -> None:
+        self.sink, self.end = sink, end
+        self.commit, self.abort = sink.commit, sink.abort
+
+    def write(self, block: bytes) -> None:
+        self.end.wait(60)
         self.sink.write(block)
 
 
@@ -156,6 +169,21 @@ class TestTheSource:
         assert end.verdict == "failed"
         assert "no collection was backed up" in end.reasons
 
+    def test_a_clock_that_is_off_degrades(self, source: ReplaySource, world: World) -> None:
+        source.faults.clock_skew = 120
+        end = do(world, "backup")
+        assert end.verdict == "degraded"
+        (captured,) = outcomes(end, "capture")
+        assert any("clock is +1" in note and "30 s are allowed" in note for note in captured.notes)
+
+    def test_a_method_that_is_not_there_yet_is_refused_before_anything(
+        self, source: ReplaySource, world: World
+    ) -> None:
+        end = do(world, "backup", method="shard")
+        assert (end.error and end.error.code) == "plan-refused"
+        assert end.outcomes == ()
+        assert not any(line.startswith("POST") and "snapshots" in line for line in source.log)
+
 
 class TestARepository:
     def test_an_unmounted_disk_is_not_an_empty_repository(
@@ -189,6 +217,30 @@ class TestARepository:
         healed = do(world, "replicate")
         assert healed.verdict == "ok", healed.reasons
         assert world.manifests("two") == world.manifests("one")
+
+    def test_one_that_stalls_is_left_behind(
+        self, source: ReplaySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        copies = {"quorum": 1, "domains": 1, "stall_timeout": "1s"}
+        world = make_world(tmp_path / "b", source.url, copies=copies)
+        real, hang = LocalStore.sink, threading.Event()
+
+        def sink(store: LocalStore, path: str, **options: Any) -> Sink:
+            made = real(store, path, **options)
+            if store.name == "two":
+                made = HungMount(made, hang)
+            return made
+
+        monkeypatch.setattr(LocalStore, "sink", sink)
+        try:
+            end = do(world, "backup")
+        finally:
+            hang.set()
+        assert end.verdict == "degraded"
+        detail = outcomes(end, "capture")[0].detail
+        assert isinstance(detail, Captured)
+        assert (detail.committed, detail.left_behind["two"].code) == (("one",), "stalled")
+        assert not world.manifests("two")
 
     def test_below_quorum_is_failed_and_keeps_what_there_is(
         self, source: ReplaySource, tmp_path: Path

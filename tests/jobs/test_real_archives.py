@@ -166,7 +166,7 @@ def test_an_archive_taken_under_writes(tmp_path: Path) -> None:
         source.write(collection, 4)
 
     with ReplaySource(["motion"]) as source:
-        world = make_world(tmp_path, source.url, repositories=("one",))
+        world = make_world(tmp_path, source.url, repositories=("one", "two"))
         served = source.collections["busy"]
         served.operations = {0: OPERATIONS["motion"][0] - 2}  # what was acknowledged before
         source.faults.after_create = wrote
@@ -186,6 +186,12 @@ def test_an_archive_taken_under_writes(tmp_path: Path) -> None:
     comparison = compare_served(iter(truth("motion")), seal.shards, replayed)
     assert comparison.faults == ()
     assert comparison.points == 3000
+    for path in list(world.parts("two")):
+        path.unlink()
+    healed = do(world, "replicate")
+    assert healed.verdict == "ok", healed.reasons
+    verified = do(world, "verify")
+    assert verified.verdict == "ok", verified.reasons
     drilled = do(world, "drill", engine="server")
     assert drilled.verdict == "ok", drilled.reasons
 

@@ -7,8 +7,10 @@ recorder, flow runs stall for seconds on a busy database.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -43,6 +45,7 @@ _PR_SET_PDEATHSIG = 1
 def isolate() -> Path:
     """Point this process and its children at an empty Prefect home. Call it before the import."""
     home = Path(tempfile.mkdtemp(prefix="qdr-prefect-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     for name in [n for n in os.environ if n.startswith("PREFECT_")]:
         del os.environ[name]
     os.environ.update(
