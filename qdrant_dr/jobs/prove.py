@@ -129,7 +129,7 @@ def prove_copy(
         depth=unit.depth, run_id=run_id, made_by=made_by or unit.made_by, started_at=started_at,
     )  # fmt: skip
     notes = [f"suspect: {reason}" for reason in (seal.suspect if seal else ())]
-    return ProvedCopy(proof, _first(findings, unit), tuple(notes), sealed)
+    return ProvedCopy(proof, _first(findings, unit, seal=backup.seal), tuple(notes), sealed)
 
 
 def proof_limits(config: Config) -> ProofLimits:
@@ -140,14 +140,25 @@ def proof_limits(config: Config) -> ProofLimits:
     )
 
 
-def _first(findings: Sequence[Finding], unit: VerifyUnit) -> ErrorFacts | None:
+UNSEALABLE = ("operation-behind", "count-differs", "content-differs", "nothing-checked")
+"""What is wrong with an archive itself where there is no seal yet: every copy of it has it."""
+
+
+def _first(
+    findings: Sequence[Finding], unit: VerifyUnit, *, seal: Seal | None
+) -> ErrorFacts | None:
     if not findings:
         return None
+    hint = f"run `qdrant-dr replicate {unit.key}` to heal it from a proven copy."
+    if findings[0].code == CatalogIncomplete.code:
+        hint = "run it again when everything named can be read: see `qdrant-dr check`."
+    elif seal is None and findings[0].code in UNSEALABLE:
+        hint = f"no other copy is better: run `qdrant-dr backup {unit.collection}` again."
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     return ErrorFacts(
         code=findings[0].code,
         message=f"{unit.key} in {unit.repository}: {findings[0].message}{more}",
-        hint=f"run `qdrant-dr replicate {unit.key}` to heal it from a proven copy.",
+        hint=hint,
     )
 
 

@@ -154,8 +154,8 @@ def _repaired(heals: Sequence[HealUnit], healed: Sequence[Outcome]) -> frozenset
 def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
     """Complete one copy from the first source whose bytes prove to be the manifest's.
 
-    The manifest comes last, as in a backup; then the seal. A source that gives other bytes gets a
-    failed proof and the next one is tried. Raise what the last one raised if none is good.
+    The manifest comes last, as in a backup, behind the seal. A source that gives other bytes gets
+    a failed proof and the next one is tried. Raise what the last one raised if none is good.
     """
     started_at = utc_now()
     found = Found(config, unit.key, unit.repository)

@@ -17,7 +17,7 @@ from qdrant_dr.jobs.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.units import Perform, VerifyUnit
 from qdrant_dr.records import Depth, Outcome, ProvableDepth, Proved, RunEnd
 from qdrant_dr.records.base import Frozen
-from qdrant_dr.repository import Backup, newest, proof_of
+from qdrant_dr.repository import Backup, newest, proof_of, sound
 
 
 class VerifyRequest(Frozen):
@@ -67,7 +67,7 @@ def plan_verify(
                 objections.append(f"{backup.key} in {copy.repository} is {copy.state}")
                 continue
             proof = proof_of(copy, depth=depth, now=now)
-            if proof and copy.state != "damaged" and _younger(proof.ended_at, request, now):
+            if proof and sound(backup, copy) and _younger(proof.ended_at, request, now):
                 fresh += 1
                 continue
             unit = VerifyUnit(

@@ -87,7 +87,10 @@ def test_a_cut_failure_does_not_make_a_rotten_copy_good(world: World) -> None:
     )  # fmt: skip
     failed.write_bytes(failed.read_bytes()[:-5])
     assert do(world, "replicate").verdict == "failed"
-    assert do(world, "verify", not_proven_since_hours=24).verdict == "failed"
+    again = do(world, "verify", not_proven_since_hours=24)
+    assert again.verdict == "failed"
+    # a copy with a hidden proof is not fresh: it is looked at, and found out
+    assert [o.repository for o in again.outcomes if o.verdict == "failed"] == ["two"]
     assert statuses(world)["movies"] != "protected"
 
 

@@ -216,6 +216,8 @@ def test_an_archive_older_than_acknowledged_writes_is_never_sealed(tmp_path: Pat
     (verified,) = outcomes(end, "verify")
     assert verified.error is not None
     assert verified.error.code == "operation-behind"
+    # replicating cannot help: every copy of this archive is too old
+    assert "qdrant-dr backup movies" in verified.error.hint
     assert not list(world.folders["one"].rglob("seal.json"))
 
 
