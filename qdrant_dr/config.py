@@ -56,11 +56,29 @@ class Timeouts(Section):
     )
 
 
+class SnapshotsInS3(Section):
+    """Where a server in S3 mode puts its snapshots: read from there, not through the server."""
+
+    url: str = Field(description="s3://bucket/prefix, the prefix being its `snapshots_path`")
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
 class ClusterConfig(Section):
     """The source. Keys are references, never text."""
 
     name: Name
     nodes: tuple[str, ...] = Field(min_length=1, description="REST URL of every node")
+    peers: dict[str, str] = Field(
+        default_factory=dict,
+        description="peer id: REST URL, for peers not reached on their own host at the port of "
+        "`nodes`",
+    )
+    node_space: Size | None = Field(
+        None, description="free bytes for snapshots on each node, which no call of Qdrant tells"
+    )
+    snapshots_s3: SnapshotsInS3 | None = Field(
+        None, description="set if the servers store their snapshots in S3 themselves"
+    )
     api_key: SecretRef | None = None
     read_api_key: SecretRef | None = Field(
         None, description="used for what only reads; `check` proves that it can do no more"
@@ -72,6 +90,14 @@ class ClusterConfig(Section):
     @classmethod
     def _urls(cls, nodes: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_rest_url(f"cluster.nodes.{i}", url) for i, url in enumerate(nodes))
+
+    @field_validator("peers")
+    @classmethod
+    def _peers(cls, peers: dict[str, str]) -> dict[str, str]:
+        for peer in peers:
+            if not peer.isdecimal():
+                raise _wrong(f"cluster.peers.{peer}", "a peer id is the number that /cluster tells")
+        return {peer: _rest_url(f"cluster.peers.{peer}", url) for peer, url in peers.items()}
 
 
 class Exclusion(Section):

@@ -43,7 +43,7 @@ def failed_outcome(
     return Outcome(
         unit=unit.unit,
         collection=unit.collection,
-        repository=None if isinstance(unit, CaptureUnit) else unit.repository,
+        repository=getattr(unit, "repository", None),
         backup_id=key.backup_id if key else None,
         verdict="failed",
         started_at=started_at,

@@ -10,6 +10,7 @@ from pydantic import Field
 from qdrant_dr.records import BackupKey, Depth, Outcome
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.records.manifest import Method
+from qdrant_dr.secrets import SecretRef
 
 
 class CaptureUnit(Frozen):
@@ -87,6 +88,42 @@ class DrillUnit(Frozen):
         return f"{self.key} from {self.repository} with {self.engine}"
 
 
+class RestoreUnit(Frozen):
+    """Restore one backup for real, from the first of `repositories` that proves its bytes.
+
+    `name` is the collection's on the target. `parallel` parts at once; `bandwidth` in bytes per
+    second, None: unlimited. `server_file` is where the archive already lies on the target.
+    """
+
+    unit: Literal["restore"] = "restore"
+    key: BackupKey
+    repositories: tuple[str, ...] = Field(min_length=1)
+    target: str
+    target_key: SecretRef | None = None
+    name: str
+    route: Literal["whole", "shards", "salvage"]
+    way: Literal["upload", "url", "server-file"] = "upload"
+    server_file: str | None = None
+    into_existing: bool = False
+    allow_unproven: bool = False
+    priority: Literal["snapshot", "replica", "no_sync"] = "snapshot"
+    replication_factor: int | None = Field(None, ge=1)
+    aliases: Literal["keep", "create", "move"] = "create"
+    parallel: int = Field(2, ge=1)
+    bandwidth: int | None = Field(None, gt=0)
+    ticket: str = ""
+    approved_by: str = ""
+    note: str = ""
+
+    @property
+    def collection(self) -> str:
+        return self.key.collection
+
+    @property
+    def label(self) -> str:
+        return f"{self.key} to {self.target} as {self.name}"
+
+
 class SweepUnit(Frozen):
     """Remove what killed runs left in one repository (`repository`) or on one node (`node`)."""
 
@@ -104,7 +141,8 @@ class SweepUnit(Frozen):
 
 
 Unit = Annotated[
-    CaptureUnit | VerifyUnit | HealUnit | DrillUnit | SweepUnit, Field(discriminator="unit")
+    CaptureUnit | VerifyUnit | HealUnit | DrillUnit | RestoreUnit | SweepUnit,
+    Field(discriminator="unit"),
 ]
 
 Perform = Callable[[Sequence[Unit]], list[Outcome]]

@@ -3,8 +3,17 @@
 from qdrant_dr.records.base import Record, canonical_json, format_time, parse_time
 from qdrant_dr.records.capture import Intent, ListedSnapshot, SnapshotAnswer
 from qdrant_dr.records.fingerprint import BUCKETS, Component, Fingerprint
-from qdrant_dr.records.manifest import BackupKey, Manifest, Part, ShardFacts
-from qdrant_dr.records.proof import DEPTHS, Depth, Finding, Location, Proof, ProvableDepth, Sample
+from qdrant_dr.records.manifest import BackupKey, Manifest, Part, ShardFacts, SourceNode
+from qdrant_dr.records.proof import (
+    DEPTHS,
+    Depth,
+    Finding,
+    Location,
+    Proof,
+    ProvableDepth,
+    Sample,
+    Searched,
+)
 from qdrant_dr.records.run import (
     Captured,
     Drilled,
@@ -15,13 +24,14 @@ from qdrant_dr.records.run import (
     Proved,
     Reported,
     RepositorySeen,
+    Restored,
     RunEnd,
     RunStart,
     SeenCollection,
     Swept,
     Verdict,
 )
-from qdrant_dr.records.seal import Seal, SealedShard
+from qdrant_dr.records.seal import FilterTruth, GoldenQuery, Seal, SealedShard
 
 __all__ = [
     "BUCKETS",
@@ -32,8 +42,10 @@ __all__ = [
     "Depth",
     "Drilled",
     "ErrorFacts",
+    "FilterTruth",
     "Finding",
     "Fingerprint",
+    "GoldenQuery",
     "Healed",
     "Intent",
     "ListedSnapshot",
@@ -48,14 +60,17 @@ __all__ = [
     "Record",
     "Reported",
     "RepositorySeen",
+    "Restored",
     "RunEnd",
     "RunStart",
     "Sample",
     "Seal",
     "SealedShard",
+    "Searched",
     "SeenCollection",
     "ShardFacts",
     "SnapshotAnswer",
+    "SourceNode",
     "Swept",
     "Verdict",
     "canonical_json",

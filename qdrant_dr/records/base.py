@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     ValidationError,
 )
@@ -70,6 +71,12 @@ Time = Annotated[
 
 RawJSON = Annotated[str, AfterValidator(_is_json)]
 """A server's answer kept as the text it was: client models know only their own version (R12)."""
+
+
+def later(default: Any, **about: Any) -> Any:
+    """A field that older records do not have: left out of the bytes while it has its default, so
+    that a record of before still has the bytes, and the digest, it was written with."""
+    return Field(default, exclude_if=lambda value: value == default, **about)
 
 
 class Frozen(BaseModel):

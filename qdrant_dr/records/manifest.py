@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from qdrant_dr.records.base import Frozen, RawJSON, Record, Time
+from qdrant_dr.records.base import Frozen, RawJSON, Record, Time, later
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 BackupId = Annotated[str, Field(pattern=r"^\d{8}T\d{6}Z-[0-9a-f]{6}$")]
@@ -43,7 +44,8 @@ class Part(Frozen):
     """What is kept of one snapshot: a whole collection archive, or one shard of it.
 
     `sha256` and `size_bytes` are of the bytes as stored in layout `plain`; `server_*` is what the
-    node said of the file it made (absent for streams and in S3 mode).
+    node said of the file it made (absent for streams and in S3 mode). A `reframed` part was cut
+    out of that file: one shard of a node's collection archive, its log included.
     """
 
     name: PartName
@@ -59,11 +61,24 @@ class Part(Frozen):
     blocks: tuple[Sha256, ...] = Field(
         default=(), description="SHA-256 of each 8 MiB: what a sample of the bytes is compared with"
     )
+    reframed: bool = later(False)
+    peer_id: int | None = later(None, description="of the node, where it is one of a cluster")
+    asked_at: Time | None = later(None, description="before the create call of its snapshot")
+    answered_at: Time | None = later(None, description="when that call was answered")
 
     @property
     def file(self) -> str:
         """Name of the stored object in layout `plain`."""
         return f"{self.name}.snapshot"
+
+
+class SourceNode(Frozen):
+    """One node that a part came from."""
+
+    url: str
+    peer_id: int | None
+    version: str
+    clock_offset_ms: int | None
 
 
 class ShardFacts(Frozen):
@@ -113,6 +128,7 @@ class Manifest(Record):
     collection_info: RawJSON
     collection_cluster: RawJSON
     shard_keys: RawJSON
+    sources: tuple[SourceNode, ...] = later((), description="the nodes, where there are several")
 
     @model_validator(mode="after")
     def _every_shard_once(self) -> Self:
@@ -130,6 +146,19 @@ class Manifest(Record):
     @property
     def size_bytes(self) -> int:
         return sum(p.size_bytes for p in self.parts)
+
+    @property
+    def skew(self) -> timedelta | None:
+        """How far apart its parts may be: from the first create call to the last answer.
+
+        Shards are captured one by one, there is no instant that holds for all of them. None for a
+        backup of one part.
+        """
+        asked = [p.asked_at for p in self.parts if p.asked_at]
+        answered = [p.answered_at for p in self.parts if p.answered_at]
+        if len(self.parts) < 2 or not asked or not answered:
+            return None
+        return max(answered) - min(asked)
 
     @property
     def quiet(self) -> bool:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from qdrant_dr.records.base import Frozen, Record, Time
+from qdrant_dr.records.base import Frozen, Record, Time, later
 from qdrant_dr.records.manifest import BackupId, Sha256
 
 Depth = Literal["presence", "bytes", "structure", "load", "content", "search", "restore"]
@@ -54,6 +54,18 @@ class Finding(Frozen):
     part: str | None = None
 
 
+class Searched(Frozen):
+    """What searches on the restored index came to. Latencies are of this machine, in
+    microseconds; `recall_ppm` is the mean share of the exact answers that were found."""
+
+    queries: int = Field(ge=0)
+    recall_ppm: int | None = Field(ge=0, le=1_000_000)
+    lowest_recall_ppm: int | None = Field(ge=0, le=1_000_000)
+    latency_p50_us: int | None
+    latency_p95_us: int | None
+    filters: int = Field(ge=0)
+
+
 class Proof(Record):
     """`proofs/<cluster>/<collection>/<backup id>/<time>-<random>.json`.
 
@@ -91,6 +103,8 @@ class Proof(Record):
     engine: str
     findings: tuple[Finding, ...] = ()
     clears: tuple[str, ...] = ()
+    searched: Searched | None = later(None)
+    server_version: str | None = later(None, description="of the server it was restored into")
 
     @model_validator(mode="after")
     def _passed_needs_evidence(self) -> Self:

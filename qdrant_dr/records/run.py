@@ -10,7 +10,7 @@ from qdrant_dr.records.base import Frozen, Record, Time
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.proof import Depth, Location
 
-Kind = Literal["backup", "replicate", "verify", "drill", "report", "check"]
+Kind = Literal["backup", "replicate", "verify", "drill", "restore", "report", "check"]
 Verdict = Literal["ok", "degraded", "failed", "skipped"]
 """Of a unit. A run's verdict is never `skipped`."""
 Trigger = Literal["schedule", "manual", "automation", "cli"]
@@ -107,6 +107,40 @@ class Drilled(Frozen):
         return sum(p.duration_us for p in self.phases if p.name != "tear down")
 
 
+class Restored(Frozen):
+    """A restore for real. `route`: the archive as a whole, shard by shard, or point by point.
+
+    `sources` are the repositories that bytes were read from, `sent_bytes` what passed through
+    this process. `lost_ids` are the points a salvage could not bring back.
+    """
+
+    kind: Literal["restored"] = "restored"
+    restore_id: str
+    target: str
+    target_kind: SourceKind | None
+    server_version: str | None
+    name: str = Field(description="of the collection on the target")
+    route: Literal["whole", "shards", "salvage"]
+    way: Literal["upload", "url", "server-file"]
+    sources: tuple[str, ...]
+    captured_at: Time
+    size_bytes: int
+    sent_bytes: int
+    points_expected: int | None
+    points_restored: int | None
+    fingerprint_equal: bool | None
+    lost_ids: tuple[int | str, ...] = ()
+    aliases_set: tuple[str, ...] = ()
+    aliases_left: tuple[str, ...] = ()
+    created: bool
+    removed: tuple[str, ...] = Field((), description="of what this restore had put there")
+    resumed: bool = False
+    phases: tuple[Phase, ...]
+    total_us: int
+    ticket: str = ""
+    approved_by: str = ""
+
+
 class Swept(Frozen):
     kind: Literal["swept"] = "swept"
     removed: tuple[str, ...] = ()
@@ -122,14 +156,14 @@ class Reported(Frozen):
 
 
 Detail = Annotated[
-    Captured | Proved | Healed | Drilled | Swept | Reported, Field(discriminator="kind")
+    Captured | Proved | Healed | Drilled | Restored | Swept | Reported, Field(discriminator="kind")
 ]
 
 
 class Outcome(Frozen):
     """What became of one unit. `detail` is absent when it failed before there was one."""
 
-    unit: Literal["capture", "heal", "verify", "drill", "sweep", "report"]
+    unit: Literal["capture", "heal", "verify", "drill", "restore", "sweep", "report"]
     collection: str
     repository: str | None = None
     backup_id: str | None = None

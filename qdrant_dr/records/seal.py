@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from qdrant_dr.records.base import Frozen, Record, Time
+from qdrant_dr.records.base import Frozen, RawJSON, Record, Time, later
 from qdrant_dr.records.fingerprint import Fingerprint
 from qdrant_dr.records.manifest import BackupId, Sha256
 
@@ -40,6 +40,29 @@ class SealedShard(Frozen):
         return self
 
 
+class GoldenQuery(Frozen):
+    """A search with one of the backup's own vectors, and its exact answer.
+
+    `vector` is the vector's name, empty for the unnamed one. `top` are the ids of the exact
+    nearest points, best first, found without any index; `recall_ppm` is the share of them, in
+    millionths, that the archive's own index found when the backup was sealed.
+    """
+
+    vector: str
+    point: int | str
+    top: tuple[int | str, ...]
+    recall_ppm: int = Field(ge=0, le=1_000_000)
+
+
+class FilterTruth(Frozen):
+    """How many points a condition holds for, counted without any index."""
+
+    field: str
+    index: str
+    condition: RawJSON
+    points: int = Field(ge=0)
+
+
 class Seal(Record):
     """`seal.json`: create-only, byte-identical everywhere.
 
@@ -68,6 +91,8 @@ class Seal(Record):
     )
     suspect: tuple[str, ...] = ()
     previous_backup_id: BackupId | None = None
+    golden: tuple[GoldenQuery, ...] = later(())
+    filters: tuple[FilterTruth, ...] = later(())
 
     @model_validator(mode="after")
     def _shards_add_up(self) -> Self:
