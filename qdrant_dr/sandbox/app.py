@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from qdrant_dr.sandbox.access import Keys
+from qdrant_dr.sandbox.consensus import Consensus
 from qdrant_dr.sandbox.http import SLASH, ApiError, refused, started
 from qdrant_dr.sandbox.node import Node
 from qdrant_dr.sandbox.routes import router
@@ -22,6 +23,8 @@ def create_app(node: Node, keys: Keys) -> FastAPI:
     app = FastAPI(title="qdrant-dr sandbox", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.node = node
     app.include_router(router)
+    if node.peers:
+        app.add_middleware(Consensus, node=node, peers=node.peers)
     app.add_middleware(_Door, keys=keys)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _no_route)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import qdrant_edge as edge
 
-from qdrant_dr.sandbox.archive import Unpacked, write_archive
-from qdrant_dr.sandbox.http import Json, not_found
+from qdrant_dr.sandbox.archive import Contents, write_collection, write_shard
+from qdrant_dr.sandbox.http import Json, not_found, wrong_input
+from qdrant_dr.sandbox.placement import Placement, Replicas, ShardKey
+from qdrant_dr.sandbox.ring import shard_of
 from qdrant_dr.sandbox.settings import edge_config, updated_config
 from qdrant_dr.sandbox.shard import Shard
-from qdrant_dr.sandbox.translate import PointId, id_order, index_in, index_out
-
-_LOWER_IS_BETTER = ("Euclid", "Manhattan")
+from qdrant_dr.sandbox.translate import PointId, index_in, index_out
 
 
 class Collection:
@@ -26,65 +26,110 @@ class Collection:
 
     A snapshot lets writers in between and therefore has a mutex of its own, taken before the lock,
     against everything that flushes, replaces or drops the shards meanwhile.
+
+    `placement` has every shard and who holds it; only those of this node are open here.
     """
 
     def __init__(
-        self, name: str, folder: Path, config: dict[str, Json], schema: Json, shards: list[Shard]
+        self,
+        name: str,
+        folder: Path,
+        config: dict[str, Json],
+        peer_id: int,
+        uuid: str | None = None,
     ) -> None:
         self.name = name
         self.config = config
+        self.placement: Placement = {}
+        self.uuid = uuid
         self._folder = folder
-        self._schema = schema
-        self._open = shards
+        self._peer_id = peer_id
+        self._schema: dict[str, Json] = {}
+        self._open: dict[int, Shard] = {}
         self._dropped = False
         self._steady = threading.Lock()
         self._lock = threading.RLock()
 
-    @classmethod
-    def create(cls, name: str, folder: Path, config: dict[str, Json]) -> Collection:
-        numbers = range(config["params"]["shard_number"])
-        shards = [Shard.create(n, folder / str(n), edge_config(config)) for n in numbers]
-        return cls(name, folder, config, {}, shards)
+    def add_shards(self, placement: Placement) -> None:
+        """Shards that are new to the collection; those that this node is to hold are empty."""
+        with self._lock:
+            for number, replicas in placement.items():
+                if self._peer_id in replicas.states:
+                    shard = Shard.create(number, self._path(number), edge_config(self.config))
+                    self._index(shard)
+                    self._open[number] = shard
+            self.placement = self.placement | placement
 
-    @classmethod
-    def restore(cls, name: str, folder: Path, archive: Unpacked) -> Collection:
-        """A new collection from an archive laid out in `folder`."""
-        return cls(name, folder, archive.config, archive.schema, _load(archive))
-
-    def replace(self, folder: Path, archive: Unpacked) -> None:
-        """The archive's points; configuration and payload schema stay this collection's own."""
+    def drop_shards(self, numbers: Iterable[int]) -> None:
         with self._steady, self._lock:
-            shards = _load(archive)
-            self._close()
-            self._folder, self._open = folder, shards
-            for field, schema in self._schema.items():
-                self._everywhere(edge.UpdateOperation.create_field_index(field, index_in(schema)))
+            gone = set(numbers)
+            self.placement = {n: r for n, r in self.placement.items() if n not in gone}
+            for number in gone & set(self._open):
+                _remove(self._open.pop(number))
+
+    def adopt(self, shards: Mapping[int, Path], placement: Placement | None = None) -> None:
+        """Take shards from the laid-out folders of an archive, for those that are here or new.
+
+        Configuration and payload schema stay this collection's own; indexes that the shards lack
+        are built. Raise ApiError 500 when the engine refuses a shard; then nothing has changed.
+        """
+        with self._steady, self._lock:
+            loaded: dict[int, Shard] = {}
+            try:
+                for number, source in shards.items():
+                    path = self._path(number)
+                    source.rename(path)
+                    loaded[number] = Shard.load(number, path)
+            except Exception:
+                for shard in loaded.values():
+                    shard.close()
+                raise
+            for number, shard in loaded.items():
+                if old := self._open.get(number):
+                    _remove(old)
+                self._index(shard)
+                self._open[number] = shard
+            self.placement = self.placement | (placement or {})
+
+    def register(self, schema: dict[str, Json]) -> None:
+        """The payload schema of an archive, for shards that are adopted later."""
+        self._schema = dict(schema)
+
+    def _index(self, shard: Shard) -> None:
+        for field, schema in self._schema.items():
+            shard.update(edge.UpdateOperation.create_field_index(field, index_in(schema)))
+
+    def _path(self, number: int) -> Path:
+        """A new one each time: what replaces a shard lies beside it until it is opened."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder / f"{number}-{uuid4().hex}"
 
     def drop(self) -> None:
         with self._steady, self._lock:
-            self._close()
+            for shard in self._open.values():
+                _remove(shard)
+            shutil.rmtree(self._folder, ignore_errors=True)
             self._dropped = True
-
-    def _close(self) -> None:
-        for shard in self._open:
-            shard.close()
-        shutil.rmtree(self._folder)
 
     @property
     def _shards(self) -> list[Shard]:
-        """Raise ApiError 404 for a request that found the collection just before it was dropped."""
+        """Those of this node.
+
+        Raise ApiError 404 for a request that found the collection just before it was dropped.
+        """
         if self._dropped:
             raise not_found(f"Collection `{self.name}` doesn't exist!")
-        return self._open
+        return [self._open[number] for number in sorted(self._open)]
 
     # Writes: each returns an operation number, as a server does.
 
-    def upsert(self, points: Sequence[edge.Point]) -> int:
+    def upsert(self, points: Sequence[edge.Point], key: ShardKey | None = None) -> int:
         with self._lock:
-            by_shard = self._placed(points)
+            last = max((shard.operation for shard in self._shards), default=0)
+            by_shard = list(self._placed(points, key))
             return max(
                 (s.update(edge.UpdateOperation.upsert_points(p)) for s, p in by_shard),
-                default=self._shards[0].operation,
+                default=last,
             )
 
     def update(self, operation: edge.UpdateOperation) -> int:
@@ -114,74 +159,93 @@ class Collection:
             for shard in self._shards:
                 shard.optimize()
 
-    # Reads.
+    # Reads, one shard each. Raise ApiError 404 or 400 for one that is not here.
 
-    def count(self, where: edge.Filter | None, shard: int | None = None) -> int:
+    def count(self, number: int, where: edge.Filter | None) -> int:
         with self._lock:
-            return sum(s.count(where) for s in self._chosen(shard))
+            return self._here(number).count(where)
 
     def scroll(
         self,
+        number: int,
         offset: PointId | None,
         limit: int,
         where: edge.Filter | None,
         payload: Any,
         vector: Any,
-        shard: int | None = None,
     ) -> tuple[list[edge.Record], PointId | None]:
         """A page in the order of ids, and the id that the next one starts with."""
         with self._lock:
-            found = [
-                record
-                for s in self._chosen(shard)
-                for record in s.scroll(offset, limit + 1, where, payload, vector)
-            ]
-        found.sort(key=lambda record: id_order(record.id))  # type: ignore[arg-type]
+            found = self._here(number).scroll(offset, limit + 1, where, payload, vector)
         beyond = found[limit].id if len(found) > limit else None
         return found[:limit], beyond  # type: ignore[return-value]
 
-    def retrieve(self, ids: Sequence[PointId], payload: Any, vector: Any) -> list[edge.Record]:
+    def retrieve(
+        self, number: int, ids: Sequence[PointId], payload: Any, vector: Any
+    ) -> list[edge.Record]:
         with self._lock:
-            found = {r.id: r for s in self._shards for r in s.retrieve(ids, payload, vector)}
-        return [found[i] for i in dict.fromkeys(ids) if i in found]
+            return self._here(number).retrieve(ids, payload, vector)
 
-    def query(self, request: edge.QueryRequest, distance: str | None) -> list[edge.ScoredPoint]:
-        """Best first over all shards, `request.limit` points."""
+    def query(self, number: int, request: edge.QueryRequest) -> list[edge.ScoredPoint]:
         with self._lock:
-            found = [point for shard in self._shards for point in shard.query(request)]
-        found.sort(key=lambda point: point.score, reverse=distance not in _LOWER_IS_BETTER)
-        return found[: request.limit]
+            return self._here(number).query(request)
 
-    def info(self) -> dict[str, Json]:
-        """`GET /collections/{c}`; the payload schema is what the segments say, as in Qdrant."""
+    def info(self, number: int) -> dict[str, Json]:
+        """What one shard says of itself; its payload schema is that of its segments, as in
+        Qdrant."""
         with self._lock:
-            infos = [shard.info() for shard in self._shards]
-        schema: dict[str, Json] = {}
-        for field, index in ((f, i) for info in infos for f, i in info.payload_schema.items()):
-            told = index_out(index, self._schema.get(field))
-            told["points"] += schema.get(field, {"points": 0})["points"]
-            schema[field] = told
+            info = self._here(number).info()
+        schema = {f: index_out(i, self._schema.get(f)) for f, i in info.payload_schema.items()}
         return {
-            "status": "green",
-            "optimizer_status": "ok",
-            "indexed_vectors_count": sum(info.indexed_vectors_count for info in infos),
-            "points_count": sum(info.points_count for info in infos),
-            "segments_count": sum(info.segments_count for info in infos),
-            "config": self.config,
+            "indexed_vectors_count": info.indexed_vectors_count,
+            "points_count": info.points_count,
+            "segments_count": info.segments_count,
             "payload_schema": schema,
-            "update_queue": {"length": 0},
         }
 
-    def local_shards(self) -> list[dict[str, Json]]:
+    def local_shards(self) -> list[int]:
         with self._lock:
-            return [
-                {"shard_id": s.number, "points_count": s.info().points_count, "state": "Active"}
-                for s in self._shards
-            ]
+            return sorted(self._open)
+
+    def cluster(self, placement: Placement) -> dict[str, Json]:
+        """`GET /collections/{c}/cluster` for `placement`, which may be scripted; points are counted
+        for the shards of this node only."""
+        local, remote = [], []
+        with self._lock:
+            for number, replicas in placement.items():
+                shard: dict[str, Json] = {"shard_id": number}
+                if replicas.key is not None:
+                    shard["shard_key"] = replicas.key
+                for peer, state in replicas.states.items():
+                    if peer != self._peer_id:
+                        remote.append({**shard, "peer_id": peer, "state": state})
+                    elif number in self._open:
+                        points = self._open[number].info().points_count
+                        local.append({**shard, "points_count": points, "state": state})
+        return {
+            "peer_id": self._peer_id,
+            "shard_count": len(placement),
+            "local_shards": local,
+            "remote_shards": remote,
+            "shard_transfers": [],
+        }
+
+    def set_state(self, number: int, peer: int, state: str) -> None:
+        """Of one replica, which may be new. Raise ApiError 404 for a shard that is nowhere."""
+        with self._lock:
+            replicas = self.require_shard(number)
+            states = {**replicas.states, peer: state}
+            self.placement = self.placement | {number: Replicas(states, replicas.key)}
+
+    def require_shard(self, number: int) -> Replicas:
+        """Raise ApiError 404 for a shard that is on no node."""
+        if number not in self.placement:
+            raise not_found(f"shard {number} not found")
+        return self.placement[number]
 
     def manifest(self, shard: int) -> dict[str, Json]:
         with self._lock:
-            return self._chosen(shard)[0].manifest()
+            return self._here(shard).manifest()
 
     def apparent_size(self, pattern: str) -> int:
         """Lengths of the files of all segments that match, holes included, as `/memory` says."""
@@ -190,51 +254,50 @@ class Collection:
             files = (path for root in roots for path in root.glob(pattern))
             return sum(path.stat().st_size for path in files if path.is_file())
 
-    def write_snapshot(self, path: Path, peer_id: int) -> None:
+    def write_snapshot(self, path: Path) -> None:
         with self._steady:
-            write_archive(path, self._shards, self.config, self._schema, peer_id, self._lock)
+            shards = {shard.number: shard for shard in self._shards}
+            contents = Contents(
+                shards, self.placement, self.config, self._schema, self.uuid, self._peer_id
+            )
+            write_collection(path, contents, self._lock)
+
+    def write_shard(self, number: int, path: Path, *, streamable: bool = False) -> None:
+        """Raise ApiError 404 for a shard that is nowhere, 400 for one that is elsewhere."""
+        with self._steady, self._lock:
+            shard = self._here(number)
+            replicas = self.placement[number]
+            write_shard(path, shard, replicas, self._peer_id, streamable=streamable)
 
     def _everywhere(self, operation: edge.UpdateOperation) -> int:
-        return max(shard.update(operation) for shard in self._shards)
+        return max((shard.update(operation) for shard in self._shards), default=0)
 
-    def _chosen(self, number: int | None) -> list[Shard]:
-        """Raise ApiError 404 for a shard that is not there."""
-        if number is None:
-            return self._shards
-        if number >= len(self._shards):
-            raise not_found(f"shard {number} not found")
-        return [self._shards[number]]
+    def _here(self, number: int) -> Shard:
+        """Raise ApiError 404 for a shard that is nowhere, 400 for one that is elsewhere."""
+        self.require_shard(number)
+        if self._dropped:
+            raise not_found(f"Collection `{self.name}` doesn't exist!")
+        if number not in self._open:
+            raise wrong_input(f"Shard {number} is not a local or queue proxy shard")
+        return self._open[number]
 
-    def _placed(self, points: Sequence[edge.Point]) -> Iterable[tuple[Shard, list[edge.Point]]]:
-        """Points stay in the shard where they are; new ones are placed by a hash of their id.
-
-        Restored shards were filled by Qdrant's own hash ring, which this does not know.
-        """
-        if len(self._shards) == 1:
-            return [(self._shards[0], list(points))] if points else []
-        ids = [point.id for point in points]
-        owners = {
-            record.id: shard.number
-            for shard in self._shards
-            for record in shard.retrieve(ids, False, False)  # type: ignore[arg-type]
-        }
+    def _placed(
+        self, points: Sequence[edge.Point], key: ShardKey | None
+    ) -> Iterator[tuple[Shard, list[edge.Point]]]:
+        """The points of each shard that is here, where Qdrant's hash ring puts them."""
+        shards = tuple(n for n, replicas in self.placement.items() if replicas.key == key)
+        if points and not shards:
+            told = "Shard key not specified" if key is None else f"Shard key {key} not found"
+            raise wrong_input(told)
 
         def place(point: edge.Point) -> int:
-            digest = hashlib.sha256(str(point.id).encode()).digest()
-            return owners.get(point.id, digest[0] % len(self._shards))
+            return shards[0] if len(shards) == 1 else shard_of(point.id, shards)
 
-        ordered = sorted(points, key=place)
-        return [(self._shards[n], list(part)) for n, part in groupby(ordered, key=place)]
+        for number, part in groupby(sorted(points, key=place), key=place):
+            if number in self._open:
+                yield self._open[number], list(part)
 
 
-def _load(archive: Unpacked) -> list[Shard]:
-    """Raise ApiError 500 when the engine refuses one; those already open are closed."""
-    shards: list[Shard] = []
-    try:
-        for number, path in enumerate(archive.shards):
-            shards.append(Shard.load(number, path))
-    except Exception:
-        for shard in shards:
-            shard.close()
-        raise
-    return shards
+def _remove(shard: Shard) -> None:
+    shard.close()
+    shutil.rmtree(shard.path)

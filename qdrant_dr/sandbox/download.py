@@ -15,7 +15,7 @@ from pathlib import Path
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
-from qdrant_dr.sandbox.node import disposition, etag
+from qdrant_dr.sandbox.files import disposition, etag
 
 _BLOCK = 1 << 20
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)(,.*)?")

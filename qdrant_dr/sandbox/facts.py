@@ -28,7 +28,7 @@ def telemetry(node: Node) -> dict[str, Json]:
         "id": node.id,
         "app": {"name": "qdrant-dr sandbox", "version": VERSION, "startup": startup},
         "collections": {"number_of_collections": len(node.names())},
-        "cluster": {"enabled": False, "resharding_enabled": False},
+        "cluster": {"enabled": bool(node.peers), "resharding_enabled": False},
         "requests": {"rest": {"responses": {}}, "grpc": {"responses": {}}},
     }
 
@@ -36,7 +36,10 @@ def telemetry(node: Node) -> dict[str, Json]:
 def metrics(node: Node) -> str:
     """The lines that a monitoring of collections reads, in Prometheus' text format."""
     collections = [(name, node.find(name)) for name in node.names()]
-    points = {name: collection.info()["points_count"] for name, collection in collections}
+    points = {
+        name: sum(collection.info(shard)["points_count"] for shard in collection.local_shards())
+        for name, collection in collections
+    }
     none = dict.fromkeys(points, 0)
     lines = [
         *_metric("app_info", "gauge", "information about the server"),
@@ -51,14 +54,18 @@ def metrics(node: Node) -> str:
         *_metric("collection_dead_replicas", "gauge", "shard replicas that are not active"),
         "collection_dead_replicas 0",
         *_metric("cluster_enabled", "gauge", "is cluster support enabled"),
-        "cluster_enabled 0",
+        f"cluster_enabled {int(bool(node.peers))}",
     ]
     return "\n".join(lines) + "\n"
 
 
 def memory(collection: Collection) -> dict[str, Json]:
     """Sizes on disk as apparent lengths; residency in memory is not measured and said to be 0."""
-    schema = collection.info()["payload_schema"]
+    schema = {
+        field: None
+        for shard in collection.local_shards()
+        for field in collection.info(shard)["payload_schema"]
+    }
     sparse = collection.config["params"].get("sparse_vectors", {})
     vectors = [_vector_usage(collection, name) for name in dense_vectors(collection.config)]
     return {

@@ -84,6 +84,14 @@ def need(body: Json, field: str) -> Json:
     return body[field]
 
 
+def text_field(body: Json, field: str) -> str:
+    """Raise ApiError 400 when the body lacks the field or it is no text."""
+    value = need(body, field)
+    if not isinstance(value, str):
+        raise ApiError(400, f"Format error in JSON body: invalid type for `{field}`")
+    return value
+
+
 def _elapsed() -> float:
     return time.perf_counter() - started.get(time.perf_counter())
 

@@ -11,15 +11,18 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from qdrant_dr.sandbox.access import Keys
 from qdrant_dr.sandbox.app import create_app
 from qdrant_dr.sandbox.node import Node
+from qdrant_dr.sandbox.peers import Peers
 from qdrant_dr.sandbox.seed import seed_demo
+from qdrant_dr.sandbox.startup import EXIT_CODE, StartupError, recover_at_start
 
 _LOOPBACK = ("127.0.0.1", "localhost")
 _PR_SET_PDEATHSIG = 1
@@ -34,57 +37,83 @@ def serve(
     *,
     host: str = "127.0.0.1",
     points: int = 0,
+    snapshots: Sequence[str] = (),
+    storage_snapshot: Path | None = None,
+    force_snapshot: bool = False,
+    topology: Path | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Call it in the main thread: it takes the signals.
 
-    Port 0 takes a free one. With `points` the collections of the demo are written first. Then
-    `ready` gets the URL; by default it is printed. All data lies in a fresh folder below `data`
-    (the system's temporary directory by default), which is removed at the end: a sandbox starts
-    empty. Raise ValueError for a host that is not loopback, OSError for a port that is taken, and
-    whatever seeding and `ready` raise, when the server has stopped.
+    Port 0 takes a free one. `snapshots` (`FILE:NAME`) or `storage_snapshot` are recovered before
+    the port opens, `points` are written into the collections of the demo after it. Then `ready`
+    gets the URL; by default it is printed. `topology` makes it one node of a scripted cluster (see
+    `qdrant_dr.sandbox.peers`). All data lies in a fresh folder below `data` (the
+    system's temporary directory by default), which is removed at the end: a sandbox starts empty.
+    Raise ValueError for a host that is not loopback, StartupError for a snapshot that cannot be
+    recovered, OSError for a port that is taken, and whatever seeding and `ready` raise, when the
+    server has stopped.
     """
     if host not in _LOOPBACK:
         raise ValueError(f"the sandbox serves {' or '.join(_LOOPBACK)} only, not {host}")
-    with socket.create_server(("127.0.0.1", port), backlog=128) as listening:
-        # asyncio sets it only on sockets of its own: 40 ms less for every answer
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        if data is not None:
-            data.mkdir(parents=True, exist_ok=True)
-        stopping = threading.Event()
-        signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-        folder = Path(tempfile.mkdtemp(prefix="qdr-sandbox-", dir=data))
-        node = Node(folder)
-        config = uvicorn.Config(
-            create_app(node, Keys(api_key or None, read_api_key or None)),
-            log_level="warning",
-            server_header=False,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
-        server = uvicorn.Server(config)
-        failures: list[BaseException] = []
+    if data is not None:
+        data.mkdir(parents=True, exist_ok=True)
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    folder = Path(tempfile.mkdtemp(prefix="qdr-sandbox-", dir=data))
+    node = None
+    try:
+        node = Node(folder, Peers(topology, api_key) if topology else None)
+        recover_at_start(node, snapshots, storage_snapshot, force=force_snapshot)
+        with socket.create_server(("127.0.0.1", port), backlog=128) as listening:
+            # asyncio sets it only on sockets of its own: 40 ms less for every answer
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
 
-        def prepare() -> None:
-            try:
+            def prepare() -> None:
                 if points:
                     seed_demo(url, points, api_key=api_key)
                 (ready or _say)(url)
-            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-                failures.append(error)
-                server.should_exit = True
 
-        try:
-            threading.Thread(target=prepare, daemon=True).start()
-            if not stopping.is_set():
-                server.run(sockets=[listening])
-        except KeyboardInterrupt:
-            pass  # uvicorn stops in order, then raises the signal that stopped it once more
-        finally:
+            app = create_app(node, Keys(api_key or None, read_api_key or None))
+            _run(app, listening, prepare, stopping)
+    finally:
+        if node:
             node.close()
-            shutil.rmtree(folder)
-        if failures and not stopping.is_set():
-            raise failures[0]
+        shutil.rmtree(folder)
+
+
+def _run(
+    app: FastAPI,
+    listening: socket.socket,
+    prepare: Callable[[], None],
+    stopping: threading.Event,
+) -> None:
+    """Serve; `prepare` runs beside it. Raise what it raised, when the server has stopped."""
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    failures: list[BaseException] = []
+
+    def watched() -> None:
+        try:
+            prepare()
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            failures.append(error)
+            server.should_exit = True
+
+    try:
+        threading.Thread(target=watched, daemon=True).start()
+        if not stopping.is_set():
+            server.run(sockets=[listening])
+    except KeyboardInterrupt:
+        pass  # uvicorn stops in order, then raises the signal that stopped it once more
+    if failures and not stopping.is_set():
+        raise failures[0]
 
 
 def die_with_parent() -> None:
@@ -103,6 +132,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--data", type=Path, help="where to put the data (temporary by default)")
     parser.add_argument("--points", type=int, default=0, help="write collections to try out")
+    recover = parser.add_argument_group("recover before the port opens")
+    recover.add_argument("--snapshot", action="append", default=[], metavar="FILE:NAME")
+    recover.add_argument("--storage-snapshot", type=Path, metavar="FILE")
+    recover.add_argument("-f", "--force-snapshot", action="store_true", help="overwrite")
+    parser.add_argument("--topology", type=Path, help="be one node of a scripted cluster")
     parser.add_argument("--die-with-parent", action="store_true", help="stop when it stops")
     arguments = parser.parse_args()
     if arguments.die_with_parent:
@@ -115,7 +149,14 @@ def main() -> None:
             os.environ.get("QDR_SANDBOX_READ_API_KEY"),
             host=arguments.host,
             points=arguments.points,
+            snapshots=arguments.snapshot,
+            storage_snapshot=arguments.storage_snapshot,
+            force_snapshot=arguments.force_snapshot,
+            topology=arguments.topology,
         )
+    except StartupError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(EXIT_CODE)
     except (ValueError, OSError) as error:
         parser.error(str(error))
 

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
-import shutil
+import tempfile
 import threading
-import uuid
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
+from uuid import uuid4
 
-from qdrant_dr.sandbox.archive import unpack_archive
+from qdrant_dr.sandbox import files
 from qdrant_dr.sandbox.collection import Collection
 from qdrant_dr.sandbox.http import ApiError, Json, not_found, wrong_input
-from qdrant_dr.sandbox.settings import dense_vectors, describe_vectors
-from qdrant_dr.sandbox.upload import Received
+from qdrant_dr.sandbox.peers import Peers
+from qdrant_dr.sandbox.placement import Placement, Replicas, ShardKey, one_node, placed
+from qdrant_dr.sandbox.tar import TarWriter
 
-_BLOCK = 1 << 20
+_LONGEST_PREFIX = 60
 
 
 class Node:
     """`data` holds `collections/`, `snapshots/` and `tmp/`; the names above them live in memory."""
 
-    def __init__(self, data: Path) -> None:
-        self.peer_id = secrets.randbelow(2**53)
-        self.id = str(uuid.uuid4())
+    def __init__(self, data: Path, peers: Peers | None = None) -> None:
+        self.peers = peers
+        self.peer_id = peers.peer_id if peers else secrets.randbelow(2**53)
+        self.transfers: list[dict[str, Json]] = []
+        self.id = str(uuid4())
         self.startup = datetime.now(UTC)
         self.temp = data / "tmp"
         self.temp.mkdir(parents=True, exist_ok=True)
+        self.snapshots = data / "snapshots"
+        self.snapshots.mkdir()
         self._data = data
         self._collections: dict[str, Collection] = {}
         self._aliases: dict[str, str] = {}
@@ -52,15 +59,144 @@ class Node:
         with self._lock:
             return self._aliases.get(name, name) in self._collections
 
-    def create(self, name: str, config: dict[str, Json]) -> None:
-        """Raise ApiError 409 when the name is taken, 400 when it is an alias."""
+    def create(self, name: str, config: dict[str, Json], schema: dict[str, Json]) -> Collection:
+        """Empty, on all nodes. Raise ApiError 409 when the name is taken, 400 when by an alias.
+
+        With custom sharding it has no shards until keys are created.
+        """
+        params = config["params"]
+        custom = params.get("sharding_method") == "custom"
+        count = 0 if custom else params["shard_number"]
+        placement = self._place(range(count), params["replication_factor"])
+        uuid = str(uuid4()) if self.peers else None
+        made = self.make(name, config, placement, uuid, schema)
+        told = {"config": config, "placement": placed(placement), "uuid": uuid, "schema": schema}
+        for peer in self.tell_peers("PUT", name, "", told):
+            self.lose(made, peer, "Initializing")
+        return made
+
+    def make(
+        self,
+        name: str,
+        config: dict[str, Json],
+        placement: Placement,
+        uuid: str | None,
+        schema: dict[str, Json],
+    ) -> Collection:
+        """What `create` decided, on this node."""
         with self._lock:
             if name in self._collections:
                 raise _taken(name)
             if name in self._aliases:
                 text = f"Can't create collection with name {name}. "
                 raise wrong_input(text + "Alias with the same name already exists")
-            self._collections[name] = Collection.create(name, self._new_folder(), config)
+            made = Collection(name, self._new_folder(), config, self.peer_id, uuid)
+            made.register(schema)
+            made.add_shards(placement)
+            self._collections[name] = made
+            return made
+
+    def create_shard_key(self, name: str, key: ShardKey, request: dict[str, Json]) -> None:
+        """New shards for a key, on all nodes; their ids follow the greatest. Raise ApiError 400."""
+        collection = self.find(name)
+        params = collection.config["params"]
+        if self.peers is None:
+            raise ApiError(400, "Bad request: Distributed mode disabled")
+        if params.get("sharding_method") != "custom":
+            text = "Shard Key cannot be created with Auto sharding method"
+            raise ApiError(400, f"Bad request: {text}")
+        if any(replicas.key == key for replicas in collection.placement.values()):
+            told = json.dumps(key, ensure_ascii=False)
+            text = f"Sharding key {told} already exists for collection {collection.name}"
+            raise ApiError(400, f"Bad request: {text}")
+        for peer in request.get("placement") or []:
+            if peer not in self.peers.ids():
+                raise ApiError(400, f"Bad request: Peer {peer} does not exist")
+        first = max(collection.placement, default=0) + 1
+        count = request.get("shards_number") or params["shard_number"]
+        factor = request.get("replication_factor") or params["replication_factor"]
+        numbers = range(first, first + count)
+        placement = {
+            number: Replicas(replicas.states, key)
+            for number, replicas in self._place(numbers, factor, request.get("placement")).items()
+        }
+        collection.add_shards(placement)
+        self.tell_peers("PUT", name, "/shards", {"placement": placed(placement)})
+
+    def drop_shard_key(self, name: str, key: ShardKey) -> None:
+        """On this node. Raise ApiError 400."""
+        collection = self.find(name)
+        gone = [n for n, replicas in collection.placement.items() if replicas.key == key]
+        if not gone:
+            told = json.dumps(key, ensure_ascii=False)
+            text = f"Sharding key {told} does not exist for collection {collection.name}"
+            raise ApiError(400, f"Bad request: {text}")
+        collection.drop_shards(gone)
+
+    def _place(
+        self, numbers: Iterable[int], factor: int, allowed: Sequence[int] | None = None
+    ) -> Placement:
+        """Round robin over the peers in the order of their ids."""
+        if self.peers is None:
+            return one_node(numbers, self.peer_id)
+        peers = sorted(allowed or self.peers.ids())
+        return {
+            number: Replicas(
+                {
+                    peers[(number + replica) % len(peers)]: "Active"
+                    for replica in range(min(factor, len(peers)))
+                }
+            )
+            for number in numbers
+        }
+
+    # The cluster.
+
+    def tell_peers(self, method: str, name: str, rest: str, body: Json) -> list[int]:
+        """What this node decided about a collection, to all others: who missed it."""
+        if self.peers is None:
+            return []
+        path = f"/collections/{quote(name, safe='')}/sandbox{rest}"
+        return self.peers.spread(method, path, json.dumps(body).encode())
+
+    def lose(self, collection: Collection, peer: int, state: str) -> None:
+        """All replicas of a peer that missed something are in that state, on all nodes."""
+        for shard, replicas in collection.placement.items():
+            if peer in replicas.states:
+                self.set_state(collection, shard, peer, state)
+
+    def set_state(self, collection: Collection, shard: int, peer: int, state: str) -> None:
+        """Of one replica, on all nodes."""
+        collection.set_state(shard, peer, state)
+        told = {"shard": shard, "peer": peer, "state": state}
+        self.tell_peers("POST", collection.name, "/state", told)
+
+    def placement(self, collection: Collection) -> Placement:
+        """Who holds what, with the states that the topology file scripts."""
+        script = self.peers.scripted(collection.name).get("states", {}) if self.peers else {}
+        return {
+            number: Replicas(
+                {
+                    **replicas.states,
+                    **{int(peer): state for peer, state in script.get(str(number), {}).items()},
+                },
+                replicas.key,
+            )
+            for number, replicas in collection.placement.items()
+        }
+
+    def readable(self, collection: Collection, shard: int) -> list[int]:
+        """Peers that answer reads of a shard, this one first."""
+        peers = self.placement(collection)[shard].readable()
+        return sorted(peers, key=lambda peer: peer != self.peer_id)
+
+    def collection_cluster(self, collection: Collection) -> dict[str, Json]:
+        told = collection.cluster(self.placement(collection))
+        with self._lock:
+            running = [t for t in self.transfers if t["collection"] == collection.name]
+        shown = [{k: v for k, v in t.items() if k != "collection"} for t in running]
+        scripted = self.peers.scripted(collection.name) if self.peers else {}
+        return {**told, "shard_transfers": [*shown, *scripted.get("shard_transfers", [])]}
 
     def delete(self, name: str) -> bool:
         """The snapshots stay, out of reach until the name exists again, as in Qdrant."""
@@ -107,132 +243,84 @@ class Node:
     # Snapshots.
 
     def create_snapshot(self, name: str) -> dict[str, Json]:
-        """Built aside, then renamed: it is listed whole or not at all.
-
-        Names have a resolution of one second, so that two made in the same one share a name and
-        the later stays: as in Qdrant.
-        """
         collection = self.find(name)
-        stamp = datetime.now(UTC).strftime("%Y-%m-%d-%H-%M-%S")
-        file_name = f"{collection.name}-{self.peer_id}-{stamp}.snapshot"
+        file_name = f"{collection.name}-{self.peer_id}-{files.stamp()}.snapshot"
+        final = self.snapshot_folder(collection.name) / file_name
+        return self._build(collection.write_snapshot, final)
+
+    def create_shard_snapshot(self, name: str, shard: int) -> dict[str, Json]:
+        collection = self.find(name)
+        final = self.shard_snapshot_folder(name, shard) / _shard_snapshot_name(collection, shard)
+        return self._build(lambda path: collection.write_shard(shard, path), final)
+
+    def stream_shard(self, name: str, shard: int) -> tuple[Path, str]:
+        """A temporary file, to be removed by the caller, and the name that the download gets."""
+        collection = self.find(name)
+        built = self.temp_file()
+        collection.write_shard(shard, built, streamable=True)
+        return built, _shard_snapshot_name(collection, shard)
+
+    def create_full_snapshot(self) -> dict[str, Json]:
+        """One collection after the other, then all of them and the aliases in one archive.
+
+        As in Qdrant, the files of the collections go and their checksum files stay behind.
+        """
+        made = {name: self.create_snapshot(name)["name"] for name in self.names()}
+        aliases = {pair["alias_name"]: pair["collection_name"] for pair in self.aliases()}
+
+        def build(path: Path) -> None:
+            with path.open("wb") as out:
+                tar = TarWriter(out)
+                for name, file_name in made.items():
+                    moved = self.temp_file()
+                    (self.snapshot_folder(name) / file_name).rename(moved)
+                    tar.add_file(file_name, moved)
+                    moved.unlink()
+                config = {"collections_mapping": made, "collections_aliases": aliases}
+                tar.add_bytes("config.json", json.dumps(config, ensure_ascii=False).encode())
+                tar.close()
+
+        return self._build(build, self.snapshots / f"full-snapshot-{files.stamp()}.snapshot")
+
+    def _build(self, write: Callable[[Path], None], final: Path) -> dict[str, Json]:
+        """Built aside, then renamed: it is listed whole or not at all."""
         building = self.temp_file()
         try:
-            collection.write_snapshot(building, self.peer_id)
-            digest = _sha256(building)
-            final = self._snapshot_folder(collection.name) / file_name
-            final.parent.mkdir(parents=True, exist_ok=True)
-            building.rename(final)
-            _checksum_file(final).write_text(digest)
+            write(building)
+            return files.store(building, final)
         finally:
             building.unlink(missing_ok=True)
-        return _described(final)
 
-    def snapshots(self, name: str) -> list[dict[str, Json]]:
-        folder = self._snapshot_folder(self.find(name).name)
-        return [_described(path) for path in sorted(folder.glob("*.snapshot"))]
+    def snapshot_folder(self, name: str) -> Path:
+        """Of a collection that exists, by name or alias, or of the one that has the name."""
+        name = self._aliases.get(name, name)
+        plain = name not in (".", "..", "") and "/" not in name and name != "tmp"
+        return self.snapshots / (name if plain else hashlib.sha256(name.encode()).hexdigest())
 
-    def snapshot(self, name: str, file_name: str) -> Path:
-        """Raise ApiError 404."""
-        path = self._snapshot_folder(self.find(name).name) / file_name
-        if Path(file_name).name != file_name or not path.is_file():
-            raise not_found(f"Snapshot {file_name} not found")
-        return path
-
-    def delete_snapshot(self, name: str, file_name: str) -> None:
-        path = self.snapshot(name, file_name)
-        path.unlink()
-        _checksum_file(path).unlink(missing_ok=True)
-
-    def recover(self, name: str, upload: Received) -> None:
-        """Restore an uploaded archive into `name`, which is created if need be.
-
-        The file stays among the snapshots of that name until somebody deletes it, whatever becomes
-        of the restore: as in Qdrant. Raise ApiError.
-        """
-        target = self._aliases.get(name, name)
-        kept = self._snapshot_folder(target) / (upload.file_name or f"{uuid.uuid4()}.snapshot")
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        upload.path.rename(kept)
-        folder = self._new_folder()
-        try:
-            archive = unpack_archive(kept, folder)
-            with self._lock:
-                existing = self._collections.get(target)
-            if existing:
-                _check_fit(existing.config, archive.config)
-                existing.replace(folder, archive)
-            else:
-                restored = Collection.restore(target, folder, archive)
-                with self._lock:
-                    self._collections[target] = restored
-        except BaseException:
-            shutil.rmtree(folder)
-            raise
+    def shard_snapshot_folder(self, name: str, shard: int) -> Path:
+        """Raise ApiError 404 for a collection or a shard that is not there."""
+        self.find(name).require_shard(shard)
+        return self.snapshot_folder(name) / "shards" / f"{shard}"
 
     def temp_file(self) -> Path:
-        return self.temp / uuid.uuid4().hex
+        return self.temp / uuid4().hex
+
+    def temp_folder(self, prefix: str) -> Path:
+        safe = prefix.replace("/", "_")[-_LONGEST_PREFIX:]
+        return Path(tempfile.mkdtemp(prefix=safe, dir=self.temp))
 
     def close(self) -> None:
+        if self.peers:
+            self.peers.close()
         for name in self.names():
             self.delete(name)
 
     def _new_folder(self) -> Path:
-        return self._data / "collections" / uuid.uuid4().hex
-
-    def _snapshot_folder(self, name: str) -> Path:
-        return self._data / "snapshots" / hashlib.sha256(name.encode()).hexdigest()
+        return self._data / "collections" / uuid4().hex
 
 
-def etag(path: Path) -> str:
-    """Strong: inode, size and time, as actix makes it."""
-    stat = path.stat()
-    seconds, nanoseconds = divmod(stat.st_mtime_ns, 10**9)
-    return f'"{stat.st_ino:x}:{stat.st_size:x}:{seconds:x}:{nanoseconds:x}"'
-
-
-def disposition(name: str) -> str:
-    """The name of a download; what is not ASCII travels percent-encoded (RFC 6266)."""
-    if name.isascii():
-        return f'attachment; filename="{name}"'
-    return f"attachment; filename*=UTF-8''{quote(name)}"
-
-
-def _described(path: Path) -> dict[str, Json]:
-    stat = path.stat()
-    created = datetime.fromtimestamp(stat.st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    described: dict[str, Json] = {"name": path.name, "creation_time": created, "size": stat.st_size}
-    checksum = _checksum_file(path)
-    if checksum.exists():
-        described["checksum"] = checksum.read_text()
-    return described
-
-
-def _checksum_file(path: Path) -> Path:
-    return path.with_name(f"{path.name}.checksum")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as source:
-        while block := source.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _check_fit(existing: dict[str, Json], archived: dict[str, Json]) -> None:
-    """Only vectors and the number of shards must agree; raise ApiError 400."""
-    if dense_vectors(existing) != dense_vectors(archived):
-        raise wrong_input(
-            "Snapshot is not compatible with existing collection: "
-            f"Collection vectors: {describe_vectors(existing)} "
-            f"Snapshot Vectors: {describe_vectors(archived)}"
-        )
-    mine, theirs = existing["params"]["shard_number"], archived["params"]["shard_number"]
-    if mine != theirs:
-        raise wrong_input(
-            "Snapshot is not compatible with existing collection: "
-            f"Collection shard number: {mine} Snapshot shard number: {theirs}"
-        )
+def _shard_snapshot_name(collection: Collection, shard: int) -> str:
+    return f"{collection.name}-shard-{shard}-{files.stamp()}.snapshot"
 
 
 def _taken(name: str) -> ApiError:

@@ -59,21 +59,26 @@ _DEBUG_FIELDS = (
 )
 
 
-def new_config(request: Json, body_length: int) -> dict[str, Json]:
-    """The whole configuration from a create request. Raise ApiError 400 as Qdrant does."""
+def new_config(request: Json, body_length: int, peers: int = 0) -> dict[str, Json]:
+    """The whole configuration from a create request, on a cluster of so many peers.
+
+    Raise ApiError 400 as Qdrant does.
+    """
     vectors = request.get("vectors") or {}
     if not _are_vectors(vectors):
         text = "data did not match any variant of untagged enum VectorsConfig"
         raise bad_body(text, body_length)
-    if request.get("sharding_method") == "custom":
+    custom = request.get("sharding_method") == "custom"
+    if custom and not peers:
         raise ApiError(400, "Bad request: Distributed mode disabled")
     params = {
         "vectors": vectors,
-        "shard_number": request.get("shard_number") or 1,
+        "shard_number": request.get("shard_number") or (1 if custom else max(1, peers)),
         "replication_factor": request.get("replication_factor") or 1,
         "write_consistency_factor": request.get("write_consistency_factor") or 1,
         "on_disk_payload": _or(request.get("on_disk_payload"), True),
     }
+    params |= {"sharding_method": "custom"} if custom else {}
     params |= {name: request[name] for name in _OPTIONAL_PARAMS if request.get(name)}
     config = {
         "params": params,

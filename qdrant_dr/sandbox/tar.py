@@ -48,14 +48,27 @@ class TarWriter:
                 _copy(source, self._out, length)
             self._pad(stored)
 
+    def add_directory(self, name: str) -> None:
+        self._out.write(_header(name, 0, kind=tarfile.DIRTYPE, mode=0o755))
+
+    def add_sparse(self, name: str, data: bytes, size: int) -> None:
+        """A file of `size` bytes that has `data` at its start and then nothing but a hole."""
+        self._out.write(_sparse_header(name, 0, len(data), size, [(0, len(data))]))
+        self._out.write(data)
+        self._pad(len(data))
+
+    def add_folder(self, prefix: str, folder: Path) -> None:
+        """All files below `folder`, named below `prefix`."""
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            self.add_file(f"{prefix}{path.relative_to(folder).as_posix()}", path)
+
     def add_nested(self, name: str, prefix: str, folder: Path) -> None:
-        """All files below `folder` as an archive of their own, one plain member of this one."""
+        """The same as an archive of their own, one plain member of this one."""
         at = self._out.tell()
         self._out.write(_header(name, 0))
         start = self._out.tell()
         inner = TarWriter(self._out)
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            inner.add_file(f"{prefix}{path.relative_to(folder).as_posix()}", path)
+        inner.add_folder(prefix, folder)
         inner.close()
         end = self._out.tell()
         self._out.seek(at)
@@ -84,9 +97,11 @@ def _extents(source: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
         offset = end
 
 
-def _header(name: str, size: int, mtime: int = 0, kind: bytes = tarfile.REGTYPE) -> bytes:
+def _header(
+    name: str, size: int, mtime: int = 0, kind: bytes = tarfile.REGTYPE, mode: int = 0o644
+) -> bytes:
     info = tarfile.TarInfo(name)
-    info.size, info.mtime, info.mode, info.type = size, mtime, 0o644, kind
+    info.size, info.mtime, info.mode, info.type = size, mtime, mode, kind
     return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from qdrant_dr.sandbox.http import ApiError, Json, need, wrong_input
+from qdrant_dr.sandbox.placement import ShardKey
 from qdrant_dr.sandbox.settings import dense_vectors
 
 PointId = int | UUID
@@ -117,7 +118,9 @@ def vector_out(vector: Any) -> Json:
     return np.asarray(vector, dtype=np.float32)
 
 
-def record_out(record: edge.Record | edge.ScoredPoint) -> dict[str, Json]:
+def record_out(
+    record: edge.Record | edge.ScoredPoint, shard_key: ShardKey | None = None
+) -> dict[str, Json]:
     """One point; what was not asked for is absent, not null."""
     point: dict[str, Json] = {"id": id_json(record.id)}  # type: ignore[arg-type]
     if isinstance(record, edge.ScoredPoint):
@@ -126,6 +129,8 @@ def record_out(record: edge.Record | edge.ScoredPoint) -> dict[str, Json]:
         point["payload"] = record.payload
     if record.vector is not None:
         point["vector"] = vector_out(record.vector)
+    if shard_key is not None:
+        point["shard_key"] = shard_key
     return point
 
 

@@ -21,7 +21,9 @@ def place(
     elif kind == "file":
         base = tmp_path_factory.mktemp("stores")
         yield Place(
-            kind, f"file://{base}", proves=EVERYTHING - {"credentials", "endpoint", "bucket"}
+            kind,
+            f"file://{base}",
+            proves=EVERYTHING - {"credentials", "endpoint", "bucket", "signed"},
         )
     else:
         with PLACES[kind]() as made:

@@ -13,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import (
+    CannotSign,
     Conflict,
     DRError,
     ObjectMissing,
@@ -330,3 +332,30 @@ def test_a_dead_endpoint_is_known_in_seconds(place: Place, config: RepositoryCon
     with pytest.raises(RepositoryUnreachable):
         open_store(dead, stall_timeout=PATIENCE).read("repository.json")
     assert time.monotonic() - began < 20
+
+
+# letting others read
+
+
+def test_a_store_that_cannot_sign_says_so(place: Place, store: Store) -> None:
+    if place.kind not in ("memory", "file", "gcs"):
+        pytest.skip(f"{place.kind} can sign")
+    if place.kind == "gcs" and "signed" in place.proves:
+        pytest.skip("these credentials can sign")
+    with pytest.raises(CannotSign, match="URL") as refused:
+        store.signed_url("a/b.json", 60)
+    assert "--way upload" in refused.value.hint
+
+
+def test_a_signed_url_reads_the_object_and_without_its_signature_nobody_does(
+    place: Place, store: Store
+) -> None:
+    place.need("signed")
+    data = content(3 * MIB)
+    sink = store.sink("a/part.snapshot", size_hint=len(data))
+    fill(sink, data)
+    sink.commit()
+    url = store.signed_url("a/part.snapshot", 60)
+    answer = httpx.get(url, timeout=30, trust_env=False)
+    assert (answer.status_code, answer.content) == (200, data)
+    assert httpx.get(url.partition("?")[0], timeout=30, trust_env=False).status_code >= 400

@@ -20,59 +20,8 @@ ONE_NODE = ("01-collections-and-points", "02-snapshots", "03-restore")
 WITH_KEYS = ("04-access",)
 KEYS = {"api_key": "write-key", "read_api_key": "read-key"}
 
-NOT_IN_SANDBOX = {
-    "02-snapshots": {
-        "shard snapshots": (
-            "shard create",
-            "shard list",
-            "shard download",
-            "shard missing",
-            "shard delete",
-        ),
-        "streamed shard snapshots": ("shard stream", "shard stream missing shard"),
-        "full snapshots": (
-            "full create",
-            "full list",
-            "full download",
-            "full delete",
-            "full missing",
-        ),
-    },
-    "03-restore": {
-        "upload of shard archives": (
-            "shard upload",
-            "shard count",
-            "shard upload of a stream",
-            "shard upload wrong checksum",
-            "shard upload of a collection archive",
-            "state after",
-            "shard upload to missing collection",
-            "shard upload to missing shard",
-            "shard upload into other distance",
-        ),
-        "recovery from a URL": (
-            "recover from url",
-            "recover from url wrong checksum",
-            "recover from missing url",
-            "recover from dead host",
-            "recover outside file",
-            "recover s3",
-            "recover priority replica",
-            "recover async",
-            "recover async done",
-        ),
-    },
-    "04-access": {"full snapshots": ("read full list",)},
-}
-"""What the sandbox does not do, or what only makes sense after it: left for a real server."""
-
 KINDS = ("sandbox", pytest.param("server", marks=pytest.mark.qdrant))
 STEPS = [(name, step["step"]) for name in (*ONE_NODE, *WITH_KEYS) for step in load(name)]
-
-
-def reason_not_in_sandbox(transcript: str, step: str) -> str | None:
-    reasons = NOT_IN_SANDBOX.get(transcript, {})
-    return next((reason for reason, steps in reasons.items() if step in steps), None)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -88,7 +37,7 @@ def exchanges(
         if kind == "server" and keys and "QDRANT_BIN" not in os.environ:
             continue
         with _server(kind, tmp_path_factory.mktemp("server"), keys) as url:
-            for exchange in play(url, names, lambda n, s: _omitted(kind, n, s)):
+            for exchange in play(url, names):
                 played[exchange.transcript, exchange.step] = exchange
     return played
 
@@ -102,10 +51,6 @@ def _server(kind: str, folder: Path, keys: dict[str, str]) -> Iterator[str]:
         yield server.url
 
 
-def _omitted(kind: str, transcript: str, step: str) -> bool:
-    return kind == "sandbox" and reason_not_in_sandbox(transcript, step) is not None
-
-
 @pytest.mark.parametrize(("transcript", "step"), STEPS, ids=lambda value: value)
 def test_answers_as_recorded(
     exchanges: dict[tuple[str, str], Exchange], transcript: str, step: str
@@ -113,14 +58,7 @@ def test_answers_as_recorded(
     exchange = exchanges.get((transcript, step))
     if exchange is None:
         pytest.skip("QDRANT_URL has no keys of ours: give QDRANT_BIN")
-    if exchange.got is None:
-        pytest.skip(f"not in the sandbox: {reason_not_in_sandbox(transcript, step)}")
     assert exchange.got.status == exchange.expected.status, exchange.got
     expected, got = normalise(step, exchange.expected), normalise(step, exchange.got)
     assert got.content == expected.content
     assert got.headers == expected.headers
-
-
-def test_the_list_of_omissions_names_steps_that_exist() -> None:
-    listed = {(n, s) for n, reasons in NOT_IN_SANDBOX.items() for r in reasons.values() for s in r}
-    assert listed <= set(STEPS)

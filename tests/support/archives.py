@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -170,6 +170,25 @@ def take_apart(data: bytes) -> list[RawMember]:
 def put_together(members: Iterable[RawMember], *, end: bytes = END) -> bytes:
     """The archive of these members."""
     return b"".join(m.to_bytes() for m in members) + end
+
+
+def edit_segments(data: bytes, file: str, edit: Callable[[bytes], bytes]) -> bytes:
+    """A collection archive with every file of its segments that ends in `file`, and is not sparse,
+    edited; what the edit leaves as it is does not count. Raise unless something was changed."""
+    outer, changed = take_apart(data), 0
+    for n, segment in enumerate(outer):
+        if not segment.name.endswith(".tar"):
+            continue
+        inner = take_apart(segment.data)
+        end = segment.data[sum(len(m.to_bytes()) for m in inner) :]
+        for k, member in enumerate(inner):
+            sparse = member.header[156:157] == b"S"
+            if member.name.endswith(file) and not sparse:
+                inner[k] = member.with_data(edit(member.data))
+                changed += inner[k].data != member.data
+        outer[n] = segment.with_data(put_together(inner, end=end))
+    assert changed, f"no {file} was changed"
+    return put_together(outer)
 
 
 def _summed(head: bytearray) -> bytes:

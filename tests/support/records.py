@@ -27,6 +27,7 @@ from qdrant_dr.records import (
     Proof,
     Proved,
     RepositorySeen,
+    Restored,
     RunEnd,
     RunStart,
     Seal,
@@ -342,6 +343,44 @@ def drilled(
         **(detail or {}),
     }
     return _outcome("drill", of, at, verdict=verdict, detail=Drilled(**body), **fields)
+
+
+def restored(
+    of: Manifest,
+    at: datetime = NOW - hours(1),
+    *,
+    verdict: str = "ok",
+    detail: dict[str, Any] | None = None,
+    **fields: Any,
+) -> Outcome:
+    """A restore of this backup into another server: 90 s, all of it, approved by somebody else."""
+    body = {
+        "restore_id": f"qdr-restore-{digest(f'{of.key}{at}')[:8]}",
+        "target": "https://new.internal:6333",
+        "target_kind": "server",
+        "server_version": "1.18.3",
+        "name": of.collection,
+        "route": "whole",
+        "way": "upload",
+        "sources": ("aws",),
+        "captured_at": of.captured_at,
+        "size_bytes": of.size_bytes,
+        "sent_bytes": of.size_bytes,
+        "points_expected": 2000,
+        "points_restored": 2000,
+        "fingerprint_equal": True,
+        "aliases_set": of.aliases,
+        "created": True,
+        "phases": (
+            Phase(name="recover", started_at=at, duration_us=70_000_000),
+            Phase(name="prove", started_at=at + timedelta(seconds=70), duration_us=20_000_000),
+        ),
+        "total_us": 90_000_000,
+        "ticket": "INC-1",
+        "approved_by": "ana",
+        **(detail or {}),
+    }
+    return _outcome("restore", of, at, verdict=verdict, detail=Restored(**body), **fields)
 
 
 def _outcome(unit: str, of: Manifest, at: datetime, **fields: Any) -> Outcome:

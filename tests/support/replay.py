@@ -18,6 +18,7 @@ import hashlib
 import io
 import json
 import sys
+import tarfile
 import threading
 import time
 from bisect import bisect_left
@@ -132,6 +133,8 @@ class Faults:
     """The snapshot is made, the call stays silent."""
     cut_create: bool = False
     """The snapshot is made, the connection closed without an answer."""
+    no_checksum: bool = False
+    """Lists and answers without a checksum, as with S3 storage."""
     refuse_create: tuple[int, str] | None = None
     """Status and message of the next creates."""
     snapshot_name: str | None = None
@@ -144,6 +147,8 @@ class Faults:
     """A scroll that offers the same next page for ever."""
     no_manifest: bool = False
     """An older server without the partial manifest: 404."""
+    broken: str | None = None
+    """This collection is listed and answers 500, as after a server was killed restoring it."""
     clock_skew: float = 0.0
     """Seconds that the node's clock is ahead."""
     after_create: Callable[[ReplaySource, str], None] | None = None
@@ -165,9 +170,13 @@ class ReplaySource:
     ) -> None:
         self.faults = Faults()
         self.deleted: list[tuple[str, str]] = []
+        self.full: dict[str, Stored] = {}
+        """Full snapshots; one that is deleted is in `deleted` below the collection ""."""
         self.log: list[str] = []
         self.api_key, self.read_api_key = api_key, read_api_key
         self.root = root or dict(expected()["server"])
+        self.cluster: dict[str, Any] = {"status": "disabled"}
+        """What it says of the cluster it is in."""
         self.closing = threading.Event()
         self.made = 0
         self.lock = threading.RLock()
@@ -242,6 +251,31 @@ class ReplaySource:
             self.faults.after_create(self, collection)
         return answer
 
+    def create_full(self) -> dict[str, Any]:
+        """What `POST /snapshots` does and answers: every collection's archive, then who is who."""
+        with self.lock:
+            self.made += 1
+            stamp = f"2026-11-22-10-{self.made // 60:02}-{self.made % 60:02}"
+            files = {n: f"{n}-{PEER}-{stamp}.snapshot" for n in self.collections}
+            aliases = {a: n for n, served in self.collections.items() for a in served.aliases}
+            config = {"collections_mapping": files, "collections_aliases": aliases}
+            out = io.BytesIO()
+            with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
+                for name, file in files.items():
+                    archive.add(self.collections[name].archive, file)
+                entry = tarfile.TarInfo("config.json")
+                entry.size = len(text := json.dumps(config).encode())
+                archive.addfile(entry, io.BytesIO(text))
+            name = self.faults.snapshot_name or f"full-snapshot-{stamp}.snapshot"
+            self.full[name] = self._store(name, out.getvalue())
+            if self.faults.no_checksum:  # S3 storage: the collections' own objects stay
+                for collection, file in files.items():
+                    served = self.collections[collection]
+                    served.snapshots[file] = self._store(file, served.archive)
+        if self.faults.after_create:
+            self.faults.after_create(self, "")
+        return self.full[name].described()
+
     def restore(self, collection: str, file_name: str, data: bytes, checksum: str | None) -> None:
         """What an upload does. Raise _Refusal like the real server."""
         digest = hashlib.sha256(data).hexdigest()
@@ -266,7 +300,8 @@ class ReplaySource:
             self.made += 1
             whole = data if isinstance(data, bytes) else data.read_bytes()
             etag = f'"9de3c0:{len(whole):x}:6b02c727:{self.made:x}"'
-            return Stored(name, data, hashlib.sha256(whole).hexdigest(), etag)
+            checksum = None if self.faults.no_checksum else hashlib.sha256(whole).hexdigest()
+            return Stored(name, data, checksum, etag)
 
 
 def serve_set(name: str) -> Served:
@@ -374,12 +409,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(self.source.root)
             case "GET", ["readyz" | "healthz" | "livez"]:
                 self._send(200, b"all shards are ready", "text/plain")
-            case "GET", ["cluster"]:
-                self._ok({"status": "disabled"})
-            case "GET", ["collections"]:
-                self._ok({"collections": [{"name": n} for n in sorted(self.source.collections)]})
-            case "GET", ["aliases"]:
-                self._ok({"aliases": self._aliases()})
+            case "GET", ["cluster" | "collections" | "aliases" as what]:
+                self._ok(self._overview()[what])
+            case _, ["snapshots", *files]:
+                self._full(method, files)
             case "GET", ["collections", name, "exists"]:
                 self._ok({"exists": name in self.source.collections})
             case "POST", ["collections", name, "snapshots", "upload"]:
@@ -391,11 +424,20 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 self._send(404, b"", "text/plain")
 
+    def _overview(self) -> dict[str, Any]:
+        return {
+            "cluster": self.source.cluster,
+            "collections": {"collections": [{"name": n} for n in sorted(self.source.collections)]},
+            "aliases": {"aliases": self._aliases()},
+        }
+
     def _collection(self, method: str, name: str, rest: list[str]) -> None:
         live = self.source.collections
         real = next((c for c, s in list(live.items()) if name in s.aliases), name)
         if (served := live.get(real)) is None:
             raise _Refusal(404, f"Not found: Collection `{name}` doesn't exist!")
+        if real == self.source.faults.broken:
+            raise _Refusal(500, "Service internal error: 1 of 1 read operations failed")
         if method == "GET" and len(rest) <= 1 and rest != ["snapshots"]:
             self._tell(served, real, *rest)
         elif rest[0] == "points":
@@ -464,11 +506,28 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._download(name, stored)
 
+    def _full(self, method: str, files: list[str]) -> None:
+        there = self.source.full
+        if method == "GET" and not files:
+            below = [s for c in self.source.collections.values() for s in c.snapshots.values()]
+            every = below if self.source.faults.no_checksum else []
+            self._ok([s.described() for s in (*there.values(), *every)])
+        elif method == "POST" and not files:
+            self._create("")
+        elif files[0] not in there:
+            raise _Refusal(404, f"Not found: Snapshot {files[0]} not found")
+        elif method == "DELETE":
+            del there[files[0]]
+            self.source.deleted.append(("", files[0]))
+            self._ok(True)
+        else:
+            self._download("", there[files[0]])
+
     def _create(self, name: str) -> None:
         faults = self.source.faults
         if faults.refuse_create:
             raise _Refusal(*faults.refuse_create)
-        answer = self.source.create(name)
+        answer = self.source.create(name) if name else self.source.create_full()
         if faults.never_answer_create:
             self.source.closing.wait()
             self._hang_up()

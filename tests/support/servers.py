@@ -1,29 +1,37 @@
 """Servers for tests: real child processes on loopback that die with the test.
 
-`sandbox_server` always works; `qdrant_server` needs a Qdrant binary in `QDRANT_BIN`.
+`sandbox_server` always works; `qdrant_server` and `qdrant_cluster` need a Qdrant binary in
+`QDRANT_BIN`.
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
+import random
 import selectors
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 
 PR_SET_PDEATHSIG = 1
 START_SECONDS = 60.0
+LASTING_PORTS = range(20_000, 32_000)
+"""Below those that the kernel gives to connections: who starts again finds its port free."""
 STOP_SECONDS = 30.0
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+CLUSTER_PEERS = {"a": 7412946778860962, "b": 1232854065688735, "c": 4526451568774988}
+"""The nodes that the cluster fixtures were made on, by the letter in their file names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,67 @@ class Server:
     url: str
     pid: int
     kind: Literal["sandbox", "server"]
+
+
+class Node:
+    """A node of a cluster: a `Server` on lasting ports that can be killed and started again.
+
+    Call `start` in a thread that lives on: the kernel ends a child with the thread that made it.
+    """
+
+    kind: Literal["sandbox", "server"]
+
+    def __init__(
+        self, command: list[str], folder: Path, settings: Mapping[str, str], port: int
+    ) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.kind = "sandbox" if command[0] == sys.executable else "server"
+        self.folder = folder
+        self._command = command
+        self._settings = settings
+        folder.mkdir(parents=True, exist_ok=True)
+        self._process = self._spawn()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def peer_id(self) -> int:
+        cluster = httpx.get(f"{self.url}/cluster", timeout=5, trust_env=False).json()
+        return int(cluster["result"]["peer_id"])
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone: the port is closed, the data stays."""
+        self._process.kill()
+        self._process.wait(STOP_SECONDS)
+
+    def start(self) -> None:
+        """Once more after `kill`, with the same data and ports; return when it is ready."""
+        self._process = self._spawn()
+        self.await_ready()
+
+    def await_ready(self, peers: int = 0) -> None:
+        """Until it answers and, with `peers`, votes in a cluster of that many."""
+        log = self.folder / "stderr.log"
+        _await_ready(self._process, self.url, log)
+        deadline = time.monotonic() + START_SECONDS
+        while peers and time.monotonic() < deadline:
+            cluster = httpx.get(f"{self.url}/cluster", timeout=5, trust_env=False).json()["result"]
+            raft = cluster["raft_info"]
+            settled = raft["leader"] is not None and raft["is_voter"]
+            if len(cluster["peers"]) == peers and settled and not raft["pending_operations"]:
+                return
+            time.sleep(0.1)
+        if peers:
+            raise RuntimeError(f"no cluster of {peers} formed:\n{log.read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        _end(self._process)
+
+    def _spawn(self) -> subprocess.Popen[str]:
+        environment = {**os.environ, **self._settings}
+        return _spawn(self._command, self.folder, environment, speaks=False)
 
 
 @contextmanager
@@ -57,18 +126,7 @@ def qdrant_server(
     """A fresh, empty Qdrant: the binary in `QDRANT_BIN`, started in an empty directory."""
     folder.mkdir(parents=True, exist_ok=True)
     http_port, grpc_port = _free_port(), _free_port()
-    settings = {
-        "QDRANT__STORAGE__STORAGE_PATH": str(folder / "storage"),
-        "QDRANT__STORAGE__SNAPSHOTS_PATH": str(folder / "snapshots"),
-        "QDRANT__SERVICE__HOST": "127.0.0.1",
-        "QDRANT__SERVICE__HTTP_PORT": str(http_port),
-        "QDRANT__SERVICE__GRPC_PORT": str(grpc_port),
-        "QDRANT__SERVICE__ENABLE_STATIC_CONTENT": "false",
-        "QDRANT__TELEMETRY_DISABLED": "true",
-        "QDRANT__LOG_LEVEL": "WARN",
-        "QDRANT__CLUSTER__ENABLED": "false",
-        "QDRANT_INIT_FILE_PATH": str(folder / ".qdrant-initialized"),
-    }
+    settings = _qdrant_settings(folder, http_port, grpc_port)
     if api_key:
         settings["QDRANT__SERVICE__API_KEY"] = api_key
     if read_api_key:
@@ -81,11 +139,122 @@ def qdrant_server(
 
 
 @contextmanager
+def lasting_qdrant(folder: Path) -> Iterator[Node]:
+    """A fresh, empty Qdrant without cluster mode that can be killed and started again."""
+    http_port, grpc_port = _lasting_ports(2)
+    binary = str(Path(os.environ["QDRANT_BIN"]).resolve())
+    node = Node([binary], folder, _qdrant_settings(folder, http_port, grpc_port), http_port)
+    try:
+        node.await_ready()
+        yield node
+    finally:
+        node.stop()
+
+
+@contextmanager
+def sandbox_cluster(folder: Path, *, empty: bool = False) -> Iterator[tuple[Node, ...]]:
+    """Three sandboxes as one scripted cluster, with the two collections of the cluster fixtures.
+
+    As the real nodes a, b, c had them: `movies` (3 shards, replication 2) and `tenants` (custom
+    sharding: eu, us; c holds none of it). A node that is killed and started again has lost what
+    was not in the fixtures. `script` changes what all of them say of a collection.
+    """
+    ports = _lasting_ports(2 * len(CLUSTER_PEERS))
+    peers = {
+        peer: {"uri": f"http://127.0.0.1:{p2p}/", "url": f"http://127.0.0.1:{http}"}
+        for peer, http, p2p in zip(CLUSTER_PEERS.values(), ports[::2], ports[1::2], strict=True)
+    }
+    with ExitStack() as stack:
+        nodes = []
+        for (name, peer), port in zip(CLUSTER_PEERS.items(), ports[::2], strict=True):
+            home = folder / f"node-{name}"
+            home.mkdir(parents=True)
+            topology = {"peer_id": peer, "peers": peers}
+            (home / "topology.json").write_text(json.dumps(topology))
+            command = [sys.executable, "-m", "qdrant_dr.sandbox", "--port", str(port)]
+            command += ["--data", str(home / "data"), "--topology", str(home / "topology.json")]
+            for collection in () if empty else ("movies", "tenants"):
+                archive = FIXTURES / "cluster" / f"{collection}-node-{name}.snapshot"
+                command += ["--snapshot", f"{archive}:{collection}"]
+            node = Node(command, home, {}, port)
+            stack.callback(node.stop)
+            nodes.append(node)
+        for node in nodes:
+            node.await_ready()
+        yield tuple(nodes)
+
+
+def script(nodes: Sequence[Node], collection: str, **said: Any) -> None:
+    """From now on all sandbox nodes say so of a collection; nothing takes it back.
+
+    `states={"0": {peer id: "Dead"}}` is laid over the states of replicas, by shard;
+    `shard_transfers=[...]` is added.
+    """
+    for node in nodes:
+        path = node.folder / "topology.json"
+        topology = json.loads(path.read_text())
+        topology["collections"] = {**topology.get("collections", {}), collection: said}
+        path.with_suffix(".new").write_text(json.dumps(topology))
+        path.with_suffix(".new").rename(path)
+
+
+@contextmanager
+def qdrant_cluster(folder: Path, nodes: int = 3) -> Iterator[tuple[Node, ...]]:
+    """Fresh, empty Qdrants (`QDRANT_BIN`) joined as one cluster: every node knows all peers."""
+    binary = str(Path(os.environ["QDRANT_BIN"]).resolve())
+    first_uri = ""
+    joined: list[Node] = []
+    with ExitStack() as stack:
+        for number in range(nodes):
+            http_port, grpc_port, p2p_port = _lasting_ports(3)
+            home = folder / f"node-{number}"
+            settings = _qdrant_settings(home, http_port, grpc_port) | {
+                "QDRANT__CLUSTER__ENABLED": "true",
+                "QDRANT__CLUSTER__P2P__PORT": str(p2p_port),
+            }
+            uri = f"http://127.0.0.1:{p2p_port}"
+            bootstrap = ["--bootstrap", first_uri] if first_uri else []
+            node = Node([binary, "--uri", uri, *bootstrap], home, settings, http_port)
+            stack.callback(node.stop)
+            node.await_ready(peers=number + 1)
+            first_uri = first_uri or uri
+            joined.append(node)
+        for node in joined:
+            node.await_ready(peers=nodes)
+        yield tuple(joined)
+
+
+def _qdrant_settings(folder: Path, http_port: int, grpc_port: int) -> dict[str, str]:
+    return {
+        "QDRANT__STORAGE__STORAGE_PATH": str(folder / "storage"),
+        "QDRANT__STORAGE__SNAPSHOTS_PATH": str(folder / "snapshots"),
+        "QDRANT__SERVICE__HOST": "127.0.0.1",
+        "QDRANT__SERVICE__HTTP_PORT": str(http_port),
+        "QDRANT__SERVICE__GRPC_PORT": str(grpc_port),
+        "QDRANT__SERVICE__ENABLE_STATIC_CONTENT": "false",
+        "QDRANT__TELEMETRY_DISABLED": "true",
+        "QDRANT__LOG_LEVEL": "WARN",
+        "QDRANT__CLUSTER__ENABLED": "false",
+        "QDRANT_INIT_FILE_PATH": str(folder / ".qdrant-initialized"),
+    }
+
+
+@contextmanager
 def _child(
     command: list[str], folder: Path, environment: Mapping[str, str], *, speaks: bool
 ) -> Iterator[subprocess.Popen[str]]:
-    with (folder / "stderr.log").open("w") as log:
-        process = subprocess.Popen(
+    with _spawn(command, folder, environment, speaks=speaks) as process:
+        try:
+            yield process
+        finally:
+            _end(process)
+
+
+def _spawn(
+    command: list[str], folder: Path, environment: Mapping[str, str], *, speaks: bool
+) -> subprocess.Popen[str]:
+    with (folder / "stderr.log").open("a") as log:
+        return subprocess.Popen(
             command,
             cwd=folder,
             env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -95,15 +264,15 @@ def _child(
             text=True,
             preexec_fn=_die_with_parent,  # noqa: PLW1509
         )
-    with process:
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _die_with_parent() -> None:
@@ -138,3 +307,18 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _lasting_ports(count: int) -> list[int]:
+    """Free ports, held together while they are chosen so that they differ."""
+    ports: list[int] = []
+    with ExitStack() as held:
+        while len(ports) < count:
+            probe = held.enter_context(socket.socket())
+            port = random.choice(LASTING_PORTS)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            ports.append(port)
+    return ports

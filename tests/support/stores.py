@@ -35,7 +35,9 @@ START_SECONDS = 60.0
 AZURE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
-EVERYTHING = frozenset({"credentials", "uploads", "bucket", "endpoint", "processes", "time"})
+EVERYTHING = frozenset(
+    {"credentials", "uploads", "bucket", "endpoint", "processes", "time", "signed"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,11 @@ def _real(kind: str, variable: str) -> Place | None:
 
 
 @contextmanager
-def s3_place() -> Iterator[Place]:
-    """moto, with credentials and policies enforced after the first calls."""
+def s3_place(*, enforce: bool = True) -> Iterator[Place]:
+    """moto, with credentials and policies enforced after the first calls.
+
+    It knows keys in headers only: a signed URL it answers where it enforces nothing.
+    """
     if real := _real("s3", "QDR_TEST_S3_URL"):
         yield real
         return
@@ -86,7 +91,7 @@ def s3_place() -> Iterator[Place]:
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     url = f"http://127.0.0.1:{port}"
-    environment = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "4",
+    environment = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "4" if enforce else "1000000",
                    "MOTO_S3_DEFAULT_MAX_KEYS": "50"}  # fmt: skip
     with child(command, environment), _no_proxy():
         _await_http(f"{url}/moto-api/")
@@ -111,6 +116,7 @@ def s3_place() -> Iterator[Place]:
                 "key": key["AccessKeyId"],
                 "secret": key["SecretAccessKey"],
             },
+            proves=EVERYTHING - {"signed"},
             wrong={"key": key["AccessKeyId"], "secret": "not-the-secret"},
             dead={"endpoint_url": f"http://127.0.0.1:{free_port()}"},
         )
@@ -139,7 +145,7 @@ def gcs_place() -> Iterator[Place]:
             "gcs",
             "gs://backups/qdrant",
             {"endpoint_url": url, "token": "anon"},
-            proves=EVERYTHING - {"credentials", "uploads"},
+            proves=EVERYTHING - {"credentials", "uploads", "signed"},
             dead={"endpoint_url": f"http://127.0.0.1:{free_port()}"},
         )
 

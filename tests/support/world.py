@@ -15,6 +15,7 @@ import yaml
 from qdrant_dr import configfile
 from qdrant_dr.records import Manifest, RunEnd
 from qdrant_dr.repository import create_repository
+from tests.support.stores import Place
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,34 @@ def make_world(
         entry["id"] = create_repository(wanted, datetime.now(UTC))
     file.write_text(yaml.safe_dump(body))
     return World(file, folders)
+
+
+def in_store(folder: Path, url: str, place: Place, **options: Any) -> World:
+    """The same with one repository in an object store; `options` go over those of the place."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place_of = place.config("one", **options)
+    body: dict[str, Any] = {
+        "format": 1,
+        "cluster": {"name": "shop", "nodes": [url]},
+        "repositories": [
+            {"name": "one", "url": place_of.url, "domain": "store", "options": place_of.options}
+        ],
+        "capture": {"spool": {"path": str(folder / "spool"), "max": "20GiB"}},
+        "report": {"url": str(folder / "reports")},
+    }
+    secrets = folder / "secrets"
+    secrets.mkdir()
+    options_of = body["repositories"][0]["options"]
+    for name in ("key", "secret"):  # plain text is refused
+        if name in options_of:
+            (secrets / name).write_text(options_of[name])
+            options_of[name] = f"file:{secrets / name}"
+    file = folder / "qdrant-dr.yaml"
+    file.write_text(yaml.safe_dump(body))
+    made = configfile.load(file).repositories[0]
+    body["repositories"][0]["id"] = create_repository(made, datetime.now(UTC))
+    file.write_text(yaml.safe_dump(body))
+    return World(file, {})
 
 
 def seed(url: str, collection: str, *, points: int, api_key: str | None = None) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from qdrant_dr.sandbox.http import ApiError, Body, need, ok
-from qdrant_dr.sandbox.routes.common import FOUND, Found, Name, TheNode, logged
+from qdrant_dr.sandbox.placement import key_mapping
+from qdrant_dr.sandbox.reads import INTERNAL, gather, merge_info
+from qdrant_dr.sandbox.routes.common import Found, Name, TheNode, logged
 from qdrant_dr.sandbox.settings import new_config
 
 router = APIRouter()
@@ -33,13 +35,15 @@ def change_aliases(body: Body, node: TheNode) -> Response:
 @router.put("/collections/{collection}")
 def create(collection: Name, body: Body, request: Request, node: TheNode) -> Response:
     _check_name(collection)
-    node.create(collection, new_config(body, request.state.body_length))
+    distributed = len(node.peers.ids()) if node.peers else 0
+    node.create(collection, new_config(body, request.state.body_length, distributed), {})
     return ok(True)
 
 
 @router.get("/collections/{collection}")
-def info(found: Found) -> Response:
-    return ok(found.info())
+def info(found: Found, node: TheNode) -> Response:
+    parts = gather(node, found, None, f"{INTERNAL}/info", {}, found.info)
+    return ok(merge_info(parts, found.config))
 
 
 @router.patch("/collections/{collection}")
@@ -63,15 +67,24 @@ def collection_aliases(found: Found, node: TheNode) -> Response:
     return ok({"aliases": node.aliases(found.name)})
 
 
-@router.get("/collections/{collection}/shards", dependencies=[FOUND])
-def shard_keys() -> Response:
-    """One node has no custom sharding, hence no keys."""
-    return ok({})
+@router.get("/collections/{collection}/shards")
+def shard_keys(found: Found) -> Response:
+    if found.config["params"].get("sharding_method") != "custom":
+        return ok({})
+    keys = [{"key": pair["key"]} for pair in key_mapping(found.placement)]
+    return ok({"shard_keys": keys})
 
 
-@router.put("/collections/{collection}/shards", dependencies=[FOUND])
-def create_shard_key() -> Response:
-    raise ApiError(400, "Bad request: Distributed mode disabled")
+@router.put("/collections/{collection}/shards")
+def create_shard_key(found: Found, body: Body, node: TheNode) -> Response:
+    node.create_shard_key(found.name, need(body, "shard_key"), body)
+    return ok(True)
+
+
+@router.post("/collections/{collection}/shards/delete")
+def delete_shard_key(found: Found, body: Body, node: TheNode) -> Response:
+    node.drop_shard_key(found.name, need(body, "shard_key"))
+    return ok(True)
 
 
 @router.put("/collections/{collection}/index")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, HTTPException, Request, Response
 
 from qdrant_dr.sandbox.collection import Collection
 from qdrant_dr.sandbox.http import SLASH, ok
 from qdrant_dr.sandbox.node import Node
+from qdrant_dr.sandbox.peers import FROM_PEER
 
 
 def the_node(request: Request) -> Node:
@@ -34,6 +35,23 @@ def _find(name: Name, node: TheNode) -> Collection:
 FOUND = Depends(_find)
 Found = Annotated[Collection, FOUND]
 """The collection of the path, by name or alias; 404 when it is not there."""
+
+
+def _from_peer(request: Request) -> bool:
+    return FROM_PEER in request.headers
+
+
+FromPeer = Annotated[bool, Depends(_from_peer)]
+"""Whether a peer of a scripted cluster asks: for what is here and is not to be spread."""
+
+
+def only_peers(from_peer: FromPeer) -> None:
+    if not from_peer:
+        raise HTTPException(404)
+
+
+OnlyPeers = Annotated[None, Depends(only_peers)]
+"""The path is no part of Qdrant's interface: nobody else finds it."""
 
 
 def logged(operation: int, *, wait: bool) -> Response:

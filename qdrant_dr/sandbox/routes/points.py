@@ -9,7 +9,9 @@ from fastapi import APIRouter, Response
 
 from qdrant_dr.sandbox.collection import Collection
 from qdrant_dr.sandbox.http import ApiError, Body, Json, need, not_found, ok
-from qdrant_dr.sandbox.routes.common import Found, logged
+from qdrant_dr.sandbox.node import Node
+from qdrant_dr.sandbox.reads import INTERNAL, gather, in_order, merge_best, merge_pages
+from qdrant_dr.sandbox.routes.common import Found, OnlyPeers, TheNode, logged
 from qdrant_dr.sandbox.settings import dense_vectors
 from qdrant_dr.sandbox.translate import (
     filter_in,
@@ -25,11 +27,13 @@ router = APIRouter()
 _POINTS = "/collections/{collection}/points"
 _SHARD_POINTS = "/collections/{collection}/shards/{shard}/points"
 _SCROLL_LIMIT = _QUERY_LIMIT = 10
+_LOWER_IS_BETTER = ("Euclid", "Manhattan")
 
 
 @router.put(_POINTS)
 def upsert(found: Found, body: Body, wait: bool = False) -> Response:
-    return logged(found.upsert(points_in(body, found.config)), wait=wait)
+    points = points_in(body, found.config)
+    return logged(found.upsert(points, body.get("shard_key")), wait=wait)
 
 
 @router.post(f"{_POINTS}/delete")
@@ -68,84 +72,120 @@ def overwrite_payload(found: Found, body: Body, wait: bool = False) -> Response:
 
 
 @router.post(_POINTS)
-def retrieve(found: Found, body: Body) -> Response:
-    ids = [point_id(i) for i in need(body, "ids")]
-    payload = payload_selector(body.get("with_payload", True))
-    records = found.retrieve(ids, payload, _vectors(body))
-    return ok([record_out(record) for record in records])
+def retrieve(found: Found, body: Body, node: TheNode) -> Response:
+    return ok(_retrieve(found, body, node, None))
+
+
+@router.post(_SHARD_POINTS)
+def retrieve_shard(found: Found, shard: int, body: Body, node: TheNode) -> Response:
+    return ok(_retrieve(found, body, node, shard))
 
 
 @router.post(f"{_POINTS}/count")
-def count(found: Found, body: Body) -> Response:
-    return ok({"count": found.count(filter_in(body.get("filter")))})
+def count(found: Found, body: Body, node: TheNode) -> Response:
+    return ok(_count(found, body, node, None))
 
 
 @router.post(f"{_SHARD_POINTS}/count")
-def count_shard(found: Found, shard: int, body: Body) -> Response:
-    return ok({"count": found.count(filter_in(body.get("filter")), shard)})
+def count_shard(found: Found, shard: int, body: Body, node: TheNode) -> Response:
+    return ok(_count(found, body, node, shard))
 
 
 @router.post(f"{_POINTS}/scroll")
-def scroll(found: Found, body: Body) -> Response:
-    return ok(_page(found, body, None))
+def scroll(found: Found, body: Body, node: TheNode) -> Response:
+    return ok(_page(found, body, node, None))
 
 
 @router.post(f"{_SHARD_POINTS}/scroll")
-def scroll_shard(found: Found, shard: int, body: Body) -> Response:
-    return ok(_page(found, body, shard))
+def scroll_shard(found: Found, shard: int, body: Body, node: TheNode) -> Response:
+    return ok(_page(found, body, node, shard))
 
 
 @router.post(f"{_POINTS}/query")
-def query(found: Found, body: Body) -> Response:
+def query(found: Found, body: Body, node: TheNode) -> Response:
     """Nearest to a vector, or, without a query, the first points by id."""
     limit = body.get("limit") or _QUERY_LIMIT
     offset = body.get("offset") or 0
-    payload = payload_selector(body.get("with_payload") or False)
+    whole = {**body, "limit": offset + limit, "offset": None}
     if body.get("query") is None:
-        where = filter_in(body.get("filter"))
-        page, _ = found.scroll(None, offset + limit, where, payload, _vectors(body))
-        points = [record_out(record) | {"version": 0, "score": 0.0} for record in page[offset:]]
-        return ok({"points": points})
-    exact = bool((body.get("params") or {}).get("exact"))
-    request = edge.QueryRequest(
-        limit=offset + limit,
-        query=query_in(body, found.config),
-        filter=filter_in(body.get("filter")),
-        score_threshold=body.get("score_threshold"),
-        params=edge.SearchParams(exact=exact),
-        with_vector=_vectors(body),
-        with_payload=payload,
-    )
+        payload = body.get("with_payload") or False
+        page = _page(found, {**whole, "with_payload": payload}, node, None)
+        points = [{**point, "version": 0, "score": 0.0} for point in page["points"]]
+        return ok({"points": points[offset:]})
     vector = dense_vectors(found.config).get(body.get("using") or "")
-    best = found.query(request, vector["distance"] if vector else None)
-    return ok({"points": [record_out(point) for point in best[offset:]]})
+    parts = gather(node, found, None, f"{INTERNAL}/query", whole, lambda n: _best(found, whole, n))
+    lower = vector is not None and vector["distance"] in _LOWER_IS_BETTER
+    return ok(merge_best(parts, offset, limit, lower_is_better=lower))
+
+
+@router.post(f"/collections/{{collection}}/shards/{{shard}}/{INTERNAL}/query")
+def query_shard(found: Found, shard: int, body: Body, _: OnlyPeers) -> Response:
+    return ok(_best(found, body, shard))
 
 
 @router.get(f"{_POINTS}/{{point}}")
-def get_point(found: Found, point: str) -> Response:
-    wanted = point_id(int(point) if point.isdecimal() else point)
-    records = found.retrieve([wanted], True, True)
+def get_point(found: Found, point: str, node: TheNode) -> Response:
+    wanted = int(point) if point.isdecimal() else point
+    body = {"ids": [wanted], "with_payload": True, "with_vector": True}
+    records = _retrieve(found, body, node, None)
     if not records:
         raise not_found(f"Point with id {point} does not exists!")
-    return ok(record_out(records[0]))
+    return ok(records[0])
 
 
-def _page(found: Collection, body: Json, shard: int | None) -> dict[str, Json]:
+def _count(found: Collection, body: Json, node: Node, shard: int | None) -> dict[str, Json]:
+    where = filter_in(body.get("filter"))
+    parts = gather(
+        node,
+        found,
+        shard,
+        "points/count",
+        body,
+        lambda number: {"count": found.count(number, where)},
+    )
+    return {"count": sum(part["count"] for part in parts)}
+
+
+def _retrieve(found: Collection, body: Json, node: Node, shard: int | None) -> list[Json]:
+    ids = [point_id(i) for i in need(body, "ids")]
+    payload = payload_selector(body.get("with_payload", True))
+
+    def local(number: int) -> list[Json]:
+        records = found.retrieve(number, ids, payload, _vectors(body))
+        return [record_out(record, found.placement[number].key) for record in records]
+
+    parts = gather(node, found, shard, "points", body, local)
+    return in_order([record for part in parts for record in part], body["ids"])
+
+
+def _page(found: Collection, body: Json, node: Node, shard: int | None) -> dict[str, Json]:
     if body.get("order_by") is not None:
         raise ApiError(501, "Not implemented: the sandbox scrolls in the order of ids only")
-    offset = body.get("offset")
+    offset = None if body.get("offset") is None else point_id(body["offset"])
     limit = body.get("limit") or _SCROLL_LIMIT
-    payload = body.get("with_payload")
-    records, beyond = found.scroll(
-        None if offset is None else point_id(offset),
-        limit,
-        filter_in(body.get("filter")),
-        payload_selector(True if payload is None else payload),
-        _vectors(body),
-        shard,
+    payload = payload_selector(True if body.get("with_payload") is None else body["with_payload"])
+    where = filter_in(body.get("filter"))
+
+    def local(number: int) -> dict[str, Json]:
+        records, beyond = found.scroll(number, offset, limit, where, payload, _vectors(body))
+        points = [record_out(record, found.placement[number].key) for record in records]
+        return {"points": points, "next_page_offset": None if beyond is None else id_json(beyond)}
+
+    return merge_pages(gather(node, found, shard, "points/scroll", body, local), limit)
+
+
+def _best(found: Collection, body: Json, shard: int) -> dict[str, Json]:
+    request = edge.QueryRequest(
+        limit=body["limit"],
+        query=query_in(body, found.config),
+        filter=filter_in(body.get("filter")),
+        score_threshold=body.get("score_threshold"),
+        params=edge.SearchParams(exact=bool((body.get("params") or {}).get("exact"))),
+        with_vector=_vectors(body),
+        with_payload=payload_selector(body.get("with_payload") or False),
     )
-    points = [record_out(record) for record in records]
-    return {"points": points, "next_page_offset": None if beyond is None else id_json(beyond)}
+    key = found.placement[shard].key
+    return {"points": [record_out(point, key) for point in found.query(shard, request)]}
 
 
 def _vectors(body: Json) -> bool | list[str]:

@@ -31,8 +31,8 @@ def readyz() -> Response:
 
 
 @router.get("/cluster")
-def cluster() -> Response:
-    return ok({"status": "disabled"})
+def cluster(node: TheNode) -> Response:
+    return ok(node.peers.cluster() if node.peers else {"status": "disabled"})
 
 
 @router.get("/issues")
@@ -52,22 +52,13 @@ def metrics(node: TheNode) -> Response:
 
 @router.get("/collections/{collection}/cluster")
 def collection_cluster(found: Found, node: TheNode) -> Response:
-    shards = found.local_shards()
-    return ok(
-        {
-            "peer_id": node.peer_id,
-            "shard_count": len(shards),
-            "local_shards": shards,
-            "remote_shards": [],
-            "shard_transfers": [],
-        }
-    )
+    return ok(node.collection_cluster(found))
 
 
 @router.get("/collections/{collection}/optimizations")
 def optimizations(found: Found, wanted: Annotated[str, Query(alias="with")] = "") -> Response:
     """Nothing ever runs: the sandbox optimizes within the request that asks for it."""
-    idle = found.info()["segments_count"]
+    idle = sum(found.info(number)["segments_count"] for number in found.local_shards())
     counts = {"queued_optimizations": 0, "queued_segments": 0, "queued_points": 0}
     with_ = wanted.split(",")
     asked: dict[str, list[str]] = {n: [] for n in ("queued", "completed") if n in with_}

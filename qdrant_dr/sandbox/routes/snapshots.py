@@ -1,36 +1,40 @@
-"""Snapshots of a collection: create, list, download, delete, upload; the partial manifest."""
+"""Snapshots of a collection and of the whole node: create, list, download, delete, recover."""
 
 from __future__ import annotations
 
-import re
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from qdrant_dr.sandbox import files
 from qdrant_dr.sandbox.download import answer
-from qdrant_dr.sandbox.http import ApiError, accepted, ok
-from qdrant_dr.sandbox.node import Node
+from qdrant_dr.sandbox.http import ApiError, Body, Json, accepted, ok, text_field
+from qdrant_dr.sandbox.recovery import (
+    check_checksum,
+    check_priority,
+    compare_upload,
+    from_location,
+)
+from qdrant_dr.sandbox.restoring import recover_collection, recover_upload
 from qdrant_dr.sandbox.routes.common import Found, Name, TheNode
-from qdrant_dr.sandbox.upload import Received, receive_file
+from qdrant_dr.sandbox.upload import receive_file
 
 router = APIRouter()
 _SNAPSHOTS = "/collections/{collection}/snapshots"
-_PRIORITIES = ("no_sync", "snapshot", "replica")
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_QUERY = "query parameters"
 
 
 @router.get(_SNAPSHOTS)
-def list_snapshots(collection: Name, node: TheNode) -> Response:
-    return ok(node.snapshots(collection))
+def list_snapshots(found: Found, node: TheNode) -> Response:
+    return ok(files.listed(node.snapshot_folder(found.name)))
 
 
 @router.post(_SNAPSHOTS)
 def create(found: Found, node: TheNode, wait: bool = True) -> Response:
-    if wait:
-        return ok(node.create_snapshot(found.name))
-    threading.Thread(target=node.create_snapshot, args=(found.name,), daemon=True).start()
-    return accepted()
+    return done(lambda: node.create_snapshot(found.name), wait=wait)
 
 
 @router.post(f"{_SNAPSHOTS}/upload")
@@ -42,67 +46,89 @@ async def upload(
     priority: str | None = None,
     checksum: str | None = None,
 ) -> Response:
-    """Priorities differ only where other replicas exist: here they are checked and that is all."""
-    _check_priority(priority)
-    _check_checksum(checksum)
+    check_priority(priority, f"Deserialize error in {_QUERY}")
+    check_checksum(checksum, _QUERY)
     path = node.temp_file()
     try:
         received = await receive_file(request, "snapshot", path)
-        _compare(received, checksum)
-        if wait:
-            await run_in_threadpool(node.recover, collection, received)
-            return ok(True)
-        _recover_behind(node, collection, received)
-        return accepted()
+        compare_upload(received.sha256, checksum)
+
+        def recover() -> Json:
+            recover_upload(node, collection, received, priority)
+            return True
+
+        return await run_in_threadpool(done, recover, wait=wait)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
 
 
+@router.put(f"{_SNAPSHOTS}/recover")
+def recover(collection: Name, body: Body, node: TheNode, wait: bool = True) -> Response:
+    location, checksum, api_key = told_of_recovery(body)
+
+    def run() -> Json:
+        fetch = from_location(location, checksum, api_key, node.snapshots)
+        recover_collection(node, collection, fetch, body.get("priority"))
+        return True
+
+    return done(run, wait=wait)
+
+
 @router.get(f"{_SNAPSHOTS}/{{name}}")
 def download(collection: Name, name: str, request: Request, node: TheNode) -> Response:
-    try:
-        path = node.snapshot(collection, name)
-    except ApiError as error:
-        raise ApiError(error.status, error.text, plain=True) from None
-    return answer(path, request.headers)
+    def find() -> Path:
+        return files.find(node.snapshot_folder(node.find(collection).name), name)
+
+    return send(find, request)
 
 
 @router.delete(f"{_SNAPSHOTS}/{{name}}")
-def delete(collection: Name, name: str, node: TheNode, wait: bool = True) -> Response:
-    node.delete_snapshot(collection, name)
+def delete(found: Found, name: str, node: TheNode, wait: bool = True) -> Response:
+    files.delete(files.find(node.snapshot_folder(found.name), name))
     return ok(True) if wait else accepted()
 
 
-@router.get("/collections/{collection}/shards/{shard}/snapshot/partial/manifest")
-def partial_manifest(found: Found, shard: int) -> Response:
-    """The greatest `segment_version` is the number of the last operation that changed the shard."""
-    return ok(found.manifest(shard))
+@router.get("/snapshots")
+def list_full(node: TheNode) -> Response:
+    return ok(files.listed(node.snapshots))
 
 
-def _recover_behind(node: Node, collection: str, received: Received) -> None:
-    threading.Thread(target=node.recover, args=(collection, received), daemon=True).start()
+@router.post("/snapshots")
+def create_full(node: TheNode, wait: bool = True) -> Response:
+    return done(node.create_full_snapshot, wait=wait)
 
 
-def _compare(received: Received, checksum: str | None) -> None:
-    """Qdrant swaps the two in its words."""
-    if checksum and received.sha256 != checksum.lower():
-        text = f"Checksum mismatch: expected {received.sha256}, actual {checksum}"
-        raise ApiError(400, text)
+@router.get("/snapshots/{name}")
+def download_full(name: str, request: Request, node: TheNode) -> Response:
+    return send(lambda: files.find(node.snapshots, name), request)
 
 
-def _check_priority(priority: str | None) -> None:
-    if priority is not None and priority not in _PRIORITIES:
-        known = ", ".join(f"`{p}`" for p in _PRIORITIES)
-        text = f"unknown variant `{priority}`, expected one of {known}"
-        raise ApiError(400, f"Deserialize error in query parameters: {text}")
+@router.delete("/snapshots/{name}")
+def delete_full(name: str, node: TheNode, wait: bool = True) -> Response:
+    files.delete(files.find(node.snapshots, name))
+    return ok(True) if wait else accepted()
 
 
-def _check_checksum(checksum: str | None) -> None:
-    if checksum is not None and not _SHA256.fullmatch(checksum):
-        told = f'"expected_length": Number(64), "value": String("{checksum}")'
-        told += f', "length": Number({len(checksum)})'
-        if len(checksum) == 64:
-            told = f'"value": String("{checksum}")'
-        problem = f"checksum: Validation error: invalid_sha256_hash [{{{told}}}]"
-        raise ApiError(422, f"Validation error in query parameters: [{problem}]")
+def done(work: Callable[[], Json], *, wait: bool) -> Response:
+    """The result, or, without `wait`, nothing but that it was accepted: it fails unheard."""
+    if wait:
+        return ok(work())
+    threading.Thread(target=work, daemon=True).start()
+    return accepted()
+
+
+def send(find: Callable[[], Path], request: Request) -> Response:
+    """A download; what is wrong is said in plain text."""
+    try:
+        return answer(find(), request.headers)
+    except ApiError as error:
+        raise ApiError(error.status, error.text, plain=True) from None
+
+
+def told_of_recovery(body: Json) -> tuple[str, str | None, str | None]:
+    """Location, checksum and key of a recovery. Raise ApiError 400 or 422."""
+    location = text_field(body, "location")
+    check_priority(body.get("priority"), "Format error in JSON body")
+    check_checksum(body.get("checksum"), "JSON body")
+    return location, body.get("checksum"), body.get("api_key")

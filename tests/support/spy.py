@@ -1,0 +1,131 @@
+"""A proxy in front of a target: sees every call, and can hold one so that a test can strike then.
+
+with Spy(server.url) as spy:
+    spy.hold("POST", r"/snapshots/upload$", forward=False)   # not even begun
+    ...
+    spy.held.wait(60)        # somebody made that call and waits for its answer
+    spy.release()
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar, Self
+
+import httpx
+
+_DROPPED = {"transfer-encoding", "content-length", "connection", "content-encoding", "date"}
+
+
+@dataclass
+class Hold:
+    """The next call that matches waits; `forward`: it is done, and only its answer waits."""
+
+    method: str
+    path: re.Pattern[str]
+    forward: bool
+
+
+@dataclass
+class Spy:
+    """`log`: every "METHOD /path" that was made, `keys` the key of each, `traffic` the bytes of
+    request and answer bodies by path and user agent. `after` is called when a call was answered."""
+
+    target: str
+    log: list[str] = field(default_factory=list)
+    after: Callable[[str], None] | None = None
+    keys: list[str | None] = field(default_factory=list)
+    traffic: list[tuple[str, str, int]] = field(default_factory=list)
+    held: threading.Event = field(default_factory=threading.Event)
+    _go: threading.Event = field(default_factory=threading.Event)
+    _hold: Hold | None = None
+
+    def __enter__(self) -> Self:
+        handler = type("Bound", (_Handler,), {"spy": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def hold(self, method: str, path: str, *, forward: bool) -> None:
+        self.held.clear()
+        self._go.clear()
+        self._hold = Hold(method, re.compile(path), forward)
+
+    def release(self) -> None:
+        self._hold = None
+        self._go.set()
+
+    def count(self, method: str, path: str) -> int:
+        """How often a call was made so far."""
+        pattern = re.compile(path)
+        made = [line.split(" ", 1) for line in self.log]
+        return sum(m == method and bool(pattern.search(p)) for m, p in made)
+
+    def waits(self, method: str, path: str, *, forward: bool) -> bool:
+        """Hold this call here, if it is the one; False if it must not be made at all."""
+        hold = self._hold
+        if hold is None or hold.method != method or not hold.path.search(path):
+            return True
+        if hold.forward == forward:
+            self._hold = None
+            self.held.set()
+            self._go.wait(120)
+            return forward
+        return True
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    spy: ClassVar[Spy]
+
+    def handle_any(self) -> None:
+        method, path = self.command, self.path.partition("?")[0]
+        length = int(self.headers.get("content-length") or 0)
+        body = self.rfile.read(length)
+        self.spy.log.append(f"{method} {path}")
+        self.spy.keys.append(self.headers.get("api-key"))
+        if len(body) < length or not self.spy.waits(method, path, forward=False):
+            self.close_connection = True
+            return
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
+        answer = httpx.request(
+            method, self.spy.target + self.path, content=body, headers=headers, timeout=120,
+            trust_env=False,
+        )  # fmt: skip
+        agent = self.headers.get("user-agent") or ""
+        self.spy.traffic.append((path, agent, len(body) + len(answer.content)))
+        if self.spy.after is not None:
+            self.spy.after(f"{method} {path}")
+        self.spy.waits(method, path, forward=True)
+        try:
+            self.send_response(answer.status_code)
+            for name, value in answer.headers.items():
+                if name.lower() not in _DROPPED:
+                    self.send_header(name, value)
+            told = answer.headers.get("content-length") if method == "HEAD" else None
+            self.send_header("content-length", told or str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+        except OSError:  # who asked is dead: that is what this is for
+            self.close_connection = True
+
+    do_HEAD = do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = handle_any  # noqa: N815
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
