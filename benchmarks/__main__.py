@@ -5,7 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("fanout", "memory", "readback", "detection")
+NAMES = (
+    "fanout",
+    "memory",
+    "readback",
+    "restore",
+    "recover_url",
+    "reframe",
+    "cover",
+    "detection",
+)
 
 
 def main() -> None:
@@ -27,14 +36,14 @@ def main() -> None:
 def _run(name: str) -> tuple[list[str], int]:
     """Pass on what it prints, and keep its lines that begin with its name."""
     command = [sys.executable, "-u", "-m", f"benchmarks.{name}"]
-    ratios = []
+    ratios, called = [], name.replace("_", "-")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         for line in child.stdout:
             print(line, end="", flush=True)
-            if "ratio" in line or line.startswith((f"{name}:", "  caught")):
+            if "ratio" in line or line.startswith((f"{called}:", "  caught")):
                 text = line.strip()
-                ratios.append(text if text.startswith(name) else f"{name}: {text}")
+                ratios.append(text if text.startswith(called) else f"{called}: {text}")
     return ratios, child.returncode
 
 

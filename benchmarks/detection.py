@@ -1,25 +1,50 @@
-"""`python -m benchmarks.detection`: what share of damage each depth catches on its own.
+"""`python -m benchmarks.detection [--mutations 300]`: what share of damage each depth catches.
 
-300 seeded mutations of real archives. `bytes` compares with the manifest of the undamaged archive;
+Seeded mutations of real archives. `bytes` compares with the manifest of the undamaged archive;
 all other depths run alone, on a manifest recomputed for the mutant, as if the damage had happened
 before it was written: so SHA-256 is silent, and only what a depth itself sees counts. `before` is
-the first reading, without a seal but with a live sample of the source; `after` has the seal.
+the first reading, without a seal but with a live sample of the source; the others have the seal
+of the undamaged archive. `restore` is a real server (QDRANT_BIN) on `--restores` of the mutants:
+it refuses them, or serves other points, loses payload indexes, or answers searches worse.
 A mutant that no depth but `bytes` catches is named, with whether its points are all the same.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
-from qdrant_dr.errors import ProofError
-from qdrant_dr.proof import Examination, LiveSample, digest_point, plan_seal, prove
+from benchmarks import machine
+from qdrant_dr.cluster import (
+    Node,
+    collection_facts,
+    drop_target,
+    recover_by_upload,
+    scroll_points,
+    wait_ready,
+)
+from qdrant_dr.cluster.shape import differences
+from qdrant_dr.errors import ClusterError, ProofError
+from qdrant_dr.jobs.served import search_served
+from qdrant_dr.proof import (
+    Examination,
+    LiveSample,
+    compare_served,
+    digest_point,
+    engine_version,
+    plan_seal,
+    prove,
+)
 from qdrant_dr.records import Depth, Manifest, Seal
 from tests.support import records
 from tests.support.archives import (
@@ -32,13 +57,15 @@ from tests.support.archives import (
     take_apart,
 )
 from tests.support.replay import truth
+from tests.support.servers import qdrant_server
 
 MUTANTS = 300
+RESTORES = 60
 SEED = 20261122
 SETS = ("basic", "rich", "sharded", "busy")
 STALE = {"basic": "single", "rich": "basic", "sharded": "basic", "busy": "motion"}
 LIVE = 64
-COLUMNS = ("bytes", "structure", "load", "before", "content")
+COLUMNS = ("bytes", "structure", "load", "before", "content", "search")
 
 
 @dataclass(frozen=True)
@@ -183,7 +210,7 @@ def caught(mutant: Mutant, seal: Seal, folder: Path) -> tuple[set[str], bool]:
     found = set()
     if not prove(whole, reader, depth="bytes", folder=folder).passed:
         found.add("bytes")
-    for depth in ("structure", "load", "content"):
+    for depth in ("structure", "load", "content", "search"):
         if not alone(manifest, reader, depth, seal, folder).passed:
             found.add(depth)
     points = random.Random(SEED).sample(truth(mutant.set_name), LIVE)
@@ -206,14 +233,77 @@ def alone(
     return prove(manifest, reader, depth=depth, folder=folder, alone=True, seal=seal)
 
 
+class Scratch:
+    """A real server that mutants are restored into; a new one where one did not survive."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.started = folder, 0
+        self.stack = ExitStack()
+        self.node = self.start()
+
+    def start(self) -> Node:
+        self.stack.close()
+        self.started += 1
+        server = self.stack.enter_context(qdrant_server(self.folder / f"server-{self.started}"))
+        return self.stack.enter_context(Node(server.url))
+
+    def catches(self, mutant: Mutant, seal: Seal) -> bool:
+        """Whether a restore refuses it, or shows that it is not what was sealed."""
+        name = "qdr-drill-mutant"
+        manifest, _ = backup(mutant.set_name, data={"collection": mutant.data or b"\0"})
+        (part,) = manifest.parts
+        try:
+            recover_by_upload(
+                self.node, name, [mutant.data or b"\0"], size=part.size_bytes, sha256=part.sha256
+            )
+            wait_ready(self.node, name, timeout=timedelta(seconds=30))
+            served = compare_served(scroll_points(self.node, name), seal.shards)
+            info = collection_facts(self.node, name).info
+            unlike = differences(json.loads(manifest.collection_info), info)
+            lost = any(words.startswith("payload index ") for words in unlike)
+            return not served.equal or lost or bool(search_served(self.node, name, seal)[0])
+        except ClusterError:
+            return True
+        finally:
+            try:
+                drop_target(self.node, name)
+            except ClusterError:
+                self.node = self.start()
+
+
 def main() -> None:
-    count = int(os.environ.get("BENCH_MUTANTS", str(MUTANTS)))
-    made = mutants(count)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.detection", description=__doc__)
+    default = int(os.environ.get("BENCH_MUTANTS", str(MUTANTS)))
+    parser.add_argument("--mutations", type=int, default=default)
+    parser.add_argument("--restores", type=int, default=RESTORES)
+    asked = parser.parse_args()
+    print(machine(engine_version()))
+    made = mutants(asked.mutations)
     with tempfile.TemporaryDirectory(prefix="qdr-bench-") as name, ThreadPoolExecutor(2) as pool:
         folder = Path(name)
         sealed = seals(folder)
         results = list(pool.map(lambda m: caught(m, sealed[m.set_name], folder), made))
-    show(made, results)
+        show(made, results)
+        if "QDRANT_BIN" not in os.environ:
+            print("  restore: not measured: it needs a server, set QDRANT_BIN")
+            return
+        scratch = Scratch(folder)
+        with scratch.stack:
+            chosen = range(0, len(made), max(1, len(made) // max(1, asked.restores)))
+            served = {n: scratch.catches(made[n], sealed[made[n].set_name]) for n in chosen}
+        show_restores(made, results, served)
+
+
+def show_restores(
+    made: Sequence[Mutant], results: Sequence[tuple[set[str], bool]], served: Mapping[int, bool]
+) -> None:
+    """What a real server makes of some of them, and where it and the engine disagree."""
+    print(f"  restore: {sum(served.values())} of {len(served)} mutants caught by a real server")
+    for n, seen in served.items():
+        engine = bool(results[n][0] - {"bytes"})
+        if seen != engine:
+            who = "by the server alone" if seen else "by the engine alone"
+            print(f"    {who}: {made[n].kind} of {made[n].set_name}: {made[n].what}")
 
 
 def show(made: Sequence[Mutant], results: Sequence[tuple[set[str], bool]]) -> None:
@@ -233,6 +323,14 @@ def show(made: Sequence[Mutant], results: Sequence[tuple[set[str], bool]]) -> No
         )
         print(f"  {kind:16} {total:7} " + " ".join(f"{share:9.0%}" for share in shares))
     print("  before: first reading, no seal yet; content: with the seal; deep: any but `bytes`")
+    others = {"structure", "load", "before", "content"}
+    kinds = Counter(
+        m.kind
+        for m, (found, _) in zip(made, results, strict=True)
+        if "search" in found and not found & others
+    )
+    told = ", ".join(f"{count} of {kind}" for kind, count in sorted(kinds.items())) or "none"
+    print(f"  caught by search and no depth before but `bytes`: {told}")
     missed = [
         (m, same) for m, (found, same) in zip(made, results, strict=True) if not found - {"bytes"}
     ]

@@ -84,8 +84,20 @@ def compare(url: str, points: int, folder: Path, *, real: bool) -> None:
 
 
 def make_archive(client: httpx.Client, points: int, archive: Path) -> None:
-    """A collection with two payload indexes, settled, and its snapshot. No HNSW graph is built:
-    it changes neither side and would take minutes."""
+    """The snapshot of a collection of `make_points`."""
+    make_points(client, points)
+    snapshot = _ok(client.post("/collections/bench/snapshots?wait=true"))
+    headers = {"Accept-Encoding": "identity"}
+    path = f"/collections/bench/snapshots/{snapshot['name']}"
+    with client.stream("GET", path, headers=headers) as answer, archive.open("wb") as file:
+        answer.raise_for_status()
+        for block in answer.iter_bytes(1 << 20):
+            file.write(block)
+
+
+def make_points(client: httpx.Client, points: int) -> None:
+    """A collection `bench` with two payload indexes, settled. No HNSW graph is built: it changes
+    no benchmark and would take minutes."""
     body = {
         "vectors": {"size": DIMENSIONS, "distance": "Cosine"},
         "optimizers_config": {"indexing_threshold": 0},
@@ -105,13 +117,6 @@ def make_archive(client: httpx.Client, points: int, archive: Path) -> None:
         _ok(client.put("/collections/bench/points?wait=true", json={"points": rows}))
     while _ok(client.get("/collections/bench"))["status"] == "yellow":
         time.sleep(1)
-    snapshot = _ok(client.post("/collections/bench/snapshots?wait=true"))
-    headers = {"Accept-Encoding": "identity"}
-    path = f"/collections/bench/snapshots/{snapshot['name']}"
-    with client.stream("GET", path, headers=headers) as answer, archive.open("wb") as file:
-        answer.raise_for_status()
-        for block in answer.iter_bytes(1 << 20):
-            file.write(block)
 
 
 def manifest_of(client: httpx.Client, archive: Path) -> Manifest:

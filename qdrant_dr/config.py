@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import re
 import zoneinfo
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,7 +23,7 @@ from pydantic_core import PydanticCustomError
 from qdrant_dr.places import place_of
 from qdrant_dr.records.base import canonical_json
 from qdrant_dr.records.manifest import Method
-from qdrant_dr.records.proof import ProvableDepth
+from qdrant_dr.records.proof import Depth
 from qdrant_dr.secrets import SecretRef
 from qdrant_dr.units import Duration, Size
 
@@ -61,6 +62,13 @@ class SnapshotsInS3(Section):
 
     url: str = Field(description="s3://bucket/prefix, the prefix being its `snapshots_path`")
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("url")
+    @classmethod
+    def _bucket(cls, url: str) -> str:
+        if not re.fullmatch(r"s3a?://[^/]+(/.*)?", url):
+            raise _wrong("cluster.snapshots_s3.url", "must be s3://bucket/prefix")
+        return url
 
 
 class ClusterConfig(Section):
@@ -225,7 +233,7 @@ class ProofConfig(Section):
 
 
 class Proven(Section):
-    depth: ProvableDepth = "content"
+    depth: Depth = "content"
     max_age: Duration = timedelta(days=8)
 
 
@@ -252,6 +260,23 @@ class Scratch(Section):
         return _rest_url("drill.scratch.url", url)
 
 
+class Docker(Section):
+    """A container for each drill, of the server version that the backup comes from."""
+
+    image: str = Field(
+        "qdrant/qdrant", description="without a tag: that is the version of the backup's server"
+    )
+    memory: Size = Field(default=4 * 2**30, validate_default=False)
+    cpus: float = Field(2, gt=0)
+
+    @field_validator("image")
+    @classmethod
+    def _untagged(cls, image: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._:/-]*", image) or ":" in image.rpartition("/")[2]:
+            raise _wrong("drill.docker.image", "must be the name of an image without a tag")
+        return image
+
+
 class Budget(Section):
     """What one drill may cost."""
 
@@ -264,6 +289,7 @@ class Budget(Section):
 class DrillConfig(Section):
     engine: Literal["edge", "server"] = "edge"
     scratch: Scratch | None = None
+    docker: Docker | None = None
     pick: Literal["coverage", "latest", "random"] = "coverage"
     budget: Budget = Budget()
     isolation: str | None = Field(None, description="quoted in reports as declared")
@@ -320,6 +346,8 @@ class Config(Section):
         scratch = self.drill.scratch
         if scratch and scratch.url in self.cluster.nodes:
             raise _wrong("drill.scratch.url", "this is a node of the cluster, never a scratch")
+        if scratch and self.drill.docker:
+            raise _wrong("drill.docker", "there is a `drill.scratch` already: it is one or other")
         return self
 
     def _repositories_differ(self) -> None:

@@ -26,6 +26,7 @@
     - RepositoryMissing        no repository.json: an unmounted disk is not an empty repository
     - RepositoryMismatch       another id than configured
     - RepositoryDenied         credentials may not do this
+    - CannotSign               the store gives nobody a URL of its objects
     - StorageFull              no space left, or quota
     - ObjectMissing            an object that a manifest promises is not there
     - Conflict                 a create-only name exists with other content
@@ -48,6 +49,7 @@
     - BytesDiffer              SHA-256 or size differs from the manifest
     - CountDiffers
     - ContentDiffers           the fingerprint names what differs
+    - SearchDiffers            an index lost answers that it had, or disagrees with the data
     - OperationBehind          the archive is older than the writes acknowledged before it
     - EngineFailed             the engine refused, panicked or was killed
     - EngineStalled            no progress in time
@@ -200,6 +202,10 @@ class RepositoryDenied(RepositoryError):
     )
 
 
+class CannotSign(RepositoryError):
+    default_hint = "use `--way upload`."
+
+
 class StorageFull(RepositoryError):
     default_hint = "free space or raise the quota, then run `qdrant-dr replicate`."
 
@@ -288,6 +294,12 @@ class CountDiffers(ProofError):
 
 class ContentDiffers(ProofError):
     pass
+
+
+class SearchDiffers(ProofError):
+    default_hint = (
+        "every copy has these bytes: rebuild that index on the source, then back up again."
+    )
 
 
 class OperationBehind(ProofError):

@@ -7,7 +7,7 @@ from typing import Any
 from prefect import task
 from prefect.client.schemas import State
 
-from qdrant_dr.jobs.units import CaptureUnit
+from qdrant_dr.jobs.units import CaptureUnit, FullUnit
 from tasks.config import config_of
 from tasks.limits import cluster_limit, repository_limit
 from tasks.shell import SHELL, do
@@ -27,6 +27,25 @@ def capture(config: str, unit: CaptureUnit, run_id: str) -> State[Any]:
     Args:
         config: Reference of the configuration.
         unit: What to capture.
+        run_id: The run it belongs to.
+    """
+    cluster = config_of(config, run_id).cluster.name
+    limits = [cluster_limit(cluster), *map(repository_limit, unit.repositories)]
+    return do(config, unit, run_id, limits=limits)
+
+
+def _full_name(*, parameters: dict[str, Any]) -> str:
+    unit: FullUnit = parameters["unit"]
+    return f"capture {unit.label} to {'+'.join(unit.repositories)}"
+
+
+@task(name="capture-full", task_run_name=_full_name, retries=0, **SHELL)  # type: ignore[arg-type]
+def capture_full(config: str, unit: FullUnit, run_id: str) -> State[Any]:
+    """Make one full snapshot of a node, and of it one backup of each collection.
+
+    Args:
+        config: Reference of the configuration.
+        unit: The node and its collections.
         run_id: The run it belongs to.
     """
     cluster = config_of(config, run_id).cluster.name

@@ -18,9 +18,10 @@ from qdrant_dr.jobs.run import utc_now
 from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.jobs.units import Unit
 from qdrant_dr.records import Outcome
-from tasks.capture import capture
+from tasks.capture import capture, capture_full
 from tasks.drill import drill
 from tasks.heal import heal
+from tasks.restore import restore
 from tasks.states import UnitFailed
 from tasks.sweep import sweep
 from tasks.verify import verify
@@ -33,9 +34,11 @@ one is for what it cannot see, such as the last Dask worker being gone."""
 
 TASKS: dict[str, Task[..., Any]] = {
     "capture": capture,
+    "capture-full": capture_full,
     "verify": verify,
     "heal": heal,
     "drill": drill,
+    "restore": restore,
     "sweep": sweep,
 }
 

@@ -12,6 +12,7 @@ from qdrant_dr.records import (
     Outcome,
     Proved,
     Reported,
+    Restored,
     RunEnd,
     Swept,
 )
@@ -19,9 +20,11 @@ from qdrant_dr.units import format_size
 
 DONE = {
     "capture": "captured",
+    "capture-full": "captured",
     "heal": "healed",
     "verify": "verified",
     "drill": "drilled",
+    "restore": "restored",
     "sweep": "swept",
 }
 """A report is told by its headline."""
@@ -71,6 +74,12 @@ def _detail(outcome: Outcome) -> str:
         case Drilled() as d:
             total = d.total_us / 1e6
             return f"{d.engine}: {d.points_restored} of {d.points_expected} points in {total:.1f} s"
+        case Restored() as d:
+            equal = {True: "content equal", False: "CONTENT DIFFERS", None: "content not compared"}
+            return (
+                f"{d.points_restored} of {d.points_expected} points as {d.name} on {d.target}, "
+                f"{equal[d.fingerprint_equal]}, {d.total_us / 1e6:.1f} s"
+            )
         case Reported() as d:
             return f"{d.headline}; written to {d.folder}"
         case Swept() as d:

@@ -1,73 +1,166 @@
 """Everything said to Qdrant: inventory, facts, gates, snapshots, downloads, drill targets."""
 
 from qdrant_dr.cluster.access import ReadOnlyProbe, probe_read_only
+from qdrant_dr.cluster.aliases import (
+    AliasMode,
+    AliasPlan,
+    aliases_of,
+    plan_aliases,
+    set_aliases,
+)
+from qdrant_dr.cluster.bucket import blocks_of, checksum_doubts, read_object
+from qdrant_dr.cluster.cover import Cover, Take, plan_cover
 from qdrant_dr.cluster.download import download
-from qdrant_dr.cluster.facts import CollectionFacts, ShardState, collection_facts
-from qdrant_dr.cluster.gates import Preflight, check_gates, preflight
-from qdrant_dr.cluster.incarnation import another_life, incarnation
+from qdrant_dr.cluster.facts import (
+    CollectionFacts,
+    Placement,
+    ShardState,
+    collection_facts,
+    placement,
+)
+from qdrant_dr.cluster.gates import Preflight, check_gates, moved_elsewhere, preflight
+from qdrant_dr.cluster.incarnation import another_life, another_uuid, incarnation
 from qdrant_dr.cluster.inventory import (
     ClockOffset,
     Inventory,
     NodeFacts,
+    Unreached,
     Unreadable,
     inventory_of,
     node_facts,
+    survey,
     take_inventory,
 )
 from qdrant_dr.cluster.node import Node, open_nodes
+from qdrant_dr.cluster.ready import wait_ready, wait_restored
 from qdrant_dr.cluster.recover import (
     DRILL_PREFIX,
+    Priority,
     collection_names,
     drop_target,
     leftovers,
     recover_by_upload,
-    wait_ready,
+    recover_from,
+    recover_shard_by_upload,
 )
+from qdrant_dr.cluster.reframe import Reframing
 from qdrant_dr.cluster.scroll import RawPoint, points_by_id, sample_points, scroll_points
+from qdrant_dr.cluster.shape import (
+    KeyOrder,
+    ShardKey,
+    creation_body,
+    differences,
+    shard_key_order,
+)
+from qdrant_dr.cluster.shelf import INSTANCE, Shelf
 from qdrant_dr.cluster.snapshots import (
     create_snapshot,
     delete_command,
     delete_own_snapshot,
     list_snapshots,
+    listed_as,
     new_snapshots,
 )
 from qdrant_dr.cluster.space import estimated_bytes
+from qdrant_dr.cluster.stream import stream_shard, whole_shard
+from qdrant_dr.cluster.target import (
+    TargetFacts,
+    clean_failed,
+    create_payload_indexes,
+    create_target,
+    holders,
+    target_facts,
+)
+from qdrant_dr.cluster.topology import (
+    ClusterView,
+    JointPlacement,
+    cluster_view,
+    joint,
+    node_map,
+    one_cluster,
+)
+from qdrant_dr.cluster.upload import upload_name
 
 __all__ = [
     "DRILL_PREFIX",
+    "INSTANCE",
+    "AliasMode",
+    "AliasPlan",
     "ClockOffset",
+    "ClusterView",
     "CollectionFacts",
+    "Cover",
     "Inventory",
+    "JointPlacement",
+    "KeyOrder",
     "Node",
     "NodeFacts",
+    "Placement",
     "Preflight",
+    "Priority",
     "RawPoint",
     "ReadOnlyProbe",
+    "Reframing",
+    "ShardKey",
     "ShardState",
+    "Shelf",
+    "Take",
+    "TargetFacts",
+    "Unreached",
     "Unreadable",
+    "aliases_of",
     "another_life",
+    "another_uuid",
+    "blocks_of",
     "check_gates",
+    "checksum_doubts",
+    "clean_failed",
+    "cluster_view",
     "collection_facts",
     "collection_names",
+    "create_payload_indexes",
     "create_snapshot",
+    "create_target",
+    "creation_body",
     "delete_command",
     "delete_own_snapshot",
+    "differences",
     "download",
     "drop_target",
     "estimated_bytes",
+    "holders",
     "incarnation",
     "inventory_of",
+    "joint",
     "leftovers",
     "list_snapshots",
+    "listed_as",
+    "moved_elsewhere",
     "new_snapshots",
     "node_facts",
+    "node_map",
+    "one_cluster",
     "open_nodes",
+    "placement",
+    "plan_aliases",
+    "plan_cover",
     "points_by_id",
     "preflight",
     "probe_read_only",
+    "read_object",
     "recover_by_upload",
+    "recover_from",
+    "recover_shard_by_upload",
     "sample_points",
     "scroll_points",
+    "set_aliases",
+    "shard_key_order",
+    "stream_shard",
+    "survey",
     "take_inventory",
+    "target_facts",
+    "upload_name",
     "wait_ready",
+    "wait_restored",
+    "whole_shard",
 ]

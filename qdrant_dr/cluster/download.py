@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from qdrant_dr.cluster.node import Node, path_of
+from qdrant_dr.cluster.node import Node
+from qdrant_dr.cluster.shelf import Shelf, Where, shelf_of
 from qdrant_dr.errors import DownloadInterrupted, DownloadMismatch, Interrupted, NodeUnreachable
 from qdrant_dr.records import ListedSnapshot
 
@@ -25,7 +26,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 def download(
     node: Node,
-    collection: str,
+    where: Where,
     snapshot: ListedSnapshot,
     *,
     stop: threading.Event | None = None,
@@ -41,7 +42,7 @@ def download(
     to `create`, the body is encoded, the file is gone), Interrupted, AccessDenied,
     CollectionVanished or ServerFailed.
     """
-    transfer = _Transfer(node, collection, snapshot)
+    transfer = _Transfer(node, shelf_of(where), snapshot)
     fruitless = 0
     while not transfer.complete:
         had = transfer.received
@@ -77,7 +78,7 @@ class _Transfer:
     """What has been received so far, over all attempts."""
 
     node: Node
-    collection: str
+    shelf: Shelf
     snapshot: ListedSnapshot
     received: int = 0
     etag: str | None = None
@@ -103,9 +104,9 @@ class _Transfer:
             headers["range"] = f"bytes={self.received}-"
         if self.etag is not None:
             headers["if-match"] = self.etag
-        path = path_of(self.collection, "snapshots", self.snapshot.name)
-        doing = f"download the snapshot {self.snapshot.name}"
-        with self.node.stream(path, doing, headers=headers, collection=self.collection) as response:
+        path = self.shelf.path(self.snapshot.name)
+        doing = f"download the snapshot {self.snapshot.name} of {self.shelf}"
+        with self.node.stream(path, doing, headers=headers) as response:
             self._accept(response, doing)
             buffer = bytearray()
             try:
@@ -147,7 +148,7 @@ class _Transfer:
             raise self.mismatch(f"it was exchanged on the server after {self.received} bytes")
         if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise self.mismatch(f"it ends before byte {self.received} on the server")
-        self.node.must_be_good(response, doing, write=False, collection=self.collection)
+        self.node.must_be_good(response, doing, write=False, collection=self.shelf.collection)
         encoding = response.headers.get("content-encoding", "identity")
         if encoding != "identity":
             raise self.mismatch(f"it was sent {encoding}-encoded; a proxy on the way does that")

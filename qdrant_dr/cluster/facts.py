@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,9 @@ from qdrant_dr.errors import ServerFailed
 
 READABLE_STATES = frozenset({"Active", "ReshardingScaleDown"})
 """Replica states that hold all acknowledged writes and may serve as a source."""
+LISTENER = "Listener"
+"""The state of a replica that takes every write and answers no search; it keeps no log in its
+archives (local_shard/snapshot.rs of Qdrant 1.18.3), so they are exact only while it rests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +39,21 @@ class ShardState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where the replicas of a collection lie, as the node of `peer_id` sees it."""
+
+    node: str
+    peer_id: int | None
+    replicas: tuple[ShardState, ...]
+    transfers: tuple[str, ...]
+    resharding: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionFacts:
     """One collection as one node sees it. The raw texts keep every field of the server's version.
+
+    `chosen` are the shards it is about, None for every one that lies on the node.
 
     `points_count` is the server's estimate (it can count a point twice); `counts` are exact.
     `queue_length`, `deferred_points` and `running_optimizations` are None where the server does
@@ -66,6 +82,7 @@ class CollectionFacts:
     transfers: tuple[str, ...]
     resharding: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    chosen: frozenset[int] | None = None
 
     @property
     def info(self) -> dict[str, Any]:
@@ -79,8 +96,10 @@ class CollectionFacts:
 
     @property
     def shards(self) -> tuple[ShardState, ...]:
-        """The local replicas, by shard id: what a snapshot of this node holds."""
-        return tuple(r for r in self.replicas if r.local)
+        """The local replicas that this is about, by shard id."""
+        return tuple(
+            r for r in self.replicas if r.local and (self.chosen is None or r.shard in self.chosen)
+        )
 
     @property
     def shard_ids(self) -> frozenset[int]:
@@ -89,17 +108,17 @@ class CollectionFacts:
 
     @property
     def operations(self) -> dict[int, int | None]:
-        """Operation number per local shard."""
+        """Operation number per shard of `shards`."""
         return {s.shard: s.operation for s in self.shards}
 
     @property
     def counts(self) -> dict[int, int | None]:
-        """Exact number of points per local shard."""
+        """Exact number of points per shard of `shards`."""
         return {s.shard: s.count for s in self.shards}
 
     @property
     def exact_points(self) -> int | None:
-        """Points of all local shards; None if one of them could not be counted."""
+        """Points of all `shards`; None if one of them could not be counted."""
         counts = [s.count for s in self.shards]
         return None if None in counts else sum(c for c in counts if c is not None)
 
@@ -114,8 +133,22 @@ def vectors_text(params: Mapping[str, Any]) -> str:
     return json.dumps([params.get("vectors"), params.get("sparse_vectors")], sort_keys=True)
 
 
-def collection_facts(node: Node, collection: str) -> CollectionFacts:
-    """Ask one node everything about one collection.
+def placement(node: Node, collection: str) -> Placement:
+    """Ask one node where the replicas lie: one call, however large the collection is.
+
+    Raise CollectionVanished, NodeUnreachable, AccessDenied or ServerFailed.
+    """
+    cluster = node.ask(
+        "GET", path_of(collection, "cluster"), f"read where the shards of {collection!r} lie",
+        collection=collection,
+    )  # fmt: skip
+    return _placement(node.url, cluster)
+
+
+def collection_facts(
+    node: Node, collection: str, shards: Collection[int] | None = None
+) -> CollectionFacts:
+    """Ask one node everything about one collection, or about some of its shards.
 
     Exact counts are taken before operation numbers: a write in between then shows as a higher
     number, never as a count that belongs to a later state.
@@ -135,11 +168,14 @@ def collection_facts(node: Node, collection: str) -> CollectionFacts:
     queue = info.get("update_queue") or {}
     limit = strict.get("max_query_limit") if strict.get("enabled") else None
     notes: list[str] = []
+    placed = _placement(node.url, cluster)
+    chosen = None if shards is None else frozenset(shards)
     replicas = [
-        _local(node, collection, shard, cluster, limit, notes)
-        for shard in sorted(cluster["local_shards"], key=lambda s: int(s["shard_id"]))
+        _asked(node, collection, r, limit, notes)
+        if r.local and (chosen is None or r.shard in chosen)
+        else r
+        for r in placed.replicas
     ]
-    replicas += [_replica(s, local=False, peer=s["peer_id"]) for s in cluster["remote_shards"]]
     params = info["config"]["params"]
     return CollectionFacts(
         collection=collection,
@@ -157,13 +193,14 @@ def collection_facts(node: Node, collection: str) -> CollectionFacts:
         running_optimizations=running_optimizations(node, collection),
         strict_mode=bool(strict.get("enabled")),
         max_query_limit=limit,
-        peer_id=cluster.get("peer_id"),
+        peer_id=placed.peer_id,
         shard_number=params.get("shard_number", 1),
         sharding_method=params.get("sharding_method") or "auto",
         replicas=tuple(replicas),
-        transfers=tuple(map(_text, cluster.get("shard_transfers") or ())),
-        resharding=tuple(map(_text, cluster.get("resharding_operations") or ())),
+        transfers=placed.transfers,
+        resharding=placed.resharding,
         notes=tuple(notes),
+        chosen=chosen,
     )
 
 
@@ -214,37 +251,37 @@ def exact_count(
     return int(result["count"])
 
 
-def _local(
-    node: Node,
-    collection: str,
-    shard: Mapping[str, Any],
-    cluster: Mapping[str, Any],
-    limit: int | None,
-    notes: list[str],
-) -> ShardState:
-    number = int(shard["shard_id"])
-    replica = _replica(shard, local=True, peer=cluster.get("peer_id"))
-    if replica.state not in READABLE_STATES:
-        return replica  # it answers no reads
-    count = exact_count(node, collection, number, limit=limit, notes=notes)
-    return _replica(
-        shard, local=True, peer=cluster.get("peer_id"), count=count,
-        operation=operation_number(node, collection, number),
-    )  # fmt: skip
+def _placement(url: str, cluster: Mapping[str, Any]) -> Placement:
+    peer = cluster.get("peer_id")
+    local = sorted(cluster["local_shards"], key=lambda s: int(s["shard_id"]))
+    return Placement(
+        node=url,
+        peer_id=peer,
+        replicas=(
+            *(_replica(s, local=True, peer=peer) for s in local),
+            *(_replica(s, local=False, peer=s["peer_id"]) for s in cluster["remote_shards"]),
+        ),
+        transfers=tuple(map(_text, cluster.get("shard_transfers") or ())),
+        resharding=tuple(map(_text, cluster.get("resharding_operations") or ())),
+    )
 
 
-def _replica(
-    shard: Mapping[str, Any],
-    *,
-    local: bool,
-    peer: int | None,
-    operation: int | None = None,
-    count: int | None = None,
+def _asked(
+    node: Node, collection: str, replica: ShardState, limit: int | None, notes: list[str]
 ) -> ShardState:
+    """The replica with its count and operation number; a half-made one has neither to tell."""
+    if replica.state not in READABLE_STATES and replica.state != LISTENER:
+        return replica
+    count = exact_count(node, collection, replica.shard, limit=limit, notes=notes)
+    operation = operation_number(node, collection, replica.shard)
+    return replace(replica, count=count, operation=operation)
+
+
+def _replica(shard: Mapping[str, Any], *, local: bool, peer: int | None) -> ShardState:
     key = shard.get("shard_key")
     return ShardState(
         shard=int(shard["shard_id"]), shard_key=None if key is None else str(key),
-        state=shard["state"], local=local, peer_id=peer, operation=operation, count=count,
+        state=shard["state"], local=local, peer_id=peer,
     )  # fmt: skip
 
 

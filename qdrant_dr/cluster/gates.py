@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from qdrant_dr.cluster.facts import READABLE_STATES, CollectionFacts
+from qdrant_dr.cluster.facts import LISTENER, READABLE_STATES, CollectionFacts
 from qdrant_dr.cluster.incarnation import changed_life
 from qdrant_dr.records.manifest import Method
 
@@ -16,21 +17,31 @@ WITHOUT_WAL: frozenset[Method] = frozenset({"shard", "stream"})
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """`refusals`: no usable archive can come of it. `doubts`: captured, marked and reported."""
+    """`refusals`: no usable archive can come of it. `doubts`: captured, marked and reported.
+
+    `unsettled`: what an archive without a log must not be taken in; it passes, or is a refusal.
+    """
 
     refusals: tuple[str, ...]
+    unsettled: tuple[str, ...]
     doubts: tuple[str, ...]
 
 
 def preflight(facts: CollectionFacts, *, method: Method = "collection") -> Preflight:
-    """Judge one collection on one node before its capture."""
-    return Preflight(tuple(_refusals(facts)), tuple(_doubts(facts, method)))
+    """Judge one collection, or the chosen shards of it, on one node before its capture."""
+    return Preflight(
+        tuple(_refusals(facts)), tuple(_unsettled(facts, method)), tuple(_doubts(facts))
+    )
 
 
-def check_gates(before: CollectionFacts, after: CollectionFacts) -> tuple[str, ...]:
+def check_gates(
+    before: CollectionFacts, after: CollectionFacts, *, without_wal: Collection[int] = ()
+) -> tuple[str, ...]:
     """What moved during a capture that must not; empty if all gates hold.
 
-    Writes may move: operation numbers and counts that rise are no broken gate.
+    Writes may move: operation numbers and counts that rise are no broken gate, but for shards
+    that were taken `without_wal`: an archive that has no log to delete again what was deleted
+    during an optimization holds those points (measured on Qdrant 1.18.3).
     """
     broken = list(changed_life(before, after))
     shards = sorted(before.shard_ids), sorted(after.shard_ids)
@@ -43,19 +54,49 @@ def check_gates(before: CollectionFacts, after: CollectionFacts) -> tuple[str, .
             broken.append(f"{len(facts.transfers)} shard transfers were under way {when} it")
         if facts.resharding:
             broken.append(f"resharding was under way {when} it")
+    if without_wal:
+        broken += _not_still(before, after, without_wal)
     return tuple(broken)
+
+
+def moved_elsewhere(before: CollectionFacts, after: CollectionFacts) -> tuple[str, ...]:
+    """Replicas on other nodes that changed meanwhile: worth a word, no harm to this archive."""
+    was, now = _others(before), _others(after)
+    return tuple(
+        f"shard {shard} on peer {peer} went from {was.get((shard, peer), 'absent')} to "
+        f"{now.get((shard, peer), 'absent')} during the capture"
+        for shard, peer in sorted(was.keys() | now.keys())
+        if was.get((shard, peer)) != now.get((shard, peer))
+    )
+
+
+def _not_still(
+    before: CollectionFacts, after: CollectionFacts, shards: Collection[int]
+) -> list[str]:
+    broken = []
+    if not before.resting:
+        broken.append(f"it was not at rest (status {before.status}), and its archive keeps no log")
+    for shard in sorted(shards):
+        was = before.operations.get(shard), before.counts.get(shard)
+        now = after.operations.get(shard), after.counts.get(shard)
+        if None in was or was != now:
+            broken.append(
+                f"shard {shard} went from operation {was[0]} with {was[1]} points to {now[0]} with "
+                f"{now[1]}, and its archive keeps no log: deleted points may be back in it"
+            )
+    return broken
 
 
 def _refusals(facts: CollectionFacts) -> list[str]:
     refusals = [
         f"shard {s.shard} is {s.state} on this node: not a full copy"
         for s in facts.shards
-        if s.state not in READABLE_STATES
+        if s.state not in READABLE_STATES and s.state != LISTENER
     ]
     if not facts.shards:
         refusals.append("no shard of it lies on this node")
-    if elsewhere := sorted(facts.shard_ids - {s.shard for s in facts.shards}):
-        refusals.append(f"shards {elsewhere} lie on other nodes: one node holds only a part of it")
+    elif gone := sorted((facts.chosen or set()) - {s.shard for s in facts.shards}):
+        refusals.append(f"shards {gone} do not lie on this node any more")
     if facts.transfers:
         refusals.append(f"{len(facts.transfers)} shard transfers are under way")
     if facts.resharding:
@@ -63,13 +104,28 @@ def _refusals(facts: CollectionFacts) -> list[str]:
     return refusals
 
 
-def _doubts(facts: CollectionFacts, method: Method) -> list[str]:
+def _unsettled(facts: CollectionFacts, method: Method) -> list[str]:
+    listening = [s.shard for s in facts.shards if s.state == LISTENER]
+    if method not in WITHOUT_WAL and not listening:
+        return []
+    what = f"method {method}" if method in WITHOUT_WAL else f"a listener's shard {listening}"
+    found = []
+    if not facts.resting:
+        # measured on 1.18.3: such archives then hold points that had been deleted
+        found.append(f"it is not settled (status {facts.status}), and {what} keeps no WAL")
+    if any(s.operation is None or s.count is None for s in facts.shards):
+        found.append(
+            f"it cannot be shown to rest (no operation numbers or counts): {what} needs it"
+        )
+    return found
+
+
+def _doubts(facts: CollectionFacts) -> list[str]:
     doubts = []
     if facts.status == "red":
         doubts.append(f"status is red (optimizer: {facts.optimizer_status})")
-    if method in WITHOUT_WAL and not facts.resting:
-        # measured on 1.18.3: such archives then hold points that had been deleted
-        doubts.append(f"not settled (status {facts.status}), and method {method} keeps no WAL")
+    if listening := [s.shard for s in facts.shards if s.state == LISTENER]:
+        doubts.append(f"shards {listening} were taken from a listener: no other replica is whole")
     if facts.deferred_points:
         doubts.append(
             f"{facts.deferred_points} deferred points are in the archive but not readable"
@@ -94,4 +150,8 @@ def snapshot_name_bytes(facts: CollectionFacts) -> int:
 
 
 def _places(facts: CollectionFacts) -> list[tuple[int, int | None, str]]:
-    return sorted((r.shard, r.peer_id, r.state) for r in facts.replicas)
+    return sorted((r.shard, r.peer_id, r.state) for r in facts.shards)
+
+
+def _others(facts: CollectionFacts) -> dict[tuple[int, int | None], str]:
+    return {(r.shard, r.peer_id): r.state for r in facts.replicas if not r.local}

@@ -28,20 +28,29 @@ def another_life(facts: CollectionFacts, previous: Manifest) -> tuple[str, ...]:
     """Why the collection now cannot be the one that was backed up; empty if it may be.
 
     Operation numbers only rise within one life. They belong to a replica, so they are compared
-    only if the previous backup came from the same node.
+    only for shards that the previous backup took from the same node.
     """
     info = json.loads(previous.collection_info)
     params = info["config"]["params"]
     reasons = _parameters(
         (vectors_text(params), params.get("shard_number", 1)), (facts.vectors, facts.shard_number)
     )
-    if {p.node for p in previous.parts} == {facts.node}:
-        numbers = {
-            s.shard: s.operation_before if s.operation_after is None else s.operation_after
-            for s in previous.shards
-        }
-        reasons += fallen(numbers, facts.operations)
-    return tuple(reasons)
+    here = {shard for p in previous.parts if p.node == facts.node for shard in p.shards}
+    numbers = {
+        s.shard: s.operation_before if s.operation_after is None else s.operation_after
+        for s in previous.shards
+        if s.shard in here
+    }
+    return tuple(reasons + fallen(numbers, facts.operations))
+
+
+def another_uuid(uuid: str | None, previous: Manifest | None) -> tuple[str, ...]:
+    """Why an archive's `uuid` shows another life; only a re-framed backup knew one, too."""
+    if uuid is None or previous is None or not any(p.reframed for p in previous.parts):
+        return ()
+    if previous.incarnation == uuid:
+        return ()
+    return (f"its uuid changed from {previous.incarnation} to {uuid}",)
 
 
 def changed_life(before: CollectionFacts, after: CollectionFacts) -> tuple[str, ...]:

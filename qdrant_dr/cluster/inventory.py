@@ -1,8 +1,8 @@
-"""What is there: every configured node reached, every collection seen, all aliases."""
+"""What is there: every node of the cluster, every collection, all aliases, and who is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,8 +12,9 @@ import httpx
 
 from qdrant_dr.cluster.facts import CollectionFacts, collection_facts
 from qdrant_dr.cluster.node import Node, open_nodes
+from qdrant_dr.cluster.topology import ClusterView, cluster_view, node_map, one_cluster
 from qdrant_dr.config import ClusterConfig
-from qdrant_dr.errors import ClusterError, ServerFailed
+from qdrant_dr.errors import ClusterError, NodeUnreachable, ServerFailed
 from qdrant_dr.records.manifest import SourceKind
 
 PARALLEL_QUESTIONS = 4
@@ -35,7 +36,7 @@ class ClockOffset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
-    """One node. `clock` is None if it sends no `Date`; `peer_id` if it runs without a cluster."""
+    """One node. `clock` is None if it sends no `Date`; `view` is what it says of its cluster."""
 
     url: str
     title: str
@@ -43,9 +44,29 @@ class NodeFacts:
     commit: str | None
     source_kind: SourceKind
     clock: ClockOffset | None
-    clustered: bool
-    peer_id: int | None
+    view: ClusterView
     key_in_clear: bool
+
+    @property
+    def peer_id(self) -> int | None:
+        """None if it runs without a cluster."""
+        return self.view.peer_id
+
+    @property
+    def clustered(self) -> bool:
+        """It runs in cluster mode, alone or not."""
+        return self.view.peer_id is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreached:
+    """A node or peer that belongs to the cluster and could not be spoken to."""
+
+    what: str
+    error: ClusterError
+
+    def __str__(self) -> str:
+        return f"{self.what} was not reached: {self.error.message} ({self.error.hint})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +79,18 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """`aliases` maps alias to collection. Collections are as the first node sees them."""
+    """`aliases` maps alias to collection. Collections are as the first node sees them.
+
+    `nodes` are the configured ones that answer, then the peers that they know; `unreached` the
+    others.
+    """
 
     taken_at: datetime
     nodes: tuple[NodeFacts, ...]
     collections: tuple[CollectionFacts, ...]
     unreadable: tuple[Unreadable, ...]
     aliases: dict[str, str]
+    unreached: tuple[Unreached, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,23 +105,24 @@ class Inventory:
 
 
 def take_inventory(config: ClusterConfig) -> Inventory:
-    """Reach every node and ask everything. Raise NodeUnreachable or AccessDenied for any node.
+    """Reach every node and ask everything. Raise NodeUnreachable if no node answers, AccessDenied
+    if one does not let us in, ConfigInvalid if they do not belong together.
 
     A collection that answers an error (measured: 500 after a server was killed while restoring
     one) is `unreadable`; one that vanishes between list and question is so too.
     """
     nodes = open_nodes(config)
     try:
-        return inventory_of(nodes)
+        return inventory_of(nodes, config.peers)
     finally:
         for node in nodes:
             node.close()
 
 
-def inventory_of(nodes: Sequence[Node]) -> Inventory:
-    """The same, of nodes that are open already."""
-    seen = tuple(node_facts(node) for node in nodes)
-    first = nodes[0]
+def inventory_of(nodes: Sequence[Node], peers: Mapping[str, str] | None = None) -> Inventory:
+    """The same, of nodes that are open already; `peers` names addresses, peer id to URL."""
+    seen, unreached = survey(nodes, peers or {})
+    first = next(n for n in nodes if n.url == seen[0].url)
     with first.control("list the collections") as client:
         names = sorted(c.name for c in client.get_collections().collections)
     with first.control("list the aliases") as client:
@@ -108,7 +135,58 @@ def inventory_of(nodes: Sequence[Node]) -> Inventory:
         collections=tuple(f for f in found if isinstance(f, CollectionFacts)),
         unreadable=tuple(f for f in found if isinstance(f, Unreadable)),
         aliases=aliases,
+        unreached=unreached,
     )
+
+
+def survey(
+    nodes: Sequence[Node], peers: Mapping[str, str]
+) -> tuple[tuple[NodeFacts, ...], tuple[Unreached, ...]]:
+    """Every node that answers, the given ones first, and who of the cluster does not.
+
+    An address that was not configured is believed once the very peer answers there.
+    Raise NodeUnreachable if none of the given ones answers, AccessDenied, ConfigInvalid.
+    """
+    seen: list[NodeFacts] = []
+    unreached: list[Unreached] = []
+    for node in nodes:
+        try:
+            seen.append(node_facts(node))
+        except NodeUnreachable as e:
+            unreached.append(Unreached(what=f"node {node.url}", error=e))
+    if not seen:
+        raise unreached[0].error
+    views = [facts.view for facts in seen]
+    one_cluster(views)
+    known = {view.peer_id for view in views}
+    others = {peer for view in views for peer in view.peers} - known
+    if len(others) <= len(unreached):  # those are the nodes that do not answer
+        return tuple(seen), tuple(unreached)
+    addresses = node_map(views, peers)
+    dead = {node.url for node in nodes} - {facts.url for facts in seen}
+    for peer in sorted(others):
+        url = addresses.get(peer)
+        if url in dead:
+            continue
+        try:
+            seen.append(_peer_at(nodes[0], peer, url))
+        except ClusterError as e:
+            unreached.append(Unreached(what=f"peer {peer}", error=e))
+    return tuple(seen), tuple(unreached)
+
+
+def _peer_at(like: Node, peer: int, url: str | None) -> NodeFacts:
+    hint = f"name its REST address: `cluster.peers: {{'{peer}': URL}}`, or under `cluster.nodes`."
+    if url is None:
+        raise ServerFailed(f"the address of peer {peer} of the cluster is not known", hint)
+    with like.at(url) as node:
+        try:
+            facts = node_facts(node)
+        except NodeUnreachable as e:
+            raise NodeUnreachable(e.message, f"is it down? if not, {hint}") from None
+    if facts.peer_id != peer:
+        raise ServerFailed(f"{url} is not peer {peer} but {facts.peer_id or 'no cluster'}", hint)
+    return facts
 
 
 def node_facts(node: Node) -> NodeFacts:
@@ -125,7 +203,6 @@ def node_facts(node: Node) -> NodeFacts:
             "is the address in `cluster.nodes` the REST port of a node?",
         ) from None
     sandbox = root.get("sandbox") is True or "sandbox" in title.lower()
-    cluster = node.ask("GET", "/cluster", "read the state of the cluster")
     return NodeFacts(
         url=node.url,
         title=title,
@@ -133,8 +210,7 @@ def node_facts(node: Node) -> NodeFacts:
         commit=root.get("commit"),
         source_kind="sandbox" if sandbox else "server",
         clock=clock_offset(response.headers, sent_at, received_at),
-        clustered=cluster.get("status") == "enabled",
-        peer_id=cluster.get("peer_id"),
+        view=cluster_view(node),
         key_in_clear=node.key_in_clear,
     )
 

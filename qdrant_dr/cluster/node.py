@@ -91,6 +91,10 @@ class Node:
                 client.close()
             self._control.clear()
 
+    def at(self, url: str) -> Node:
+        """Another node of the same cluster: same keys, same time-outs."""
+        return Node(url, self._refs[True], self._refs[False], self.timeouts)
+
     @property
     def key_in_clear(self) -> bool:
         """A key travels unencrypted to this node."""
@@ -155,7 +159,7 @@ class Node:
 
     @contextmanager
     def stream(
-        self, path: str, doing: str, *, headers: Mapping[str, str], collection: str
+        self, path: str, doing: str, *, headers: Mapping[str, str]
     ) -> Iterator[httpx.Response]:
         """A GET whose body is not read yet, of any status. Uses the reading key.
 
@@ -166,7 +170,7 @@ class Node:
             with self._http.stream("GET", self.url + path, headers=sent) as response:
                 yield response
         except httpx.RequestError as e:
-            raise unreachable(e, url=self.url, doing=f"{doing} of {collection!r}") from None
+            raise unreachable(e, url=self.url, doing=doing) from None
 
     @contextmanager
     def control(

@@ -1,27 +1,24 @@
-"""The target side of a drill: restore by upload, wait until it is ready, take it down again."""
+"""The target side of a restore: bytes in, by upload or by reference, and a drill taken down."""
 
 from __future__ import annotations
 
-import secrets
-import threading
-import time
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 
-from qdrant_dr.cluster.answers import refused, unreachable, words_of
-from qdrant_dr.cluster.facts import READABLE_STATES, CollectionFacts, collection_facts
+from qdrant_dr.cluster.answers import unreachable, words_of
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.snapshots import delete_snapshot, list_snapshots
-from qdrant_dr.errors import Interrupted, RecoverFailed, ServerFailed, TargetNotDisposable
+from qdrant_dr.cluster.upload import must_be_restored, post_archive, upload_name
+from qdrant_dr.errors import PlanRefused, RecoverFailed, TargetNotDisposable
 
 DRILL_PREFIX = "qdr-drill-"
 """Every collection a drill makes is named so; nothing else is ever deleted by one."""
 
 Priority = Literal["snapshot", "replica", "no_sync"]
-_CALM_SECONDS = 0.2
 
 
 def recover_by_upload(
@@ -33,100 +30,141 @@ def recover_by_upload(
     sha256: str,
     priority: Priority = "snapshot",
     timeout: timedelta | None = None,
+    name: str | None = None,
 ) -> str:
     """Restore a collection archive by uploading it; return the name of the file left behind.
 
     Checksum and priority are always sent: without the first the server compares nothing, and the
     default of the second changed over time. The server moves the upload into the collection's
-    snapshot folder and leaves it there, so it gets a unique name and is deleted at the end.
+    snapshot folder and leaves it there, so it gets a unique name and is deleted at the end; give
+    `name` (of `upload_name`) to know it if this call fails, for `clean_failed`.
     `blocks` must yield `size` bytes; an error they raise passes through and restores nothing.
     Raise RecoverFailed with the server's words, AccessDenied, NodeUnreachable if it was not
-    reached at all.
+    reached at all, PlanRefused if `collection` is an alias or the target has several nodes.
     """
-    name = f"qdr-{secrets.token_hex(8)}.snapshot"
-    boundary = f"qdr-{secrets.token_hex(16)}"
-    head, tail = _frame(boundary, name)
+    refuse_alias(node, collection)
+    refuse_whole(node, collection)
+    name = name or upload_name()
+    post_archive(
+        node, path_of(collection, "snapshots", "upload"), blocks,
+        doing=f"restore {collection!r}", file_name=name, size=size, sha256=sha256,
+        priority=priority, timeout=timeout,
+    )  # fmt: skip
+    delete_upload(node, collection, name)
+    return name
+
+
+def recover_shard_by_upload(
+    node: Node,
+    collection: str,
+    shard: int,
+    blocks: Iterable[bytes],
+    *,
+    size: int,
+    sha256: str,
+    priority: Priority = "snapshot",
+    timeout: timedelta | None = None,
+) -> None:
+    """Restore one shard of a collection that exists; `node` must hold a replica of it.
+
+    The archive is one of a shard: streamed, stored, or re-framed out of a node's archive (then
+    its log is replayed). It names neither shard nor collection and the server compares neither:
+    the caller's manifest must. Other replicas follow from this one. Nothing is left behind.
+    Raise as `recover_by_upload`.
+    """
+    refuse_alias(node, collection)
+    post_archive(
+        node, path_of(collection, "shards", shard, "snapshots", "upload"), blocks,
+        doing=f"restore shard {shard} of {collection!r}", file_name=upload_name(), size=size,
+        sha256=sha256, priority=priority, timeout=timeout,
+    )  # fmt: skip
+
+
+def recover_from(
+    node: Node,
+    collection: str,
+    location: str,
+    *,
+    sha256: str,
+    priority: Priority = "snapshot",
+    shard: int | None = None,
+    timeout: timedelta | None = None,
+) -> None:
+    """Let the server fetch the archive itself: no byte of it passes through here.
+
+    `location` is an http(s) URL, a `file://` below the server's snapshots folder, or the bare name
+    of a file in the snapshots folder of this collection (or shard). It may carry a signature and
+    is a secret: it appears in no message, and is struck out of the server's.
+    Raise as `recover_by_upload`.
+    """
+    refuse_alias(node, collection)
+    if shard is None:
+        refuse_whole(node, collection)
+    of = (collection,) if shard is None else (collection, "shards", shard)
+    asked: dict[str, Any] = {"location": location, "priority": priority, "checksum": sha256}
+    headers = node.headers(write=True)
+    if shard is None and "://" not in location:
+        # of a collection a server takes URLs only: its own, with the key to it
+        asked["location"] = node.url + path_of(collection, "snapshots", location)
+        if key := headers.get("api-key"):
+            asked["api_key"] = key
+    what = f"shard {shard} of {collection!r}" if shard is not None else repr(collection)
+    doing = f"restore {what} from where it was told to"
     limit = (timeout or node.timeouts.snapshot).total_seconds()
-    doing = f"restore {collection!r}"
-    headers = {
-        **node.headers(write=True),
-        "content-type": f"multipart/form-data; boundary={boundary}",
-        "content-length": str(len(head) + size + len(tail)),
-    }
     try:
         with node.patient_client(limit) as client:
-            response = client.post(
-                node.url + path_of(collection, "snapshots", "upload"),
-                params={"wait": "true", "priority": priority, "checksum": sha256},
-                headers=headers,
-                content=_body(head, blocks, tail, size),
-            )
+            response = client.put(
+                node.url + path_of(*of, "snapshots", "recover"),
+                params={"wait": "true"}, headers=headers, json=asked,
+            )  # fmt: skip
     except (httpx.ConnectError, httpx.ConnectTimeout) as e:
         raise unreachable(e, url=node.url, doing=doing) from None
     except httpx.RequestError as e:
         raise RecoverFailed(
-            f"{node.url} was given {size} bytes for {collection!r} and did not answer: "
-            + words_of(e)
+            f"{node.url} was asked to {doing} and did not answer: {words_of(e)}"
         ) from None
-    if not response.is_success:
-        error = refused(
-            response.status_code, response.content, url=node.url, doing=doing,
-            key=node.key_reference(write=True), collection=None,
-        )  # fmt: skip
-        raise RecoverFailed(error.message) if isinstance(error, ServerFailed) else error
-    delete_upload(node, collection, name)
-    return name
+    words = without_location(response.text, location)
+    must_be_restored(node, response.status_code, words.encode(), doing=doing)
+
+
+def without_location(words: str, location: str) -> str:
+    """A server's words without any address in them, or any part of this one's query. Pure."""
+    secret = re.split(r"[?&=#]|://[^/]*", location)
+    words = re.sub(r"[A-Za-z][\w+.-]*://[^\s\"'\\<>]*", "<location>", words)
+    for part in sorted((p for p in secret if len(p) > 3), key=len, reverse=True):
+        words = words.replace(part, "<...>")
+    return words
+
+
+def refuse_alias(node: Node, collection: str) -> None:
+    """Raise PlanRefused if this name is an alias: the aliased collection would be overwritten."""
+    doing = "list the aliases"
+    for alias in node.ask("GET", "/aliases", doing)["aliases"]:
+        if alias["alias_name"] == collection:
+            raise PlanRefused(
+                f"{collection!r} on {node.url} is an alias of {alias['collection_name']!r}, which "
+                "a restore under this name would overwrite",
+                "restore under another name; the alias can be moved afterwards.",
+            )
+
+
+def refuse_whole(node: Node, collection: str) -> None:
+    """Raise PlanRefused on a cluster of several nodes: of a whole archive, one node restores only
+    the shards that were placed on it, leaves the others empty and answers 200 (measured on Qdrant
+    1.18.3)."""
+    cluster = node.ask("GET", "/cluster", "read the state of the cluster")
+    if (peers := len(cluster.get("peers") or ())) > 1:
+        raise PlanRefused(
+            f"{node.url} is one of {peers} nodes: a whole archive of {collection!r} would restore "
+            "only the shards that happen to lie on it",
+            "restore it shard by shard.",
+        )
 
 
 def delete_upload(node: Node, collection: str, name: str) -> None:
     """Remove the file an upload left behind, where the server still lists it."""
     if any(s.name == name for s in list_snapshots(node, collection)):
         delete_snapshot(node, collection, name)
-
-
-def wait_ready(
-    node: Node,
-    collection: str,
-    *,
-    timeout: timedelta | None = None,
-    stop: threading.Event | None = None,
-) -> CollectionFacts:
-    """Wait until a restored collection may be compared, and return its facts.
-
-    After the 200 of an upload the rest of the WAL is still queued, and deferred points are not
-    readable yet. Raise RecoverFailed when it turns red (that stays) or time is up.
-    """
-    limit = (timeout or node.timeouts.snapshot).total_seconds()
-    started = time.monotonic()
-    while True:
-        facts = collection_facts(node, collection)
-        missing = not_ready(facts)
-        if not missing:
-            return facts
-        waited = time.monotonic() - started
-        if facts.status == "red" or waited >= limit:
-            raise RecoverFailed(
-                f"{collection!r} on {node.url} is not ready after {waited:.1f} s: "
-                + "; ".join(missing)
-            )
-        if (stop or threading.Event()).wait(_CALM_SECONDS):
-            raise Interrupted(f"asked to stop while {collection!r} was getting ready")
-
-
-def not_ready(facts: CollectionFacts) -> tuple[str, ...]:
-    """Why reads of this collection do not show all of it yet; empty if they do. Pure."""
-    missing = [
-        f"shard {s.shard} is {s.state}" for s in facts.replicas if s.state not in READABLE_STATES
-    ]
-    if not facts.shards:
-        missing.append("no shard lies on this node")
-    if facts.queue_length:
-        missing.append(f"{facts.queue_length} updates are queued")
-    if facts.deferred_points:
-        missing.append(f"{facts.deferred_points} points are deferred")
-    if facts.status == "red":
-        missing.append(f"status is red ({facts.optimizer_status})")
-    return tuple(missing)
 
 
 def drop_target(node: Node, collection: str) -> bool:
@@ -157,29 +195,3 @@ def collection_names(node: Node) -> tuple[str, ...]:
 def leftovers(node: Node) -> tuple[str, ...]:
     """Collections of drills that did not get to take them down."""
     return tuple(n for n in collection_names(node) if n.startswith(DRILL_PREFIX))
-
-
-def _frame(boundary: str, file_name: str) -> tuple[bytes, bytes]:
-    disposition = f'form-data; name="snapshot"; filename="{file_name}"'
-    head = (
-        f"--{boundary}\r\nContent-Disposition: {disposition}\r\n"
-        "Content-Type: application/octet-stream\r\n\r\n"
-    )
-    return head.encode(), f"\r\n--{boundary}--\r\n".encode()
-
-
-def _body(head: bytes, blocks: Iterable[bytes], tail: bytes, size: int) -> Iterator[bytes]:
-    """Raise RecoverFailed before the last boundary if the blocks are not `size` bytes."""
-    sent = 0
-    yield head
-    for block in blocks:
-        sent += len(block)
-        if sent > size:
-            break
-        yield block
-    if sent != size:
-        raise RecoverFailed(
-            f"an upload has {sent} bytes so far where {size} were announced",
-            "the copy does not match its manifest: run `qdrant-dr verify`.",
-        )
-    yield tail

@@ -1,4 +1,4 @@
-"""Snapshots on a node: list, create, and the deletion of our own."""
+"""Snapshots on a node, of a collection, a shard or all: list, create, delete our own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 import httpx
 
 from qdrant_dr.cluster.answers import PASSING, refused, unreachable, words_of
-from qdrant_dr.cluster.node import Node, path_of
+from qdrant_dr.cluster.node import Node
+from qdrant_dr.cluster.shelf import Shelf, Where, key_piece, shelf_of
 from qdrant_dr.errors import (
     ClusterError,
     Interrupted,
@@ -26,17 +28,33 @@ Progress = Callable[[float, Sequence[ListedSnapshot]], None]
 """Called while a create call is silent: seconds waited, files that are new on the node."""
 
 
-def list_snapshots(node: Node, collection: str) -> tuple[ListedSnapshot, ...]:
-    """Finished snapshot files of a collection on this node, by name."""
-    with node.control(f"list the snapshots of {collection!r}", collection=collection) as client:
-        listed = client.list_snapshots(collection)
-    found = [ListedSnapshot(name=s.name, size_bytes=s.size, checksum=s.checksum) for s in listed]
+def list_snapshots(node: Node, where: Where) -> tuple[ListedSnapshot, ...]:
+    """Finished snapshot files of a collection (or of another shelf) on this node, by name.
+
+    Servers that store snapshots in S3 list everything below the folder: for a collection those of
+    its shards too, for the instance those of every collection (measured on Qdrant 1.18.3).
+    """
+    shelf = shelf_of(where)
+    doing = f"list the snapshots of {shelf}"
+    listed = node.ask("GET", shelf.path(), doing, collection=shelf.collection)
+    try:
+        found = [_listed(s) for s in listed]
+    except (KeyError, TypeError, ValueError):
+        raise ServerFailed(
+            f"{node.url} gave an answer that cannot be read when asked to {doing}"
+        ) from None
     return tuple(sorted(found, key=lambda s: s.name))
+
+
+def _listed(entry: Any) -> ListedSnapshot:
+    return ListedSnapshot(
+        name=entry["name"], size_bytes=entry["size"], checksum=entry.get("checksum")
+    )
 
 
 def create_snapshot(
     node: Node,
-    collection: str,
+    where: Where,
     *,
     timeout: timedelta | None = None,
     stop: threading.Event | None = None,
@@ -52,27 +70,28 @@ def create_snapshot(
     Raise CollectionVanished, AccessDenied, NodeUnreachable (nothing was sent), SnapshotFailed with
     the server's words, Interrupted if `stop` is set.
     """
+    shelf = shelf_of(where)
     limit = (timeout or node.timeouts.snapshot).total_seconds()
-    before = list_snapshots(node, collection)
+    before = list_snapshots(node, shelf)
     with node.patient_client(limit) as client:
-        call = _Call(node, client, path_of(collection, "snapshots"))
+        call = _Call(node, client, shelf.path())
         call.start()
         while not call.done.wait(min(poll_seconds, max(0.0, limit - call.seconds))):
             if stop is not None and stop.is_set():
                 raise Interrupted(
-                    f"asked to stop while {node.url} makes a snapshot of {collection!r}",
-                    _look(node, collection),
+                    f"asked to stop while {node.url} makes a snapshot of {shelf}",
+                    _look(node, shelf),
                 )
             if call.seconds >= limit:
-                raise _unanswered(node, collection, before, f"no answer within {limit:.0f} s")
+                raise _unanswered(node, shelf, before, f"no answer within {limit:.0f} s")
             if progress is not None:
-                _report(progress, call.seconds, node, collection, before)
-    return _answer_of(call, node, collection, before)
+                _report(progress, call.seconds, node, shelf, before)
+    return _answer_of(call, node, shelf, before)
 
 
 def delete_own_snapshot(
     node: Node,
-    collection: str,
+    where: Where,
     answered: ListedSnapshot,
     listed_before: Sequence[ListedSnapshot],
 ) -> str:
@@ -83,11 +102,11 @@ def delete_own_snapshot(
     last one wins (measured on Qdrant 1.18.3). Only a file whose name was not there before, and
     whose size and checksum still equal our answer, is ours.
     """
-    if any(s.name == answered.name for s in listed_before):
+    if listed_as(listed_before, answered.name):
         return f"kept: {answered.name} was on the node before our call"
     try:
-        listed = list_snapshots(node, collection)
-        now = next((s for s in listed if s.name == answered.name), None)
+        listed = list_snapshots(node, where)
+        now = listed_as(listed, answered.name)
         if now is None:
             return f"kept: {answered.name} is not on the node any more"
         if not same_file(now, answered):
@@ -95,34 +114,47 @@ def delete_own_snapshot(
                 f"kept: {answered.name} has {now.size_bytes} bytes and checksum {now.checksum}, "
                 f"our answer said {answered.size_bytes} and {answered.checksum}"
             )
-        delete_snapshot(node, collection, answered.name)
+        delete_snapshot(node, where, answered.name)
     except ClusterError as e:
         return f"not known to be deleted: {e.message}"
     return "deleted"
 
 
+def listed_as(listed: Sequence[ListedSnapshot], name: str) -> ListedSnapshot | None:
+    """The entry of a list that is the file of this name: a server in S3 mode lists its key."""
+    return next((s for s in listed if s.name in (name, key_piece(name))), None)
+
+
 def new_snapshots(
-    node: Node, collection: str, before: Sequence[ListedSnapshot]
+    node: Node, where: Where, before: Sequence[ListedSnapshot]
 ) -> tuple[ListedSnapshot, ...]:
-    """Files that were not there before, or are other files under the same name now."""
+    """Files that a create call may have made since: they were not there before, or are other files
+    under the same name now."""
     known = {s.name: s for s in before}
-    now = list_snapshots(node, collection)
-    return tuple(s for s in now if s.name not in known or not same_file(s, known[s.name]))
+    new = (
+        s
+        for s in list_snapshots(node, where)
+        if s.name not in known or not same_file(s, known[s.name])
+    )
+    return tuple(s for s in new if shelf_of(where).may_hold(s.name))
 
 
-def delete_snapshot(node: Node, collection: str, name: str) -> None:
+def delete_snapshot(node: Node, where: Where, name: str) -> None:
     """Delete one snapshot file, whoever made it. Raise ServerFailed if it cannot be."""
-    with node.control(f"delete the snapshot {name}", write=True, collection=collection) as client:
-        client.delete_snapshot(collection, name, wait=True)
+    shelf = shelf_of(where)
+    node.ask(
+        "DELETE", shelf.path(name), f"delete the snapshot {name}",
+        params={"wait": "true"}, write=True, collection=shelf.collection,
+    )  # fmt: skip
 
 
-def delete_command(node_url: str, collection: str, name: str) -> str:
+def delete_command(node_url: str, where: Where, name: str) -> str:
     """The command line by which a person deletes one snapshot file, whatever the names hold.
 
     Unquoted, the `#` of a collection `movies#old` would cut the path behind `/collections/movies`
     and delete that collection; `--path-as-is` keeps curl from doing the same to a name `..`.
     """
-    return f"curl -X DELETE {_curl(node_url, path_of(collection, 'snapshots', name))}"
+    return f"curl -X DELETE {_curl(node_url, shelf_of(where).path(name))}"
 
 
 def same_file(one: ListedSnapshot, other: ListedSnapshot) -> bool:
@@ -160,50 +192,56 @@ class _Call(threading.Thread):
 
 
 def _answer_of(
-    call: _Call, node: Node, collection: str, before: Sequence[ListedSnapshot]
+    call: _Call, node: Node, shelf: Shelf, before: Sequence[ListedSnapshot]
 ) -> ListedSnapshot:
-    doing = f"make a snapshot of {collection!r}"
+    doing = f"make a snapshot of {shelf}"
     if isinstance(call.failure, httpx.ConnectError | httpx.ConnectTimeout):
         raise unreachable(call.failure, url=node.url, doing=doing)
     response = call.response
     if response is None:
         why = words_of(call.failure) if call.failure else "no reason was given"
-        raise _unanswered(node, collection, before, f"the connection broke: {why}")
+        raise _unanswered(node, shelf, before, f"the connection broke: {why}")
     status = response.status_code
     if status in PASSING:
-        raise _unanswered(node, collection, before, f"something on the way answered {status}")
+        raise _unanswered(node, shelf, before, f"something on the way answered {status}")
     if not response.is_success:
         error = refused(
             status, response.content, url=node.url, doing=doing,
-            key=node.key_reference(write=True), collection=collection,
+            key=node.key_reference(write=True), collection=shelf.collection,
         )  # fmt: skip
         if isinstance(error, ServerFailed):
             raise SnapshotFailed(error.message)
         raise error
     try:
-        made = response.json()["result"]
-        return ListedSnapshot(
-            name=made["name"], size_bytes=made["size"], checksum=made.get("checksum")
-        )
+        made = _listed(response.json()["result"])
     except (ValueError, KeyError, TypeError):
-        raise _unanswered(
-            node, collection, before, f"the answer {status} names no snapshot"
-        ) from None
+        raise _unanswered(node, shelf, before, f"the answer {status} names no snapshot") from None
+    return made if made.checksum else _with_checksum(node, shelf, made)
+
+
+def _with_checksum(node: Node, shelf: Shelf, made: ListedSnapshot) -> ListedSnapshot:
+    """The answer with the checksum of the list, if that has one: its file appears an instant after
+    the snapshot's (snapshots_manager.rs of Qdrant 1.18.3). In S3 mode there is none."""
+    try:
+        now = listed_as(list_snapshots(node, shelf), made.name)
+    except ClusterError:
+        return made  # what came of the call is known; the list is asked for more only
+    return now if now and now.name == made.name and now.size_bytes == made.size_bytes else made
 
 
 def _unanswered(
-    node: Node, collection: str, before: Sequence[ListedSnapshot], why: str
+    node: Node, shelf: Shelf, before: Sequence[ListedSnapshot], why: str
 ) -> SnapshotUnanswered:
     try:
-        new = new_snapshots(node, collection, before)
+        new = new_snapshots(node, shelf, before)
     except ClusterError as e:
         seen = f"cannot be listed: {e.message}"
     else:
         seen = ", ".join(f"{s.name} ({s.size_bytes} bytes)" for s in new) or "none so far"
     return SnapshotUnanswered(
-        f"{node.url} was asked for a snapshot of {collection!r} and did not answer ({why}); "
+        f"{node.url} was asked for a snapshot of {shelf} and did not answer ({why}); "
         f"new files on the node: {seen}",
-        _look(node, collection),
+        _look(node, shelf),
     )
 
 
@@ -211,22 +249,22 @@ def _report(
     progress: Progress,
     waited: float,
     node: Node,
-    collection: str,
+    shelf: Shelf,
     before: Sequence[ListedSnapshot],
 ) -> None:
     """Progress is a courtesy: a node too busy to list its files does not end the wait."""
     try:
-        new = new_snapshots(node, collection, before)
+        new = new_snapshots(node, shelf, before)
     except NodeUnreachable:
         return
     progress(waited, new)
 
 
-def _look(node: Node, collection: str) -> str:
+def _look(node: Node, shelf: Shelf) -> str:
     return (
         "the server may still finish it. look before you run again: "
-        f"curl {_curl(node.url, path_of(collection, 'snapshots'))} ; delete what is yours with "
-        + delete_command(node.url, collection, "NAME")
+        f"curl {_curl(node.url, shelf.path())} ; delete what is yours with "
+        + delete_command(node.url, shelf, "NAME")
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -11,10 +11,11 @@ from pydantic import Field
 
 from qdrant_dr.cluster import take_inventory
 from qdrant_dr.config import Config
-from qdrant_dr.errors import DRError, NothingSelected, PlanRefused
+from qdrant_dr.errors import DRError, NothingSelected
+from qdrant_dr.jobs.capture_full import flatten, plan_full
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_names, selected_repositories
-from qdrant_dr.jobs.units import CaptureUnit, Perform, SweepUnit, VerifyUnit
+from qdrant_dr.jobs.units import CaptureUnit, FullUnit, Perform, SweepUnit, VerifyUnit
 from qdrant_dr.records import (
     DEPTHS,
     BackupKey,
@@ -46,7 +47,7 @@ class BackupRequest(Frozen):
 class BackupPlan:
     """The units, and every collection of the cluster with what was decided of it, and why."""
 
-    captures: tuple[CaptureUnit, ...]
+    captures: Sequence[CaptureUnit | FullUnit]
     seen: tuple[SeenCollection, ...]
 
 
@@ -54,24 +55,21 @@ def plan_backup(
     config: Config,
     request: BackupRequest,
     *,
-    on_cluster: Mapping[str, str],
+    on_cluster: Collection[str],
+    nodes: tuple[str, ...],
     proven_at: Mapping[str, datetime],
     now: datetime,
 ) -> BackupPlan:
     """Decide which collections to capture.
 
-    `on_cluster`: collection name -> URL of the node to capture it from. `proven_at`: when the
-    newest proven backup of a collection was captured. Raise NothingSelected for a name that
-    matches nothing, or nothing at all: a backup of nothing is not a success.
+    `on_cluster`: names of the collections; `nodes`: URLs of all nodes that answer. `proven_at`:
+    when the newest proven backup of a collection was captured. Raise NothingSelected for a name
+    that matches nothing, or nothing at all: a backup of nothing is not a success.
     """
     rules = config.collections
     wanted = selected_names(request.collections, on_cluster, what="collection on the cluster")
     targets = selected_repositories(config, request.repositories)
     method, reason = _method(config, request)
-    if method != "collection":
-        raise PlanRefused(
-            f"method {method!r} cannot be captured yet", "use `--method collection`, or `auto`."
-        )
     captures: list[CaptureUnit] = []
     seen: list[SeenCollection] = []
     for name in sorted({*on_cluster, *rules.expect}):
@@ -82,7 +80,7 @@ def plan_backup(
             captures.append(
                 CaptureUnit(
                     collection=name,
-                    node=on_cluster[name],
+                    nodes=nodes,
                     repositories=targets,
                     method=method,
                     method_reason=reason,
@@ -106,14 +104,14 @@ def plan_backup(
             f"{', '.join(excluded)} is excluded by the configuration",
             "take the rule out of `collections.exclude` first.",
         )
-    return BackupPlan(tuple(captures), tuple(seen))
+    return BackupPlan(plan_full(config, captures) if method == "full" else captures, tuple(seen))
 
 
 Status = Literal["included", "excluded", "not-selected", "missing"]
 
 
 def _decide(
-    config: Config, name: str, on_cluster: Mapping[str, str], wanted: frozenset[str]
+    config: Config, name: str, on_cluster: Collection[str], wanted: frozenset[str]
 ) -> tuple[Status, str, str | None]:
     """Status, the rule it comes from, and the reason where somebody gave one."""
     if name not in on_cluster:
@@ -125,10 +123,11 @@ def _decide(
 
 
 def _method(config: Config, request: BackupRequest) -> tuple[Method, str]:
-    """One node: the archive as it is, WAL included, exact even while the optimizer works."""
+    """Collection archives, of one node or of several: the WAL is in them, so they are exact even
+    while the optimizer works."""
     asked = request.method or config.capture.method
     if asked == "auto":
-        return "collection", "auto: one node, and only this method keeps the WAL"
+        return "collection", "auto: only this method keeps the WAL"
     return asked, "asked for"
 
 
@@ -187,15 +186,16 @@ def backup(config: Config, request: BackupRequest, run: Run, perform: Perform) -
         plan = plan_backup(
             config,
             request,
-            on_cluster=dict.fromkeys(inventory.names, config.cluster.nodes[0]),
+            on_cluster=inventory.names,
+            nodes=tuple(n.url for n in inventory.nodes),
             proven_at=_proven_at(config, catalog, now),
             now=now,
         )
         seen = plan.seen
         if request.dry_run:
             return run.preview(config, plan.captures, seen=seen)
-        outcomes += perform([SweepUnit(node=url) for url in config.cluster.nodes])
-        captured = perform(plan.captures)
+        outcomes += perform([SweepUnit(node=n.url) for n in inventory.nodes])
+        captured = flatten(perform(plan.captures))
         outcomes += captured
         depth = request.prove or config.objectives.proven.depth
         outcomes += perform(plan_first_proofs(config, captured, depth))
@@ -210,4 +210,7 @@ def backup(config: Config, request: BackupRequest, run: Run, perform: Perform) -
         if DEPTHS.index(depth) < DEPTHS.index(promised)
         else ()
     )
-    return run.finish(config, outcomes=outcomes, seen=seen, objections=nothing, doubts=shallow)
+    away = tuple(map(str, inventory.unreached))
+    return run.finish(
+        config, outcomes=outcomes, seen=seen, objections=nothing, doubts=(*away, *shallow)
+    )

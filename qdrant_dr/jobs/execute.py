@@ -6,7 +6,16 @@ from datetime import datetime
 
 from qdrant_dr.config import Config
 from qdrant_dr.jobs.run import error_facts
-from qdrant_dr.jobs.units import CaptureUnit, DrillUnit, HealUnit, SweepUnit, Unit, VerifyUnit
+from qdrant_dr.jobs.units import (
+    CaptureUnit,
+    DrillUnit,
+    FullUnit,
+    HealUnit,
+    RestoreUnit,
+    SweepUnit,
+    Unit,
+    VerifyUnit,
+)
 from qdrant_dr.records import Outcome
 
 
@@ -16,6 +25,10 @@ def execute(config: Config, unit: Unit, run_id: str) -> Outcome:
         from qdrant_dr.jobs.capture import capture
 
         return capture(config, unit, run_id)
+    if isinstance(unit, FullUnit):
+        from qdrant_dr.jobs.capture_full import capture_full
+
+        return capture_full(config, unit, run_id)
     if isinstance(unit, VerifyUnit):
         from qdrant_dr.jobs.verify import verify_copy
 
@@ -28,6 +41,10 @@ def execute(config: Config, unit: Unit, run_id: str) -> Outcome:
         from qdrant_dr.jobs.drill_copy import drill_copy
 
         return drill_copy(config, unit, run_id)
+    if isinstance(unit, RestoreUnit):
+        from qdrant_dr.jobs.restoring import restore_backup
+
+        return restore_backup(config, unit, run_id)
     if isinstance(unit, SweepUnit):
         from qdrant_dr.jobs.sweep import sweep
 
@@ -39,7 +56,7 @@ def failed_outcome(
     unit: Unit, error: BaseException, *, started_at: datetime, ended_at: datetime
 ) -> Outcome:
     """The outcome of a unit that raised."""
-    key = None if isinstance(unit, CaptureUnit | SweepUnit) else unit.key
+    key = None if isinstance(unit, CaptureUnit | FullUnit | SweepUnit) else unit.key
     return Outcome(
         unit=unit.unit,
         collection=unit.collection,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 
@@ -19,3 +20,23 @@ def watched(blocks: Iterable[bytes], total: int) -> Iterator[bytes]:
         if watch is not None:
             watch(done, total)
         yield block
+
+
+class Together:
+    """Several transfers of one unit, in threads of their own, as one for who watches."""
+
+    def __init__(self) -> None:
+        self._watch = watcher.get()
+        self._lock = threading.Lock()
+        self._done = self._total = 0
+
+    def watched(self, blocks: Iterable[bytes], total: int) -> Iterator[bytes]:
+        """The blocks of one of them, unchanged; `total` is added to what is expected."""
+        with self._lock:
+            self._total += total
+        for block in blocks:
+            with self._lock:
+                self._done += len(block)
+                if self._watch is not None:
+                    self._watch(self._done, self._total)
+            yield block

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from qdrant_dr.cluster import (
+    INSTANCE,
     Node,
+    Shelf,
     collection_names,
     delete_command,
     delete_own_snapshot,
     list_snapshots,
+    listed_as,
 )
 from qdrant_dr.config import Config
 from qdrant_dr.errors import CollectionVanished, RepositoryUnreachable
-from qdrant_dr.jobs.capture import node_of
+from qdrant_dr.jobs.capture_sources import node_of
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run import utc_now
-from qdrant_dr.jobs.scratch import abandoned, dead_folders, remove_scratch
+from qdrant_dr.jobs.scratch import abandoned, dead_folders, empty_scratch, remove_scratch
 from qdrant_dr.jobs.units import SweepUnit
-from qdrant_dr.records import BackupKey, Intent, Outcome, SnapshotAnswer, Swept
+from qdrant_dr.records import Intent, ListedSnapshot, Outcome, SnapshotAnswer, Swept
 from qdrant_dr.repository import (
     ORPHAN_GRACE,
     Catalog,
     Repository,
+    Stat,
     plan_sweep,
+    time_of,
 )
 from qdrant_dr.repository import sweep as sweep_repository
 
@@ -61,19 +66,25 @@ def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A capture that wrote its intent: what it would do, what was answered, who committed."""
+    """A create call whose intent was written: what was answered to it, and how many copies of its
+    backup were committed."""
 
     intent: Intent
     answer: SnapshotAnswer | None
     committed: int
 
     @property
-    def key(self) -> BackupKey:
-        return BackupKey(
-            cluster=self.intent.cluster,
-            collection=self.intent.collection,
-            backup_id=self.intent.backup_id,
-        )
+    def shelf(self) -> Shelf:
+        """Where on the node its snapshot lies."""
+        if self.intent.listed_full is not None:
+            return INSTANCE
+        return Shelf(self.intent.collection, self.intent.shard)
+
+    @property
+    def listed_before(self) -> tuple[ListedSnapshot, ...]:
+        """What lay on that shelf before the call."""
+        full = self.intent.listed_full
+        return self.intent.listed_before if full is None else full
 
 
 def _sweep_node(
@@ -87,88 +98,113 @@ def _sweep_node(
     """Delete answered snapshots of dead captures; report what an unanswered call may have made."""
     ended = _ended_runs(opened.values(), now)
     removed: list[str] = []
-    kept: list[str] = []
+    spool = config.capture.spool.path
+    every, kept = _begun(opened, catalog, now)
     with node_of(config, url) as node:
         there = set(collection_names(node))
-        for begun in _begun(opened.values(), catalog, url, now):
+        for begun in every:
             intent = begun.intent
-            if intent.run_id == run_id:
+            if intent.node != url or intent.run_id == run_id or intent.streamed:
                 continue
-            scratch = f"capture-{intent.backup_id}"
             dead = (
                 intent.run_id in ended
-                or abandoned(config.capture.spool.path, scratch)
+                or abandoned(spool, scratch_of(intent.backup_id))
                 or now - intent.started_at > ORPHAN_GRACE / 2
             )
-            if not dead:
-                continue
-            if intent.collection in there:
+            if dead and intent.collection in there:
                 gone, left = _clean(node, begun, quorum=config.copies.quorum)
                 removed += gone
                 kept += left
-            remove_scratch(config.capture.spool.path, scratch)
-    for scratch in dead_folders(config.capture.spool.path, "capture"):
-        # killed before it wrote an intent: it asked no node for anything
-        remove_scratch(config.capture.spool.path, scratch)
+    _forget_dead(spool, url, every, now)
     return tuple(removed), tuple(kept)
 
 
+def scratch_of(backup_id: str) -> str:
+    """Name of the scratch folder of a capture."""
+    return f"capture-{backup_id}"
+
+
+def _forget_dead(spool: str, url: str, every: Sequence[Begun], now: datetime) -> None:
+    """Remove scratch folders of dead captures. One of several nodes is emptied only, for a day: the
+    sweeps of the other nodes must still see that its owner is dead; then its age tells them."""
+    nodes: dict[str, set[str]] = {}
+    for begun in every:
+        nodes.setdefault(scratch_of(begun.intent.backup_id), set()).add(begun.intent.node)
+    for name in dead_folders(spool, "capture"):
+        begun_at = time_of(name.removeprefix("capture-"))
+        if nodes.get(name, set()) <= {url} or now - begun_at > ORPHAN_GRACE / 2:
+            remove_scratch(spool, name)
+        else:
+            empty_scratch(spool, name)
+
+
 def _clean(node: Node, begun: Begun, *, quorum: int) -> tuple[list[str], list[str]]:
-    intent, where = begun.intent, f"{begun.intent.collection} on {node.url}"
+    intent, shelf = begun.intent, begun.shelf
+    where = f"{shelf} on {node.url}"
     try:
-        listed = {s.name: s for s in list_snapshots(node, intent.collection)}
+        listed = list_snapshots(node, shelf)
         if begun.answer is not None:
             name = begun.answer.snapshot.name
-            if name not in listed:
+            if listed_as(listed, name) is None:
                 return [], []
             if 0 < begun.committed < quorum:
                 return [], [f"{name} of {where}: only {begun.committed} of {quorum} copies hold it"]
-            result = delete_own_snapshot(
-                node, intent.collection, begun.answer.snapshot, intent.listed_before
-            )
+            result = delete_own_snapshot(node, shelf, begun.answer.snapshot, begun.listed_before)
             return ([f"{name} of {where}"], []) if result == "deleted" else ([], [result])
     except CollectionVanished:
         return [], []
-    before = {s.name for s in intent.listed_before}
-    new = sorted(set(listed) - before)
+    before = {s.name for s in begun.listed_before}
+    new = sorted(s.name for s in listed if s.name not in before and shelf.may_hold(s.name))
     return [], [
         f"{name} of {where} may be of run {intent.run_id}, whose create call was not answered; "
-        f"delete it if nobody else made it: {delete_command(node.url, intent.collection, name)}"
+        f"delete it if nobody else made it: {delete_command(node.url, shelf, name)}"
         for name in new
     ]
 
 
 def _begun(
-    repositories: Iterable[Repository], catalog: Catalog, url: str, now: datetime
-) -> list[Begun]:
-    """Captures from this node that may have left a file, each once."""
-    found: dict[str, Begun] = {}
-    for repository in repositories:
-        for unfinished in catalog.unfinished:
-            if unfinished.repository != repository.name:
-                continue
-            by_name = {f.path.rpartition("/")[2]: f.path for f in unfinished.files}
-            if "intent.json" not in by_name:
-                continue
-            for intent in repository.read_records(Intent, [by_name["intent.json"]]).records:
-                paths = [by_name["snapshot.json"]] if "snapshot.json" in by_name else []
-                answers = repository.read_records(SnapshotAnswer, paths).records
-                known = found.get(intent.backup_id)
-                answer = answers[0] if answers else known.answer if known else None
-                found[intent.backup_id] = Begun(intent, answer, 0)
-    opened = {r.name: r for r in repositories}
+    opened: Mapping[str, Repository], catalog: Catalog, now: datetime
+) -> tuple[list[Begun], list[str]]:
+    """Create calls that may have left a file on a node, each once, and what could not be read."""
+    found: dict[tuple[str, int], Begun] = {}
+    kept: list[str] = []
+
+    def read(repository: Repository, files: Sequence[Stat], committed: int) -> None:
+        calls, unreadable = repository.read_calls(files)
+        kept.extend(f"{u.repository}/{u.path}: {u.error.message}" for u in unreadable)
+        for number, intent, answer in calls:
+            at = intent.backup_id, number
+            known = found.get(at)
+            found[at] = Begun(intent, answer or (known.answer if known else None), committed)
+
+    for unfinished in catalog.unfinished:
+        if unfinished.repository in opened:
+            read(opened[unfinished.repository], unfinished.files, 0)
+    begun = {backup_id for backup_id, _ in found}
     for backup in catalog.backups:
         holders = [c.repository for c in backup.copies if c.committed and c.repository in opened]
-        if not holders or url not in {p.node for p in backup.manifest.parts}:
-            continue
-        known = found.get(backup.manifest.backup_id)
-        if known is None and now - backup.manifest.captured_at > ORPHAN_GRACE:
-            continue  # looked at often enough
-        repository = opened[holders[0]]
-        if (begun := repository.read_intent(backup.key)) is not None:
-            answer = repository.read_answer(backup.key)
-            found[begun.backup_id] = Begun(begun, answer, len(holders))
-    return [b for b in found.values() if b.intent.node == url]
+        recent = now - backup.manifest.captured_at <= ORPHAN_GRACE
+        if holders and (
+            recent or backup.manifest.backup_id in begun
+        ):  # else looked at often enough
+            repository, key = opened[holders[0]], backup.key
+            files = repository.find_backups(key.cluster, key.collection, key.backup_id)
+            read(repository, files, len(holders))
+    return _of_one_call(found.values()), kept
+
+
+def _of_one_call(every: Iterable[Begun]) -> list[Begun]:
+    """A full snapshot is of several backups: it counts as safe as the least safe of them."""
+    calls: dict[str, list[int]] = {}
+    for begun in every:
+        if begun.shelf == INSTANCE and begun.committed:
+            calls.setdefault(begun.intent.run_id, []).append(begun.committed)
+    return [
+        replace(b, committed=min(calls[b.intent.run_id]))
+        if b.shelf == INSTANCE and b.intent.run_id in calls
+        else b
+        for b in every
+    ]
 
 
 def _ended_runs(repositories: Iterable[Repository], now: datetime) -> set[str]:

@@ -18,7 +18,9 @@ class CaptureUnit(Frozen):
 
     unit: Literal["capture"] = "capture"
     collection: str
-    node: str = Field(description="REST URL of the node that makes the snapshot")
+    nodes: tuple[str, ...] = Field(
+        min_length=1, description="REST URLs of all nodes that may be asked for it"
+    )
     repositories: tuple[str, ...]
     method: Method
     method_reason: str
@@ -27,6 +29,25 @@ class CaptureUnit(Frozen):
     @property
     def label(self) -> str:
         return self.collection
+
+
+class FullUnit(Frozen):
+    """Make one full snapshot of a node, and of it one backup of each collection named."""
+
+    unit: Literal["capture-full"] = "capture-full"
+    node: str
+    collections: tuple[str, ...] = Field(min_length=1)
+    repositories: tuple[str, ...]
+    method_reason: str
+    note: str = ""
+
+    @property
+    def collection(self) -> str:
+        return "*"
+
+    @property
+    def label(self) -> str:
+        return f"{len(self.collections)} collections of {self.node}"
 
 
 class VerifyUnit(Frozen):
@@ -93,6 +114,7 @@ class RestoreUnit(Frozen):
 
     `name` is the collection's on the target. `parallel` parts at once; `bandwidth` in bytes per
     second, None: unlimited. `server_file` is where the archive already lies on the target.
+    `keep_failed` leaves what this restore made there, if it fails, to look at.
     """
 
     unit: Literal["restore"] = "restore"
@@ -111,6 +133,7 @@ class RestoreUnit(Frozen):
     aliases: Literal["keep", "create", "move"] = "create"
     parallel: int = Field(2, ge=1)
     bandwidth: int | None = Field(None, gt=0)
+    keep_failed: bool = False
     ticket: str = ""
     approved_by: str = ""
     note: str = ""
@@ -141,7 +164,7 @@ class SweepUnit(Frozen):
 
 
 Unit = Annotated[
-    CaptureUnit | VerifyUnit | HealUnit | DrillUnit | RestoreUnit | SweepUnit,
+    CaptureUnit | FullUnit | VerifyUnit | HealUnit | DrillUnit | RestoreUnit | SweepUnit,
     Field(discriminator="unit"),
 ]
 

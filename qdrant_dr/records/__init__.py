@@ -16,6 +16,7 @@ from qdrant_dr.records.proof import (
 )
 from qdrant_dr.records.run import (
     Captured,
+    CapturedFull,
     Drilled,
     ErrorFacts,
     Healed,
@@ -38,6 +39,7 @@ __all__ = [
     "DEPTHS",
     "BackupKey",
     "Captured",
+    "CapturedFull",
     "Component",
     "Depth",
     "Drilled",

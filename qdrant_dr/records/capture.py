@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from qdrant_dr.records.base import Frozen, Record, Time
+from qdrant_dr.records.base import Frozen, Record, Time, later
 
 
 class ListedSnapshot(Frozen):
@@ -16,7 +16,11 @@ class ListedSnapshot(Frozen):
 
 
 class Intent(Record):
-    """`intent.json`: written before the create call, so that whatever it makes is known as ours."""
+    """`intent.json`: written before the create call, so that whatever it makes is known as ours.
+
+    A backup of several calls has several: `intent-2.json` and so on, each with its answer. `shard`
+    is there for the snapshot of one shard; a `streamed` one leaves nothing on the node.
+    """
 
     KIND: ClassVar[str] = "intent"
 
@@ -28,6 +32,12 @@ class Intent(Record):
     started_at: Time
     listed_before: tuple[ListedSnapshot, ...]
     tool_version: str
+    listed_full: tuple[ListedSnapshot, ...] | None = later(
+        None,
+        description="full snapshots there before, where the call was for one: so is its answer",
+    )
+    shard: int | None = later(None)
+    streamed: bool = later(False)
 
 
 class SnapshotAnswer(Record):

@@ -10,7 +10,7 @@ from qdrant_dr.records.base import Frozen, Record, Time, later
 from qdrant_dr.records.manifest import BackupId, Sha256
 
 Depth = Literal["presence", "bytes", "structure", "load", "content", "search", "restore"]
-ProvableDepth = Literal["presence", "bytes", "structure", "load", "content"]
+ProvableDepth = Literal["presence", "bytes", "structure", "load", "content", "search"]
 """Depths that need no running server."""
 DEPTHS: tuple[Depth, ...] = (
     "presence",
@@ -79,7 +79,7 @@ class Proof(Record):
 
     proof_id: str
     run_id: str
-    made_by: Literal["backup", "verify", "drill", "replicate"]
+    made_by: Literal["backup", "verify", "drill", "replicate", "restore"]
     backup_id: BackupId
     cluster: str
     collection: str

@@ -63,6 +63,13 @@ class Captured(Frozen):
     server_snapshot: str = Field(description="`deleted`, or why it was kept")
 
 
+class CapturedFull(Frozen):
+    """A full snapshot, split into one backup per collection; `backup` writes these, not this."""
+
+    kind: Literal["captured-full"] = "captured-full"
+    outcomes: tuple[Outcome, ...]
+
+
 class Proved(Frozen):
     kind: Literal["proved"] = "proved"
     proof_id: str
@@ -156,14 +163,17 @@ class Reported(Frozen):
 
 
 Detail = Annotated[
-    Captured | Proved | Healed | Drilled | Restored | Swept | Reported, Field(discriminator="kind")
+    Captured | CapturedFull | Proved | Healed | Drilled | Restored | Swept | Reported,
+    Field(discriminator="kind"),
 ]
 
 
 class Outcome(Frozen):
     """What became of one unit. `detail` is absent when it failed before there was one."""
 
-    unit: Literal["capture", "heal", "verify", "drill", "restore", "sweep", "report"]
+    unit: Literal[
+        "capture", "capture-full", "heal", "verify", "drill", "restore", "sweep", "report"
+    ]
     collection: str
     repository: str | None = None
     backup_id: str | None = None
@@ -173,6 +183,9 @@ class Outcome(Frozen):
     error: ErrorFacts | None = None
     notes: tuple[str, ...] = ()
     detail: Detail | None = None
+
+
+CapturedFull.model_rebuild()
 
 
 class RunStart(Record):

@@ -44,19 +44,27 @@ class GoldenQuery(Frozen):
     """A search with one of the backup's own vectors, and its exact answer.
 
     `vector` is the vector's name, empty for the unnamed one. `top` are the ids of the exact
-    nearest points, best first, found without any index; `recall_ppm` is the share of them, in
-    millionths, that the archive's own index found when the backup was sealed.
+    nearest points of this shard, best first, found without any index; `recall_ppm` is the share
+    of them, in millionths, that the archive's own index found when the backup was sealed,
+    `narrow_ppm` with the narrowest beam, which a broken graph does not survive. What scores as
+    well as the last of them counts as found: ties must not make recall wander.
     """
 
+    shard: int
     vector: str
     point: int | str
     top: tuple[int | str, ...]
     recall_ppm: int = Field(ge=0, le=1_000_000)
+    narrow_ppm: int = Field(ge=0, le=1_000_000)
 
 
 class FilterTruth(Frozen):
-    """How many points a condition holds for, counted without any index."""
+    """How many points of one shard a condition holds for, counted without any index.
 
+    `condition` is one of a REST filter; `index` the type of the field's payload index.
+    """
+
+    shard: int
     field: str
     index: str
     condition: RawJSON

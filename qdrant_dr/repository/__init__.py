@@ -20,7 +20,7 @@ from qdrant_dr.repository.catalog import (
 )
 from qdrant_dr.repository.fanout import FanOut, Receipt, fan_out
 from qdrant_dr.repository.location import location_of
-from qdrant_dr.repository.names import new_id
+from qdrant_dr.repository.names import new_id, time_of
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.repository import (
     Read,
@@ -30,7 +30,7 @@ from qdrant_dr.repository.repository import (
     open_repository,
     read_repository,
 )
-from qdrant_dr.repository.store import Sink, Store
+from qdrant_dr.repository.store import Sink, Stat, Store
 from qdrant_dr.repository.sweep import (
     ORPHAN_GRACE,
     Sweeping,
@@ -53,6 +53,7 @@ __all__ = [
     "Repository",
     "RepositoryState",
     "Sink",
+    "Stat",
     "Store",
     "SweepPlan",
     "Sweeping",
@@ -77,4 +78,5 @@ __all__ = [
     "refuse_late_commit",
     "sound",
     "sweep",
+    "time_of",
 ]

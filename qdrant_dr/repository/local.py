@@ -16,7 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from qdrant_dr.errors import Conflict, ObjectMissing, RepositoryMissing, StoreOverwrites
+from qdrant_dr.errors import (
+    CannotSign,
+    Conflict,
+    ObjectMissing,
+    RepositoryMissing,
+    StoreOverwrites,
+)
 from qdrant_dr.repository.store import BLOCK, OpenUpload, Sink, Stat
 from qdrant_dr.repository.trouble import translate
 
@@ -113,6 +119,9 @@ class LocalStore:
 
     def discard_upload(self, upload: OpenUpload) -> None:
         self.delete(upload.token)
+
+    def signed_url(self, path: str, seconds: int) -> str:  # noqa: ARG002
+        raise CannotSign(f"repository {self.name}: a disk has no URL that a server could fetch")
 
     def free_bytes(self) -> int | None:
         with self.speaking("looking at", ""):

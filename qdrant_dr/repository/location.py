@@ -103,6 +103,7 @@ def _with_timeouts(kind: str, options: dict[str, Any]) -> dict[str, Any]:
             "read_timeout": _READ,
             "retries": {"max_attempts": 2, "mode": "standard"},
             "tcp_keepalive": True,
+            "signature_version": "s3v4",  # signed URLs are of the second version otherwise
         }
         return options | {"config_kwargs": config | options.get("config_kwargs", {})}
     if kind == "gs":

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from qdrant_dr.errors import Conflict, ObjectMissing
+from qdrant_dr.errors import CannotSign, Conflict, ObjectMissing
 from qdrant_dr.repository.store import BLOCK, OpenUpload, Sink, Stat
 
 _spaces: dict[str, dict[str, tuple[bytes, datetime]]] = {}
@@ -71,6 +71,9 @@ class MemoryStore:
 
     def discard_upload(self, upload: OpenUpload) -> None:
         """It has none."""
+
+    def signed_url(self, path: str, seconds: int) -> str:  # noqa: ARG002
+        raise CannotSign(f"repository {self.name}: memory has no URL that a server could fetch")
 
     def free_bytes(self) -> int | None:
         return None

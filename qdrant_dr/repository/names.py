@@ -2,6 +2,7 @@
 
     repository.json
     backups/<cluster>/<collection folder>/<backup id>/{intent,snapshot,manifest,seal}.json
+    backups/<cluster>/<collection folder>/<backup id>/{intent,snapshot}-<number>.json
     backups/<cluster>/<collection folder>/<backup id>/<part>.snapshot
     proofs/<cluster>/<collection folder>/<backup id>/<proof id>.json
     runs/<year>/<month>/<run id>.start.json, .end.json
@@ -30,8 +31,25 @@ BACKUPS = "backups"
 PROOFS = "proofs"
 RUNS = "runs"
 
+_CALL = re.compile(r"^(intent|snapshot)(?:-([1-9]\d{0,5}))?\.json$")
 _ID = re.compile(r"^(\d{8}T\d{6}Z)-[0-9a-f]{6}$")
 _SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$")
+
+
+def intent_file(number: int = 1) -> str:
+    """The file of the intent of the `number`-th create call of a backup."""
+    return INTENT if number == 1 else f"intent-{number}.json"
+
+
+def answer_file(number: int = 1) -> str:
+    """The file of what that call was answered."""
+    return ANSWER if number == 1 else f"snapshot-{number}.json"
+
+
+def call_of(file: str) -> tuple[str, int] | None:
+    """`intent` or `snapshot` and the number of its call; None for any other file."""
+    match = _CALL.match(file)
+    return (match[1], int(match[2] or 1)) if match else None
 
 
 def new_id(now: datetime) -> str:

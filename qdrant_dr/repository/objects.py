@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any
 
 from qdrant_dr.errors import (
+    CannotSign,
     Conflict,
     DRError,
     ObjectMissing,
@@ -169,6 +170,18 @@ class ObjectStore:
 
     def free_bytes(self) -> int | None:
         return None
+
+    def signed_url(self, path: str, seconds: int) -> str:
+        try:
+            url = str(self._fs.sign(self._full(path), expiration=seconds))
+        except Exception as e:  # noqa: BLE001 -- each library has errors of its own for a key it lacks
+            raise CannotSign(
+                f"repository {self.name}: its credentials sign no URL ({type(e).__name__})",
+                "give the repository a key that can sign, or use `--way upload`.",
+            ) from None
+        if "?" not in url:
+            raise CannotSign(f"repository {self.name}: the URL it gives is not signed")
+        return url
 
     # for the sink
 

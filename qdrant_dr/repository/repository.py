@@ -141,25 +141,44 @@ class Repository:
 
     # capture, in its order
 
-    def write_intent(self, key: BackupKey, intent: Intent) -> None:
-        """Say what is about to be created, before it is."""
-        self.store.create(names.in_backup(key, names.INTENT), intent.to_bytes())
+    def write_intent(self, key: BackupKey, intent: Intent, number: int = 1) -> None:
+        """Say what is about to be created, before it is; `number` counts the calls of a backup."""
+        self.store.create(names.in_backup(key, names.intent_file(number)), intent.to_bytes())
 
-    def write_answer(self, key: BackupKey, answer: SnapshotAnswer) -> None:
-        """Keep what the server answered."""
-        self.store.create(names.in_backup(key, names.ANSWER), answer.to_bytes())
+    def write_answer(self, key: BackupKey, answer: SnapshotAnswer, number: int = 1) -> None:
+        """Keep what the server answered to that call."""
+        self.store.create(names.in_backup(key, names.answer_file(number)), answer.to_bytes())
 
-    def read_intent(self, key: BackupKey) -> Intent | None:
-        """The intent of a backup; None where there is none."""
-        return self._optional(Intent, names.in_backup(key, names.INTENT))
-
-    def read_answer(self, key: BackupKey) -> SnapshotAnswer | None:
-        """What the server answered; None where it never did, or it was not written."""
-        return self._optional(SnapshotAnswer, names.in_backup(key, names.ANSWER))
+    def read_calls(
+        self, files: Sequence[Stat]
+    ) -> tuple[tuple[tuple[int, Intent, SnapshotAnswer | None], ...], tuple[Unreadable, ...]]:
+        """Every create call of one backup, out of all that lies in its folder, with its number, and
+        the records of calls that cannot be read. The answer is None where none was written.
+        """
+        at = {names.call_of(f.path.rpartition("/")[2]): f.path for f in files}
+        found: list[tuple[int, Intent, SnapshotAnswer | None]] = []
+        unreadable: list[Unreadable] = []
+        for kind, number in sorted(call for call in at if call is not None):
+            if kind != "intent":
+                continue
+            path = at.get(("snapshot", number))
+            answers = self.read_records(SnapshotAnswer, [path] if path else [])
+            intents = self.read_records(Intent, [at["intent", number]])
+            unreadable += [*intents.unreadable, *answers.unreadable]
+            if not answers.unreadable:
+                answer = next(iter(answers.records), None)
+                found += [(number, intent, answer) for intent in intents.records]
+        return tuple(found), tuple(unreadable)
 
     def part_sink(self, key: BackupKey, file_name: str, size_hint: int | None = None) -> Sink:
         """Begin a part: nothing is visible before its commit. Raise Conflict if it is there."""
         return self._sink(names.in_backup(key, file_name), size_hint, replace=False)
+
+    def drop_part(self, key: BackupKey, file_name: str) -> None:
+        """Take back a part that no manifest will name. Raise Conflict if there is a manifest."""
+        if self.store.stat(names.in_backup(key, names.MANIFEST)) is not None:
+            raise Conflict(f"repository {self.name}: {key} has a manifest: it is a backup")
+        self.store.delete(names.in_backup(key, file_name))
 
     def commit(self, manifest: Manifest) -> None:
         """Make the backup exist: the manifest, last, create-only.
@@ -261,6 +280,13 @@ class Repository:
         """Bytes of a part, as many as there are: the reader compares them with the manifest."""
         return self.store.read_range(names.in_backup(key, part.file), start, end)
 
+    def presigned(self, key: BackupKey, part: Part, seconds: int) -> str:
+        """A URL by which anyone may read the part for so long: a secret, never to be shown.
+
+        Raise CannotSign where the store or its credentials give none.
+        """
+        return self.store.signed_url(names.in_backup(key, part.file), seconds)
+
     def replace_part(self, key: BackupKey, part: Part, blocks: Iterable[bytes]) -> None:
         """Repair: put bytes in the place of a missing or damaged part, in one step.
 
@@ -357,14 +383,13 @@ class Repository:
         self.store.discard_upload(upload)
 
     def delete_unfinished(self, folder: str, files: Sequence[Stat]) -> None:
-        """Remove what a dead capture left below `backups/<folder>`: the intent last.
+        """Remove what a dead capture left below `backups/<folder>`: the intents last.
 
         Raise Conflict if a manifest has appeared: then it is a backup.
         """
         if self.store.stat(f"{names.BACKUPS}/{folder}/{names.MANIFEST}") is not None:
             raise Conflict(f"repository {self.name}: {folder} has a manifest: it is a backup")
-        intent = f"{names.BACKUPS}/{folder}/{names.INTENT}"
-        for file in sorted(files, key=lambda f: f.path == intent):
+        for file in sorted(files, key=lambda f: f.path.rpartition("/")[2].startswith("intent")):
             if not file.path.startswith(f"{names.BACKUPS}/{folder}/"):
                 raise ValueError(f"{file.path} is not below {folder}")
             self.store.delete(file.path)

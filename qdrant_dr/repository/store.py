@@ -87,6 +87,12 @@ class Store(Protocol):
     def free_bytes(self) -> int | None:
         """Free space, None where a store does not say."""
 
+    def signed_url(self, path: str, seconds: int) -> str:
+        """A URL by which anyone may read the object for so long: a secret, never to be shown.
+
+        Nothing is asked, so it is given of an absent object, too. Raise CannotSign.
+        """
+
 
 def part_size(size_hint: int | None) -> int:
     """Bytes per uploaded part: 8 MiB, or more where the object would need too many of them."""

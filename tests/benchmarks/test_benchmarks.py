@@ -66,3 +66,51 @@ def test_memory_prints_both_peaks_and_their_ratio(tmp_path: Path) -> None:
     assert ratio is not None
     assert float(ratio[1]) == pytest.approx(large / small, abs=0.01)
     assert re.search(r"^memory: at most \d+ MiB, aim <= 400 MiB: met$", said, re.MULTILINE)
+
+
+def test_detection_prints_a_share_for_every_depth(tmp_path: Path) -> None:
+    said = run("detection", tmp_path, mutants=7)
+    head = next(line for line in said.splitlines() if "structure" in line)
+    assert head.split()[1:] == [
+        "bytes", "structure", "load", "before", "content", "search", "deep",
+    ]  # fmt: skip
+    (whole,) = [line.split() for line in said.splitlines() if line.startswith("  all ")]
+    assert whole[1:3] == ["7", "100%"], "SHA-256 catches all"
+    assert "caught by search and no depth before" in said
+    assert ("restore: not measured" in said) == ("QDRANT_BIN" not in os.environ)
+
+
+def test_reframe_prints_both_rates_and_their_ratio(tmp_path: Path) -> None:
+    said = run("reframe", tmp_path, mib=9)
+    cat, ours = medians(said, "GB/s")
+    ratio = re.search(r"^reframe: ours to cat: ratio (\S+), aim >= 0\.70: ", said, re.MULTILINE)
+    assert ratio is not None
+    assert float(ratio[1]) == pytest.approx(ours / cat, abs=0.05)
+
+
+def test_cover_stores_half_of_one_snapshot_per_node(tmp_path: Path) -> None:
+    said = run("cover", tmp_path)
+    ratio = re.search(r"^cover: .* ratio (\S+), aim <= 0\.55: met$", said, re.MULTILINE)
+    assert ratio is not None
+    assert float(ratio[1]) == pytest.approx(0.5, abs=0.05)
+    assert "from 2 of 3 nodes" in said
+
+
+def test_restore_prints_ours_and_curls(tmp_path: Path) -> None:
+    said = run("restore", tmp_path, points=200)
+    print(said)
+    if shutil.which("curl") is None:
+        assert "restore: skipped: there is no curl in PATH" in said
+        pytest.skip("there is no curl in PATH: ours was measured, the ratio was not")
+    ours, peer = medians(said, "s")
+    ratio = re.search(r"^restore: .* ratio (\S+), aim <= 1\.15: ", said, re.MULTILINE)
+    assert ratio is not None
+    assert float(ratio[1]) == pytest.approx(ours / peer, abs=0.5)  # tenths of seconds, rounded
+    if "QDRANT_BIN" not in os.environ:
+        assert "this ratio means nothing" in said
+
+
+def test_no_byte_of_an_archive_that_the_server_fetches_passes_through_us(tmp_path: Path) -> None:
+    said = run("recover_url", tmp_path, points=200)
+    assert "recover-url: 0 bytes of the archive through our process, aim 0: met" in said
+    assert re.search(r"fetched by the server itself +[1-9]", said)

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from qdrant_dr.cluster import CollectionFacts, Node, check_gates, collection_facts, preflight
+from qdrant_dr.cluster import (
+    CollectionFacts,
+    Node,
+    check_gates,
+    collection_facts,
+    moved_elsewhere,
+    preflight,
+)
 from qdrant_dr.cluster.gates import snapshot_name_bytes
 
 
@@ -37,9 +44,10 @@ def test_a_calm_collection_passes(calm: CollectionFacts) -> None:
 def test_refusals(calm: CollectionFacts) -> None:
     cases = {
         "shard 1 is Dead": with_shard(calm, 1, state="Dead"),
-        "shard 1 is Listener": with_shard(calm, 1, state="Listener"),
         "no shard of it": changed(calm, replicas=()),
-        "shards [2] lie on other nodes": with_shard(calm, 2, local=False, peer_id=7),
+        "shards [2] do not lie on this node": changed(
+            with_shard(calm, 2, local=False, peer_id=7), chosen=frozenset({1, 2})
+        ),
         "1 shard transfers": changed(calm, transfers=("{}",)),
         "resharding": changed(calm, resharding=("{}",)),
     }
@@ -56,6 +64,7 @@ def test_doubts_do_not_refuse(calm: CollectionFacts) -> None:
         "file name": changed(calm, collection="n" * 240),
         "operation numbers": with_shard(calm, 0, operation=None),
         "shards [0] could not be counted": with_shard(calm, 0, count=None),
+        "shards [1] were taken from a listener": with_shard(calm, 1, state="Listener"),
     }
     for words, facts in cases.items():
         judged = preflight(facts)
@@ -71,9 +80,40 @@ def test_how_a_count_was_taken_is_no_doubt(calm: CollectionFacts) -> None:
 
 def test_an_optimizer_at_work_matters_only_without_a_wal(calm: CollectionFacts) -> None:
     busy = changed(calm, status="yellow", running_optimizations=1)
-    assert preflight(busy).doubts == ()
-    assert "keeps no WAL" in preflight(busy, method="stream").doubts[0]
-    assert preflight(calm, method="shard").doubts == ()
+    assert preflight(busy).unsettled == ()
+    assert "keeps no WAL" in preflight(busy, method="stream").unsettled[0]
+    assert preflight(calm, method="shard").unsettled == ()
+    listening = with_shard(busy, 1, state="Listener")
+    assert "listener's shard [1] keeps no WAL" in preflight(listening).unsettled[0]
+
+
+def test_without_a_wal_rest_must_be_shown(calm: CollectionFacts) -> None:
+    for unknown in ({"operation": None}, {"count": None}):
+        blind = with_shard(calm, 0, **unknown)
+        assert "no operation numbers or counts" in preflight(blind, method="shard").unsettled[0]
+        assert check_gates(blind, blind, without_wal={0})
+        assert check_gates(blind, blind, without_wal={1}) == ()
+
+
+def test_without_a_wal_nothing_may_have_moved(calm: CollectionFacts) -> None:
+    assert check_gates(calm, calm, without_wal={0, 1, 2}) == ()
+    for moved in ({"operation": 900}, {"count": 5}):
+        after = with_shard(calm, 1, **moved)
+        assert any("may be back" in b for b in check_gates(calm, after, without_wal={1}))
+        assert check_gates(calm, after, without_wal={0, 2}) == ()
+    busy = changed(calm, running_optimizations=1)
+    assert "not at rest" in check_gates(busy, calm, without_wal={0})[0]
+
+
+def test_what_moves_on_other_nodes_is_told_and_harmless(calm: CollectionFacts) -> None:
+    away = dataclasses.replace(calm.replicas[0], local=False, peer_id=7)
+    before = changed(calm, replicas=(*calm.replicas, away))
+    dead = changed(calm, replicas=(*calm.replicas, dataclasses.replace(away, state="Dead")))
+    assert check_gates(before, dead) == ()
+    assert moved_elsewhere(before, before) == ()
+    (said,) = moved_elsewhere(before, dead)
+    assert "on peer 7 went from Active to Dead" in said
+    assert "to absent" in moved_elsewhere(before, calm)[0]
 
 
 def test_the_longest_file_name_counts_bytes(calm: CollectionFacts) -> None:

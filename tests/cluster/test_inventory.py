@@ -10,7 +10,7 @@ import pytest
 from qdrant_dr.cluster import ClockOffset, Node, inventory_of, node_facts, take_inventory
 from qdrant_dr.cluster.inventory import clock_offset
 from qdrant_dr.config import ClusterConfig
-from qdrant_dr.errors import AccessDenied, NodeUnreachable, ServerFailed
+from qdrant_dr.errors import AccessDenied, ConfigInvalid, NodeUnreachable, ServerFailed
 from tests.support.replay import ReplaySource
 
 AT = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
@@ -36,12 +36,67 @@ def test_a_sandbox_says_so(source: ReplaySource, root: dict[str, object]) -> Non
     assert take_inventory(config(source.url)).source_kind == "sandbox"
 
 
+def clustered(source: ReplaySource, peer: int, **peers: str) -> ReplaySource:
+    known = {name.strip("p"): {"uri": uri} for name, uri in peers.items()}
+    source.cluster = {"status": "enabled", "peer_id": peer, "peers": known}
+    return source
+
+
 def test_every_node_is_reached(source: ReplaySource) -> None:
+    peers = {"p1": "http://10.0.0.1:6335/", "p2": "http://10.0.0.2:6335/"}
+    clustered(source, 1, **peers)
     with ReplaySource(["single"]) as other:
-        assert len(take_inventory(config(source.url, other.url)).nodes) == 2
+        clustered(other, 2, **peers)
+        found = take_inventory(config(source.url, other.url))
+        assert [n.peer_id for n in found.nodes] == [1, 2]
+        assert found.unreached == ()
+
+
+def test_a_dead_node_is_loud_as_long_as_another_answers(source: ReplaySource) -> None:
+    peers = {"p1": "http://10.0.0.1:6335/", "p2": "http://10.0.0.2:6335/"}
+    clustered(source, 1, **peers)
+    with ReplaySource(["single"]) as other:
         gone = other.url
+    for urls in ((source.url, gone), (gone, source.url)):
+        found = take_inventory(config(*urls))
+        assert [n.url for n in found.nodes] == [source.url]
+        (lost,) = found.unreached
+        assert gone in str(lost)
+        assert "movies" in found.names
     with pytest.raises(NodeUnreachable, match=gone):
-        take_inventory(config(source.url, gone))
+        take_inventory(config(gone))
+
+
+def test_peers_are_found_by_name_or_by_the_host_they_are_on(source: ReplaySource) -> None:
+    port = source.url.rpartition(":")[2]
+    with ReplaySource(["single"]) as other:
+        clustered(source, 1, p1="http://127.0.0.1:1/", p2="http://localhost:1/")
+        clustered(other, 2)
+        named = ClusterConfig(name="test", nodes=(source.url,), peers={"2": other.url})
+        assert [n.url for n in take_inventory(named).nodes] == [source.url, other.url]
+        # on its own host, at the port of the first: there the first itself answers, so it is not
+        (lost,) = take_inventory(config(source.url)).unreached
+        assert f"http://localhost:{port} is not peer 2 but 1" in str(lost)
+        assert "cluster.peers: {'2': URL}" in str(lost)
+
+
+def test_an_address_is_believed_only_if_that_very_peer_answers(source: ReplaySource) -> None:
+    clustered(source, 1, p1="http://127.0.0.1:1/", p2="http://10.0.0.2:1/")
+    with ReplaySource(["single"]) as other:
+        named = ClusterConfig(name="test", nodes=(source.url,), peers={"2": other.url})
+        (lost,) = take_inventory(named).unreached
+        assert f"{other.url} is not peer 2 but no cluster" in str(lost)
+        gone = other.url
+    (lost,) = take_inventory(named).unreached
+    assert f"{gone} could not be reached" in str(lost)
+
+
+def test_nodes_that_do_not_belong_together_are_an_error(source: ReplaySource) -> None:
+    with (
+        ReplaySource(["single"]) as other,
+        pytest.raises(ConfigInvalid, match="runs without cluster mode"),
+    ):
+        take_inventory(config(source.url, other.url))
 
 
 def test_a_broken_collection_is_a_row_with_its_error(source: ReplaySource) -> None:

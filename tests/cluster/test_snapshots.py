@@ -91,13 +91,15 @@ def test_tidying_up_never_fails_a_backup_that_is_safe(source: ReplaySource, node
 def test_new_files_are_those_that_were_not_there_or_changed(
     source: ReplaySource, node: Node
 ) -> None:
-    for name in ("a.snapshot", "b.snapshot"):
+    for name in ("movies-a.snapshot", "movies-b.snapshot"):
         source.add_snapshot("movies", name, name.encode())
     before = list_snapshots(node, "movies")
-    source.add_snapshot("movies", "b.snapshot", b"other")
-    source.add_snapshot("movies", "c.snapshot", b"new")
+    source.add_snapshot("movies", "movies-b.snapshot", b"other")
+    source.add_snapshot("movies", "movies-c.snapshot", b"new")
     names = [s.name for s in new_snapshots(node, "movies", before)]
-    assert names == ["b.snapshot", "c.snapshot"]
+    assert names == ["movies-b.snapshot", "movies-c.snapshot"]
+    source.add_snapshot("movies", "movies-shard-0-2026-11-22-10-00-00.snapshot", b"of a shard")
+    assert [s.name for s in new_snapshots(node, "movies", before)] == names
 
 
 def test_never_answered_is_reported_and_not_repeated(source: ReplaySource, node: Node) -> None:
@@ -221,3 +223,12 @@ def arguments(command: str, *, key: str) -> list[str]:
         timeout=10,
     )  # fmt: skip
     return ran.stdout.splitlines()
+
+
+def test_a_checksum_that_appears_an_instant_later_is_found(
+    source: ReplaySource, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = source.create
+    monkeypatch.setattr(source, "create", lambda name: {**create(name), "checksum": None})
+    made = create_snapshot(node, "movies")
+    assert made.checksum == expected()["sets"]["basic"]["archives"]["collection"]["sha256"]

@@ -160,9 +160,10 @@ def test_a_backup_exists_from_its_manifest_on(repository: Repository) -> None:
     answer = SnapshotAnswer(
         backup_id=of.backup_id, node=intent.node, answered_at=made.NOW, snapshot=listed
     )
-    assert repository.read_intent(of.key) is None
+    second = intent.model_copy(update={"node": "http://127.0.0.1:6334", "shard": 3})
     repository.write_intent(of.key, intent)
     repository.write_answer(of.key, answer)
+    repository.write_intent(of.key, second, 2)
     put_part(repository, of)
     seen = read_catalog([repository], cluster="prod")
     assert seen.backups == ()
@@ -174,7 +175,8 @@ def test_a_backup_exists_from_its_manifest_on(repository: Repository) -> None:
     assert seen.unfinished == ()
     assert repository.read_manifest(of.key) == of
     assert repository.manifest_bytes(of.key) == of.to_bytes()
-    assert (repository.read_intent(of.key), repository.read_answer(of.key)) == (intent, answer)
+    files = repository.find_backups("prod", of.collection, of.backup_id)
+    assert repository.read_calls(files) == (((1, intent, answer), (2, second, None)), ())
     assert b"".join(repository.read_part(of.key, of.parts[0])) == DATA
     assert b"".join(repository.read_part(of.key, of.parts[0], 5, 20)) == DATA[5:20]
 

@@ -17,7 +17,7 @@ from qdrant_dr.errors import (
     ArchiveTooLarge,
     ArchiveTruncated,
 )
-from qdrant_dr.proof.tar import Source, members
+from qdrant_dr.tar import Source, members
 from tests.support.archives import END, RawMember, archive, header, put_together, tar
 
 

@@ -61,7 +61,8 @@ class Source:
 class Member:
     """One file or directory. `size` is what it unpacks to, `stored` what the archive holds of it.
 
-    `runs` are the (offset, length) pieces of data; what lies between them is a hole.
+    `runs` are the (offset, length) pieces of data; what lies between them is a hole. `header` and
+    `extension` (the rest of a sparse map) are the blocks as they stood before the data.
     """
 
     name: str
@@ -69,6 +70,8 @@ class Member:
     size: int
     stored: int
     runs: tuple[tuple[int, int], ...]
+    header: bytes
+    extension: bytes
     source: Source
 
     def chunks(self) -> Iterator[memoryview]:
@@ -94,12 +97,14 @@ def members(source: Source, *, max_members: int, nested: bool = False) -> Iterat
         if kind == b"5":
             if size:
                 raise ArchiveInvalid(f"folder {name!r} of {source.name} has {size} bytes of data")
-            yield Member(name, True, 0, 0, (), source)
+            yield Member(name, True, 0, 0, (), header, b"", source)
             continue
         files.add(name)
-        apparent, runs = _sparse_map(header, size, source) if kind == b"S" else (size, [(0, size)])
+        apparent, runs, extension = size, [(0, size)], b""
+        if kind == b"S":
+            apparent, runs, extension = _sparse_map(header, size, source)
         start = source.position
-        yield Member(name, False, apparent, size, tuple(runs), source)
+        yield Member(name, False, apparent, size, tuple(runs), header, extension, source)
         for _ in source.chunks(size - (source.position - start)):
             pass  # what the caller did not want
         _skip_padding(source, size)
@@ -199,13 +204,18 @@ def _refuse_twice(name: str, seen: set[str], files: set[str], source: Source) ->
     seen.add(name)
 
 
-def _sparse_map(header: bytes, stored: int, source: Source) -> tuple[int, list[tuple[int, int]]]:
+def _sparse_map(
+    header: bytes, stored: int, source: Source
+) -> tuple[int, list[tuple[int, int]], bytes]:
     """Old GNU format: four pairs in the header, 21 in each block that follows it."""
+    if header[257:263] != b"ustar ":
+        raise ArchiveInvalid(f"{source.name} has a sparse file in a header that is not GNU's")
     apparent = _number(header[483:495], source)
     pairs = _pairs(header[386:482], source)
-    extended = header[482]
+    extended, blocks = header[482], []
     while extended:
         block = source.exactly(BLOCK)
+        blocks.append(block)
         pairs += _pairs(block[:504], source)
         extended = block[504]
         if len(pairs) > stored // BLOCK + 64:
@@ -219,7 +229,7 @@ def _sparse_map(header: bytes, stored: int, source: Source) -> tuple[int, list[t
             runs.append((offset, length))
     if sum(length for _, length in runs) != stored:
         raise ArchiveInvalid(f"{source.name} has a sparse map that does not match its data")
-    return apparent, runs
+    return apparent, runs, b"".join(blocks)
 
 
 def _pairs(table: bytes, source: Source) -> list[tuple[int, int]]:

@@ -1,0 +1,104 @@
+"""Aliases of a restored collection: which are set, taken from another, or left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from qdrant_dr.cluster.node import Node
+from qdrant_dr.errors import PlanRefused, RecoverFailed
+
+AliasMode = Literal["keep", "create", "move"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasPlan:
+    """What happens to the aliases of `collection`.
+
+    `set`: nobody has them. `move`: alias and the collection it is taken from. `left`: alias and
+    why nothing is done. `there`: all aliases that the decision was made on.
+    """
+
+    collection: str
+    set: tuple[str, ...]
+    move: tuple[tuple[str, str], ...]
+    left: tuple[tuple[str, str], ...]
+    there: tuple[tuple[str, str], ...]
+
+
+def plan_aliases(
+    wanted: Sequence[str],
+    there: Mapping[str, str],
+    name: str,
+    mode: AliasMode,
+    collections: Collection[str] = (),
+) -> AliasPlan:
+    """Decide for each wanted alias of collection `name`. Pure.
+
+    `there` maps the target's aliases to its `collections`. `keep` touches none, `create` sets
+    those that are free, `move` also takes those of another collection. An alias that is the name
+    of a collection cannot be set by any.
+    """
+    free: list[str] = []
+    move: list[tuple[str, str]] = []
+    left: list[tuple[str, str]] = []
+    names = {*collections, *there.values(), name}
+    for alias in sorted(set(wanted)):
+        holder = there.get(alias)
+        if holder == name:
+            left.append((alias, "points there already"))
+        elif alias in names:
+            left.append((alias, "is the name of a collection"))
+        elif mode == "keep":
+            left.append((alias, f"stays with {holder!r}" if holder else "not asked for"))
+        elif holder is None:
+            free.append(alias)
+        elif mode == "move":
+            move.append((alias, holder))
+        else:
+            left.append((alias, f"belongs to {holder!r}; it is taken only when told to"))
+    return AliasPlan(
+        collection=name, set=tuple(free), move=tuple(move), left=tuple(left),
+        there=tuple(sorted(there.items())),
+    )  # fmt: skip
+
+
+def aliases_of(node: Node) -> dict[str, str]:
+    """Every alias of a node, and its collection."""
+    found = node.ask("GET", "/aliases", "list the aliases")["aliases"]
+    return {a["alias_name"]: a["collection_name"] for a in found}
+
+
+def set_aliases(node: Node, plan: AliasPlan) -> None:
+    """Do what was planned in one atomic call, and read it back.
+
+    Raise PlanRefused if one of these aliases is not where the plan saw it: nothing is taken from
+    whoever set it meanwhile; RecoverFailed if the server says yes and does not do it.
+    """
+    concerned = {*plan.set, *(alias for alias, _ in plan.move)}
+    if not concerned:
+        return
+    seen, now = dict(plan.there), aliases_of(node)
+    if changed := sorted(a for a in concerned if seen.get(a) != now.get(a)):
+        raise PlanRefused(
+            f"the aliases {changed} of {node.url} were changed since they were looked at",
+            "plan again.",
+        )
+    actions: list[dict[str, dict[str, str]]] = [
+        {"delete_alias": {"alias_name": alias}} for alias, _ in plan.move
+    ]
+    actions += [
+        {"create_alias": {"collection_name": plan.collection, "alias_name": alias}}
+        for alias in sorted(concerned)
+    ]
+    node.ask(
+        "POST", "/collections/aliases", f"set the aliases of {plan.collection!r}",
+        json={"actions": actions}, write=True,
+    )  # fmt: skip
+    now = aliases_of(node)
+    if wrong := sorted(a for a in concerned if now.get(a) != plan.collection):
+        raise RecoverFailed(
+            f"{node.url} was told to set the aliases {wrong} of {plan.collection!r} and did not",
+            "set them by hand: POST /collections/aliases.",
+        )

@@ -1,0 +1,212 @@
+"""Snapshots of servers in S3 mode: read from their bucket, without any checksum of the server.
+
+Such a server states no checksum, sends no length and resumes no download; its object can be short
+without an error, for a read error of its local disk ends the upload as if it were the end of the
+file (snapshot_storage_ops.rs of Qdrant 1.18.3). So size, the tar's tail and our own SHA-256 stand
+in: what is short raises before any manifest is written.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from qdrant_dr.cluster.download import BACKOFF_SECONDS, FRUITLESS, download
+from qdrant_dr.cluster.node import Node
+from qdrant_dr.cluster.shelf import Shelf, Where, key_piece, shelf_of
+from qdrant_dr.config import ClusterConfig, SnapshotsInS3
+from qdrant_dr.errors import (
+    AccessDenied,
+    ArchiveTruncated,
+    ConfigInvalid,
+    DownloadInterrupted,
+    DownloadMismatch,
+    Interrupted,
+)
+from qdrant_dr.places import split_url
+from qdrant_dr.records import ListedSnapshot
+from qdrant_dr.secrets import resolve_options
+
+RANGE = 8 * 2**20
+"""Bytes of one request; a cut costs at most so many again."""
+_TAIL = 1024
+_LOOK = "is `cluster.snapshots_s3` the bucket and `snapshots_path` of this server?"
+_CLIENT = {
+    "connect_timeout": 5,
+    "read_timeout": 60,
+    "retries": {"max_attempts": 2, "mode": "standard"},
+}
+
+
+def blocks_of(
+    node: Node,
+    where: Where,
+    snapshot: ListedSnapshot,
+    config: ClusterConfig,
+    *,
+    stop: threading.Event | None = None,
+) -> Iterator[bytes]:
+    """The bytes of a snapshot by the best way there is; good only if the iterator ends cleanly.
+
+    With a checksum: through the server, compared with it. Without one: out of the bucket if
+    `snapshots_s3` is configured, else through the server, and its tar must end as one.
+    Raise what `download` and `read_object` raise, ArchiveTruncated.
+    """
+    if snapshot.checksum:
+        return download(node, where, snapshot, stop=stop)
+    if config.snapshots_s3 is None:
+        return whole_tar(download(node, where, snapshot, stop=stop), snapshot.name)
+    return whole_tar(read_object(config.snapshots_s3, where, snapshot, stop=stop), snapshot.name)
+
+
+def checksum_doubts(snapshot: ListedSnapshot, config: ClusterConfig) -> tuple[str, ...]:
+    """What to say of a snapshot whose bytes the server vouches for with nothing."""
+    if snapshot.checksum or config.snapshots_s3 is not None:
+        return ()
+    doubt = (
+        "the server states no checksum of its snapshot: size and the end of the tar were compared, "
+        "nothing else could be; if it stores snapshots in S3, set `cluster.snapshots_s3`"
+    )
+    return (doubt,)
+
+
+def read_object(
+    bucket: SnapshotsInS3,
+    where: Where,
+    snapshot: ListedSnapshot,
+    *,
+    stop: threading.Event | None = None,
+    backoff_seconds: float = BACKOFF_SECONDS,
+) -> Iterator[bytes]:
+    """Yield a snapshot's object, range by range; one that fails is asked for again.
+
+    Raise DownloadMismatch (absent, of another size than the server said, or exchanged meanwhile),
+    DownloadInterrupted, AccessDenied, ConfigInvalid (no such client), Interrupted.
+    """
+    reader = _Reader(bucket, object_path(bucket, shelf_of(where), snapshot.name), snapshot)
+    found = reader.stat()
+    if found.size_bytes != snapshot.size_bytes:
+        raise reader.mismatch(
+            f"the object has {found.size_bytes} bytes, {snapshot.size_bytes} were announced"
+        )
+    start, fruitless = 0, 0
+    while start < snapshot.size_bytes:
+        if stop is not None and stop.is_set():
+            raise Interrupted(f"asked to stop in the download of {snapshot.name}")
+        try:
+            block = reader.read(start, min(start + RANGE, snapshot.size_bytes))
+        except DownloadInterrupted:
+            fruitless += 1
+            if fruitless >= FRUITLESS:
+                raise
+            if (stop or threading.Event()).wait(backoff_seconds * 2**fruitless):
+                raise Interrupted(f"asked to stop in the download of {snapshot.name}") from None
+            continue
+        fruitless = 0
+        start += len(block)
+        yield block
+    if reader.stat() != found:
+        raise reader.mismatch("it was exchanged in the bucket while it was read")
+
+
+def object_path(bucket: SnapshotsInS3, shelf: Shelf, name: str) -> str:
+    """`<bucket>/<prefix>/<collection>/<file>`, each piece as the server encodes it in a key."""
+    _, root = split_url(bucket.url)
+    pieces = [*shelf.key.split("/"), name]
+    return "/".join([root.strip("/"), *(key_piece(p) for p in pieces if p)])
+
+
+def probe(bucket: SnapshotsInS3) -> int:
+    """How many objects lie directly below the configured prefix. Raise as `read_object` does."""
+    _, root = split_url(bucket.url)
+    reader = _Reader(bucket, root.strip("/"), None)
+    return len(reader.ask("ls", detail=False))
+
+
+def whole_tar(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """The blocks unchanged. Raise ArchiveTruncated unless they end with a tar's two zero blocks."""
+    tail, size = b"", 0
+    for block in blocks:
+        size += len(block)
+        tail = (tail + block[-_TAIL:])[-_TAIL:]
+        yield block
+    if len(tail) < _TAIL or any(tail) or size % 512:
+        raise ArchiveTruncated(
+            f"{name} ends after {size} bytes without the end of a tar, and the server states no "
+            "checksum",
+            "the snapshot on the server is cut: delete it there, and back up again.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    size_bytes: int
+    version: str
+
+
+class _Reader:
+    """One object, and what its library raises in our words; never its text, it may hold keys."""
+
+    def __init__(self, bucket: SnapshotsInS3, path: str, snapshot: ListedSnapshot | None) -> None:
+        self.path, self.snapshot = path, snapshot
+        self._fs = _filesystem(bucket)
+
+    def stat(self) -> _Stat:
+        info = self.ask("info")
+        marks = [info.get(k) for k in ("ETag", "etag", "LastModified", "mtime")]
+        return _Stat(int(info["size"]), " ".join(str(m) for m in marks if m is not None))
+
+    def read(self, start: int, end: int) -> bytes:
+        block: bytes = self.ask("cat_file", start=start, end=end)
+        if len(block) != end - start:
+            raise self.interrupted(f"{len(block)} bytes came for {start}-{end}")
+        return block
+
+    def ask(self, call: str, **arguments: Any) -> Any:
+        try:
+            return getattr(self._fs, call)(self.path, **arguments)
+        except FileNotFoundError:
+            raise DownloadMismatch(f"there is no {self.path} in the bucket", _LOOK) from None
+        except PermissionError:
+            raise AccessDenied(
+                f"{self.path} in the server's bucket may not be read",
+                "give `cluster.snapshots_s3.options` credentials that may read and list it.",
+            ) from None
+        except (TypeError, ValueError) as e:  # it makes its client at the first call
+            raise _no_client(e) from None
+        except Exception as e:  # noqa: BLE001 - providers raise anything; all of it means "not now"
+            raise self.interrupted(type(e).__name__) from None
+
+    def interrupted(self, why: str) -> DownloadInterrupted:
+        return DownloadInterrupted(
+            f"{self.path} could not be read from the server's bucket ({why})",
+            "check `cluster.snapshots_s3`, then run the backup again.",
+        )
+
+    def mismatch(self, what: str) -> DownloadMismatch:
+        return DownloadMismatch(f"{self.path} in the server's bucket: {what}")
+
+
+def _filesystem(bucket: SnapshotsInS3) -> Any:
+    import fsspec
+
+    kind, _ = split_url(bucket.url)
+    options = resolve_options(bucket.options)
+    if kind == "s3":
+        options = {**options, "config_kwargs": _CLIENT | options.get("config_kwargs", {})}
+    try:
+        made = fsspec.get_filesystem_class(kind)
+        return made(**options, use_listings_cache=False, skip_instance_cache=True)
+    except ImportError:
+        raise ConfigInvalid(f"cluster.snapshots_s3: no package for {kind}:// is here") from None
+    except (TypeError, ValueError) as e:
+        raise _no_client(e) from None
+
+
+def _no_client(error: Exception) -> ConfigInvalid:
+    return ConfigInvalid(
+        f"cluster.snapshots_s3: its options make no client ({type(error).__name__})",
+        "compare `options:` with the documentation of s3fs.",
+    )

@@ -1,0 +1,68 @@
+"""Searches and filtered counts on a live collection: what its indexes answer, and exact scores."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from qdrant_dr.cluster.node import Node, path_of
+
+PointId = int | str
+
+
+def nearest(
+    node: Node, collection: str, vector: Any, *, using: str, limit: int, beam: int | None = None
+) -> tuple[list[PointId], int]:
+    """Ids of what the server's index finds, best first, and microseconds until they were here.
+
+    `beam` is `hnsw_ef`, None: the collection's own.
+    """
+    asked = {"query": vector, "limit": limit, "params": {"hnsw_ef": beam}}
+    began = time.perf_counter()
+    found = _query(node, collection, asked, using)
+    return [p["id"] for p in found], round((time.perf_counter() - began) * 1e6)
+
+
+def exact_scores(
+    node: Node, collection: str, vector: Any, ids: Collection[PointId], *, using: str
+) -> list[tuple[PointId, float]]:
+    """The scores of these points, best first, without any vector index.
+
+    A sparse vector is searched by its index even with `exact` (sparse_vector_index.rs of Qdrant
+    1.18.3), but a sum of scores is read from the vectors; no score means that nothing is shared.
+    """
+    sparse = isinstance(vector, Mapping)
+    query = {"recommend": {"positive": [vector], "strategy": "sum_scores"}} if sparse else vector
+    asked = {
+        "query": query,
+        "limit": len(ids),
+        "filter": {"must": [{"has_id": list(ids)}]},
+        "params": {"exact": True},
+    }
+    found = _query(node, collection, asked, using)
+    return [(p["id"], p["score"]) for p in found if p["score"] > 0 or not sparse]
+
+
+def count_where(node: Node, collection: str, shard: int, condition: str) -> int:
+    """Points of one shard for which a REST condition (JSON text) holds, counted exactly."""
+    body = {"exact": True, "filter": {"must": [json.loads(condition)]}}
+    found = node.ask(
+        "POST", path_of(collection, "shards", shard, "points", "count"),
+        f"count points of {collection!r}", json=body, collection=collection,
+    )  # fmt: skip
+    return int(found["count"])
+
+
+def _query(
+    node: Node, collection: str, asked: Mapping[str, Any], using: str
+) -> list[dict[str, Any]]:
+    body = {**asked, "with_payload": False, "with_vector": False}
+    if using:
+        body["using"] = using
+    found = node.ask(
+        "POST", path_of(collection, "points", "query"), f"search {collection!r}", json=body,
+        collection=collection,
+    )  # fmt: skip
+    return list(found["points"])

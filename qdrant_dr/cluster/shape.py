@@ -1,0 +1,156 @@
+"""The shape of a collection, out of a server's own description: how to create it again, in which
+order its shard keys, and what differs between two. Pure; keys a server may know and we do not are
+carried along, never dropped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+from qdrant_dr.errors import PlanRefused
+
+ShardKey: TypeAlias = str | int
+"""Qdrant tells apart the key `"7"` and the key `7`."""
+KeyOrder: TypeAlias = tuple[tuple[ShardKey, tuple[int, ...]], ...]
+
+_RENAMED = {"optimizer_config": "optimizers_config"}
+_NOT_RESTORED = frozenset({"read_fan_out_factor", "read_fan_out_delay_ms"})
+"""Dropped by every creation, also by Qdrant's own recovery (collection_meta_ops.rs of 1.18.3)."""
+_NOT_COMPARED = _NOT_RESTORED | {"uuid"}
+
+
+def creation_body(
+    info: Mapping[str, Any], *, replication_factor: int | None, clustered: bool
+) -> dict[str, Any]:
+    """The body of `PUT /collections/{c}` that makes a collection like `info`, with no point in it.
+
+    `info` is what `GET /collections/{c}` answered. `replication_factor` None: as it was.
+    What a server leaves at its own default (null here) follows the target's configuration:
+    compare afterwards with `differences`.
+    Raise PlanRefused for custom sharding on a target that is no cluster: it knows no shard keys.
+    """
+    config = info["config"]
+    params = config["params"]
+    if params.get("sharding_method") == "custom" and not clustered:
+        raise PlanRefused(
+            "its shards are chosen by key (custom sharding), which a server without cluster mode "
+            "does not know",
+            "start the target with `cluster.enabled: true`; one node is enough.",
+        )
+    wanted = {**params, **{_RENAMED.get(k, k): v for k, v in config.items() if k != "params"}}
+    if replication_factor is not None:
+        wanted["replication_factor"] = replication_factor
+    return {k: v for k, v in wanted.items() if v is not None and k not in _NOT_COMPARED}
+
+
+def shard_key_order(
+    collection_cluster: Mapping[str, Any], shard_keys: Mapping[str, Any] | None = None
+) -> KeyOrder:
+    """Shard keys with their shard ids, in the order that gives them the same ids again.
+
+    `collection_cluster` is `GET /collections/{c}/cluster` of any node (each knows all shards),
+    `shard_keys` that of `/shards`. Empty without custom sharding. New shards get the id behind
+    the highest one (collection/sharding_keys.rs of Qdrant 1.18.3), so the lowest id goes first.
+    Raise PlanRefused if the ids of two keys interleave (no order makes them), or if a key has
+    no shard in the description.
+    """
+    replicas = [
+        *(collection_cluster.get("local_shards") or ()),
+        *(collection_cluster.get("remote_shards") or ()),
+    ]
+    found: dict[ShardKey, set[int]] = {}
+    for replica in replicas:
+        if (key := replica.get("shard_key")) is not None:
+            found.setdefault(key, set()).add(int(replica["shard_id"]))
+    order = tuple(
+        sorted(((key, tuple(sorted(ids))) for key, ids in found.items()), key=lambda k: k[1])
+    )
+    for key, ids in order:
+        if ids != tuple(range(ids[0], ids[0] + len(ids))):
+            raise PlanRefused(
+                f"the shards of key {key!r} are {list(ids)}: no creation numbers them so",
+                "restore it by salvage: the points are read and written again.",
+            )
+    listed = [entry["key"] for entry in (shard_keys or {}).get("shard_keys") or ()]
+    if missing := [key for key in listed if key not in found]:
+        raise PlanRefused(
+            f"no shard is known for the keys {missing}",
+            "the backup's description of its cluster is incomplete; use another backup.",
+        )
+    return order
+
+
+def differences(source_info: Mapping[str, Any], target_info: Mapping[str, Any]) -> tuple[str, ...]:
+    """How a restored collection differs in configuration and payload indexes, in words.
+
+    Compared is what `GET /collections/{c}` answers on both sides: every setting, and of each
+    payload index type and parameters. A setting that is null is one that is absent. A restore can
+    lose indexes and still answer 200 (measured on Qdrant 1.18.3).
+    """
+    before, after = (_settings(info["config"]) for info in (source_info, target_info))
+    said = [
+        f"{name} is {_shown(after.get(name))}, was {_shown(before.get(name))}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+    was, now = (_indexes(info) for info in (source_info, target_info))
+    for field in sorted(was.keys() | now.keys()):
+        if field not in now:
+            said.append(f"payload index on {field!r} is missing")
+        elif field not in was:
+            said.append(f"payload index on {field!r} is new")
+        elif was[field] != now[field]:
+            said.append(f"payload index on {field!r} is {now[field]}, was {was[field]}")
+    return tuple(said)
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """One entry per setting, named by its path. Strict mode that is off is none."""
+    strict = config.get("strict_mode_config")
+    off = strict is not None and _bare(strict) == {"enabled": False}
+    kept = {k: v for k, v in config.items() if not (off and k == "strict_mode_config")}
+    found = dict(_leaves(_bare(kept), ""))
+    found.setdefault("params.sharding_method", "auto")
+    return found
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, below in value.items():
+            if path != "params" or key not in _NOT_COMPARED:
+                yield from _leaves(below, f"{path}.{key}" if path else key)
+    elif path != "uuid" and (value != {} or path.startswith("params.sparse_vectors.")):
+        yield path, value  # of a sparse vector without settings only the name counts
+
+
+def _indexes(info: Mapping[str, Any]) -> dict[str, str]:
+    """Type and parameters per field, as text that is equal if and only if they are."""
+    return {
+        field: _shown({**_told_alike(_bare(entry.get("params") or {})), "type": entry["data_type"]})
+        for field, entry in (info.get("payload_schema") or {}).items()
+    }
+
+
+def _told_alike(params: dict[str, Any]) -> dict[str, Any]:
+    """A node tells stopwords as they were given if the shard is its own, and as a set if another
+    node told it (`"english"`, `{"languages": ["english"]}`: measured on Qdrant 1.18.3)."""
+    given = params.get("stopwords")
+    if given is None:
+        return params
+    words = {"languages": [given]} if isinstance(given, str) else given
+    return {**params, "stopwords": {k: sorted(v) for k, v in words.items() if v}}
+
+
+def _bare(value: Any) -> Any:
+    """Without the keys that are null."""
+    if not isinstance(value, dict):
+        return value
+    return {k: _bare(v) for k, v in value.items() if v is not None}
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,58 @@
+"""Shard archives that are streamed: nothing is stored on the node, and nothing vouches for them.
+
+Such a stream has no length and no checksum, and one that fails half way ends as a clean 200
+(measured on Qdrant 1.18.3: paused for 330 s, it gave 4.4 of 76.6 MB and ended). Only its end tells.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator
+
+from qdrant_dr.cluster.node import Node, path_of
+from qdrant_dr.errors import ArchiveForeign, ArchiveInvalid, DownloadMismatch, Interrupted
+from qdrant_dr.tar import Buffer, Source, members
+
+BLOCK = 2**20
+MAX_MEMBERS = 1_000_000
+_LAST = ["replica_state.json", "shard_config.json"]
+
+
+def stream_shard(
+    node: Node, collection: str, shard: int, *, stop: threading.Event | None = None
+) -> Iterator[bytes]:
+    """The blocks of a shard's archive as it is now, to be drained at full speed.
+
+    Raise NodeUnreachable, AccessDenied, CollectionVanished, ServerFailed, DownloadMismatch (a
+    proxy encodes it), Interrupted. That it ends says nothing: see `whole_shard`.
+    """
+    doing = f"stream shard {shard} of {collection!r}"
+    path = path_of(collection, "shards", shard, "snapshot")
+    with node.stream(path, doing, headers={}) as response:
+        node.must_be_good(response, doing, write=False, collection=collection)
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise DownloadMismatch(f"shard {shard} of {collection!r} was sent {encoding}-encoded")
+        for block in response.iter_raw(BLOCK):
+            if stop is not None and stop.is_set():
+                raise Interrupted(f"asked to stop while {node.url} streams shard {shard}")
+            yield block
+
+
+def whole_shard(blocks: Iterable[Buffer], name: str) -> None:
+    """Read an archive of one shard to its end. Raise ArchiveTruncated unless both zero blocks are
+    there, ArchiveInvalid or ArchiveForeign unless it is a shard that lies on this node."""
+    segments, names = 0, [""]
+    for member in members(Source(blocks, name), max_members=MAX_MEMBERS):
+        names = [*names[-1:], member.name]
+        segments += member.name.startswith("segments/")
+        if member.name == _LAST[0]:
+            try:
+                local = json.loads(b"".join(member.chunks()))["is_local"]
+            except (ValueError, KeyError, TypeError):
+                raise ArchiveInvalid(f"{_LAST[0]} of {name} is not what Qdrant writes") from None
+            if local is not True:
+                raise ArchiveForeign(f"{name} is of a shard that lies on another node")
+    if names != _LAST or not segments:
+        raise ArchiveInvalid(f"{name} ends with {names} and has {segments} files of segments")

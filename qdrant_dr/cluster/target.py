@@ -1,0 +1,267 @@
+"""A server that a backup is restored to: what is there, and an empty collection like the source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from qdrant_dr.cluster.aliases import aliases_of
+from qdrant_dr.cluster.facts import READABLE_STATES
+from qdrant_dr.cluster.inventory import PARALLEL_QUESTIONS, node_facts
+from qdrant_dr.cluster.node import Node, path_of
+from qdrant_dr.cluster.recover import collection_names
+from qdrant_dr.cluster.shape import KeyOrder, ShardKey, shard_key_order
+from qdrant_dr.cluster.snapshots import delete_snapshot, list_snapshots
+from qdrant_dr.errors import (
+    CollectionVanished,
+    PlanRefused,
+    RecoverFailed,
+    ServerFailed,
+)
+from qdrant_dr.records.manifest import SourceKind
+
+FILLER = "qdr-filler-"
+"""Shard keys that only use up ids, so that the next key gets those it had; gone at the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetFacts:
+    """What a plan needs to know of a target. `peers` is empty where there is no cluster.
+
+    `aliases` maps alias to collection. `broken` collections are listed and answer an error
+    (measured on Qdrant 1.18.3: 500 after the server was killed while restoring one).
+    """
+
+    url: str
+    version: str
+    source_kind: SourceKind
+    clustered: bool
+    peer_id: int | None
+    peers: tuple[int, ...]
+    collections: tuple[str, ...]
+    aliases: dict[str, str]
+    broken: tuple[str, ...]
+
+
+def target_facts(node: Node) -> TargetFacts:
+    """Ask one node of the target. Raise NodeUnreachable, AccessDenied or ServerFailed."""
+    about = node_facts(node)
+    cluster = node.ask("GET", "/cluster", "read the state of the cluster")
+    names = collection_names(node)
+    with ThreadPoolExecutor(PARALLEL_QUESTIONS) as pool:
+        sound = list(pool.map(lambda name: _answers(node, name), names))
+    return TargetFacts(
+        url=node.url,
+        version=about.version,
+        source_kind=about.source_kind,
+        clustered=about.clustered,
+        peer_id=about.peer_id,
+        peers=tuple(sorted(int(peer) for peer in cluster.get("peers") or ())),
+        collections=names,
+        aliases=aliases_of(node),
+        broken=tuple(name for name, fine in zip(names, sound, strict=True) if not fine),
+    )
+
+
+def create_target(
+    node: Node,
+    collection: str,
+    body: Mapping[str, Any],
+    *,
+    keys: Sequence[tuple[ShardKey, tuple[int, ...]]] = (),
+) -> None:
+    """Create an empty collection (`creation_body`) and, in this order, its shard keys.
+
+    Ids of keys that the source had deleted are used up by keys of our own, deleted at the end.
+    Raise PlanRefused, with nothing created, if the name is taken by a collection or an alias, or
+    keys are asked of a server without cluster mode; RecoverFailed, with the collection left for
+    `clean_failed`, if the shards did not get the ids they had.
+    """
+    _refuse_taken(node, collection)
+    if keys and not _clustered(node):
+        raise PlanRefused(
+            f"{node.url} is no cluster and cannot create shard keys",
+            "start it with `cluster.enabled: true`; one node is enough.",
+        )
+    _put(node, collection, (), body, f"create {collection!r}")
+    fillers = _create_keys(node, collection, keys)
+    for key in fillers:
+        node.ask(
+            "POST", path_of(collection, "shards", "delete"), f"delete shard key {key!r}",
+            json={"shard_key": key}, params=_waiting(node), write=True, collection=collection,
+        )  # fmt: skip
+    found = _cluster_of(node, collection)
+    made: KeyOrder | list[int] = shard_key_order(found) if keys else sorted(_replicas(found))
+    wanted: KeyOrder | list[int] = tuple(keys)
+    if body.get("sharding_method") != "custom":
+        wanted = list(range(body.get("shard_number") or len(made)))
+    if made != wanted:
+        raise RecoverFailed(
+            f"{collection!r} was created on {node.url} with the shards {made}, not {wanted}"
+        )
+
+
+def create_payload_indexes(node: Node, collection: str, schema: Mapping[str, Any]) -> None:
+    """Create every payload index of `payload_schema` (of `GET /collections/{c}`), and wait.
+
+    On an empty collection this takes no time: the shards that are then recovered are indexed by
+    the target's schema. Raise RecoverFailed with the server's words.
+    """
+    for field, index in schema.items():
+        asked = {"field_name": field, "field_schema": index.get("params") or index["data_type"]}
+        doing = f"create the payload index on {field!r} of {collection!r}"
+        _put(node, collection, ("index",), asked, doing, wait="true")
+
+
+def holders(node: Node, collection: str) -> dict[int, tuple[int, ...]]:
+    """The peers with a replica of each shard, those first that serve it; as any one node sees it.
+
+    A server without cluster mode holds all and names itself by a peer id, too.
+    """
+    return {
+        shard: tuple(peer for _, peer in sorted(found))
+        for shard, found in sorted(_replicas(_cluster_of(node, collection)).items())
+    }
+
+
+def clean_failed(
+    node: Node, collection: str, *, created: bool, uploads: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Remove what a failed or killed restore left on this node; say what was removed.
+
+    The collection only if we `created` it, also one that answers 500 (it may keep the server from
+    starting again). `uploads` are the names given to `recover_by_upload` on this node: their files
+    outlive the collection, out of reach of the API until one of that name exists, so an empty one
+    is made and deleted for it. Nothing else is touched.
+    Raise what the calls raise; safe to repeat.
+    """
+    said: list[str] = []
+    there = collection in collection_names(node)
+    left = list(uploads)
+    if there:
+        with suppress(ServerFailed):  # it answers 500: reached below, under an empty collection
+            said += _delete_files(node, collection, left)
+            left = []
+    if there and created:
+        _delete_collection(node, collection)
+        said.append(f"collection {collection!r}")
+        there = False
+    if left and not there and collection not in aliases_of(node):
+        empty = {"vectors": {"size": 1, "distance": "Dot"}, "shard_number": 1}
+        _put(node, collection, (), empty, f"reach the files that {collection!r} left")
+        try:
+            said += _delete_files(node, collection, left)
+        finally:
+            _delete_collection(node, collection)
+    return tuple(said)
+
+
+def _delete_files(node: Node, collection: str, names: Iterable[str]) -> list[str]:
+    listed = {s.name for s in list_snapshots(node, collection)}
+    found = [name for name in names if name in listed]
+    for name in found:
+        delete_snapshot(node, collection, name)
+    return [f"uploaded file {name}" for name in found]
+
+
+def _delete_collection(node: Node, collection: str) -> None:
+    with suppress(CollectionVanished):
+        node.ask(
+            "DELETE", path_of(collection), f"delete {collection!r}", params=_waiting(node),
+            write=True, collection=collection,
+        )  # fmt: skip
+
+
+def _create_keys(
+    node: Node, collection: str, keys: Sequence[tuple[ShardKey, tuple[int, ...]]]
+) -> list[str]:
+    """Create the keys in order and return the fillers made in between."""
+    fillers: list[str] = []
+    following = 1  # the first shard of a key is number 1 (collection/sharding_keys.rs)
+    for key, ids in keys:
+        if gap := ids[0] - following:
+            fillers.append(f"{FILLER}{following}")
+            _create_key(node, collection, fillers[-1], gap)
+        _create_key(node, collection, key, len(ids))
+        following = ids[-1] + 1
+    return fillers
+
+
+def _create_key(node: Node, collection: str, key: ShardKey, shards: int) -> None:
+    body = {"shard_key": key, "shards_number": shards}
+    _put(node, collection, ("shards",), body, f"create shard key {key!r} of {collection!r}")
+
+
+def _put(
+    node: Node,
+    collection: str,
+    rest: tuple[str, ...],
+    body: Mapping[str, Any],
+    doing: str,
+    **params: str,
+) -> None:
+    """A change of the target's shape. What a server refuses of it, it refuses for good."""
+    try:
+        node.ask(
+            "PUT", path_of(collection, *rest), doing, json=dict(body),
+            params={**_waiting(node), **params}, write=True,
+            collection=collection if rest else None,
+        )  # fmt: skip
+    except ServerFailed as e:
+        raise RecoverFailed(e.message) from None
+
+
+def _waiting(node: Node) -> dict[str, str]:
+    """How long a cluster may take to agree, and its replicas to be there: less than we wait."""
+    return {"timeout": str(max(1, math.floor(node.timeouts.read.total_seconds() * 0.9)))}
+
+
+def _refuse_taken(node: Node, collection: str) -> None:
+    if collection in collection_names(node):
+        raise PlanRefused(
+            f"there is a collection {collection!r} on {node.url} already",
+            "restore under another name, or say that it goes into the existing one.",
+        )
+    if holder := aliases_of(node).get(collection):
+        raise PlanRefused(
+            f"{collection!r} on {node.url} is an alias of {holder!r}",
+            "restore under another name; the alias can be moved afterwards.",
+        )
+
+
+def _clustered(node: Node) -> bool:
+    answer = node.ask("GET", "/cluster", "read the state of the cluster")
+    return bool(answer.get("status") == "enabled")
+
+
+def _answers(node: Node, collection: str) -> bool:
+    try:
+        node.ask(
+            "GET", path_of(collection), f"read its information of {collection!r}",
+            collection=collection,
+        )  # fmt: skip
+    except CollectionVanished:
+        return True  # deleted since it was listed: gone is not broken
+    except ServerFailed:
+        return False
+    return True
+
+
+def _cluster_of(node: Node, collection: str) -> dict[str, Any]:
+    doing = f"read where the shards of {collection!r} are"
+    found = node.ask("GET", path_of(collection, "cluster"), doing, collection=collection)
+    return dict(found)
+
+
+def _replicas(cluster: Mapping[str, Any]) -> dict[int, list[tuple[bool, int]]]:
+    """Per shard: does it not serve reads, and on which peer."""
+    found: dict[int, list[tuple[bool, int]]] = {}
+    mine = cluster["peer_id"]
+    for replica in (*cluster["local_shards"], *cluster["remote_shards"]):
+        entry = replica["state"] not in READABLE_STATES, int(replica.get("peer_id", mine))
+        found.setdefault(int(replica["shard_id"]), []).append(entry)
+    return found

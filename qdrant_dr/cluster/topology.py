@@ -1,0 +1,147 @@
+"""Who is in a cluster and where its peers answer; where replicas lie as all nodes see it. Pure,
+but for the one question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from qdrant_dr.cluster.facts import READABLE_STATES, Placement, ShardState
+from qdrant_dr.cluster.node import Node
+from qdrant_dr.errors import ConfigInvalid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterView:
+    """`GET /cluster` of the node at `url`. `peers`: peer id -> address among the peers (p2p).
+
+    A node that runs without cluster mode has no `peer_id` and knows no peers.
+    """
+
+    url: str
+    peer_id: int | None
+    peers: Mapping[int, str]
+
+
+def cluster_view(node: Node) -> ClusterView:
+    """Ask one node. Raise NodeUnreachable, AccessDenied or ServerFailed."""
+    answer = node.ask("GET", "/cluster", "read the state of the cluster")
+    if answer.get("status") != "enabled":
+        return ClusterView(url=node.url, peer_id=None, peers={})
+    peers = {int(peer): str(about.get("uri") or "") for peer, about in answer["peers"].items()}
+    return ClusterView(url=node.url, peer_id=int(answer["peer_id"]), peers=peers)
+
+
+def node_map(views: Sequence[ClusterView], named: Mapping[str, str]) -> dict[int, str]:
+    """REST URL of every peer that has one: of the node that says it is that peer, else as `named`
+    in the configuration, else its own host with the scheme and port of the first node.
+
+    The last is how Qdrant finds the REST port of a peer itself (its nodes are configured alike);
+    it is a guess, to be believed once `/cluster` there answers that very peer id. An address at
+    which another peer answered is none.
+    """
+    known: dict[int, str] = {}
+    for view in views:
+        if view.peer_id is not None:
+            known.setdefault(view.peer_id, view.url)
+    taken = {view.url for view in views}
+    found = dict(known)
+    for peer, uri in sorted({p: uri for v in views for p, uri in v.peers.items()}.items()):
+        if peer in known:
+            continue
+        url = named.get(str(peer)) or _same_host(uri, views[0].url)
+        if url is not None and url not in taken:
+            found[peer] = url
+    return found
+
+
+def one_cluster(views: Sequence[ClusterView]) -> None:
+    """Refuse nodes that do not belong together: only one of them would be backed up.
+
+    Raise ConfigInvalid.
+    """
+    if len(views) < 2:
+        return
+    if alone := [v.url for v in views if v.peer_id is None]:
+        raise ConfigInvalid(
+            f"cluster.nodes names {len(views)} nodes, and {', '.join(alone)} runs without cluster "
+            "mode: its collections are its own",
+            "write a configuration, with its own `cluster.name`, for each of them.",
+        )
+    first = views[0]
+    for view in views[1:]:
+        if view.peer_id not in first.peers and first.peer_id not in view.peers:
+            raise ConfigInvalid(
+                f"{first.url} and {view.url} in cluster.nodes are of different clusters",
+                "write a configuration, with its own `cluster.name`, for each of them.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class JointPlacement:
+    """What several nodes say of one collection, laid together.
+
+    Where they disagree on a replica, `differ` (by shard and peer) says so, and it counts as the
+    worse of its states.
+    """
+
+    replicas: tuple[ShardState, ...]
+    differ: Mapping[tuple[int, int], str]
+    transfers: tuple[str, ...]
+    resharding: tuple[str, ...]
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """What runs now and makes every archive doubtful beyond use."""
+        found = []
+        if self.transfers:
+            found.append(f"{len(self.transfers)} shard transfers are under way")
+        if self.resharding:
+            found.append("resharding is under way: points may lie in two shards")
+        return tuple(found)
+
+
+def joint(placements: Sequence[Placement]) -> JointPlacement:
+    """Lay the placements together; each replica once, by shard and peer."""
+    said: dict[tuple[int, int], dict[str, str]] = {}
+    about: dict[tuple[int, int], ShardState] = {}
+    for placed in placements:
+        for replica in placed.replicas:
+            at = replica.shard, peer_of(replica)
+            said.setdefault(at, {})[placed.node] = replica.state
+            about.setdefault(at, replica)
+    differ: dict[tuple[int, int], str] = {}
+    replicas = []
+    for (shard, peer), states in sorted(said.items()):
+        unseen = {p.node: "absent" for p in placements if p.node not in states}
+        every = {**states, **unseen}
+        if len(set(every.values())) > 1:
+            words = ", ".join(f"{state} says {node}" for node, state in sorted(every.items()))
+            differ[shard, peer] = f"the nodes disagree on shard {shard} on peer {peer}: {words}"
+        worst = min(set(every.values()), key=lambda s: (s in READABLE_STATES, s))
+        replicas.append(replace(about[shard, peer], state=worst))
+    return JointPlacement(
+        replicas=tuple(replicas),
+        differ=differ,
+        transfers=_each_once(t for p in placements for t in p.transfers),
+        resharding=_each_once(r for p in placements for r in p.resharding),
+    )
+
+
+def peer_of(replica: ShardState) -> int:
+    """The peer that holds it; a server without a cluster may not number itself."""
+    return replica.peer_id or 0
+
+
+def _same_host(uri: str, like: str) -> str | None:
+    host, pattern = urlsplit(uri).hostname, urlsplit(like)
+    if not host:
+        return None
+    shown = f"[{host}]" if ":" in host else host
+    port = f":{pattern.port}" if pattern.port else ""
+    return f"{pattern.scheme}://{shown}{port}"
+
+
+def _each_once(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(texts)))

@@ -1,0 +1,432 @@
+"""The takes of one capture: create, answer, one read, parts in N repositories, facts and gates."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from qdrant_dr.cluster import (
+    CollectionFacts,
+    Reframing,
+    Shelf,
+    Take,
+    blocks_of,
+    check_gates,
+    checksum_doubts,
+    collection_facts,
+    create_snapshot,
+    list_snapshots,
+    moved_elsewhere,
+    stream_shard,
+    whole_shard,
+)
+from qdrant_dr.config import Config
+from qdrant_dr.errors import (
+    AccessDenied,
+    ClusterError,
+    CollectionChanged,
+    CollectionVanished,
+    DRError,
+    Interrupted,
+    PlanRefused,
+    StorageFull,
+)
+from qdrant_dr.jobs.capture_sources import Look, Source, Sources, look
+from qdrant_dr.jobs.peers import add_load, alone_on, load_of
+from qdrant_dr.jobs.progress import Together
+from qdrant_dr.jobs.run import utc_now
+from qdrant_dr.jobs.stop import stopping
+from qdrant_dr.jobs.taking_part import TakingPart
+from qdrant_dr.jobs.units import CaptureUnit
+from qdrant_dr.proof import BlockDigests
+from qdrant_dr.records import BackupKey, Intent, ListedSnapshot, Part, SnapshotAnswer
+from qdrant_dr.repository import fan_out
+from qdrant_dr.units import format_size
+from qdrant_dr.version import __version__
+
+log = logging.getLogger(__name__)
+
+WHOLE = "collection"
+_READ = 2**20
+_ELSEWHERE_TOO = (AccessDenied, CollectionChanged, CollectionVanished)
+"""What another replica of the same collection would answer as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """One create call that was answered: what may be deleted once the backup is safe."""
+
+    source: Source
+    shelf: Shelf
+    answer: ListedSnapshot
+    listed_before: tuple[ListedSnapshot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The parts from one node, and the facts around them, of the very replicas they are of."""
+
+    source: Source
+    parts: tuple[Part, ...]
+    before: CollectionFacts
+    after: CollectionFacts
+    answered_at: datetime
+    transferred_at: datetime
+    uuid: str | None = None
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Taking:
+    """One capture while its parts are taken. `intents` are of all create calls, `created` those
+    that were answered, `doubts` what went wrong and was mended on the way."""
+
+    config: Config
+    unit: CaptureUnit
+    run_id: str
+    key: BackupKey
+    targets: TakingPart
+    sources: Sources
+    folder: Path
+    captured_at: datetime
+    intents: list[Intent] = field(default_factory=list)
+    created: list[Creation] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    _round: int = 1
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _progress: Together = field(default_factory=Together)
+
+    def all(self, first: Look) -> list[Taken]:
+        """Take everything, peers in parallel. What a peer cannot give is looked for at another
+        full replica of the shard, as long as there is one; else its error is raised."""
+        taken: list[Taken] = []
+        plan = first
+        while True:
+            for take in plan.takes:
+                add_load(self.run_id, plan.sources[take.peer].node.url, len(take.shards))
+            done, failed = self._in_parallel(plan)
+            taken += done
+            if not failed:
+                return taken
+            plan = self._elsewhere(plan, failed)
+
+    def _in_parallel(self, plan: Look) -> tuple[list[Taken], dict[Take, ClusterError]]:
+        """One thread per peer. An error that no other peer can mend ends them all."""
+        whole = self._whole(plan)
+
+        def one(take: Take) -> Taken | ClusterError:
+            try:
+                source, before = plan.sources[take.peer], plan.facts[take.peer]
+                return self._take(source, take, before, whole=whole)
+            except ClusterError as e:
+                if self.sources.clustered and not isinstance(e, _ELSEWHERE_TOO):
+                    return e
+                self._stop.set()
+                raise
+            except BaseException:
+                self._stop.set()
+                raise
+
+        with ThreadPoolExecutor(len(plan.takes), thread_name_prefix="take") as pool:
+            futures = {t: pool.submit(copy_context().run, one, t) for t in plan.takes}
+        errors = [e for f in futures.values() if (e := f.exception()) is not None]
+        if errors:  # that others were then asked to stop is not the reason
+            raise next((e for e in errors if not isinstance(e, Interrupted)), errors[0])
+        results = {take: future.result() for take, future in futures.items()}
+        return (
+            [r for r in results.values() if isinstance(r, Taken)],
+            {take: r for take, r in results.items() if isinstance(r, ClusterError)},
+        )
+
+    def _whole(self, plan: Look) -> bool:
+        """One server, one archive: it is kept as it is, restorable with Qdrant's own tools."""
+        automatic = all(f.sharding_method == "auto" for f in plan.facts.values())
+        return self.unit.method == "collection" and not self.sources.clustered and automatic
+
+    def _elsewhere(self, plan: Look, failed: Mapping[Take, ClusterError]) -> Look:
+        for take, error in failed.items():
+            source = plan.sources[take.peer]
+            self.sources.lose(source, error)
+            self.doubts.append(
+                f"{source.node.url} could not give shards {list(take.shards)} ({error.message}): "
+                "they were taken from other replicas"
+            )
+        shards = {shard for take in failed for shard in take.shards}
+        self._round += 1
+        try:
+            return look(self.sources, self.unit, load=load_of(self.run_id), shards=shards)
+        except (PlanRefused, ClusterError) as e:
+            error = next(iter(failed.values()))
+            raise type(error)(f"{error.message}; {e.message}", error.hint) from None
+
+    def _take(self, source: Source, take: Take, before: CollectionFacts, *, whole: bool) -> Taken:
+        parts: list[Part] = []
+        try:
+            if self.unit.method == "collection":
+                return self._from_archive(source, take, before, parts, whole=whole)
+            return self._shard_by_shard(source, take, before, parts)
+        except BaseException:
+            self._take_back(parts)
+            raise
+
+    def _from_archive(
+        self,
+        source: Source,
+        take: Take,
+        before: CollectionFacts,
+        parts: list[Part],
+        *,
+        whole: bool,
+    ) -> Taken:
+        """One collection snapshot of the node: kept as it is, or cut into its shards in passing."""
+        created, asked_at, answered_at = self._create(source, Shelf(self.key.collection))
+        answer = created.answer
+        blocks = self._progress.watched(
+            self._unless_stopped(
+                blocks_of(source.node, created.shelf, answer, self.config.cluster, stop=stopping)
+            ),
+            answer.size_bytes,
+        )
+        uuid, without = None, frozenset[int]()
+        if whole:
+            kept: dict[str, object] = {"kind": "collection", "shards": take.shards, "wal": True}
+            kept |= {"node": source.node.url, **_said_of(answer)}
+            parts.append(self._store(WHOLE, blocks, answer.size_bytes, kept))
+        else:
+            reframing = Reframing(blocks, take.shards, answer.name)
+            for shard, archive in reframing.shards():
+                kept = self._shard_part(source, shard, asked_at, answered_at)
+                kept |= {"reframed": True, **_said_of(answer)}
+                stored = self._store(self._part_name(shard), archive, answer.size_bytes, kept)
+                logged = shard in reframing.logged  # known now, at the end of its archive
+                parts.append(stored.model_copy(update={"wal": logged}))
+            uuid = reframing.uuid
+            without = frozenset(take.shards) - reframing.logged
+        return self._checked(
+            source, before, parts, answered_at,
+            uuid=uuid, without_wal=without, doubts=checksum_doubts(answer, self.config.cluster),
+        )  # fmt: skip
+
+    def _shard_by_shard(
+        self, source: Source, take: Take, before: CollectionFacts, parts: list[Part]
+    ) -> Taken:
+        """One archive per shard, one after the other, none of them with a log."""
+        doubts: list[str] = []
+        last = utc_now()
+        for shard in take.shards:
+            if self.unit.method == "shard":
+                part, last = self._stored_shard(source, shard, doubts)
+            else:
+                part, last = self._streamed_shard(source, shard)
+            parts.append(part)
+        return self._checked(
+            source, before, parts, last,
+            without_wal=frozenset(take.shards), doubts=tuple(doubts),
+        )  # fmt: skip
+
+    def _stored_shard(self, source: Source, shard: int, doubts: list[str]) -> tuple[Part, datetime]:
+        shelf = Shelf(self.key.collection, shard)
+        created, asked_at, answered_at = self._create(source, shelf)
+        answer = created.answer
+        doubts += checksum_doubts(answer, self.config.cluster)
+        blocks = blocks_of(source.node, shelf, answer, self.config.cluster, stop=stopping)
+        watched = self._progress.watched(self._unless_stopped(blocks), answer.size_bytes)
+        kept = {**self._shard_part(source, shard, asked_at, answered_at), **_said_of(answer)}
+        name = self._part_name(shard)
+        return self._store(name, watched, answer.size_bytes, kept), answered_at
+
+    def _streamed_shard(self, source: Source, shard: int) -> tuple[Part, datetime]:
+        """Into the spool at the speed of the node, for it gives up on one that waits; and only
+        what is whole goes further."""
+        collection, url = self.key.collection, source.node.url
+        file = self.folder / f"shard-{shard}"
+        with alone_on(url):
+            number, asked_at = next(self._numbers), utc_now()
+            self._intend(source, Shelf(collection, shard), number, (), streamed=True)
+            blocks = stream_shard(source.node, collection, shard, stop=stopping)
+            size = self._spool(self._unless_stopped(blocks), file)
+        answered_at = utc_now()
+        try:
+            whole_shard(_read(file), f"the stream of shard {shard} of {collection!r} from {url}")
+            watched = self._progress.watched(self._unless_stopped(_read(file)), size)
+            kept = self._shard_part(source, shard, asked_at, answered_at)
+            return self._store(self._part_name(shard), watched, size, kept), answered_at
+        finally:
+            file.unlink()
+
+    def _shard_part(
+        self, source: Source, shard: int, asked_at: datetime, answered_at: datetime
+    ) -> dict[str, object]:
+        return {
+            "kind": "shard",
+            "shards": (shard,),
+            "wal": False,
+            "node": source.node.url,
+            "peer_id": source.about.peer_id,
+            "asked_at": asked_at,
+            "answered_at": answered_at,
+        }
+
+    def _create(self, source: Source, shelf: Shelf) -> tuple[Creation, datetime, datetime]:
+        """Intent, create, answer; each node makes one snapshot at a time."""
+        with alone_on(source.node.url):
+            self._refuse_stopped()
+            number, asked_at = next(self._numbers), utc_now()
+            listed = list_snapshots(source.node, shelf)
+            self._intend(source, shelf, number, listed)
+            answer = create_snapshot(source.node, shelf, stop=stopping)
+        answered_at = utc_now()
+        created = Creation(source, shelf, answer, listed)
+        self.created.append(created)
+        record = SnapshotAnswer(
+            backup_id=self.key.backup_id,
+            node=source.node.url,
+            answered_at=answered_at,
+            snapshot=answer,
+        )
+        self.targets.each(lambda r: r.write_answer(self.key, record, number))
+        return created, asked_at, answered_at
+
+    def _intend(
+        self,
+        source: Source,
+        shelf: Shelf,
+        number: int,
+        listed: tuple[ListedSnapshot, ...],
+        *,
+        streamed: bool = False,
+    ) -> None:
+        intent = Intent(
+            run_id=self.run_id,
+            backup_id=self.key.backup_id,
+            cluster=self.key.cluster,
+            collection=self.key.collection,
+            node=source.node.url,
+            started_at=self.captured_at,
+            listed_before=listed,
+            tool_version=__version__,
+            shard=shelf.shard,
+            streamed=streamed,
+        )
+        self.intents.append(intent)
+        self.targets.each(lambda r: r.write_intent(self.key, intent, number))
+
+    def _part_name(self, shard: int) -> str:
+        """A shard that is taken again gets another name: a part is never written over."""
+        return f"shard-{shard}" if self._round == 1 else f"shard-{shard}-{self._round}"
+
+    def _store(
+        self, name: str, blocks: Iterable[bytes], size_hint: int, about: Mapping[str, object]
+    ) -> Part:
+        """One stream into every repository that takes part. Raise QuorumMissed if none is left."""
+        digests = BlockDigests()
+        written = fan_out(
+            digests.watch(blocks),
+            {
+                n: partial(r.part_sink, self.key, f"{name}.snapshot", size_hint)
+                for n, r in list(self.targets.taking_part.items())
+            },
+            stall_timeout=self.config.copies.stall_timeout,
+        )
+        for n, error in written.left_behind.items():
+            self.targets.leave(n, error)
+        self.targets.each(lambda _: None)
+        receipt = next(iter(written.receipts.values()))
+        return Part.model_validate(
+            {
+                "name": name,
+                "size_bytes": receipt.size_bytes,
+                "sha256": receipt.sha256,
+                "blocks": digests.digests,
+                **about,
+            }
+        )
+
+    def _checked(
+        self,
+        source: Source,
+        before: CollectionFacts,
+        parts: list[Part],
+        answered_at: datetime,
+        *,
+        uuid: str | None = None,
+        without_wal: frozenset[int],
+        doubts: tuple[str, ...],
+    ) -> Taken:
+        """Facts after it, and the gates. Raise CollectionChanged."""
+        transferred_at = utc_now()
+        after = collection_facts(source.node, self.key.collection, before.chosen)
+        if broken := check_gates(before, after, without_wal=without_wal):
+            raise CollectionChanged(
+                f"{self.key.collection!r} changed while it was captured: {'; '.join(broken)}"
+            )
+        return Taken(
+            source=source,
+            parts=tuple(parts),
+            before=before,
+            after=after,
+            answered_at=answered_at,
+            transferred_at=transferred_at,
+            uuid=uuid,
+            doubts=(*doubts, *moved_elsewhere(before, after)),
+        )
+
+    def _take_back(self, parts: list[Part]) -> None:
+        """Parts of a take that failed: nobody will name them; what stays is swept or harmless."""
+        for part in parts:
+            for name, repository in list(self.targets.taking_part.items()):
+                try:
+                    repository.drop_part(self.key, part.file)
+                except DRError as e:
+                    log.warning("%s keeps an unused %s: %s", name, part.file, e.message)
+
+    def _spool(self, blocks: Iterable[bytes], file: Path) -> int:
+        limit, size = self.config.capture.spool.max, 0
+        try:
+            with file.open("wb") as out:
+                for block in blocks:
+                    size += len(block)
+                    if size > limit:
+                        raise StorageFull(
+                            f"a shard has more than the {format_size(limit)} of the spool",
+                            "raise `capture.spool.max`, or use `--method collection`.",
+                        )
+                    out.write(block)
+        except OSError as e:
+            raise StorageFull(
+                f"the spool took {size} bytes and no more: {e.strerror}",
+                "free space below `capture.spool.path`, or use `--method collection`.",
+            ) from None
+        return size
+
+    def _unless_stopped(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        for block in blocks:
+            self._refuse_stopped()
+            yield block
+
+    def _refuse_stopped(self) -> None:
+        if self._stop.is_set():
+            raise Interrupted(f"another part of {self.key} failed")
+
+
+def _said_of(answer: ListedSnapshot) -> dict[str, object]:
+    return {
+        "server_name": answer.name,
+        "server_size_bytes": answer.size_bytes,
+        "server_checksum": answer.checksum,
+    }
+
+
+def _read(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as source:
+        while block := source.read(_READ):
+            yield block

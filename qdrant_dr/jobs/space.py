@@ -1,0 +1,214 @@
+"""Is there room for this capture? Certain shortage refuses it before anything is made.
+
+No call of Qdrant tells its free disk: for the nodes the operator's figure counts
+(`cluster.node_space`). What an archive will take is guessed from the last one, else from what the
+node says of its files; the guess that a refusal rests on is the smallest of both.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from qdrant_dr.cluster import CollectionFacts, Node, estimated_bytes
+from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError, PlanRefused
+from qdrant_dr.jobs.capture_sources import Look
+from qdrant_dr.jobs.units import CaptureUnit
+from qdrant_dr.records import Manifest
+from qdrant_dr.records.manifest import Method
+from qdrant_dr.repository import Repository
+from qdrant_dr.units import format_size
+
+GROWTH = 1.2
+"""A backup may be larger than the last one by a fifth before the estimate is wrong."""
+ON_NODE: Mapping[Method, tuple[int, int]] = {
+    "collection": (1, 1),
+    "shard": (1, 1),
+    "stream": (0, 0),
+    "full": (2, 3),
+}
+"""Archive sizes that a create call needs on the node at its peak, at least and at most: a full
+snapshot lies there beside the archives it is made of (measured on Qdrant 1.18.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Bytes of the archives to come: surely `least`, perhaps `most`."""
+
+    least: int
+    most: int
+    basis: str
+
+    def __add__(self, other: Need) -> Need:
+        basis = self.basis if self.basis == other.basis else "estimates"
+        return Need(self.least + other.least, self.most + other.most, basis)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One place that the bytes must fit into. `free` None: it tells no limit."""
+
+    where: str
+    need: Need
+    free: int | None
+    remedy: str
+
+    @property
+    def short(self) -> bool:
+        """It cannot fit."""
+        return self.free is not None and self.need.least > self.free
+
+    @property
+    def tight(self) -> bool:
+        """It may not fit."""
+        return self.free is not None and self.need.most > self.free
+
+    def __str__(self) -> str:
+        amount = self.need.least if self.short else self.need.most
+        return (
+            f"{self.where} has {format_size(self.free or 0)} free, about {format_size(amount)} are "
+            f"needed (by {self.need.basis})"
+        )
+
+
+def need_of(previous: int | None, upper: int | None) -> Need | None:
+    """What the next archive takes, from the size of the last one and an upper bound that the node
+    tells; None if neither is known. Pure."""
+    if previous is None:
+        return None if upper is None else Need(0, upper, "the node's files")
+    least = previous if upper is None else min(previous, upper)
+    return Need(least, math.ceil(previous * GROWTH), "the last backup")
+
+
+def judge_space(rooms: Sequence[Room], *, quorum: int) -> tuple[str, ...]:
+    """What is doubtful. Pure; raise PlanRefused where shortage is certain.
+
+    A repository that is too full is one copy less: it refuses only below the quorum.
+    """
+    repositories = [r for r in rooms if r.where.startswith("repository ")]
+    short = [r for r in rooms if r.short]
+    enough = len(repositories) - sum(r in short for r in repositories) >= quorum
+    fatal = [r for r in short if not (enough and r in repositories)]
+    if fatal:
+        raise PlanRefused(
+            "there is no room for this backup: " + "; ".join(map(str, fatal)),
+            "; ".join(dict.fromkeys(r.remedy for r in fatal)) + ".",
+        )
+    return tuple(f"{r}: {r.remedy}" for r in rooms if r.tight)
+
+
+def capture_doubts(
+    config: Config,
+    unit: CaptureUnit,
+    seen: Look,
+    previous: Manifest | None,
+    repositories: Mapping[str, Repository],
+) -> tuple[str, ...]:
+    """`space_doubts` of one collection, whose shards may come from several nodes."""
+    busiest = max(seen.takes, key=lambda take: len(take.shards))
+    return space_doubts(
+        config,
+        seen.sources[busiest.peer].node,
+        [seen.facts[busiest.peer]],
+        {unit.collection: previous},
+        repositories,
+        method=unit.method,
+        share=Fraction(len(busiest.shards), sum(len(take.shards) for take in seen.takes)),
+    )
+
+
+def space_doubts(
+    config: Config,
+    node: Node,
+    collections: Sequence[CollectionFacts],
+    previous: Mapping[str, Manifest | None],
+    repositories: Mapping[str, Repository],
+    *,
+    method: Method,
+    share: Fraction = Fraction(1),
+) -> tuple[str, ...]:
+    """Judge one capture, of several collections for a full snapshot, before its create call.
+
+    `share` is what of it the busiest node gives, of several; its archive may hold more than that.
+
+    Raise PlanRefused with numbers and the next step; what is only tight comes back as doubts.
+    """
+
+    def needs(*, ask: bool) -> Need | None:
+        """The node is asked where there is no backup yet, or to be sure: it looks at every page of
+        the collection for its answer."""
+        total: Need | None = None
+        for facts in collections:
+            last = previous.get(facts.collection)
+            upper = estimated_bytes(node, facts) if ask or last is None else None
+            need = need_of(last.size_bytes if last else None, upper)
+            if need is None:
+                return None
+            total = need if total is None else total + need
+        return total
+
+    if (need := needs(ask=False)) is None:
+        return ()
+    rooms = _rooms(config, need, repositories, method, share)
+    if any(r.short for r in rooms):  # the collection may have shrunk since its last backup
+        rooms = _rooms(config, needs(ask=True) or need, repositories, method, share)
+    return judge_space(rooms, quorum=config.copies.quorum)
+
+
+def _rooms(
+    config: Config,
+    need: Need,
+    repositories: Mapping[str, Repository],
+    method: Method,
+    share: Fraction,
+) -> list[Room]:
+    rooms = [
+        Room(
+            f"repository {name}",
+            need,
+            _free(repository),
+            f"free space in {name}, or give it a larger disk",
+        )
+        for name, repository in repositories.items()
+    ]
+    least, most = ON_NODE[method]
+    on_node = Need(math.floor(need.least * least * share), need.most * most, need.basis)
+    rooms.append(
+        Room(
+            "the node (`cluster.node_space`)",
+            on_node,
+            config.cluster.node_space,
+            "free space on the node, delete old snapshots there, or use `--method stream`",
+        )
+    )
+    if method == "stream":
+        spool = config.capture.spool
+        rooms.append(
+            Room(
+                "the spool",
+                need,
+                min(spool.max, free_below(spool.path)),
+                "free space below `capture.spool.path`, or raise `capture.spool.max`",
+            )
+        )
+    return rooms
+
+
+def _free(repository: Repository) -> int | None:
+    try:
+        return repository.store.free_bytes()
+    except DRError:
+        return None  # it will say so itself when it is written to
+
+
+def free_below(path: str) -> int:
+    """Free bytes where a folder is, or will be made."""
+    folder = Path(path).expanduser()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

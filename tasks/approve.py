@@ -1,0 +1,69 @@
+"""A restore waits for somebody who may say yes: a form in the run, filled in by a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from prefect import pause_flow_run
+from prefect.exceptions import FlowPauseTimeout
+from prefect.input import RunInput
+from pydantic import Field
+
+from qdrant_dr.jobs.restore import Approval
+from qdrant_dr.jobs.restore_plan import RestorePlan
+from qdrant_dr.units import format_duration, format_size
+
+POLL_SECONDS = 10
+"""How often the paused run looks for an answer."""
+
+
+class RestoreApproval(RunInput):
+    """What the approver fills in. The form shows the plan above these fields."""
+
+    approve: bool = Field(default=False, description="yes, do it")
+    approved_by: str = Field(default="", description="your name: it goes into the record")
+    ticket: str = Field(default="", description="the change or incident this belongs to")
+
+
+def ask(
+    plans: Sequence[RestorePlan], *, requester: str, ticket: str, timeout: timedelta
+) -> Approval:
+    """Pause the flow run until the form is filled in, or time is up.
+
+    An approval without a name is none. That requester and approver are one is noted, not refused:
+    at three in the morning there may be only one.
+    """
+    form = RestoreApproval.with_initial_data(
+        description=question(plans, requester), approve=False, approved_by="", ticket=ticket
+    )
+    try:
+        answer = pause_flow_run(
+            wait_for_input=form,
+            timeout=round(timeout.total_seconds()),
+            poll_interval=POLL_SECONDS,
+        )
+    except FlowPauseTimeout:
+        return Approval(given=False, reason=f"nobody answered within {format_duration(timeout)}")
+    assert answer is not None
+    who = answer.approved_by.strip()
+    if not answer.approve:
+        return Approval(given=False, by=who, reason=f"{who or 'somebody'} said no")
+    if not who:
+        return Approval(given=False, reason="the approval has no name")
+    same = who.casefold() == requester.removeprefix("prefect:").casefold()
+    note = f"approved by {who}, who also asked for it" if same else ""
+    return Approval(given=True, by=who, ticket=answer.ticket, note=note)
+
+
+def question(plans: Sequence[RestorePlan], requester: str) -> str:
+    """What is to be approved, as Markdown: what, where, over what, at whose request."""
+    parts = [f"**{requester or 'somebody'}** asks to restore for real:"]
+    for plan in plans:
+        head = f"**{plan.key}** to **{plan.target}** as **{plan.name}**"
+        if plan.unit is not None and plan.unit.into_existing:
+            head += ", OVER what is there"
+        parts.append(f"{head} ({format_size(plan.size_bytes)}, about {plan.seconds:.0f} s)")
+        parts.append("\n".join(f"1. {step}" for step in plan.steps))
+        parts += [f"⚠ {warning}" for warning in plan.warnings]
+    return "\n\n".join(parts)

@@ -1,0 +1,61 @@
+"""A stream is believed by its end alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qdrant_dr.cluster import Node, stream_shard, whole_shard
+from qdrant_dr.errors import (
+    ArchiveError,
+    ArchiveForeign,
+    ArchiveInvalid,
+    CollectionVanished,
+)
+from tests.support.archives import archive, put_together, take_apart, tar
+from tests.support.servers import sandbox_server
+from tests.support.world import seed
+
+SETS = ["basic", "rich", "empty", "single", "busy"]
+
+
+@pytest.mark.parametrize("name", [f"{s}/{kind}-0" for s in SETS for kind in ("stream", "shard")])
+def test_a_whole_one_is_taken_and_every_cut_is_seen(name: str) -> None:
+    data = archive(name)
+    whole_shard([data], name)
+    edges, at = [], 0
+    for member in take_apart(data):
+        edges.append(at)
+        at += len(member.to_bytes())
+    for end in {*edges, *(len(data) * n // 20 for n in range(20)), at, at + 512}:
+        with pytest.raises(ArchiveError):
+            whole_shard([data[:end]], name)
+        with pytest.raises(ArchiveError):  # an end that was put behind a cut
+            whole_shard([data[: end // 512 * 512], bytes(1024)] if end < at else [b""], name)
+
+
+def test_what_is_no_shard_of_this_node() -> None:
+    members = take_apart(archive("single/stream-0"))
+    (state,) = [m for m in members if m.name == "replica_state.json"]
+    for data, error in (
+        (b'{"is_local":false}', ArchiveForeign),
+        (b"{}", ArchiveInvalid),
+        (b"?", ArchiveInvalid),
+    ):
+        changed = [state.with_data(data) if m is state else m for m in members]
+        with pytest.raises(error):
+            whole_shard([put_together(changed)], "it")
+    with pytest.raises(ArchiveInvalid, match="0 files of segments"):
+        whole_shard([tar(("replica_state.json", b'{"is_local":true}'), ("shard_config.json", b""))],
+                    "it")  # fmt: skip
+
+
+def test_from_a_server(tmp_path: Path) -> None:
+    with sandbox_server(tmp_path) as server:
+        seed(server.url, "movies", points=50)
+        with Node(server.url) as node:
+            blocks = list(stream_shard(node, "movies", 0))
+            whole_shard(blocks, "movies")
+            with pytest.raises(CollectionVanished):
+                list(stream_shard(node, "gone", 0))
