@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from qdrant_dr.proof.layout import LaidOut, Limits, lay_out
     from qdrant_dr.proof.readback import ReadBack, ShardReading, read_shards
     from qdrant_dr.proof.seal import LiveSample, plan_seal
+    from qdrant_dr.proof.search import Asked, judge, recall_ppm, unanswerable
 
 _HOME = {
     "blocks": ("BlockDigests", "SAMPLE_BLOCK", "SampleRequest"),
@@ -48,6 +49,7 @@ _HOME = {
     "layout": ("LaidOut", "Limits", "lay_out"),
     "readback": ("ReadBack", "ShardReading", "read_shards"),
     "seal": ("LiveSample", "plan_seal"),
+    "search": ("Asked", "judge", "recall_ppm", "unanswerable"),
 }
 
 
@@ -61,6 +63,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "SAMPLE_BLOCK",
     "TOLERANCE",
+    "Asked",
     "BlockDigests",
     "Comparison",
     "EngineLimits",
@@ -83,10 +86,13 @@ __all__ = [
     "engine_covers",
     "engine_version",
     "fingerprint_of",
+    "judge",
     "lay_out",
     "plan_seal",
     "prove",
     "read_shards",
+    "recall_ppm",
     "require_engine",
     "subtract",
+    "unanswerable",
 ]

@@ -5,6 +5,7 @@
     structure   the archives are whole, and of this collection and these shards
     load        the engine opens every shard, replays its log, and counts exactly
     content     fingerprints of every point equal the seal; without a seal they are read for one
+    search      the archive's own indexes find what they found when it was sealed, and what there is
 
 Bytes are read once: hashed, laid out and checked in one pass. What is wrong with the copy is a
 finding; what is wrong with this machine or the way to the copy is raised.
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 from qdrant_dr.errors import (
     ArchiveError,
@@ -35,6 +36,7 @@ from qdrant_dr.proof.blocks import SAMPLE_BLOCK, SampleRequest, Tally
 from qdrant_dr.proof.compare import compare_counts, compare_with_seal
 from qdrant_dr.proof.engine import Engine, EngineLimits, engine_version, require_engine
 from qdrant_dr.proof.layout import LaidOut, Limits, lay_out
+from qdrant_dr.proof.questions import Questions
 from qdrant_dr.proof.readback import (
     ReadBack,
     ShardCount,
@@ -43,11 +45,21 @@ from qdrant_dr.proof.readback import (
     merge,
     read_shards,
 )
+from qdrant_dr.proof.search import indexed_fields, judge, unanswerable
 from qdrant_dr.proof.structure import inspect
-from qdrant_dr.records import DEPTHS, Depth, Finding, Manifest, Part, Sample, Seal
+from qdrant_dr.records import (
+    DEPTHS,
+    Depth,
+    Finding,
+    Manifest,
+    Part,
+    ProvableDepth,
+    Sample,
+    Seal,
+    Searched,
+)
 
 _TWO_ENGINES_FROM = 64 << 20
-_PROVABLE: tuple[Depth, ...] = ("presence", "bytes", "structure", "load", "content")
 
 
 class Reader(Protocol):
@@ -74,6 +86,7 @@ class Examination:
 
     `reached` is the deepest depth that held for every part. A content examination without a seal
     has a `read_back` to make one of, and proves nothing about content until there is one.
+    `searched` is what the archive's indexes answered, at depth `search`.
     """
 
     depth: Depth
@@ -88,6 +101,7 @@ class Examination:
     engine: str
     read_back: ReadBack | None = None
     archive_uuid: str | None = None
+    searched: Searched | None = None
 
     @property
     def passed(self) -> bool:
@@ -111,10 +125,17 @@ def prove(
 
     `sampled_ids` are points to return the digests of, `keep_replayed` returns the points that the
     log brought. `alone` looks for what `depth` itself sees, as if the depths before had passed.
-    Raise EngineTooOld, StorageFull or RepositoryError if the copy could not be examined here.
+    Raise EngineTooOld, StorageFull or RepositoryError if the copy could not be examined here,
+    NothingChecked if its seal has nothing to search for.
     """
-    if depth not in _PROVABLE:
+    if depth not in get_args(ProvableDepth):
         raise UsageError(f"depth {depth} needs a running server")
+    if depth == "search" and seal and (silent := unanswerable(seal, manifest)):
+        raise NothingChecked(
+            f"the seal of {manifest.key} has {silent}: it was made before this depth was, or its "
+            "indexes could not be asked",
+            "verify it to depth `content`; back up again for a seal that can be searched.",
+        )
     if sample and depth != "bytes":
         raise UsageError(f"a sample can be taken at depth bytes, not {depth}")
     if DEPTHS.index(depth) >= DEPTHS.index("load"):
@@ -158,6 +179,7 @@ class _Examiner:
         self.readings: list[list[ShardReading]] = []
         self.within = 0
         self.uuid: str | None = None
+        self.searched: Searched | None = None
         self.engines: list[Engine] = []
 
     def wants(self, depth: Depth) -> bool:
@@ -188,7 +210,19 @@ class _Examiner:
                 compared = compare_with_seal(read, self.seal, self.manifest)
                 self.within = compared.within_tolerance
                 self.note("content", None, compared.faults)
+            if self.wants("search") and not self.failed:
+                faults, self.searched = judge(read.asked)
+                self.note("search", None, faults)
         return self.result(read)
+
+    def questions(self) -> Questions | None:
+        """For the indexes: those of the seal, or new ones where there is none yet."""
+        if self.seal and not self.wants("search"):
+            return None
+        manifest = self.manifest
+        return Questions(
+            manifest.backup_id, len(manifest.shards), indexed_fields(manifest), self.seal
+        )
 
     def present(self, part: Part) -> bool:
         """`presence`: the object is there with its size."""
@@ -271,6 +305,7 @@ class _Examiner:
                     self.scratch,
                     sampled_ids=self.sampled_ids,
                     keep_replayed=self.keep_replayed,
+                    questions=self.questions(),
                 )
                 self.readings.append(readings)
                 self.counts += [r.count for r in readings]
@@ -343,4 +378,5 @@ class _Examiner:
             engine=engine_version(),
             read_back=read,
             archive_uuid=self.uuid,
+            searched=self.searched,
         )

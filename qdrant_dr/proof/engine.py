@@ -91,14 +91,17 @@ class Engine:
         self.limits = limits
         folder.mkdir(parents=True, exist_ok=True)
         self._errors = folder / f"engine-{time.monotonic_ns()}.log"
-        with self._errors.open("xb") as errors:
-            self._process = subprocess.Popen(
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._errors.open("wb") as errors:
+            return subprocess.Popen(
                 [
                     sys.executable,
                     "-m",
                     "qdrant_dr.proof.engine_child",
                     str(os.getpid()),
-                    str(limits.memory_bytes),
+                    str(self.limits.memory_bytes),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -121,12 +124,20 @@ class Engine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._end()
+        self._errors.unlink(missing_ok=True)
+
+    def restart(self) -> None:
+        """A new child in place of one that died or is of no more use; no shard is open."""
+        self._end()
+        self._process = self._start()
+
+    def _end(self) -> None:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
                 pipe.close()
-        self._errors.unlink(missing_ok=True)
 
     def load(self, folder: Path) -> Loaded:
         """Open the shard in `folder`, which changes it. Raise EngineFailed or EngineStalled."""
@@ -157,8 +168,14 @@ class Engine:
 
     def wait_read(self) -> tuple[Fingerprint, tuple[str, ...]]:
         """The answer to `read` or `retrieve`: fingerprint, and the sketch of a whole shard."""
+        fingerprint, sketch, _ = self.wait_picked()
+        return fingerprint, sketch
+
+    def wait_picked(self) -> tuple[Fingerprint, tuple[str, ...], tuple[int | str, ...]]:
+        """The same, and the ids at the places that `read` was asked to pick."""
         answer = self.wait()
-        return Fingerprint.model_validate(answer["fingerprint"]), tuple(answer.get("sketch", ()))
+        fingerprint = Fingerprint.model_validate(answer["fingerprint"])
+        return fingerprint, tuple(answer.get("sketch", ())), tuple(answer.get("picked", ()))
 
     def _message(self) -> dict[str, Any]:
         deadline = time.monotonic() + self.limits.stall_timeout.total_seconds()

@@ -5,11 +5,19 @@ and keeps its answers apart from whatever the engine prints. A panic ends it: it
 a failed proof. Requests, each answered by `done`, `failed`, or any number of `progress` first:
 
     load {path}                 -> segments {uuid: version}, points (exact count)
-    read {skip?, limit?, table?}  -> fingerprint, sketch of the points in the order of their ids;
-                                   table: where to write a row for every point
+    read {skip?, limit?, table?, pick?}
+                                -> fingerprint, sketch of the points in the order of their ids;
+                                   table: where to write a row for every point; picked: the ids at
+                                   the places `pick`, ascending, of what is read
     retrieve {ids}              -> fingerprint of these points alone
     digests {ids}               -> digest of each component of these points, [id, {name: hex}]
     points {ids}                -> these points, as a server's scroll would give them
+    page {offset?, limit, whole?} -> points in the order of their ids, and next: where to go on,
+                                   or null; without `whole` their ids alone
+    choose {ids, names, each}   -> golden queries, each with the answer of the index
+    answer {queries}            -> the answers of the index to golden queries
+    count {conditions}          -> points for which each condition holds, by the payload indexes
+    scan {conditions}           -> the same after all payload indexes were dropped
     close
 """
 
@@ -24,13 +32,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 from uuid import UUID
 
 import qdrant_edge as edge
 
+from qdrant_dr.proof import engine_search as search
 from qdrant_dr.proof.encoding import point_digests
 from qdrant_dr.proof.fingerprint import Fingerprinter
 
@@ -98,6 +107,11 @@ class Child:
             "retrieve": self._retrieve,
             "digests": self._digests,
             "points": self._points,
+            "page": self._page,
+            "choose": self._choose,
+            "answer": self._answer,
+            "count": self._count,
+            "scan": self._scan,
             "close": self._close,
         }
         try:
@@ -126,13 +140,23 @@ class Child:
             self._shard = None
 
     def _read(
-        self, skip: int = 0, limit: int | None = None, table: str | None = None
+        self,
+        skip: int = 0,
+        limit: int | None = None,
+        table: str | None = None,
+        pick: Sequence[int] = (),
     ) -> dict[str, Any]:
         work, told = Fingerprinter(), time.monotonic()
+        wanted, picked, seen = iter(pick), list[int | str](), 0
+        place = next(wanted, None)
         rows = Path(table).open("xb") if table else None  # noqa: SIM115 - closed below
         try:
             for page in _ahead(_pages(self._open, skip, limit)):
                 digests = work.add((r.id, r.payload, r.vector) for r in page)
+                while place is not None and place < seen + len(page):
+                    picked.append(search.json_id(page[place - seen].id))
+                    place = next(wanted, None)
+                seen += len(page)
                 if rows:
                     for record, row in zip(page, digests, strict=True):
                         rows.write(id_key(record.id) + row.tobytes())
@@ -142,7 +166,7 @@ class Child:
         finally:
             if rows:
                 rows.close()
-        return {"fingerprint": work.facts(), "sketch": work.sketch}
+        return {"fingerprint": work.facts(), "sketch": work.sketch, "picked": picked}
 
     def _retrieve(self, ids: list[int | str]) -> dict[str, Any]:
         work = Fingerprinter()
@@ -155,25 +179,49 @@ class Child:
     def _digests(self, ids: list[int | str]) -> list[tuple[int | str, dict[str, str]]]:
         return [
             (
-                _json_id(r.id),
+                search.json_id(r.id),
                 {n: d.hex() for n, d in point_digests(r.id, r.payload, r.vector).items()},
             )
             for r in self._fetch(ids)
         ]
 
     def _points(self, ids: list[int | str]) -> list[dict[str, Any]]:
-        return [
-            {"id": _json_id(r.id), "payload": r.payload, "vector": _json_vector(r.vector)}
-            for r in self._fetch(ids)
-        ]
+        return [_json_point(r) for r in self._fetch(ids)]
+
+    def _page(
+        self, limit: int, offset: int | str | None = None, whole: bool = True
+    ) -> dict[str, Any]:
+        start = UUID(offset) if isinstance(offset, str) else offset
+        records, following = _scroll(self._open, start, limit, whole=whole)
+        return {
+            "points": [_json_point(r) if whole else search.json_id(r.id) for r in records],
+            "next": None if following is None else search.json_id(following),
+        }
+
+    def _choose(self, ids: list[int | str], names: list[str], each: int) -> list[dict[str, Any]]:
+        return list(search.choose(self._open, ids, names, each, self._alive))
+
+    def _answer(self, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return list(search.answer(self._open, queries, self._alive))
+
+    def _count(self, conditions: list[dict[str, Any]]) -> list[int]:
+        return list(search.count(self._open, conditions, self._alive))
+
+    def _scan(self, conditions: list[dict[str, Any]]) -> list[int]:
+        search.drop_indexes(self._open)
+        return list(search.count(self._open, conditions, self._alive))
+
+    def _alive(self) -> None:
+        self._tell({"progress": 0})
 
     def _fetch(self, ids: list[int | str]) -> list[edge.Record]:
-        wanted: list[int | str | UUID] = [UUID(i) if isinstance(i, str) else i for i in ids]
+        wanted = [search.engine_id(i) for i in ids]
         return self._open.retrieve(wanted, with_payload=True, with_vector=True)
 
 
-def _json_id(point_id: int | str | UUID) -> int | str:
-    return point_id if isinstance(point_id, int) else str(point_id)
+def _json_point(record: edge.Record) -> dict[str, Any]:
+    vector = _json_vector(record.vector)
+    return {"id": search.json_id(record.id), "payload": record.payload, "vector": vector}
 
 
 def _json_vector(vector: Any) -> Any:

@@ -26,7 +26,7 @@ from qdrant_dr.errors import (
     ArchiveTooLarge,
     StorageFull,
 )
-from qdrant_dr.proof.tar import Buffer, Member, Source, members
+from qdrant_dr.tar import Buffer, Member, Source, members
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _SEGMENT_TAR = re.compile(rf"segments/({_UUID})\.tar")
@@ -64,6 +64,7 @@ class LaidShard:
     folder: Path
     segments: dict[str, set[str]] = field(default_factory=dict)
     files: dict[str, Any] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
     wal_files: int = 0
     has_wal_folder: bool = False
 
@@ -107,13 +108,15 @@ def lay_out(
     shard: int = 0,
     limits: Limits,
     name: str = "archive",
+    salvage: bool = False,
 ) -> LaidOut:
     """Read `blocks` to the first fault or the end, laying out below `folder` (must be empty).
 
     `shard` is the number of a shard archive, which does not carry its own. The archive's faults are
-    in the result; raise StorageFull if this machine, not the archive, is the reason.
+    in the result; raise StorageFull if this machine, not the archive, is the reason. In a
+    `salvage` a segment whose own tar is broken is in its shard's `broken` and ends nothing.
     """
-    work = _Layout(folder, kind, shard, limits, name)
+    work = _Layout(folder, kind, shard, limits, name, salvage=salvage)
     try:
         for member in members(Source(blocks, name), max_members=limits.max_members):
             work.place(member)
@@ -134,8 +137,11 @@ class _Layout:
         shard: int,
         limits: Limits,
         name: str,
+        *,
+        salvage: bool = False,
     ) -> None:
         self.kind, self.shard, self.limits, self.name = kind, shard, limits, name
+        self.salvage = salvage
         self.folder = folder
         self.shards: dict[int, LaidShard] = {}
         self.files: dict[str, Any] = {}
@@ -184,12 +190,21 @@ class _Layout:
             shard.wal_files += 1
             self._write(member, shard.folder / name)
         elif match := _SEGMENT_TAR.fullmatch(name):
-            self._open_segment(shard, match[1], member)
+            self._salvage_segment(shard, match[1], member)
         elif match := _SEGMENT_FILE.fullmatch(name):
             shard.segments.setdefault(match[1], set()).add(match[2])
             self._write(member, shard.folder / "segments" / match[1] / match[2])
         else:
             raise self._unexpected(member)
+
+    def _salvage_segment(self, shard: LaidShard, uuid: str, outer: Member) -> None:
+        try:
+            self._open_segment(shard, uuid, outer)
+        except ArchiveError as e:
+            if not self.salvage:
+                raise
+            self.faults.append(e)
+            shard.broken.add(uuid)
 
     def _open_segment(self, shard: LaidShard, uuid: str, outer: Member) -> None:
         if uuid in shard.segments or len(outer.runs) != 1:

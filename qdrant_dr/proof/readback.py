@@ -22,6 +22,8 @@ from qdrant_dr.proof.engine import Engine
 from qdrant_dr.proof.engine_child import key_id
 from qdrant_dr.proof.fingerprint import add, merge_sketches, subtract
 from qdrant_dr.proof.layout import LaidOut, LaidShard
+from qdrant_dr.proof.questions import Questions, use_graphs
+from qdrant_dr.proof.search import Asked
 from qdrant_dr.proof.structure import segments_of
 from qdrant_dr.records import Fingerprint
 
@@ -45,7 +47,8 @@ class ShardReading:
     """One shard as the engine read it, every point once.
 
     `vanished` points are in the segments alone: the log deletes them. `sampled` has the digests of
-    the points that were asked for and are in this shard, `replayed_points` those points as JSON.
+    the points that were asked for and are in this shard, `replayed_points` those points as JSON,
+    `asked` what its indexes answered, if they were asked.
     """
 
     count: ShardCount
@@ -56,6 +59,8 @@ class ShardReading:
     vanished: int = 0
     sampled: Mapping[int | str, Mapping[str, int]] = field(default_factory=dict)
     replayed_points: tuple[Mapping[str, Any], ...] = ()
+    picked: tuple[int | str, ...] = ()
+    asked: Asked | None = None
 
     @property
     def shard(self) -> int:
@@ -97,6 +102,10 @@ class ReadBack:
     def replayed_points(self) -> tuple[Mapping[str, Any], ...]:
         return tuple(p for s in self.shards for p in s.replayed_points)
 
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        return tuple(s.asked for s in self.shards if s.asked)
+
 
 def count_shards(laid: LaidOut, engine: Engine) -> list[ShardCount]:
     """Open every local shard and count exactly.
@@ -116,24 +125,32 @@ def read_shards(
     *,
     sampled_ids: Sequence[int | str] = (),
     keep_replayed: bool = False,
+    questions: Questions | None = None,
 ) -> list[ShardReading]:
     """Open every local shard and read every point.
 
     With two `engines` each reads one half of a shard; a shard with a log tail is read twice, for
     which a second engine is started if there is none. `scratch` takes copies of shards. The points
-    of `sampled_ids` come with their digests, replayed ones in full if `keep_replayed`. Raise
-    EngineFailed, EngineStalled, CountDiffers (the engine counts other than it reads), StorageFull
-    or NothingChecked.
+    of `sampled_ids` come with their digests, replayed ones in full if `keep_replayed`; `questions`
+    are put to the indexes of each shard in the end. Raise EngineFailed, EngineStalled, CountDiffers
+    (the engine counts other than it reads), StorageFull or NothingChecked.
     """
     engine, *more = engines
     readings = []
     for shard in laid.local_shards:
-        reading = _read(shard, engine, more[0] if more else None, scratch / f"copy-{shard.shard}")
-        if sampled_ids:
-            reading = replace(reading, sampled=_sampled(engine, sampled_ids))
-        if keep_replayed and reading.replayed_ids:
-            engine.ask("points", ids=reading.replayed_ids)
-            reading = replace(reading, replayed_points=tuple(engine.wait()))
+        if questions:
+            use_graphs(shard)
+        with ExitStack() as kept:
+            work = _Reader(shard, engine, scratch / f"copy-{shard.shard}", questions, kept)
+            reading = work.read(more[0] if more else None)
+            if sampled_ids:
+                reading = replace(reading, sampled=_sampled(engine, sampled_ids))
+            if keep_replayed and reading.replayed_ids:
+                engine.ask("points", ids=reading.replayed_ids)
+                reading = replace(reading, replayed_points=tuple(engine.wait()))
+            if questions:
+                asked = questions.ask(shard, reading.total, reading.picked, engine, work.copied)
+                reading = replace(reading, asked=asked)
         readings.append(reading)
     if not readings:
         raise NothingChecked("the archive holds no shard that could be read")
@@ -148,62 +165,88 @@ def _sampled(engine: Engine, ids: Sequence[int | str]) -> dict[int | str, dict[s
     }
 
 
-def _read(shard: LaidShard, engine: Engine, second: Engine | None, scratch: Path) -> ShardReading:
-    stored = max((s.version for s in segments_of(shard).values()), default=0)
-    logged = wal.last_operation(shard.folder / "wal")
-    if logged is not None and logged > stored:
-        with ExitStack() as stack:
-            other = second or stack.enter_context(Engine(scratch, engine.limits))
-            return _read_twice(shard, engine, other, scratch)
-    if second:
-        return _read_halves(shard, engine, second, scratch)
-    count = _opened(shard, engine)
-    engine.ask("read")
-    return ShardReading(count, *_whole(count, [engine.wait_read()]))
+class _Reader:
+    """Reads one shard. `copied` is a second engine that holds a copy of it, until `kept` ends."""
+
+    copied: Engine | None = None
+
+    def __init__(
+        self,
+        shard: LaidShard,
+        engine: Engine,
+        scratch: Path,
+        questions: Questions | None,
+        kept: ExitStack,
+    ) -> None:
+        self.shard, self.engine, self.scratch = shard, engine, scratch
+        self.questions, self.kept = questions, kept
+
+    def read(self, second: Engine | None) -> ShardReading:
+        stored = max((s.version for s in segments_of(self.shard).values()), default=0)
+        logged = wal.last_operation(self.shard.folder / "wal")
+        if logged is not None and logged > stored:
+            other = second or self.kept.enter_context(Engine(self.scratch, self.engine.limits))
+            return self.twice(other)
+        if second:
+            return self.halves(second)
+        count = _opened(self.shard, self.engine)
+        self.engine.ask("read", pick=self.places(count))
+        return ShardReading(count, **_whole(count, [self.engine.wait_picked()]))
+
+    def places(self, count: ShardCount) -> tuple[int, ...]:
+        """Which points to pick, in the order of their ids."""
+        return self.questions.places(count.shard, count.points) if self.questions else ()
+
+    def halves(self, second: Engine) -> ShardReading:
+        """Two engines side by side, each on a copy of its own: each scrolls one half of the ids."""
+        engine = self.engine
+        copy_tree(self.shard.folder, self.scratch)
+        self.kept.callback(shutil.rmtree, self.scratch)
+        second.ask("load", path=str(self.scratch))
+        self.kept.callback(_close, second)
+        count = _opened(self.shard, engine)
+        half = count.points // 2
+        places = self.places(count)
+        engine.ask("read", limit=half, pick=[p for p in places if p < half])
+        if (other := second.wait())["points"] != count.points:
+            raise CountDiffers(f"two engines count {count.points} and {other['points']} points")
+        second.ask("read", skip=half, pick=[p - half for p in places if p >= half])
+        read = _whole(count, [engine.wait_picked(), second.wait_picked()])
+        self.copied = second
+        return ShardReading(count, **read)
+
+    def twice(self, second: Engine) -> ShardReading:
+        """One engine with the log, one without it; what differs was replayed."""
+        engine = self.engine
+        bare = self.scratch / "shard"
+        copy_tree(self.shard.folder, bare)
+        shutil.rmtree(bare / "wal")
+        with_log, without = self.scratch / "with-log", self.scratch / "without"
+        second.ask("load", path=str(bare))
+        count = _opened(self.shard, engine)
+        engine.ask("read", table=str(with_log), pick=self.places(count))
+        second.wait()
+        second.ask("read", table=str(without))
+        total = _whole(count, [engine.wait_picked()])
+        second.wait_read()
+        _close(second)
+        ids, vanished = compare_tables(with_log, without)
+        shutil.rmtree(bare)
+        if not ids:
+            return ShardReading(count, **total, vanished=vanished)
+        engine.ask("retrieve", ids=ids)
+        replayed, _ = engine.wait_read()
+        if replayed.points != len(ids):
+            raise EngineFailed(f"the engine found {replayed.points} of {len(ids)} replayed points")
+        settled = subtract(total.pop("settled"), replayed)
+        return ShardReading(
+            count, settled, **total, replayed=replayed, replayed_ids=tuple(ids), vanished=vanished
+        )
 
 
-def _read_halves(shard: LaidShard, engine: Engine, second: Engine, scratch: Path) -> ShardReading:
-    """Two engines side by side, each on a copy of its own: each scrolls one half of the ids."""
-    copy_tree(shard.folder, scratch)
-    second.ask("load", path=str(scratch))
-    count = _opened(shard, engine)
-    half = count.points // 2
-    engine.ask("read", limit=half)
-    if (other := second.wait())["points"] != count.points:
-        raise CountDiffers(f"two engines count {count.points} and {other['points']} points")
-    second.ask("read", skip=half)
-    read = _whole(count, [engine.wait_read(), second.wait_read()])
-    second.ask("close")
-    second.wait()
-    shutil.rmtree(scratch)
-    return ShardReading(count, *read)
-
-
-def _read_twice(shard: LaidShard, engine: Engine, second: Engine, scratch: Path) -> ShardReading:
-    """One engine with the log, one without it; what differs was replayed."""
-    bare = scratch / "shard"
-    copy_tree(shard.folder, bare)
-    shutil.rmtree(bare / "wal")
-    with_log, without = scratch / "with-log", scratch / "without"
-    second.ask("load", path=str(bare))
-    count = _opened(shard, engine)
-    engine.ask("read", table=str(with_log))
-    second.wait()
-    second.ask("read", table=str(without))
-    total, sketch = _whole(count, [engine.wait_read()])
-    second.wait_read()
-    second.ask("close")
-    second.wait()
-    ids, vanished = compare_tables(with_log, without)
-    shutil.rmtree(bare)
-    if not ids:
-        return ShardReading(count, total, sketch, vanished=vanished)
-    engine.ask("retrieve", ids=ids)
-    replayed, _ = engine.wait_read()
-    if replayed.points != len(ids):
-        raise EngineFailed(f"the engine found {replayed.points} of {len(ids)} replayed points")
-    settled = subtract(total, replayed)
-    return ShardReading(count, settled, sketch, replayed, tuple(ids), vanished)
+def _close(engine: Engine) -> None:
+    engine.ask("close")
+    engine.wait()
 
 
 def _opened(shard: LaidShard, engine: Engine) -> ShardCount:
@@ -229,16 +272,18 @@ def _opened(shard: LaidShard, engine: Engine) -> ShardCount:
 
 
 def _whole(
-    count: ShardCount, read: Sequence[tuple[Fingerprint, tuple[str, ...]]]
-) -> tuple[Fingerprint, tuple[str, ...]]:
-    """The parts of a shard together. Raise CountDiffers unless they are all of it."""
-    whole = add(*(fingerprint for fingerprint, _ in read))
+    count: ShardCount, read: Sequence[tuple[Fingerprint, tuple[str, ...], tuple[int | str, ...]]]
+) -> dict[str, Any]:
+    """The parts of a shard together, as of a reading. Raise CountDiffers unless they are all."""
+    whole = add(*(fingerprint for fingerprint, _, _ in read))
     if whole.points != count.points:
         raise CountDiffers(
             f"the engine counts {count.points} points in shard {count.shard} and reads "
             f"{whole.points}"
         )
-    return whole, merge_sketches(*(sketch for _, sketch in read))
+    picked = tuple(i for _, _, ids in read for i in ids)
+    sketch = merge_sketches(*(sketch for _, sketch, _ in read))
+    return {"settled": whole, "sketch": sketch, "picked": picked}
 
 
 def compare_tables(with_log: Path, without: Path) -> tuple[list[int | str], int]:

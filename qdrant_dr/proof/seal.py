@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,11 @@ from qdrant_dr.errors import ContentDiffers, NothingChecked
 from qdrant_dr.proof.compare import against_facts
 from qdrant_dr.proof.fingerprint import changed_share
 from qdrant_dr.proof.readback import ReadBack
+from qdrant_dr.proof.search import judge, mean_recalls
 from qdrant_dr.records import Manifest, Seal, SealedShard
+
+RECALL_DRIFT = 0.2
+"""Share of its recall that an index may lose between two backups unremarked."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,27 @@ def plan_seal(
         ),
         total=read.total,
         sketch=read.sketch,
-        suspect=_drift(read, previous, drift_limit) if previous else (),
+        suspect=(
+            *(_drift(read, previous, drift_limit) if previous else ()),
+            *_indexes(read, previous),
+        ),
         previous_backup_id=previous.backup_id if previous else None,
+        golden=tuple(q for a in read.asked for q in a.golden),
+        filters=tuple(t for a in read.asked for t in a.filters),
     )
+
+
+def _indexes(read: ReadBack, previous: Seal | None) -> Iterator[str]:
+    """Reasons to look at the indexes of the source: every copy has them as they are."""
+    faults, _ = judge(read.asked)
+    yield from (fault.message for fault in faults)
+    before = mean_recalls(previous.golden) if previous else {}
+    for name, recall in mean_recalls(q for a in read.asked for q in a.golden).items():
+        if (was := before.get(name, 0)) - recall > RECALL_DRIFT:
+            yield (
+                f"the index of vector {name!r} finds {recall:.0%} of the nearest points, "
+                f"{was:.0%} in the backup before"
+            )
 
 
 def _doubt(

@@ -1,0 +1,170 @@
+"""Put questions to the indexes of a shard that an engine holds open: sealed ones, or new ones.
+
+An archive's graphs are asked even where the engine would rather scan: below `full_scan_threshold`
+vectors Qdrant ignores the graph it built (`hnsw_index/hnsw/vector_index_impl.rs`), and a broken one
+would show only once the collection has grown. So that threshold is lowered in the scratch copy.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qdrant_dr.errors import ProofError
+from qdrant_dr.proof.engine import Engine
+from qdrant_dr.proof.layout import LaidShard
+from qdrant_dr.proof.search import Asked, conditions, recall_ppm
+from qdrant_dr.records import FilterTruth, Fingerprint, GoldenQuery, Seal, canonical_json
+
+SAMPLED = 64
+"""Points of a shard that golden queries and the values of conditions are taken from."""
+QUERIES = 16
+SHARDS_IN_FULL = 4
+SCANNED = 1_000_000
+"""Payloads of a shard to be looked at for counts, beyond one condition for each field."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What every shard of one backup is asked. Without a `seal` the questions are new."""
+
+    seed: str
+    shards: int
+    fields: Mapping[str, str]
+    seal: Seal | None = None
+
+    def places(self, shard: int, points: int) -> tuple[int, ...]:
+        """Which points, in the order of their ids, are the sample for new questions. Seeded."""
+        if self.seal:
+            return ()
+        chance = random.Random(f"{self.seed}/{shard}")
+        return tuple(sorted(chance.sample(range(points), min(SAMPLED, points))))
+
+    def ask(
+        self,
+        shard: LaidShard,
+        total: Fingerprint,
+        picked: tuple[int | str, ...],
+        engine: Engine,
+        second: Engine | None,
+    ) -> Asked:
+        """Ask the shard that `engine` holds; `second`, if given, holds a copy of it.
+
+        An engine that fails over it is started again: what it read stays true. The payload indexes
+        of the copy (or of the shard) are gone afterwards.
+        """
+        missing = missing_indexes(shard, self.fields)
+        try:
+            if self.seal:
+                asked = self._sealed(shard.shard, self.seal, engine)
+            else:
+                asked = self._new(shard.shard, total, picked, engine, second)
+        except ProofError as e:
+            for used in (engine, second):
+                if used:
+                    used.restart()
+            return Asked(shard.shard, missing=missing, fault=e)
+        return replace(asked, missing=missing)
+
+    def _sealed(self, shard: int, seal: Seal, engine: Engine) -> Asked:
+        golden = tuple(q for q in seal.golden if q.shard == shard)
+        filters = tuple(t for t in seal.filters if t.shard == shard)
+        engine.ask("answer", queries=[q.model_dump(mode="json") for q in golden])
+        answers = engine.wait()
+        engine.ask("count", conditions=[json.loads(t.condition) for t in filters])
+        return Asked(
+            shard,
+            golden,
+            filters,
+            recalls_ppm=tuple(recall_ppm(a["hits"], a["scores"]) for a in answers),
+            narrow_ppm=tuple(recall_ppm(a["narrow"], a["scores"]) for a in answers),
+            latencies_us=tuple(a["latency_us"] for a in answers),
+            counts=tuple(engine.wait()),
+        )
+
+    def _new(
+        self,
+        shard: int,
+        total: Fingerprint,
+        picked: tuple[int | str, ...],
+        engine: Engine,
+        second: Engine | None,
+    ) -> Asked:
+        engine.ask("points", ids=picked)
+        payloads = [p["payload"] or {} for p in engine.wait()]
+        most = SCANNED // max(total.points, 1) if self.shards <= SHARDS_IN_FULL else 0
+        chosen = conditions(self.fields, payloads, most)
+        specs = [spec for _, _, spec in chosen]
+        if second:  # counts without an index while the other engine searches
+            second.ask("scan", conditions=specs)
+        names = [
+            name.removeprefix("vector:")
+            for name, component in sorted(total.components.items())
+            if name.startswith("vector:") and component.count
+        ]
+        each = QUERIES if self.shards <= SHARDS_IN_FULL else max(4, 64 // self.shards)
+        engine.ask("choose", ids=picked, names=names, each=each)
+        answers = engine.wait()
+        engine.ask("count", conditions=specs)
+        counts = engine.wait()
+        if not second:
+            engine.ask("scan", conditions=specs)
+        truths = (second or engine).wait()
+        recalls, narrow = (
+            tuple(recall_ppm(a[hits], a["scores"]) for a in answers) for hits in ("hits", "narrow")
+        )
+        return Asked(
+            shard,
+            golden=tuple(
+                GoldenQuery(
+                    shard=shard, vector=a["vector"], point=a["point"], top=tuple(a["top"]),
+                    recall_ppm=wide, narrow_ppm=close,
+                )
+                for a, wide, close in zip(answers, recalls, narrow, strict=True)
+            ),
+            filters=tuple(
+                FilterTruth(
+                    shard=shard, field=field, index=kind, points=truth,
+                    condition=canonical_json(spec).decode(),
+                )
+                for (field, kind, spec), truth in zip(chosen, truths, strict=True)
+            ),
+            recalls_ppm=recalls,
+            narrow_ppm=narrow,
+            latencies_us=tuple(a["latency_us"] for a in answers),
+            counts=tuple(counts),
+        )  # fmt: skip
+
+
+def use_graphs(shard: LaidShard) -> None:
+    """Let every search go through the graphs of this scratch copy, before it is opened."""
+    for path in shard.folder.glob("segments/*/vector_index*/hnsw_config.json"):
+        if isinstance(config := _parsed(path), dict):
+            path.write_text(json.dumps({**config, "full_scan_threshold": 0}))
+
+
+def missing_indexes(shard: LaidShard, fields: Mapping[str, str]) -> tuple[str, ...]:
+    """Payload indexes of the source that a segment has not, once the log was replayed."""
+    lost: dict[str, int] = {}
+    for segment in shard.segments:
+        config = _parsed(shard.folder / "segments" / segment / "payload_index" / "config.json")
+        there = config.get("indexed_fields", {}) if isinstance(config, dict) else {}
+        for field, kind in fields.items():
+            about = there.get(field)
+            if (about.get("type") if isinstance(about, dict) else about) != kind:
+                lost[field] = lost.get(field, 0) + 1
+    segments = len(shard.segments)
+    return tuple(
+        f"the {fields[field]} index of {field!r} is not in {count} of {segments} segments"
+        for field, count in lost.items()
+    )
+
+
+def _parsed(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,248 @@
+"""Judge what indexes answer: golden queries against exact truth, filters against unindexed counts.
+
+Pure: the questions are put by `questions` to the engine, and by a job to a server that restored
+the backup. One shard after the other, for that is how an archive is opened, and how each graph is
+seen: a shard that answers badly does not hide among good ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, quantiles
+from typing import Any
+from uuid import UUID
+
+from qdrant_dr.errors import DRError, EngineFailed, ProofError, SearchDiffers
+from qdrant_dr.proof.engine_search import TOP
+from qdrant_dr.records import FilterTruth, GoldenQuery, Manifest, Seal, Searched
+
+LOSS_PPM = 50_000
+"""Mean recall that a vector may lose since it was sealed; the same bytes lose none."""
+SINGLE_LOSS_PPM = 500_000
+"""Recall that one query may lose."""
+NARROW_LOSS_PPM = 100_000
+"""Mean recall that the narrowest beam may lose: it varies more where a server built graphs anew."""
+FLOOR_PPM = 250_000
+"""Mean recall below which an index is taken for broken, whatever it was when sealed."""
+TIE = 1e-6
+_WHOLE = 1_000_000
+_EXACT_FLOAT = 2**53
+ANY = 16
+"""Values that one condition asks for."""
+PARTS = (16, 2)
+"""Ranges hold about one of so many points."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one shard answered: recalls (usual and narrowest beam) and a latency for each golden
+    query, a count for each filter. `missing` says which payload indexes are not there, `fault` why
+    nothing more was asked.
+    """
+
+    shard: int
+    golden: tuple[GoldenQuery, ...] = ()
+    filters: tuple[FilterTruth, ...] = ()
+    recalls_ppm: tuple[int, ...] = ()
+    narrow_ppm: tuple[int, ...] = ()
+    latencies_us: tuple[int, ...] = ()
+    counts: tuple[int, ...] = ()
+    missing: tuple[str, ...] = ()
+    fault: DRError | None = None
+
+
+def recall_ppm(hits: Sequence[int | str], scores: Sequence[tuple[int | str, float]]) -> int:
+    """Share of the `TOP` best of `scores` (exact, best first) that an index hit, in millionths.
+
+    A hit that scores as well as the last of the best is as good: ties have no order.
+    """
+    wanted = min(TOP, len(scores))
+    if not wanted:
+        return 0
+    last = scores[wanted - 1][1]
+    near = TIE * max(1.0, abs(last))
+    good = {i for n, (i, score) in enumerate(scores) if n < wanted or abs(score - last) <= near}
+    return min(sum(h in good for h in hits), wanted) * _WHOLE // wanted
+
+
+def judge(asked: Sequence[Asked]) -> tuple[list[ProofError], Searched]:
+    """What is wrong, shard by shard, and what the searches came to."""
+    faults: list[ProofError] = []
+    for shard in asked:
+        faults += _judge_shard(shard)
+    recalls = [r for a in asked for r in a.recalls_ppm]
+    latencies = [us for a in asked for us in a.latencies_us]
+    cuts = quantiles(latencies, n=20, method="inclusive") if len(latencies) > 1 else latencies * 19
+    return faults, Searched(
+        queries=len(recalls),
+        recall_ppm=round(fmean(recalls)) if recalls else None,
+        lowest_recall_ppm=min(recalls, default=None),
+        latency_p50_us=round(cuts[9]) if cuts else None,
+        latency_p95_us=round(cuts[18]) if cuts else None,
+        filters=sum(len(a.counts) for a in asked),
+    )
+
+
+def _judge_shard(asked: Asked) -> list[ProofError]:
+    where = f"shard {asked.shard}"
+    faults: list[ProofError] = [SearchDiffers(f"{where}: {words}") for words in asked.missing]
+    if asked.fault is not None:
+        return [*faults, EngineFailed(f"{where} could not be searched: {asked.fault.message}")]
+    by_vector: dict[str, list[tuple[GoldenQuery, int, int]]] = {}
+    for answer in zip(asked.golden, asked.recalls_ppm, asked.narrow_ppm, strict=True):
+        by_vector.setdefault(answer[0].vector, []).append(answer)
+    for name, answers in by_vector.items():
+        faults += (SearchDiffers(f"{where}: {words}") for words in _judge_vector(name, answers))
+    for truth, count in zip(asked.filters, asked.counts, strict=True):
+        if count != truth.points:
+            faults.append(
+                SearchDiffers(
+                    f"{where}: the {truth.index} index of {truth.field!r} finds {count} points for "
+                    f"{truth.condition}, {truth.points} hold it"
+                )
+            )
+    return faults
+
+
+def _judge_vector(name: str, answers: Sequence[tuple[GoldenQuery, int, int]]) -> list[str]:
+    sealed = fmean(q.recall_ppm for q, _, _ in answers)
+    found = fmean(recall for _, recall, _ in answers)
+    index = f"the index of vector {name!r}" if name else "the index of the vectors"
+    words = f"{index} finds {found / _WHOLE:.0%} of the nearest points of {len(answers)} queries"
+    if sealed - found > LOSS_PPM:
+        return [f"{words}, {sealed / _WHOLE:.0%} when it was sealed"]
+    narrowest = fmean(q.narrow_ppm for q, _, _ in answers), fmean(n for _, _, n in answers)
+    if narrowest[0] - narrowest[1] > NARROW_LOSS_PPM:
+        was, now = (f"{share / _WHOLE:.0%}" for share in narrowest)
+        return [f"{words}, but with `hnsw_ef` {TOP} only {now}, {was} when it was sealed"]
+    lost = [q.point for q, recall, _ in answers if q.recall_ppm - recall > SINGLE_LOSS_PPM]
+    if lost:
+        return [f"{index} lost most answers near point {', '.join(map(str, lost[:8]))}"]
+    if found < FLOOR_PPM:
+        return [f"{words}: it is as good as none"]
+    return []
+
+
+def mean_recalls(golden: Iterable[GoldenQuery]) -> dict[str, float]:
+    """Mean recall of each vector name when sealed, 0 to 1."""
+    by_vector: dict[str, list[int]] = {}
+    for query in golden:
+        by_vector.setdefault(query.vector, []).append(query.recall_ppm)
+    return {name: fmean(found) / _WHOLE for name, found in by_vector.items()}
+
+
+def indexed_fields(manifest: Manifest) -> dict[str, str]:
+    """Payload indexes of the source: field and type."""
+    schema = json.loads(manifest.collection_info).get("payload_schema") or {}
+    return {name: str(about.get("data_type")) for name, about in sorted(schema.items())}
+
+
+def unanswerable(seal: Seal, manifest: Manifest) -> str | None:
+    """Why a search would look at nothing: what has points and no question in the seal.
+
+    A collection without points, vectors or payload indexes has nothing that an index could lose.
+    """
+    if not seal.points:
+        return None
+    asked = {q.vector for q in seal.golden}
+    vectors = {
+        name.removeprefix("vector:")
+        for name, component in seal.total.components.items()
+        if name.startswith("vector:") and component.count
+    }
+    if silent := sorted(vectors - asked):
+        return f"no golden query of vectors {', '.join(map(repr, silent))}"
+    if silent := sorted(indexed_fields(manifest).keys() - {t.field for t in seal.filters}):
+        return f"no count for the payload indexes of {', '.join(map(repr, silent))}"
+    return None
+
+
+def conditions(
+    fields: Mapping[str, str], payloads: Sequence[Mapping[str, Any]], most: int
+) -> list[tuple[str, str, dict[str, Any]]]:
+    """Conditions to count, with field and type of index: one for each field, more up to `most`.
+
+    Values come from `payloads`, a sample. A field whose values are not all what its index is for
+    is asked only whether it is there: such values match without an index and not with it.
+    """
+    ranked: list[tuple[int, str, str, dict[str, Any]]] = []
+    for field, kind in fields.items():
+        values = [v for payload in payloads for v in values_at(payload, field)]
+        specs = [{"is_empty": {"key": field}}]
+        if values and all(map(_FITS.get(kind, _never), values)):
+            specs = [{"key": field, **spec} for spec in _specs(kind, values)] + specs
+        ranked += [(n, field, kind, spec) for n, spec in enumerate(specs)]
+    ranked.sort(key=lambda entry: entry[0])
+    return [entry[1:] for entry in ranked[: max(most, len(fields))]]
+
+
+def values_at(payload: Mapping[str, Any], path: str) -> list[Any]:
+    """The values that a payload has at a path such as `a.b` or `a[].b`; lists are opened."""
+    found: list[Any] = [payload]
+    for step in path.split("."):
+        name = step.removesuffix("[]")
+        found = [v[name] for v in found if isinstance(v, Mapping) and v.get(name) is not None]
+        found = [item for v in found for item in (v if isinstance(v, list) else [v])]
+    return found
+
+
+def _is_uuid(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and str(UUID(value)) == value
+    except ValueError:
+        return False
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _never(_: Any) -> bool:
+    return False
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "keyword": lambda v: isinstance(v, str),
+    "uuid": _is_uuid,
+    "bool": lambda v: isinstance(v, bool),
+    "integer": lambda v: type(v) is int and abs(v) < _EXACT_FLOAT,
+    "float": _is_number,
+    "datetime": lambda v: isinstance(v, str) and "T" in v,
+    "geo": lambda v: (
+        isinstance(v, Mapping) and _is_number(v.get("lon")) and _is_number(v.get("lat"))
+    ),
+}
+
+
+def _specs(kind: str, values: list[Any]) -> list[dict[str, Any]]:
+    """Narrow conditions first: those an index answers, where it would scan for broad ones."""
+    specs: list[dict[str, Any]] = []
+    if kind == "bool":  # the engine's binding takes true for 1, which no boolean matches
+        specs.append({"values_count": {"gte": 1}})
+    if kind in ("keyword", "uuid", "integer"):
+        rarest = sorted(Counter(values).items(), key=lambda pair: (pair[1], pair[0]))
+        specs.append({"match": {"any": sorted(value for value, _ in rarest[:ANY])}})
+    if kind in ("integer", "float", "datetime"):
+        specs += (
+            {"range": dict(zip(("gte", "lte"), _middle(values, p), strict=True))} for p in PARTS
+        )
+    if kind == "geo":
+        for part in PARTS:
+            west, east = _middle([v["lon"] for v in values], part)
+            south, north = _middle([v["lat"] for v in values], part)
+            if west < east and south < north:
+                corners = {"top_left": (west, north), "bottom_right": (east, south)}
+                box = {name: {"lon": lon, "lat": lat} for name, (lon, lat) in corners.items()}
+                specs.append({"geo_bounding_box": box})
+    return specs
+
+
+def _middle(values: list[Any], part: int) -> tuple[Any, Any]:
+    """Bounds of the middle one of `part` values."""
+    ordered = sorted(values)
+    half = len(ordered) // part // 2
+    middle = len(ordered) // 2
+    return ordered[middle - half], ordered[min(middle + half, len(ordered) - 1)]
