@@ -19,7 +19,8 @@ ROW = 30
 
 @dataclass(frozen=True)
 class Dot:
-    """A measured restore. `kind`: `rto` on a real server, `restore` on the sandbox."""
+    """A measured restore. `kind`: `rto` of a drill on a real server, `real` of a restore for real,
+    `restore` on the sandbox."""
 
     seconds: float
     kind: str
@@ -42,6 +43,23 @@ class Line:
 
     label: str
     points: tuple[tuple[datetime, int], ...]
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Measured sizes, the line through them with its band up to `end`, and a limit, in bytes.
+
+    `line` and `band` are of (moment, bytes) and (moment, low, high); empty: not measured.
+    `tone` colours the note: `bad`, `warn` or nothing.
+    """
+
+    label: str
+    note: str
+    tone: str
+    points: tuple[tuple[datetime, int], ...]
+    line: tuple[tuple[datetime, float], ...]
+    band: tuple[tuple[datetime, float, float], ...]
+    limit: int | None
 
 
 @dataclass(frozen=True)
@@ -152,6 +170,55 @@ def sizes(lines: Sequence[Line], begin: datetime, end: datetime) -> Markup:
         ]
     rows = -(-len(lines) // columns)
     return _svg(rows * (tall + gap), "size of backups over time", body)
+
+
+def forecasts(trends: Sequence[Trend], begin: datetime, now: datetime, end: datetime) -> Markup:
+    """What was measured up to `now` and what is expected up to `end`: panels, each from zero.
+
+    The limit is drawn where it lies within reach of the panel; else the note alone tells of it.
+    """
+    columns, wide, tall, gap = 3, 304, 132, 24
+    length = max((end - begin).total_seconds(), 1)
+    body = []
+    for n, trend in enumerate(trends):
+        left, top = (n % columns) * (wide + gap), (n // columns) * (tall + gap)
+        base, room = top + tall, tall - 46
+        most = max([size for _, size in trend.points] + [high for _, _, high in trend.band])
+        near = trend.limit is not None and trend.limit <= 1.5 * most
+        scale = room / (max(most, trend.limit if near and trend.limit else 0) or 1)
+
+        def x(at: datetime, left: int = left) -> float:
+            return left + 4 + (at - begin).total_seconds() / length * (wide - 8)
+
+        def y(size: float, base: int = base, scale: float = scale) -> float:
+            return base - max(size, 0) * scale
+
+        body += [
+            Markup("<g><title>{}</title>{}</g>").format(
+                trend.label, _text(left, top + 12, _short(trend.label, 42), "name")
+            ),
+            _text(left, top + 28, trend.note, f"tick {trend.tone}".strip()),
+        ]
+        if trend.band:
+            upper = " ".join(f"{x(at):.1f} {y(high):.1f}" for at, _, high in trend.band)
+            lower = " ".join(f"{x(at):.1f} {y(low):.1f}" for at, low, _ in trend.band[::-1])
+            line = " ".join(f"{x(at):.1f} {y(size):.1f}" for at, size in trend.line)
+            body += [
+                Markup('<path d="M{} L{} Z" class="band"/>').format(upper, lower),
+                Markup('<path d="M{}" class="trend"/>').format(line),
+            ]
+        body += [
+            Markup('<circle cx="{:.1f}" cy="{:.1f}" r="2.4" class="end"/>').format(x(at), y(size))
+            for at, size in trend.points
+        ]
+        body += [
+            _line(x(now), base - room, x(now), base, "grid"),
+            _line(left, base, left + wide, base, "rail"),
+        ]
+        if near and trend.limit is not None:
+            body.append(_line(left, y(trend.limit), left + wide, y(trend.limit), "limit"))
+    rows = -(-len(trends) // columns)
+    return _svg(rows * (tall + gap), "sizes and what they may become", body)
 
 
 def proof_ages(

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.problems import Problem, command, count, span
+from qdrant_dr.report.restores import restore_problems
 from qdrant_dr.report.standing import Standing, standings
 from qdrant_dr.repository import Copy, is_proven, open_failures
 
@@ -25,10 +26,12 @@ def _problems(evidence: Evidence, s: Standing) -> tuple[Problem, ...]:
         *_existence(evidence, s),
         *_future(evidence, s),
         *_recency(s),
+        *_versions(s),
         *_quorum(evidence, s),
         *_damage(s),
         *_per_repository(evidence, s),
         *_drilling(evidence, s),
+        *restore_problems([r for r in s.restores if r.outcome.started_at >= evidence.since]),
     ]
     return tuple(sorted(found, key=lambda p: p.order))
 
@@ -122,6 +125,20 @@ def _recency(s: Standing) -> Iterator[Problem]:
             s.newest.manifest.captured_at,
             "this backup",
             command("show", str(s.newest.key)),
+        )
+
+
+def _versions(s: Standing) -> Iterator[Problem]:
+    """A part of a newer server may not load where the older ones do."""
+    versions = sorted({n.version for n in s.newest.manifest.sources}) if s.newest else []
+    if s.newest and len(versions) > 1:
+        yield Problem(
+            "warning",
+            str(s.newest.key),
+            f"captured from nodes of different versions: {', '.join(versions)}",
+            s.newest.manifest.captured_at,
+            "restoring it into a server older than the newest of them",
+            command("check"),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import ClassVar, Literal
 
 from qdrant_dr.records import Drilled, Outcome, RunEnd
 from qdrant_dr.report.evidence import Evidence
@@ -19,6 +19,7 @@ class Drill:
     drill_id: str
     run: RunEnd
     outcome: Outcome
+    kind: ClassVar[str] = "drill"
 
     @property
     def detail(self) -> Drilled | None:

@@ -11,17 +11,26 @@ from qdrant_dr.cluster import delete_command
 from qdrant_dr.records import Captured, Manifest, RunEnd
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.problems import Problem, command, count, span
+from qdrant_dr.report.restores import Restore, approval_problems
+from qdrant_dr.report.sizes import Series, size_problems
 from qdrant_dr.report.standing import Standing
 from qdrant_dr.units import format_size
 
 
-def findings(evidence: Evidence, standings: Sequence[Standing]) -> tuple[Problem, ...]:
+def findings(
+    evidence: Evidence,
+    standings: Sequence[Standing],
+    restores: Sequence[Restore],
+    series: Sequence[Series],
+) -> tuple[Problem, ...]:
     """Every problem once, worst first, then oldest first."""
     found = [
         *(p for s in standings for p in s.problems),
         *_repositories(evidence),
         *_runs(evidence),
         *_leftovers(evidence),
+        *approval_problems(restores),
+        *size_problems(series),
         *_unmeasured(standings),
     ]
     unique = {(p.scope, p.what): p for p in sorted(found, key=lambda p: p.order, reverse=True)}
@@ -96,11 +105,13 @@ def _runs(evidence: Evidence) -> Iterator[Problem]:
             + ("; a later run was ok" if recovered else ""),
             start.started_at,
             "whatever it was doing",
-            command(start.job),
+            _run_again(start.job),
         )
     for job, end in last.items():
         if end.verdict == "ok" or (job == "report" and end.error is None):
             continue  # a report is red because of what it found: that is found here again anyway
+        if job == "restore" and end.outcomes:
+            continue  # each of them is told of with its collection
         why = end.error.message if end.error else "; ".join(end.reasons[:2])
         failed = sum(o.verdict == "failed" for o in end.outcomes)
         yield Problem(
@@ -109,7 +120,7 @@ def _runs(evidence: Evidence) -> Iterator[Problem]:
             f"the last {job} run {'failed' if end.verdict == 'failed' else 'is degraded'}: {why}",
             end.ended_at,
             f"{failed} of {count(len(end.outcomes), 'unit')}" if end.outcomes else "the whole run",
-            command(job),
+            _run_again(job),
         )
     began = [s.started_at for s in evidence.run_starts if s.job == "backup"]
     rpo = evidence.config.objectives.rpo
@@ -122,6 +133,11 @@ def _runs(evidence: Evidence) -> Iterator[Problem]:
             "every collection; is the schedule still there?",
             command("backup"),
         )
+
+
+def _run_again(job: str) -> str:
+    """The job as it is configured; a restore must be told what and where."""
+    return command(job, "--help") if job == "restore" else command(job)
 
 
 def _leftovers(evidence: Evidence) -> Iterator[Problem]:

@@ -1,11 +1,10 @@
-"""The seven frames, as pure functions of the evidence."""
+"""The frames, as pure functions of the evidence."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import pandas as pd
@@ -19,7 +18,10 @@ from qdrant_dr.report.drills import Drill, drills_of
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.findings import findings
 from qdrant_dr.report.problems import Problem
-from qdrant_dr.report.standing import Standing, best_proof
+from qdrant_dr.report.restores import Restore, restores_of
+from qdrant_dr.report.rows import forecast_row, restore_row, seconds, size_rows
+from qdrant_dr.report.sizes import Series, sizes_of
+from qdrant_dr.report.standing import Standing, best_proof, last_search
 from qdrant_dr.repository import Backup, Copy
 
 NO_END = "no-end"
@@ -33,16 +35,22 @@ class Assessment:
     standings: tuple[Standing, ...]
     problems: tuple[Problem, ...]
     drills: tuple[Drill, ...]
+    restores: tuple[Restore, ...]
+    series: tuple[Series, ...]
 
     @classmethod
     def of(cls, evidence: Evidence) -> Assessment:
         standings = assess(evidence)
         since = evidence.since
+        restores = tuple(r for r in restores_of(evidence) if r.outcome.started_at >= since)
+        series = sizes_of(evidence, standings)
         return cls(
             evidence,
             standings,
-            findings(evidence, standings),
+            findings(evidence, standings, restores, series),
             tuple(d for d in drills_of(evidence) if d.outcome.started_at >= since),
+            restores,
+            series,
         )
 
     @property
@@ -55,6 +63,7 @@ class Assessment:
 def build_frames(assessment: Assessment) -> dict[str, pd.DataFrame]:
     """All frames by name, in the order of the schema, each with its `as_of` in `attrs`."""
     evidence = assessment.evidence
+    about = {"cluster": evidence.config.cluster.name, "source_kind": assessment.source_kind}
     rows = {
         "collections": [_collection(evidence.config, s) for s in assessment.standings],
         "runs": _runs(evidence),
@@ -62,15 +71,14 @@ def build_frames(assessment: Assessment) -> dict[str, pd.DataFrame]:
         "copies": [_copy(b, c) for b in evidence.catalog.backups for c in b.copies],
         "drills": [_drill(evidence.config, d) for d in assessment.drills],
         "drill_phases": [row for d in assessment.drills for row in _phases(d)],
+        "restores": [restore_row(r) for r in assessment.restores],
+        "sizes": [about | row for s in assessment.series for row in size_rows(s)],
+        "forecasts": [about | forecast_row(s) for s in assessment.series],
         "findings": [
             _finding(evidence.config, assessment.source_kind, p) for p in assessment.problems
         ],
     }
     return {f.name: f.build(rows[f.name], as_of=evidence.as_of) for f in schema.FRAMES}
-
-
-def seconds(span: timedelta | None) -> float | None:
-    return None if span is None else span.total_seconds()
 
 
 def _collection(config: Config, s: Standing) -> dict[str, Any]:
@@ -86,12 +94,13 @@ def _collection(config: Config, s: Standing) -> dict[str, Any]:
         "newest_backup_id": s.newest.key.backup_id if s.newest else None,
         "newest_captured_at": s.newest.manifest.captured_at if s.newest else None,
         "newest_proven_at": s.proof.ended_at if s.proof else None,
-        "proven_depth": s.proof.reached if s.proof else None,
+        "proven_depth": s.deepest.reached if s.deepest else None,
         "rpo_seconds": seconds(s.rpo),
         "rpo_objective_seconds": seconds(s.rpo_objective),
         "rto_seconds": seconds(s.rto.rto) if s.rto else None,
         "rto_objective_seconds": seconds(s.rto_objective),
         "rto_measured_at": s.rto.outcome.started_at if s.rto else None,
+        "rto_from": s.rto.kind if s.rto else None,
         "copies_proven_count": len(safe) if s.newest else None,
         "domains_proven_count": len(s.domains) if s.newest else None,
         "next_command": s.next_command,
@@ -147,6 +156,8 @@ def _backup(m: Manifest, seal: Seal | None) -> dict[str, Any]:
         "seal_reference": seal.reference if seal else None,
         "points_count": seal.points if seal else None,
         "parts_count": len(m.parts),
+        "nodes_count": len({p.node for p in m.parts}),
+        "skew_seconds": seconds(m.skew),
         "size_bytes": m.size_bytes,
         "capture_seconds": (m.answered_at - m.captured_at).total_seconds(),
         "transfer_seconds": transfer,
@@ -163,6 +174,8 @@ def _backup(m: Manifest, seal: Seal | None) -> dict[str, Any]:
 
 def _copy(backup: Backup, copy: Copy) -> dict[str, Any]:
     best = best_proof(copy)
+    tried = last_search(copy)
+    searched = tried.searched if tried else None
     return {
         "cluster": backup.key.cluster,
         "source_kind": backup.manifest.source_kind,
@@ -178,6 +191,11 @@ def _copy(backup: Backup, copy: Copy) -> dict[str, Any]:
             best.bytes_checked / best.bytes_expected if best and best.bytes_expected else None
         ),
         "detection_probability": _detection(best) if best else None,
+        "searched_at": tried.ended_at if tried else None,
+        "recall": _millionths(searched.recall_ppm if searched else None),
+        "recall_lowest": _millionths(searched.lowest_recall_ppm if searched else None),
+        "search_p95_seconds": _millionths(searched.latency_p95_us if searched else None),
+        "filters_count": searched.filters if searched else None,
     }
 
 
@@ -185,6 +203,10 @@ def _detection(proof: Proof) -> float:
     if proof.sample:
         return proof.sample.detection_ppm / 1e6
     return 1.0 if proof.bytes_checked == proof.bytes_expected else 0.0
+
+
+def _millionths(value: int | None) -> float | None:
+    return None if value is None else value / 1e6
 
 
 def _drill(config: Config, d: Drill) -> dict[str, Any]:

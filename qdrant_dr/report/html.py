@@ -19,6 +19,7 @@ from markupsafe import Markup
 from qdrant_dr.report import pictures
 from qdrant_dr.report.frames import Assessment
 from qdrant_dr.report.problems import count, span
+from qdrant_dr.report.sizes import Series
 from qdrant_dr.report.standing import Standing, Status, best_proof
 from qdrant_dr.report.table import csv_bytes
 from qdrant_dr.units import format_size
@@ -29,8 +30,8 @@ WORST_FIRST: tuple[Status, ...] = (
 SHOWN = 25
 """Rows of a list that may be endless; the page says how many it leaves out."""
 
-
 DRILLS = 10
+YEAR = 365
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def render(assessment: Assessment, frames: Mapping[str, pd.DataFrame]) -> bytes:
         "span": span,
         "size": format_size,
         "count": count,
+        "points": lambda n: Markup("&ndash;") if n is None else f"{n:,}",
+        "days_left": days_left,
     }
     ranked = sorted(assessment.standings, key=lambda s: (WORST_FIRST.index(s.status), s.collection))
     page = environment.get_template("template.html.j2").render(
@@ -75,6 +78,9 @@ def render(assessment: Assessment, frames: Mapping[str, pd.DataFrame]) -> bytes:
         pictures=pictures.draw(assessment, ranked, zone, SHOWN),
         drills=assessment.drills[::-1][:DRILLS],
         drills_count=len(assessment.drills),
+        restores=assessment.restores[::-1][:SHOWN],
+        restores_count=len(assessment.restores),
+        forecasts=_forecasts(assessment),
         runs=_runs(assessment),
         scope=_scope(assessment),
         digest=frames_digest(frames),
@@ -153,9 +159,9 @@ def _worst_rto(wanted: list[Standing], assessment: Assessment, zone: ZoneInfo) -
         other = sum(d.verdict == "passed" for d in assessment.drills)
         words = f"{count(other, 'drill')} passed, none into a real server" if other else "no drill"
         return Tile(name, "not measured", words, "warn")
-    rto, drill, s = max(measured, key=lambda m: (m[0] / m[2].rto_objective, m[2].collection))
+    rto, by, s = max(measured, key=lambda m: (m[0] / m[2].rto_objective, m[2].collection))
     note = (
-        f"{s.collection} on {format_day(drill.outcome.started_at, zone)}; promised "
+        f"{s.collection}, {by.kind} of {format_day(by.outcome.started_at, zone)}; promised "
         f"{span(s.rto_objective)}; measured for {len(measured)} of {len(wanted)}"
     )
     tone = "bad" if rto > s.rto_objective else "good" if len(measured) == len(wanted) else "warn"
@@ -201,6 +207,16 @@ def _runs(assessment: Assessment) -> dict[str, Any]:
     }
 
 
+def _forecasts(assessment: Assessment) -> list[Series]:
+    """Those with a limit that comes into reach within a year, soonest first."""
+    near = [
+        (left.low, s.subject, s)
+        for s in assessment.series
+        if (left := s.forecast.days_left) and left.low is not None and left.low <= YEAR
+    ]
+    return [s for _, _, s in sorted(near, key=lambda n: n[:2])][:SHOWN]
+
+
 def _gaps(assessment: Assessment) -> list[tuple[datetime, datetime, timedelta]]:
     """Stretches of the period in which no backup run began although one was due."""
     evidence = assessment.evidence
@@ -238,6 +254,11 @@ def _scope(assessment: Assessment) -> dict[str, Any]:
         "tools": sorted({s.tool_version for s in starts}),
         "configs": sorted({s.config_sha256[:12] for s in starts}),
     }
+
+
+def days_left(days: float | None) -> str:
+    """Whole days, rounded down: nobody is told of a day that may not be there."""
+    return "not in ten years" if days is None else f"{int(days)} d"
 
 
 def format_moment(at: datetime | None, zone: ZoneInfo) -> str | Markup:

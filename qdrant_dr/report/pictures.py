@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
 from qdrant_dr.report import charts
 from qdrant_dr.report.drills import Drill
+from qdrant_dr.report.forecast import DAY, HORIZON
 from qdrant_dr.report.frames import Assessment
 from qdrant_dr.report.problems import count, span
+from qdrant_dr.report.restores import Restore
+from qdrant_dr.report.sizes import KINDS, WARN_DAYS, Series
 from qdrant_dr.report.standing import Standing, best_proof
 from qdrant_dr.repository import is_proven, proof_of
+from qdrant_dr.units import format_size
 
 PANELS = 12
 
@@ -29,11 +34,12 @@ class Picture:
 def draw(
     assessment: Assessment, ranked: Sequence[Standing], zone: ZoneInfo, most: int
 ) -> dict[str, Picture]:
-    """The three charts by name: restores, sizes, ages. `ranked` is worst first."""
+    """The charts by name: restores, sizes, forecasts, ages. `ranked` is worst first."""
     wanted = [s for s in ranked if s.exclusion is None]
     return {
         "restores": _restores(assessment, wanted, zone, most),
         "sizes": _sizes(wanted),
+        "forecasts": _forecasts(assessment),
         "ages": _ages(assessment, wanted, most),
     }
 
@@ -44,9 +50,13 @@ def _restores(
     strips = []
     for s in wanted:
         drills = [d for d in assessment.drills if d.outcome.collection == s.collection]
-        if dots := [dot for d in drills if (dot := _dot(d, zone))]:
+        real = [r for r in assessment.restores if r.outcome.collection == s.collection]
+        every: list[Drill | Restore] = [*drills, *real]
+        dots = [dot for m in every if (dot := _dot(m, zone))]
+        if dots:
             failed = sum(d.verdict == "failed" for d in drills)
             note = count(len(drills), "drill") + (f", {failed} failed" if failed else "")
+            note += f", {count(len(real), 'restore')}" if real else ""
             strips.append(
                 charts.Strip(s.collection, s.rto_objective.total_seconds(), tuple(dots), note)
             )
@@ -56,16 +66,21 @@ def _restores(
     return Picture(charts.restores(strips[:most]), _of(len(strips[:most]), len(wanted)))
 
 
-def _dot(drill: Drill, zone: ZoneInfo) -> charts.Dot | None:
-    measured = drill.rto or drill.restore
-    if measured is None:
+def _dot(of: Drill | Restore, zone: ZoneInfo) -> charts.Dot | None:
+    """Of a restore for real only what counts as a recovery time."""
+    if of.rto is not None:
+        measured = of.rto
+        kind, words = (
+            ("real", "a restore for real, decision to the end")
+            if isinstance(of, Restore)
+            else ("rto", "decision to verified, on a real server")
+        )
+    elif isinstance(of, Drill) and of.restore is not None:
+        measured, kind, words = of.restore, "restore", "recover and ready, on a sandbox"
+    else:
         return None
-    real = drill.rto is not None
-    words = "decision to verified, on a real server" if real else "recover and ready, on a sandbox"
-    at = f"{drill.outcome.started_at.astimezone(zone):%Y-%m-%d %H:%M}"
-    return charts.Dot(
-        measured.total_seconds(), "rto" if real else "restore", f"{at}: {span(measured)}, {words}"
-    )
+    at = f"{of.outcome.started_at.astimezone(zone):%Y-%m-%d %H:%M}"
+    return charts.Dot(measured.total_seconds(), kind, f"{at}: {span(measured)}, {words}")
 
 
 def _sizes(wanted: Sequence[Standing]) -> Picture:
@@ -84,6 +99,66 @@ def _sizes(wanted: Sequence[Standing]) -> Picture:
     return Picture(
         charts.sizes(lines[:PANELS], begin, end), _of(min(len(lines), PANELS), len(wanted))
     )
+
+
+TRENDS = 9
+NEAR_DAYS = 365
+STEPS = 24
+
+
+def _forecasts(assessment: Assessment) -> Picture:
+    """Those that are full first come first, then the largest growth."""
+    told = [s for s in assessment.series if s.forecast.line]
+    mute = len(assessment.series) - len(told)
+    rest = f"Too few days were measured for {mute} more." if mute else ""
+    if not told:
+        return Picture(None, "No size was measured on enough days: five, over three days or more.")
+    told.sort(key=_urgency)
+    shown = told[:TRENDS]
+    now = assessment.evidence.as_of
+    begin = min(s.forecast.measured[0].at for s in shown)
+    left_out = f"{len(shown)} of {len(told)} shown." if len(shown) < len(told) else ""
+    return Picture(
+        charts.forecasts([_trend(s, assessment) for s in shown], begin, now, now + HORIZON * DAY),
+        " ".join(filter(None, (left_out, rest))),
+    )
+
+
+def _urgency(s: Series) -> tuple[float, int, float, str]:
+    left, growth = s.forecast.days_left, s.forecast.growth
+    soonest = left.low if left and left.low is not None else float("inf")
+    return soonest, KINDS.index(s.kind), -((growth.expected if growth else None) or 0), s.subject
+
+
+def _trend(s: Series, assessment: Assessment) -> charts.Trend:
+    f, now = s.forecast, assessment.evidence.as_of
+    assert f.line is not None, "only what has a line is drawn"
+    first, line = f.measured[0].at, f.line
+    length = (now - first) / DAY + HORIZON
+    days = [length * n / STEPS for n in range(STEPS + 1)]
+    moments = [(first + d * DAY, line.at(d), line.margin(d)) for d in days]
+    left = f.days_left
+    note, tone = f"{format_size(f.measured[-1].size_bytes)} now", ""
+    if f.growth and f.growth.expected is not None:
+        sign = "+" if f.growth.expected >= 0 else "-"
+        note += f", {sign}{format_size(abs(f.growth.expected))} a day"
+    if left is not None and left.low is not None and left.low <= NEAR_DAYS:
+        tone = "bad" if left.low < WARN_DAYS else ""
+        note += f"; full in {_days(left.low)} to {_days(left.high)}"
+    where = {"collection": "", "node": " on a node", "repository": " (repository)"}[s.kind]
+    return charts.Trend(
+        label=s.subject + where,
+        note=note,
+        tone=tone,
+        points=tuple((m.at, m.size_bytes) for m in f.measured),
+        line=tuple((at, size) for at, size, _ in moments),
+        band=tuple((at, size - margin, size + margin) for at, size, margin in moments),
+        limit=f.limit,
+    )
+
+
+def _days(days: float | None) -> str:
+    return "ten years or more" if days is None else span(timedelta(days=int(days)))
 
 
 def _ages(assessment: Assessment, wanted: Sequence[Standing], most: int) -> Picture:

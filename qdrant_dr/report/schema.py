@@ -1,4 +1,4 @@
-"""The seven frames: every column with its type, unit and meaning, and the key of each frame.
+"""The frames: every column with its type, unit and meaning, and the key of each frame.
 
 Empty and full frames have the same types, in pandas, in Parquet and in `docs/frames.md`. A missing
 value means *not measured*; it never stands for zero.
@@ -6,124 +6,14 @@ value means *not measured*; it never stands for zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
-import pandas as pd
-import pyarrow as pa
-
 from qdrant_dr.records.proof import DEPTHS
-
-TEXT: Final = "string"
-COUNT: Final = "Int64"
-NUMBER: Final = "Float64"
-FLAG: Final = "boolean"
-TIME: Final = "datetime64[us, UTC]"
-
-_ARROW: Final = {
-    TEXT: pa.string(),
-    COUNT: pa.int64(),
-    NUMBER: pa.float64(),
-    FLAG: pa.bool_(),
-    TIME: pa.timestamp("us", tz="UTC"),
-}
+from qdrant_dr.report.columns import COUNT, FLAG, NUMBER, TEXT, TIME, Column, FrameSchema
 
 SEVERITIES: Final = ("notice", "warning", "critical")
 STATUSES: Final = ("protected", "degraded", "unproven", "unprotected", "excluded", "gone")
 PHASES: Final = ("pick", "fetch", "start", "recover", "ready", "prove", "read back", "tear down")
-
-
-@dataclass(frozen=True)
-class Column:
-    """`type` is a pandas type, or the values of an ordered category, lowest first."""
-
-    name: str
-    type: str | tuple[str, ...]
-    unit: str
-    meaning: str
-
-    @property
-    def dtype(self) -> Any:
-        if isinstance(self.type, tuple):
-            return pd.CategoricalDtype(pd.Index(self.type, dtype="str"), ordered=True)
-        return pd.StringDtype("pyarrow") if self.type == TEXT else self.type
-
-    @property
-    def type_name(self) -> str:
-        if isinstance(self.type, tuple):
-            return "category: " + " < ".join(self.type)
-        return self.type
-
-    def series(self, values: Sequence[Any]) -> pd.Series[Any]:
-        """A typed column. Raise ValueError for a value that the category does not have."""
-        if isinstance(self.type, tuple):
-            foreign = {v for v in values if v is not None} - set(self.type)
-            if foreign:
-                raise ValueError(f"{self.name} is one of {self.type}, not {sorted(foreign)}")
-        data = pd.DatetimeIndex(list(values), dtype=TIME) if self.type == TIME else list(values)
-        typed: pd.Series[Any] = pd.Series(data, dtype=self.dtype, name=self.name)
-        return typed
-
-
-@dataclass(frozen=True)
-class FrameSchema:
-    """One frame: what a row is, which columns name it, and what each column means."""
-
-    name: str
-    row: str
-    key: tuple[str, ...]
-    columns: tuple[Column, ...]
-
-    def build(self, rows: Sequence[Mapping[str, Any]], *, as_of: datetime) -> pd.DataFrame:
-        """A typed frame of rows that have exactly these columns; `None` becomes NA.
-
-        Raise ValueError for a row with other columns, or for two rows with one key.
-        """
-        names = [c.name for c in self.columns]
-        for row in rows:
-            if set(row) != set(names):
-                raise ValueError(f"{self.name}: columns differ: {sorted(set(row) ^ set(names))}")
-        keys = [tuple(row[k] for k in self.key) for row in rows]
-        if len(set(keys)) != len(keys):
-            raise ValueError(f"{self.name}: two rows have one key {self.key}")
-        frame = pd.DataFrame({c.name: c.series([r[c.name] for r in rows]) for c in self.columns})
-        frame.attrs |= {"frame": self.name, "as_of": as_of.isoformat()}
-        return frame
-
-    def arrow(self) -> pa.Schema:
-        """The same types for Parquet."""
-        return pa.schema(
-            [
-                pa.field(
-                    c.name,
-                    pa.dictionary(pa.int8(), pa.string(), ordered=True)
-                    if isinstance(c.type, tuple)
-                    else _ARROW[c.type],
-                    metadata={"unit": c.unit, "meaning": c.meaning},
-                )
-                for c in self.columns
-            ]
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """What `qdrant-dr schema frames` prints."""
-        return {
-            "name": self.name,
-            "row": self.row,
-            "key": list(self.key),
-            "columns": [
-                {
-                    "name": c.name,
-                    "type": "category" if isinstance(c.type, tuple) else c.type,
-                    "values": list(c.type) if isinstance(c.type, tuple) else None,
-                    "unit": c.unit or None,
-                    "meaning": c.meaning,
-                }
-                for c in self.columns
-            ],
-        }
 
 
 def _frame(name: str, row: str, key: tuple[str, ...], *columns: Column) -> FrameSchema:
@@ -161,14 +51,23 @@ COLLECTIONS = _frame(
     Column("newest_backup_id", TEXT, "", "newest backup, proven or not"),
     Column("newest_captured_at", TIME, "", "when that backup was captured"),
     Column("newest_proven_at", TIME, "", "when the newest proven backup was last proven"),
-    Column("proven_depth", DEPTHS, "", "how deep the newest proven backup is proven"),
+    Column(
+        "proven_depth",
+        DEPTHS,
+        "",
+        "of the newest proven backup: its deepest young proof",
+    ),
     Column("rpo_seconds", NUMBER, "s", "as_of minus capture time of the newest proven backup"),
     Column("rpo_objective_seconds", NUMBER, "s", "as configured"),
     Column(
-        "rto_seconds", NUMBER, "s", "newest passed drill on a real server, decision to verified"
+        "rto_seconds",
+        NUMBER,
+        "s",
+        "decision to verified, of the newest passed drill or proven restore on a real server",
     ),
     Column("rto_objective_seconds", NUMBER, "s", "as configured"),
-    Column("rto_measured_at", TIME, "", "when that drill began"),
+    Column("rto_measured_at", TIME, "", "when that began"),
+    Column("rto_from", ("drill", "restore"), "", "what measured it: a test, or a restore for real"),
     Column(
         "copies_proven_count",
         COUNT,
@@ -184,7 +83,7 @@ RUNS = _frame(
     "each run that began in the period, crashed ones too",
     ("run_id",),
     Column("run_id", TEXT, "", "name of the run"),
-    Column("kind", TEXT, "", "backup, replicate, verify, drill, report or check"),
+    Column("kind", TEXT, "", "backup, replicate, verify, drill, restore, report or check"),
     Column("trigger", TEXT, "", "schedule, manual, automation or cli"),
     Column("actor", TEXT, "", "who or what started it"),
     Column("scheduled_for", TIME, "", "when it should have begun"),
@@ -221,6 +120,13 @@ BACKUPS = _frame(
     ),
     Column("points_count", COUNT, "points", "exact count the engine read; missing until sealed"),
     Column("parts_count", COUNT, "parts", "stored objects with data"),
+    Column("nodes_count", COUNT, "nodes", "nodes that they came from"),
+    Column(
+        "skew_seconds",
+        NUMBER,
+        "s",
+        "how far apart the parts may be: first create call to last answer; missing for one part",
+    ),
     Column("size_bytes", COUNT, "B", "bytes of all parts"),
     Column("capture_seconds", NUMBER, "s", "first create call to last answer"),
     Column("transfer_seconds", NUMBER, "s", "last answer to all bytes durable"),
@@ -260,6 +166,11 @@ COPIES = _frame(
         "1",
         "chance that it would have seen one damaged block: 1 for a full proof, less for a sample",
     ),
+    Column("searched_at", TIME, "", "when searches on the restored index were last tried"),
+    Column("recall", NUMBER, "1", "mean share of the exact answers that they found"),
+    Column("recall_lowest", NUMBER, "1", "that of the worst search"),
+    Column("search_p95_seconds", NUMBER, "s", "95 of 100 took no longer, where it was proven"),
+    Column("filters_count", COUNT, "filters", "payload indexes compared with unindexed counts"),
 )
 
 DRILLS = _frame(
@@ -301,6 +212,93 @@ DRILL_PHASES = _frame(
     Column("size_bytes", COUNT, "B", "bytes it moved"),
 )
 
+RESTORES = _frame(
+    "restores",
+    "each restore for real that began in the period, failed and refused ones too",
+    ("restore_id",),
+    Column("restore_id", TEXT, "", "name of the restore"),
+    Column("backup_id", TEXT, "", "which backup"),
+    Column("collection", TEXT, "", "name of the collection that was backed up"),
+    Column("name", TEXT, "", "name on the target"),
+    Column("target", TEXT, "", "URL of the server restored into"),
+    Column("target_kind", ("sandbox", "server"), "", "what the target is"),
+    Column("server_version", TEXT, "", "of the target"),
+    Column("repositories", TEXT, "", "where bytes were read from, in order"),
+    Column("route", ("salvage", "shards", "whole"), "", "point by point, by shard, or as it was"),
+    Column("way", ("upload", "url", "server-file"), "", "how the bytes reached the target"),
+    Column(
+        "verdict",
+        ("failed", "not run", "partial", "passed"),
+        "",
+        "passed only with an equal fingerprint and every point; `partial`: less than that",
+    ),
+    Column("resumed", FLAG, "", "taken up again after it was interrupted"),
+    Column("started_at", TIME, "", "when it began"),
+    Column("ended_at", TIME, "", "when it ended"),
+    Column("restore_seconds", NUMBER, "s", "all its phases together"),
+    Column(
+        "rto_seconds",
+        NUMBER,
+        "s",
+        "all of it, where it measures a recovery time: passed, at one go, on a real server, "
+        "no salvage",
+    ),
+    Column("size_bytes", COUNT, "B", "bytes of the backup"),
+    Column("sent_bytes", COUNT, "B", "bytes that passed through our process"),
+    Column("points_expected_count", COUNT, "points", "by the seal"),
+    Column("points_restored_count", COUNT, "points", "counted in the target"),
+    Column("points_lost_count", COUNT, "points", "expected and not there"),
+    Column("fingerprint_equal", FLAG, "", "every id, payload and vector equals the seal"),
+    Column("aliases_set", TEXT, "", "that point to it now"),
+    Column("aliases_left", TEXT, "", "of the backup that were left alone"),
+    Column("requester", TEXT, "", "who or what started the run"),
+    Column("approved_by", TEXT, "", "who let it go on; missing where nobody was asked"),
+    Column("same_person", FLAG, "", "the two are one; missing where nobody was asked"),
+    Column("ticket", TEXT, "", "as given"),
+    Column("error_code", TEXT, "", "why it failed or did not run"),
+)
+
+SIZES = _frame(
+    "sizes",
+    "the last size of each day (UTC) that something was measured on",
+    ("kind", "subject", "day"),
+    Column(
+        "kind",
+        ("collection", "node", "repository"),
+        "",
+        "`collection`: a backup; `node`: the largest file a node made for it, where "
+        "`cluster.node_space` is configured; `repository`: all that lies there",
+    ),
+    Column("subject", TEXT, "", "name of the collection or repository"),
+    Column("day", TIME, "", "midnight at its begin"),
+    Column("measured_at", TIME, "", "when it was captured; for a repository, stored"),
+    Column("backup_id", TEXT, "", "which backup; missing for a repository"),
+    Column("size_bytes", COUNT, "B", "what was measured"),
+)
+
+FORECASTS = _frame(
+    "forecasts",
+    "each kind and subject of `sizes`, and the straight line through it",
+    ("kind", "subject"),
+    Column("kind", ("collection", "node", "repository"), "", "as in `sizes`"),
+    Column("subject", TEXT, "", "name of the collection or repository"),
+    Column("measured_count", COUNT, "days", "days with a size"),
+    Column("since", TIME, "", "first size"),
+    Column("size_bytes", COUNT, "B", "last size"),
+    Column("growth_bytes_per_day", NUMBER, "B/d", "slope of the line"),
+    Column("growth_low", NUMBER, "B/d", "its 95 % confidence interval"),
+    Column("growth_high", NUMBER, "B/d", "its 95 % confidence interval"),
+    Column("expected_bytes", NUMBER, "B", "on the line, 30 days after `as_of`"),
+    Column("expected_low", NUMBER, "B", "95 % prediction interval"),
+    Column("expected_high", NUMBER, "B", "95 % prediction interval"),
+    Column("limit_name", TEXT, "", "setting that limits it; missing where none does"),
+    Column("limit_bytes", COUNT, "B", "that limit"),
+    Column("days_left", NUMBER, "d", "until the line reaches it; missing if not in ten years"),
+    Column("days_left_low", NUMBER, "d", "until the upper bound of the prediction reaches it"),
+    Column("days_left_high", NUMBER, "d", "until its lower bound reaches it"),
+    Column("not_measured", TEXT, "", "why there is no line: too few days, too close together"),
+)
+
 FINDINGS = _frame(
     "findings",
     "each thing that is wrong or wants a look, worst first",
@@ -320,6 +318,9 @@ FRAMES: Final[tuple[FrameSchema, ...]] = (
     COPIES,
     DRILLS,
     DRILL_PHASES,
+    RESTORES,
+    SIZES,
+    FORECASTS,
     FINDINGS,
 )
 

@@ -14,6 +14,7 @@ from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report.drills import Drill, drills_of
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.problems import Problem
+from qdrant_dr.report.restores import Restore, restores_of
 from qdrant_dr.repository import (
     Backup,
     Copy,
@@ -33,6 +34,7 @@ class Standing:
 
     `backups` are of its present incarnation, oldest first: another life of the name is another
     collection, and its backups prove nothing about this one. `earlier` are those of past lives.
+    `proof` is the newest that makes its newest proven backup so, `deepest` the deepest of them.
     """
 
     collection: str
@@ -47,9 +49,11 @@ class Standing:
     newest: Backup | None
     proven: Backup | None
     proof: Proof | None
+    deepest: Proof | None
     safe_copies: tuple[Copy, ...]
     rpo: timedelta | None
     drills: tuple[Drill, ...]
+    restores: tuple[Restore, ...]
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -67,9 +71,11 @@ class Standing:
         return tuple(short)
 
     @property
-    def rto(self) -> Drill | None:
-        """The newest drill that measured a recovery time."""
-        return next((d for d in reversed(self.drills) if d.rto is not None), None)
+    def rto(self) -> Drill | Restore | None:
+        """The newest drill or restore for real that measured a recovery time."""
+        every: list[Drill | Restore] = [*self.drills, *self.restores]
+        measured = [m for m in every if m.rto is not None]
+        return max(measured, key=lambda m: m.outcome.started_at, default=None)
 
     @property
     def status(self) -> Status:
@@ -104,18 +110,29 @@ def best_proof(copy: Copy) -> Proof | None:
     )
 
 
+def last_search(copy: Copy) -> Proof | None:
+    """The newest proof at this location that tried searches, passed or not."""
+    tried = (p for p in copy.proofs if p.searched and (p.searched.queries or p.searched.filters))
+    return max(tried, key=lambda p: (p.ended_at, p.proof_id), default=None)
+
+
 def standings(evidence: Evidence) -> tuple[Standing, ...]:
     """Each collection that was seen, expected, excluded or backed up, by name; no problems yet."""
     drills: dict[str, list[Drill]] = defaultdict(list)
     for drill in drills_of(evidence):
         drills[drill.outcome.collection].append(drill)
+    restores: dict[str, list[Restore]] = defaultdict(list)
+    for restore in restores_of(evidence):
+        restores[restore.outcome.collection].append(restore)
     seen = {s.collection for end in evidence.run_ends for s in end.seen}
     expected = evidence.config.collections.expect
     names = sorted({*evidence.catalog.collections, *seen, *expected})
     backups: dict[str, list[Backup]] = defaultdict(list)
     for backup in evidence.catalog.backups:
         backups[backup.key.collection].append(backup)
-    return tuple(_standing(evidence, name, backups[name], drills[name]) for name in names)
+    return tuple(
+        _standing(evidence, name, backups[name], drills[name], restores[name]) for name in names
+    )
 
 
 def exclusion_of(evidence: Evidence, collection: str) -> str | None:
@@ -125,7 +142,11 @@ def exclusion_of(evidence: Evidence, collection: str) -> str | None:
 
 
 def _standing(
-    evidence: Evidence, name: str, every: Sequence[Backup], drills: Sequence[Drill]
+    evidence: Evidence,
+    name: str,
+    every: Sequence[Backup],
+    drills: Sequence[Drill],
+    restores: Sequence[Restore],
 ) -> Standing:
     config, at = evidence.config, evidence.as_of
     promise = config.objectives.proven
@@ -147,9 +168,11 @@ def _standing(
         newest=last,
         proven=proven,
         proof=_newest_proof(evidence, proven) if proven else None,
+        deepest=_deepest_proof(evidence, proven) if proven else None,
         safe_copies=counted_copies(proven, now=at) if proven else (),
         rpo=at - proven.manifest.captured_at if proven else None,
         drills=tuple(drills),
+        restores=tuple(restores),
     )
 
 
@@ -158,6 +181,23 @@ def _newest_proof(evidence: Evidence, backup: Backup) -> Proof | None:
     copies = proven_copies(backup, depth=promise.depth, max_age=promise.max_age, now=at)
     proofs = [proof_of(c, depth=promise.depth, now=at) for c in copies]
     return max((p for p in proofs if p), key=lambda p: (p.ended_at, p.proof_id), default=None)
+
+
+def _deepest_proof(evidence: Evidence, backup: Backup) -> Proof | None:
+    """Of all full proofs that are young enough and compared with this backup's seal, if any."""
+    promise, at = evidence.config.objectives.proven, evidence.as_of
+    copies = proven_copies(backup, depth=promise.depth, max_age=promise.max_age, now=at)
+    sealed = backup.seal.sha256 if backup.seal else None
+    good = [
+        p
+        for c in copies
+        for p in c.proofs
+        if p.passed
+        and p.full
+        and p.seal_sha256 in (None, sealed)
+        and at - p.ended_at <= promise.max_age
+    ]
+    return max(good, key=lambda p: (DEPTHS.index(p.depth), p.ended_at, p.proof_id), default=None)
 
 
 def _seen_kind(evidence: Evidence) -> SourceKind | None:

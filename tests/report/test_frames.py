@@ -7,7 +7,7 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from qdrant_dr.records import Sample
+from qdrant_dr.records import Sample, Searched
 from tests.report.worlds import evidence, frames, good, row, said
 from tests.support import records as r
 from tests.support.records import NOW, days, hours
@@ -289,3 +289,36 @@ def test_evidence_refuses_what_a_report_cannot_state() -> None:
         evidence(as_of=NOW.astimezone(None).replace(tzinfo=None))
     with pytest.raises(ValueError, match="accounted"):
         evidence(config=r.config("aws", "gcp", "minio"))
+
+
+def test_searches_are_columns_of_the_copy_and_deepen_what_is_proven() -> None:
+    m = r.manifest()
+    searched = Searched(
+        queries=20, recall_ppm=987_500, lowest_recall_ppm=900_000, latency_p50_us=800,
+        latency_p95_us=2_500, filters=4,
+    )  # fmt: skip
+    deep = r.proof(m, depth="restore", searched=searched, ended_at=NOW - hours(1.5))
+    later = r.proof(m, ended_at=NOW - hours(1))
+    got = good(proofs=[deep, later, r.proof(m, "gcp")])
+    table = frames(got)["copies"].set_index("repository")
+    aws = table.loc["aws"]
+    assert (aws["deepest_proof"], aws["searched_at"]) == ("restore", NOW - hours(1.5))
+    assert (aws["recall"], aws["recall_lowest"]) == (0.9875, 0.9)
+    assert (aws["search_p95_seconds"], aws["filters_count"]) == (0.0025, 4)
+    assert table.loc["gcp", ["searched_at", "recall", "filters_count"]].isna().all()
+    about = row(got)
+    assert about["proven_depth"] == "restore"
+    assert about["newest_proven_at"] == NOW - hours(1)
+
+
+def test_a_search_that_failed_is_told_and_proves_nothing() -> None:
+    m = r.manifest()
+    poor = Searched(
+        queries=20, recall_ppm=400_000, lowest_recall_ppm=0, latency_p50_us=800,
+        latency_p95_us=2_500, filters=0,
+    )  # fmt: skip
+    failed = r.proof(m, depth="search", passed=False, searched=poor, ended_at=NOW - hours(1))
+    got = good(proofs=[r.proof(m), failed, r.proof(m, "gcp")])
+    aws = frames(got)["copies"].set_index("repository").loc["aws"]
+    assert (aws["recall"], aws["state"], aws["deepest_proof"]) == (0.4, "damaged", "content")
+    assert row(got)["proven_depth"] == "content"

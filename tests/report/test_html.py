@@ -61,7 +61,7 @@ def test_the_order_is_that_of_the_reader() -> None:
         "Protected", "Worst recovery point", "Worst recovery time", "Below quorum",
         "Findings", "Collections", "Measured",
         "Restore time against the objective", "Size of backups over time",
-        "Age of the newest proof, by collection and repository", "Drills",
+        "What is to come", "Age of the newest proof, by collection and repository", "Drills",
         "Runs", "Scope and evidence", "Where was looked", "What is left out, and why",
         "Records that could not be read", "How much was looked at", "Promises and versions",
         "Sign-off",

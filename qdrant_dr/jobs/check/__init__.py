@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.catalogs import open_all
+from qdrant_dr.jobs.check.bucket import check_bucket
 from qdrant_dr.jobs.check.nodes import ClusterCheck, check_scratch
 from qdrant_dr.jobs.check.rows import Checked, CheckRow, failed, skipped
 from qdrant_dr.jobs.check.space import check_space, expected_sizes
@@ -49,6 +50,7 @@ def check(
     cluster = ClusterCheck(config)
     rows = hear(cluster.rows())
     rows += hear(check_scratch(config))
+    rows += hear(check_bucket(config))
     with ThreadPoolExecutor(len(wanted)) as pool:
         each = pool.map(
             lambda cfg: hear(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from qdrant_dr.cluster import (
+    ClockOffset,
     Inventory,
     Node,
     NodeFacts,
@@ -19,6 +21,7 @@ from qdrant_dr.errors import AccessDenied, ClockSkew, CollectionVanished, DRErro
 from qdrant_dr.jobs.check.engine import engine_row
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.check.store import clock_text
+from qdrant_dr.jobs.check.topology import topology_rows
 
 CLUSTER = "cluster"
 
@@ -45,12 +48,16 @@ class ClusterCheck:
             reached: list[NodeFacts] = []
             for node in reading:
                 yield from self._node(node, reached)
-            if len(reached) < len(reading):
-                yield skipped(CLUSTER, "collections", "not all nodes answer")
+            if not reached:
+                yield skipped(CLUSTER, "collections", "no node answers")
                 return
-            yield from self._versions(reached)
-            yield from self._collections(reading)
-            yield from self._keys(reading[0])
+            urls = [facts.url for facts in reached]
+            yield from self._collections([n for n in reading if n.url in urls])
+            first = next(n for n in reading if n.url == urls[0])
+            if self.inventory is not None:
+                yield from self._peers(self.inventory, [n.url for n in reading])
+                yield from topology_rows(self._config, first, self.inventory)
+            yield from self._keys(first)
         finally:
             for node in reading:
                 node.close()
@@ -64,32 +71,40 @@ class ClusterCheck:
             return
         reached.append(facts)
         yield ok(scope, "reach", _what(facts))
+        yield from self._about(facts)
+
+    def _about(self, facts: NodeFacts) -> Iterator[CheckRow]:
+        """What a node that answers says of itself."""
+        scope = f"node {facts.url}"
         yield engine_row(scope, facts.version)
         if facts.clock is None:
             yield skipped(scope, "clock", "not proven: the node tells no time")
         elif facts.clock.exceeds(self._config.cluster.clock_skew_limit):
-            error = ClockSkew(f"{node.url}: its clock is {clock_text(facts.clock)} from ours")
+            error = ClockSkew(f"{facts.url}: its clock is {clock_text(facts.clock)} from ours")
             yield failed(scope, "clock", error)
         else:
             yield ok(scope, "clock", f"{clock_text(facts.clock)} from ours")
-        if facts.key_in_clear and not _loopback(node.url):
+        if facts.key_in_clear and not _loopback(facts.url):
             yield degraded(
                 scope, "transport", "the key travels unencrypted", "use https:// for this node."
             )
 
-    def _versions(self, reached: Sequence[NodeFacts]) -> Iterator[CheckRow]:
-        versions = sorted({facts.version for facts in reached})
-        if len(versions) > 1:
-            yield degraded(
-                CLUSTER,
-                "versions",
-                f"nodes run {', '.join(versions)}",
-                "finish the upgrade; a snapshot of a newer node may not load on an older one.",
-            )
+    def _peers(self, inventory: Inventory, configured: Sequence[str]) -> Iterator[CheckRow]:
+        """The peers that the nodes know and nobody configured, and what nodes differ in."""
+        for facts in inventory.nodes:
+            if facts.url not in configured:
+                found = f"{_what(facts)}, peer {facts.peer_id}, found by its host"
+                yield ok(f"node {facts.url}", "reach", found)
+                yield from self._about(facts)
+        for lost in inventory.unreached:
+            if lost.what not in [f"node {url}" for url in configured]:  # those have a row
+                yield failed(lost.what, "reach", lost.error)
+        yield from _versions(inventory.nodes)
+        yield from _clocks(inventory.nodes, self._config.cluster.clock_skew_limit)
 
     def _collections(self, nodes: Sequence[Node]) -> Iterator[CheckRow]:
         try:
-            self.inventory = found = inventory_of(nodes)
+            self.inventory = found = inventory_of(nodes, self._config.cluster.peers)
         except DRError as e:
             yield failed(CLUSTER, "collections", e)
             return
@@ -144,6 +159,38 @@ class ClusterCheck:
                 "let `cluster.read_api_key` refer to a read-only key.",
             )
             yield failed(CLUSTER, "read_api_key", error)
+
+
+def _versions(nodes: Sequence[NodeFacts]) -> Iterator[CheckRow]:
+    versions = sorted({facts.version for facts in nodes})
+    if len(versions) > 1:
+        yield degraded(
+            CLUSTER,
+            "versions",
+            f"nodes run {', '.join(versions)}",
+            "finish the upgrade; a snapshot of a newer node may not load on an older one.",
+        )
+
+
+def _clocks(nodes: Sequence[NodeFacts], limit: timedelta) -> Iterator[CheckRow]:
+    """Each may be near enough to ours, and two of them too far from each other: then the times of
+    one backup's parts cannot be compared."""
+    told = sorted(
+        ((f.url, f.clock) for f in nodes if f.clock is not None), key=lambda t: t[1].offset_ms
+    )
+    if len(told) < 2:
+        return
+    (slow, behind), (fast, ahead) = told[0], told[-1]
+    apart = ClockOffset(
+        ahead.offset_ms - behind.offset_ms, ahead.uncertainty_ms + behind.uncertainty_ms
+    )
+    if apart.exceeds(limit):
+        yield degraded(
+            CLUSTER,
+            "clocks",
+            f"{fast} is {clock_text(apart)} ahead of {slow}",
+            "synchronise the clocks of the nodes (NTP).",
+        )
 
 
 def check_scratch(config: Config) -> Iterator[CheckRow]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from qdrant_dr.cluster import CollectionFacts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import StorageFull
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
+from qdrant_dr.jobs.space import GROWTH, ON_NODE, free_below
 from qdrant_dr.repository import Repository
 from qdrant_dr.units import format_size
 
-GROWTH = 1.2
-"""A backup may be larger than the last one by a fifth before the estimate is wrong."""
 PAYLOAD = 1024
 """Bytes of payload, ids and index per point where no backup says better."""
 OVERHEAD = 1.5
@@ -50,7 +47,7 @@ def estimate(info: Mapping[str, Any], points: int, shards: int) -> int:
 def check_space(
     config: Config, sizes: Mapping[str, int], repositories: Iterable[Repository]
 ) -> Iterator[CheckRow]:
-    """Compare with what is free in each repository that can say, and in the spool."""
+    """Compare with what is free in each repository that can say, on the nodes, in the spool."""
     needed = sum(sizes.values())
     for repository in repositories:
         scope = f"repository {repository.name}"
@@ -59,19 +56,39 @@ def check_space(
             yield skipped(scope, "space", f"about {format_size(needed)} needed; it tells no limit")
         else:
             yield _room(scope, needed, free, "the next backup")
+    yield _nodes(config, sizes)
     yield _spool(config, sizes)
+
+
+def _nodes(config: Config, sizes: Mapping[str, int]) -> CheckRow:
+    """Archives lie on the node until every copy is safe; a full snapshot there needs all of them
+    at once, up to three times. No call of Qdrant tells its free disk."""
+    scope, free = "cluster", config.cluster.node_space
+    full = config.capture.method == "full"
+    at_once = sorted(sizes.values(), reverse=True)
+    needed = sum(at_once) * ON_NODE["full"][1] if full else _widest(config, at_once)
+    if config.capture.method == "stream":
+        return ok(scope, "space", "method stream needs none on the nodes")
+    if free is None:
+        return skipped(
+            scope,
+            "space",
+            f"about {format_size(needed)} needed on a node; Qdrant tells no free disk, "
+            "`cluster.node_space` does",
+        )
+    return _room(scope, needed, free, "snapshots on a node, by `cluster.node_space`")
+
+
+def _widest(config: Config, largest_first: list[int]) -> int:
+    return sum(largest_first[: config.capture.parallel_collections])
 
 
 def _spool(config: Config, sizes: Mapping[str, int]) -> CheckRow:
     """Proofs lay archives out on disk: the largest ones at the same time."""
     scope = "spool"
     spool = config.capture.spool
-    at_once = sorted(sizes.values(), reverse=True)[: config.capture.parallel_collections]
-    needed = sum(at_once)
-    folder = Path(spool.path).expanduser()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    needed = _widest(config, sorted(sizes.values(), reverse=True))
+    free = free_below(spool.path)
     if needed > spool.max:
         return degraded(
             scope,

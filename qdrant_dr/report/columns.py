@@ -1,0 +1,116 @@
+"""What a frame is made of: typed columns with unit and meaning, a key, and rows that must fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import pandas as pd
+import pyarrow as pa
+
+TEXT: Final = "string"
+COUNT: Final = "Int64"
+NUMBER: Final = "Float64"
+FLAG: Final = "boolean"
+TIME: Final = "datetime64[us, UTC]"
+
+_ARROW: Final = {
+    TEXT: pa.string(),
+    COUNT: pa.int64(),
+    NUMBER: pa.float64(),
+    FLAG: pa.bool_(),
+    TIME: pa.timestamp("us", tz="UTC"),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """`type` is a pandas type, or the values of an ordered category, lowest first."""
+
+    name: str
+    type: str | tuple[str, ...]
+    unit: str
+    meaning: str
+
+    @property
+    def dtype(self) -> Any:
+        if isinstance(self.type, tuple):
+            return pd.CategoricalDtype(pd.Index(self.type, dtype="str"), ordered=True)
+        return pd.StringDtype("pyarrow") if self.type == TEXT else self.type
+
+    @property
+    def type_name(self) -> str:
+        if isinstance(self.type, tuple):
+            return "category: " + " < ".join(self.type)
+        return self.type
+
+    def series(self, values: Sequence[Any]) -> pd.Series[Any]:
+        """A typed column. Raise ValueError for a value that the category does not have."""
+        if isinstance(self.type, tuple):
+            foreign = {v for v in values if v is not None} - set(self.type)
+            if foreign:
+                raise ValueError(f"{self.name} is one of {self.type}, not {sorted(foreign)}")
+        data = pd.DatetimeIndex(list(values), dtype=TIME) if self.type == TIME else list(values)
+        typed: pd.Series[Any] = pd.Series(data, dtype=self.dtype, name=self.name)
+        return typed
+
+
+@dataclass(frozen=True)
+class FrameSchema:
+    """One frame: what a row is, which columns name it, and what each column means."""
+
+    name: str
+    row: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    def build(self, rows: Sequence[Mapping[str, Any]], *, as_of: datetime) -> pd.DataFrame:
+        """A typed frame of rows that have exactly these columns; `None` becomes NA.
+
+        Raise ValueError for a row with other columns, or for two rows with one key.
+        """
+        names = [c.name for c in self.columns]
+        for row in rows:
+            if set(row) != set(names):
+                raise ValueError(f"{self.name}: columns differ: {sorted(set(row) ^ set(names))}")
+        keys = [tuple(row[k] for k in self.key) for row in rows]
+        if len(set(keys)) != len(keys):
+            raise ValueError(f"{self.name}: two rows have one key {self.key}")
+        frame = pd.DataFrame({c.name: c.series([r[c.name] for r in rows]) for c in self.columns})
+        frame.attrs |= {"frame": self.name, "as_of": as_of.isoformat()}
+        return frame
+
+    def arrow(self) -> pa.Schema:
+        """The same types for Parquet."""
+        return pa.schema(
+            [
+                pa.field(
+                    c.name,
+                    pa.dictionary(pa.int8(), pa.string(), ordered=True)
+                    if isinstance(c.type, tuple)
+                    else _ARROW[c.type],
+                    metadata={"unit": c.unit, "meaning": c.meaning},
+                )
+                for c in self.columns
+            ]
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """What `qdrant-dr schema frames` prints."""
+        return {
+            "name": self.name,
+            "row": self.row,
+            "key": list(self.key),
+            "columns": [
+                {
+                    "name": c.name,
+                    "type": "category" if isinstance(c.type, tuple) else c.type,
+                    "values": list(c.type) if isinstance(c.type, tuple) else None,
+                    "unit": c.unit or None,
+                    "meaning": c.meaning,
+                }
+                for c in self.columns
+            ],
+        }
