@@ -1,7 +1,8 @@
 """`make demo`: the whole promise, on a sandbox or on your server, in about two minutes.
 
 Back up -> verify -> drill into an empty server -> rot one copy -> verify finds it -> replicate
-heals it -> report. Run as flows on a Prefect server of its own; everything lies below `.demo/`.
+heals it -> all is gone: restore for real into an empty server, move the aliases -> report. Run as
+flows on a Prefect server of its own; everything lies below `.demo/`.
 `QDRANT_URL` (and `QDRANT_API_KEY`) take your server instead of the sandbox, up to `DEMO_MAX`.
 """
 
@@ -21,6 +22,7 @@ from deployments.private_server import isolate, private_server
 HOME = Path(os.environ.get("DEMO_HOME", ".demo")).resolve()
 POINTS = int(os.environ.get("DEMO_POINTS", "3000"))
 REPOSITORIES = ("aws", "gcp", "onprem")
+AGAIN = "restored-under-another-name"
 
 CONFIG = """\
 format: 1
@@ -60,7 +62,7 @@ def main() -> int:
         scratch = stack.enter_context(server("scratch"))
         ui = stack.enter_context(private_server(HOME / "prefect"))
         config = configure(source, scratch)
-        story = Story(str(config))
+        story = Story(str(config), scratch)
         story.tell()
         story.summary(ui, time.monotonic() - began)
     return 1 if story.broken else 0
@@ -152,8 +154,9 @@ def configure(source: str, scratch: str) -> Path:
 class Story:
     """The acts, each with what it must end in; anything else breaks the promise."""
 
-    def __init__(self, config: str) -> None:
+    def __init__(self, config: str, scratch: str) -> None:
         self.config = config
+        self.scratch = scratch
         self.rows: list[tuple[str, str, str, float]] = []
         self.broken: list[str] = []
 
@@ -163,6 +166,7 @@ class Story:
         from flows.drill import drill
         from flows.replicate import replicate
         from flows.report import report
+        from flows.restore import restore
         from flows.verify import verify
 
         self.act("back up every collection to three repositories, prove the copies",
@@ -174,6 +178,15 @@ class Story:
         self.act("verify: it must find exactly that copy", verify, "failed", depth="bytes")
         self.act("replicate: heal it from a copy that proves its bytes", replicate, "ok")
         self.act("verify: all is well again", verify, "ok")
+        say(f"  and now the disaster: an empty server at {self.scratch} must take over")
+        backup_of = f"{largest(self.config)}@latest-proven"
+        # the configured scratch needs no approval; anything else would pause and ask for it
+        self.act("restore: bring a collection back for real, every point proven there",
+                 restore, "ok", backup=backup_of, to=self.scratch)  # fmt: skip
+        self.act("restore it again beside that under another name, and move its aliases over",
+                 restore, "ok", backup=backup_of, to=self.scratch, name=AGAIN,
+                 aliases="move")  # fmt: skip
+        self.expect_aliases(backup_of)
         self.act("report: what an auditor gets", report, "ok", also=("degraded",))
 
     def act(
@@ -201,6 +214,17 @@ class Story:
         if not good:
             self.broken.append(title)
 
+    def expect_aliases(self, backup_of: str) -> None:
+        """What clients ask for must be the collection that was restored last."""
+        from qdrant_dr.cluster import Node, target_facts
+
+        with Node(self.scratch) as node:
+            found = target_facts(node).aliases
+        for alias, name in found.items():
+            say(f"    alias {alias} leads to {name}")
+        if any(name != AGAIN for name in found.values()):
+            self.broken.append(f"the aliases of {backup_of} were not moved: {found}")
+
     def summary(self, ui: str, seconds: float) -> None:
         """The table, and where to look."""
         say(f"\n{'step':<12}{'verdict':<12}{'':<14}{'seconds':>8}")
@@ -211,6 +235,17 @@ class Story:
         say(f"look around: .venv/bin/qdrant-dr -c {self.config} list")
         say(f"{'all as promised' if not self.broken else 'BROKEN: ' + '; '.join(self.broken)}"
             f", {seconds:.0f} s in all (Prefect's pages were at {ui})")  # fmt: skip
+
+
+def largest(config: str) -> str:
+    """The collection with an alias, else the largest: the one to bring back."""
+    from qdrant_dr.configfile import load
+    from qdrant_dr.jobs.catalogs import catalog_of, open_all
+
+    found = load(config)
+    opened, failed = open_all(found)
+    manifests = [b.manifest for b in catalog_of(found, opened, failed).backups]
+    return max(manifests, key=lambda m: (len(m.aliases), m.size_bytes)).collection
 
 
 def rot(repository: Path) -> str:
@@ -264,6 +299,10 @@ def details(end: Any) -> Iterator[str]:
             yield f"{what}: proven to {found.reached}: {format_size(found.bytes_checked)}{points}"
         elif found.kind == "healed":
             yield f"{what}: healed from {found.source}: {format_size(found.size_bytes)}"
+        elif found.kind == "restored":
+            took = ", ".join(f"{p.name} {p.duration_us / 1e6:.2f} s" for p in found.phases)
+            aliases = f"; aliases set: {', '.join(found.aliases_set)}" if found.aliases_set else ""
+            yield f"{what} as {found.name}: {found.points_restored} points equal; {took}{aliases}"
         elif found.kind == "drilled":
             took = ", ".join(f"{p.name} {p.duration_us / 1e6:.2f} s" for p in found.phases)
             yield f"{what}: {found.points_restored} points equal; {took}"
