@@ -15,7 +15,8 @@ ConfigRef = Annotated[str, Field(min_length=1, examples=["/etc/qdrant-dr.yaml", 
 Names = Annotated[list[str], Field(min_length=1)]
 """At least one: an empty list is a mistake, not `all of them`."""
 
-ProofDepth = Literal["presence", "bytes", "structure", "load", "content"]
+ProofDepth = Literal["presence", "bytes", "structure", "load", "content", "search"]
+"""How deep without a running server."""
 
 WIDTH = 4
 """Units that one run works on at a time; the default of Prefect has no bound."""

@@ -8,9 +8,10 @@ from prefect import flow
 from prefect.client.schemas import State
 from pydantic import Field
 
-from flows.parameters import FLOW, ConfigRef, Names, ProofDepth
+from flows.parameters import FLOW, ConfigRef, Names
 from qdrant_dr.jobs.verify import VerifyRequest
 from qdrant_dr.jobs.verify import verify as job
+from qdrant_dr.records import Depth
 from tasks.conduct import conduct
 
 
@@ -20,7 +21,7 @@ def verify(
     collections: Names | None = None,
     repositories: Names | None = None,
     which: Literal["latest", "all"] = "latest",
-    depth: ProofDepth | None = None,
+    depth: Depth | None = None,
     sample_percent: Annotated[int, Field(ge=1, le=99)] | None = None,
     seed: Annotated[int, Field(ge=0)] | None = None,
     not_proven_since_hours: Annotated[int, Field(ge=1)] | None = None,
@@ -32,7 +33,7 @@ def verify(
         collections: Only backups of these. None: of all.
         repositories: Only copies in these. None: in all.
         which: The latest backup of each collection, or all of them.
-        depth: How deep. None: as the objective asks.
+        depth: How deep; restore needs drill.scratch or QDRANT_BIN. None: as the objective asks.
         sample_percent: Read only this share of the bytes; a sample never counts as proven. None:
             read everything.
         seed: Makes a sample repeatable. None: a new one each time.

@@ -66,6 +66,19 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr drill movies --pick latest",
         "qdrant-dr drill --engine server --scratch http://scratch:6333",
     ),
+    "restore": (
+        "restore:restore",
+        "Restore backups for real: print the plan, or with --execute do it.",
+        "qdrant-dr restore movies@latest-proven --to http://localhost:6333 --as movies-back",
+        "qdrant-dr restore movies@latest-proven --to http://localhost:6333 --execute",
+        "qdrant-dr restore --all --to http://new-cluster:6333 --to-key env:NEW_KEY --execute",
+    ),
+    "startup-archive": (
+        "startup:startup_archive",
+        "Put proven backups together into one file that an empty server starts with.",
+        "qdrant-dr startup-archive --out full.snapshot --prove",
+        "qdrant-dr startup-archive movies@latest-proven users@latest-proven --out two.snapshot",
+    ),
     "list": (
         "listing:list_backups",
         "List backups: age, size, copies, and how deep they are proven.",

@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
+from qdrant_dr.cluster import creation_body, shard_key_order
+from qdrant_dr.cluster.target import FILLER
 from qdrant_dr.config import Config
+from qdrant_dr.errors import PlanRefused
 from qdrant_dr.records import Location, Manifest, Part
 from qdrant_dr.repository import Backup, Copy, names
 from qdrant_dr.repository.location import location_of
 
 
 def by_hand(config: Config, backup: Backup) -> list[str]:
-    """Lines of shell: fetch every part of the first usable copy, check it, upload it, look."""
+    """Lines of shell: fetch every part of the first usable copy, check it, upload it, look.
+
+    A backup of whole collection archives brings its collection with it. For parts of single shards
+    it is created first, with shard keys and payload indexes: such archives hold neither.
+    """
     usable = [c for c in backup.copies if c.committed and c.state == "present" and not c.lacks]
     if not usable:
         return ["# no copy is whole: run `qdrant-dr replicate` first"]
     manifest = backup.manifest
+    by_shard = any(part.kind == "shard" for part in manifest.parts)
     steps = [
         "# to another name if the collection still exists: an upload replaces what is there",
         f"TARGET={shlex.quote(config.cluster.nodes[0])}",
@@ -26,8 +35,79 @@ def by_hand(config: Config, backup: Backup) -> list[str]:
     ]
     key = ' -H "api-key: $QDRANT_API_KEY"' if config.cluster.api_key else ""
     for part in manifest.parts:
-        steps += ["", *_fetch(config, usable[0], manifest, part), *_upload(part, key)]
+        steps += ["", *_fetch(config, usable[0], manifest, part)]
+    if by_shard:
+        try:
+            steps += ["", *_create(manifest, key), "", *_holder(key)]
+        except PlanRefused as e:
+            return [f"# cannot be done by hand: {e.message}", f"# {e.hint}"]
+    for part in manifest.parts:
+        steps += ["", *_upload(part, key)]
     return [*steps, "", *_look(backup, key)]
+
+
+def _create(manifest: Manifest, key: str) -> Iterator[str]:
+    """An empty collection of the same shape. Shards of keys are numbered as keys are created."""
+    info = json.loads(manifest.collection_info)
+    body = creation_body(info, replication_factor=None, clustered=True)
+    keys = shard_key_order(
+        json.loads(manifest.collection_cluster), _object(json.loads(manifest.shard_keys))
+    )
+    yield "# an empty collection of the same shape" + (
+        ": the target must run in cluster mode" if keys else ""
+    )
+    yield _json("PUT", key, "/collections/$NAME?timeout=60", body)
+    following, fillers = 1, []  # the first shard of a key is number 1
+    if keys:
+        yield "# its shard keys, in this order: each gets the shard ids that it had"
+    for name, ids in keys:
+        if gap := ids[0] - following:
+            fillers.append(f"{FILLER}{following}")
+            yield _key(key, fillers[-1], gap)
+        yield _key(key, name, len(ids))
+        following = ids[-1] + 1
+    for filler in fillers:
+        body = {"shard_key": filler}
+        yield _json("POST", key, "/collections/$NAME/shards/delete?timeout=60", body)
+    schema = info.get("payload_schema") or {}
+    if schema:
+        yield "# its payload indexes, before the points: then the shards bring them along"
+    for field, index in schema.items():
+        asked = {"field_name": field, "field_schema": index.get("params") or index["data_type"]}
+        yield _json("PUT", key, "/collections/$NAME/index?wait=true", asked)
+
+
+def _key(key: str, name: str | int, shards: int) -> str:
+    body = {"shard_key": name, "shards_number": shards}
+    return _json("PUT", key, "/collections/$NAME/shards?timeout=60", body)
+
+
+def _json(method: str, key: str, path: str, body: object) -> str:
+    text = shlex.quote(json.dumps(body, ensure_ascii=False))
+    return (
+        f'curl --fail-with-body -X {method}{key} "$TARGET{path}" '
+        f"-H 'content-type: application/json' -d {text}"
+    )
+
+
+def _object(value: object) -> dict[str, Any] | None:
+    return value if isinstance(value, dict) else None
+
+
+def _holder(key: str) -> list[str]:
+    """Which node a shard came to lie on is known only now; any one of its replicas will do."""
+    return [
+        "# every node of the target, separated by spaces: a shard goes to one that holds it",
+        'NODES="$TARGET"',
+        "holder() {",
+        "  for node in $NODES; do",
+        f'    curl --silent --fail{key} "$node/collections/$NAME/cluster" |',
+        r"""      sed 's/.*"local_shards": *\[\([^]]*\)\].*/\1/' |""",
+        r"""      grep -q "\"shard_id\": *$1[,}]" && echo "$node" && return""",
+        "  done",
+        '  echo "no node in NODES holds shard $1" >&2; return 1',
+        "}",
+    ]
 
 
 def _fetch(config: Config, copy: Copy, manifest: Manifest, part: Part) -> Iterator[str]:
@@ -60,7 +140,9 @@ def _download(location: Location, path: str, file: str) -> str:
 def _upload(part: Part, key: str) -> Iterator[str]:
     """Checksum and priority are always said: without them Qdrant neither checks nor prefers."""
     where = '"$TARGET/collections/$NAME'
-    where += f"/shards/{part.shards[0]}" if part.kind == "shard" else ""
+    if part.kind == "shard":
+        yield f"NODE=$(holder {part.shards[0]})"
+        where = f'"$NODE/collections/$NAME/shards/{part.shards[0]}'
     query = f"priority=snapshot&checksum={part.sha256}"
     yield f'curl --fail-with-body -X POST{key} {where}/snapshots/upload?{query}" \\'
     yield f"  -F snapshot=@{part.file}"
@@ -72,10 +154,7 @@ def _look(backup: Backup, key: str) -> Iterator[str]:
     points = f"must be {backup.seal.points}" if backup.seal else "was never read: not sealed"
     yield f"# wait for `update_queue.length: 0`; the count {points}"
     yield f'curl --fail-with-body{key} "$TARGET/collections/$NAME"'
-    yield (
-        f'curl --fail-with-body -X POST{key} "$TARGET/collections/$NAME/points/count" '
-        "-H 'content-type: application/json' -d '{\"exact\": true}'"
-    )
+    yield _json("POST", key, "/collections/$NAME/points/count", {"exact": True})
     schema = json.loads(manifest.collection_info).get("payload_schema") or {}
     if schema:
         fields = ", ".join(f"{name} ({what.get('data_type')})" for name, what in schema.items())
@@ -84,8 +163,4 @@ def _look(backup: Backup, key: str) -> Iterator[str]:
         yield "# payload_schema must be empty: there was no payload index"
     for alias in manifest.aliases:
         action = {"create_alias": {"collection_name": manifest.collection, "alias_name": alias}}
-        body = shlex.quote(json.dumps({"actions": [action]}, ensure_ascii=False))
-        yield (
-            f'curl --fail-with-body -X POST{key} "$TARGET/collections/aliases" '
-            f"-H 'content-type: application/json' -d {body}"
-        )
+        yield _json("POST", key, "/collections/aliases", {"actions": [action]})

@@ -13,7 +13,16 @@ from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.run import Run, begin
 from qdrant_dr.jobs.threads import in_threads
 from qdrant_dr.jobs.units import Perform
-from qdrant_dr.records import Captured, Drilled, ErrorFacts, Healed, Outcome, Proved, RunEnd
+from qdrant_dr.records import (
+    Captured,
+    Drilled,
+    ErrorFacts,
+    Healed,
+    Outcome,
+    Proved,
+    Restored,
+    RunEnd,
+)
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.records.run import Kind
 from qdrant_dr.units import format_size
@@ -113,6 +122,9 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
     elif isinstance(detail, Drilled):
         size, points = detail.size_bytes, detail.points_restored
         remarks.insert(0, _drilled(detail))
+    elif isinstance(detail, Restored):
+        size, points = detail.size_bytes, detail.points_restored
+        remarks.insert(0, _restored(detail))
     if outcome.error is not None:
         remarks.insert(0, outcome.error.code)
     return {
@@ -142,6 +154,16 @@ def _drilled(detail: Drilled) -> str:
     else:
         measured = f"restored into the sandbox in {took}, which is no recovery time"
     return f"{equal[detail.fingerprint_equal]}, {measured}, target {detail.teardown}"
+
+
+def _restored(detail: Restored) -> str:
+    """Where it is now, and whether it is what was backed up."""
+    equal = {True: "content equal", False: "CONTENT DIFFERS", None: "content not compared"}
+    said = [f"{detail.name} on {detail.target}", equal[detail.fingerprint_equal]]
+    said += [f"{len(detail.lost_ids)} points lost"] if detail.lost_ids else []
+    said += [f"aliases {', '.join(detail.aliases_set)}"] if detail.aliases_set else []
+    said += ["continued an interrupted one"] if detail.resumed else []
+    return ", ".join([*said, f"{detail.total_us / 1e6:.1f} s"])
 
 
 def _left_out(end: RunEnd) -> list[dict[str, Any]]:

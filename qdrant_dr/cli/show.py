@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -98,6 +99,8 @@ def _facts(session: Session, backup: Backup, now: datetime) -> dict[str, Any]:
         "proven": row["proven"],
         "size_bytes": manifest.size_bytes,
         "parts": len(manifest.parts),
+        "nodes": ", ".join(n.url for n in manifest.sources) or None,
+        "parts_apart": span(math.ceil(manifest.skew.total_seconds())) if manifest.skew else None,
         "points": row["points"],
         "aliases": ", ".join(manifest.aliases) or None,
         "method": f"{manifest.method} ({manifest.method_reason})",
@@ -149,6 +152,10 @@ def _proof_row(repository: str, proof: Proof, *, inherited: bool) -> dict[str, A
     share = f"{proof.bytes_checked} of {proof.bytes_expected} bytes"
     if proof.points_checked is not None:
         share += f", {proof.points_checked} of {proof.points_expected} points"
+    if (tried := proof.searched) and tried.recall_ppm is not None:
+        share += f", {tried.queries} searches (recall {tried.recall_ppm / 1e6:.3f})"
+    if tried and tried.filters:
+        share += f", {tried.filters} filters"
     return {
         "proof_id": proof.proof_id,
         "ended_at": proof.ended_at,

@@ -15,14 +15,14 @@ from qdrant_dr.cli.session import Given, Reply
 from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.verify import VerifyRequest
 from qdrant_dr.jobs.verify import verify as prove_again
-from qdrant_dr.records import ProvableDepth
+from qdrant_dr.records import Depth
 from qdrant_dr.units import parse_duration
 
 
 def verify(
     *backups: str,
     repository: Repositories = (),
-    depth: ProvableDepth | None = None,
+    depth: Depth | None = None,
     sample: str | None = None,
     seed: int | None = None,
     not_proven_since: str | None = None,
@@ -41,7 +41,8 @@ def verify(
     repository
         Only copies in this repository; may be repeated.
     depth
-        How deep; as the objective says if left out.
+        How deep; as the objective says if left out. `restore` needs a server: `drill.scratch`, or
+        QDRANT_BIN.
     sample
         Look at a share of the bytes only, such as 5%: quick, and never "proven".
     seed

@@ -15,8 +15,7 @@ from qdrant_dr.cluster import (
     Node,
     drop_target,
     node_facts,
-    recover_by_upload,
-    wait_ready,
+    wait_restored,
 )
 from qdrant_dr.config import Config
 from qdrant_dr.errors import (
@@ -24,18 +23,21 @@ from qdrant_dr.errors import (
     ContentDiffers,
     DRError,
     NothingChecked,
-    PlanRefused,
+    SearchDiffers,
 )
 from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.prove import bytes_proof, prove_copy
-from qdrant_dr.jobs.restored import compare_restored
+from qdrant_dr.jobs.recovering import recover_onto, scratch_nodes
+from qdrant_dr.jobs.restored import FileReader, compare_restored
 from qdrant_dr.jobs.run import error_facts, utc_now
 from qdrant_dr.jobs.scratch import PREFIX, dead_folders, remove_scratch, scratch_folder
+from qdrant_dr.jobs.served import prove_served
 from qdrant_dr.jobs.stop import stoppable, stopping
 from qdrant_dr.jobs.targets import drill_target
 from qdrant_dr.jobs.units import DrillUnit, VerifyUnit
-from qdrant_dr.records import Drilled, Outcome, Part, Phase
+from qdrant_dr.proof import Comparison
+from qdrant_dr.records import Drilled, Outcome, Phase
 from qdrant_dr.records.manifest import SourceKind
 
 FOLDER = f"{PREFIX}drill-"
@@ -146,59 +148,69 @@ def _drill_server(
 ) -> None:
     """Fetch, start, recover, ready, prove, tear down. Raise what a phase raises, torn down."""
     manifest = found.manifest
-    if [p.kind for p in manifest.parts] != ["collection"]:
-        raise PlanRefused(
-            f"{unit.key} is kept by shard, which a server drill cannot restore yet",
-            "use `drill --engine edge`.",
-        )
-    (part,) = manifest.parts
     name = (KEPT_PREFIX if unit.keep else DRILL_PREFIX) + folder.name.removeprefix(FOLDER)
     gone = [d.removeprefix("drill-") for d in dead]
-    archive = folder / part.file
-    with watch.phase("fetch", part.size_bytes):
-        result.proof_id = _fetch(found, part, archive, run_id)
+    archives = folder / "archives"
+    archives.mkdir()
+    with watch.phase("fetch", manifest.size_bytes):
+        result.proof_id = _fetch(found, archives, run_id)
     with ExitStack() as stack:
         with watch.phase("start"):
-            target = stack.enter_context(drill_target(config, folder / "server", gone))
+            server = drill_target(config, folder / "server", gone, manifest=manifest)
+            target = stack.enter_context(server)
             about = node_facts(target)
             result.target_kind, result.server_version = about.source_kind, about.version
+            nodes = stack.enter_context(scratch_nodes(config, target))
         try:
-            with watch.phase("recover", part.size_bytes):
-                recover_by_upload(
-                    target, name, stoppable(_blocks(archive)),
-                    size=part.size_bytes, sha256=part.sha256,
+            with watch.phase("recover", manifest.size_bytes):
+                recover_onto(
+                    nodes, name, manifest, FileReader(archives).blocks, folder,
+                    limit=config.capture.spool.max,
                 )  # fmt: skip
             with watch.phase("ready"):
-                wait_ready(target, name, stop=stopping)
+                wait_restored(nodes.by_peer, name, stop=stopping)
             with watch.phase("prove"):
-                comparison = compare_restored(config, found, target, name, folder, archive)
-            result.points_restored = comparison.points
-            result.fingerprint_equal = comparison.equal
-            if not comparison.equal:
-                what = "; ".join(fault.message for fault in comparison.faults)
-                raise ContentDiffers(f"{unit.key} restored on {target.url}: {what}")
+                comparison = compare_restored(config, found, target, name, folder, archives)
+                result.points_restored = comparison.points
+                result.fingerprint_equal = comparison.equal
+                if not comparison.equal:
+                    what = "; ".join(fault.message for fault in comparison.faults)
+                    raise ContentDiffers(f"{unit.key} restored on {target.url}: {what}")
+                _search(found, target, name, comparison, run_id, result)
         finally:
             with watch.phase("tear down"):
                 result.teardown = _tear_down(target, name, keep=unit.keep)
 
 
-def _fetch(found: Found, part: Part, archive: Path, run_id: str) -> str:
+def _search(
+    found: Found, target: Node, name: str, comparison: Comparison, run_id: str, result: Result
+) -> None:
+    """Put the seal's questions to the restored indexes: a proof of depth `restore`, where this
+    server can give one. Raise SearchDiffers."""
+    assert found.backup.seal is not None
+    proof = prove_served(
+        found, found.backup.seal, target, name, comparison,
+        reached="bytes", run_id=run_id, made_by="drill", started_at=utc_now(),
+    )  # fmt: skip
+    if proof is None:
+        return
+    found.repository.add_proof(proof)
+    result.proof_id = proof.proof_id
+    if not proof.passed:
+        raise SearchDiffers("; ".join(finding.message for finding in proof.findings))
+
+
+def _fetch(found: Found, archives: Path, run_id: str) -> str:
     """Bring the bytes here, proven in passing; a copy with other bytes gets a failed proof."""
     started_at = utc_now()
-    digest, size = hashlib.sha256(), 0
-    with archive.open("wb") as out:
-        read = found.repository.read_part(found.backup.key, part)
-        for block in stoppable(watched(read, part.size_bytes)):
-            digest.update(block)
-            size += len(block)
-            out.write(block)
+    total, size = found.manifest.size_bytes, 0
+    read = watched(_every_part(found, archives), total)
     error = None
-    if (size, digest.hexdigest()) != (part.size_bytes, part.sha256):
-        error = BytesDiffer(
-            f"{part.file} of {found.backup.key} in {found.repository.name} has {size} bytes, "
-            f"SHA-256 {digest.hexdigest()[:12]}; the manifest says {part.size_bytes}, "
-            f"{part.sha256[:12]}"
-        )
+    try:
+        for block in stoppable(read):
+            size += len(block)
+    except BytesDiffer as e:
+        error = e
     proof = bytes_proof(
         found.backup, found.repository, error, bytes_checked=size, run_id=run_id,
         made_by="drill", started_at=started_at, ended_at=utc_now(),
@@ -209,10 +221,23 @@ def _fetch(found: Found, part: Part, archive: Path, run_id: str) -> str:
     return proof.proof_id
 
 
-def _blocks(archive: Path) -> Iterator[bytes]:
-    with archive.open("rb") as data:
-        while block := data.read(2**20):
-            yield block
+def _every_part(found: Found, archives: Path) -> Iterator[bytes]:
+    """All blocks of all parts, laid down in passing. Raise BytesDiffer behind one that is not
+    what the manifest says."""
+    for part in found.manifest.parts:
+        digest, size = hashlib.sha256(), 0
+        with (archives / part.file).open("wb") as out:
+            for block in found.repository.read_part(found.backup.key, part):
+                digest.update(block)
+                size += len(block)
+                out.write(block)
+                yield block
+        if (size, digest.hexdigest()) != (part.size_bytes, part.sha256):
+            raise BytesDiffer(
+                f"{part.file} of {found.backup.key} in {found.repository.name} has {size} bytes, "
+                f"SHA-256 {digest.hexdigest()[:12]}; the manifest says {part.size_bytes}, "
+                f"{part.sha256[:12]}"
+            )
 
 
 def _tear_down(target: Node, name: str, *, keep: bool) -> str:

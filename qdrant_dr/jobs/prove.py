@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from qdrant_dr.cluster import collection_facts, sample_points
+from qdrant_dr.cluster import CollectionFacts, collection_facts, sample_points
 from qdrant_dr.config import Config
-from qdrant_dr.errors import CatalogIncomplete, DRError, ProofError, RepositoryError
-from qdrant_dr.jobs.capture import node_of
+from qdrant_dr.errors import (
+    CatalogIncomplete,
+    DRError,
+    ProofError,
+    RepositoryError,
+    SearchDiffers,
+)
+from qdrant_dr.jobs.capture_sources import known_addresses, node_of
 from qdrant_dr.jobs.copies import Found, previous_seal
 from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.run import utc_now
@@ -39,23 +46,29 @@ from qdrant_dr.records import (
     Part,
     Proof,
     Seal,
+    Searched,
 )
 from qdrant_dr.repository import Backup, Copy, Repository, new_id, open_failures
 
 LIVE_SAMPLE = 64
 """Points of the source that are compared with the archive, where nothing is being written."""
 
-MadeBy = Literal["backup", "verify", "drill", "replicate"]
+MadeBy = Literal["backup", "verify", "drill", "replicate", "restore"]
 
 
 @dataclass(frozen=True, slots=True)
 class ProvedCopy:
-    """The proof, the first thing that is wrong, what is doubtful, and whether this sealed it."""
+    """The proof, the first thing that is wrong, what is doubtful, and whether this sealed it.
+
+    `seal` is the one it was compared with, `replayed_points` what `keep_replayed` asked for.
+    """
 
     proof: Proof
     error: ErrorFacts | None
     notes: tuple[str, ...]
     sealed: bool
+    seal: Seal | None = None
+    replayed_points: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +87,13 @@ class CopyReader:
 
 
 def prove_copy(
-    config: Config, found: Found, unit: VerifyUnit, run_id: str, *, made_by: MadeBy | None = None
+    config: Config,
+    found: Found,
+    unit: VerifyUnit,
+    run_id: str,
+    *,
+    made_by: MadeBy | None = None,
+    keep_replayed: bool = False,
 ) -> ProvedCopy:
     """Examine one copy; if the backup has no seal yet and the depth allows, make it.
 
@@ -97,6 +116,7 @@ def prove_copy(
             seal=backup.seal,
             sample=sample,
             sampled_ids=list(live.points) if live else (),
+            keep_replayed=keep_replayed,
             limits=proof_limits(config),
         )
     findings = list(exam.findings)
@@ -104,7 +124,8 @@ def prove_copy(
     hidden = found.may_seal() if sealing and (made_by or unit.made_by) != "backup" else None
     if hidden is not None:  # of a backup made in this very run nobody else can have a seal
         findings.append(Finding(code=CatalogIncomplete.code, message=hidden))
-    if sealing and exam.read_back is not None and not findings:
+    held = exam.reached is not None and DEPTHS.index(exam.reached) >= DEPTHS.index("content")
+    if sealing and exam.read_back is not None and held and hidden is None:
         try:
             planned = plan_seal(
                 manifest,
@@ -129,7 +150,10 @@ def prove_copy(
         depth=unit.depth, run_id=run_id, made_by=made_by or unit.made_by, started_at=started_at,
     )  # fmt: skip
     notes = [f"suspect: {reason}" for reason in (seal.suspect if seal else ())]
-    return ProvedCopy(proof, _first(findings, unit, seal=backup.seal), tuple(notes), sealed)
+    return ProvedCopy(
+        proof, _first(findings, unit, seal=backup.seal), tuple(notes), sealed, seal,
+        exam.read_back.replayed_points if exam.read_back else (),
+    )  # fmt: skip
 
 
 def proof_limits(config: Config) -> ProofLimits:
@@ -152,6 +176,8 @@ def _first(
     hint = f"run `qdrant-dr replicate {unit.key}` to heal it from a proven copy."
     if findings[0].code == CatalogIncomplete.code:
         hint = "run it again when everything named can be read: see `qdrant-dr check`."
+    elif findings[0].code == SearchDiffers.code:
+        hint = SearchDiffers.default_hint
     elif seal is None and findings[0].code in UNSEALABLE:
         hint = f"no other copy is better: run `qdrant-dr backup {unit.collection}` again."
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
@@ -175,8 +201,8 @@ def _proof(
 ) -> Proof:
     passed = exam.passed and not findings
     reached = exam.reached
-    if findings and reached == depth:  # what failed is the sealing: content is not reached
-        reached = DEPTHS[DEPTHS.index(depth) - 1]
+    if len(findings) > len(exam.findings):  # what failed is the sealing: content is not reached
+        reached = "load"
     copy = found.backup.copy(found.repository.name)
     content = DEPTHS.index(depth) >= DEPTHS.index("content")
     ended_at = utc_now()
@@ -200,6 +226,51 @@ def _proof(
         engine=exam.engine,
         findings=tuple(findings),
         clears=cleared(copy, depth, passed=passed and exam.sample is None),
+        searched=exam.searched,
+    )
+
+
+def restore_proof(
+    found: Found,
+    seal: Seal,
+    faults: Sequence[DRError],
+    searched: Searched | None,
+    *,
+    reached: Depth,
+    points: int,
+    within_tolerance: int,
+    server_version: str,
+    run_id: str,
+    made_by: MadeBy,
+    started_at: datetime,
+) -> Proof:
+    """A proof of depth `restore`: what a running server made of a copy whose bytes were all read.
+
+    `reached` is the depth that was proven without the server, and holds if there are `faults`.
+    """
+    copy = found.backup.copy(found.repository.name)
+    ended_at = utc_now()
+    return Proof(
+        proof_id=new_id(ended_at),
+        run_id=run_id,
+        made_by=made_by,
+        **_about(found.backup, found.repository),
+        started_at=started_at,
+        ended_at=ended_at,
+        depth="restore",
+        reached=reached if faults else "restore",
+        passed=not faults,
+        bytes_expected=found.manifest.size_bytes,
+        bytes_checked=found.manifest.size_bytes,
+        points_expected=seal.points,
+        points_checked=points,
+        replayed_within_tolerance=within_tolerance,
+        seal_sha256=seal.sha256,
+        engine=engine_version(),
+        findings=tuple(Finding(code=f.code, message=f.message) for f in faults),
+        clears=cleared(copy, "restore", passed=not faults),
+        searched=searched,
+        server_version=server_version,
     )
 
 
@@ -262,22 +333,38 @@ def _about(backup: Backup, repository: Repository) -> dict[str, object]:
 def _live_sample(config: Config, manifest: Manifest) -> LiveSample | None:
     """Seeded points of the source, if nothing was written since the capture; else None.
 
-    A source that cannot be asked makes a weaker seal (`reference: self`), never a failed one.
+    Nothing written: to none of the replicas that the parts came from, for operation numbers are a
+    replica's own. A source that cannot be asked makes a weaker seal (`reference: self`), never a
+    failed one.
     """
-    node_url = manifest.parts[0].node
-    if not manifest.quiet or node_url not in config.cluster.nodes:
-        return None  # a key goes to configured addresses only: manifests come out of buckets
+    if not manifest.quiet:
+        return None
     after = {s.shard: s.operation_after for s in manifest.shards}
+    shards: dict[str, list[int]] = {}
+    for part in manifest.parts:
+        shards.setdefault(part.node, []).extend(part.shards)
     try:
-        with node_of(config, node_url) as node:
-            before = collection_facts(node, manifest.collection)
-            if before.operations != after or before.deferred_points:
+        if not shards.keys() <= known_addresses(config, shards):
+            return None  # a key goes to the cluster's addresses only: manifests come from buckets
+        with ExitStack() as stack:
+            nodes = {url: stack.enter_context(node_of(config, url)) for url in shards}
+
+            def still() -> CollectionFacts | None:
+                facts = None
+                for url, node in nodes.items():
+                    facts = collection_facts(node, manifest.collection, shards[url])
+                    same = facts.operations == {shard: after[shard] for shard in shards[url]}
+                    if not same or facts.deferred_points:
+                        return None
+                return facts
+
+            if (before := still()) is None:
                 return None
             points = sample_points(
-                node, manifest.collection, count=LIVE_SAMPLE, seed=manifest.backup_id,
-                limit=before.max_query_limit,
+                next(iter(nodes.values())), manifest.collection, count=LIVE_SAMPLE,
+                seed=manifest.backup_id, limit=before.max_query_limit,
             )  # fmt: skip
-            if collection_facts(node, manifest.collection).operations != after:
+            if still() is None:
                 return None
     except DRError:
         return None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qdrant_dr.cluster import Node, collection_facts, scroll_points
+from qdrant_dr.cluster import Node, collection_facts, differences, scroll_points
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ContentDiffers
 from qdrant_dr.jobs.copies import Found
@@ -18,15 +18,15 @@ from qdrant_dr.records import Part
 
 @dataclass(frozen=True, slots=True)
 class FileReader:
-    """The bytes of an archive that was fetched, for the proof layer."""
+    """The bytes of a backup that was fetched into a folder, for the proof layer."""
 
-    archive: Path
+    archives: Path
 
-    def sizes(self, _part: Part) -> int | None:
-        return self.archive.stat().st_size
+    def sizes(self, part: Part) -> int | None:
+        return (self.archives / part.file).stat().st_size
 
     def blocks(self, part: Part, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        with self.archive.open("rb") as data:
+        with (self.archives / part.file).open("rb") as data:
             data.seek(start)
             left = (end if end is not None else part.size_bytes) - start
             while left > 0 and (block := data.read(min(left, 2**20))):
@@ -35,7 +35,7 @@ class FileReader:
 
 
 def compare_restored(
-    config: Config, found: Found, target: Node, name: str, folder: Path, archive: Path
+    config: Config, found: Found, target: Node, name: str, folder: Path, archives: Path
 ) -> Comparison:
     """Every point that the target serves against the seal, and its payload indexes.
 
@@ -49,7 +49,7 @@ def compare_restored(
     comparison = compare_served(scroll_points(target, name, limit=limit), seal.shards)
     if comparison.faults and any(s.replayed_ids for s in seal.shards):
         reading = prove(
-            manifest, FileReader(archive), depth="content", folder=folder, seal=seal,
+            manifest, FileReader(archives), depth="content", folder=folder, seal=seal,
             keep_replayed=True,
             limits=proof_limits(config),
         )  # fmt: skip
@@ -59,24 +59,6 @@ def compare_restored(
                 seal.shards,
                 reading.read_back.replayed_points,
             )
-    lost = _lost_indexes(json.loads(manifest.collection_info), facts.info)
-    if not lost:
-        return comparison
-    fault = ContentDiffers(f"payload indexes are not restored: {', '.join(lost)}")
-    return Comparison((*comparison.faults, fault), comparison.points, comparison.within_tolerance)
-
-
-def _lost_indexes(source: dict[str, object], restored: dict[str, object]) -> list[str]:
-    """Indexed fields of the source that the target does not index alike: a restore can lose them
-    and still answer 200 (measured on 1.18.3 with an archive cut before its last member)."""
-
-    def schema(info: dict[str, object]) -> dict[str, object]:
-        found = info.get("payload_schema")
-        entries = found if isinstance(found, dict) else {}
-        return {
-            name: (field.get("data_type"), json.dumps(field.get("params"), sort_keys=True))
-            for name, field in entries.items()
-        }
-
-    wanted, there = schema(source), schema(restored)
-    return sorted(name for name, kind in wanted.items() if there.get(name) != kind)
+    unlike = differences(json.loads(manifest.collection_info), facts.info)
+    lost = tuple(ContentDiffers(words) for words in unlike if words.startswith("payload index "))
+    return replace(comparison, faults=(*comparison.faults, *lost))

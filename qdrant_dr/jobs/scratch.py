@@ -74,6 +74,13 @@ def dead_folders(spool: str | Path, kind: str) -> tuple[str, ...]:
     return tuple(sorted(f.name.removeprefix(PREFIX) for f in found if _unlocked(f)))
 
 
+def empty_scratch(spool: str | Path, name: str) -> None:
+    """Remove what is in a folder whose owner is known to be dead; its lock stays, and tells."""
+    for path in (Path(spool).expanduser() / f"{PREFIX}{name}").iterdir():
+        if path.name != LOCK:
+            path.unlink(missing_ok=True)
+
+
 def remove_scratch(spool: str | Path, name: str) -> None:
     """Remove a folder whose owner is known to be dead."""
     shutil.rmtree(Path(spool).expanduser() / f"{PREFIX}{name}", ignore_errors=True)

@@ -1,15 +1,16 @@
-"""Somewhere disposable to restore to: a server declared so, or a child process of ours."""
+"""Somewhere disposable to restore to: a server declared so, a container, or a child process."""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,9 +19,12 @@ import httpx
 from qdrant_dr.cluster import DRILL_PREFIX, Node, collection_names, drop_target, leftovers
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ConfigInvalid, DRError, NodeUnreachable, TargetNotDisposable
-from qdrant_dr.jobs.capture import node_of
+from qdrant_dr.jobs.capture_sources import node_of
+from qdrant_dr.jobs.docker import docker_server
+from qdrant_dr.jobs.restore_asked import custom_sharding
 from qdrant_dr.jobs.run import utc_now
 from qdrant_dr.leash import leashed
+from qdrant_dr.records import Manifest
 from qdrant_dr.repository.names import time_of
 
 START_SECONDS = 60.0
@@ -34,27 +38,43 @@ QUIET = {
 
 
 @contextmanager
-def drill_target(config: Config, folder: Path, dead: Collection[str] = ()) -> Iterator[Node]:
+def drill_target(
+    config: Config, folder: Path, dead: Collection[str] = (), *, manifest: Manifest
+) -> Iterator[Node]:
     """A node to restore to, swept of what killed drills left; `dead` are drills of this machine.
 
-    `drill.scratch.url` if there is one; else a child process of `$QDRANT_BIN`; else the sandbox,
-    which measures no RTO. Raise TargetNotDisposable if it is not declared disposable, is a node of
-    the cluster, or holds anything that is not a drill's.
+    `drill.scratch.url` if there is one; a container if `drill.docker` says so; else a child
+    process of `$QDRANT_BIN`; else the sandbox, which measures no RTO. What we start ourselves is
+    in cluster mode if the backup has shard keys, and a container of the backup's version.
+    Raise TargetNotDisposable if it is not declared disposable, is a node of the cluster, or holds
+    anything that is not a drill's.
     """
-    scratch = config.drill.scratch
-    if scratch is not None:
-        if not scratch.disposable:
-            raise TargetNotDisposable(
-                f"{scratch.url} is not declared disposable",
-                "if everything on it may be lost, say so: `drill.scratch.disposable: true`.",
-            )
-        with Node(scratch.url, scratch.api_key, None, config.cluster.timeouts) as node:
+    scratch, docker = config.drill.scratch, config.drill.docker
+    clustered = custom_sharding(manifest)
+    with ExitStack() as stack:
+        if scratch is not None:
+            if not scratch.disposable:
+                raise TargetNotDisposable(
+                    f"{scratch.url} is not declared disposable",
+                    "if everything on it may be lost, say so: `drill.scratch.disposable: true`.",
+                )
+            timeouts = config.cluster.timeouts
+            node = stack.enter_context(Node(scratch.url, scratch.api_key, None, timeouts))
             refuse_source(config, node)
             refuse_inhabited(node, dead, now=utc_now())
             yield node
-    else:
-        with child_server(folder) as url, Node(url, timeouts=config.cluster.timeouts) as node:
-            yield node
+            return
+        if docker is not None:
+            now = utc_now()
+            server = docker_server(
+                docker, version=manifest.server_version, name=folder.parent.name,
+                port=free_ports(1)[0], clustered=clustered,
+                dead=lambda name: _is_dead(name, dead, config.cluster.timeouts.snapshot, now),
+            )  # fmt: skip
+        else:
+            server = child_server(folder, clustered=clustered)
+        url = stack.enter_context(server)
+        yield stack.enter_context(Node(url, timeouts=config.cluster.timeouts))
 
 
 def refuse_source(config: Config, target: Node) -> None:
@@ -85,7 +105,7 @@ def refuse_inhabited(target: Node, dead: Collection[str], *, now: datetime) -> N
     longer ago than any call may take. A living one is left alone, and so are kept targets.
     """
     for name in leftovers(target):
-        if name.removeprefix(DRILL_PREFIX) not in dead and not _long_ago(name, target, now):
+        if not _is_dead(name, dead, target.timeouts.snapshot, now):
             raise TargetNotDisposable(
                 f"another drill is at work on {target.url}: {name}",
                 "wait for its end; if it died on another machine, delete that collection.",
@@ -100,13 +120,17 @@ def refuse_inhabited(target: Node, dead: Collection[str], *, now: datetime) -> N
         )
 
 
-def _long_ago(name: str, target: Node, now: datetime) -> bool:
-    run_id = name.removeprefix(DRILL_PREFIX).rpartition("-")[0]
+def _is_dead(name: str, dead: Collection[str], longest: timedelta, now: datetime) -> bool:
+    """Was the drill that made this killed, as far as this machine can tell?"""
+    drill = name.removeprefix(DRILL_PREFIX)
+    if drill in dead:
+        return True
+    run_id = drill.rpartition("-")[0]
     try:
         began = time_of(run_id[:16].upper() + run_id[16:])
     except ValueError:
         return True  # no drill of ours names them so any more
-    return now - began > target.timeouts.snapshot
+    return now - began > longest
 
 
 def _identity(node: Node) -> str | None:
@@ -124,11 +148,17 @@ def _address(url: str) -> tuple[str, int | None]:
 
 
 @contextmanager
-def child_server(folder: Path) -> Iterator[str]:
-    """URL of a fresh server on loopback that dies with us: `$QDRANT_BIN`, else the sandbox."""
+def child_server(
+    folder: Path, *arguments: str, patience: float = START_SECONDS, clustered: bool = False
+) -> Iterator[str]:
+    """URL of a fresh server on loopback that dies with us: `$QDRANT_BIN`, else the sandbox.
+
+    Both take the `arguments` of Qdrant's command line; `patience` in seconds, to its first answer.
+    `clustered`: in cluster mode, with itself as the only node.
+    """
     folder.mkdir(parents=True)
     binary = os.environ.get("QDRANT_BIN")
-    port, grpc_port = free_ports(2)
+    port, grpc_port, p2p_port = free_ports(3)
     importable = os.pathsep.join(p for p in sys.path if p)  # it starts in another folder
     environment = {**os.environ, **QUIET, "PYTHONPATH": importable}
     if binary:
@@ -142,13 +172,21 @@ def child_server(folder: Path) -> Iterator[str]:
             "QDRANT__SERVICE__GRPC_PORT": str(grpc_port),
             "QDRANT_INIT_FILE_PATH": str(folder / ".initialized"),
         }
+        if clustered:
+            environment |= {
+                "QDRANT__CLUSTER__ENABLED": "true",
+                "QDRANT__CLUSTER__P2P__PORT": str(p2p_port),
+            }
+            arguments += ("--uri", f"http://127.0.0.1:{p2p_port}")
     else:
         program = [sys.executable, "-m", "qdrant_dr.sandbox"]
         program += ["--port", str(port), "--data", str(folder / "data")]
+        if clustered:
+            arguments += ("--topology", str(_alone(folder / "topology.json", port, p2p_port)))
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            leashed(*program),
+            leashed(*program, *arguments),
             cwd=folder,  # Qdrant reads config/ relative to where it starts
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -157,7 +195,7 @@ def child_server(folder: Path) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        _await_ready(process, url, log)
+        _await_ready(process, url, log, patience)
         yield url
     finally:
         process.terminate()
@@ -166,6 +204,13 @@ def child_server(folder: Path) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _alone(file: Path, port: int, p2p_port: int) -> Path:
+    """The script of a sandbox that is a cluster of one node."""
+    address = {"uri": f"http://127.0.0.1:{p2p_port}/", "url": f"http://127.0.0.1:{port}"}
+    file.write_text(json.dumps({"peer_id": 1, "peers": {"1": address}}))
+    return file
 
 
 def free_ports(count: int) -> list[int]:
@@ -180,8 +225,8 @@ def free_ports(count: int) -> list[int]:
             probe.close()
 
 
-def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
+def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path, patience: float) -> None:
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if httpx.get(f"{url}/readyz", timeout=2, trust_env=False).is_success:

@@ -15,7 +15,8 @@ from qdrant_dr.jobs.prove import prove_copy
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.units import Perform, VerifyUnit
-from qdrant_dr.records import Depth, Outcome, ProvableDepth, Proved, RunEnd
+from qdrant_dr.jobs.verify_restore import prove_restored
+from qdrant_dr.records import Depth, Outcome, Proved, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import Backup, newest, proof_of, sound
 
@@ -31,7 +32,7 @@ class VerifyRequest(Frozen):
     backups: tuple[str, ...] | None = None
     repositories: tuple[str, ...] | None = None
     which: Literal["latest", "all"] = "latest"
-    depth: ProvableDepth | None = None
+    depth: Depth | None = None
     sample_per_mille: int | None = Field(None, gt=0, lt=1000)
     seed: int | None = None
     not_proven_since_hours: int | None = Field(None, ge=0)
@@ -126,7 +127,8 @@ def verify_copy(config: Config, unit: VerifyUnit, run_id: str) -> Outcome:
     """
     started_at = utc_now()
     found = Found(config, unit.key, unit.repository)
-    proved = prove_copy(config, found, unit, run_id)
+    prove = prove_restored if unit.depth == "restore" else prove_copy
+    proved = prove(config, found, unit, run_id)
     proof = proved.proof
     found.repository.add_proof(proof)
     notes = list(proved.notes)

@@ -56,7 +56,7 @@ def configured(folder: Path, *nodes: str, repositories: int = 1, **cluster: Any)
             "cluster": {
                 "name": "shop", "nodes": nodes, "api_key": "env:MASTER",
                 "read_api_key": "env:READER", "timeouts": {"connect": "2s", "read": "5s"},
-                **cluster,
+                "node_space": "10GiB", **cluster,
             },
             "repositories": [p.model_dump() for p in places],
             "capture": {"spool": {"path": str(folder / "spool"), "max": "1GiB"}},

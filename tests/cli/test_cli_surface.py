@@ -92,6 +92,7 @@ POISONED = [
     (["replicate"], 1),
     (["verify"], 1),
     (["drill"], 4),
+    (["startup-archive", "--out", "full.snapshot"], 4),
     (["list"], 0),
     (["show", "movies@latest"], 1),
     (["report", "--format", "csv"], 1),  # written, and nothing is protected

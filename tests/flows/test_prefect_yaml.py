@@ -57,8 +57,18 @@ def test_an_unset_configuration_is_refused(verb: str) -> None:
         flow.validate_parameters({"config": ""})
 
 
+def test_a_restore_runs_when_somebody_says_so_and_never_by_itself() -> None:
+    deployment = DEPLOYMENTS["restore"]
+    assert "schedules" not in deployment
+    flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+    asked = {"backup": "movies@latest-proven", "to": "http://localhost:6333"}
+    validated = flow.validate_parameters({**filled(deployment["parameters"]), **asked})
+    assert not validated["into_existing"]
+    assert not validated["allow_unproven"]
+
+
 def test_runs_queue_up_and_name_their_pool() -> None:
-    assert len(DEPLOYMENTS) == len(SPEC["deployments"]) == 5
+    assert len(DEPLOYMENTS) == len(SPEC["deployments"]) == 6
     for deployment in SPEC["deployments"]:
         assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
         assert deployment["work_pool"]["name"] == "{{ $QDR_WORK_POOL }}"

@@ -24,7 +24,7 @@ Act = Callable[[Unit], Outcome]
 def capture_unit(collection: str) -> CaptureUnit:
     return CaptureUnit(
         collection=collection,
-        node="http://127.0.0.1:1",
+        nodes=("http://127.0.0.1:1",),
         repositories=("aws", "gcp"),
         method="collection",
         method_reason="one node",

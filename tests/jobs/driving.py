@@ -9,6 +9,7 @@ from qdrant_dr import configfile
 from qdrant_dr.jobs.backup import BackupRequest, backup
 from qdrant_dr.jobs.drill import DrillRequest, drill
 from qdrant_dr.jobs.replicate import ReplicateRequest, replicate
+from qdrant_dr.jobs.restore import RestoreRequest, restore
 from qdrant_dr.jobs.run import begin
 from qdrant_dr.jobs.threads import in_threads
 from qdrant_dr.jobs.verify import VerifyRequest, verify
@@ -20,6 +21,7 @@ _JOBS: dict[str, tuple[Callable[..., RunEnd], type[Any]]] = {
     "verify": (verify, VerifyRequest),
     "replicate": (replicate, ReplicateRequest),
     "drill": (drill, DrillRequest),
+    "restore": (restore, RestoreRequest),
 }
 
 

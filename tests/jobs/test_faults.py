@@ -176,16 +176,6 @@ class TestTheSource:
         (captured,) = outcomes(end, "capture")
         assert any("clock is +1" in note and "30 s are allowed" in note for note in captured.notes)
 
-    def test_a_method_that_is_not_there_yet_is_refused_before_anything(
-        self, source: ReplaySource, world: World
-    ) -> None:
-        end = do(world, "backup", method="shard")
-        assert (end.error and end.error.code) == "plan-refused"
-        assert end.outcomes == ()
-        assert not any(line.startswith("POST") and "snapshots" in line for line in source.log)
-
-
-class TestARepository:
     def test_an_unmounted_disk_is_not_an_empty_repository(
         self, source: ReplaySource, world: World
     ) -> None:

@@ -42,7 +42,8 @@ def planned(request: BackupRequest | None = None, *names: str, proven=None, **co
     return plan_backup(
         cfg,
         request or BackupRequest(),
-        on_cluster=dict.fromkeys(names or ("movies", "users"), NODE),
+        on_cluster=names or ("movies", "users"),
+        nodes=(NODE,),
         proven_at=proven or {},
         now=NOW,
     )

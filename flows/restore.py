@@ -1,0 +1,119 @@
+"""Restore one backup for real, once somebody has approved of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from prefect import flow
+from prefect.client.schemas import State
+from prefect.exceptions import TerminationSignal
+from prefect.states import Cancelled
+from pydantic import Field
+
+from flows.parameters import FLOW, ConfigRef
+from qdrant_dr.config import Config
+from qdrant_dr.errors import Interrupted
+from qdrant_dr.jobs.restore import Approval, RestoreRequest, on_a_word
+from qdrant_dr.jobs.restore import restore as job
+from qdrant_dr.jobs.restore_plan import RestorePlan
+from qdrant_dr.jobs.restore_target import is_scratch
+from qdrant_dr.jobs.run import Run
+from qdrant_dr.jobs.units import Perform
+from qdrant_dr.records import RunEnd
+from tasks.approve import ask
+from tasks.conduct import conduct
+
+
+@flow(name="restore", description="Restore a backup for real, once it is approved.", **FLOW)
+def restore(
+    config: ConfigRef,
+    backup: Annotated[str, Field(min_length=3, examples=["movies@latest-proven"])],
+    to: Annotated[str, Field(min_length=8, examples=["http://qdrant-0.internal:6333"])],
+    to_key: Annotated[str, Field(pattern=r"^(env|file|secret):.+$")] | None = None,
+    name: Annotated[str, Field(min_length=1)] | None = None,
+    repository: Annotated[str, Field(min_length=1)] | None = None,
+    way: Literal["upload", "url", "server-file"] = "upload",
+    server_file: Annotated[str, Field(min_length=1)] | None = None,
+    into_existing: bool = False,
+    priority: Literal["snapshot", "replica", "no_sync"] = "snapshot",
+    replication_factor: Annotated[int, Field(ge=1)] | None = None,
+    aliases: Literal["keep", "create", "move"] = "create",
+    parallel: Annotated[int, Field(ge=1, le=16)] = 2,
+    allow_unproven: bool = False,
+    salvage: bool = False,
+    approval_minutes: Annotated[int, Field(ge=1, le=10080)] = 60,
+    ticket: str = "",
+    note: str = "",
+    dry_run: bool = False,
+) -> State[Any]:
+    """Plan, pause for approval, create, recover, prove every point there, set the aliases.
+
+    The run pauses with the plan and a form: approve, name, ticket. It ends Cancelled if the answer
+    is no, Failed if none comes in time. A target that is the configured scratch needs no approval.
+
+    Args:
+        config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
+        backup: NAME@latest-proven, NAME@latest, or NAME@ and the beginning of a backup id.
+        to: URL of the server to restore to; any node of a cluster.
+        to_key: Reference of its key (env:, file: or secret:). None: the cluster's own, for its
+            configured nodes only.
+        name: Name of the collection on the target. None: its own.
+        repository: Only the copy in this one. None: the healthiest, and the next if it fails.
+        way: Send the bytes, let the target fetch them by a signed URL, or read a file it has.
+        server_file: Where that file lies, as the target sees it.
+        into_existing: Replace every point of a collection that is there.
+        priority: Whose data wins where other replicas are active.
+        replication_factor: Replicas of each shard. None: as it was.
+        aliases: Set none, those that nobody has, or also those of other collections.
+        parallel: Parts that travel at once.
+        allow_unproven: Restore a backup that is not proven, or suspect.
+        salvage: Read the archive with the engine and write its points anew.
+        approval_minutes: How long to wait for an answer.
+        ticket: The change or incident this belongs to; the approver may write another.
+        note: Kept in the run's record.
+        dry_run: Say what would be done, and do none of it.
+    """
+    request = RestoreRequest(
+        backups=(backup,),
+        to=to,
+        to_key=to_key,
+        name=name,
+        repository=repository,
+        way=way,
+        server_file=server_file,
+        into_existing=into_existing,
+        priority=priority,
+        replication_factor=replication_factor,
+        aliases=aliases,
+        parallel=parallel,
+        allow_unproven=allow_unproven,
+        salvage=salvage,
+        ticket=ticket,
+        note=note,
+        dry_run=dry_run,
+    )
+    refused: list[str] = []
+    signals: list[BaseException] = []
+
+    def approved(plans: Sequence[RestorePlan], *, requester: str) -> Approval:
+        wait = timedelta(minutes=approval_minutes)
+        try:
+            answer = ask(plans, requester=requester, ticket=ticket, timeout=wait)
+        except (TerminationSignal, KeyboardInterrupt) as signal:
+            signals.append(signal)
+            raise Interrupted("the flow run was cancelled while it waited for approval") from signal
+        refused.extend([] if answer.given else [answer.reason])
+        return answer
+
+    def do(cfg: Config, run: Run, perform: Perform) -> RunEnd:
+        free = is_scratch(cfg, to)
+        approve = on_a_word if free else partial(approved, requester=run.start.actor)
+        return job(cfg, request, run, perform, approve)
+
+    state = conduct(config, "restore", do)
+    if signals:
+        raise signals[0]  # the end is on record; now Prefect may have its cancellation
+    return Cancelled(message=f"not approved: {refused[0]}") if refused else state

@@ -1,0 +1,275 @@
+"""The plan of one restore: every step in words, or every reason why not. Pure.
+
+What is on the target, what the catalog says and the time are arguments; nothing is asked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from qdrant_dr.cluster.aliases import AliasPlan, plan_aliases
+from qdrant_dr.config import Config
+from qdrant_dr.jobs.restore_asked import (
+    OnTarget,
+    RestoreOptions,
+    Route,
+    continues,
+    goes_on,
+    replication_of,
+    route_of,
+)
+from qdrant_dr.jobs.restore_reasons import (
+    name_reasons,
+    room,
+    topology_reasons,
+    trust,
+    versions_reasons,
+    way_reasons,
+)
+from qdrant_dr.jobs.units import RestoreUnit
+from qdrant_dr.records import (
+    DEPTHS,
+    BackupKey,
+    Drilled,
+    Manifest,
+    Outcome,
+    Restored,
+    RunEnd,
+    Seal,
+)
+from qdrant_dr.repository import Backup, Copy, sound
+from qdrant_dr.units import format_size
+
+ASSUMED_RATE = 20 * 2**20
+"""Bytes per second from start to proven, where nothing was measured yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that will be done, and the bytes that it moves."""
+
+    what: str
+    size_bytes: int | None = None
+
+    def __str__(self) -> str:
+        size = "" if self.size_bytes is None else f" ({format_size(self.size_bytes)})"
+        return self.what + size
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """Steps and an estimate, or every reason why not. `warnings` do not stop it.
+
+    `seconds` is from the decision to verified, `estimate` says where the figure comes from.
+    """
+
+    key: BackupKey
+    target: str
+    name: str
+    route: Route
+    size_bytes: int
+    steps: tuple[Step, ...]
+    refusals: tuple[str, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+    estimate: str
+    unit: RestoreUnit | None
+
+    @property
+    def possible(self) -> bool:
+        return self.unit is not None
+
+
+def plan_restore(
+    config: Config,
+    backup: Backup,
+    there: OnTarget,
+    options: RestoreOptions,
+    *,
+    repositories: Sequence[str],
+    ends: Sequence[RunEnd],
+    now: datetime,
+) -> RestorePlan:
+    """Decide how to restore one backup, or collect every reason why it is not to be done."""
+    manifest = backup.manifest
+    name = options.name or manifest.collection
+    route = route_of(manifest, there.facts, salvage=options.salvage)
+    sources = sources_of(backup, repositories)
+    refusals, warnings = trust(config, backup, sources, options, now=now)
+    if options.way == "url" and sources:
+        signing = tuple(s for s in sources if s.repository not in there.unsigned)
+        refusals += [] if signing else [there.unsigned[s.repository] for s in sources]
+        sources = signing
+    refusals += [
+        *versions_reasons(manifest, there.facts, salvage=options.salvage),
+        *name_reasons(manifest, there, name, options),
+        *topology_reasons(manifest, there.facts, options),
+        *way_reasons(manifest, options, route),
+    ]
+    known, unknown = room(config, manifest, there.facts, options)
+    refusals, warnings = refusals + known, warnings + unknown
+    aliases = plan_aliases(
+        manifest.aliases, there.facts.aliases, name, options.aliases, there.facts.collections
+    )
+    seconds, estimate = estimate_of(manifest, ends)
+    unit = None
+    if not refusals:
+        unit = RestoreUnit(
+            key=backup.key,
+            repositories=tuple(s.repository for s in sources),
+            target=options.to,
+            target_key=options.to_key,
+            name=name,
+            route=route,
+            way=options.way,
+            server_file=options.server_file,
+            into_existing=options.into_existing,
+            allow_unproven=options.allow_unproven,
+            priority=options.priority,
+            replication_factor=options.replication_factor,
+            aliases=options.aliases,
+            parallel=options.parallel,
+            bandwidth=options.bandwidth,
+            keep_failed=options.keep_failed,
+            ticket=options.ticket,
+            note=options.note,
+        )
+    warnings += [f"alias {alias!r} is left alone: {why}" for alias, why in aliases.left]
+    return RestorePlan(
+        key=backup.key,
+        target=options.to,
+        name=name,
+        route=route,
+        size_bytes=manifest.size_bytes,
+        steps=_steps(backup, there, options, name, route, sources, aliases),
+        refusals=tuple(refusals),
+        warnings=tuple(warnings),
+        seconds=seconds,
+        estimate=estimate,
+        unit=unit,
+    )
+
+
+def sources_of(backup: Backup, repositories: Sequence[str]) -> tuple[Copy, ...]:
+    """Copies that may be read, the healthiest first.
+
+    Sound ones before those with an open failure (whose bytes are compared in passing like any),
+    then the deepest proof, the newest of these, and reading order.
+    """
+
+    def health(copy: Copy) -> tuple[bool, int, float]:
+        good = [
+            (DEPTHS.index(p.depth), p.ended_at.timestamp())
+            for p in copy.proofs
+            if p.passed and p.full
+        ]
+        depth, at = max(good, default=(-1, 0.0))
+        return not sound(backup, copy), -depth, -at
+
+    files = {p.file for p in backup.manifest.parts}
+    readable = [
+        c
+        for c in backup.copies
+        if c.repository in repositories and c.committed and not files & set(c.lacks)
+    ]
+    return tuple(sorted(readable, key=health))
+
+
+def estimate_of(manifest: Manifest, ends: Sequence[RunEnd]) -> tuple[float, str]:
+    """Seconds until proven, and where the figure comes from: measured on a server, or assumed."""
+    measured = [
+        (outcome.ended_at, *found)
+        for end in ends
+        for outcome in end.outcomes
+        if outcome.collection == manifest.collection and (found := _rate(outcome))
+    ]
+    if not measured:
+        return (
+            manifest.size_bytes / ASSUMED_RATE,
+            (
+                f"assumed {format_size(ASSUMED_RATE)}/s: no restore of {manifest.collection!r} was "
+                "measured on a server yet"
+            ),
+        )
+    at, rate, what = max(measured)
+    return manifest.size_bytes / rate, (
+        f"measured {format_size(rate)}/s by the {what} of {at:%Y-%m-%d}"
+    )
+
+
+def _rate(outcome: Outcome) -> tuple[float, str] | None:
+    """Bytes per second from decision to verified, if a server was restored with success."""
+    detail = outcome.detail
+    if outcome.verdict == "failed" or not isinstance(detail, Drilled | Restored):
+        return None
+    took = detail.recovery_us if isinstance(detail, Drilled) else detail.total_us
+    on_server = detail.target_kind == "server" and detail.fingerprint_equal
+    if not on_server or took <= 0 or not detail.size_bytes:
+        return None
+    return detail.size_bytes * 1e6 / took, "drill" if isinstance(detail, Drilled) else "restore"
+
+
+def _steps(
+    backup: Backup,
+    there: OnTarget,
+    options: RestoreOptions,
+    name: str,
+    route: Route,
+    sources: Sequence[Copy],
+    aliases: AliasPlan,
+) -> tuple[Step, ...]:
+    manifest, url = backup.manifest, there.facts.url
+    first, *others = [s.repository for s in sources] or ["no repository"]
+    where = first + "".join(f", else {o}" for o in others)
+    steps = []
+    if (left := there.unfinished) is not None:
+        began = f"the restore of {left.backup} that began {left.began_at:%Y-%m-%d %H:%M} UTC"
+        if continues(left, backup.key, route):
+            steps.append(Step(f"continue {began}: what it recovered is not sent again"))
+        elif left.created and goes_on(left, backup.key, route):
+            steps.append(
+                Step(
+                    f"remove what {began} made of {name!r} and did not end, unless somebody has "
+                    "filled it since"
+                )
+            )
+    shards, over = len(manifest.shards), options.into_existing and name in there.facts.collections
+    if over:
+        steps.append(Step(f"replace every point of the existing {name!r} on {url}"))
+    elif route == "whole":
+        steps.append(Step(f"create {name!r} on {url} from the archive, {shards} shards"))
+    else:
+        copies = options.replication_factor or replication_of(manifest)
+        steps.append(Step(f"create {name!r} on {url}: {shards} shards, {copies} replicas, "
+                          "payload indexes"))  # fmt: skip
+    steps += [Step(*_moved(route, options, where, p.file, p.size_bytes)) for p in manifest.parts]
+    points = _points(backup.seal)
+    against = "the seal" if backup.seal else "an engine reading of the same bytes: it has no seal"
+    steps += [
+        Step("wait until every replica is active and no update is queued"),
+        Step(f"compare {points} with {against}"),
+        Step("compare payload indexes and configuration with the manifest"),
+    ]
+    steps += [Step(f"set alias {alias!r} of {name!r}") for alias in aliases.set]
+    steps += [Step(f"move alias {a!r} from {was!r} to {name!r}") for a, was in aliases.move]
+    if options.way == "upload" and route == "whole":
+        steps.append(Step("remove the uploaded file from the target"))
+    return tuple(steps)
+
+
+def _moved(
+    route: Route, options: RestoreOptions, where: str, file: str, size: int
+) -> tuple[str, int]:
+    if route == "salvage":
+        return f"read {file} from {where} with the engine, and upsert its points", size
+    if options.way == "url":
+        return f"let the target fetch {file} by a signed URL of {where}", size
+    if options.way == "server-file":
+        return f"let the target read {options.server_file} where it lies", size
+    return f"send {file} from {where}, hashed in passing", size
+
+
+def _points(seal: Seal | None) -> str:
+    return "every point" if seal is None else f"all {seal.points} points"

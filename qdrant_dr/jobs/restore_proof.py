@@ -1,0 +1,132 @@
+"""Does the target hold what was backed up? Every point of it, on every node, and its settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qdrant_dr.cluster import CollectionFacts, Node, RawPoint, collection_facts, scroll_points
+from qdrant_dr.cluster.facts import READABLE_STATES
+from qdrant_dr.cluster.shape import differences
+from qdrant_dr.config import Config
+from qdrant_dr.errors import NothingChecked
+from qdrant_dr.jobs.copies import Found
+from qdrant_dr.jobs.prove import CopyReader, proof_limits
+from qdrant_dr.proof import Comparison, ReadBack, compare_served, prove
+from qdrant_dr.records import SealedShard
+from qdrant_dr.repository import Repository
+
+REPLICATION = ("params.replication_factor ", "params.write_consistency_factor ")
+
+
+@dataclass(slots=True)
+class Reference:
+    """What the backup holds: its seal, and where that is missing or not enough, what this machine's
+    engine reads out of verified bytes of one copy. Read once, and only if needed."""
+
+    config: Config
+    found: Found
+    repository: Repository
+    folder: Path
+    _read: ReadBack | None = None
+
+    def shards(self) -> Sequence[SealedShard]:
+        """What each shard holds. Raise NothingChecked if an unsealed copy cannot be read."""
+        if self.found.backup.seal is not None:
+            return self.found.backup.seal.shards
+        return [
+            SealedShard(
+                shard=s.shard,
+                operation=s.count.operation,
+                points=s.points,
+                settled=s.settled,
+                replayed=s.replayed,
+                replayed_ids=s.replayed_ids,
+            )
+            for s in self.reading().shards
+        ]
+
+    def reading(self) -> ReadBack:
+        """The copy, read with the engine. Raise NothingChecked with what is wrong with it."""
+        if self._read is None:
+            exam = prove(
+                self.found.manifest, CopyReader(self.repository, self.found.backup),
+                depth="content", folder=self.folder, seal=self.found.backup.seal,
+                keep_replayed=True, limits=proof_limits(self.config),
+            )  # fmt: skip
+            if exam.findings or exam.read_back is None:
+                what = "; ".join(f.message for f in exam.findings) or "no point was read"
+                raise NothingChecked(
+                    f"there is nothing to compare the restored points with: {what}"
+                )
+            self._read = exam.read_back
+        return self._read
+
+
+def compare_content(
+    reference: Reference, nodes: Mapping[int | None, Node], name: str
+) -> Comparison:
+    """Every point of every replica on these nodes: what one node answers is not all of them.
+
+    A replica that kept what it had may be Active and hold equally many points (`no_sync` into an
+    existing collection: measured on Qdrant 1.18.3). So each is read by itself, shard by shard,
+    which also shows points that lie in another shard than they did.
+    """
+    sealed = {s.shard: s for s in reference.shards()}
+    found: dict[int, list[Comparison]] = {shard: [] for shard in sealed}
+    for node in nodes.values():
+        facts = collection_facts(node, name)
+        for replica in facts.shards:
+            if replica.shard in sealed and replica.state in READABLE_STATES:
+                expected = sealed[replica.shard]
+                found[replica.shard].append(_compare_replica(reference, facts, node, expected))
+    faults = [fault for of_shard in found.values() for c in of_shard for fault in c.faults]
+    faults += [
+        NothingChecked(f"no replica of shard {shard} could be read: nothing of it was compared")
+        for shard, of_shard in found.items()
+        if not of_shard
+    ]
+    firsts = [of_shard[0] for of_shard in found.values() if of_shard]
+    within = sum(c.within_tolerance for c in firsts)
+    return Comparison(tuple(faults), sum(c.points for c in firsts), within)
+
+
+def _compare_replica(
+    reference: Reference, facts: CollectionFacts, node: Node, sealed: SealedShard
+) -> Comparison:
+    """One node's replica of one shard.
+
+    Vectors that a server replayed from the log may differ in the last bits from what sealed the
+    backup: then they are held against this machine's own reading of the same bytes.
+    """
+
+    def points() -> Iterator[RawPoint]:
+        limit = facts.max_query_limit
+        return scroll_points(node, facts.collection, shard=sealed.shard, limit=limit)
+
+    found = compare_served(points(), [sealed])
+    if found.faults and sealed.replayed_ids:
+        ids = set(sealed.replayed_ids)
+        late = [p for p in reference.reading().replayed_points if p["id"] in ids]
+        found = compare_served(points(), [sealed], late)
+    where = f"shard {sealed.shard} on {node.url}"
+    faults = [type(f)(f"{where}: {f.message}", f.hint) for f in found.faults]
+    return replace(found, faults=tuple(faults))
+
+
+def unlike(
+    found: Found, node: Node, name: str, *, replication_factor: int | None
+) -> tuple[list[str], list[str]]:
+    """Payload indexes that are not as they were, and settings that are not: in words.
+
+    A replication that was asked for is no difference.
+    """
+    info = collection_facts(node, name).info
+    said = differences(json.loads(found.manifest.collection_info), info)
+    indexes = [d for d in said if d.startswith("payload index ")]
+    settings = [d for d in said if d not in indexes]
+    if replication_factor is not None:
+        settings = [d for d in settings if not d.startswith(REPLICATION)]
+    return indexes, settings

@@ -1,0 +1,244 @@
+"""Why a backup is not to be restored to a target as asked: every reason, in words. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from qdrant_dr.cluster.facts import vectors_text
+from qdrant_dr.cluster.shape import shard_key_order
+from qdrant_dr.cluster.target import TargetFacts
+from qdrant_dr.config import Config
+from qdrant_dr.errors import PlanRefused
+from qdrant_dr.jobs.restore_asked import (
+    OnTarget,
+    RestoreOptions,
+    Route,
+    custom_sharding,
+    goes_on,
+    replication_of,
+    route_of,
+)
+from qdrant_dr.records import Manifest
+from qdrant_dr.repository import Backup, Copy, open_failures, proven_copies
+from qdrant_dr.units import format_size
+
+STORAGE_MIGRATION = (1, 18)
+"""From this version on, segments of the storage of before 1.16 are no longer read."""
+PASSING_THROUGH = (1, 16)
+ROOM = 2
+"""Times its size that an uploaded archive takes on the target: the file, and what is in it."""
+
+
+def trust(
+    config: Config,
+    backup: Backup,
+    sources: Sequence[Copy],
+    options: RestoreOptions,
+    *,
+    now: datetime,
+) -> tuple[list[str], list[str]]:
+    """What speaks against this backup: hard, and what `--allow-unproven` turns into a warning."""
+    key = backup.key
+    if backup.conflict is not None:
+        return [f"{backup.conflict.message}; {backup.conflict.hint}"], []
+    if not sources:
+        return [
+            f"no repository that can be read has a whole copy of {key}: see `qdrant-dr show {key}`"
+        ], []
+    doubts = []
+    wanted = config.objectives.proven
+    # one proven copy proves them all: whatever is read is compared with its manifest, to the byte
+    if not proven_copies(backup, depth=wanted.depth, max_age=wanted.max_age, now=now):
+        failed = [c.repository for c in sources if open_failures(c.proofs)]
+        more = f"; failed proofs are open in {', '.join(failed)}" if failed else ""
+        doubts.append(
+            f"no copy of {key} is proven to {wanted.depth} now{more}: "
+            f"run `qdrant-dr verify {key}`, or restore it all the same with `--allow-unproven`"
+        )
+    if backup.seal is not None and backup.seal.suspect:
+        doubts.append(
+            f"{key} is suspect ({'; '.join(backup.seal.suspect)}): "
+            "take an older backup, or this one all the same with `--allow-unproven`"
+        )
+    return ([], doubts) if options.allow_unproven else (doubts, [])
+
+
+def versions_reasons(manifest: Manifest, target: TargetFacts, *, salvage: bool) -> list[str]:
+    """Qdrant restores archives of its own or the previous minor version, and nothing newer."""
+    if salvage:
+        return []
+    made, there = version_of(manifest.server_version), version_of(target.version)
+    if made is None or there is None:
+        return [
+            (
+                f"the versions cannot be compared: the archive was made by "
+                f"{manifest.server_version!r}, {target.url} is {target.version!r}"
+            )
+        ]
+    said = f"{manifest.key} was made by {manifest.server_version}, {target.url} is {target.version}"
+    if there < made:
+        return [f"{said}: an older server does not restore it; use {made[0]}.{made[1]}"]
+    if there[0] == made[0] and there[1] - made[1] <= 1:
+        return []
+    if made < PASSING_THROUGH and there >= STORAGE_MIGRATION:
+        return [
+            (
+                f"{said}: its storage is from before the migration of 1.16; restore it into 1.16 "
+                "or 1.17, let that server open it and back it up there, or read it with `--salvage`"
+            )
+        ]
+    return [
+        (
+            f"{said}: only the same or the next minor version restores it; go there minor by "
+            "or read it with `--salvage`"
+        )
+    ]
+
+
+def version_of(text: str) -> tuple[int, int] | None:
+    """Major and minor of `1.18.3`; None if it is no version."""
+    found = re.match(r"v?(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def name_reasons(
+    manifest: Manifest, there: OnTarget, name: str, options: RestoreOptions
+) -> list[str]:
+    """What already bears the name on the target."""
+    target = there.facts
+    if name in target.aliases:
+        return [
+            (
+                f"{name!r} is an alias of {target.aliases[name]!r} on {target.url}: a restore "
+                "would overwrite that collection; give another name with `--as`"
+            )
+        ]
+    ours, route = there.unfinished, route_of(manifest, target, salvage=options.salvage)
+    if ours is not None and ours.created and goes_on(ours, manifest.key, route):
+        if name in target.aliases.values() and ours.proven is None:
+            return [
+                (
+                    f"{name!r} on {target.url} is in use by an alias, though the restore of "
+                    f"{ours.backup} that made it did not end: delete it first if it is not needed"
+                )
+            ]
+        return []
+    if name in target.broken:
+        return [
+            (
+                f"{name!r} on {target.url} is listed but broken, as after a killed restore: "
+                f"look into the server's log, then delete it: curl -X DELETE "
+                f"{target.url}/collections/{name}"
+            )
+        ]
+    if name not in target.collections:
+        return []
+    if options.salvage:
+        return [
+            (
+                f"{name!r} exists on {target.url}, and a salvage would add to it: give a new name "
+                "with `--as`"
+            )
+        ]
+    if not options.into_existing:
+        return [
+            (
+                f"{name!r} exists on {target.url}: restore beside it with `--as NAME`, or over it "
+                "with `--into-existing`, which replaces every point of it"
+            )
+        ]
+    return _unlike(manifest, there, name)
+
+
+def _unlike(manifest: Manifest, there: OnTarget, name: str) -> list[str]:
+    """Why the existing collection cannot take these shards. The server looks only after reading
+    the whole upload, and by shard not at all."""
+    facts = there.existing
+    if facts is None:
+        return [f"{name!r} on {there.facts.url} does not tell how it is made"]
+    params = json.loads(manifest.collection_info)["config"]["params"]
+    reasons = []
+    if facts.vectors != vectors_text(params):
+        reasons.append(f"{name!r} on {there.facts.url} has other vectors than {manifest.key}")
+    shards = {s.shard for s in manifest.shards}
+    if facts.shard_ids != shards:
+        reasons.append(
+            f"{name!r} on {there.facts.url} has {len(facts.shard_ids)} shards, {manifest.key} has "
+            f"{len(shards)}: restore it as another collection, or with `--salvage`"
+        )
+    return reasons
+
+
+def topology_reasons(manifest: Manifest, target: TargetFacts, options: RestoreOptions) -> list[str]:
+    reasons = []
+    if custom_sharding(manifest) and not target.clustered and not options.salvage:
+        reasons.append(
+            f"{manifest.collection!r} has shard keys, which a server outside a cluster cannot "
+            "have: start the target with `cluster.enabled: true` (one node will do), or read it "
+            "with `--salvage`"
+        )
+    elif custom_sharding(manifest) and not options.salvage:
+        try:
+            shard_key_order(
+                json.loads(manifest.collection_cluster), json.loads(manifest.shard_keys)
+            )
+        except PlanRefused as e:
+            reasons.append(f"{e.message}: {e.hint}")
+    wanted, peers = options.replication_factor or replication_of(manifest), len(target.peers) or 1
+    if target.clustered and wanted > peers:
+        reasons.append(
+            f"{wanted} replicas of each shard need as many nodes, {target.url} knows {peers}: "
+            f"restore with `--replication-factor {peers}`"
+        )
+    return reasons
+
+
+def way_reasons(manifest: Manifest, options: RestoreOptions, route: Route) -> list[str]:
+    """Whether the bytes can travel as asked."""
+    if options.way == "upload":
+        if options.server_file is not None:
+            return ["`--server-file` is for `--way server-file`"]
+        return []
+    if route == "salvage":
+        return [f"a salvage reads the archive itself: `--way {options.way}` cannot be"]
+    whole = [p.kind for p in manifest.parts] == ["collection"]
+    if whole and route == "shards":
+        return [
+            (
+                f"{manifest.key} is one archive that must be cut into shards for this target: "
+                f"`--way {options.way}` hands it over as it is; use `--way upload`"
+            )
+        ]
+    if options.way == "server-file":
+        if options.server_file is None:
+            return ["`--way server-file` needs the place of the file: `--server-file LOCATION`"]
+        if not whole:
+            return [f"{manifest.key} has {len(manifest.parts)} parts, `--server-file` names one"]
+        return []
+    return []
+
+
+def room(
+    config: Config, manifest: Manifest, target: TargetFacts, options: RestoreOptions
+) -> tuple[list[str], list[str]]:
+    """Refusals and warnings about room. No call of Qdrant tells free space."""
+    needed = manifest.size_bytes * (1 if options.way == "url" else ROOM)
+    free = config.cluster.node_space
+    if free is None or target.url.rstrip("/") not in config.cluster.nodes:
+        return [], [
+            f"the free space of {target.url} is not known; it needs about {format_size(needed)}"
+        ]
+    peers = len(target.peers) or 1
+    factor = options.replication_factor or replication_of(manifest)
+    share = needed * min(factor, peers) // peers
+    if share <= free:
+        return [], []
+    return [
+        (
+            f"each node needs about {format_size(share)} and has {format_size(free)} "
+            "(`cluster.node_space`): make room first"
+        )
+    ], []

@@ -1,0 +1,475 @@
+"""The unit of `restore`: create, recover every part, prove it there, aliases last."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+from qdrant_dr.cluster import Node
+from qdrant_dr.cluster.aliases import plan_aliases, set_aliases
+from qdrant_dr.cluster.ready import wait_restored
+from qdrant_dr.cluster.shape import creation_body, shard_key_order
+from qdrant_dr.cluster.target import (
+    TargetFacts,
+    clean_failed,
+    create_payload_indexes,
+    create_target,
+    target_facts,
+)
+from qdrant_dr.config import Config
+from qdrant_dr.errors import (
+    ClusterError,
+    ContentDiffers,
+    DRError,
+    NothingChecked,
+    PlanRefused,
+    ProofError,
+    RepositoryError,
+    ServerFailed,
+)
+from qdrant_dr.jobs.copies import Found
+from qdrant_dr.jobs.drill_copy import Stopwatch
+from qdrant_dr.jobs.progress import watcher
+from qdrant_dr.jobs.restore_asked import continues, custom_sharding, goes_on
+from qdrant_dr.jobs.restore_claim import (
+    holds,
+    is_empty,
+    must_be_ours,
+    not_ours,
+    operations_of,
+    since_proven,
+    vectors_of,
+)
+from qdrant_dr.jobs.restore_journal import Journal, OpenJournal, journal_of
+from qdrant_dr.jobs.restore_proof import Reference, compare_content, unlike
+from qdrant_dr.jobs.restore_recover import Recovery
+from qdrant_dr.jobs.restore_sources import Meter, Sources
+from qdrant_dr.jobs.restore_target import TargetNodes, open_target, target_nodes
+from qdrant_dr.jobs.run import error_facts, utc_now
+from qdrant_dr.jobs.scratch import scratch_folder
+from qdrant_dr.jobs.stop import stopping
+from qdrant_dr.jobs.units import RestoreUnit
+from qdrant_dr.records import Manifest, Outcome, Restored
+from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.repository import Repository
+from qdrant_dr.repository.throttle import Throttle
+
+
+@dataclass(slots=True)
+class Result:
+    """What a restore has come to so far; kept if it fails half-way."""
+
+    target_kind: SourceKind | None = None
+    server_version: str | None = None
+    points_restored: int | None = None
+    fingerprint_equal: bool | None = None
+    lost_ids: tuple[int | str, ...] = ()
+    aliases_set: tuple[str, ...] = ()
+    aliases_left: tuple[str, ...] = ()
+    created: bool = False
+    removed: list[str] = field(default_factory=list)
+    resumed: bool = False
+    doubts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def restore_backup(config: Config, unit: RestoreUnit, run_id: str) -> Outcome:
+    """Restore one backup. One that fails is a failed outcome that says what it left there."""
+    started_at, begun = utc_now(), time.perf_counter()
+    watch, result = Stopwatch(), Result()
+    with watch.phase("look"):
+        found = _found(config, unit)
+    manifest = found.manifest
+    throttle = Throttle(unit.bandwidth) if unit.bandwidth else None
+    meter = Meter(manifest.size_bytes, watcher.get(), throttle)
+    sources = Sources(found, unit.repositories, run_id, meter)
+    restore_id = f"{run_id}-{uuid4().hex[:6]}"
+    error: DRError | None = None
+    try:
+        spool = config.capture.spool.path
+        with ExitStack() as stack:
+            node = stack.enter_context(open_target(config, unit.target, unit.target_key))
+            journal = stack.enter_context(journal_of(spool, node.url, unit.name))
+            name = f"restore-{restore_id.lower()}"
+            folder = stack.enter_context(scratch_folder(spool, name))
+            work = Restoration(
+                config, unit, restore_id, found, sources, node, journal, folder, watch, result
+            )
+            work.run()
+    except DRError as e:
+        error = e
+    doubts = [*result.doubts, *sources.notes]
+    return Outcome(
+        unit="restore",
+        collection=unit.collection,
+        repository=next(iter(sources.used), None),
+        backup_id=unit.key.backup_id,
+        verdict="failed" if error else "degraded" if doubts else "ok",
+        started_at=started_at,
+        ended_at=utc_now(),
+        error=error_facts(error) if error else None,
+        notes=(*doubts, *result.notes, *filter(None, [unit.note])),
+        detail=Restored(
+            restore_id=restore_id,
+            target=unit.target,
+            target_kind=result.target_kind,
+            server_version=result.server_version,
+            name=unit.name,
+            route=unit.route,
+            way=unit.way,
+            sources=tuple(sources.used),
+            captured_at=manifest.captured_at,
+            size_bytes=manifest.size_bytes,
+            sent_bytes=meter.sent,
+            points_expected=found.backup.seal.points if found.backup.seal else None,
+            points_restored=result.points_restored,
+            fingerprint_equal=result.fingerprint_equal,
+            lost_ids=result.lost_ids,
+            aliases_set=result.aliases_set,
+            aliases_left=result.aliases_left,
+            created=result.created,
+            removed=tuple(result.removed),
+            resumed=result.resumed,
+            phases=tuple(watch.phases),
+            total_us=round((time.perf_counter() - begun) * 1e6),
+            ticket=unit.ticket,
+            approved_by=unit.approved_by,
+        ),
+    )
+
+
+def _found(config: Config, unit: RestoreUnit) -> Found:
+    """The backup, looked up; the first of its repositories that can be opened will do."""
+    for name in unit.repositories[:-1]:
+        try:
+            return Found(config, unit.key, name)
+        except RepositoryError:
+            continue  # it is in `failed` of the next one, and left out there
+    return Found(config, unit.key, unit.repositories[-1])
+
+
+@dataclass(slots=True)
+class Restoration:
+    """One restore at work; the journal is locked, so there is no other into this name."""
+
+    config: Config
+    unit: RestoreUnit
+    restore_id: str
+    found: Found
+    sources: Sources
+    node: Node
+    journal: OpenJournal
+    folder: Path
+    watch: Stopwatch
+    result: Result
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.found.manifest
+
+    def run(self) -> None:
+        """Every step in order. What fails is cleaned up, if it was ours, and raised."""
+        if self.found.backup.seal is None and not self.unit.allow_unproven:
+            raise NothingChecked(
+                f"{self.unit.key} has no seal to compare a restore with",
+                f"run `qdrant-dr verify {self.unit.key} --depth content` first.",
+            )
+        seal = self.found.backup.seal
+        if seal is not None and seal.suspect:
+            self.result.doubts.append(f"the backup is suspect: {'; '.join(seal.suspect)}")
+        with self.watch.phase("start"):
+            target = self._look()
+        with target_nodes(self.config, self.node, target) as nodes:
+            with self.watch.phase("take over"):
+                self._take_over(target, nodes)
+            self.result.doubts += [
+                f"peer {peer} of the target does not answer: what it holds was not counted"
+                for peer in nodes.silent
+            ]
+            try:
+                if (was := self._begun.proven) is None:
+                    self._restore(target, nodes)
+                else:
+                    self._proven(was, nodes)
+                with self.watch.phase("aliases"):
+                    self._aliases()
+            except DRError as e:
+                self._failed(e, nodes)
+                raise
+        self.journal.drop()
+
+    @property
+    def _begun(self) -> Journal:
+        assert self.journal.now is not None
+        return self.journal.now
+
+    def _restore(self, target: TargetFacts, nodes: TargetNodes) -> None:
+        name = self.unit.name
+        if self.unit.route == "salvage":
+            with self.watch.phase("salvage", self.manifest.size_bytes):
+                self._salvage(target)
+        else:
+            with self.watch.phase("create"):
+                self._create(target)
+            with self.watch.phase("recover", self.manifest.size_bytes):
+                Recovery(
+                    self.unit, self.config, self.sources, self.node, self.journal, self.folder
+                ).run(nodes)
+            with self.watch.phase("ready"):
+                wait_restored(nodes.by_peer, name, stop=stopping)
+            with self.watch.phase("prove"):
+                self._prove(nodes)
+        self._compare_settings()
+        if self.result.fingerprint_equal:
+            assert self.result.points_restored is not None
+            self.journal.prove(self.result.points_restored, operations_of(nodes, name))
+
+    def _proven(self, points: int, nodes: TargetNodes) -> None:
+        """Only aliases were left to set. If it was written to since, that is no fault of ours, but
+        then it is not known any more what an alias would lead to."""
+        self.result.points_restored = points
+        doubt = since_proven(self._begun.operations, operations_of(nodes, self.unit.name))
+        if doubt is not None:
+            self.result.doubts.append(doubt)
+            return
+        self.result.fingerprint_equal = True
+        self.result.notes.append("its content was proven before it was interrupted")
+
+    def _look(self) -> TargetFacts:
+        target = target_facts(self.node)
+        self.result.target_kind, self.result.server_version = target.source_kind, target.version
+        return target
+
+    # before
+
+    def _take_over(self, target: TargetFacts, nodes: TargetNodes) -> None:
+        """Go on where a restore of this backup ended, or remove what another made there."""
+        name, left = self.unit.name, self.journal.found
+        there = name in target.collections
+        if left is not None and goes_on(left, self.unit.key, self.unit.route):
+            if there and left.created:
+                self._must_be_unused(left, target, nodes)
+            self.result.resumed = continues(left, self.unit.key, self.unit.route)
+            sound = there and name not in target.broken
+            begun = bool(left.recovered) or left.proven is not None
+            if (
+                self.result.resumed
+                and sound
+                and (begun if left.created else self.unit.into_existing)
+            ):
+                self.journal.begin(left)
+                self.result.created = left.created
+                self.result.removed += clean_failed(
+                    self.node, name, created=False, uploads=left.uploads
+                )
+                return
+            self.result.removed += clean_failed(
+                self.node, name, created=left.created, uploads=left.uploads
+            )
+            there = there and not left.created
+        self.journal.drop()
+        if name in target.aliases:
+            raise PlanRefused(f"{name!r} on {self.node.url} is an alias meanwhile", "plan again.")
+        if there and not self.unit.into_existing:
+            raise PlanRefused(f"{name!r} exists on {self.node.url} meanwhile", "plan again.")
+        self.result.created, seal = not there, self.found.backup.seal
+        self.journal.begin(
+            Journal(
+                restore_id=self.restore_id,
+                target=self.node.url,
+                name=name,
+                backup=str(self.unit.key),
+                route=self.unit.route,
+                began_at=utc_now(),
+                created=not there,
+                vectors=vectors_of(self.manifest),
+                holds={} if self.unit.route == "salvage" else holds(self.manifest, seal),
+            )
+        )
+
+    def _must_be_unused(self, left: Journal, target: TargetFacts, nodes: TargetNodes) -> None:
+        """Raise PlanRefused if what an earlier restore made may be somebody's by now."""
+        name = self.unit.name
+        hint = "delete that collection if it is not needed, or restore with `--as`."
+        if left.proven is None and name in target.aliases.values():
+            raise PlanRefused(
+                f"{name!r} on {self.node.url} is in use by an alias, though the restore that "
+                "made it did not end",
+                hint,
+            )
+        if left.proven is None and name not in target.broken:
+            must_be_ours(nodes, left)
+        if left.proven is not None and name in target.broken:
+            raise PlanRefused(
+                f"{name!r} on {self.node.url} was restored and proven, and is broken since", hint
+            )
+
+    def _create(self, target: TargetFacts) -> None:
+        """Make the collection, unless it is there, or will come out of the archive."""
+        fresh = self._begun.created and not self._begun.recovered
+        if self.unit.route != "shards" or not fresh:
+            return
+        info = json.loads(self.manifest.collection_info)
+        keys = (
+            shard_key_order(
+                json.loads(self.manifest.collection_cluster), json.loads(self.manifest.shard_keys)
+            )
+            if custom_sharding(self.manifest)
+            else ()
+        )
+        create_target(self.node, self.unit.name, self._body(target), keys=keys)
+        create_payload_indexes(self.node, self.unit.name, info.get("payload_schema") or {})
+
+    def _body(self, target: TargetFacts) -> dict[str, object]:
+        return creation_body(
+            json.loads(self.manifest.collection_info),
+            replication_factor=self.unit.replication_factor,
+            clustered=target.clustered,
+        )
+
+    # the bytes
+
+    def _salvage(self, target: TargetFacts) -> None:
+        """Point by point, out of all copies together. It compares what it wrote by itself."""
+        from qdrant_dr.jobs.salvage import salvage
+
+        self.found.repository = self._reader()
+        saved = salvage(
+            self.config, self.found, self.node, self.unit.name, self.folder,
+            body=self._body(target) if target.clustered else None,
+        )  # fmt: skip
+        result = self.result
+        result.points_restored, result.lost_ids = saved.points, saved.lost_ids
+        result.fingerprint_equal = saved.whole
+        result.notes += saved.notes
+        if saved.changed_ids:
+            result.doubts.append(
+                f"{len(saved.changed_ids)} points are not what was written: "
+                f"{', '.join(map(str, saved.changed_ids[:8]))}"
+            )
+        if not saved.whole:
+            lost = f"{len(saved.lost_ids)} points are known to be lost"
+            more = "an unknown number" if saved.lost_unknown is None else str(saved.lost_unknown)
+            result.doubts.append(f"not all is back: {lost}, {more} more without their ids")
+            result.doubts += saved.differs
+
+    # after
+
+    def _prove(self, nodes: TargetNodes) -> None:
+        """Content first: what differs is not restored, whatever the server answered."""
+        reference = Reference(self.config, self.found, self._reader(), self.folder)
+        comparison = compare_content(reference, nodes.by_peer, self.unit.name)
+        self.result.points_restored = comparison.points
+        self.result.fingerprint_equal = comparison.equal
+        if not comparison.equal:
+            what = "; ".join(fault.message for fault in comparison.faults)
+            raise ContentDiffers(
+                f"{self.unit.key} restored on {self.node.url}: {what}",
+                "restore another backup; see `qdrant-dr list`.",
+            )
+        if self.found.backup.seal is None:
+            self.result.doubts.append("compared with an engine reading: the backup has no seal")
+
+    def _compare_settings(self) -> None:
+        """A lost payload index is a failure, a setting that is not as it was a doubt."""
+        indexes, settings = unlike(
+            self.found, self.node, self.unit.name,
+            replication_factor=self.unit.replication_factor,
+        )  # fmt: skip
+        if indexes and not self.unit.into_existing and self.unit.route != "salvage":
+            raise ContentDiffers(f"{self.unit.name!r} on {self.node.url}: {'; '.join(indexes)}")
+        self.result.doubts += [f"configuration: {d}" for d in [*indexes, *settings]]
+
+    def _reader(self) -> Repository:
+        """The copy that this machine reads again, if it has to."""
+        names = [*self.sources.used, *self.unit.repositories]
+        return next(self.found.opened[n] for n in names if n in self.found.opened)
+
+    def _aliases(self) -> None:
+        """Last, for they are what applications follow; a proven restore does not fail by them."""
+        proven = bool(self.result.fingerprint_equal)
+        try:
+            target = target_facts(self.node)
+            plan = plan_aliases(
+                self.manifest.aliases, target.aliases, self.unit.name,
+                self.unit.aliases if proven else "keep", target.collections,
+            )  # fmt: skip
+            set_aliases(self.node, plan)
+        except (PlanRefused, ClusterError) as e:
+            if e.transient:
+                raise
+            self.result.doubts.append(f"aliases were not set: {e.message}")
+            self.result.aliases_left = tuple(self.manifest.aliases)
+            return
+        there = tuple(a for a, _ in plan.left if target.aliases.get(a) == self.unit.name)
+        self.result.aliases_set = (*plan.set, *(a for a, _ in plan.move), *there)
+        left = [(a, why) for a, why in plan.left if a not in there]
+        self.result.aliases_left = tuple(a for a, _ in left)
+        if left and not proven:
+            left = [(a, f"the content of {self.unit.name!r} is not proven") for a, _ in left]
+        self.result.notes += [f"alias {a!r} is left alone: {why}" for a, why in left]
+
+    def _failed(self, error: DRError, nodes: TargetNodes) -> None:
+        """Take back what is ours, or say why it stays: a half-made collection can keep a server
+        from starting."""
+        name, now = self.unit.name, self._begun
+        where = f"{name!r} on {self.node.url}"
+        if not now.created and now.proven is None:
+            self.result.notes.append(
+                f"{where} was there before and is not removed; it may be half overwritten"
+            )
+        if now.proven is not None and isinstance(error, PlanRefused):
+            self.journal.drop()
+            return
+        try:
+            if stopping.is_set() or error.transient or now.proven is not None:
+                self.result.notes.append(self._unfinished(where))
+                return
+            kept = self._kept(error, nodes) if now.created else None
+            removed = clean_failed(
+                self.node, name, created=now.created and kept is None, uploads=now.uploads
+            )
+        except DRError as e:
+            self.result.notes.append(
+                f"what was made of {where} could not be removed now ({e.message}): the same "
+                "command does it, and begins again"
+            )
+            return
+        self.result.removed += removed
+        if removed:
+            self.result.notes.append(f"removed from {self.node.url}: {', '.join(removed)}")
+        if kept is not None:
+            self.result.notes.append(f"{where} is kept: {kept}")
+        self.journal.drop()
+
+    def _unfinished(self, where: str) -> str:
+        if self.unit.route != "salvage":
+            return f"{where} is unfinished: the same command continues it"
+        return (
+            f"{where} is half a salvage, which is neither continued nor removed: delete it, then "
+            "the same command begins again, or give another name with `--as`"
+        )
+
+    def _kept(self, error: DRError, nodes: TargetNodes) -> str | None:
+        """Why a collection of this name is not removed though the restore into it failed."""
+        name, now = self.unit.name, self._begun
+        if isinstance(error, PlanRefused) and not self.result.resumed:
+            return "this restore did not make it"
+        try:
+            if self.unit.route == "salvage" and not is_empty(nodes, name):
+                return "what a salvage wrote is not removed; it is NOT all that was backed up"
+            foreign = [] if now.recovered else not_ours(nodes, now)
+        except ServerFailed:
+            return None  # listed and broken, as after a recovery that failed half-way
+        if foreign:
+            return f"somebody else made or filled it meanwhile ({'; '.join(foreign)})"
+        if self.result.resumed and isinstance(error, ProofError):
+            return (
+                "it was begun by an earlier run and may be in use since; it is NOT what was backed "
+                "up: delete it if it is not needed"
+            )
+        return "as asked: it is NOT what was backed up" if self.unit.keep_failed else None

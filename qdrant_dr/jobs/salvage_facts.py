@@ -1,0 +1,83 @@
+"""What a manifest and a seal say to a salvage: how to make the collection, and what to expect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from qdrant_dr.cluster import RawPoint
+from qdrant_dr.cluster.shape import ShardKey, creation_body
+from qdrant_dr.records import Component, Fingerprint, Manifest, Seal
+
+
+def shard_keys_of(manifest: Manifest) -> dict[int, ShardKey]:
+    """The key of each shard, as string or number; empty without custom sharding."""
+    cluster = json.loads(manifest.collection_cluster)
+    replicas = [*(cluster.get("local_shards") or ()), *(cluster.get("remote_shards") or ())]
+    return {int(r["shard_id"]): r["shard_key"] for r in replicas if r.get("shard_key") is not None}
+
+
+def renumbered(by_shard: Mapping[int, ShardKey]) -> list[tuple[ShardKey, tuple[int, ...]]]:
+    """The keys, each with as many shards as it had, numbered as a new collection numbers them."""
+    counts: dict[ShardKey, int] = {}
+    for shard in sorted(by_shard):
+        counts[by_shard[shard]] = counts.get(by_shard[shard], 0) + 1
+    found, following = [], 1
+    for key, many in counts.items():
+        found.append((key, tuple(range(following, following + many))))
+        following += many
+    return found
+
+
+def body_for(info: Mapping[str, Any], *, clustered: bool) -> dict[str, Any]:
+    """As the source was; where shard keys are unknown, with one shard in their place."""
+    params = info["config"]["params"]
+    if params.get("sharding_method") == "custom" and not clustered:
+        config = {
+            **info["config"],
+            "params": {**params, "sharding_method": None, "shard_number": 1},
+        }
+        info = {**info, "config": config}
+    return creation_body(info, replication_factor=None if clustered else 1, clustered=clustered)
+
+
+def half_cosine(params: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the vectors that are stored normalised, in halves of a float."""
+    vectors = params.get("vectors") or {}
+    unnamed = isinstance(vectors.get("size"), int)  # else it is the name of a vector
+    named = {"": vectors} if unnamed else vectors
+    return frozenset(
+        name
+        for name, v in named.items()
+        if v.get("datatype") == "float16" and v.get("distance") == "Cosine"
+    )
+
+
+def with_vectors(point: RawPoint, names: frozenset[str], *, only: bool) -> RawPoint:
+    """The point with these vectors alone, or with all but these."""
+    vector = point.get("vector") or {}
+    if not names:
+        return point
+    named = vector if isinstance(vector, dict) else {"": vector}
+    return {**point, "vector": {n: v for n, v in named.items() if (n in names) is only}}
+
+
+def counted(manifest: Manifest) -> int | None:
+    """Points at the capture, if nothing was written meanwhile."""
+    counts = [s.count_after for s in manifest.shards]
+    if not manifest.quiet or None in counts:
+        return None
+    return sum(c for c in counts if c is not None)
+
+
+def comparable(fingerprint: Fingerprint, seal: Seal) -> Fingerprint:
+    """With vectors by their number alone, where some of them come out of a replayed log."""
+    if not any(s.replayed_ids for s in seal.shards):
+        return fingerprint
+    zero = Component(count=0, sum="0" * 64, buckets="0" * 4096)
+    components = {
+        name: zero.model_copy(update={"count": c.count}) if name.startswith("vector:") else c
+        for name, c in fingerprint.components.items()
+    }
+    return fingerprint.model_copy(update={"components": components})

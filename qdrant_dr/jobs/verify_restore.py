@@ -1,0 +1,137 @@
+"""Depth `restore`: a copy that passed every depth before is restored by a server, and asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from qdrant_dr.cluster import (
+    DRILL_PREFIX,
+    Node,
+    collection_facts,
+    drop_target,
+    node_facts,
+    scroll_points,
+    wait_restored,
+)
+from qdrant_dr.cluster.shape import differences
+from qdrant_dr.config import Config
+from qdrant_dr.errors import ContentDiffers, NothingChecked, PlanRefused
+from qdrant_dr.jobs.copies import Found
+from qdrant_dr.jobs.progress import watched
+from qdrant_dr.jobs.prove import ProvedCopy, prove_copy
+from qdrant_dr.jobs.recovering import recover_onto, scratch_nodes
+from qdrant_dr.jobs.run import utc_now
+from qdrant_dr.jobs.scratch import PREFIX, dead_folders, remove_scratch, scratch_folder
+from qdrant_dr.jobs.served import prove_served
+from qdrant_dr.jobs.stop import stopping
+from qdrant_dr.jobs.targets import drill_target
+from qdrant_dr.jobs.units import VerifyUnit
+from qdrant_dr.proof import Comparison, compare_served
+from qdrant_dr.records import ErrorFacts, Manifest, Part
+
+FOLDER = f"{PREFIX}drill-"
+_ONE_SERVER = threading.Lock()
+"""A scratch holds one restore at a time, and this machine has cores for one more server."""
+
+
+def require_server(config: Config) -> None:
+    """Raise PlanRefused if nothing is there to restore to but the sandbox, which is no Qdrant."""
+    configured = config.drill.scratch or config.drill.docker
+    if configured is None and not os.environ.get("QDRANT_BIN"):
+        raise PlanRefused(
+            "depth restore needs a running Qdrant: the sandbox proves nothing of a server",
+            "set `drill.scratch` or `drill.docker`, or QDRANT_BIN to the server's binary; or use "
+            "depth `search`.",
+        )
+
+
+def prove_restored(config: Config, found: Found, unit: VerifyUnit, run_id: str) -> ProvedCopy:
+    """Prove one copy to depth `search` with the engine, then to `restore` on a scratch server.
+
+    The first proof is kept beside the copy before the second begins; it is what is returned if it
+    failed. Raise what kept us from looking, RecoverFailed if the server would not restore it: that
+    may be the copy, or the server.
+    """
+    require_server(config)
+    with _ONE_SERVER:
+        spool = config.capture.spool.path
+        dead = dead_folders(spool, "drill")
+        with scratch_folder(spool, f"drill-{run_id.lower()}-{secrets.token_hex(3)}") as folder:
+            gone = [name.removeprefix("drill-") for name in dead]
+            with drill_target(config, folder / "server", gone, manifest=found.manifest) as target:
+                if node_facts(target).source_kind == "sandbox":
+                    raise PlanRefused(
+                        f"{target.url} is the sandbox: it proves nothing of a server",
+                        "give a running Qdrant in `drill.scratch`; or use depth `search`.",
+                    )
+                name = DRILL_PREFIX + folder.name.removeprefix(FOLDER)
+                proved = _prove_on(config, target, name, found, unit, run_id, folder)
+        for name in dead:
+            remove_scratch(spool, name)
+    return proved
+
+
+def _prove_on(
+    config: Config,
+    target: Node,
+    name: str,
+    found: Found,
+    unit: VerifyUnit,
+    run_id: str,
+    folder: Path,
+) -> ProvedCopy:
+    started_at = utc_now()
+    search = unit.model_copy(update={"depth": "search"})
+    proved = prove_copy(config, found, search, run_id, keep_replayed=True)
+    if not proved.proof.passed or proved.seal is None:
+        return proved
+    found.repository.add_proof(proved.proof)
+    try:
+        _recover(config, target, name, found, folder)
+        comparison = _compare(target, name, found.manifest, proved)
+        proof = prove_served(
+            found, proved.seal, target, name, comparison,
+            reached="search", run_id=run_id, made_by=unit.made_by, started_at=started_at,
+        )  # fmt: skip
+    finally:
+        drop_target(target, name)
+    if proof is None:
+        raise NothingChecked(f"the indexes of {unit.key} on {target.url} could not be asked")
+    error = None
+    if proof.findings:
+        first = proof.findings[0]
+        error = ErrorFacts(
+            code=first.code,
+            message=f"{unit.key} in {unit.repository}, restored on {target.url}: {first.message}",
+            hint="the copy is as it was captured: read the server's log, and drill another backup.",
+        )
+    return replace(proved, proof=proof, error=error)
+
+
+def _recover(config: Config, target: Node, name: str, found: Found, folder: Path) -> None:
+    """Let the server restore what is read from the repository, byte by byte compared."""
+
+    def read(part: Part) -> Iterator[bytes]:
+        return watched(found.repository.read_part(found.backup.key, part), part.size_bytes)
+
+    with scratch_nodes(config, target) as nodes:
+        limit = config.capture.spool.max
+        recover_onto(nodes, name, found.manifest, read, folder, limit=limit)
+        wait_restored(nodes.by_peer, name, stop=stopping)
+
+
+def _compare(target: Node, name: str, manifest: Manifest, proved: ProvedCopy) -> Comparison:
+    """Every point that the target serves, and its payload indexes."""
+    assert proved.seal is not None
+    facts = collection_facts(target, name)
+    points = scroll_points(target, name, limit=facts.max_query_limit)
+    comparison = compare_served(points, proved.seal.shards, proved.replayed_points)
+    unlike = differences(json.loads(manifest.collection_info), facts.info)
+    lost = tuple(ContentDiffers(words) for words in unlike if words.startswith("payload index "))
+    return replace(comparison, faults=(*comparison.faults, *lost))

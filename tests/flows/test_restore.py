@@ -1,0 +1,155 @@
+"""The flow `restore` pauses for a person, on a real Prefect server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import tests.flows.conftest  # noqa: F401 -- keeps the user's Prefect out of sight, before the import
+from flows.restore import restore
+from qdrant_dr.records import Restored
+from tests.jobs.driving import do
+from tests.support.prefect import PrefectServer
+from tests.support.servers import Server, sandbox_server
+from tests.support.waiting import eventually
+from tests.support.world import World
+
+pytestmark = [pytest.mark.prefect, pytest.mark.timeout(170)]
+BACKUP = "users@latest-proven"
+
+
+@pytest.fixture
+def made(world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr("tasks.approve.POLL_SECONDS", 1)
+    made = world()
+    assert do(made, "backup", collections=("users",)).verdict == "ok"
+    return made
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Server]:
+    with sandbox_server(tmp_path / "target") as server:
+        yield server
+
+
+@contextmanager
+def somebody(server: PrefectServer, **answer: Any) -> Iterator[list[str]]:
+    """Answers the form of the run that pauses; what the form said is in the list."""
+    asked: list[str] = []
+
+    def paused() -> list[dict[str, Any]]:
+        state = {"type": {"any_": ["PAUSED"]}}
+        found = server.call("POST", "/flow_runs/filter", {"flow_runs": {"state": state}})
+        return [r for r in found if r["name"].startswith("restore ")]
+
+    def work() -> None:
+        (run,) = eventually(paused, within=60)
+        keys = run["state"]["state_details"]["run_input_keyset"]
+        where = f"{server.api}/flow_runs/{run['id']}/input/{keys['description']}"
+        asked.append(httpx.get(where, timeout=30).raise_for_status().json())
+        server.call("POST", f"/flow_runs/{run['id']}/resume", {"run_input": answer})
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    yield asked
+    thread.join(60)
+
+
+def names(url: str) -> list[str]:
+    found = httpx.get(f"{url}/collections", timeout=30).json()["result"]["collections"]
+    return sorted(c["name"] for c in found)
+
+
+def run(made: World, target: Server, **parameters: Any) -> Any:
+    return restore(
+        config=made.reference, backup=BACKUP, to=target.url, return_state=True, **parameters
+    )
+
+
+def test_it_is_done_once_somebody_approves(
+    made: World, target: Server, in_process: PrefectServer
+) -> None:
+    answer = {"approve": True, "approved_by": "ada", "ticket": "INC-7"}
+    with somebody(in_process, **answer) as asked:
+        state = run(made, target, ticket="INC-1")
+    assert (state.type.value, state.name) == ("COMPLETED", "Completed"), state.message
+    assert names(target.url) == ["users"]
+    assert "users@" in asked[0]
+    assert target.url in asked[0]
+    assert "compare all 50 points with the seal" in asked[0]
+    end = made.ends("one")[-1]
+    (outcome,) = end.outcomes
+    assert isinstance(outcome.detail, Restored)
+    assert (outcome.detail.approved_by, outcome.detail.ticket) == ("ada", "INC-7")
+
+
+def test_who_asks_and_approves_is_noted(
+    made: World, target: Server, in_process: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "tasks.conduct.provenance",
+        lambda: {"trigger": "manual", "actor": "prefect:ada", "scheduled_for": None},
+    )
+    with somebody(in_process, approve=True, approved_by="Ada"):
+        state = run(made, target)
+    assert state.is_completed(), state.message
+    (outcome,) = made.ends("one")[-1].outcomes
+    assert "approved by Ada, who also asked for it" in outcome.notes
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"approve": False, "approved_by": "ada"}, "ada said no"),
+        ({"approve": True, "approved_by": " "}, "the approval has no name"),
+    ],
+)
+def test_no_is_no(
+    made: World, target: Server, in_process: PrefectServer, answer: dict[str, Any], why: str
+) -> None:
+    with somebody(in_process, **answer):
+        state = run(made, target)
+    assert (state.type.value, state.message) == ("CANCELLED", f"not approved: {why}")
+    assert names(target.url) == []
+    end = made.ends("one")[-1]
+    assert end.start.job == "restore"
+    assert end.error is not None
+    assert end.error.code == "plan-refused"
+
+
+@pytest.mark.usefixtures("in_process")
+def test_silence_is_no(made: World, target: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.restore.timedelta", lambda minutes: timedelta(seconds=3 * minutes))
+    state = run(made, target, approval_minutes=1)
+    assert state.is_failed(), state.message  # Prefect's own, whatever the flow returns then
+    assert names(target.url) == []
+    end = made.ends("one")[-1]
+    assert end.verdict == "failed"
+    assert end.error is not None
+    assert "nobody answered within 3s" in end.error.message
+
+
+@pytest.mark.usefixtures("in_process")
+def test_what_cannot_be_done_is_refused_before_anybody_is_asked(
+    made: World, target: Server
+) -> None:
+    state = run(made, target, replication_factor=1, way="url")
+    assert state.is_failed()
+    assert "no URL that a server could fetch" in state.message
+    assert names(target.url) == []
+
+
+@pytest.mark.usefixtures("in_process")
+def test_scratch_needs_no_approval(world: Callable[..., World], target: Server) -> None:
+    made = world(drill={"scratch": {"url": target.url, "disposable": True}})
+    assert do(made, "backup", collections=("users",)).verdict == "ok"
+    state = run(made, target)
+    assert state.is_completed(), state.message
+    assert names(target.url) == ["users"]

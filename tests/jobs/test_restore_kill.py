@@ -1,0 +1,194 @@
+"""SIGKILL at every step of a restore: the same command then succeeds, and nothing is sent twice.
+
+The target is watched by a proxy, which holds the call at which to kill.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from qdrant_dr.records import Restored
+from tests.jobs.driving import do
+from tests.support.reframed import by_shard
+from tests.support.replay import ReplaySource
+from tests.support.servers import Server, lasting_qdrant, sandbox_server
+from tests.support.spy import Spy
+from tests.support.waiting import eventually
+from tests.support.world import World, make_world
+
+PATIENCE = 90.0
+UPLOAD = "/collections/movies/snapshots/upload$"
+WHOLE = [
+    ("before the upload", "POST", UPLOAD, False, 2),
+    ("uploaded, unanswered", "POST", UPLOAD, True, 2),
+    ("before the file is removed", "DELETE", "/collections/movies/snapshots/qdr-", False, 2),
+    ("proving", "POST", "/movies/shards/0/points/scroll$", False, 1),
+    ("before the aliases", "POST", "/collections/aliases$", False, 1),
+    ("aliases set, unanswered", "POST", "/collections/aliases$", True, 1),
+]
+SHARDS = [
+    ("before it is created", "PUT", "/collections/sharded$", False, 3),
+    ("second shard", "POST", "/shards/1/snapshots/upload$", False, 4),
+    ("second shard, unanswered", "POST", "/shards/1/snapshots/upload$", True, 4),
+    ("proving", "POST", "/sharded/shards/0/points/scroll$", False, 3),
+]
+
+
+@pytest.fixture(scope="module")
+def backups(tmp_path_factory: pytest.TempPathFactory) -> World:
+    with ReplaySource(["basic", "sharded"]) as source:
+        source.collections["movies"].aliases = ["films"]
+        made = make_world(tmp_path_factory.mktemp("kill"), source.url)
+        end = do(made, "backup")
+        assert end.verdict == "ok", end.reasons
+    by_shard(made, "sharded")
+    return made
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Server]:
+    with sandbox_server(tmp_path / "target") as server:
+        yield server
+
+
+def start(world: World, url: str, collection: str) -> subprocess.Popen[bytes]:
+    words = ["restore", f"{collection}@latest-proven", "--to", url, "--parallel", "1", "--execute"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "qdrant_dr.cli", "-c", world.reference, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+
+
+def end_of(process: subprocess.Popen[bytes]) -> int:
+    _, said = process.communicate(timeout=PATIENCE)
+    print(said.decode())
+    return process.returncode
+
+
+def kill(process: subprocess.Popen[bytes], held: threading.Event) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not held.wait(0.05):
+        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+        assert time.monotonic() < deadline, "the moment to kill never came"
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=PATIENCE)
+
+
+def get(url: str, path: str) -> Any:
+    return httpx.get(f"{url}{path}", timeout=30).raise_for_status().json()["result"]
+
+
+def last(world: World) -> Restored:
+    (outcome,) = world.ends("one")[-1].outcomes
+    assert isinstance(outcome.detail, Restored)
+    return outcome.detail
+
+
+def left(world: World) -> list[Path]:
+    return [p for p in (world.file.parent / "spool").rglob("*") if p.is_file()]
+
+
+def strike(
+    world: World, target: Server, collection: str, method: str, path: str, *, forward: bool
+) -> Spy:
+    """Kill a restore at this call, and run the same command again to a good end."""
+    with Spy(target.url) as spy:
+        spy.hold(method, path, forward=forward)
+        kill(start(world, spy.url, collection), spy.held)
+        spy.release()
+        assert end_of(start(world, spy.url, collection)) == 0
+    detail = last(world)
+    assert (detail.fingerprint_equal, detail.resumed) == (True, True)
+    assert [c["name"] for c in get(target.url, "/collections")["collections"]] == [collection]
+    assert get(target.url, f"/collections/{collection}/snapshots") == []
+    assert left(world) == []
+    return spy
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "forward", "uploads"), [w[1:] for w in WHOLE], ids=[w[0] for w in WHOLE]
+)
+def test_killed_while_a_whole_archive_is_restored(
+    backups: World, target: Server, method: str, path: str, forward: bool, uploads: int
+) -> None:
+    spy = strike(backups, target, "movies", method, path, forward=forward)
+    assert spy.count("POST", UPLOAD) == uploads
+    aliases = get(target.url, "/aliases")["aliases"]
+    assert aliases == [{"alias_name": "films", "collection_name": "movies"}]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "forward", "uploads"), [s[1:] for s in SHARDS], ids=[s[0] for s in SHARDS]
+)
+def test_killed_while_shards_are_restored(
+    backups: World, target: Server, method: str, path: str, forward: bool, uploads: int
+) -> None:
+    """What the target had confirmed is not sent again."""
+    spy = strike(backups, target, "sharded", method, path, forward=forward)
+    assert spy.count("POST", "/shards/./snapshots/upload$") == uploads
+
+
+def test_what_somebody_else_made_meanwhile_is_not_touched(backups: World, target: Server) -> None:
+    """The half-made collection is gone, another is in use under the name: it is not ours."""
+    with Spy(target.url) as spy:
+        spy.hold("POST", UPLOAD, forward=False)
+        kill(start(backups, spy.url, "movies"), spy.held)
+        spy.release()
+        body = {"vectors": {"size": 4, "distance": "Dot"}}
+        httpx.put(f"{target.url}/collections/movies", json=body, timeout=30).raise_for_status()
+        alias = {"create_alias": {"alias_name": "theirs", "collection_name": "movies"}}
+        httpx.post(
+            f"{target.url}/collections/aliases", json={"actions": [alias]}, timeout=30
+        ).raise_for_status()
+        assert end_of(start(backups, spy.url, "movies")) == 4
+        for path in left(backups):
+            path.unlink()
+    assert get(target.url, "/collections/movies")["config"]["params"]["vectors"]["size"] == 4
+
+
+def test_interrupted_it_says_so_and_goes_on(backups: World, target: Server) -> None:
+    with Spy(target.url) as spy:
+        spy.hold("POST", "/shards/1/snapshots/upload$", forward=False)
+        process = start(backups, spy.url, "sharded")
+        assert spy.held.wait(PATIENCE)
+        process.send_signal(signal.SIGINT)
+        spy.release()
+        assert end_of(process) == 130
+        end = backups.ends("one")[-1]
+        assert end.error is not None
+        assert end.error.code == "interrupted"
+        assert end_of(start(backups, spy.url, "sharded")) == 0
+    assert last(backups).resumed
+
+
+@pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN")
+def test_the_server_is_killed_in_the_upload(backups: World, tmp_path: Path) -> None:
+    """It starts again, and the same command restores: what was half-made is gone."""
+    with lasting_qdrant(tmp_path / "qdrant") as node, Spy(node.url) as spy:
+        spy.hold("POST", UPLOAD, forward=True)
+        process = start(backups, spy.url, "movies")
+        eventually(lambda: spy.count("POST", UPLOAD), within=PATIENCE, every=0.002)
+        node.kill()
+        spy.release()
+        assert end_of(process) != 0
+        node.start()
+        assert end_of(start(backups, spy.url, "movies")) == 0
+        assert last(backups).fingerprint_equal
+        assert get(node.url, "/collections/movies/snapshots") == []
+        node.kill()
+        node.start()
+        assert get(node.url, "/collections/movies")["status"] in ("green", "yellow", "grey")
+    assert left(backups) == []
