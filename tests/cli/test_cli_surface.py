@@ -92,6 +92,7 @@ POISONED = [
     (["replicate"], 1),
     (["verify"], 1),
     (["drill"], 4),
+    (["restore", "movies@latest", "--to", "http://127.0.0.1:1"], 5),
     (["startup-archive", "--out", "full.snapshot"], 4),
     (["list"], 0),
     (["show", "movies@latest"], 1),

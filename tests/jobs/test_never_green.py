@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -20,7 +21,8 @@ from qdrant_dr.repository.local import LocalStore
 from tasks.announce import protected, proven_captures
 from tests.jobs.driving import do, outcomes, rot
 from tests.support.replay import ReplaySource
-from tests.support.world import World, make_world
+from tests.support.servers import sandbox_server
+from tests.support.world import World, make_world, seed
 
 
 @pytest.fixture
@@ -260,11 +262,11 @@ def test_a_drill_that_takes_longer_than_promised(world: World) -> None:
     assert outcomes(end, "drill")[0].detail.fingerprint_equal is True
 
 
-def test_a_living_drill_of_somebody_else_is_left_alone(world: World) -> None:
+def test_a_living_drill_of_somebody_else_is_left_alone(world: World, tmp_path: Path) -> None:
     assert do(world, "backup").verdict == "ok"
-    with ReplaySource(["single"]) as scratch:
+    with sandbox_server(tmp_path / "scratch") as scratch:
         name = f"qdr-drill-{datetime.now(UTC):%Y%m%dt%H%M%Sz}-7f3a9c-0a1b2c"
-        scratch.collections[name] = scratch.collections.pop("single")
+        seed(scratch.url, name, points=3)
         rewrite(
             world,
             drill={"engine": "server", "scratch": {"url": scratch.url, "disposable": True}},
@@ -272,11 +274,17 @@ def test_a_living_drill_of_somebody_else_is_left_alone(world: World) -> None:
         end = do(world, "drill")
         assert end.verdict == "failed"
         assert "another drill is at work" in end.reasons[0]
-        assert name in scratch.collections
-        old = "qdr-drill-20260101t000000z-7f3a9c-0a1b2c"
-        scratch.collections[old] = scratch.collections.pop(name)
-        assert do(world, "drill").verdict == "ok"
-        assert list(scratch.collections) == []
+        assert collections_of(scratch.url) == [name]
+        httpx.delete(f"{scratch.url}/collections/{name}").raise_for_status()
+        seed(scratch.url, "qdr-drill-20260101t000000z-7f3a9c-0a1b2c", points=3)
+        again = do(world, "drill")
+        assert again.verdict == "ok", again.reasons
+        assert collections_of(scratch.url) == []
+
+
+def collections_of(url: str) -> list[str]:
+    found = httpx.get(f"{url}/collections").raise_for_status().json()["result"]
+    return sorted(c["name"] for c in found["collections"])
 
 
 def test_a_sweep_that_may_not_judge_says_so(world: World) -> None:

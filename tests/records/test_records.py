@@ -57,7 +57,8 @@ def golden(kind: type[Record]) -> bytes:
 
 def test_every_kind_of_record_has_a_golden_file() -> None:
     assert {p.stem for p in GOLDEN.glob("*.json")} == set(KINDS)
-    known = {k for k in _all(Record) if k.__module__.startswith("qdrant_dr")}
+    # a journal of a restore stays on its machine: it is no file of a repository
+    known = {k for k in _all(Record) if k.__module__.startswith("qdrant_dr.records")}
     assert known == set(KINDS.values())
 
 
