@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -179,14 +179,15 @@ class Story:
         self.act("replicate: heal it from a copy that proves its bytes", replicate, "ok")
         self.act("verify: all is well again", verify, "ok")
         say(f"  and now the disaster: an empty server at {self.scratch} must take over")
-        backup_of = f"{largest(self.config)}@latest-proven"
+        lost = to_bring_back(self.config)
+        backup_of = f"{lost.collection}@latest-proven"
         # the configured scratch needs no approval; anything else would pause and ask for it
         self.act("restore: bring a collection back for real, every point proven there",
                  restore, "ok", backup=backup_of, to=self.scratch)  # fmt: skip
         self.act("restore it again beside that under another name, and move its aliases over",
                  restore, "ok", backup=backup_of, to=self.scratch, name=AGAIN,
                  aliases="move")  # fmt: skip
-        self.expect_aliases(backup_of)
+        self.expect_aliases(backup_of, lost.aliases)
         self.act("report: what an auditor gets", report, "ok", also=("degraded",))
 
     def act(
@@ -214,7 +215,7 @@ class Story:
         if not good:
             self.broken.append(title)
 
-    def expect_aliases(self, backup_of: str) -> None:
+    def expect_aliases(self, backup_of: str, aliases: Sequence[str]) -> None:
         """What clients ask for must be the collection that was restored last."""
         from qdrant_dr.cluster import Node, target_facts
 
@@ -222,7 +223,7 @@ class Story:
             found = target_facts(node).aliases
         for alias, name in found.items():
             say(f"    alias {alias} leads to {name}")
-        if any(name != AGAIN for name in found.values()):
+        if found != dict.fromkeys(aliases, AGAIN):
             self.broken.append(f"the aliases of {backup_of} were not moved: {found}")
 
     def summary(self, ui: str, seconds: float) -> None:
@@ -237,15 +238,15 @@ class Story:
             f", {seconds:.0f} s in all (Prefect's pages were at {ui})")  # fmt: skip
 
 
-def largest(config: str) -> str:
-    """The collection with an alias, else the largest: the one to bring back."""
+def to_bring_back(config: str) -> Any:
+    """The manifest of the collection with most aliases, else of the largest."""
     from qdrant_dr.configfile import load
     from qdrant_dr.jobs.catalogs import catalog_of, open_all
 
     found = load(config)
     opened, failed = open_all(found)
     manifests = [b.manifest for b in catalog_of(found, opened, failed).backups]
-    return max(manifests, key=lambda m: (len(m.aliases), m.size_bytes)).collection
+    return max(manifests, key=lambda m: (len(m.aliases), m.size_bytes))
 
 
 def rot(repository: Path) -> str:

@@ -49,7 +49,7 @@ def startup_archive(
         and alias. It counts as a drill.
     """
     request = StartupRequest(backups=backups or None, out=out, prove=prove)
-    reply = run_verb(session, "drill" if prove else "restore", request, startup)
+    reply = run_verb(session, "startup", request, startup)
     if reply.verdict == "failed" or session.json:
         return reply
     file = Path(out).expanduser().absolute()

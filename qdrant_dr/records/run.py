@@ -10,7 +10,9 @@ from qdrant_dr.records.base import Frozen, Record, Time
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.proof import Depth, Location
 
-Kind = Literal["backup", "replicate", "verify", "drill", "restore", "report", "check"]
+Kind = Literal[
+    "backup", "replicate", "verify", "drill", "restore", "startup", "report", "check"
+]
 Verdict = Literal["ok", "degraded", "failed", "skipped"]
 """Of a unit. A run's verdict is never `skipped`."""
 Trigger = Literal["schedule", "manual", "automation", "cli"]

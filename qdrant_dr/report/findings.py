@@ -91,6 +91,10 @@ def _last_reached(evidence: Evidence, name: str) -> datetime | None:
     )
 
 
+ON_DEMAND = ("restore", "startup")
+"""Jobs that somebody asked for once; one that was refused changed nothing."""
+
+
 def _runs(evidence: Evidence) -> Iterator[Problem]:
     last: dict[str, RunEnd] = {}
     for end in sorted(evidence.run_ends, key=lambda e: (e.start.started_at, e.start.run_id)):
@@ -114,10 +118,12 @@ def _runs(evidence: Evidence) -> Iterator[Problem]:
             continue  # each of them is told of with its collection
         why = end.error.message if end.error else "; ".join(end.reasons[:2])
         failed = sum(o.verdict == "failed" for o in end.outcomes)
+        refused = job in ON_DEMAND and end.error is not None and not end.outcomes
+        ended = "was refused" if refused else "failed" if end.verdict == "failed" else "is degraded"
         yield Problem(
-            "critical" if end.verdict == "failed" else "warning",
+            "notice" if refused else "critical" if end.verdict == "failed" else "warning",
             f"{job} run {end.start.run_id}",
-            f"the last {job} run {'failed' if end.verdict == 'failed' else 'is degraded'}: {why}",
+            f"the last {job} run {ended}: {why}",
             end.ended_at,
             f"{failed} of {count(len(end.outcomes), 'unit')}" if end.outcomes else "the whole run",
             _run_again(job),
@@ -137,7 +143,8 @@ def _runs(evidence: Evidence) -> Iterator[Problem]:
 
 def _run_again(job: str) -> str:
     """The job as it is configured; a restore must be told what and where."""
-    return command(job, "--help") if job == "restore" else command(job)
+    verb = "startup-archive" if job == "startup" else job
+    return command(verb, "--help") if job in ON_DEMAND else command(verb)
 
 
 def _leftovers(evidence: Evidence) -> Iterator[Problem]:

@@ -42,7 +42,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def put_together(world: World, out: Path, **request: Any) -> RunEnd:
     config = configfile.load(world.reference)
-    run = begin(config, "drill" if request.get("prove") else "restore")
+    run = begin(config, "startup")
     wanted = StartupRequest(out=str(out), **request)
     return startup(config, wanted, run, in_threads(config, run.run_id))
 
