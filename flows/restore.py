@@ -15,7 +15,7 @@ from pydantic import Field
 
 from flows.parameters import FLOW, ConfigRef
 from qdrant_dr.config import Config
-from qdrant_dr.errors import Interrupted
+from qdrant_dr.errors import Interrupted, UsageError
 from qdrant_dr.jobs.restore import Approval, RestoreRequest, on_a_word
 from qdrant_dr.jobs.restore import restore as job
 from qdrant_dr.jobs.restore_plan import RestorePlan
@@ -25,13 +25,16 @@ from qdrant_dr.jobs.units import Perform
 from qdrant_dr.records import RunEnd
 from tasks.approve import ask
 from tasks.conduct import conduct
+from tasks.states import refused_state
 
 
 @flow(name="restore", description="Restore a backup for real, once it is approved.", **FLOW)
 def restore(
     config: ConfigRef,
     backup: Annotated[str, Field(min_length=3, examples=["movies@latest-proven"])],
-    to: Annotated[str, Field(min_length=8, examples=["http://qdrant-0.internal:6333"])],
+    to: Annotated[
+        str, Field(pattern=r"^https?://[^@?#\s]+$", examples=["http://qdrant-0.internal:6333"])
+    ],
     to_key: Annotated[str, Field(pattern=r"^(env|file|secret):.+$")] | None = None,
     name: Annotated[str, Field(min_length=1)] | None = None,
     repository: Annotated[str, Field(min_length=1)] | None = None,
@@ -76,25 +79,28 @@ def restore(
         note: Kept in the run's record.
         dry_run: Say what would be done, and do none of it.
     """
-    request = RestoreRequest(
-        backups=(backup,),
-        to=to,
-        to_key=to_key,
-        name=name,
-        repository=repository,
-        way=way,
-        server_file=server_file,
-        into_existing=into_existing,
-        priority=priority,
-        replication_factor=replication_factor,
-        aliases=aliases,
-        parallel=parallel,
-        allow_unproven=allow_unproven,
-        salvage=salvage,
-        ticket=ticket,
-        note=note,
-        dry_run=dry_run,
-    )
+    try:
+        request = RestoreRequest(
+            backups=(backup,),
+            to=to,
+            to_key=to_key,
+            name=name,
+            repository=repository,
+            way=way,
+            server_file=server_file,
+            into_existing=into_existing,
+            priority=priority,
+            replication_factor=replication_factor,
+            aliases=aliases,
+            parallel=parallel,
+            allow_unproven=allow_unproven,
+            salvage=salvage,
+            ticket=ticket,
+            note=note,
+            dry_run=dry_run,
+        )
+    except UsageError as error:  # before a record is written: it may hold a secret
+        return refused_state(error)
     refused: list[str] = []
     signals: list[BaseException] = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from uuid import uuid4
 
 from prefect import pause_flow_run
 from prefect.exceptions import FlowPauseTimeout
@@ -42,6 +43,7 @@ def ask(
             wait_for_input=form,
             timeout=round(timeout.total_seconds()),
             poll_interval=POLL_SECONDS,
+            key=uuid4().hex,  # Prefect gives an old answer to a run that is tried again
         )
     except FlowPauseTimeout:
         return Approval(given=False, reason=f"nobody answered within {format_duration(timeout)}")

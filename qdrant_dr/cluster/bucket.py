@@ -3,12 +3,13 @@
 Such a server states no checksum, sends no length and resumes no download; its object can be short
 without an error, for a read error of its local disk ends the upload as if it were the end of the
 file (snapshot_storage_ops.rs of Qdrant 1.18.3). So size, the tar's tail and our own SHA-256 stand
-in: what is short raises before any manifest is written.
+in, all members in full: what is short raises before any manifest is written.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,10 +29,11 @@ from qdrant_dr.errors import (
 from qdrant_dr.places import split_url
 from qdrant_dr.records import ListedSnapshot
 from qdrant_dr.secrets import resolve_options
+from qdrant_dr.tar import Source, members
 
 RANGE = 8 * 2**20
 """Bytes of one request; a cut costs at most so many again."""
-_TAIL = 1024
+_MAX_MEMBERS = 1_000_000
 _LOOK = "is `cluster.snapshots_s3` the bucket and `snapshots_path` of this server?"
 _CLIENT = {
     "connect_timeout": 5,
@@ -126,18 +128,26 @@ def probe(bucket: SnapshotsInS3) -> int:
 
 
 def whole_tar(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """The blocks unchanged. Raise ArchiveTruncated unless they end with a tar's two zero blocks."""
-    tail, size = b"", 0
-    for block in blocks:
-        size += len(block)
-        tail = (tail + block[-_TAIL:])[-_TAIL:]
-        yield block
-    if len(tail) < _TAIL or any(tail) or size % 512:
+    """The blocks unchanged. Raise ArchiveTruncated unless they are a tar up to its end, member by
+    member: files of vectors hold long runs of zeros, and a cut in one looks like an end."""
+    passing: deque[bytes] = deque()
+
+    def seen() -> Iterator[bytes]:
+        for block in blocks:
+            passing.append(block)
+            yield block
+
+    try:
+        for member in members(Source(seen(), name), max_members=_MAX_MEMBERS):
+            for _ in member.chunks():
+                while passing:
+                    yield passing.popleft()
+    except ArchiveTruncated as e:
         raise ArchiveTruncated(
-            f"{name} ends after {size} bytes without the end of a tar, and the server states no "
-            "checksum",
+            f"{e.message}, and the server states no checksum",
             "the snapshot on the server is cut: delete it there, and back up again.",
-        )
+        ) from None
+    yield from passing
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,13 +40,19 @@ class ShardState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where the replicas of a collection lie, as the node of `peer_id` sees it."""
+    """Where the replicas of a collection lie, as the node of `peer_id` sees it.
+
+    `shard_count` counts also shards without any replica, which `replicas` cannot name: so the last
+    holder of a shard leaves it that is removed from the cluster by force (measured on Qdrant
+    1.18.3). None where the server does not say.
+    """
 
     node: str
     peer_id: int | None
     replicas: tuple[ShardState, ...]
     transfers: tuple[str, ...]
     resharding: tuple[str, ...]
+    shard_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +269,7 @@ def _placement(url: str, cluster: Mapping[str, Any]) -> Placement:
         ),
         transfers=tuple(map(_text, cluster.get("shard_transfers") or ())),
         resharding=tuple(map(_text, cluster.get("resharding_operations") or ())),
+        shard_count=cluster.get("shard_count"),
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from qdrant_dr.cluster.facts import LISTENER, READABLE_STATES, CollectionFacts
 from qdrant_dr.cluster.incarnation import changed_life
+from qdrant_dr.errors import ArchiveForeign, ArchiveInvalid, CollectionChanged
 from qdrant_dr.records.manifest import Method
 
 LONGEST_NAME = 255
@@ -57,6 +59,25 @@ def check_gates(
     if without_wal:
         broken += _not_still(before, after, without_wal)
     return tuple(broken)
+
+
+def full_replica(state: Mapping[str, Any], peer: int, where: str) -> None:
+    """Judge the `replica_state.json` of an archive: the facts before and after a capture do not
+    show who answered in between, nor a replica that was lost and made anew meanwhile.
+
+    Raise ArchiveForeign if another peer made it, CollectionChanged if its replica was not full.
+    """
+    maker = state.get("this_peer_id")
+    if maker != peer:
+        raise ArchiveForeign(
+            f"{where} was made by peer {maker}, peer {peer} was asked",
+            "is the node's address that of a load balancer? name every node by its own.",
+        )
+    peers = state.get("peers")
+    if not isinstance(peers, dict):
+        raise ArchiveInvalid(f"replica_state.json of {where} is not what Qdrant writes")
+    if (found := peers.get(str(peer), "absent")) not in {*READABLE_STATES, LISTENER}:
+        raise CollectionChanged(f"{where} was taken while its replica was {found}: it is not full")
 
 
 def moved_elsewhere(before: CollectionFacts, after: CollectionFacts) -> tuple[str, ...]:

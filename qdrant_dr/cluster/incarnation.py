@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
 
-from qdrant_dr.cluster.facts import CollectionFacts, vectors_text
+from qdrant_dr.cluster.facts import CollectionFacts
 from qdrant_dr.records import Manifest
+
+_LASTING = ("size", "distance", "datatype", "multivector_config")
 
 
 def incarnation(
@@ -28,14 +33,17 @@ def another_life(facts: CollectionFacts, previous: Manifest) -> tuple[str, ...]:
     """Why the collection now cannot be the one that was backed up; empty if it may be.
 
     Operation numbers only rise within one life. They belong to a replica, so they are compared
-    only for shards that the previous backup took from the same node.
+    only for shards that the previous backup took from the same peer at the same address.
     """
     info = json.loads(previous.collection_info)
     params = info["config"]["params"]
-    reasons = _parameters(
-        (vectors_text(params), params.get("shard_number", 1)), (facts.vectors, facts.shard_number)
-    )
-    here = {shard for p in previous.parts if p.node == facts.node for shard in p.shards}
+    reasons = _parameters((_vectors(params), params.get("shard_number", 1)), _lasting(facts))
+    here = {
+        shard
+        for p in previous.parts
+        if p.node == facts.node and p.peer_id in (None, facts.peer_id)
+        for shard in p.shards
+    }
     numbers = {
         s.shard: s.operation_before if s.operation_after is None else s.operation_after
         for s in previous.shards
@@ -45,19 +53,26 @@ def another_life(facts: CollectionFacts, previous: Manifest) -> tuple[str, ...]:
 
 
 def another_uuid(uuid: str | None, previous: Manifest | None) -> tuple[str, ...]:
-    """Why an archive's `uuid` shows another life; only a re-framed backup knew one, too."""
-    if uuid is None or previous is None or not any(p.reframed for p in previous.parts):
+    """Why an archive's `uuid` shows another life; only a re-framed backup knew one, too, or who
+    inherited it from one."""
+    if uuid is None or previous is None or previous.incarnation == uuid:
         return ()
-    if previous.incarnation == uuid:
+    if not any(p.reframed for p in previous.parts) and not _is_uuid(previous.incarnation):
         return ()
     return (f"its uuid changed from {previous.incarnation} to {uuid}",)
 
 
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
 def changed_life(before: CollectionFacts, after: CollectionFacts) -> tuple[str, ...]:
     """Why facts of one node, taken one after the other, belong to two lives; empty if not."""
-    reasons = _parameters(
-        (before.vectors, before.shard_number), (after.vectors, after.shard_number)
-    )
+    reasons = _parameters(_lasting(before), _lasting(after))
     return tuple(reasons + fallen(before.operations, after.operations))
 
 
@@ -77,3 +92,16 @@ def _parameters(before: tuple[str, int], after: tuple[str, int]) -> list[str]:
     if before[1] != after[1]:
         reasons.append(f"number of shards changed from {before[1]} to {after[1]}")
     return reasons
+
+
+def _lasting(facts: CollectionFacts) -> tuple[str, int]:
+    return _vectors(facts.info["config"]["params"]), facts.shard_number
+
+
+def _vectors(params: Mapping[str, Any]) -> str:
+    """What no call changes within a life: index, quantization and storage of vectors may be set
+    anew at any time (`PATCH /collections/{c}`), and the points stay what they are."""
+    vectors = params.get("vectors") or {}
+    dense = {"": vectors} if "size" in vectors else vectors
+    lasting = {name: {k: about.get(k) for k in _LASTING} for name, about in dense.items()}
+    return json.dumps([lasting, sorted(params.get("sparse_vectors") or ())], sort_keys=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -79,7 +80,8 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """`aliases` maps alias to collection. Collections are as the first node sees them.
+    """`aliases` maps alias to collection. Collections are all that any node lists, each as the
+    first that does sees it: a node that lags behind the cluster does not know the newest.
 
     `nodes` are the configured ones that answer, then the peers that they know; `unreached` the
     others.
@@ -122,20 +124,34 @@ def take_inventory(config: ClusterConfig) -> Inventory:
 def inventory_of(nodes: Sequence[Node], peers: Mapping[str, str] | None = None) -> Inventory:
     """The same, of nodes that are open already; `peers` names addresses, peer id to URL."""
     seen, unreached = survey(nodes, peers or {})
-    first = next(n for n in nodes if n.url == seen[0].url)
-    with first.control("list the collections") as client:
-        names = sorted(c.name for c in client.get_collections().collections)
-    with first.control("list the aliases") as client:
-        aliases = {a.alias_name: a.collection_name for a in client.get_aliases().aliases}
-    with ThreadPoolExecutor(PARALLEL_QUESTIONS) as pool:
-        found = list(pool.map(lambda name: _facts_or_error(first, name), names))
+    known = {node.url: node for node in nodes}
+    lister: dict[str, Node] = {}
+    aliases: dict[str, str] = {}
+    silent: list[Unreached] = []
+    with ExitStack() as stack, ThreadPoolExecutor(PARALLEL_QUESTIONS) as pool:
+        for about in seen:
+            node = known.get(about.url) or stack.enter_context(nodes[0].at(about.url))
+            try:
+                with node.control("list the collections") as client:
+                    names = [c.name for c in client.get_collections().collections]
+                with node.control("list the aliases") as client:
+                    named = {a.alias_name: a.collection_name for a in client.get_aliases().aliases}
+            except NodeUnreachable as e:
+                silent.append(Unreached(what=f"node {node.url}", error=e))
+                continue
+            for name in names:
+                lister.setdefault(name, node)
+            aliases = named | aliases
+        if len(silent) == len(seen):
+            raise silent[0].error
+        found = list(pool.map(lambda name: _facts_or_error(lister[name], name), sorted(lister)))
     return Inventory(
         taken_at=datetime.now(UTC),
         nodes=seen,
         collections=tuple(f for f in found if isinstance(f, CollectionFacts)),
         unreadable=tuple(f for f in found if isinstance(f, Unreadable)),
         aliases=aliases,
-        unreached=unreached,
+        unreached=(*unreached, *silent),
     )
 
 
@@ -160,8 +176,8 @@ def survey(
     one_cluster(views)
     known = {view.peer_id for view in views}
     others = {peer for view in views for peer in view.peers} - known
-    if len(others) <= len(unreached):  # those are the nodes that do not answer
-        return tuple(seen), tuple(unreached)
+    if len(others) <= len(unreached) and not others & set(map(int, peers)):
+        return tuple(seen), tuple(unreached)  # those are the nodes that do not answer
     addresses = node_map(views, peers)
     dead = {node.url for node in nodes} - {facts.url for facts in seen}
     for peer in sorted(others):

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
+from qdrant_dr.cluster.gates import full_replica
 from qdrant_dr.errors import ArchiveForeign, ArchiveInvalid, ArchiveTooLarge
 from qdrant_dr.tar import BLOCK, Buffer, Member, Source, members
 
@@ -36,37 +37,44 @@ class Reframing:
             store(shard, archive)                   # consumed before the next is asked for
         reframing.uuid, reframing.logged            # after the end only
 
-    `files` are those of the collection. `logged` are the wanted shards whose log is in the
-    archive: a listener puts an empty one in, which is a `closed-` file and no `open-` one
-    (lib/wal of Qdrant 1.18.3).
+    `files` are those of the collection, `every` all shards that it names, also those that lie
+    elsewhere. With `peer` it must be that peer's, and its replicas full. `logged` are the wanted
+    shards whose log is in the archive: a listener puts an empty one in, which is a `closed-` file
+    and no `open-` one (lib/wal of Qdrant 1.18.3).
 
     What the archive is, is judged as strictly as in a proof: an archive that is cut, has members
     that Qdrant does not write, or lacks a wanted shard raises ArchiveTruncated, ArchiveInvalid,
-    ArchiveHostile, ArchiveTooLarge or ArchiveForeign, at the latest at the end of `shards()`. Until
-    then no shard that came out of it may be believed.
+    ArchiveHostile, ArchiveTooLarge, ArchiveForeign or CollectionChanged, at the latest at the end
+    of `shards()`. Until then no shard that came out of it may be believed.
     """
 
     def __init__(
-        self, blocks: Iterable[Buffer], wanted: Collection[int], name: str = "archive"
+        self,
+        blocks: Iterable[Buffer],
+        wanted: Collection[int],
+        name: str = "archive",
+        *,
+        peer: int | None = None,
     ) -> None:
         self.name = name
+        self.peer = peer
         self.files: dict[str, bytes] = {}
+        self.every: list[int] = []
         self.logged: set[int] = set()
         self._wanted = frozenset(wanted)
         self._blocks = blocks
 
     def shards(self) -> Iterator[tuple[int, Iterator[bytes]]]:
         """Each wanted shard's number and archive. To be called once and gone through to the end."""
-        found: list[int] = []
         everything = members(Source(self._blocks, self.name), max_members=MAX_MEMBERS)
         for shard, group in groupby(everything, _shard_of):
             if shard is None:
                 for member in group:
                     self._keep(member)
                 continue
-            if self.files or shard in found:
+            if self.files or shard in self.every:
                 raise ArchiveInvalid(f"the members of shard {shard} of {self.name} are scattered")
-            found.append(shard)
+            self.every.append(shard)
             if shard in self._wanted:
                 archive = _joined(self._reframed(shard, group))
                 yield shard, archive
@@ -77,8 +85,10 @@ class Reframing:
                 f"{self.name} ends with {', '.join(self.files) or 'no file of the collection'} "
                 f"instead of {', '.join(COLLECTION_FILES)}"
             )
-        if absent := sorted(self._wanted - set(found)):
-            raise ArchiveInvalid(f"{self.name} does not hold the shards {absent}, only {found}")
+        if absent := sorted(self._wanted - set(self.every)):
+            raise ArchiveInvalid(
+                f"{self.name} does not hold the shards {absent}, only {self.every}"
+            )
 
     @property
     def uuid(self) -> str | None:
@@ -113,10 +123,12 @@ class Reframing:
 
     def _state_of(self, shard: int, member: Member) -> bytes:
         data = _small(member)
-        if _parsed(data, f"{member.name} of {self.name}").get("is_local") is not True:
-            raise ArchiveForeign(
-                f"shard {shard} in {self.name} lies on another node: the archive names it only"
-            )
+        state = _parsed(data, f"{member.name} of {self.name}")
+        where = f"shard {shard} in {self.name}"
+        if state.get("is_local") is not True:
+            raise ArchiveForeign(f"{where} lies on another node: the archive names it only")
+        if self.peer is not None:
+            full_replica(state, self.peer, where)
         return data
 
     def _keep(self, member: Member) -> None:

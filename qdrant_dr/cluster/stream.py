@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Iterable, Iterator
 
+from qdrant_dr.cluster.gates import full_replica
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.errors import ArchiveForeign, ArchiveInvalid, DownloadMismatch, Interrupted
 from qdrant_dr.tar import Buffer, Source, members
@@ -40,19 +41,23 @@ def stream_shard(
             yield block
 
 
-def whole_shard(blocks: Iterable[Buffer], name: str) -> None:
+def whole_shard(blocks: Iterable[Buffer], name: str, *, peer: int | None = None) -> None:
     """Read an archive of one shard to its end. Raise ArchiveTruncated unless both zero blocks are
-    there, ArchiveInvalid or ArchiveForeign unless it is a shard that lies on this node."""
+    there, ArchiveInvalid or ArchiveForeign unless it is a shard that lies on this node, and what
+    `full_replica` raises unless it is of `peer`."""
     segments, names = 0, [""]
     for member in members(Source(blocks, name), max_members=MAX_MEMBERS):
         names = [*names[-1:], member.name]
         segments += member.name.startswith("segments/")
         if member.name == _LAST[0]:
             try:
-                local = json.loads(b"".join(member.chunks()))["is_local"]
+                state = json.loads(b"".join(member.chunks()))
+                local = state["is_local"]
             except (ValueError, KeyError, TypeError):
                 raise ArchiveInvalid(f"{_LAST[0]} of {name} is not what Qdrant writes") from None
             if local is not True:
                 raise ArchiveForeign(f"{name} is of a shard that lies on another node")
+            if peer is not None:
+                full_replica(state, peer, name)
     if names != _LAST or not segments:
         raise ArchiveInvalid(f"{name} ends with {names} and has {segments} files of segments")

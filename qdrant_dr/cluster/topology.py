@@ -90,6 +90,7 @@ class JointPlacement:
     differ: Mapping[tuple[int, int], str]
     transfers: tuple[str, ...]
     resharding: tuple[str, ...]
+    shard_count: int = 0
 
     @property
     def refusals(self) -> tuple[str, ...]:
@@ -99,6 +100,12 @@ class JointPlacement:
             found.append(f"{len(self.transfers)} shard transfers are under way")
         if self.resharding:
             found.append("resharding is under way: points may lie in two shards")
+        shards = sorted({r.shard for r in self.replicas})
+        if self.shard_count > len(shards):
+            found.append(
+                f"it has {self.shard_count} shards, and only {shards} have a replica anywhere: who "
+                "held the others was removed from the cluster; its earlier backups have them"
+            )
         return tuple(found)
 
 
@@ -126,6 +133,7 @@ def joint(placements: Sequence[Placement]) -> JointPlacement:
         differ=differ,
         transfers=_each_once(t for p in placements for t in p.transfers),
         resharding=_each_once(r for p in placements for r in p.resharding),
+        shard_count=max((p.shard_count or 0 for p in placements), default=0),
     )
 
 

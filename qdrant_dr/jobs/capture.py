@@ -90,6 +90,7 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
             uuid = _one_uuid(unit.collection, taken)
             doubts = (*seen.doubts, *tight, *clock_doubts(config, [t.source.about for t in taken]))
             doubts += (*strange, *_new_life(another_uuid(uuid, previous)), *taking.doubts)
+            doubts += sources.silent
             facts = Facts(
                 captured_at=seen.captured_at,
                 incarnation=incarnation(taken[0].before, previous, fresh=key.backup_id, uuid=uuid),

@@ -202,13 +202,19 @@ class Taking:
             kept |= {"node": source.node.url, **_said_of(answer)}
             parts.append(self._store(WHOLE, blocks, answer.size_bytes, kept))
         else:
-            reframing = Reframing(blocks, take.shards, answer.name)
+            peer = source.about.peer_id
+            reframing = Reframing(blocks, take.shards, answer.name, peer=peer)
             for shard, archive in reframing.shards():
                 kept = self._shard_part(source, shard, asked_at, answered_at)
                 kept |= {"reframed": True, **_said_of(answer)}
                 stored = self._store(self._part_name(shard), archive, answer.size_bytes, kept)
                 logged = shard in reframing.logged  # known now, at the end of its archive
                 parts.append(stored.model_copy(update={"wal": logged}))
+            if set(reframing.every) != before.shard_ids:
+                raise CollectionChanged(
+                    f"{answer.name} names shards {sorted(reframing.every)} of "
+                    f"{self.key.collection!r}, {source.node.url} told of {sorted(before.shard_ids)}"
+                )
             uuid = reframing.uuid
             without = frozenset(take.shards) - reframing.logged
         return self._checked(
@@ -256,7 +262,8 @@ class Taking:
             size = self._spool(self._unless_stopped(blocks), file)
         answered_at = utc_now()
         try:
-            whole_shard(_read(file), f"the stream of shard {shard} of {collection!r} from {url}")
+            what = f"the stream of shard {shard} of {collection!r} from {url}"
+            whole_shard(_read(file), what, peer=source.about.peer_id)
             watched = self._progress.watched(self._unless_stopped(_read(file)), size)
             kept = self._shard_part(source, shard, asked_at, answered_at)
             return self._store(self._part_name(shard), watched, size, kept), answered_at

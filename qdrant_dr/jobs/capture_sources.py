@@ -72,6 +72,14 @@ class Sources:
     lost: dict[str, ClusterError] = field(default_factory=dict)
 
     @property
+    def silent(self) -> tuple[str, ...]:
+        """Whom nobody could ask: they might have said that a replica is not full any more."""
+        return tuple(
+            f"{url} does not answer, what it knows of the replicas was not asked: {e.message}"
+            for url, e in self.lost.items()
+        )
+
+    @property
     def clustered(self) -> bool:
         return any(s.about.clustered for s in self.answering)
 
@@ -175,7 +183,9 @@ def look(
             load={peer: load.get(source.node.url, 0) for peer, (source, _) in placed.items()},
             listeners=True,
         )
+        gone = sorted(set(shards or ()) - {r.shard for r in view.replicas})
         nothing = () if cover.takes or cover.refusals else ("it has no shard",)
+        nothing = (f"shards {gone} have no replica any more",) if gone else nothing
         _refuse(sources, unit, (*view.refusals, *cover.refusals, *nothing))
         peers = {t.peer: placed[t.peer][0] for t in cover.takes}
         chosen = {peers[t.peer].node.url: t for t in cover.takes}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from qdrant_dr.cluster import Node, collection_facts
 from qdrant_dr.cluster.target import TargetFacts, target_facts
@@ -62,6 +63,22 @@ class RestoreRequest(Frozen):
     ticket: str = ""
     note: str = ""
     dry_run: bool = True
+
+    @model_validator(mode="after")
+    def _without_secrets(self) -> Self:
+        """What is asked for goes into records and plans. Raise UsageError."""
+        parts = urlsplit(self.to)
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise UsageError(
+                "the target's address must carry no user, query or fragment",
+                "give its key by reference: `--to-key REF`.",
+            )
+        if "://" in (self.server_file or "") and urlsplit(self.server_file).scheme != "file":
+            raise UsageError(
+                "`--server-file` is `file:///...` or a name in the target's folder",
+                "a URL that the target is to fetch is signed by `--way url` and kept nowhere.",
+            )
+        return self
 
     def options(self) -> RestoreOptions:
         return RestoreOptions.model_validate(

@@ -1,4 +1,4 @@
-"""Is what lies on the target still what a restore left there? A journal alone does not make it ours.
+"""Is what lies on the target still what a restore left there? A journal alone is no proof of it.
 
 No call tells one life of a name from the next. Half-made by a restore are shards that hold nothing
 or all that they are to hold; whatever else is there, somebody else has made or filled.
@@ -13,7 +13,15 @@ from collections.abc import Mapping
 from qdrant_dr.cluster import CollectionFacts, collection_facts
 from qdrant_dr.cluster.facts import vectors_text
 from qdrant_dr.cluster.incarnation import fallen
-from qdrant_dr.errors import CollectionVanished, Interrupted, PlanRefused
+from qdrant_dr.cluster.target import TargetFacts
+from qdrant_dr.errors import (
+    CollectionVanished,
+    DRError,
+    Interrupted,
+    PlanRefused,
+    ProofError,
+    ServerFailed,
+)
 from qdrant_dr.jobs.restore_journal import Journal
 from qdrant_dr.jobs.restore_target import TargetNodes
 from qdrant_dr.jobs.stop import stopping
@@ -36,16 +44,45 @@ def vectors_of(manifest: Manifest) -> str:
     return vectors_text(json.loads(manifest.collection_info)["config"]["params"])
 
 
-def must_be_ours(nodes: TargetNodes, left: Journal) -> None:
-    """Raise PlanRefused if the collection is not as the restore of `left` can have left it."""
-    if not (why := not_ours(nodes, left)):
-        return
-    raise PlanRefused(
-        f"{left.name!r} on {left.target} is not as the restore of {left.backup} that began "
-        f"{left.began_at:%Y-%m-%d %H:%M} UTC can have left it ({'; '.join(why)}): somebody may "
-        "use it, and it is not touched",
-        "delete that collection if it is not needed and run this again, or restore with `--as`.",
-    )
+def must_be_unused(left: Journal, target: TargetFacts, nodes: TargetNodes) -> None:
+    """Raise PlanRefused if what the restore of `left` made may be somebody's by now."""
+    broken, where = left.name in target.broken, f"{left.name!r} on {left.target}"
+    why = None
+    if left.proven is not None:
+        why = f"{where} was restored and proven, and is broken since" if broken else None
+    elif left.name in target.aliases.values():
+        why = f"{where} is in use by an alias, though the restore that made it did not end"
+    elif not broken and (foreign := not_ours(nodes, left)):
+        why = (
+            f"{where} is not as the restore of {left.backup} that began "
+            f"{left.began_at:%Y-%m-%d %H:%M} UTC can have left it ({'; '.join(foreign)}): "
+            "somebody may use it, and it is not touched"
+        )
+    if why is not None:
+        raise PlanRefused(
+            why,
+            "delete that collection if it is not needed and run it again, or restore with `--as`.",
+        )
+
+
+def why_kept(now: Journal, nodes: TargetNodes, error: DRError, *, resumed: bool) -> str | None:
+    """Why a collection is not removed though the restore that was to make it failed."""
+    if isinstance(error, PlanRefused) and not resumed:
+        return "this restore did not make it"
+    try:
+        if now.route == "salvage" and not _is_empty(nodes, now.name):
+            return "what a salvage wrote is not removed; it is NOT all that was backed up"
+        foreign = [] if now.recovered else not_ours(nodes, now)
+    except ServerFailed:
+        return None  # listed and broken, as after a recovery that failed half-way
+    if foreign:
+        return f"somebody else made or filled it meanwhile ({'; '.join(foreign)})"
+    if resumed and isinstance(error, ProofError):
+        return (
+            "it was begun by an earlier run and may be in use since; it is NOT what was backed "
+            "up: delete it if it is not needed"
+        )
+    return None
 
 
 def not_ours(nodes: TargetNodes, left: Journal) -> list[str]:
@@ -75,7 +112,7 @@ def since_proven(left: Mapping[str, int | None], now: Mapping[str, int | None]) 
 
     Raise PlanRefused if it is another collection of that name.
     """
-    numbers = {n: at for n, at in enumerate(left.values())}
+    numbers = dict(enumerate(left.values()))
     found = {n: now.get(where) for n, where in enumerate(left)}
     if fallen(numbers, found) or (left and not left.keys() & now.keys()):
         raise PlanRefused(
@@ -110,6 +147,6 @@ def _foreign(facts: CollectionFacts, left: Journal) -> list[str]:
     return why
 
 
-def is_empty(nodes: TargetNodes, name: str) -> bool:
+def _is_empty(nodes: TargetNodes, name: str) -> bool:
     """Whether no shard on any of these nodes holds a point, and all could be counted."""
     return all(facts.exact_points == 0 for facts in _facts(nodes, name))

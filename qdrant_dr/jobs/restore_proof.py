@@ -11,9 +11,10 @@ from qdrant_dr.cluster import CollectionFacts, Node, RawPoint, collection_facts,
 from qdrant_dr.cluster.facts import READABLE_STATES
 from qdrant_dr.cluster.shape import differences
 from qdrant_dr.config import Config
-from qdrant_dr.errors import NothingChecked
+from qdrant_dr.errors import Interrupted, NothingChecked
 from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.prove import CopyReader, proof_limits
+from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.proof import Comparison, ReadBack, compare_served, prove
 from qdrant_dr.records import SealedShard
 from qdrant_dr.repository import Repository
@@ -104,7 +105,10 @@ def _compare_replica(
 
     def points() -> Iterator[RawPoint]:
         limit = facts.max_query_limit
-        return scroll_points(node, facts.collection, shard=sealed.shard, limit=limit)
+        for point in scroll_points(node, facts.collection, shard=sealed.shard, limit=limit):
+            if stopping.is_set():
+                raise Interrupted(f"asked to stop while {facts.collection!r} was compared")
+            yield point
 
     found = compare_served(points(), [sealed])
     if found.faults and sealed.replayed_ids:

@@ -27,9 +27,7 @@ from qdrant_dr.errors import (
     DRError,
     NothingChecked,
     PlanRefused,
-    ProofError,
     RepositoryError,
-    ServerFailed,
 )
 from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.drill_copy import Stopwatch
@@ -37,15 +35,15 @@ from qdrant_dr.jobs.progress import watcher
 from qdrant_dr.jobs.restore_asked import continues, custom_sharding, goes_on
 from qdrant_dr.jobs.restore_claim import (
     holds,
-    is_empty,
-    must_be_ours,
-    not_ours,
+    must_be_unused,
     operations_of,
     since_proven,
     vectors_of,
+    why_kept,
 )
 from qdrant_dr.jobs.restore_journal import Journal, OpenJournal, journal_of
 from qdrant_dr.jobs.restore_proof import Reference, compare_content, unlike
+from qdrant_dr.jobs.restore_reasons import versions_reasons
 from qdrant_dr.jobs.restore_recover import Recovery
 from qdrant_dr.jobs.restore_sources import Meter, Sources
 from qdrant_dr.jobs.restore_target import TargetNodes, open_target, target_nodes
@@ -222,7 +220,10 @@ class Restoration:
             with self.watch.phase("ready"):
                 wait_restored(nodes.by_peer, name, stop=stopping)
             with self.watch.phase("prove"):
+                before = operations_of(nodes, name)
                 self._prove(nodes)
+                if before != operations_of(nodes, name):
+                    self.result.doubts.append(f"{name!r} was written to while it was compared")
         self._compare_settings()
         if self.result.fingerprint_equal:
             assert self.result.points_restored is not None
@@ -240,8 +241,12 @@ class Restoration:
         self.result.notes.append("its content was proven before it was interrupted")
 
     def _look(self) -> TargetFacts:
+        """The target as it is now, which may be long after the plan was approved."""
         target = target_facts(self.node)
         self.result.target_kind, self.result.server_version = target.source_kind, target.version
+        salvage = self.unit.route == "salvage"
+        if reasons := versions_reasons(self.manifest, target, salvage=salvage):
+            raise PlanRefused("; ".join(reasons))
         return target
 
     # before
@@ -252,15 +257,12 @@ class Restoration:
         there = name in target.collections
         if left is not None and goes_on(left, self.unit.key, self.unit.route):
             if there and left.created:
-                self._must_be_unused(left, target, nodes)
+                must_be_unused(left, target, nodes)
             self.result.resumed = continues(left, self.unit.key, self.unit.route)
             sound = there and name not in target.broken
             begun = bool(left.recovered) or left.proven is not None
-            if (
-                self.result.resumed
-                and sound
-                and (begun if left.created else self.unit.into_existing)
-            ):
+            ready = begun if left.created else self.unit.into_existing
+            if self.result.resumed and sound and ready:
                 self.journal.begin(left)
                 self.result.created = left.created
                 self.result.removed += clean_failed(
@@ -290,23 +292,6 @@ class Restoration:
                 holds={} if self.unit.route == "salvage" else holds(self.manifest, seal),
             )
         )
-
-    def _must_be_unused(self, left: Journal, target: TargetFacts, nodes: TargetNodes) -> None:
-        """Raise PlanRefused if what an earlier restore made may be somebody's by now."""
-        name = self.unit.name
-        hint = "delete that collection if it is not needed, or restore with `--as`."
-        if left.proven is None and name in target.aliases.values():
-            raise PlanRefused(
-                f"{name!r} on {self.node.url} is in use by an alias, though the restore that "
-                "made it did not end",
-                hint,
-            )
-        if left.proven is None and name not in target.broken:
-            must_be_ours(nodes, left)
-        if left.proven is not None and name in target.broken:
-            raise PlanRefused(
-                f"{name!r} on {self.node.url} was restored and proven, and is broken since", hint
-            )
 
     def _create(self, target: TargetFacts) -> None:
         """Make the collection, unless it is there, or will come out of the archive."""
@@ -429,10 +414,12 @@ class Restoration:
             if stopping.is_set() or error.transient or now.proven is not None:
                 self.result.notes.append(self._unfinished(where))
                 return
-            kept = self._kept(error, nodes) if now.created else None
-            removed = clean_failed(
-                self.node, name, created=now.created and kept is None, uploads=now.uploads
-            )
+            kept = None
+            if now.created:
+                asked = "as asked: it is NOT what was backed up" if self.unit.keep_failed else None
+                kept = why_kept(now, nodes, error, resumed=self.result.resumed) or asked
+            ours = now.created and kept is None
+            removed = clean_failed(self.node, name, created=ours, uploads=now.uploads)
         except DRError as e:
             self.result.notes.append(
                 f"what was made of {where} could not be removed now ({e.message}): the same "
@@ -450,26 +437,6 @@ class Restoration:
         if self.unit.route != "salvage":
             return f"{where} is unfinished: the same command continues it"
         return (
-            f"{where} is half a salvage, which is neither continued nor removed: delete it, then "
-            "the same command begins again, or give another name with `--as`"
+            f"{where} may hold half a salvage, which is neither continued nor removed: delete it, "
+            "then the same command begins again, or give another name with `--as`"
         )
-
-    def _kept(self, error: DRError, nodes: TargetNodes) -> str | None:
-        """Why a collection of this name is not removed though the restore into it failed."""
-        name, now = self.unit.name, self._begun
-        if isinstance(error, PlanRefused) and not self.result.resumed:
-            return "this restore did not make it"
-        try:
-            if self.unit.route == "salvage" and not is_empty(nodes, name):
-                return "what a salvage wrote is not removed; it is NOT all that was backed up"
-            foreign = [] if now.recovered else not_ours(nodes, now)
-        except ServerFailed:
-            return None  # listed and broken, as after a recovery that failed half-way
-        if foreign:
-            return f"somebody else made or filled it meanwhile ({'; '.join(foreign)})"
-        if self.result.resumed and isinstance(error, ProofError):
-            return (
-                "it was begun by an earlier run and may be in use since; it is NOT what was backed "
-                "up: delete it if it is not needed"
-            )
-        return "as asked: it is NOT what was backed up" if self.unit.keep_failed else None

@@ -271,11 +271,8 @@ class _Work:
             )
             unknown = None
         if points > read.points - len(refused):
-            differs = (
-                *differs,
-                f"the target holds {points} points, {read.points - len(refused)} were written: "
-                "others are among them",
-            )
+            others = points - (read.points - len(refused))
+            differs = (*differs, f"the target holds {others} points that were not written to it")
         if expected is not None and read.points > expected:
             self.notes.append(
                 f"{read.points - expected} points more than the backup had when it was "

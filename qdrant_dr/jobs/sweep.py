@@ -111,7 +111,7 @@ def _sweep_node(
                 or abandoned(spool, scratch_of(intent.backup_id))
                 or now - intent.started_at > ORPHAN_GRACE / 2
             )
-            if dead and intent.collection in there:
+            if dead and (begun.shelf == INSTANCE or intent.collection in there):
                 gone, left = _clean(node, begun, quorum=config.copies.quorum)
                 removed += gone
                 kept += left
@@ -139,27 +139,46 @@ def _forget_dead(spool: str, url: str, every: Sequence[Begun], now: datetime) ->
 
 
 def _clean(node: Node, begun: Begun, *, quorum: int) -> tuple[list[str], list[str]]:
-    intent, shelf = begun.intent, begun.shelf
+    intent, shelf, answer = begun.intent, begun.shelf, begun.answer
     where = f"{shelf} on {node.url}"
-    try:
-        listed = list_snapshots(node, shelf)
-        if begun.answer is not None:
-            name = begun.answer.snapshot.name
-            if listed_as(listed, name) is None:
-                return [], []
-            if 0 < begun.committed < quorum:
-                return [], [f"{name} of {where}: only {begun.committed} of {quorum} copies hold it"]
-            result = delete_own_snapshot(node, shelf, begun.answer.snapshot, begun.listed_before)
-            return ([f"{name} of {where}"], []) if result == "deleted" else ([], [result])
-    except CollectionVanished:
-        return [], []
-    before = {s.name for s in begun.listed_before}
+    removed: list[str] = []
+    kept: list[str] = []
+    if answer is None:
+        kept += _unclaimed(node, begun, shelf)
+    elif listed_as(list_snapshots_of(node, shelf), name := answer.snapshot.name) is not None:
+        if 0 < begun.committed < quorum:
+            kept.append(f"{name} of {where}: only {begun.committed} of {quorum} copies hold it")
+        else:
+            result = delete_own_snapshot(node, shelf, answer.snapshot, begun.listed_before)
+            (removed if result == "deleted" else kept).append(
+                f"{name} of {where}" if result == "deleted" else result
+            )
+    if shelf == INSTANCE and not (answer and answer.snapshot.checksum):
+        # a full snapshot leaves those of its collections where it fails, and always in S3 mode
+        kept += _unclaimed(node, begun, Shelf(intent.collection))
+    return removed, kept
+
+
+def _unclaimed(node: Node, begun: Begun, shelf: Shelf) -> list[str]:
+    """Files that a create call may have left here; whose they are only a person can tell."""
+    intent = begun.intent
+    listed_before = begun.listed_before if shelf == begun.shelf else intent.listed_before
+    before = {s.name for s in listed_before}
+    listed = list_snapshots_of(node, shelf)
     new = sorted(s.name for s in listed if s.name not in before and shelf.may_hold(s.name))
-    return [], [
-        f"{name} of {where} may be of run {intent.run_id}, whose create call was not answered; "
+    return [
+        f"{name} of {shelf} on {node.url} may be of run {intent.run_id}, which did not end well; "
         f"delete it if nobody else made it: {delete_command(node.url, shelf, name)}"
         for name in new
     ]
+
+
+def list_snapshots_of(node: Node, shelf: Shelf) -> tuple[ListedSnapshot, ...]:
+    """None of a collection that is gone: the server shows them to nobody."""
+    try:
+        return list_snapshots(node, shelf)
+    except CollectionVanished:
+        return ()
 
 
 def _begun(

@@ -65,7 +65,7 @@ class LaidShard:
     segments: dict[str, set[str]] = field(default_factory=dict)
     files: dict[str, Any] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
-    wal_files: int = 0
+    has_log: bool = False
     has_wal_folder: bool = False
 
     @property
@@ -187,7 +187,7 @@ class _Layout:
             shard.files[name] = self._small(member, shard.folder / name)
         elif _WAL_FILE.fullmatch(name):
             shard.has_wal_folder = True
-            shard.wal_files += 1
+            shard.has_log |= name.startswith("wal/open-")  # an empty one is a `closed-` file only
             self._write(member, shard.folder / name)
         elif match := _SEGMENT_TAR.fullmatch(name):
             self._salvage_segment(shard, match[1], member)

@@ -86,15 +86,23 @@ def _shards(laid: LaidOut, part: Part) -> Iterator[ArchiveError]:
             if shard.segments:
                 yield ArchiveInvalid(f"{where} has segments and says that it is not local")
             continue
-        if not shard.segments:
-            yield ArchiveInvalid(f"{where} has no segment")
-        if not shard.has_wal_folder or (part.wal and not shard.wal_files):
-            yield ArchiveInvalid(f"{where} has no write-ahead log")
-        for uuid, names in shard.segments.items():
-            if missing := {"segment.json", "version.info"} - names:
-                yield ArchiveInvalid(
-                    f"segment {uuid} in {where} has no {' and no '.join(sorted(missing))}"
-                )
+        yield from _local(shard, part, where)
+
+
+def _local(shard: LaidShard, part: Part, where: str) -> Iterator[ArchiveError]:
+    state = shard.files.get("replica_state.json")
+    maker = state.get("this_peer_id") if isinstance(state, dict) else None
+    if part.peer_id not in (None, maker):
+        yield ArchiveForeign(f"{where} was made by peer {maker}, its manifest says {part.peer_id}")
+    if not shard.segments:
+        yield ArchiveInvalid(f"{where} has no segment")
+    if not shard.has_wal_folder or (part.wal and not shard.has_log):
+        yield ArchiveInvalid(f"{where} has no write-ahead log")
+    for uuid, names in shard.segments.items():
+        if missing := {"segment.json", "version.info"} - names:
+            yield ArchiveInvalid(
+                f"segment {uuid} in {where} has no {' and no '.join(sorted(missing))}"
+            )
 
 
 def _identity(laid: LaidOut, manifest: Manifest) -> Iterator[ArchiveError]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import combinations
 
-from qdrant_dr.cluster import delete_command
-from qdrant_dr.records import Captured, Manifest, RunEnd
+from qdrant_dr.cluster import INSTANCE, Shelf, delete_command
+from qdrant_dr.records import Captured, Manifest, Part, RunEnd
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.problems import Problem, command, count, span
 from qdrant_dr.report.restores import Restore, approval_problems
@@ -166,10 +166,22 @@ def _leftovers(evidence: Evidence) -> Iterator[Problem]:
 
 
 def _delete(manifest: Manifest) -> str:
-    part = manifest.parts[0]
-    if not part.server_name:
-        return command("check")
-    return delete_command(part.node, manifest.collection, part.server_name)
+    """Every snapshot that the parts came from: one command each, a node's own archive once."""
+    commands = dict.fromkeys(
+        delete_command(part.node, _shelf(manifest, part), part.server_name.partition("/")[0])
+        for part in manifest.parts
+        if part.server_name  # `<full snapshot>/<its member>` of a full one
+    )
+    return "; ".join(commands) or command("check")
+
+
+def _shelf(manifest: Manifest, part: Part) -> Shelf:
+    """Where the node keeps it: re-framed shards came out of an archive of the collection, those of
+    a full snapshot out of one of the instance."""
+    if manifest.method == "full":
+        return INSTANCE
+    of_shard = part.kind == "shard" and not part.reframed
+    return Shelf(manifest.collection, part.shards[0] if of_shard else None)
 
 
 def _unmeasured(standings: Sequence[Standing]) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
@@ -14,6 +15,7 @@ from qdrant_dr.cluster import (
     collection_facts,
     incarnation,
 )
+from qdrant_dr.cluster.incarnation import changed_life
 from qdrant_dr.records import Manifest, Part, ShardFacts
 from tests.support.records import manifest as some_manifest
 from tests.support.replay import ReplaySource
@@ -61,11 +63,47 @@ def test_numbers_of_another_node_are_not_compared(facts: CollectionFacts) -> Non
     assert incarnation(facts, previous, fresh="x") == "life-1"
 
 
+def test_numbers_of_another_peer_at_the_same_address_are_not_compared(
+    facts: CollectionFacts,
+) -> None:
+    """A node that was replaced keeps its name, and its replicas begin to count anew."""
+    previous = backed_up(facts, operation=7)
+    part = previous.parts[0]
+    assert facts.peer_id is not None
+    for peer, reasons in ((facts.peer_id, 1), (facts.peer_id + 1, 0), (None, 1)):
+        moved = previous.model_copy(update={"parts": (part.model_copy(update={"peer_id": peer}),)})
+        assert len(another_life(facts, moved)) == reasons
+
+
 def test_other_vectors_or_shards_begin_another(facts: CollectionFacts, node: Node) -> None:
     previous = backed_up(collection_facts(node, "single"), operation=0)
     assert "vector parameters" in another_life(facts, previous)[0]
     wider = dataclasses.replace(facts, shard_number=2)
     assert "number of shards" in another_life(wider, backed_up(facts, operation=1))[0]
+
+
+def test_another_index_over_the_same_vectors_is_the_same_life(facts: CollectionFacts) -> None:
+    """`PATCH /collections/{c}` sets it at any time; the backups before are of the same points."""
+    info = facts.info
+    vectors = info["config"]["params"]["vectors"]
+    patched = {**vectors, "on_disk": True, "hnsw_config": {"m": 8}, "quantization_config": None}
+    info["config"]["params"]["vectors"] = patched
+    after = dataclasses.replace(facts, info_json=json.dumps(info))
+    assert after.vectors != facts.vectors
+    assert another_life(after, backed_up(facts, operation=1)) == ()
+    assert changed_life(facts, after) == ()
+    for change in ({"size": 3}, {"distance": "Dot"}, {"datatype": "float16"}):
+        info["config"]["params"]["vectors"] = vectors | change
+        other = dataclasses.replace(facts, info_json=json.dumps(info))
+        assert "vector parameters" in another_life(other, backed_up(facts, operation=1))[0]
+
+
+def test_a_uuid_that_was_inherited_is_known(facts: CollectionFacts) -> None:
+    """A backup of method `shard` behind one of `collection`: its archives tell none."""
+    one, two = "1c56b3a5-0d58-4f3e-b8a5-6a3f5f7f3f01", "2c56b3a5-0d58-4f3e-b8a5-6a3f5f7f3f02"
+    previous = backed_up(facts, operation=1).model_copy(update={"incarnation": one})
+    assert another_uuid(one, previous) == ()
+    assert another_uuid(two, previous) == (f"its uuid changed from {one} to {two}",)
 
 
 def test_the_uuid_of_an_archive_decides_where_there_is_one(facts: CollectionFacts) -> None:

@@ -52,6 +52,36 @@ def test_every_node_is_reached(source: ReplaySource) -> None:
         assert found.unreached == ()
 
 
+def test_what_the_first_node_does_not_list_is_seen_all_the_same(source: ReplaySource) -> None:
+    """A node that lags behind the cluster does not know the newest collections and aliases."""
+    peers = {"p1": "http://10.0.0.1:6335/", "p2": "http://10.0.0.2:6335/"}
+    clustered(source, 1, **peers)
+    with ReplaySource(["single"]) as behind:
+        clustered(behind, 2, **peers)
+        found = take_inventory(config(behind.url, source.url))
+        assert [n.url for n in found.nodes] == [behind.url, source.url]
+        assert found.names == ("empty", "movies", "rich-ünïcode", "sharded", "single")
+        assert {c.node for c in found.collections if c.collection == "movies"} == {source.url}
+        assert found.aliases == {"live-movies": "movies"}
+        assert found.unreadable == found.unreached == ()
+
+
+def test_a_peer_with_an_address_is_asked_though_a_configured_one_is_dead(
+    source: ReplaySource,
+) -> None:
+    """As many nodes that are silent as peers that are unknown need not be the same ones."""
+    peers = {"p1": "http://10.0.0.1:6335/", "p2": "http://10.0.0.2:6335/"}
+    clustered(source, 1, **peers)
+    with ReplaySource(["single"]) as gone:
+        nowhere = gone.url
+    with ReplaySource(["single"]) as other:
+        clustered(other, 2, **peers)
+        named = ClusterConfig(name="test", nodes=(source.url, nowhere), peers={"2": other.url})
+        found = take_inventory(named)
+        assert [n.peer_id for n in found.nodes] == [1, 2]
+        assert [nowhere in str(lost) for lost in found.unreached] == [True]
+
+
 def test_a_dead_node_is_loud_as_long_as_another_answers(source: ReplaySource) -> None:
     peers = {"p1": "http://10.0.0.1:6335/", "p2": "http://10.0.0.2:6335/"}
     clustered(source, 1, **peers)

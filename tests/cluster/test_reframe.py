@@ -8,6 +8,7 @@ import os
 import tarfile
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from qdrant_dr.errors import (
     ArchiveInvalid,
     ArchiveTooLarge,
     ArchiveTruncated,
+    CollectionChanged,
+    DRError,
 )
 from tests.support.archives import (
     END,
@@ -226,6 +229,29 @@ def test_only_shards_with_a_log_count_as_logged() -> None:
     for _, blocks in reframing.shards():
         assert b"".join(blocks)
     assert reframing.logged == {0}
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "words"),
+    [
+        ({}, None, ""),
+        ({"peers": {"7": "Listener"}}, None, ""),
+        ({"this_peer_id": 8}, ArchiveForeign, "was made by peer 8, peer 7 was asked"),
+        ({"peers": {"7": "Partial", "8": "Active"}}, CollectionChanged, "replica was Partial"),
+        ({"peers": {"8": "Active"}}, CollectionChanged, "replica was absent"),
+        ({"peers": None}, ArchiveInvalid, "not what Qdrant writes"),
+    ],
+)
+def test_whose_archive_it_is_and_whether_its_replica_was_full(
+    said: dict[str, object], error: type[DRError] | None, words: str
+) -> None:
+    """A replica that is lost and made anew between the facts before and after shows only here."""
+    state = {"is_local": True, "this_peer_id": 7, "peers": {"7": "Active"}} | said
+    data = whole(shard(0, SEGMENT, state=json.dumps(state).encode()))
+    reframing = Reframing([data], {0}, peer=7)
+    with pytest.raises(error, match=words) if error else nullcontext():
+        assert [(n, bool(b"".join(blocks))) for n, blocks in reframing.shards()] == [(0, True)]
+        assert reframing.every == [0]
 
 
 def test_an_archive_that_is_left_half_way_is_read_to_its_end() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from qdrant_dr.cluster import ClusterView, Placement, ShardState, joint, node_map, one_cluster
@@ -74,6 +76,14 @@ def test_where_they_disagree_the_worse_counts() -> None:
     assert [r.state for r in view.replicas] == ["Dead", "absent"]
     assert "Active says a, Dead says b" in view.differ[0, 1]
     assert "absent says b" in view.differ[1, 1]
+
+
+def test_a_shard_that_nobody_lists_is_missed_by_its_number() -> None:
+    whole = replace(said("a", (0, 1, "Active"), (1, 1, "Active")), shard_count=2)
+    assert joint([whole]).refusals == ()
+    lost = replace(said("b", (0, 1, "Active")), shard_count=2)
+    (refusal,) = joint([lost]).refusals
+    assert "2 shards, and only [0] have a replica anywhere" in refusal
 
 
 def test_a_transfer_that_one_node_knows_of_refuses() -> None:

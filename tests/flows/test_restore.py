@@ -11,9 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
+from prefect import get_client
+from prefect.flow_engine import run_flow
+from prefect.states import AwaitingRetry
 
 import tests.flows.conftest  # noqa: F401 -- keeps the user's Prefect out of sight, before the import
 from flows.restore import restore
+from qdrant_dr.errors import RecoverFailed
 from qdrant_dr.records import Restored
 from tests.jobs.driving import do
 from tests.support.prefect import PrefectServer
@@ -153,3 +157,27 @@ def test_scratch_needs_no_approval(world: Callable[..., World], target: Server) 
     state = run(made, target)
     assert state.is_completed(), state.message
     assert names(target.url) == ["users"]
+
+
+def test_an_approval_is_for_one_attempt(
+    made: World, target: Server, in_process: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect remembers an answered pause by its key: a run that is tried again asks again."""
+    monkeypatch.setattr("flows.restore.timedelta", lambda minutes: timedelta(seconds=4 * minutes))
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise RecoverFailed("not today")
+
+    monkeypatch.setattr("qdrant_dr.jobs.restoring.wait_restored", fails)
+    with somebody(in_process, approve=True, approved_by="ada"):
+        state = run(made, target, approval_minutes=1)
+    with get_client(sync_client=True) as client:  # as the button "Retry" does
+        run_id = state.state_details.flow_run_id
+        client.set_flow_run_state(run_id, AwaitingRetry(), force=True)
+        again = client.read_flow_run(run_id)
+    run_flow(restore, flow_run=again, parameters=again.parameters, return_type="state")
+    first, second = [end for end in made.ends("one") if end.start.job == "restore"]
+    assert [o.verdict for o in first.outcomes] == ["failed"]
+    assert second.outcomes == ()
+    assert second.error is not None
+    assert "nobody answered" in second.error.message

@@ -207,6 +207,29 @@ def test_an_unanswered_call_is_reported_with_the_command_and_never_repeated(
     assert any(name in n and "curl -X DELETE" in n for n in notes)
 
 
+def test_what_a_full_snapshot_leaves_beside_its_collections_is_reported(
+    source: ReplaySource, world: World
+) -> None:
+    """One collection fails, the whole fails: those made before it stay where they were made
+    (content_manager/snapshots/mod.rs), and in S3 mode all of them always do."""
+    theirs = source.create("movies")["name"]
+
+    def leave(at: ReplaySource, _: str) -> None:
+        at.faults.after_create = None
+        at.create("movies")
+
+    source.faults.after_create = leave
+    source.faults.cut_create = True
+    assert do(world, "backup", method="full").verdict == "failed"
+    source.faults.cut_create = False
+    (left,) = source.collections["movies"].snapshots.keys() - {theirs}
+    end = do(world, "backup", method="full")
+    notes = [n for o in outcomes(end, "sweep") for n in o.notes]
+    assert sum(left in n and "curl -X DELETE" in n for n in notes) == 1, notes
+    assert not any(theirs in n for n in notes)
+    assert end.verdict == "degraded"
+
+
 def test_a_dead_run_is_swept_and_only_what_it_made(source: ReplaySource, world: World) -> None:
     theirs = source.create_full()["name"]
     source.faults.flip_byte = 700_000

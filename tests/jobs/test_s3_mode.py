@@ -26,6 +26,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.jobs.check.bucket import check_bucket
 from qdrant_dr.records import ListedSnapshot
 from tests.jobs.driving import do, outcomes
+from tests.support.archives import archive
 from tests.support.replay import ReplaySource
 from tests.support.servers import qdrant_server
 from tests.support.stores import Place, s3_place
@@ -262,12 +263,18 @@ def test_keys_are_as_the_server_writes_them() -> None:
     assert object_path(bucket, INSTANCE, "x.snapshot") == "b/deep/snapshots/x.snapshot"
 
 
-@pytest.mark.parametrize("end", [0, 1, 511, 512, 1023])
-def test_a_tar_without_its_whole_tail_is_refused(end: int) -> None:
-    blocks = [b"x" * 1024, b"x" * 512, bytes(end)]
-    with pytest.raises(ArchiveTruncated):
-        list(whole_tar(blocks, "a.snapshot"))
-    assert list(whole_tar([b"x" * 512, *[bytes(1)] * 1024], "a.snapshot"))
+def test_a_tar_that_is_cut_anywhere_is_refused() -> None:
+    """At the end of a member, in its tail, and amid zeros, which look like the end of a tar."""
+    data = archive("basic/collection")
+    zeros = [end for end in range(1024, len(data) - 2048, 512) if not any(data[end - 1024 : end])]
+    assert len(zeros) > 50
+    last = len(data)
+    for end in [*zeros[::9], 0, 1, 512, 1024, last - 1, last - 511, last - 512, last - 513]:
+        with pytest.raises(ArchiveTruncated, match="no checksum"):
+            list(whole_tar([data[:end]], "a.snapshot"))
+    for size in (512, 70_000, last):
+        blocks = [data[at : at + size] for at in range(0, last, size)]
+        assert list(whole_tar(blocks, "a.snapshot")) == blocks
 
 
 @pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs a Qdrant binary in QDRANT_BIN")

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from qdrant_dr.cluster import delete_command
+from qdrant_dr.cluster import INSTANCE, Shelf, delete_command
 from qdrant_dr.errors import ManifestConflict, RecordDamaged
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.frames import Assessment
@@ -142,6 +142,32 @@ def test_a_snapshot_left_on_the_server_has_its_command() -> None:
     found = one(evidence({"aws": [m], "gcp": [m]}, ends=[end]), "left on the server")
     (part,) = m.parts
     assert found.next_command == delete_command(part.node, "a#b", part.server_name)
+
+
+def test_every_snapshot_that_was_left_has_its_command_on_its_own_shelf() -> None:
+    m = r.manifest("a#b")
+    (whole,) = m.parts
+    at = "http://10.0.0.{}:6333".format
+    cut = [
+        whole.model_copy(update={"kind": "shard", "shards": (n,), "node": at(n % 2), **more})
+        for n, more in enumerate([{"reframed": True}] * 3 + [{"server_name": "s.snapshot"}])
+    ]
+    full = whole.model_copy(update={"server_name": "full-snapshot-1.snapshot/a#b-1.snapshot"})
+    name = whole.server_name
+    expected = [
+        delete_command(at(0), "a#b", name),
+        delete_command(at(1), "a#b", name),
+        delete_command(at(1), Shelf("a#b", 3), "s.snapshot"),
+    ]
+    for parts, method, commands in (
+        (cut, "collection", expected),
+        ([full], "full", [delete_command(full.node, INSTANCE, "full-snapshot-1.snapshot")]),
+    ):
+        left = m.model_copy(update={"parts": tuple(parts), "method": method})
+        outcome = r.captured(left, server_snapshot="kept: below quorum")
+        end = r.run_end(outcomes=(outcome,), seen=(r.seen("a#b"),))
+        found = one(evidence({"aws": [left], "gcp": [left]}, ends=[end]), "left on the server")
+        assert found.next_command == "; ".join(commands)
 
 
 def test_no_recent_proof_in_one_repository() -> None:
