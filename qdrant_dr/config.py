@@ -36,6 +36,14 @@ def _wrong(at: str, message: str) -> PydanticCustomError:
     return PydanticCustomError("adds_up", "{message}", {"at": at, "message": message})
 
 
+def _time_zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is not a time zone such as Europe/Berlin or UTC") from None
+    return name
+
+
 def _rest_url(at: str, url: str) -> str:
     """The address of a server. It is not repeated where it is refused: it may hold a password."""
     if not url.startswith(("http://", "https://")):
@@ -127,11 +135,22 @@ class CollectionObjectives(Section):
     rto: Duration | None = None
 
 
+class RetentionRules(Section):
+    """What of `retention` a repository or a collection has otherwise."""
+
+    last: int | None = Field(None, ge=0)
+    daily: int | None = Field(None, ge=0)
+    weekly: int | None = Field(None, ge=0)
+    monthly: int | None = Field(None, ge=0)
+    floor: int | None = Field(None, ge=1)
+
+
 class Override(Section):
     match: str
     owner: str | None = None
     criticality: Literal["low", "normal", "high"] | None = None
     objectives: CollectionObjectives = CollectionObjectives()
+    retention: RetentionRules = RetentionRules()
 
 
 class Collections(Section):
@@ -173,12 +192,13 @@ class Collections(Section):
 
     def override(self, collection: str) -> Override:
         """All matching overrides laid over each other, later ones on top."""
-        merged: dict[str, Any] = {"match": collection, "objectives": {}}
+        merged: dict[str, Any] = {"match": collection, "objectives": {}, "retention": {}}
         for rule in self.overrides:
             if fnmatch.fnmatchcase(collection, rule.match):
-                set_here = rule.model_dump(exclude_none=True, exclude={"match", "objectives"})
+                set_here = rule.model_dump(exclude_none=True, exclude={"match", "objectives", "retention"})
                 merged |= set_here
                 merged["objectives"] |= {k: v for k, v in rule.objectives if v is not None}
+                merged["retention"] |= {k: v for k, v in rule.retention if v is not None}
         return Override.model_validate(merged)
 
 
@@ -195,6 +215,7 @@ class RepositoryConfig(Section):
         None, description="bytes per second"
     )
     options: dict[str, Any] = Field(default_factory=dict)
+    retention: RetentionRules = RetentionRules()
 
     @field_validator("bandwidth", mode="before")
     @classmethod
@@ -296,13 +317,28 @@ class DrillConfig(Section):
 
 
 class Retention(Section):
-    """Which backups stay; used by `expire`."""
+    """Which backups stay; used by `expire`. Days, weeks and months are of `timezone`."""
 
     last: int = Field(7, ge=0)
     daily: int = Field(14, ge=0)
     weekly: int = Field(8, ge=0)
     monthly: int = Field(12, ge=0)
-    floor: int = Field(3, ge=1)
+    floor: int = Field(3, ge=1, description="backups of each life of a collection that always stay")
+    grace: Duration = Field(timedelta(days=2), description="what is younger always stays")
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.2, description="of a collection's copies in a repository, so many go at most in one run"
+    )
+    timezone: str = "UTC"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _time_zone(name)
+
+    def under(self, *rules: RetentionRules | None) -> Retention:
+        """With these rules laid over it, later ones on top."""
+        laid = {k: v for r in rules if r for k, v in r.model_dump(exclude_none=True).items()}
+        return self.model_copy(update=laid)
 
 
 class ReportConfig(Section):
@@ -314,11 +350,7 @@ class ReportConfig(Section):
     @field_validator("timezone")
     @classmethod
     def _known(cls, name: str) -> str:
-        try:
-            zoneinfo.ZoneInfo(name)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("is not a time zone such as Europe/Berlin or UTC") from None
-        return name
+        return _time_zone(name)
 
 
 class Config(Section):

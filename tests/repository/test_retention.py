@@ -1,0 +1,268 @@
+"""Retention: what goes, what stays, and that no policy and no history gets past the brakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qdrant_dr.config import Proven
+from qdrant_dr.records import BackupKey, Manifest
+from qdrant_dr.records.retention import Hold
+from qdrant_dr.repository import Catalog
+from qdrant_dr.repository.retention import ExpirePlan, Policy, active_holds, plan_expire
+from tests.support import records as made
+from tests.support.records import NOW, days, hours
+
+PROVEN = Proven()
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def policy(**fields: Any) -> Policy:
+    """One that keeps nothing but the floor; fields replace its own."""
+    nothing = {"last": 0, "daily": 0, "weekly": 0, "monthly": 0}
+    usual = {"floor": 1, "grace": timedelta(0), "share": 1.0, "timezone": UTC}
+    return Policy(**{**nothing, **usual, **fields})
+
+
+@dataclass(frozen=True)
+class Made:
+    """A backup to be, and whether its copies are proven."""
+
+    manifest: Manifest
+    proven: bool
+    repositories: tuple[str, ...]
+    suspect: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> BackupKey:
+        return self.manifest.key
+
+
+def backup_at(
+    at: datetime,
+    *,
+    proven: bool = True,
+    life: str = "first",
+    repositories: tuple[str, ...] = ("aws",),
+    suspect: tuple[str, ...] = (),
+) -> Made:
+    return Made(made.manifest("movies", at, incarnation=life), proven, repositories, suspect)
+
+
+def catalog(
+    backups: Sequence[Made], repositories: Sequence[str] = ("aws",), **lost: Any
+) -> Catalog:
+    held = {n: [b.manifest for b in backups if n in b.repositories] for n in repositories}
+    return made.catalog(
+        held,
+        seals=[made.seal(b.manifest, suspect=b.suspect) for b in backups if b.proven],
+        proofs=[made.proof(b.manifest, n) for b in backups if b.proven for n in b.repositories],
+        **lost,
+    )
+
+
+def plan(
+    backups: Sequence[Made],
+    rules: Policy | None = None,
+    *,
+    repositories: Sequence[str] = ("aws",),
+    now: datetime = NOW,
+    **given: Any,
+) -> ExpirePlan:
+    return plan_expire(
+        catalog(backups, repositories), lambda _r, _c: rules or policy(),
+        proven=PROVEN, holds=given.pop("holds", ()), now=now, **given,
+    )  # fmt: skip
+
+
+def gone(found: ExpirePlan) -> set[datetime]:
+    return {datetime.strptime(e.key.backup_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            for e in found.goes}  # fmt: skip
+
+
+def daily(count: int, **fields: Any) -> list[Made]:
+    return [backup_at(NOW - days(n) - hours(1), **fields) for n in range(count)]
+
+
+def test_the_newest_proven_and_the_floor_stay_under_a_policy_that_keeps_nothing() -> None:
+    backups = [backup_at(NOW - hours(1), proven=False), *daily(5)[1:]]
+    found = plan(backups, policy(floor=2))
+    assert gone(found) == {NOW - days(3) - hours(1), NOW - days(4) - hours(1),
+                           NOW - hours(1)}  # fmt: skip
+    newest = next(s for s in found.stays if s.key == backups[1].key)
+    assert "the newest proven" in newest.reasons
+
+
+def test_one_of_each_period_stays_and_the_proven_one_of_it_is_preferred() -> None:
+    morning = backup_at(NOW - days(3) - hours(3))
+    noon = backup_at(NOW - days(3), proven=False)
+    newest = backup_at(NOW - hours(1))
+    found = plan([morning, noon, newest], policy(daily=3))
+    assert [e.key for e in found.goes] == [noon.key]
+
+
+def test_an_outage_does_not_eat_history() -> None:
+    old = [backup_at(NOW - days(60 + n)) for n in range(3)]
+    found = plan([*old, backup_at(NOW - hours(1))], policy(daily=4))
+    assert not found.goes
+
+
+def test_while_nothing_of_a_life_is_proven_nothing_of_it_goes() -> None:
+    found = plan(daily(5, proven=False))
+    assert not found.goes
+    assert all("nothing of this life" in s.reasons[0] for s in found.stays)
+
+
+def test_a_life_that_is_over_keeps_its_newest_proven_until_it_is_named() -> None:
+    old = [backup_at(NOW - days(40 + n), life="before") for n in range(3)]
+    new = daily(2, life="now")
+    found = plan([*old, *new])
+    assert {e.key for e in found.goes} == {old[1].key, old[2].key, new[1].key}
+    named = plan([*old, *new], named=[old[0].key.backup_id, new[0].key.backup_id])
+    assert old[0].key in {e.key for e in named.goes}
+    assert new[0].key not in {e.key for e in named.goes}  # of this life: never, named or not
+
+
+def test_a_hold_keeps_until_it_is_over_or_released() -> None:
+    backups = daily(3)
+    hold = Hold(
+        hold_id="h1", backup_id=backups[2].key.backup_id, cluster="prod", collection="movies",
+        made_at=NOW, made_by="ada", reason="case 4711", until=NOW + days(1),
+    )  # fmt: skip
+    kept = plan(backups, holds=[hold])
+    assert {e.key for e in kept.goes} == {backups[1].key}
+    assert any("case 4711" in s.reasons[0] for s in kept.stays)
+    assert len(plan(backups, holds=[hold], now=NOW + days(2)).goes) == 2
+    release = hold.model_copy(update={"hold_id": "h2", "keeps": False, "releases": ("h1",)})
+    assert active_holds([hold, release], now=NOW) == ()
+    assert len(plan(backups, holds=[release, hold]).goes) == 2
+
+
+def test_what_a_suspect_backup_may_have_lost_is_kept() -> None:
+    calm = backup_at(NOW - days(2))
+    suspect = backup_at(NOW - hours(1), suspect=("half is gone",))
+    found = plan([calm, suspect])
+    assert not found.goes
+    assert any("which is suspect" in r for s in found.stays for r in s.reasons)
+
+
+def test_a_share_per_run_and_the_oldest_first() -> None:
+    found = plan(daily(11), policy(share=0.2))
+    assert gone(found) == {NOW - days(10) - hours(1), NOW - days(9) - hours(1)}
+    assert sum("in one run" in s.reasons[0] for s in found.stays) == 8
+
+
+def test_nothing_is_decided_from_a_catalog_that_is_not_whole_or_empty() -> None:
+    assert plan([]).refused
+    part = catalog(daily(5), ("aws", "gcp"), unreachable=["gcp"])
+    found = plan_expire(part, lambda _r, _c: policy(), proven=PROVEN, holds=(), now=NOW)
+    assert (found.goes, found.stays) == ((), ())
+    assert "gcp" in (found.refused or "")
+
+
+def test_a_backup_from_the_future_neither_goes_nor_counts() -> None:
+    future = backup_at(NOW + days(2))
+    backups = [future, *daily(3)]
+    found = plan(backups, policy(last=1))
+    assert future.key not in {e.key for e in found.goes}
+    kept = {s.key for s in found.stays}
+    assert backups[1].key in kept  # still the newest proven, and the last
+
+
+def test_each_repository_has_its_own_policy_and_keeps_its_own_newest_proven() -> None:
+    backups = [
+        backup_at(NOW - days(n), repositories=("aws", "gcp") if n else ("aws",)) for n in range(4)
+    ]
+    rules = {"aws": policy(last=4), "gcp": policy()}
+    found = plan_expire(
+        catalog(backups, ("aws", "gcp")), lambda r, _c: rules[r],
+        proven=PROVEN, holds=(), now=NOW,
+    )  # fmt: skip
+    assert {(e.repository, e.key) for e in found.goes} == {
+        ("gcp", backups[2].key), ("gcp", backups[3].key)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("zone", "kept"),
+    [(UTC, 2), (BERLIN, 1)],
+)
+def test_days_are_those_of_the_time_zone(zone: tzinfo, kept: int) -> None:
+    """22:30 and 23:30 UTC in winter lie on two days in Berlin, 23:30 and 00:30 on one."""
+    late = datetime(2026, 1, 15, 23, 30, tzinfo=UTC)
+    backups = [backup_at(late), backup_at(late + hours(1))]
+    found = plan(backups, policy(daily=2, timezone=zone))
+    assert len(found.stays) == kept
+
+
+HISTORY = st.lists(
+    st.tuples(
+        st.integers(0, 800 * 24), st.booleans(), st.sampled_from(["first", "second"]),
+    ),
+    min_size=1, max_size=14, unique_by=lambda h: h[0],
+)  # fmt: skip
+COUNTS = st.fixed_dictionaries(
+    {
+        "last": st.integers(0, 4), "daily": st.integers(0, 5), "weekly": st.integers(0, 4),
+        "monthly": st.integers(0, 4), "floor": st.integers(1, 4),
+        "grace": st.sampled_from([timedelta(0), days(2)]),
+        "timezone": st.sampled_from([UTC, BERLIN, ZoneInfo("America/St_Johns")]),
+    }
+)  # fmt: skip
+START = datetime(2027, 12, 20, tzinfo=UTC)
+"""The history before it has a leap day and every change to and from daylight saving."""
+
+
+def build(history: list[tuple[int, bool, str]]) -> list[Made]:
+    return [backup_at(START - hours(h + 1), proven=p, life=life) for h, p, life in history]
+
+
+@given(HISTORY, COUNTS)
+def test_never_below_the_floor_and_never_the_newest_proven(
+    history: list[tuple[int, bool, str]], counts: dict[str, Any]
+) -> None:
+    backups = build(history)
+    found = plan(backups, policy(**counts), now=START)
+    goes = {e.key for e in found.goes}
+    assert goes | {s.key for s in found.stays} == {b.key for b in backups}
+    for life in ("first", "second"):
+        members = [b for b in backups if b.manifest.incarnation == life]
+        left = [b for b in members if b.key not in goes]
+        assert len(left) >= min(counts["floor"], len(members))
+        good = [b for b in members if b.proven]
+        if good:
+            newest = max(good, key=lambda b: b.manifest.captured_at)
+            assert newest.key not in goes
+        else:
+            assert left == members
+
+
+@given(HISTORY, COUNTS, st.sampled_from(["last", "daily", "weekly", "monthly", "floor"]))
+def test_a_looser_policy_keeps_no_less(
+    history: list[tuple[int, bool, str]], counts: dict[str, Any], field: str
+) -> None:
+    backups = build(history)
+    strict = plan(backups, policy(**counts), now=START)
+    loose = plan(backups, policy(**{**counts, field: counts[field] + 1}), now=START)
+    assert {e.key for e in loose.goes} <= {e.key for e in strict.goes}
+
+
+@given(HISTORY, COUNTS, st.randoms(use_true_random=False))
+def test_the_order_does_not_matter_and_a_second_run_finds_nothing_more(
+    history: list[tuple[int, bool, str]], counts: dict[str, Any], chance: Any
+) -> None:
+    backups = build(history)
+    found = plan(backups, policy(**counts), now=START)
+    shuffled = list(backups)
+    chance.shuffle(shuffled)
+    assert plan(shuffled, policy(**counts), now=START) == found
+    goes = {e.key for e in found.goes}
+    left = [b for b in backups if b.key not in goes]
+    assert not plan(left, policy(**counts), now=START).goes
