@@ -195,7 +195,9 @@ class Collections(Section):
         merged: dict[str, Any] = {"match": collection, "objectives": {}, "retention": {}}
         for rule in self.overrides:
             if fnmatch.fnmatchcase(collection, rule.match):
-                set_here = rule.model_dump(exclude_none=True, exclude={"match", "objectives", "retention"})
+                set_here = rule.model_dump(
+                    exclude_none=True, exclude={"match", "objectives", "retention"}
+                )
                 merged |= set_here
                 merged["objectives"] |= {k: v for k, v in rule.objectives if v is not None}
                 merged["retention"] |= {k: v for k, v in rule.retention if v is not None}

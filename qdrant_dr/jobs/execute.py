@@ -12,6 +12,7 @@ from qdrant_dr.jobs.units import (
     FullUnit,
     HealUnit,
     RestoreUnit,
+    ExpireUnit,
     SweepUnit,
     Unit,
     VerifyUnit,
@@ -45,6 +46,10 @@ def execute(config: Config, unit: Unit, run_id: str) -> Outcome:
         from qdrant_dr.jobs.restoring import restore_backup
 
         return restore_backup(config, unit, run_id)
+    if isinstance(unit, ExpireUnit):
+        from qdrant_dr.jobs.expire import expire_copy
+
+        return expire_copy(config, unit, run_id)
     if isinstance(unit, SweepUnit):
         from qdrant_dr.jobs.sweep import sweep
 

@@ -60,7 +60,7 @@ def plan_heals(
             continue
         sources = _sources(backup, now)
         for copy in backup.copies:
-            if copy.repository not in repositories or copy.state == "unreachable":
+            if copy.repository not in repositories or copy.state in ("unreachable", "expired"):
                 continue
             looked_at += 1
             if copy.state == "present":

@@ -147,6 +147,28 @@ class RestoreUnit(Frozen):
         return f"{self.key} to {self.target} as {self.name}"
 
 
+class ExpireUnit(Frozen):
+    """Let one copy go, if a look at the records of now still says so.
+
+    `finish` is set for one whose deletion was begun before and not finished.
+    """
+
+    unit: Literal["expire"] = "expire"
+    key: BackupKey
+    repository: str
+    reason: str
+    named: bool = False
+    finish: bool = False
+
+    @property
+    def collection(self) -> str:
+        return self.key.collection
+
+    @property
+    def label(self) -> str:
+        return f"{self.key} in {self.repository}"
+
+
 class SweepUnit(Frozen):
     """Remove what killed runs left in one repository (`repository`) or on one node (`node`)."""
 
@@ -164,7 +186,14 @@ class SweepUnit(Frozen):
 
 
 Unit = Annotated[
-    CaptureUnit | FullUnit | VerifyUnit | HealUnit | DrillUnit | RestoreUnit | SweepUnit,
+    CaptureUnit
+    | FullUnit
+    | VerifyUnit
+    | HealUnit
+    | DrillUnit
+    | RestoreUnit
+    | ExpireUnit
+    | SweepUnit,
     Field(discriminator="unit"),
 ]
 

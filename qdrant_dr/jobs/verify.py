@@ -62,7 +62,7 @@ def plan_verify(
             objections.append(backup.conflict.message)
             continue
         for copy in backup.copies:
-            if copy.repository not in repositories or copy.state == "unreachable":
+            if copy.repository not in repositories or copy.state in ("unreachable", "expired"):
                 continue
             if not copy.committed:
                 objections.append(f"{backup.key} in {copy.repository} is {copy.state}")

@@ -11,7 +11,7 @@ from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.proof import Depth, Location
 
 Kind = Literal[
-    "backup", "replicate", "verify", "drill", "restore", "startup", "report", "check"
+    "backup", "replicate", "verify", "drill", "restore", "startup", "expire", "report", "check"
 ]
 Verdict = Literal["ok", "degraded", "failed", "skipped"]
 """Of a unit. A run's verdict is never `skipped`."""
@@ -150,6 +150,17 @@ class Restored(Frozen):
     approved_by: str = ""
 
 
+class Deleted(Frozen):
+    """A copy that retention let go. `hidden_bytes` are those the store still keeps."""
+
+    kind: Literal["deleted"] = "deleted"
+    reason: str
+    captured_at: Time | None = None
+    freed_bytes: int
+    hidden_bytes: int
+    locked_until: Time | None = None
+
+
 class Swept(Frozen):
     kind: Literal["swept"] = "swept"
     removed: tuple[str, ...] = ()
@@ -165,7 +176,15 @@ class Reported(Frozen):
 
 
 Detail = Annotated[
-    Captured | CapturedFull | Proved | Healed | Drilled | Restored | Swept | Reported,
+    Captured
+    | CapturedFull
+    | Proved
+    | Healed
+    | Drilled
+    | Restored
+    | Deleted
+    | Swept
+    | Reported,
     Field(discriminator="kind"),
 ]
 
@@ -174,7 +193,15 @@ class Outcome(Frozen):
     """What became of one unit. `detail` is absent when it failed before there was one."""
 
     unit: Literal[
-        "capture", "capture-full", "heal", "verify", "drill", "restore", "sweep", "report"
+        "capture",
+        "capture-full",
+        "heal",
+        "verify",
+        "drill",
+        "restore",
+        "expire",
+        "sweep",
+        "report",
     ]
     collection: str
     repository: str | None = None

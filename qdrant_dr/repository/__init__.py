@@ -18,6 +18,14 @@ from qdrant_dr.repository.catalog import (
     proven_copies,
     sound,
 )
+from qdrant_dr.repository.expiry import (
+    Freed,
+    add_hold,
+    bury,
+    delete_copy,
+    read_expired,
+    read_holds,
+)
 from qdrant_dr.repository.fanout import FanOut, Receipt, fan_out
 from qdrant_dr.repository.location import location_of
 from qdrant_dr.repository.names import new_id, time_of
@@ -29,6 +37,15 @@ from qdrant_dr.repository.repository import (
     create_repository,
     open_repository,
     read_repository,
+)
+from qdrant_dr.repository.retention import (
+    ExpirePlan,
+    Expiry,
+    Policy,
+    PolicyOf,
+    Stay,
+    active_holds,
+    plan_expire,
 )
 from qdrant_dr.repository.store import Sink, Stat, Store
 from qdrant_dr.repository.sweep import (
@@ -47,20 +64,30 @@ __all__ = [
     "Catalog",
     "Copy",
     "CopyState",
+    "ExpirePlan",
+    "Expiry",
     "FanOut",
+    "Freed",
+    "Policy",
+    "PolicyOf",
     "Read",
     "Receipt",
     "Repository",
     "RepositoryState",
     "Sink",
     "Stat",
+    "Stay",
     "Store",
     "SweepPlan",
     "Sweeping",
     "Unfinished",
     "Unreadable",
+    "active_holds",
+    "add_hold",
+    "bury",
     "counted_copies",
     "create_repository",
+    "delete_copy",
     "enough_copies",
     "fan_out",
     "is_proven",
@@ -70,10 +97,13 @@ __all__ = [
     "newest_proven",
     "open_failures",
     "open_repository",
+    "plan_expire",
     "plan_sweep",
     "proof_of",
     "proven_copies",
     "read_catalog",
+    "read_expired",
+    "read_holds",
     "read_repository",
     "refuse_late_commit",
     "sound",

@@ -17,7 +17,8 @@ from qdrant_dr.records import DEPTHS, BackupKey, Depth, Location, Manifest, Proo
 from qdrant_dr.repository.repository import Unreadable
 from qdrant_dr.repository.store import OpenUpload, Stat
 
-CopyState = Literal["present", "behind", "damaged", "missing", "unreachable"]
+CopyState = Literal["present", "behind", "damaged", "missing", "expired", "unreachable"]
+"""`expired`: not there any more because a retention run of ours deleted it."""
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """How far ahead of `now` a record may be dated: the clocks of two workers are never equal."""
@@ -86,11 +87,13 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """What lies below `backups/<folder>` of a repository without a manifest."""
+    """What lies below `backups/<folder>` of a repository without a manifest: of a capture that did
+    not commit or, `expired`, of a deletion that was not finished."""
 
     repository: str
     folder: str
     files: tuple[Stat, ...]
+    expired: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from qdrant_dr.errors import (
     RepositoryMissing,
     StoreOverwrites,
 )
-from qdrant_dr.repository.store import BLOCK, OpenUpload, Sink, Stat
+from qdrant_dr.repository.store import BLOCK, Deletion, OpenUpload, Sink, Stat
 from qdrant_dr.repository.trouble import translate
 
 log = logging.getLogger(__name__)
@@ -108,6 +108,9 @@ class LocalStore:
                     folder.rmdir()
                 except OSError:
                     break  # not empty, or gone already
+
+    def deletion(self, path: str) -> Deletion:  # noqa: ARG002 - what is gone here is gone
+        return Deletion()
 
     def open_uploads(self, folder: str) -> list[OpenUpload]:
         with self.speaking("listing", folder):

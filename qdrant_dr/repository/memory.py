@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from qdrant_dr.errors import CannotSign, Conflict, ObjectMissing
-from qdrant_dr.repository.store import BLOCK, OpenUpload, Sink, Stat
+from qdrant_dr.repository.store import BLOCK, Deletion, OpenUpload, Sink, Stat
 
 _spaces: dict[str, dict[str, tuple[bytes, datetime]]] = {}
 _lock = threading.Lock()
@@ -65,6 +65,9 @@ class MemoryStore:
     def delete(self, path: str) -> None:
         with _lock:
             self._objects.pop(path, None)
+
+    def deletion(self, path: str) -> Deletion:  # noqa: ARG002 - what is gone here is gone
+        return Deletion()
 
     def open_uploads(self, folder: str) -> list[OpenUpload]:  # noqa: ARG002 -- it has none
         return []

@@ -6,6 +6,8 @@
     backups/<cluster>/<collection folder>/<backup id>/<part>.snapshot
     proofs/<cluster>/<collection folder>/<backup id>/<proof id>.json
     runs/<year>/<month>/<run id>.start.json, .end.json
+    holds/<cluster>/<collection folder>/<backup id>/<hold id>.json
+    expired/<cluster>/<collection folder>/<backup id>/<run id>.json
 
 Only lower-case letters, digits, `-`, `.`, `T` and `Z` occur, so that no store, file system or
 shell has an opinion on them. Ids begin with their time, so that names sort by it.
@@ -30,6 +32,8 @@ SEAL = "seal.json"
 BACKUPS = "backups"
 PROOFS = "proofs"
 RUNS = "runs"
+HOLDS = "holds"
+EXPIRED = "expired"
 
 _CALL = re.compile(r"^(intent|snapshot)(?:-([1-9]\d{0,5}))?\.json$")
 _ID = re.compile(r"^(\d{8}T\d{6}Z)-[0-9a-f]{6}$")
@@ -101,6 +105,28 @@ def proof(key: BackupKey, proof_id: str) -> str:
     return f"{PROOFS}/{key.folder}/{checked(proof_id)}.json"
 
 
+def hold(key: BackupKey, hold_id: str) -> str:
+    """The path of one hold."""
+    checked(key.cluster)
+    return f"{HOLDS}/{key.folder}/{checked(hold_id)}.json"
+
+
+def holds(cluster: str) -> str:
+    """The folder of all holds of a cluster."""
+    return f"{HOLDS}/{checked(cluster)}"
+
+
+def expired(key: BackupKey, run_id: str) -> str:
+    """The path of the record that a run deletes a copy."""
+    checked(key.cluster)
+    return f"{EXPIRED}/{key.folder}/{checked(run_id)}.json"
+
+
+def all_expired(cluster: str, collection: str | None = None, backup_id: str | None = None) -> str:
+    """The folder of those records, of a cluster, a collection or one backup."""
+    return _below(EXPIRED, cluster, collection, backup_id)
+
+
 def run_start(run_id: str, started_at: datetime) -> str:
     """The path of the record that a run began."""
     return f"{_month(started_at)}/{checked(run_id)}.start.json"
@@ -134,8 +160,8 @@ class InBackup(NamedTuple):
 
 
 def read_backup_path(path: str) -> InBackup | None:
-    """Take a path below `backups/` or `proofs/` apart; None if it is not one of ours."""
+    """Take a path below `backups/`, `proofs/` or `expired/` apart; None if it is not ours."""
     steps = path.split("/")
-    if len(steps) != 5 or steps[0] not in (BACKUPS, PROOFS) or not _ID.match(steps[3]):
+    if len(steps) != 5 or steps[0] not in (BACKUPS, PROOFS, EXPIRED) or not _ID.match(steps[3]):
         return None
     return InBackup("/".join(steps[1:4]), *steps[1:])

@@ -26,7 +26,8 @@ from qdrant_dr.errors import (
     RepositoryMissing,
     RepositoryUnreachable,
 )
-from qdrant_dr.repository.store import PART_FLOOR, OpenUpload, Sink, Stat, part_size
+from qdrant_dr.repository.keeping import KEEPING, Keeping
+from qdrant_dr.repository.store import PART_FLOOR, Deletion, OpenUpload, Sink, Stat, part_size
 from qdrant_dr.repository.trouble import is_absent, translate
 from qdrant_dr.repository.uploads import UPLOADS, Upload, gcs_pipe
 
@@ -55,6 +56,7 @@ class ObjectStore:
         self._fs, self._kind, self._deadlines = fs, kind, deadlines
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
         self._met = False
+        self._keeping: Keeping | None = None
         # Azure's client sends one request's bytes in one go; blocks are streamed
         self.one_request = 2**20 if kind == "az" else PART_FLOOR
 
@@ -125,6 +127,20 @@ class ObjectStore:
     def delete(self, path: str) -> None:
         with suppress(ObjectMissing):
             self.run("deleting", path, lambda: self._fs._rm_file(self._full(path)))
+
+    def deletion(self, path: str) -> Deletion:
+        """S3 and GCS tell of versions and locks; Azure tells a reader nothing of its own."""
+        if self._kind not in KEEPING:
+            return Deletion()
+        if self._keeping is None:
+            self._keeping = KEEPING[self._kind](self, self._bucket)
+        if self._keeping.hidden is None:
+            return Deletion()
+        return Deletion(self._keeping.hidden, self._keeping.locked_until(self._prefix + path))
+
+    def call(self, doing: str, path: str, method: str, *args: Any, **given: Any) -> Any:
+        """One call of the file system's own, by the name of its coroutine."""
+        return self.run(doing, path, lambda: getattr(self._fs, method)(*args, **given))
 
     def open_uploads(self, folder: str) -> list[OpenUpload]:
         if self._kind != "s3":

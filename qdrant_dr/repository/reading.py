@@ -21,6 +21,7 @@ from qdrant_dr.repository.catalog import (
     open_failures,
     seal_conflict,
 )
+from qdrant_dr.repository.expiry import find_expired
 from qdrant_dr.repository.repository import Repository, Unreadable
 from qdrant_dr.repository.store import OpenUpload, Stat
 
@@ -38,6 +39,7 @@ class Reading:
     proofs: dict[str, list[Proof]] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
     uploads: tuple[OpenUpload, ...] = ()
+    expired: frozenset[str] = frozenset()
 
 
 def read_catalog(
@@ -98,6 +100,7 @@ def _read(
     for proof in proofs.records:
         reading.proofs.setdefault(_folder(proof), []).append(proof)
     reading.uploads = tuple(repository.open_uploads(cluster))
+    reading.expired = find_expired(repository, cluster, collection, backup_id)
     return reading
 
 
@@ -132,7 +135,9 @@ def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
             sorted(backups, key=lambda b: (b.manifest.captured_at, b.manifest.backup_id))
         ),
         unfinished=tuple(
-            Unfinished(r.repository.name, folder, tuple(files.values()))
+            Unfinished(
+                r.repository.name, folder, tuple(files.values()), expired=folder in r.expired
+            )
             for r in readings
             for folder, files in sorted(r.files.items())
             if names.MANIFEST not in files
@@ -209,6 +214,9 @@ def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool) ->
         for u in reading.unreadable
         if u.path.startswith(below) and u.path not in pardoned
     ]
+    if mine is None and folder in reading.expired:
+        left = sum(sizes.values())
+        return Copy(where.name, where.domain, "expired", ("manifest",), left, tuple(proofs))
     if not files:
         return Copy(where.name, where.domain, "missing", ("manifest",), 0)
     damaged = broken or (mine and (parts or open_failures(proofs)))

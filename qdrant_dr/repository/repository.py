@@ -321,7 +321,7 @@ class Repository:
         self, cluster: str, collection: str | None = None, backup_id: str | None = None
     ) -> Read[Proof]:
         """Proofs of a cluster, a collection or a backup, oldest first."""
-        found = self._find(names.proofs(cluster, collection, backup_id))
+        found = self.find(names.proofs(cluster, collection, backup_id))
         read = self.read_records(Proof, [s.path for s in found if s.path.endswith(".json")])
         return Read(tuple(sorted(read.records, key=lambda p: p.ended_at)), read.unreadable)
 
@@ -336,7 +336,7 @@ class Repository:
 
     def read_runs(self, since: datetime, until: datetime) -> tuple[Read[RunStart], Read[RunEnd]]:
         """Runs that began within the period: their starts, and their ends where there are."""
-        paths = [s.path for m in names.run_months(since, until) for s in self._find(m)]
+        paths = [s.path for m in names.run_months(since, until) for s in self.find(m)]
         starts = self.read_records(RunStart, [p for p in paths if p.endswith(".start.json")])
         ends = self.read_records(RunEnd, [p for p in paths if p.endswith(".end.json")])
         return (
@@ -372,7 +372,7 @@ class Repository:
         self, cluster: str, collection: str | None = None, backup_id: str | None = None
     ) -> list[Stat]:
         """Everything below the backups of a cluster, a collection or of one backup."""
-        return self._find(names.backups(cluster, collection, backup_id))
+        return self.find(names.backups(cluster, collection, backup_id))
 
     def open_uploads(self, cluster: str) -> list[OpenUpload]:
         """Uploads of a cluster that were begun and never finished, where the store can tell."""
@@ -406,7 +406,8 @@ class Repository:
             raise ObjectMissing(f"repository {self.name}: what was just written is not there")
         return there.modified_at
 
-    def _find(self, folder: str) -> list[Stat]:
+    def find(self, folder: str) -> list[Stat]:
+        """Every object below a folder. Raise RepositoryMissing if the repository is gone."""
         found = self.store.find(folder)
         if not found and self.store.stat(names.REPOSITORY) is None:
             # some stores list a bucket that is gone as an empty one

@@ -34,6 +34,14 @@ class Policy:
     share: float
     timezone: tzinfo
 
+    @property
+    def unkept(self) -> str:
+        """Why a copy goes."""
+        return (
+            f"none of last {self.last}, daily {self.daily}, weekly {self.weekly}, "
+            f"monthly {self.monthly} keeps it"
+        )
+
 
 PolicyOf = Callable[[str, str], Policy]
 """Policy of (repository, collection)."""
@@ -78,9 +86,17 @@ class _Held:
     proven: bool
 
     @property
+    def key(self) -> BackupKey:
+        return self.backup.key
+
+    @property
     def at(self) -> tuple[datetime, str]:
         manifest = self.backup.manifest
         return manifest.captured_at, manifest.backup_id
+
+    def named_of_the_past(self, current: str, named: Collection[str]) -> bool:
+        """A person wrote it down, and its life is over."""
+        return self.backup.manifest.incarnation != current and self.key.backup_id in named
 
 
 def active_holds(holds: Iterable[Hold], *, now: datetime) -> tuple[Hold, ...]:
@@ -115,40 +131,39 @@ def plan_expire(
         return ExpirePlan(refused=f"not everything could be read: {what}")
     if not catalog.backups:
         return ExpirePlan(refused="the catalog is empty: an unmounted disk looks the same")
-    kept_by_hold = {h.backup_id: h for h in active_holds(holds, now=now)}
+    held_by = {h.backup_id: h for h in active_holds(holds, now=now)}
     goes: list[Expiry] = []
     stays: list[Stay] = []
     for collection in catalog.collections:
         backups = catalog.of(collection)
         current = _current(backups, now=now)
-        keepers = _kept_everywhere(backups, proven, current, now=now, named=named)
+        everywhere = _kept_everywhere(backups, proven, current, now=now, named=named)
         for repository in (r.name for r in catalog.repositories):
             copies = _copies(backups, repository, proven, now=now)
             policy = policy_of(repository, collection)
-            loose: list[_Held] = []
-            reasons = _reasons(copies, policy, now=now)
-            for held in copies:
-                why = list(keepers[held.backup.key])
-                past = held.backup.manifest.incarnation != current
-                if not (past and held.backup.key.backup_id in named):
-                    why += reasons[held.backup.key]
-                if hold := kept_by_hold.get(held.backup.key.backup_id):
-                    until = f" until {hold.until:%Y-%m-%d}" if hold.until else ""
-                    why.insert(0, f"held by {hold.made_by}{until}: {hold.reason}")
-                if why:
-                    stays.append(Stay(held.backup.key, repository, tuple(why)))
-                else:
-                    loose.append(held)
+            here = _reasons(copies, policy, now=now)
+            why = {
+                h.key: _holding(held_by.get(h.key.backup_id))
+                + everywhere[h.key]
+                + ([] if h.named_of_the_past(current, named) else here[h.key])
+                for h in copies
+            }
+            stays += [Stay(h.key, repository, tuple(why[h.key])) for h in copies if why[h.key]]
+            loose = sorted((h for h in copies if not why[h.key]), key=lambda h: h.at)
             limit = max(1, int(len(copies) * policy.share))
-            for place, held in enumerate(sorted(loose, key=lambda h: h.at)):
-                if place >= limit:
-                    brake = f"at most {limit} of {len(copies)} copies go in one run"
-                    stays.append(Stay(held.backup.key, repository, (brake,)))
-                else:
-                    why_not = f"no rule of last {policy.last}, daily {policy.daily}, weekly "
-                    why_not += f"{policy.weekly}, monthly {policy.monthly} keeps it"
-                    goes.append(Expiry(held.backup.key, repository, why_not, held.stored_bytes))
+            brake = f"at most {limit} of {len(copies)} copies go in one run"
+            stays += [Stay(h.key, repository, (brake,)) for h in loose[limit:]]
+            goes += [
+                Expiry(h.key, repository, policy.unkept, h.stored_bytes) for h in loose[:limit]
+            ]
     return ExpirePlan(tuple(goes), tuple(stays))
+
+
+def _holding(hold: Hold | None) -> list[str]:
+    if hold is None:
+        return []
+    until = f" until {hold.until:%Y-%m-%d}" if hold.until else ""
+    return [f"held by {hold.made_by}{until}: {hold.reason}"]
 
 
 def _current(backups: Sequence[Backup], *, now: datetime) -> str:
@@ -207,56 +222,65 @@ def _kept_everywhere(
         if backup.manifest.captured_at > now + CLOCK_TOLERANCE:
             why[backup.key].append("dated in the future: check the clocks")
     for life, members in lives.items():
-        good = [
-            b
-            for b in members
-            if any(_once_proven(b, c.repository, proven, now) for c in b.copies)
-            and b.manifest.captured_at <= now + CLOCK_TOLERANCE
-        ]
-        if not good:
-            for backup in members:
-                if not (life != current and backup.key.backup_id in named):
-                    why[backup.key].append("nothing of this life of the collection is proven")
-            continue
-        newest = good[0]
-        if life == current:
-            why[newest.key].append("the newest proven")
-        elif newest.key.backup_id not in named:
-            why[newest.key].append("the newest proven of a life that is over: name it to let it go")
-        if newest.seal is not None and newest.seal.suspect:
-            calm = next((b for b in good if b.seal is not None and not b.seal.suspect), None)
-            if calm is not None:
-                why[calm.key].append(f"the last before {newest.key.backup_id}, which is suspect")
+        over = life != current
+        loose = {b.key for b in members if over and b.key.backup_id in named}
+        for key, reason in _kept_of_a_life(members, proven, now=now, over=over):
+            if key not in loose:
+                why[key].append(reason)
     return why
+
+
+def _kept_of_a_life(
+    members: Sequence[Backup], proven: Proven, *, now: datetime, over: bool
+) -> list[tuple[BackupKey, str]]:
+    """Of one life, newest first: the newest proven; the last calm one before a suspect; all, if
+    none is proven."""
+    good = [
+        b
+        for b in members
+        if any(_once_proven(b, c.repository, proven, now) for c in b.copies)
+        and b.manifest.captured_at <= now + CLOCK_TOLERANCE
+    ]
+    if not good:
+        return [(b.key, "nothing of this life of the collection is proven") for b in members]
+    newest = good[0]
+    of_the_past = " of a life that is over: name it to let it go"
+    kept = [(newest.key, "the newest proven" + (of_the_past if over else ""))]
+    if newest.seal is not None and newest.seal.suspect:
+        calm = next((b for b in good if b.seal is not None and not b.seal.suspect), None)
+        if calm is not None:
+            why = f"the last before {newest.key.backup_id}, which is suspect"
+            kept.append((calm.key, why))
+    return kept
 
 
 def _reasons(
     copies: Sequence[_Held], policy: Policy, *, now: datetime
 ) -> dict[BackupKey, list[str]]:
     """What keeps the copies in one repository: grace, floor, and the periods."""
-    why: dict[BackupKey, list[str]] = {h.backup.key: [] for h in copies}
+    why: dict[BackupKey, list[str]] = {h.key: [] for h in copies}
     for held in copies:
         if held.backup.manifest.captured_at > now - policy.grace:
-            why[held.backup.key].append(f"younger than {policy.grace}")
+            why[held.key].append(f"younger than {policy.grace}")
     lives: defaultdict[str, list[_Held]] = defaultdict(list)
     for held in copies:
         lives[held.backup.manifest.incarnation].append(held)
     for members in lives.values():
         here = next((h for h in members if h.proven_here), None)
         if here is not None:
-            why[here.backup.key].append("the newest proven in this repository")
+            why[here.key].append("the newest proven in this repository")
         for held in sorted(members, key=lambda h: (not h.proven, members.index(h)))[: policy.floor]:
-            why[held.backup.key].append(f"one of the floor of {policy.floor}")
+            why[held.key].append(f"one of the floor of {policy.floor}")
         past = [h for h in members if h.backup.manifest.captured_at <= now + CLOCK_TOLERANCE]
         for place, held in enumerate(past[: policy.last]):
-            why[held.backup.key].append(f"last {place + 1} of {policy.last}")
+            why[held.key].append(f"last {place + 1} of {policy.last}")
         for name, count, period in (
             ("daily", policy.daily, "%Y-%m-%d"),
             ("weekly", policy.weekly, "%G-W%V"),
             ("monthly", policy.monthly, "%Y-%m"),
         ):
             for label, held in _keepers(past, policy.timezone, period, count):
-                why[held.backup.key].append(f"{name} {label}")
+                why[held.key].append(f"{name} {label}")
     return why
 
 

@@ -49,6 +49,15 @@ class Sink(Protocol):
         """Take everything back. May be called at any time, also twice; after commit it is void."""
 
 
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What deleting an object comes to. `hidden`: the store keeps its bytes, and how they ever go;
+    `locked_until`: they cannot go before."""
+
+    hidden: str | None = None
+    locked_until: datetime | None = None
+
+
 class Store(Protocol):
     """A flat space of objects."""
 
@@ -77,6 +86,9 @@ class Store(Protocol):
 
     def delete(self, path: str) -> None:
         """Remove an object; an absent one is fine."""
+
+    def deletion(self, path: str) -> Deletion:
+        """What deleting this object would come to, as far as the store tells."""
 
     def open_uploads(self, folder: str) -> list[OpenUpload]:
         """Uploads below the folder that are neither committed nor aborted, where it can tell."""

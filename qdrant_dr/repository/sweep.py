@@ -64,8 +64,8 @@ def plan_sweep(
     folders: list[Unfinished] = []
     kept: list[str] = []
     for found in catalog.unfinished:
-        if found.repository != repository:
-            continue
+        if found.repository != repository or found.expired:
+            continue  # half deleted: `expire` finishes it
         newest = max(f.modified_at for f in found.files)
         if found.folder in elsewhere:
             kept.append(f"{found.folder}: committed elsewhere, `replicate` completes it")

@@ -1,0 +1,263 @@
+"""`expire`: let copies go that no rule keeps; every deletion is written down before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from qdrant_dr.config import Config
+from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, DRError, PlanRefused
+from qdrant_dr.jobs.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run import Run, utc_now
+from qdrant_dr.jobs.scope import selected_names, selected_repositories
+from qdrant_dr.jobs.select import select
+from qdrant_dr.jobs.units import ExpireUnit, Perform
+from qdrant_dr.records import BackupKey, Deleted, Expired, Hold, Outcome, RunEnd
+from qdrant_dr.records.base import Frozen
+from qdrant_dr.repository import (
+    Backup,
+    Catalog,
+    ExpirePlan,
+    Expiry,
+    Policy,
+    PolicyOf,
+    Repository,
+    Stay,
+    bury,
+    delete_copy,
+    plan_expire,
+    read_expired,
+    read_holds,
+)
+
+
+class ExpireRequest(Frozen):
+    """What this run is asked for; None = all.
+
+    `backups` are selectors of copies that a person names: only so the newest proven backup of a
+    life that is over may go. They, too, go only if nothing else keeps them.
+    """
+
+    collections: tuple[str, ...] | None = None
+    backups: tuple[str, ...] | None = None
+    repositories: tuple[str, ...] | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The units of a run, and everything that was decided besides them."""
+
+    units: tuple[ExpireUnit, ...]
+    stays: tuple[Stay, ...]
+
+
+def policies(config: Config) -> PolicyOf:
+    """The policy of each repository and collection: a collection's rules lie on top."""
+
+    def policy(repository: str, collection: str) -> Policy:
+        place = config.repository(repository)
+        rules = config.retention.under(
+            place.retention if place else None, config.collections.override(collection).retention
+        )
+        return Policy(
+            last=rules.last,
+            daily=rules.daily,
+            weekly=rules.weekly,
+            monthly=rules.monthly,
+            floor=rules.floor,
+            grace=rules.grace,
+            share=rules.share,
+            timezone=ZoneInfo(rules.timezone),
+        )
+
+    return policy
+
+
+def holds_of(repositories: Sequence[Repository], cluster: str) -> tuple[Hold, ...]:
+    """Every hold that any repository knows, each once. Raise CatalogIncomplete if one cannot be
+    read: what it holds must not go."""
+    found: dict[str, Hold] = {}
+    for repository in repositories:
+        read = read_holds(repository, cluster)
+        if read.unreadable:
+            bad = ", ".join(f"{u.repository}/{u.path}" for u in read.unreadable)
+            raise CatalogIncomplete(f"holds cannot be read: {bad}", "nothing was deleted.")
+        found |= {h.hold_id: h for h in read.records}
+    return tuple(found.values())
+
+
+def decide(
+    config: Config,
+    request: ExpireRequest,
+    catalog: Catalog,
+    holds: Sequence[Hold],
+    begun: Sequence[ExpireUnit] = (),
+    *,
+    now: datetime,
+) -> Decision:
+    """Which copies go. Pure. Raise PlanRefused if nothing may be decided."""
+    proven = config.objectives.proven
+    named = {
+        select(s, catalog, proven=proven, now=now).key.backup_id for s in request.backups or ()
+    }
+    plan = plan_expire(catalog, policies(config), proven=proven, holds=holds, now=now, named=named)
+    if plan.refused is not None:
+        raise PlanRefused(
+            f"nothing is deleted: {plan.refused}",
+            "repair what `qdrant-dr check` names, then run it again.",
+        )
+    chosen = selected_names(request.collections, catalog.collections, what="backed up collection")
+    places = selected_repositories(config, request.repositories)
+
+    def asked(at: Expiry | Stay) -> bool:
+        ours = at.key.collection in chosen and at.repository in places
+        return ours and (not named or at.key.backup_id in named)
+
+    units = [
+        ExpireUnit(
+            key=e.key, repository=e.repository, reason=e.reason, named=e.key.backup_id in named
+        )
+        for e in sorted(plan.goes, key=lambda e: (e.key.backup_id, e.repository))
+        if asked(e)
+    ]
+    return Decision(
+        (*(u for u in begun if u.repository in places), *units),
+        tuple(s for s in plan.stays if asked(s)),
+    )
+
+
+def begun_deletions(
+    catalog: Catalog, repositories: Mapping[str, Repository]
+) -> tuple[ExpireUnit, ...]:
+    """Copies whose deletion was begun: no manifest any more, files left, and a record of why."""
+    units = []
+    for left in (u for u in catalog.unfinished if u.expired):
+        for record in read_expired(repositories[left.repository], left.folder).records[:1]:
+            key = BackupKey(
+                cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
+            )
+            reason = "its deletion was begun before and not finished"
+            units.append(
+                ExpireUnit(key=key, repository=left.repository, finish=True, reason=reason)
+            )
+    return tuple(units)
+
+
+def expire(config: Config, request: ExpireRequest, run: Run, perform: Perform) -> RunEnd:
+    """Decide, delete one by one, conclude."""
+    outcomes: list[Outcome] = []
+    try:
+        catalog = run.look(config)
+        now = utc_now()
+        run.note_source(catalog.backups)
+        holds = holds_of(list(run.repositories.values()), config.cluster.name)
+        begun = begun_deletions(catalog, run.repositories)
+        decision = decide(config, request, catalog, holds, begun, now=now)
+        if request.dry_run:
+            return run.preview(config, decision.units)
+        outcomes += perform(decision.units)
+    except DRError as e:
+        return run.finish(config, outcomes=outcomes, error=e)
+    return run.finish(config, outcomes=outcomes)
+
+
+def expire_copy(config: Config, unit: ExpireUnit, run_id: str) -> Outcome:
+    """Let one copy go: decide once more from the records of now, write it down, delete.
+
+    What was decided a moment ago may not hold any more: a proof failed, a hold was made, another
+    run deleted. Then the copy stays, and the outcome says why. Raise CatalogIncomplete,
+    RepositoryDenied (the next run finishes it) or what the stores raise.
+    """
+    started_at = utc_now()
+    opened, failed = open_all(config)
+    if unit.repository in failed:
+        raise failed[unit.repository]
+    repository = opened[unit.repository]
+    catalog = catalog_of(config, opened, failed, collection=unit.collection)
+    backup = catalog.find(unit.key)
+    if not unit.finish:
+        stays = _stays_now(config, unit, catalog, list(opened.values()))
+        if stays is not None:
+            return _outcome(unit, started_at, "skipped", (f"stays: {stays}",))
+        if backup is None:
+            raise BackupNotFound(f"{unit.key} is not there any more")
+        bury(repository, _tombstone(backup, unit, run_id, started_at))
+    freed = delete_copy(repository, unit.key.folder)
+    notes = list(freed.notes)
+    if freed.locked_until is not None:
+        notes.append(f"locked until {freed.locked_until:%Y-%m-%d %H:%M} UTC")
+    detail = Deleted(
+        reason=unit.reason,
+        captured_at=backup.manifest.captured_at if backup else None,
+        freed_bytes=freed.freed_bytes,
+        hidden_bytes=freed.hidden_bytes,
+        locked_until=freed.locked_until,
+    )
+    return _outcome(unit, started_at, "ok", tuple(notes), detail)
+
+
+def _stays_now(
+    config: Config, unit: ExpireUnit, catalog: Catalog, repositories: Sequence[Repository]
+) -> str | None:
+    """Why the copy stays after all; None if it still goes."""
+    if not catalog.complete:
+        away = [r.name for r in catalog.unreachable] + [u.path for u in catalog.unreadable]
+        raise CatalogIncomplete(f"not everything can be read now: {', '.join(away)}")
+    plan: ExpirePlan = plan_expire(
+        catalog,
+        policies(config),
+        proven=config.objectives.proven,
+        holds=holds_of(repositories, config.cluster.name),
+        now=utc_now(),
+        named=[unit.key.backup_id] if unit.named else (),
+    )
+    if any(e.key == unit.key and e.repository == unit.repository for e in plan.goes):
+        return None
+    stay = next(
+        (s for s in plan.stays if s.key == unit.key and s.repository == unit.repository), None
+    )
+    return "; ".join(stay.reasons) if stay else plan.refused or "it is gone already"
+
+
+def _tombstone(backup: Backup, unit: ExpireUnit, run_id: str, now: datetime) -> Expired:
+    manifest, seal = backup.manifest, backup.seal
+    return Expired(
+        backup_id=manifest.backup_id,
+        cluster=manifest.cluster,
+        collection=manifest.collection,
+        incarnation=manifest.incarnation,
+        run_id=run_id,
+        decided_at=now,
+        reason=unit.reason,
+        captured_at=manifest.captured_at,
+        size_bytes=manifest.size_bytes,
+        points=seal.points if seal else None,
+        manifest_sha256=manifest.sha256,
+        seal_sha256=seal.sha256 if seal else None,
+        proofs=tuple(p.proof_id for p in backup.copy(unit.repository).proofs),
+    )
+
+
+def _outcome(
+    unit: ExpireUnit,
+    started_at: datetime,
+    verdict: str,
+    notes: tuple[str, ...],
+    detail: Deleted | None = None,
+) -> Outcome:
+    return Outcome.model_validate(
+        {
+            "unit": "expire",
+            "collection": unit.collection,
+            "repository": unit.repository,
+            "backup_id": unit.key.backup_id,
+            "verdict": verdict,
+            "started_at": started_at,
+            "ended_at": utc_now(),
+            "notes": notes,
+            "detail": detail,
+        }
+    )

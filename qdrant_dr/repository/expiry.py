@@ -1,0 +1,95 @@
+"""Holds and deletions of one repository: written down first, finished by whoever comes next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from qdrant_dr.errors import ObjectMissing
+from qdrant_dr.records import BackupKey
+from qdrant_dr.records.retention import Expired, Hold
+from qdrant_dr.repository import names
+from qdrant_dr.repository.repository import Read, Repository
+
+_ORDER = {names.MANIFEST: 0, names.INTENT: 2}
+"""The manifest goes first: from then on the copy does not exist. The intent goes last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """Bytes that a deletion gave back, and those that the store keeps out of sight, and why."""
+
+    freed_bytes: int = 0
+    hidden_bytes: int = 0
+    notes: tuple[str, ...] = ()
+    locked_until: datetime | None = None
+
+
+def add_hold(repository: Repository, hold: Hold) -> None:
+    """Keep a hold on a backup, or its release."""
+    key = BackupKey(cluster=hold.cluster, collection=hold.collection, backup_id=hold.backup_id)
+    repository.store.create(names.hold(key, hold.hold_id), hold.to_bytes())
+
+
+def read_holds(repository: Repository, cluster: str) -> Read[Hold]:
+    """Every hold and release of a cluster, oldest first."""
+    paths = [s.path for s in repository.find(names.holds(cluster)) if s.path.endswith(".json")]
+    read = repository.read_records(Hold, paths)
+    return Read(tuple(sorted(read.records, key=lambda h: h.made_at)), read.unreadable)
+
+
+def bury(repository: Repository, expired: Expired) -> None:
+    """Write down that a copy goes, before any of it does."""
+    key = BackupKey(
+        cluster=expired.cluster, collection=expired.collection, backup_id=expired.backup_id
+    )
+    repository.store.create(names.expired(key, expired.run_id), expired.to_bytes())
+
+
+def find_expired(
+    repository: Repository,
+    cluster: str,
+    collection: str | None = None,
+    backup_id: str | None = None,
+) -> frozenset[str]:
+    """Folders, below `backups/`, of the copies that were to go from here."""
+    found = repository.find(names.all_expired(cluster, collection, backup_id))
+    taken = (names.read_backup_path(s.path) for s in found)
+    return frozenset(t.folder for t in taken if t is not None)
+
+
+def read_expired(repository: Repository, folder: str) -> Read[Expired]:
+    """Why the copy below `backups/<folder>` was to go: one record for each run that tried."""
+    paths = [s.path for s in repository.find(f"{names.EXPIRED}/{folder}")]
+    return repository.read_records(Expired, paths)
+
+
+def delete_copy(repository: Repository, folder: str) -> Freed:
+    """Delete the copy below `backups/<folder>`.
+
+    Raise ObjectMissing unless `bury` wrote down why. What a denied or cut deletion leaves is
+    finished by the next call.
+    """
+    if not repository.find(f"{names.EXPIRED}/{folder}"):
+        raise ObjectMissing(
+            f"repository {repository.name}: nothing says why {folder} should go",
+            "only `qdrant-dr expire` deletes backups.",
+        )
+    files = sorted(
+        repository.find(f"{names.BACKUPS}/{folder}"),
+        key=lambda f: (_ORDER.get(f.path.rpartition("/")[2], 1), f.path),
+    )
+    freed = hidden = 0
+    notes: set[str] = set()
+    locked: list[datetime] = []
+    for file in files:
+        comes_to = repository.store.deletion(file.path)
+        repository.store.delete(file.path)
+        if comes_to.locked_until is not None:
+            locked.append(comes_to.locked_until)
+        if comes_to.hidden is None:
+            freed += file.size_bytes
+        else:
+            hidden += file.size_bytes
+            notes.add(comes_to.hidden)
+    return Freed(freed, hidden, tuple(sorted(notes)), max(locked, default=None))
