@@ -20,6 +20,7 @@ from qdrant_dr.jobs.units import Unit
 from qdrant_dr.records import Outcome
 from tasks.capture import capture, capture_full
 from tasks.drill import drill
+from tasks.expire import expire
 from tasks.heal import heal
 from tasks.restore import restore
 from tasks.states import UnitFailed
@@ -39,6 +40,7 @@ TASKS: dict[str, Task[..., Any]] = {
     "heal": heal,
     "drill": drill,
     "restore": restore,
+    "expire": expire,
     "sweep": sweep,
 }
 

@@ -79,6 +79,19 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr startup-archive --out full.snapshot --prove",
         "qdrant-dr startup-archive movies@latest-proven users@latest-proven --out two.snapshot",
     ),
+    "expire": (
+        "expire:expire",
+        "Delete the copies that no rule of `retention` keeps; says which, until --execute.",
+        "qdrant-dr expire",
+        "qdrant-dr expire --execute",
+        "qdrant-dr expire movies@20261122T10 --execute",
+    ),
+    "hold": (
+        "expire:hold",
+        "Keep a backup whatever the policy says, or list what is held.",
+        "qdrant-dr hold movies@latest-proven --reason 'case 4711' --until 2027-01-31",
+        "qdrant-dr hold movies@20261122T10 --release --reason 'case closed'",
+    ),
     "list": (
         "listing:list_backups",
         "List backups: age, size, copies, and how deep they are proven.",

@@ -15,6 +15,7 @@ from qdrant_dr.jobs.threads import in_threads
 from qdrant_dr.jobs.units import Perform
 from qdrant_dr.records import (
     Captured,
+    Deleted,
     Drilled,
     ErrorFacts,
     Healed,
@@ -119,6 +120,10 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
     elif isinstance(detail, Healed):
         size = detail.size_bytes
         remarks.insert(0, f"from {detail.source}: {detail.why}")
+    elif isinstance(detail, Deleted):
+        size = detail.freed_bytes
+        hidden = f", {format_size(detail.hidden_bytes)} hidden" if detail.hidden_bytes else ""
+        remarks.insert(0, f"{detail.reason}{hidden}")
     elif isinstance(detail, Drilled):
         size, points = detail.size_bytes, detail.points_restored
         remarks.insert(0, _drilled(detail))

@@ -191,10 +191,11 @@ class Run:
                 unit=u.unit,
                 collection=u.collection,
                 repository=getattr(u, "repository", None),
+                backup_id=getattr(getattr(u, "key", None), "backup_id", None),
                 verdict="skipped",
                 started_at=now,
                 ended_at=now,
-                notes=(f"would {u.unit} {u.label}",),
+                notes=(f"would {u.unit} {u.label}", *filter(None, [getattr(u, "reason", "")])),
             )
             for u in units
         ]
@@ -242,7 +243,7 @@ def begin(
         run_id=new_run_id(now),
         job=job,
         trigger=trigger,
-        actor=actor or f"{_user()}@{socket.gethostname()}",
+        actor=actor or f"{user_name()}@{socket.gethostname()}",
         scheduled_for=scheduled_for,
         started_at=now,
         cluster=config.cluster.name,
@@ -257,7 +258,8 @@ def begin(
     return run
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Who runs this, as the system knows them."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from qdrant_dr.errors import DRError, RecordDamaged, SealConflict
+from qdrant_dr.errors import DRError, ObjectMissing, RecordDamaged, SealConflict
 from qdrant_dr.records import BackupKey, Manifest, Proof, Record, Seal
 from qdrant_dr.repository import names
 from qdrant_dr.repository.catalog import (
@@ -101,7 +101,20 @@ def _read(
         reading.proofs.setdefault(_folder(proof), []).append(proof)
     reading.uploads = tuple(repository.open_uploads(cluster))
     reading.expired = find_expired(repository, cluster, collection, backup_id)
+    _forget_the_deleted(reading)
     return reading
+
+
+def _forget_the_deleted(reading: Reading) -> None:
+    """A record that was listed and is gone: deleted by retention meanwhile, if that is on record.
+
+    Deletions are written down before they begin, and the list of them was read last.
+    """
+    for gone in [u for u in reading.unreadable if isinstance(u.error, ObjectMissing)]:
+        at = names.read_backup_path(gone.path)
+        if at is not None and at.folder in reading.expired:
+            reading.files[at.folder].pop(at.file, None)
+            reading.unreadable.remove(gone)
 
 
 def _records(repository: Repository, kind: type[R], file: str, reading: Reading) -> tuple[R, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from qdrant_dr import configfile
 from qdrant_dr.jobs.backup import BackupRequest, backup
 from qdrant_dr.jobs.drill import DrillRequest, drill
+from qdrant_dr.jobs.expire import ExpireRequest, expire
 from qdrant_dr.jobs.replicate import ReplicateRequest, replicate
 from qdrant_dr.jobs.restore import RestoreRequest, restore
 from qdrant_dr.jobs.run import begin
@@ -22,6 +23,7 @@ _JOBS: dict[str, tuple[Callable[..., RunEnd], type[Any]]] = {
     "replicate": (replicate, ReplicateRequest),
     "drill": (drill, DrillRequest),
     "restore": (restore, RestoreRequest),
+    "expire": (expire, ExpireRequest),
 }
 
 

@@ -1,0 +1,32 @@
+"""Let go of the copies that no rule keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas import State
+
+from flows.parameters import FLOW, ConfigRef, Names
+from qdrant_dr.jobs.expire import ExpireRequest
+from qdrant_dr.jobs.expire import expire as job
+from tasks.conduct import conduct
+
+
+@flow(name="expire", description="Delete the copies that no rule of retention keeps.", **FLOW)
+def expire(
+    config: ConfigRef,
+    collections: Names | None = None,
+    repositories: Names | None = None,
+    dry_run: bool = False,
+) -> State[Any]:
+    """Decide by `retention`, write every deletion down, delete; nothing from a partial catalog.
+
+    Args:
+        config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
+        collections: Only backups of these. None: of all.
+        repositories: Only copies in these. None: in all.
+        dry_run: Plan and report; delete nothing.
+    """
+    request = ExpireRequest(collections=collections, repositories=repositories, dry_run=dry_run)
+    return conduct(config, "expire", lambda cfg, run, perform: job(cfg, request, run, perform))

@@ -1,0 +1,145 @@
+"""`expire` and `hold`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from qdrant_dr.cli.catalog import Repositories
+from qdrant_dr.cli.runs import run_verb
+from qdrant_dr.cli.session import Column, Given, Reply
+from qdrant_dr.errors import UsageError
+from qdrant_dr.jobs.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.expire import ExpireRequest, holds_of
+from qdrant_dr.jobs.expire import expire as let_go
+from qdrant_dr.jobs.hold import place_hold, release_holds
+from qdrant_dr.jobs.run import user_name, utc_now
+from qdrant_dr.jobs.select import select
+from qdrant_dr.records import Hold
+from qdrant_dr.records.base import parse_time
+from qdrant_dr.repository import active_holds
+from qdrant_dr.units import parse_duration
+
+HOLDS = (
+    Column("backup", "BACKUP"),
+    Column("made_by", "BY"),
+    Column("made_at", "SINCE"),
+    Column("until", "UNTIL"),
+    Column("reason", "REASON"),
+)
+
+
+def expire(
+    *backups: str,
+    collection: Annotated[tuple[str, ...], Parameter(name="--collection", negative=())] = (),
+    repository: Repositories = (),
+    execute: Annotated[bool, Parameter(negative=())] = False,
+    session: Given,
+) -> Reply:
+    """Delete the copies that no rule of `retention` keeps. Without --execute: only say which.
+
+    The newest proven backup, the floor, what is held, what is young and what a suspect backup may
+    have lost always stay; from a catalog that cannot be read whole nothing goes.
+
+    Parameters
+    ----------
+    backups
+        Only these; naming one also lets the newest proven backup of a life that is over go.
+    collection
+        Only backups of this collection; may be repeated.
+    repository
+        Only copies in this repository; may be repeated.
+    execute
+        Delete them.
+    """
+    request = ExpireRequest(
+        collections=collection or None,
+        backups=backups or None,
+        repositories=repository or None,
+        dry_run=not execute,
+    )
+    return run_verb(session, "expire", request, let_go)
+
+
+def hold(
+    backup: str | None = None,
+    /,
+    *,
+    reason: str | None = None,
+    until: str | None = None,
+    release: Annotated[bool, Parameter(negative=())] = False,
+    session: Given,
+) -> Reply:
+    """Keep a backup whatever the policy says; without a name: list what is held.
+
+    Parameters
+    ----------
+    backup
+        NAME@latest-proven, NAME@latest, or NAME@ and the beginning of a backup id.
+    reason
+        Why; compulsory, and kept.
+    until
+        A date such as 2027-01-31, or a time from now such as 90d. Else until it is released.
+    release
+        Let it go again.
+    """
+    config, now = session.config, utc_now()
+    opened, failed = open_all(config)
+    holds = holds_of(list(opened.values()), config.cluster.name)
+    errors = list(failed.values())
+    if backup is None:
+        if reason or until or release:
+            raise UsageError("no backup is named", "write `qdrant-dr hold NAME@latest --reason R`.")
+        return _reply(active_holds(holds, now=now), errors)
+    if not reason:
+        raise UsageError("a hold needs a reason", "add --reason 'case 4711'.")
+    proven = config.objectives.proven
+    key = select(backup, catalog_of(config, opened, failed), proven=proven, now=now).key
+    if release:
+        made, lost = release_holds(opened, key, holds, reason=reason, by=user_name(), now=now)
+    else:
+        at = _until(until, now)
+        made, lost = place_hold(opened, key, reason=reason, until=at, by=user_name(), now=now)
+    return _reply([made], [*errors, *lost.values()])
+
+
+def _until(text: str | None, now: datetime) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        at = parse_time(f"{text}T00:00:00.000000Z")
+    except ValueError:
+        try:
+            at = now + parse_duration(text)
+        except ValueError:
+            raise UsageError(
+                f"--until {text} is neither a date nor a duration", "write 2027-01-31, or 90d."
+            ) from None
+    if at <= now:
+        raise UsageError(f"--until {text} is over already", "a hold of the past keeps nothing.")
+    return at
+
+
+def _reply(holds: Any, errors: list[Any]) -> Reply:
+    rows = [_row(h) for h in holds]
+    return Reply(
+        rows=rows,
+        columns=HOLDS,
+        verdict="degraded" if errors else "ok",
+        exit_code=3 if errors else 0,
+        errors=errors,
+    )
+
+
+def _row(hold: Hold) -> dict[str, Any]:
+    until = f"{hold.until:%Y-%m-%d}" if hold.until else "released" if hold.keeps else "now"
+    return {
+        "backup": f"{hold.collection}@{hold.backup_id}",
+        "made_by": hold.made_by,
+        "made_at": f"{hold.made_at:%Y-%m-%d %H:%M}",
+        "until": until,
+        "reason": hold.reason,
+        "hold": hold,
+    }
