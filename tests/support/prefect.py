@@ -126,7 +126,7 @@ class PrefectServer:
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 break
             time.sleep(0.5)
-        return answer.raise_for_status().json()
+        return answer.raise_for_status().json() if answer.content else None
 
     def run(
         self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 120
