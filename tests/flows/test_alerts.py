@@ -24,7 +24,7 @@ def alerts(
     in_process: PrefectServer, world: Callable[..., World]
 ) -> Callable[[str], list[dict[str, Any]]]:
     """The automations with short windows, and a way to ask how often one has fired."""
-    config = configfile.load(world(objectives={"rpo": "8s"}).reference)
+    config = configfile.load(world(objectives={"rpo": "10s"}).reference)
     ids = {}
     with get_client(sync_client=True) as client:
         for wanted in automations(config, None, heartbeat=timedelta(seconds=5)):
@@ -102,7 +102,7 @@ def test_every_alert_arrives(
 def test_the_switch_stays_silent_while_protected_events_come(
     in_process: PrefectServer, world: Callable[..., World]
 ) -> None:
-    config = configfile.load(world(objectives={"rpo": "8s"}).reference)
+    config = configfile.load(world(objectives={"rpo": "10s"}).reference)
     quiet = config.model_copy(
         update={"cluster": config.cluster.model_copy(update={"name": "calm"})}
     )
