@@ -9,10 +9,10 @@ from qdrant_dr.jobs.run import error_facts
 from qdrant_dr.jobs.units import (
     CaptureUnit,
     DrillUnit,
+    ExpireUnit,
     FullUnit,
     HealUnit,
     RestoreUnit,
-    ExpireUnit,
     SweepUnit,
     Unit,
     VerifyUnit,

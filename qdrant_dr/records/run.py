@@ -176,15 +176,7 @@ class Reported(Frozen):
 
 
 Detail = Annotated[
-    Captured
-    | CapturedFull
-    | Proved
-    | Healed
-    | Drilled
-    | Restored
-    | Deleted
-    | Swept
-    | Reported,
+    Captured | CapturedFull | Proved | Healed | Drilled | Restored | Deleted | Swept | Reported,
     Field(discriminator="kind"),
 ]
 

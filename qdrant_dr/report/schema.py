@@ -146,9 +146,10 @@ COPIES = _frame(
     Column("domain", TEXT, "", "failure domain of the repository"),
     Column(
         "state",
-        ("present", "behind", "damaged", "missing", "unreachable"),
+        ("present", "behind", "damaged", "missing", "expired", "unreachable"),
         "",
         "`behind`: a record of it is lacking; `missing`: nothing of it is there; "
+        "`expired`: a retention run of ours deleted it; "
         "`damaged`: an object is lost or of another size, or a failed proof is open",
     ),
     Column(

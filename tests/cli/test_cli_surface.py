@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_the_examples_of_the_help_can_be_parsed(qdr: Any) -> None:
     for table in (COMMANDS, REPOSITORY):
         for _, _, *examples in table.values():
             for example in examples:
-                words = example.split(" > ")[0].split()[1:]
+                words = shlex.split(example.split(" > ")[0])[1:]
                 words = [w for w in words if w != "--json"]
                 command, _, _ = app.parse_args(words, exit_on_error=False, print_error=False)
                 assert callable(command)
@@ -92,6 +93,8 @@ POISONED = [
     (["replicate"], 1),
     (["verify"], 1),
     (["drill"], 4),
+    (["expire"], 4),
+    (["hold"], 0),
     (["restore", "movies@latest", "--to", "http://127.0.0.1:1"], 5),
     (["startup-archive", "--out", "full.snapshot"], 4),
     (["list"], 0),

@@ -31,7 +31,7 @@ def test_a_scheduled_run_appears_and_finishes(
     try:
         chosen = {"QDRANT_DR_CONFIG": made.reference, "QDR_WORK_POOL": "dr"}
         prefect_api.run("--no-prompt", "deploy", "--all", env=chosen)
-        assert len(call("POST", "/deployments/filter", {})) == 6
+        assert len(call("POST", "/deployments/filter", {})) == 7
         often = {"schedule": {"interval": 20}, "active": True, "slug": "test"}
         nightly = call("GET", "/deployments/name/backup/nightly")["id"]
         call("POST", f"/deployments/{nightly}/schedules", [often])

@@ -68,7 +68,7 @@ def test_a_restore_runs_when_somebody_says_so_and_never_by_itself() -> None:
 
 
 def test_runs_queue_up_and_name_their_pool() -> None:
-    assert len(DEPLOYMENTS) == len(SPEC["deployments"]) == 6
+    assert len(DEPLOYMENTS) == len(SPEC["deployments"]) == 7
     for deployment in SPEC["deployments"]:
         assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
         assert deployment["work_pool"]["name"] == "{{ $QDR_WORK_POOL }}"

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from qdrant_dr.errors import RecordDamaged, RecordError, RecordUnknown
 from qdrant_dr.records import (
+    Expired,
+    Hold,
     Intent,
     ListedSnapshot,
     Manifest,
@@ -34,7 +36,8 @@ GOLDEN = Path(__file__).parent / "golden"
 KINDS: dict[str, type[Record]] = {
     kind.KIND: kind
     for kind in (
-        RepositoryRecord, Intent, SnapshotAnswer, Manifest, Seal, Proof, RunStart, RunEnd,
+        RepositoryRecord, Intent, SnapshotAnswer, Manifest, Seal, Proof, RunStart, RunEnd, Hold,
+        Expired,
     )
 }  # fmt: skip
 
