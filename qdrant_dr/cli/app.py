@@ -40,6 +40,12 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr check -r aws",
         "qdrant-dr check --read-only --json",
     ),
+    "status": (
+        "status:status",
+        "Say of every collection whether it is protected: one line each, for monitoring.",
+        "qdrant-dr status",
+        "qdrant-dr status --format prometheus --out /var/lib/node_exporter/qdrant_dr.prom",
+    ),
     "backup": (
         "backup:backup",
         "Back up collections to every repository, and prove the copies.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,51 +12,15 @@ from qdrant_dr.config import Config
 from qdrant_dr.records import Manifest, Proof, RunEnd, RunStart, Seal, canonical_json
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report import schema
-from qdrant_dr.report.concerns import assess
-from qdrant_dr.report.drills import Drill, drills_of
+from qdrant_dr.report.assessment import Assessment
+from qdrant_dr.report.drills import Drill
 from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.findings import findings
 from qdrant_dr.report.problems import Problem
-from qdrant_dr.report.restores import Restore, restores_of
 from qdrant_dr.report.rows import forecast_row, restore_row, seconds, size_rows
-from qdrant_dr.report.sizes import Series, sizes_of
 from qdrant_dr.report.standing import Standing, best_proof, last_search
 from qdrant_dr.repository import Backup, Copy
 
 NO_END = "no-end"
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """Everything derived from the evidence once; frames and page only lay it out."""
-
-    evidence: Evidence
-    standings: tuple[Standing, ...]
-    problems: tuple[Problem, ...]
-    drills: tuple[Drill, ...]
-    restores: tuple[Restore, ...]
-    series: tuple[Series, ...]
-
-    @classmethod
-    def of(cls, evidence: Evidence) -> Assessment:
-        standings = assess(evidence)
-        since = evidence.since
-        restores = tuple(r for r in restores_of(evidence) if r.outcome.started_at >= since)
-        series = sizes_of(evidence, standings)
-        return cls(
-            evidence,
-            standings,
-            findings(evidence, standings, restores, series),
-            tuple(d for d in drills_of(evidence) if d.outcome.started_at >= since),
-            restores,
-            series,
-        )
-
-    @property
-    def source_kind(self) -> SourceKind | None:
-        """Of the newest record that says; the sandbox must never pass for a server."""
-        kinds = [s.source_kind for s in self.standings if s.source_kind]
-        return "sandbox" if "sandbox" in kinds else ("server" if kinds else None)
 
 
 def build_frames(assessment: Assessment) -> dict[str, pd.DataFrame]:

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from qdrant_dr.report import pictures
-from qdrant_dr.report.frames import Assessment
+from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.problems import count, span
 from qdrant_dr.report.sizes import Series
 from qdrant_dr.report.standing import Standing, Status, best_proof

@@ -12,7 +12,8 @@ from qdrant_dr.errors import DRError, UsageError
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.records import Outcome, Reported, RunEnd
 from qdrant_dr.records.base import Frozen
-from qdrant_dr.report.frames import Assessment, build_frames
+from qdrant_dr.report.assessment import Assessment
+from qdrant_dr.report.frames import build_frames
 from qdrant_dr.report.gather import gather
 from qdrant_dr.report.html import headline
 from qdrant_dr.report.write import FORMATS, Format, write
@@ -43,11 +44,10 @@ def compile_report(config: Config, request: ReportRequest, as_of: datetime) -> O
         to=_place(config.report, request.url),
         formats=request.formats,
     )
-    worst = {p.severity for p in assessment.problems}
     return Outcome(
         unit="report",
         collection="*",
-        verdict="failed" if "critical" in worst else "degraded" if "warning" in worst else "ok",
+        verdict=assessment.verdict,
         started_at=started_at,
         ended_at=utc_now(),
         notes=tuple(

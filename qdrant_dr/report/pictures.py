@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from qdrant_dr.report import charts
+from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.drills import Drill
 from qdrant_dr.report.forecast import DAY, HORIZON
-from qdrant_dr.report.frames import Assessment
 from qdrant_dr.report.problems import count, span
 from qdrant_dr.report.restores import Restore
 from qdrant_dr.report.sizes import KINDS, WARN_DAYS, Series

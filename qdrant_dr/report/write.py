@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from qdrant_dr.config import ReportConfig
 from qdrant_dr.errors import NothingSelected
-from qdrant_dr.report.frames import Assessment
+from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.html import frames_digest, render
 from qdrant_dr.report.schema import FRAMES
 from qdrant_dr.report.table import csv_bytes

@@ -89,6 +89,7 @@ POISONED = [
     (["repository", "list"], 0),
     (["repository", "show", "local"], 0),
     (["check"], 5),
+    (["status"], 1),
     (["backup"], 5),
     (["replicate"], 1),
     (["verify"], 1),

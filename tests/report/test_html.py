@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 from zoneinfo import ZoneInfo
 
 from qdrant_dr.errors import RecordDamaged
+from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.frames import Assessment, build_frames
+from qdrant_dr.report.frames import build_frames
 from qdrant_dr.report.html import headline, render, tiles
 from qdrant_dr.repository import Unreadable
 from tests.report.worlds import evidence, good

@@ -1,0 +1,95 @@
+"""`status`."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from qdrant_dr.cli.session import Column, Given, Reply
+from qdrant_dr.cli.words import span
+from qdrant_dr.errors import UsageError
+from qdrant_dr.records import ErrorFacts
+from qdrant_dr.report.assessment import Assessment
+from qdrant_dr.report.gather import gather
+from qdrant_dr.report.metrics import prometheus
+from qdrant_dr.report.standing import Standing
+
+COLLECTIONS = (
+    Column("collection", "COLLECTION"),
+    Column("status", "STATUS"),
+    Column("rpo_seconds", "RPO", span, right=True),
+    Column("rpo_objective_seconds", "PROMISED", span, right=True),
+    Column("proof_age_seconds", "PROVEN", span, right=True),
+    Column("copies", "COPIES", str, right=True),
+    Column("domains", "DOMAINS", str, right=True),
+    Column("next_command", "NEXT"),
+)
+PERIOD = timedelta(days=30)
+
+
+def status(
+    *,
+    format: Literal["text", "prometheus"] = "text",  # noqa: A002 - the option's name
+    out: Path | None = None,
+    session: Given,
+) -> Reply:
+    """Say of every collection whether it is protected, from the records alone.
+
+    Exit 0: all are, and nothing is wrong; 3: something needs a look; 1: a promise is broken, or
+    could not be checked.
+
+    Parameters
+    ----------
+    format
+        A line per collection, or metrics for Prometheus.
+    out
+        Write the metrics to this file in one step, as its textfile collector wants them.
+    """
+    if out is not None and format != "prometheus":
+        raise UsageError("--out is for --format prometheus", "redirect the table instead.")
+    now = datetime.now(UTC)
+    found = Assessment.of(gather(session.config, now, PERIOD))
+    # with its collection a problem is told by the line's NEXT; the others have no line
+    names = {s.collection for s in found.standings}
+    errors = [
+        ErrorFacts(code=p.severity, message=f"{p.scope}: {p.what}", hint=p.next_command)
+        for p in found.problems
+        if p.severity != "notice" and p.scope not in names
+    ]
+    metrics = prometheus(found) if format == "prometheus" else None
+    if metrics is not None and out is not None:
+        _replace(out, metrics)
+    return Reply(
+        rows=[] if out else [_row(s, now) for s in found.standings],
+        columns=COLLECTIONS,
+        text=None if out else metrics,
+        verdict=found.verdict,
+        errors=errors,
+        remarks=[] if found.standings else ["no collection was ever seen: run `qdrant-dr backup`"],
+    )
+
+
+def _row(s: Standing, now: datetime) -> dict[str, Any]:
+    return {
+        "collection": s.collection,
+        "status": s.status,
+        "rpo_seconds": s.rpo.total_seconds() if s.rpo is not None else None,
+        "rpo_objective_seconds": s.rpo_objective.total_seconds(),
+        "proof_age_seconds": (now - s.proof.ended_at).total_seconds() if s.proof else None,
+        "copies": len(s.safe_copies),
+        "domains": len(s.domains),
+        "next_command": s.exclusion if s.status == "excluded" else s.next_command,
+    }
+
+
+def _replace(file: Path, text: str) -> None:
+    """Whole or not at all: a collector reads it at any time."""
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        aside.write_text(text)
+        aside.replace(file)
+    except OSError as e:
+        aside.unlink(missing_ok=True)
+        raise UsageError(f"{file} cannot be written: {e.strerror}", "choose another.") from None
