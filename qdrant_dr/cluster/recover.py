@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Literal
@@ -13,10 +15,21 @@ from qdrant_dr.cluster.answers import unreachable, words_of
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.snapshots import delete_snapshot, list_snapshots
 from qdrant_dr.cluster.upload import must_be_restored, post_archive, upload_name
-from qdrant_dr.errors import PlanRefused, RecoverFailed, TargetNotDisposable
+from qdrant_dr.errors import (
+    AccessDenied,
+    Interrupted,
+    PlanRefused,
+    RecoverFailed,
+    RecoverUnanswered,
+    ServerFailed,
+    TargetNotDisposable,
+)
 
 DRILL_PREFIX = "qdr-drill-"
 """Every collection a drill makes is named so; nothing else is ever deleted by one."""
+
+RECOVERY_LOOK_SECONDS = 1.0
+"""Between two looks at whether a recovery still runs."""
 
 Priority = Literal["snapshot", "replica", "no_sync"]
 
@@ -39,8 +52,9 @@ def recover_by_upload(
     snapshot folder and leaves it there, so it gets a unique name and is deleted at the end; give
     `name` (of `upload_name`) to know it if this call fails, for `clean_failed`.
     `blocks` must yield `size` bytes; an error they raise passes through and restores nothing.
-    Raise RecoverFailed with the server's words, AccessDenied, NodeUnreachable if it was not
-    reached at all, PlanRefused if `collection` is an alias or the target has several nodes.
+    Raise RecoverFailed with the server's words, RecoverUnanswered if it may still be at work,
+    AccessDenied, NodeUnreachable if it was not reached at all, PlanRefused if `collection` is an
+    alias or the target has several nodes.
     """
     refuse_alias(node, collection)
     refuse_whole(node, collection)
@@ -120,11 +134,51 @@ def recover_from(
     except (httpx.ConnectError, httpx.ConnectTimeout) as e:
         raise unreachable(e, url=node.url, doing=doing) from None
     except httpx.RequestError as e:
-        raise RecoverFailed(
-            f"{node.url} was asked to {doing} and did not answer: {words_of(e)}"
-        ) from None
+        said = f"{node.url} was asked to {doing} and did not answer: {words_of(e)}"
+        unsent = isinstance(e, httpx.LocalProtocolError)
+        raise RecoverFailed(said) if unsent else RecoverUnanswered(said) from None
     words = without_location(response.text, location)
     must_be_restored(node, response.status_code, words.encode(), doing=doing)
+
+
+def wait_unoccupied(
+    nodes: Iterable[Node],
+    collection: str,
+    *,
+    stop: threading.Event,
+    timeout: timedelta | None = None,
+) -> float:
+    """Wait until none of the nodes recovers into the collection; return the seconds waited.
+
+    A server counts the recoveries at work in its telemetry (common/snapshots.rs of Qdrant 1.18.3),
+    but not before it has all of the archive; one that tells nothing is not waited for.
+    Raise RecoverUnanswered when time is up, Interrupted if `stop` is set.
+    """
+    started = time.monotonic()
+    for node in nodes:
+        limit = (timeout or node.timeouts.snapshot).total_seconds()
+        while count := running_recoveries(node, collection):
+            waited = time.monotonic() - started
+            if waited >= limit:
+                raise RecoverUnanswered(
+                    f"{node.url} still runs {count} recoveries into {collection!r} "
+                    f"after {waited:.0f} s"
+                )
+            if stop.wait(RECOVERY_LOOK_SECONDS):
+                raise Interrupted(f"asked to stop while {node.url} was at work on {collection!r}")
+    return time.monotonic() - started
+
+
+def running_recoveries(node: Node, collection: str) -> int:
+    """How many recoveries into this collection the node is at, as far as it tells."""
+    try:
+        told = node.ask(
+            "GET", "/telemetry", "see which recoveries run", params={"details_level": "2"}
+        )
+    except (AccessDenied, ServerFailed):
+        return 0  # a key for one collection may not ask
+    listed = (told.get("collections") or {}).get("snapshots") or ()
+    return sum(s.get("running_snapshot_recovery") or 0 for s in listed if s["id"] == collection)
 
 
 def without_location(words: str, location: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
@@ -10,7 +11,10 @@ import httpx
 
 from qdrant_dr.cluster.answers import refused, unreachable, words_of
 from qdrant_dr.cluster.node import Node
-from qdrant_dr.errors import RecoverFailed, ServerFailed
+from qdrant_dr.errors import RecoverFailed, RecoverUnanswered, ServerFailed
+
+UNANSWERED = frozenset({408, 502, 503, 504})
+"""Statuses of a time limit, here or in a proxy: the server behind may still be at work."""
 
 
 def upload_name() -> str:
@@ -33,12 +37,13 @@ def post_archive(
     """POST `blocks` as the field `snapshot` and wait until the server has restored them.
 
     `blocks` must yield `size` bytes; an error they raise passes through and restores nothing.
-    Raise RecoverFailed with the server's words, AccessDenied, NodeUnreachable if it was not
-    reached at all.
+    Raise RecoverFailed with the server's words or if it has not got all of it, RecoverUnanswered if
+    it has and may still be at work, AccessDenied, NodeUnreachable if it was not reached at all.
     """
     boundary = f"qdr-{secrets.token_hex(16)}"
     head, tail = _frame(boundary, file_name)
     limit = (timeout or node.timeouts.snapshot).total_seconds()
+    whole = threading.Event()
     headers = {
         **node.headers(write=True),
         "content-type": f"multipart/form-data; boundary={boundary}",
@@ -50,25 +55,27 @@ def post_archive(
                 node.url + path,
                 params={"wait": "true", "priority": priority, "checksum": sha256},
                 headers=headers,
-                content=_body(head, blocks, tail, size),
+                content=_body(head, blocks, tail, size, whole),
             )
     except (httpx.ConnectError, httpx.ConnectTimeout) as e:
         raise unreachable(e, url=node.url, doing=doing) from None
     except httpx.RequestError as e:
-        raise RecoverFailed(
-            f"{node.url} was given {size} bytes to {doing} and did not answer: {words_of(e)}"
-        ) from None
+        said = f"{node.url} was given {size} bytes to {doing} and did not answer: {words_of(e)}"
+        raise RecoverUnanswered(said) if whole.is_set() else RecoverFailed(said) from None
     must_be_restored(node, response.status_code, response.content, doing=doing)
 
 
 def must_be_restored(node: Node, status: int, body: bytes, *, doing: str) -> None:
-    """Raise what the error status of a recover call means; RecoverFailed if the server refused."""
+    """Raise what the error status of a recover call means: RecoverFailed if the server refused,
+    RecoverUnanswered if somebody only grew tired of waiting for it."""
     if 200 <= status < 300:
         return
     error = refused(
         status, body, url=node.url, doing=doing, key=node.key_reference(write=True),
         collection=None,
     )  # fmt: skip
+    if status in UNANSWERED:
+        raise RecoverUnanswered(error.message)
     raise RecoverFailed(error.message) if isinstance(error, ServerFailed) else error
 
 
@@ -81,8 +88,11 @@ def _frame(boundary: str, file_name: str) -> tuple[bytes, bytes]:
     return head.encode(), f"\r\n--{boundary}--\r\n".encode()
 
 
-def _body(head: bytes, blocks: Iterable[bytes], tail: bytes, size: int) -> Iterator[bytes]:
-    """Raise RecoverFailed before the last boundary if the blocks are not `size` bytes."""
+def _body(
+    head: bytes, blocks: Iterable[bytes], tail: bytes, size: int, whole: threading.Event
+) -> Iterator[bytes]:
+    """Raise RecoverFailed before the last boundary if the blocks are not `size` bytes; `whole` is
+    set when that boundary goes out, for without it a server restores nothing."""
     sent = 0
     yield head
     for block in blocks:
@@ -95,4 +105,5 @@ def _body(head: bytes, blocks: Iterable[bytes], tail: bytes, size: int) -> Itera
             f"an upload has {sent} bytes so far where {size} were announced",
             "the copy does not match its manifest: run `qdrant-dr verify`.",
         )
+    whole.set()
     yield tail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -170,12 +171,19 @@ def _one_uuid(collection: str, taken: Sequence[Taken]) -> str | None:
     return found.pop()
 
 
+def _numbers(version: str) -> list[int]:
+    """A version as it is ordered."""
+    return [int(n) for n in re.findall(r"\d+", version)[:3]]
+
+
 def manifest_of(
     config: Config, unit: CaptureUnit, run_id: str, key: BackupKey, facts: Facts
 ) -> Manifest:
     """The record of one capture. Pure."""
     taken = sorted(facts.taken, key=lambda t: t.parts[0].shards)
     first = taken[0]
+    # in the middle of an upgrade: what reads or restores all parts must cover the newest
+    newest = max((t.source.about for t in taken), key=lambda about: _numbers(about.version))
     sources = tuple(
         SourceNode(
             url=t.source.about.url,
@@ -198,8 +206,8 @@ def manifest_of(
         answered_at=facts.answered_at,
         transferred_at=facts.transferred_at,
         clock_offset_ms=sources[0].clock_offset_ms,
-        server_version=first.source.about.version,
-        server_commit=first.source.about.commit,
+        server_version=newest.version,
+        server_commit=newest.commit,
         engine_version=versions()["qdrant-edge-py"],
         tool_version=__version__,
         config_sha256=config.sha256,

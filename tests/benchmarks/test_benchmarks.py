@@ -82,10 +82,13 @@ def test_detection_prints_a_share_for_every_depth(tmp_path: Path) -> None:
 
 def test_reframe_prints_both_rates_and_their_ratio(tmp_path: Path) -> None:
     said = run("reframe", tmp_path, mib=9)
-    cat, ours = medians(said, "GB/s")
+    cat, ours, as_it_is = medians(said, "GB/s")
     ratio = re.search(r"^reframe: ours to cat: ratio (\S+), aim >= 0\.70: ", said, re.MULTILINE)
     assert ratio is not None
     assert float(ratio[1]) == pytest.approx(ours / cat, abs=0.05)
+    alone = re.search(r"^reframe: .* without re-framing: ratio (\S+)$", said, re.MULTILINE)
+    assert alone is not None
+    assert float(alone[1]) == pytest.approx(ours / as_it_is, abs=0.05)
 
 
 def test_cover_stores_half_of_one_snapshot_per_node(tmp_path: Path) -> None:
