@@ -1,4 +1,4 @@
-"""Restore one backup for real, once somebody has approved of it."""
+"""Restore backups for real, once somebody has approved of it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ from tasks.conduct import conduct
 from tasks.states import refused_state
 
 
-@flow(name="restore", description="Restore a backup for real, once it is approved.", **FLOW)
+@flow(name="restore", description="Restore backups for real, once it is approved.", **FLOW)
 def restore(
     config: ConfigRef,
-    backup: Annotated[str, Field(min_length=3, examples=["movies@latest-proven"])],
     to: Annotated[
         str, Field(pattern=r"^https?://[^@?#\s]+$", examples=["http://qdrant-0.internal:6333"])
     ],
+    backup: Annotated[str, Field(min_length=3, examples=["movies@latest-proven"])] | None = None,
+    every: bool = False,
+    of_run: Annotated[str, Field(min_length=1)] | None = None,
     to_key: Annotated[str, Field(pattern=r"^(env|file|secret):.+$")] | None = None,
     name: Annotated[str, Field(min_length=1)] | None = None,
     repository: Annotated[str, Field(min_length=1)] | None = None,
@@ -45,8 +47,10 @@ def restore(
     replication_factor: Annotated[int, Field(ge=1)] | None = None,
     aliases: Literal["keep", "create", "move"] = "create",
     parallel: Annotated[int, Field(ge=1, le=16)] = 2,
+    bandwidth_mib_per_second: Annotated[int, Field(ge=1)] | None = None,
     allow_unproven: bool = False,
     salvage: bool = False,
+    keep_failed: bool = False,
     approval_minutes: Annotated[int, Field(ge=1, le=10080)] = 60,
     ticket: str = "",
     note: str = "",
@@ -59,8 +63,11 @@ def restore(
 
     Args:
         config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
-        backup: NAME@latest-proven, NAME@latest, or NAME@ and the beginning of a backup id.
         to: URL of the server to restore to; any node of a cluster.
+        backup: NAME@latest-proven, NAME@latest, or NAME@ and the beginning of a backup id.
+        every: Instead of one backup: every collection of the newest backup run's inventory, its
+            newest proven backup.
+        of_run: With every: of this backup run's inventory. None: of the newest.
         to_key: Reference of its key (env:, file: or secret:). None: the cluster's own, for its
             configured nodes only.
         name: Name of the collection on the target. None: its own.
@@ -72,16 +79,21 @@ def restore(
         replication_factor: Replicas of each shard. None: as it was.
         aliases: Set none, those that nobody has, or also those of other collections.
         parallel: Parts that travel at once.
+        bandwidth_mib_per_second: Limit of what passes through the worker. None: as fast as it goes.
         allow_unproven: Restore a backup that is not proven, or suspect.
         salvage: Read the archive with the engine and write its points anew.
+        keep_failed: Leave what a failed restore made there, to look at.
         approval_minutes: How long to wait for an answer.
         ticket: The change or incident this belongs to; the approver may write another.
         note: Kept in the run's record.
         dry_run: Say what would be done, and do none of it.
     """
     try:
+        _must_be_one(backup, every=every, of_run=of_run, name=name, server_file=server_file)
         request = RestoreRequest(
-            backups=(backup,),
+            backups=(backup,) if backup else (),
+            every=every,
+            of_run=of_run,
             to=to,
             to_key=to_key,
             name=name,
@@ -93,8 +105,10 @@ def restore(
             replication_factor=replication_factor,
             aliases=aliases,
             parallel=parallel,
+            bandwidth=bandwidth_mib_per_second and bandwidth_mib_per_second * 2**20,
             allow_unproven=allow_unproven,
             salvage=salvage,
+            keep_failed=keep_failed,
             ticket=ticket,
             note=note,
             dry_run=dry_run,
@@ -123,3 +137,22 @@ def restore(
     if signals:
         raise signals[0]  # the end is on record; now Prefect may have its cancellation
     return Cancelled(message=f"not approved: {refused[0]}") if refused else state
+
+
+def _must_be_one(
+    backup: str | None,
+    *,
+    every: bool,
+    of_run: str | None,
+    name: str | None,
+    server_file: str | None,
+) -> None:
+    """Raise UsageError, in the words of the form, for parameters that do not go together."""
+    hint = "see the description of the flow's parameters."
+    if every == (backup is not None):
+        both = "both were given" if every else "neither was given"
+        raise UsageError(f"give `backup`, or say `every`: {both}", hint)
+    if of_run is not None and not every:
+        raise UsageError("`of_run` belongs to `every`", hint)
+    if every and (name is not None or server_file is not None):
+        raise UsageError("`name` and `server_file` are of one backup, not of `every`", hint)

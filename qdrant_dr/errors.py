@@ -18,6 +18,7 @@
     + DownloadInterrupted      transient: cut off, and could not be resumed
     - DownloadMismatch         size or checksum differs from what the server answered
     - RecoverFailed            the target refused or lost the restore
+    - RecoverUnanswered        the target has it all and did not answer: never repeated blindly
     - ClockSkew                clocks differ by more than is allowed
     - VersionUnsupported       server, client or engine too old or too new for the job
   * RepositoryError
@@ -161,6 +162,13 @@ class DownloadMismatch(ClusterError):
 
 class RecoverFailed(ClusterError):
     default_hint = "read the target's log, delete the half-restored collection, then try again."
+
+
+class RecoverUnanswered(ClusterError):
+    default_hint = (
+        "the server may still finish it: look at the collection there, then run the same command "
+        "again, which waits for it and goes on."
+    )
 
 
 class ClockSkew(ClusterError):

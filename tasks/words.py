@@ -75,10 +75,9 @@ def _detail(outcome: Outcome) -> str:
             total = d.total_us / 1e6
             return f"{d.engine}: {d.points_restored} of {d.points_expected} points in {total:.1f} s"
         case Restored() as d:
-            equal = {True: "content equal", False: "CONTENT DIFFERS", None: "content not compared"}
             return (
                 f"{d.points_restored} of {d.points_expected} points as {d.name} on {d.target}, "
-                f"{equal[d.fingerprint_equal]}, {d.total_us / 1e6:.1f} s"
+                f"{d.came_to}, {d.total_us / 1e6:.1f} s"
             )
         case Reported() as d:
             return f"{d.headline}; written to {d.folder}"

@@ -13,7 +13,7 @@ from types import FrameType
 
 from cyclopts import CycloptsError
 
-from qdrant_dr.cli.app import run, usage_message
+from qdrant_dr.cli.app import misused, run, usage_message
 from qdrant_dr.cli.output import write
 from qdrant_dr.cli.session import Reply, Session
 from qdrant_dr.errors import DRError, Interrupted, UsageError
@@ -46,13 +46,16 @@ def _reply(tokens: Sequence[str], session: Session) -> Reply | None:
     except KeyboardInterrupt:
         return _failure(Interrupted("interrupted"))
     except Exception as e:  # noqa: BLE001 - the last door: a defect must still end in an envelope
-        if session.verbose:
-            traceback.print_exc()
-        defect = DRError(
-            f"{type(e).__name__}: {e}",
-            "this is a defect of qdrant-dr: report it with the lines of -v.",
-        )
-        return _failure(defect)
+        return _failure(misused(e) or _defect(e, session))
+
+
+def _defect(error: Exception, session: Session) -> DRError:
+    if session.verbose:
+        traceback.print_exception(error)
+    return DRError(
+        f"{type(error).__name__}: {error}",
+        "this is a defect of qdrant-dr: report it with the lines of -v.",
+    )
 
 
 def _failure(error: DRError) -> Reply:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
 from qdrant_dr.cli.session import Reply, Session
+from qdrant_dr.errors import UsageError
 
 GLOBAL = Group("Global options", sort_key=99)
 
@@ -122,6 +123,15 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr sandbox --port 6333 --points 5000",
     ),
 }
+OPTIONS: Mapping[str, str] = {
+    "backups": "BACKUP",
+    "collections": "COLLECTION",
+    "every": "--all",
+    "of_run": "--run",
+    "name": "--as",
+    "sample_per_mille": "--sample",
+}
+"""Fields of requests that are not called as their options are."""
 REPOSITORY: Mapping[str, tuple[str, ...]] = {
     "create": (
         "repository:create",
@@ -213,6 +223,23 @@ def usage_message(error: CycloptsError) -> str:
         return _unknown_command(error.unused_tokens or [])
     said = str(error).strip().splitlines()[0].removesuffix(".")
     return said[0].lower() + said[1:]
+
+
+def misused(error: Exception) -> UsageError | None:
+    """What is wrong with the options of a request; None if it is no request that was refused.
+
+    The value is not told: it may be a key where its reference was wanted.
+    """
+    from pydantic import ValidationError  # here, for `--help` is to be quick
+
+    if not isinstance(error, ValidationError) or not error.title.endswith("Request"):
+        return None
+    said = []
+    for one in error.errors(include_url=False, include_context=False, include_input=False):
+        field = str(one["loc"][0]) if one["loc"] else ""
+        option = OPTIONS.get(field, "--" + field.replace("_", "-"))
+        said.append(f"{option}: {one['msg'][:1].lower()}{one['msg'][1:]}")
+    return UsageError("; ".join(said))
 
 
 def _unknown_command(tokens: Sequence[str]) -> str:

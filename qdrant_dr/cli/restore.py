@@ -144,7 +144,8 @@ def told(plan: RestorePlan) -> str:
     """The plan for people."""
     head = f"{plan.key} to {plan.target} as {plan.name} ({format_size(plan.size_bytes)})"
     if plan.refusals:
-        return printable(f"{head}: refused, for {len(plan.refusals)} reasons")
+        many = f"{len(plan.refusals)} reasons" if len(plan.refusals) > 1 else "one reason"
+        return printable(f"{head}: refused, for {many}")
     lines = [f"  {n}. {step}" for n, step in enumerate(plan.steps, 1)]
     lines += [f"  ! {warning}" for warning in plan.warnings]
     lines.append(f"  about {plan.seconds:.0f} s until proven ({plan.estimate})")

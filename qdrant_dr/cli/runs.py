@@ -23,6 +23,7 @@ from qdrant_dr.records import (
     Proved,
     Restored,
     RunEnd,
+    Swept,
 )
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.records.run import Kind
@@ -130,6 +131,8 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
     elif isinstance(detail, Restored):
         size, points = detail.size_bytes, detail.points_restored
         remarks.insert(0, _restored(detail))
+    elif isinstance(detail, Swept) and detail.node is not None:
+        remarks.insert(0, f"on {detail.node}")
     if outcome.error is not None:
         remarks.insert(0, outcome.error.code)
     return {
@@ -163,9 +166,7 @@ def _drilled(detail: Drilled) -> str:
 
 def _restored(detail: Restored) -> str:
     """Where it is now, and whether it is what was backed up."""
-    equal = {True: "content equal", False: "CONTENT DIFFERS", None: "content not compared"}
-    said = [f"{detail.name} on {detail.target}", equal[detail.fingerprint_equal]]
-    said += [f"{len(detail.lost_ids)} points lost"] if detail.lost_ids else []
+    said = [f"{detail.name} on {detail.target}", detail.came_to]
     said += [f"aliases {', '.join(detail.aliases_set)}"] if detail.aliases_set else []
     said += ["continued an interrupted one"] if detail.resumed else []
     return ", ".join([*said, f"{detail.total_us / 1e6:.1f} s"])

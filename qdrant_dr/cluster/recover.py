@@ -160,9 +160,9 @@ def wait_unoccupied(
         while count := running_recoveries(node, collection):
             waited = time.monotonic() - started
             if waited >= limit:
+                many = f"{count} recoveries" if count > 1 else "1 recovery"
                 raise RecoverUnanswered(
-                    f"{node.url} still runs {count} recoveries into {collection!r} "
-                    f"after {waited:.0f} s"
+                    f"{node.url} still runs {many} into {collection!r} after {waited:.0f} s"
                 )
             if stop.wait(RECOVERY_LOOK_SECONDS):
                 raise Interrupted(f"asked to stop while {node.url} was at work on {collection!r}")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from qdrant_dr.cluster import Node, collection_facts
-from qdrant_dr.cluster.target import TargetFacts, target_facts
+from qdrant_dr.cluster.target import TargetFacts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import (
     BackupNotFound,
@@ -24,9 +24,10 @@ from qdrant_dr.errors import (
 from qdrant_dr.jobs.restore_asked import OnTarget, RestoreOptions
 from qdrant_dr.jobs.restore_journal import unfinished
 from qdrant_dr.jobs.restore_plan import RestorePlan, plan_restore
-from qdrant_dr.jobs.restore_target import open_target
+from qdrant_dr.jobs.restore_target import facts_of, open_target
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
+from qdrant_dr.jobs.space import free_below
 from qdrant_dr.jobs.units import Perform
 from qdrant_dr.records import Outcome, RunEnd
 from qdrant_dr.records.base import Frozen
@@ -122,7 +123,7 @@ def plans_of(config: Config, request: RestoreRequest, run: Run) -> tuple[Restore
     places = selected_repositories(config, (request.repository,) if request.repository else None)
     now = utc_now()
     with open_target(config, request.to, request.to_key) as node:
-        facts = target_facts(node)  # the target first: it is the quicker to say no
+        facts = facts_of(config, node)  # the target first: it is the quicker to say no
         catalog = run.look(config)
         backups = _backups(config, request, run, catalog, now=now)
         run.note_source(backups)
@@ -280,4 +281,5 @@ def _on_target(
             except RepositoryError as e:
                 unsigned[where] = f"{e.message}: {e.hint}"
     left = unfinished(config.capture.spool.path, node.url, name)
-    return OnTarget(facts, existing, left, unsigned)
+    room = free_below(config.capture.spool.path)
+    return OnTarget(facts, existing, left, unsigned, room)

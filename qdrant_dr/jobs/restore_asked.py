@@ -43,13 +43,15 @@ class RestoreOptions(Frozen):
 @dataclass(frozen=True, slots=True)
 class OnTarget:
     """The target as it was found. `existing` is a collection of the wanted name that answers,
-    `unfinished` the journal of a restore into that name which did not end, and `unsigned` why a
-    repository cannot sign a URL of this backup, by its name."""
+    `unfinished` the journal of a restore into that name which did not end, `unsigned` why a
+    repository cannot sign a URL of this backup, by its name, and `spool_free` the bytes that are
+    free where this machine keeps its spool."""
 
     facts: TargetFacts
     existing: CollectionFacts | None = None
     unfinished: Journal | None = None
     unsigned: Mapping[str, str] = field(default_factory=dict)
+    spool_free: int | None = None
 
 
 def route_of(manifest: Manifest, target: TargetFacts, *, salvage: bool) -> Route:

@@ -23,6 +23,7 @@ from qdrant_dr.jobs.restore_asked import (
 from qdrant_dr.jobs.restore_reasons import (
     name_reasons,
     room,
+    spool_reasons,
     topology_reasons,
     trust,
     versions_reasons,
@@ -107,13 +108,14 @@ def plan_restore(
         *name_reasons(manifest, there, name, options),
         *topology_reasons(manifest, there.facts, options),
         *way_reasons(manifest, options, route),
+        *spool_reasons(config, manifest, there, route),
     ]
     known, unknown = room(config, manifest, there.facts, options)
     refusals, warnings = refusals + known, warnings + unknown
     aliases = plan_aliases(
         manifest.aliases, there.facts.aliases, name, options.aliases, there.facts.collections
     )
-    seconds, estimate = estimate_of(manifest, ends)
+    seconds, estimate = no_faster(options, manifest, route, *estimate_of(manifest, ends))
     unit = None
     if not refusals:
         unit = RestoreUnit(
@@ -199,11 +201,28 @@ def estimate_of(manifest: Manifest, ends: Sequence[RunEnd]) -> tuple[float, str]
     )
 
 
+def no_faster(
+    options: RestoreOptions, manifest: Manifest, route: Route, seconds: float, estimate: str
+) -> tuple[float, str]:
+    """The estimate, or what `--bandwidth` alone takes. What is cut here passes twice: as it is
+    read, and shard by shard as it is sent. A salvage and what the target fetches has no limit."""
+    if options.bandwidth is None or options.way != "upload" or route == "salvage":
+        return seconds, estimate
+    cut = route == "shards"
+    passing = sum(p.size_bytes * (1 + (cut and p.kind == "collection")) for p in manifest.parts)
+    limited = passing / options.bandwidth
+    if limited <= seconds:
+        return seconds, estimate
+    return limited, f"limited to {format_size(options.bandwidth)}/s by `--bandwidth`"
+
+
 def _rate(outcome: Outcome) -> tuple[float, str] | None:
     """Bytes per second from decision to verified, if a server was restored with success."""
     detail = outcome.detail
     if outcome.verdict == "failed" or not isinstance(detail, Drilled | Restored):
         return None
+    if isinstance(detail, Restored) and detail.route == "salvage":
+        return None  # the engine's speed, and not the server's
     took = detail.recovery_us if isinstance(detail, Drilled) else detail.total_us
     on_server = detail.target_kind == "server" and detail.fingerprint_equal
     if not on_server or took <= 0 or not detail.size_bytes:
@@ -242,8 +261,8 @@ def _steps(
         steps.append(Step(f"create {name!r} on {url} from the archive, {shards} shards"))
     else:
         copies = options.replication_factor or replication_of(manifest)
-        steps.append(Step(f"create {name!r} on {url}: {shards} shards, {copies} replicas, "
-                          "payload indexes"))  # fmt: skip
+        held = f" of {copies} replicas" if there.facts.clustered else ""
+        steps.append(Step(f"create {name!r} on {url}: {shards} shards{held}, payload indexes"))
     steps += [Step(*_moved(route, options, where, p.file, p.size_bytes)) for p in manifest.parts]
     points = _points(backup.seal)
     against = "the seal" if backup.seal else "an engine reading of the same bytes: it has no seal"

@@ -92,8 +92,8 @@ def versions_reasons(manifest: Manifest, target: TargetFacts, *, salvage: bool) 
         ]
     return [
         (
-            f"{said}: only the same or the next minor version restores it; go there minor by "
-            "or read it with `--salvage`"
+            f"{said}: only the same or the next minor version restores it; take it there one "
+            "minor version after the other, or read it with `--salvage`"
         )
     ]
 
@@ -219,6 +219,30 @@ def way_reasons(manifest: Manifest, options: RestoreOptions, route: Route) -> li
             return [f"{manifest.key} has {len(manifest.parts)} parts, `--server-file` names one"]
         return []
     return []
+
+
+def spool_reasons(config: Config, manifest: Manifest, there: OnTarget, route: Route) -> list[str]:
+    """Whether what is cut into shards, or laid out to be read, has room on this machine."""
+    sizes = [p.size_bytes for p in manifest.parts]
+    if route == "shards":  # cut pieces stay until all of them are sent
+        needed = sum(p.size_bytes for p in manifest.parts if p.kind == "collection")
+        why = f"cutting {manifest.key} into shards"
+    else:  # a salvage lays out one part after the other
+        needed = max(sizes) if route == "salvage" else 0
+        why = f"reading {manifest.key} with the engine"
+    spool = config.capture.spool
+    reasons = []
+    if needed > spool.max:
+        reasons.append(
+            f"{why} needs {format_size(needed)} on this machine, `capture.spool.max` is "
+            f"{format_size(spool.max)}: raise it"
+        )
+    if there.spool_free is not None and needed > there.spool_free:
+        reasons.append(
+            f"{why} needs {format_size(needed)} below {spool.path}, which has "
+            f"{format_size(there.spool_free)} free: make room, or set `capture.spool.path`"
+        )
+    return reasons
 
 
 def room(

@@ -13,7 +13,7 @@ from qdrant_dr.cluster.recover import recover_from, recover_shard_by_upload
 from qdrant_dr.cluster.target import holders
 from qdrant_dr.cluster.upload import upload_name
 from qdrant_dr.config import Config
-from qdrant_dr.errors import Interrupted, RecoverFailed
+from qdrant_dr.errors import Interrupted, RecoverFailed, RecoverUnanswered
 from qdrant_dr.jobs.restore_cut import Cut, cut_shards
 from qdrant_dr.jobs.restore_journal import OpenJournal
 from qdrant_dr.jobs.restore_sources import Sources
@@ -106,7 +106,10 @@ class Recovery:
                 for future in futures:
                     future.result()
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
+                for future in (f for f in futures if not f.cancelled()):
+                    if isinstance(error := future.exception(), RecoverUnanswered):
+                        raise error from None  # it decides: a server may still be at work
                 raise
 
     def _shard(self, part: Part, shard: int, target: Node) -> None:
@@ -138,7 +141,7 @@ class Recovery:
 
     def _send(self, piece: Cut, target: Node) -> None:
         recover_shard_by_upload(
-            target, self.unit.name, piece.shard, piece.blocks(),
+            target, self.unit.name, piece.shard, self.sources.meter.paced(piece.blocks()),
             size=piece.size_bytes, sha256=piece.sha256, priority=self.unit.priority,
         )  # fmt: skip
 

@@ -45,11 +45,16 @@ class Meter:
     sent: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def through(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """The blocks unchanged, counted, and no faster than the limit."""
+    def paced(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """The blocks unchanged, no faster than the limit: what is on its way a second time."""
         for block in blocks:
             if self.throttle is not None:
                 time.sleep(self.throttle.reserve(len(block)))
+            yield block
+
+    def through(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """The blocks unchanged, counted, and no faster than the limit."""
+        for block in self.paced(blocks):
             with self._lock:
                 self.sent += len(block)
                 if self.watch is not None:

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from qdrant_dr.cluster import Node
-from qdrant_dr.cluster.target import TargetFacts
+from qdrant_dr.cluster.target import TargetFacts, target_facts
 from qdrant_dr.cluster.topology import cluster_view, node_map
 from qdrant_dr.config import Config
-from qdrant_dr.errors import ClusterError, RecoverFailed, UsageError
+from qdrant_dr.errors import (
+    AccessDenied,
+    ClusterError,
+    NodeUnreachable,
+    RecoverFailed,
+    UsageError,
+)
 from qdrant_dr.jobs.capture_sources import node_of
 from qdrant_dr.secrets import SecretRef
 
@@ -33,6 +39,23 @@ def open_target(config: Config, url: str, key: SecretRef | None) -> Node:
         assert config.drill.scratch is not None
         key = config.drill.scratch.api_key
     return Node(url, key, None, config.cluster.timeouts)
+
+
+def facts_of(config: Config, node: Node) -> TargetFacts:
+    """`target_facts`, with the next step of an address or a key that came with `--to`."""
+    try:
+        return target_facts(node)
+    except NodeUnreachable as e:
+        hint = "check the address given with `--to`: the REST port of a server that is up?"
+        raise NodeUnreachable(e.message, _unless_ours(config, node, hint)) from None
+    except AccessDenied as e:
+        hint = "give the target's own key by reference: `--to-key REF`; it must let us manage."
+        raise AccessDenied(e.message, _unless_ours(config, node, hint)) from None
+
+
+def _unless_ours(config: Config, node: Node, hint: str) -> str | None:
+    ours = node.url in {*config.cluster.nodes, *config.cluster.peers.values()}
+    return None if ours else hint
 
 
 def is_scratch(config: Config, url: str) -> bool:

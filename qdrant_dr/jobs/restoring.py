@@ -12,6 +12,7 @@ from uuid import uuid4
 from qdrant_dr.cluster import Node
 from qdrant_dr.cluster.aliases import plan_aliases, set_aliases
 from qdrant_dr.cluster.ready import wait_restored
+from qdrant_dr.cluster.recover import wait_unoccupied
 from qdrant_dr.cluster.shape import creation_body, shard_key_order
 from qdrant_dr.cluster.target import (
     TargetFacts,
@@ -27,6 +28,7 @@ from qdrant_dr.errors import (
     DRError,
     NothingChecked,
     PlanRefused,
+    RecoverUnanswered,
     RepositoryError,
 )
 from qdrant_dr.jobs.copies import Found
@@ -46,7 +48,7 @@ from qdrant_dr.jobs.restore_proof import Reference, compare_content, unlike
 from qdrant_dr.jobs.restore_reasons import versions_reasons
 from qdrant_dr.jobs.restore_recover import Recovery
 from qdrant_dr.jobs.restore_sources import Meter, Sources
-from qdrant_dr.jobs.restore_target import TargetNodes, open_target, target_nodes
+from qdrant_dr.jobs.restore_target import TargetNodes, facts_of, open_target, target_nodes
 from qdrant_dr.jobs.run import error_facts, utc_now
 from qdrant_dr.jobs.scratch import scratch_folder
 from qdrant_dr.jobs.stop import stopping
@@ -56,15 +58,20 @@ from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.repository import Repository
 from qdrant_dr.repository.throttle import Throttle
 
+NOTED_SECONDS = 1.0
+"""A wait this long is told, and what was seen before it is looked at again."""
+
 
 @dataclass(slots=True)
 class Result:
-    """What a restore has come to so far; kept if it fails half-way."""
+    """What a restore has come to so far; kept if it fails half-way. `whole`: every point is there,
+    equal to the seal, or after a salvage, which is never called equal, to what was read."""
 
     target_kind: SourceKind | None = None
     server_version: str | None = None
     points_restored: int | None = None
     fingerprint_equal: bool | None = None
+    whole: bool = False
     lost_ids: tuple[int | str, ...] = ()
     aliases_set: tuple[str, ...] = ()
     aliases_left: tuple[str, ...] = ()
@@ -225,7 +232,7 @@ class Restoration:
                 if before != operations_of(nodes, name):
                     self.result.doubts.append(f"{name!r} was written to while it was compared")
         self._compare_settings()
-        if self.result.fingerprint_equal:
+        if self.result.whole:
             assert self.result.points_restored is not None
             self.journal.prove(self.result.points_restored, operations_of(nodes, name))
 
@@ -237,12 +244,13 @@ class Restoration:
         if doubt is not None:
             self.result.doubts.append(doubt)
             return
-        self.result.fingerprint_equal = True
+        self.result.whole = True
+        self.result.fingerprint_equal = None if self.unit.route == "salvage" else True
         self.result.notes.append("its content was proven before it was interrupted")
 
     def _look(self) -> TargetFacts:
         """The target as it is now, which may be long after the plan was approved."""
-        target = target_facts(self.node)
+        target = facts_of(self.config, self.node)
         self.result.target_kind, self.result.server_version = target.source_kind, target.version
         salvage = self.unit.route == "salvage"
         if reasons := versions_reasons(self.manifest, target, salvage=salvage):
@@ -256,6 +264,13 @@ class Restoration:
         name, left = self.unit.name, self.journal.found
         there = name in target.collections
         if left is not None and goes_on(left, self.unit.key, self.unit.route):
+            waited = wait_unoccupied(nodes.by_peer.values(), name, stop=stopping)
+            if waited >= NOTED_SECONDS:
+                self.result.notes.append(
+                    f"waited {waited:.0f} s for a recovery that an earlier run had begun"
+                )
+                target = target_facts(self.node)
+                there = name in target.collections
             if there and left.created:
                 must_be_unused(left, target, nodes)
             self.result.resumed = continues(left, self.unit.key, self.unit.route)
@@ -329,7 +344,8 @@ class Restoration:
         )  # fmt: skip
         result = self.result
         result.points_restored, result.lost_ids = saved.points, saved.lost_ids
-        result.fingerprint_equal = saved.whole
+        result.whole = saved.whole
+        self.sources.used |= dict.fromkeys(saved.sources)
         result.notes += saved.notes
         if saved.changed_ids:
             result.doubts.append(
@@ -349,7 +365,7 @@ class Restoration:
         reference = Reference(self.config, self.found, self._reader(), self.folder)
         comparison = compare_content(reference, nodes.by_peer, self.unit.name)
         self.result.points_restored = comparison.points
-        self.result.fingerprint_equal = comparison.equal
+        self.result.fingerprint_equal = self.result.whole = comparison.equal
         if not comparison.equal:
             what = "; ".join(fault.message for fault in comparison.faults)
             raise ContentDiffers(
@@ -376,7 +392,7 @@ class Restoration:
 
     def _aliases(self) -> None:
         """Last, for they are what applications follow; a proven restore does not fail by them."""
-        proven = bool(self.result.fingerprint_equal)
+        proven = self.result.whole
         try:
             target = target_facts(self.node)
             plan = plan_aliases(
@@ -411,7 +427,8 @@ class Restoration:
             self.journal.drop()
             return
         try:
-            if stopping.is_set() or error.transient or now.proven is not None:
+            later = error.transient or isinstance(error, RecoverUnanswered)
+            if stopping.is_set() or later or now.proven is not None:
                 self.result.notes.append(self._unfinished(where))
                 return
             kept = None

@@ -65,7 +65,8 @@ class Salvaged:
     `lost_ids` are lost for certain; `lost_unknown` more are lost, of which
     no id is known: None if that cannot be told. `changed_ids` are on the target otherwise than they
     were read. `differs` says where what was read is not what was sealed; vectors of replayed points
-    are compared by their number alone, for another machine computes other last bits.
+    are compared by their number alone, for another machine computes other last bits. `sources` are
+    the repositories that it was read from.
     """
 
     points: int
@@ -75,6 +76,7 @@ class Salvaged:
     changed_ids: tuple[PointId, ...]
     differs: tuple[str, ...]
     notes: tuple[str, ...]
+    sources: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -125,6 +127,7 @@ class _Work:
     name: str
     folder: Path
     notes: list[str] = field(default_factory=list)
+    sources: dict[str, None] = field(default_factory=dict)
     shards: set[int] = field(default_factory=set)
     read: Fingerprinter = field(default_factory=Fingerprinter)
     known: set[PointId] = field(default_factory=set)
@@ -168,7 +171,7 @@ class _Work:
     def pour_part(self, part: Part) -> None:
         """Whatever can be read of one part."""
         laid = self.folder / part.name
-        self._pour(part, laid_copies(self.found, part, laid, self.notes))
+        self._pour(part, laid_copies(self.found, part, laid, self.notes, self.sources))
         shutil.rmtree(laid, ignore_errors=True)
 
     def _pour(self, part: Part, copies: Sequence[LaidOut]) -> None:
@@ -291,6 +294,7 @@ class _Work:
             changed_ids=_ordered(self.changed),
             differs=differs,
             notes=tuple(dict.fromkeys(self.notes)),
+            sources=tuple(self.sources),
         )
 
     def _unknown(self, missing: int, ids: Sequence[PointId], buckets: Sequence[int]) -> int | None:

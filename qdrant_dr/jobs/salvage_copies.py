@@ -16,16 +16,19 @@ from qdrant_dr.records import Part
 from qdrant_dr.repository import Repository
 
 
-def laid_copies(found: Found, part: Part, folder: Path, notes: list[str]) -> list[LaidOut]:
+def laid_copies(
+    found: Found, part: Part, folder: Path, notes: list[str], used: dict[str, None]
+) -> list[LaidOut]:
     """Lay a part out below `folder`: of one copy whose bytes are the manifest's, else of all.
 
     Copies with the right bytes are all alike; damaged ones may hold what another has lost. What was
-    wrong is added to `notes`. Raise StorageFull or Interrupted.
+    wrong is added to `notes`, whose copies are read to `used`. Raise StorageFull or Interrupted.
     """
     damaged: list[LaidOut] = []
     for repository in _copies(found):
         where = folder / f"{part.name}-{repository.name}"
         laid, whole = _lay_out(found, repository, part, where, notes)
+        used[repository.name] = None
         if whole:
             return [laid]
         damaged.append(laid)

@@ -60,7 +60,7 @@ def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
         started_at=started_at,
         ended_at=utc_now(),
         notes=kept,
-        detail=Swept(removed=removed, kept=kept),
+        detail=Swept(node=unit.node, removed=removed, kept=kept),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from qdrant_dr.records.base import Frozen, Record, Time
+from qdrant_dr.records.base import Frozen, Record, Time, later
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.proof import Depth, Location
 
@@ -149,6 +149,19 @@ class Restored(Frozen):
     ticket: str = ""
     approved_by: str = ""
 
+    @property
+    def came_to(self) -> str:
+        """Whether it is what was backed up, in words. A salvage is never called equal."""
+        if self.route != "salvage":
+            equal = {True: "content equal", False: "CONTENT DIFFERS", None: "content not compared"}
+            return equal[self.fingerprint_equal]
+        if self.points_restored is None:
+            return "nothing salvaged"
+        there, expected = self.points_restored, self.points_expected
+        lost = max(len(self.lost_ids), (expected or 0) - there)
+        of = "" if expected is None else f" of {expected}"
+        return f"salvaged: {there}{of} points, {lost} lost"
+
 
 class Deleted(Frozen):
     """A copy that retention let go. `hidden_bytes` are those the store still keeps."""
@@ -162,7 +175,10 @@ class Deleted(Frozen):
 
 
 class Swept(Frozen):
+    """What a sweep removed and left, of a repository or of `node`."""
+
     kind: Literal["swept"] = "swept"
+    node: str | None = later(None)
     removed: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
 

@@ -90,6 +90,24 @@ def test_words_that_mean_nothing(say: Callable[..., Any], words: tuple[str, ...]
     assert why in said.err
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--parallel", "0"), "--parallel: input should be greater than or equal to 1"),
+        (("--replication-factor", "0"), "--replication-factor: input should be greater"),
+        (("--to-key", "hush"), "--to-key: string should match pattern"),
+    ],
+)
+def test_refused_words_name_their_option(
+    say: Callable[..., Any], words: tuple[str, ...], why: str
+) -> None:
+    said = say("movies@latest", *words)
+    assert said.code == 2, said.err
+    assert why in said.err
+    assert "defect" not in said.err
+    assert "hush" not in said.err + said.out
+
+
 def test_an_address_must_not_carry_a_key(qdr: Callable[..., Any], world: World) -> None:
     said = qdr(
         "-c", world.reference, "restore", "movies@latest", "--to", "http://me:hush@localhost:1"
@@ -101,6 +119,7 @@ def test_an_address_must_not_carry_a_key(qdr: Callable[..., Any], world: World) 
 def test_a_target_that_is_away(qdr: Callable[..., Any], world: World) -> None:
     said = qdr("-c", world.reference, "restore", "movies@latest", "--to", "http://127.0.0.1:9")
     assert said.code == 5
+    assert "check the address given with `--to`" in said.err
 
 
 def test_executed(say: Callable[..., Any], world: World, target: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -16,14 +17,19 @@ from qdrant_dr.cluster import (
     recover_by_upload,
     wait_ready,
 )
+from qdrant_dr.cluster.recover import recover_from, wait_unoccupied
+from qdrant_dr.cluster.upload import must_be_restored
 from qdrant_dr.errors import (
     AccessDenied,
     BytesDiffer,
+    Interrupted,
     NodeUnreachable,
     RecoverFailed,
+    RecoverUnanswered,
     TargetNotDisposable,
 )
 from tests.support.replay import FIXTURES, ReplaySource
+from tests.support.spy import Spy
 
 ARCHIVE = (FIXTURES / "sharded" / "collection.snapshot").read_bytes()
 SHA256 = hashlib.sha256(ARCHIVE).hexdigest()
@@ -126,3 +132,54 @@ def test_files_of_a_killed_upload_go_with_the_target(source: ReplaySource, node:
     source.add_snapshot(TARGET, "qdr-left.snapshot", b"left")
     assert drop_target(node, TARGET)
     assert (TARGET, "qdr-left.snapshot") in source.deleted
+
+
+@pytest.mark.parametrize("status", [408, 502, 503, 504])
+def test_a_time_limit_on_the_way_is_no_refusal(node: Node, status: int) -> None:
+    with pytest.raises(RecoverUnanswered) as e:
+        must_be_restored(node, status, b"gateway", doing="restore it")
+    assert not e.value.transient, "a blind repeat would start a second recovery"
+    with pytest.raises(NodeUnreachable):
+        must_be_restored(node, 429, b"not now", doing="restore it")
+
+
+def test_sent_and_not_answered(source: ReplaySource, node: Node) -> None:
+    """The server has it all and goes on; without the last byte it would restore nothing."""
+    short = timedelta(seconds=0.5)
+    with Spy(source.url) as spy, Node(spy.url, timeouts=node.timeouts) as through:
+        spy.hold("POST", "/snapshots/upload$", forward=True)
+        with pytest.raises(RecoverUnanswered, match="did not answer"):
+            recover_by_upload(
+                through, TARGET, blocks(), size=len(ARCHIVE), sha256=SHA256, timeout=short
+            )
+        spy.hold("PUT", "/snapshots/recover$", forward=False)
+        with pytest.raises(RecoverUnanswered, match="did not answer"):
+            recover_from(through, TARGET, "file:///x.snapshot", sha256=SHA256, timeout=short)
+    assert TARGET in source.collections
+
+
+class Telling:
+    """A node whose telemetry counts recoveries, one answer after the other."""
+
+    def __init__(self, node: Node, *counts: int) -> None:
+        self.url, self.timeouts, self.counts = node.url, node.timeouts, list(counts)
+
+    def ask(self, _method: str, path: str, _doing: str, **_: object) -> object:
+        assert path == "/telemetry"
+        at_work = self.counts.pop(0)
+        told = [{"id": TARGET, "running_snapshot_recovery": at_work}]
+        return {"collections": {"snapshots": [{"id": "x", "running_snapshot_recovery": 9}, *told]}}
+
+
+def test_a_recovery_at_work_is_waited_for(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qdrant_dr.cluster.recover.RECOVERY_LOOK_SECONDS", 0.01)
+    stop = threading.Event()
+    busy = Telling(node, 2, 1, 0)
+    assert wait_unoccupied([busy], TARGET, stop=stop) > 0  # type: ignore[list-item]
+    assert busy.counts == []
+    assert wait_unoccupied([node], TARGET, stop=stop) < 1, "one that does not tell"
+    with pytest.raises(RecoverUnanswered, match="still runs 1 recovery into"):
+        wait_unoccupied([Telling(node, 1)], TARGET, stop=stop, timeout=timedelta.resolution)  # type: ignore[list-item]
+    stop.set()
+    with pytest.raises(Interrupted):
+        wait_unoccupied([Telling(node, 1)], TARGET, stop=stop)  # type: ignore[list-item]

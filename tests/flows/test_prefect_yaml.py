@@ -20,6 +20,10 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "prefect.yaml").read_text()
 SPEC = yaml.safe_load(TEXT)
 DEPLOYMENTS = {d["entrypoint"].split(".")[1]: d for d in SPEC["deployments"]}
+NAMES = {
+    "backup/nightly", "replicate/hourly", "drill/daily", "verify/weekly-full", "expire/daily",
+    "restore/approved", "startup/archive", "report/weekly",
+}  # fmt: skip
 KNOWN = {"QDRANT_DR_CONFIG": "/etc/qdrant-dr.yaml", "QDR_WORK_POOL": "dr"}
 
 
@@ -65,10 +69,26 @@ def test_a_restore_runs_when_somebody_says_so_and_never_by_itself() -> None:
     validated = flow.validate_parameters({**filled(deployment["parameters"]), **asked})
     assert not validated["into_existing"]
     assert not validated["allow_unproven"]
+    assert (validated["bandwidth_mib_per_second"], validated["keep_failed"]) == (None, False)
+    every = {"every": True, "of_run": "20261122T021500Z-abcdef", "to": "http://localhost:6333"}
+    assert flow.validate_parameters({**filled(deployment["parameters"]), **every})["every"]
+
+
+def test_a_start_up_archive_is_written_when_somebody_says_where() -> None:
+    from prefect.exceptions import ParameterTypeError
+
+    deployment = DEPLOYMENTS["startup"]
+    assert "schedules" not in deployment
+    flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+    given = filled(deployment["parameters"])
+    assert not flow.validate_parameters({**given, "out": "/backup/full.snapshot"})["prove"]
+    with pytest.raises(ParameterTypeError, match="out"):  # a worker's folder is a temporary one
+        flow.validate_parameters({**given, "out": "full.snapshot"})
 
 
 def test_runs_queue_up_and_name_their_pool() -> None:
-    assert len(DEPLOYMENTS) == len(SPEC["deployments"]) == 7
+    assert {f"{verb}/{d['name']}" for verb, d in DEPLOYMENTS.items()} == NAMES
+    assert len(SPEC["deployments"]) == len(NAMES)
     for deployment in SPEC["deployments"]:
         assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
         assert deployment["work_pool"]["name"] == "{{ $QDR_WORK_POOL }}"

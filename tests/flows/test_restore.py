@@ -17,6 +17,7 @@ from prefect.states import AwaitingRetry
 
 import tests.flows.conftest  # noqa: F401 -- keeps the user's Prefect out of sight, before the import
 from flows.restore import restore
+from flows.startup import startup
 from qdrant_dr.errors import RecoverFailed
 from qdrant_dr.records import Restored
 from tests.jobs.driving import do
@@ -72,9 +73,8 @@ def names(url: str) -> list[str]:
 
 
 def run(made: World, target: Server, **parameters: Any) -> Any:
-    return restore(
-        config=made.reference, backup=BACKUP, to=target.url, return_state=True, **parameters
-    )
+    given = {"backup": BACKUP, **parameters}
+    return restore(config=made.reference, to=target.url, return_state=True, **given)
 
 
 def test_it_is_done_once_somebody_approves(
@@ -181,3 +181,48 @@ def test_an_approval_is_for_one_attempt(
     assert second.outcomes == ()
     assert second.error is not None
     assert "nobody answered" in second.error.message
+
+
+@pytest.mark.usefixtures("in_process")
+def test_every_collection_of_a_run(world: Callable[..., World], target: Server) -> None:
+    made = world(drill={"scratch": {"url": target.url, "disposable": True}})
+    assert do(made, "backup").verdict == "ok"
+    of_run = made.ends("one")[-1].start.run_id
+    state = run(
+        made, target, backup=None, every=True, of_run=of_run, bandwidth_mib_per_second=50,
+        keep_failed=True,
+    )  # fmt: skip
+    assert state.is_completed(), state.message
+    assert names(target.url) == ["movies", "users"]
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize(
+    ("parameters", "why"),
+    [
+        ({"backup": None}, "give `backup`, or say `every`: neither was given"),
+        ({"every": True}, "give `backup`, or say `every`: both were given"),
+        ({"of_run": "20261122T021500Z-abcdef"}, "`of_run` belongs to `every`"),
+        ({"backup": None, "every": True, "name": "x"}, "are of one backup, not of `every`"),
+    ],
+)
+def test_parameters_that_do_not_go_together(
+    made: World, target: Server, parameters: dict[str, Any], why: str
+) -> None:
+    state = run(made, target, **parameters)
+    assert state.is_failed()
+    assert why in state.message
+    assert [end.start.job for end in made.ends("one")] == ["backup"]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_start_up_archive(made: World, tmp_path: Path) -> None:
+    out = tmp_path / "full.snapshot"
+    given = {"config": made.reference, "out": str(out), "return_state": True}
+    state = startup(backups=[BACKUP], **given)
+    assert state.is_completed(), state.message
+    assert out.stat().st_size > 10_000
+    assert made.ends("one")[-1].start.job == "startup"
+    again = startup(**given)
+    assert again.is_failed()
+    assert "exists already" in again.message

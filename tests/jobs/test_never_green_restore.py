@@ -306,7 +306,7 @@ def test_a_salvage_with_changed_points_is_a_doubt_and_stays(
     end = bring_back(world, target.url, salvage=True)
     assert end.verdict == "degraded", end.reasons
     outcome, detail = only(end)
-    assert detail.fingerprint_equal is False
+    assert detail.fingerprint_equal is None
     assert any("2 points are not what was written: 3, 4" in note for note in outcome.notes)
     assert names(target.url) == ["movies"]
     assert aliases(target.url) == {}
@@ -316,7 +316,10 @@ def test_a_salvage_with_changed_points_is_a_doubt_and_stays(
 def test_a_whole_salvage_gets_its_aliases(world: World, target: Server) -> None:
     end = bring_back(world, target.url, salvage=True)
     _, detail = only(end)
-    assert detail.fingerprint_equal is True, end.reasons
+    assert detail.fingerprint_equal is None, "a salvage is never called equal"
+    assert detail.came_to == "salvaged: 2000 of 2000 points, 0 lost"
+    assert detail.sources == ("one",)
+    assert detail.aliases_set == ("films",)
     assert aliases(target.url) == {"films": "movies"}
 
 
@@ -369,7 +372,7 @@ def test_a_salvage_into_which_somebody_writes_is_not_whole(world: World, target:
     assert written
     assert end.verdict == "degraded", end.reasons
     outcome, detail = only(end)
-    assert detail.fingerprint_equal is False
+    assert detail.fingerprint_equal is None
     assert any("holds 1 points that were not written to it" in note for note in outcome.notes)
     assert aliases(target.url) == {}
 
@@ -419,9 +422,9 @@ def test_who_writes_while_it_is_compared_is_told_of(world: World, target: Server
 def test_a_target_of_another_version_than_the_plan_saw_is_refused(
     world: World, target: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = restoring.target_facts
+    look = restoring.facts_of
     monkeypatch.setattr(
-        restoring, "target_facts", lambda node: replace(look(node), version="1.2.3")
+        restoring, "facts_of", lambda *given: replace(look(*given), version="1.2.3")
     )
     end = bring_back(world, target.url)
     assert end.verdict == "failed"

@@ -21,14 +21,14 @@ from tests.jobs.driving import do, outcomes
 from tests.jobs.test_clusters import movies, tenants
 from tests.support.contents import aliases_of, ask, get, replicas, same_content, same_settings
 from tests.support.replay import ReplaySource
-from tests.support.servers import Node, qdrant_cluster, sandbox_cluster, sandbox_server
+from tests.support.servers import Node, Server, qdrant_cluster, sandbox_cluster, sandbox_server
 from tests.support.world import World, make_world
 
 pytestmark = pytest.mark.timeout(170)
 needs_binary = pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN")
 NAMES = ("movies", "tenants")
 ALIASES = {"films": "movies", "cinema": "movies", "shops": "tenants"}
-INDEXES = {
+INDEXES: dict[str, list[tuple[str, Any]]] = {
     "movies": [("rank", "integer"), ("title", {"type": "text", "tokenizer": "word"})],
     "tenants": [("rank", {"type": "integer", "lookup": True, "range": False})],
 }
@@ -94,7 +94,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, ..
 
 
 @contextmanager
-def reachable(world: World, nodes: Sequence[Node]) -> Iterator[None]:
+def reachable(world: World, nodes: Sequence[Node | Server]) -> Iterator[None]:
     """The addresses of these nodes are known to the configuration."""
     text = world.file.read_text()
     body = yaml.safe_load(text)
@@ -104,7 +104,7 @@ def reachable(world: World, nodes: Sequence[Node]) -> Iterator[None]:
     world.file.write_text(text)
 
 
-def bring_back(world: World, nodes: Sequence[Node], name: str, **request: Any) -> Restored:
+def bring_back(world: World, nodes: Sequence[Node | Server], name: str, **request: Any) -> Restored:
     with reachable(world, nodes):
         end = do(
             world, "restore", backups=[f"{name}@latest-proven"], to=nodes[0].url,
@@ -150,7 +150,7 @@ def keys_of(url: str) -> dict[int, str]:
 
 def test_three_shards_of_a_cluster_on_one_node(source: Source, tmp_path: Path) -> None:
     with sandbox_server(tmp_path / "target") as server:
-        detail = bring_back(source.world, [server], "movies", parallel=3)  # type: ignore[list-item]
+        detail = bring_back(source.world, [server], "movies", parallel=3)
         was = source.before.info["movies"]
         assert detail.points_restored == 1200
         by_shard = source.before.points["movies"]

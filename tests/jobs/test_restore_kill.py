@@ -11,37 +11,50 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from qdrant_dr.records import Restored
 from tests.jobs.driving import do
+from tests.support.contents import points_of, replicas
 from tests.support.reframed import by_shard
-from tests.support.replay import ReplaySource
-from tests.support.servers import Server, lasting_qdrant, sandbox_server
+from tests.support.replay import ReplaySource, truth
+from tests.support.rest import recorded_points
+from tests.support.servers import Node, Server, lasting_qdrant, sandbox_cluster, sandbox_server
 from tests.support.spy import Spy
+from tests.support.stores import s3_place
 from tests.support.waiting import eventually
-from tests.support.world import World, make_world
+from tests.support.world import World, in_store, make_world
 
 PATIENCE = 90.0
 UPLOAD = "/collections/movies/snapshots/upload$"
+RECOVER = "/snapshots/recover$"
 WHOLE = [
     ("before the upload", "POST", UPLOAD, False, 2),
     ("uploaded, unanswered", "POST", UPLOAD, True, 2),
     ("before the file is removed", "DELETE", "/collections/movies/snapshots/qdr-", False, 2),
+    ("waiting until it is ready", "GET", "/collections/movies$", False, 1),
     ("proving", "POST", "/movies/shards/0/points/scroll$", False, 1),
     ("before the aliases", "POST", "/collections/aliases$", False, 1),
     ("aliases set, unanswered", "POST", "/collections/aliases$", True, 1),
 ]
 SHARDS = [
     ("before it is created", "PUT", "/collections/sharded$", False, 3),
+    ("before its payload indexes", "PUT", "/sharded/index$", False, 3),
     ("second shard", "POST", "/shards/1/snapshots/upload$", False, 4),
     ("second shard, unanswered", "POST", "/shards/1/snapshots/upload$", True, 4),
+    ("waiting until it is ready", "GET", "/collections/sharded$", False, 3),
     ("proving", "POST", "/sharded/shards/0/points/scroll$", False, 3),
+]
+CLUSTER = [
+    ("between the shard keys", "PUT", "/collections/tenants/shards$", True),
+    ("created, before the first part", "GET", "/collections/tenants/cluster$", False),
+    ("a part, unanswered", "POST", "/shards/./snapshots/upload$", True),
 ]
 
 
@@ -62,8 +75,13 @@ def target(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-def start(world: World, url: str, collection: str) -> subprocess.Popen[bytes]:
-    words = ["restore", f"{collection}@latest-proven", "--to", url, "--parallel", "1", "--execute"]
+def backup_of(wanted: str) -> str:
+    """`wanted` is a collection, or one backup of it."""
+    return wanted if "@" in wanted else f"{wanted}@latest-proven"
+
+
+def start(world: World, url: str, wanted: str, *more: str) -> subprocess.Popen[bytes]:
+    words = ["restore", backup_of(wanted), "--to", url, "--parallel", "1", "--execute", *more]
     return subprocess.Popen(
         [sys.executable, "-m", "qdrant_dr.cli", "-c", world.reference, *words],
         stdout=subprocess.DEVNULL,
@@ -102,16 +120,29 @@ def left(world: World) -> list[Path]:
 
 
 def strike(
-    world: World, target: Server, collection: str, method: str, path: str, *, forward: bool
+    world: World,
+    target: Server | Node,
+    wanted: str,
+    method: str,
+    path: str,
+    *,
+    forward: bool,
+    way: str = "upload",
 ) -> Spy:
-    """Kill a restore at this call, and run the same command again to a good end."""
+    """Kill a restore at this call, and run the same again to a good end."""
+    collection = wanted.partition("@")[0]
     with Spy(target.url) as spy:
         spy.hold(method, path, forward=forward)
-        kill(start(world, spy.url, collection), spy.held)
+        kill(start(world, spy.url, wanted, "--way", way), spy.held)
         spy.release()
-        assert end_of(start(world, spy.url, collection)) == 0
-    detail = last(world)
-    assert (detail.fingerprint_equal, detail.resumed) == (True, True)
+        end = do(
+            world, "restore", backups=[backup_of(wanted)], to=spy.url, parallel=1, way=way,
+            dry_run=False,
+        )  # fmt: skip
+    assert end.verdict == "ok", [end.reasons, end.error]
+    if world.folders:
+        detail = last(world)
+        assert (detail.fingerprint_equal, detail.resumed) == (True, True)
     assert [c["name"] for c in get(target.url, "/collections")["collections"]] == [collection]
     assert get(target.url, f"/collections/{collection}/snapshots") == []
     assert left(world) == []
@@ -139,6 +170,91 @@ def test_killed_while_shards_are_restored(
     """What the target had confirmed is not sent again."""
     spy = strike(backups, target, "sharded", method, path, forward=forward)
     assert spy.count("POST", "/shards/./snapshots/upload$") == uploads
+
+
+# a target of three nodes, the first of them behind the proxy
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A backup of shard keys, whose cluster is gone; those of a new one are named."""
+    folder = tmp_path_factory.mktemp("lost")
+    with sandbox_cluster(folder / "nodes") as nodes:
+        cluster = {"name": "shop", "nodes": [n.url for n in nodes]}
+        made = make_world(folder / "world", nodes[0].url, repositories=("one",), cluster=cluster)
+        end = do(made, "backup", collections=("tenants",))
+        assert end.verdict == "ok", end.reasons
+    return made
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, ...]]:
+    with sandbox_cluster(tmp_path_factory.mktemp("cluster"), empty=True) as nodes:
+        yield nodes
+
+
+def name_peers(world: World, nodes: Sequence[Node]) -> None:
+    body = yaml.safe_load(world.file.read_text())
+    body["cluster"]["peers"] = {str(n.peer_id): n.url for n in nodes[1:]}
+    world.file.write_text(yaml.safe_dump(body))
+
+
+def is_whole(nodes: Sequence[Node], collection: str, points: Sequence[Any]) -> None:
+    """All replicas of the shards together hold exactly these; then it is removed."""
+    held = replicas([n.url for n in nodes], collection)
+    found = [point for of_shard in held.values() for point in of_shard[0]]
+    wanted = [{k: p.get(k) for k in ("id", "payload", "vector")} for p in points]
+    assert sorted(found, key=lambda p: int(p["id"])) == wanted
+    assert all(replica == of[0] for of in held.values() for replica in of)
+    httpx.delete(f"{nodes[0].url}/collections/{collection}", timeout=30).raise_for_status()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "forward"), [c[1:] for c in CLUSTER], ids=[c[0] for c in CLUSTER]
+)
+def test_killed_while_a_cluster_is_made_anew(
+    lost: World, cluster: tuple[Node, ...], method: str, path: str, forward: bool
+) -> None:
+    name_peers(lost, cluster)
+    strike(lost, cluster[0], "tenants", method, path, forward=forward)
+    keys = get(cluster[0].url, "/collections/tenants/shards")["shard_keys"]
+    assert sorted(k["key"] for k in keys) == ["eu", "us"]
+    is_whole(cluster, "tenants", recorded_points("cluster/tenants.points.ndjson.zst"))
+
+
+def test_killed_while_an_archive_is_cut_into_shards(
+    backups: World, cluster: tuple[Node, ...]
+) -> None:
+    """What was cut lies on the spool of the dead; it is swept, and cut again."""
+    name_peers(backups, cluster)
+    whole = min(m.backup_id for m in backups.manifests("one") if m.collection == "sharded")
+    wanted = f"sharded@{whole}"
+    spy = strike(backups, cluster[0], wanted, "POST", "/shards/./snapshots/upload$", forward=True)
+    assert spy.count("POST", "/shards/./snapshots/upload$") == 2
+    assert last(backups).route == "shards"
+    is_whole(cluster, "sharded", truth("sharded"))
+
+
+# the target fetches the bytes itself
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with s3_place(enforce=False) as place, ReplaySource(["basic"]) as source:
+        made = in_store(tmp_path_factory.mktemp("bucket"), source.url, place)
+        end = do(made, "backup")
+        assert end.verdict == "ok", end.reasons
+        yield made
+
+
+def test_killed_while_the_target_fetches_it(bucket: World, target: Server) -> None:
+    spy = strike(bucket, target, "movies", "PUT", RECOVER, forward=True, way="url")
+    assert (spy.count("PUT", RECOVER), spy.count("POST", "upload")) == (2, 0)
+    wanted = [{k: p.get(k) for k in ("id", "payload", "vector")} for p in truth("basic")]
+    assert points_of(target.url, "/collections/movies") == wanted
+
+
+# who else is there
 
 
 def test_what_somebody_else_made_meanwhile_is_not_touched(backups: World, target: Server) -> None:

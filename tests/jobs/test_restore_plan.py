@@ -378,3 +378,51 @@ def test_every_part_is_a_step() -> None:
     sent = [s for s in made.steps if str(s).startswith("send ")]
     assert len(sent) == 3
     assert sum(s.size_bytes or 0 for s in sent) == made.size_bytes
+
+
+def test_a_single_server_has_no_replicas_and_a_cluster_has() -> None:
+    info = {"config": {"params": {**INFO["config"]["params"], "replication_factor": 2}}}
+    backup = proven(by_shard().model_copy(update={"collection_info": json.dumps(info)}))
+    step = f"create 'movies' on {URL}: 2 shards"
+    assert f"{step}, payload indexes" in map(str, plan(backup).steps)
+    assert f"{step} of 2 replicas, payload indexes" in map(str, plan(backup, CLUSTER).steps)
+
+
+def test_what_is_cut_or_laid_out_needs_room_on_this_machine() -> None:
+    small = {"capture": {"spool": {"path": "/spool", "max": "1MiB"}}}
+    (why,) = plan(there=CLUSTER, sections=small).refusals
+    assert "needs 1.38 MiB on this machine, `capture.spool.max` is 1.00 MiB" in why
+    (why,) = plan(sections=small, salvage=True).refusals
+    assert "with the engine needs 1.38 MiB" in why
+    (why,) = plan(there=OnTarget(CLUSTER, spool_free=2**20)).refusals
+    assert "which has 1.00 MiB free" in why
+    assert plan(there=OnTarget(CLUSTER, spool_free=2**21)).possible
+    passes_through = {"sections": small, "there": OnTarget(facts(), spool_free=0)}
+    assert plan(**passes_through).possible
+    assert plan(proven(by_shard()), **passes_through).possible
+
+
+def test_a_limit_slows_the_estimate_and_what_is_cut_passes_twice() -> None:
+    size = manifest().size_bytes
+    slow = plan(bandwidth=1024)
+    assert slow.seconds == pytest.approx(size / 1024)
+    assert "limited to 1.00 KiB/s by `--bandwidth`" in slow.estimate
+    assert plan(there=CLUSTER, bandwidth=1024).seconds == pytest.approx(2 * size / 1024)
+    assert plan(bandwidth=10**12).estimate == plan().estimate
+    on_server = {"way": "server-file", "server_file": "x.snapshot"}
+    assert plan(bandwidth=1024, **on_server).estimate == plan().estimate
+
+
+def test_a_salvage_measures_no_server() -> None:
+    of = manifest()
+    end = records.run_end(records.run_start("restore"), outcomes=(records.restored(of),))
+    assert "restore" in plan(proven(of), ends=(end,)).estimate
+    assert "measured" in plan(proven(of), ends=(end,)).estimate
+    salvaged = records.restored(of, detail={"route": "salvage"})
+    end = records.run_end(records.run_start("restore"), outcomes=(salvaged,))
+    assert "assumed" in plan(proven(of), ends=(end,)).estimate
+
+
+def test_reasons_are_sentences() -> None:
+    (why,) = plan(there=facts(version="1.20.0")).refusals
+    assert "take it there one minor version after the other, or read it with `--salvage`" in why

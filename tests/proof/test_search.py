@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -254,6 +255,25 @@ def test_conditions_come_from_what_is_there() -> None:
     assert by_field["mixed"] == empty, "1.5 matches a range without an integer index, and not with"
     assert by_field["txt"] == [{"is_empty": {"key": "txt"}}]
     assert {field for field, _, _ in conditions(fields, PAYLOADS, most=0)} == set(fields)
+
+
+def test_no_bound_lies_on_a_float() -> None:
+    """Index and payload may tell the last bit of one differently; integers and times never."""
+    chance = random.Random(1)
+    floats = [chance.random() for _ in range(200)]
+    places = [{"lon": 180 * f, "lat": -90 * f} for f in floats]
+    payloads = [{"f": f, "i": 3, "p": p} for f, p in zip(floats, places, strict=True)]
+    found = conditions({"f": "float", "i": "integer", "p": "geo"}, payloads, most=100)
+    bounds = [
+        v for field, _, s in found if field == "f" and "range" in s for v in s["range"].values()
+    ]
+    assert len(bounds) == 4
+    assert not {*bounds} & {*floats}
+    corners = [c for *_, s in found for c in s.get("geo_bounding_box", {}).values()]
+    assert len(corners) == 4
+    told = {v for c in corners for v in c.values()}
+    assert not told & {v for place in places for v in place.values()}
+    assert {"key": "i", "range": {"gte": 3, "lte": 3}} in [s for *_, s in found]
 
 
 def test_values_are_found_where_paths_lead() -> None:

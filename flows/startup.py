@@ -1,0 +1,52 @@
+"""Put proven backups together into one file that an empty server starts with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas import State
+from prefect.exceptions import TerminationSignal
+from pydantic import Field
+
+from flows.parameters import FLOW, ConfigRef, Names
+from qdrant_dr.config import Config
+from qdrant_dr.errors import Interrupted
+from qdrant_dr.jobs.run import Run
+from qdrant_dr.jobs.startup import StartupRequest
+from qdrant_dr.jobs.startup import startup as job
+from qdrant_dr.jobs.units import Perform
+from qdrant_dr.records import RunEnd
+from tasks.conduct import conduct
+
+
+@flow(name="startup", description="Write one file that an empty server starts with.", **FLOW)
+def startup(
+    config: ConfigRef,
+    out: Annotated[str, Field(pattern="^/", examples=["/backup/full.snapshot"])],
+    backups: Names | None = None,
+    prove: bool = False,
+) -> State[Any]:
+    """Write a full snapshot for `qdrant --storage-snapshot`, every byte compared on the way.
+
+    Args:
+        config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
+        out: The file to write, as the worker sees it; never one that exists.
+        backups: Only these: NAME@latest-proven, or NAME@ and the beginning of a backup id. None:
+            the newest proven one of every collection.
+        prove: Start a scratch server with it and compare every point and alias. Counts as a drill.
+    """
+    request = StartupRequest(backups=tuple(backups) if backups else None, out=out, prove=prove)
+    signals: list[BaseException] = []
+
+    def do(cfg: Config, run: Run, perform: Perform) -> RunEnd:
+        try:
+            return job(cfg, request, run, perform)
+        except (TerminationSignal, KeyboardInterrupt) as signal:
+            signals.append(signal)
+            return run.finish(cfg, outcomes=(), error=Interrupted("the flow run was cancelled"))
+
+    state = conduct(config, "startup", do)
+    if signals:
+        raise signals[0]  # the end is on record; now Prefect may have its cancellation
+    return state
