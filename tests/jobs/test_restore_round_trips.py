@@ -414,8 +414,8 @@ def test_changes_that_only_the_log_has(kind: str, tmp_path: Path) -> None:
         ask(url, "DELETE", "/collections/moving")
         bring_back(world, url, "moving@latest-proven")
         back = points_of(url, "/collections/moving")
-    found = {p["id"]: (p["payload"] or {}).get("n") for p in back}
+    found: dict[Any, Any] = {p["id"]: (p["payload"] or {}).get("n") for p in back}
     assert 0 in found, f"{acknowledged} operations were acknowledged before, and none is here"
-    done = int(found[0]) + 1
+    done = found[0] + 1
     assert found in [after(n) for n in (done, done + 1) if n >= acknowledged]
     assert all(p["vector"] == [found[p["id"]] or 0, p["id"]] for p in back)
