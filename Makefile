@@ -34,7 +34,7 @@ demo: $(READY)
 	@$(BIN)/python -m deployments.demo
 
 test: $(READY) $(AZURITE)
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,0 +1,27 @@
+"""The order of the test files: what takes longest begins first, so that no worker ends alone."""
+
+from __future__ import annotations
+
+import pytest
+
+LONGEST = (
+    "tests/jobs/test_restore_kill.py",
+    "tests/flows/test_alerts.py",
+    "tests/jobs/test_clusters.py",
+    "tests/test_demo.py",
+    "tests/docs/test_runbook.py",
+    "tests/flows/",
+    "tests/jobs/",
+    "tests/benchmarks/",
+    "tests/cli/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort by file; within a file the order stays."""
+
+    def rank(item: pytest.Item) -> int:
+        path = item.nodeid.partition("::")[0]
+        return next((n for n, name in enumerate(LONGEST) if path.startswith(name)), len(LONGEST))
+
+    items.sort(key=rank)
