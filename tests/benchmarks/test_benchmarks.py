@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import fanout
+from tests.support.thorough import thorough
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +36,7 @@ def medians(said: str, unit: str) -> list[float]:
     return [float(n) for n in re.findall(rf"(\d+\.\d\d) {unit}   runs:", said)]
 
 
+@thorough
 def test_fanout_prints_ours_and_both_ways_of_rclone(tmp_path: Path) -> None:
     said = run("fanout", tmp_path, mib=9)
     print(said)
@@ -58,6 +60,7 @@ def test_without_rclone_there_is_no_ratio_and_it_says_so(
     assert "fanout: skipped: there is no rclone in PATH, so there is no ratio" in said
 
 
+@thorough
 def test_memory_prints_both_peaks_and_their_ratio(tmp_path: Path) -> None:
     said = run("memory", tmp_path, small_mib=1, large_mib=9)
     small, large = medians(said, "MiB")
@@ -68,6 +71,7 @@ def test_memory_prints_both_peaks_and_their_ratio(tmp_path: Path) -> None:
     assert re.search(r"^memory: at most \d+ MiB, aim <= 400 MiB: met$", said, re.MULTILINE)
 
 
+@thorough
 def test_detection_prints_a_share_for_every_depth(tmp_path: Path) -> None:
     said = run("detection", tmp_path, mutants=7)
     head = next(line for line in said.splitlines() if "structure" in line)
@@ -80,6 +84,7 @@ def test_detection_prints_a_share_for_every_depth(tmp_path: Path) -> None:
     assert ("restore: not measured" in said) == ("QDRANT_BIN" not in os.environ)
 
 
+@thorough
 def test_reframe_prints_both_rates_and_their_ratio(tmp_path: Path) -> None:
     said = run("reframe", tmp_path, mib=9)
     cat, ours, as_it_is = medians(said, "GB/s")
@@ -91,6 +96,7 @@ def test_reframe_prints_both_rates_and_their_ratio(tmp_path: Path) -> None:
     assert float(alone[1]) == pytest.approx(ours / as_it_is, abs=0.05)
 
 
+@thorough
 def test_cover_stores_half_of_one_snapshot_per_node(tmp_path: Path) -> None:
     said = run("cover", tmp_path)
     ratio = re.search(r"^cover: .* ratio (\S+), aim <= 0\.55: met$", said, re.MULTILINE)
@@ -99,6 +105,7 @@ def test_cover_stores_half_of_one_snapshot_per_node(tmp_path: Path) -> None:
     assert "from 2 of 3 nodes" in said
 
 
+@thorough
 def test_restore_prints_ours_and_curls(tmp_path: Path) -> None:
     said = run("restore", tmp_path, points=200)
     print(said)
@@ -113,6 +120,7 @@ def test_restore_prints_ours_and_curls(tmp_path: Path) -> None:
         assert "this ratio means nothing" in said
 
 
+@thorough
 def test_no_byte_of_an_archive_that_the_server_fetches_passes_through_us(tmp_path: Path) -> None:
     said = run("recover_url", tmp_path, points=200)
     assert "recover-url: 0 bytes of the archive through our process, aim 0: met" in said

@@ -13,6 +13,7 @@ from prefect.events import emit_event
 from deployments.automations import automations
 from qdrant_dr import configfile
 from tests.support.prefect import PrefectServer, drain
+from tests.support.thorough import thorough
 from tests.support.waiting import eventually
 from tests.support.world import World
 
@@ -99,6 +100,7 @@ def test_every_alert_arrives(
     assert not names & {"good", "theirs"}
 
 
+@thorough
 def test_the_switch_stays_silent_while_protected_events_come(
     in_process: PrefectServer, world: Callable[..., World]
 ) -> None:

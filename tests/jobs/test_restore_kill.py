@@ -28,6 +28,7 @@ from tests.support.rest import recorded_points
 from tests.support.servers import Node, Server, lasting_qdrant, sandbox_cluster, sandbox_server
 from tests.support.spy import Spy
 from tests.support.stores import s3_place
+from tests.support.thorough import thorough
 from tests.support.waiting import eventually
 from tests.support.world import World, in_store, make_world
 
@@ -149,9 +150,21 @@ def strike(
     return spy
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "forward", "uploads"), [w[1:] for w in WHOLE], ids=[w[0] for w in WHOLE]
-)
+SIBLINGS = {
+    "before the file is removed", "before the aliases",
+    "before it is created", "second shard",
+}  # fmt: skip
+"""Steps whose neighbour is killed every day, by the same code."""
+
+
+def params(steps: list[tuple[str, str, str, bool, int]]) -> list[Any]:
+    return [
+        pytest.param(*step, id=name, marks=[thorough] if name in SIBLINGS else [])
+        for name, *step in steps
+    ]
+
+
+@pytest.mark.parametrize(("method", "path", "forward", "uploads"), params(WHOLE))
 def test_killed_while_a_whole_archive_is_restored(
     backups: World, target: Server, method: str, path: str, forward: bool, uploads: int
 ) -> None:
@@ -161,9 +174,7 @@ def test_killed_while_a_whole_archive_is_restored(
     assert aliases == [{"alias_name": "films", "collection_name": "movies"}]
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "forward", "uploads"), [s[1:] for s in SHARDS], ids=[s[0] for s in SHARDS]
-)
+@pytest.mark.parametrize(("method", "path", "forward", "uploads"), params(SHARDS))
 def test_killed_while_shards_are_restored(
     backups: World, target: Server, method: str, path: str, forward: bool, uploads: int
 ) -> None:
