@@ -27,9 +27,11 @@ from qdrant_dr.repository import (
     Stay,
     bury,
     delete_copy,
+    find_expired,
     plan_expire,
     read_expired,
     read_holds,
+    withdraw,
 )
 
 
@@ -158,10 +160,21 @@ def expire(config: Config, request: ExpireRequest, run: Run, perform: Perform) -
         decision = decide(config, request, catalog, holds, begun, now=now)
         if request.dry_run:
             return run.preview(config, decision.units)
+        _withdraw_old(run.repositories, decision.stays, config.cluster.name)
         outcomes += perform(decision.units)
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
     return run.finish(config, outcomes=outcomes)
+
+
+def _withdraw_old(
+    repositories: Mapping[str, Repository], stays: Sequence[Stay], cluster: str
+) -> None:
+    """Copies that were to go once, were not deleted, and stay now."""
+    for name, repository in repositories.items():
+        kept = {s.key.folder for s in stays if s.repository == name}
+        for folder in sorted(kept & find_expired(repository, cluster)):
+            withdraw(repository, folder)
 
 
 def expire_copy(config: Config, unit: ExpireUnit, run_id: str) -> Outcome:
@@ -185,7 +198,11 @@ def expire_copy(config: Config, unit: ExpireUnit, run_id: str) -> Outcome:
         if backup is None:
             raise BackupNotFound(f"{unit.key} is not there any more")
         bury(repository, _tombstone(backup, unit, run_id, started_at))
-    freed = delete_copy(repository, unit.key.folder)
+    try:
+        freed = delete_copy(repository, unit.key.folder)
+    except DRError:
+        withdraw(repository, unit.key.folder)
+        raise
     notes = list(freed.notes)
     if freed.locked_until is not None:
         notes.append(f"locked until {freed.locked_until:%Y-%m-%d %H:%M} UTC")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdrant_dr.cluster import CollectionFacts, Node, RawPoint, collection_facts, scroll_points
-from qdrant_dr.cluster.facts import READABLE_STATES
+from qdrant_dr.cluster.facts import READABLE_STATES, ShardState
 from qdrant_dr.cluster.shape import differences
 from qdrant_dr.config import Config
-from qdrant_dr.errors import Interrupted, NothingChecked
+from qdrant_dr.errors import ContentDiffers, DRError, Interrupted, NothingChecked
 from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.prove import CopyReader, proof_limits
 from qdrant_dr.jobs.stop import stopping
@@ -77,21 +77,39 @@ def compare_content(
     """
     sealed = {s.shard: s for s in reference.shards()}
     found: dict[int, list[Comparison]] = {shard: [] for shard in sealed}
+    foreign: list[ContentDiffers] = []
     for node in nodes.values():
         facts = collection_facts(node, name)
         for replica in facts.shards:
-            if replica.shard in sealed and replica.state in READABLE_STATES:
+            if replica.shard not in sealed:
+                foreign += _not_of_the_backup(replica, node)
+            elif replica.state in READABLE_STATES:
                 expected = sealed[replica.shard]
                 found[replica.shard].append(_compare_replica(reference, facts, node, expected))
-    faults = [fault for of_shard in found.values() for c in of_shard for fault in c.faults]
+    faults: list[DRError] = [
+        fault for of_shard in found.values() for c in of_shard for fault in c.faults
+    ]
     faults += [
         NothingChecked(f"no replica of shard {shard} could be read: nothing of it was compared")
         for shard, of_shard in found.items()
         if not of_shard
     ]
+    faults += foreign
     firsts = [of_shard[0] for of_shard in found.values() if of_shard]
     within = sum(c.within_tolerance for c in firsts)
     return Comparison(tuple(faults), sum(c.points for c in firsts), within)
+
+
+def _not_of_the_backup(replica: ShardState, node: Node) -> list[ContentDiffers]:
+    """A shard that the backup does not have: it may be there, and must be empty."""
+    if replica.count == 0:
+        return []
+    held = (
+        "points that could not be counted" if replica.count is None else f"{replica.count} points"
+    )
+    return [
+        ContentDiffers(f"shard {replica.shard} on {node.url} is not of the backup and holds {held}")
+    ]
 
 
 def _compare_replica(

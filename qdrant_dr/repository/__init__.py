@@ -23,8 +23,10 @@ from qdrant_dr.repository.expiry import (
     add_hold,
     bury,
     delete_copy,
+    find_expired,
     read_expired,
     read_holds,
+    withdraw,
 )
 from qdrant_dr.repository.fanout import FanOut, Receipt, fan_out
 from qdrant_dr.repository.location import location_of
@@ -90,6 +92,7 @@ __all__ = [
     "delete_copy",
     "enough_copies",
     "fan_out",
+    "find_expired",
     "is_proven",
     "location_of",
     "new_id",

@@ -39,11 +39,24 @@ def read_holds(repository: Repository, cluster: str) -> Read[Hold]:
 
 
 def bury(repository: Repository, expired: Expired) -> None:
-    """Write down that a copy goes, before any of it does."""
+    """Write down that a copy goes, before any of it does. Once a run: a retry finds it there."""
     key = BackupKey(
         cluster=expired.cluster, collection=expired.collection, backup_id=expired.backup_id
     )
-    repository.store.create(names.expired(key, expired.run_id), expired.to_bytes())
+    path = names.expired(key, expired.run_id)
+    if repository.store.stat(path) is None:
+        repository.store.create(path, expired.to_bytes())
+
+
+def withdraw(repository: Repository, folder: str) -> None:
+    """Take back that the copy below `backups/<folder>` was to go, as long as it is still there.
+
+    A record that stays beside a living copy would explain its loss away one day.
+    """
+    if repository.store.stat(f"{names.BACKUPS}/{folder}/{names.MANIFEST}") is None:
+        return
+    for record in repository.find(f"{names.EXPIRED}/{folder}"):
+        repository.store.delete(record.path)
 
 
 def find_expired(

@@ -235,3 +235,40 @@ def test_one_repository_may_keep_less_than_another(tmp_path: Path) -> None:
     end = do(world, "expire")
     assert end.verdict == "ok", end.reasons
     assert (len(left(world)), len(left(world, "two"))) == (4, 2)
+
+
+def test_what_could_not_be_deleted_and_stays_now_is_not_explained_away_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record of a deletion that never happened must not make a later loss look intended."""
+    world = world_of(tmp_path)
+    backups = fill(world, 3)
+    of = backups[2]
+
+    def denied(store: LocalStore, path: str) -> None:
+        raise RepositoryDenied(f"repository {store.name}: {path} may not be deleted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStore, "delete", denied)
+        assert do(world, "expire").verdict == "failed"
+    body = yaml.safe_load(world.file.read_text())
+    body["retention"]["last"] = 5
+    world.file.write_text(yaml.safe_dump(body))
+    assert do(world, "expire").verdict == "ok"
+    (world.folders["one"] / "backups" / of.key.folder / "manifest.json").unlink()
+    states = {c.repository: c.state for b in catalog(world).backups for c in b.copies
+              if b.key == of.key}  # fmt: skip
+    assert states["one"] != "expired"
+    assert do(world, "expire").verdict == "ok"
+    assert list((world.folders["one"] / "backups" / of.key.folder).glob("*.snapshot"))
+
+
+def test_a_retry_of_one_run_finds_what_it_wrote_down(tmp_path: Path) -> None:
+    world = world_of(tmp_path)
+    of = fill(world, 3)[2]
+    repository = opened(world)["one"]
+    bury_only(world, repository, of)
+    unit = ExpireUnit(key=of.key, repository="one", reason="again")
+    outcome = expire_copy(configfile.load(world.reference), unit, "20261122T101530Z-7f3a9c")
+    assert outcome.verdict == "ok"
+    assert of.backup_id not in left(world)
