@@ -11,7 +11,7 @@ from qdrant_dr.cluster import CollectionFacts, Node, RawPoint, collection_facts,
 from qdrant_dr.cluster.facts import READABLE_STATES, ShardState
 from qdrant_dr.cluster.shape import differences
 from qdrant_dr.config import Config
-from qdrant_dr.errors import ContentDiffers, DRError, Interrupted, NothingChecked
+from qdrant_dr.errors import ContentDiffers, Interrupted, NothingChecked, ProofError
 from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.prove import CopyReader, proof_limits
 from qdrant_dr.jobs.stop import stopping
@@ -82,11 +82,11 @@ def compare_content(
         facts = collection_facts(node, name)
         for replica in facts.shards:
             if replica.shard not in sealed:
-                foreign += _not_of_the_backup(replica, node)
+                foreign += not_of_the_backup(replica, node)
             elif replica.state in READABLE_STATES:
                 expected = sealed[replica.shard]
                 found[replica.shard].append(_compare_replica(reference, facts, node, expected))
-    faults: list[DRError] = [
+    faults: list[ProofError] = [
         fault for of_shard in found.values() for c in of_shard for fault in c.faults
     ]
     faults += [
@@ -100,7 +100,7 @@ def compare_content(
     return Comparison(tuple(faults), sum(c.points for c in firsts), within)
 
 
-def _not_of_the_backup(replica: ShardState, node: Node) -> list[ContentDiffers]:
+def not_of_the_backup(replica: ShardState, node: Node) -> list[ContentDiffers]:
     """A shard that the backup does not have: it may be there, and must be empty."""
     if replica.count == 0:
         return []

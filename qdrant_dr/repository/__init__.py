@@ -112,4 +112,5 @@ __all__ = [
     "sound",
     "sweep",
     "time_of",
+    "withdraw",
 ]

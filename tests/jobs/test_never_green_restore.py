@@ -16,11 +16,13 @@ from typing import Any
 import httpx
 import pytest
 
+from qdrant_dr.cluster import Node, ShardState
 from qdrant_dr.errors import Interrupted, RecoverFailed, UsageError
 from qdrant_dr.jobs import restore_recover, restoring
 from qdrant_dr.jobs import salvage as salvage_module
 from qdrant_dr.jobs.restore import RestoreRequest
 from qdrant_dr.jobs.restore_journal import unfinished
+from qdrant_dr.jobs.restore_proof import not_of_the_backup
 from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.records import Outcome, Restored, RunEnd, Seal
 from tests.jobs.driving import do, outcomes, rot
@@ -463,3 +465,15 @@ def test_a_journal_that_cannot_be_read_stops_everything(
     assert str(path) in end.error.hint
     assert count(target.url) == held
     assert path.read_bytes() == damage
+
+
+def test_points_in_a_shard_that_the_backup_does_not_have_are_no_success() -> None:
+    replica = ShardState(
+        shard=7, shard_key="late", state="Active", local=True, peer_id=1, operation=3, count=2
+    )
+    with Node("http://127.0.0.1:1") as node:
+        (fault,) = not_of_the_backup(replica, node)
+        assert "shard 7" in fault.message
+        assert "2 points" in fault.message
+        assert not_of_the_backup(replace(replica, count=0), node) == []
+        assert len(not_of_the_backup(replace(replica, count=None), node)) == 1
