@@ -29,7 +29,7 @@ from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.prove import bytes_proof, prove_copy
 from qdrant_dr.jobs.recovering import recover_onto, scratch_nodes
-from qdrant_dr.jobs.restored import FileReader, compare_restored
+from qdrant_dr.jobs.restore_proof import Reference, compare_content, lost_indexes
 from qdrant_dr.jobs.run import error_facts, utc_now
 from qdrant_dr.jobs.scratch import PREFIX, dead_folders, remove_scratch, scratch_folder
 from qdrant_dr.jobs.served import prove_served
@@ -37,12 +37,30 @@ from qdrant_dr.jobs.stop import stoppable, stopping
 from qdrant_dr.jobs.targets import drill_target
 from qdrant_dr.jobs.units import DrillUnit, VerifyUnit
 from qdrant_dr.proof import Comparison
-from qdrant_dr.records import Drilled, Outcome, Phase
+from qdrant_dr.records import Drilled, Outcome, Part, Phase
 from qdrant_dr.records.manifest import SourceKind
 
 FOLDER = f"{PREFIX}drill-"
 KEPT_PREFIX = "qdr-kept-"
 """Targets that `--keep` leaves behind: no later drill takes them for its own to delete."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileReader:
+    """The bytes of a backup that was fetched into a folder, for the proof layer."""
+
+    archives: Path
+
+    def sizes(self, part: Part) -> int | None:
+        return (self.archives / part.file).stat().st_size
+
+    def blocks(self, part: Part, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        with (self.archives / part.file).open("rb") as data:
+            data.seek(start)
+            left = (end if end is not None else part.size_bytes) - start
+            while left > 0 and (block := data.read(min(left, 2**20))):
+                left -= len(block)
+                yield block
 
 
 @dataclass(slots=True)
@@ -170,7 +188,11 @@ def _drill_server(
             with watch.phase("ready"):
                 wait_restored(nodes.by_peer, name, stop=stopping)
             with watch.phase("prove"):
-                comparison = compare_restored(config, found, target, name, folder, archives)
+                reader = FileReader(archives)
+                reference = Reference(config, manifest, found.backup.seal, reader, folder)
+                comparison = compare_content(reference, nodes.by_peer, name).with_faults(
+                    lost_indexes(manifest, target, name)
+                )
                 result.points_restored = comparison.points
                 result.fingerprint_equal = comparison.equal
                 if not comparison.equal:

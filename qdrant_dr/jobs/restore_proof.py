@@ -6,37 +6,41 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from qdrant_dr.cluster import CollectionFacts, Node, RawPoint, collection_facts, scroll_points
 from qdrant_dr.cluster.facts import READABLE_STATES, ShardState
 from qdrant_dr.cluster.shape import differences
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ContentDiffers, Interrupted, NothingChecked, ProofError
-from qdrant_dr.jobs.copies import Found
-from qdrant_dr.jobs.prove import CopyReader, proof_limits
+from qdrant_dr.jobs.prove import proof_limits
 from qdrant_dr.jobs.stop import stopping
-from qdrant_dr.proof import Comparison, ReadBack, compare_served, prove
-from qdrant_dr.records import SealedShard
-from qdrant_dr.repository import Repository
+from qdrant_dr.proof import Comparison, ReadBack, Reader, compare_served, prove
+from qdrant_dr.records import Manifest, Seal, SealedShard
 
 REPLICATION = ("params.replication_factor ", "params.write_consistency_factor ")
 
 
 @dataclass(slots=True)
 class Reference:
-    """What the backup holds: its seal, and where that is missing or not enough, what this machine's
-    engine reads out of verified bytes of one copy. Read once, and only if needed."""
+    """What a backup holds: its seal, and where that is missing or not enough, what this machine's
+    engine reads out of the verified bytes that `reader` gives. Read once, and only if needed.
+
+    `late` are the points that the log brought, where they were read already.
+    """
 
     config: Config
-    found: Found
-    repository: Repository
+    manifest: Manifest
+    seal: Seal | None
+    reader: Reader
     folder: Path
+    late: Sequence[Mapping[str, Any]] | None = None
     _read: ReadBack | None = None
 
     def shards(self) -> Sequence[SealedShard]:
         """What each shard holds. Raise NothingChecked if an unsealed copy cannot be read."""
-        if self.found.backup.seal is not None:
-            return self.found.backup.seal.shards
+        if self.seal is not None:
+            return self.seal.shards
         return [
             SealedShard(
                 shard=s.shard,
@@ -46,15 +50,22 @@ class Reference:
                 replayed=s.replayed,
                 replayed_ids=s.replayed_ids,
             )
-            for s in self.reading().shards
+            for s in self._reading().shards
         ]
 
-    def reading(self) -> ReadBack:
-        """The copy, read with the engine. Raise NothingChecked with what is wrong with it."""
+    def replayed(self, sealed: SealedShard) -> list[Mapping[str, Any]]:
+        """The points of one shard that the log brought, as this machine reads them.
+
+        Raise NothingChecked with what is wrong with the bytes.
+        """
+        late = self._reading().replayed_points if self.late is None else self.late
+        ids = set(sealed.replayed_ids)
+        return [p for p in late if p["id"] in ids]
+
+    def _reading(self) -> ReadBack:
         if self._read is None:
             exam = prove(
-                self.found.manifest, CopyReader(self.repository, self.found.backup),
-                depth="content", folder=self.folder, seal=self.found.backup.seal,
+                self.manifest, self.reader, depth="content", folder=self.folder, seal=self.seal,
                 keep_replayed=True, limits=proof_limits(self.config),
             )  # fmt: skip
             if exam.findings or exam.read_back is None:
@@ -130,23 +141,28 @@ def _compare_replica(
 
     found = compare_served(points(), [sealed])
     if found.faults and sealed.replayed_ids:
-        ids = set(sealed.replayed_ids)
-        late = [p for p in reference.reading().replayed_points if p["id"] in ids]
-        found = compare_served(points(), [sealed], late)
+        found = compare_served(points(), [sealed], reference.replayed(sealed))
     where = f"shard {sealed.shard} on {node.url}"
     faults = [type(f)(f"{where}: {f.message}", f.hint) for f in found.faults]
     return replace(found, faults=tuple(faults))
 
 
+def lost_indexes(manifest: Manifest, node: Node, name: str) -> tuple[ContentDiffers, ...]:
+    """Payload indexes that are not as they were: a restore can lose them and still answer 200
+    (measured on Qdrant 1.18.3 with an archive cut before its last member)."""
+    indexes, _ = unlike(manifest, node, name, replication_factor=None)
+    return tuple(ContentDiffers(words) for words in indexes)
+
+
 def unlike(
-    found: Found, node: Node, name: str, *, replication_factor: int | None
+    manifest: Manifest, node: Node, name: str, *, replication_factor: int | None
 ) -> tuple[list[str], list[str]]:
     """Payload indexes that are not as they were, and settings that are not: in words.
 
     A replication that was asked for is no difference.
     """
     info = collection_facts(node, name).info
-    said = differences(json.loads(found.manifest.collection_info), info)
+    said = differences(json.loads(manifest.collection_info), info)
     indexes = [d for d in said if d.startswith("payload index ")]
     settings = [d for d in said if d not in indexes]
     if replication_factor is not None:

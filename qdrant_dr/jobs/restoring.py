@@ -34,6 +34,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.drill_copy import Stopwatch
 from qdrant_dr.jobs.progress import watcher
+from qdrant_dr.jobs.prove import CopyReader
 from qdrant_dr.jobs.restore_asked import continues, custom_sharding, goes_on
 from qdrant_dr.jobs.restore_claim import (
     holds,
@@ -362,7 +363,9 @@ class Restoration:
 
     def _prove(self, nodes: TargetNodes) -> None:
         """Content first: what differs is not restored, whatever the server answered."""
-        reference = Reference(self.config, self.found, self._reader(), self.folder)
+        reader = CopyReader(self._reader(), self.found.backup)
+        seal = self.found.backup.seal
+        reference = Reference(self.config, self.manifest, seal, reader, self.folder)
         comparison = compare_content(reference, nodes.by_peer, self.unit.name)
         self.result.points_restored = comparison.points
         self.result.fingerprint_equal = self.result.whole = comparison.equal
@@ -378,7 +381,7 @@ class Restoration:
     def _compare_settings(self) -> None:
         """A lost payload index is a failure, a setting that is not as it was a doubt."""
         indexes, settings = unlike(
-            self.found, self.node, self.unit.name,
+            self.manifest, self.node, self.unit.name,
             replication_factor=self.unit.replication_factor,
         )  # fmt: skip
         if indexes and not self.unit.into_existing and self.unit.route != "salvage":

@@ -26,7 +26,7 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.drill_copy import Stopwatch
-from qdrant_dr.jobs.prove import bytes_proof
+from qdrant_dr.jobs.prove import CopyReader, bytes_proof
 from qdrant_dr.jobs.restore_proof import Reference, compare_content, unlike
 from qdrant_dr.jobs.run import Run, error_facts, utc_now
 from qdrant_dr.jobs.scope import selected_backups
@@ -223,9 +223,10 @@ def _compare(config: Config, node: Node, put: Put, folder: Path) -> None:
         with put.watch.phase("prove"):
             found = Found(config, put.backup.key, put.repository)
             folder.mkdir()
-            reference = Reference(config, found, found.repository, folder)
+            reader = CopyReader(found.repository, found.backup)
+            reference = Reference(config, found.manifest, found.backup.seal, reader, folder)
             comparison = compare_content(reference, {None: node}, name)
-            indexes, settings = unlike(found, node, name, replication_factor=None)
+            indexes, settings = unlike(found.manifest, node, name, replication_factor=None)
         put.points, put.equal = comparison.points, comparison.equal and not indexes
         put.notes += settings
         if faults := [*(f.message for f in comparison.faults), *indexes]:

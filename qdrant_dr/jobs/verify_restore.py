@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import threading
@@ -13,27 +12,25 @@ from pathlib import Path
 from qdrant_dr.cluster import (
     DRILL_PREFIX,
     Node,
-    collection_facts,
     drop_target,
     node_facts,
-    scroll_points,
     wait_restored,
 )
-from qdrant_dr.cluster.shape import differences
 from qdrant_dr.config import Config
-from qdrant_dr.errors import ContentDiffers, NothingChecked, PlanRefused
+from qdrant_dr.errors import NothingChecked, PlanRefused
 from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.progress import watched
-from qdrant_dr.jobs.prove import ProvedCopy, prove_copy
+from qdrant_dr.jobs.prove import CopyReader, ProvedCopy, prove_copy
 from qdrant_dr.jobs.recovering import recover_onto, scratch_nodes
+from qdrant_dr.jobs.restore_proof import Reference, compare_content, lost_indexes
+from qdrant_dr.jobs.restore_target import TargetNodes
 from qdrant_dr.jobs.run import utc_now
 from qdrant_dr.jobs.scratch import PREFIX, dead_folders, remove_scratch, scratch_folder
 from qdrant_dr.jobs.served import prove_served
 from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.jobs.targets import drill_target
 from qdrant_dr.jobs.units import VerifyUnit
-from qdrant_dr.proof import Comparison, compare_served
-from qdrant_dr.records import ErrorFacts, Manifest, Part
+from qdrant_dr.records import ErrorFacts, Part
 
 FOLDER = f"{PREFIX}drill-"
 _ONE_SERVER = threading.Lock()
@@ -92,9 +89,16 @@ def _prove_on(
     if not proved.proof.passed or proved.seal is None:
         return proved
     found.repository.add_proof(proved.proof)
+    reader = CopyReader(found.repository, found.backup)
+    reference = Reference(
+        config, found.manifest, proved.seal, reader, folder, late=proved.replayed_points
+    )
     try:
-        _recover(config, target, name, found, folder)
-        comparison = _compare(target, name, found.manifest, proved)
+        with scratch_nodes(config, target) as nodes:
+            _recover(config, nodes, name, found, folder)
+            comparison = compare_content(reference, nodes.by_peer, name).with_faults(
+                lost_indexes(found.manifest, target, name)
+            )
         proof = prove_served(
             found, proved.seal, target, name, comparison,
             reached="search", run_id=run_id, made_by=unit.made_by, started_at=started_at,
@@ -114,24 +118,11 @@ def _prove_on(
     return replace(proved, proof=proof, error=error)
 
 
-def _recover(config: Config, target: Node, name: str, found: Found, folder: Path) -> None:
+def _recover(config: Config, nodes: TargetNodes, name: str, found: Found, folder: Path) -> None:
     """Let the server restore what is read from the repository, byte by byte compared."""
 
     def read(part: Part) -> Iterator[bytes]:
         return watched(found.repository.read_part(found.backup.key, part), part.size_bytes)
 
-    with scratch_nodes(config, target) as nodes:
-        limit = config.capture.spool.max
-        recover_onto(nodes, name, found.manifest, read, folder, limit=limit)
-        wait_restored(nodes.by_peer, name, stop=stopping)
-
-
-def _compare(target: Node, name: str, manifest: Manifest, proved: ProvedCopy) -> Comparison:
-    """Every point that the target serves, and its payload indexes."""
-    assert proved.seal is not None
-    facts = collection_facts(target, name)
-    points = scroll_points(target, name, limit=facts.max_query_limit)
-    comparison = compare_served(points, proved.seal.shards, proved.replayed_points)
-    unlike = differences(json.loads(manifest.collection_info), facts.info)
-    lost = tuple(ContentDiffers(words) for words in unlike if words.startswith("payload index "))
-    return replace(comparison, faults=(*comparison.faults, *lost))
+    recover_onto(nodes, name, found.manifest, read, folder, limit=config.capture.spool.max)
+    wait_restored(nodes.by_peer, name, stop=stopping)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -29,6 +29,10 @@ class Comparison:
     @property
     def equal(self) -> bool:
         return not self.faults
+
+    def with_faults(self, faults: Iterable[ProofError]) -> Comparison:
+        """The same with more that differs."""
+        return replace(self, faults=(*self.faults, *faults))
 
 
 def compare_counts(
