@@ -8,10 +8,12 @@ AZURITE := $(TOOLS)/node_modules/.bin/azurite-blob
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: demo test lint bench lock clean help
+.PHONY: demo up down test lint bench lock clean help
 
 help:
 	@echo "make demo   see the whole promise work on a sandbox (or on QDRANT_URL)"
+	@echo "make up     qdrant-dr.yaml to a scheduled pipeline on Prefect; again, it changes nothing"
+	@echo "make down   end the worker and server of make up; deployments and data stay"
 	@echo "make test   all tests    make lint   style, types, import contracts"
 	@echo "make bench  ratios against peers    make lock   refresh the locked requirements"
 
@@ -33,6 +35,12 @@ $(AZURITE): deployments/tools/package-lock.json
 demo: $(READY)
 	@$(BIN)/python -m deployments.demo
 
+up: $(READY)
+	@$(BIN)/python -m deployments.up
+
+down:
+	@$(BIN)/python -m deployments.down
+
 test: $(READY) $(AZURITE)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -48,6 +56,10 @@ bench: $(READY)
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-strip-extras --all-extras --group dev pyproject.toml deployments/tools/build.in -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-strip-extras --extra gcs --extra azure --extra dask -c requirements.lock pyproject.toml -o deployments/images/requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  -c requirements.lock deployments/tools/build.in -o deployments/images/build.lock
 
 clean:
 	rm -rf $(VENV) $(TOOLS) .demo

@@ -15,7 +15,7 @@ import httpx
 from qdrant_dr.jobs.targets import free_ports
 from qdrant_dr.leash import leashed
 
-QUIET = {
+SQLITE = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # a forgotten API address must fail at once, not start a second server
@@ -23,6 +23,15 @@ QUIET = {
     # one-row writes of the recorder stall flow runs on SQLite
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    # in memory they would be forgotten by a server that starts again, and their slots stay taken
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+        "prefect.server.concurrency.lease_storage.filesystem"
+    ),
+}
+"""Settings of a small server of one's own, and of who talks to it."""
+
+QUIET = {
+    **SQLITE,
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }

@@ -12,20 +12,25 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.events.actions import SendNotification
 from prefect.events.schemas.automations import Automation, AutomationCore
 from prefect.exceptions import ObjectNotFound
 
 from deployments.automations import automations
 from qdrant_dr.config import Config
+from qdrant_dr.configfile import loads
 from qdrant_dr.errors import DRError, UsageError
 from tasks.config import ConfigBlock, load
-from tasks.limits import ensure_limits
+from tasks.limits import set_limits
+
+QUEUES = ("restore", "backup", "upkeep")
+"""The work queues of the pool, the most urgent first. `prefect.yaml` says who goes where."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", required=True, help="path, URL or block:NAME")
     parser.add_argument("--pool", required=True, help="work pool; made as a process pool")
     parser.add_argument("--save-as", help="keep the configuration file as this block")
-    parser.add_argument("--notify", help="notification block, TYPE/NAME such as slack-webhook/ops")
+    parser.add_argument(
+        "--notify", help="notification block, TYPE/NAME such as slack-webhook/ops; none: nobody; "
+        "else whoever is told now"
+    )  # fmt: skip
     given = parser.parse_args(arguments)
     try:
         for line in register(given.config, given.pool, given.save_as, given.notify):
@@ -50,14 +58,17 @@ def register(
     config = load(reference)
     said = []
     with get_client(sync_client=True) as client:
+        told = _notification(client, notify)
         said.append(f"work pool {pool}: {_pool(client, pool)}")
-        ensure_limits(config)
-        said.append(f"concurrency limits of {config.cluster.name}: set")
+        said += [f"work queue {q}: {did}" for q, did in _queues(client, pool)]
+        said += [f"concurrency limit {n}: {did}" for n, did in set_limits(client, config)]
         if save_as:
             said.append(f"block {ConfigBlock._block_type_slug}/{save_as}: "  # noqa: SLF001
                         f"{_block(reference, save_as)}")  # fmt: skip
-        found = _notification(client, notify) if notify else None
-        said += [f"automation {a}: {did}" for a, did in _automations(client, config, found)]
+            if loads(Path(reference).read_text(), where=reference) != config:
+                said.append("  its relative paths have no file to count from in a block: write "
+                            "absolute ones before a worker reads it there")  # fmt: skip
+        said += [f"automation {a}: {did}" for a, did in _automations(client, config, notify, told)]
     return said
 
 
@@ -68,6 +79,17 @@ def _pool(client: SyncPrefectClient, name: str) -> str:
         client.create_work_pool(WorkPoolCreate(name=name, type="process"))
         return "created"
     return "unchanged"
+
+
+def _queues(client: SyncPrefectClient, pool: str) -> list[tuple[str, str]]:
+    """Make what is missing, in our order. Priorities that somebody changed are theirs."""
+    there = {queue.name for queue in client.read_work_queues(work_pool_name=pool)}
+    done = []
+    for priority, name in enumerate(QUEUES, start=1):
+        if name not in there:
+            client.create_work_queue(name, priority=priority, work_pool_name=pool)
+        done.append((name, "unchanged" if name in there else "created"))
+    return done
 
 
 def _block(reference: str, name: str) -> str:
@@ -87,8 +109,10 @@ def _block(reference: str, name: str) -> str:
     return did
 
 
-def _notification(client: SyncPrefectClient, slug: str) -> UUID:
-    kind, _, name = slug.partition("/")
+def _notification(client: SyncPrefectClient, slug: str | None) -> UUID | None:
+    if slug in (None, "none"):
+        return None
+    kind, _, name = str(slug).partition("/")
     try:
         return client.read_block_document_by_name(name, kind).id
     except ObjectNotFound:
@@ -99,16 +123,18 @@ def _notification(client: SyncPrefectClient, slug: str) -> UUID:
 
 
 def _automations(
-    client: SyncPrefectClient, config: Config, notify: UUID | None
+    client: SyncPrefectClient, config: Config, notify: str | None, told: UUID | None
 ) -> list[tuple[str, str]]:
+    there = {a.name: client.read_automations_by_name(a.name) for a in automations(config, told)}
+    if notify is None:  # not asked to change it: alerts must not fall silent by the way
+        told = _told_now(a for found in there.values() for a in found)
     done = []
-    for wanted in automations(config, notify):
-        there = client.read_automations_by_name(wanted.name)
-        if not there:
+    for wanted in automations(config, told):
+        if not there[wanted.name]:
             client.create_automation(wanted)
             done.append((wanted.name, "created"))
             continue
-        kept, *doubles = sorted(there, key=lambda a: str(a.id))
+        kept, *doubles = sorted(there[wanted.name], key=lambda a: str(a.id))
         for double in doubles:
             client.delete_automation(double.id)
         if same(kept, wanted):
@@ -117,6 +143,15 @@ def _automations(
             client.update_automation(kept.id, wanted.model_copy(update={"enabled": kept.enabled}))
             done.append((wanted.name, "updated"))
     return done
+
+
+def _told_now(there: Iterable[Automation]) -> UUID | None:
+    """The notification block that automations of ours use already."""
+    for automation in there:
+        for action in automation.actions:
+            if isinstance(action, SendNotification):
+                return action.block_document_id
+    return None
 
 
 def same(there: Automation, wanted: AutomationCore) -> bool:

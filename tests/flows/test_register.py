@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from deployments.register import register
+from deployments.register import QUEUES, register
 from qdrant_dr.errors import UsageError
 from tests.support.prefect import PrefectServer
 from tests.support.world import World
@@ -24,15 +24,16 @@ def known(server: PrefectServer) -> dict[str, dict[str, Any]]:
 def test_twice_is_once(in_process: PrefectServer, world: Callable[..., World]) -> None:
     made = world(objectives={"rpo": "26h"})
     first = register(made.reference, "pool-one", save_as="prod")
-    assert [line.rpartition(": ")[2] for line in first] == [
-        "created", "set", "created", *["created"] * 4
-    ]  # fmt: skip
+    new = [line for line in first if not line.startswith("concurrency")]  # a run makes them, too
+    assert {line.rpartition(": ")[2] for line in new} == {"created"}
     before = known(in_process)
-    assert set(before) >= {"qdr-deadman-shop", "qdr-ended-badly", "qdr-late", "qdr-zombie"}
+    assert set(before) >= {
+        "qdr-deadman-shop", "qdr-unwatched-shop", "qdr-findings-shop", "qdr-did-not-look",
+        "qdr-ended-badly", "qdr-late", "qdr-zombie",
+    }  # fmt: skip
     again = register(made.reference, "pool-one", save_as="prod")
-    assert [line.rpartition(": ")[2] for line in again] == [
-        "unchanged", "set", "unchanged", *["unchanged"] * 4
-    ]  # fmt: skip
+    assert len(again) == len(first)
+    assert {line.rpartition(": ")[2] for line in again} == {"unchanged"}
     after = known(in_process)
     # an update would have restarted the window of the switch
     assert {n: a["updated"] for n, a in after.items()} == {
@@ -72,3 +73,60 @@ def test_a_notification_block_that_is_not_there_is_named(
 ) -> None:
     with pytest.raises(UsageError, match="slack-webhook/ops"):
         register(world().reference, "pool-four", notify="slack-webhook/ops")
+
+
+def test_what_is_urgent_is_handed_out_first_where_runs_must_wait(
+    in_process: PrefectServer, world: Callable[..., World]
+) -> None:
+    call = in_process.call
+    call("POST", "/work_pools/", {"name": "pool-queues", "type": "process"})
+    made = world().reference
+    register(made, "pool-queues")
+    queues = call("POST", "/work_pools/pool-queues/queues/filter", {})
+    order = [q["name"] for q in sorted(queues, key=lambda q: q["priority"])]
+    assert order == [*QUEUES, "default"]
+    flow = call("POST", "/flows/", {"name": "waits"})["id"]
+    due = datetime.now(UTC) - timedelta(minutes=9)
+    deployed = []
+    for minute, queue in enumerate(reversed(QUEUES)):  # the most urgent one is due last
+        body = {"name": queue, "flow_id": flow, "work_pool_name": "pool-queues"}
+        deployed.append(call("POST", "/deployments/", body | {"work_queue_name": queue})["id"])
+        when = (due + timedelta(minutes=minute)).isoformat()
+        state = {"type": "SCHEDULED", "state_details": {"scheduled_time": when}}
+        call(
+            "POST", f"/deployments/{deployed[-1]}/create_flow_run", {"state": state, "name": queue}
+        )
+    try:
+        asked = {"limit": 2, "scheduled_before": datetime.now(UTC).isoformat()}
+        handed = call("POST", "/work_pools/pool-queues/get_scheduled_flow_runs", asked)
+        assert [h["flow_run"]["name"] for h in handed] == ["restore", "backup"]
+        restore = next(q for q in queues if q["name"] == "restore")["id"]
+        call("PATCH", "/work_pools/pool-queues/queues/restore", {"priority": 4})
+        assert "work queue restore: unchanged" in register(made, "pool-queues")
+        assert call("GET", f"/work_queues/{restore}")["priority"] == 4  # an operator's choice
+    finally:
+        for deployment in deployed:
+            call("DELETE", f"/deployments/{deployment}")
+
+
+def test_who_is_told_stays_told(in_process: PrefectServer, world: Callable[..., World]) -> None:
+    call = in_process.call
+    kind = next(
+        t for t in call("POST", "/block_types/filter", {}) if t["slug"] == "custom-webhook"
+    )  # fmt: skip
+    schemas = call("POST", "/block_schemas/filter",
+                   {"block_schemas": {"block_type_id": {"any_": [kind["id"]]}}})  # fmt: skip
+    body = {"name": "ops", "block_type_id": kind["id"], "block_schema_id": schemas[0]["id"],
+            "data": {"name": "ops", "url": "http://127.0.0.1:9/"}}  # fmt: skip
+    block = call("POST", "/block_documents/", body)["id"]
+    made = world().reference
+    register(made, "pool-told", notify="custom-webhook/ops")
+    for notify, told in ((None, [block]), ("none", [])):
+        said = register(made, "pool-told", notify=notify)
+        did = {line.rpartition(": ")[2] for line in said if line.startswith("automation")}
+        assert ("updated" in did) is (notify == "none")
+        (deadman,) = call("POST", "/automations/filter",
+                          {"automations": {"name": {"any_": ["qdr-deadman-shop"]}}})  # fmt: skip
+        assert [
+            a["block_document_id"] for a in deadman["actions"] if a["type"] != "do-nothing"
+        ] == told

@@ -1,0 +1,154 @@
+"""prefect.yaml to the server: only what differs, and never against what an operator has chosen.
+
+`prefect deploy` alone un-pauses what was paused, puts limits back, and leaves a schedule that is no
+longer in the file. Here a deployment is compared first; one that is equal is not touched.
+"""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+
+from deployments import entries
+from deployments.automations import TAG
+from deployments.entries import Entry
+from qdrant_dr.errors import SetupFailed
+
+ROOT = Path(__file__).parents[1]
+DEPLOY_SECONDS = 300.0
+
+
+def deploy(
+    client: SyncPrefectClient, spec: Mapping[str, Any], environ: Mapping[str, str]
+) -> list[str]:
+    """What was done, a line each. Raise UsageError, SetupFailed with what Prefect said."""
+    wanted = entries.entries(spec, environ)
+    before = {e.name: _read(client, e.name) for e in wanted}
+    changed = {e.name: _changes(e, before[e.name]) for e in wanted}
+    to_deploy = [_to_deploy(e, there) for e in wanted
+                 if (there := before[e.name]) is None or changed[e.name]]  # fmt: skip
+    if to_deploy:
+        _run_prefect_deploy(spec, to_deploy, environ)
+    said = []
+    for entry in wanted:
+        there = before[entry.name]
+        if there is None:
+            said.append(f"deployment {entry.name}: created")
+            continue
+        schedules = _align_schedules(client, entry, there)
+        did = "; ".join([*changed[entry.name], *schedules])
+        said.append(f"deployment {entry.name}: {f'updated ({did})' if did else 'unchanged'}")
+        said += _kept(entry, there)
+    return said + _not_in_file(client, wanted)
+
+
+def _read(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
+    try:
+        return client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None
+
+
+def _changes(entry: Entry, there: DeploymentResponse | None) -> list[str]:
+    return [] if there is None else entries.differences(entry, there)
+
+
+def _to_deploy(entry: Entry, there: DeploymentResponse | None) -> dict[str, Any]:
+    """The entry for `prefect deploy`: what is there keeps its switches; schedules come after."""
+    one = copy.deepcopy(entry.raw)
+    if there is None:
+        return one
+    one |= {"schedules": [], "paused": there.paused}
+    limit = there.global_concurrency_limit
+    if isinstance(one.get("concurrency_limit"), dict):
+        one["concurrency_limit"]["limit"] = limit.limit if limit else None
+    elif "concurrency_limit" in one:
+        one["concurrency_limit"] = limit.limit if limit else None
+    return one
+
+
+def _run_prefect_deploy(
+    spec: Mapping[str, Any], to_deploy: Sequence[dict[str, Any]], environ: Mapping[str, str]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "prefect.yaml"
+        head = {k: v for k, v in spec.items() if k not in ("definitions", "deployments")}
+        file.write_text(yaml.safe_dump({**head, "deployments": list(to_deploy)}))
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all",
+             "--prefect-file", str(file)],
+            cwd=ROOT, env={**environ}, capture_output=True, text=True, check=False,
+            timeout=DEPLOY_SECONDS,
+        )  # fmt: skip
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip()[-2000:]
+        raise SetupFailed(
+            f"`prefect deploy` failed; what came before the failure stays deployed:\n{said}",
+            "correct what it says, then run `make up` again: it goes on where it was.",
+        )
+
+
+def _align_schedules(
+    client: SyncPrefectClient, entry: Entry, there: DeploymentResponse
+) -> list[str]:
+    """Make the schedules those of the file; on or off stays what it was. What was done."""
+    known = {s.slug: s for s in there.schedules if s.slug}
+    base = f"/deployments/{there.id}/schedules"
+    done = []
+    for slug, schedule in entry.schedules.items():
+        body = {
+            "schedule": entries.when(schedule).model_dump(mode="json", exclude_unset=True),
+            "parameters": schedule.get("parameters") or {},
+        }
+        if slug not in known:
+            body |= {"slug": slug, "active": schedule.get("active", True)}
+            client.request("POST", base, json=[body])  # type: ignore[arg-type]
+            done.append(f"schedule {slug} is new")
+        elif not entries.same_schedule(schedule, known[slug]):
+            client.request("PATCH", f"{base}/{known[slug].id}", json=body)  # type: ignore[arg-type]
+            done.append(f"schedule {slug} changed")
+    for slug in sorted(set(known) - set(entry.schedules)):
+        client.delete_deployment_schedule(there.id, known[slug].id)
+        done.append(f"schedule {slug}, which is not in prefect.yaml, removed")
+    return done
+
+
+def _kept(entry: Entry, there: DeploymentResponse) -> list[str]:
+    """What an operator has chosen, so that nobody wonders why nothing runs."""
+    said = ["it is paused, and stays so"] if there.paused else []
+    said += [
+        f"schedule {s.slug or 'of an operator'} is off, and stays so"
+        for s in there.schedules
+        if not s.active and (s.slug in entry.schedules or not s.slug)
+    ]
+    limit = there.global_concurrency_limit.limit if there.global_concurrency_limit else None
+    if limit != (ours := entries.wanted_limit(entry)):
+        said.append(f"runs at a time: {limit} is kept, prefect.yaml says {ours}")
+    return [f"  {line}" for line in said]
+
+
+def _not_in_file(client: SyncPrefectClient, wanted: Sequence[Entry]) -> list[str]:
+    """Deployments of ours on these work pools that prefect.yaml does not know (any more)."""
+    names = {e.name for e in wanted}
+    pools = {e.meant["work_pool"]["name"] for e in wanted}
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    flows = {}
+    said = []
+    for found in client.read_deployments(deployment_filter=ours, limit=200):
+        if found.work_pool_name in pools:
+            flow = flows.setdefault(found.flow_id, client.read_flow(found.flow_id).name)
+            if (name := f"{flow}/{found.name}") not in names:
+                said.append(f"deployment {name}: left alone, prefect.yaml does not have it "
+                            f"(`prefect deployment delete {name}`)")  # fmt: skip
+    return said

@@ -1,0 +1,140 @@
+"""Processes that outlive the command which starts them, known by their pid *and* their start.
+
+A pid alone is not enough: the kernel gives it to somebody else some day, and a file may be left
+from before a reboot. Whatever is not the process that the file means counts as gone, and is never
+killed. Linux only: it reads /proc.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+PROC = Path("/proc")
+
+
+def _parent(pid: int) -> int | None:
+    found = _stat(pid)
+    return int(found[1]) if found else None
+
+
+def _stat(pid: int) -> list[str] | None:
+    """State, parent and so on. The name before them may hold anything, so count from its end."""
+    try:
+        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def birth(pid: int) -> str | None:
+    """What tells this process from all others, ever; None if there is none or it is dead."""
+    if (found := _stat(pid)) is None or found[0] in "ZX":
+        return None
+    boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}/{found[19]}"
+
+
+def start(
+    command: Sequence[str], *, env: Mapping[str, str], log: Path, file: Path, **facts: str
+) -> None:
+    """Start a process in a session of its own, its output in `log`, and remember it in `file`.
+
+    `facts` are kept with it.
+    """
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    remembered = {"pid": process.pid, "birth": birth(process.pid), **facts}
+    file.write_text(json.dumps(remembered, indent=1) + "\n")
+
+
+def running(file: Path) -> dict[str, Any] | None:
+    """What was remembered of a process that is still alive; None if there is none."""
+    try:
+        kept = json.loads(file.read_text())
+        alive = kept["birth"] is not None and birth(int(kept["pid"])) == kept["birth"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None  # a file that was cut off, or is no file of ours, means no process
+    return kept if alive else None
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Every process below this one, with its birth."""
+    found: dict[int, str] = {}
+    below = [pid]
+    while below:
+        for thread in (PROC / str(below.pop()) / "task").glob("*/children"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                for child in map(int, thread.read_text().split()):
+                    if born := birth(child):
+                        found[child] = born
+                        below.append(child)
+    return found
+
+
+def end_children(pid: int, *, patience: float) -> int:
+    """SIGTERM to the children of a process, SIGKILL to what is left of all below; their number."""
+    below = descendants(pid)
+    children = {child: born for child, born in below.items() if _parent(child) == pid}
+    _send(signal.SIGTERM, children)
+    if not _gone(below, patience):
+        _end(below, patience)
+    return len(children)
+
+
+def stop(file: Path, *, patience: float) -> str:
+    """End the process that `file` means, then what it leaves behind; forget it.
+
+    SIGTERM, and SIGKILL after `patience` seconds; the same again for what was below it. Return
+    "stopped", "killed" or "not running".
+    """
+    kept = running(file)
+    did = "not running"
+    if kept is not None:
+        pid = int(kept["pid"])
+        below = descendants(pid)
+        did = _end({pid: kept["birth"]}, patience)
+        _end(below, patience)
+    file.unlink(missing_ok=True)
+    return did
+
+
+def _end(processes: Mapping[int, str], patience: float) -> str:
+    _send(signal.SIGTERM, processes)
+    if _gone(processes, patience):
+        return "stopped"
+    _send(signal.SIGKILL, processes)
+    _gone(processes, patience)
+    return "killed"
+
+
+def _send(sent: signal.Signals, processes: Mapping[int, str]) -> None:
+    for pid in _alive(processes):
+        with suppress(ProcessLookupError):
+            os.kill(pid, sent)
+
+
+def _gone(processes: Mapping[int, str], patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while _alive(processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _alive(processes: Mapping[int, str]) -> Iterable[int]:
+    return [pid for pid, born in processes.items() if birth(pid) == born]

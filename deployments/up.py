@@ -1,0 +1,167 @@
+"""`make up`: from a written qdrant-dr.yaml to a scheduled pipeline. Again: without a change.
+
+It uses the Prefect API that is configured (`PREFECT_API_URL` or a profile), which it never changes;
+only where there is none it starts a server of its own below `.up/`. Then: work pool and queues,
+limits, configuration block, automations, the deployments of prefect.yaml, a worker; and it waits
+until the server sees the worker and has made a run for every schedule. `make down` takes the
+processes away again; deployments and data stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+
+from deployments import entries
+from deployments.asked import POOL, Asked, is_file, look, named
+from deployments.deploy import deploy
+from deployments.local_server import LocalServer
+from deployments.register import register
+from deployments.upcoming import await_scheduled
+from deployments.worker import Worker, online
+from qdrant_dr.configfile import VARIABLE
+from qdrant_dr.errors import DRError, SetupFailed, UsageError
+
+ROOT = Path(__file__).parents[1]
+DEFAULT_POOL = "qdrant-dr"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do it, a line for each thing; exit 1 with what is wrong and the next step."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.up", description=__doc__)
+    parser.add_argument("--prefect-file", type=Path, default=ROOT / "prefect.yaml",
+                        help="the deployments")  # fmt: skip
+    given = parser.parse_args(arguments)
+    try:
+        with alone(home()):
+            up(given.prefect_file, os.environ)
+    except DRError as e:
+        sys.exit(f"{e.message}\n  {e.hint}")
+
+
+def home() -> Path:
+    """Where the processes of this checkout leave their pids, logs and data."""
+    return Path(os.environ.get("QDR_UP_HOME", ".up")).resolve()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One `make up` or `make down` at a time. Raise UsageError for the second."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another `make up` or `make down` is at work in {folder}", "wait for its end."
+            ) from None
+        yield
+
+
+def up(prefect_file: Path, environ: Mapping[str, str]) -> None:
+    """Set everything up and say so. Raise UsageError before, SetupFailed on the way."""
+    server = LocalServer(home())
+    api = configured_api()
+    own = api is None or api == server.api
+    chosen = {**environ, POOL: environ.get(POOL) or DEFAULT_POOL}
+    if own:
+        chosen = server.environment(chosen)
+    else:
+        refuse_silent(str(api))
+    if own and not is_file(named(chosen)):  # a block of that server must be asked for
+        server.ensure(chosen)
+    with temporary_settings({PREFECT_API_URL: server.api if own else api}):
+        asked = look(prefect_file, chosen)
+    if own:
+        say(f"prefect server: {server.ensure(chosen)}")
+        chosen = server.environment(chosen)
+        api = server.api
+    with temporary_settings({PREFECT_API_URL: api}):
+        set_up(asked, str(api), {**chosen, VARIABLE: asked.reference}, own=own)
+
+
+def configured_api() -> str | None:
+    """The Prefect API of the environment or the active profile. An ephemeral one is none."""
+    return get_current_settings().api.url or None
+
+
+def refuse_silent(api: str) -> None:
+    """Raise SetupFailed if the configured API does not answer."""
+    with get_client(sync_client=True) as client:
+        if error := client.api_healthcheck():
+            raise SetupFailed(
+                f"the Prefect API that is configured, {shown(api)}, does not answer: {error}",
+                "start it or log in (`prefect config view` shows where the address comes from); "
+                "without any address `make up` starts a server here.",
+            )
+
+
+def set_up(asked: Asked, api: str, environ: Mapping[str, str], *, own: bool) -> None:
+    """Register, deploy, start, wait, and tell what comes next."""
+    notify = environ.get("QDR_NOTIFY") or None
+    for line in register(asked.reference, asked.pool, asked.block, notify):
+        say(line)
+    with get_client(sync_client=True) as client:
+        for line in deploy(client, asked.spec, environ):
+            say(line)
+        if (kind := client.read_work_pool(asked.pool).type) == "process":
+            did = Worker(home()).ensure(client, asked.pool, shown(api), environ)
+            say(f"worker: {did}")
+        elif not online(client, asked.pool):
+            say(f"worker: none is online, and pool {asked.pool} is of type {kind}: start one there")
+        names = [e.name for e in entries.entries(asked.spec, environ)]
+        coming = await_scheduled(client, names)
+    say("\nscheduled next (UTC):")
+    for run in coming:
+        say(f"  {run.due:%Y-%m-%d %H:%M}  {run.deployment}")
+    tell_next(shown(api), own=own)
+
+
+def tell_next(api: str, *, own: bool) -> None:
+    """What one wants to do now, as commands to copy."""
+    say(f"\npages  {ui_of(api)}\nlogs   {home()}\n")
+    lines = [(f"export PREFECT_API_URL={api}", "so that Prefect's commands find it")] if own else []
+    lines += [
+        (f"{command('prefect')} deployment run backup/nightly --watch", "a backup now"),
+        (f"{command('qdrant-dr')} status", "what is protected"),
+        ("make down", "end the worker" + (" and the server; data stays" if own else "")),
+    ]
+    width = max(len(line) for line, _ in lines)
+    for line, why in lines:
+        say(f"{line:<{width}}  # {why}")
+
+
+def ui_of(api: str) -> str:
+    """Where a person looks."""
+    return shown(get_current_settings().ui_url or api.removesuffix("/api"))
+
+
+def command(name: str) -> str:
+    """How to call a program of this environment from here: it need not be activated."""
+    ours = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    return name if found and Path(found) == ours else os.path.relpath(ours)
+
+
+def shown(url: str) -> str:
+    """An address without the password that may be in it."""
+    return re.sub(r"//[^/@]*@", "//", url)
+
+
+def say(text: str) -> None:
+    """To the person watching, at once."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()

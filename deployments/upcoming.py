@@ -1,0 +1,99 @@
+"""What is scheduled next, as the server has it: a run must exist, a healthy page is not enough."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
+
+from qdrant_dr.errors import SetupFailed
+
+SCHEDULED_WITHIN = 90.0
+"""Seconds. The scheduler looks every minute at everything, at what was changed more often."""
+
+
+@dataclass(frozen=True, order=True)
+class Next:
+    """The next run of one schedule."""
+
+    due: datetime
+    deployment: str
+    schedule: str
+
+
+def await_scheduled(
+    client: SyncPrefectClient, names: Sequence[str], *, within: float = SCHEDULED_WITHIN
+) -> list[Next]:
+    """The next run of every schedule that is on, soonest first.
+
+    Raise SetupFailed for the ones that have none after `within` seconds. Deployments that are
+    paused and schedules that are off are left out.
+    """
+    deadline = time.monotonic() + within
+    found: list[Next] = []
+    left = list(names)
+    while True:
+        missing = []
+        for name in left:
+            runs, without = _of(client, name)
+            if without:
+                missing.append((name, without))
+            else:
+                found += runs
+        if not missing:
+            return sorted(found)
+        if time.monotonic() > deadline:
+            raise _never_scheduled([f"{n} ({', '.join(s)})" for n, s in missing], within)
+        left = [name for name, _ in missing]
+        time.sleep(1)
+
+
+def _of(client: SyncPrefectClient, name: str) -> tuple[list[Next], list[str]]:
+    """The next run of each active schedule of a deployment, and the schedules without one."""
+    deployment = client.read_deployment_by_name(name)
+    on = {s.id: s.slug or "-" for s in deployment.schedules if s.active}
+    if deployment.paused or not on:
+        return [], []
+    due: dict[object, datetime] = {}
+    for run in client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        ),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+        limit=200,
+    ):
+        if run.auto_scheduled and run.expected_start_time:
+            # a server that does not say which schedule made a run can mean the only one
+            made_by = run.created_by.id if run.created_by else next(iter(on))
+            due.setdefault(made_by, run.expected_start_time)
+    return (
+        [Next(due[i], name, slug) for i, slug in on.items() if i in due],
+        [slug for i, slug in on.items() if i not in due],
+    )
+
+
+def _never_scheduled(missing: Sequence[str], within: float) -> SetupFailed:
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("prefect", "sqlalchemy", "fastapi")
+    )
+    return SetupFailed(
+        f"the server answers, but made no run within {within:.0f} s for {len(missing)} deployments "
+        f"whose schedules are on: {'; '.join(missing)}. nothing will be backed up by schedule",
+        "its scheduler does not work. a server of Prefect 3.8 needs sqlalchemy < 2.1 and "
+        f"fastapi < 0.151 (here: {versions}); one started with --no-services needs "
+        "`prefect server services start`; read the server's log.",
+    )
