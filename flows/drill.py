@@ -8,13 +8,14 @@ from prefect import flow
 from prefect.client.schemas import State
 from pydantic import Field
 
-from flows.parameters import FLOW, ConfigRef
+from flows.parameters import ALONE, ConfigRef
 from qdrant_dr.jobs.drill import DrillRequest
 from qdrant_dr.jobs.drill import drill as job
+from qdrant_dr.jobs.scenario import usable
 from tasks.conduct import conduct
 
 
-@flow(name="drill", description="Restore a backup somewhere disposable, and measure.", **FLOW)
+@flow(name="drill", description="Restore a backup somewhere disposable, and measure.", **ALONE)
 def drill(
     config: ConfigRef,
     collection: Annotated[str, Field(min_length=1)] | None = None,
@@ -22,19 +23,31 @@ def drill(
     pick: Literal["coverage", "latest", "random"] | None = None,
     engine: Literal["edge", "server"] | None = None,
     seed: Annotated[int, Field(ge=0)] | None = None,
+    scenario: Annotated[
+        str, Field(pattern=r"^(lost-collection|lost-node|lost-cloud:[a-z0-9-]+|no-prefect)$")
+    ]
+    | None = None,
+    ran_by: str = "",
     note: str = "",
 ) -> State[Any]:
-    """Fetch a backup, restore it, prove every point of it there, tear down; each phase timed.
+    """Fetch, restore, prove every point there, tear down, each phase timed; copy after copy.
+
+    Without a collection it drills as many copies as `drill.budget` allows, those that waited
+    longest first, so that each collection in each repository gets its turn.
 
     Args:
         config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
-        collection: A backup of this one. None: picked.
-        repository: The copy in this one. None: in reading order.
-        pick: The backup longest without a drill, the latest, or a seeded random one. None: as
+        collection: One backup of this one. None: picked.
+        repository: Only copies in this one. None: in any.
+        pick: Those longest without a drill, the latest backup, or a seeded random one. None: as
             configured.
         engine: Qdrant's storage engine in a process of its own, or a disposable server. None: as
             configured.
         seed: Makes a random pick repeatable. None: a new one each time.
+        scenario: What counts as lost and is not used: lost-collection, lost-node (the cluster),
+            lost-cloud:NAME (the cluster, and the repositories in the failure domain of NAME).
+            no-prefect is played with the command line, and refused here. None: nothing is lost.
+        ran_by: Who runs this game, for Prefect does not always know.
         note: Kept in the run's record.
     """
     request = DrillRequest(
@@ -43,6 +56,13 @@ def drill(
         pick=pick,
         engine=engine,
         seed=seed,
+        scenario=scenario,
+        ran_by=ran_by,
         note=note,
     )
-    return conduct(config, "drill", lambda cfg, run, perform: job(cfg, request, run, perform))
+    return conduct(
+        config,
+        "drill",
+        lambda cfg, run, perform: job(cfg, request, run, perform),
+        usable=lambda cfg: usable(cfg, scenario),
+    )

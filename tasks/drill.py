@@ -8,17 +8,16 @@ from prefect import task
 from prefect.client.schemas import State
 
 from qdrant_dr.jobs.units import DrillUnit
-from tasks.limits import repository_limit
+from tasks.config import RunRef
 from tasks.shell import RETRIED, do
 
 
 @task(name="drill", task_run_name="drill {unit.label}", **RETRIED)
-def drill(config: str, unit: DrillUnit, run_id: str) -> State[Any]:
+def drill(run: RunRef, unit: DrillUnit) -> State[Any]:
     """Restore one copy somewhere disposable, prove it there, and measure.
 
     Args:
-        config: Reference of the configuration.
+        run: The run it belongs to, and its configuration.
         unit: Which copy, and with which engine.
-        run_id: The run it belongs to.
     """
-    return do(config, unit, run_id, limits=[repository_limit(unit.repository)])
+    return do(run, unit, repositories=[unit.repository])

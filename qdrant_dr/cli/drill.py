@@ -13,6 +13,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.drill import DrillRequest
 from qdrant_dr.jobs.drill import drill as rehearse
+from qdrant_dr.jobs.scenario import usable
 
 
 def drill(
@@ -25,12 +26,15 @@ def drill(
     repository: Annotated[str | None, Parameter(name=["--repository", "-r"])] = None,
     seed: int | None = None,
     keep: Annotated[bool, Parameter(negative=())] = False,
+    scenario: str | None = None,
+    ran_by: str = "",
     note: str = "",
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> Reply:
-    """Restore a backup somewhere disposable, prove it there, and measure.
+    """Restore backups somewhere disposable, prove them there, and measure.
 
+    Without a collection, as many copies as `drill.budget` allows, those that waited longest first.
     Engine `server` restores into --scratch, else into the configured scratch, else into a server
     of its own ($QDRANT_BIN, else the sandbox). Only a drill on a real server measures a recovery
     time.
@@ -38,19 +42,25 @@ def drill(
     Parameters
     ----------
     collection
-        A backup of this one; else of any.
+        One backup of this one; else of any.
     pick
-        The longest undrilled, the latest, or by chance; as configured if left out.
+        The longest undrilled of all copies, the latest backup, or one by chance; as configured if
+        left out.
     engine
         Read it back with the engine alone, or restore it into a server.
     scratch
         URL of a server on which everything may be lost. Naming it here declares it disposable.
     repository
-        The copy in this repository; else the preferred one.
+        Only copies in this repository.
     seed
         Of --pick random: the same seed picks the same backup.
     keep
-        Leave the restored collection there, to look at.
+        Leave the restored collection there, to look at; then one copy is drilled.
+    scenario
+        What is lost: lost-collection, lost-node (nothing is asked of the cluster), lost-cloud:NAME
+        (nor of the repositories in the failure domain of NAME), or no-prefect.
+    ran_by
+        Who runs this, if the account of this machine does not tell.
     note
         Kept in the record of the run.
     dry_run
@@ -68,10 +78,13 @@ def drill(
         engine=engine,
         seed=seed,
         keep=keep,
+        scenario=scenario,
+        ran_by=ran_by,
         note=note,
         dry_run=dry_run,
     )
-    return run_verb(session, "drill", request, rehearse, config=config)
+    there = usable(config, scenario)
+    return run_verb(session, "drill", request, rehearse, config=config, repositories=there)
 
 
 def with_scratch(config: Config, url: str) -> Config:

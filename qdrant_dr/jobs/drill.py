@@ -1,28 +1,36 @@
-"""`drill`: restore a copy somewhere disposable, prove it there, and measure each phase."""
+"""`drill`: restore copies somewhere disposable, prove them there, and measure each phase."""
 
 from __future__ import annotations
 
-import random
+import logging
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
 from qdrant_dr.config import Config
-from qdrant_dr.errors import (
-    DRError,
-    PlanRefused,
+from qdrant_dr.errors import DRError
+from qdrant_dr.jobs.drill_plan import (
+    Drillable,
+    DrillPlan,
+    Pace,
+    Pick,
+    drillable,
+    pace_of,
+    plan_drills,
+    plan_one,
 )
 from qdrant_dr.jobs.run import Run, utc_now
+from qdrant_dr.jobs.scenario import played, refuse_impossible, standing_under, under, unused
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.units import DrillUnit, Perform
 from qdrant_dr.records import Drilled, Outcome, RunEnd
 from qdrant_dr.records.base import Frozen
-from qdrant_dr.repository import CLOCK_TOLERANCE, Backup, Copy, sound
-from qdrant_dr.units import format_size
+from qdrant_dr.repository import Backup
+from qdrant_dr.units import format_duration
 
-Pick = Literal["coverage", "latest", "random"]
+log = logging.getLogger(__name__)
+
 Engine = Literal["edge", "server"]
 
 
@@ -35,137 +43,167 @@ class DrillRequest(Frozen):
     engine: Engine | None = None
     seed: int | None = None
     keep: bool = False
+    scenario: str | None = None
+    ran_by: str = ""
     note: str = ""
     dry_run: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Drillable:
-    """A copy that may be drilled, and when one was last drilled from it with success."""
-
-    backup: Backup
-    copy: Copy
-    drilled_at: datetime | None
-
-
-def plan_drill(
-    candidates: Sequence[Drillable], *, pick: Pick, engine: Engine, request: DrillRequest
-) -> DrillUnit:
-    """Choose one copy: the newest backup, a seeded random one, or the longest undrilled first.
-
-    Raise PlanRefused if there is none: a drill of nothing is not a pass.
-    """
-    if not candidates:
-        raise PlanRefused(
-            "there is no sealed copy without an open failure to drill",
-            "run `qdrant-dr verify --depth content` first.",
-        )
-    ordered = sorted(
-        candidates,
-        key=lambda c: (c.backup.manifest.captured_at, str(c.backup.key), c.copy.repository),
-    )
-    seed = request.seed if request.seed is not None else secrets.randbelow(2**31)
-    if pick == "random":
-        chosen = random.Random(seed).choice(ordered)
-    elif pick == "latest":
-        newest = ordered[-1].backup.key
-        chosen = next(c for c in ordered if c.backup.key == newest)
-    else:
-        # per collection and repository only the newest backup is of interest
-        latest = {(c.backup.manifest.collection, c.copy.repository): c for c in ordered}
-        undrilled = [c for c in latest.values() if c.drilled_at is None]
-        chosen = max(
-            undrilled or latest.values(),
-            key=lambda c: (
-                -(c.drilled_at.timestamp() if c.drilled_at else 0),
-                c.backup.manifest.captured_at,
-            ),
-        )
-    return DrillUnit(
-        key=chosen.backup.key,
-        repository=chosen.copy.repository,
-        engine=engine,
-        pick=pick,
-        seed=seed if pick == "random" or request.seed is not None else None,
-        keep=request.keep,
-        note=request.note,
-    )
-
-
-def drillable(
-    backups: Sequence[Backup],
-    repositories: Sequence[str],
-    ends: Sequence[RunEnd],
-    *,
-    now: datetime,
-) -> tuple[Drillable, ...]:
-    """Sealed, sound copies, none from the future, each with the last good drill of its place."""
-    last: dict[tuple[str, str | None], datetime] = {}
-    for end in ends:
-        for outcome in end.outcomes:
-            if outcome.unit == "drill" and outcome.verdict in ("ok", "degraded"):
-                where = (outcome.collection, outcome.repository)
-                last[where] = max(outcome.ended_at, last.get(where, outcome.ended_at))
-    return tuple(
-        Drillable(b, c, last.get((b.manifest.collection, c.repository)))
-        for b in backups
-        if b.seal is not None and b.manifest.captured_at <= now + CLOCK_TOLERANCE
-        for c in b.copies
-        if c.repository in repositories and sound(b, c)
-    )
-
-
 def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> RunEnd:
-    """Pick one copy, drill it, conclude."""
+    """Pick copies, drill them, conclude. Under a scenario only with what it leaves."""
+    engine = request.engine or config.drill.engine
     outcomes: list[Outcome] = []
+    objections: list[str] = []
     doubts: list[str] = []
     try:
-        catalog = run.look(config)
-        names = (request.collection,) if request.collection is not None else None
-        asked = (request.repository,) if request.repository is not None else None
-        now = utc_now()
-        backups = selected_backups(catalog, config, None, names, now=now)
-        run.note_source(backups)
-        places = selected_repositories(config, asked)
-        candidates = drillable(backups, places, run.past_ends(config, now), now=now)
-        within, doubts = within_budget(candidates, config.drill.budget.bytes)
-        unit = plan_drill(
-            within,
-            pick=request.pick or config.drill.pick,
-            engine=request.engine or config.drill.engine,
-            request=request,
-        )
-        if request.dry_run:
-            return run.preview(config, [unit])
-        outcomes += perform([unit])
+        lost = unused(config, request.scenario)
+        assert run.repositories.keys().isdisjoint(lost), "begin such a run with `usable`"
+        refuse_impossible(config, request.scenario, engine=engine)
+        config = under(config, request.scenario)
+        with played(request.scenario):
+            catalog = run.look(config)
+            names = (request.collection,) if request.collection is not None else None
+            asked = (request.repository,) if request.repository is not None else None
+            now = utc_now()
+            backups = selected_backups(catalog, config, None, names, now=now)
+            run.note_source(backups)
+            places = selected_repositories(config, asked)
+            ends = run.past_ends(config, now)
+            candidates = drillable(backups, places, ends, now=now)
+            without = nothing_to_drill(config, request, candidates, ends)
+            (objections if request.scenario else doubts).extend(without)
+            pace = pace_of(ends, engine=engine)
+            plan, units = planned(config, request, candidates, engine=engine, pace=pace, now=now)
+            doubts += plan.doubts
+            if request.dry_run:
+                return run.preview(config, units, objections=objections, doubts=doubts)
+            for left in (x for x in plan.left_out if x.wanted):
+                log.info("%s in %s has to wait: %s", left.collection, left.repository, left.reason)
+            for done in perform_within(config, plan, units, pace, perform):
+                outcomes += recorded(config, request.scenario, lost, done, backups, now=now)
     except DRError as e:
-        return run.finish(config, outcomes=outcomes, error=e)
-    missed = missed_objectives(config, outcomes)
+        return run.finish(config, outcomes=outcomes, error=e, objections=objections, doubts=doubts)
+    objections += missed_objectives(config, outcomes)
+    objections += missed_under(config, outcomes)
     doubts += over_time(outcomes, config.drill.budget.time)
-    return run.finish(config, outcomes=outcomes, objections=missed, doubts=doubts)
+    return run.finish(config, outcomes=outcomes, objections=objections, doubts=doubts)
 
 
-def within_budget(
-    candidates: Sequence[Drillable], limit: int
-) -> tuple[tuple[Drillable, ...], list[str]]:
-    """The copies that may be drilled, and the collections that are too large, in words. Pure."""
-    small = tuple(c for c in candidates if c.backup.manifest.size_bytes <= limit)
-    left_out = {c.backup.manifest.collection for c in candidates}
-    left_out -= {c.backup.manifest.collection for c in small}
-    return small, [
-        f"{name} is larger than `drill.budget.bytes` ({format_size(limit)}): no drill of it"
-        for name in sorted(left_out)
+def planned(
+    config: Config,
+    request: DrillRequest,
+    candidates: Sequence[Drillable],
+    *,
+    engine: Engine,
+    pace: Pace,
+    now: datetime,
+) -> tuple[DrillPlan, list[DrillUnit]]:
+    """What to drill, and its units in this order. Pure, but for the seed of a random pick.
+
+    `coverage` fills the budget; a named collection, another pick or a target that is kept (the next
+    drill would not find its scratch empty) is one copy. Raise PlanRefused if there is none.
+    """
+    pick, budget = request.pick or config.drill.pick, config.drill.budget
+    seed = request.seed if request.seed is not None else secrets.randbelow(2**31)
+    if pick == "coverage" and request.collection is None and not request.keep:
+        every = config.objectives.drill_every
+        plan = plan_drills(candidates, budget=budget, every=every, pace=pace, now=now)
+    else:
+        plan = plan_one(candidates, pick=pick, seed=seed, budget=budget)
+    return plan, [
+        DrillUnit(
+            key=chosen.backup.key,
+            repository=chosen.copy.repository,
+            engine=engine,
+            pick=pick,
+            seed=seed if pick == "random" or request.seed is not None else None,
+            keep=request.keep,
+            note=request.note,
+            scenario=request.scenario,
+        )
+        for chosen in plan.chosen
     ]
+
+
+def perform_within(
+    config: Config, plan: DrillPlan, units: Sequence[DrillUnit], pace: Pace, perform: Perform
+) -> Iterator[list[Outcome]]:
+    """Drill the units. Engine drills may run side by side; those on a server one after another: a
+    scratch takes one at a time, and beside another none would measure its own time. They end when
+    the next is not expected to fit into what is left of the time; it is first in the next run.
+    """
+    if not units or units[0].engine == "edge":
+        yield perform(units)
+        return
+    began, limit = utc_now(), config.drill.budget.time.total_seconds()
+    for n, (unit, copy) in enumerate(zip(units, plan.chosen, strict=True)):
+        spent = (utc_now() - began).total_seconds()
+        if n and spent + pace.seconds(copy) > limit:
+            log.info("out of time: %d of %d drills are left", len(units) - n, len(units))
+            return
+        yield perform([unit])
+
+
+def nothing_to_drill(
+    config: Config,
+    request: DrillRequest,
+    candidates: Sequence[Drillable],
+    ends: Sequence[RunEnd],
+) -> list[str]:
+    """Collections that should be protected and of which no copy can be drilled, in words. Pure.
+
+    They are those of the newest inventory and the expected ones: what lies nowhere is in no
+    catalog, and must not be forgotten for it.
+    """
+    if request.collection is not None:
+        return []  # then it is a refusal
+    inventory = max((e for e in ends if e.seen), key=lambda e: e.ended_at, default=None)
+    seen = inventory.seen if inventory else ()
+    wanted = {s.collection for s in seen if s.status == "included"}
+    wanted |= set(config.collections.expect)
+    short = wanted - {c.backup.manifest.collection for c in candidates}
+    where = f" in {request.repository}" if request.repository else ""
+    under_it = f"under {request.scenario} " if request.scenario else ""
+    return [f"{under_it}no sealed, sound copy of {name} is there to drill{where}"
+            for name in sorted(short)]  # fmt: skip
+
+
+def recorded(
+    config: Config,
+    scenario: str | None,
+    lost: Sequence[str],
+    outcomes: Sequence[Outcome],
+    backups: Sequence[Backup],
+    *,
+    now: datetime,
+) -> list[Outcome]:
+    """The outcomes, with what the scenario left of the promises at `now`. Pure."""
+    if scenario is None:
+        return list(outcomes)
+    told = []
+    for o in outcomes:
+        if isinstance(o.detail, Drilled):
+            ours = [b for b in backups if b.manifest.collection == o.collection]
+            equal = o.verdict != "failed" and o.detail.fingerprint_equal
+            back = o.backup_id if equal else None
+            standing = standing_under(scenario, lost, ours, config, restored=back, now=now)
+            detail = o.detail.model_copy(update={"scenario": standing})
+            told.append(o.model_copy(update={"detail": detail}))
+        else:
+            told.append(o)
+    return told
 
 
 def over_time(outcomes: Sequence[Outcome], limit: timedelta) -> list[str]:
-    """Drills that took longer than their budget. Pure."""
-    return [
-        f"the drill of {o.collection} took {(o.ended_at - o.started_at).total_seconds():.0f} s, "
-        f"`drill.budget.time` is {limit.total_seconds():.0f} s"
-        for o in outcomes
-        if o.ended_at - o.started_at > limit
-    ]
+    """What to say of drills that together took longer than their budget. Pure."""
+    if not outcomes:
+        return []
+    took = max(o.ended_at for o in outcomes) - min(o.started_at for o in outcomes)
+    if took <= limit:
+        return []
+    which = outcomes[0].collection if len(outcomes) == 1 else f"{len(outcomes)} copies"
+    spent = f"the drill of {which} took {took.total_seconds():.0f} s"
+    return [f"{spent}, `drill.budget.time` is {limit.total_seconds():.0f} s"]
 
 
 def missed_objectives(config: Config, outcomes: Sequence[Outcome]) -> list[str]:
@@ -184,3 +222,23 @@ def missed_objectives(config: Config, outcomes: Sequence[Outcome]) -> list[str]:
                 f"promised {promised.total_seconds():.0f} s"
             )
     return missed
+
+
+def missed_under(config: Config, outcomes: Sequence[Outcome]) -> list[str]:
+    """Recovery points that the scenario would have cost, each collection once. Pure."""
+    missed: dict[str, str] = {}
+    for outcome in outcomes:
+        found = outcome.detail.scenario if isinstance(outcome.detail, Drilled) else None
+        if found is None:
+            continue
+        name = outcome.collection
+        promised = config.collections.override(name).objectives.rpo or config.objectives.rpo
+        if found.newest_proven_us is None:
+            missed[name] = f"under {found.name} no backup of {name} is proven"
+        elif (age := timedelta(microseconds=found.newest_proven_us)) > promised:
+            missed[name] = (
+                f"under {found.name} the newest proven backup of {name} is "
+                f"{format_duration(timedelta(seconds=round(age.total_seconds())))} old, "
+                f"promised {format_duration(promised)}"
+            )
+    return list(missed.values())

@@ -146,3 +146,16 @@ def test_g_by_hand(burnt: Burnt, target: str, tmp_path: Path) -> None:
     follow(burnt, "G.", target, tmp_path, BUCKET=str(burnt.world.folders["two"]))
     assert count(target, "movies-by-hand") == count(target, "movies-salvaged") == 70
     assert aliases(target)["by-hand"] == "movies-by-hand"
+
+
+def test_h_the_quarterly_drill(burnt: Burnt, target: str, tmp_path: Path) -> None:
+    said = follow(
+        burnt, "H.", target, tmp_path, CLOUD="two", PLAYER="Ana Li", REVIEWER="Bea Roth",
+        QDR_SECRETS_DIR=str(tmp_path),
+    )  # fmt: skip
+    assert "no-prefect: nothing of Prefect was loaded or asked" in said
+    (page,) = (tmp_path / "work" / "signed").rglob("report.html")
+    text = page.read_text()
+    assert "two not opened, nothing asked of the cluster" in text
+    assert 'accepted: <span class="">Bea Roth' in text
+    assert "(the same person)" not in text

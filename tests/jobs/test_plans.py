@@ -6,16 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from qdrant_dr.errors import ManifestConflict, NothingSelected, PlanRefused
+from qdrant_dr.errors import ManifestConflict, NothingSelected
 from qdrant_dr.jobs.backup import BackupPlan, BackupRequest, plan_backup, plan_first_proofs
-from qdrant_dr.jobs.drill import (
-    Drillable,
-    DrillRequest,
-    drillable,
-    over_time,
-    plan_drill,
-    within_budget,
-)
 from qdrant_dr.jobs.replicate import plan_heals, plan_reproofs
 from qdrant_dr.jobs.verify import VerifyRequest, plan_verify
 from qdrant_dr.records import Finding
@@ -25,12 +17,9 @@ from tests.support.records import (
     catalog,
     config,
     days,
-    drilled,
     hours,
     manifest,
     proof,
-    run_end,
-    seal,
 )
 
 NODE = "http://127.0.0.1:6333"
@@ -175,57 +164,3 @@ class TestVerify:
         request = VerifyRequest(sample_per_mille=50, seed=7)
         units, _, _ = plan_verify(config(), request, found.backups, now=NOW)
         assert {(u.depth, u.sample_per_mille, u.seed) for u in units} == {("bytes", 50, 7)}
-
-
-class TestDrill:
-    def candidates(self, *ends) -> tuple[Drillable, ...]:
-        users = manifest("users", NOW - hours(5))
-        found = catalog(
-            {"aws": [MOVIES, users], "gcp": [MOVIES, users]}, seals=[seal(MOVIES), seal(users)]
-        )
-        return drillable(found.backups, ["aws", "gcp"], ends, now=NOW)
-
-    def test_the_longest_undrilled_first(self) -> None:
-        done = [
-            run_end(
-                outcomes=(drilled(manifest(c)).model_copy(update={"repository": r}),), ended_at=NOW
-            )
-            for c, r in [("movies", "aws"), ("movies", "gcp"), ("users", "aws")]
-        ]
-        unit = plan_drill(
-            self.candidates(*done), pick="coverage", engine="edge", request=DrillRequest()
-        )
-        assert (unit.collection, unit.repository) == ("users", "gcp")
-
-    def test_a_seeded_pick_is_repeatable(self) -> None:
-        picks = {
-            plan_drill(
-                self.candidates(), pick="random", engine="edge", request=DrillRequest(seed=5)
-            )
-            for _ in range(5)
-        }
-        assert len(picks) == 1
-        assert picks.pop().seed == 5
-
-    def test_latest(self) -> None:
-        unit = plan_drill(self.candidates(), pick="latest", engine="edge", request=DrillRequest())
-        assert (unit.key, unit.repository) == (MOVIES.key, "aws")
-
-    def test_nothing_to_drill_is_refused(self) -> None:
-        unsealed = catalog({"aws": [MOVIES], "gcp": [MOVIES]})
-        candidates = drillable(unsealed.backups, ["aws", "gcp"], (), now=NOW)
-        with pytest.raises(PlanRefused, match="no sealed copy"):
-            plan_drill(candidates, pick="latest", engine="edge", request=DrillRequest())
-
-    def test_what_is_over_the_budget_is_left_out_and_said(self) -> None:
-        candidates = self.candidates()
-        assert within_budget(candidates, 2**50) == (candidates, [])
-        kept, said = within_budget(candidates, 1)
-        assert kept == ()
-        assert [words.split()[0] for words in said] == ["movies", "users"]
-
-    def test_a_drill_that_takes_too_long_is_said(self) -> None:
-        outcome = drilled(MOVIES, slower=100)
-        length = outcome.ended_at - outcome.started_at
-        assert over_time([outcome], length) == []
-        assert len(over_time([outcome], length / 2)) == 1
