@@ -43,6 +43,7 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         expected = s.collection in evidence.config.collections.expect
         yield Problem(
             "critical",
+            "collection-missing",
             s.collection,
             "expected, and missing on the cluster" if expected else "vanished from the cluster",
             s.gone_since,
@@ -54,6 +55,7 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             where = "any repository" if evidence.complete else "any repository that could be read"
             yield Problem(
                 "critical",
+                "no-backup",
                 s.collection,
                 f"no backup in {where}",
                 None,
@@ -65,6 +67,7 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
     if s.proven is None:
         yield Problem(
             "critical",
+            "none-proven",
             s.collection,
             f"no backup is proven to {promise.depth} within {age}",
             s.newest.manifest.captured_at,
@@ -75,7 +78,8 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         lost = span(s.newest.manifest.captured_at - s.proven.manifest.captured_at)
         yield Problem(
             "warning",
-            str(s.newest.key),
+            "newest-unproven",
+            s.collection,
             f"the newest backup is not proven; an older one is ({s.proven.key.backup_id})",
             s.newest.manifest.captured_at,
             f"{lost} of writes",
@@ -87,6 +91,7 @@ def _future(evidence: Evidence, s: Standing) -> Iterator[Problem]:
     for future in (b for b in (*s.earlier, *s.backups) if b.manifest.captured_at > evidence.as_of):
         yield Problem(
             "warning",
+            "future-dated",
             str(future.key),
             "dated in the future: never counted as newest",
             future.manifest.captured_at,
@@ -101,6 +106,7 @@ def _recency(s: Standing) -> Iterator[Problem]:
     if s.rpo > s.rpo_objective and s.gone_since is None:
         yield Problem(
             "critical",
+            "rpo-missed",
             s.collection,
             f"recovery point objective missed: newest proven backup is {span(s.rpo)} old, "
             f"promised {span(s.rpo_objective)}",
@@ -111,7 +117,8 @@ def _recency(s: Standing) -> Iterator[Problem]:
     if s.newest and s.newest.seal and s.newest.seal.suspect:
         yield Problem(
             "warning",
-            str(s.newest.key),
+            "suspect",
+            s.collection,
             f"suspect: {'; '.join(s.newest.seal.suspect)}",
             s.newest.manifest.captured_at,
             "what this backup would bring back",
@@ -120,7 +127,8 @@ def _recency(s: Standing) -> Iterator[Problem]:
     if s.newest and s.newest.manifest.doubts:
         yield Problem(
             "notice",
-            str(s.newest.key),
+            "captured-with-doubts",
+            s.collection,
             f"captured with doubts: {'; '.join(s.newest.manifest.doubts)}",
             s.newest.manifest.captured_at,
             "this backup",
@@ -134,7 +142,8 @@ def _versions(s: Standing) -> Iterator[Problem]:
     if s.newest and len(versions) > 1:
         yield Problem(
             "warning",
-            str(s.newest.key),
+            "mixed-versions",
+            s.collection,
             f"captured from nodes of different versions: {', '.join(versions)}",
             s.newest.manifest.captured_at,
             "restoring it into a server older than the newest of them",
@@ -147,7 +156,8 @@ def _quorum(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         return
     yield Problem(
         "critical",
-        str(s.proven.key),
+        "below-quorum",
+        s.collection,
         f"below quorum: {' and '.join(short)}",
         s.proven.manifest.captured_at,
         "the newest proven backup",
@@ -161,6 +171,7 @@ def _damage(s: Standing) -> Iterator[Problem]:
         if backup.conflict:
             yield Problem(
                 "critical",
+                "copies-conflict",
                 str(backup.key),
                 f"{backup.conflict.code}: {backup.conflict.message}",
                 backup.manifest.captured_at,
@@ -172,6 +183,7 @@ def _damage(s: Standing) -> Iterator[Problem]:
                 since, what = _wrong_with(copy)
                 yield Problem(
                     "critical",
+                    "copy-damaged",
                     f"{backup.key} in {copy.repository}",
                     what,
                     since,
@@ -203,6 +215,7 @@ def _per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         if absent:
             yield Problem(
                 "warning",
+                "copies-absent",
                 scope,
                 _absent([c for _, c in absent]),
                 min(b.manifest.captured_at for b, _ in absent),
@@ -215,6 +228,7 @@ def _per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         if at - first > promise.max_age and not proven:
             yield Problem(
                 "warning",
+                "proof-too-old",
                 scope,
                 f"no copy proven to {promise.depth} within {span(promise.max_age)}",
                 max(
@@ -242,6 +256,7 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         error = last_drill.outcome.error
         yield Problem(
             "critical",
+            "drill-failed",
             s.collection,
             f"the last drill failed: {error.code + ': ' + error.message if error else 'not equal'}",
             last_drill.outcome.started_at,
@@ -254,6 +269,7 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         last = f"last passed drill {span(at - since)} ago" if passed else "never drilled"
         yield Problem(
             "warning",
+            "drill-overdue",
             s.collection,
             f"drill overdue: {last}, promised every {span(every)}",
             since + every,
@@ -263,6 +279,7 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
     if s.rto and s.rto.rto and s.rto.rto > s.rto_objective:
         yield Problem(
             "critical",
+            "rto-missed",
             s.collection,
             f"recovery time objective missed: {span(s.rto.rto)} measured, "
             f"promised {span(s.rto_objective)}",

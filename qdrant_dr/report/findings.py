@@ -6,20 +6,26 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import combinations
+from typing import TYPE_CHECKING
 
-from qdrant_dr.cluster import INSTANCE, Shelf, delete_command
-from qdrant_dr.records import Captured, Manifest, Part, RunEnd
+from qdrant_dr.records import Captured, Manifest, RunEnd
+from qdrant_dr.report.drills import Drill
 from qdrant_dr.report.evidence import Evidence
+from qdrant_dr.report.games import drill_problems
 from qdrant_dr.report.problems import Problem, command, count, span
 from qdrant_dr.report.restores import Restore, approval_problems
 from qdrant_dr.report.sizes import Series, size_problems
 from qdrant_dr.report.standing import Standing
 from qdrant_dr.units import format_size
 
+if TYPE_CHECKING:
+    from qdrant_dr.cluster import Shelf
+
 
 def findings(
     evidence: Evidence,
     standings: Sequence[Standing],
+    drills: Sequence[Drill],
     restores: Sequence[Restore],
     series: Sequence[Series],
 ) -> tuple[Problem, ...]:
@@ -29,11 +35,12 @@ def findings(
         *_repositories(evidence),
         *_runs(evidence),
         *_leftovers(evidence),
+        *drill_problems(evidence, standings, drills),
         *approval_problems(restores),
         *size_problems(series),
         *_unmeasured(standings),
     ]
-    unique = {(p.scope, p.what): p for p in sorted(found, key=lambda p: p.order, reverse=True)}
+    unique = {p.identity: p for p in sorted(found, key=lambda p: p.order, reverse=True)}
     return tuple(sorted(unique.values(), key=lambda p: p.order))
 
 
@@ -43,6 +50,7 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
         error = repository.error
         yield Problem(
             "critical",
+            "repository-unreadable",
             repository.name,
             "repository could not be read: "
             + (f"{error.code}: {error.message}" if error else "not told why"),
@@ -57,6 +65,7 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
         first = records[0]
         yield Problem(
             "critical",
+            "records-unreadable",
             name,
             f"{count(len(records), 'record')} could not be read: {first.path}: {first.error.code}",
             None,
@@ -71,6 +80,7 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             local = a.location.protocol == "file"  # may be a mount from elsewhere: cannot be told
             yield Problem(
                 "notice" if local else "warning",
+                "domains-shared",
                 f"{a.name}, {b.name}",
                 "declared as two failure domains, but both are "
                 + ("local folders" if local else f"in {a.location.protocol}://{a.location.bucket}"),
@@ -91,7 +101,7 @@ def _last_reached(evidence: Evidence, name: str) -> datetime | None:
     )
 
 
-ON_DEMAND = ("restore", "startup")
+ON_DEMAND = ("restore", "startup", "sign")
 """Jobs that somebody asked for once; one that was refused changed nothing."""
 
 
@@ -104,6 +114,7 @@ def _runs(evidence: Evidence) -> Iterator[Problem]:
         recovered = newer and newer.start.started_at > start.started_at and newer.verdict == "ok"
         yield Problem(
             "notice" if recovered else "critical",
+            "run-crashed",
             f"{start.job} run {start.run_id}",
             "began and never ended: killed, or its machine died"
             + ("; a later run was ok" if recovered else ""),
@@ -122,8 +133,9 @@ def _runs(evidence: Evidence) -> Iterator[Problem]:
         ended = "was refused" if refused else "failed" if end.verdict == "failed" else "is degraded"
         yield Problem(
             "notice" if refused else "critical" if end.verdict == "failed" else "warning",
-            f"{job} run {end.start.run_id}",
-            f"the last {job} run {ended}: {why}",
+            "run-bad",
+            f"last {job} run",
+            f"the last {job} run ({end.start.run_id}) {ended}: {why}",
             end.ended_at,
             f"{failed} of {count(len(end.outcomes), 'unit')}" if end.outcomes else "the whole run",
             _run_again(job),
@@ -133,6 +145,7 @@ def _runs(evidence: Evidence) -> Iterator[Problem]:
     if not began or evidence.as_of - max(began) > rpo:
         yield Problem(
             "critical",
+            "no-backup-run",
             "cluster",
             f"no backup run began in the last {span(rpo)}",
             max(began) + rpo if began else None,
@@ -147,6 +160,9 @@ def _run_again(job: str) -> str:
     return command(verb, "--help") if job in ON_DEMAND else command(verb)
 
 
+LEFTOVER = "leftover-snapshot"
+
+
 def _leftovers(evidence: Evidence) -> Iterator[Problem]:
     known = {(b.key.collection, b.key.backup_id): b.manifest for b in evidence.catalog.backups}
     for end in evidence.run_ends:
@@ -157,6 +173,7 @@ def _leftovers(evidence: Evidence) -> Iterator[Problem]:
             manifest = known.get((outcome.collection, outcome.backup_id or ""))
             yield Problem(
                 "warning",
+                LEFTOVER,
                 f"{outcome.collection}@{outcome.backup_id}",
                 f"its snapshot was left on the server: {d.server_snapshot}",
                 outcome.ended_at,
@@ -167,21 +184,28 @@ def _leftovers(evidence: Evidence) -> Iterator[Problem]:
 
 def _delete(manifest: Manifest) -> str:
     """Every snapshot that the parts came from: one command each, a node's own archive once."""
+    # all that is said to Qdrant hangs on this import, and `status` is to start without it
+    from qdrant_dr.cluster import delete_command
+
     commands = dict.fromkeys(
-        delete_command(part.node, _shelf(manifest, part), part.server_name.partition("/")[0])
-        for part in manifest.parts
-        if part.server_name  # `<full snapshot>/<its member>` of a full one
+        delete_command(node, shelf, name) for node, shelf, name in server_snapshots(manifest)
     )
     return "; ".join(commands) or command("check")
 
 
-def _shelf(manifest: Manifest, part: Part) -> Shelf:
-    """Where the node keeps it: re-framed shards came out of an archive of the collection, those of
-    a full snapshot out of one of the instance."""
-    if manifest.method == "full":
-        return INSTANCE
-    of_shard = part.kind == "shard" and not part.reframed
-    return Shelf(manifest.collection, part.shards[0] if of_shard else None)
+def server_snapshots(manifest: Manifest) -> Iterator[tuple[str, Shelf, str]]:
+    """Node, place and name of the snapshot that each part came from."""
+    from qdrant_dr.cluster import INSTANCE, Shelf
+
+    for part in manifest.parts:
+        if not part.server_name:
+            continue
+        # re-framed shards came out of an archive of the collection, the parts of a full snapshot
+        # out of one of the instance
+        of_shard = part.kind == "shard" and not part.reframed
+        shelf = Shelf(manifest.collection, part.shards[0] if of_shard else None)
+        name = part.server_name.partition("/")[0]  # `<full snapshot>/<its member>` of a full one
+        yield part.node, INSTANCE if manifest.method == "full" else shelf, name
 
 
 def _unmeasured(standings: Sequence[Standing]) -> Iterator[Problem]:
@@ -190,6 +214,7 @@ def _unmeasured(standings: Sequence[Standing]) -> Iterator[Problem]:
     if unknown:
         yield Problem(
             "notice",
+            "rto-unmeasured",
             "cluster",
             "recovery time was never measured on a real server",
             None,
@@ -199,6 +224,7 @@ def _unmeasured(standings: Sequence[Standing]) -> Iterator[Problem]:
     if not included:
         yield Problem(
             "critical",
+            "nothing-protected",
             "cluster",
             "nothing is protected: no collection was seen, expected or backed up",
             None,

@@ -1,4 +1,4 @@
-"""One thing that is wrong: how bad, where, since when, how much is affected, what to do."""
+"""One thing that is wrong: how bad, which, where, since when, how much is affected, what to do."""
 
 from __future__ import annotations
 
@@ -13,14 +13,24 @@ RANK: dict[Severity, int] = {"critical": 0, "warning": 1, "notice": 2}
 
 @dataclass(frozen=True)
 class Problem:
-    """A row of the frame `findings`. `critical`: a promise is broken, or could not be checked."""
+    """A row of the frame `findings`. `critical`: a promise is broken, or could not be checked.
+
+    `code` and `scope` are its identity: two with the same are one finding, however the numbers in
+    `what` change. So a scope is what lasts (a collection), where the newest backup is meant.
+    """
 
     severity: Severity
+    code: str
     scope: str
     what: str
     since: datetime | None
     blast_radius: str
     next_command: str
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What makes it the same finding at the next look."""
+        return self.code, self.scope
 
     @property
     def order(self) -> tuple[int, float, str, str]:

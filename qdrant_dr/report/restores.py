@@ -118,6 +118,7 @@ def approval_problems(restores: Sequence[Restore]) -> Iterator[Problem]:
         if r.same_person and r.detail and r.detail.target_kind == "server":
             yield Problem(
                 "warning",
+                "self-approved",
                 f"restore {r.restore_id}",
                 f"approved by {r.approver}, who asked for it",
                 r.outcome.started_at,
@@ -134,13 +135,15 @@ def _wrong_with(r: Restore) -> Problem | None:
     if r.verdict == "failed":
         why = f"{error.code}: {error.message}" if error else "not equal"
         return Problem(
-            "critical", f"restore {r.restore_id}", f"the last restore of {where} failed: {why}",
+            "critical", "restore-failed", f"restore {r.restore_id}",
+            f"the last restore of {where} failed: {why}",
             r.outcome.started_at, "restoring this collection", _again(r),
         )  # fmt: skip
     salvaged = d is not None and d.route == "salvage"
     lost = f"{count(r.lost, 'point')} lost" if r.lost else "it was not proven equal"
     return Problem(
         "warning" if salvaged else "critical",
+        "restore-partial",
         f"restore {r.restore_id}",
         f"{'salvaged' if salvaged else 'restored'} {where}: {lost}",
         r.outcome.started_at,

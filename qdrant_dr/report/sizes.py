@@ -145,6 +145,7 @@ def size_problems(every: Sequence[Series]) -> Iterator[Problem]:
         what = "the snapshot that a node makes" if s.kind == "node" else "the next backup"
         yield Problem(
             "warning",
+            "space-forecast",
             f"{s.subject}, {s.limit_name}",
             f"{what} may reach {format_size(limit)} {_when(left.low)}: "
             f"{format_size(newest.size_bytes)} now, expected {_when(left.expected)}",

@@ -10,7 +10,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.events import emit_event
 
-from deployments.automations import automations
+from deployments.automations import TAG, WATCH_TAG, automations
 from qdrant_dr import configfile
 from tests.support.prefect import PrefectServer, drain
 from tests.support.thorough import thorough
@@ -28,7 +28,10 @@ def alerts(
     config = configfile.load(world(objectives={"rpo": "10s"}).reference)
     ids = {}
     with get_client(sync_client=True) as client:
-        for wanted in automations(config, None, heartbeat=timedelta(seconds=5)):
+        short_windows = {
+            "heartbeat": timedelta(seconds=5), "unwatched_after": timedelta(seconds=10)
+        }  # fmt: skip
+        for wanted in automations(config, None, **short_windows):
             short = wanted.model_copy(update={"name": f"short-{wanted.name}"})
             ids[wanted.name] = str(client.create_automation(short))
 
@@ -47,9 +50,9 @@ def alerts(
     return fired
 
 
-def flow_run(server: PrefectServer, name: str, **fields: Any) -> str:
+def flow_run(server: PrefectServer, name: str, *, tag: str = TAG, **fields: Any) -> str:
     flow = server.call("POST", "/flows/", {"name": "backup"})["id"]
-    body = {"flow_id": flow, "name": name, "tags": ["qdrant-dr"], **fields}
+    body = {"flow_id": flow, "name": name, "tags": [tag], **fields}
     return str(server.call("POST", "/flow_runs/", body)["id"])
 
 
@@ -62,7 +65,9 @@ def test_every_alert_arrives(
     in_process: PrefectServer, alerts: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     """Nothing ran: the switch fires. A run fails, one is degraded, one is late, one's worker dies:
-    each is announced; one that went well, and one of somebody else, is not."""
+    each is announced; one that went well, and one of somebody else, is not. Of the runs of `watch`
+    only one that could not look is, and one whose worker died is marked; what a red one found is
+    told by its findings."""
     good = flow_run(in_process, "good")
     set_state(in_process, good, "COMPLETED", "Completed")
     others = in_process.call("POST", "/flows/", {"name": "theirs"})["id"]
@@ -75,13 +80,17 @@ def test_every_alert_arrives(
         in_process, "due",
         state={"type": "SCHEDULED", "state_details": {"scheduled_time": due}},
     )  # fmt: skip
-    dead = flow_run(in_process, "dead")
-    set_state(in_process, dead, "RUNNING", "Running")
-    emit_event(
-        "prefect.flow-run.heartbeat",
-        resource={"prefect.resource.id": f"prefect.flow-run.{dead}"},
-        related=[{"prefect.resource.id": "prefect.tag.qdrant-dr", "prefect.resource.role": "tag"}],
-    )
+    for name, kind in (("Red", "FAILED"), ("Degraded", "COMPLETED"), ("Cancelled", "CANCELLED")):
+        set_state(in_process, flow_run(in_process, f"watch {name}", tag=WATCH_TAG), kind, name)
+    set_state(in_process, flow_run(in_process, "blind", tag=WATCH_TAG), "FAILED", "Failed")
+    dead, dead_watch = (flow_run(in_process, "dead", tag=tag) for tag in (TAG, WATCH_TAG))
+    for run, tag in ((dead, TAG), (dead_watch, WATCH_TAG)):
+        set_state(in_process, run, "RUNNING", "Running")
+        emit_event(
+            "prefect.flow-run.heartbeat",
+            resource={"prefect.resource.id": f"prefect.flow-run.{run}"},
+            related=[{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}],
+        )
     drain()
 
     def state(run: str) -> str:
@@ -90,14 +99,18 @@ def test_every_alert_arrives(
     eventually(lambda: alerts("qdr-deadman-shop"), within=90)
     eventually(lambda: len(alerts("qdr-ended-badly")) >= 2, within=60)
     eventually(lambda: alerts("qdr-late"), within=90)
-    eventually(lambda: state(dead) == "Crashed", within=120)
-    names = {
-        str(label)
-        for event in alerts("qdr-ended-badly")
-        for label in [event["payload"]["triggering_event"]["resource"]["prefect.resource.name"]]
-    }
-    assert {"bad", "poor"} <= names
-    assert not names & {"good", "theirs"}
+    eventually(lambda: alerts("qdr-unwatched-shop"), within=90)
+    eventually(lambda: state(dead) == state(dead_watch) == "Crashed", within=120)
+
+    def about(name: str) -> set[str]:
+        triggers = [event["payload"]["triggering_event"] for event in alerts(name)]
+        return {str(t["resource"]["prefect.resource.name"]) for t in triggers}
+
+    assert {"bad", "poor"} <= about("qdr-ended-badly")
+    assert not about("qdr-ended-badly") & {"good", "theirs", "blind"}
+    assert not [n for n in about("qdr-ended-badly") if n.startswith("watch")]
+    eventually(lambda: {"blind", "dead"} <= about("qdr-did-not-look"), within=60)
+    assert not [n for n in about("qdr-did-not-look") if n.startswith("watch")]
 
 
 @thorough

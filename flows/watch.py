@@ -1,0 +1,39 @@
+"""Look at records and cluster, and tell what is new and what is over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas import State
+
+from flows.parameters import ALONE, ConfigRef
+from qdrant_dr.report.watch import WatchRequest
+from qdrant_dr.report.watch import watch as job
+from tasks.conduct import conduct
+from tasks.config import RunRef
+from tasks.watch import looking, tell, watch_state
+
+
+@flow(name="watch", description="Look at everything; tell what is new and what is over.", **ALONE)
+def watch(config: ConfigRef) -> State[Any]:
+    """Read the records and ask the cluster: is every promise kept? Nothing is changed.
+
+    A finding is announced once when it appears and once when it is over.
+
+    Args:
+        config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
+    """
+    return conduct(
+        config,
+        "watch",
+        lambda cfg, run, _: job(
+            cfg,
+            WatchRequest(),
+            run,
+            look_=looking(RunRef(config, run.run_id, cfg.sha256)),
+            tell=tell,
+        ),
+        tell=lambda _end, _config: None,  # told already, before it was kept
+        state=watch_state,
+    )

@@ -1,0 +1,66 @@
+"""`watch`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from qdrant_dr.cli.runs import exit_code
+from qdrant_dr.cli.session import Column, Given, Reply
+from qdrant_dr.errors import Interrupted
+from qdrant_dr.jobs.run import begin
+from qdrant_dr.records import Found, Watched
+from qdrant_dr.report.watch import WatchRequest
+from qdrant_dr.report.watch import watch as look_and_conclude
+
+FINDINGS = (
+    Column("severity", "SEVERITY"),
+    Column("code", "FINDING"),
+    Column("scope", "SCOPE"),
+    Column("since", "SINCE", lambda at: f"{at:%Y-%m-%d %H:%M}"),
+    Column("what", "WHAT"),
+    Column("next_command", "NEXT"),
+)
+
+
+def watch(*, record: Annotated[bool, Parameter(negative=())] = False, session: Given) -> Reply:
+    """Look at records and cluster: what is wrong, what of it is new, what is over. Reads only.
+
+    Exit 0: nothing is wrong; 3: something needs a look; 1: a promise is broken, or could not be
+    checked.
+
+    Parameters
+    ----------
+    record
+        Keep the look: for a schedule of your own. What it told is then not told by the next one.
+    """
+    config = session.config
+    run = begin(config, "watch")
+    try:
+        end = look_and_conclude(config, WatchRequest(record=record), run)
+    except KeyboardInterrupt:
+        raise Interrupted("watch was interrupted") from None
+    watched = next(o.detail for o in end.outcomes if isinstance(o.detail, Watched))
+    return Reply(
+        rows=[_row(f, watched) for f in watched.findings],
+        columns=FINDINGS,
+        verdict=end.verdict,
+        exit_code=exit_code(end),
+        run_id=end.start.run_id,
+        remarks=[
+            *(f"new: {_line(f)}" for f in watched.appeared),
+            *(f"over: {f.scope}: {f.what}" for f in watched.cleared),
+            *watched.unsent,
+            *(f"no record in {name}: {e.message}" for name, e in run.unwritten.items()),
+            f"watch {end.start.run_id}: {end.verdict}",
+        ],
+    )
+
+
+def _row(f: Found, watched: Watched) -> dict[str, Any]:
+    return {**dict(f), "new": f in watched.appeared}
+
+
+def _line(f: Found) -> str:
+    return f"{f.severity}: {f.scope}: {f.what}"

@@ -1,0 +1,180 @@
+"""`watch`: look at records and cluster, compare with the look before, say what is new and over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from qdrant_dr.cluster import ClockOffset
+from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError
+from qdrant_dr.jobs.catalogs import open_all
+from qdrant_dr.jobs.check.space import check_space
+from qdrant_dr.jobs.check.store import clock_text
+from qdrant_dr.jobs.run import Run, utc_now
+from qdrant_dr.jobs.space import GROWTH
+from qdrant_dr.records import Outcome, RunEnd, Watched
+from qdrant_dr.records.base import Frozen
+from qdrant_dr.report.assessment import Assessment
+from qdrant_dr.report.changes import Half, changes, found
+from qdrant_dr.report.findings import LEFTOVER
+from qdrant_dr.report.gather import gather
+from qdrant_dr.report.live import Live, look_live
+from qdrant_dr.report.problems import Problem, command
+from qdrant_dr.report.signals import signal
+from qdrant_dr.repository import Repository, Stat
+
+PERIOD = timedelta(days=30)
+RECORDED_EVERY = timedelta(minutes=55)
+"""A look that brought nothing new is kept once an hour; 5 min for schedules that are not exact."""
+WRITTEN_WITHIN = timedelta(seconds=30)
+"""A record reaches its store within so long after its end was written into it."""
+
+Look = Callable[[Config, datetime], Outcome]
+Tell = Callable[[RunEnd, Watched], bool]
+"""Announce a look; False: nobody could be told, so that the next look must try again."""
+
+
+class WatchRequest(Frozen):
+    """`record`: keep the look, so that what it has told is not told again."""
+
+    record: bool = True
+
+
+def look(config: Config, now: datetime) -> Outcome:
+    """One look at everything; it reads only. Its verdict is that of the worst that stands.
+
+    A part that cannot be looked at is a finding; nothing of it is taken for over.
+    """
+    opened, _ = open_all(config)  # what cannot be opened is in the evidence, with its error
+    last = _last_looks(opened, config.cluster.name, now)
+    newest = max((end for end, _ in last.values()), key=lambda e: e.ended_at, default=None)
+    before = _watched(newest)
+    assessed = Assessment.of(gather(config, now, PERIOD))
+    live = look_live(
+        assessed.evidence, assessed.standings, opened, before.waiting if before else {}
+    )
+    problems = [
+        *_from_records(assessed, live),
+        *live.problems,
+        *_space(config, assessed, opened),
+        *_store_clocks(config, last),
+    ]
+    known = before.findings if before else None
+    unique = {f.identity: f for f in (found(p, known, now) for p in reversed(problems))}
+    unseen: list[Half] = ["records"] if assessed.evidence.unreachable else []
+    unseen += [] if live.whole else ["cluster"]
+    change = changes(known, list(unique.values()), unseen=unseen)
+    loud = [f for f in change.standing if f.severity != "notice"]
+    judged = replace(assessed, problems=tuple(Problem(**dict(f)) for f in change.standing))
+    unsent = signal(config, judged)
+    return Outcome(
+        unit="watch",
+        collection="*",
+        verdict=judged.verdict,
+        started_at=now,
+        ended_at=utc_now(),
+        notes=tuple(f"{f.severity}: {f.scope}: {f.what}" for f in loud),
+        detail=Watched(
+            findings=change.standing,
+            appeared=change.appeared,
+            cleared=change.cleared,
+            compared_with=newest.ended_at if newest else None,
+            unseen=tuple(unseen),
+            waiting=live.waiting,
+            unsent=unsent,
+        ),
+    )
+
+
+def watch(
+    config: Config,
+    request: WatchRequest,
+    run: Run,
+    *,
+    look_: Look = look,
+    tell: Tell = lambda _end, _watched: True,
+) -> RunEnd:
+    """Look, tell, and keep the look if it changed something or the last one is an hour old.
+
+    Told first and kept afterwards: a change that nobody could be told is told by the next look.
+    """
+    outcome = look_(config, run.start.started_at)
+    end = run.concluded(config, [outcome])
+    if (watched := _watched(end)) is None:
+        return end  # it did not look: what it would be compared with stays
+    told = tell(end, watched)
+    changed = bool(watched.appeared or watched.cleared)
+    at = watched.compared_with
+    due = changed or at is None or end.ended_at - at >= RECORDED_EVERY
+    if request.record and due and (told or not changed):
+        run.write_everywhere(end)
+    return end
+
+
+def _watched(end: RunEnd | None) -> Watched | None:
+    details = [o.detail for o in end.outcomes] if end else []
+    return next((d for d in details if isinstance(d, Watched)), None)
+
+
+def _last_looks(
+    opened: Mapping[str, Repository], cluster: str, now: datetime
+) -> dict[str, tuple[RunEnd, Stat]]:
+    """The newest look that each repository has; one that cannot be read has none."""
+    last = {}
+    for name, repository in opened.items():
+        try:
+            there = repository.last_watch(cluster, now)
+        except DRError:
+            continue  # the evidence tells that it cannot be read
+        if there is not None and _watched(there[0]) is not None:
+            last[name] = there
+    return last
+
+
+def _from_records(assessed: Assessment, live: Live) -> Iterator[Problem]:
+    """What the records say, but for what the cluster itself tells better: a snapshot that was left
+    may be gone since, and a collection that had vanished may be back."""
+    for problem in assessed.problems:
+        back = live.names is not None and problem.scope in live.names
+        if problem.code != LEFTOVER and not (problem.code == "collection-missing" and back):
+            yield problem
+
+
+def _space(
+    config: Config, assessed: Assessment, opened: Mapping[str, Repository]
+) -> Iterator[Problem]:
+    """Room for the next backups, by the sizes of the last ones."""
+    sizes = {
+        s.collection: round(s.newest.manifest.size_bytes * GROWTH)
+        for s in assessed.standings
+        if s.newest is not None and s.exclusion is None and s.gone_since is None
+    }
+    lost = {r.name for r in assessed.evidence.unreachable}
+    try:
+        for row in check_space(config, sizes, [r for n, r in opened.items() if n not in lost]):
+            if row.state in ("failed", "degraded"):
+                yield Problem(
+                    "critical" if row.state == "failed" else "warning", "space-low", row.scope,
+                    row.found, None, "the next backups and their proofs", command("check"),
+                )  # fmt: skip
+    except DRError as e:
+        yield Problem(
+            "warning", "space-unseen", "space", f"could not be looked at: {e.message}", None,
+            "the next backups", command("check"),
+        )  # fmt: skip
+
+
+def _store_clocks(config: Config, last: Mapping[str, tuple[RunEnd, Stat]]) -> Iterator[Problem]:
+    """The time a store gave to the last look against the one in it: nothing is written for it."""
+    ms = timedelta(milliseconds=1)
+    for name, (end, file) in last.items():
+        half = WRITTEN_WITHIN / 2
+        clock = ClockOffset(round((file.modified_at - end.ended_at - half) / ms), round(half / ms))
+        if clock.exceeds(config.cluster.clock_skew_limit):
+            yield Problem(
+                "warning", "store-clock-skew", f"repository {name}",
+                f"its clock is {clock_text(clock)} from ours", None,
+                "what is swept and expired there, and when", command("check", "-r", name),
+            )  # fmt: skip
