@@ -8,10 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from qdrant_dr.secrets import PATTERN, resolve
+from qdrant_dr.secrets import PATTERN, block_options, resolve
 
 KINDS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
 """Protocols of object storages, and what each is called here."""
+BLOCKS = {
+    "aws-credentials": "s3",
+    "minio-credentials": "s3",
+    "gcp-credentials": "gs",
+    "azure-blob-storage-credentials": "az",
+}
+"""Types of Prefect blocks that hold keys, and the kind of storage that each opens."""
 
 
 class Place(NamedTuple):
@@ -23,18 +30,31 @@ class Place(NamedTuple):
     prefix: str
 
 
-def place_of(url: str, options: Mapping[str, Any], *, look_up: bool = False) -> Place:
+def place_of(
+    url: str,
+    options: Mapping[str, Any],
+    *,
+    credentials: str | None = None,
+    look_up: bool = False,
+) -> Place:
     """The place; of a folder, `prefix` is its absolute path with `~` and `..` taken out.
 
     Symbolic links are not followed: one folder under two names still has one repository id.
-    With `look_up`, references in the options are resolved (SecretMissing); `endpoint` never
-    holds a secret.
+    `credentials` names a block that may know the endpoint, where the options say none. With
+    `look_up`, the block and references in the options are resolved (SecretMissing); `endpoint`
+    never holds a secret.
     """
     kind, path = split_url(url)
     if kind == "file":
         folder = os.path.normpath(Path(path).expanduser().absolute())
         return Place(kind, "", "", "/" + folder.lstrip("/"))
     bucket, _, prefix = path.strip("/").partition("/")
+    if credentials and (
+        kind == "az" or (kind == "s3" and not _endpoint(kind, options, look_up=False))
+    ):
+        if not look_up:
+            return Place(kind, credentials, bucket, prefix)
+        options = {**block_options(credentials), **options}
     return Place(kind, _endpoint(kind, options, look_up=look_up), bucket, prefix)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +16,13 @@ PATTERN = r"^(env|file|secret):.+$"
 SecretRef = Annotated[
     str, Field(pattern=PATTERN, description="env:NAME | file:PATH | secret:NAME; never plain text")
 ]
+BLOCK = r"^block:[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*$"
+"""A credentials block of Prefect: its type, its name."""
 Resolver = Callable[[str], str | None]
+BlockReader = Callable[[str], Mapping[str, Any]]
 
 _resolvers: list[Resolver] = []
+_block_readers: list[BlockReader] = []
 
 
 def register_resolver(resolver: Resolver) -> None:
@@ -26,13 +31,25 @@ def register_resolver(resolver: Resolver) -> None:
         _resolvers.append(resolver)
 
 
+def register_block_reader(reader: BlockReader) -> None:
+    """Let `block:TYPE/NAME` be read: `reader("TYPE/NAME")` gives options of fsspec, or raises.
+
+    The library has none of its own; a process has at most one: the last one registered counts.
+    """
+    _block_readers[:] = [reader]
+
+
 def resolve(reference: str) -> str:
     """The text behind a reference, without the space around it: files and variables end in line
     breaks, and an HTTP library shows the whole header that it refuses because of one.
 
     Raise SecretMissing if there is none, or if it cannot be a key; the error never holds any of it.
     """
-    text = _look_up(reference).strip()
+    return _clean(reference, _look_up(reference))
+
+
+def _clean(reference: str, text: str) -> str:
+    text = text.strip()
     if not text:
         raise SecretMissing(f"{reference} is empty")
     if not text.isprintable():
@@ -65,14 +82,61 @@ def _look_up(reference: str) -> str:
     raise SecretMissing(f"{kind!r} is not a kind of reference", "use env:, file: or secret:")
 
 
-def resolve_options(options: dict[str, Any]) -> dict[str, Any]:
-    """A copy of fsspec options with every reference in it, at any depth, resolved."""
-    return {k: _resolve_value(v) for k, v in options.items()}
+def resolve_options(options: Mapping[str, Any], credentials: str | None = None) -> dict[str, Any]:
+    """A copy of fsspec options with every reference in it, at any depth, resolved.
+
+    They lie over those of the block `credentials`, also within a mapping such as `client_kwargs`.
+    """
+    found = block_options(credentials) if credentials else {}
+    for key, value in options.items():
+        over, below = _resolve_value(value), found.get(key)
+        if isinstance(below, dict) and isinstance(over, dict):
+            over = {**below, **over}
+        found[key] = over
+    return found
+
+
+def block_options(reference: str) -> dict[str, Any]:
+    """What `block:TYPE/NAME` stands for: a JSON object in a file of that path below
+    `$QDR_SECRETS_DIR`, else whatever the reader that is registered makes of the block.
+
+    Raise SecretMissing if there is none, ConfigInvalid if it cannot be used; no error holds any
+    of it.
+    """
+    name = reference.removeprefix("block:")
+    folder = os.environ.get("QDR_SECRETS_DIR")
+    if folder and (file := Path(folder) / name).is_file():
+        found = _parse_options(_read(file, reference), reference)
+    elif _block_readers:
+        found = dict(_block_readers[0](name))
+    else:
+        raise SecretMissing(
+            f"{reference} is a block of Prefect, and no Prefect is loaded here",
+            f"put its options as a JSON object into the file {name} below $QDR_SECRETS_DIR.",
+        )
+    # a key that was pasted ends in a line break; nested values may be whole key files
+    return {
+        key: _clean(f"{key} of {reference}", value) if isinstance(value, str) else value
+        for key, value in found.items()
+    }
+
+
+def _parse_options(text: str, reference: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise SecretMissing(
+            f"the file of {reference} is not a JSON object",
+            'write the options of fsspec into it, such as {"key": "...", "secret": "..."}.',
+        )
+    return found
 
 
 def _resolve_value(value: Any) -> Any:
     if isinstance(value, dict):
-        return resolve_options(value)
+        return {k: _resolve_value(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_resolve_value(v) for v in value]
     if isinstance(value, str) and value.startswith(("env:", "file:", "secret:")):

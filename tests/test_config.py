@@ -410,3 +410,51 @@ def test_a_report_that_is_not_configured_lies_beside_the_file_too(tmp_path: Path
     )
     file.write_text(bare)
     assert configfile.load(file).report.url == str(tmp_path / "reports")
+
+
+BLOCKS = [
+    ("bandwidth: 200MiB/s", "credentials: block:aws-credentials/prod"),
+    ("bandwidth: 200MiB/s", "credentials: block:minio-credentials/prod"),
+    ("options: {project: acme-dr}",
+     "options: {project: acme-dr}\n    credentials: block:gcp-credentials/prod"),
+    ("read_api_key: null",
+     "snapshots_s3: {url: 's3://b/s', credentials: block:aws-credentials/prod}"),
+    ("timezone: Europe/Berlin",
+     "credentials: block:aws-credentials/prod"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("here", "block"), BLOCKS)
+def test_a_block_may_hold_the_keys(here: str, block: str) -> None:
+    text = GOOD.replace(here, block)
+    found = configfile.loads(text, where="x").model_dump_json()
+    assert block.rpartition("block:")[2].rstrip("}") in found
+
+
+@pytest.mark.parametrize(
+    ("here", "wrong", "said"),
+    [
+        ("bandwidth: 200MiB/s", "credentials: block:gcp-credentials/prod",
+         "credentials: must be block:aws-credentials/NAME or block:minio-credentials/NAME for"),
+        ("bandwidth: 200MiB/s", "credentials: block:secret/prod", "must be block:aws-credentials"),
+        ("bandwidth: 200MiB/s", "credentials: env:KEY",
+         "must be block:TYPE/NAME, such as block:aws-credentials/prod"),
+        ("bandwidth: 200MiB/s", "credentials: block:prod", "must be block:TYPE/NAME, such as"),
+        ("bandwidth: 200MiB/s", f"credentials: {HUSH}", "must be"),
+        ("url: s3://acme-dr/qdrant", "url: ./x\n    credentials: block:aws-credentials/prod",
+         "repositories[0].credentials: is for az://, gs://, s3:// only"),
+        ("bandwidth: 200MiB/s",
+         "options: {key: env:K, region: x}\n    credentials: block:aws-credentials/prod",
+         "repositories[0].credentials: and `options.key`: it is one or other"),
+        ("bandwidth: 200MiB/s",
+         "options: {client_kwargs: {endpoint_url: x}}\n    credentials: block:aws-credentials/prod",
+         "use `options.endpoint_url`"),
+        ("bandwidth: 200MiB/s", "options: {credentials: block:aws-credentials/prod}",
+         "repositories[0].options.credentials: belongs beside `options`, not into it"),
+    ],
+)  # fmt: skip
+def test_a_block_that_does_not_fit_is_refused(here: str, wrong: str, said: str) -> None:
+    message = refusal(GOOD.replace(here, wrong))
+    assert said in message
+    assert HUSH not in message
+    assert message.startswith("qdrant-dr.yaml:"), "one error, with its line"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from qdrant_dr import configfile
+from qdrant_dr import configfile, secrets
 from qdrant_dr.errors import ConfigInvalid, SecretMissing
 from qdrant_dr.places import place_of
 
@@ -89,3 +89,30 @@ def configuration(*places: tuple[str, dict[str, Any]]) -> str:
     for name, (url, options) in zip("ab", places, strict=True):
         lines.append(f"  - {{name: {name}, url: '{url}', domain: {name}, options: {options}}}")
     return "\n".join(lines)
+
+
+BLOCK = "block:aws-credentials/prod"
+
+
+def test_a_block_may_know_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def reader(name: str) -> dict[str, Any]:
+        asked.append(name)
+        return {"endpoint_url": f"{MINIO}/", "connection_string": "AccountName=acme;AccountKey=x"}
+
+    monkeypatch.setattr(secrets, "_block_readers", [reader])
+    assert place_of("s3://b/q", {}, credentials=BLOCK).endpoint == BLOCK
+    assert place_of("s3://b/q", {}, credentials=BLOCK) != place_of("s3://b/q", {})
+    named = place_of("s3://b/q", {"endpoint_url": "other:1"}, credentials=BLOCK, look_up=True)
+    assert (named.endpoint, asked) == ("other:1", []), "what the options say is not asked"
+    assert place_of("gs://b", {}, credentials="block:gcp-credentials/x", look_up=True) == place_of(
+        "gs://b", {}
+    )
+    looked_up = place_of("s3://b/q", {}, credentials=BLOCK, look_up=True)
+    assert looked_up == place_of("s3://b/q", {"endpoint_url": MINIO})
+    azure = "block:azure-blob-storage-credentials/x"
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "of-the-machine")
+    assert place_of("az://b", {}, credentials=azure).endpoint == azure
+    assert place_of("az://b", {}, credentials=azure, look_up=True).endpoint == "acme"
+    assert len(asked) == 2

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qdrant_dr import secrets
 from qdrant_dr.errors import SecretMissing
-from qdrant_dr.secrets import resolve, resolve_options
+from qdrant_dr.secrets import block_options, resolve, resolve_options
 
 SECRET = "hunter2-and-more"
 KINDS = ["env:KEY", "file:{}/key", "secret:key", "secret:elsewhere"]
@@ -58,3 +60,58 @@ def test_an_empty_secret_is_a_missing_one(
 def test_options_are_resolved_by_the_same_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", f"{SECRET}\n")
     assert resolve_options({"a": {"b": ["env:KEY", "x"]}}) == {"a": {"b": [SECRET, "x"]}}
+
+
+BLOCK = "block:aws-credentials/prod"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of secrets, in a process that has no Prefect."""
+    monkeypatch.setenv("QDR_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setattr(secrets, "_block_readers", [])
+    (tmp_path / "aws-credentials").mkdir()
+    return tmp_path
+
+
+def test_a_block_needs_prefect_or_a_file(folder: Path) -> None:
+    with pytest.raises(SecretMissing, match="no Prefect is loaded here") as caught:
+        block_options(BLOCK)
+    assert "the file aws-credentials/prod below $QDR_SECRETS_DIR" in caught.value.hint
+    (folder / "aws-credentials/prod").write_text(json.dumps({"key": "AKIA\n", "secret": SECRET}))
+    assert block_options(BLOCK) == {"key": "AKIA", "secret": SECRET}
+    secrets.register_block_reader(lambda _: pytest.fail("the file comes first"))
+    assert block_options(BLOCK)["key"] == "AKIA"
+
+
+@pytest.mark.parametrize("text", [SECRET, f'["{SECRET}"]', f'{{"secret": "{SECRET}'])
+def test_a_file_that_stands_for_a_block_is_an_object(folder: Path, text: str) -> None:
+    (folder / "aws-credentials/prod").write_text(text)
+    with pytest.raises(SecretMissing, match="is not a JSON object") as caught:
+        block_options(BLOCK)
+    assert SECRET not in str(caught.value) + repr(caught.value)
+
+
+def test_a_key_of_a_block_must_be_one_line(folder: Path) -> None:
+    secrets.register_block_reader(lambda _: {"secret": f"{SECRET}\nx", "token": {"a": "b\nc"}})
+    with pytest.raises(SecretMissing, match="secret of block:aws-credentials/prod holds a line"):
+        block_options(BLOCK)
+
+
+def test_options_lie_over_those_of_a_block(folder: Path) -> None:
+    seen: list[str] = []
+
+    def reader(name: str) -> dict[str, Any]:
+        seen.append(name)
+        return {"key": "k", "endpoint_url": "e", "client_kwargs": {"region_name": "r", "verify": 0}}
+
+    secrets.register_block_reader(reader)
+    over = {"endpoint_url": "mine", "client_kwargs": {"region_name": "mine"}, "x": 1}
+    assert resolve_options(over, BLOCK) == {
+        "key": "k",
+        "endpoint_url": "mine",
+        "client_kwargs": {"region_name": "mine", "verify": 0},
+        "x": 1,
+    }
+    assert seen == ["aws-credentials/prod"]
+    assert resolve_options(over) == over

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from qdrant_dr.cli.byhand import by_hand
 from qdrant_dr.config import Config
@@ -212,3 +214,46 @@ def test_a_backup_without_a_whole_copy_says_so() -> None:
     assert by_hand(config("aws", "gcp"), broken) == [
         "# no copy is whole: run `qdrant-dr replicate` first"
     ]
+
+
+def test_a_copied_repository_is_adopted_and_proves_itself(
+    source: Server, qdr: Any, tmp_path: Path
+) -> None:
+    made = make_world(
+        tmp_path, source.url, repositories=("one",),
+        collections={"include": ["users"]}, copies={"quorum": 1, "domains": 1},
+    )  # fmt: skip
+
+    def run(*words: str) -> Any:
+        return qdr(*words, "-c", made.reference, "--json")
+
+    def copies() -> dict[str, Any]:
+        (facts,) = run("show", "users@latest", "--proofs").json["rows"]
+        return {c["repository"]: c for c in facts["copies"]} | {"proofs": facts["proofs"]}
+
+    assert run("backup").code == 0
+    assert run("hold", "users@latest", "--reason", "case 4711").code == 0
+    shutil.copytree(made.folders["one"], tmp_path / "mirror")
+    body = yaml.safe_load(made.file.read_text())
+    body["repositories"].append(
+        {"name": "mirror", "url": (tmp_path / "mirror").as_uri(), "domain": "elsewhere"}
+    )
+    body["copies"] = {"quorum": 2, "domains": 2}
+    made.file.write_text(yaml.safe_dump(body, sort_keys=False))
+    assert run("repository", "list").json["rows"][1]["state"] == "repository-mismatch"
+
+    (row,) = run("repository", "adopt", "mirror", "--execute", "--save").json["rows"]
+    assert (row["was"], row["backups"]) == (body["repositories"][0]["id"], 1)
+    assert run("repository", "list").code == 0
+    seen = copies()
+    assert (seen["one"]["depth"], seen["mirror"]["depth"]) == ("content", None)
+    inherited = [p for p in seen["proofs"] if p["repository"] == "mirror (inherited)"]
+    assert len(inherited) == len([p for p in seen["proofs"] if p["repository"] == "one"]) > 0
+    assert seen["mirror"]["state"] == "present"
+
+    assert run("verify", "-r", "mirror", "--depth", "content").code == 0
+    assert copies()["mirror"]["depth"] == "content"
+    assert run("list").json["rows"][0]["copies"] == 2
+    shutil.rmtree(made.folders["one"] / "holds")
+    assert [h["reason"] for h in run("hold").json["rows"]] == ["case 4711"]
+    assert run("backup").code == 0, "and it takes part"

@@ -1,7 +1,9 @@
-"""`repository create|list|show`, and ids that find their way into the file."""
+"""`repository create|list|show|adopt`, and ids that find their way into the file."""
 
 from __future__ import annotations
 
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +134,56 @@ def test_a_file_that_cannot_be_written_keeps_its_content(qdr: Any, config: Path)
 
     with pytest.raises(ConfigInvalid, match="cannot be written"):
         save_ids(config.parent / "absent.yaml", {"one": "0a0b0c0d"})
+
+
+@pytest.fixture
+def copied(qdr: Any, config: Path) -> str:
+    """`one` is a repository, `two` a copy of it; the id of both."""
+    said = qdr("repository", "create", "one", "--save", "--json")
+    shutil.copytree(config.parent / "one", config.parent / "two")
+    return str(said.json["rows"][0]["id"])
+
+
+def test_adopt_says_what_it_would_do_and_changes_nothing(
+    qdr: Any, config: Path, copied: str
+) -> None:
+    before = (config.parent / "two" / "repository.json").read_bytes()
+    said = qdr("repository", "adopt", "--json")
+    assert said.code == 0
+    (row,) = said.json["rows"]
+    assert (row["name"], row["was"], row["id"], row["backups"]) == ("two", copied, None, 0)
+    assert "nothing was changed; end what copies into it, then add --execute" in said.err
+    assert (config.parent / "two" / "repository.json").read_bytes() == before
+    assert list((config.parent / "two").glob("probes/*")) == []
+
+
+def test_an_adopted_copy_is_a_repository_of_its_own(qdr: Any, config: Path, copied: str) -> None:
+    said = qdr("repository", "adopt", "two", "--execute", "--save", "--json")
+    assert said.code == 0, said.err
+    (row,) = said.json["rows"]
+    assert row["was"] == copied != row["id"]
+    assert "next: qdrant-dr verify -r two" in said.err
+    found = {r["name"]: r["id"] for r in yaml.safe_load(config.read_text())["repositories"]}
+    assert found == {"one": copied, "two": row["id"]}
+    assert "# near" in config.read_text()
+    assert qdr("repository", "list").code == 0
+    shown = qdr("repository", "show", "two", "--json").json["rows"][0]
+    assert (shown["id"], shown["adopted_from"]) == (row["id"], copied)
+    assert "every configured repository has an id" in qdr("repository", "adopt").err
+
+
+def test_adopt_refuses_with_the_reason(qdr: Any, config: Path, copied: str) -> None:
+    (config.parent / "two" / "repository.json").unlink()
+    missing = qdr("repository", "adopt", "two", "--json")
+    assert (missing.code, missing.json["errors"][0]["code"]) == (1, "repository-missing")
+    runs = config.parent / "one" / "runs" / f"{datetime.now(UTC):%Y/%m}"
+    runs.mkdir(parents=True)
+    run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-7f3a9c"
+    (runs / f"{run}.start.json").write_text("{}")
+    under_way = qdr("repository", "adopt", "one", "--execute", "--json")
+    assert (under_way.code, under_way.json["errors"][0]["code"]) == (4, "plan-refused")
+    assert run in under_way.json["errors"][0]["message"]
+    assert qdr("repository", "adopt", "three").code == 2
+    alone = qdr("repository", "adopt", "two", "--save")
+    assert (alone.code, "--save keeps the ids that --execute makes" in alone.err) == (2, True)
+    assert qdr("repository", "show", "one", "--json").json["rows"][0]["id"] == copied

@@ -1,0 +1,93 @@
+"""A repository that was copied elsewhere becomes one of its own: what is known about it, and the
+one record that is ever written over."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+
+from qdrant_dr.errors import Conflict
+from qdrant_dr.records import Location, RunEnd
+from qdrant_dr.records.repository import RepositoryRecord
+from qdrant_dr.repository import names
+from qdrant_dr.repository.catalog import CLOCK_TOLERANCE
+from qdrant_dr.repository.repository import Repository
+from qdrant_dr.repository.sweep import ORPHAN_GRACE
+from qdrant_dr.version import __version__
+
+_RUNS = 20
+"""End records that are read, the newest ones: each names every repository of its run."""
+
+
+def adopt_repository(found: Repository, now: datetime) -> str:
+    """Give it an id of its own and return that. The ids it had stay in its record.
+
+    The record is replaced in one step. Raise Conflict if another one is there than was read, or
+    than was written.
+    """
+    was = found.record
+    record = RepositoryRecord(
+        id=secrets.token_hex(4),
+        layout=was.layout,
+        created_at=was.created_at,
+        tool_version=__version__,
+        adopted_from=(*was.adopted_from, was.id),
+        adopted_at=now,
+    )
+    if found.store.read(names.REPOSITORY) != was.to_bytes():
+        raise Conflict(
+            f"repository {found.name}: {names.REPOSITORY} was written by somebody else meanwhile"
+        )
+    data = record.to_bytes()
+    sink = found.store.sink(names.REPOSITORY, size_hint=len(data), replace=True)
+    try:
+        sink.write(data)
+        sink.commit()
+    except BaseException:
+        sink.abort()
+        raise
+    if found.store.read(names.REPOSITORY) != data:
+        raise Conflict(
+            f"repository {found.name}: {names.REPOSITORY} is not as it was just written",
+            "end whatever copies into it, then look with `qdrant-dr repository show NAME`.",
+        )
+    return record.id
+
+
+def same_place(one: Repository, other: Repository) -> bool:
+    """Whether what is written into one is seen in the other: then they are one, however they are
+    reached (a bind mount, a second name of an endpoint). One small object comes and goes."""
+    path = f"probes/{secrets.token_hex(8)}"
+    one.store.create(path, b"are we one?")
+    try:
+        return other.store.stat(path) is not None
+    finally:
+        one.store.delete(path)
+
+
+def places_of_id(found: Repository) -> frozenset[Location]:
+    """Where its newest runs have reached the repository of its id."""
+    ends = [s.path for s in found.find(names.RUNS) if s.path.endswith(".end.json")]
+    read = found.read_records(RunEnd, sorted(ends)[-_RUNS:])
+    return frozenset(
+        seen.location
+        for end in read.records
+        for seen in end.repositories
+        if seen.repository_id == found.id and seen.location is not None
+    )
+
+
+def under_way(found: Repository, now: datetime) -> tuple[str, ...]:
+    """Runs that began and have no end, as long as they may still commit: a later one is dead."""
+    since = now - ORPHAN_GRACE / 2
+    there = {
+        s.path.rpartition("/")[2]
+        for month in names.run_months(since, now + CLOCK_TOLERANCE)
+        for s in found.find(month)
+    }
+    begun = [name.removesuffix(".start.json") for name in there if name.endswith(".start.json")]
+    return tuple(
+        sorted(
+            run for run in begun if f"{run}.end.json" not in there and names.time_of(run) > since
+        )
+    )
