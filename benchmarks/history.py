@@ -1,0 +1,110 @@
+"""Years of backups in no time: an S3 emulator that starts with their records, or a folder of them.
+
+    python -m benchmarks.history PORT BACKUPS COLLECTIONS
+
+starts moto with a bucket `backups` that has a repository at `qdrant`: for each backup what a real
+one has, one part (of no bytes to speak of), intent, answer, manifest and seal, and two proofs. Put
+there in one process, for sixty thousand requests to an emulator take minutes. The seal is as large
+as that of a collection with payload and two vectors, 40 kB.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from qdrant_dr.records import Fingerprint, Manifest, Proof, Seal
+from qdrant_dr.records.fingerprint import BUCKETS, Component
+from qdrant_dr.records.manifest import Part
+from qdrant_dr.records.proof import Location
+from qdrant_dr.records.repository import RepositoryRecord
+from qdrant_dr.records.seal import SealedShard
+from qdrant_dr.repository import names
+from tests.support import records as made
+
+BUCKET, PREFIX, ID = "backups", "qdrant", "7f3a9c21"
+BODY = b"bytes that nobody reads"
+POINTS = 2000
+PARTS_OF_A_POINT = ("id", "payload", "vector:image", "vector:text")
+
+
+def history(
+    backups: int, collections: int, location: Location, now: datetime
+) -> Iterator[tuple[str, bytes]]:
+    """Paths and bytes of a repository with so many backups, one an hour of each collection."""
+    yield (
+        names.REPOSITORY,
+        RepositoryRecord(
+            id=ID, layout="plain", created_at=now - timedelta(days=3650), tool_version="0.1.0"
+        ).to_bytes(),
+    )
+    for number in range(backups):
+        rank, of = divmod(number, collections)
+        at = now - timedelta(hours=1 + rank, seconds=of)
+        manifest = _manifest(f"collection-{of:03d}", at)
+        seal = _seal(manifest)
+        sealed = seal.sha256  # of 40 kB: once
+        path = f"{names.BACKUPS}/{manifest.key.folder}"
+        yield f"{path}/{manifest.parts[0].file}", BODY
+        yield f"{path}/{names.INTENT}", b"{}"
+        yield f"{path}/{names.ANSWER}", b"{}"
+        yield f"{path}/{names.MANIFEST}", manifest.to_bytes()
+        yield f"{path}/{names.SEAL}", seal.to_bytes()
+        for minutes in (1, 61):
+            proof = _proof(manifest, sealed, location, at + timedelta(minutes=minutes))
+            yield names.proof(manifest.key, proof.proof_id), proof.to_bytes()
+
+
+def _manifest(collection: str, at: datetime) -> Manifest:
+    made_of = made.manifest(collection, at, collection_info=_INFO)
+    part: Part = made_of.parts[0].model_copy(update={"size_bytes": len(BODY)})
+    return made_of.model_copy(update={"parts": (part,)})
+
+
+def _seal(manifest: Manifest) -> Seal:
+    return made.seal(
+        manifest, POINTS, total=_TOTAL,
+        shards=(SealedShard(shard=0, operation=7, points=POINTS, settled=_TOTAL),),
+    )  # fmt: skip
+
+
+def _proof(manifest: Manifest, sealed: str, location: Location, at: datetime) -> Proof:
+    proof = made.proof(manifest, ended_at=at, depth="content", seal_sha256=sealed)
+    return proof.model_copy(
+        update={
+            "proof_id": names.new_id(at),
+            "repository_id": ID,
+            "location": location,
+        }
+    )
+
+
+_TOTAL = Fingerprint(
+    points=POINTS,
+    components={
+        name: Component(
+            count=POINTS, sum=made.digest(name), buckets=made.digest(name)[:16] * BUCKETS
+        )
+        for name in PARTS_OF_A_POINT
+    },
+)
+_INFO = '{"config":{"params":{"vectors":{"size":128,"distance":"Cosine"}}}' + " " * 1500 + "}"
+
+
+def serve(port: int, backups: int, collections: int) -> None:
+    """Fill the emulator's own tables, then serve them until killed."""
+    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.s3.models import s3_backends
+    from moto.server import main
+
+    here = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    here.create_bucket(BUCKET, "us-east-1")
+    location = Location(protocol="s3", endpoint=f"127.0.0.1:{port}", bucket=BUCKET, prefix=PREFIX)
+    for path, data in history(backups, collections, location, datetime.now(UTC)):
+        here.put_object(BUCKET, f"{PREFIX}/{path}", data)
+    main(["-H", "127.0.0.1", "-p", str(port)])
+
+
+if __name__ == "__main__":
+    serve(*map(int, sys.argv[1:4]))

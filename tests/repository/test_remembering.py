@@ -1,0 +1,169 @@
+"""What was read once and did not change is not fetched again; what changed always is."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qdrant_dr.repository import Repository, open_repository, read_catalog, remembering
+from qdrant_dr.repository.catalog import Catalog
+from qdrant_dr.repository.remembering import RememberingStore, memory_of
+from tests.support import records as made
+from tests.support.stores import Place, repository_in, repository_on_disk, s3_place
+
+DATA = b"x" * 100
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    with s3_place() as s3:
+        yield s3
+
+
+class Counting:
+    """A store that counts what is read of it."""
+
+    def __init__(self, store: Any) -> None:
+        self._store, self.read_paths = store, list[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def read(self, path: str) -> bytes:
+        self.read_paths.append(path)
+        data: bytes = self._store.read(path)
+        return data
+
+
+@pytest.fixture
+def there(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """A repository with a backup, its seal and a proof, opened anew; nothing remembered yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cfg = place.config("s3")
+    new = repository_in(cfg)
+    manifest = made.manifest("movies", size_bytes=len(DATA))
+    sink = new.part_sink(manifest.key, manifest.parts[0].file)
+    sink.write(DATA)
+    sink.commit()
+    new.commit(manifest)
+    seal = made.seal(manifest)
+    new.put_seal(seal)
+    new.add_proof(
+        made.proof(manifest, repository_id=new.id, location=new.location, seal_sha256=seal.sha256)
+    )
+    return open_repository(
+        cfg.model_copy(update={"id": new.id}), stall_timeout=timedelta(seconds=60)
+    )
+
+
+def look(repository: Repository) -> tuple[Catalog, list[str]]:
+    """The catalog as somebody reads it who only looks, and what was fetched for it."""
+    counting = Counting(repository.store)
+    counted = Repository(
+        name=repository.name, record=repository.record, domain=repository.domain,
+        location=repository.location, bandwidth=None, store=counting,
+    )  # fmt: skip
+    return read_catalog([remembering(counted)], cluster="prod"), counting.read_paths
+
+
+def memory(repository: Repository) -> Path:
+    return memory_of(repository.id, repository.location)
+
+
+def test_the_second_look_fetches_nothing_and_sees_the_same(there: Repository) -> None:
+    first, fetched = look(there)
+    assert sorted(p.rpartition("/")[2][-13:] for p in fetched)[1:] == ["manifest.json", "seal.json"]
+    again, fetched = look(there)
+    assert fetched == []
+    assert again == first
+    assert first.complete
+    assert again.backups[0].copies[0].proofs != ()
+    assert memory(there).stat().st_mode & 0o777 == 0o600
+
+
+def test_what_changed_in_the_store_is_fetched_though_its_size_is_the_same(
+    there: Repository,
+) -> None:
+    look(there)
+    (path,) = (s.path for s in there.find_backups("prod") if s.path.endswith("manifest.json"))
+    data = bytearray(there.store.read(path))
+    data[-10] ^= 1
+    sink = there.store.sink(path, replace=True)
+    sink.write(bytes(data))
+    sink.commit()
+    catalog, fetched = look(there)
+    assert fetched == [path]
+    assert [u.path for u in catalog.unreadable] == [path]
+    assert not catalog.complete
+
+
+def test_what_is_gone_from_the_store_is_gone(there: Repository) -> None:
+    look(there)
+    for file in there.find_backups("prod"):
+        there.store.delete(file.path)
+    assert look(there)[0].backups == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE records SET data = CAST('{}' AS BLOB)",  # another's bytes under our digest
+        "UPDATE records SET read_at = read_at - 31 * 86400",  # too old to go by a mark alone
+        "UPDATE records SET mark = 'another'",
+    ],
+)
+def test_a_memory_that_cannot_be_gone_by_is_not(there: Repository, change: str) -> None:
+    first, fetched = look(there)
+    with sqlite3.connect(memory(there)) as file:
+        assert file.execute(change).rowcount == len(fetched) == 3
+    file.close()
+    again, refetched = look(there)
+    assert sorted(refetched) == sorted(fetched)
+    assert again == first
+    assert look(there)[1] == []
+
+
+def test_a_file_that_is_no_memory_is_thrown_away(there: Repository) -> None:
+    first, _ = look(there)
+    memory(there).write_bytes(b"what is this?" * 1000)
+    again, fetched = look(there)
+    assert (again, len(fetched)) == (first, 3)
+    assert look(there)[1] == []
+
+
+def test_without_a_place_to_write_everything_is_fetched(
+    there: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for _ in range(2):
+        catalog, fetched = look(there)
+        assert catalog.complete
+        assert len(fetched) == 3
+
+
+def test_two_who_look_at_once_do_not_disturb_each_other(there: Repository) -> None:
+    first, _ = look(there)
+    with sqlite3.connect(memory(there), isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        again, fetched = look(there)
+        other.execute("ROLLBACK")
+    other.close()
+    assert (again, len(fetched)) == (first, 3)
+
+
+def test_only_what_was_listed_with_a_mark_is_remembered(there: Repository) -> None:
+    store = RememberingStore(Counting(there.store), memory(there))
+    for _ in range(2):
+        assert store.read("repository.json") == there.record.to_bytes()
+    assert store._store.read_paths == ["repository.json"] * 2  # type: ignore[attr-defined]
+
+
+def test_a_disk_is_read_as_it_is(tmp_path: Path) -> None:
+    disk = repository_on_disk(tmp_path)
+    assert remembering(disk) is disk
