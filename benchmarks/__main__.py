@@ -13,7 +13,10 @@ NAMES = (
     "recover_url",
     "reframe",
     "cover",
+    "orchestration",
     "detection",
+    "catalog",
+    "status",
 )
 
 

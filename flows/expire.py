@@ -7,13 +7,13 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas import State
 
-from flows.parameters import FLOW, ConfigRef, Names
+from flows.parameters import ALONE, ConfigRef, Names
 from qdrant_dr.jobs.expire import ExpireRequest
 from qdrant_dr.jobs.expire import expire as job
 from tasks.conduct import conduct
 
 
-@flow(name="expire", description="Delete the copies that no rule of retention keeps.", **FLOW)
+@flow(name="expire", description="Delete the copies that no rule of retention keeps.", **ALONE)
 def expire(
     config: ConfigRef,
     collections: Names | None = None,

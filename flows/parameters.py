@@ -8,6 +8,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from tasks.conduct import run_name
+from tasks.runner import ChosenRunner
 
 ConfigRef = Annotated[str, Field(min_length=1, examples=["/etc/qdrant-dr.yaml", "block:prod"])]
 """A path or URL the worker can read, or `block:NAME`; never the configuration itself."""
@@ -21,7 +22,7 @@ ProofDepth = Literal["presence", "bytes", "structure", "load", "content", "searc
 WIDTH = 4
 """Units that one run works on at a time; the default of Prefect has no bound."""
 
-FLOW: dict[str, Any] = {
+ALONE: dict[str, Any] = {
     "flow_run_name": run_name,
     "task_runner": ThreadPoolTaskRunner(max_workers=WIDTH),
     # a run resumes from the records in the repositories, not from a second try by Prefect
@@ -29,3 +30,8 @@ FLOW: dict[str, Any] = {
     "persist_result": False,
     "log_prints": False,
 }
+"""Of a flow whose units stay in its own process: what must not begin twice (a restore), what
+measures (a drill), what is one unit."""
+
+FLOW: dict[str, Any] = {**ALONE, "task_runner": ChosenRunner(max_workers=WIDTH)}
+"""Of a flow whose units may go to other machines."""

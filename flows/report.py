@@ -9,14 +9,15 @@ from prefect import flow
 from prefect.client.schemas import State
 from pydantic import AwareDatetime, Field
 
-from flows.parameters import FLOW, ConfigRef
+from flows.parameters import ALONE, ConfigRef
 from qdrant_dr.report.job import ReportRequest
 from qdrant_dr.report.job import report as job
 from tasks.conduct import conduct
+from tasks.config import RunRef
 from tasks.report import compiling
 
 
-@flow(name="report", description="Write the report, computed from the records alone.", **FLOW)
+@flow(name="report", description="Write the report, computed from the records alone.", **ALONE)
 def report(
     config: ConfigRef,
     period_days: Annotated[int, Field(ge=1)] = 30,
@@ -33,5 +34,9 @@ def report(
     """
     request = ReportRequest(period=timedelta(days=period_days), as_of=as_of)
     return conduct(
-        config, "report", lambda cfg, run, _: job(cfg, request, run, compiling(config, run.run_id))
+        config,
+        "report",
+        lambda cfg, run, _: job(
+            cfg, request, run, compiling(RunRef(config, run.run_id, cfg.sha256))
+        ),
     )

@@ -13,7 +13,7 @@ from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled
 from pydantic import Field
 
-from flows.parameters import FLOW, ConfigRef
+from flows.parameters import ALONE, ConfigRef
 from qdrant_dr.config import Config
 from qdrant_dr.errors import Interrupted, UsageError
 from qdrant_dr.jobs.restore import Approval, RestoreRequest, on_a_word
@@ -28,7 +28,7 @@ from tasks.conduct import conduct
 from tasks.states import refused_state
 
 
-@flow(name="restore", description="Restore backups for real, once it is approved.", **FLOW)
+@flow(name="restore", description="Restore backups for real, once it is approved.", **ALONE)
 def restore(
     config: ConfigRef,
     to: Annotated[

@@ -9,7 +9,7 @@ from prefect.client.schemas import State
 from prefect.exceptions import TerminationSignal
 from pydantic import Field
 
-from flows.parameters import FLOW, ConfigRef, Names
+from flows.parameters import ALONE, ConfigRef, Names
 from qdrant_dr.config import Config
 from qdrant_dr.errors import Interrupted
 from qdrant_dr.jobs.run import Run
@@ -20,7 +20,7 @@ from qdrant_dr.records import RunEnd
 from tasks.conduct import conduct
 
 
-@flow(name="startup", description="Write one file that an empty server starts with.", **FLOW)
+@flow(name="startup", description="Write one file that an empty server starts with.", **ALONE)
 def startup(
     config: ConfigRef,
     out: Annotated[str, Field(pattern="^/", examples=["/backup/full.snapshot"])],

@@ -20,7 +20,8 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, NothingSelected
 from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.records import Location
-from qdrant_dr.report import Assessment, Evidence, build_frames, gather
+from qdrant_dr.report import Assessment, Evidence, gather
+from qdrant_dr.report.frames import build_frames
 from qdrant_dr.repository import Repository
 
 RECORD_FOLDERS = ("backups", "proofs", "runs")

@@ -11,20 +11,22 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from qdrant_dr.places import place_of
+from qdrant_dr.places import BLOCKS, Place, place_of, split_url
 from qdrant_dr.records.base import canonical_json
 from qdrant_dr.records.manifest import Method
 from qdrant_dr.records.proof import Depth
-from qdrant_dr.secrets import SecretRef
+from qdrant_dr.secrets import BLOCK, SecretRef
 from qdrant_dr.units import Duration, Size
 
 _RATE = {"type": "string", "pattern": r"^\d+(\.\d+)?[kKMGT]?i?B(/s)?$", "examples": ["200MiB/s"]}
@@ -53,6 +55,44 @@ def _rest_url(at: str, url: str) -> str:
     return url.rstrip("/")
 
 
+_OWN_KEYS = frozenset({
+    "key", "secret", "token", "profile", "anon",
+    "connection_string", "account_name", "account_host", "account_key", "sas_token", "credential",
+    "client_id", "client_secret", "tenant_id",
+})  # fmt: skip
+"""Options that say who comes, or to whose account: beside a block they would be half of each."""
+
+
+def _opens(block: str, info: ValidationInfo) -> str:
+    """That the block's type fits the URL, and that no key stands beside it."""
+    if "url" not in info.data:
+        return block  # that it is wrong is said already
+    named, kind = block.removeprefix("block:").partition("/")[0], split_url(info.data["url"])[0]
+    if BLOCKS.get(named) != kind:
+        fitting = [f"block:{name}/NAME" for name, opens in BLOCKS.items() if opens == kind]
+        raise ValueError(
+            f"must be {' or '.join(fitting)} for {kind}://"
+            if fitting
+            else f"is for {', '.join(f'{k}://' for k in sorted(set(BLOCKS.values())))} only"
+        )
+    if beside := sorted(_OWN_KEYS.intersection(info.data.get("options", {}))):
+        raise ValueError(f"and {', '.join(f'`options.{k}`' for k in beside)}: it is one or other")
+    inner = info.data.get("options", {}).get("client_kwargs")
+    if isinstance(inner, dict) and "endpoint_url" in inner:
+        raise ValueError("is beside an endpoint in `client_kwargs`: use `options.endpoint_url`")
+    return block
+
+
+Credentials = Annotated[
+    str,
+    Field(
+        pattern=BLOCK,
+        description="block:TYPE/NAME, a credentials block of Prefect; `options` lie over it",
+    ),
+    AfterValidator(_opens),
+]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,6 +110,7 @@ class SnapshotsInS3(Section):
 
     url: str = Field(description="s3://bucket/prefix, the prefix being its `snapshots_path`")
     options: dict[str, Any] = Field(default_factory=dict)
+    credentials: Credentials | None = None
 
     @field_validator("url")
     @classmethod
@@ -217,6 +258,7 @@ class RepositoryConfig(Section):
         None, description="bytes per second"
     )
     options: dict[str, Any] = Field(default_factory=dict)
+    credentials: Credentials | None = None
     retention: RetentionRules = RetentionRules()
 
     @field_validator("bandwidth", mode="before")
@@ -301,11 +343,16 @@ class Docker(Section):
 
 
 class Budget(Section):
-    """What one drill may cost."""
+    """What one run of drills may cost."""
 
-    time: Duration = Field(timedelta(hours=2), description="longer degrades the run")
+    time: Duration = Field(
+        timedelta(hours=2),
+        description="of a run; it drills as many copies as it expects to do in it, at least one",
+    )
     bytes: Size = Field(
-        default=500 * 2**30, validate_default=False, description="larger copies are not picked"
+        default=500 * 2**30,
+        validate_default=False,
+        description="of all copies a run drills; a larger one is never picked",
     )
 
 
@@ -346,13 +393,44 @@ class Retention(Section):
 class ReportConfig(Section):
     url: str = "./reports"
     timezone: str = "UTC"
-    public_url: str | None = None
+    public_url: Annotated[str, Field(pattern=r"^https?://[^\s<>]+$")] | None = Field(
+        None, description="where readers find what is written to `url`; links lead there"
+    )
     options: dict[str, Any] = Field(default_factory=dict)
+    credentials: Credentials | None = None
 
     @field_validator("timezone")
     @classmethod
     def _known(cls, name: str) -> str:
         return _time_zone(name)
+
+
+def _place(r: RepositoryConfig) -> Place:
+    return place_of(r.url, r.options, credentials=r.credentials)
+
+
+_HTTP_OR_REF = {"type": "string", "pattern": r"^(https?://|(env|file|secret):).+$"}
+
+
+def _http_or_ref(value: str) -> str:
+    """It is not repeated where it is refused: it may be the secret itself."""
+    if not re.match(_HTTP_OR_REF["pattern"], value):
+        raise ValueError("must be an http(s):// URL, or env:NAME, file:PATH or secret:NAME")
+    return value
+
+
+HttpOrRef = Annotated[str, AfterValidator(_http_or_ref), WithJsonSchema(_HTTP_OR_REF)]
+
+
+class Watch(Section):
+    """Who is told of a look besides Prefect. A URL that is a secret stands here as a reference."""
+
+    heartbeat: HttpOrRef | None = Field(
+        None, description="called after each look at which no promise is broken"
+    )
+    push: HttpOrRef | None = Field(
+        None, description="a Prometheus Pushgateway, given the metrics of each look"
+    )
 
 
 class Config(Section):
@@ -369,6 +447,7 @@ class Config(Section):
     drill: DrillConfig = DrillConfig()
     retention: Retention = Retention()
     report: ReportConfig = ReportConfig()
+    watch: Watch = Watch()
 
     @model_validator(mode="after")
     def _adds_up(self) -> Config:
@@ -395,7 +474,7 @@ class Config(Section):
                         f"repositories.{i}.id",
                         f"is that of {other.name}, too: one repository is one copy, not two",
                     )
-                if place_of(r.url, r.options) == place_of(other.url, other.options):
+                if _place(r) == _place(other):
                     raise _wrong(
                         f"repositories.{i}.url",
                         f"is the same place as that of {other.name}: one copy, not two",

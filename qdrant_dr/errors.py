@@ -3,10 +3,13 @@
 * DRError
   * UsageError                 wrong words: exit 2
     - ConfigInvalid            file, line, nearest key
+      - ConfigDiffers          a unit read another one than its run
     - SecretMissing            a reference that resolves to nothing
     - NothingSelected          `[]`, or a name that matches nothing
+  * SetupFailed                a process or a server of the pipeline is not what it must be
   * PlanRefused                a plan or a brake said no: exit 4
     - TargetNotDisposable      a drill target that is not declared, or not empty
+    - WorkersUnfit             Dask workers that are not there, or of another version
   * ClusterError
     + NodeUnreachable          transient, exit 5
     - AccessDenied             wrong, missing or read-only key
@@ -56,6 +59,7 @@
     - EngineStalled            no progress in time
     - EngineTooOld             older than the server that wrote the archive: proves nothing
     - NothingChecked           a check that looked at nothing is not a pass
+  * UnitLost                   its worker died, or it was not done in time
   * Interrupted                exit 130
 
 `transient` decides whether a retry can help. Arguments are positional and all passed to
@@ -98,12 +102,22 @@ class ConfigInvalid(UsageError):
     default_hint = "compare with `qdrant-dr schema config`."
 
 
+class ConfigDiffers(ConfigInvalid):
+    default_hint = (
+        "give every worker the same file, or keep it in one place (`block:NAME`), then run again."
+    )
+
+
 class SecretMissing(UsageError):
     default_hint = "set the variable or file that the reference names, then run `qdrant-dr check`."
 
 
 class NothingSelected(UsageError):
     default_hint = "run `qdrant-dr list` and compare the names."
+
+
+class SetupFailed(DRError):
+    default_hint = "read the log named above, then run `make up` again: it goes on where it was."
 
 
 class PlanRefused(DRError):
@@ -113,6 +127,13 @@ class PlanRefused(DRError):
 
 class TargetNotDisposable(PlanRefused):
     default_hint = "give an empty server and declare it: `drill.scratch.disposable: true`."
+
+
+class WorkersUnfit(PlanRefused):
+    default_hint = (
+        "install the same versions on every Dask worker (`pip install -r requirements.lock` and "
+        "this package), restart them, then run again; `QDR_RUNNER=threads` needs none."
+    )
 
 
 class ClusterError(DRError):
@@ -330,6 +351,10 @@ class EngineTooOld(ProofError):
 
 class NothingChecked(ProofError):
     pass
+
+
+class UnitLost(DRError):
+    default_hint = "look at the workers and their logs, then run again."
 
 
 class Interrupted(DRError):

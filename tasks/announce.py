@@ -1,4 +1,4 @@
-"""What a finished run tells the Prefect server: two artifacts, and events for automations.
+"""What a finished run tells the Prefect server: artifacts, a tag, and events for automations.
 
 None of it is evidence (that is in the repositories) and none of it may fail a run: a server that
 is gone costs the announcement only.
@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
 from qdrant_dr.config import Config
-from qdrant_dr.records import DEPTHS, Captured, Outcome, Proved, RunEnd
+from qdrant_dr.records import DEPTHS, Captured, Outcome, Proved, Reported, RunEnd
 from qdrant_dr.records.manifest import collection_slug
 from tasks.render import markdown, unit_rows
 from tasks.server import reachable
@@ -31,20 +38,63 @@ def announce(end: RunEnd, config: Config) -> None:
         log.warning("the Prefect API does not answer: run %s is not announced", end.start.run_id)
         return
     key = f"qdr-{end.start.job}-{end.start.cluster}"
+    page = public_page(end, config)
     publish(
         "summary",
         lambda: create_markdown_artifact(
-            markdown(end), key=key, description=f"{end.start.job} of {end.start.cluster}"
+            markdown(end, page=page),
+            key=key,
+            description=f"{end.start.job} of {end.start.cluster}: {end.verdict}",
         ),
     )
+    if page:
+        publish("link to the report", partial(_link, page, end, f"{key}-page"))
     if rows := unit_rows(end):
         publish(
             "table of units",
             lambda: create_table_artifact(
-                rows, key=f"{key}-units", description=f"units of run {end.start.run_id}"
+                rows,
+                key=f"{key}-units",
+                description=f"the worst first, {len(rows)} of {len(end.outcomes)} units of run "
+                f"{end.start.run_id}",
             ),
         )
+    publish("tag", lambda: _tag(f"cluster:{end.start.cluster}"))
     publish("events", lambda: _emit(end, config))
+
+
+def public_page(end: RunEnd, config: Config) -> str | None:
+    """Where readers find the report that this run wrote: `report.url` as `report.public_url`.
+
+    None without a public address, a page, or a report written to where `report.url` says.
+    """
+    written = (f for o in end.outcomes if isinstance(o.detail, Reported) for f in o.detail.files)
+    page = next((f for f in written if f.endswith(".html")), None)
+    place = f"{config.report.url.rstrip('/')}/"
+    if page is None or config.report.public_url is None or not page.startswith(place):
+        return None
+    return f"{config.report.public_url.rstrip('/')}/{page.removeprefix(place)}"
+
+
+def _link(page: str, end: RunEnd, key: str) -> None:
+    create_link_artifact(
+        page,
+        link_text=f"report of {end.start.cluster}",
+        key=key,
+        description=f"written by run {end.start.run_id}",
+    )
+
+
+def _tag(name: str) -> None:
+    """Put a tag on the flow run at hand, by which the list of runs can be filtered.
+
+    Flow runs only: a tag on a task would cost a call, and a failed unit while the API is away.
+    """
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run is not None and name not in run.tags:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(run.id, tags=[*run.tags, name])
 
 
 def proven_captures(end: RunEnd, config: Config) -> dict[str, Outcome]:

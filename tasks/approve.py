@@ -14,6 +14,7 @@ from pydantic import Field
 from qdrant_dr.jobs.restore import Approval
 from qdrant_dr.jobs.restore_plan import RestorePlan
 from qdrant_dr.units import format_duration, format_size
+from tasks.render import escape
 
 POLL_SECONDS = 10
 """How often the paused run looks for an answer."""
@@ -60,12 +61,16 @@ def ask(
 
 def question(plans: Sequence[RestorePlan], requester: str) -> str:
     """What is to be approved, as Markdown: what, where, over what, at whose request."""
-    parts = [f"**{requester or 'somebody'}** asks to restore for real:"]
+    parts = [f"**{escape(requester or 'somebody')}** asks to restore for real:"]
     for plan in plans:
-        head = f"**{plan.key}** to **{plan.target}** as **{plan.name}**"
+        head = f"**{escape(str(plan.key))}** to **{plan.target}** as **{escape(plan.name)}**"
         if plan.unit is not None and plan.unit.into_existing:
             head += ", OVER what is there"
         parts.append(f"{head} ({format_size(plan.size_bytes)}, about {plan.seconds:.0f} s)")
-        parts.append("\n".join(f"1. {step}" for step in plan.steps))
-        parts += [f"⚠ {warning}" for warning in plan.warnings]
+        parts.append("\n".join(f"1. {escape(str(step))}" for step in plan.steps))
+        parts += [f"⚠ {escape(str(warning))}" for warning in plan.warnings]
+    # the form shows no description of its fields
+    parts.append(
+        "To approve: switch **Approve** on and write your name. Without a name it is a no."
+    )
     return "\n\n".join(parts)

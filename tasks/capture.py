@@ -8,8 +8,7 @@ from prefect import task
 from prefect.client.schemas import State
 
 from qdrant_dr.jobs.units import CaptureUnit, FullUnit
-from tasks.config import config_of
-from tasks.limits import cluster_limit, repository_limit
+from tasks.config import RunRef
 from tasks.shell import SHELL, do
 
 
@@ -21,17 +20,14 @@ def _name(*, parameters: dict[str, Any]) -> str:
 # no retry: the library retries requests and resumes downloads; a capture done twice would be
 # another backup
 @task(name="capture", task_run_name=_name, retries=0, **SHELL)  # type: ignore[arg-type]
-def capture(config: str, unit: CaptureUnit, run_id: str) -> State[Any]:
+def capture(run: RunRef, unit: CaptureUnit) -> State[Any]:
     """Make one backup of one collection, written to every repository in one read.
 
     Args:
-        config: Reference of the configuration.
+        run: The run it belongs to, and its configuration.
         unit: What to capture.
-        run_id: The run it belongs to.
     """
-    cluster = config_of(config, run_id).cluster.name
-    limits = [cluster_limit(cluster), *map(repository_limit, unit.repositories)]
-    return do(config, unit, run_id, limits=limits)
+    return do(run, unit, repositories=unit.repositories, cluster=True)
 
 
 def _full_name(*, parameters: dict[str, Any]) -> str:
@@ -40,14 +36,11 @@ def _full_name(*, parameters: dict[str, Any]) -> str:
 
 
 @task(name="capture-full", task_run_name=_full_name, retries=0, **SHELL)  # type: ignore[arg-type]
-def capture_full(config: str, unit: FullUnit, run_id: str) -> State[Any]:
+def capture_full(run: RunRef, unit: FullUnit) -> State[Any]:
     """Make one full snapshot of a node, and of it one backup of each collection.
 
     Args:
-        config: Reference of the configuration.
+        run: The run it belongs to, and its configuration.
         unit: The node and its collections.
-        run_id: The run it belongs to.
     """
-    cluster = config_of(config, run_id).cluster.name
-    limits = [cluster_limit(cluster), *map(repository_limit, unit.repositories)]
-    return do(config, unit, run_id, limits=limits)
+    return do(run, unit, repositories=unit.repositories, cluster=True)

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypedDict
 
 from prefect.client.schemas import State
 from prefect.context import FlowRunContext
+from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 
 from qdrant_dr.config import Config
-from qdrant_dr.errors import DRError
+from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.run import Run, begin
 from qdrant_dr.jobs.units import Perform
 from qdrant_dr.records import RunEnd
 from qdrant_dr.records.run import Kind, Trigger
 from tasks.announce import announce
-from tasks.config import held, load
+from tasks.config import RunRef, held, load
+from tasks.console import outlive_the_worker
 from tasks.limits import ensure_limits
-from tasks.perform import submit_all
+from tasks.perform import CANCELLED, submit_all
 from tasks.states import refused_state, run_state
 
 log = logging.getLogger(__name__)
+
+NAMED = 3
+"""Collections that the name of a run has room for."""
 
 Job = Callable[[Config, Run, Perform], RunEnd]
 OURS = ("qdrant_dr", "tasks")
@@ -72,35 +77,59 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def conduct(reference: str, job: Kind, do: Job) -> State[Any]:
-    """Load the configuration, begin the run, do the job as tasks, announce it, give its state."""
+def conduct(
+    reference: str,
+    job: Kind,
+    do: Job,
+    *,
+    tell: Callable[[RunEnd, Config], None] = announce,
+    state: Callable[[RunEnd], State[Any]] = run_state,
+    usable: Callable[[Config], Sequence[str] | None] = lambda _: None,
+) -> State[Any]:
+    """Load the configuration, begin the run, do the job as tasks, announce it, give its state.
+
+    `usable`: names of the repositories that the run may open; None for all.
+    """
     for name in OURS:
         logging.getLogger(name).setLevel(logging.INFO)
+    outlive_the_worker()
     try:
         config = load(reference)
         ensure_limits(config)
-        run = begin(config, job, parameters=parameters(), **provenance())
-        perform = submit_all(reference, run.run_id)
+        run = begin(
+            config, job, parameters=parameters(), repositories=usable(config), **provenance()
+        )
+        perform = submit_all(RunRef(reference, run.run_id, config.sha256))
         with held(run.run_id, config):
-            end = do(config, run, perform)
+            try:
+                end = do(config, run, perform)
+            except (TerminationSignal, KeyboardInterrupt):  # between two steps
+                run.cut_short(config, Interrupted(CANCELLED), perform.done)
+                raise
     except DRError as error:
         # the trace of a refusal says less than its message, which Prefect logs with the state
         log.debug("refused", exc_info=True)
         return refused_state(error)
     if perform.signal:
         raise perform.signal  # the end is on record; now Prefect may have its cancellation
-    announce(end, config)
-    return run_state(end)
+    tell(end, config)
+    return state(end)
 
 
 def run_name() -> str:
-    """`backup prod: movies, users`, as far as it can be known before the run."""
+    """`backup prod: movies, users (scheduled)`, as far as it can be known before the run."""
     given = flow_run.parameters or {}
     try:
         cluster = load(str(given.get("config"))).cluster.name
     except DRError:
         cluster = str(given.get("config"))  # the run itself will say what is wrong with it
-    one = given.get("collection")
-    collections = given.get("collections") or ([one] if one else [])
-    name = f"{flow_run.flow_name} {cluster}"
-    return f"{name}: {', '.join(map(str, collections))}" if collections else name
+    named = [given.get("collection"), given.get("backup"), *(given.get("collections") or ())]
+    names = [str(n) for n in named if n]
+    what = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" * (len(names) > NAMED))
+    what += " every collection" * bool(given.get("every"))
+    by = provenance()
+    who = (by["actor"] or "").removeprefix("prefect:")
+    who = "scheduled" if by["trigger"] == "schedule" else who
+    name = f"{flow_run.flow_name} {cluster}" + (f": {what.strip()}" if what else "")
+    name += " dry run" * bool(given.get("dry_run"))
+    return f"{name} ({who})" if who else name

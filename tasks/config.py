@@ -6,21 +6,25 @@ or a secret: a path, a URL, or `block:NAME`.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache
 
 from prefect.blocks.core import Block
-from prefect.utilities.asyncutils import run_coro_as_sync
 from pydantic import Field
 
 from qdrant_dr import configfile
 from qdrant_dr.config import Config
-from qdrant_dr.errors import ConfigInvalid
-from qdrant_dr.secrets import register_resolver
+from qdrant_dr.errors import ConfigDiffers, ConfigInvalid
+from qdrant_dr.secrets import register_block_reader, register_resolver
+from tasks.blocks import BlockMissing, ServerAway, read_anew, read_block
+from tasks.credentials import credentials_block
 from tasks.secrets import secret_block
 
 SLUG = "qdrant-dr"
+_SAVE = "python -m deployments.register --config FILE --pool POOL --save-as NAME"
 
 _held: dict[str, Config] = {}
 
@@ -36,28 +40,38 @@ class ConfigBlock(Block):
 
 def config_block(name: str) -> str:
     """The text of the block. Raise ConfigInvalid if there is none, or no server to ask."""
+    kind, _, own = name.rpartition("/")
+    if kind not in ("", SLUG):
+        raise ConfigInvalid(
+            f"block:{name} is of type {kind}, and a configuration is kept in one of type {SLUG}",
+            f"write block:{own}; `{_SAVE}` makes it.",
+        )
     try:
-        return run_coro_as_sync(_read(name))
-    except ValueError:
+        return str(read_block(SLUG, own)["text"])
+    except BlockMissing:
         raise ConfigInvalid(
-            f"there is no block {name!r} of type {SLUG}",
-            "save one as deployments/README.md shows, or name a file.",
+            f"there is no block {own!r} of type {SLUG}",
+            f"`prefect block ls` lists what there is; `{_SAVE}` makes it from a file.",
         ) from None
-    # a lost API shows as many things; whatever it was, there is no configuration
-    except Exception as error:  # noqa: BLE001
+    except ServerAway as error:
         raise ConfigInvalid(
-            f"block {name!r} cannot be read: {type(error).__name__}", "is the Prefect API up?"
+            f"block {own!r} cannot be read: {error}",
+            "is the Prefect API up, and PREFECT_API_URL its address?",
         ) from None
-
-
-async def _read(name: str) -> str:
-    block: Any = await ConfigBlock.aload(name)
-    return str(block.text)
 
 
 def load(reference: str) -> Config:
-    """Read a configuration; blocks and Secret blocks of Prefect count. Raise ConfigInvalid."""
+    """Read a configuration at the begin of a run; blocks of Prefect count, and are asked anew.
+
+    Raise ConfigInvalid.
+    """
+    read_anew()
+    return _load(reference)
+
+
+def _load(reference: str) -> Config:
     register_resolver(secret_block)
+    register_block_reader(credentials_block)
     configfile.register_block_loader(config_block)
     return configfile.load(reference)
 
@@ -75,6 +89,40 @@ def held(run_id: str, config: Config) -> Iterator[None]:
         del _held[run_id]
 
 
-def config_of(reference: str, run_id: str) -> Config:
-    """The configuration of a unit: as its run has read it, else (another process) read anew."""
-    return _held.get(run_id) or load(reference)
+@dataclass(frozen=True, slots=True)
+class RunRef:
+    """What a unit is told of its run: small and plain, for Prefect keeps and sends it.
+
+    `config` is the reference of its configuration, `config_sha256` the digest of what the run read
+    there: a unit in another process reads it anew, and refuses any other.
+    """
+
+    config: str
+    run_id: str
+    config_sha256: str
+
+
+def is_held(run: RunRef) -> bool:
+    """Is this process the one that conducts the run?"""
+    return run.run_id in _held
+
+
+def config_of(run: RunRef) -> Config:
+    """The configuration of a unit: as its run has read it, else (another process) read anew.
+
+    Raise ConfigDiffers if that is not what the run has read, ConfigInvalid if it is none.
+    """
+    return _held.get(run.run_id) or _same(run)
+
+
+@lru_cache(maxsize=8)
+def _same(run: RunRef) -> Config:
+    """Once found to be the same it is kept: later edits are no concern of this run."""
+    config = _load(run.config)
+    if config.sha256 != run.config_sha256:
+        raise ConfigDiffers(
+            f"{run.config} on {socket.gethostname()} is not the configuration that run "
+            f"{run.run_id} has read ({config.sha256[:12]}, not {run.config_sha256[:12]}): it was "
+            "edited meanwhile, or this machine has another one under that name"
+        )
+    return config

@@ -8,17 +8,16 @@ from prefect import task
 from prefect.client.schemas import State
 
 from qdrant_dr.jobs.units import ExpireUnit
-from tasks.limits import repository_limit
+from tasks.config import RunRef
 from tasks.shell import RETRIED, do
 
 
 @task(name="expire", task_run_name="expire {unit.label}", **RETRIED)
-def expire(config: str, unit: ExpireUnit, run_id: str) -> State[Any]:
+def expire(run: RunRef, unit: ExpireUnit) -> State[Any]:
     """Look once more whether this copy may go, write it down, delete it.
 
     Args:
-        config: Reference of the configuration.
+        run: The run it belongs to, and its configuration.
         unit: Which copy, and why.
-        run_id: The run it belongs to.
     """
-    return do(config, unit, run_id, limits=[repository_limit(unit.repository)])
+    return do(run, unit, repositories=[unit.repository])

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.concurrency.sync import concurrency
 
 from qdrant_dr.config import Config
@@ -25,6 +25,10 @@ PER_REPOSITORY = 4
 LEASE_SECONDS = 60
 """How long the slots of a killed process stay taken; 60 is the least that Prefect grants."""
 
+FRESH_SECONDS = 10.0
+"""How long one answer of the API does for all units of a process: hundreds of small ones would
+otherwise spend half of their calls on asking."""
+
 
 def cluster_limit(cluster: str) -> str:
     return f"qdr-cluster-{cluster}"
@@ -34,17 +38,30 @@ def repository_limit(repository: str) -> str:
     return f"qdr-repository-{repository}"
 
 
+def set_limits(client: SyncPrefectClient, config: Config) -> list[tuple[str, str]]:
+    """Create what is missing: name, and "created", "updated" or "unchanged".
+
+    The cluster's follows the configuration, the others the operator who changed them.
+    """
+    cluster = cluster_limit(config.cluster.name)
+    wanted = {cluster: config.capture.parallel_collections}
+    wanted |= {repository_limit(r.name): PER_REPOSITORY for r in config.repositories}
+    known = {n.name: n.limit for n in client.read_global_concurrency_limits(limit=200)}
+    done = []
+    for name, limit in wanted.items():
+        right = known.get(name) == limit if name == cluster else name in known
+        if not right:
+            client.upsert_global_concurrency_limit_by_name(name, limit)
+        did = "unchanged" if right else "updated" if name in known else "created"
+        done.append((name, did))
+    return done
+
+
 def ensure_limits(config: Config) -> None:
-    """Create what is missing. The cluster's follows the configuration, the others the operator."""
+    """Set them if the server can be asked; nothing depends on them."""
     try:
         with get_client(sync_client=True) as client:
-            client.upsert_global_concurrency_limit_by_name(
-                cluster_limit(config.cluster.name), config.capture.parallel_collections
-            )
-            known = {limit.name for limit in client.read_global_concurrency_limits(limit=200)}
-            for repository in config.repositories:
-                if (name := repository_limit(repository.name)) not in known:
-                    client.upsert_global_concurrency_limit_by_name(name, PER_REPOSITORY)
+            set_limits(client, config)
     except Exception as error:  # noqa: BLE001  a lost API must not stop a backup
         log.warning("concurrency limits could not be set: %s", error)
 
@@ -65,7 +82,7 @@ def polite(names: Sequence[str], *, within: timedelta) -> Iterator[None]:
 def _take(names: list[str], seconds: float) -> ExitStack:
     """What holds the slots; empty if there was no server, or no slot in time."""
     slots = ExitStack()
-    if not reachable():
+    if not reachable(within=FRESH_SECONDS):
         log.warning("no slot of %s: the Prefect API does not answer", ", ".join(names))
         return slots
     try:

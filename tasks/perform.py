@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from prefect import Task
 from prefect.exceptions import TerminationSignal
-from prefect.futures import PrefectFuture, wait
 
 from qdrant_dr.errors import Interrupted
 from qdrant_dr.jobs.execute import failed_outcome
@@ -19,10 +18,12 @@ from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.jobs.units import Unit
 from qdrant_dr.records import Outcome
 from tasks.capture import capture, capture_full
+from tasks.config import RunRef
 from tasks.drill import drill
 from tasks.expire import expire
 from tasks.heal import heal
 from tasks.restore import restore
+from tasks.runner import Spread, gathered, runner_at_hand
 from tasks.states import UnitFailed
 from tasks.sweep import sweep
 from tasks.verify import verify
@@ -31,7 +32,9 @@ log = logging.getLogger(__name__)
 
 DEADLINE = timedelta(hours=24)
 """For all units of one step. The library has time-outs of its own on everything that waits; this
-one is for what it cannot see, such as the last Dask worker being gone."""
+one is for what it cannot see."""
+
+CANCELLED = "the flow run was cancelled"
 
 TASKS: dict[str, Task[..., Any]] = {
     "capture": capture,
@@ -50,40 +53,45 @@ class TaskPerform:
     """A `perform` that submits each unit to its task, on the runner of the flow that calls it.
 
     Every future is settled: a unit that raised, crashed or is not done within `deadline` has a
-    failed outcome. None is left out, so nothing is silently green. When the flow run is cancelled,
-    its units are asked to stop and Interrupted is raised; `signal` is what Prefect had raised.
+    failed outcome. None is left out, so nothing is silently green. On Dask the workers are looked
+    at before each step, and WorkersUnfit is raised if they cannot do it. When the flow run is
+    cancelled, its units are asked to stop and Interrupted is raised; `signal` is what Prefect had
+    raised. `done` are the outcomes of all steps so far.
     """
 
-    config: str
-    run_id: str
+    run: RunRef
     deadline: timedelta
     signal: BaseException | None = None
+    done: list[Outcome] = field(default_factory=list)
 
     def __call__(self, units: Sequence[Unit]) -> list[Outcome]:
         started_at = utc_now()
+        runner = runner_at_hand()
+        spread = runner if isinstance(runner, Spread) else None
+        futures: list[Any] = []
         try:
-            futures = [TASKS[u.unit].submit(self.config, u, self.run_id) for u in units]
-            wait(futures, timeout=self.deadline.total_seconds())
+            if spread and units:
+                spread.preflight()
+            futures += [TASKS[u.unit].submit(self.run, u) for u in units]
+            found = (spread.gathered if spread else gathered)(futures, self.deadline)
         except (TerminationSignal, KeyboardInterrupt) as signal:
             stopping.set()
+            if spread:
+                spread.abandon(futures)
             self.signal = signal
-            raise Interrupted("the flow run was cancelled") from signal
-        return [_settle(u, f, started_at) for u, f in zip(units, futures, strict=True)]
+            raise Interrupted(CANCELLED) from signal
+        settled = [_settle(u, r, started_at) for u, r in zip(units, found, strict=True)]
+        self.done += settled
+        return settled
 
 
-def submit_all(config: str, run_id: str, *, deadline: timedelta = DEADLINE) -> TaskPerform:
-    """The `perform` of a flow: `config` is the reference that each task resolves for itself."""
-    return TaskPerform(config, run_id, deadline)
+def submit_all(run: RunRef, *, deadline: timedelta = DEADLINE) -> TaskPerform:
+    """The `perform` of a flow: each task resolves the configuration of `run` for itself."""
+    return TaskPerform(run, deadline)
 
 
-def _settle(unit: Unit, future: PrefectFuture[Any], started_at: datetime) -> Outcome:
-    """The outcome behind a future that had its time."""
-    try:
-        result: object = future.result(timeout=1, raise_on_failure=False)
-    except TimeoutError:
-        result = TimeoutError("not finished within the deadline of its run")
-    except Exception as error:  # noqa: BLE001  a lost worker shows as anything; it is an outcome
-        result = error
+def _settle(unit: Unit, result: object, started_at: datetime) -> Outcome:
+    """The outcome of a unit whose task came to `result`."""
     if isinstance(result, Outcome):
         return result
     if isinstance(result, UnitFailed):

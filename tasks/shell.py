@@ -13,10 +13,11 @@ from prefect.client.schemas.objects import TaskRun
 
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.execute import execute, failed_outcome
+from qdrant_dr.jobs.repeated import execute_again
 from qdrant_dr.jobs.run import utc_now
 from qdrant_dr.jobs.units import Unit
-from tasks.config import config_of
-from tasks.limits import polite
+from tasks.config import RunRef, config_of, is_held
+from tasks.limits import cluster_limit, polite, repository_limit
 from tasks.progress import shown
 from tasks.states import UnitFailed, unit_state
 
@@ -46,18 +47,24 @@ RETRIED: dict[str, Any] = {
 }
 
 
-def do(config: str, unit: Unit, run_id: str, *, limits: Sequence[str]) -> State[Any]:
-    """Do one unit while holding a slot of each limit; its outcome as a state.
+def do(
+    run: RunRef, unit: Unit, *, repositories: Sequence[str], cluster: bool = False
+) -> State[Any]:
+    """Do one unit with a slot of each repository, and of the cluster; its outcome as a state.
 
     An error of the tree becomes a state here: raised, it would fill the run's log with a trace
-    that says less than its message. Anything else is a defect, and is raised.
+    that says less than its message. Anything else is a defect, and is raised. In another process
+    than that of its run the unit may be begun for the second time.
     """
-    resolved = config_of(config, run_id)
     label = f"{unit.unit} {unit.label}"
     started_at = utc_now()
     try:
+        resolved = config_of(run)
+        limits = [cluster_limit(resolved.cluster.name)] * cluster
+        limits += map(repository_limit, repositories)
         with polite(limits, within=resolved.cluster.timeouts.snapshot), shown(label):
-            outcome = execute(resolved, unit, run_id)
+            act = execute if is_held(run) else execute_again
+            outcome = act(resolved, unit, run.run_id)
     except DRError as error:
         log.debug("%s failed", label, exc_info=True)
         failed = failed_outcome(unit, error, started_at=started_at, ended_at=utc_now())

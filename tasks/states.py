@@ -9,7 +9,7 @@ from prefect.states import Completed, Failed
 
 from qdrant_dr.errors import DRError
 from qdrant_dr.records import Outcome, RunEnd
-from tasks.words import next_command, summary, told
+from tasks.words import next_command, reasons, shortened, summary, told
 
 SHOWN = 5
 """Reasons that fit into a state's message; the artifact has all of them."""
@@ -19,9 +19,10 @@ def run_state(end: RunEnd) -> State[Any]:
     """The final state of a flow run; its message has the reasons and the next command."""
     if end.verdict == "ok":
         return Completed(message=summary(end))
-    shown = list(end.reasons[:SHOWN])
-    if len(end.reasons) > SHOWN:
-        shown.append(f"and {len(end.reasons) - SHOWN} more, see the artifacts of this run")
+    why = reasons(end)
+    shown = [shortened(r) for r in why[:SHOWN]]
+    if len(why) > SHOWN:
+        shown.append(f"and {len(why) - SHOWN} more, see the artifacts of this run")
     message = "; ".join(shown) or end.verdict
     if hint := next_command(end):
         message = f"{message}. Next: {hint}"

@@ -8,16 +8,16 @@ from prefect import task
 from prefect.client.schemas import State
 
 from qdrant_dr.jobs.units import SweepUnit
+from tasks.config import RunRef
 from tasks.shell import RETRIED, do
 
 
 @task(name="sweep", task_run_name="sweep {unit.label}", **RETRIED)
-def sweep(config: str, unit: SweepUnit, run_id: str) -> State[Any]:
+def sweep(run: RunRef, unit: SweepUnit) -> State[Any]:
     """Remove what killed runs left behind.
 
     Args:
-        config: Reference of the configuration.
+        run: The run it belongs to, and its configuration.
         unit: Where to sweep.
-        run_id: The run it belongs to.
     """
-    return do(config, unit, run_id, limits=[])
+    return do(run, unit, repositories=[])

@@ -8,17 +8,16 @@ from prefect import task
 from prefect.client.schemas import State
 
 from qdrant_dr.jobs.units import VerifyUnit
-from tasks.limits import repository_limit
+from tasks.config import RunRef
 from tasks.shell import RETRIED, do
 
 
 @task(name="verify", task_run_name="verify {unit.label}", **RETRIED)
-def verify(config: str, unit: VerifyUnit, run_id: str) -> State[Any]:
+def verify(run: RunRef, unit: VerifyUnit) -> State[Any]:
     """Read one copy and prove it to its depth.
 
     Args:
-        config: Reference of the configuration.
+        run: The run it belongs to, and its configuration.
         unit: Which copy, and how deep.
-        run_id: The run it belongs to.
     """
-    return do(config, unit, run_id, limits=[repository_limit(unit.repository)])
+    return do(run, unit, repositories=[unit.repository])

@@ -6,6 +6,7 @@ from collections import Counter
 
 from qdrant_dr.records import (
     Captured,
+    Deleted,
     Drilled,
     ErrorFacts,
     Healed,
@@ -15,6 +16,7 @@ from qdrant_dr.records import (
     Restored,
     RunEnd,
     Swept,
+    Watched,
 )
 from qdrant_dr.units import format_size
 
@@ -25,9 +27,13 @@ DONE = {
     "verify": "verified",
     "drill": "drilled",
     "restore": "restored",
+    "expire": "expired",
     "sweep": "swept",
 }
 """A report is told by its headline."""
+
+LONGEST = 300
+"""Characters of one reason or result in a state or an artifact."""
 
 
 def summary(end: RunEnd) -> str:
@@ -40,13 +46,29 @@ def summary(end: RunEnd) -> str:
     return ", ".join(said) or "nothing needed doing"
 
 
-def next_command(end: RunEnd) -> str | None:
-    """The hint of the worst that happened: of the run itself, else of its first failed unit."""
+def hints(end: RunEnd) -> list[str]:
+    """What to do, each once: of the run itself, then of its failed units, then of the rest."""
     errors: list[ErrorFacts | None] = [end.error]
     errors += [o.error for o in end.outcomes if o.verdict == "failed"]
     errors += [r.error for r in end.repositories if not r.reachable]
     errors += [o.error for o in end.outcomes]
-    return next((e.hint for e in errors if e), None)
+    return list(dict.fromkeys(e.hint for e in errors if e))
+
+
+def reasons(end: RunEnd) -> tuple[str, ...]:
+    """Why it is not ok, the worst first; of a report, each of its findings."""
+    found = tuple(n for o in end.outcomes if isinstance(o.detail, Reported) for n in o.notes)
+    return found if found and end.error is None else end.reasons
+
+
+def next_command(end: RunEnd) -> str | None:
+    """The hint of the worst that happened."""
+    return next(iter(hints(end)), None)
+
+
+def shortened(text: str) -> str:
+    """At most LONGEST characters, for a state or a row; records keep the whole."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def told(outcome: Outcome) -> str:
@@ -65,10 +87,7 @@ def _detail(outcome: Outcome) -> str:
                 f"{format_size(d.size_bytes)}{points} in {', '.join(d.committed) or 'none'}{left}"
             )
         case Proved() as d:
-            if not d.passed:
-                return f"not {d.depth}" + (f", reached {d.reached}" if d.reached else "")
-            points = "" if d.points_checked is None else f", {d.points_checked} points"
-            return f"proven to {d.depth} ({format_size(d.bytes_checked)}{points})"
+            return _proved(d)
         case Healed() as d:
             return f"{format_size(d.size_bytes)} from {d.source}: {d.why}"
         case Drilled() as d:
@@ -81,6 +100,18 @@ def _detail(outcome: Outcome) -> str:
             )
         case Reported() as d:
             return f"{d.headline}; written to {d.folder}"
+        case Deleted() as d:
+            hidden = f", {format_size(d.hidden_bytes)} still kept by the store"
+            return f"{d.reason}; freed {format_size(d.freed_bytes)}" + hidden * bool(d.hidden_bytes)
         case Swept() as d:
             return f"removed {len(d.removed)}, kept {len(d.kept)}"
+        case Watched() as d:
+            return f"{len(d.appeared)} new, {len(d.cleared)} over, {len(d.findings)} stand"
     return ""
+
+
+def _proved(d: Proved) -> str:
+    if not d.passed:
+        return f"not {d.depth}" + (f", reached {d.reached}" if d.reached else "")
+    points = "" if d.points_checked is None else f", {d.points_checked} points"
+    return f"proven to {d.depth} ({format_size(d.bytes_checked)}{points})"

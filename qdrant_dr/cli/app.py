@@ -69,9 +69,15 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     ),
     "drill": (
         "drill:drill",
-        "Restore a backup somewhere disposable, prove it there, and measure.",
+        "Restore backups somewhere disposable, prove them there, and measure.",
         "qdrant-dr drill movies --pick latest",
         "qdrant-dr drill --engine server --scratch http://scratch:6333",
+        "qdrant-dr drill --scenario lost-cloud:aws --ran-by 'Ana Li'",
+    ),
+    "sign": (
+        "sign:sign",
+        "Sign what a run of drills came to, as who reviewed it.",
+        "qdrant-dr sign 20261122T101530Z-7f3a9c --as 'Bea Roth' --note 'all points came back'",
     ),
     "restore": (
         "restore:restore",
@@ -117,6 +123,12 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr report --period 30d --out ./reports",
         "qdrant-dr report --as-of 2026-11-22T10:00:00Z --format html,csv",
     ),
+    "watch": (
+        "watch:watch",
+        "Look at records and cluster: what is wrong, what is new, what is over.",
+        "qdrant-dr watch",
+        "qdrant-dr watch --record",
+    ),
     "sandbox": (
         "sandbox:sandbox",
         "Run a small Qdrant-compatible server on loopback, for trying things out.",
@@ -148,6 +160,12 @@ REPOSITORY: Mapping[str, tuple[str, ...]] = {
         "repository:show",
         "Show one repository: id, location, what lies in it.",
         "qdrant-dr repository show aws",
+    ),
+    "adopt": (
+        "repository:adopt",
+        "Give a repository that was copied elsewhere an id of its own; says how, until --execute.",
+        "qdrant-dr repository adopt mirror",
+        "qdrant-dr repository adopt mirror --execute --save",
     ),
 }
 

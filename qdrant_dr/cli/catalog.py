@@ -24,9 +24,15 @@ from qdrant_dr.repository import (
 Repositories = Annotated[tuple[str, ...], Parameter(name=["--repository", "-r"], negative=())]
 
 
-def read(session: Session, repository: tuple[str, ...], collection: str | None) -> Catalog:
+def read(
+    session: Session,
+    repository: tuple[str, ...],
+    collection: str | None,
+    *,
+    remember: bool = False,
+) -> Catalog:
     names = selected_repositories(session.config, repository or None)
-    opened, failed = open_all(session.config, names)
+    opened, failed = open_all(session.config, names, remember=remember)
     return catalog_of(session.config, opened, failed, collection=collection)
 
 

@@ -46,7 +46,7 @@ def list_backups(
         Only backups of which no copy is proven now.
     """
     now = datetime.now(UTC)
-    catalog = read(session, repository, collection)
+    catalog = read(session, repository, collection, remember=True)
     rows = [
         row
         for backup in catalog.backups

@@ -13,10 +13,9 @@ from qdrant_dr.cli.session import Given, Reply
 from qdrant_dr.errors import Interrupted, UsageError
 from qdrant_dr.jobs.run import begin
 from qdrant_dr.records import Reported
-from qdrant_dr.report import FORMATS
 from qdrant_dr.report.job import ReportRequest
 from qdrant_dr.report.job import report as compile_and_conclude
-from qdrant_dr.report.write import Format
+from qdrant_dr.report.write import FORMATS, Format
 from qdrant_dr.units import parse_duration
 
 

@@ -1,4 +1,4 @@
-"""`repository create|list|show`."""
+"""`repository create|list|show|adopt`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from cyclopts import Parameter
 
 from qdrant_dr.cli.session import Column, Given, Reply, Session, Verdict
 from qdrant_dr.errors import DRError, NothingSelected, UsageError
-from qdrant_dr.repository import create_repository, location_of, read_repository
+from qdrant_dr.repository import adopt_repository, create_repository, location_of, read_repository
 
 if TYPE_CHECKING:
     from qdrant_dr.config import RepositoryConfig
 
 CREATED = (Column("name", "NAME"), Column("id", "ID"), Column("location", "LOCATION"))
+ADOPTED = (
+    Column("name", "NAME"),
+    Column("was", "WAS"),
+    Column("id", "ID", lambda made: made or "-"),
+    Column("backups", "BACKUPS", right=True),
+    Column("location", "LOCATION"),
+)
 LISTED = (
     Column("name", "NAME"),
     Column("id", "ID"),
@@ -79,6 +86,70 @@ def create(
     )
 
 
+def adopt(
+    *names: str,
+    execute: Annotated[bool, Parameter(negative=())] = False,
+    save: Annotated[bool, Parameter(negative=())] = False,
+    session: Given,
+) -> Reply:
+    """Give repositories that were copied elsewhere ids of their own.
+
+    What was proven of the original then counts for nothing here, until `verify` proves the copies.
+    Without --execute it says what would be done.
+
+    Parameters
+    ----------
+    names
+        As configured; without one, those configured without an id.
+    execute
+        Write the new ids.
+    save
+        Write the ids into the configuration file, too.
+    """
+    from qdrant_dr.jobs.adopt import plan_adopt
+
+    if save and not execute:
+        raise UsageError("--save keeps the ids that --execute makes", "give both, or neither.")
+    wanted = _wanted(session, names)
+    if not names:
+        wanted = [r for r in wanted if r.id is None]
+    if not wanted:
+        raise NothingSelected(
+            "every configured repository has an id", "name the one that was copied."
+        )
+    rows: list[dict[str, Any]] = []
+    errors: list[DRError] = []
+    remarks: list[str] = []
+    for cfg in wanted:
+        try:
+            now = datetime.now(UTC)
+            plan = plan_adopt(session.config, cfg.name, now)
+            backups = sum(s.path.endswith("/manifest.json") for s in plan.found.find("backups"))
+            made = adopt_repository(plan.found, now) if execute else None
+        except DRError as e:
+            errors.append(e)
+            continue
+        remarks += [f"{cfg.name}: {remark}" for remark in plan.remarks]
+        found = {"name": cfg.name, "was": plan.found.id, "id": made, "backups": backups}
+        rows.append(found | {"location": str(plan.found.location)})
+    if execute:
+        try:
+            remarks += _keep(session, {row["name"]: row["id"] for row in rows}, save=save)
+        except DRError as e:  # the ids are written: they must be printed all the same
+            errors.append(e)
+        remarks += [f"next: qdrant-dr verify -r {row['name']}" for row in rows]
+    elif rows:
+        remarks.append("nothing was changed; end what copies into it, then add --execute")
+    return Reply(
+        rows=rows,
+        columns=ADOPTED,
+        verdict="failed" if errors else "ok",
+        exit_code=errors[0].exit_code if errors else 0,
+        errors=errors,
+        remarks=remarks,
+    )
+
+
 def list_repositories(*, session: Given) -> Reply:
     """List the configured repositories and whether they can be used."""
     rows = []
@@ -119,6 +190,7 @@ def show(name: str, /, *, session: Given) -> Reply:
         "layout": found.record.layout,
         "created_at": found.record.created_at,
         "created_by": found.record.tool_version,
+        "adopted_from": ", ".join(found.record.adopted_from) or None,
         "free_bytes": found.store.free_bytes(),
     }
     for folder, there in objects.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from qdrant_dr.cli.progress import Progress
@@ -11,6 +11,7 @@ from qdrant_dr.cli.words import span
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.run import Run, begin
+from qdrant_dr.jobs.scenario import words
 from qdrant_dr.jobs.threads import in_threads
 from qdrant_dr.jobs.units import Perform
 from qdrant_dr.records import (
@@ -23,6 +24,7 @@ from qdrant_dr.records import (
     Proved,
     Restored,
     RunEnd,
+    Signed,
     Swept,
 )
 from qdrant_dr.records.base import Frozen
@@ -52,15 +54,19 @@ def run_verb(
     verb: Verb[Request],
     *,
     config: Config | None = None,
+    repositories: Sequence[str] | None = None,
 ) -> Reply:
-    """Do one run and write its records. An interrupted one has an end record, too."""
+    """Do one run and write its records. An interrupted one has an end record, too.
+
+    `repositories` are those it may open; None for all.
+    """
     config = config or session.config
-    run = begin(config, job, parameters=request.model_dump())
+    run = begin(config, job, parameters=request.model_dump(), repositories=repositories)
     with Progress(session) as progress:
         try:
             end = verb(config, request, run, in_threads(config, run.run_id, watch=progress))
         except KeyboardInterrupt:
-            end = run.finish(config, outcomes=(), error=Interrupted(f"{job} was interrupted"))
+            end = run.cut_short(config, Interrupted(f"{job} was interrupted"))
     return reply_of(end, unwritten=run.unwritten)
 
 
@@ -131,6 +137,9 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
     elif isinstance(detail, Restored):
         size, points = detail.size_bytes, detail.points_restored
         remarks.insert(0, _restored(detail))
+    elif isinstance(detail, Signed):
+        held = "accepted" if detail.accepted else "rejected"
+        remarks.insert(0, f"run {detail.run_id} {held} by {detail.reviewer}")
     elif isinstance(detail, Swept) and detail.node is not None:
         remarks.insert(0, f"on {detail.node}")
     if outcome.error is not None:
@@ -152,8 +161,11 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
 def _drilled(detail: Drilled) -> str:
     """What an engine drill or one on the sandbox takes is never called a recovery time."""
     equal = {True: "content equal", False: "CONTENT DIFFERS", None: "content not compared"}
+    end = f"target {detail.teardown}"
+    if (played := detail.scenario) is not None:
+        end += f"; {played.name}: {words(played.name, played.unused)}"
     if not detail.fingerprint_equal:  # what did not come back took no time that means anything
-        return f"{equal[detail.fingerprint_equal]}, target {detail.teardown}"
+        return f"{equal[detail.fingerprint_equal]}, {end}"
     took = f"{detail.recovery_us / 1e6:.1f} s"
     if detail.engine == "edge":
         measured = f"read back in {took}"
@@ -161,7 +173,7 @@ def _drilled(detail: Drilled) -> str:
         measured = f"recovery time {took}"
     else:
         measured = f"restored into the sandbox in {took}, which is no recovery time"
-    return f"{equal[detail.fingerprint_equal]}, {measured}, target {detail.teardown}"
+    return f"{equal[detail.fingerprint_equal]}, {measured}, {end}"
 
 
 def _restored(detail: Restored) -> str:

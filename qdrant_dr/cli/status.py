@@ -50,7 +50,7 @@ def status(
     if out is not None and format != "prometheus":
         raise UsageError("--out is for --format prometheus", "redirect the table instead.")
     now = datetime.now(UTC)
-    found = Assessment.of(gather(session.config, now, PERIOD))
+    found = Assessment.of(gather(session.config, now, PERIOD, remember=True))
     # with its collection a problem is told by the line's NEXT; the others have no line
     names = {s.collection for s in found.standings}
     errors = [

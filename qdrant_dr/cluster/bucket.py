@@ -203,7 +203,7 @@ def _filesystem(bucket: SnapshotsInS3) -> Any:
     import fsspec
 
     kind, _ = split_url(bucket.url)
-    options = resolve_options(bucket.options)
+    options = resolve_options(bucket.options, bucket.credentials)
     if kind == "s3":
         options = {**options, "config_kwargs": _CLIENT | options.get("config_kwargs", {})}
     try:

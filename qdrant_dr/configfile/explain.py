@@ -18,6 +18,7 @@ from qdrant_dr.configfile.source import KeyPath, Problem, Source, dotted
 
 _PATTERNS = {
     secrets.PATTERN: REFERENCE,
+    secrets.BLOCK: "must be block:TYPE/NAME, such as block:aws-credentials/prod",
     r"^[a-z0-9][a-z0-9-]{0,62}$": "must be lower-case letters, digits and hyphens",
     r"^[0-9a-f]{8}$": "must be 8 hex digits, as `qdrant-dr repository create` printed them",
 }

@@ -35,6 +35,9 @@ def plain_secrets(source: Source) -> Iterator[Problem]:
             continue
         if _IN_URL.search(written):
             yield Problem(source.line(path), path, "a URL must not carry a password or token")
+        elif path[-1] == "credentials" and written.startswith("block:"):
+            if "options" in path:  # some file systems swallow what they do not know
+                yield Problem(source.line(path), path, "belongs beside `options`, not into it")
         elif _under_secret_key(path) and not _allowed(path, written):
             yield Problem(source.line(path), path, REFERENCE)
 

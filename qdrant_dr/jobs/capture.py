@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from qdrant_dr.cluster import (
     incarnation,
 )
 from qdrant_dr.config import Config
-from qdrant_dr.errors import ClusterError, CollectionChanged, QuorumMissed
+from qdrant_dr.errors import ClusterError, CollectionChanged, Interrupted, QuorumMissed
 from qdrant_dr.jobs.capture_parts import Creation, Taken, Taking
 from qdrant_dr.jobs.capture_sources import look, open_sources
 from qdrant_dr.jobs.catalogs import open_all
@@ -33,6 +34,8 @@ from qdrant_dr.records import BackupKey, Captured, Manifest, Outcome, ShardFacts
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.repository import new_id, refuse_late_commit
 from qdrant_dr.version import __version__
+
+log = logging.getLogger(__name__)
 
 _WORST_LAST = ("green", "grey", "yellow", "red")
 
@@ -87,7 +90,13 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
         tight = capture_doubts(config, unit, seen, previous, targets.taking_part)
         with scratch_folder(config.capture.spool.path, f"capture-{key.backup_id}") as folder:
             taking = Taking(config, unit, run_id, key, targets, sources, folder, seen.captured_at)
-            taken = taking.all(seen)
+            try:
+                taken = taking.all(seen)
+            except Interrupted:
+                # asked to end: no manifest will ever name these, and no sweep may come for long
+                if (left := _delete(taking.created)) != "deleted":
+                    log.warning("%s: server snapshot %s", key, left)
+                raise
             uuid = _one_uuid(unit.collection, taken)
             doubts = (*seen.doubts, *tight, *clock_doubts(config, [t.source.about for t in taken]))
             doubts += (*strange, *_new_life(another_uuid(uuid, previous)), *taking.doubts)
@@ -252,6 +261,11 @@ def _clean_up(config: Config, created: Sequence[Creation], committed: tuple[str,
     """Delete what our calls made on the servers, once enough manifests were read back."""
     if len(committed) < config.copies.quorum:
         return f"kept: only {len(committed)} of {config.copies.quorum} copies hold it"
+    return _delete(created)
+
+
+def _delete(created: Sequence[Creation]) -> str:
+    """Say "deleted", or what was kept and why."""
     said = []
     for one in created:
         try:

@@ -34,7 +34,6 @@ from qdrant_dr.errors import (
     ClusterError,
     CollectionChanged,
     CollectionVanished,
-    DRError,
     Interrupted,
     PlanRefused,
     StorageFull,
@@ -175,7 +174,8 @@ class Taking:
                 return self._from_archive(source, take, before, parts, whole=whole)
             return self._shard_by_shard(source, take, before, parts)
         except BaseException:
-            self._take_back(parts)
+            for part in parts:
+                self.targets.take_back(self.key, part.file)
             raise
 
     def _from_archive(
@@ -336,14 +336,19 @@ class Taking:
     ) -> Part:
         """One stream into every repository that takes part. Raise QuorumMissed if none is left."""
         digests = BlockDigests()
-        written = fan_out(
-            digests.watch(blocks),
-            {
-                n: partial(r.part_sink, self.key, f"{name}.snapshot", size_hint)
-                for n, r in list(self.targets.taking_part.items())
-            },
-            stall_timeout=self.config.copies.stall_timeout,
-        )
+        try:
+            written = fan_out(
+                digests.watch(blocks),
+                {
+                    n: partial(r.part_sink, self.key, f"{name}.snapshot", size_hint)
+                    for n, r in list(self.targets.taking_part.items())
+                },
+                stall_timeout=self.config.copies.stall_timeout,
+                stopped=lambda: stopping.is_set() or self._stop.is_set(),
+            )
+        except Interrupted:  # the fast may have all of it while the slow are waited for
+            self.targets.take_back(self.key, f"{name}.snapshot")
+            raise
         for n, error in written.left_behind.items():
             self.targets.leave(n, error)
         self.targets.each(lambda _: None)
@@ -386,15 +391,6 @@ class Taking:
             uuid=uuid,
             doubts=(*doubts, *moved_elsewhere(before, after)),
         )
-
-    def _take_back(self, parts: list[Part]) -> None:
-        """Parts of a take that failed: nobody will name them; what stays is swept or harmless."""
-        for part in parts:
-            for name, repository in list(self.targets.taking_part.items()):
-                try:
-                    repository.drop_part(self.key, part.file)
-                except DRError as e:
-                    log.warning("%s keeps an unused %s: %s", name, part.file, e.message)
 
     def _spool(self, blocks: Iterable[bytes], file: Path) -> int:
         limit, size = self.config.capture.spool.max, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -23,7 +24,13 @@ from qdrant_dr.cluster import (
 )
 from qdrant_dr.cluster.full import FullArchive, FullMember
 from qdrant_dr.config import Config
-from qdrant_dr.errors import CollectionChanged, CollectionVanished, DRError, QuorumMissed
+from qdrant_dr.errors import (
+    CollectionChanged,
+    CollectionVanished,
+    DRError,
+    Interrupted,
+    QuorumMissed,
+)
 from qdrant_dr.jobs.capture import Facts, clock_doubts, history, manifest_of
 from qdrant_dr.jobs.capture_parts import WHOLE, Taken
 from qdrant_dr.jobs.capture_sources import Source, Sources, look
@@ -38,6 +45,8 @@ from qdrant_dr.proof import BlockDigests
 from qdrant_dr.records import BackupKey, Intent, ListedSnapshot, Manifest, Part, SnapshotAnswer
 from qdrant_dr.repository import Repository, fan_out, new_id, refuse_late_commit
 from qdrant_dr.version import __version__
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -153,25 +162,33 @@ def transfer(work: Work) -> str:
         answer = create_snapshot(node, INSTANCE, stop=stopping)
         answered_at, work.checksum = utc_now(), answer.checksum
         work.each(lambda share: _answered(share, answer, answered_at))
-        archive = FullArchive(
-            watched(
-                blocks_of(node, INSTANCE, answer, config.cluster, stop=stopping), answer.size_bytes
-            ),
-            answer.name,
-        )
-        for member in archive.members():
-            work.files[member.collection] = ListedSnapshot(
-                name=member.file, size_bytes=member.size_bytes
-            )
-            mine = work.shares.get(member.collection)
-            if mine is not None and mine.error is None:
-                try:
-                    _write(work, mine, member, answer)
-                except QuorumMissed as e:
-                    mine.error = e
+        try:
+            archive = _read(work, answer)
+        except Interrupted:
+            # asked to end: no manifest will ever name it, and no sweep may come for long
+            if (left := _delete(work, answer, listed)) != "deleted":
+                log.warning("full snapshot of %s: %s", node.url, left)
+            raise
         said = (*tight, *checksum_doubts(answer, config.cluster))
         work.each(lambda share: _commit(work, share, archive, answered_at, said))
     return _clean_up(work, answer, listed)
+
+
+def _read(work: Work, answer: ListedSnapshot) -> FullArchive:
+    """All of it, each collection that is wanted into its repositories."""
+    blocks = blocks_of(work.node, INSTANCE, answer, work.config.cluster, stop=stopping)
+    archive = FullArchive(watched(blocks, answer.size_bytes), answer.name)
+    for member in archive.members():
+        work.files[member.collection] = ListedSnapshot(
+            name=member.file, size_bytes=member.size_bytes
+        )
+        mine = work.shares.get(member.collection)
+        if mine is not None and mine.error is None:
+            try:
+                _write(work, mine, member, answer)
+            except QuorumMissed as e:
+                mine.error = e
+    return archive
 
 
 def _intend(work: Work, share: Share, listed: tuple[ListedSnapshot, ...]) -> None:
@@ -199,14 +216,19 @@ def _answered(share: Share, answer: ListedSnapshot, at: datetime) -> None:
 def _write(work: Work, share: Share, member: FullMember, answer: ListedSnapshot) -> None:
     """One member into every repository. Raise QuorumMissed if none takes it."""
     targets, digests = share.targets, BlockDigests()
-    written = fan_out(
-        digests.watch(member.blocks),
-        {
-            name: partial(r.part_sink, share.key, f"{WHOLE}.snapshot", member.size_bytes)
-            for name, r in targets.taking_part.items()
-        },
-        stall_timeout=work.config.copies.stall_timeout,
-    )
+    try:
+        written = fan_out(
+            digests.watch(member.blocks),
+            {
+                name: partial(r.part_sink, share.key, f"{WHOLE}.snapshot", member.size_bytes)
+                for name, r in targets.taking_part.items()
+            },
+            stall_timeout=work.config.copies.stall_timeout,
+            stopped=stopping.is_set,
+        )
+    except Interrupted:  # the fast may have all of it while the slow are waited for
+        targets.take_back(share.key, f"{WHOLE}.snapshot")
+        raise
     for name, error in written.left_behind.items():
         targets.leave(name, error)
     targets.each(lambda _: None)
@@ -263,14 +285,19 @@ def _commit(
 
 
 def _clean_up(work: Work, answer: ListedSnapshot, listed: tuple[ListedSnapshot, ...]) -> str:
-    """Delete what our call made on the server, once every collection has its quorum.
-
-    In S3 mode that is one object per collection, too, which the server leaves there (measured on
-    Qdrant 1.18.3): its list of the instance is recursive, so `listed` knows what was there before.
-    """
+    """Delete what our call made on the server, once every collection has its quorum."""
     quorum = work.config.copies.quorum
     if short := [n for n, s in work.shares.items() if len(s.committed) < quorum]:
         return f"kept: {', '.join(short)} has fewer than {quorum} copies"
+    return _delete(work, answer, listed)
+
+
+def _delete(work: Work, answer: ListedSnapshot, listed: tuple[ListedSnapshot, ...]) -> str:
+    """Say "deleted", or what was kept and why.
+
+    In S3 mode it is one object per collection, too, which the server leaves there (measured on
+    Qdrant 1.18.3): its list of the instance is recursive, so `listed` knows what was there before.
+    """
     said = delete_own_snapshot(work.node, INSTANCE, answer, listed)
     for name, file in work.files.items() if answer.checksum is None else ():
         one = delete_own_snapshot(work.node, name, file, listed)

@@ -12,20 +12,25 @@ from qdrant_dr.repository import (
     RepositoryState,
     open_repository,
     read_catalog,
+    remembering,
 )
 
 
 def open_all(
-    config: Config, names: Sequence[str] | None = None
+    config: Config, names: Sequence[str] | None = None, *, remember: bool = False
 ) -> tuple[dict[str, Repository], dict[str, DRError]]:
-    """Open the configured repositories in order; what cannot be opened is an error by name."""
+    """Open the configured repositories in order; what cannot be opened is an error by name.
+
+    `remember`, for those who only look: records read before, and unchanged, are not fetched again.
+    """
     opened: dict[str, Repository] = {}
     failed: dict[str, DRError] = {}
     for wanted in config.repositories:
         if names is not None and wanted.name not in names:
             continue
         try:
-            opened[wanted.name] = open_repository(wanted, stall_timeout=config.copies.stall_timeout)
+            found = open_repository(wanted, stall_timeout=config.copies.stall_timeout)
+            opened[wanted.name] = remembering(found) if remember else found
         except DRError as e:
             failed[wanted.name] = e
     return opened, failed

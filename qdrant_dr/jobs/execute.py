@@ -40,8 +40,9 @@ def execute(config: Config, unit: Unit, run_id: str) -> Outcome:
         return heal_copy(config, unit, run_id)
     if isinstance(unit, DrillUnit):
         from qdrant_dr.jobs.drill_copy import drill_copy
+        from qdrant_dr.jobs.scenario import under
 
-        return drill_copy(config, unit, run_id)
+        return drill_copy(under(config, unit.scenario), unit, run_id)
     if isinstance(unit, RestoreUnit):
         from qdrant_dr.jobs.restoring import restore_backup
 

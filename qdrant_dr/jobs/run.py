@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from qdrant_dr.config import Config
-from qdrant_dr.errors import DRError
+from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.conclude import conclude
 from qdrant_dr.jobs.units import Unit
@@ -89,6 +89,7 @@ class Run:
     source_kind: SourceKind | None = None
     unreadable: tuple[Unreadable, ...] = ()
     unwritten: dict[str, DRError] = field(default_factory=dict)
+    end: RunEnd | None = None
 
     @property
     def run_id(self) -> str:
@@ -139,7 +140,35 @@ class Run:
         objections: Sequence[str] = (),
         doubts: Sequence[str] = (),
     ) -> RunEnd:
-        """Conclude, and write the end record wherever the start could be written.
+        """Conclude, and write the end record wherever the start could be written."""
+        end = self.concluded(
+            config, outcomes, seen=seen, error=error, objections=objections, doubts=doubts
+        )
+        self.end = end
+        self.write_everywhere(end)
+        return end
+
+    def cut_short(
+        self, config: Config, why: Interrupted, outcomes: Sequence[Outcome] = ()
+    ) -> RunEnd:
+        """The end of a run that a signal ended between two units. One that had come to its end is
+        not given a second one: its record is written where it is not yet."""
+        if self.end is None:
+            return self.finish(config, outcomes=outcomes, error=why)
+        self.write_everywhere(self.end)
+        return self.end
+
+    def concluded(
+        self,
+        config: Config,
+        outcomes: Sequence[Outcome],
+        *,
+        seen: Sequence[SeenCollection] = (),
+        error: BaseException | None = None,
+        objections: Sequence[str] = (),
+        doubts: Sequence[str] = (),
+    ) -> RunEnd:
+        """The end record, not written yet.
 
         `objections` are the job's own (nothing to do, a conflict): each makes the run fail;
         `doubts` degrade it. A run without a record anywhere has failed, whatever it did.
@@ -157,7 +186,7 @@ class Run:
             objections=objections,
             doubts=doubts,
         )
-        end = RunEnd(
+        return RunEnd(
             start=self.start,
             ended_at=utc_now(),
             source_kind=self.source_kind,
@@ -168,8 +197,6 @@ class Run:
             repositories=repositories,
             outcomes=tuple(outcomes),
         )
-        self.write_everywhere(end)
-        return end
 
     def _record_doubts(self) -> list[str]:
         return [
@@ -183,6 +210,7 @@ class Run:
         units: Sequence[Unit],
         seen: Sequence[SeenCollection] = (),
         objections: Sequence[str] = (),
+        doubts: Sequence[str] = (),
     ) -> RunEnd:
         """The end of a dry run: what would be done, as skipped outcomes."""
         now = utc_now()
@@ -199,7 +227,9 @@ class Run:
             )
             for u in units
         ]
-        return self.finish(config, outcomes=outcomes, seen=seen, objections=objections)
+        return self.finish(
+            config, outcomes=outcomes, seen=seen, objections=objections, doubts=doubts
+        )
 
     def write_everywhere(self, record: RunStart | RunEnd) -> None:
         """Write a record of this run to every repository that can be reached; a dry run none."""
@@ -231,14 +261,16 @@ def begin(
     scheduled_for: datetime | None = None,
     parameters: Mapping[str, str | int | bool | tuple[str, ...] | None] | None = None,
     now: datetime | None = None,
+    repositories: Sequence[str] | None = None,
 ) -> Run:
-    """Open every repository and write the start record: a start without an end is a crash.
+    """Open every repository, or only those named, and write the start record: a start without an
+    end is a crash.
 
     A dry run (`dry_run` among its parameters) changes nothing and leaves no record: it must not
-    read as a run that did its work.
+    read as a run that did its work. Nor does a `watch` that died: it leaves one record, at its end.
     """
     now = now or utc_now()
-    opened, failed = open_all(config)
+    opened, failed = open_all(config, repositories)
     start = RunStart(
         run_id=new_run_id(now),
         job=job,
@@ -254,7 +286,8 @@ def begin(
     )
     dry = bool(start.parameters.get("dry_run"))
     run = Run(start=start, repositories=opened, unreachable=failed, dry=dry)
-    run.write_everywhere(start)
+    if job != "watch":
+        run.write_everywhere(start)
     return run
 
 

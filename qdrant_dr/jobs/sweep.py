@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -99,24 +99,30 @@ def _sweep_node(
     ended = _ended_runs(opened.values(), now)
     removed: list[str] = []
     spool = config.capture.spool.path
-    every, kept = _begun(opened, catalog, now)
+    every, kept = begun_calls(opened, catalog, now)
     with node_of(config, url) as node:
         there = set(collection_names(node))
         for begun in every:
             intent = begun.intent
             if intent.node != url or intent.run_id == run_id or intent.streamed:
                 continue
-            dead = (
-                intent.run_id in ended
-                or abandoned(spool, scratch_of(intent.backup_id))
-                or now - intent.started_at > ORPHAN_GRACE / 2
-            )
+            dead = is_dead(intent, ended, spool, now)
             if dead and (begun.shelf == INSTANCE or intent.collection in there):
-                gone, left = _clean(node, begun, quorum=config.copies.quorum)
+                gone, left = clean(node, begun, quorum=config.copies.quorum)
                 removed += gone
                 kept += left
     _forget_dead(spool, url, every, now)
     return tuple(removed), tuple(kept)
+
+
+def is_dead(intent: Intent, ended: Container[str], spool: str, now: datetime) -> bool:
+    """Whether the capture that meant this is over: its run ended, its process on this machine is
+    gone, or it began too long ago."""
+    return (
+        intent.run_id in ended
+        or abandoned(spool, scratch_of(intent.backup_id))
+        or now - intent.started_at > ORPHAN_GRACE / 2
+    )
 
 
 def scratch_of(backup_id: str) -> str:
@@ -138,7 +144,9 @@ def _forget_dead(spool: str, url: str, every: Sequence[Begun], now: datetime) ->
             empty_scratch(spool, name)
 
 
-def _clean(node: Node, begun: Begun, *, quorum: int) -> tuple[list[str], list[str]]:
+def clean(node: Node, begun: Begun, *, quorum: int) -> tuple[list[str], list[str]]:
+    """Delete the snapshot of a dead capture's call from its node; what was deleted, what was kept
+    and why. An unanswered call deletes nothing: what it may have made is named."""
     intent, shelf, answer = begun.intent, begun.shelf, begun.answer
     where = f"{shelf} on {node.url}"
     removed: list[str] = []
@@ -160,17 +168,21 @@ def _clean(node: Node, begun: Begun, *, quorum: int) -> tuple[list[str], list[st
 
 
 def _unclaimed(node: Node, begun: Begun, shelf: Shelf) -> list[str]:
+    """What `unclaimed` names, in words and with the command."""
+    return [
+        f"{name} of {shelf} on {node.url} may be of run {begun.intent.run_id}, which did not end "
+        f"well; delete it if nobody else made it: {delete_command(node.url, shelf, name)}"
+        for name in unclaimed(node, begun, shelf)
+    ]
+
+
+def unclaimed(node: Node, begun: Begun, shelf: Shelf) -> list[str]:
     """Files that a create call may have left here; whose they are only a person can tell."""
     intent = begun.intent
     listed_before = begun.listed_before if shelf == begun.shelf else intent.listed_before
     before = {s.name for s in listed_before}
     listed = list_snapshots_of(node, shelf)
-    new = sorted(s.name for s in listed if s.name not in before and shelf.may_hold(s.name))
-    return [
-        f"{name} of {shelf} on {node.url} may be of run {intent.run_id}, which did not end well; "
-        f"delete it if nobody else made it: {delete_command(node.url, shelf, name)}"
-        for name in new
-    ]
+    return sorted(s.name for s in listed if s.name not in before and shelf.may_hold(s.name))
 
 
 def list_snapshots_of(node: Node, shelf: Shelf) -> tuple[ListedSnapshot, ...]:
@@ -181,7 +193,7 @@ def list_snapshots_of(node: Node, shelf: Shelf) -> tuple[ListedSnapshot, ...]:
         return ()
 
 
-def _begun(
+def begun_calls(
     opened: Mapping[str, Repository], catalog: Catalog, now: datetime
 ) -> tuple[list[Begun], list[str]]:
     """Create calls that may have left a file on a node, each once, and what could not be read."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from qdrant_dr.errors import BytesDiffer, DRError, QuorumMissed
 from qdrant_dr.jobs.run import error_facts
-from qdrant_dr.records import ErrorFacts, Manifest
+from qdrant_dr.records import BackupKey, ErrorFacts, Manifest
 from qdrant_dr.repository import Repository
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,14 @@ class TakingPart:
                 f"no repository can take this backup: {why}",
                 "repair one of them, see `qdrant-dr check`, then back up again.",
             )
+
+    def take_back(self, key: BackupKey, file: str) -> None:
+        """Remove a part that nobody will name, where it is; what stays is swept or harmless."""
+        for name, repository in list(self.taking_part.items()):
+            try:
+                repository.drop_part(key, file)
+            except DRError as e:
+                log.warning("%s keeps an unused %s: %s", name, file, e.message)
 
     def commit(self, manifest: Manifest) -> tuple[str, ...]:
         """Write the manifest wherever every part is durable, and read it back; name who has it."""

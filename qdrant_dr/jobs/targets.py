@@ -83,7 +83,7 @@ def refuse_source(config: Config, target: Node) -> None:
     A server draws a telemetry id when it starts: equal ids are one process, whatever its names.
     """
     for url in config.cluster.nodes:
-        same = _address(url) == _address(target.url)
+        same = address(url) == address(target.url)
         if not same:
             try:
                 with node_of(config, url) as node:
@@ -139,7 +139,8 @@ def _identity(node: Node) -> str | None:
     return identity if isinstance(identity, str) else None
 
 
-def _address(url: str) -> tuple[str, int | None]:
+def address(url: str) -> tuple[str, int | None]:
+    """Host, resolved if it can be, and port: two URLs of one place have the same."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     with suppress(OSError):  # an unknown name is compared as it is

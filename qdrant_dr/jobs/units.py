@@ -99,6 +99,7 @@ class DrillUnit(Frozen):
     seed: int | None = None
     keep: bool = False
     note: str = ""
+    scenario: str | None = None
 
     @property
     def collection(self) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -103,10 +105,16 @@ class Record(Frozen):
         body = {**self.model_dump(mode="json"), "format": self.FORMAT, "kind": self.KIND}
         return canonical_json({**body, "sha256": hashlib.sha256(canonical_json(body)).hexdigest()})
 
-    @property
+    @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the whole file as stored, hex."""
+        """SHA-256 of the whole file as stored, hex. Computed once: a record does not change."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Another record has another digest."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("sha256", None)
+        return copied
 
     @classmethod
     def from_bytes(cls, data: bytes, *, where: str) -> Self:
@@ -135,9 +143,11 @@ class Record(Frozen):
         if form != cls.FORMAT:
             raise RecordUnknown(f"{where} has format {form!r}; this version reads {cls.FORMAT}")
         try:
-            return cls.model_validate(body)
+            record = cls.model_validate(body)
         except ValidationError as e:
             first = e.errors(include_url=False)[0]
             at = ".".join(map(str, first["loc"]))
             error = RecordUnknown if first["type"] == "extra_forbidden" else RecordDamaged
             raise error(f"{where}: {at}: {first['msg']}") from None
+        record.__dict__["sha256"] = hashlib.sha256(data).hexdigest()  # these are its very bytes
+        return record

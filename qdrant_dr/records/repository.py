@@ -6,11 +6,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from qdrant_dr.records.base import Record, Time
+from qdrant_dr.records.base import Record, Time, later
 
 
 class RepositoryRecord(Record):
-    """`repository.json`: written once, by `repository create`. A missing one is an error."""
+    """`repository.json`: written by `repository create`, and once more where a copied repository
+    becomes one of its own. A missing one is an error."""
 
     KIND: ClassVar[str] = "repository"
 
@@ -18,3 +19,5 @@ class RepositoryRecord(Record):
     layout: Literal["plain"]
     created_at: Time
     tool_version: str
+    adopted_from: tuple[str, ...] = later((), description="ids that it had before, oldest first")
+    adopted_at: Time | None = later(None)

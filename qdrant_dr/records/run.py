@@ -11,7 +11,17 @@ from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.proof import Depth, Location
 
 Kind = Literal[
-    "backup", "replicate", "verify", "drill", "restore", "startup", "expire", "report", "check"
+    "backup",
+    "replicate",
+    "verify",
+    "drill",
+    "restore",
+    "startup",
+    "expire",
+    "report",
+    "check",
+    "watch",
+    "sign",
 ]
 Verdict = Literal["ok", "degraded", "failed", "skipped"]
 """Of a unit. A run's verdict is never `skipped`."""
@@ -91,6 +101,21 @@ class Healed(Frozen):
     why: str
 
 
+class Played(Frozen):
+    """A scenario a drill was done under, and what it left of the promises about the collection.
+
+    `unused` are the repositories that counted as lost. `newest_proven_us` is the age of the newest
+    backup that is proven in the others, or was by this drill; None if there is none. `copies_left`
+    and `domains_left` are its copies that count, and where they lie.
+    """
+
+    name: str = Field(description="lost-collection, lost-node, lost-cloud:NAME or no-prefect")
+    unused: tuple[str, ...] = ()
+    newest_proven_us: int | None
+    copies_left: int
+    domains_left: int
+
+
 class Drilled(Frozen):
     kind: Literal["drilled"] = "drilled"
     drill_id: str
@@ -109,6 +134,7 @@ class Drilled(Frozen):
     isolation: str | None
     teardown: str
     proof_id: str | None = None
+    scenario: Played | None = later(None)
 
     @property
     def recovery_us(self) -> int:
@@ -183,6 +209,17 @@ class Swept(Frozen):
     kept: tuple[str, ...] = ()
 
 
+class Signed(Frozen):
+    """Somebody looked at what a run of drills came to. `end_sha256` is of its end record as read:
+    what was signed is that and nothing else. Who gave the signature is the actor of the run."""
+
+    kind: Literal["signed"] = "signed"
+    run_id: str
+    end_sha256: str
+    reviewer: str
+    accepted: bool
+
+
 class Reported(Frozen):
     kind: Literal["reported"] = "reported"
     headline: str
@@ -191,8 +228,52 @@ class Reported(Frozen):
     digest: str = Field(description="SHA-256 over the frames: equal records, equal digest")
 
 
+class Found(Frozen):
+    """One finding as a look left it. `code` and `scope` say which one it is, `what` may differ."""
+
+    severity: Literal["notice", "warning", "critical"]
+    code: str
+    scope: str
+    what: str
+    since: Time
+    blast_radius: str
+    next_command: str
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        return self.code, self.scope
+
+
+class Watched(Frozen):
+    """What a look found, and what of it is new or over since the look it was compared with.
+
+    `unseen` are the halves that could not be looked at (`records`, `cluster`): what was known of
+    them stands in `findings` as before. `waiting` are collections without a first backup, and
+    since when a look sees them. `unsent` is which sign of life or metrics did not arrive, and why.
+    """
+
+    kind: Literal["watched"] = "watched"
+    findings: tuple[Found, ...]
+    appeared: tuple[Found, ...]
+    cleared: tuple[Found, ...]
+    compared_with: Time | None = Field(description="the end of that look; None: none was known")
+    unseen: tuple[Literal["records", "cluster"], ...] = ()
+    waiting: dict[str, Time] = Field(default_factory=dict)
+    unsent: tuple[str, ...] = ()
+
+
 Detail = Annotated[
-    Captured | CapturedFull | Proved | Healed | Drilled | Restored | Deleted | Swept | Reported,
+    Captured
+    | CapturedFull
+    | Proved
+    | Healed
+    | Drilled
+    | Restored
+    | Deleted
+    | Swept
+    | Signed
+    | Reported
+    | Watched,
     Field(discriminator="kind"),
 ]
 
@@ -210,6 +291,8 @@ class Outcome(Frozen):
         "expire",
         "sweep",
         "report",
+        "watch",
+        "sign",
     ]
     collection: str
     repository: str | None = None
@@ -245,7 +328,10 @@ class RunStart(Record):
 
 
 class RunEnd(Record):
-    """`runs/<year>/<month>/<run id>.end.json`: also of failed and refused runs."""
+    """`runs/<year>/<month>/<run id>.end.json`: also of failed and refused runs.
+
+    Those of `watch` lie in `watches/`, apart: there are many, and nothing is derived from them.
+    """
 
     KIND: ClassVar[str] = "run-end"
 

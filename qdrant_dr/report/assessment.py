@@ -32,12 +32,13 @@ class Assessment:
         standings = assess(evidence)
         since = evidence.since
         restores = tuple(r for r in restores_of(evidence) if r.outcome.started_at >= since)
+        drills = tuple(d for d in drills_of(evidence) if d.outcome.started_at >= since)
         series = sizes_of(evidence, standings)
         return cls(
             evidence,
             standings,
-            findings(evidence, standings, restores, series),
-            tuple(d for d in drills_of(evidence) if d.outcome.started_at >= since),
+            findings(evidence, standings, drills, restores, series),
+            drills,
             restores,
             series,
         )

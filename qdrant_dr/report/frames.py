@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -13,10 +12,16 @@ from qdrant_dr.records import Manifest, Proof, RunEnd, RunStart, Seal, canonical
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report import schema
 from qdrant_dr.report.assessment import Assessment
-from qdrant_dr.report.drills import Drill
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.problems import Problem
-from qdrant_dr.report.rows import forecast_row, restore_row, seconds, size_rows
+from qdrant_dr.report.rows import (
+    drill_row,
+    forecast_row,
+    phase_rows,
+    restore_row,
+    seconds,
+    size_rows,
+)
 from qdrant_dr.report.standing import Standing, best_proof, last_search
 from qdrant_dr.repository import Backup, Copy
 
@@ -32,8 +37,8 @@ def build_frames(assessment: Assessment) -> dict[str, pd.DataFrame]:
         "runs": _runs(evidence),
         "backups": [_backup(b.manifest, b.seal) for b in evidence.catalog.backups],
         "copies": [_copy(b, c) for b in evidence.catalog.backups for c in b.copies],
-        "drills": [_drill(evidence.config, d) for d in assessment.drills],
-        "drill_phases": [row for d in assessment.drills for row in _phases(d)],
+        "drills": [drill_row(evidence.config, d) for d in assessment.drills],
+        "drill_phases": [row for d in assessment.drills for row in phase_rows(d)],
         "restores": [restore_row(r) for r in assessment.restores],
         "sizes": [about | row for s in assessment.series for row in size_rows(s)],
         "forecasts": [about | forecast_row(s) for s in assessment.series],
@@ -172,56 +177,12 @@ def _millionths(value: int | None) -> float | None:
     return None if value is None else value / 1e6
 
 
-def _drill(config: Config, d: Drill) -> dict[str, Any]:
-    o, detail = d.outcome, d.detail
-    objective = config.collections.override(o.collection).objectives.rto or config.objectives.rto
-    age = o.started_at - detail.captured_at if detail else None
-    return {
-        "cluster": d.run.start.cluster,
-        "source_kind": d.run.source_kind,
-        "drill_id": d.drill_id,
-        "backup_id": o.backup_id,
-        "collection": o.collection,
-        "repository": o.repository,
-        "server_version": detail.server_version if detail else None,
-        "engine": detail.engine if detail else None,
-        "pick": detail.pick if detail else None,
-        "verdict": d.verdict,
-        "seed": detail.seed if detail else None,
-        "backup_age_seconds": seconds(age),
-        "points_expected_count": detail.points_expected if detail else None,
-        "points_restored_count": detail.points_restored if detail else None,
-        "size_bytes": detail.size_bytes if detail else None,
-        "fingerprint_equal": detail.fingerprint_equal if detail else None,
-        "rto_met": None if d.rto is None else d.rto <= objective,
-        "restore_seconds": seconds(d.restore),
-        "readback_seconds": seconds(d.readback),
-        "rto_seconds": seconds(d.rto),
-        "rto_objective_seconds": seconds(objective),
-        "isolation_declared": detail.isolation if detail else None,
-        "teardown": detail.teardown if detail else None,
-        "error_code": o.error.code if o.error else None,
-    }
-
-
-def _phases(d: Drill) -> Iterable[dict[str, Any]]:
-    for phase in d.detail.phases if d.detail else ():
-        yield {
-            "cluster": d.run.start.cluster,
-            "source_kind": d.run.source_kind,
-            "drill_id": d.drill_id,
-            "phase": phase.name,
-            "started_at": phase.started_at,
-            "duration_seconds": phase.duration_us / 1e6,
-            "size_bytes": phase.size_bytes,
-        }
-
-
 def _finding(config: Config, kind: SourceKind | None, p: Problem) -> dict[str, Any]:
     return {
         "cluster": config.cluster.name,
         "source_kind": kind,
         "severity": p.severity,
+        "code": p.code,
         "scope": p.scope,
         "what": p.what,
         "since": p.since,

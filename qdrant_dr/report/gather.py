@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from qdrant_dr.config import Config, RepositoryConfig
-from qdrant_dr.errors import ConfigInvalid, DRError
+from qdrant_dr.errors import DRError, UsageError
 from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.records import Location, RunEnd, RunStart
 from qdrant_dr.report.evidence import Evidence
@@ -17,14 +17,17 @@ from qdrant_dr.repository import Read, Repository, RepositoryState, location_of,
 Runs: TypeAlias = tuple[Read[RunStart], Read[RunEnd]]
 
 
-def gather(config: Config, as_of: datetime, period: timedelta) -> Evidence:
+def gather(
+    config: Config, as_of: datetime, period: timedelta, *, remember: bool = False
+) -> Evidence:
     """The evidence of all configured repositories, read side by side.
 
     A repository that cannot be read is in it as such, with its error; it never raises for one.
     Runs are read back to the longest of the period and what objectives ask about (drills, proofs),
-    so that the newest drill is known even where the period is shorter.
+    so that the newest drill is known even where the period is shorter. `remember`: see `open_all`;
+    a report is evidence and reads everything.
     """
-    opened, failed = open_all(config)
+    opened, failed = open_all(config, remember=remember)
     promises = config.objectives
     back = max(period, promises.drill_every, promises.proven.max_age, promises.rpo)
     runs, broken = _read_runs(tuple(opened.values()), as_of - back, as_of)
@@ -71,8 +74,9 @@ def _read_runs(
 
 
 def _location(repository: RepositoryConfig) -> Location | None:
-    """Where it should lie; None where even the URL cannot be understood."""
+    """Where it should lie; None where it cannot be told: the URL means nothing, or a secret that
+    it hangs on is missing."""
     try:
         return location_of(repository)
-    except ConfigInvalid:
+    except UsageError:
         return None

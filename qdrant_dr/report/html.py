@@ -16,8 +16,11 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from qdrant_dr.jobs.scenario import words
 from qdrant_dr.report import pictures
 from qdrant_dr.report.assessment import Assessment
+from qdrant_dr.report.drills import Drill
+from qdrant_dr.report.games import outcome_of
 from qdrant_dr.report.problems import count, span
 from qdrant_dr.report.sizes import Series
 from qdrant_dr.report.standing import Standing, Status, best_proof
@@ -77,6 +80,7 @@ def render(assessment: Assessment, frames: Mapping[str, pd.DataFrame]) -> bytes:
         excluded=[s for s in ranked if s.exclusion is not None],
         pictures=pictures.draw(assessment, ranked, zone, SHOWN),
         drills=assessment.drills[::-1][:DRILLS],
+        games=_games(assessment),
         drills_count=len(assessment.drills),
         restores=assessment.restores[::-1][:SHOWN],
         restores_count=len(assessment.restores),
@@ -205,6 +209,19 @@ def _runs(assessment: Assessment) -> dict[str, Any]:
         "bad_count": len(bad),
         "gaps": _gaps(assessment),
     }
+
+
+def _games(assessment: Assessment) -> list[tuple[Drill, bool | None, str, str]]:
+    """Drills under a scenario, and runs that somebody signed: with whether the objectives would
+    have been kept, why, and what was not used."""
+    config = assessment.evidence.config
+    found = []
+    for d in assessment.drills[::-1]:
+        if d.scenario is not None or d.signature is not None:
+            met, why = outcome_of(config, d) if d.scenario else (None, "no scenario")
+            lost = words(d.scenario, d.played.unused if d.played else ()) if d.scenario else ""
+            found.append((d, met, why, lost))
+    return found[:SHOWN]
 
 
 def _forecasts(assessment: Assessment) -> list[Series]:

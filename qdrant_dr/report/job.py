@@ -86,5 +86,6 @@ def _place(configured: ReportConfig, url: str | None) -> ReportConfig:
     """Another place; the configured options fit only the same kind of one."""
     if url is None:
         return configured
-    same = "://" in url and url.partition("://")[0] == configured.url.partition("://")[0]
-    return configured.model_copy(update={"url": url, "options": configured.options if same else {}})
+    if "://" in url and url.partition("://")[0] == configured.url.partition("://")[0]:
+        return configured.model_copy(update={"url": url})
+    return configured.model_copy(update={"url": url, "options": {}, "credentials": None})

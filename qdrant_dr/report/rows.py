@@ -1,4 +1,4 @@
-"""Rows of restores, sizes and forecasts."""
+"""Rows of drills, restores, sizes and forecasts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
+from qdrant_dr.config import Config
+from qdrant_dr.report.drills import Drill
 from qdrant_dr.report.forecast import Interval
 from qdrant_dr.report.restores import Restore
 from qdrant_dr.report.sizes import Series
@@ -14,6 +16,66 @@ from qdrant_dr.report.sizes import Series
 def seconds(span: timedelta | None) -> float | None:
     """None stays None: not measured."""
     return None if span is None else span.total_seconds()
+
+
+def drill_row(config: Config, d: Drill) -> dict[str, Any]:
+    """Of the frame `drills`."""
+    o, detail, played = d.outcome, d.detail, d.played
+    own = config.collections.override(o.collection).objectives
+    rto, rpo = own.rto or config.objectives.rto, own.rpo or config.objectives.rpo
+    age = o.started_at - detail.captured_at if detail else None
+    signed = d.signature
+    return {
+        "cluster": d.run.start.cluster,
+        "source_kind": d.run.source_kind,
+        "drill_id": d.drill_id,
+        "backup_id": o.backup_id,
+        "collection": o.collection,
+        "repository": o.repository,
+        "server_version": detail.server_version if detail else None,
+        "engine": detail.engine if detail else None,
+        "pick": detail.pick if detail else None,
+        "verdict": d.verdict,
+        "seed": detail.seed if detail else None,
+        "backup_age_seconds": seconds(age),
+        "points_expected_count": detail.points_expected if detail else None,
+        "points_restored_count": detail.points_restored if detail else None,
+        "size_bytes": detail.size_bytes if detail else None,
+        "fingerprint_equal": detail.fingerprint_equal if detail else None,
+        "rto_met": None if d.rto is None else d.rto <= rto,
+        "restore_seconds": seconds(d.restore),
+        "readback_seconds": seconds(d.readback),
+        "rto_seconds": seconds(d.rto),
+        "rto_objective_seconds": seconds(rto),
+        "scenario": d.scenario,
+        "rpo_met": d.rpo_met(rpo),
+        "rpo_seconds": seconds(d.rpo),
+        "rpo_objective_seconds": seconds(rpo) if d.scenario else None,
+        "copies_left_count": played.copies_left if played else None,
+        "domains_left_count": played.domains_left if played else None,
+        "ran_by": d.ran_by,
+        "reviewed_by": signed.reviewer if signed else None,
+        "reviewed_at": signed.at if signed else None,
+        "accepted": signed.accepted and signed.holds if signed else None,
+        "same_person": signed.same_person if signed else None,
+        "isolation_declared": detail.isolation if detail else None,
+        "teardown": detail.teardown if detail else None,
+        "error_code": o.error.code if o.error else None,
+    }
+
+
+def phase_rows(d: Drill) -> Iterator[dict[str, Any]]:
+    """Of the frame `drill_phases`."""
+    for phase in d.detail.phases if d.detail else ():
+        yield {
+            "cluster": d.run.start.cluster,
+            "source_kind": d.run.source_kind,
+            "drill_id": d.drill_id,
+            "phase": phase.name,
+            "started_at": phase.started_at,
+            "duration_seconds": phase.duration_us / 1e6,
+            "size_bytes": phase.size_bytes,
+        }
 
 
 def restore_row(r: Restore) -> dict[str, Any]:

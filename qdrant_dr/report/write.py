@@ -51,15 +51,14 @@ def write(
     folder = f"{to.url.rstrip('/')}/{evidence.config.cluster.name}/{evidence.as_of:%Y%m%dT%H%M%SZ}"
     written = []
     try:
-        options = {"use_listings_cache": False, **resolve_options(to.options)}
+        options = {"use_listings_cache": False, **resolve_options(to.options, to.credentials)}
         fs, root = fsspec.core.url_to_fs(folder, skip_instance_cache=True, **options)
         fs.makedirs(root, exist_ok=True)
         for name, data in _files(assessment, frames, formats):
             fs.pipe_file(f"{root}/{name}", data)
             written.append(f"{folder}/{name}")
-    except Exception as e:
-        # what providers raise has no common class; it becomes one of our errors
-        raise translate(e, repository="report.url", doing="writing the report") from e
+    except Exception as e:  # noqa: BLE001 -- providers' errors have no common class, and may hold a key
+        raise translate(e, repository="report.url", doing="writing the report") from None
     return Written(folder, tuple(written), frames_digest(frames))
 
 

@@ -1,5 +1,6 @@
 """Everything said to storage: stores, names, the plain layout, fan-out, catalog, sweep."""
 
+from qdrant_dr.repository.adoption import adopt_repository, places_of_id, same_place, under_way
 from qdrant_dr.repository.catalog import (
     CLOCK_TOLERANCE,
     Backup,
@@ -32,6 +33,7 @@ from qdrant_dr.repository.fanout import FanOut, Receipt, fan_out
 from qdrant_dr.repository.location import location_of
 from qdrant_dr.repository.names import new_id, time_of
 from qdrant_dr.repository.reading import read_catalog
+from qdrant_dr.repository.remembering import remembering
 from qdrant_dr.repository.repository import (
     Read,
     Repository,
@@ -86,6 +88,7 @@ __all__ = [
     "Unreadable",
     "active_holds",
     "add_hold",
+    "adopt_repository",
     "bury",
     "counted_copies",
     "create_repository",
@@ -100,6 +103,7 @@ __all__ = [
     "newest_proven",
     "open_failures",
     "open_repository",
+    "places_of_id",
     "plan_expire",
     "plan_sweep",
     "proof_of",
@@ -109,8 +113,11 @@ __all__ = [
     "read_holds",
     "read_repository",
     "refuse_late_commit",
+    "remembering",
+    "same_place",
     "sound",
     "sweep",
     "time_of",
+    "under_way",
     "withdraw",
 ]

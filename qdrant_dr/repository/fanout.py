@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from qdrant_dr.errors import DRError, Stalled
+from qdrant_dr.errors import DRError, Interrupted, Stalled
 from qdrant_dr.repository.store import Sink
 from qdrant_dr.repository.throttle import ThrottledSink
 from qdrant_dr.repository.trouble import translate
@@ -25,6 +25,9 @@ from qdrant_dr.repository.trouble import translate
 log = logging.getLogger(__name__)
 
 _TICK = 0.2  # seconds between two looks at a worker that is waited for
+_PARTING = 5.0
+"""Seconds that an interrupted transfer waits for one step of a sink: who interrupts does not wait
+long (Prefect kills a cancelled run after 30), and has more to do after this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,15 @@ def fan_out(
     *,
     stall_timeout: timedelta,
     queue_blocks: int = 8,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> FanOut:
     """Write every block to every sink, then commit each.
 
     An error of the source is raised after every sink was aborted: nothing is visible anywhere.
-    When all sinks are left behind, reading stops.
+    When all sinks are left behind, reading stops. Raise Interrupted soon after `stopped` says so,
+    also while a slow sink is waited for; a faster one may have committed then.
     """
-    workers = [_Worker(n, make, stall_timeout, queue_blocks) for n, make in sinks.items()]
+    workers = [_Worker(n, make, stall_timeout, queue_blocks, stopped) for n, make in sinks.items()]
     digest, size = hashlib.sha256(), 0
     try:
         for block in blocks:
@@ -67,14 +72,14 @@ def fan_out(
                 break
         for worker in workers:
             worker.put(None)
-    except BaseException:
         for worker in workers:
-            worker.leave()
+            worker.settle()
+    except BaseException as e:
+        for worker in workers:
+            worker.leave(_PARTING if isinstance(e, Interrupted) else None)
         for worker in workers:
             worker.settle()
         raise
-    for worker in workers:
-        worker.settle()
     receipt = Receipt(size, digest.hexdigest())
     return FanOut(
         receipts={w.name: receipt for w in workers if w.error is None},
@@ -86,11 +91,17 @@ class _Worker:
     """One sink on its own thread. `error` is None as long as it keeps up."""
 
     def __init__(
-        self, name: str, make: Callable[[], Sink], stall_timeout: timedelta, depth: int
+        self,
+        name: str,
+        make: Callable[[], Sink],
+        stall_timeout: timedelta,
+        depth: int,
+        stopped: Callable[[], bool],
     ) -> None:
         self.name = name
         self.error: DRError | None = None
         self._make, self._patience = make, stall_timeout.total_seconds()
+        self._stopped = stopped
         self._queue: queue.Queue[bytes | None] = queue.Queue(depth)
         self._left = threading.Event()
         self._done = threading.Event()
@@ -103,18 +114,27 @@ class _Worker:
             try:
                 return self._queue.put(block, timeout=_TICK)
             except queue.Full:
+                self._refuse_stopped()
                 self._judge()
         return None
 
     def settle(self) -> None:
         """Wait until the worker has finished and cleaned up, or hangs and is left behind."""
         while not self._done.wait(_TICK):
+            self._refuse_stopped()
             if self._judge():
                 break
 
-    def leave(self) -> None:
-        """Let it take back what it wrote, as soon as it can."""
+    def leave(self, within: float | None = None) -> None:
+        """Let it take back what it wrote, as soon as it can; no step of it may take longer than
+        `within` seconds from now on."""
         self._left.set()
+        if within is not None:
+            self._patience = min(self._patience, within)
+
+    def _refuse_stopped(self) -> None:
+        if not self._left.is_set() and self._stopped():
+            raise Interrupted(f"asked to stop while {self.name} was written to")
 
     def _judge(self) -> bool:
         """Whether one step of it has taken longer than it may; it is left behind then."""

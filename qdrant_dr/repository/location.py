@@ -17,7 +17,7 @@ from fsspec.asyn import get_loop
 
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import ConfigInvalid, DRError, StoreOverwrites
-from qdrant_dr.places import KINDS, place_of, split_url
+from qdrant_dr.places import KINDS, Place, place_of, split_url
 from qdrant_dr.records import Location
 from qdrant_dr.repository.local import LocalStore
 from qdrant_dr.repository.memory import MemoryStore
@@ -32,38 +32,62 @@ _EXTRAS = {"s3": "", "gs": "[gcs]", "az": "[azure]"}
 
 
 def location_of(cfg: RepositoryConfig) -> Location:
-    """Protocol, endpoint or account, bucket and prefix. Raise ConfigInvalid."""
-    kind, path = split_url(cfg.url)
+    """Protocol, endpoint or account, bucket and prefix. Raise ConfigInvalid, SecretMissing."""
+    kind = _kind(cfg)
+    if kind == "file":
+        folder = Path(split_url(cfg.url)[1]).expanduser().resolve().as_posix()[1:]
+        return Location(protocol=kind, endpoint="", bucket="", prefix=folder)
+    return _location(cfg, place_of(cfg.url, cfg.options, credentials=cfg.credentials, look_up=True))
+
+
+def open_store(cfg: RepositoryConfig, *, stall_timeout: timedelta, make: bool = False) -> Store:
+    """The store of a repository; `make` lets a local folder be made. Nothing is read yet."""
+    return open_place(cfg, stall_timeout=stall_timeout, make=make)[1]
+
+
+def open_place(
+    cfg: RepositoryConfig, *, stall_timeout: timedelta, make: bool = False
+) -> tuple[Location, Store]:
+    """Location and store; what its secrets are is asked once."""
+    kind = _kind(cfg)
+    if kind not in KINDS.values():
+        where = location_of(cfg)
+        if kind == "memory":
+            return where, MemoryStore(cfg.name, str(where))
+        return where, LocalStore(cfg.name, Path("/") / where.prefix, make=make)
+    options = resolve_options(cfg.options, cfg.credentials)
+    where = _location(cfg, place_of(cfg.url, options))
+    deadlines = Deadlines(patient=stall_timeout.total_seconds())
+    fs = _filesystem(cfg, kind, options)
+    return where, ObjectStore(cfg.name, fs, kind, where.bucket, where.prefix, deadlines)
+
+
+def _kind(cfg: RepositoryConfig) -> str:
+    kind, _ = split_url(cfg.url)
     if kind not in {"file", "memory", *KINDS.values()}:
         raise StoreOverwrites(
             f"repository {cfg.name}: {kind}:// cannot create an object without overwriting one",
             "use file://, s3://, gs:// or az://.",
         )
-    if kind == "file":
-        folder = Path(path).expanduser().resolve().as_posix()[1:]
-        return Location(protocol=kind, endpoint="", bucket="", prefix=folder)
-    place = place_of(cfg.url, cfg.options, look_up=True)
+    return kind
+
+
+def _location(cfg: RepositoryConfig, place: Place) -> Location:
     if not place.bucket:
         raise ConfigInvalid(f"repository {cfg.name}: {cfg.url!r} names no bucket")
     return Location(
-        protocol=kind, endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix
+        protocol=place.kind, endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix
     )
 
 
-def open_store(cfg: RepositoryConfig, *, stall_timeout: timedelta, make: bool = False) -> Store:
-    """The store of a repository; `make` lets a local folder be made. Nothing is read yet."""
-    where = location_of(cfg)
-    if where.protocol == "file":
-        return LocalStore(cfg.name, Path("/") / where.prefix, make=make)
-    if where.protocol == "memory":
-        return MemoryStore(cfg.name, str(where))
-    deadlines = Deadlines(patient=stall_timeout.total_seconds())
-    fs = _filesystem(cfg, where.protocol)
-    return ObjectStore(cfg.name, fs, where.protocol, where.bucket, where.prefix, deadlines)
-
-
-def _filesystem(cfg: RepositoryConfig, kind: str) -> Any:
-    options = _with_timeouts(kind, resolve_options(cfg.options))
+def _filesystem(cfg: RepositoryConfig, kind: str, resolved: dict[str, Any]) -> Any:
+    ambient = "AZURE_STORAGE_CONNECTION_STRING"
+    if kind == "az" and resolved.get("account_name") and os.environ.get(ambient):
+        raise ConfigInvalid(
+            f"repository {cfg.name}: ${ambient} leads to its account, not to the configured one",
+            "unset that variable, or give this repository a connection string.",
+        )
+    options = _with_timeouts(kind, resolved)
     options |= {"use_listings_cache": False, "skip_instance_cache": True, "loop": get_loop()}
     try:
         return _class(kind)(**options)
@@ -103,6 +127,7 @@ def _with_timeouts(kind: str, options: dict[str, Any]) -> dict[str, Any]:
             "read_timeout": _READ,
             "retries": {"max_attempts": 2, "mode": "standard"},
             "tcp_keepalive": True,
+            "max_pool_connections": 32,  # a catalog is thousands of small records
             "signature_version": "s3v4",  # signed URLs are of the second version otherwise
         }
         return options | {"config_kwargs": config | options.get("config_kwargs", {})}

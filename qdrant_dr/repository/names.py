@@ -6,6 +6,7 @@
     backups/<cluster>/<collection folder>/<backup id>/<part>.snapshot
     proofs/<cluster>/<collection folder>/<backup id>/<proof id>.json
     runs/<year>/<month>/<run id>.start.json, .end.json
+    watches/<cluster>/<year>/<month>/<run id>.json
     holds/<cluster>/<collection folder>/<backup id>/<hold id>.json
     expired/<cluster>/<collection folder>/<backup id>/<run id>.json
 
@@ -32,6 +33,7 @@ SEAL = "seal.json"
 BACKUPS = "backups"
 PROOFS = "proofs"
 RUNS = "runs"
+WATCHES = "watches"
 HOLDS = "holds"
 EXPIRED = "expired"
 
@@ -135,6 +137,16 @@ def run_start(run_id: str, started_at: datetime) -> str:
 def run_end(run_id: str, started_at: datetime) -> str:
     """The path of the record of how a run ended; beside its start."""
     return f"{_month(started_at)}/{checked(run_id)}.end.json"
+
+
+def watch(cluster: str, run_id: str, started_at: datetime) -> str:
+    """The path of the record of a look; ids sort by time."""
+    return f"{watches(cluster, started_at)}/{checked(run_id)}.json"
+
+
+def watches(cluster: str, month: datetime) -> str:
+    """The folder of all looks of a month."""
+    return f"{WATCHES}/{checked(cluster)}/{month.astimezone(UTC):%Y/%m}"
 
 
 def run_months(since: datetime, until: datetime) -> Iterator[str]:

@@ -104,7 +104,7 @@ class ObjectStore:
             info = self.run("looking at", path, lambda: self._fs._info(self._full(path)))
         except ObjectMissing:
             return None
-        return None if info["type"] == "directory" else Stat(path, info["size"], _time(info))
+        return None if info["type"] == "directory" else _stat(path, info)
 
     def find(self, folder: str) -> list[Stat]:
         top = self._full(folder)
@@ -112,7 +112,7 @@ class ObjectStore:
         cut = len(top) - len(folder)
         return sorted(
             (
-                Stat(full[cut:], info["size"], _time(info))
+                _stat(full[cut:], info)
                 for full, info in found.items()
                 if full.startswith(f"{top}/") and info["type"] != "directory"
             ),
@@ -342,6 +342,11 @@ class _ObjectSink:
 
 def _exists(error: BaseException) -> bool:
     return "ResourceExistsError" in {c.__name__ for c in type(error).__mro__}
+
+
+def _stat(path: str, info: dict[str, Any]) -> Stat:
+    mark = info.get("ETag") or info.get("etag") or ""
+    return Stat(path, info["size"], _time(info), str(mark).strip('"'))
 
 
 def _time(info: dict[str, Any]) -> datetime:

@@ -83,26 +83,37 @@ def _read(
     backup_id: str | None,
 ) -> Reading:
     reading = Reading(state)
+    with ThreadPoolExecutor(1) as beside:  # as many objects as the backups: not after them
+        proofs = beside.submit(repository.read_proofs, cluster, collection, backup_id)
+        _read_backups(reading, repository, cluster, collection, backup_id)
+        reading.unreadable.extend(proofs.result().unreadable)
+        for proof in proofs.result().records:
+            reading.proofs.setdefault(_folder(proof), []).append(proof)
+    reading.uploads = tuple(repository.open_uploads(cluster))
+    reading.expired = find_expired(repository, cluster, collection, backup_id)
+    _forget_the_deleted(reading)
+    return reading
+
+
+def _read_backups(
+    reading: Reading,
+    repository: Repository,
+    cluster: str,
+    collection: str | None,
+    backup_id: str | None,
+) -> None:
     for there in repository.find_backups(cluster, collection, backup_id):
         if (at := names.read_backup_path(there.path)) is None:
             stranger = RecordDamaged(
-                f"{state.name}/{there.path} is no file of a repository",
+                f"{repository.name}/{there.path} is no file of a repository",
                 "look who put it there; nothing is deleted meanwhile.",
             )
-            reading.unreadable.append(Unreadable(state.name, there.path, stranger))
+            reading.unreadable.append(Unreadable(repository.name, there.path, stranger))
             continue
         reading.files.setdefault(at.folder, {})[at.file] = there
     manifests = _records(repository, Manifest, names.MANIFEST, reading)
     reading.manifests = {m.key.folder: m for m in manifests}
     reading.seals = {_folder(s): s for s in _records(repository, Seal, names.SEAL, reading)}
-    proofs = repository.read_proofs(cluster, collection, backup_id)
-    reading.unreadable.extend(proofs.unreadable)
-    for proof in proofs.records:
-        reading.proofs.setdefault(_folder(proof), []).append(proof)
-    reading.uploads = tuple(repository.open_uploads(cluster))
-    reading.expired = find_expired(repository, cluster, collection, backup_id)
-    _forget_the_deleted(reading)
-    return reading
 
 
 def _forget_the_deleted(reading: Reading) -> None:

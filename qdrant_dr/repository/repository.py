@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 from qdrant_dr.config import RepositoryConfig
@@ -35,16 +35,18 @@ from qdrant_dr.records import (
     RunStart,
     Seal,
     SnapshotAnswer,
+    Watched,
 )
 from qdrant_dr.records.repository import RepositoryRecord
 from qdrant_dr.repository import names
-from qdrant_dr.repository.location import location_of, open_store
+from qdrant_dr.repository.location import open_place
 from qdrant_dr.repository.store import OpenUpload, Sink, Stat, Store
 from qdrant_dr.repository.throttle import Throttle, ThrottledSink, shared_throttle
 from qdrant_dr.version import __version__
 
 R = TypeVar("R", bound=Record)
-_READERS = 8  # records are small: reading them is waiting
+_LOOKS = 5  # read at once to find the last: names tell the second only, and one may be damaged
+_READERS = 16  # records are small: reading them is waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,10 @@ def create_repository(
     cfg: RepositoryConfig, now: datetime, *, stall_timeout: timedelta = timedelta(seconds=90)
 ) -> str:
     """Make an empty place a repository and return its id. Raise Conflict if it is one already."""
-    store = open_store(cfg, stall_timeout=stall_timeout, make=True)
+    location, store = open_place(cfg, stall_timeout=stall_timeout, make=True)
     if store.stat(names.REPOSITORY) is not None:
         raise Conflict(
-            f"repository {cfg.name}: {location_of(cfg)} is a repository already",
+            f"repository {cfg.name}: {location} is a repository already",
             "`qdrant-dr repository show NAME` prints its id; nothing was changed.",
         )
     record = RepositoryRecord(
@@ -99,8 +101,7 @@ def open_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repos
 
 def read_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repository:
     """Open a repository whatever its id; for `repository show` and `repository list`."""
-    location = location_of(cfg)
-    store = open_store(cfg, stall_timeout=stall_timeout)
+    location, store = open_place(cfg, stall_timeout=stall_timeout)
     try:
         data = store.read(names.REPOSITORY)
     except ObjectMissing:
@@ -330,9 +331,30 @@ class Repository:
         self.store.create(names.run_start(start.run_id, start.started_at), start.to_bytes())
 
     def write_run_end(self, end: RunEnd) -> None:
-        """Say how it ended."""
-        path = names.run_end(end.start.run_id, end.start.started_at)
+        """Say how it ended. Looks lie apart from the runs that reports are made of."""
+        start = end.start
+        if start.job == "watch":
+            path = names.watch(start.cluster, start.run_id, start.started_at)
+        else:
+            path = names.run_end(start.run_id, start.started_at)
         self.store.create(path, end.to_bytes())
+
+    def last_watch(self, cluster: str, now: datetime) -> tuple[RunEnd, Stat] | None:
+        """The newest look of this month or the one before that can be read, and its file."""
+        begin = now.astimezone(UTC).replace(day=1)
+        for month in (begin, begin - timedelta(days=1)):
+            files = {s.path: s for s in self.find(names.watches(cluster, month))}
+            read = self.read_records(RunEnd, sorted(files)[-_LOOKS:])
+            looks = [
+                end
+                for end in read.records
+                if any(isinstance(o.detail, Watched) for o in end.outcomes)
+            ]
+            if looks:
+                last = max(looks, key=lambda e: e.ended_at)
+                path = names.watch(last.start.cluster, last.start.run_id, last.start.started_at)
+                return last, files[path]
+        return None
 
     def read_runs(self, since: datetime, until: datetime) -> tuple[Read[RunStart], Read[RunEnd]]:
         """Runs that began within the period: their starts, and their ends where there are."""

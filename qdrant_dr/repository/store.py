@@ -20,11 +20,15 @@ MAX_PARTS = 9000
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """One object as the store describes it now: size in bytes, time by the store's clock."""
+    """One object as the store describes it now: size in bytes, time by the store's clock.
+
+    `mark` changes with the content (an ETag); empty where a listing tells none.
+    """
 
     path: str
     size_bytes: int
     modified_at: datetime
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

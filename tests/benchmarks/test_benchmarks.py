@@ -17,13 +17,13 @@ from tests.support.thorough import thorough
 ROOT = Path(__file__).parents[2]
 
 
-def run(name: str, folder: Path, **settings: int) -> str:
+def run(name: str, folder: Path, *, within: float = 120, **settings: int) -> str:
     """What one benchmark prints; it must leave nothing behind in its temporary folder."""
     environment = {**os.environ, "TMPDIR": str(folder), "BENCH_ROUNDS": "1"}
     environment |= {f"BENCH_{key.upper()}": str(value) for key, value in settings.items()}
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=within, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.match(r"machine: \d+ cores .*Python 3", done.stdout)
@@ -125,3 +125,48 @@ def test_no_byte_of_an_archive_that_the_server_fetches_passes_through_us(tmp_pat
     said = run("recover_url", tmp_path, points=200)
     assert "recover-url: 0 bytes of the archive through our process, aim 0: met" in said
     assert re.search(r"fetched by the server itself +[1-9]", said)
+
+
+@thorough
+def test_catalog_prints_both_readings_and_what_rclone_needs(tmp_path: Path) -> None:
+    said = run("catalog", tmp_path, backups=40, collections=4)
+    assert re.search(
+        r"^catalog: memory of a backup, .*: ratio \S+, aim <= 1\.10: ", said, re.MULTILINE
+    )
+    if shutil.which("rclone") is None:
+        assert "catalog: skipped: there is no rclone in PATH" in said
+        assert len(medians(said, "s")) == 2
+        pytest.skip("there is no rclone in PATH: ours was measured, the ratio was not")
+    _, again, names, _ = medians(said, "s")
+    ratio = re.search(
+        r"^catalog: again, to rclone lsf: ratio (\S+), aim <= 2\.00: ", said, re.MULTILINE
+    )
+    assert ratio is not None
+    assert float(ratio[1]) == pytest.approx(again / names, rel=0.05)
+
+
+@thorough
+def test_status_prints_every_way_to_start(tmp_path: Path) -> None:
+    said = run("status", tmp_path, backups=8, collections=4)
+    figures = medians(said, "s")
+    assert len(figures) == 8  # by the clock and of a processor
+    assert all(0 < figure < 60 for figure in figures)
+    for name in ("in a folder", "on S3, again"):
+        assert re.search(rf"^status: {name}, to two seconds: ratio \S+, aim", said, re.MULTILINE)
+
+
+@thorough
+@pytest.mark.timeout(400)
+def test_orchestration_prints_the_cost_of_a_unit_and_what_dask_gains(tmp_path: Path) -> None:
+    said = run("orchestration", tmp_path, within=360, collections=3)
+    library, flow, threads, dask = medians(said, "s")
+    extra = re.search(
+        r"^orchestration: extra a unit: (-?\d+) ms, aim <= 60 ms: ", said, re.MULTILINE
+    )
+    assert extra is not None
+    assert float(extra[1]) == pytest.approx((flow - library) / 9 * 1000, abs=5)
+    ratio = re.search(
+        r"^orchestration: two Dask .*: ratio (\S+), aim <= 0\.60: ", said, re.MULTILINE
+    )
+    assert ratio is not None
+    assert float(ratio[1]) == pytest.approx(dask / threads, abs=0.02)

@@ -88,12 +88,14 @@ POISONED = [
     (["repository", "create", "--save"], 0),
     (["repository", "list"], 0),
     (["repository", "show", "local"], 0),
+    (["repository", "adopt", "local"], 0),
     (["check"], 5),
     (["status"], 1),
     (["backup"], 5),
     (["replicate"], 1),
     (["verify"], 1),
     (["drill"], 4),
+    (["sign", "20260101T000000Z-aaaaaa"], 2),
     (["expire"], 4),
     (["hold"], 0),
     (["restore", "movies@latest", "--to", "http://127.0.0.1:1"], 5),
@@ -101,6 +103,7 @@ POISONED = [
     (["list"], 0),
     (["show", "movies@latest"], 1),
     (["report", "--format", "csv"], 1),  # written, and nothing is protected
+    (["watch"], 1),
     (["sandbox", "--port", "99999"], 2),
 ]
 

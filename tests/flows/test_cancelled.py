@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.prefect import PrefectServer, spawn
+from tests.support.prefect import Child, PrefectServer, spawn
 from tests.support.waiting import eventually
 from tests.support.world import World
 
-pytestmark = [pytest.mark.prefect, pytest.mark.timeout(170)]
+pytestmark = [pytest.mark.prefect, pytest.mark.timeout(300)]
 
 FLOW = "import sys; from flows.backup import backup; backup(config=sys.argv[1])"
+
+
+def cancel(flow: Child) -> None:
+    """What a worker sends to cancel a run; after thirty seconds it would be killed."""
+    os.kill(flow.process.pid, signal.SIGTERM)
+    flow.process.wait(timeout=90)
 
 
 def test_a_cancelled_backup_has_an_end(
@@ -23,21 +30,43 @@ def test_a_cancelled_backup_has_an_end(
 ) -> None:
     made = world()
     slow = made.file.read_text().replace(
-        "domain: disk-one", "domain: disk-one\n  bandwidth: 20KiB/s"
+        "domain: disk-one", "domain: disk-one\n  bandwidth: 2KiB/s"
     )
     made.file.write_text(slow)
     flow = spawn("-c", FLOW, made.reference, log=tmp_path / "flow.log", env=prefect_api.env)
     try:
-        eventually(lambda: list(made.folders["one"].glob("backups/**/intent.json")), within=60)
-        os.kill(flow.process.pid, signal.SIGTERM)  # what a worker sends to cancel a run
-        flow.process.wait(timeout=60)
+        eventually(lambda: list(made.folders["one"].glob("backups/**/snapshot.json")), within=120)
+        cancel(flow)
     finally:
         flow.kill()
     (end,) = made.ends("two")
     assert end.verdict == "failed"
     assert end.error is not None, flow.log.read_text()
     assert end.error.code == "interrupted"
-    # what was in its last block when the signal came may have been committed: then it is whole
-    whole = {m.size_bytes for m in made.manifests("one")}
-    assert {p.stat().st_size for p in made.parts("one")} == whole
+    for name, folder in made.folders.items():
+        assert not made.manifests(name)
+        assert not [*made.parts(name), *folder.glob("backups/**/.*")], "nor a piece of one"
+    assert "Crashed" in flow.log.read_text()
+
+
+def test_a_run_cancelled_between_two_steps_has_an_end(
+    prefect_api: PrefectServer, world: Callable[..., World], tmp_path: Path
+) -> None:
+    """The cluster does not answer: the flow itself waits, and none of its units."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        made = world(cluster={"name": "mute", "nodes": [url]})
+        flow = spawn("-c", FLOW, made.reference, log=tmp_path / "flow.log", env=prefect_api.env)
+        try:
+            mute.settimeout(120)
+            asked, _ = mute.accept()
+            with asked:
+                cancel(flow)
+        finally:
+            flow.kill()
+    for name in made.folders:
+        (end,) = made.ends(name)
+        assert end.verdict == "failed"
+        assert end.error is not None, flow.log.read_text()
+        assert end.error.code == "interrupted"
     assert "Crashed" in flow.log.read_text()

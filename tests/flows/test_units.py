@@ -43,7 +43,7 @@ def performed(
     from prefect.task_runners import ThreadPoolTaskRunner
 
     from tasks import perform, shell
-    from tasks.config import held
+    from tasks.config import RunRef, held
     from tasks.limits import ensure_limits
 
     monkeypatch.setattr(shell, "execute", lambda config, unit, run_id: act(unit))
@@ -57,7 +57,7 @@ def performed(
     def harness() -> list[Outcome]:
         ensure_limits(CONFIG)
         with held(RUN, CONFIG):
-            return perform.submit_all("unused.yaml", RUN, **options)(units)
+            return perform.submit_all(RunRef("unused.yaml", RUN, CONFIG.sha256), **options)(units)
 
     return harness()
 

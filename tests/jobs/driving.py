@@ -12,6 +12,7 @@ from qdrant_dr.jobs.expire import ExpireRequest, expire
 from qdrant_dr.jobs.replicate import ReplicateRequest, replicate
 from qdrant_dr.jobs.restore import RestoreRequest, restore
 from qdrant_dr.jobs.run import begin
+from qdrant_dr.jobs.scenario import usable
 from qdrant_dr.jobs.threads import in_threads
 from qdrant_dr.jobs.verify import VerifyRequest, verify
 from qdrant_dr.records import Outcome, RunEnd
@@ -31,7 +32,9 @@ def do(world: World, job: str, **request: Any) -> RunEnd:
     """Run one job to its end record."""
     config = configfile.load(world.reference)
     work, kind = _JOBS[job]
-    run = begin(config, job, parameters={"dry_run": request.get("dry_run", False)})
+    given = {k: v for k, v in request.items() if isinstance(v, str | bool)}
+    there = usable(config, request.get("scenario"))
+    run = begin(config, job, parameters=given, repositories=there)
     return work(config, kind(**request), run, in_threads(config, run.run_id))
 
 

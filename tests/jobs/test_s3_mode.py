@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from qdrant_dr import configfile
+from qdrant_dr import configfile, secrets
 from qdrant_dr.cluster import INSTANCE, Node, Shelf, blocks_of, create_snapshot, list_snapshots
 from qdrant_dr.cluster.bucket import object_path, probe, read_object, whole_tar
 from qdrant_dr.cluster.shelf import key_piece
@@ -243,6 +243,14 @@ class TestReading:
         with pytest.raises(AccessDenied) as raised:
             probe(wrong)
         assert place.wrong["secret"] not in str(raised.value)
+
+    def test_a_block_may_hold_the_keys(
+        self, place: Place, files: Any, bucket: SnapshotsInS3, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        listed = self.put(files, bucket, b"a" * 20)
+        monkeypatch.setattr(secrets, "_block_readers", [{"aws-credentials/x": place.options}.get])
+        kept = SnapshotsInS3(url=bucket.url, credentials="block:aws-credentials/x")
+        assert b"".join(read_object(kept, "movies", listed)) == b"a" * 20
 
     def test_options_that_mean_nothing(self, bucket: SnapshotsInS3) -> None:
         odd = bucket.model_copy(update={"options": {"secret": "env:QDR_NOT_SET"}})

@@ -274,3 +274,18 @@ def test_any_intent_survives_the_way_through_its_bytes(
         tool_version="0.1.0",
     )
     assert Intent.from_bytes(record.to_bytes(), where="x") == record
+
+
+def test_a_digest_is_of_the_record_that_is_asked(golden: bytes, kind: type[Record]) -> None:
+    read = kind.from_bytes(golden, where="golden")
+    assert read.sha256 == hashlib.sha256(golden).hexdigest()
+    assert read == kind.model_validate(read.model_dump())  # one knows its digest, one does not
+
+
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_a_copy_with_another_value_has_another_digest(asked_before: bool) -> None:
+    record = made.manifest()
+    before = record.sha256 if asked_before else None
+    changed = record.model_copy(update={"collection": "another"})
+    assert changed.sha256 == hashlib.sha256(changed.to_bytes()).hexdigest() != before
+    assert record.model_copy(deep=True).sha256 == record.sha256

@@ -11,6 +11,7 @@ import fsspec
 import pandas as pd
 import pytest
 
+from qdrant_dr import secrets
 from qdrant_dr.config import ReportConfig
 from qdrant_dr.errors import DRError, NothingSelected
 from qdrant_dr.report.frames import Assessment, build_frames
@@ -47,6 +48,21 @@ def test_it_goes_wherever_fsspec_goes() -> None:
     fs = fsspec.filesystem("memory")
     assert fs.cat_file("/reports/x/prod/20261122T120000Z/findings.csv")
     assert len(got.files) == len(FRAMES)
+
+
+def test_keys_may_come_from_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def url_to_fs(url: str, **options: Any) -> tuple[Any, str]:
+        given.update(options)
+        return fsspec.filesystem("memory"), "/reports/blocks"
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", url_to_fs)
+    monkeypatch.setattr(secrets, "_block_readers", [lambda name: {"key": name, "secret": "s"}])
+    to = ReportConfig(url="s3://reports/q", credentials="block:aws-credentials/prod")
+    assessment = Assessment.of(good("a"))
+    write(assessment, build_frames(assessment), to=to, formats=["csv"])
+    assert (given["key"], given["secret"]) == ("aws-credentials/prod", "s")
 
 
 def test_no_format_and_no_room_are_errors(tmp_path: Path) -> None:

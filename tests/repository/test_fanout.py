@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qdrant_dr.errors import DownloadMismatch, RepositoryError, Stalled, StorageFull
+from qdrant_dr.errors import DownloadMismatch, Interrupted, RepositoryError, Stalled, StorageFull
 from qdrant_dr.repository import fan_out
 from qdrant_dr.repository.local import LocalStore
 from qdrant_dr.repository.memory import MemoryStore
@@ -403,3 +403,19 @@ def test_units_that_open_a_repository_again_share_its_bandwidth() -> None:
     first = shared_throttle("s3://bucket/a", 10 * MIB)
     assert shared_throttle("s3://bucket/a", 10 * MIB) is first
     assert shared_throttle("s3://bucket/b", 10 * MIB) is not first
+
+
+def test_who_asks_to_stop_does_not_wait_for_the_slow(disks: dict[str, LocalStore]) -> None:
+    """All is read and one sink crawls, or hangs in the middle of a write: seconds, no more."""
+    hang, asked = threading.Event(), threading.Event()
+    began = time.monotonic()
+    threading.Timer(0.3, asked.set).start()
+    with pytest.raises(Interrupted, match="asked to stop"):
+        fan_out(
+            blocks(4),
+            {"bad": lambda: Bad(hang), **sinks(disks)},
+            stall_timeout=timedelta(minutes=5),
+            stopped=asked.is_set,
+        )
+    hang.set()
+    assert time.monotonic() - began < 20

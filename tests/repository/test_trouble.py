@@ -25,6 +25,7 @@ from fsspec.exceptions import FSTimeoutError
 from gcsfs.retry import HttpError
 from s3fs.errors import translate_boto_error
 
+from qdrant_dr import secrets
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import (
     ConfigInvalid,
@@ -205,3 +206,25 @@ def test_a_secret_that_is_missing_is_named_not_told() -> None:
     cfg = config("s3://b/q", key="env:QDR_NO_SUCH_KEY", secret="env:QDR_NO_SUCH_SECRET")
     with pytest.raises(SecretMissing, match="QDR_NO_SUCH_KEY"):
         open_store(cfg, stall_timeout=timedelta(seconds=5))
+
+
+def test_a_connection_string_of_the_machine_does_not_win_over_an_account(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", f"AccountName=b;AccountKey={SECRET}")
+    with pytest.raises(ConfigInvalid, match="AZURE_STORAGE_CONNECTION_STRING") as caught:
+        open_store(config("az://dr/q", account_name="a"), stall_timeout=timedelta(seconds=5))
+    assert SECRET not in str(caught.value)
+
+
+def test_a_missing_block_is_told_where_nothing_reads_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(secrets, "_block_readers", [])
+    block = {"credentials": "block:aws-credentials/prod"}
+    cfg = config("s3://dr/q", endpoint_url="minio:9000").model_copy(update=block)
+    assert location_of(cfg).endpoint == "minio:9000", "no key is needed to say where it lies"
+    for ask in (lambda: open_store(cfg, stall_timeout=timedelta(seconds=5)),
+                lambda: location_of(cfg.model_copy(update={"options": {}}))):  # fmt: skip
+        with pytest.raises(SecretMissing, match="no Prefect is loaded here"):
+            ask()

@@ -94,7 +94,7 @@ def s3_place(*, enforce: bool = True) -> Iterator[Place]:
     environment = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "4" if enforce else "1000000",
                    "MOTO_S3_DEFAULT_MAX_KEYS": "50"}  # fmt: skip
     with child(command, environment), _no_proxy():
-        _await_http(f"{url}/moto-api/")
+        await_http(f"{url}/moto-api/")
         open_door = {
             "endpoint_url": url,
             "region_name": "us-east-1",
@@ -104,7 +104,7 @@ def s3_place(*, enforce: bool = True) -> Iterator[Place]:
         iam = boto3.client("iam", **open_door)
         iam.create_user(UserName="qdr")
         allowed = {"Version": "2012-10-17", "Statement": [
-            {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}  # fmt: skip
+            {"Effect": "Allow", "Action": ["s3:*", "iam:*"], "Resource": "*"}]}  # fmt: skip
         iam.put_user_policy(UserName="qdr", PolicyName="all", PolicyDocument=json.dumps(allowed))
         key = iam.create_access_key(UserName="qdr")["AccessKey"]
         boto3.client("s3", **open_door).create_bucket(Bucket="backups")
@@ -136,7 +136,7 @@ def gcs_place() -> Iterator[Place]:
     command += ["-host", "127.0.0.1", "-port", str(port), "-external-url", url]
     command += ["-public-host", f"127.0.0.1:{port}"]
     with child(command, dict(os.environ)):
-        _await_http(f"{url}/storage/v1/b")
+        await_http(f"{url}/storage/v1/b")
         bucket = json.dumps({"name": "backups"}).encode()
         request = urllib.request.Request(f"{url}/storage/v1/b", bucket, method="POST")
         request.add_header("Content-Type", "application/json")
@@ -243,8 +243,9 @@ def _no_proxy() -> Iterator[None]:
         yield
 
 
-def _await_http(url: str) -> None:
-    deadline = time.monotonic() + START_SECONDS
+def await_http(url: str, within: float = START_SECONDS) -> None:
+    """Wait until something answers there. Raise OSError after `within` seconds."""
+    deadline = time.monotonic() + within
     while True:
         try:
             urllib.request.urlopen(url, timeout=2).close()

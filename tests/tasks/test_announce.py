@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
 import pytest
 
-from qdrant_dr.records import ErrorFacts
+from qdrant_dr.records import Outcome, Reported
 from tasks import announce
-from tasks.render import escape, markdown, unit_rows
 from tests.support import records as made
 
 CONFIG = made.config()
@@ -72,47 +70,38 @@ def test_a_cluster_is_not_protected_by_less(changes: dict[str, object]) -> None:
     assert not announce.protected(end, CONFIG)
 
 
-def test_markdown_says_verdict_reasons_and_next_command_first() -> None:
-    end = made.run_end(
-        verdict="failed",
-        reasons=("capture movies: no space left",),
-        error=ErrorFacts(code="storage-full", message="no space left", hint="free space."),
-        seen=(made.seen("movies"), made.seen("tmp", "excluded", reason="rebuilt nightly")),
-        outcomes=proven(MOVIES),
-        repositories=(made.repository("aws"), made.repository("gcp", reachable=False)),
-        source_kind="sandbox",
-    )
-    text = markdown(end)
-    first, after = text.split("## Collections")
-    assert "failed" in first.splitlines()[0]
-    assert "capture movies: no space left" in first
-    assert "**Next:** free space." in first
-    assert "sandbox" in first
-    assert "| tmp | excluded | rebuilt nightly |" in after
-    assert "not usable" in after
-    assert f"{end.start.run_id}.end.json" in after
-    assert "1.38 MiB, 2000 points in aws, gcp" in after
-
-
-def test_a_name_cannot_break_the_page() -> None:
-    nasty = "a|b\n<img src=x>`*_"
-    end = made.run_end(outcomes=(made.captured(made.manifest(nasty)),), seen=(made.seen(nasty),))
-    text = markdown(end)
-    assert "<img" not in text.replace("\\<img", "")
-    assert escape(nasty) == "a\\|b \\<img src=x\\>\\`\\*\\_"
-    row = next(line for line in text.splitlines() if "img" in line)
-    assert row.replace("\\|", "").count("|") == 4
-
-
-def test_rows_are_plain_json_one_per_unit() -> None:
-    end = made.run_end(outcomes=(*proven(MOVIES), made.drilled(MOVIES)))
-    rows = json.loads(json.dumps(unit_rows(end)))
-    assert [r["unit"] for r in rows] == ["capture", "verify", "drill"]
-    assert rows[0]["seconds"] == 120.0
-    assert "2000 of 2000 points" in rows[2]["result"]
-
-
 def test_without_a_server_the_run_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         announce.announce(made.run_end(outcomes=proven(MOVIES)), CONFIG)
     assert "not announced" in caplog.text
+
+
+def reported(folder: str, *files: str) -> Outcome:
+    detail = Reported(
+        headline="1 of 1", folder=folder, files=tuple(f"{folder}/{f}" for f in files), digest="0"
+    )
+    return made.captured(MOVIES).model_copy(update={"unit": "report", "detail": detail})
+
+
+@pytest.mark.parametrize(
+    ("public", "folder", "files", "page"),
+    [
+        ("https://dr.example/r/", "s3://b/r/prod/T", ("runs.csv", "report.html"),
+         "https://dr.example/r/prod/T/report.html"),
+        (None, "s3://b/r/prod/T", ("report.html",), None),
+        ("https://dr.example/r", "s3://b/r/prod/T", ("runs.csv",), None),
+        ("https://dr.example/r", "s3://b/r-elsewhere/prod/T", ("report.html",), None),
+    ],
+    ids=["public", "not public", "no page", "elsewhere"],
+)  # fmt: skip
+def test_a_report_is_linked_where_readers_find_it(
+    public: str | None, folder: str, files: tuple[str, ...], page: str | None
+) -> None:
+    config = made.config(report={"url": "s3://b/r", "public_url": public})
+    end = made.run_end(outcomes=(reported(folder, *files),))
+    assert announce.public_page(end, config) == page
+
+
+def test_a_link_leads_to_a_web_server() -> None:
+    with pytest.raises(ValueError, match="public_url"):
+        made.config(report={"url": "s3://b/r", "public_url": "javascript:alert(1)"})

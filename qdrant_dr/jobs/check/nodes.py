@@ -100,7 +100,7 @@ class ClusterCheck:
             if lost.what not in [f"node {url}" for url in configured]:  # those have a row
                 yield failed(lost.what, "reach", lost.error)
         yield from _versions(inventory.nodes)
-        yield from _clocks(inventory.nodes, self._config.cluster.clock_skew_limit)
+        yield from clocks_apart(inventory.nodes, self._config.cluster.clock_skew_limit)
 
     def _collections(self, nodes: Sequence[Node]) -> Iterator[CheckRow]:
         try:
@@ -172,7 +172,7 @@ def _versions(nodes: Sequence[NodeFacts]) -> Iterator[CheckRow]:
         )
 
 
-def _clocks(nodes: Sequence[NodeFacts], limit: timedelta) -> Iterator[CheckRow]:
+def clocks_apart(nodes: Sequence[NodeFacts], limit: timedelta) -> Iterator[CheckRow]:
     """Each may be near enough to ours, and two of them too far from each other: then the times of
     one backup's parts cannot be compared."""
     told = sorted(

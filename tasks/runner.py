@@ -1,0 +1,104 @@
+"""Where the units of a flow are done: by threads of its process, or by the workers of Dask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Protocol, runtime_checkable
+
+from prefect.context import FlowRunContext
+from prefect.futures import PrefectFuture, wait
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from qdrant_dr.errors import UnitLost, UsageError
+
+RUNNER = "QDR_RUNNER"
+ADDRESS = "QDR_DASK_ADDRESS"
+KINDS = ("threads", "dask")
+
+
+@runtime_checkable
+class Spread(Protocol):
+    """A runner on other machines: looked at before, and they may go while they work."""
+
+    def preflight(self) -> None:
+        """Raise WorkersUnfit if they cannot do the units."""
+
+    def gathered(self, futures: Sequence[Any], deadline: timedelta) -> list[object]:
+        """What each future came to, an exception as itself; never later than `deadline`."""
+
+    def abandon(self, futures: Sequence[Any]) -> None:
+        """Let none of these begin that has not."""
+
+
+class ChosenRunner(ThreadPoolTaskRunner[Any]):
+    """Threads, or Dask if the environment says so when a flow run begins.
+
+    Prefect makes a duplicate of a flow's runner for each run: that is the moment. What is wrong
+    with the choice is told by `spread` where the run can put it on record.
+    """
+
+    refused: UsageError | None = None
+
+    def duplicate(self) -> Any:
+        """The runner of one flow run."""
+        try:
+            return chosen(os.environ) or super().duplicate()
+        except UsageError as error:
+            runner = super().duplicate()
+            runner.refused = error
+            return runner
+
+
+def chosen(environment: Mapping[str, str]) -> TaskRunner[Any] | None:
+    """The runner that the environment asks for; None for threads. Raise UsageError."""
+    kind = environment.get(RUNNER) or "threads"
+    if kind not in KINDS:
+        raise UsageError(
+            f"{RUNNER}={kind} is no runner", f"set {RUNNER} to one of {', '.join(KINDS)}."
+        )
+    if kind == "threads":
+        return None
+    if not (address := environment.get(ADDRESS)):
+        raise UsageError(
+            f"{RUNNER}=dask, and {ADDRESS} does not say where its scheduler is",
+            f"set {ADDRESS}=tcp://HOST:8786; `dask scheduler` starts one.",
+        )
+    try:
+        from tasks.dask_runner import DaskRunner
+    except ImportError as error:
+        raise UsageError(
+            f"{RUNNER}=dask, and {error.name} is not installed",
+            "`pip install 'qdrant-dr[dask]'` here and on every Dask worker.",
+        ) from None
+    return DaskRunner(address=address)
+
+
+def runner_at_hand() -> TaskRunner[Any] | None:
+    """The runner of the flow run at hand. Raise UsageError if none could be chosen."""
+    context = FlowRunContext.get()
+    runner = context.task_runner if context else None
+    if isinstance(runner, ChosenRunner) and runner.refused:
+        raise runner.refused
+    return runner
+
+
+def gathered(futures: Sequence[PrefectFuture[Any]], deadline: timedelta) -> list[object]:
+    """What each unit in a thread came to, an exception as itself; never later than `deadline`."""
+    wait(list(futures), timeout=deadline.total_seconds())
+    return [_result(future) for future in futures]
+
+
+def late() -> UnitLost:
+    """What a unit came to that is not done in time."""
+    return UnitLost("not finished within the deadline of its run")
+
+
+def _result(future: PrefectFuture[Any]) -> object:
+    try:
+        return future.result(timeout=1, raise_on_failure=False)
+    except TimeoutError:
+        return late()
+    except Exception as error:  # noqa: BLE001  whatever it is, it is an outcome
+        return error
