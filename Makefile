@@ -8,7 +8,7 @@ AZURITE := $(TOOLS)/node_modules/.bin/azurite-blob
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: demo up down test lint bench lock clean help
+.PHONY: install demo up down test lint bench lock clean help
 
 help:
 	@echo "make demo   see the whole promise work on a sandbox (or on QDRANT_URL)"
@@ -31,6 +31,8 @@ $(AZURITE): deployments/tools/package-lock.json
 	  mkdir -p $(TOOLS) && cp deployments/tools/package.json deployments/tools/package-lock.json $(TOOLS)/ && \
 	  npm ci --prefix $(TOOLS) --silent --no-audit --no-fund --omit=optional && touch $@; \
 	else echo "npm is missing: the Azure tests will be skipped"; fi
+
+install: $(READY)
 
 demo: $(READY)
 	@$(BIN)/python -m deployments.demo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,8 +22,10 @@ from flows.startup import startup
 from qdrant_dr.errors import RecoverFailed
 from qdrant_dr.records import Restored
 from tests.jobs.driving import do
+from tests.support.deployed import ask_for_run, deploy, run_of, worker
 from tests.support.prefect import PrefectServer
 from tests.support.servers import Server, sandbox_server
+from tests.support.thorough import thorough
 from tests.support.waiting import eventually
 from tests.support.world import World
 
@@ -141,6 +144,30 @@ def test_silence_is_no(made: World, target: Server, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("in_process")
+@thorough
+@pytest.mark.timeout(600)
+def test_an_approval_may_take_longer_than_a_slot_is_lent(
+    prefect_api: PrefectServer, made: World, target: Server, tmp_path: Path
+) -> None:
+    """Prefect lends a deployment's slot for five minutes, and ends a paused run that has lost it:
+    so this deployment has no limit."""
+    pools = {"patient": (made.reference, "patient")}
+    patient = deploy(prefect_api, tmp_path, pools, flow="restore")["patient"]
+    with worker(prefect_api, "patient", tmp_path / "worker.log") as running:
+        asked = ask_for_run(prefect_api, patient, backup=BACKUP, to=target.url)
+
+        def state() -> str:
+            return str(run_of(prefect_api, asked)["state_name"])
+
+        eventually(lambda: state() == "Paused", within=120)
+        time.sleep(330)
+        assert state() == "Paused", running.log.read_text()
+        answer = {"approve": True, "approved_by": "ada"}
+        prefect_api.call("POST", f"/flow_runs/{asked}/resume", {"run_input": answer})
+        eventually(lambda: state() == "Completed", within=90)
+    assert names(target.url) == ["users"]
+
+
 def test_what_cannot_be_done_is_refused_before_anybody_is_asked(
     made: World, target: Server
 ) -> None:

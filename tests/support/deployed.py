@@ -22,13 +22,17 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 def deploy(
-    server: PrefectServer, folder: Path, wanted: Mapping[str, tuple[str, str]]
+    server: PrefectServer,
+    folder: Path,
+    wanted: Mapping[str, tuple[str, str]],
+    *,
+    flow: str = "backup",
 ) -> dict[str, str]:
-    """Deploy backup's entry of prefect.yaml, without its schedule, once for each of `wanted`:
+    """Deploy a flow's entry of prefect.yaml, without its schedule, once for each of `wanted`:
     name -> (configuration, work pool). Return the ids by name."""
     call = server.call
     spec = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    entry = next(d for d in spec["deployments"] if d["entrypoint"] == "flows.backup.backup")
+    entry = next(d for d in spec["deployments"] if d["entrypoint"] == f"flows.{flow}.{flow}")
     made = []
     for name, (config, pool) in wanted.items():
         one = {**copy.deepcopy(entry), "name": name, "schedules": []}
@@ -40,7 +44,7 @@ def deploy(
     file = folder / "prefect.yaml"
     file.write_text(yaml.safe_dump({"name": "qdrant-dr", "pull": [], "deployments": made}))
     server.run("--no-prompt", "deploy", "--all", "--prefect-file", str(file))
-    return {n: call("GET", f"/deployments/name/backup/{n}")["id"] for n in wanted}
+    return {n: call("GET", f"/deployments/name/{flow}/{n}")["id"] for n in wanted}
 
 
 @dataclass
