@@ -67,6 +67,7 @@ def _changes(entry: Entry, there: DeploymentResponse | None) -> list[str]:
 def _to_deploy(entry: Entry, there: DeploymentResponse | None) -> dict[str, Any]:
     """The entry for `prefect deploy`: what is there keeps its switches; schedules come after."""
     one = copy.deepcopy(entry.raw)
+    one["version"] = entries.version(entry.raw)
     if there is None:
         return one
     one |= {"schedules": [], "paused": there.paused}

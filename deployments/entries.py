@@ -20,11 +20,12 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
 from qdrant_dr.errors import UsageError
+from qdrant_dr.version import __version__
 
 VARIABLE = re.compile(r"\{\{\s*\$(\w+)\s*\}\}")
 COMPARED = {
     "name", "entrypoint", "description", "tags", "parameters", "schedules", "concurrency_limit",
-    "work_pool", "paused", "pull", "enforce_parameter_schema",
+    "work_pool", "paused", "pull", "enforce_parameter_schema", "version",
 }  # fmt: skip
 """What we can tell to be equal. An entry with more than that is deployed each time."""
 KINDS = {"cron": CronSchedule, "interval": IntervalSchedule, "rrule": RRuleSchedule}
@@ -117,7 +118,7 @@ def differences(entry: Entry, there: DeploymentResponse) -> list[str]:
     schema = parameter_schema(flow).model_dump(mode="json", exclude_unset=True)
     pairs: dict[str, tuple[object, object]] = {
         "entrypoint": (meant["entrypoint"], there.entrypoint),
-        "version": (flow.version, there.version),
+        "version": (version(meant), there.version),
         "description": (meant.get("description") or flow.description, there.description),
         "tags": (sorted(meant.get("tags") or []), sorted(there.tags)),
         "parameters": (meant.get("parameters") or {}, there.parameters),
@@ -135,6 +136,12 @@ def differences(entry: Entry, there: DeploymentResponse) -> list[str]:
             limit.get("collision_strategy", "ENQUEUE"), options.get("collision_strategy", "ENQUEUE")
         )  # fmt: skip
     return [what for what, (ours, theirs) in pairs.items() if ours != theirs]
+
+
+def version(raw: Mapping[str, Any]) -> str:
+    """That of the entry, else of the package, which is what a worker runs. Left to itself, Prefect
+    takes the commit of whatever checkout it is called in."""
+    return str(raw.get("version") or __version__)
 
 
 def wanted_limit(entry: Entry) -> int | None:

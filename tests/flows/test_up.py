@@ -28,6 +28,11 @@ pytestmark = [pytest.mark.prefect, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
 FEW = {"flows.backup.backup", "flows.drill.drill", "flows.expire.expire"}
 POOL = "up-test"
+A_CHECKOUT = {
+    "GITHUB_SHA": "b6a7b6e2", "GITHUB_REF_NAME": "main", "GITHUB_REPOSITORY": "acme/dr",
+    "GITHUB_SERVER_URL": "https://example.org",
+}  # fmt: skip
+"""By these, or by `git`, Prefect finds a version for a deployment that has none."""
 
 
 @dataclass
@@ -80,7 +85,7 @@ def pipeline(
 ) -> Iterator[Pipeline]:
     """Up on the session's server; all its processes are gone afterwards."""
     made = make_pipeline(
-        tmp_path_factory.mktemp("up"), source, FEW, {**os.environ, **prefect_api.env}
+        tmp_path_factory.mktemp("up"), source, FEW, {**os.environ, **prefect_api.env, **A_CHECKOUT}
     )
     try:
         made.run("up")
