@@ -85,14 +85,18 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
+def children(pid: int) -> dict[int, str]:
+    """The processes that this one has started itself, with their births."""
+    return {child: born for child, born in descendants(pid).items() if _parent(child) == pid}
+
+
 def end_children(pid: int, *, patience: float) -> int:
     """SIGTERM to the children of a process, SIGKILL to what is left of all below; their number."""
-    below = descendants(pid)
-    children = {child: born for child, born in below.items() if _parent(child) == pid}
-    _send(signal.SIGTERM, children)
+    below, own = descendants(pid), children(pid)
+    _send(signal.SIGTERM, own)
     if not _gone(below, patience):
         _end(below, patience)
-    return len(children)
+    return len(own)
 
 
 def stop(file: Path, *, patience: float) -> str:

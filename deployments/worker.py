@@ -1,5 +1,5 @@
-"""The worker of this machine: one process worker of the pool, started once and watched by its pid,
-its health page, and what the Prefect server sees of it.
+"""The worker of this machine: one process worker of the pool, started once, kept running, and
+watched by its keeper's pid, its health page, and what the Prefect server sees of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 
-from deployments import processes
+from deployments import keeper, processes
 from qdrant_dr.errors import SetupFailed, UsageError
 from qdrant_dr.jobs.targets import free_ports
 
@@ -57,7 +57,8 @@ class Worker:
     def end_runs(self) -> int:
         """Ask the runs at work to end, and wait while the worker tells the server; their number."""
         kept = processes.running(self.file)
-        return processes.end_children(int(kept["pid"]), patience=STOP_SECONDS) if kept else 0
+        workers = processes.children(int(kept["pid"])) if kept else ()
+        return sum(processes.end_children(pid, patience=STOP_SECONDS) for pid in workers)
 
     def stop(self) -> str:
         """End it and what is left of the runs it has started."""
@@ -68,7 +69,8 @@ class Worker:
         health = {"PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1"}
         health |= {"PREFECT_WORKER_WEBSERVER_PORT": str(port)}
         processes.start(
-            [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool,
+            [sys.executable, str(Path(keeper.__file__)),
+             sys.executable, "-m", "prefect", "worker", "start", "--pool", pool,
              "--type", "process", "--name", name, "--with-healthcheck"],
             env={**environ, **health}, log=self.log, file=self.file,
             pool=pool, api=api, name=name, health=f"http://127.0.0.1:{port}/health",

@@ -457,7 +457,7 @@ class Config(Section):
         if (domains := self.copies.domains) > (have := len({r.domain for r in self.repositories})):
             raise _wrong("copies.domains", f"{domains} domains are asked for, {have} configured")
         scratch = self.drill.scratch
-        if scratch and scratch.url in self.cluster.nodes:
+        if scratch and scratch.url in {*self.cluster.nodes, *self.cluster.peers.values()}:
             raise _wrong("drill.scratch.url", "this is a node of the cluster, never a scratch")
         if scratch and self.drill.docker:
             raise _wrong("drill.docker", "there is a `drill.scratch` already: it is one or other")

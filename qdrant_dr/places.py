@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from qdrant_dr.secrets import PATTERN, block_options, resolve
+from qdrant_dr.secrets import PATTERN, block_options, laid_over, resolve
 
 KINDS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
 """Protocols of object storages, and what each is called here."""
@@ -54,7 +54,7 @@ def place_of(
     ):
         if not look_up:
             return Place(kind, credentials, bucket, prefix)
-        options = {**block_options(credentials), **options}
+        options = laid_over(block_options(credentials), options)
     return Place(kind, _endpoint(kind, options, look_up=look_up), bucket, prefix)
 
 

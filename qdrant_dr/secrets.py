@@ -83,16 +83,18 @@ def _look_up(reference: str) -> str:
 
 
 def resolve_options(options: Mapping[str, Any], credentials: str | None = None) -> dict[str, Any]:
-    """A copy of fsspec options with every reference in it, at any depth, resolved.
+    """A copy of fsspec options with every reference in it, at any depth, resolved; they lie over
+    those of the block `credentials`."""
+    found = {key: _resolve_value(value) for key, value in options.items()}
+    return laid_over(block_options(credentials), found) if credentials else found
 
-    They lie over those of the block `credentials`, also within a mapping such as `client_kwargs`.
-    """
-    found = block_options(credentials) if credentials else {}
+
+def laid_over(below: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options over others, also within a mapping such as `client_kwargs`."""
+    found = dict(below)
     for key, value in options.items():
-        over, below = _resolve_value(value), found.get(key)
-        if isinstance(below, dict) and isinstance(over, dict):
-            over = {**below, **over}
-        found[key] = over
+        both = isinstance(value, dict) and isinstance(found.get(key), dict)
+        found[key] = {**found[key], **value} if both else value
     return found
 
 

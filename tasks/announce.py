@@ -166,9 +166,11 @@ def _emit(end: RunEnd, config: Config) -> None:
         )
 
 
-def publish(what: str, act: Callable[[], object]) -> None:
-    """Do it, or log why not."""
+def publish(what: str, act: Callable[[], object]) -> bool:
+    """Do it, or log why not. Whether it was done."""
     try:
         act()
     except Exception as error:  # noqa: BLE001  whatever a lost API raises, the run has its verdict
         log.warning("%s not published: %s: %s", what, type(error).__name__, error)
+        return False
+    return True

@@ -49,7 +49,7 @@ def read_block(kind: str, name: str) -> dict[str, Any]:
         )
         if kept is None:
             raise ServerAway(type(error).__name__) from None
-        return kept
+        found = kept
     _seen[kind, name] = time.monotonic(), found
     return found
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from qdrant_dr.errors import ConfigInvalid, SecretMissing
 from tasks.blocks import BlockMissing, ServerAway, read_block
@@ -122,8 +122,8 @@ def _azure(name: str, fields: Fields) -> dict[str, Any]:
         for key in ("connection_string", "client_id", "tenant_id", "client_secret")
     }
     if url := fields.pop("account_url", None):
-        place = urlsplit(url)
-        if place.scheme != "https" or not place.hostname or place.path.strip("/") or place.query:
+        place = _split(url)
+        if place is None or place.scheme != "https" or not place.hostname:
             raise ConfigInvalid(
                 f"account_url of block:{name} is not https://ACCOUNT{_AZURE}",
                 "write it so, or give the block a connection string.",
@@ -132,6 +132,15 @@ def _azure(name: str, fields: Fields) -> dict[str, Any]:
         if not place.hostname.endswith(_AZURE):
             found["account_host"] = place.netloc
     return found
+
+
+def _split(url: str) -> SplitResult | None:
+    """None if it is no URL of a host alone: keys in it would be taken for an address, and shown."""
+    try:
+        place = urlsplit(url)
+    except ValueError:
+        return None
+    return None if place.path.strip("/") or place.query or "@" in place.netloc else place
 
 
 def _refuse(name: str, left: Mapping[str, Any], where: str = "") -> None:

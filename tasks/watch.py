@@ -62,7 +62,7 @@ def looking(run: RunRef) -> Look:
 
 
 def tell(end: RunEnd, watched: Watched) -> bool:
-    """Send the events of a look; False if the server is not there to hear of a change.
+    """Send the events of a look; False if people could not be told of a change.
 
     One event for each finding, for machines; one for all of them, for people.
     """
@@ -73,8 +73,9 @@ def tell(end: RunEnd, watched: Watched) -> bool:
     for name, every in ((APPEARED, watched.appeared), (CLEARED, watched.cleared)):
         for finding in every:
             _emit_one(name, cluster, finding)
+    told = True
     if watched.appeared or watched.cleared:
-        _emit(
+        told = _emit(
             CHANGED,
             cluster,
             subject=subject(cluster, watched),
@@ -84,7 +85,7 @@ def tell(end: RunEnd, watched: Watched) -> bool:
         )
         publish("table of findings", lambda: _table(cluster, watched.findings))
     _emit(WATCHED, cluster, verdict=end.verdict, run_id=end.start.run_id)
-    return True
+    return told
 
 
 def subject(cluster: str, watched: Watched) -> str:
@@ -121,6 +122,8 @@ def watch_state(end: RunEnd) -> State[Any]:
         return Completed(message=message)
     if end.verdict == "degraded":
         return Completed(name="Degraded", message=message)
+    if not any(f.severity == "critical" for f in loud):
+        return Failed(message=message)  # no finding tells of it: no repository took the record
     return Failed(name=RED, message=message)
 
 
@@ -129,12 +132,12 @@ def _shortened(lines: Sequence[str]) -> list[str]:
     return [*lines[:LISTED], *[f"and {more} more"] * (more > 0)]
 
 
-def _emit(event: str, cluster: str, **payload: Any) -> None:
+def _emit(event: str, cluster: str, **payload: Any) -> bool:
     resource = {
         "prefect.resource.id": f"qdrant-dr.cluster.{cluster}",
         "prefect.resource.name": cluster,
     }
-    publish(event, lambda: emit_event(event, resource=resource, payload=payload))
+    return publish(event, lambda: emit_event(event, resource=resource, payload=payload))
 
 
 def _emit_one(event: str, cluster: str, f: Found) -> None:

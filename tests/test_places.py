@@ -94,6 +94,18 @@ def configuration(*places: tuple[str, dict[str, Any]]) -> str:
 BLOCK = "block:aws-credentials/prod"
 
 
+def test_what_a_block_says_of_the_client_counts_beside_the_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As for the store that is opened: else the two would be at different places."""
+    inner = {"client_kwargs": {"endpoint_url": MINIO}}
+    monkeypatch.setattr(secrets, "_block_readers", [lambda _: inner])
+    options = {"client_kwargs": {"region_name": "eu-central-1"}}
+    found = place_of("s3://b/q", options, credentials=BLOCK, look_up=True)
+    assert found == place_of("s3://b/q", secrets.resolve_options(options, BLOCK))
+    assert found.endpoint
+
+
 def test_a_block_may_know_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 

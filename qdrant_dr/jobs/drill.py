@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -24,7 +24,7 @@ from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scenario import played, refuse_impossible, standing_under, under, unused
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.units import DrillUnit, Perform
-from qdrant_dr.records import Drilled, Outcome, RunEnd
+from qdrant_dr.records import Drilled, Outcome, Played, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import Backup
 from qdrant_dr.units import format_duration
@@ -55,6 +55,7 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
     outcomes: list[Outcome] = []
     objections: list[str] = []
     doubts: list[str] = []
+    unplayed: dict[str, Played] = {}
     try:
         lost = unused(config, request.scenario)
         assert run.repositories.keys().isdisjoint(lost), "begin such a run with `usable`"
@@ -81,10 +82,17 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
                 log.info("%s in %s has to wait: %s", left.collection, left.repository, left.reason)
             for done in perform_within(config, plan, units, pace, perform):
                 outcomes += recorded(config, request.scenario, lost, done, backups, now=now)
+            if request.scenario and request.collection is None:
+                rest = protected(config, ends, candidates) - {o.collection for o in outcomes}
+                for name in sorted(rest & {c.backup.manifest.collection for c in candidates}):
+                    ours = [b for b in backups if b.manifest.collection == name]
+                    unplayed[name] = standing_under(
+                        request.scenario, lost, ours, config, restored=None, now=now
+                    )
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e, objections=objections, doubts=doubts)
     objections += missed_objectives(config, outcomes)
-    objections += missed_under(config, outcomes)
+    objections += missed_under(config, outcomes, unplayed)
     doubts += over_time(outcomes, config.drill.budget.time)
     return run.finish(config, outcomes=outcomes, objections=objections, doubts=doubts)
 
@@ -150,22 +158,32 @@ def nothing_to_drill(
     candidates: Sequence[Drillable],
     ends: Sequence[RunEnd],
 ) -> list[str]:
-    """Collections that should be protected and of which no copy can be drilled, in words. Pure.
-
-    They are those of the newest inventory and the expected ones: what lies nowhere is in no
-    catalog, and must not be forgotten for it.
-    """
+    """Collections that should be protected and of which no copy can be drilled, in words. Pure."""
     if request.collection is not None:
         return []  # then it is a refusal
-    inventory = max((e for e in ends if e.seen), key=lambda e: e.ended_at, default=None)
-    seen = inventory.seen if inventory else ()
-    wanted = {s.collection for s in seen if s.status == "included"}
-    wanted |= set(config.collections.expect)
-    short = wanted - {c.backup.manifest.collection for c in candidates}
+    short = protected(config, ends, candidates) - {c.backup.manifest.collection for c in candidates}
     where = f" in {request.repository}" if request.repository else ""
     under_it = f"under {request.scenario} " if request.scenario else ""
     return [f"{under_it}no sealed, sound copy of {name} is there to drill{where}"
             for name in sorted(short)]  # fmt: skip
+
+
+def protected(
+    config: Config, ends: Sequence[RunEnd], candidates: Sequence[Drillable]
+) -> frozenset[str]:
+    """Names of the collections that should be protected. Pure.
+
+    They are those of the newest inventory and the expected ones: what lies nowhere is in no
+    catalog, and must not be forgotten for it. Without an inventory, all that are included.
+    """
+    expected = frozenset(config.collections.expect)
+    inventory = max((e for e in ends if e.seen), key=lambda e: e.ended_at, default=None)
+    if inventory is None:
+        there = {c.backup.manifest.collection for c in candidates}
+        return expected | {n for n in there if config.collections.decide(n).status == "included"}
+    # not selected by that run: it asked for others, or there was a young backup
+    wanted = ("included", "not-selected")
+    return expected | {s.collection for s in inventory.seen if s.status in wanted}
 
 
 def recorded(
@@ -224,20 +242,27 @@ def missed_objectives(config: Config, outcomes: Sequence[Outcome]) -> list[str]:
     return missed
 
 
-def missed_under(config: Config, outcomes: Sequence[Outcome]) -> list[str]:
-    """Recovery points that the scenario would have cost, each collection once. Pure."""
+def missed_under(
+    config: Config, outcomes: Sequence[Outcome], unplayed: Mapping[str, Played] | None = None
+) -> list[str]:
+    """Recovery points that the scenario would have cost, each collection once. Pure.
+
+    `unplayed`: what is left of those that this run did not drill. A budget that leaves them for the
+    next run does not keep their promise.
+    """
+    found = [
+        (o.collection, o.detail.scenario)
+        for o in outcomes
+        if isinstance(o.detail, Drilled) and o.detail.scenario is not None
+    ]
     missed: dict[str, str] = {}
-    for outcome in outcomes:
-        found = outcome.detail.scenario if isinstance(outcome.detail, Drilled) else None
-        if found is None:
-            continue
-        name = outcome.collection
+    for name, left in [*found, *(unplayed or {}).items()]:
         promised = config.collections.override(name).objectives.rpo or config.objectives.rpo
-        if found.newest_proven_us is None:
-            missed[name] = f"under {found.name} no backup of {name} is proven"
-        elif (age := timedelta(microseconds=found.newest_proven_us)) > promised:
+        if left.newest_proven_us is None:
+            missed[name] = f"under {left.name} no backup of {name} is proven"
+        elif (age := timedelta(microseconds=left.newest_proven_us)) > promised:
             missed[name] = (
-                f"under {found.name} the newest proven backup of {name} is "
+                f"under {left.name} the newest proven backup of {name} is "
                 f"{format_duration(timedelta(seconds=round(age.total_seconds())))} old, "
                 f"promised {format_duration(promised)}"
             )

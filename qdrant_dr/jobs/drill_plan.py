@@ -193,7 +193,8 @@ def plan_drills(
     are an estimate, so the first of the queue is drilled even if it alone is expected to take more.
     Raise PlanRefused as `plan_one` does.
     """
-    places = _newest_of_each(candidates, budget.bytes)
+    every_copy = list(candidates)
+    places = _newest_of_each(every_copy, budget.bytes)
     fitting = _fitting(places, budget)
     large = [c for c in places if c.size_bytes > budget.bytes]
     chosen, waiting, recent = _take(fitting, budget, every, pace, now)
@@ -203,16 +204,24 @@ def plan_drills(
         *(LeftOut(*c.place, _recent(c, every), wanted=False) for c in recent),
     ]  # fmt: skip
     lagging = behind(fitting, budget=budget, every=every, pace=pace, now=now)
-    doubts = [*too_large([*fitting, *large], budget), *([lagging] if lagging else [])]
+    doubts = [*too_large(every_copy, budget), *([lagging] if lagging else [])]
     return DrillPlan(tuple(chosen), tuple(left), tuple(doubts))
 
 
-def too_large(places: Sequence[Drillable], budget: Budget) -> list[str]:
-    """The collections of which no copy is small enough to be drilled ever, in words."""
-    small = {c.place[0] for c in places if c.size_bytes <= budget.bytes}
+def too_large(copies: Sequence[Drillable], budget: Budget) -> list[str]:
+    """The collections of which no copy is small enough to be drilled ever, and those of which only
+    an older one is, in words."""
+    limit = f"`drill.budget.bytes` ({format_size(budget.bytes)})"
+    last: dict[str, Drillable] = {}
+    for c in sorted(copies, key=_oldest_first):
+        last[c.place[0]] = c
+    small = {c.place[0] for c in copies if c.size_bytes <= budget.bytes}
     return [
-        f"{name} is larger than `drill.budget.bytes` ({format_size(budget.bytes)}): no drill of it"
-        for name in sorted({c.place[0] for c in places} - small)
+        f"the newest backup of {name} is larger than {limit}: an older one is drilled in its place"
+        if name in small
+        else f"{name} is larger than {limit}: no drill of it"
+        for name, newest in sorted(last.items())
+        if newest.size_bytes > budget.bytes
     ]
 
 

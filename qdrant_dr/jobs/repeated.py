@@ -45,11 +45,11 @@ def _earlier_start(config: Config, unit: CaptureUnit | FullUnit, run_id: str) ->
     """
     names = unit.collections if isinstance(unit, FullUnit) else (unit.collection,)
     opened, failed = open_all(config, unit.repositories)
-    every: list[Begun] = []
-    for name in names:
-        catalog = catalog_of(config, opened, failed, collection=name)
-        calls, _ = begun_calls(opened, catalog, utc_now())
-        every += [c for c in calls if c.intent.run_id == run_id]
+    # of a full snapshot all at once: it is as safe as the least safe of its backups
+    one = None if isinstance(unit, FullUnit) else unit.collection
+    catalog = catalog_of(config, opened, failed, collection=one)
+    calls, _ = begun_calls(opened, catalog, utc_now())
+    every = [c for c in calls if c.intent.run_id == run_id and c.intent.collection in names]
     open_calls = [c for c in every if not (c.answer or c.committed or c.intent.streamed)]
     if open_calls:
         raise _unanswered(open_calls[0])

@@ -95,7 +95,8 @@ def refuse_impossible(config: Config, scenario: str | None, *, engine: str) -> N
         return
     from qdrant_dr.jobs.targets import address  # all that is said to Qdrant hangs on it
 
-    if address(scratch.url) in {address(url) for url in config.cluster.nodes}:
+    cluster = [*config.cluster.nodes, *config.cluster.peers.values()]
+    if address(scratch.url) in {address(url) for url in cluster}:
         raise TargetNotDisposable(
             f"{scratch.url} is a node of cluster {config.cluster.name!r}",
             "a drill never restores into its source; give another server.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import timedelta
 
 from qdrant_dr.config import Config
@@ -87,6 +88,11 @@ def ended_run(run: Run, run_id: str) -> RunEnd:
             "look at both records before anybody signs one.",
         )
     ((_, end),) = found.values()
+    if end.start.cluster != run.start.cluster:
+        raise UsageError(
+            f"run {run_id} is of cluster {end.start.cluster!r}, not of {run.start.cluster!r}",
+            "sign it with the configuration of that cluster.",
+        )
     if end.start.job != "drill":
         raise UsageError(f"run {run_id} is a {end.start.job}, not a drill", "give that of a drill.")
     return end
@@ -98,11 +104,17 @@ def who_ran(start: RunStart) -> str:
 
 
 def same_person(start: RunStart, reviewer: str) -> bool:
-    """Whether a run was reviewed by who ran it: names are compared without case and space, an
-    account (`prefect:ana`, `ana@host`) by its user, too."""
-    return bool(_names(who_ran(start)) & _names(reviewer))
+    """Whether a run was reviewed by who ran it, by the name given or by the account: a name given
+    for who ran it does not make its account another one. Names are compared by their letters and
+    digits alone, an account (`prefect:ana`, `ana@host`) by its user, too."""
+    return bool((_names(who_ran(start)) | _names(start.actor)) & _names(reviewer))
 
 
 def _names(who: str) -> set[str]:
-    plain = "".join(who.casefold().split()).removeprefix("prefect:")
-    return {plain, plain.partition("@")[0]}
+    plain = who.casefold().strip().removeprefix("prefect:")
+    return {found for part in (plain, plain.partition("@")[0]) if (found := _letters(part))}
+
+
+def _letters(text: str) -> str:
+    """Without space, signs, accents and width, which one writes so and the other so."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text).casefold() if c.isalnum())

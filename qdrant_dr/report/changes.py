@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -13,8 +13,10 @@ from qdrant_dr.report.problems import RANK, Problem
 Half = Literal["records", "cluster"]
 """What a look is made of: the records in the repositories, and the cluster as it answers."""
 
-UNREADABLE = "repository-unreadable"
-ABOUT_NODES = frozenset({"cluster-unseen", "node-unreachable"})
+AFRESH = frozenset({"repository-unreadable", "cluster-unseen", "space-unseen"})
+"""Kinds that tell themselves what cannot be looked at: known afresh at every look."""
+BLIND = ("cluster-unseen", "cluster")
+"""The finding that no node at all answers: which of them do not is not known then."""
 ON_CLUSTER = frozenset({"clock-skew", "clocks-apart", "clock-unseen", "leftover-snapshot"})
 ON_BOTH = frozenset({"collection-missing", "no-backup"})
 """Kinds by the half that must be seen before one of them can be over."""
@@ -30,17 +32,25 @@ class Changes:
 
 
 def changes(
-    before: Sequence[Found] | None, now: Sequence[Found], *, unseen: Collection[Half] = ()
+    before: Sequence[Found] | None,
+    now: Sequence[Found],
+    *,
+    unseen: Collection[Half] = (),
+    doubted: Callable[[Found], bool] = lambda _: False,
 ) -> Changes:
     """Compare with the findings of the look before; None: what stood then is not known.
 
-    What could not be looked at is not over: it stands as it was known. A notice is never told, so
-    one that becomes louder appears, and a loud one that becomes a notice is over. What became
-    critical appears again.
+    What could not be looked at is not over: it stands as it was known; `doubted` says what a
+    record that cannot be read may tell. A notice is never told, so one that becomes louder appears,
+    and a loud one that becomes a notice is over. What became critical appears again.
     """
     known = {f.identity: f for f in before or ()}
     seen = {f.identity for f in now}
-    kept = [f for f in known.values() if f.identity not in seen and _hidden(f, unseen)]
+    kept = [
+        f
+        for f in known.values()
+        if f.identity not in seen and (_hidden(f, unseen, seen) or doubted(f))
+    ]
     standing = sorted([*now, *kept], key=_order)
     is_loud = {f.identity for f in standing if _loud(f)}
     return Changes(
@@ -71,12 +81,16 @@ def found(problem: Problem, before: Sequence[Found] | None, at: datetime) -> Fou
     )
 
 
-def _hidden(f: Found, unseen: Collection[Half]) -> bool:
-    """Whether the half that would tell that it is over was not seen."""
-    if f.code in ABOUT_NODES or f.code == UNREADABLE:
-        return False  # known afresh at every look
+def _hidden(f: Found, unseen: Collection[Half], seen: Collection[tuple[str, str]]) -> bool:
+    """Whether what would tell that it is over was not seen; `seen` are the findings of now."""
+    if f.code in AFRESH:
+        return False
+    if f.code == "node-unreachable":
+        return BLIND in seen
+    if f.code == "space-low" and any(code == "space-unseen" for code, _ in seen):
+        return True
     if f.code in ON_CLUSTER:
-        return "cluster" in unseen
+        return "cluster" in unseen or (f.code == "clock-skew" and ("clock-unseen", f.scope) in seen)
     return "records" in unseen or (f.code in ON_BOTH and "cluster" in unseen)
 
 

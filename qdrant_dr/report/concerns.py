@@ -252,26 +252,30 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
     if s.newest is None or s.gone_since is not None:
         return
     at, every = evidence.as_of, evidence.config.objectives.drill_every
-    if s.drills and (last_drill := s.drills[-1]).verdict == "failed":
-        error = last_drill.outcome.error
+    # one that passed elsewhere says nothing about the copy that failed
+    last = {d.outcome.repository: d for d in s.drills if d.verdict != "not run"}
+    for failed in [d for d in last.values() if d.verdict == "failed"][:1]:
+        error = failed.outcome.error
+        where = f" in {failed.outcome.repository}" if len(last) > 1 else ""
+        why = error.code + ": " + error.message if error else "not equal"
         yield Problem(
             "critical",
             "drill-failed",
             s.collection,
-            f"the last drill failed: {error.code + ': ' + error.message if error else 'not equal'}",
-            last_drill.outcome.started_at,
+            f"the last drill{where} failed: {why}",
+            failed.outcome.started_at,
             "restoring this collection",
             command("drill", s.collection),
         )
     passed = [d.outcome.started_at for d in s.drills if d.verdict == "passed"]
     since = max(passed, default=s.backups[0].manifest.captured_at)
     if at - since > every:
-        last = f"last passed drill {span(at - since)} ago" if passed else "never drilled"
+        ago = f"last passed drill {span(at - since)} ago" if passed else "never drilled"
         yield Problem(
             "warning",
             "drill-overdue",
             s.collection,
-            f"drill overdue: {last}, promised every {span(every)}",
+            f"drill overdue: {ago}, promised every {span(every)}",
             since + every,
             "restoring this collection",
             command("drill", s.collection),

@@ -123,13 +123,13 @@ def drills_of(evidence: Evidence) -> tuple[Drill, ...]:
 
 
 def _signatures(evidence: Evidence) -> dict[str, Signature]:
-    """The last one of each run of drills."""
+    """The last one of each run of drills; who ran it does not overrule who reviewed it."""
     ends = {e.start.run_id: e for e in evidence.run_ends}
     found: dict[str, Signature] = {}
     for end in sorted(evidence.run_ends, key=lambda e: (e.ended_at, e.start.run_id)):
         for detail in (o.detail for o in end.outcomes):
             if isinstance(detail, Signed) and (of := ends.get(detail.run_id)) is not None:
-                found[detail.run_id] = Signature(
+                signed = Signature(
                     reviewer=detail.reviewer,
                     account=end.start.actor,
                     at=end.ended_at,
@@ -137,4 +137,7 @@ def _signatures(evidence: Evidence) -> dict[str, Signature]:
                     same_person=same_person(of.start, detail.reviewer),
                     holds=detail.end_sha256 == of.sha256,
                 )
+                before = found.get(detail.run_id)
+                if before is None or before.same_person or not signed.same_person:
+                    found[detail.run_id] = signed
     return found

@@ -4,10 +4,11 @@ nobody drilled."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from qdrant_dr.config import Config
+from qdrant_dr.records import RunEnd
 from qdrant_dr.report.drills import Drill
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.problems import Problem, command, count, span
@@ -21,7 +22,7 @@ def drill_problems(
     evidence: Evidence, standings: Sequence[Standing], drills: Sequence[Drill]
 ) -> Iterator[Problem]:
     """Everything about drills that no collection tells by itself. `drills` are of the period."""
-    yield from _lost_games(evidence.config, drills)
+    yield from _lost_games(evidence, drills)
     yield from _signatures(drills)
     yield from _undrilled(evidence, standings)
 
@@ -31,8 +32,10 @@ def outcome_of(config: Config, d: Drill) -> tuple[bool | None, str]:
 
     None: it was not shown. A recovery time counts only where a real server was restored.
     """
-    if d.verdict != "passed" or d.played is None:
+    if d.verdict != "passed":
         return (None if d.verdict == "not run" else False), f"the drill {d.verdict}"
+    if d.played is None:  # the run was cut short before it judged
+        return None, "the drill passed; what the scenario leaves was not looked at"
     own = config.collections.override(d.outcome.collection).objectives
     rpo, rto = own.rpo or config.objectives.rpo, own.rto or config.objectives.rto
     back = "nothing was proven" if d.rpo is None else f"{span(d.rpo)} old"
@@ -45,30 +48,51 @@ def outcome_of(config: Config, d: Drill) -> tuple[bool | None, str]:
     return met and kept, f"{said}; {took}"
 
 
-def _lost_games(config: Config, drills: Sequence[Drill]) -> Iterator[Problem]:
-    """Of the last run of each scenario."""
-    last: dict[str, list[Drill]] = defaultdict(list)
-    for d in sorted(drills, key=lambda d: (d.run.start.started_at, d.run.start.run_id)):
-        if d.scenario is None:
-            continue
-        if last[d.scenario] and last[d.scenario][0].run.start.run_id != d.run.start.run_id:
-            last[d.scenario].clear()
-        last[d.scenario].append(d)
-    for scenario, game in last.items():
-        lost = [(d, why) for d in game for met, why in [outcome_of(config, d)] if met is not True]
+def _lost_games(evidence: Evidence, drills: Sequence[Drill]) -> Iterator[Problem]:
+    """Of the last whole game of each scenario, and those of single collections since."""
+    of_run: dict[str, list[Drill]] = defaultdict(list)
+    for d in drills:
+        of_run[d.run.start.run_id].append(d)
+    games: dict[str, list[RunEnd]] = defaultdict(list)
+    for end in sorted(evidence.run_ends, key=lambda e: (e.start.started_at, e.start.run_id)):
+        scenario = end.start.parameters.get("scenario")
+        if end.start.job == "drill" and scenario and end.start.started_at >= evidence.since:
+            games[str(scenario)].append(end)
+    for scenario, ends in games.items():
+        lost = _lost(evidence.config, ends, of_run)
         if not lost:
             continue
-        first, why = lost[0]
+        collection, why, since = lost[0]
         yield Problem(
             "warning",
             "game-lost",
             scenario,
             f"the last drill under {scenario} did not keep what is promised: "
-            f"{first.outcome.collection}: {why}",
-            first.outcome.started_at,
-            f"{count(len({d.outcome.collection for d, _ in lost}), 'collection')} if that happens",
+            + (f"{collection}: {why}" if collection else why),
+            since,
+            f"{count(max(1, len({c for c, _, _ in lost if c})), 'collection')} if that happens",
             command("drill", "--scenario", scenario),
         )
+
+
+def _lost(
+    config: Config, ends: Sequence[RunEnd], of_run: Mapping[str, Sequence[Drill]]
+) -> list[tuple[str, str, datetime]]:
+    """Collection, why and since when, of games in their order. A run may fail without a drill that
+    tells: of what lies nowhere none is begun; then there is no collection."""
+    lost: list[tuple[str, str, datetime]] = []
+    settled: set[str] = set()
+    for end in reversed(ends):
+        judged = [(d, *outcome_of(config, d)) for d in of_run.get(end.start.run_id, ())]
+        bad = [(d.outcome.collection, why, d.outcome.started_at)
+               for d, met, why in judged if met is not True]  # fmt: skip
+        lost += [x for x in bad if x[0] not in settled]
+        settled |= {d.outcome.collection for d, _, _ in judged}
+        if end.verdict == "failed" and not bad:
+            lost.append(("", "; ".join(end.reasons) or "it failed", end.start.started_at))
+        if not end.start.parameters.get("collection"):
+            break
+    return lost
 
 
 def _signatures(drills: Sequence[Drill]) -> Iterator[Problem]:

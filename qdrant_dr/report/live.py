@@ -90,6 +90,7 @@ def look_live(
             live.names = frozenset(name for n in answering for name in collection_names(n))
         except DRError as e:
             live.unseen(_unseen("cluster", f"the cluster could not be looked at: {e.message}"))
+            live.waiting = dict(waited)  # what waits for a first backup waits on
             return live
         for lost in unreached:
             live.unseen(_silent(lost))
@@ -193,21 +194,23 @@ def _leftovers(
     until = time.monotonic() + LOOK_FOR.total_seconds()
     for node in nodes:
         here = made[node.url]
+        unsure: dict[Shelf, set[str]] = defaultdict(set)
         try:
             for begun in (b for b in dead if b.intent.node == node.url):
                 if begun.shelf == INSTANCE or begun.intent.collection in live.names:
-                    answer = begun.answer
-                    here[begun.shelf].update(
-                        [answer.snapshot.name] if answer else unclaimed(node, begun, begun.shelf)
-                    )
-            for shelf, names in here.items():
+                    if begun.answer:
+                        here[begun.shelf].add(begun.answer.snapshot.name)
+                    else:
+                        unsure[begun.shelf].update(unclaimed(node, begun, begun.shelf))
+            for shelf in {**here, **unsure}:
                 if shelf != INSTANCE and shelf.collection not in live.names:
                     continue
                 if time.monotonic() > until:
                     words = f"not all of them could be looked for within {span(LOOK_FOR)}"
                     live.unseen(_unseen(f"snapshots on {node.url}", words))
                     return
-                live.problems += _left(node, shelf, names)
+                ours = here[shelf]
+                live.problems += _left(node, shelf, ours, unsure[shelf] - ours)
         except DRError as e:
             live.unseen(_unseen(f"snapshots on {node.url}", f"cannot be listed: {e.message}"))
 
@@ -245,15 +248,20 @@ def _made(evidence: Evidence) -> Made:
     return made
 
 
-def _left(node: Node, shelf: Shelf, names: Iterable[str]) -> Iterator[Problem]:
+def _left(node: Node, shelf: Shelf, ours: set[str], unsure: set[str]) -> Iterator[Problem]:
+    """`unsure`: made since a call of ours that was never answered; a person must tell by whom."""
     listed = list_snapshots_of(node, shelf)
-    there = [f for name in sorted(names) if (f := listed_as(listed, name)) is not None]
+    there = [f for name in sorted(ours | unsure) if (f := listed_as(listed, name)) is not None]
     if not there:
         return
+    doubtful = [f.name for f in there if f.name in unsure]
+    whose = "that may be ours" if doubtful else "of ours"
+    what = f"{count(len(there), 'snapshot')} {whose} left there: {', '.join(f.name for f in there)}"
+    if doubtful:
+        what += f"; delete {', '.join(doubtful)} only if nobody else made it"
     size = format_size(sum(f.size_bytes for f in there))
     commands = [delete_command(node.url, shelf, f.name) for f in there[:NAMED]]
     yield Problem(
         "warning", LEFTOVER, f"{shelf} on {node.url}",
-        f"{count(len(there), 'snapshot')} of ours left there: {', '.join(f.name for f in there)}",
-        None, f"{size} of the node's disk", "; ".join(commands),
+        what, None, f"{size} of the node's disk", "; ".join(commands),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from qdrant_dr.cluster import ClockOffset
 from qdrant_dr.config import Config
@@ -18,6 +19,7 @@ from qdrant_dr.records import Outcome, RunEnd, Watched
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.changes import Half, changes, found
+from qdrant_dr.report.doubts import in_doubt
 from qdrant_dr.report.findings import LEFTOVER
 from qdrant_dr.report.gather import gather
 from qdrant_dr.report.live import Live, look_live
@@ -59,13 +61,14 @@ def look(config: Config, now: datetime) -> Outcome:
         *_from_records(assessed, live),
         *live.problems,
         *_space(config, assessed, opened),
-        *_store_clocks(config, last),
+        *_store_clocks(config, opened, last),
     ]
     known = before.findings if before else None
     unique = {f.identity: f for f in (found(p, known, now) for p in reversed(problems))}
     unseen: list[Half] = ["records"] if assessed.evidence.unreachable else []
     unseen += [] if live.whole else ["cluster"]
-    change = changes(known, list(unique.values()), unseen=unseen)
+    doubted = in_doubt([u.path for u in assessed.evidence.unreadable])
+    change = changes(known, list(unique.values()), unseen=unseen, doubted=doubted)
     loud = [f for f in change.standing if f.severity != "notice"]
     judged = replace(assessed, problems=tuple(Problem(**dict(f)) for f in change.standing))
     unsent = signal(config, judged)
@@ -109,7 +112,11 @@ def watch(
     at = watched.compared_with
     due = changed or at is None or end.ended_at - at >= RECORDED_EVERY
     if request.record and due and (told or not changed):
+        # its end is when it is written: that is what the clocks of the stores are compared with
+        end = run.concluded(config, [outcome])
         run.write_everywhere(end)
+        if run.unwritten:
+            return run.concluded(config, [outcome])
     return end
 
 
@@ -152,24 +159,33 @@ def _space(
         if s.newest is not None and s.exclusion is None and s.gone_since is None
     }
     lost = {r.name for r in assessed.evidence.unreachable}
-    try:
-        for row in check_space(config, sizes, [r for n, r in opened.items() if n not in lost]):
-            if row.state in ("failed", "degraded"):
-                yield Problem(
-                    "critical" if row.state == "failed" else "warning", "space-low", row.scope,
-                    row.found, None, "the next backups and their proofs", command("check"),
-                )  # fmt: skip
-    except DRError as e:
-        yield Problem(
-            "warning", "space-unseen", "space", f"could not be looked at: {e.message}", None,
-            "the next backups", command("check"),
-        )  # fmt: skip
+    asked = [(f"repository {n}", [r]) for n, r in opened.items() if n not in lost]
+    for scope, repositories in [*asked, ("spool", [])]:
+        try:
+            # each repository by itself, its row is the first; nodes and spool once, by themselves
+            rows = check_space(config, sizes, repositories)
+            for row in islice(rows, 1 if repositories else None):
+                if row.state in ("failed", "degraded"):
+                    yield Problem(
+                        "critical" if row.state == "failed" else "warning", "space-low", row.scope,
+                        row.found, None, "the next backups and their proofs", command("check"),
+                    )  # fmt: skip
+        except (DRError, OSError) as e:
+            why = e.message if isinstance(e, DRError) else str(e)
+            yield Problem(
+                "warning", "space-unseen", scope, f"its space could not be looked at: {why}", None,
+                "the next backups", command("check"),
+            )  # fmt: skip
 
 
-def _store_clocks(config: Config, last: Mapping[str, tuple[RunEnd, Stat]]) -> Iterator[Problem]:
+def _store_clocks(
+    config: Config, opened: Mapping[str, Repository], last: Mapping[str, tuple[RunEnd, Stat]]
+) -> Iterator[Problem]:
     """The time a store gave to the last look against the one in it: nothing is written for it."""
     ms = timedelta(milliseconds=1)
     for name, (end, file) in last.items():
+        if opened[name].id not in {seen.repository_id for seen in end.repositories}:
+            continue  # it came here with an adopted copy: at the time of the copy
         half = WRITTEN_WITHIN / 2
         clock = ClockOffset(round((file.modified_at - end.ended_at - half) / ms), round(half / ms))
         if clock.exceeds(config.cluster.clock_skew_limit):

@@ -11,6 +11,7 @@ from qdrant_dr.records import Location, RunEnd
 from qdrant_dr.records.repository import RepositoryRecord
 from qdrant_dr.repository import names
 from qdrant_dr.repository.catalog import CLOCK_TOLERANCE
+from qdrant_dr.repository.expiry import withdraw
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.repository.sweep import ORPHAN_GRACE
 from qdrant_dr.version import __version__
@@ -22,8 +23,9 @@ _RUNS = 20
 def adopt_repository(found: Repository, now: datetime) -> str:
     """Give it an id of its own and return that. The ids it had stay in its record.
 
-    The record is replaced in one step. Raise Conflict if another one is there than was read, or
-    than was written.
+    What the original let go, and lives here, is not on record as gone any more. The record is
+    replaced last, in one step: a call that was cut short is repeated. Raise Conflict if another one
+    is there than was read, or than was written.
     """
     was = found.record
     record = RepositoryRecord(
@@ -38,6 +40,8 @@ def adopt_repository(found: Repository, now: datetime) -> str:
         raise Conflict(
             f"repository {found.name}: {names.REPOSITORY} was written by somebody else meanwhile"
         )
+    for folder in _let_go(found):
+        withdraw(found, folder)
     data = record.to_bytes()
     sink = found.store.sink(names.REPOSITORY, size_hint=len(data), replace=True)
     try:
@@ -52,6 +56,12 @@ def adopt_repository(found: Repository, now: datetime) -> str:
             "end whatever copies into it, then look with `qdrant-dr repository show NAME`.",
         )
     return record.id
+
+
+def _let_go(found: Repository) -> set[str]:
+    """Folders of the copies, of all clusters, that are on record as deleted."""
+    taken = (names.read_backup_path(s.path) for s in found.find(names.EXPIRED))
+    return {t.folder for t in taken if t is not None}
 
 
 def same_place(one: Repository, other: Repository) -> bool:

@@ -37,7 +37,11 @@ def remembering(repository: Repository) -> Repository:
     """The same repository, whose records are fetched once; on a disk there is nothing to save."""
     if repository.location.protocol in ("file", "memory"):
         return repository
-    file = memory_of(repository.id, repository.location)
+    try:
+        file = memory_of(repository.id, repository.location)
+    except RuntimeError as e:  # a container may run under an id without a home
+        log.info("records of %s are not remembered: %s", repository.name, e)
+        return repository
     return replace(repository, store=RememberingStore(repository.store, file))
 
 
@@ -81,7 +85,9 @@ class RememberingStore:
         self._keep()
         found = self._store.find(folder)
         marks = {s.path: f"{s.size_bytes} {s.mark}" for s in found if s.mark}
-        self._marks.update(marks)
+        with self._lock:  # what is not listed any more has no mark any more
+            kept = {p: m for p, m in self._marks.items() if not p.startswith(f"{folder}/")}
+            self._marks = kept | marks
         return found
 
     def _recall(self, path: str, mark: str) -> bytes | None:
@@ -95,10 +101,10 @@ class RememberingStore:
             except sqlite3.Error as e:
                 self._give_up(e)
                 return None
-        if row is None or hashlib.sha256(row[1]).digest() != row[0]:
+        if row is None or not isinstance(row[1], bytes):
             return None
         data: bytes = row[1]
-        return data
+        return data if hashlib.sha256(data).digest() == row[0] else None
 
     def _keep(self) -> None:
         with self._lock:
@@ -155,27 +161,43 @@ class RememberingStore:
 
 
 def _open(file: Path) -> sqlite3.Connection | None:
-    """The memory, without what is too old; a damaged file is thrown away."""
-    for _ in range(2):
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            file.touch(mode=0o600)
-            memory = sqlite3.connect(file, timeout=1, check_same_thread=False)
-            # it can be read again: neither speed nor a crash is worth a flush to disk
-            memory.execute("PRAGMA synchronous = OFF")
-            with memory:
-                memory.execute(_TABLE)
-                oldest = int(time.time()) - _DAYS * 86400
-                memory.execute("DELETE FROM records WHERE read_at < ?", (oldest,))
-        except sqlite3.OperationalError as e:  # locked, or no place to write to
-            log.info("%s is not used: %s", file, e)
+    """The memory, without what is too old; a damaged file is thrown away. None if there is no place
+    for it, or if somebody else may write to it: whoever does could tell us of backups at will."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.touch(mode=0o600)
+        if strange := [p for p in (file.parent, file) if not _ours(p)]:
+            log.info("%s is not used: %s is not ours alone", file, strange[0])
             return None
+        try:
+            return _connected(file)
+        except sqlite3.OperationalError:  # locked, or no place to write to
+            raise
         except sqlite3.DatabaseError as e:
             log.info("%s is thrown away: %s", file, e)
             file.unlink(missing_ok=True)
-        except OSError as e:
-            log.info("%s is not used: %s", file, e)
-            return None
-        else:
-            return memory
-    return None
+            file.touch(mode=0o600)
+            return _connected(file)
+    except (sqlite3.Error, OSError) as e:
+        log.info("%s is not used: %s", file, e)
+        return None
+
+
+def _ours(path: Path) -> bool:
+    """Whether nobody but us can write there, as far as a file system tells."""
+    there = path.stat()
+    return there.st_uid == os.getuid() and not there.st_mode & 0o022
+
+
+def _connected(file: Path) -> sqlite3.Connection:
+    memory = sqlite3.connect(file, timeout=1, check_same_thread=False)
+    # it can be read again: neither speed nor a crash is worth a flush to disk
+    memory.execute("PRAGMA synchronous = OFF")
+    now = int(time.time())
+    with memory:
+        memory.execute(_TABLE)
+        # what was read in the future was read by a clock that says nothing of its age
+        memory.execute(
+            "DELETE FROM records WHERE read_at NOT BETWEEN ? AND ?", (now - _DAYS * 86400, now)
+        )
+    return memory

@@ -46,6 +46,7 @@ from qdrant_dr.version import __version__
 
 R = TypeVar("R", bound=Record)
 _LOOKS = 5  # read at once to find the last: names tell the second only, and one may be damaged
+_AHEAD = timedelta(seconds=60)  # a look by another clock, or while this one began, may be so late
 _READERS = 16  # records are small: reading them is waiting
 
 
@@ -340,20 +341,26 @@ class Repository:
         self.store.create(path, end.to_bytes())
 
     def last_watch(self, cluster: str, now: datetime) -> tuple[RunEnd, Stat] | None:
-        """The newest look of this month or the one before that can be read, and its file."""
+        """The newest look of this month or the one before that can be read, and its file.
+
+        One dated in the future is none: until its time came, all others would be older.
+        """
         begin = now.astimezone(UTC).replace(day=1)
         for month in (begin, begin - timedelta(days=1)):
             files = {s.path: s for s in self.find(names.watches(cluster, month))}
-            read = self.read_records(RunEnd, sorted(files)[-_LOOKS:])
-            looks = [
-                end
-                for end in read.records
-                if any(isinstance(o.detail, Watched) for o in end.outcomes)
-            ]
-            if looks:
-                last = max(looks, key=lambda e: e.ended_at)
-                path = names.watch(last.start.cluster, last.start.run_id, last.start.started_at)
-                return last, files[path]
+            newest_first = sorted(files, reverse=True)
+            for at in range(0, len(files), _LOOKS):
+                read = self.read_records(RunEnd, newest_first[at : at + _LOOKS])
+                looks = [
+                    end
+                    for end in read.records
+                    if end.ended_at <= now + _AHEAD
+                    and any(isinstance(o.detail, Watched) for o in end.outcomes)
+                ]
+                if looks:
+                    last = max(looks, key=lambda e: e.ended_at)
+                    path = names.watch(last.start.cluster, last.start.run_id, last.start.started_at)
+                    return last, files[path]
         return None
 
     def read_runs(self, since: datetime, until: datetime) -> tuple[Read[RunStart], Read[RunEnd]]:

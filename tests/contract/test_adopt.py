@@ -11,12 +11,13 @@ import pytest
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import Conflict, PlanRefused, RepositoryMismatch, RepositoryMissing
 from qdrant_dr.jobs.adopt import plan_adopt
-from qdrant_dr.records import Hold, Manifest
+from qdrant_dr.records import Expired, Hold, Manifest
 from qdrant_dr.records.repository import RepositoryRecord
 from qdrant_dr.repository import (
     Repository,
     add_hold,
     adopt_repository,
+    bury,
     create_repository,
     is_proven,
     new_id,
@@ -73,6 +74,27 @@ class Pair:
         add_hold(repository, hold)
         self.copy()
 
+    def bury(self) -> None:
+        """The original let its copy go, after it was copied; that was copied, too."""
+        manifest, run = self.manifest, made.run_start(at=made.NOW)
+        bury(
+            read_repository(self.mirror, stall_timeout=PATIENCE),
+            Expired(
+                backup_id=manifest.backup_id,
+                cluster=manifest.cluster,
+                collection=manifest.collection,
+                incarnation=manifest.incarnation,
+                run_id=run.run_id,
+                decided_at=NOW,
+                reason="none keeps it",
+                captured_at=manifest.captured_at,
+                size_bytes=manifest.size_bytes,
+                points=None,
+                manifest_sha256=manifest.sha256,
+                seal_sha256=None,
+            ),
+        )
+
     def proof_in(self, repository: Repository) -> made.Proof:
         seal = made.seal(self.manifest)
         return made.proof(
@@ -88,7 +110,7 @@ class Pair:
         """What rclone does: every object, as it is."""
         old = open_store(self.original, stall_timeout=PATIENCE)
         new = open_store(self.mirror, stall_timeout=PATIENCE, make=True)
-        for top in ("backups", "proofs", "runs", "holds"):
+        for top in ("backups", "proofs", "runs", "holds", "expired"):
             for there in old.find(top):
                 new.create(there.path, old.read(there.path))
         new.create("repository.json", old.read("repository.json"))
@@ -140,6 +162,20 @@ def test_a_copy_gets_its_id_and_nothing_of_the_original_is_believed(pair: Pair) 
     assert [h.reason for h in read_holds(mirror, "prod").records] == ["case 4711"]
     _, ends = mirror.read_runs(made.NOW - MAX_AGE, NOW)
     assert ends.records == (pair.end,)
+
+
+def test_what_the_original_let_go_does_not_explain_a_loss_here(pair: Pair) -> None:
+    """Its copy here lives: without its manifest it would be damaged, not expired, and its parts
+    would be the next `expire`'s."""
+    pair.bury()
+    new = adopt_repository(plan_adopt(pair.config(), "mirror", NOW).found, NOW)
+    mirror = pair.opened(pair.mirror, new)
+    mirror.store.delete(f"backups/{pair.manifest.key.folder}/manifest.json")
+    original = open_repository(pair.original, stall_timeout=PATIENCE)
+    catalog = read_catalog([original, mirror], cluster="prod")
+    (backup,) = catalog.backups
+    assert backup.copy("mirror").state == "behind"
+    assert not [u for u in catalog.unfinished if u.expired]
 
 
 def test_a_copy_of_a_copy_knows_where_it_comes_from(pair: Pair) -> None:

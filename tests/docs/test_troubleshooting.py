@@ -41,8 +41,8 @@ def words(line: str) -> list[str]:
 def test_our_commands_parse(block: Block, line: str) -> None:
     assert block.page
     tokens = [re.sub(r"\$(\w+|\{.*?\})", "x", w) for w in words(line)[1:]]
-    while tokens[0] in {"-c", "--config"}:
-        tokens = tokens[2:]
+    while tokens[0].startswith("-"):  # of the program, not of its command
+        tokens = tokens[2 if tokens[0] in {"-c", "--config"} else 1 :]
     command, bound, extra = build().parse_args(tokens, exit_on_error=False, print_error=False)
     assert callable(command)
     assert set(extra) <= {"session"}

@@ -171,6 +171,17 @@ def test_what_an_operator_chose_stays_and_a_dead_worker_is_replaced(
     assert {m.collection for m in pipeline.world.manifests("two")} >= {"movies", "users"}
 
 
+def test_a_worker_that_gives_up_is_started_again(pipeline: Pipeline) -> None:
+    """As Prefect's does when its server was away for too long."""
+    keeper = pipeline.process("worker")
+    assert keeper is not None
+    (worker,) = processes.children(keeper)
+    os.kill(worker, signal.SIGTERM)
+    eventually(lambda: processes.children(keeper).keys() - {worker}, within=60)
+    assert pipeline.process("worker") == keeper
+    assert "is started again in" in (pipeline.home / "worker.log").read_text()
+
+
 def test_down_ends_what_up_began_even_in_the_middle_of_a_run(
     pipeline: Pipeline, prefect_api: PrefectServer
 ) -> None:
@@ -179,7 +190,10 @@ def test_down_ends_what_up_began_even_in_the_middle_of_a_run(
     nightly = prefect_api.call("GET", "/deployments/name/backup/nightly")["id"]
     prefect_api.call("POST", f"/deployments/{nightly}/create_flow_run",
                      {"state": {"type": "SCHEDULED", "name": "Scheduled"}})  # fmt: skip
-    below = eventually(lambda: processes.descendants(worker), within=60)
+    # its worker, and the run below that
+    below = eventually(
+        lambda: processes.descendants(worker), until=lambda found: len(found) > 1, within=60
+    )
     said = pipeline.run("down")
     assert "worker: stopped" in said
     assert any("at work" in line for line in said)

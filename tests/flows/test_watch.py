@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import StateType
 from deployments.automations import WATCH_TAG, automations
 from flows.watch import watch
 from qdrant_dr import configfile
-from qdrant_dr.records import Found, Watched
+from qdrant_dr.records import Found, Outcome, RunEnd, Watched
 from tasks import watch as telling
 from tests.jobs.driving import do
 from tests.support import records as made
@@ -40,9 +40,9 @@ def inbox(in_process: PrefectServer, shop: World) -> Iterator[Listener]:
     config = configfile.load(shop.reference)
     with listener() as kept:
         block = CustomWebhookNotificationBlock(
-            name="ops", url=kept.url, json_data={"subject": "{{subject}}", "body": "{{body}}"}
+            name="looks", url=kept.url, json_data={"subject": "{{subject}}", "body": "{{body}}"}
         )
-        saved: Any = block.save("ops", overwrite=True)
+        saved: Any = block.save("looks", overwrite=True)
         mine = []
         with get_client(sync_client=True) as client:
             for wanted in automations(config, saved, unwatched_after=timedelta(seconds=10)):
@@ -109,7 +109,8 @@ def test_each_finding_is_an_event_for_machines(
     assert event["event"] == "qdrant-dr.finding.appeared"
     assert event["payload"]["severity"] == "critical"
     assert event["payload"]["next_command"].startswith("qdrant-dr check")
-    watched = seen()["qdrant-dr.cluster.events"]
+    watched = eventually(lambda: seen().get("qdrant-dr.cluster.events"), within=60)
+    assert watched is not None
     assert (watched["event"], watched["payload"]["verdict"]) == (
         "qdrant-dr.cluster.watched", "failed",
     )  # fmt: skip
@@ -149,6 +150,41 @@ def test_many_findings_are_one_message_of_a_bounded_length() -> None:
     assert "and 180 more" in told
     assert told.endswith("over: c0: late")
     assert "next: qdrant-dr drill c19" in told
+
+
+def ended(watched: Watched, **fields: Any) -> RunEnd:
+    outcome = Outcome(
+        unit="watch", collection="*", verdict="ok", started_at=made.NOW, ended_at=made.NOW,
+        detail=watched,
+    )  # fmt: skip
+    return made.run_end(made.run_start("watch"), outcomes=(outcome,), **fields)
+
+
+def test_a_message_that_could_not_be_sent_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(event: str, **_: Any) -> None:
+        if event == telling.CHANGED:
+            raise RuntimeError("too large")
+
+    monkeypatch.setattr(telling, "reachable", lambda: True)
+    monkeypatch.setattr(telling, "emit_event", lost)
+    monkeypatch.setattr(telling, "_table", lambda *_: None)
+    new = (finding(1),)
+    watched = Watched(findings=new, appeared=new, cleared=(), compared_with=None)
+    assert telling.tell(ended(watched), watched) is False
+    calm = watched.model_copy(update={"appeared": ()})
+    assert telling.tell(ended(calm), calm) is True
+
+
+def test_a_look_that_could_not_be_kept_is_announced_as_a_failed_run() -> None:
+    """No finding tells of it: under the name of a red look nobody would hear of it."""
+    calm = Watched(findings=(), appeared=(), cleared=(), compared_with=None)
+    state = telling.watch_state(
+        ended(calm, verdict="failed", reasons=("no repository took the record of this run",))
+    )
+    assert (state.type, state.name) == (StateType.FAILED, "Failed")
+    assert "no repository took the record" in str(state.message)
+    broken = calm.model_copy(update={"findings": (finding(1, severity="critical"),)})
+    assert telling.watch_state(ended(broken, verdict="failed")).name == "Red"
 
 
 def test_the_resource_of_a_finding_is_its_own() -> None:

@@ -137,7 +137,7 @@ def test_no_image_without_a_release(version: str) -> None:
 
 
 def test_a_drill_in_a_container_that_is_gone_afterwards(docker: StandIn, world: World) -> None:
-    end = do(world, "drill", engine="server")
+    end = do(world, "drill", engine="server", pick="latest")
     (outcome,) = outcomes(end, "drill")
     assert outcome.error is None
     assert isinstance(outcome.detail, Drilled)
@@ -195,7 +195,7 @@ def test_a_server_that_never_answers_is_said_with_its_log(
 
 def test_without_a_daemon(docker: StandIn, world: World) -> None:
     (docker.home / "no-daemon").touch()
-    end = do(world, "drill", engine="server")
+    end = do(world, "drill", engine="server", pick="latest")
     (outcome,) = outcomes(end, "drill")
     assert outcome.error is not None
     assert "Cannot connect to the Docker daemon" in outcome.error.message
@@ -206,7 +206,7 @@ def test_without_a_docker_command(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    end = do(world, "drill", engine="server")
+    end = do(world, "drill", engine="server", pick="latest")
     (outcome,) = outcomes(end, "drill")
     assert outcome.error is not None
     assert outcome.error.code == "config-invalid"

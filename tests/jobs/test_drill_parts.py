@@ -81,7 +81,7 @@ def test_a_shard_without_a_log(tmp_path: Path, kind: str) -> None:
         assert end.verdict == "ok", end.reasons
     (manifest,) = world.manifests("one")
     assert [(p.kind, p.wal) for p in manifest.parts] == [("shard", False)]
-    found = drilled(do(world, "drill", engine="server"))
+    found = drilled(do(world, "drill", engine="server", pick="latest"))
     assert (found.points_restored, found.fingerprint_equal) == (300, True)
 
 
@@ -92,7 +92,7 @@ def test_a_scratch_of_several_nodes_that_cannot_all_be_reached(tmp_path: Path) -
         assert do(world, "backup").verdict == "ok"
     with sandbox_cluster(tmp_path / "scratch", empty=True) as nodes:
         on_scratch(world, nodes[0].url)
-        end = do(world, "drill", engine="server")
+        end = do(world, "drill", engine="server", pick="latest")
         with Node(nodes[0].url) as node:
             left = collection_names(node)
     (outcome,) = outcomes(end, "drill")

@@ -147,7 +147,10 @@ class TestBudget:
         places = drillable(held.backups, ["aws"], (), now=NOW)
         found = plan(places, Budget(bytes="100MiB"))
         assert [c.backup.key for c in found.chosen] == [small.key]
-        assert found.doubts == ()
+        (said,) = found.doubts
+        assert said.startswith("the newest backup of movies is larger than `drill.budget.bytes`")
+        one = plan_one(places, pick="latest", seed=0, budget=Budget(bytes="100MiB"))
+        assert one.doubts == found.doubts
 
     def test_nothing_to_drill_is_refused(self) -> None:
         unsealed = catalog({"aws": [manifest()]})
@@ -231,6 +234,9 @@ class TestHistory:
         inventory = run_end(seen=(seen("movies"), seen("users"), seen("tmp", "excluded")))
         said = nothing_to_drill(cfg, DrillRequest(), [waiting("movies")], [inventory])
         assert [s.partition(" copy of ")[2].split()[0] for s in said] == ["orders", "users"]
+        others = run_end(seen=(seen("movies"), seen("users", "not-selected")))
+        (short,) = nothing_to_drill(config(), DrillRequest(), [waiting("movies")], [others])
+        assert "copy of users" in short
         one = DrillRequest(collection="movies")
         assert nothing_to_drill(cfg, one, [waiting("movies")], [inventory]) == []
 

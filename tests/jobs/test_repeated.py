@@ -12,7 +12,8 @@ from qdrant_dr import configfile
 from qdrant_dr.errors import SnapshotUnanswered
 from qdrant_dr.jobs.execute import execute
 from qdrant_dr.jobs.repeated import execute_again
-from qdrant_dr.jobs.units import CaptureUnit
+from qdrant_dr.jobs.sweep import Begun
+from qdrant_dr.jobs.units import CaptureUnit, FullUnit
 from tests.support.servers import sandbox_server
 from tests.support.world import World, make_world, seed
 
@@ -88,3 +89,28 @@ def test_what_was_whole_before_its_worker_was_lost_stays(made: World, source: st
     again = execute_again(config, unit(source), RUN)
     assert again.verdict == "degraded"
     assert {m.backup_id for m in made.manifests("two")} == {first.backup_id, again.backup_id}
+
+
+def test_a_full_snapshot_is_as_safe_as_the_least_safe_of_its_backups(
+    source: str, made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed(source, "users", points=20)
+    config = configfile.load(made.file)
+    full = FullUnit(
+        node=source,
+        collections=("movies", "users"),
+        repositories=("one", "two"),
+        method_reason="asked for",
+    )
+    execute(config, full, RUN)
+    for path in made.folders["two"].glob("backups/**/users-*/**/manifest.json"):
+        path.unlink()
+    cleaned: list[int] = []
+
+    def clean(_node: object, call: Begun, **_: object) -> tuple[list[str], list[str]]:
+        cleaned.append(call.committed)
+        return [], []
+
+    monkeypatch.setattr("qdrant_dr.jobs.repeated.clean", clean)
+    execute_again(config, full, RUN)
+    assert cleaned == [1, 1]

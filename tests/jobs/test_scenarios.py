@@ -25,7 +25,9 @@ from qdrant_dr import configfile
 from qdrant_dr.cli import main
 from qdrant_dr.errors import PlanRefused, TargetNotDisposable, UsageError
 from qdrant_dr.jobs.drill import missed_under, recorded
+from qdrant_dr.jobs.run import begin, utc_now
 from qdrant_dr.jobs.scenario import refuse_impossible, standing_under, under, unused, usable, words
+from qdrant_dr.jobs.sign import ended_run
 from qdrant_dr.records import Drilled, RunEnd
 from tests.jobs.driving import do, outcomes
 from tests.support import records as r
@@ -220,6 +222,40 @@ class TestPlayed:
         assert end.verdict == "failed"
         (why,) = end.reasons
         assert why.startswith("under lost-collection the newest proven backup of movies is ")
+
+    def test_the_budget_of_a_game_keeps_no_promise(self, world: World) -> None:
+        """What waits for the next run would be as lost as what was drilled."""
+        rewrite(world, objectives={"rpo": "0.001s"})
+        end = do(world, "drill", engine="edge", scenario="lost-node", pick="latest")
+        assert len(end.outcomes) == 1
+        assert {why.partition(" of ")[2].split()[0] for why in end.reasons} == {"movies", "users"}
+
+    def test_a_scratch_that_is_a_peer_of_the_lost_cluster_is_refused(self, world: World) -> None:
+        scratch = {"url": "http://localhost:1", "disposable": True}
+        cluster = yaml.safe_load(world.file.read_text())["cluster"]
+        rewrite(
+            world,
+            cluster=cluster | {"peers": {"1": "http://127.0.0.1:1"}},
+            drill={"engine": "server", "scratch": scratch},
+        )
+        with pytest.raises(TargetNotDisposable, match="is a node of cluster"):
+            refuse_impossible(configfile.load(world.reference), "lost-node", engine="server")
+
+    def test_drills_of_another_cluster_in_the_same_repositories_are_not_ours(
+        self, world: World
+    ) -> None:
+        config = configfile.load(world.reference)
+        other = config.cluster.model_copy(update={"name": "other"})
+        mine = begin(config, "drill")
+        theirs = begin(config.model_copy(update={"cluster": other}), "drill")
+        for run in (mine, theirs):
+            run.finish(config, outcomes=())
+        found = {e.start.run_id for e in begin(config, "drill").past_ends(config, utc_now())}
+        assert mine.run_id in found
+        assert theirs.run_id not in found
+        with pytest.raises(UsageError, match="is of cluster 'other'"):
+            ended_run(begin(config, "sign"), theirs.run_id)
+        assert ended_run(begin(config, "sign"), mine.run_id).start.run_id == mine.run_id
 
     def test_a_dry_run_says_what_it_would_drill_and_changes_nothing(self, world: World) -> None:
         before = {name: tree(folder) for name, folder in world.folders.items()}

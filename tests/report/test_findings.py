@@ -89,6 +89,12 @@ def test_a_drill_that_is_overdue_and_one_that_failed() -> None:
     failed = r.drilled(m, verdict="failed", error=r.error("recover-failed", "refused"))
     end = r.run_end(r.run_start("drill", NOW - hours(1)), outcomes=(failed,))
     assert one(evidence(held, ends=[end]), "the last drill failed").severity == "critical"
+    (outcome,) = end.outcomes
+    elsewhere = r.drilled(m).model_copy(
+        update={"repository": "gcp", "started_at": outcome.started_at + timedelta(seconds=1)}
+    )
+    both = end.model_copy(update={"outcomes": (outcome, elsewhere)})
+    one(evidence(held, ends=[both]), f"the last drill in {outcome.repository} failed")
 
 
 def test_damage_names_copy_and_repair() -> None:

@@ -121,6 +121,63 @@ def test_only_the_last_game_of_each_scenario_counts() -> None:
     ]
 
 
+def lost_games(world: Evidence) -> list[str]:
+    return [f[2] for f in said(world) if f[2].startswith("the last drill under ")]
+
+
+@pytest.mark.parametrize("drilled", [True, False])
+def test_a_game_that_failed_for_what_was_not_drilled_is_lost(drilled: bool) -> None:
+    before = game(at=NOW - days(1))
+    kept = game()
+    failed = kept.model_copy(
+        update={
+            "outcomes": kept.outcomes if drilled else (),
+            "verdict": "failed",
+            "reasons": ("no sealed, sound copy of users is there to drill",),
+        }
+    )
+    (said_of,) = lost_games(played(before, failed))
+    assert said_of.endswith(": no sealed, sound copy of users is there to drill")
+
+
+def test_a_game_of_one_collection_does_not_cover_up_what_the_whole_one_lost() -> None:
+    whole = game(at=NOW - days(1))
+    (users,) = game(at=NOW - days(1), age=days(9)).outcomes
+    detail = users.detail.model_copy(update={"drill_id": "of-users"})  # type: ignore[union-attr]
+    users = users.model_copy(update={"collection": "users", "detail": detail})
+    whole = whole.model_copy(update={"outcomes": (*whole.outcomes, users)})
+    one = game()
+    asked = one.start.model_copy(
+        update={"parameters": {**one.start.parameters, "collection": "movies"}}
+    )
+    one = one.model_copy(update={"start": asked})
+    (said_of,) = lost_games(played(whole, one))
+    assert "users: recovery point missed" in said_of
+    again = users.model_copy(update={"detail": one.outcomes[0].detail})
+    same = asked.model_copy(update={"parameters": {**asked.parameters, "collection": "users"}})
+    won = one.model_copy(update={"start": same, "outcomes": (again,)})
+    assert lost_games(played(whole, won)) == []
+
+
+def test_a_game_that_was_cut_short_is_not_kept() -> None:
+    cut = game(detail={"scenario": None})
+    (said_of,) = lost_games(played(cut))
+    assert "what the scenario leaves was not looked at" in said_of
+
+
+def test_who_ran_it_does_not_overrule_who_reviewed_it() -> None:
+    run = game(ran_by="Ana Li")
+    no = signed(run, "Bea", accepted=False)
+    own = signed(run, "Ana-Li").model_copy(update={"ended_at": no.ended_at + timedelta(minutes=5)})
+    own = own.model_copy(
+        update={"start": own.start.model_copy(update={"run_id": own.start.run_id + "b"})}
+    )
+    world = played(run, no, own)
+    assert row(world)["accepted"] is False
+    assert row(world)["reviewed_by"] == "Bea"
+    assert row(played(run, own))["same_person"] is True
+
+
 def test_a_drill_without_a_scenario_claims_nothing() -> None:
     frame = frames(good("movies"))["drills"]
     assert frame["scenario"].isna().all()
@@ -172,7 +229,11 @@ def test_a_rejected_run_and_a_signature_of_another_record_are_findings() -> None
         ("ana@bastion", "", "Ana", True),
         ("prefect:Ana Li", "", "ana li", True),
         ("prefect:worker", "Ana Li", "ANALI ", True),
-        ("root@bastion", "Ana Li", "root@bastion", False),
+        ("root@bastion", "Ana Li", "root@bastion", True),
+        ("root@bastion", "Ana Li", "ana.li@example.com", True),
+        ("root@bastion", "José Ruiz", "jose_ruiz", True),
+        ("root@bastion", "\uff21na Li", "Ana\u200b Li", True),
+        ("root@bastion", "Ana Li", "Bea", False),
         ("ana@bastion", "", "ana@desk", True),
         ("ana@bastion", "", "Bea", False),
     ],

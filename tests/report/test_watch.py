@@ -20,13 +20,16 @@ from hypothesis import strategies as st
 from qdrant_dr import configfile
 from qdrant_dr.cluster import ClockOffset
 from qdrant_dr.config import Config
-from qdrant_dr.errors import Interrupted
+from qdrant_dr.errors import Interrupted, RepositoryDenied
 from qdrant_dr.jobs.run import begin, utc_now
 from qdrant_dr.records import Found, RunEnd, Watched
+from qdrant_dr.records.manifest import collection_slug
 from qdrant_dr.report import live
 from qdrant_dr.report.changes import changes
+from qdrant_dr.report.doubts import in_doubt
 from qdrant_dr.report.watch import WatchRequest, watch
-from qdrant_dr.repository import open_repository
+from qdrant_dr.repository import Repository, open_repository
+from qdrant_dr.repository.local import LocalStore
 from tests.jobs.driving import do
 from tests.support import records as r
 from tests.support.listener import Listener, listener
@@ -96,6 +99,26 @@ def test_what_could_not_be_looked_at_stands_until_it_can(before: list[Found]) ->
     assert {c for c, _ in loud(no_cluster.standing)} <= {"leftover-snapshot", "no-backup"}
     no_records = changes(before, [], unseen={"records"})
     assert {c for c, _ in loud(no_records.standing)} <= {"rpo-missed", "no-backup"}
+
+
+def one(code: str, scope: str) -> Found:
+    return Found(
+        severity="critical", code=code, scope=scope, what="w", since=r.NOW, blast_radius="b",
+        next_command="qdrant-dr check",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("known", "why"),
+    [
+        (one("node-unreachable", "node http://a"), one("cluster-unseen", "cluster")),
+        (one("space-low", "repository two"), one("space-unseen", "repository one")),
+        (one("clock-skew", "node http://a"), one("clock-unseen", "node http://a")),
+    ],
+)
+def test_what_goes_blind_altogether_is_not_over_in_part(known: Found, why: Found) -> None:
+    assert not changes([known], [why]).cleared
+    assert loud(changes([known], []).cleared) == {known.identity}
 
 
 # a world with one backup, looked at
@@ -230,6 +253,45 @@ def test_a_look_that_was_cut_short_or_is_damaged_does_not_count(world: World) ->
     assert looked(world).compared_with == first.ended_at
 
 
+def test_a_look_dated_in_the_future_is_not_compared_with(world: World) -> None:
+    """Else all that changed since would be told by every look until its time comes."""
+    end = ended(world)
+    (file, *others) = [next(f.glob("watches/**/*.json")) for f in world.folders.values()]
+    ahead = end.model_copy(update={"ended_at": end.ended_at + timedelta(hours=20)})
+    for each in (file, *others):
+        each.with_name("99991231T235959Z-abcdef.json").write_bytes(ahead.to_bytes())
+    configure(world, cluster={"node_space": "1kB"})
+    first = looked(world)
+    assert first.compared_with == end.ended_at
+    assert ("space-low", "cluster") in loud(first.appeared)
+    assert not looked(world).appeared, "told again"
+
+
+def test_many_looks_that_were_cut_short_hide_none(world: World) -> None:
+    first = ended(world)
+    config = configfile.load(world.reference)
+    for _ in range(7):
+        run = begin(config, "watch", now=utc_now() + timedelta(minutes=1))
+        run.finish(config, outcomes=(), error=Interrupted("cancelled"))
+    assert looked(world).compared_with == first.ended_at
+
+
+def test_a_look_that_no_repository_takes_is_not_green(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Repository, end: RunEnd) -> None:
+        if self.name in away:
+            raise RepositoryDenied(f"repository {self.name}: read-only")
+
+    monkeypatch.setattr(Repository, "write_run_end", refuse)
+    away = {"one"}
+    assert ended(world).verdict == "degraded"
+    away = {"one", "two"}
+    end = ended(world)
+    assert end.verdict == "failed"
+    assert "no repository took the record of this run" in end.reasons
+
+
 def test_ages_of_backup_proof_and_drill(world: World) -> None:
     told = seen_to_come_and_go(world, lambda: None, lambda: None, ahead=timedelta(days=4))
     assert {
@@ -296,6 +358,74 @@ def test_space_on_the_nodes_and_to_prove_in(world: World) -> None:
     assert {("space-low", "cluster"), ("space-low", "spool")} <= told
 
 
+def test_a_record_that_is_damaged_ends_nothing_that_it_told(world: World) -> None:
+    """The run that failed is the last one, and its record cannot be read any more."""
+    looked(world)
+    config = configfile.load(world.reference)
+    end = begin(config, "verify").finish(config, outcomes=(), error=Interrupted("killed"))
+    (at, *others) = [
+        next(f.glob(f"runs/**/{end.start.run_id}.end.json")) for f in world.folders.values()
+    ]
+    was = at.read_bytes()
+    told = ("run-bad", "last verify run")
+    try:
+        assert loud(looked(world).appeared) == {told}
+        for file in (at, *others):
+            file.write_bytes(was[:100])
+        there = looked(world)
+        assert {("records-unreadable", "one"), ("records-unreadable", "two")} <= loud(
+            there.appeared
+        )
+        assert not there.cleared
+        assert told in loud(there.findings)
+    finally:
+        for file in (at, *others):
+            file.unlink()
+            file.with_name(f"{end.start.run_id}.start.json").unlink()
+    assert told in loud(looked(world).cleared)
+
+
+def test_what_a_damaged_record_of_a_backup_may_hide() -> None:
+    of = f"backups/shop/{collection_slug('my in movies')}/20261122T101530Z-7f3a9c/seal.json"
+    doubted = in_doubt([of])
+    for code, scope in (
+        ("suspect", "my in movies"),
+        ("copy-damaged", "my in movies@20261122T101530Z-7f3a9c in two"),
+        ("future-dated", "my in movies@20261122T101530Z-7f3a9c"),
+        ("copies-absent", "my in movies in two"),
+    ):
+        assert doubted(one(code, scope))
+    assert not doubted(one("suspect", "users"))
+    assert not doubted(one("rpo-missed", "my in movies")), "a lost record makes it look worse only"
+    assert not doubted(one("run-bad", "last verify run"))
+
+
+def test_space_that_cannot_be_looked_at_hides_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(world, cluster={"node_space": "1kB"})
+    assert ("space-low", "cluster") in loud(looked(world).appeared)
+
+    def away(_self: object) -> int:
+        raise RepositoryDenied("repository: no")
+
+    def closed(_path: str) -> int:
+        raise PermissionError(13, "denied")
+
+    monkeypatch.setattr(LocalStore, "free_bytes", away)
+    monkeypatch.setattr("qdrant_dr.jobs.check.space.free_below", closed)
+    there = looked(world)
+    assert not there.cleared
+    assert loud(there.appeared) == {
+        ("space-unseen", "repository one"),
+        ("space-unseen", "repository two"),
+        ("space-unseen", "spool"),
+    }
+    shutil.rmtree(world.folders["one"] / "watches")
+    shutil.rmtree(world.folders["two"] / "watches")
+    assert ("space-low", "cluster") in loud(looked(world).appeared), "hidden by another"
+
+
 def test_a_node_that_is_away(world: World, source: Spy) -> None:
     url = configfile.load(world.reference).cluster.nodes[0]
     dead = "http://127.0.0.1:1"
@@ -332,6 +462,17 @@ def test_clocks_of_nodes_and_stores(world: World, monkeypatch: pytest.MonkeyPatc
     assert loud(looked(world).cleared) == {("store-clock-skew", "repository one")}
 
 
+def test_a_look_that_was_copied_here_tells_nothing_of_the_clock_here(world: World) -> None:
+    """An adopted repository: when its files were copied is no time of a store."""
+    end = ended(world)
+    of_another = tuple(s.model_copy(update={"repository_id": "0" * 8}) for s in end.repositories)
+    (file,) = kept(world)
+    file.write_bytes(end.model_copy(update={"repositories": of_another}).to_bytes())
+    ahead = (datetime.now(UTC) + timedelta(hours=2)).timestamp()
+    os.utime(file, (ahead, ahead))
+    assert not looked(world).appeared
+
+
 def test_a_new_collection_has_time_for_its_first_backup(world: World, source: Spy) -> None:
     seed(source.target, "fresh", points=3)
     try:
@@ -345,6 +486,23 @@ def test_a_new_collection_has_time_for_its_first_backup(world: World, source: Sp
     after = looked(world)
     assert ("no-backup", "fresh") in loud(after.cleared)
     assert not after.waiting
+
+
+def test_a_cluster_that_is_away_does_not_begin_the_wait_for_a_backup_anew(
+    world: World, source: Spy
+) -> None:
+    url = configfile.load(world.reference).cluster.nodes[0]
+    seed(source.target, "fresh", points=3)
+    try:
+        began = looked(world).waiting
+        configure(world, cluster={"nodes": ["http://127.0.0.1:1"]})
+        assert looked(world).waiting == began
+        configure(world, cluster={"nodes": [url]})
+        assert looked(world).waiting == began
+        late = looked(world, ahead=timedelta(hours=27))
+        assert ("no-backup", "fresh") in loud(late.appeared)
+    finally:
+        httpx.delete(f"{source.target}/collections/fresh").raise_for_status()
 
 
 def test_a_collection_that_vanished_is_told_at_once(world: World, source: Spy) -> None:
@@ -394,6 +552,31 @@ def test_a_killed_capture_leaves_what_it_asked_for(world: World, source: Spy) ->
             f"{source.target}/collections/users/snapshots/{made['name']}"
         ).raise_for_status()
     assert loud(looked(world).cleared) == loud(there.appeared)
+
+
+def test_what_a_call_without_an_answer_may_have_made_is_not_called_ours(
+    world: World, source: Spy
+) -> None:
+    """Somebody else may have made it meanwhile: whoever pastes the command must know."""
+    made = httpx.post(f"{source.target}/collections/users/snapshots", timeout=60).json()["result"]
+    (old,) = [m for m in world.manifests("one") if m.collection == "users"]
+    repository = open_repository(
+        configfile.load(world.reference).repositories[0], stall_timeout=timedelta(seconds=30)
+    )
+    files = repository.find_backups("shop", "users", old.backup_id)
+    ((_, intent, _),) = repository.read_calls(files)[0]
+    key = old.key.model_copy(update={"backup_id": "20200101T000000Z-abcdef"})
+    repository.write_intent(key, intent.model_copy(update={"backup_id": key.backup_id}))
+    try:
+        (left,) = looked(world).appeared
+        assert left.code == "leftover-snapshot"
+        assert f"delete {made['name']} only if nobody else made it" in left.what
+        assert "of ours left" not in left.what
+    finally:
+        shutil.rmtree(world.folders["one"] / "backups" / key.folder)
+        httpx.delete(
+            f"{source.target}/collections/users/snapshots/{made['name']}"
+        ).raise_for_status()
 
 
 def test_a_look_changes_nothing_and_asks_little(world: World, source: Spy) -> None:

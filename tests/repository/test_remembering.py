@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from qdrant_dr.errors import ObjectMissing
 from qdrant_dr.repository import Repository, open_repository, read_catalog, remembering
 from qdrant_dr.repository.catalog import Catalog
 from qdrant_dr.repository.remembering import RememberingStore, memory_of
@@ -115,6 +117,8 @@ def test_what_is_gone_from_the_store_is_gone(there: Repository) -> None:
         "UPDATE records SET data = CAST('{}' AS BLOB)",  # another's bytes under our digest
         "UPDATE records SET read_at = read_at - 31 * 86400",  # too old to go by a mark alone
         "UPDATE records SET mark = 'another'",
+        "UPDATE records SET data = 'no bytes'",
+        "UPDATE records SET read_at = read_at + 86400",  # by a clock that was wrong
     ],
 )
 def test_a_memory_that_cannot_be_gone_by_is_not(there: Repository, change: str) -> None:
@@ -145,6 +149,56 @@ def test_without_a_place_to_write_everything_is_fetched(
         catalog, fetched = look(there)
         assert catalog.complete
         assert len(fetched) == 3
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770])
+def test_a_memory_that_others_may_write_to_is_not_believed(there: Repository, mode: int) -> None:
+    first, _ = look(there)
+    memory(there).parent.chmod(mode)
+    again, fetched = look(there)
+    assert (again, len(fetched)) == (first, 3)
+    memory(there).parent.chmod(0o700)
+    memory(there).chmod(mode)
+    assert len(look(there)[1]) == 3
+
+
+def test_nor_one_of_somebody_else(there: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    look(there)
+    us = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: us + 1)
+    assert len(look(there)[1]) == 3
+
+
+def test_a_damaged_memory_in_a_folder_that_is_closed(
+    there: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look(there)
+    memory(there).write_bytes(b"what is this?" * 1000)
+
+    def closed(*_: object, **__: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(Path, "unlink", closed)
+    assert len(look(there)[1]) == 3
+
+
+def test_without_a_home(there: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    assert remembering(there) is there
+
+
+def test_what_a_later_listing_does_not_have_is_not_remembered(there: Repository) -> None:
+    store = RememberingStore(there.store, memory(there))
+    path = next(s.path for s in store.find("backups") if s.path.endswith("manifest.json"))
+    store.read(path)
+    there.store.delete(path)
+    store.find("backups")
+    with pytest.raises(ObjectMissing):
+        store.read(path)
 
 
 def test_two_who_look_at_once_do_not_disturb_each_other(there: Repository) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from qdrant_dr.errors import ConfigInvalid, DRError, SecretMissing
 from qdrant_dr.places import BLOCKS
+from tasks import blocks
 from tasks.credentials import _OPTIONS, options_of
 
 SECRET = "hunter2-and-more"
@@ -92,6 +93,9 @@ def test_fields_become_options(name: str, stored: dict[str, Any], options: dict[
         ("azure-blob-storage-credentials", {"account_url": f"http://127.0.0.1/{SECRET}"},
          "account_url of block:.* is not https://ACCOUNT"),
         ("azure-blob-storage-credentials", {"account_url": f"https://a/?{SECRET}"}, "is not https"),
+        ("azure-blob-storage-credentials", {"account_url": f"https://u:{SECRET}@a.host"},
+         "is not https"),
+        ("azure-blob-storage-credentials", {"account_url": f"https://[{SECRET}"}, "is not https"),
     ],
 )  # fmt: skip
 def test_what_would_be_dropped_is_refused_by_name(
@@ -118,3 +122,29 @@ def test_every_type_that_a_configuration_may_name_has_options() -> None:
 def shows_nothing(error: DRError) -> None:
     assert SECRET not in str(error) + repr(error)
     assert error.__suppress_context__ or error.__context__ is None
+
+
+def test_a_server_that_is_away_is_not_asked_for_every_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try may cost a minute: what is known stands in for a while, and is asked for again."""
+    asked: list[str] = []
+    away = False
+
+    async def read(kind: str, name: str) -> dict[str, Any]:
+        asked.append(f"{kind}/{name}")
+        if away:
+            raise ConnectionError("away")
+        return {"value": "k"}
+
+    monkeypatch.setattr(blocks, "_read", read)
+    monkeypatch.setattr(blocks, "_seen", {})
+    assert blocks.read_block("secret", "x") == {"value": "k"}
+    away = True
+    blocks.read_anew()
+    for _ in range(3):
+        assert blocks.read_block("secret", "x") == {"value": "k"}
+    assert len(asked) == 2
+    blocks.read_anew()
+    assert blocks.read_block("secret", "x") == {"value": "k"}
+    assert len(asked) == 3
+    with pytest.raises(blocks.ServerAway):
+        blocks.read_block("secret", "never-seen")
