@@ -1,8 +1,13 @@
-"""The order of the test files: what takes longest begins first, so that no worker ends alone."""
+"""Prefect without the user's profile, for all tests; and the order of the test files: what takes
+longest begins first, so that no worker ends alone."""
 
 from __future__ import annotations
 
 import pytest
+
+from tests.support.prefect import isolate
+
+isolate()  # before any test file imports prefect, which reads its settings then
 
 LONGEST = (
     "tests/jobs/test_restore_kill.py",

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.prefect import PrefectServer, drain, isolate, prefect_server
+from tests.support.prefect import PrefectServer, drain, prefect_server
 from tests.support.servers import sandbox_server
 from tests.support.world import World, make_world, seed
-
-isolate()
 
 
 @pytest.fixture(scope="session")

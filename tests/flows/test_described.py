@@ -6,12 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from tests.support.prefect import isolate
-
-isolate()
-
-from prefect.flows import load_flow_from_entrypoint  # noqa: E402
+from prefect.flows import load_flow_from_entrypoint
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]

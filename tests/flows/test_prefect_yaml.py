@@ -8,13 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-
-from tests.support.prefect import isolate
-
-isolate()
-
-from prefect.client.schemas.schedules import CronSchedule  # noqa: E402
-from prefect.flows import load_flow_from_entrypoint  # noqa: E402
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.flows import load_flow_from_entrypoint
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "prefect.yaml").read_text()

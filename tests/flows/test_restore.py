@@ -16,7 +16,6 @@ from prefect import get_client
 from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry
 
-import tests.flows.conftest  # noqa: F401 -- keeps the user's Prefect out of sight, before the import
 from flows.restore import restore
 from flows.startup import startup
 from qdrant_dr.errors import RecoverFailed

@@ -20,6 +20,7 @@ import yaml
 from deployments import processes
 from qdrant_dr.errors import ConfigInvalid, SetupFailed, UsageError
 from tests.support.prefect import PrefectServer, free_port
+from tests.support.thorough import thorough
 from tests.support.waiting import eventually
 from tests.support.world import World, make_world
 
@@ -204,6 +205,7 @@ def test_down_ends_what_up_began_even_in_the_middle_of_a_run(
     assert "worker: not running" in pipeline.run("down")
 
 
+@thorough
 def test_a_server_of_ones_own_comes_goes_and_comes_again(source: str, tmp_path: Path) -> None:
     bare = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     users = tmp_path / "users"
