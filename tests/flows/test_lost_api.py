@@ -72,9 +72,11 @@ def test_a_server_that_starts_again_is_behind_and_the_next_run_is_fine(
             is_committed(made, running.log)
             _, alive = psutil.wait_procs(flows, timeout=300)
             assert not alive, running.log.read_text()
-            server.start()
-            assert run_of(server, run)["state_name"] == "Running", "nobody could tell it"
-            made.file.write_text(quick)
+        server.start()
+        assert run_of(server, run)["state_name"] == "Running", "nobody could tell it"
+        made.file.write_text(quick)
+        # a worker gives up when its server is away for long; whoever supervises it starts another
+        with worker(server, "lost", tmp_path / "another.log") as running:
             again = ended(server, ask_for_run(server, nightly), within=420)
             assert again["state_name"] == "Completed", running.log.read_text()
             eventually(lambda: taken(server), until=lambda held: not held, within=180)

@@ -1,8 +1,8 @@
 """A real Prefect server, and workers, as child processes that die with the tests.
 
 Imported before anything imports `prefect` (see tests/conftest.py), it keeps the user's profile,
-home and Cloud out of sight. The settings are those of a small self-hosted server on SQLite; without the two of the
-recorder, flow runs stall for seconds on a busy database.
+home and Cloud out of sight. The settings are those of a small self-hosted server on SQLite; without
+the two of the recorder, flow runs stall for seconds on a busy database.
 """
 
 from __future__ import annotations
