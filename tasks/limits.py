@@ -8,26 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.concurrency.sync import concurrency
 
 from qdrant_dr.config import Config
-from tasks.server import reachable
+from tasks.slots import slots
 
 log = logging.getLogger(__name__)
 
 PER_REPOSITORY = 4
 """Transfers that one repository takes at a time, until an operator sets another limit."""
-
-LEASE_SECONDS = 60
-"""How long the slots of a killed process stay taken; 60 is the least that Prefect grants."""
-
-FRESH_SECONDS = 10.0
-"""How long one answer of the API does for all units of a process: hundreds of small ones would
-otherwise spend half of their calls on asking."""
 
 
 def cluster_limit(cluster: str) -> str:
@@ -68,39 +60,14 @@ def ensure_limits(config: Config) -> None:
 
 @contextmanager
 def polite(names: Sequence[str], *, within: timedelta) -> Iterator[None]:
-    """Hold a slot of every limit, all taken in one call; go on without after `within`.
+    """Hold a slot of every limit, all or none; go on without after `within`.
 
     Never raises for the limits' sake: only what the block raises comes out.
     """
-    held = _take(list(names), within.total_seconds()) if names else ExitStack()
+    here = slots()
+    held = here.take(frozenset(names), within.total_seconds()) if names else None
     try:
         yield
     finally:
-        _release(held, names)
-
-
-def _take(names: list[str], seconds: float) -> ExitStack:
-    """What holds the slots; empty if there was no server, or no slot in time."""
-    slots = ExitStack()
-    if not reachable(within=FRESH_SECONDS):
-        log.warning("no slot of %s: the Prefect API does not answer", ", ".join(names))
-        return slots
-    try:
-        slots.enter_context(
-            concurrency(
-                names,
-                timeout_seconds=seconds,
-                lease_duration=LEASE_SECONDS,
-                raise_on_lease_renewal_failure=False,
-            )
-        )
-    except Exception as error:  # noqa: BLE001  time-out, refusal or no server: all the same here
-        log.warning("no slot of %s, going on without: %s", ", ".join(names), error)
-    return slots
-
-
-def _release(held: ExitStack, names: Sequence[str]) -> None:
-    try:
-        held.close()
-    except Exception as error:  # noqa: BLE001  the lease ends by itself
-        log.warning("slots of %s were not given back: %s", ", ".join(names), error)
+        if held:
+            here.put(held)

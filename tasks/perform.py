@@ -24,6 +24,7 @@ from tasks.expire import expire
 from tasks.heal import heal
 from tasks.restore import restore
 from tasks.runner import Spread, gathered, runner_at_hand
+from tasks.slots import let_go
 from tasks.states import UnitFailed
 from tasks.sweep import sweep
 from tasks.verify import verify
@@ -80,6 +81,8 @@ class TaskPerform:
                 spread.abandon(futures)
             self.signal = signal
             raise Interrupted(CANCELLED) from signal
+        finally:
+            let_go()
         settled = [_settle(u, r, started_at) for u, r in zip(units, found, strict=True)]
         self.done += settled
         return settled

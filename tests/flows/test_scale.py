@@ -15,9 +15,9 @@ from tests.support.thorough import thorough
 
 pytestmark = [pytest.mark.prefect, pytest.mark.timeout(300)]
 
-CALLS_A_UNIT = 7
-"""Slots taken, renewed and given back, and a token for that; a share of asking for a slot again,
-of whether the API is there, and of batches of logs. docs/prefect.md has the number."""
+CALLS_A_UNIT = 1
+"""A share of the slots that units hand on to each other, of their renewal, of looks whether the
+API is there, and of batches of logs. docs/prefect.md has the number."""
 
 CALLS_A_RUN = 40
 """Whatever the number of units: the flow run, its states, the limits."""
@@ -41,10 +41,8 @@ def test_a_unit_costs_few_calls(
 ) -> None:
     calls = calls_of(in_process, 20, monkeypatch, captures=captures)
     assert calls.total() <= CALLS_A_RUN + 20 * CALLS_A_UNIT, calls
-    assert calls["POST /v2/concurrency_limits/increment-with-lease"] >= 20
-    once = ("leases/*/renew", "decrement-with-lease")
-    assert [calls[f"POST /v2/concurrency_limits/{what}"] for what in once] == [20, 20]
-    assert calls["GET /health"] <= 12, "it is asked once in a while, not for each unit"
+    assert 1 <= calls["POST /v2/concurrency_limits/increment-with-lease"] <= 8
+    assert calls["GET /health"] <= 8, "it is asked once in a while, not for each unit"
 
 
 @thorough
