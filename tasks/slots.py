@@ -117,16 +117,21 @@ class Slots:
         return None
 
     def put(self, lease: Lease) -> None:
-        """The unit is done with it: keep it for the next, or let other processes have it."""
+        """The unit is done with it: keep it for the next, or let other processes have it.
+
+        A cancelled process keeps none: Prefect ends it by a signal, without `atexit`.
+        """
         now = time.monotonic()
-        worn: list[Lease] = []
+        leaving: list[Lease] = []
         with self._changed:
             lease.idle_since = now
-            if now - lease.begun > LONGEST:
-                worn = self._remove([lease])
+            if stopping.is_set():
+                leaving = self._remove([lease])
+            elif now - lease.begun > LONGEST:
+                leaving = self._remove([lease])
                 self._not_before[lease.names] = now + PAUSE
             self._changed.notify_all()
-        _give_back(worn)
+        _give_back(leaving)
 
     def let_go(self) -> None:
         """Give back what no unit has at the moment."""

@@ -47,6 +47,8 @@ def test_a_cancelled_backup_has_an_end(
         assert not made.manifests(name)
         assert not [*made.parts(name), *folder.glob("backups/**/.*")], "nor a piece of one"
     assert "Crashed" in flow.log.read_text()
+    limits = prefect_api.call("POST", "/v2/concurrency_limits/filter", {"limit": 200})
+    assert not [limit["name"] for limit in limits if limit["active_slots"]], "given back at once"
 
 
 def test_a_run_cancelled_between_two_steps_has_an_end(
