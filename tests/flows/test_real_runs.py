@@ -31,6 +31,7 @@ from tests.support.deployed import ENDED, Worker, ask_for_run, deploy, ended, ru
 from tests.support.prefect import PrefectServer
 from tests.support.servers import sandbox_server
 from tests.support.sink import Sink, http_sink
+from tests.support.thorough import thorough
 from tests.support.waiting import eventually
 from tests.support.world import World, make_world, seed
 
@@ -195,6 +196,7 @@ def test_a_second_run_waits_for_the_first(site: Site, lasting: Worker) -> None:
         assert [end.verdict for end in world.ends(name)] == ["ok", "ok"]
 
 
+@thorough
 def test_a_run_outlives_its_worker(site: Site, lasting: Worker) -> None:
     """The worker alone is killed, not its runs: they go on, and say themselves how they ended."""
     world = site.worlds["orphaned"]

@@ -142,7 +142,6 @@ def test_silence_is_no(made: World, target: Server, monkeypatch: pytest.MonkeyPa
     assert "nobody answered within 3s" in end.error.message
 
 
-@pytest.mark.usefixtures("in_process")
 @thorough
 @pytest.mark.timeout(600)
 def test_an_approval_may_take_longer_than_a_slot_is_lent(
@@ -167,6 +166,7 @@ def test_an_approval_may_take_longer_than_a_slot_is_lent(
     assert names(target.url) == ["users"]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_what_cannot_be_done_is_refused_before_anybody_is_asked(
     made: World, target: Server
 ) -> None:

@@ -35,7 +35,9 @@ def calls_of(
     return calls
 
 
-@pytest.mark.parametrize("captures", [False, True], ids=["verify", "capture"])
+@pytest.mark.parametrize(
+    "captures", [pytest.param(False, marks=thorough), True], ids=["verify", "capture"]
+)
 def test_a_unit_costs_few_calls(
     in_process: PrefectServer, monkeypatch: pytest.MonkeyPatch, captures: bool
 ) -> None:

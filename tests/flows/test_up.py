@@ -177,7 +177,7 @@ def test_a_worker_that_gives_up_is_started_again(pipeline: Pipeline) -> None:
     keeper = pipeline.process("worker")
     assert keeper is not None
     (worker,) = processes.children(keeper)
-    os.kill(worker, signal.SIGTERM)
+    os.kill(worker, signal.SIGKILL)
     eventually(lambda: processes.children(keeper).keys() - {worker}, within=60)
     assert pipeline.process("worker") == keeper
     assert "is started again in" in (pipeline.home / "worker.log").read_text()

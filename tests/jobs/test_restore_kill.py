@@ -154,6 +154,7 @@ SIBLINGS = {
     "before the file is removed", "before the aliases",
     "before it is created", "second shard", "waiting until it is ready",
     "before its payload indexes", "between the shard keys",
+    "created, before the first part",
 }  # fmt: skip
 """Steps whose neighbour is killed every day, by the same code."""
 
