@@ -9,13 +9,12 @@ from typing import Annotated, Any, Literal
 
 from prefect import flow
 from prefect.client.schemas import State
-from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled
 from pydantic import Field
 
 from flows.parameters import ALONE, ConfigRef
 from qdrant_dr.config import Config
-from qdrant_dr.errors import Interrupted, UsageError
+from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.restore import Approval, RestoreRequest, on_a_word
 from qdrant_dr.jobs.restore import restore as job
 from qdrant_dr.jobs.restore_plan import RestorePlan
@@ -116,15 +115,10 @@ def restore(
     except UsageError as error:  # before a record is written: it may hold a secret
         return refused_state(error)
     refused: list[str] = []
-    signals: list[BaseException] = []
 
     def approved(plans: Sequence[RestorePlan], *, requester: str) -> Approval:
         wait = timedelta(minutes=approval_minutes)
-        try:
-            answer = ask(plans, requester=requester, ticket=ticket, timeout=wait)
-        except (TerminationSignal, KeyboardInterrupt) as signal:
-            signals.append(signal)
-            raise Interrupted("the flow run was cancelled while it waited for approval") from signal
+        answer = ask(plans, requester=requester, ticket=ticket, timeout=wait)
         refused.extend([] if answer.given else [answer.reason])
         return answer
 
@@ -134,8 +128,6 @@ def restore(
         return job(cfg, request, run, perform, approve)
 
     state = conduct(config, "restore", do)
-    if signals:
-        raise signals[0]  # the end is on record; now Prefect may have its cancellation
     return Cancelled(message=f"not approved: {refused[0]}") if refused else state
 
 

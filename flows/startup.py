@@ -6,17 +6,11 @@ from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas import State
-from prefect.exceptions import TerminationSignal
 from pydantic import Field
 
 from flows.parameters import ALONE, ConfigRef, Names
-from qdrant_dr.config import Config
-from qdrant_dr.errors import Interrupted
-from qdrant_dr.jobs.run import Run
 from qdrant_dr.jobs.startup import StartupRequest
 from qdrant_dr.jobs.startup import startup as job
-from qdrant_dr.jobs.units import Perform
-from qdrant_dr.records import RunEnd
 from tasks.conduct import conduct
 
 
@@ -37,16 +31,4 @@ def startup(
         prove: Start a scratch server with it and compare every point and alias. Counts as a drill.
     """
     request = StartupRequest(backups=tuple(backups) if backups else None, out=out, prove=prove)
-    signals: list[BaseException] = []
-
-    def do(cfg: Config, run: Run, perform: Perform) -> RunEnd:
-        try:
-            return job(cfg, request, run, perform)
-        except (TerminationSignal, KeyboardInterrupt) as signal:
-            signals.append(signal)
-            return run.finish(cfg, outcomes=(), error=Interrupted("the flow run was cancelled"))
-
-    state = conduct(config, "startup", do)
-    if signals:
-        raise signals[0]  # the end is on record; now Prefect may have its cancellation
-    return state
+    return conduct(config, "startup", lambda cfg, run, perform: job(cfg, request, run, perform))

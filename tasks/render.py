@@ -64,9 +64,8 @@ def markdown(end: RunEnd, *, page: str | None = None) -> str:
     blocks += _units(end.outcomes)
     blocks += _seen(end.seen)
     blocks += ["## Repositories", _repositories(end)]
-    folder = "watches" if start.job == "watch" else "runs"
     blocks.append(
-        f"The evidence is `{folder}/{start.started_at:%Y/%m}/{start.run_id}.end.json` in each "
+        f"The evidence is `runs/{start.started_at:%Y/%m}/{start.run_id}.end.json` in each "
         "repository that was reached: it has every unit and every reason. This page is a view of "
         "it."
     )

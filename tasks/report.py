@@ -13,8 +13,8 @@ from qdrant_dr.records import Outcome
 from qdrant_dr.report.job import Compile, ReportRequest
 from qdrant_dr.report.job import compile_report as act
 from tasks.config import RunRef, config_of
-from tasks.shell import RETRIED
-from tasks.states import UnitFailed, unit_state
+from tasks.shell import RETRIED, awaited
+from tasks.states import unit_state
 
 
 @task(name="report", task_run_name="report as of {as_of:%Y-%m-%d %H:%M}", **RETRIED)
@@ -33,13 +33,6 @@ def compiling(run: RunRef) -> Compile:
     """Compile as a task: what the report's job calls instead of compiling itself."""
 
     def compile_(_config: Config, request: ReportRequest, as_of: datetime) -> Outcome:
-        future = compile_report.submit(run, request, as_of)
-        result: Any = future.result(raise_on_failure=False)
-        if isinstance(result, UnitFailed):
-            return result.outcome
-        if isinstance(result, BaseException):
-            raise result
-        assert isinstance(result, Outcome)
-        return result
+        return awaited(compile_report.submit(run, request, as_of))
 
     return compile_

@@ -10,12 +10,14 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas import State
 from prefect.client.schemas.objects import TaskRun
+from prefect.futures import PrefectFuture
 
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.execute import execute, failed_outcome
 from qdrant_dr.jobs.repeated import execute_again
 from qdrant_dr.jobs.run import utc_now
 from qdrant_dr.jobs.units import Unit
+from qdrant_dr.records import Outcome
 from tasks.config import RunRef, config_of, is_held
 from tasks.limits import cluster_limit, polite, repository_limit
 from tasks.progress import shown
@@ -70,3 +72,14 @@ def do(
         failed = failed_outcome(unit, error, started_at=started_at, ended_at=utc_now())
         return unit_state(failed, transient=error.transient)
     return unit_state(outcome)
+
+
+def awaited(future: PrefectFuture[Any]) -> Outcome:
+    """The outcome of the only unit of a run; raise what is none."""
+    result: Any = future.result(raise_on_failure=False)
+    if isinstance(result, UnitFailed):
+        return result.outcome
+    if isinstance(result, BaseException):
+        raise result
+    assert isinstance(result, Outcome)
+    return result

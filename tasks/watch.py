@@ -21,8 +21,8 @@ from qdrant_dr.report.watch import look as act
 from tasks.announce import log, publish
 from tasks.config import RunRef, config_of
 from tasks.server import reachable
-from tasks.shell import SHELL
-from tasks.states import SHOWN, UnitFailed, unit_state
+from tasks.shell import SHELL, awaited
+from tasks.states import SHOWN, unit_state
 
 WATCHED = "qdrant-dr.cluster.watched"
 CHANGED = "qdrant-dr.findings.changed"
@@ -50,13 +50,7 @@ def looking(run: RunRef) -> Look:
     """Look as a task: what the watch's job calls instead of looking itself."""
 
     def look_(_config: Config, now: datetime) -> Outcome:
-        result: Any = look.submit(run, now).result(raise_on_failure=False)
-        if isinstance(result, UnitFailed):
-            return result.outcome
-        if isinstance(result, BaseException):
-            raise result
-        assert isinstance(result, Outcome)
-        return result
+        return awaited(look.submit(run, now))
 
     return look_
 

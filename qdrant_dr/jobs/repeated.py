@@ -48,12 +48,13 @@ def _earlier_start(config: Config, unit: CaptureUnit | FullUnit, run_id: str) ->
     # of a full snapshot all at once: it is as safe as the least safe of its backups
     one = None if isinstance(unit, FullUnit) else unit.collection
     catalog = catalog_of(config, opened, failed, collection=one)
-    calls, _ = begun_calls(opened, catalog, utc_now())
+    calls, unread = begun_calls(opened, catalog, utc_now())
     every = [c for c in calls if c.intent.run_id == run_id and c.intent.collection in names]
     open_calls = [c for c in every if not (c.answer or c.committed or c.intent.streamed)]
     if open_calls:
         raise _unanswered(open_calls[0])
     notes = [f"begun before as {c}, by a worker that was lost" for c in _ids(every)]
+    notes += [f"whether it was begun before is not certain: {words}" for words in unread]
     for call in every:
         if call.answer is not None:
             notes += _cleaned(config, call)

@@ -253,11 +253,7 @@ def _ends(config: Config, request: RestoreRequest, run: Run, now: datetime) -> t
         began = time_of(request.of_run)
     except ValueError:
         raise UsageError(f"{request.of_run!r} is no id of a run") from None
-    found: dict[str, RunEnd] = {}
-    for repository in run.repositories.values():
-        _, ends = repository.read_runs(began - timedelta(days=1), began + timedelta(days=1))
-        found |= {e.start.run_id: e for e in ends.records}
-    return tuple(found.values())
+    return run.ends_between(began - timedelta(days=1), began + timedelta(days=1))
 
 
 def _on_target(

@@ -122,12 +122,15 @@ class Run:
             self.source_kind = "sandbox" if "sandbox" in kinds else "server"
 
     def past_ends(self, config: Config, now: datetime) -> tuple[RunEnd, ...]:
-        """End records of this cluster's last two drill periods, each once, oldest first."""
-        since = now - 2 * config.objectives.drill_every
+        """End records of the last two drill periods, as `ends_between`."""
+        return self.ends_between(now - 2 * config.objectives.drill_every, now)
+
+    def ends_between(self, since: datetime, until: datetime) -> tuple[RunEnd, ...]:
+        """End records of this cluster's runs that began then, each once, oldest first."""
         found: dict[str, RunEnd] = {}
         for repository in self.repositories.values():
-            _, ends = repository.read_runs(since, now)
-            # clusters may share a repository: another one's drills are of other collections
+            _, ends = repository.read_runs(since, until)
+            # clusters may share a repository: another one's runs are of other collections
             mine = (e for e in ends.records if e.start.cluster == self.start.cluster)
             found |= {e.start.run_id: e for e in mine}
         return tuple(sorted(found.values(), key=lambda e: e.ended_at))

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from qdrant_dr.config import Config, RepositoryConfig
-from qdrant_dr.errors import DRError, UsageError
+from qdrant_dr.errors import Conflict, DRError, UsageError
 from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.records import Location, RunEnd, RunStart
 from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.repository import Read, Repository, RepositoryState, location_of, read_catalog
+from qdrant_dr.repository import (
+    Read,
+    Repository,
+    RepositoryState,
+    Unreadable,
+    location_of,
+    names,
+    read_catalog,
+)
 
 Runs: TypeAlias = tuple[Read[RunStart], Read[RunEnd]]
 
@@ -46,16 +54,35 @@ def gather(
         as_of=as_of,
         period=period,
         catalog=catalog,
-        run_starts=tuple(s for starts, _ in runs for s in starts.records),
-        run_ends=tuple(e for _, ends in runs for e in ends.records),
-        unreadable=tuple(u for both in runs for read in both for u in read.unreadable),
+        run_starts=tuple(s for starts, _ in runs.values() for s in starts.records),
+        run_ends=tuple(e for _, ends in runs.values() for e in ends.records),
+        unreadable=(
+            *(u for both in runs.values() for read in both for u in read.unreadable),
+            *disputed({name: ends.records for name, (_, ends) in runs.items()}),
+        ),
     )
+
+
+def disputed(ends: Mapping[str, Sequence[RunEnd]]) -> Iterator[Unreadable]:
+    """Ends of one run that are not the same in every repository: neither can be believed. Pure.
+
+    A run writes one and the same record everywhere, so another one was made by somebody else.
+    """
+    first: dict[str, tuple[str, RunEnd]] = {}
+    for repository, every in ends.items():
+        for end in every:
+            run_id = end.start.run_id
+            where, other = first.setdefault(run_id, (repository, end))
+            if other.sha256 != end.sha256:
+                path = names.run_end(run_id, end.start.started_at)
+                differs = Conflict(f"{repository}/{path} is not the one in {where}")
+                yield Unreadable(repository, path, differs)
 
 
 def _read_runs(
     repositories: Sequence[Repository], since: datetime, until: datetime
-) -> tuple[list[Runs], dict[str, DRError]]:
-    """Run records of every repository; one that fails meanwhile counts as unreachable."""
+) -> tuple[dict[str, Runs], dict[str, DRError]]:
+    """Run records by repository; one that fails meanwhile counts as unreachable."""
 
     def read(repository: Repository) -> Runs | DRError:
         try:
@@ -64,11 +91,11 @@ def _read_runs(
             return e
 
     if not repositories:
-        return [], {}
+        return {}, {}
     with ThreadPoolExecutor(len(repositories)) as pool:
         found = list(zip(repositories, pool.map(read, repositories), strict=True))
     return (
-        [runs for _, runs in found if not isinstance(runs, DRError)],
+        {r.name: runs for r, runs in found if not isinstance(runs, DRError)},
         {r.name: runs for r, runs in found if isinstance(runs, DRError)},
     )
 

@@ -74,7 +74,7 @@ def look_live(
     """
     live = Live()
     cluster = evidence.config.cluster
-    patient = replace_timeouts(evidence.config)
+    patient = _hurried(evidence.config)
     with ExitStack() as stack:
         try:
             nodes = [stack.enter_context(closing(n)) for n in open_nodes(patient.cluster)]
@@ -100,7 +100,7 @@ def look_live(
     return live
 
 
-def replace_timeouts(config: Config) -> Config:
+def _hurried(config: Config) -> Config:
     """The same with short waits: a look that hangs is worth nothing."""
     times = config.cluster.timeouts
     short = times.model_copy(update={"read": min(times.read, PATIENCE)})
