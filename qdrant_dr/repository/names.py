@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from qdrant_dr.records import BackupKey
@@ -147,6 +147,18 @@ def watch(cluster: str, run_id: str, started_at: datetime) -> str:
 def watches(cluster: str, month: datetime) -> str:
     """The folder of all looks of a month."""
     return f"{WATCHES}/{checked(cluster)}/{month.astimezone(UTC):%Y/%m}"
+
+
+def stem(path: str) -> str:
+    """The name of a record without its folders and `.json`: for looks, the id of their run."""
+    return path.rpartition("/")[2].removesuffix(".json")
+
+
+def months_around(now: datetime) -> tuple[datetime, datetime, datetime]:
+    """A moment in the month before, in this one and in the next one, in UTC."""
+    middle = now.astimezone(UTC).replace(day=15)
+    month = timedelta(days=30)
+    return (middle - month, middle, middle + month)
 
 
 def run_months(since: datetime, until: datetime) -> Iterator[str]:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from qdrant_dr.config import RepositoryConfig
@@ -341,26 +341,27 @@ class Repository:
         self.store.create(path, end.to_bytes())
 
     def last_watch(self, cluster: str, now: datetime) -> tuple[RunEnd, Stat] | None:
-        """The newest look of this month or the one before that can be read, and its file.
+        """The newest look of this month or the ones beside it that can be read, and its file.
 
-        One dated in the future is none: until its time came, all others would be older.
+        The next month, too: a look lies in the month in which it began by its own clock, which may
+        have been ahead. One that ends in the future is none, and one that was written before the
+        time it gives stands behind those that were not: their clock knew better.
         """
-        begin = now.astimezone(UTC).replace(day=1)
-        for month in (begin, begin - timedelta(days=1)):
-            files = {s.path: s for s in self.find(names.watches(cluster, month))}
-            newest_first = sorted(files, reverse=True)
-            for at in range(0, len(files), _LOOKS):
-                read = self.read_records(RunEnd, newest_first[at : at + _LOOKS])
-                looks = [
-                    end
-                    for end in read.records
-                    if end.ended_at <= now + _AHEAD
-                    and any(isinstance(o.detail, Watched) for o in end.outcomes)
-                ]
-                if looks:
-                    last = max(looks, key=lambda e: e.ended_at)
-                    path = names.watch(last.start.cluster, last.start.run_id, last.start.started_at)
-                    return last, files[path]
+        months = [names.watches(cluster, month) for month in names.months_around(now)]
+        files = {names.stem(s.path): s for month in months for s in self.find(month)}
+        newest_first = sorted(files, reverse=True)
+        for at in range(0, len(files), _LOOKS):
+            paths = [files[run_id].path for run_id in newest_first[at : at + _LOOKS]]
+            looks = [
+                (end, there)
+                for end in self.read_records(RunEnd, paths).records
+                if end.ended_at <= now + _AHEAD
+                and any(isinstance(o.detail, Watched) for o in end.outcomes)
+                and (there := files.get(end.start.run_id))
+            ]
+            in_time = [(e, there) for e, there in looks if e.ended_at <= there.modified_at + _AHEAD]
+            if looks:
+                return max(in_time or looks, key=lambda look: look[0].ended_at)
         return None
 
     def read_runs(self, since: datetime, until: datetime) -> tuple[Read[RunStart], Read[RunEnd]]:
