@@ -30,6 +30,7 @@ from deployments.register import register
 from deployments.upcoming import await_scheduled
 from deployments.worker import Worker, online
 from qdrant_dr.configfile import VARIABLE
+from qdrant_dr.disk import own_folder
 from qdrant_dr.errors import DRError, SetupFailed, UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -56,8 +57,9 @@ def home() -> Path:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """One `make up` or `make down` at a time. Raise UsageError for the second."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """One `make up` or `make down` at a time. Raise UsageError for the second, FolderUnsafe
+    if others may write there."""
+    own_folder(folder, "$QDR_UP_HOME")  # by the pids in it, processes are ended
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

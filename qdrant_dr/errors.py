@@ -10,6 +10,7 @@
   * PlanRefused                a plan or a brake said no: exit 4
     - TargetNotDisposable      a drill target that is not declared, or not empty
     - WorkersUnfit             Dask workers that are not there, or of another version
+    - FolderUnsafe             others may write to a folder of this machine that we rely on
   * ClusterError
     + NodeUnreachable          transient, exit 5
     - AccessDenied             wrong, missing or read-only key
@@ -134,6 +135,10 @@ class WorkersUnfit(PlanRefused):
         "install the same versions on every Dask worker (`pip install -r requirements.lock` and "
         "this package), restart them, then run again; `QDR_RUNNER=threads` needs none."
     )
+
+
+class FolderUnsafe(PlanRefused):
+    default_hint = "set `capture.spool.path` to a folder that only this user may write to."
 
 
 class ClusterError(DRError):

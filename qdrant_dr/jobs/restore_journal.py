@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, ClassVar
 
+from qdrant_dr.disk import own_folder, read_regular
 from qdrant_dr.errors import PlanRefused, RecordError, StorageFull
+from qdrant_dr.jobs.scratch import JOURNALS, SETTING, own_spool
 from qdrant_dr.records import Record
-from qdrant_dr.records.base import Time, later
-
-FOLDER = "restores"
+from qdrant_dr.records.base import LARGEST, Time, later
 
 
 class Journal(Record):
@@ -108,16 +108,20 @@ class OpenJournal:
 def unfinished(spool: str | Path, target: str, name: str) -> Journal | None:
     """The journal of a restore that did not end, be it at work or dead.
 
-    Raise PlanRefused if it cannot be read: nobody knows then what is ours there.
+    Raise PlanRefused if it cannot be read: nobody knows then what is ours there. FolderUnsafe if
+    others may write there: what it says is then no word of ours.
     """
     path = _path(spool, target, name)
     try:
-        return Journal.from_bytes(path.read_bytes(), where=str(path))
+        if path.parent.exists():
+            own_folder(path.parent, SETTING)
+        return Journal.from_bytes(read_regular(path, LARGEST, follow=False), where=str(path))
     except FileNotFoundError:
         return None
-    except RecordError as e:
+    except (RecordError, OSError) as e:
+        why = e.message if isinstance(e, RecordError) else f"{path}: {e.strerror}"
         raise PlanRefused(
-            f"the journal of an earlier restore into {name!r} cannot be read: {e.message}",
+            f"the journal of an earlier restore into {name!r} cannot be read: {why}",
             f"look at {name!r} on {target}; delete it if it is half-made, and {path}.",
         ) from None
 
@@ -127,11 +131,12 @@ def journal_of(spool: str | Path, target: str, name: str) -> Iterator[OpenJourna
     """The journal for one target and name, locked; the kernel drops the lock with its process.
 
     Raise PlanRefused if another restore is at work there, or if what lies there cannot be read;
-    StorageFull if the spool cannot be written.
+    StorageFull if the spool cannot be written, FolderUnsafe if others may write there.
     """
+    own_spool(spool)
     path = _path(spool, target, name)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        own_folder(path.parent, SETTING)
         lock = _locked(path.with_suffix(".lock"))
     except OSError as e:
         raise StorageFull(
@@ -152,7 +157,7 @@ def journal_of(spool: str | Path, target: str, name: str) -> Iterator[OpenJourna
 
 def _path(spool: str | Path, target: str, name: str) -> Path:
     digest = hashlib.sha256(f"{target.rstrip('/')}\n{name}".encode()).hexdigest()[:16]
-    return Path(spool).expanduser() / FOLDER / f"{digest}.json"
+    return Path(spool).expanduser() / JOURNALS / f"{digest}.json"
 
 
 def _locked(path: Path) -> IO[bytes] | None:

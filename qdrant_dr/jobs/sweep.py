@@ -137,7 +137,10 @@ def _forget_dead(spool: str, url: str, every: Sequence[Begun], now: datetime) ->
     for begun in every:
         nodes.setdefault(scratch_of(begun.intent.backup_id), set()).add(begun.intent.node)
     for name in dead_folders(spool, "capture"):
-        begun_at = time_of(name.removeprefix("capture-"))
+        try:
+            begun_at = time_of(name.removeprefix("capture-"))
+        except ValueError:
+            continue  # nothing that a capture of ours has made
         if nodes.get(name, set()) <= {url} or now - begun_at > ORPHAN_GRACE / 2:
             remove_scratch(spool, name)
         else:

@@ -21,6 +21,9 @@ from pydantic import (
 
 from qdrant_dr.errors import RecordDamaged, RecordUnknown
 
+LARGEST = 64 * 2**20
+"""Bytes of a record, at most: more is neither written nor read. See docs/decisions.md."""
+
 
 def canonical_json(value: Any) -> bytes:
     """Encode as UTF-8 JSON with sorted keys, no spaces and no NaN: equal values, equal bytes."""

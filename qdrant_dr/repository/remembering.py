@@ -13,10 +13,12 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from qdrant_dr.disk import closed_to_others
 from qdrant_dr.records import Location
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.repository.store import Deletion, OpenUpload, Sink, Stat, Store
@@ -65,6 +67,8 @@ class RememberingStore:
         self._pending: dict[str, tuple[str, bytes]] = {}
         self._lock = threading.Lock()
         self._memory = _open(file)
+        if self._memory is not None:  # a repository has no end of its own
+            weakref.finalize(self, self._memory.close)
 
     def read(self, path: str) -> bytes:
         mark = self._marks.get(path)
@@ -125,6 +129,8 @@ class RememberingStore:
 
     def _give_up(self, error: sqlite3.Error) -> None:
         log.info("records of %s are not remembered: %s", self.name, error)
+        if self._memory is not None:
+            self._memory.close()
         self._memory = None
 
     # everything else is the store's
@@ -166,7 +172,7 @@ def _open(file: Path) -> sqlite3.Connection | None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file.touch(mode=0o600)
-        if strange := [p for p in (file.parent, file) if not _ours(p)]:
+        if strange := [p for p in (file.parent, file) if not closed_to_others(p)]:
             log.info("%s is not used: %s is not ours alone", file, strange[0])
             return None
         try:
@@ -183,21 +189,19 @@ def _open(file: Path) -> sqlite3.Connection | None:
         return None
 
 
-def _ours(path: Path) -> bool:
-    """Whether nobody but us can write there, as far as a file system tells."""
-    there = path.stat()
-    return there.st_uid == os.getuid() and not there.st_mode & 0o022
-
-
 def _connected(file: Path) -> sqlite3.Connection:
     memory = sqlite3.connect(file, timeout=1, check_same_thread=False)
-    # it can be read again: neither speed nor a crash is worth a flush to disk
-    memory.execute("PRAGMA synchronous = OFF")
-    now = int(time.time())
-    with memory:
-        memory.execute(_TABLE)
-        # what was read in the future was read by a clock that says nothing of its age
-        memory.execute(
-            "DELETE FROM records WHERE read_at NOT BETWEEN ? AND ?", (now - _DAYS * 86400, now)
-        )
+    try:
+        # it can be read again: neither speed nor a crash is worth a flush to disk
+        memory.execute("PRAGMA synchronous = OFF")
+        now = int(time.time())
+        with memory:
+            memory.execute(_TABLE)
+            # what was read in the future was read by a clock that says nothing of its age
+            memory.execute(
+                "DELETE FROM records WHERE read_at NOT BETWEEN ? AND ?", (now - _DAYS * 86400, now)
+            )
+    except BaseException:
+        memory.close()
+        raise
     return memory

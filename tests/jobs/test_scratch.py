@@ -12,8 +12,24 @@ from pathlib import Path
 
 import pytest
 
-from qdrant_dr.errors import StorageFull
-from qdrant_dr.jobs.scratch import abandoned, remove_scratch, scratch_folder, sweep_scratch
+from qdrant_dr.errors import FolderUnsafe, PlanRefused, StorageFull
+from qdrant_dr.jobs import restore_journal
+from qdrant_dr.jobs.check.space import check_space
+from qdrant_dr.jobs.restore_journal import journal_of, unfinished
+from qdrant_dr.jobs.scratch import (
+    JOURNALS,
+    LOCK,
+    NEW,
+    PREFIX,
+    abandoned,
+    dead_folders,
+    empty_scratch,
+    remove_scratch,
+    scratch_folder,
+    sweep_scratch,
+)
+from qdrant_dr.jobs.sweep import _forget_dead as forget_dead
+from tests.support import records as made
 
 HOLD = """
 import sys, time
@@ -91,3 +107,123 @@ def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None
     refused = pytest.raises(StorageFull, match="no scratch space at ")
     with refused, scratch_folder(tmp_path / "file" / "below", "x"):
         pass
+
+
+# a spool in which others write, as below /tmp
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    folder = tmp_path / "victim"
+    folder.mkdir()
+    (folder / "treasure").write_text("gold")
+    return folder
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["capture-7", "drill-7", "proof-7"])
+def test_a_link_is_never_followed(spool: Path, victim: Path, name: str) -> None:
+    for at in (spool / f"{PREFIX}{name}", spool / f"{NEW}x"):
+        at.symlink_to(victim)
+    assert dead_folders(spool, name.partition("-")[0]) == ()
+    assert abandoned(spool, name) is None
+    assert sweep_scratch(spool) == ()
+    empty_scratch(spool, name)
+    remove_scratch(spool, name)
+    assert (victim / "treasure").read_text() == "gold"
+
+
+def test_a_link_within_a_folder_of_ours_is_removed_itself(spool: Path, victim: Path) -> None:
+    hold_and_kill(spool, "capture-7")
+    inside = spool / f"{PREFIX}capture-7"
+    (inside / "link").symlink_to(victim)
+    (inside / "below").mkdir()
+    (inside / "below" / "link").symlink_to(victim)
+    empty_scratch(spool, "capture-7")
+    assert [p.name for p in inside.iterdir()] == [LOCK]
+    assert abandoned(spool, "capture-7") is True
+    assert (victim / "treasure").exists()
+
+
+def test_stray_files_and_folders_are_no_defect_of_ours(spool: Path) -> None:
+    strays = {f"{PREFIX}drill-file", f"{PREFIX}capture-file", f"{NEW}file", "lost+found", "notes"}
+    for name in strays:
+        (spool / name).write_text("mine")
+    os.mkfifo(spool / f"{PREFIX}proof-fifo")
+    assert (dead_folders(spool, "drill"), dead_folders(spool, "capture")) == ((), ())
+    with scratch_folder(spool, "one"):
+        pass
+    assert {p.name for p in spool.iterdir()} == {*strays, f"{PREFIX}proof-fifo"}
+
+
+def test_a_folder_with_no_id_in_its_name_ends_no_sweep(spool: Path) -> None:
+    (spool / f"{PREFIX}capture-by-hand").mkdir()
+    assert dead_folders(spool, "capture") == ("capture-by-hand",)
+    forget_dead(str(spool), "http://a:6333", [], made.NOW)
+    assert (spool / f"{PREFIX}capture-by-hand").is_dir()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a folder of another user")
+def test_what_another_user_left_is_not_touched(spool: Path) -> None:
+    for name in ("capture-7", "proof-7"):
+        hold_and_kill(spool, name)
+        os.chown(spool / f"{PREFIX}{name}", 4242, 4242)
+    assert dead_folders(spool, "capture") == ()
+    assert sweep_scratch(spool) == ()
+    assert abandoned(spool, "capture-7") is None
+    assert len(list(spool.iterdir())) == 2
+
+
+def test_a_spool_that_others_may_change_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "somebody's").touch()
+    tmp_path.chmod(0o777)
+    with pytest.raises(FolderUnsafe, match="other users may write"), scratch_folder(tmp_path, "x"):
+        pass
+    with (
+        pytest.raises(FolderUnsafe, match="other users may write"),
+        journal_of(tmp_path, "http://t:6333", "movies"),
+    ):
+        pass
+
+
+def test_a_journal_in_a_folder_of_others_is_not_believed(spool: Path) -> None:
+    (spool / JOURNALS).mkdir()
+    (spool / JOURNALS / "x").touch()
+    with journal_of(spool, "http://t:6333", "movies"):
+        pass
+    (path,) = {restore_journal._path(spool, "http://t:6333", "movies")}
+    path.symlink_to("/etc/passwd")
+    with pytest.raises(PlanRefused, match=r"cannot be read: .* a link"):
+        unfinished(spool, "http://t:6333", "movies")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(PlanRefused, match="a FIFO"):
+        unfinished(spool, "http://t:6333", "movies")
+    if os.getuid() == 0:
+        os.chown(spool / JOURNALS, 4242, 4242)
+        with pytest.raises(FolderUnsafe, match="another user"):
+            unfinished(spool, "http://t:6333", "movies")
+
+
+def test_check_tells_of_an_unsafe_spool_and_changes_nothing(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    config = made.config(capture={"spool": {"path": str(spool)}})
+
+    def row() -> tuple[str, str]:
+        (found,) = [r for r in check_space(config, {"movies": 1}, []) if r.scope == "spool"]
+        return found.state, found.found
+
+    assert row()[0] == "ok"
+    assert not spool.exists()
+    spool.mkdir()
+    (spool / "a stranger's").touch()
+    spool.chmod(0o777)
+    state, said = row()
+    assert (state, "other users may write" in said) == ("failed", True)

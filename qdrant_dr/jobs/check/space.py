@@ -10,6 +10,7 @@ from qdrant_dr.cluster import CollectionFacts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import StorageFull
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
+from qdrant_dr.jobs.scratch import unsafe_spool
 from qdrant_dr.jobs.space import GROWTH, ON_NODE, free_below
 from qdrant_dr.repository import Repository
 from qdrant_dr.units import format_size
@@ -87,6 +88,8 @@ def _spool(config: Config, sizes: Mapping[str, int]) -> CheckRow:
     """Proofs lay archives out on disk: the largest ones at the same time."""
     scope = "spool"
     spool = config.capture.spool
+    if unsafe := unsafe_spool(spool.path):
+        return failed(scope, "space", unsafe)
     needed = _widest(config, sorted(sizes.values(), reverse=True))
     free = free_below(spool.path)
     if needed > spool.max:
