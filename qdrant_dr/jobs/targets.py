@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from qdrant_dr.records import Manifest
 from qdrant_dr.repository.names import time_of
 
 START_SECONDS = 60.0
+LASTING_PORTS = range(20_000, 32_000)
+"""Below those that Linux lends to connections (`net.ipv4.ip_local_port_range`)."""
 QUIET = {
     "QDRANT__TELEMETRY_DISABLED": "true",
     "QDRANT__LOG_LEVEL": "WARN",
@@ -215,15 +218,16 @@ def _alone(file: Path, port: int, p2p_port: int) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Ports of loopback that nobody listens on now. The kernel lends them to no connection, so that
+    they are free still when the server that is to have them has started."""
+    found: list[int] = []
+    with ExitStack() as held:
+        while len(found) < count:
+            probe = held.enter_context(socket.socket())
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", random.choice(LASTING_PORTS)))
+                found.append(probe.getsockname()[1])
+    return found
 
 
 def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path, patience: float) -> None:

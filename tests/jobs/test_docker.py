@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +160,21 @@ def test_what_a_killed_drill_left_is_removed_and_a_living_one_is_not(
     living = f"qdr-drill-{now:%Y%m%dt%H%M%Sz}-aaaaaa-bbbbbb"
     for name in ("qdr-drill-20200101t000000z-aaaaaa-bbbbbb", living):
         (docker.home / f"{name}.pid").write_text(str(2**22 + 1))  # no process has this id
-    assert do(world, "drill", engine="server").verdict == "ok"
+    end = do(world, "drill", engine="server")
+    assert end.verdict == "ok", end.reasons
     assert list(docker.running) == [living]
+
+
+def test_ports_stay_free_until_their_server_has_started() -> None:
+    """A connection that is made meanwhile must not be given one of them."""
+    lowest, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = free_ports(50)
+    assert len(set(ports)) == 50
+    assert max(ports) < lowest or lowest < 32_000
+    with ExitStack() as held:
+        for port in ports:
+            held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+        assert not set(free_ports(50)) & set(ports)
 
 
 def test_a_container_is_removed_when_the_drill_fails(docker: StandIn) -> None:
