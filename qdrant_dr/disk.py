@@ -7,6 +7,7 @@ more is read than it may hold, and nothing of what is no file: a FIFO would neve
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -129,6 +130,6 @@ def read_regular(file: Path, largest: int, *, follow: bool = True) -> bytes:
 def _kind(file: Path, *, follow: bool) -> str | None:
     try:
         mode = (file.stat if follow else file.lstat)().st_mode
-    except OSError:
-        return None
+    except OSError as e:
+        return "a link to itself" if e.errno == errno.ELOOP else None
     return next((kind for test, kind in _KINDS if test(mode)), None)

@@ -19,7 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
-from qdrant_dr.errors import RecordDamaged, RecordUnknown
+from qdrant_dr.errors import RecordDamaged, RecordError, RecordUnknown
 
 LARGEST = 64 * 2**20
 """Bytes of a record, at most: more is neither written nor read. See docs/decisions.md."""
@@ -104,9 +104,17 @@ class Record(Frozen):
     FORMAT: ClassVar[int] = 1
 
     def to_bytes(self) -> bytes:
-        """Canonical bytes, digest included. Equal records have equal bytes."""
+        """Canonical bytes, digest included. Equal records have equal bytes. Raise RecordError for
+        more than anybody would read back."""
         body = {**self.model_dump(mode="json"), "format": self.FORMAT, "kind": self.KIND}
-        return canonical_json({**body, "sha256": hashlib.sha256(canonical_json(body)).hexdigest()})
+        digest = hashlib.sha256(canonical_json(body)).hexdigest()
+        data = canonical_json({**body, "sha256": digest})
+        if len(data) > LARGEST:
+            raise RecordError(
+                f"a {self.KIND} of {len(data)} bytes: no record may have more than {LARGEST}",
+                "name fewer collections in one run.",
+            )
+        return data
 
     @cached_property
     def sha256(self) -> str:

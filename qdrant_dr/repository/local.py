@@ -2,6 +2,9 @@
 
 fsspec's local create checks first and opens then (two threads both won 82 of 300 races), so the
 disk is spoken to directly: `os.link` refuses an existing name in one step.
+
+Who may read what is written is what the repository's own folder says, whatever the umask; nobody
+but the owner may write to a file, for none is ever changed.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from qdrant_dr.disk import NoFile, TooLarge, open_regular, read_regular
 from qdrant_dr.errors import (
     CannotSign,
     Conflict,
@@ -23,8 +27,10 @@ from qdrant_dr.errors import (
     RepositoryMissing,
     StoreOverwrites,
 )
-from qdrant_dr.repository.store import BLOCK, Deletion, OpenUpload, Sink, Stat
+from qdrant_dr.records.base import LARGEST
+from qdrant_dr.repository.store import BLOCK, Deletion, OpenUpload, Sink, Stat, no_record
 from qdrant_dr.repository.trouble import translate
+from qdrant_dr.units import format_size
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +45,10 @@ class LocalStore:
         self.name, self._root = name, root
         with self.speaking("opening", ""):
             if make:
-                root.mkdir(parents=True, exist_ok=True)
+                root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._identity = self._identify()
+            mode = root.stat().st_mode
+            self._file_mode, self._folder_mode = mode & 0o644 | 0o600, mode & 0o2775 | 0o700
 
     def create(self, path: str, data: bytes) -> None:
         with self.speaking("creating", path):
@@ -49,18 +57,36 @@ class LocalStore:
                 sink.write(data)
                 sink.commit()
             except Conflict:
-                if self.file(path).read_bytes() != data:
+                if not self._holds(path, data):
                     raise
             finally:
                 sink.abort()
 
     def read(self, path: str) -> bytes:
         with self.speaking("reading", path):
-            return self.file(path).read_bytes()
+            try:
+                return read_regular(self.file(path), LARGEST)
+            except NoFile as e:
+                raise no_record(self.name, path, f"is {e.strerror}, no record") from None
+            except TooLarge as e:
+                most = format_size(LARGEST)
+                what = f"has {e.strerror}: no record is larger than {most}"
+                raise no_record(self.name, path, what) from None
+
+    def _holds(self, path: str, data: bytes) -> bool:
+        try:
+            return read_regular(self.file(path), len(data)) == data
+        except (NoFile, TooLarge):
+            return False
 
     def read_range(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         with self.speaking("reading", path):
-            file = self.file(path).open("rb", buffering=0)
+            try:
+                file = open_regular(self.file(path))
+            except NoFile as e:
+                raise ObjectMissing(
+                    f"repository {self.name}: {path} is {e.strerror}, no file"
+                ) from None
         with file:
             file.seek(start)
             left = (1 << 63) if end is None else max(0, end - start)
@@ -141,10 +167,14 @@ class LocalStore:
             self._make_folder(target.parent)
             file = target.parent / f".{target.name}.{secrets.token_hex(4)}"
             try:
-                return file, file.open("xb", buffering=0)
+                made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             except FileNotFoundError:  # a delete just removed the empty folder
                 if attempt == 2:
                     raise
+            else:
+                with suppress(OSError):  # FAT and some mounts have no modes of their own
+                    os.fchmod(made, self._file_mode)
+                return file, os.fdopen(made, "wb", buffering=0)
         raise AssertionError("unreachable")
 
     def _make_folder(self, folder: Path) -> None:
@@ -153,7 +183,12 @@ class LocalStore:
             missing.append(folder)
             folder = folder.parent
         for new in reversed(missing):
-            new.mkdir(exist_ok=True)
+            try:
+                new.mkdir(mode=self._folder_mode & 0o777)
+            except FileExistsError:
+                continue  # another writer was faster
+            with suppress(OSError):
+                new.chmod(self._folder_mode)
             _sync_folder(new.parent)
 
     def file(self, path: str) -> Path:
@@ -164,8 +199,9 @@ class LocalStore:
         top = self.file(folder)
         found = sorted(
             Path(where) / name
-            for where, _, names in os.walk(top, onerror=self._unless_gone)
-            for name in names
+            for where, folders, names in os.walk(top, onerror=self._unless_gone)
+            # a link to a folder is not entered, and must not look as if nothing were there
+            for name in (*names, *(f for f in folders if (Path(where) / f).is_symlink()))
         )
         for file in found:
             with suppress(FileNotFoundError):  # another process removed it meanwhile
@@ -263,7 +299,12 @@ def _target(temporary: str) -> str:
 
 
 def _stat(path: str, file: Path) -> Stat:
-    there = file.stat()
+    try:
+        there = file.stat()
+    except OSError as e:
+        if e.errno != errno.ELOOP:
+            raise
+        there = file.lstat()  # a link to itself: it is there, and nobody can read it
     return Stat(path, there.st_size, datetime.fromtimestamp(there.st_mtime, UTC))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from qdrant_dr.errors import CannotSign, Conflict, ObjectMissing
-from qdrant_dr.repository.store import BLOCK, Deletion, OpenUpload, Sink, Stat
+from qdrant_dr.repository.store import BLOCK, Deletion, OpenUpload, Sink, Stat, within_bounds
 
 _spaces: dict[str, dict[str, tuple[bytes, datetime]]] = {}
 _lock = threading.Lock()
@@ -30,10 +30,12 @@ class MemoryStore:
     def read(self, path: str) -> bytes:
         if (there := self._objects.get(path)) is None:
             raise ObjectMissing(f"repository {self.name}: {path} is not there")
-        return there[0]
+        return within_bounds(there[0], self.name, path)
 
     def read_range(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        data = memoryview(self.read(path))[start:end]
+        if (there := self._objects.get(path)) is None:
+            raise ObjectMissing(f"repository {self.name}: {path} is not there")
+        data = memoryview(there[0])[start:end]
         for at in range(0, len(data), BLOCK):
             yield bytes(data[at : at + BLOCK])
 

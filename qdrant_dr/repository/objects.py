@@ -23,11 +23,21 @@ from qdrant_dr.errors import (
     Conflict,
     DRError,
     ObjectMissing,
+    RepositoryError,
     RepositoryMissing,
     RepositoryUnreachable,
 )
+from qdrant_dr.records.base import LARGEST
 from qdrant_dr.repository.keeping import KEEPING, Keeping
-from qdrant_dr.repository.store import PART_FLOOR, Deletion, OpenUpload, Sink, Stat, part_size
+from qdrant_dr.repository.store import (
+    PART_FLOOR,
+    Deletion,
+    OpenUpload,
+    Sink,
+    Stat,
+    part_size,
+    within_bounds,
+)
 from qdrant_dr.repository.trouble import is_absent, translate
 from qdrant_dr.repository.uploads import UPLOADS, Upload, gcs_pipe
 
@@ -65,13 +75,24 @@ class ObjectStore:
             self.pipe(path, data, mode="create")
         except (FileExistsError, Conflict):
             # a retry of our own success is answered so, too: only other bytes are a conflict
-            if self.read(path) != data:
+            if self._begin(path, len(data) + 1) != data:
                 raise Conflict(
                     f"repository {self.name}: {path} exists with other content"
                 ) from None
 
     def read(self, path: str) -> bytes:
-        data: bytes = self.run("reading", path, lambda: self._fs._cat_file(self._full(path)))
+        return within_bounds(self._begin(path, LARGEST + 1), self.name, path)
+
+    def _begin(self, path: str, size: int) -> bytes:
+        """The first bytes of an object, so many or all that it has, in one request."""
+        call = partial(self._fs._cat_file, self._full(path), start=0, end=size)
+        try:
+            data: bytes = self.run("reading", path, call)
+        except RepositoryError as e:
+            # of nothing there is no first byte: each store refuses that in its own words
+            if type(e) is RepositoryError and (there := self.stat(path)) and not there.size_bytes:
+                return b""
+            raise
         return data
 
     def read_range(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:

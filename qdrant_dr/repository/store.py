@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from qdrant_dr.errors import RecordDamaged
+from qdrant_dr.records.base import LARGEST
+from qdrant_dr.units import format_size
+
 BLOCK = 2**20
 """Bytes per block that a disk yields."""
 PART_FLOOR = 8 * 2**20
@@ -74,7 +78,8 @@ class Store(Protocol):
         """
 
     def read(self, path: str) -> bytes:
-        """All bytes of a small object. Raise ObjectMissing."""
+        """All bytes of a record. Raise ObjectMissing; RecordDamaged, without reading it, if it is
+        larger than any record may be, or on a disk no file."""
 
     def read_range(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Bytes from `start` up to `end`, as far as the object goes. Raise ObjectMissing."""
@@ -108,6 +113,21 @@ class Store(Protocol):
 
         Nothing is asked, so it is given of an absent object, too. Raise CannotSign.
         """
+
+
+def no_record(name: str, path: str, what: str) -> RecordDamaged:
+    """The error for what lies where a record should, and can be none."""
+    return RecordDamaged(
+        f"{name}/{path} {what}",
+        "look who put it there; `qdrant-dr replicate` brings a good copy from another repository.",
+    )
+
+
+def within_bounds(data: bytes, name: str, path: str) -> bytes:
+    """What was read of a record, up to one byte more than it may have. Raise RecordDamaged."""
+    if len(data) > LARGEST:
+        raise no_record(name, path, f"is larger than any record may be ({format_size(LARGEST)})")
+    return data
 
 
 def part_size(size_hint: int | None) -> int:

@@ -22,6 +22,7 @@ from qdrant_dr.errors import (
     Conflict,
     DRError,
     ObjectMissing,
+    RecordDamaged,
     RepositoryDenied,
     RepositoryMissing,
     RepositoryUnreachable,
@@ -100,6 +101,30 @@ def test_an_absent_object_is_said_to_be_absent(store: Store) -> None:
     with pytest.raises(ObjectMissing, match=r"not-there\.json"):
         list(store.read_range("not-there.json", 0, 10))
     store.delete("not-there.json")
+
+
+def test_a_record_is_read_up_to_a_bound(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who can write to a bucket must not be able to fill our memory."""
+    for module in ("store", "objects", "local"):
+        monkeypatch.setattr(f"qdrant_dr.repository.{module}.LARGEST", 1000)
+    store.create("just.json", b"x" * 1000)
+    assert store.read("just.json") == b"x" * 1000
+    store.create("more.json", b"x" * 1001)
+    with pytest.raises(RecordDamaged, match=r"more\.json .*larger than"):
+        store.read("more.json")
+    assert b"".join(store.read_range("more.json")) == b"x" * 1001, "a part may be of any size"
+    store.create("more.json", b"x" * 1001)
+    for other in (b"x" * 1000, b"x" * 1002, b"y" * 1001):
+        with pytest.raises(Conflict, match="other content"):
+            store.create("more.json", other)
+
+
+def test_an_empty_object_is_read_as_one(store: Store) -> None:
+    """It has no first byte that a range could begin with."""
+    store.create("empty.json", b"")
+    assert store.read("empty.json") == b""
+    with pytest.raises(Conflict, match="other content"):
+        store.create("empty.json", b"x")
 
 
 def test_stat_says_size_and_time(store: Store, place: Place) -> None:
