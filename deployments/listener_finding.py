@@ -32,6 +32,7 @@ import httpx
 import yaml
 
 from qdrant_dr import configfile
+from qdrant_dr.children import SERVER, bare_environment
 from qdrant_dr.jobs.backup import BackupRequest, backup
 from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.jobs.run import begin
@@ -310,7 +311,7 @@ def _two_nodes(folder: Path, binary: str) -> Iterator[list[str]]:
             process = subprocess.Popen(
                 leashed(str(Path(binary).resolve()), "--uri", uri, *more),
                 cwd=home,
-                env={**os.environ, **settings, "PYTHONPATH": os.pathsep.join(sys.path)},
+                env=bare_environment(settings, also=SERVER),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

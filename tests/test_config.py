@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import typing
 from datetime import timedelta
 from pathlib import Path
@@ -458,3 +459,54 @@ def test_a_block_that_does_not_fit_is_refused(here: str, wrong: str, said: str) 
     assert said in message
     assert HUSH not in message
     assert message.startswith("qdrant-dr.yaml:"), "one error, with its line"
+
+
+# what is made to hurt whoever reads it
+
+
+def billion_laughs(levels: int, of: str = "[{0}, {0}, {0}]") -> str:
+    lines = ['a0: &a0 ["lol"]']
+    lines += [f"a{n}: &a{n} " + of.format(f"*a{n - 1}") for n in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (billion_laughs(40), "more than 50,000 values"),
+        (billion_laughs(40, "{{p: {0}, q: {0}, r: {0}}}"), "more than 50,000 values"),
+        ("format: 1\nx: " + "[" * 100_000, "nested too deep"),
+        ("format: 1\nx: " + "[" * 40 + "]" * 40, "nested too deep"),
+        ("format: 1\nx: " + "{a: " * 40 + "1" + "}" * 40, "nested too deep"),
+        ("format: 1\nx:\n" + "- " * 5000, "nested too deep"),
+        ("format: 1\nx: '" + "y" * 2**20 + "'", "characters"),
+        ("format: 1\ncopies: {quorum: " + "9" * 5000 + "}", "copies.quorum"),
+        ("format: 1\nx: &x\n  y: *x\n", "an alias contains itself"),
+    ],
+)
+def test_what_would_fill_memory_or_never_end_is_refused(text: str, said: str | None) -> None:
+    began = time.monotonic()
+    with pytest.raises(ConfigInvalid, match=said) as refused:
+        configfile.loads(text, where="c.yaml")
+    assert time.monotonic() - began < 20
+    assert len(refused.value.message) < 5000
+
+
+def test_a_file_without_end_is_read_up_to_a_bound(tmp_path: Path) -> None:
+    endless = tmp_path / "c.yaml"
+    endless.symlink_to("/dev/zero")
+    with pytest.raises(ConfigInvalid, match="characters"):
+        configfile.load(endless)
+    large = tmp_path / "large.yaml"
+    with large.open("wb") as out:
+        out.truncate(2**40)
+    with pytest.raises(ConfigInvalid, match="characters"):
+        configfile.load(large)
+    with pytest.raises(ConfigInvalid, match="characters"):
+        configfile.load(large.as_uri())
+
+
+def test_thousands_of_collections_fit() -> None:
+    rules = "\n".join(f"    - {{match: c{n:05d}, owner: team-{n % 7}}}" for n in range(5000))
+    text = GOOD.replace("  overrides:\n", f"  overrides:\n{rules}\n")
+    assert len(configfile.loads(text, where="c.yaml").collections.overrides) == 5001

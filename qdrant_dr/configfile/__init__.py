@@ -16,7 +16,7 @@ from qdrant_dr.configfile import explain
 from qdrant_dr.configfile.ids import save_ids
 from qdrant_dr.configfile.plaintext import plain_secrets
 from qdrant_dr.configfile.sample import init_text
-from qdrant_dr.configfile.source import Problem, Source, read
+from qdrant_dr.configfile.source import LARGEST, Problem, Source, read
 from qdrant_dr.errors import ConfigInvalid
 
 __all__ = [
@@ -71,7 +71,8 @@ def load(reference: str | Path) -> Config:
         return loads(_fetch(where), where=_without_password(where))
     path = Path(where).expanduser()
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:  # a pipe, too: `-c <(...)`
+            text = file.read(LARGEST + 1)
     except FileNotFoundError:
         raise ConfigInvalid(
             f"there is no {where}", "run `qdrant-dr init` to write one, or name yours with -c."
@@ -178,8 +179,9 @@ def _fetch(url: str) -> str:
     where = _without_password(url)
     try:
         with fsspec.open(url, "rb") as f:
-            data: bytes = f.read()
-        return data.decode()
+            data: bytes = f.read(4 * LARGEST + 1)
+        # a character has four bytes at most: what was cut is too long as it is
+        return data.decode(errors="ignore" if len(data) > 4 * LARGEST else "strict")
     except UnicodeDecodeError:
         raise ConfigInvalid(f"{where} is not UTF-8 text") from None
     except Exception as e:  # noqa: BLE001 - every protocol has its own; there is no configuration

@@ -11,6 +11,14 @@ import yaml
 
 KeyPath = tuple[str | int, ...]
 
+LARGEST = 2**20
+"""Characters of a configuration: thousands of collections fit."""
+VALUES = 50_000
+"""Values with all aliases written out: ten lines of YAML can mean billions."""
+DEEPEST = 32
+"""Sections within each other; there are five."""
+_DIGITS = 1000
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -35,6 +43,7 @@ class Source:
     lines: dict[KeyPath, int] = field(default_factory=dict)
     texts: dict[KeyPath, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    values: int = 0
 
     def line(self, path: KeyPath) -> int:
         """The line of a key, or of the nearest thing above it that is there."""
@@ -70,6 +79,11 @@ _Core.add_implicit_resolver(
 def read(text: str) -> Source:
     """Parse one YAML mapping. What is wrong with it ends up in `problems`."""
     source = Source(None)
+    if len(text) > LARGEST:
+        source.problems.append(
+            Problem(1, (), f"the file has {len(text):,} characters, {LARGEST:,} are read")
+        )
+        return source
     try:
         # `_Core` makes nodes only, never objects
         root = yaml.compose(text, Loader=_Core)
@@ -78,6 +92,8 @@ def read(text: str) -> Source:
         # the parser quotes what it met: it may be a secret that was not quoted
         said = re.sub(r"'(?!<)[^']{2,}'", "'...'", e.problem or e.context or "not YAML")
         source.problems.append(Problem(mark.line + 1 if mark else 1, (), f"not YAML: {said}"))
+    except RecursionError:
+        source.problems.append(Problem(1, (), "the file is nested too deep"))
     except yaml.reader.ReaderError as e:
         line = text.count("\n", 0, e.position) + 1
         source.problems.append(Problem(line, (), f"not YAML: {e.reason}"))
@@ -87,12 +103,27 @@ def read(text: str) -> Source:
         elif not isinstance(root, yaml.MappingNode):
             source.problems.append(Problem(1, (), "the file is not a mapping of keys"))
         else:
-            source.data = _build(root, (), source, ())
+            try:
+                source.data = _build(root, (), source, ())
+            except _TooMuchError as e:
+                source.data, source.problems = None, [e.problem]
     return source
+
+
+class _TooMuchError(Exception):
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.problem = problem
 
 
 def _build(node: yaml.Node, path: KeyPath, source: Source, above: tuple[yaml.Node, ...]) -> Any:
     line = node.start_mark.line + 1
+    source.values += 1
+    if source.values > VALUES:
+        said = f"more than {VALUES:,} values, aliases written out: it cannot be meant so"
+        raise _TooMuchError(Problem(line, path[:2], said))
+    if len(above) > DEEPEST:
+        raise _TooMuchError(Problem(line, path[:2], "is nested too deep"))
     source.lines.setdefault(path, line)
     if node in above:
         source.problems.append(Problem(line, path, "an alias contains itself"))
@@ -132,9 +163,11 @@ def _scalar(node: yaml.Node, path: KeyPath, source: Source) -> Any:
             return None
         case "bool":
             return text == "true"
-        case "int":
+        case "int" if len(text) <= _DIGITS:
             source.texts[path] = text
             return int(text)
+        case "int":  # Python itself turns no text of thousands of digits into a number
+            return text
         case "float":
             source.texts[path] = text
             return float(text)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 
 import httpx
 
+from qdrant_dr.children import DOCKER, bare_environment
 from qdrant_dr.config import Docker
 from qdrant_dr.errors import ConfigInvalid, PlanRefused, ServerFailed
 
@@ -116,7 +117,7 @@ def _docker(arguments: Sequence[str], *, timeout: float = COMMAND_SECONDS) -> st
     try:
         done = subprocess.run(
             [program, *arguments], capture_output=True, text=True, timeout=timeout, check=False,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL, env=bare_environment({}, also=DOCKER, importing=False),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise _failed(arguments, f"no end after {timeout:.0f} s") from None

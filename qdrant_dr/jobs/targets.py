@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from qdrant_dr.children import SERVER, bare_environment
 from qdrant_dr.cluster import DRILL_PREFIX, Node, collection_names, drop_target, leftovers
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ConfigInvalid, DRError, NodeUnreachable, TargetNotDisposable
@@ -163,8 +164,7 @@ def child_server(
     folder.mkdir(parents=True)
     binary = os.environ.get("QDRANT_BIN")
     port, grpc_port, p2p_port = free_ports(3)
-    importable = os.pathsep.join(p for p in sys.path if p)  # it starts in another folder
-    environment = {**os.environ, **QUIET, "PYTHONPATH": importable}
+    environment = bare_environment(QUIET, also=SERVER)
     if binary:
         if not os.access(binary, os.X_OK):
             raise ConfigInvalid(f"QDRANT_BIN={binary} is not an executable", "unset or correct it.")

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from qdrant_dr.children import bare_environment
 from qdrant_dr.errors import EngineFailed, EngineStalled, EngineTooOld
 from qdrant_dr.records import Fingerprint
 
@@ -108,7 +109,7 @@ class Engine:
                 stderr=errors,
                 bufsize=0,
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                env=bare_environment({}),
             )
 
     @property
