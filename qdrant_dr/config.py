@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from qdrant_dr.places import BLOCKS, Place, place_of, split_url
+from qdrant_dr.places import BLOCKS, Place, one_place, place_of, split_url
 from qdrant_dr.records.base import canonical_json
 from qdrant_dr.records.manifest import Method
 from qdrant_dr.records.proof import Depth
@@ -474,7 +474,7 @@ class Config(Section):
                         f"repositories.{i}.id",
                         f"is that of {other.name}, too: one repository is one copy, not two",
                     )
-                if _place(r) == _place(other):
+                if one_place(_place(r), _place(other)):
                     raise _wrong(
                         f"repositories.{i}.url",
                         f"is the same place as that of {other.name}: one copy, not two",

@@ -58,6 +58,31 @@ def place_of(
     return Place(kind, _endpoint(kind, options, look_up=look_up), bucket, prefix)
 
 
+def one_place(a: Place, b: Place) -> bool:
+    """Whether two places are one, however their endpoints are spelled.
+
+    What only the place itself can tell (a link, a bind mount, another name of a host) its one
+    `repository.json` tells: it has one id, and no two repositories may be configured with that.
+    """
+    return _identity(a) == _identity(b)
+
+
+def _identity(place: Place) -> Place:
+    kind, endpoint, bucket, prefix = place
+    if re.match(PATTERN, endpoint) or endpoint.startswith("block:"):
+        return place  # a reference: its name is all that is known
+    endpoint = re.sub(r":(80|443)$", "", endpoint.lower())
+    if kind == "s3" and re.fullmatch(r"s3([.-][a-z0-9.-]+)?\.amazonaws\.com", endpoint):
+        endpoint = ""  # bucket names are unique in all of its regions
+    if kind == "gs" and endpoint == "storage.googleapis.com":
+        endpoint = ""
+    if kind == "az":
+        bucket, at, account = bucket.partition("@")
+        endpoint = (account.lower() if at else "") or endpoint
+        endpoint = re.sub(r"\.(blob|dfs)\.core\.windows\.net$", "", endpoint)
+    return Place(kind, endpoint, bucket, prefix)
+
+
 def split_url(url: str) -> tuple[str, str]:
     """Kind and path; a protocol that is not known keeps its name."""
     protocol, separator, path = url.partition("://")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from qdrant_dr import configfile, secrets
-from qdrant_dr.errors import ConfigInvalid, SecretMissing
-from qdrant_dr.places import place_of
+from qdrant_dr.config import RepositoryConfig
+from qdrant_dr.errors import ConfigInvalid, Conflict, RepositoryMismatch, SecretMissing
+from qdrant_dr.places import one_place, place_of
+from qdrant_dr.repository import create_repository, open_repository
+from tests.support.records import NOW, config
+
+PATIENCE = timedelta(seconds=5)
 
 MINIO = "https://minio:9000"
 SAME: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = [
@@ -37,6 +44,68 @@ OTHER: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = [
     (("az://b", {"connection_string": "env:A"}), ("az://b", {"connection_string": "env:B"})),
     (("az://b", {"account_name": "a"}), ("az://b", {"account_name": "b"})),
 ]
+
+
+ONE: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = [
+    (("s3://b/q", {"endpoint_url": "https://minio"}), ("s3://b/q", {"endpoint_url": "https://MinIO:443/"})),
+    (("s3://b/q", {"endpoint_url": "http://minio:80"}), ("s3://b/q", {"endpoint_url": "http://minio"})),
+    (("s3://b/q", {}), ("s3://b/q", {"endpoint_url": "https://s3.eu-central-1.amazonaws.com"})),
+    (("s3://b/q", {}), ("s3://b/q", {"endpoint_url": "https://s3.dualstack.us-east-1.amazonaws.com:443"})),
+    (("gs://b/q", {}), ("gs://b/q", {"endpoint_url": "https://storage.googleapis.com"})),
+    (("az://b/q", {"account_name": "acme"}), ("abfs://b@acme.dfs.core.windows.net/q", {})),
+    (("az://b/q", {"account_name": "acme"}), ("az://b/q", {"connection_string": "BlobEndpoint=https://ACME.blob.core.windows.net"})),
+]  # fmt: skip
+"""The same, to the eye of a comparison: the record of a place keeps what was written."""
+
+
+@pytest.mark.parametrize(("one", "other"), [*SAME, *ONE])
+def test_two_spellings_of_an_endpoint_are_one_copy(one: Any, other: Any) -> None:
+    assert one_place(place_of(*one), place_of(*other))
+
+
+@pytest.mark.parametrize(("one", "other"), OTHER)
+def test_and_other_places_stay_two(one: Any, other: Any) -> None:
+    assert not one_place(place_of(*one), place_of(*other))
+    minio = ("s3://b/q", {"endpoint_url": MINIO})
+    for elsewhere in ("https://minio:9001", "https://minio.example", "https://minio"):
+        assert not one_place(place_of(*minio), place_of("s3://b/q", {"endpoint_url": elsewhere}))
+
+
+@pytest.mark.parametrize("by", ["link", "a link above", "dots", "bind mount"])
+def test_a_folder_by_another_way_is_never_a_second_copy(tmp_path: Path, by: str) -> None:
+    """What the configuration cannot see, the one id in the place tells: none is counted twice."""
+    real = tmp_path / "real" / "dr"
+    real.mkdir(parents=True)
+    way = tmp_path / "way"
+    match by:
+        case "link":
+            way.symlink_to(real)
+        case "a link above":
+            (tmp_path / "above").symlink_to(real.parent)
+            way = tmp_path / "above" / "dr"
+        case "dots":
+            way = tmp_path / "x" / ".." / "real" / "dr"
+        case "bind mount":
+            way.mkdir()
+            mounted = subprocess.run(["mount", "--bind", real, way], check=False)
+            if mounted.returncode:
+                pytest.skip("no right to mount here")
+    try:
+        one, two = (
+            RepositoryConfig(name=n, url=str(at), domain=n) for n, at in (("a", real), ("b", way))
+        )
+        identifier = create_repository(one, NOW)
+        with pytest.raises(Conflict, match="is a repository already"):
+            create_repository(two, NOW)
+        for given in (None, "0" * 8):
+            with pytest.raises(RepositoryMismatch, match=identifier):
+                open_repository(two.model_copy(update={"id": given}), stall_timeout=PATIENCE)
+        both = [{**dict(r), "id": identifier} for r in (one, two)]
+        with pytest.raises(ValueError, match="one copy, not two"):
+            config(repositories=both)
+    finally:
+        if by == "bind mount":
+            subprocess.run(["umount", way], check=False)
 
 
 @pytest.mark.parametrize(("one", "other"), SAME)
