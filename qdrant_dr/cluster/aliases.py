@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from qdrant_dr.cluster.answers import understood, word
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.errors import PlanRefused, RecoverFailed
 
@@ -64,10 +65,11 @@ def plan_aliases(
     )  # fmt: skip
 
 
+@understood("list the aliases")
 def aliases_of(node: Node) -> dict[str, str]:
     """Every alias of a node, and its collection."""
     found = node.ask("GET", "/aliases", "list the aliases")["aliases"]
-    return {a["alias_name"]: a["collection_name"] for a in found}
+    return {word(a["alias_name"]): word(a["collection_name"]) for a in found}
 
 
 def set_aliases(node: Node, plan: AliasPlan) -> None:

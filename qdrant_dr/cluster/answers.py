@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import httpx
+import orjson
 
 from qdrant_dr.errors import (
     AccessDenied,
@@ -18,6 +21,19 @@ from qdrant_dr.errors import (
 PASSING = frozenset({408, 429, 502, 503, 504})
 """Statuses of an overloaded node or of a proxy in front of it: worth another try."""
 _LONGEST = 400
+_MISREAD = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+REPLICAS = 10_000
+"""Replicas of one collection that are believed; each of this node's is asked for."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _HasURL(Protocol):
+    url: str
+
+
+N = TypeVar("N", bound=_HasURL)
 
 
 def unreachable(error: httpx.RequestError, *, url: str, doing: str) -> NodeUnreachable:
@@ -61,7 +77,7 @@ def server_words(body: bytes) -> str:
     text = body.decode(errors="replace").strip()
     try:
         words = str(json.loads(text)["status"]["error"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         words = text
     return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
 
@@ -69,7 +85,8 @@ def server_words(body: bytes) -> str:
 def result_of(response: httpx.Response, *, url: str, doing: str) -> Any:
     """`result` of the JSON envelope. Raise ServerFailed if something else than Qdrant answered."""
     try:
-        body = response.json()
+        # strictly: no NaN, no half a character, no depth that nobody can walk through
+        body = orjson.loads(response.content)
     except ValueError:
         body = None
     if not isinstance(body, dict) or "result" not in body:
@@ -78,6 +95,48 @@ def result_of(response: httpx.Response, *, url: str, doing: str) -> Any:
             "is the address in `cluster.nodes` the REST port of a node?",
         )
     return body["result"]
+
+
+def understood(
+    doing: str,
+) -> Callable[[Callable[Concatenate[N, P], R]], Callable[Concatenate[N, P], R]]:
+    """Make a function that reads a node's answers raise ServerFailed for one of another form."""
+
+    def around(function: Callable[Concatenate[N, P], R]) -> Callable[Concatenate[N, P], R]:
+        @functools.wraps(function)
+        def reading(node: N, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(node, *args, **kwargs)
+            except _MISREAD as e:
+                raise ServerFailed(
+                    f"{node.url} gave an answer that cannot be read when asked to {doing} "
+                    f"({type(e).__name__})",
+                    "is its version one that `qdrant-dr check` knows, and nothing between?",
+                ) from e
+
+        return reading
+
+    return around
+
+
+def whole(value: Any, most: int = 2**64 - 1) -> int:
+    """A number of an answer, not negative. Raise ValueError for anything else."""
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError("no whole number")
+    return value
+
+
+def word(value: Any) -> str:
+    """A text of an answer that can be written down. Raise ValueError for anything else."""
+    if not isinstance(value, str):
+        raise ValueError("no text")  # noqa: TRY004 - of a server, not of a caller
+    value.encode()
+    return value
+
+
+def maybe(read: Callable[[Any], R], value: Any) -> R | None:
+    """None where the server says nothing."""
+    return None if value is None else read(value)
 
 
 def _says_it_is_gone(words: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from qdrant_dr.cluster.answers import REPLICAS, maybe, understood, whole, word
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.scroll import count_by_scrolling
 from qdrant_dr.errors import ServerFailed
@@ -139,6 +140,7 @@ def vectors_text(params: Mapping[str, Any]) -> str:
     return json.dumps([params.get("vectors"), params.get("sparse_vectors")], sort_keys=True)
 
 
+@understood("read where the shards of a collection lie")
 def placement(node: Node, collection: str) -> Placement:
     """Ask one node where the replicas lie: one call, however large the collection is.
 
@@ -151,6 +153,7 @@ def placement(node: Node, collection: str) -> Placement:
     return _placement(node.url, cluster)
 
 
+@understood("read what it knows of a collection")
 def collection_facts(
     node: Node, collection: str, shards: Collection[int] | None = None
 ) -> CollectionFacts:
@@ -169,10 +172,10 @@ def collection_facts(
         )  # fmt: skip
 
     info, cluster, keys = get(), get("cluster"), get("shards")
-    aliases = sorted(a["alias_name"] for a in get("aliases")["aliases"])
+    aliases = sorted(word(a["alias_name"]) for a in get("aliases")["aliases"])
     strict = info["config"].get("strict_mode_config") or {}
     queue = info.get("update_queue") or {}
-    limit = strict.get("max_query_limit") if strict.get("enabled") else None
+    limit = maybe(whole, strict.get("max_query_limit")) if strict.get("enabled") else None
     notes: list[str] = []
     placed = _placement(node.url, cluster)
     chosen = None if shards is None else frozenset(shards)
@@ -191,17 +194,17 @@ def collection_facts(
         cluster_json=_text(cluster),
         shard_keys_json=_text(keys),
         aliases=tuple(aliases),
-        status=info["status"],
+        status=word(info["status"]),
         optimizer_status=_optimizer(info.get("optimizer_status")),
-        points_count=info.get("points_count"),
-        queue_length=queue.get("length"),
-        deferred_points=queue.get("deferred_points") or 0,
+        points_count=maybe(whole, info.get("points_count")),
+        queue_length=maybe(whole, queue.get("length")),
+        deferred_points=maybe(whole, queue.get("deferred_points")) or 0,
         running_optimizations=running_optimizations(node, collection),
         strict_mode=bool(strict.get("enabled")),
         max_query_limit=limit,
         peer_id=placed.peer_id,
-        shard_number=params.get("shard_number", 1),
-        sharding_method=params.get("sharding_method") or "auto",
+        shard_number=whole(params.get("shard_number", 1)),
+        sharding_method=word(params.get("sharding_method") or "auto"),
         replicas=tuple(replicas),
         transfers=placed.transfers,
         resharding=placed.resharding,
@@ -210,6 +213,7 @@ def collection_facts(
     )
 
 
+@understood("read the number of the last operation")
 def operation_number(node: Node, collection: str, shard: int) -> int | None:
     """Number of the last operation that changed this node's replica; None if it cannot tell."""
     try:
@@ -220,10 +224,11 @@ def operation_number(node: Node, collection: str, shard: int) -> int | None:
     except ServerFailed:
         return None
     versions = [s.get("segment_version") for s in manifest.values()]
-    known = [v for v in versions if isinstance(v, int)]
+    known = [whole(v) for v in versions if v is not None]
     return max(known) if known else None
 
 
+@understood("read which optimizations run")
 def running_optimizations(node: Node, collection: str) -> int | None:
     """How many optimizations run now; None where the server has no such call."""
     try:
@@ -236,6 +241,7 @@ def running_optimizations(node: Node, collection: str) -> int | None:
     return len(found.get("running") or ())
 
 
+@understood("count a shard")
 def exact_count(
     node: Node, collection: str, shard: int, *, limit: int | None, notes: list[str]
 ) -> int | None:
@@ -254,22 +260,24 @@ def exact_count(
             return None
         notes.append(f"shard {shard} was counted by scrolling its ids")
         return count
-    return int(result["count"])
+    return whole(result["count"])
 
 
 def _placement(url: str, cluster: Mapping[str, Any]) -> Placement:
-    peer = cluster.get("peer_id")
-    local = sorted(cluster["local_shards"], key=lambda s: int(s["shard_id"]))
+    peer = maybe(whole, cluster.get("peer_id"))
+    if len(cluster["local_shards"]) + len(cluster["remote_shards"]) > REPLICAS:
+        raise ValueError("more replicas than any cluster has")
+    local = sorted(cluster["local_shards"], key=lambda s: whole(s["shard_id"]))
     return Placement(
         node=url,
         peer_id=peer,
         replicas=(
             *(_replica(s, local=True, peer=peer) for s in local),
-            *(_replica(s, local=False, peer=s["peer_id"]) for s in cluster["remote_shards"]),
+            *(_replica(s, local=False, peer=whole(s["peer_id"])) for s in cluster["remote_shards"]),
         ),
         transfers=tuple(map(_text, cluster.get("shard_transfers") or ())),
         resharding=tuple(map(_text, cluster.get("resharding_operations") or ())),
-        shard_count=cluster.get("shard_count"),
+        shard_count=maybe(whole, cluster.get("shard_count")),
     )
 
 
@@ -287,8 +295,8 @@ def _asked(
 def _replica(shard: Mapping[str, Any], *, local: bool, peer: int | None) -> ShardState:
     key = shard.get("shard_key")
     return ShardState(
-        shard=int(shard["shard_id"]), shard_key=None if key is None else str(key),
-        state=shard["state"], local=local, peer_id=peer,
+        shard=whole(shard["shard_id"]), shard_key=None if key is None else str(key),
+        state=word(shard["state"]), local=local, peer_id=peer,
     )  # fmt: skip
 
 

@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import httpx
+import orjson
 
+from qdrant_dr.cluster.answers import maybe, understood, word
 from qdrant_dr.cluster.facts import CollectionFacts, collection_facts
 from qdrant_dr.cluster.node import Node, open_nodes
 from qdrant_dr.cluster.topology import ClusterView, cluster_view, node_map, one_cluster
@@ -133,9 +135,12 @@ def inventory_of(nodes: Sequence[Node], peers: Mapping[str, str] | None = None) 
             node = known.get(about.url) or stack.enter_context(nodes[0].at(about.url))
             try:
                 with node.control("list the collections") as client:
-                    names = [c.name for c in client.get_collections().collections]
+                    names = [word(c.name) for c in client.get_collections().collections]
                 with node.control("list the aliases") as client:
-                    named = {a.alias_name: a.collection_name for a in client.get_aliases().aliases}
+                    listed = client.get_aliases().aliases
+                named = {word(a.alias_name): word(a.collection_name) for a in listed}
+            except UnicodeError:
+                raise ServerFailed(f"{node.url} lists a name that is no text") from None
             except NodeUnreachable as e:
                 silent.append(Unreached(what=f"node {node.url}", error=e))
                 continue
@@ -205,15 +210,17 @@ def _peer_at(like: Node, peer: int, url: str | None) -> NodeFacts:
     return facts
 
 
+@understood("read its version")
 def node_facts(node: Node) -> NodeFacts:
     """Title, version, kind and clock of one node. Raise ServerFailed if it is no Qdrant."""
     sent_at = datetime.now(UTC)
     response = node.exchange("GET", "/", "read its version")
     received_at = datetime.now(UTC)
     try:
-        root = response.json()
-        title, version = str(root["title"]), str(root["version"])
-    except (ValueError, KeyError, TypeError):
+        root = orjson.loads(response.content)
+        title, version, commit = root["title"], root["version"], root.get("commit")
+        title, version, commit = word(title), word(version), maybe(word, commit)
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ServerFailed(
             f"{node.url} does not answer as a Qdrant",
             "is the address in `cluster.nodes` the REST port of a node?",
@@ -223,7 +230,7 @@ def node_facts(node: Node) -> NodeFacts:
         url=node.url,
         title=title,
         version=version,
-        commit=root.get("commit"),
+        commit=commit,
         source_kind="sandbox" if sandbox else "server",
         clock=clock_offset(response.headers, sent_at, received_at),
         view=cluster_view(node),
@@ -246,7 +253,7 @@ def clock_offset(
     if date.tzinfo is None:
         return None
     trip = received_at - sent_at
-    offset = (date + _DATE_LAG / 2) - (sent_at + trip / 2)
+    offset = date - (sent_at + trip / 2) + _DATE_LAG / 2
     uncertainty = (_DATE_LAG + trip) / 2
     ms = timedelta(milliseconds=1)
     return ClockOffset(round(offset / ms), round(uncertainty / ms))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import socket
 import threading
 import time
@@ -27,6 +28,7 @@ IDENTITY = {"accept-encoding": "identity"}
 READ_AGAIN_SECONDS = (0.2, 1.0)
 """Pauses before a call that only reads is made again."""
 CONNECT_AGAIN = 2
+_CLIMBS = re.compile(r"//|/(\.|%2E){1,2}(/|$)|./$", re.IGNORECASE)
 
 _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
 
@@ -42,7 +44,13 @@ def socket_options() -> list[tuple[int, int, int]]:
 
 def path_of(collection: str, *rest: str | int) -> str:
     """`/collections/<name>/...`, percent-encoded: names may hold `#`, `%` and spaces."""
-    return "/".join(["/collections", *(quote(str(s), safe="") for s in (collection, *rest))])
+    return "/".join(["/collections", *(piece_of(str(s)) for s in (collection, *rest))])
+
+
+def piece_of(name: str) -> str:
+    """One step of a path, percent-encoded; of `..` the dots, too: whoever resolves them turns
+    `DELETE .../movies/snapshots/..` into the deletion of the collection."""
+    return name.replace(".", "%2E") if name in (".", "..") else quote(name, safe="")
 
 
 class Node:
@@ -137,8 +145,14 @@ class Node:
     ) -> httpx.Response:
         """One call and its whole answer, whatever the body is. Raise for any error status.
 
-        What only reads is tried again when the node cannot be reached; a write never is.
+        What only reads is tried again when the node cannot be reached; a write never is. A path
+        with a step that a proxy may take out of it is not sent at all.
         """
+        if _CLIMBS.search(path):
+            raise ServerFailed(
+                f"{self.url} was not asked to {doing}: {path} may lead to another place",
+                "find out who gave that name: no server gives one such as `..`.",
+            )
         for pause in (*READ_AGAIN_SECONDS, None):
             try:
                 response = self._http.request(
@@ -189,6 +203,10 @@ class Node:
         except ResponseHandlingException as e:
             if isinstance(e.source, httpx.RequestError):
                 raise unreachable(e.source, url=self.url, doing=doing) from None
+            raise ServerFailed(
+                f"{self.url} gave an answer that cannot be read when asked to {doing}"
+            ) from None
+        except RecursionError:
             raise ServerFailed(
                 f"{self.url} gave an answer that cannot be read when asked to {doing}"
             ) from None

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import httpx
 
-from qdrant_dr.cluster.answers import unreachable, words_of
+from qdrant_dr.cluster.answers import understood, unreachable, words_of
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.snapshots import delete_snapshot, list_snapshots
 from qdrant_dr.cluster.upload import must_be_restored, post_archive, upload_name
@@ -169,6 +169,7 @@ def wait_unoccupied(
     return time.monotonic() - started
 
 
+@understood("see which recoveries run")
 def running_recoveries(node: Node, collection: str) -> int:
     """How many recoveries into this collection the node is at, as far as it tells."""
     try:
@@ -190,6 +191,7 @@ def without_location(words: str, location: str) -> str:
     return words
 
 
+@understood("list the aliases")
 def refuse_alias(node: Node, collection: str) -> None:
     """Raise PlanRefused if this name is an alias: the aliased collection would be overwritten."""
     doing = "list the aliases"
@@ -202,6 +204,7 @@ def refuse_alias(node: Node, collection: str) -> None:
             )
 
 
+@understood("read the state of the cluster")
 def refuse_whole(node: Node, collection: str) -> None:
     """Raise PlanRefused on a cluster of several nodes: of a whole archive, one node restores only
     the shards that were placed on it, leaves the others empty and answers 200 (measured on Qdrant

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from qdrant_dr.cluster.answers import understood
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.errors import ServerFailed
 
@@ -70,6 +71,7 @@ def points_by_id(
         yield from node.ask("POST", where, doing, json=asked, collection=collection)
 
 
+@understood("sample a collection")
 def sample_points(
     node: Node, collection: str, *, count: int, seed: str, limit: int | None = None
 ) -> list[RawPoint]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from qdrant_dr.cluster.node import path_of
+from qdrant_dr.cluster.node import path_of, piece_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Shelf:
     def path(self, *rest: str) -> str:
         """The REST path of the list, or of one file in it."""
         if self.collection is None:
-            return "/".join(["/snapshots", *(quote(s, safe="") for s in rest)])
+            return "/".join(["/snapshots", *map(piece_of, rest)])
         if self.shard is None:
             return path_of(self.collection, "snapshots", *rest)
         return path_of(self.collection, "shards", self.shard, "snapshots", *rest)

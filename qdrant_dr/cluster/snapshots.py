@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from qdrant_dr.cluster.answers import PASSING, refused, unreachable, words_of
+from qdrant_dr.cluster.answers import PASSING, refused, unreachable, whole, word, words_of
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.cluster.shelf import Shelf, Where, key_piece, shelf_of
 from qdrant_dr.errors import (
@@ -48,7 +48,7 @@ def list_snapshots(node: Node, where: Where) -> tuple[ListedSnapshot, ...]:
 
 def _listed(entry: Any) -> ListedSnapshot:
     return ListedSnapshot(
-        name=entry["name"], size_bytes=entry["size"], checksum=entry.get("checksum")
+        name=word(entry["name"]), size_bytes=whole(entry["size"]), checksum=entry.get("checksum")
     )
 
 

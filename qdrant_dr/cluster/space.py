@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qdrant_dr.cluster.answers import understood, whole
 from qdrant_dr.cluster.facts import CollectionFacts
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.errors import ServerFailed
@@ -9,6 +10,7 @@ from qdrant_dr.errors import ServerFailed
 WAL_PER_SHARD = 2 * 32 * 2**20
 
 
+@understood("estimate the size of a collection")
 def estimated_bytes(node: Node, facts: CollectionFacts) -> int | None:
     """Apparent length of all segment files plus two WAL files per shard; None if not told.
 
@@ -23,4 +25,4 @@ def estimated_bytes(node: Node, facts: CollectionFacts) -> int | None:
         )
     except ServerFailed:
         return None
-    return int(memory["total"]["disk_bytes"]) + WAL_PER_SHARD * len(facts.shards)
+    return whole(memory["total"]["disk_bytes"]) + WAL_PER_SHARD * len(facts.shards)

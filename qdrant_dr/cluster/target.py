@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qdrant_dr.cluster.aliases import aliases_of
+from qdrant_dr.cluster.answers import understood
 from qdrant_dr.cluster.facts import READABLE_STATES
 from qdrant_dr.cluster.inventory import PARALLEL_QUESTIONS, node_facts
 from qdrant_dr.cluster.node import Node, path_of
@@ -47,6 +48,7 @@ class TargetFacts:
     broken: tuple[str, ...]
 
 
+@understood("read what it is and holds")
 def target_facts(node: Node) -> TargetFacts:
     """Ask one node of the target. Raise NodeUnreachable, AccessDenied or ServerFailed."""
     about = node_facts(node)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from qdrant_dr.cluster.answers import understood, whole
 from qdrant_dr.cluster.facts import READABLE_STATES, Placement, ShardState
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.errors import ConfigInvalid
@@ -24,13 +25,14 @@ class ClusterView:
     peers: Mapping[int, str]
 
 
+@understood("read the state of the cluster")
 def cluster_view(node: Node) -> ClusterView:
     """Ask one node. Raise NodeUnreachable, AccessDenied or ServerFailed."""
     answer = node.ask("GET", "/cluster", "read the state of the cluster")
     if answer.get("status") != "enabled":
         return ClusterView(url=node.url, peer_id=None, peers={})
     peers = {int(peer): str(about.get("uri") or "") for peer, about in answer["peers"].items()}
-    return ClusterView(url=node.url, peer_id=int(answer["peer_id"]), peers=peers)
+    return ClusterView(url=node.url, peer_id=whole(answer["peer_id"]), peers=peers)
 
 
 def node_map(views: Sequence[ClusterView], named: Mapping[str, str]) -> dict[int, str]:

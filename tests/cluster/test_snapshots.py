@@ -190,7 +190,7 @@ def test_an_unreachable_node_was_asked_for_nothing(source: ReplaySource) -> None
     [
         ("movies#old", "a.snapshot", "movies%23old/snapshots/a.snapshot"),
         ("movies", "it's $(here)?.snapshot", "movies/snapshots/it%27s%20%24%28here%29%3F.snapshot"),
-        ("movies", "..", "movies/snapshots/.."),
+        ("movies", "..", "movies/snapshots/%2E%2E"),
     ],
 )
 def test_the_command_to_delete_names_this_file_and_nothing_else(
