@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 def newest_manifest(
     config: Config, opened: Mapping[str, Repository], collection: str, *, now: datetime
 ) -> Manifest | None:
-    """The last backup of a collection that any of these repositories knows."""
+    """The last backup of a collection that these repositories know to be ours."""
     backups = catalog_of(config, opened, {}, collection=collection).of(collection)
-    found = newest(backups, now=now)
+    found = newest([b for b in backups if b.witness != "nobody"], now=now)
     return found.manifest if found else None
 
 
@@ -104,6 +104,7 @@ def previous_seal(
         b
         for b in catalog.of(manifest.collection)
         if b.seal is not None
+        and b.witness != "nobody"  # a planted baseline would hide what is lost against the true one
         and not b.seal.suspect  # a baseline that is doubtful itself would hide the loss next time
         and b.manifest.incarnation == manifest.incarnation
         and b.manifest.captured_at < manifest.captured_at

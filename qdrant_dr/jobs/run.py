@@ -19,6 +19,7 @@ from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.conclude import conclude
 from qdrant_dr.jobs.units import Unit
 from qdrant_dr.records import (
+    BackupKey,
     ErrorFacts,
     Outcome,
     RepositorySeen,
@@ -28,7 +29,15 @@ from qdrant_dr.records import (
 )
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.run import Kind, Trigger
-from qdrant_dr.repository import Backup, Catalog, Repository, Unreadable
+from qdrant_dr.repository import (
+    REACH,
+    UNWITNESSED,
+    Backup,
+    Catalog,
+    Lost,
+    Repository,
+    Unreadable,
+)
 from qdrant_dr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -88,6 +97,8 @@ class Run:
     dry: bool = False
     source_kind: SourceKind | None = None
     unreadable: tuple[Unreadable, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    unwitnessed: tuple[BackupKey, ...] = ()
     unwritten: dict[str, DRError] = field(default_factory=dict)
     end: RunEnd | None = None
 
@@ -98,18 +109,26 @@ class Run:
     def look(self, config: Config) -> Catalog:
         """The catalog that this run decides from. What of it could not be read is on the run:
         it must not end as if those repositories and records did not exist."""
-        catalog = catalog_of(config, self.repositories, self.unreachable)
+        now = self.start.started_at
+        catalog = catalog_of(
+            config, self.repositories, self.unreachable, runs=(now - REACH, now)
+        )
         self.unreachable |= {r.name: r.error for r in catalog.unreachable if r.error}
         self.unreadable = catalog.unreadable
+        self.lost = catalog.lost
+        self.unwitnessed = tuple(b.key for b in catalog.unwitnessed(now))
         return catalog
 
     def damaged_records(self, repaired: Container[str] = ()) -> list[str]:
-        """Take the unreadable records as objections: for a job whose work it is to look at copies.
+        """Take what is unreadable or lost as objections: for a job whose work it is to look at
+        copies.
 
         `repaired` are paths, `<repository>/<path>`, that this run has healed since.
         """
         taken, self.unreadable = self.unreadable, ()
-        return [
+        gone = [f"{lost.key}: {lost.what}" for lost in self.lost if not lost.kept_less]
+        self.lost = tuple(lost for lost in self.lost if lost.kept_less)
+        return gone + [
             f"{where}: {u.error.message}"
             for u in taken
             if (where := f"{u.repository}/{u.path}") not in repaired
@@ -206,6 +225,8 @@ class Run:
     def _record_doubts(self) -> list[str]:
         return [
             *(f"{u.repository}/{u.path}: {u.error.message}" for u in self.unreadable),
+            *(f"{lost.key}: {lost.what}" for lost in self.lost),
+            *(f"{key}: {UNWITNESSED}" for key in self.unwitnessed),
             *(f"no record of this run in {n}: {e.message}" for n, e in self.unwritten.items()),
         ]
 

@@ -60,10 +60,13 @@ from qdrant_dr.repository.sweep import (
     refuse_late_commit,
     sweep,
 )
+from qdrant_dr.repository.witnesses import REACH, UNWITNESSED, Lost, runs_missed
 
 __all__ = [
     "CLOCK_TOLERANCE",
     "ORPHAN_GRACE",
+    "REACH",
+    "UNWITNESSED",
     "Backup",
     "Catalog",
     "Copy",
@@ -72,6 +75,7 @@ __all__ = [
     "Expiry",
     "FanOut",
     "Freed",
+    "Lost",
     "Policy",
     "PolicyOf",
     "Read",
@@ -114,6 +118,7 @@ __all__ = [
     "read_repository",
     "refuse_late_commit",
     "remembering",
+    "runs_missed",
     "same_place",
     "sound",
     "sweep",
