@@ -17,6 +17,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.conclude import conclude
+from qdrant_dr.jobs.undelivered import deliver, keep_for
 from qdrant_dr.jobs.units import Unit
 from qdrant_dr.records import (
     BackupKey,
@@ -110,9 +111,7 @@ class Run:
         """The catalog that this run decides from. What of it could not be read is on the run:
         it must not end as if those repositories and records did not exist."""
         now = self.start.started_at
-        catalog = catalog_of(
-            config, self.repositories, self.unreachable, runs=(now - REACH, now)
-        )
+        catalog = catalog_of(config, self.repositories, self.unreachable, runs=(now - REACH, now))
         self.unreachable |= {r.name: r.error for r in catalog.unreachable if r.error}
         self.unreadable = catalog.unreadable
         self.lost = catalog.lost
@@ -170,7 +169,15 @@ class Run:
         )
         self.end = end
         self.write_everywhere(end)
+        self._keep_undelivered(config, end)
         return end
+
+    def _keep_undelivered(self, config: Config, end: RunEnd) -> None:
+        """For whoever did not take it: else nobody there would know what this run has made."""
+        away = {*(self.unreachable.keys() - self.repositories.keys()), *self.unwritten}
+        ids = [r.id for r in config.repositories if r.name in away and r.id]
+        if not self.dry and end.start.job != "watch":
+            keep_for(config.capture.spool.path, ids, end)
 
     def cut_short(
         self, config: Config, why: Interrupted, outcomes: Sequence[Outcome] = ()
@@ -312,6 +319,8 @@ def begin(
     )
     dry = bool(start.parameters.get("dry_run"))
     run = Run(start=start, repositories=opened, unreachable=failed, dry=dry)
+    if not dry:
+        deliver(config.capture.spool.path, opened)
     if job != "watch":
         run.write_everywhere(start)
     return run

@@ -151,7 +151,8 @@ class RestoreUnit(Frozen):
 class ExpireUnit(Frozen):
     """Let one copy go, if a look at the records of now still says so.
 
-    `finish` is set for one whose deletion was begun before and not finished.
+    `finish` is set for one whose deletion was begun before and not finished and, with `named`, for
+    what is left of one whose manifest is lost.
     """
 
     unit: Literal["expire"] = "expire"

@@ -60,12 +60,21 @@ from qdrant_dr.repository.sweep import (
     refuse_late_commit,
     sweep,
 )
-from qdrant_dr.repository.witnesses import REACH, UNWITNESSED, Lost, runs_missed
+from qdrant_dr.repository.witnesses import (
+    LONGEST_RUN,
+    REACH,
+    RECENT,
+    UNWITNESSED,
+    Lost,
+    runs_missed,
+)
 
 __all__ = [
     "CLOCK_TOLERANCE",
+    "LONGEST_RUN",
     "ORPHAN_GRACE",
     "REACH",
+    "RECENT",
     "UNWITNESSED",
     "Backup",
     "Catalog",

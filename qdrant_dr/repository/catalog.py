@@ -136,11 +136,15 @@ class Catalog:
     def unwitnessed(self, now: datetime) -> tuple[Backup, ...]:
         """Backups that nobody is known to have made, and of which no run can tell any more; none as
         long as a repository is away that may know."""
-        return () if self.unreachable else tuple(
-            b
-            for b in self.backups
-            if b.witness == "nobody"
-            or (b.witness == "awaited" and now - b.manifest.captured_at > LONGEST_RUN)
+        return (
+            ()
+            if self.unreachable
+            else tuple(
+                b
+                for b in self.backups
+                if b.witness == "nobody"
+                or (b.witness == "awaited" and now - b.manifest.captured_at > LONGEST_RUN)
+            )
         )
 
 

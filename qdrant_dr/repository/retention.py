@@ -123,8 +123,8 @@ def plan_expire(
     """Decide for every copy of the catalog.
 
     `named` are backup ids that a person wrote down: only so the newest proven backup of a life
-    that is over may go. Proofs count at any age here: a backup that was once shown to be good must
-    not go because nobody looked lately.
+    that is over may go, and what nobody is known to have made. Proofs count at any age here: a
+    backup that was once shown to be good must not go because nobody looked lately.
     """
     if not catalog.complete:
         unread = [r.name for r in catalog.unreachable] + [u.path for u in catalog.unreadable]
@@ -148,6 +148,9 @@ def plan_expire(
             for view in views:
                 for key, kept in _kept(view, repository, policy, proven, now=now, named=named):
                     why[key] += [reason for reason in kept if reason not in why[key]]
+            for held in copies:
+                if held.backup.witness == "nobody" and held.key.backup_id in named:
+                    why[held.key] = _holding(held_by.get(held.key.backup_id))
             stays += [Stay(h.key, repository, tuple(why[h.key])) for h in copies if why[h.key]]
             loose = sorted((h for h in copies if not why[h.key]), key=lambda h: h.at)
             counted = sum(h.key in keys for h in copies)
