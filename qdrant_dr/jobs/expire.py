@@ -144,11 +144,10 @@ def remains(
     units: list[ExpireUnit] = []
     others: list[str] = []
     for selector in selectors or ():
-        found = [g for g in catalog.lost if str(g.key).startswith(selector)]
-        if len(found) != 1 or selector.endswith("@"):
+        lost = next((g for g in catalog.lost if str(g.key) == selector), None)
+        if lost is None:
             others.append(selector)
             continue
-        (lost,) = found
         if lost.manifest_sha256 is None:
             raise PlanRefused(
                 f"{lost.key} cannot be let go: its records do not agree which manifest it had",

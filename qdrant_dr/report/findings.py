@@ -78,8 +78,8 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             "warning",
             "runs-missing",
             name,
-            f"{lacks} of {count(of, 'run')} of the last {span(RECENT)} have no record there, though "
-            "other records name them",
+            f"{lacks} of {count(of, 'run')} of the last {span(RECENT)} have no record there, "
+            "though other records name them",
             None,
             "what those runs did is told by other repositories only, or by none",
             command("check", "-r", name),

@@ -67,6 +67,7 @@ from qdrant_dr.repository.witnesses import (
     UNWITNESSED,
     Lost,
     runs_missed,
+    spoken,
 )
 
 __all__ = [
@@ -130,6 +131,7 @@ __all__ = [
     "runs_missed",
     "same_place",
     "sound",
+    "spoken",
     "sweep",
     "time_of",
     "under_way",
