@@ -213,7 +213,7 @@ def witness(manifest: Manifest, named: Named, readings: Sequence[Reading]) -> Wi
     A repository could tell of it only if it was told of runs by then: not if it is new, or was
     emptied since. A run that began and has no end may yet say that it made it.
     """
-    telling = {w.repository for w in named.words if w.manifest_sha256 in (manifest.sha256, None)}
+    telling = _telling(manifest, named)
     if len(telling) > 1:
         return "named"
     others = [r for r in readings if r.repository.name not in telling]
@@ -223,6 +223,11 @@ def witness(manifest: Manifest, named: Named, readings: Sequence[Reading]) -> Wi
         return "awaited" if under_way else "nobody"
     made = any(w.made and w.manifest_sha256 in (manifest.sha256, None) for w in named.words)
     return "named" if made or under_way else "nobody"
+
+
+def _telling(manifest: Manifest, named: Named) -> set[str]:
+    """Repositories with a record that names this manifest, or any of this backup."""
+    return {w.repository for w in named.words if w.manifest_sha256 in (manifest.sha256, None)}
 
 
 def could_tell(reading: Reading, at: datetime) -> bool:
@@ -285,11 +290,13 @@ class Doubt:
 def in_doubt(cluster: str, readings: Sequence[Reading]) -> tuple[Doubt, ...]:
     """What is named by one repository only, and what has no manifest anywhere."""
     named = testimony(cluster, readings)
+    several = len(readings) > 1  # whether the others could tell is in their lists of runs
     alone = {
         m.key.folder
         for r in readings
         for m in r.manifests.values()
-        if witness(m, named[m.key.folder], readings) != "named"
+        if len(_telling(m, named[m.key.folder])) < 2
+        and (several or witness(m, named[m.key.folder], readings) != "named")
     }
     manifests = {f for r in readings for f, files in r.files.items() if names.MANIFEST in files}
     bare = {f for r in readings for f in r.files if f not in manifests and f not in r.tombstones}
