@@ -192,6 +192,7 @@ def expire(config: Config, request: ExpireRequest, run: Run, perform: Perform) -
             return run.preview(config, decision.units)
         _withdraw_old(run.repositories, decision.stays, config.cluster.name)
         outcomes += perform(decision.units)
+        run.settle(decision.units, outcomes)
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
     return run.finish(config, outcomes=outcomes)

@@ -143,8 +143,7 @@ def replicate(config: Config, request: ReplicateRequest, run: Run, perform: Perf
             return run.preview(config, plan.heals, objections=plan.objections)
         healed = perform(plan.heals)
         outcomes += healed
-        spread = {u.key for u, o in zip(plan.heals, healed, strict=True) if o.verdict == "ok"}
-        run.unwitnessed = tuple(key for key in run.unwitnessed if key not in spread)
+        run.settle(plan.heals, healed)
         outcomes += perform(plan_reproofs(catalog, healed, plan.heals))
         outcomes += perform([SweepUnit(repository=name) for name in run.repositories])
     except DRError as e:

@@ -18,7 +18,7 @@ from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.conclude import conclude
 from qdrant_dr.jobs.undelivered import deliver, keep_for
-from qdrant_dr.jobs.units import Unit
+from qdrant_dr.jobs.units import ExpireUnit, HealUnit, Unit
 from qdrant_dr.records import (
     BackupKey,
     ErrorFacts,
@@ -132,6 +132,14 @@ class Run:
             for u in taken
             if (where := f"{u.repository}/{u.path}") not in repaired
         ]
+
+    def settle(self, units: Sequence[Unit], done: Sequence[Outcome]) -> None:
+        """Forget doubts about backups that this run has healed or let go wherever it was to."""
+        left = {u.key for u, o in zip(units, done, strict=True)
+                if isinstance(u, HealUnit | ExpireUnit) and o.verdict != "ok"}  # fmt: skip
+        over = {u.key for u in units if isinstance(u, HealUnit | ExpireUnit)} - left
+        self.lost = tuple(lost for lost in self.lost if lost.key not in over)
+        self.unwitnessed = tuple(key for key in self.unwitnessed if key not in over)
 
     def note_source(self, backups: Sequence[Backup]) -> None:
         """Take the kind of source from the backups, where no cluster is asked."""

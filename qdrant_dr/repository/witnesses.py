@@ -105,7 +105,8 @@ def spoken(words: Iterable[Word]) -> str:
     """Who names it, in words: `a seal, 2 proofs and a run`."""
     counts: defaultdict[str, set[str]] = defaultdict(set)
     for word in words:
-        counts[word.kind].add(word.record)
+        if word.kind != "call":  # it names a capture that was begun, of any end
+            counts[word.kind].add(word.record)
     said = [
         f"a {kind}" if len(found) == 1 else f"{len(found)} {kind}s"
         for kind, found in counts.items()
