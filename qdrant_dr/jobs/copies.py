@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from qdrant_dr.config import Config
@@ -31,8 +32,13 @@ def newest_manifest(
 class Found:
     """One backup, looked up in every repository that can be reached."""
 
-    def __init__(self, config: Config, key: BackupKey, repository: str) -> None:
-        """Raise what keeps `repository` from being opened, BackupNotFound, or the conflict."""
+    def __init__(
+        self, config: Config, key: BackupKey, repository: str, *, unread: Sequence[str] = ()
+    ) -> None:
+        """Raise what keeps `repository` from being opened, BackupNotFound, or the conflict.
+
+        `unread` are proofs of this copy that the whole catalog misses, and one backup's does not.
+        """
         self.opened, self.failed = open_all(config)
         if repository in self.failed:
             raise self.failed[repository]
@@ -50,7 +56,11 @@ class Found:
             )
         if backup.conflict is not None:
             raise backup.conflict
-        self.backup: Backup = backup
+        mine = backup.copy(repository)
+        knowing = replace(mine, unread=tuple(dict.fromkeys((*mine.unread, *unread))))
+        self.backup: Backup = replace(
+            backup, copies=tuple(knowing if c is mine else c for c in backup.copies)
+        )
         self.catalog = catalog
 
     @property

@@ -42,7 +42,7 @@ class Copy:
 
     `lacks` names what should be there and is not; `proofs` were made of this copy at this
     location, oldest first; `inherited` came with it from elsewhere and prove nothing. `unread`
-    are ids of proofs that are there and cannot be read: one may be a failure, so nothing is proven
+    are ids of proofs that cannot be read, or are gone and failed as a run tells: nothing is proven
     until a full content proof passes and names them. `held`: records say that it was whole here.
     """
 

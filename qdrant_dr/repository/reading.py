@@ -29,6 +29,7 @@ from qdrant_dr.repository.witnesses import (
     Doubt,
     Named,
     fits,
+    hidden_failures,
     in_doubt,
     missed,
     testimony,
@@ -290,7 +291,7 @@ def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
         unreadable=tuple(
             u
             for r in readings
-            for u in (*r.unreadable, *_misfits(r, named))
+            for u in (*r.unreadable, *_misfits(r, named), *_gone_failures(r, named))
             if f"{u.repository}/{u.path}" not in pardoned
         ),
         uploads={r.repository.name: r.uploads for r in readings if r.uploads},
@@ -313,6 +314,25 @@ def _misfits(reading: Reading, named: Mapping[str, Named]) -> list[Unreadable]:
         for tombstone in tombstones
         if not fits(tombstone, named.get(folder))
         for path in [f"{names.EXPIRED}/{folder}/{tombstone.run_id}.json"]
+    ]
+
+
+def _gone_failures(reading: Reading, named: Mapping[str, Named]) -> list[Unreadable]:
+    """Failed proofs that runs tell of and that are not beside their copy any more."""
+    where, listed = reading.repository.name, {u.path for u in reading.unreadable}
+    return [
+        Unreadable(
+            where,
+            path,
+            ObjectMissing(
+                f"{where}/{path} is gone, a proof that failed as a run tells",
+                f"run `qdrant-dr verify {named[folder].key} -r {where}`.",
+            ),
+        )
+        for folder in reading.manifests
+        for proof_id in hidden_failures(named[folder], reading)
+        for path in [f"{names.PROOFS}/{folder}/{proof_id}.json"]
+        if path not in listed
     ]
 
 
@@ -384,6 +404,7 @@ def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool, na
         for u in reading.unreadable
         if u.path.startswith(below) and u.path not in pardoned
     ]
+    unread += [gone for gone in hidden_failures(named, reading) if gone not in unread]
     if mine is None and where.name in named.let_go:
         left = sum(sizes.values())
         return Copy(where.name, where.domain, "expired", ("manifest",), left, tuple(proofs))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from qdrant_dr.records import BackupKey, Captured, Deleted, Healed
+from qdrant_dr.records import BackupKey, Captured, Deleted, Healed, Proved
 from qdrant_dr.repository import names
 
 if TYPE_CHECKING:
@@ -54,13 +54,14 @@ class Named:
     """One backup as all records together tell of it.
 
     `holders` are the repositories that it has been in, `let_go` those that retention deleted it
-    from.
+    from, `failed` the proofs of each copy that runs say failed.
     """
 
     key: BackupKey
     words: list[Word] = field(default_factory=list)
     holders: set[str] = field(default_factory=set)
     let_go: set[str] = field(default_factory=set)
+    failed: dict[str, set[str]] = field(default_factory=dict)
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -164,10 +165,10 @@ def fits(tombstone: Expired, named: Named | None) -> bool:
 def _hear(
     end: RunEnd, where: str, readings: Sequence[Reading], of: Callable[[BackupKey], Named]
 ) -> None:
-    """What a run did with backups: it made, healed and deleted copies."""
+    """What a run did with backups: it made, healed and deleted copies, and found them bad."""
     for outcome in end.outcomes:
         did = outcome.detail
-        if outcome.backup_id is None or not isinstance(did, Captured | Healed | Deleted):
+        if outcome.backup_id is None or not isinstance(did, Captured | Healed | Deleted | Proved):
             continue
         named = of(
             BackupKey(
@@ -180,12 +181,15 @@ def _hear(
             run = Word(where, "run", end.start.run_id, did.manifest_sha256, made=True)
             named.words += [run] * bool(did.committed)
             named.holders |= _configured(end, did.committed, readings)
-        elif outcome.verdict == "ok" and outcome.repository is not None:
-            told = _configured(end, [outcome.repository], readings)
-            if isinstance(did, Healed):
-                named.holders |= told
-            else:
-                named.let_go |= told
+            continue
+        told = _configured(end, [outcome.repository] if outcome.repository else [], readings)
+        if isinstance(did, Proved):
+            for name in told if not did.passed else ():
+                named.failed.setdefault(name, set()).add(did.proof_id)
+        elif outcome.verdict == "ok" and isinstance(did, Healed):
+            named.holders |= told
+        elif outcome.verdict == "ok":
+            named.let_go |= told
 
 
 def _configured(end: RunEnd, told: Iterable[str], readings: Sequence[Reading]) -> set[str]:
@@ -286,6 +290,14 @@ class Doubt:
     folder: str
     since: datetime
     until: datetime | None
+
+
+def hidden_failures(named: Named, reading: Reading) -> tuple[str, ...]:
+    """Proofs of the copy here that a run says failed, that are gone, and that no later one cleared:
+    without them a bad copy would look good."""
+    proofs = reading.proofs.get(named.key.folder, ())
+    known = {p.proof_id for p in proofs} | {i for p in proofs if p.passed for i in p.clears}
+    return tuple(sorted(named.failed.get(reading.repository.name, set()) - known))
 
 
 def in_doubt(cluster: str, readings: Sequence[Reading]) -> tuple[Doubt, ...]:
