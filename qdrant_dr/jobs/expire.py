@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -83,16 +84,27 @@ def policies(config: Config) -> PolicyOf:
 
 
 def holds_of(repositories: Sequence[Repository], cluster: str) -> tuple[Hold, ...]:
-    """Every hold that any repository knows, each once. Raise CatalogIncomplete if one cannot be
-    read: what it holds must not go."""
+    """Every hold that any repository knows, each once; a release counts where every repository that
+    has the hold has it, too. Raise CatalogIncomplete if one cannot be read: what it holds must not
+    go."""
     found: dict[str, Hold] = {}
+    where: defaultdict[str, set[str]] = defaultdict(set)
     for repository in repositories:
         read = read_holds(repository, cluster)
         if read.unreadable:
             bad = ", ".join(f"{u.repository}/{u.path}" for u in read.unreadable)
             raise CatalogIncomplete(f"holds cannot be read: {bad}", "nothing was deleted.")
         found |= {h.hold_id: h for h in read.records}
-    return tuple(found.values())
+        for hold in read.records:
+            where[hold.hold_id].add(repository.name)
+    return tuple(
+        hold.model_copy(
+            update={"releases": tuple(r for r in hold.releases if where[r] <= where[hold.hold_id])}
+        )
+        if hold.releases
+        else hold
+        for hold in found.values()
+    )
 
 
 def decide(
