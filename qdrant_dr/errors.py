@@ -41,6 +41,7 @@
     - QuorumMissed             too few copies or failure domains
     - CatalogIncomplete        part of a catalog could not be read: nothing is deleted on a guess
     - BackupNotFound
+    - BackupLost               records name it, and no repository has its manifest
   * RecordError
     - RecordDamaged            cut, edited or not canonical
     - RecordUnknown            a newer format, or an unknown field
@@ -276,6 +277,10 @@ class CatalogIncomplete(RepositoryError):
 
 class BackupNotFound(RepositoryError):
     default_hint = "run `qdrant-dr list`."
+
+
+class BackupLost(RepositoryError):
+    default_hint = "run `qdrant-dr show BACKUP`: it says who names it and what is left."
 
 
 class RecordError(DRError):

@@ -60,6 +60,7 @@ def backup(
 def replicate(
     *backups: str,
     repository: Repositories = (),
+    vouch: Annotated[bool, Parameter(negative=())] = False,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> Reply:
@@ -73,10 +74,12 @@ def replicate(
         Only these: NAME@latest-proven, NAME@latest, or NAME@ and the beginning of a backup id.
     repository
         Only copies in this repository; may be repeated.
+    vouch
+        You know that these backups are yours, though one repository alone tells of them.
     dry_run
         Say what would be done, and do none of it.
     """
     request = ReplicateRequest(
-        backups=backups or None, repositories=repository or None, dry_run=dry_run
+        backups=backups or None, repositories=repository or None, vouch=vouch, dry_run=dry_run
     )
     return run_verb(session, "replicate", request, bring_back)

@@ -13,7 +13,7 @@ from qdrant_dr.cluster.target import FILLER
 from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.records import Location, Manifest, Part
-from qdrant_dr.repository import Backup, Copy, names
+from qdrant_dr.repository import Backup, Copy, Lost, names
 from qdrant_dr.repository.location import location_of
 
 
@@ -44,6 +44,37 @@ def by_hand(config: Config, backup: Backup) -> list[str]:
     for part in manifest.parts:
         steps += ["", *_upload(part, key)]
     return [*steps, "", *_look(backup, key)]
+
+
+def lost_by_hand(config: Config, lost: Lost) -> list[str]:
+    """What a person can do about a backup whose manifest is lost: no record tells all that was in
+    it, so it cannot be written anew."""
+    place = f"{names.BACKUPS}/{lost.key.folder}"
+    key = ' -H "api-key: $QDRANT_API_KEY"' if config.cluster.api_key else ""
+    name = quote(lost.key.collection, safe="")
+    steps = [
+        f"# look for {place}/{names.MANIFEST} in the versions that the bucket keeps, or in a",
+        "# copy of it: with the SHA-256 above it is the true one. Put it there, then:",
+        f"qdrant-dr verify {shlex.quote(str(lost.key))}",
+        "qdrant-dr replicate",
+    ]
+    parts = {f for of in lost.files.values() for f in of if f.endswith(".snapshot")}
+    if "collection.snapshot" in parts:
+        target = f"$TARGET/collections/{name}-restored/snapshots/upload?priority=snapshot"
+        steps += [
+            f"# or fetch {place}/collection.snapshot: it is Qdrant's own archive",
+            f'curl --fail-with-body -X POST{key} -F snapshot=@collection.snapshot "{target}"',
+        ]
+    elif parts:
+        steps += [
+            f"# or fetch {place}/shard-*.snapshot: each is Qdrant's archive of one shard, for that",
+            "# shard of a collection of the same vectors",
+        ]
+    return [
+        *steps,
+        "# give it up, with what is left of it:",
+        f"qdrant-dr expire {shlex.quote(str(lost.key))} --execute",
+    ]
 
 
 def _create(manifest: Manifest, key: str) -> Iterator[str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from qdrant_dr.cli.session import Reply, Session, Verdict
-from qdrant_dr.errors import DRError
+from qdrant_dr.errors import BackupLost, DRError
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.scope import selected_repositories
 from qdrant_dr.records import DEPTHS, Depth
 from qdrant_dr.repository import (
+    REACH,
     Backup,
     Catalog,
     Copy,
@@ -31,9 +33,14 @@ def read(
     *,
     remember: bool = False,
 ) -> Catalog:
+    """The catalog for somebody who looks. What seems lost in one repository may be in another."""
     names = selected_repositories(session.config, repository or None)
     opened, failed = open_all(session.config, names, remember=remember)
-    return catalog_of(session.config, opened, failed, collection=collection)
+    now = datetime.now(UTC)
+    catalog = catalog_of(
+        session.config, opened, failed, collection=collection, runs=(now - REACH, now)
+    )
+    return replace(catalog, lost=()) if repository else catalog
 
 
 def with_troubles(reply: Reply, catalog: Catalog, more: list[DRError] | None = None) -> Reply:
@@ -42,6 +49,10 @@ def with_troubles(reply: Reply, catalog: Catalog, more: list[DRError] | None = N
     blind = len(errors) == len(catalog.repositories)
     exit_code = errors[0].exit_code if blind else None
     errors += [u.error for u in catalog.unreadable] + (more or [])
+    errors += [
+        BackupLost(f"{lost.key}: {lost.what}", f"run `qdrant-dr show {lost.key}`.")
+        for lost in catalog.lost
+    ]
     verdict: Verdict = "degraded" if errors else "ok"
     return Reply(
         rows=reply.rows,

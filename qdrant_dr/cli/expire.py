@@ -46,7 +46,8 @@ def expire(
     Parameters
     ----------
     backups
-        Only these; naming one also lets the newest proven backup of a life that is over go.
+        Only these; naming one also lets the newest proven backup of a life that is over go, one
+        that nobody is known to have made and, by its whole name, what is left of one that is lost.
     collection
         Only backups of this collection; may be repeated.
     repository

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from qdrant_dr.cli.byhand import by_hand
+from qdrant_dr.cli.byhand import by_hand, lost_by_hand
 from qdrant_dr.cli.catalog import Repositories, backup_row, deepest, read, with_troubles
 from qdrant_dr.cli.output import printable, table
 from qdrant_dr.cli.session import Column, Given, Reply, Session
@@ -19,9 +19,11 @@ from qdrant_dr.records import Proof
 from qdrant_dr.repository import (
     Backup,
     Copy,
+    Lost,
     is_proven,
     open_failures,
     proof_of,
+    spoken,
 )
 from qdrant_dr.units import format_size
 
@@ -69,6 +71,8 @@ def show(
     catalog = read(session, repository, collection)
     if not catalog.backups:
         catalog = read(session, repository, None)  # for the nearest name
+    if lost := next((g for g in catalog.lost if str(g.key) == backup), None):
+        return with_troubles(_show_lost(session, lost), catalog)
     found = select(backup, catalog, proven=session.config.objectives.proven, now=now)
     facts = _facts(session, found, now)
     copies = [_copy_row(session, found, copy, now) for copy in found.copies]
@@ -86,6 +90,23 @@ def show(
     row = facts | {"copies": copies, "restore_by_hand": steps}
     reply = Reply(rows=[row | {"proofs": every} if proofs else row], text=text)
     return with_troubles(reply, catalog, [found.conflict] if found.conflict else [])
+
+
+def _show_lost(session: Session, lost: Lost) -> Reply:
+    """Who names it, what is left, and what can be done."""
+    facts = {
+        "collection": lost.key.collection,
+        "backup_id": lost.key.backup_id,
+        "manifest": f"in no repository; it was in {', '.join(lost.repositories)}",
+        "manifest_sha256": lost.manifest_sha256 or "no record says, or they disagree",
+        "named_by": spoken(lost.words),
+        "left": "; ".join(f"{name}: {', '.join(of)}" for name, of in lost.files.items())
+        or "nothing",
+        "size_bytes": lost.size_bytes,
+    }
+    steps = lost_by_hand(session.config, lost)
+    text = _listed(facts) + "\n\n" + "\n".join(steps)
+    return Reply(rows=[facts | {"steps": steps}], text=text)
 
 
 def _facts(session: Session, backup: Backup, now: datetime) -> dict[str, Any]:

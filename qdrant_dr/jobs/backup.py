@@ -140,7 +140,11 @@ def _recent(proven_at: datetime | None, request: BackupRequest, now: datetime) -
 def _proven_at(config: Config, catalog: Catalog, now: datetime) -> dict[str, datetime]:
     """When the newest proven backup with enough copies was captured, of each collection."""
     proven = config.objectives.proven
-    safe = [b for b in catalog.backups if enough_copies(b, config.copies, now=now)]
+    safe = [
+        b
+        for b in catalog.backups
+        if b.witness == "named" and enough_copies(b, config.copies, now=now)
+    ]
     found = {
         name: newest_proven(
             [b for b in safe if b.manifest.collection == name],

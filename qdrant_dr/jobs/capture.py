@@ -133,6 +133,7 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
             capture_us=us(facts.answered_at - facts.captured_at),
             transfer_us=us(facts.transferred_at - facts.answered_at),
             server_snapshot=kept,
+            manifest_sha256=manifest.sha256,
         ),
     )
 

@@ -137,6 +137,7 @@ def _outcome(work: Work, share: Share, kept: str) -> Outcome:
             capture_us=us(facts.answered_at - share.captured_at),
             transfer_us=us(facts.transferred_at - facts.answered_at),
             server_snapshot=kept,
+            manifest_sha256=share.manifest_sha256,
         ),
     )
 

@@ -70,6 +70,7 @@ class Share:
     transferred_at: datetime | None = None
     facts: Facts | None = None
     committed: tuple[str, ...] = ()
+    manifest_sha256: str | None = None
     error: DRError | None = None
 
 
@@ -282,6 +283,7 @@ def _commit(
     )
     manifest = manifest_of(work.config, share.unit, work.run_id, share.key, share.facts)
     share.committed = share.targets.commit(manifest)
+    share.manifest_sha256 = manifest.sha256
 
 
 def _clean_up(work: Work, answer: ListedSnapshot, listed: tuple[ListedSnapshot, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
@@ -43,6 +44,7 @@ def catalog_of(
     *,
     collection: str | None = None,
     backup_id: str | None = None,
+    runs: tuple[datetime, datetime] | None = None,
 ) -> Catalog:
     """The catalog over all configured repositories, those that could not be opened included."""
     return read_catalog(
@@ -55,4 +57,5 @@ def catalog_of(
             for r in config.repositories
             if r.name in failed
         ],
+        runs=runs,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from qdrant_dr.config import Config
@@ -22,17 +23,22 @@ log = logging.getLogger(__name__)
 def newest_manifest(
     config: Config, opened: Mapping[str, Repository], collection: str, *, now: datetime
 ) -> Manifest | None:
-    """The last backup of a collection that any of these repositories knows."""
+    """The last backup of a collection that these repositories know to be ours."""
     backups = catalog_of(config, opened, {}, collection=collection).of(collection)
-    found = newest(backups, now=now)
+    found = newest([b for b in backups if b.witness != "nobody"], now=now)
     return found.manifest if found else None
 
 
 class Found:
     """One backup, looked up in every repository that can be reached."""
 
-    def __init__(self, config: Config, key: BackupKey, repository: str) -> None:
-        """Raise what keeps `repository` from being opened, BackupNotFound, or the conflict."""
+    def __init__(
+        self, config: Config, key: BackupKey, repository: str, *, unread: Sequence[str] = ()
+    ) -> None:
+        """Raise what keeps `repository` from being opened, BackupNotFound, or the conflict.
+
+        `unread` are proofs of this copy that the whole catalog misses, and one backup's does not.
+        """
         self.opened, self.failed = open_all(config)
         if repository in self.failed:
             raise self.failed[repository]
@@ -50,7 +56,11 @@ class Found:
             )
         if backup.conflict is not None:
             raise backup.conflict
-        self.backup: Backup = backup
+        mine = backup.copy(repository)
+        knowing = replace(mine, unread=tuple(dict.fromkeys((*mine.unread, *unread))))
+        self.backup: Backup = replace(
+            backup, copies=tuple(knowing if c is mine else c for c in backup.copies)
+        )
         self.catalog = catalog
 
     @property
@@ -104,6 +114,7 @@ def previous_seal(
         b
         for b in catalog.of(manifest.collection)
         if b.seal is not None
+        and b.witness != "nobody"  # a planted baseline would hide what is lost against the true one
         and not b.seal.suspect  # a baseline that is doubtful itself would hide the loss next time
         and b.manifest.incarnation == manifest.incarnation
         and b.manifest.captured_at < manifest.captured_at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ from qdrant_dr.jobs.units import ExpireUnit, Perform
 from qdrant_dr.records import BackupKey, Deleted, Expired, Hold, Outcome, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import (
+    LONGEST_RUN,
     Backup,
     Catalog,
     ExpirePlan,
@@ -25,12 +27,14 @@ from qdrant_dr.repository import (
     PolicyOf,
     Repository,
     Stay,
+    active_holds,
     bury,
     delete_copy,
     find_expired,
     plan_expire,
     read_expired,
     read_holds,
+    time_of,
     withdraw,
 )
 
@@ -39,7 +43,8 @@ class ExpireRequest(Frozen):
     """What this run is asked for; None = all.
 
     `backups` are selectors of copies that a person names: only so the newest proven backup of a
-    life that is over may go. They, too, go only if nothing else keeps them.
+    life that is over may go, what nobody is known to have made, and what is left of a backup whose
+    manifest is lost. They, too, go only if nothing else keeps them.
     """
 
     collections: tuple[str, ...] | None = None
@@ -79,16 +84,27 @@ def policies(config: Config) -> PolicyOf:
 
 
 def holds_of(repositories: Sequence[Repository], cluster: str) -> tuple[Hold, ...]:
-    """Every hold that any repository knows, each once. Raise CatalogIncomplete if one cannot be
-    read: what it holds must not go."""
+    """Every hold that any repository knows, each once; a release counts where every repository that
+    has the hold has it, too. Raise CatalogIncomplete if one cannot be read: what it holds must not
+    go."""
     found: dict[str, Hold] = {}
+    where: defaultdict[str, set[str]] = defaultdict(set)
     for repository in repositories:
         read = read_holds(repository, cluster)
         if read.unreadable:
             bad = ", ".join(f"{u.repository}/{u.path}" for u in read.unreadable)
             raise CatalogIncomplete(f"holds cannot be read: {bad}", "nothing was deleted.")
         found |= {h.hold_id: h for h in read.records}
-    return tuple(found.values())
+        for hold in read.records:
+            where[hold.hold_id].add(repository.name)
+    return tuple(
+        hold.model_copy(
+            update={"releases": tuple(r for r in hold.releases if where[r] <= where[hold.hold_id])}
+        )
+        if hold.releases
+        else hold
+        for hold in found.values()
+    )
 
 
 def decide(
@@ -102,9 +118,10 @@ def decide(
 ) -> Decision:
     """Which copies go. Pure. Raise PlanRefused if nothing may be decided."""
     proven = config.objectives.proven
-    named = {
-        select(s, catalog, proven=proven, now=now).key.backup_id for s in request.backups or ()
-    }
+    given_up, selectors = remains(catalog, request.backups)
+    if request.backups and not selectors:
+        return Decision(given_up, ())
+    named = {select(s, catalog, proven=proven, now=now).key.backup_id for s in selectors}
     plan = plan_expire(catalog, policies(config), proven=proven, holds=holds, now=now, named=named)
     if plan.refused is not None:
         raise PlanRefused(
@@ -126,9 +143,34 @@ def decide(
         if asked(e)
     ]
     return Decision(
-        (*(u for u in begun if u.repository in places), *units),
+        (*(u for u in begun if u.repository in places), *given_up, *units),
         tuple(s for s in plan.stays if asked(s)),
     )
+
+
+def remains(
+    catalog: Catalog, selectors: Sequence[str] | None
+) -> tuple[tuple[ExpireUnit, ...], tuple[str, ...]]:
+    """What is left of backups that are named here and have lost their manifest, and the selectors
+    of others. Pure. Raise PlanRefused where no record says which manifest it was."""
+    units: list[ExpireUnit] = []
+    others: list[str] = []
+    for selector in selectors or ():
+        lost = next((g for g in catalog.lost if str(g.key) == selector), None)
+        if lost is None:
+            others.append(selector)
+            continue
+        if lost.manifest_sha256 is None:
+            raise PlanRefused(
+                f"{lost.key} cannot be let go: its records do not agree which manifest it had",
+                f"look at them with `qdrant-dr show {lost.key}`; nothing was deleted.",
+            )
+        reason = "its manifest is lost, and somebody named it"
+        units += [
+            ExpireUnit(key=lost.key, repository=name, reason=reason, named=True, finish=True)
+            for name in lost.repositories
+        ]
+    return tuple(units), tuple(others)
 
 
 def begun_deletions(
@@ -162,6 +204,7 @@ def expire(config: Config, request: ExpireRequest, run: Run, perform: Perform) -
             return run.preview(config, decision.units)
         _withdraw_old(run.repositories, decision.stays, config.cluster.name)
         outcomes += perform(decision.units)
+        run.settle(decision.units, outcomes)
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
     return run.finish(config, outcomes=outcomes)
@@ -189,9 +232,14 @@ def expire_copy(config: Config, unit: ExpireUnit, run_id: str) -> Outcome:
     if unit.repository in failed:
         raise failed[unit.repository]
     repository = opened[unit.repository]
-    catalog = catalog_of(config, opened, failed, collection=unit.collection)
+    made_at = time_of(unit.key.backup_id)
+    catalog = catalog_of(
+        config, opened, failed, collection=unit.collection, runs=(made_at - LONGEST_RUN, made_at)
+    )
     backup = catalog.find(unit.key)
-    if not unit.finish:
+    if unit.finish and unit.named:
+        _give_up(config, unit, catalog, list(opened.values()), run_id, started_at)
+    elif not unit.finish:
         stays = _stays_now(config, unit, catalog, list(opened.values()))
         if stays is not None:
             return _outcome(unit, started_at, "skipped", (f"stays: {stays}",))
@@ -214,6 +262,46 @@ def expire_copy(config: Config, unit: ExpireUnit, run_id: str) -> Outcome:
         locked_until=freed.locked_until,
     )
     return _outcome(unit, started_at, "ok", tuple(notes), detail)
+
+
+def _give_up(
+    config: Config,
+    unit: ExpireUnit,
+    catalog: Catalog,
+    repositories: Sequence[Repository],
+    run_id: str,
+    now: datetime,
+) -> None:
+    """Write down that what is left of a backup goes, if it is lost now, too, and nothing holds it.
+
+    Raise BackupNotFound or PlanRefused.
+    """
+    lost = next((g for g in catalog.lost if g.key == unit.key), None)
+    if lost is None or lost.manifest_sha256 is None:
+        raise BackupNotFound(f"{unit.key} is not lost any more", "look again: `qdrant-dr status`.")
+    held = active_holds(holds_of(repositories, config.cluster.name), now=now)
+    if why := [h.reason for h in held if h.backup_id == unit.key.backup_id]:
+        raise PlanRefused(f"{unit.key} stays: it is held ({why[0]})", "`qdrant-dr hold` lists it.")
+    proofs = {w.record for w in lost.words if w.kind == "proof" and w.repository == unit.repository}
+    place = next(r for r in repositories if r.name == unit.repository)
+    bury(
+        place,
+        Expired(
+            backup_id=unit.key.backup_id,
+            cluster=unit.key.cluster,
+            collection=unit.key.collection,
+            incarnation="",
+            run_id=run_id,
+            decided_at=now,
+            reason=unit.reason,
+            captured_at=time_of(unit.key.backup_id),
+            size_bytes=lost.size_bytes,
+            points=None,
+            manifest_sha256=lost.manifest_sha256,
+            seal_sha256=None,
+            proofs=tuple(sorted(proofs)),
+        ),
+    )
 
 
 def _stays_now(

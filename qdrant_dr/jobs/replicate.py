@@ -30,11 +30,15 @@ from qdrant_dr.repository import (
 
 
 class ReplicateRequest(Frozen):
-    """What this run is asked for; None = all. `backups` are selectors like `movies@latest`."""
+    """What this run is asked for; None = all. `backups` are selectors like `movies@latest`.
+
+    `vouch`: somebody knows that these backups are ours, though one repository alone names them.
+    """
 
     collections: tuple[str, ...] | None = None
     backups: tuple[str, ...] | None = None
     repositories: tuple[str, ...] | None = None
+    vouch: bool = False
     dry_run: bool = False
 
 
@@ -48,9 +52,16 @@ class HealPlan:
 
 
 def plan_heals(
-    backups: Sequence[Backup], repositories: Sequence[str], *, now: datetime
+    backups: Sequence[Backup],
+    repositories: Sequence[str],
+    *,
+    now: datetime,
+    vouched: bool = False,
 ) -> HealPlan:
-    """One unit for each copy that is not whole, its sources in order of what is known of them."""
+    """One unit for each copy that is not whole, its sources in order of what is known of them.
+
+    What one repository alone tells of is not carried into the others, unless it is vouched for.
+    """
     heals: list[HealUnit] = []
     objections: list[str] = []
     looked_at = 0
@@ -58,12 +69,13 @@ def plan_heals(
         if backup.conflict is not None:
             objections.append(backup.conflict.message)
             continue
+        unknown = backup.witness != "named" and not vouched
         sources = _sources(backup, now)
         for copy in backup.copies:
             if copy.repository not in repositories or copy.state in ("unreachable", "expired"):
                 continue
             looked_at += 1
-            if copy.state == "present":
+            if copy.state == "present" or (unknown and not copy.committed):
                 continue
             others = tuple(s for s in sources if s != copy.repository)
             why = _why(copy)
@@ -125,12 +137,13 @@ def replicate(config: Config, request: ReplicateRequest, run: Run, perform: Perf
         catalog = run.look(config)
         now = utc_now()
         backups = selected_backups(catalog, config, request.backups, request.collections, now=now)
-        plan = plan_heals(backups, repositories, now=now)
+        plan = plan_heals(backups, repositories, now=now, vouched=request.vouch)
         run.note_source(backups)
         if request.dry_run:
             return run.preview(config, plan.heals, objections=plan.objections)
         healed = perform(plan.heals)
         outcomes += healed
+        run.settle(plan.heals, healed)
         outcomes += perform(plan_reproofs(catalog, healed, plan.heals))
         outcomes += perform([SweepUnit(repository=name) for name in run.repositories])
     except DRError as e:

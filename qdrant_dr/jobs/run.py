@@ -17,8 +17,10 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.conclude import conclude
-from qdrant_dr.jobs.units import Unit
+from qdrant_dr.jobs.undelivered import deliver, keep_for
+from qdrant_dr.jobs.units import ExpireUnit, HealUnit, Unit
 from qdrant_dr.records import (
+    BackupKey,
     ErrorFacts,
     Outcome,
     RepositorySeen,
@@ -28,7 +30,15 @@ from qdrant_dr.records import (
 )
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.run import Kind, Trigger
-from qdrant_dr.repository import Backup, Catalog, Repository, Unreadable
+from qdrant_dr.repository import (
+    REACH,
+    UNWITNESSED,
+    Backup,
+    Catalog,
+    Lost,
+    Repository,
+    Unreadable,
+)
 from qdrant_dr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -88,6 +98,8 @@ class Run:
     dry: bool = False
     source_kind: SourceKind | None = None
     unreadable: tuple[Unreadable, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    unwitnessed: tuple[BackupKey, ...] = ()
     unwritten: dict[str, DRError] = field(default_factory=dict)
     end: RunEnd | None = None
 
@@ -98,22 +110,36 @@ class Run:
     def look(self, config: Config) -> Catalog:
         """The catalog that this run decides from. What of it could not be read is on the run:
         it must not end as if those repositories and records did not exist."""
-        catalog = catalog_of(config, self.repositories, self.unreachable)
+        now = self.start.started_at
+        catalog = catalog_of(config, self.repositories, self.unreachable, runs=(now - REACH, now))
         self.unreachable |= {r.name: r.error for r in catalog.unreachable if r.error}
         self.unreadable = catalog.unreadable
+        self.lost = catalog.lost
+        self.unwitnessed = tuple(b.key for b in catalog.unwitnessed(now))
         return catalog
 
     def damaged_records(self, repaired: Container[str] = ()) -> list[str]:
-        """Take the unreadable records as objections: for a job whose work it is to look at copies.
+        """Take what is unreadable or lost as objections: for a job whose work it is to look at
+        copies.
 
         `repaired` are paths, `<repository>/<path>`, that this run has healed since.
         """
         taken, self.unreadable = self.unreadable, ()
-        return [
+        gone = [f"{lost.key}: {lost.what}" for lost in self.lost if not lost.kept_less]
+        self.lost = tuple(lost for lost in self.lost if lost.kept_less)
+        return gone + [
             f"{where}: {u.error.message}"
             for u in taken
             if (where := f"{u.repository}/{u.path}") not in repaired
         ]
+
+    def settle(self, units: Sequence[Unit], done: Sequence[Outcome]) -> None:
+        """Forget doubts about backups that this run has healed or let go wherever it was to."""
+        left = {u.key for u, o in zip(units, done, strict=True)
+                if isinstance(u, HealUnit | ExpireUnit) and o.verdict != "ok"}  # fmt: skip
+        over = {u.key for u in units if isinstance(u, HealUnit | ExpireUnit)} - left
+        self.lost = tuple(lost for lost in self.lost if lost.key not in over)
+        self.unwitnessed = tuple(key for key in self.unwitnessed if key not in over)
 
     def note_source(self, backups: Sequence[Backup]) -> None:
         """Take the kind of source from the backups, where no cluster is asked."""
@@ -151,7 +177,15 @@ class Run:
         )
         self.end = end
         self.write_everywhere(end)
+        self._keep_undelivered(config, end)
         return end
+
+    def _keep_undelivered(self, config: Config, end: RunEnd) -> None:
+        """For whoever did not take it: else nobody there would know what this run has made."""
+        away = {*(self.unreachable.keys() - self.repositories.keys()), *self.unwritten}
+        ids = [r.id for r in config.repositories if r.name in away and r.id]
+        if not self.dry and end.start.job != "watch":
+            keep_for(config.capture.spool.path, ids, end)
 
     def cut_short(
         self, config: Config, why: Interrupted, outcomes: Sequence[Outcome] = ()
@@ -206,6 +240,8 @@ class Run:
     def _record_doubts(self) -> list[str]:
         return [
             *(f"{u.repository}/{u.path}: {u.error.message}" for u in self.unreadable),
+            *(f"{lost.key}: {lost.what}" for lost in self.lost),
+            *(f"{key}: {UNWITNESSED}" for key in self.unwitnessed),
             *(f"no record of this run in {n}: {e.message}" for n, e in self.unwritten.items()),
         ]
 
@@ -291,6 +327,8 @@ def begin(
     )
     dry = bool(start.parameters.get("dry_run"))
     run = Run(start=start, repositories=opened, unreachable=failed, dry=dry)
+    if not dry:
+        deliver(config.capture.spool.path, opened)
     if job != "watch":
         run.write_everywhere(start)
     return run

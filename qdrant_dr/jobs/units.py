@@ -51,7 +51,10 @@ class FullUnit(Frozen):
 
 
 class VerifyUnit(Frozen):
-    """Read one copy and prove it to `depth`; a sample is `per_mille` of its blocks."""
+    """Read one copy and prove it to `depth`; a sample is `per_mille` of its blocks.
+
+    `unread` are ids of its proofs that cannot be read, as the catalog knows them.
+    """
 
     unit: Literal["verify"] = "verify"
     key: BackupKey
@@ -60,6 +63,7 @@ class VerifyUnit(Frozen):
     sample_per_mille: int | None = Field(None, gt=0, lt=1000)
     seed: int | None = None
     made_by: Literal["backup", "verify", "replicate"] = "verify"
+    unread: tuple[str, ...] = ()
 
     @property
     def collection(self) -> str:
@@ -151,7 +155,8 @@ class RestoreUnit(Frozen):
 class ExpireUnit(Frozen):
     """Let one copy go, if a look at the records of now still says so.
 
-    `finish` is set for one whose deletion was begun before and not finished.
+    `finish` is set for one whose deletion was begun before and not finished and, with `named`, for
+    what is left of one whose manifest is lost.
     """
 
     unit: Literal["expire"] = "expire"

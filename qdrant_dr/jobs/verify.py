@@ -77,6 +77,7 @@ def plan_verify(
                 depth=depth,
                 sample_per_mille=request.sample_per_mille,
                 seed=request.seed,
+                unread=copy.unread,
             )
             last = proof.ended_at if proof else backup.manifest.captured_at - timedelta(days=36500)
             ranked.append((last, unit))
@@ -126,7 +127,7 @@ def verify_copy(config: Config, unit: VerifyUnit, run_id: str) -> Outcome:
     looking at all.
     """
     started_at = utc_now()
-    found = Found(config, unit.key, unit.repository)
+    found = Found(config, unit.key, unit.repository, unread=unit.unread)
     prove = prove_restored if unit.depth == "restore" else prove_copy
     proved = prove(config, found, unit, run_id)
     proof = proved.proof

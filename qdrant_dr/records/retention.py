@@ -33,7 +33,7 @@ class Hold(Record):
 
 
 class Expired(Record):
-    """`expired/<cluster>/<collection>/<backup id>.json`: written before a copy is deleted.
+    """`expired/<cluster>/<collection>/<backup id>/<run id>.json`: written before a copy is deleted.
 
     The facts of the backup are repeated, so that history outlives it. A tombstone beside files
     that are still there means that the deletion was denied or cut: the next run finishes it.

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from qdrant_dr.records.base import Frozen, Record, Time, later
-from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.records.manifest import Sha256, SourceKind
 from qdrant_dr.records.proof import Depth, Location
 
 Kind = Literal[
@@ -73,6 +73,7 @@ class Captured(Frozen):
     capture_us: int
     transfer_us: int
     server_snapshot: str = Field(description="`deleted`, or why it was kept")
+    manifest_sha256: Sha256 | None = later(None, description="None: made by an older version")
 
 
 class CapturedFull(Frozen):

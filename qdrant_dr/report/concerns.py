@@ -10,7 +10,8 @@ from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.problems import Problem, command, count, span
 from qdrant_dr.report.restores import restore_problems
 from qdrant_dr.report.standing import Standing, standings
-from qdrant_dr.repository import Copy, is_proven, open_failures
+from qdrant_dr.repository import UNWITNESSED, Copy, is_proven, open_failures
+from qdrant_dr.units import format_size
 
 
 def assess(evidence: Evidence) -> tuple[Standing, ...]:
@@ -29,6 +30,7 @@ def _problems(evidence: Evidence, s: Standing) -> tuple[Problem, ...]:
         *_versions(s),
         *_quorum(evidence, s),
         *_damage(s),
+        *_witnesses(evidence, s),
         *_per_repository(evidence, s),
         *_drilling(evidence, s),
         *restore_problems([r for r in s.restores if r.outcome.started_at >= evidence.since]),
@@ -192,6 +194,32 @@ def _damage(s: Standing) -> Iterator[Problem]:
                 )
 
 
+def _witnesses(evidence: Evidence, s: Standing) -> Iterator[Problem]:
+    """What records name and nobody has, and what somebody has and no other record names."""
+    for lost in s.lost:
+        yield Problem(
+            "warning" if lost.kept_less else "critical",
+            "backup-lost",
+            str(lost.key),
+            lost.what,
+            None,
+            f"1 backup; {format_size(lost.size_bytes)} of its data are left",
+            command("show", str(lost.key)),
+        )
+    strange = {b.key for b in evidence.catalog.unwitnessed(evidence.as_of)}
+    for backup in (b for b in (*s.earlier, *s.backups) if b.key in strange):
+        where = ", ".join(c.repository for c in backup.copies if c.committed)
+        yield Problem(
+            "warning",
+            "unwitnessed",
+            str(backup.key),
+            f"only {where} tells of it: {UNWITNESSED}",
+            backup.manifest.captured_at,
+            "1 backup, and whoever can write there",
+            command("show", str(backup.key), "--proofs"),
+        )
+
+
 def _wrong_with(copy: Copy) -> tuple[datetime | None, str]:
     failures = open_failures(copy.proofs)
     if not failures:
@@ -211,7 +239,9 @@ def _per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
     for repository in (r for r in evidence.repositories if r.error is None):
         here = [(b, b.copy(repository.name)) for b in s.backups]
         scope = f"{s.collection} in {repository.name}"
-        absent = [(b, c) for b, c in here if c.state in ("behind", "missing")]
+        # of past lives what was there and is gone: what was never copied need not be any more
+        past = [(b, c) for b in s.earlier if (c := b.copy(repository.name)).held]
+        absent = [(b, c) for b, c in (*past, *here) if c.state in ("behind", "missing")]
         if absent:
             yield Problem(
                 "warning",
@@ -219,7 +249,7 @@ def _per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
                 scope,
                 _absent([c for _, c in absent]),
                 min(b.manifest.captured_at for b, _ in absent),
-                f"{len(absent)} of {count(len(here), 'copy')}",
+                f"{len(absent)} of {count(len(here) + len(past), 'copy')}",
                 command("replicate", "-r", repository.name),
             )
         proven = any(

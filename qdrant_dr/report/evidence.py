@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from qdrant_dr.repository import (
     RepositoryState,
     Unreadable,
     open_failures,
+    time_of,
 )
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class Evidence:
     Whatever the caller hands in, later and foreign records are dropped, doubles (one run recorded
     in several repositories) are merged and everything is put in one order, so that equal records
     give equal reports. `unreadable` are run records; those of backups are in the catalog.
+    `runs_missed` are repositories that lack young run records: how many of how many.
     """
 
     config: Config
@@ -40,6 +42,7 @@ class Evidence:
     run_starts: tuple[RunStart, ...] = ()
     run_ends: tuple[RunEnd, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
+    runs_missed: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.as_of.utcoffset() != timedelta(0):
@@ -118,6 +121,7 @@ def _settle(catalog: Catalog, names: list[str], at: datetime) -> Catalog:
             for b in catalog.backups
             if b.manifest.transferred_at <= at and b.manifest.cluster == catalog.cluster
         ),
+        lost=tuple(lost for lost in catalog.lost if time_of(lost.key.backup_id) <= at),
     )
 
 

@@ -16,6 +16,7 @@ from qdrant_dr.report.problems import Problem, command, count, span
 from qdrant_dr.report.restores import Restore, approval_problems
 from qdrant_dr.report.sizes import Series, size_problems
 from qdrant_dr.report.standing import Standing
+from qdrant_dr.repository import RECENT
 from qdrant_dr.units import format_size
 
 if TYPE_CHECKING:
@@ -70,6 +71,17 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             f"{count(len(records), 'record')} could not be read: {first.path}: {first.error.code}",
             None,
             "what those records say is missing from this report",
+            command("check", "-r", name),
+        )
+    for name, (lacks, of) in evidence.runs_missed.items():
+        yield Problem(
+            "warning",
+            "runs-missing",
+            name,
+            f"{lacks} of {count(of, 'run')} of the last {span(RECENT)} have no record there, "
+            "though other records name them",
+            None,
+            "what those runs did is told by other repositories only, or by none",
             command("check", "-r", name),
         )
     for a, b in combinations([r for r in evidence.repositories if r.location], 2):

@@ -13,6 +13,7 @@ from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.records import Location, RunEnd, RunStart
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.repository import (
+    REACH,
     Read,
     Repository,
     RepositoryState,
@@ -20,6 +21,7 @@ from qdrant_dr.repository import (
     location_of,
     names,
     read_catalog,
+    runs_missed,
 )
 
 Runs: TypeAlias = tuple[Read[RunStart], Read[RunEnd]]
@@ -32,13 +34,14 @@ def gather(
 
     A repository that cannot be read is in it as such, with its error; it never raises for one.
     Runs are read back to the longest of the period and what objectives ask about (drills, proofs),
-    so that the newest drill is known even where the period is shorter. `remember`: see `open_all`;
-    a report is evidence and reads everything.
+    so that the newest drill is known even where the period is shorter; the catalog learns of those
+    within `REACH`. `remember`: see `open_all`; a report is evidence and reads everything.
     """
     opened, failed = open_all(config, remember=remember)
     promises = config.objectives
     back = max(period, promises.drill_every, promises.proven.max_age, promises.rpo)
-    runs, broken = _read_runs(tuple(opened.values()), as_of - back, as_of)
+    runs, broken = _read_runs(tuple(opened.values()), as_of - max(back, REACH), as_of)
+    ends = {name: ends.records for name, (_, ends) in runs.items()}
     readable = [r for name, r in opened.items() if name not in broken]
     catalog = read_catalog(
         readable,
@@ -48,18 +51,34 @@ def gather(
             for r in config.repositories
             if (error := failed.get(r.name) or broken.get(r.name))
         ],
+        ends=ends,
     )
+    recorded = {
+        name: {s.run_id for s in starts.records} | {e.start.run_id for e in ends.records}
+        for name, (starts, ends) in runs.items()
+    }
     return Evidence(
         config=config,
         as_of=as_of,
         period=period,
         catalog=catalog,
-        run_starts=tuple(s for starts, _ in runs.values() for s in starts.records),
-        run_ends=tuple(e for _, ends in runs.values() for e in ends.records),
-        unreadable=(
-            *(u for both in runs.values() for read in both for u in read.unreadable),
-            *disputed({name: ends.records for name, (_, ends) in runs.items()}),
+        run_starts=tuple(
+            s for starts, _ in runs.values() for s in starts.records if s.started_at >= as_of - back
         ),
+        run_ends=tuple(
+            e for every in ends.values() for e in every if e.start.started_at >= as_of - back
+        ),
+        unreadable=(
+            *(
+                u
+                for both in runs.values()
+                for read in both
+                for u in read.unreadable
+                if (run := names.run_of(u.path)) is None or run[1] >= as_of - back
+            ),
+            *disputed(ends),
+        ),
+        runs_missed=runs_missed(recorded, ends, catalog, now=as_of),
     )
 
 

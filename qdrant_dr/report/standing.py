@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -18,6 +18,7 @@ from qdrant_dr.report.restores import Restore, restores_of
 from qdrant_dr.repository import (
     Backup,
     Copy,
+    Lost,
     counted_copies,
     newest,
     newest_proven,
@@ -33,7 +34,8 @@ class Standing:
     """One collection at `as_of`.
 
     `backups` are of its present incarnation, oldest first: another life of the name is another
-    collection, and its backups prove nothing about this one. `earlier` are those of past lives.
+    collection, and its backups prove nothing about this one. `earlier` are those of past lives,
+    `lost` those that only other records than their manifests tell of.
     `proof` is the newest that makes its newest proven backup so, `deepest` the deepest of them.
     """
 
@@ -54,6 +56,7 @@ class Standing:
     rpo: timedelta | None
     drills: tuple[Drill, ...]
     restores: tuple[Restore, ...]
+    lost: tuple[Lost, ...] = ()
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -126,12 +129,19 @@ def standings(evidence: Evidence) -> tuple[Standing, ...]:
         restores[restore.outcome.collection].append(restore)
     seen = {s.collection for end in evidence.run_ends for s in end.seen}
     expected = evidence.config.collections.expect
-    names = sorted({*evidence.catalog.collections, *seen, *expected})
+    lost: dict[str, list[Lost]] = defaultdict(list)
+    for gone in evidence.catalog.lost:
+        lost[gone.key.collection].append(gone)
+    names = sorted({*evidence.catalog.collections, *seen, *expected, *lost})
     backups: dict[str, list[Backup]] = defaultdict(list)
     for backup in evidence.catalog.backups:
         backups[backup.key.collection].append(backup)
     return tuple(
-        _standing(evidence, name, backups[name], drills[name], restores[name]) for name in names
+        replace(
+            _standing(evidence, name, backups[name], drills[name], restores[name]),
+            lost=tuple(lost[name]),
+        )
+        for name in names
     )
 
 

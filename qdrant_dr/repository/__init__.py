@@ -60,10 +60,23 @@ from qdrant_dr.repository.sweep import (
     refuse_late_commit,
     sweep,
 )
+from qdrant_dr.repository.witnesses import (
+    LONGEST_RUN,
+    REACH,
+    RECENT,
+    UNWITNESSED,
+    Lost,
+    runs_missed,
+    spoken,
+)
 
 __all__ = [
     "CLOCK_TOLERANCE",
+    "LONGEST_RUN",
     "ORPHAN_GRACE",
+    "REACH",
+    "RECENT",
+    "UNWITNESSED",
     "Backup",
     "Catalog",
     "Copy",
@@ -72,6 +85,7 @@ __all__ = [
     "Expiry",
     "FanOut",
     "Freed",
+    "Lost",
     "Policy",
     "PolicyOf",
     "Read",
@@ -114,8 +128,10 @@ __all__ = [
     "read_repository",
     "refuse_late_commit",
     "remembering",
+    "runs_missed",
     "same_place",
     "sound",
+    "spoken",
     "sweep",
     "time_of",
     "under_way",

@@ -16,6 +16,7 @@ from qdrant_dr.errors import DRError, ManifestConflict, SealConflict
 from qdrant_dr.records import DEPTHS, BackupKey, Depth, Location, Manifest, Proof, Seal
 from qdrant_dr.repository.repository import Unreadable
 from qdrant_dr.repository.store import OpenUpload, Stat
+from qdrant_dr.repository.witnesses import LONGEST_RUN, Lost, Witness
 
 CopyState = Literal["present", "behind", "damaged", "missing", "expired", "unreachable"]
 """`expired`: not there any more because a retention run of ours deleted it."""
@@ -41,8 +42,8 @@ class Copy:
 
     `lacks` names what should be there and is not; `proofs` were made of this copy at this
     location, oldest first; `inherited` came with it from elsewhere and prove nothing. `unread`
-    are ids of proofs that are there and cannot be read: one may be a failure, so nothing is proven
-    until a full content proof passes and names them.
+    are ids of proofs that cannot be read, or are gone and failed as a run tells: nothing is proven
+    until a full content proof passes and names them. `held`: records say that it was whole here.
     """
 
     repository: str
@@ -53,6 +54,7 @@ class Copy:
     proofs: tuple[Proof, ...] = ()
     inherited: tuple[Proof, ...] = ()
     unread: tuple[str, ...] = ()
+    held: bool = False
 
     @property
     def committed(self) -> bool:
@@ -65,13 +67,14 @@ class Backup:
     """One backup: its manifest, its seal if it has one, and its copy in every repository.
 
     `conflict`: two repositories disagree about what it is. Then no copy of it is proven, and
-    nothing is healed or restored implicitly.
+    nothing is healed or restored implicitly. `witness`: whether another repository knows of it.
     """
 
     manifest: Manifest
     seal: Seal | None
     copies: tuple[Copy, ...]
     conflict: DRError | None = None
+    witness: Witness = "named"
 
     @property
     def key(self) -> BackupKey:
@@ -88,22 +91,25 @@ class Backup:
 @dataclass(frozen=True, slots=True)
 class Unfinished:
     """What lies below `backups/<folder>` of a repository without a manifest: of a capture that did
-    not commit or, `expired`, of a deletion that was not finished."""
+    not commit or, `expired`, of a deletion that was not finished. `named`: a seal, a proof or a run
+    says that it was a backup."""
 
     repository: str
     folder: str
     files: tuple[Stat, ...]
     expired: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Everything known of a cluster, oldest backup first."""
+    """Everything known of a cluster, oldest backup first. `lost` are backups without a manifest."""
 
     cluster: str
     repositories: tuple[RepositoryState, ...]
     backups: tuple[Backup, ...] = ()
     unfinished: tuple[Unfinished, ...] = ()
+    lost: tuple[Lost, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     uploads: dict[str, tuple[OpenUpload, ...]] = field(default_factory=dict)
 
@@ -126,6 +132,20 @@ class Catalog:
     @property
     def collections(self) -> tuple[str, ...]:
         return tuple(sorted({b.manifest.collection for b in self.backups}))
+
+    def unwitnessed(self, now: datetime) -> tuple[Backup, ...]:
+        """Backups that nobody is known to have made, and of which no run can tell any more; none as
+        long as a repository is away that may know."""
+        return (
+            ()
+            if self.unreachable
+            else tuple(
+                b
+                for b in self.backups
+                if b.witness == "nobody"
+                or (b.witness == "awaited" and now - b.manifest.captured_at > LONGEST_RUN)
+            )
+        )
 
 
 # questions

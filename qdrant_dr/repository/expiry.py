@@ -80,10 +80,10 @@ def read_expired(repository: Repository, folder: str) -> Read[Expired]:
 def delete_copy(repository: Repository, folder: str) -> Freed:
     """Delete the copy below `backups/<folder>`.
 
-    Raise ObjectMissing unless `bury` wrote down why. What a denied or cut deletion leaves is
-    finished by the next call.
+    Raise ObjectMissing unless `bury` wrote down why, and that can be read. What a denied or cut
+    deletion leaves is finished by the next call.
     """
-    if not repository.find(f"{names.EXPIRED}/{folder}"):
+    if not read_expired(repository, folder).records:
         raise ObjectMissing(
             f"repository {repository.name}: nothing says why {folder} should go",
             "only `qdrant-dr expire` deletes backups.",

@@ -36,6 +36,7 @@ RUNS = "runs"
 WATCHES = "watches"
 HOLDS = "holds"
 EXPIRED = "expired"
+RUN_RECORDS = (".start.json", ".end.json")
 
 _CALL = re.compile(r"^(intent|snapshot)(?:-([1-9]\d{0,5}))?\.json$")
 _ID = re.compile(r"^(\d{8}T\d{6}Z)-[0-9a-f]{6}$")
@@ -68,6 +69,11 @@ def time_of(identifier: str) -> datetime:
     if not (match := _ID.match(identifier)):
         raise ValueError(f"{identifier!r} is not an id like 20261122T101530Z-7f3a9c")
     return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+def time_if_id(identifier: str) -> datetime | None:
+    """The same; None if it is no id."""
+    return time_of(identifier) if _ID.match(identifier) else None
 
 
 def checked(name: str) -> str:
@@ -167,6 +173,13 @@ def run_months(since: datetime, until: datetime) -> Iterator[str]:
     while at <= until:
         yield _month(at)
         at = at.replace(year=at.year + at.month // 12, month=at.month % 12 + 1)
+
+
+def run_of(path: str) -> tuple[str, datetime] | None:
+    """Month folder and time of the run that a record below `runs/` is of; None if it is none."""
+    month, _, file = path.rpartition("/")
+    began = time_if_id(file.partition(".")[0])
+    return (month, began) if began is not None and file.endswith(RUN_RECORDS) else None
 
 
 def _month(at: datetime) -> str:

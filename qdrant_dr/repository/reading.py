@@ -1,14 +1,16 @@
-"""Read every repository at once, then put the catalog together from what was read."""
+"""Read every repository at once, ask runs where something is in doubt, then put the catalog
+together from what was read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeVar
 
 from qdrant_dr.errors import DRError, ObjectMissing, RecordDamaged, SealConflict
-from qdrant_dr.records import BackupKey, Manifest, Proof, Record, Seal
+from qdrant_dr.records import BackupKey, Expired, Manifest, Proof, Record, RunEnd, Seal
 from qdrant_dr.repository import names
 from qdrant_dr.repository.catalog import (
     Backup,
@@ -21,9 +23,18 @@ from qdrant_dr.repository.catalog import (
     open_failures,
     seal_conflict,
 )
-from qdrant_dr.repository.expiry import find_expired
 from qdrant_dr.repository.repository import Repository, Unreadable
 from qdrant_dr.repository.store import OpenUpload, Stat
+from qdrant_dr.repository.witnesses import (
+    Doubt,
+    Named,
+    fits,
+    hidden_failures,
+    in_doubt,
+    missed,
+    testimony,
+    witness,
+)
 
 R = TypeVar("R", bound=Record)
 
@@ -39,7 +50,19 @@ class Reading:
     proofs: dict[str, list[Proof]] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
     uploads: tuple[OpenUpload, ...] = ()
-    expired: frozenset[str] = frozenset()
+    tombstones: dict[str, list[Expired]] = field(default_factory=dict)
+    ends: dict[str, RunEnd] = field(default_factory=dict)
+    runs: frozenset[str] = frozenset()
+    first_run: datetime | None = None
+
+    @property
+    def expired(self) -> frozenset[str]:
+        """Folders of the copies that were to go from here."""
+        return frozenset(self.tombstones)
+
+
+_SECOND_LOOKS = 50
+"""So many of what seems lost are looked at again, the youngest: it may have come meanwhile."""
 
 
 def read_catalog(
@@ -49,40 +72,66 @@ def read_catalog(
     collection: str | None = None,
     backup_id: str | None = None,
     unreachable: Sequence[RepositoryState] = (),
+    ends: Mapping[str, Sequence[RunEnd]] | None = None,
+    runs: tuple[datetime, datetime] | None = None,
 ) -> Catalog:
     """The catalog of a cluster, a collection or one backup, in the order of `repositories`.
 
     `unreachable` are configured repositories that could not even be opened, with their error.
     One that fails while it is read is unreachable, too: nothing half-read is used.
+
+    Ends of runs tell of backups that are gone with everything else: those that began within `runs`
+    are read, or `ends`, by repository, were read before. Where something is in doubt, further
+    ones are asked.
     """
     if not repositories:
         return assemble(cluster, [Reading(r) for r in unreachable])
+    known = ends or {}
     with ThreadPoolExecutor(len(repositories)) as pool:
-        readings = list(
-            pool.map(lambda r: read_one(r, cluster, collection, backup_id), repositories)
-        )
-    return assemble(cluster, [*readings, *(Reading(r) for r in unreachable)])
+
+        def each(do: Callable[[Repository, Reading], None]) -> list[Reading]:
+            return list(pool.map(lambda r, at: _or_unreachable(do, r, at), repositories, there))
+
+        there = [_empty(r, known.get(r.name, ())) for r in repositories]
+        lost = [Reading(r) for r in unreachable]
+        there = each(lambda r, at: _read(r, at, cluster, collection, backup_id, runs))
+        if doubts := in_doubt(cluster, [*there, *lost]):
+            there = each(lambda r, at: _ask_runs(r, at, doubts))
+            gone = missed(testimony(cluster, [*there, *lost]), [*there, *lost])
+            keys = sorted((g.key for g in gone), key=lambda k: k.backup_id)[-_SECOND_LOOKS:]
+            there = each(lambda r, at: _look_again(r, at, keys))
+    return assemble(cluster, [*there, *lost])
 
 
-def read_one(
-    repository: Repository, cluster: str, collection: str | None, backup_id: str | None = None
-) -> Reading:
-    """What one repository holds; an error makes it unreachable."""
+def _empty(repository: Repository, ends: Sequence[RunEnd]) -> Reading:
     state = RepositoryState(repository.name, repository.id, repository.domain, repository.location)
+    paths = (names.run_end(e.start.run_id, e.start.started_at) for e in ends)
+    return Reading(state, ends=dict(zip(paths, ends, strict=True)))
+
+
+def _or_unreachable(
+    do: Callable[[Repository, Reading], None], repository: Repository, reading: Reading
+) -> Reading:
+    """Read on; an error makes the repository unreachable, and what was read of it is forgotten."""
+    state = reading.repository
+    if state.error is not None:
+        return reading
     try:
-        return _read(repository, state, cluster, collection, backup_id)
+        do(repository, reading)
     except DRError as e:
         return Reading(RepositoryState(state.name, state.id, state.domain, state.location, error=e))
+    return reading
 
 
 def _read(
     repository: Repository,
-    state: RepositoryState,
+    reading: Reading,
     cluster: str,
     collection: str | None,
     backup_id: str | None,
-) -> Reading:
-    reading = Reading(state)
+    runs: tuple[datetime, datetime] | None,
+) -> None:
+    """What one repository holds."""
     with ThreadPoolExecutor(1) as beside:  # as many objects as the backups: not after them
         proofs = beside.submit(repository.read_proofs, cluster, collection, backup_id)
         _read_backups(reading, repository, cluster, collection, backup_id)
@@ -90,9 +139,72 @@ def _read(
         for proof in proofs.result().records:
             reading.proofs.setdefault(_folder(proof), []).append(proof)
     reading.uploads = tuple(repository.open_uploads(cluster))
-    reading.expired = find_expired(repository, cluster, collection, backup_id)
+    _read_tombstones(reading, repository, cluster, collection, backup_id)
     _forget_the_deleted(reading)
-    return reading
+    for month in names.run_months(*runs) if runs else ():
+        _read_ends(reading, repository, [s.path for s in repository.find(month)])
+
+
+def _read_tombstones(
+    reading: Reading,
+    repository: Repository,
+    cluster: str,
+    collection: str | None,
+    backup_id: str | None,
+) -> None:
+    """Why copies are gone: by what the records say. What is no such record explains nothing."""
+    paths = []
+    for there in repository.find(names.all_expired(cluster, collection, backup_id)):
+        if names.read_backup_path(there.path) is None:
+            reading.unreadable.append(_stranger(repository, there.path))
+        else:
+            paths.append(there.path)
+    found = repository.read_records(Expired, paths)
+    # one that is gone was taken back meanwhile: it explains nothing, and nothing is wrong
+    reading.unreadable += [u for u in found.unreadable if not isinstance(u.error, ObjectMissing)]
+    for tombstone in found.records:
+        reading.tombstones.setdefault(_folder(tombstone), []).append(tombstone)
+
+
+def _ask_runs(repository: Repository, reading: Reading, doubts: Sequence[Doubt]) -> None:
+    """Ends of the runs that may tell of what is in doubt, out of one list of all records."""
+    listed = [s.path for s in repository.find(names.RUNS)]
+    at = {path: run for path in listed if (run := names.run_of(path)) is not None}
+    reading.runs = frozenset(path.rpartition("/")[2] for path in at)
+    reading.first_run = min((began for _, began in at.values()), default=None)
+    wanted = {m for d in doubts if d.until for m in names.run_months(d.since, d.until)}
+    since = min((d.since for d in doubts if d.until is None), default=None)
+    asked = [
+        path
+        for path, (month, began) in at.items()
+        if month in wanted or (since is not None and began >= since)
+    ]
+    reading.unreadable += _read_ends(reading, repository, asked)
+
+
+def _read_ends(
+    reading: Reading, repository: Repository, paths: Sequence[str]
+) -> tuple[Unreadable, ...]:
+    """Take the ends that are not known yet; those that cannot be read."""
+    wanted = [p for p in paths if p.endswith(".end.json") and p not in reading.ends]
+    found = repository.read_records(RunEnd, wanted)
+    for end in found.records:
+        reading.ends[names.run_end(end.start.run_id, end.start.started_at)] = end
+    return tuple(u for u in found.unreadable if not isinstance(u.error, ObjectMissing))
+
+
+def _look_again(repository: Repository, reading: Reading, keys: Sequence[BackupKey]) -> None:
+    """Read what seems lost once more: it was committed, or let go, while the rest was read."""
+    for key in keys:
+        now = Reading(reading.repository)
+        _read(repository, now, key.cluster, key.collection, key.backup_id, None)
+        reading.files.pop(key.folder, None)
+        reading.files |= now.files
+        reading.manifests |= now.manifests
+        reading.seals |= now.seals
+        reading.tombstones |= now.tombstones
+        known = {u.path for u in reading.unreadable}
+        reading.unreadable += [u for u in now.unreadable if u.path not in known]
 
 
 def _read_backups(
@@ -104,16 +216,20 @@ def _read_backups(
 ) -> None:
     for there in repository.find_backups(cluster, collection, backup_id):
         if (at := names.read_backup_path(there.path)) is None:
-            stranger = RecordDamaged(
-                f"{repository.name}/{there.path} is no file of a repository",
-                "look who put it there; nothing is deleted meanwhile.",
-            )
-            reading.unreadable.append(Unreadable(repository.name, there.path, stranger))
+            reading.unreadable.append(_stranger(repository, there.path))
             continue
         reading.files.setdefault(at.folder, {})[at.file] = there
     manifests = _records(repository, Manifest, names.MANIFEST, reading)
     reading.manifests = {m.key.folder: m for m in manifests}
     reading.seals = {_folder(s): s for s in _records(repository, Seal, names.SEAL, reading)}
+
+
+def _stranger(repository: Repository, path: str) -> Unreadable:
+    error = RecordDamaged(
+        f"{repository.name}/{path} is no file of a repository",
+        "look who put it there; nothing is deleted meanwhile.",
+    )
+    return Unreadable(repository.name, path, error)
 
 
 def _forget_the_deleted(reading: Reading) -> None:
@@ -136,7 +252,7 @@ def _records(repository: Repository, kind: type[R], file: str, reading: Reading)
     return found.records
 
 
-def _folder(record: Seal | Proof) -> str:
+def _folder(record: Seal | Proof | Expired) -> str:
     return BackupKey(
         cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
     ).folder
@@ -145,7 +261,8 @@ def _folder(record: Seal | Proof) -> str:
 def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
     """Put the catalog together; pure."""
     folders = sorted({f for r in readings for f in r.manifests})
-    backups = [_backup(folder, readings) for folder in folders]
+    named = testimony(cluster, readings)
+    backups = [_backup(folder, readings, named[folder]) for folder in folders]
     pardoned = {
         f"{r.repository.name}/{path}"
         for r in readings
@@ -160,20 +277,66 @@ def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
         ),
         unfinished=tuple(
             Unfinished(
-                r.repository.name, folder, tuple(files.values()), expired=folder in r.expired
+                r.repository.name,
+                folder,
+                tuple(files.values()),
+                expired=any(fits(t, named.get(folder)) for t in r.tombstones.get(folder, ())),
+                named=_spared(folder, readings, named),
             )
             for r in readings
             for folder, files in sorted(r.files.items())
             if names.MANIFEST not in files
         ),
+        lost=missed(named, readings),
         unreadable=tuple(
-            u for r in readings for u in r.unreadable if f"{u.repository}/{u.path}" not in pardoned
+            u
+            for r in readings
+            for u in (*r.unreadable, *_misfits(r, named), *_gone_failures(r, named))
+            if f"{u.repository}/{u.path}" not in pardoned
         ),
         uploads={r.repository.name: r.uploads for r in readings if r.uploads},
     )
 
 
-def _backup(folder: str, readings: Sequence[Reading]) -> Backup:
+def _spared(folder: str, readings: Sequence[Reading], named: Mapping[str, Named]) -> bool:
+    """Whether a backup was made of this folder, by any record: then no sweep may take it."""
+    backup = named.get(folder)
+    told = backup is not None and any(w.kind in ("seal", "proof", "run") for w in backup.words)
+    return told or any(names.SEAL in r.files.get(folder, ()) for r in readings)
+
+
+def _misfits(reading: Reading, named: Mapping[str, Named]) -> list[Unreadable]:
+    """Deletions on record of another backup than the one that the other records name."""
+    where = reading.repository.name
+    return [
+        Unreadable(where, path, RecordDamaged(f"{where}/{path} is of another manifest"))
+        for folder, tombstones in reading.tombstones.items()
+        for tombstone in tombstones
+        if not fits(tombstone, named.get(folder))
+        for path in [f"{names.EXPIRED}/{folder}/{tombstone.run_id}.json"]
+    ]
+
+
+def _gone_failures(reading: Reading, named: Mapping[str, Named]) -> list[Unreadable]:
+    """Failed proofs that runs tell of and that are not beside their copy any more."""
+    where, listed = reading.repository.name, {u.path for u in reading.unreadable}
+    return [
+        Unreadable(
+            where,
+            path,
+            ObjectMissing(
+                f"{where}/{path} is gone, a proof that failed as a run tells",
+                f"run `qdrant-dr verify {named[folder].key} -r {where}`.",
+            ),
+        )
+        for folder in reading.manifests
+        for proof_id in hidden_failures(named[folder], reading)
+        for path in [f"{names.PROOFS}/{folder}/{proof_id}.json"]
+        if path not in listed
+    ]
+
+
+def _backup(folder: str, readings: Sequence[Reading], named: Named) -> Backup:
     manifests = {r.repository.name: m for r in readings if (m := r.manifests.get(folder))}
     seals = {r.repository.name: s for r in readings if (s := r.seals.get(folder))}
     manifest = next(iter(manifests.values()))
@@ -188,8 +351,11 @@ def _backup(folder: str, readings: Sequence[Reading]) -> Backup:
     return Backup(
         manifest=manifest,
         seal=seal,
-        copies=tuple(_copy(folder, r, manifest, sealed=seal is not None) for r in readings),
+        copies=tuple(
+            _copy(folder, r, manifest, sealed=seal is not None, named=named) for r in readings
+        ),
         conflict=conflict,
+        witness=witness(manifest, named, readings),
     )
 
 
@@ -208,7 +374,7 @@ def _digests(records: Mapping[str, Record]) -> dict[str, str]:
     return {name: record.sha256 for name, record in records.items()}
 
 
-def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool) -> Copy:
+def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool, named: Named) -> Copy:
     where = reading.repository
     if where.error is not None:
         return Copy(where.name, where.domain, "unreachable")
@@ -238,11 +404,13 @@ def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool) ->
         for u in reading.unreadable
         if u.path.startswith(below) and u.path not in pardoned
     ]
-    if mine is None and folder in reading.expired:
+    unread += [gone for gone in hidden_failures(named, reading) if gone not in unread]
+    if mine is None and where.name in named.let_go:
         left = sum(sizes.values())
         return Copy(where.name, where.domain, "expired", ("manifest",), left, tuple(proofs))
     if not files:
-        return Copy(where.name, where.domain, "missing", ("manifest",), 0)
+        held = where.name in named.holders
+        return Copy(where.name, where.domain, "missing", ("manifest",), 0, held=held)
     damaged = broken or (mine and (parts or open_failures(proofs)))
     return Copy(
         repository=where.name,
@@ -253,4 +421,5 @@ def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool) ->
         proofs=tuple(proofs),
         inherited=tuple(inherited),
         unread=tuple(unread),
+        held=where.name in named.holders,
     )

@@ -25,6 +25,7 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.records import (
     BackupKey,
+    Expired,
     Intent,
     Location,
     Manifest,
@@ -415,10 +416,12 @@ class Repository:
     def delete_unfinished(self, folder: str, files: Sequence[Stat]) -> None:
         """Remove what a dead capture left below `backups/<folder>`: the intents last.
 
-        Raise Conflict if a manifest has appeared: then it is a backup.
+        Raise Conflict if there is a manifest or a seal by now: then it is a backup.
         """
-        if self.store.stat(f"{names.BACKUPS}/{folder}/{names.MANIFEST}") is not None:
-            raise Conflict(f"repository {self.name}: {folder} has a manifest: it is a backup")
+        for record in (names.MANIFEST, names.SEAL):
+            if self.store.stat(f"{names.BACKUPS}/{folder}/{record}") is not None:
+                what = record.removesuffix(".json")
+                raise Conflict(f"repository {self.name}: {folder} has a {what}: it is a backup")
         for file in sorted(files, key=lambda f: f.path.rpartition("/")[2].startswith("intent")):
             if not file.path.startswith(f"{names.BACKUPS}/{folder}/"):
                 raise ValueError(f"{file.path} is not below {folder}")
@@ -466,7 +469,7 @@ class Repository:
     def _parse(self, kind: type[R], path: str, data: bytes, key: BackupKey | None = None) -> R:
         """Parse a record and compare it with the place it lies in."""
         record = kind.from_bytes(data, where=f"{self.name}/{path}")
-        if isinstance(record, Manifest | Seal | Proof):
+        if isinstance(record, Manifest | Seal | Proof | Expired):
             of = BackupKey(
                 cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
             )

@@ -3,13 +3,14 @@
 A backup of each of the last days, weeks and months that have one is kept, the newest proven one of
 the period if there is one, so that an outage does not eat history. On top of that come the brakes:
 nothing is decided from a catalog that is not complete, nothing goes while nothing of its life is
-proven, and the newest proven backup never goes.
+proven, and the newest proven backup never goes. A backup that only one repository knows of lets
+nothing go: what would stay without it stays.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from itertools import groupby
@@ -122,8 +123,8 @@ def plan_expire(
     """Decide for every copy of the catalog.
 
     `named` are backup ids that a person wrote down: only so the newest proven backup of a life
-    that is over may go. Proofs count at any age here: a backup that was once shown to be good must
-    not go because nobody looked lately.
+    that is over may go, and what nobody is known to have made. Proofs count at any age here: a
+    backup that was once shown to be good must not go because nobody looked lately.
     """
     if not catalog.complete:
         unread = [r.name for r in catalog.unreachable] + [u.path for u in catalog.unreadable]
@@ -136,27 +137,49 @@ def plan_expire(
     stays: list[Stay] = []
     for collection in catalog.collections:
         backups = catalog.of(collection)
-        current = _current(backups, now=now)
-        everywhere = _kept_everywhere(backups, proven, current, now=now, named=named)
+        sure = [b for b in backups if b.witness == "named"]
+        # what one repository alone tells of is kept as any other, and takes nobody's place
+        views = [backups] if len(sure) in (0, len(backups)) else [backups, sure]
+        keys = {b.key for b in views[-1]}
         for repository in (r.name for r in catalog.repositories):
-            copies = _copies(backups, repository, proven, now=now)
             policy = policy_of(repository, collection)
-            here = _reasons(copies, policy, now=now)
-            why = {
-                h.key: _holding(held_by.get(h.key.backup_id))
-                + everywhere[h.key]
-                + ([] if h.named_of_the_past(current, named) else here[h.key])
-                for h in copies
-            }
+            copies = _copies(backups, repository, proven, now=now)
+            why = {h.key: _holding(held_by.get(h.key.backup_id)) for h in copies}
+            for view in views:
+                for key, kept in _kept(view, repository, policy, proven, now=now, named=named):
+                    why[key] += [reason for reason in kept if reason not in why[key]]
+            for held in copies:
+                if held.backup.witness == "nobody" and held.key.backup_id in named:
+                    why[held.key] = _holding(held_by.get(held.key.backup_id))
             stays += [Stay(h.key, repository, tuple(why[h.key])) for h in copies if why[h.key]]
             loose = sorted((h for h in copies if not why[h.key]), key=lambda h: h.at)
-            limit = max(1, int(len(copies) * policy.share))
-            brake = f"at most {limit} of {len(copies)} copies go in one run"
+            counted = sum(h.key in keys for h in copies)
+            limit = max(1, int(counted * policy.share))
+            brake = f"at most {limit} of {counted} copies go in one run"
             stays += [Stay(h.key, repository, (brake,)) for h in loose[limit:]]
             goes += [
                 Expiry(h.key, repository, policy.unkept, h.stored_bytes) for h in loose[:limit]
             ]
     return ExpirePlan(tuple(goes), tuple(stays))
+
+
+def _kept(
+    backups: Sequence[Backup],
+    repository: str,
+    policy: Policy,
+    proven: Proven,
+    *,
+    now: datetime,
+    named: Collection[str],
+) -> Iterator[tuple[BackupKey, list[str]]]:
+    """What keeps the copies in one repository, if these are all backups of the collection."""
+    current = _current(backups, now=now)
+    everywhere = _kept_everywhere(backups, proven, current, now=now, named=named)
+    copies = _copies(backups, repository, proven, now=now)
+    here = _reasons(copies, policy, now=now)
+    for held in copies:
+        own = [] if held.named_of_the_past(current, named) else here[held.key]
+        yield held.key, everywhere[held.key] + own
 
 
 def _holding(hold: Hold | None) -> list[str]:

@@ -55,7 +55,8 @@ def plan_sweep(
     store_now: datetime,
     orphan_grace: timedelta = ORPHAN_GRACE,
 ) -> SweepPlan:
-    """Decide, by the store's clock. A partly readable catalog sweeps nothing."""
+    """Decide, by the store's clock. A partly readable catalog sweeps nothing, and what any record
+    names as a backup stays, whatever it lacks."""
     if not catalog.complete:
         unread = [r.name for r in catalog.unreachable] + [u.path for u in catalog.unreadable]
         return SweepPlan(repository, refused=f"not everything could be read: {', '.join(unread)}")
@@ -69,6 +70,8 @@ def plan_sweep(
         newest = max(f.modified_at for f in found.files)
         if found.folder in elsewhere:
             kept.append(f"{found.folder}: committed elsewhere, `replicate` completes it")
+        elif found.named:
+            kept.append(f"{found.folder}: it was a backup, see `qdrant-dr status`")
         elif newest > before:
             kept.append(f"{found.folder}: written to at {newest:%Y-%m-%d %H:%M} UTC")
         else:

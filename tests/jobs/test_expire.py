@@ -202,6 +202,21 @@ def test_a_hold_made_after_the_plan_still_keeps(tmp_path: Path) -> None:
         release_holds(opened(world), backups[2].key, held, reason="x", by="ada", now=utc_now())
 
 
+def test_a_release_in_one_of_two_repositories_ends_no_hold(tmp_path: Path) -> None:
+    world = world_of(tmp_path)
+    key, places = fill(world, 3)[2].key, opened(world)
+    place_hold(places, key, reason="case 4711", until=None, by="ada", now=utc_now())
+    held = holds_of(list(places.values()), "shop")
+    one = {"one": places["one"]}
+    release_holds(one, key, held, reason="closed", by="mallory", now=utc_now())
+    assert do(world, "expire").verdict == "ok"
+    assert key.backup_id in left(world) & left(world, "two")
+    held = holds_of(list(places.values()), "shop")
+    release_holds(places, key, held, reason="closed", by="ada", now=utc_now())
+    assert do(world, "expire").verdict == "ok"
+    assert key.backup_id not in left(world) | left(world, "two")
+
+
 @pytest.mark.parametrize("what", ["repository away", "manifest damaged", "hold damaged", "empty"])
 def test_nothing_goes_while_not_everything_can_be_read(tmp_path: Path, what: str) -> None:
     world = world_of(tmp_path)

@@ -96,6 +96,32 @@ def test_a_cut_failure_does_not_make_a_rotten_copy_good(world: World) -> None:
     assert statuses(world)["movies"] != "protected"
 
 
+def test_a_failure_that_is_gone_does_not_make_a_rotten_copy_good(world: World) -> None:
+    """The run that found it tells of it, until the content of that copy was read again."""
+    assert do(world, "backup").verdict == "ok"
+    assert do(world, "verify").verdict == "ok"
+    (part,) = world.parts("two")
+    good = part.read_bytes()
+    rot(world, "two")
+    assert do(world, "verify").verdict == "failed"
+    (failed,) = (
+        p for p in world.folders["two"].glob("proofs/**/*.json")
+        if b'"passed":false' in p.read_bytes()
+    )  # fmt: skip
+    failed.unlink()
+    assert statuses(world)["movies"] != "protected"
+    assert do(world, "expire").verdict == "failed"  # and nothing goes for its sake
+    again = do(world, "verify", not_proven_since_hours=24)
+    assert [o.repository for o in again.outcomes if o.verdict == "failed"] == ["two"]
+    for left in world.folders["two"].glob("proofs/**/*.json"):
+        if b'"passed":false' in left.read_bytes():
+            left.unlink()
+    part.write_bytes(good)
+    assert statuses(world)["movies"] != "protected"
+    do(world, "verify")
+    assert do(world, "verify").verdict == "ok"
+
+
 def test_a_source_without_operation_numbers_is_never_sealed(
     source: ReplaySource, world: World
 ) -> None:
