@@ -198,7 +198,9 @@ class Child:
             "next": None if following is None else search.json_id(following),
         }
 
-    def _choose(self, ids: list[int | str], names: list[str], each: int) -> list[dict[str, Any]]:
+    def _choose(
+        self, ids: list[int | str], names: dict[str, int], each: int
+    ) -> list[dict[str, Any]]:
         return list(search.choose(self._open, ids, names, each, self._alive))
 
     def _answer(self, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:

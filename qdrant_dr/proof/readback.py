@@ -25,7 +25,7 @@ from qdrant_dr.proof.layout import LaidOut, LaidShard
 from qdrant_dr.proof.questions import Questions, use_graphs
 from qdrant_dr.proof.search import Asked
 from qdrant_dr.proof.structure import segments_of
-from qdrant_dr.records import Fingerprint
+from qdrant_dr.records import Fingerprint, SealedShard
 
 _KEY, _ROW = 17, 49
 
@@ -73,6 +73,17 @@ class ShardReading:
     @property
     def total(self) -> Fingerprint:
         return add(self.settled, self.replayed) if self.replayed else self.settled
+
+    def sealed(self) -> SealedShard:
+        """What stands in a seal."""
+        return SealedShard(
+            shard=self.shard,
+            operation=self.count.operation,
+            points=self.points,
+            settled=self.settled,
+            replayed=self.replayed,
+            replayed_ids=self.replayed_ids,
+        )
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from qdrant_dr.errors import ContentDiffers, NothingChecked
 from qdrant_dr.proof.compare import against_facts
-from qdrant_dr.proof.fingerprint import changed_share
+from qdrant_dr.proof.fingerprint import changed_share, sketch_of
 from qdrant_dr.proof.readback import ReadBack
 from qdrant_dr.proof.search import judge, mean_recalls
-from qdrant_dr.records import Manifest, Seal, SealedShard
+from qdrant_dr.records import Manifest, Seal
 
 RECALL_DRIFT = 0.2
 """Share of its recall that an index may lose between two backups unremarked."""
@@ -79,19 +79,9 @@ def plan_seal(
         reference_reason=doubt or "operations, counts per shard and the live sample are equal",
         live_sample=len(live.points) if live is not None and quiesced else 0,
         points=read.points,
-        shards=tuple(
-            SealedShard(
-                shard=s.shard,
-                operation=s.count.operation,
-                points=s.points,
-                settled=s.settled,
-                replayed=s.replayed,
-                replayed_ids=s.replayed_ids,
-            )
-            for s in read.shards
-        ),
+        shards=tuple(s.sealed() for s in read.shards),
         total=read.total,
-        sketch=read.sketch,
+        sketch=sketch_of(read.sketch, read.total.encoding),
         suspect=(
             *(_drift(read, previous, drift_limit) if previous else ()),
             *_indexes(read, previous),
@@ -176,7 +166,8 @@ def _drift(read: ReadBack, previous: Seal, limit: float) -> tuple[str, ...]:
             reasons.append(
                 f"{after} {what}, {before.count} in the backup before ({previous.backup_id})"
             )
-    share = changed_share(previous.sketch, read.sketch)
+    # in the version of the seal before: each is the same wherever all is finite
+    share = changed_share(previous.sketch, sketch_of(read.sketch, previous.total.encoding))
     if share is not None and share > limit:
         reasons.append(
             f"about {share:.0%} of the points of {previous.backup_id} are gone or different"

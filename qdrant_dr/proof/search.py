@@ -147,7 +147,8 @@ def indexed_fields(manifest: Manifest) -> dict[str, str]:
 def unanswerable(seal: Seal, manifest: Manifest) -> str | None:
     """Why a search would look at nothing: what has points and no question in the seal.
 
-    A collection without points, vectors or payload indexes has nothing that an index could lose.
+    A collection without points, finite vectors or payload indexes has nothing that an index could
+    lose.
     """
     if not seal.points:
         return None
@@ -155,7 +156,8 @@ def unanswerable(seal: Seal, manifest: Manifest) -> str | None:
     vectors = {
         name.removeprefix("vector:")
         for name, component in seal.total.components.items()
-        if name.startswith("vector:") and component.count
+        if name.startswith("vector:")
+        and component.count > seal.total.odd(name.removeprefix("vector:"))
     }
     if silent := sorted(vectors - asked):
         return f"no golden query of vectors {', '.join(map(repr, silent))}"
