@@ -64,7 +64,8 @@ class Reference:
             if exam.findings or exam.read_back is None:
                 what = "; ".join(f.message for f in exam.findings) or "no point was read"
                 raise NothingChecked(
-                    f"there is nothing to compare the restored points with: {what}"
+                    f"there is nothing to compare the restored points with: {what}",
+                    f"run `qdrant-dr verify {self.manifest.key}`, heal it, then run this again.",
                 )
             self._read = exam.read_back
         return self._read

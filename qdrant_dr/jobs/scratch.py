@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from qdrant_dr.errors import StorageFull
+from qdrant_dr.proof.death import MORE_ROOM, OURS
 
 LOCK = ".lock"
 PREFIX = "qdr-"
@@ -25,7 +26,7 @@ def scratch_folder(spool: str | Path, name: str) -> Iterator[Path]:
     """A new folder `qdr-<name>` below the spool, locked while in use and removed afterwards.
 
     Folders whose owner was killed are removed first: the kernel drops a lock with its process.
-    Raise StorageFull if the spool cannot be written.
+    Raise StorageFull if the spool cannot be written, at first or while it is in use.
     """
     base = Path(spool).expanduser()
     folder = base / f"{PREFIX}{name}"
@@ -43,6 +44,10 @@ def scratch_folder(spool: str | Path, name: str) -> Iterator[Path]:
         ) from None
     try:
         yield folder
+    except OSError as e:
+        if e.errno in OURS:
+            raise StorageFull(f"{e.strerror} at {e.filename or folder}", MORE_ROOM) from e
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.close()

@@ -34,6 +34,18 @@ class Comparison:
     def equal(self) -> bool:
         return not self.faults
 
+    @property
+    def verdict(self) -> bool | None:
+        """Equal, or not; None if nothing differs and not everything could be looked at."""
+        return False if any(f.blames_copy for f in self.faults) else self.equal or None
+
+    def fault(self, where: str, hint: str | None = None) -> ProofError | None:
+        """All that differs as one error, else the first thing that could not be looked at."""
+        if self.verdict is False:
+            what = "; ".join(f.message for f in self.faults)
+            return ContentDiffers(f"{where}: {what}", hint)
+        return next((type(f)(f"{where}: {f.message}", f.hint) for f in self.faults), None)
+
     def with_faults(self, faults: Iterable[ProofError]) -> Comparison:
         """The same with more that differs."""
         return replace(self, faults=(*self.faults, *faults))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qdrant_dr.errors import ProofError
+from qdrant_dr.errors import ProofError, StorageFull
 from qdrant_dr.proof.engine import Engine
 from qdrant_dr.proof.layout import LaidShard
 from qdrant_dr.proof.search import Asked, conditions, recall_ppm
@@ -62,7 +62,7 @@ class Questions:
                 asked = self._sealed(shard.shard, self.seal, engine)
             else:
                 asked = self._new(shard.shard, total, picked, engine, second)
-        except ProofError as e:
+        except (ProofError, StorageFull) as e:
             for used in (engine, second):
                 if used:
                     used.restart()

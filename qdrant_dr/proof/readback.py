@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from qdrant_dr.errors import CountDiffers, EngineFailed, NothingChecked, StorageFull
+from qdrant_dr.errors import ArchiveInvalid, CountDiffers, EngineFailed, StorageFull
 from qdrant_dr.proof import wal
 from qdrant_dr.proof.engine import Engine
 from qdrant_dr.proof.engine_child import key_id
@@ -121,11 +121,11 @@ class ReadBack:
 def count_shards(laid: LaidOut, engine: Engine) -> list[ShardCount]:
     """Open every local shard and count exactly.
 
-    Raise EngineFailed, EngineStalled or NothingChecked.
+    Raise ArchiveInvalid, and what an engine's `wait` raises.
     """
     counts = [_opened(shard, engine) for shard in laid.local_shards]
     if not counts:
-        raise NothingChecked("the archive holds no shard that could be opened")
+        raise ArchiveInvalid("the archive holds no shard that could be opened")
     return counts
 
 
@@ -143,8 +143,8 @@ def read_shards(
     With two `engines` each reads one half of a shard; a shard with a log tail is read twice, for
     which a second engine is started if there is none. `scratch` takes copies of shards. The points
     of `sampled_ids` come with their digests, replayed ones in full if `keep_replayed`; `questions`
-    are put to the indexes of each shard in the end. Raise EngineFailed, EngineStalled, CountDiffers
-    (the engine counts other than it reads), StorageFull or NothingChecked.
+    are put to the indexes of each shard in the end. Raise CountDiffers (the engine counts other
+    than it reads), ArchiveInvalid, StorageFull, and what an engine's `wait` raises.
     """
     engine, *more = engines
     readings = []
@@ -164,7 +164,7 @@ def read_shards(
                 reading = replace(reading, asked=asked)
         readings.append(reading)
     if not readings:
-        raise NothingChecked("the archive holds no shard that could be read")
+        raise ArchiveInvalid("the archive holds no shard that could be read")
     return readings
 
 
@@ -230,6 +230,7 @@ class _Reader:
         """One engine with the log, one without it; what differs was replayed."""
         engine = self.engine
         bare = self.scratch / "shard"
+        self.kept.callback(shutil.rmtree, self.scratch, ignore_errors=True)
         copy_tree(self.shard.folder, bare)
         shutil.rmtree(bare / "wal")
         with_log, without = self.scratch / "with-log", self.scratch / "without"
@@ -271,7 +272,7 @@ def _opened(shard: LaidShard, engine: Engine) -> ShardCount:
             f"{', '.join(sorted(missing))}"
         )
     if not laid:
-        raise NothingChecked(f"shard {shard.shard} has no segment")
+        raise ArchiveInvalid(f"shard {shard.shard} has no segment")
     return ShardCount(
         shard=shard.shard,
         operation=loaded.operation,
