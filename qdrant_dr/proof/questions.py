@@ -59,7 +59,7 @@ class Questions:
         missing = missing_indexes(shard, self.fields)
         try:
             if self.seal:
-                asked = self._sealed(shard.shard, self.seal, engine)
+                asked = self._sealed(shard.shard, self.seal, total, engine)
             else:
                 asked = self._new(shard.shard, total, picked, engine, second)
         except (ProofError, StorageFull) as e:
@@ -69,11 +69,11 @@ class Questions:
             return Asked(shard.shard, missing=missing, fault=e)
         return replace(asked, missing=missing)
 
-    def _sealed(self, shard: int, seal: Seal, engine: Engine) -> Asked:
+    def _sealed(self, shard: int, seal: Seal, total: Fingerprint, engine: Engine) -> Asked:
         golden = tuple(q for q in seal.golden if q.shard == shard)
         filters = tuple(t for t in seal.filters if t.shard == shard)
         queries = [
-            {"vector": q.vector, "point": q.point, "top": q.top, "odd": seal.total.odd(q.vector)}
+            {"vector": q.vector, "point": q.point, "top": q.top, "odd": total.odd(q.vector)}
             for q in golden
         ]
         engine.ask("answer", queries=queries)

@@ -18,6 +18,7 @@ from typing import Any
 
 from qdrant_dr.errors import ArchiveInvalid, CountDiffers, EngineFailed, StorageFull
 from qdrant_dr.proof import wal
+from qdrant_dr.proof.death import MORE_ROOM
 from qdrant_dr.proof.engine import Engine
 from qdrant_dr.proof.engine_child import key_id
 from qdrant_dr.proof.fingerprint import add, merge_sketches, subtract
@@ -342,7 +343,9 @@ def copy_tree(source: Path, target: Path) -> None:
     needed = sum(p.stat().st_blocks for p in files) * 512
     target.mkdir(parents=True)
     if needed > (free := shutil.disk_usage(target).free):
-        raise StorageFull(f"a second copy takes {needed} bytes below {target}, {free} are free")
+        raise StorageFull(
+            f"a second copy takes {needed} bytes below {target}, {free} are free", MORE_ROOM
+        )
     for path in files:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
