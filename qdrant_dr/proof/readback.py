@@ -21,7 +21,7 @@ from qdrant_dr.proof import wal
 from qdrant_dr.proof.death import MORE_ROOM
 from qdrant_dr.proof.engine import Engine
 from qdrant_dr.proof.engine_child import key_id
-from qdrant_dr.proof.fingerprint import add, merge_sketches, subtract
+from qdrant_dr.proof.fingerprint import add, merge_sketches, sketch_of, subtract
 from qdrant_dr.proof.layout import LaidOut, LaidShard
 from qdrant_dr.proof.questions import Questions, use_graphs
 from qdrant_dr.proof.search import Asked
@@ -104,7 +104,12 @@ class ReadBack:
 
     @property
     def sketch(self) -> tuple[str, ...]:
-        return merge_sketches(*(s.sketch for s in self.shards))
+        """As a seal of this reading has it."""
+        return self.sketch_in(self.total.encoding)
+
+    def sketch_in(self, encoding: int) -> tuple[str, ...]:
+        """In one version of the encoding: that of the seal it is compared with."""
+        return sketch_of(merge_sketches(*(s.sketch for s in self.shards)), encoding)
 
     @property
     def sampled(self) -> dict[int | str, Mapping[str, int]]:

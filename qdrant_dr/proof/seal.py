@@ -8,7 +8,7 @@ from datetime import datetime
 
 from qdrant_dr.errors import ContentDiffers, NothingChecked, NotSealable
 from qdrant_dr.proof.compare import against_facts
-from qdrant_dr.proof.fingerprint import changed_share, sketch_of
+from qdrant_dr.proof.fingerprint import changed_share
 from qdrant_dr.proof.readback import ReadBack
 from qdrant_dr.proof.search import judge, mean_recalls
 from qdrant_dr.records import Manifest, Seal
@@ -80,7 +80,7 @@ def plan_seal(
         points=read.points,
         shards=tuple(s.sealed() for s in read.shards),
         total=read.total,
-        sketch=sketch_of(read.sketch, read.total.encoding),
+        sketch=read.sketch,
         suspect=(
             *(_drift(read, previous, drift_limit) if previous else ()),
             *_indexes(read, previous),
@@ -173,7 +173,7 @@ def _drift(read: ReadBack, previous: Seal, limit: float) -> tuple[str, ...]:
                 f"{after} {what}, {before.count} in the backup before ({previous.backup_id})"
             )
     # in the version of the seal before: each is the same wherever all is finite
-    share = changed_share(previous.sketch, sketch_of(read.sketch, previous.total.encoding))
+    share = changed_share(previous.sketch, read.sketch_in(previous.total.encoding))
     if share is not None and share > limit:
         reasons.append(
             f"about {share:.0%} of the points of {previous.backup_id} are gone or different"

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -31,6 +28,7 @@ from qdrant_dr.proof.encoding import digest_point
 from qdrant_dr.proof.fingerprint import differences, fingerprint_of
 from qdrant_dr.records import Depth, Part, Seal
 from tests.support.archives import MemoryReader, archive, backup, put_together, take_apart
+from tests.support.hunt import hunted
 from tests.support.replay import truth
 
 SETS = ("basic", "rich", "sharded", "empty", "single", "busy", "motion")
@@ -247,26 +245,6 @@ def test_broken_metadata_in_a_whole_archive(scratch: Path) -> None:
         result = prove(manifest, reader, depth=depth, folder=scratch)
         assert (codes(result), result.reached) == (["engine-failed"], "structure")
     assert list(scratch.iterdir()) == []
-
-
-@contextmanager
-def hunted(number: signal.Signals, times: int = 1) -> Iterator[None]:
-    """Send a signal to the first engines that start meanwhile."""
-    victims: set[int] = set()
-
-    def hunt() -> None:
-        while len(victims) < times:
-            for child in psutil.Process().children():
-                with suppress(psutil.Error):
-                    if "engine_child" in " ".join(child.cmdline()) and child.pid not in victims:
-                        child.send_signal(number)
-                        victims.add(child.pid)
-            time.sleep(0.01)
-
-    hunter = threading.Thread(target=hunt)
-    hunter.start()
-    yield
-    hunter.join()
 
 
 def test_the_engine_is_killed_in_the_middle(scratch: Path) -> None:

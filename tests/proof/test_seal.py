@@ -28,7 +28,7 @@ from qdrant_dr.proof import (
     plan_seal,
     prove,
 )
-from qdrant_dr.proof.fingerprint import Fingerprinter, fingerprint_of, in_bits, sketch_of
+from qdrant_dr.proof.fingerprint import Fingerprinter, fingerprint_of, in_bits
 from qdrant_dr.records import Manifest, Seal
 from tests.support.archives import backup
 from tests.support.records import NOW
@@ -341,7 +341,7 @@ def test_a_seal_before_of_another_version_makes_nothing_suspect(
         update={
             "total": in_bits(new.total),
             "shards": (new.shards[0].model_copy(update={"settled": in_bits(new.total)}),),
-            "sketch": sketch_of(reading.sketch, 1),
+            "sketch": reading.sketch_in(1),
         }
     )
     assert compare_with_seal(reading, old, manifest).faults == ()
@@ -352,7 +352,7 @@ def test_a_seal_before_of_another_version_makes_nothing_suspect(
     for previous in (new, old):
         (reason,) = seal_of(manifest, other, previous=previous, drift_limit=0.01).suspect
         assert "gone or different" in reason
-    assert sketch_of(reading.sketch, 1) != sketch_of(reading.sketch, 2)
+    assert reading.sketch_in(1) != reading.sketch_in(2)
 
 
 def test_a_live_source_that_says_null_is_what_the_engine_read(
