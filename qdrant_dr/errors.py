@@ -33,7 +33,7 @@
     - RepositoryDenied         credentials may not do this
     - CannotSign               the store gives nobody a URL of its objects
     - StorageFull              no space left, or quota
-    - ObjectMissing            an object that a manifest promises is not there
+    ! ObjectMissing            an object that a manifest promises is not there
     - Conflict                 a create-only name exists with other content
       - ManifestConflict       two repositories, one backup id, different manifests
       - SealConflict           a later seal that differs from the first
@@ -43,29 +43,34 @@
     - BackupNotFound
     - BackupLost               records name it, and no repository has its manifest
   * RecordError
-    - RecordDamaged            cut, edited or not canonical
+    ! RecordDamaged            cut, edited or not canonical
     - RecordUnknown            a newer format, or an unknown field
-  * ArchiveError               what is wrong with the bytes of an archive
-    - ArchiveTruncated
-    - ArchiveInvalid           structure, members or metadata are not what Qdrant writes
-    - ArchiveHostile           names or types that would escape the folder
-    - ArchiveTooLarge          declares more than the manifest and the disk allow
-    - ArchiveForeign           belongs to another collection or shard
+  ! ArchiveError               what is wrong with the bytes of an archive
+    ! ArchiveTruncated
+    ! ArchiveInvalid           structure, members or metadata are not what Qdrant writes
+    ! ArchiveHostile           names or types that would escape the folder
+    ! ArchiveTooLarge          declares more than the manifest and the disk allow
+    ! ArchiveForeign           belongs to another collection or shard
   * ProofError
-    - BytesDiffer              SHA-256 or size differs from the manifest
-    - CountDiffers
-    - ContentDiffers           the fingerprint names what differs
-    - SearchDiffers            an index lost answers that it had, or disagrees with the data
-    - OperationBehind          the archive is older than the writes acknowledged before it
-    - EngineFailed             the engine refused, panicked or was killed
+    ! BytesDiffer              SHA-256 or size differs from the manifest
+    ! CountDiffers
+    ! ContentDiffers           the fingerprint names what differs
+    ! SearchDiffers            an index lost answers that it had, or disagrees with the data
+    ! OperationBehind          the archive is older than the writes acknowledged before it
+    ! NotSealable              nothing shows that it holds every acknowledged write
+    ! EngineFailed             the engine refused it, or panicked over it
+      ! EngineCrashed          it died by itself: believed when it does so twice
+    - EngineHindered           killed, or given no memory, disk or files: says nothing of the copy
     - EngineStalled            no progress in time
     - EngineTooOld             older than the server that wrote the archive: proves nothing
     - NothingChecked           a check that looked at nothing is not a pass
   * UnitLost                   its worker died, or it was not done in time
   * Interrupted                exit 130
 
-`transient` decides whether a retry can help. Arguments are positional and all passed to
-`super().__init__`, so errors survive pickling across processes.
+`transient` (+) decides whether a retry can help. `blames_copy` (!) decides what stands against a
+copy: somebody looked at it, and this is what is wrong with it. Every other error kept us from
+looking, and says nothing of any copy: no failed proof is made of it. Arguments are positional and
+all passed to `super().__init__`, so errors survive pickling across processes.
 """
 
 from __future__ import annotations
@@ -79,6 +84,7 @@ class DRError(Exception):
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
     transient: ClassVar[bool] = False
+    blames_copy: ClassVar[bool] = False
     default_hint: ClassVar[str] = "run again with -v and read the last lines."
 
     def __init_subclass__(cls) -> None:
@@ -246,6 +252,7 @@ class StorageFull(RepositoryError):
 
 
 class ObjectMissing(RepositoryError):
+    blames_copy = True
     default_hint = "run `qdrant-dr verify`, then `qdrant-dr replicate` to heal the copy."
 
 
@@ -288,7 +295,7 @@ class RecordError(DRError):
 
 
 class RecordDamaged(RecordError):
-    pass
+    blames_copy = True
 
 
 class RecordUnknown(RecordError):
@@ -296,6 +303,7 @@ class RecordUnknown(RecordError):
 
 
 class ArchiveError(DRError):
+    blames_copy = True
     default_hint = "the copy is not usable: run `qdrant-dr replicate`, or back up again."
 
 
@@ -324,31 +332,49 @@ class ProofError(DRError):
 
 
 class BytesDiffer(ProofError):
-    pass
+    blames_copy = True
 
 
 class CountDiffers(ProofError):
-    pass
+    blames_copy = True
 
 
 class ContentDiffers(ProofError):
-    pass
+    blames_copy = True
 
 
 class SearchDiffers(ProofError):
+    blames_copy = True
     default_hint = (
         "every copy has these bytes: rebuild that index on the source, then back up again."
     )
 
 
 class OperationBehind(ProofError):
+    blames_copy = True
     default_hint = (
         "this archive misses acknowledged writes: run `qdrant-dr backup COLLECTION` again."
     )
 
 
+class NotSealable(ProofError):
+    blames_copy = True
+    default_hint = "back up again with method `collection`; this archive cannot be used."
+
+
 class EngineFailed(ProofError):
+    blames_copy = True
+
+
+class EngineCrashed(EngineFailed):
     pass
+
+
+class EngineHindered(ProofError):
+    default_hint = (
+        "nothing is known against the copy: look at this machine's memory, disk and logs, then "
+        "run it again."
+    )
 
 
 class EngineStalled(ProofError):
@@ -360,7 +386,7 @@ class EngineTooOld(ProofError):
 
 
 class NothingChecked(ProofError):
-    pass
+    default_hint = "nothing is known against the copy: run it again with -v and read why."
 
 
 class UnitLost(DRError):

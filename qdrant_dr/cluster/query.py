@@ -32,6 +32,7 @@ def exact_scores(
 
     A sparse vector is searched by its index even with `exact` (sparse_vector_index.rs of Qdrant
     1.18.3), but a sum of scores is read from the vectors; no score means that nothing is shared.
+    A score that is not finite, which is null here, is none.
     """
     sparse = isinstance(vector, Mapping)
     query = {"recommend": {"positive": [vector], "strategy": "sum_scores"}} if sparse else vector
@@ -42,7 +43,8 @@ def exact_scores(
         "params": {"exact": True},
     }
     found = _query(node, collection, asked, using)
-    return [(p["id"], p["score"]) for p in found if p["score"] > 0 or not sparse]
+    scores = [(p["id"], p["score"]) for p in found if p["score"] is not None]
+    return [(point, score) for point, score in scores if score > 0 or not sparse]
 
 
 def count_where(node: Node, collection: str, shard: int, condition: str) -> int:

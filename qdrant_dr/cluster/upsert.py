@@ -56,7 +56,7 @@ class Upserts:
         for point in points:
             try:
                 texts.append((point["id"], point_text(point, respell=respell)))
-            except ValueError as e:  # NaN and infinity, which JSON cannot hold
+            except ValueError as e:
                 self.refused[point["id"]] = str(e)
         for batch in _batches(texts):
             before = len(self.refused)
@@ -134,7 +134,10 @@ def point_text(point: RawPoint, *, respell: bool = False) -> str:
         "vector": {} if vector is None else vector,
         "payload": _respelled(payload) if respell else payload,
     }
-    text = json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    try:
+        text = json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        raise ValueError("it has a number that is not finite, which no request can carry") from None
     return _MARKED.sub(r"\1", text) if respell else text
 
 

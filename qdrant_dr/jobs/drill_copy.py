@@ -194,10 +194,9 @@ def _drill_server(
                     lost_indexes(manifest, target, name)
                 )
                 result.points_restored = comparison.points
-                result.fingerprint_equal = comparison.equal
-                if not comparison.equal:
-                    what = "; ".join(fault.message for fault in comparison.faults)
-                    raise ContentDiffers(f"{unit.key} restored on {target.url}: {what}")
+                result.fingerprint_equal = comparison.verdict
+                if fault := comparison.fault(f"{unit.key} restored on {target.url}"):
+                    raise fault
                 _search(found, target, name, comparison, run_id, result)
         finally:
             with watch.phase("tear down"):
@@ -227,11 +226,13 @@ def _fetch(found: Found, archives: Path, run_id: str) -> str:
     started_at = utc_now()
     total, size = found.manifest.size_bytes, 0
     read = watched(_every_part(found, archives), total)
-    error = None
+    error: DRError | None = None
     try:
         for block in stoppable(read):
             size += len(block)
-    except BytesDiffer as e:
+    except DRError as e:
+        if not e.blames_copy:
+            raise
         error = e
     proof = bytes_proof(
         found.backup, found.repository, error, bytes_checked=size, run_id=run_id,

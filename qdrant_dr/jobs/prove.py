@@ -15,6 +15,7 @@ from qdrant_dr.errors import (
     CatalogIncomplete,
     DRError,
     ProofError,
+    RecordError,
     RepositoryError,
     SearchDiffers,
 )
@@ -37,6 +38,8 @@ from qdrant_dr.proof import (
     plan_seal,
     prove,
 )
+from qdrant_dr.proof.findings import finding, findings
+from qdrant_dr.proof.seal import unasked
 from qdrant_dr.records import (
     DEPTHS,
     Depth,
@@ -97,7 +100,8 @@ def prove_copy(
 ) -> ProvedCopy:
     """Examine one copy; if the backup has no seal yet and the depth allows, make it.
 
-    Raise what kept us from looking at all; what is wrong with the copy is in the result.
+    Raise what kept us from looking, or from sealing: of that there is no proof. What is wrong with
+    the copy is in the result.
     """
     started_at = utc_now()
     backup, manifest = found.backup, found.manifest
@@ -119,13 +123,16 @@ def prove_copy(
             keep_replayed=keep_replayed,
             limits=proof_limits(config),
         )
-    findings = list(exam.findings)
-    seal, sealed = backup.seal, False
-    hidden = found.may_seal() if sealing and (made_by or unit.made_by) != "backup" else None
-    if hidden is not None:  # of a backup made in this very run nobody else can have a seal
-        findings.append(Finding(code=CatalogIncomplete.code, message=hidden))
+    wrong = list(exam.findings)
+    seal, sealed, notes = backup.seal, False, list[str]()
     held = exam.reached is not None and DEPTHS.index(exam.reached) >= DEPTHS.index("content")
-    if sealing and exam.read_back is not None and held and hidden is None:
+    if sealing and held and exam.read_back is not None:
+        # of a backup made in this very run nobody else can have a seal
+        if (made_by or unit.made_by) != "backup" and (hidden := found.may_seal()):
+            raise CatalogIncomplete(
+                f"{unit.key} in {unit.repository} was not sealed: {hidden}",
+                "run it again when everything named can be read: see `qdrant-dr check`.",
+            )
         try:
             planned = plan_seal(
                 manifest,
@@ -137,21 +144,21 @@ def prove_copy(
             )
             seal = found.share_seal(planned)
             sealed = seal == planned
-            if not sealed:  # another proof was first: what we read must be what it sealed
+            if sealed:
+                notes += (f"sealed without questions: {why}" for why in unasked(exam.read_back))
+            else:  # another proof was first: what we read must be what it sealed
                 faults = compare_with_seal(exam.read_back, seal, manifest).faults
-                findings += [Finding(code=f.code, message=f.message) for f in faults]
-        except (ProofError, RepositoryError) as e:
+                wrong += findings(faults)
+        except (ProofError, RepositoryError, RecordError) as e:
             seal = None
-            findings.append(Finding(code=e.code, message=e.message))
-    elif sealing and not findings:
-        findings.append(Finding(code="nothing-checked", message="no point was read for a seal"))
+            wrong.append(finding(e))
     proof = _proof(
-        found, exam, seal, findings,
+        found, exam, seal, wrong,
         depth=unit.depth, run_id=run_id, made_by=made_by or unit.made_by, started_at=started_at,
     )  # fmt: skip
-    notes = [f"suspect: {reason}" for reason in (seal.suspect if seal else ())]
+    notes += (f"suspect: {reason}" for reason in (seal.suspect if seal else ()))
     return ProvedCopy(
-        proof, _first(findings, unit, seal=backup.seal), tuple(notes), sealed, seal,
+        proof, _first(wrong, unit, seal=backup.seal), tuple(notes), sealed, seal,
         exam.read_back.replayed_points if exam.read_back else (),
     )  # fmt: skip
 
@@ -164,26 +171,22 @@ def proof_limits(config: Config) -> ProofLimits:
     )
 
 
-UNSEALABLE = ("operation-behind", "count-differs", "content-differs", "nothing-checked")
+UNSEALABLE = ("operation-behind", "count-differs", "content-differs", "not-sealable")
 """What is wrong with an archive itself where there is no seal yet: every copy of it has it."""
 
 
-def _first(
-    findings: Sequence[Finding], unit: VerifyUnit, *, seal: Seal | None
-) -> ErrorFacts | None:
-    if not findings:
+def _first(wrong: Sequence[Finding], unit: VerifyUnit, *, seal: Seal | None) -> ErrorFacts | None:
+    if not wrong:
         return None
     hint = f"run `qdrant-dr replicate {unit.key}` to heal it from a proven copy."
-    if findings[0].code == CatalogIncomplete.code:
-        hint = "run it again when everything named can be read: see `qdrant-dr check`."
-    elif findings[0].code == SearchDiffers.code:
+    if wrong[0].code == SearchDiffers.code:
         hint = SearchDiffers.default_hint
-    elif seal is None and findings[0].code in UNSEALABLE:
+    elif seal is None and wrong[0].code in UNSEALABLE:
         hint = f"no other copy is better: run `qdrant-dr backup {unit.collection}` again."
-    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     return ErrorFacts(
-        code=findings[0].code,
-        message=f"{unit.key} in {unit.repository}: {findings[0].message}{more}",
+        code=wrong[0].code,
+        message=f"{unit.key} in {unit.repository}: {wrong[0].message}{more}",
         hint=hint,
     )
 
@@ -192,16 +195,16 @@ def _proof(
     found: Found,
     exam: Examination,
     seal: Seal | None,
-    findings: Sequence[Finding],
+    wrong: Sequence[Finding],
     *,
     depth: Depth,
     run_id: str,
     made_by: MadeBy,
     started_at: datetime,
 ) -> Proof:
-    passed = exam.passed and not findings
+    passed = exam.passed and not wrong
     reached = exam.reached
-    if len(findings) > len(exam.findings):  # what failed is the sealing: content is not reached
+    if len(wrong) > len(exam.findings):  # what failed is the sealing: content is not reached
         reached = "load"
     copy = found.backup.copy(found.repository.name)
     content = DEPTHS.index(depth) >= DEPTHS.index("content")
@@ -224,7 +227,7 @@ def _proof(
         replayed_within_tolerance=exam.within_tolerance,
         seal_sha256=seal.sha256 if seal and content else None,
         engine=exam.engine,
-        findings=tuple(findings),
+        findings=tuple(wrong),
         clears=cleared(copy, depth, passed=passed and exam.sample is None),
         searched=exam.searched,
     )
@@ -247,7 +250,9 @@ def restore_proof(
     """A proof of depth `restore`: what a running server made of a copy whose bytes were all read.
 
     `reached` is the depth that was proven without the server, and holds if there are `faults`.
+    Raise the first of them if none blames the copy.
     """
+    wrong = findings(faults)
     copy = found.backup.copy(found.repository.name)
     ended_at = utc_now()
     return Proof(
@@ -258,8 +263,8 @@ def restore_proof(
         started_at=started_at,
         ended_at=ended_at,
         depth="restore",
-        reached=reached if faults else "restore",
-        passed=not faults,
+        reached=reached if wrong else "restore",
+        passed=not wrong,
         bytes_expected=found.manifest.size_bytes,
         bytes_checked=found.manifest.size_bytes,
         points_expected=seal.points,
@@ -267,8 +272,8 @@ def restore_proof(
         replayed_within_tolerance=within_tolerance,
         seal_sha256=seal.sha256,
         engine=engine_version(),
-        findings=tuple(Finding(code=f.code, message=f.message) for f in faults),
-        clears=cleared(copy, "restore", passed=not faults),
+        findings=wrong,
+        clears=cleared(copy, "restore", passed=not wrong),
         searched=searched,
         server_version=server_version,
     )
@@ -297,7 +302,10 @@ def bytes_proof(
     started_at: datetime,
     ended_at: datetime,
 ) -> Proof:
-    """A proof of what a transfer saw of one copy: every byte good, or what was wrong. Pure."""
+    """A proof of what a transfer saw of one copy: every byte good, or what was wrong. Pure.
+
+    Raise the error itself if it only kept the transfer from looking.
+    """
     return Proof(
         proof_id=new_id(ended_at),
         run_id=run_id,
@@ -311,7 +319,7 @@ def bytes_proof(
         bytes_expected=backup.manifest.size_bytes,
         bytes_checked=min(bytes_checked, backup.manifest.size_bytes),
         engine=engine_version(),
-        findings=(Finding(code=error.code, message=error.message),) if error else (),
+        findings=(finding(error),) if error else (),
         clears=cleared(backup.copy(repository.name), "bytes", passed=error is None),
     )
 

@@ -63,14 +63,14 @@ def route_of(manifest: Manifest, target: TargetFacts, *, salvage: bool) -> Route
 
 
 def continues(journal: Journal, key: BackupKey, route: Route) -> bool:
-    """Whether a journal is of a restore of this backup, its pieces cut alike."""
-    return journal.backup == str(key) and journal.route == route
+    """Whether a journal is of a restore of this backup, its pieces cut alike, that can go on."""
+    return journal.backup == str(key) and journal.route == route and not journal.differs
 
 
 def goes_on(journal: Journal, key: BackupKey, route: Route) -> bool:
-    """Whether what the journal tells of is unfinished. A collection that was proven is whole, and
-    in use perhaps: for a restore of another backup it is like any other."""
-    return journal.proven is None or continues(journal, key, route)
+    """Whether what the journal tells of is unfinished. A collection that is whole is in use
+    perhaps: for a restore of another backup, or if it differs, it is like any other."""
+    return not journal.whole or continues(journal, key, route)
 
 
 def custom_sharding(manifest: Manifest) -> bool:

@@ -48,8 +48,10 @@ def must_be_unused(left: Journal, target: TargetFacts, nodes: TargetNodes) -> No
     """Raise PlanRefused if what the restore of `left` made may be somebody's by now."""
     broken, where = left.name in target.broken, f"{left.name!r} on {left.target}"
     why = None
-    if left.proven is not None:
-        why = f"{where} was restored and proven, and is broken since" if broken else None
+    if left.whole and broken:
+        why = f"{where} was restored in whole, and is broken since"
+    elif left.proven is not None:
+        pass
     elif left.name in target.aliases.values():
         why = f"{where} is in use by an alias, though the restore that made it did not end"
     elif not broken and (foreign := not_ours(nodes, left)):

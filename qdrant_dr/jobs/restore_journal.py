@@ -26,9 +26,11 @@ from qdrant_dr.records.base import LARGEST, Time, later
 class Journal(Record):
     """`created`: the collection was not there before, this restore makes it. `recovered` are the
     pieces that the target confirmed, `uploads` files that may lie in its snapshot folder, `route`
-    how the pieces are cut. `proven`: so many points were compared and found equal, only aliases
-    were left to set; `operations` are the numbers that its replicas had then. `vectors` and
-    `holds`, the points of each shard, tell what is half-made from what somebody else has made."""
+    how the pieces are cut. `complete`: the target has all of them; from then on none of us removes
+    it. `differs`: what was found of it then, and none of us goes on. `proven`: so many points were
+    compared and found equal, only aliases were left to set; `operations` are the numbers that its
+    replicas had then. `vectors` and `holds`, the points of each shard, tell what is half-made from
+    what somebody else has made."""
 
     KIND: ClassVar[str] = "restore-journal"
 
@@ -45,6 +47,13 @@ class Journal(Record):
     operations: dict[str, int | None] = later({})
     vectors: str = later("")
     holds: dict[str, int] = later({})
+    complete: bool = later(False)
+    differs: str = later("")
+
+    @property
+    def whole(self) -> bool:
+        """All of it is on the target, whatever was found of it: it is like any other collection."""
+        return self.complete or self.proven is not None
 
 
 @dataclass(slots=True)
@@ -71,11 +80,21 @@ class OpenJournal:
             }
             self._write(self.now.model_copy(update=changes))
 
+    def complete(self) -> None:
+        """Write down that the target has every piece."""
+        self._change(complete=True)
+
+    def differ(self, what: str) -> None:
+        """Write down what was found of a collection that is there in whole."""
+        self._change(differs=what)
+
     def prove(self, points: int, operations: Mapping[str, int | None]) -> None:
         """Write down that the content was compared and is equal."""
+        self._change(proven=points, operations=dict(operations))
+
+    def _change(self, **changes: object) -> None:
         with self._lock:
             assert self.now is not None
-            changes = {"proven": points, "operations": dict(operations)}
             self._write(self.now.model_copy(update=changes))
 
     @property
@@ -90,19 +109,25 @@ class OpenJournal:
         self.now = None
 
     def _write(self, journal: Journal) -> None:
-        """Durably, and in one step."""
-        new = self.path.with_suffix(".new")
-        with new.open("wb") as out:
-            out.write(journal.to_bytes())
-            out.flush()
-            os.fsync(out.fileno())
-        new.replace(self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        """Durably, and in one step. Raise StorageFull; what is true stays known to this process."""
         self.now = journal
+        new = self.path.with_suffix(".new")
+        try:
+            with new.open("wb") as out:
+                out.write(journal.to_bytes())
+                out.flush()
+                os.fsync(out.fileno())
+            new.replace(self.path)
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as e:
+            raise StorageFull(
+                f"the journal at {self.path.parent} cannot be written: {e.strerror}",
+                "free space there, or set `capture.spool.path`.",
+            ) from None
 
 
 def unfinished(spool: str | Path, target: str, name: str) -> Journal | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from qdrant_dr.cluster.facts import vectors_text
+from qdrant_dr.cluster.node import path_of
 from qdrant_dr.cluster.shape import shard_key_order
 from qdrant_dr.cluster.target import TargetFacts
 from qdrant_dr.config import Config
@@ -21,6 +22,7 @@ from qdrant_dr.jobs.restore_asked import (
     replication_of,
     route_of,
 )
+from qdrant_dr.jobs.restore_journal import Journal
 from qdrant_dr.records import Manifest
 from qdrant_dr.repository import Backup, Copy, open_failures, proven_copies
 from qdrant_dr.units import format_size
@@ -143,6 +145,8 @@ def name_reasons(
                 "with `--as`"
             )
         ]
+    if not options.into_existing and ours is not None and ours.whole:
+        return [f"{left_whole(ours)}; {how_to_remove(target.url, name)}"]
     if not options.into_existing:
         return [
             (
@@ -151,6 +155,26 @@ def name_reasons(
             )
         ]
     return _unlike(manifest, there, name)
+
+
+def left_whole(left: Journal) -> str:
+    """What lies under the name of a restore that brought everything back and did not end well."""
+    found = f"it differs: {left.differs}" if left.differs else "whose content is not yet compared"
+    if left.proven is not None:
+        found = "its content was proven, and its aliases were not set"
+    return (
+        f"{left.name!r} on {left.target} is what the restore of {left.backup} that began "
+        f"{left.began_at:%Y-%m-%d %H:%M} UTC brought back in whole ({found}), unless somebody has "
+        "made it anew since"
+    )
+
+
+def how_to_remove(url: str, name: str) -> str:
+    """What to do about a collection that is not removed by us."""
+    return (
+        f"look at it; `curl -X DELETE {url}{path_of(name)}` removes it, or restore beside it with "
+        "`--as NAME`, or over it with `--into-existing`"
+    )
 
 
 def _unlike(manifest: Manifest, there: OnTarget, name: str) -> list[str]:

@@ -46,7 +46,7 @@ from qdrant_dr.jobs.restore_claim import (
 )
 from qdrant_dr.jobs.restore_journal import Journal, OpenJournal, journal_of
 from qdrant_dr.jobs.restore_proof import Reference, compare_content, unlike
-from qdrant_dr.jobs.restore_reasons import versions_reasons
+from qdrant_dr.jobs.restore_reasons import how_to_remove, left_whole, versions_reasons
 from qdrant_dr.jobs.restore_recover import Recovery
 from qdrant_dr.jobs.restore_sources import Meter, Sources
 from qdrant_dr.jobs.restore_target import TargetNodes, facts_of, open_target, target_nodes
@@ -77,6 +77,7 @@ class Result:
     aliases_set: tuple[str, ...] = ()
     aliases_left: tuple[str, ...] = ()
     created: bool = False
+    stays: bool = False
     removed: list[str] = field(default_factory=list)
     resumed: bool = False
     doubts: list[str] = field(default_factory=list)
@@ -139,6 +140,7 @@ def restore_backup(config: Config, unit: RestoreUnit, run_id: str) -> Outcome:
             aliases_left=result.aliases_left,
             created=result.created,
             removed=tuple(result.removed),
+            stays=result.stays,
             resumed=result.resumed,
             phases=tuple(watch.phases),
             total_us=round((time.perf_counter() - begun) * 1e6),
@@ -225,6 +227,7 @@ class Restoration:
                 Recovery(
                     self.unit, self.config, self.sources, self.node, self.journal, self.folder
                 ).run(nodes)
+                self.journal.complete()
             with self.watch.phase("ready"):
                 wait_restored(nodes.by_peer, name, stop=stopping)
             with self.watch.phase("prove"):
@@ -289,6 +292,8 @@ class Restoration:
                 self.node, name, created=left.created, uploads=left.uploads
             )
             there = there and not left.created
+        elif left is not None and there and not self.unit.into_existing:
+            raise PlanRefused(left_whole(left), how_to_remove(self.node.url, name) + ".")
         self.journal.drop()
         if name in target.aliases:
             raise PlanRefused(f"{name!r} on {self.node.url} is an alias meanwhile", "plan again.")
@@ -368,13 +373,11 @@ class Restoration:
         reference = Reference(self.config, self.manifest, seal, reader, self.folder)
         comparison = compare_content(reference, nodes.by_peer, self.unit.name)
         self.result.points_restored = comparison.points
-        self.result.fingerprint_equal = self.result.whole = comparison.equal
-        if not comparison.equal:
-            what = "; ".join(fault.message for fault in comparison.faults)
-            raise ContentDiffers(
-                f"{self.unit.key} restored on {self.node.url}: {what}",
-                "restore another backup; see `qdrant-dr list`.",
-            )
+        self.result.fingerprint_equal = comparison.verdict
+        self.result.whole = comparison.equal
+        where = f"{self.unit.key} restored on {self.node.url}"
+        if fault := comparison.fault(where, self._whats_next()):
+            raise fault
         if self.found.backup.seal is None:
             self.result.doubts.append("compared with an engine reading: the backup has no seal")
 
@@ -385,8 +388,15 @@ class Restoration:
             replication_factor=self.unit.replication_factor,
         )  # fmt: skip
         if indexes and not self.unit.into_existing and self.unit.route != "salvage":
-            raise ContentDiffers(f"{self.unit.name!r} on {self.node.url}: {'; '.join(indexes)}")
+            raise ContentDiffers(
+                f"{self.unit.name!r} on {self.node.url}: {'; '.join(indexes)}", self._whats_next()
+            )
         self.result.doubts += [f"configuration: {d}" for d in [*indexes, *settings]]
+
+    def _whats_next(self) -> str:
+        """About a collection that is there in whole, and is not what was backed up."""
+        next_ = how_to_remove(self.node.url, self.unit.name)
+        return f"it stays there, and no alias was moved: {next_}; other backups: `qdrant-dr list`."
 
     def _reader(self) -> Repository:
         """The copy that this machine reads again, if it has to."""
@@ -418,20 +428,23 @@ class Restoration:
         self.result.notes += [f"alias {a!r} is left alone: {why}" for a, why in left]
 
     def _failed(self, error: DRError, nodes: TargetNodes) -> None:
-        """Take back what is ours, or say why it stays: a half-made collection can keep a server
-        from starting."""
+        """Take back what is half-made and ours, for it can keep a server from starting, or say why
+        it stays. What was restored in whole always does, whatever was found of it."""
         name, now = self.unit.name, self._begun
         where = f"{name!r} on {self.node.url}"
-        if not now.created and now.proven is None:
+        if not now.created and not now.whole:
             self.result.notes.append(
                 f"{where} was there before and is not removed; it may be half overwritten"
             )
         if now.proven is not None and isinstance(error, PlanRefused):
             self.journal.drop()
             return
+        if now.complete and now.proven is None and error.blames_copy:
+            self._stays(error, where)
+            return
         try:
             later = error.transient or isinstance(error, RecoverUnanswered)
-            if stopping.is_set() or later or now.proven is not None:
+            if stopping.is_set() or later or now.whole:
                 self.result.notes.append(self._unfinished(where))
                 return
             kept = None
@@ -453,7 +466,26 @@ class Restoration:
             self.result.notes.append(f"{where} is kept: {kept}")
         self.journal.drop()
 
+    def _stays(self, error: DRError, where: str) -> None:
+        """It came back in whole and is something else: the journal tells whoever comes next."""
+        since = " (it was begun by an earlier run and may be in use since)"
+        self.result.stays = True
+        self.result.notes.append(
+            f"{where} stays{since * self.result.resumed}: it was "
+            f"{'restored' if self._begun.created else 'there before, and overwritten'} in whole, "
+            f"and is NOT what was backed up: {how_to_remove(self.node.url, self.unit.name)}"
+        )
+        try:
+            self.journal.differ(error.message)
+            self.result.removed += clean_failed(
+                self.node, self.unit.name, created=False, uploads=self._begun.uploads
+            )
+        except DRError as e:
+            self.result.notes.append(f"a file that was uploaded may be left there: {e.message}")
+
     def _unfinished(self, where: str) -> str:
+        if self._begun.complete:
+            return f"{where} is there in whole, and is not compared: the same command does it"
         if self.unit.route != "salvage":
             return f"{where} is unfinished: the same command continues it"
         return (

@@ -8,7 +8,8 @@ from typing import Any
 
 from qdrant_dr.cluster import RawPoint
 from qdrant_dr.cluster.shape import ShardKey, creation_body
-from qdrant_dr.records import Component, Fingerprint, Manifest, Seal
+from qdrant_dr.proof.compare import without_vectors
+from qdrant_dr.records import Fingerprint, Manifest, Seal
 
 
 def shard_keys_of(manifest: Manifest) -> dict[int, ShardKey]:
@@ -73,11 +74,5 @@ def counted(manifest: Manifest) -> int | None:
 
 def comparable(fingerprint: Fingerprint, seal: Seal) -> Fingerprint:
     """With vectors by their number alone, where some of them come out of a replayed log."""
-    if not any(s.replayed_ids for s in seal.shards):
-        return fingerprint
-    zero = Component(count=0, sum="0" * 64, buckets="0" * 4096)
-    components = {
-        name: zero.model_copy(update={"count": c.count}) if name.startswith("vector:") else c
-        for name, c in fingerprint.components.items()
-    }
-    return fingerprint.model_copy(update={"components": components})
+    replayed = any(s.replayed_ids for s in seal.shards)
+    return without_vectors(fingerprint) if replayed else fingerprint

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from qdrant_dr.disk import is_own_folder, own_folder, why_unsafe
 from qdrant_dr.errors import FolderUnsafe, StorageFull
+from qdrant_dr.proof.death import MORE_ROOM, OURS
 
 LOCK = ".lock"
 PREFIX = "qdr-"
@@ -31,7 +32,8 @@ def scratch_folder(spool: str | Path, name: str) -> Iterator[Path]:
     """A new folder `qdr-<name>` below the spool, locked while in use and removed afterwards.
 
     Folders whose owner was killed are removed first: the kernel drops a lock with its process.
-    Raise StorageFull if the spool cannot be written, FolderUnsafe if others may write to it.
+    Raise StorageFull if the spool cannot be written, at first or while it is in use, FolderUnsafe
+    if others may write to it.
     """
     base = own_spool(spool)
     folder = base / f"{PREFIX}{name}"
@@ -46,6 +48,10 @@ def scratch_folder(spool: str | Path, name: str) -> Iterator[Path]:
         raise _no_space(base, e) from None
     try:
         yield folder
+    except OSError as e:
+        if e.errno in OURS:
+            raise StorageFull(f"{e.strerror} at {e.filename or folder}", MORE_ROOM) from e
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.close()

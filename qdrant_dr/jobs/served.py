@@ -18,7 +18,7 @@ from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.prove import MadeBy, restore_proof
 from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.proof import Asked, Comparison, judge, recall_ppm, unanswerable
-from qdrant_dr.proof.engine_search import TOP
+from qdrant_dr.proof.engine_search import TOP, wide
 from qdrant_dr.records import Depth, GoldenQuery, Proof, Seal, Searched
 
 
@@ -74,7 +74,9 @@ def _ask(node: Node, name: str, seal: Seal, shard: int) -> Asked:
     filters = tuple(t for t in seal.filters if t.shard == shard)
     points = points_by_id(node, name, list(dict.fromkeys(q.point for q in golden)))
     vectors = {p["id"]: p["vector"] for p in points}
-    answers = [_answer(node, name, vectors[q.point], q) for q in golden]
+    answers = [
+        _answer(node, name, vectors[q.point], q, wide(seal.total.odd(q.vector))) for q in golden
+    ]
     return Asked(
         shard,
         golden,
@@ -86,13 +88,19 @@ def _ask(node: Node, name: str, seal: Seal, shard: int) -> Asked:
     )
 
 
-def _answer(node: Node, name: str, vectors: object, query: GoldenQuery) -> tuple[int, int, int]:
+def _answer(
+    node: Node, name: str, vector: object, query: GoldenQuery, limit: int
+) -> tuple[int, int, int]:
     """Recall with the usual and with the narrowest beam, and latency, of one query."""
     if stopping.is_set():
         raise Interrupted("asked to stop between two searches")
-    vector = vectors[query.vector] if isinstance(vectors, dict) else vectors
-    hits, latency = nearest(node, name, vector, using=query.vector, limit=TOP)
-    narrow, _ = nearest(node, name, vector, using=query.vector, limit=TOP, beam=TOP)
+    hits, latency = nearest(node, name, vector, using=query.vector, limit=limit)
+    narrow, _ = nearest(node, name, vector, using=query.vector, limit=limit, beam=TOP)
     among = {*hits, *narrow, *query.top}
     scores = exact_scores(node, name, vector, among, using=query.vector)
-    return recall_ppm(hits, scores), recall_ppm(narrow, scores), latency
+    finite = {point for point, _ in scores}
+    usual, narrowest = (
+        recall_ppm([point for point in found if point in finite][:TOP], scores)
+        for found in (hits, narrow)
+    )
+    return usual, narrowest, latency

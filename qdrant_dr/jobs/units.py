@@ -119,7 +119,8 @@ class RestoreUnit(Frozen):
 
     `name` is the collection's on the target. `parallel` parts at once; `bandwidth` in bytes per
     second, None: unlimited. `server_file` is where the archive already lies on the target.
-    `keep_failed` leaves what this restore made there, if it fails, to look at.
+    `keep_failed` leaves what this restore made there, if it fails half-way, to look at; what is
+    there in whole stays anyway.
     """
 
     unit: Literal["restore"] = "restore"

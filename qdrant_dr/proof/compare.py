@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import isfinite
 from typing import Any
 
 from qdrant_dr.errors import ContentDiffers, CountDiffers, OperationBehind, ProofError
-from qdrant_dr.proof.encoding import encode_value, encode_vector, named_vectors
+from qdrant_dr.proof.encoding import ENCODING, encode_value, encode_vector, named_vectors
 from qdrant_dr.proof.fingerprint import Fingerprinter, add, differences
 from qdrant_dr.proof.readback import ReadBack, ShardCount, ShardReading
 from qdrant_dr.records import Component, Fingerprint, Manifest, Seal, SealedShard, ShardFacts
@@ -20,15 +21,30 @@ _PAGE = 2000
 @dataclass(frozen=True)
 class Comparison:
     """What differs, in the order of shards; how many points were looked at, and how many of them
-    are replayed ones whose vectors differ within the tolerance."""
+    are replayed ones whose vectors differ within the tolerance. `older_seal`: some vectors are not
+    finite, and the seal is of the version of the encoding that no server's JSON can be held
+    against: what differs may be nothing but that."""
 
     faults: tuple[ProofError, ...]
     points: int
     within_tolerance: int = 0
+    older_seal: bool = False
 
     @property
     def equal(self) -> bool:
         return not self.faults
+
+    @property
+    def verdict(self) -> bool | None:
+        """Equal, or not; None if nothing differs and not everything could be looked at."""
+        return False if any(f.blames_copy for f in self.faults) else self.equal or None
+
+    def fault(self, where: str, hint: str | None = None) -> ProofError | None:
+        """All that differs as one error, else the first thing that could not be looked at."""
+        if self.verdict is False:
+            what = "; ".join(f.message for f in self.faults)
+            return ContentDiffers(f"{where}: {what}", hint)
+        return next((type(f)(f"{where}: {f.message}", f.hint) for f in self.faults), None)
 
     def with_faults(self, faults: Iterable[ProofError]) -> Comparison:
         """The same with more that differs."""
@@ -113,10 +129,8 @@ def compare_with_seal(read: ReadBack, seal: Seal, manifest: Manifest) -> Compari
         found, tolerated = _compare_shard(shard, expected)
         faults += found
         within += tolerated
-    if not faults and not within and read.total != seal.total:
-        faults.append(
-            ContentDiffers(f"all shards: {'; '.join(differences(seal.total, read.total))}")
-        )
+    if not faults and not within and (words := differences(seal.total, read.total)):
+        faults.append(ContentDiffers(f"all shards: {'; '.join(words)}"))
     return Comparison(tuple(faults), read.points, within)
 
 
@@ -128,22 +142,23 @@ def _compare_shard(read: ShardReading, sealed: SealedShard) -> tuple[list[ProofE
             f"the log replays {len(read.replayed_ids)} points, not the {len(sealed.replayed_ids)} "
             "of the seal"
         )
-    elif sealed.replayed and read.replayed and sealed.replayed != read.replayed:
-        words += differences(_without_vectors(sealed.replayed), _without_vectors(read.replayed))
+    elif sealed.replayed and read.replayed and differences(sealed.replayed, read.replayed):
+        words += differences(without_vectors(sealed.replayed), without_vectors(read.replayed))
         tolerated = len(read.replayed_ids)
     if words:
         return [ContentDiffers(f"shard {read.shard}: {'; '.join(words)}")], 0
     return [], tolerated
 
 
-def _without_vectors(fingerprint: Fingerprint) -> Fingerprint:
+def without_vectors(fingerprint: Fingerprint) -> Fingerprint:
     """Vectors by their count alone."""
     zero = Component(count=0, sum="0" * 64, buckets="0" * 4096)
     components = {
         name: zero.model_copy(update={"count": c.count}) if name.startswith("vector:") else c
         for name, c in fingerprint.components.items()
     }
-    return fingerprint.model_copy(update={"components": components})
+    update = {"encoding": 1, "components": components, "not_finite": {}}
+    return fingerprint.model_copy(update=update)
 
 
 def compare_served(
@@ -170,14 +185,18 @@ def compare_served(
             if some:
                 work.add((p["id"], p.get("payload"), p.get("vector")) for p in some)
     count = settled.sums["id"].count + len(served)
+    sealed = [f for s in shards for f in (s.settled, s.replayed) if f]
+    older = bool(settled.not_finite or replayed.not_finite) and all(
+        f.encoding < ENCODING for f in sealed
+    )
     faults: list[ProofError] = []
     if count != (expected := sum(s.points for s in shards)):
         faults.append(CountDiffers(f"the server holds {count} points, the seal says {expected}"))
     if words := differences(add(*(s.settled for s in shards)), settled.record()):
         faults.append(ContentDiffers(f"on the server: {'; '.join(words)}"))
     late_parts = [s.replayed for s in shards if s.replayed]
-    if not late_parts or add(*late_parts) == replayed.record():
-        return Comparison(tuple(faults), count)
+    if not late_parts or not differences(add(*late_parts), replayed.record()):
+        return Comparison(tuple(faults), count, older_seal=older)
     wrong, within = compare_replayed(replayed_points, served)
     if wrong:
         faults.append(
@@ -186,7 +205,7 @@ def compare_served(
                 f"{', '.join(map(str, wrong[:8]))}"
             )
         )
-    return Comparison(tuple(faults), count, within)
+    return Comparison(tuple(faults), count, within, older)
 
 
 def compare_replayed(
@@ -236,10 +255,20 @@ def _distance(one: Any, two: Any) -> float | None:
         if len(one) != len(two):
             return None
         parts = [_distance(a, b) for a, b in zip(one, two, strict=True)]
-    elif isinstance(one, int | float) and isinstance(two, int | float):
-        return abs(one - two)
+    elif _is_number(one) and _is_number(two):
+        return abs(float(one) - float(two))
+    elif not (_is_number(one) or _is_number(two)) and _is_component(one) and _is_component(two):
+        return 0.0  # not finite, both of them
     else:
         return None
     if any(part is None for part in parts):
         return None
     return max((part for part in parts if part is not None), default=0.0)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and isfinite(value)
+
+
+def _is_component(value: Any) -> bool:
+    return value is None or isinstance(value, int | float)

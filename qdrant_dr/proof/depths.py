@@ -8,11 +8,14 @@
     search      the archive's own indexes find what they found when it was sealed, and what there is
 
 Bytes are read once: hashed, laid out and checked in one pass. What is wrong with the copy is a
-finding; what is wrong with this machine or the way to the copy is raised.
+finding; what is wrong with this machine or the way to the copy is raised, unless something was
+found already. An engine that crashed over a part without a word gets it once more, read anew: a
+crash that comes back is of the part.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -26,6 +29,8 @@ from qdrant_dr.errors import (
     ArchiveError,
     BytesDiffer,
     DRError,
+    EngineCrashed,
+    Interrupted,
     NothingChecked,
     ObjectMissing,
     ProofError,
@@ -35,6 +40,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.proof.blocks import SAMPLE_BLOCK, SampleRequest, Tally
 from qdrant_dr.proof.compare import compare_counts, compare_with_seal
 from qdrant_dr.proof.engine import Engine, EngineLimits, engine_version, require_engine
+from qdrant_dr.proof.findings import finding
 from qdrant_dr.proof.layout import LaidOut, Limits, lay_out
 from qdrant_dr.proof.questions import Questions
 from qdrant_dr.proof.readback import (
@@ -60,6 +66,7 @@ from qdrant_dr.records import (
 )
 
 _TWO_ENGINES_FROM = 64 << 20
+log = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
@@ -125,8 +132,9 @@ def prove(
 
     `sampled_ids` are points to return the digests of, `keep_replayed` returns the points that the
     log brought. `alone` looks for what `depth` itself sees, as if the depths before had passed.
-    Raise EngineTooOld, StorageFull or RepositoryError if the copy could not be examined here,
-    NothingChecked if its seal has nothing to search for.
+    Raise EngineTooOld, EngineHindered, EngineStalled, StorageFull or RepositoryError if the copy
+    could not be examined here, NothingChecked if there was nothing to look at, or if its seal has
+    nothing to search for.
     """
     if depth not in get_args(ProvableDepth):
         raise UsageError(f"depth {depth} needs a running server")
@@ -174,6 +182,7 @@ class _Examiner:
         self.limits, self.scratch = limits, scratch
         self.findings: list[Finding] = []
         self.failed: set[Depth] = set()
+        self.hindrance: DRError | None = None
         self.bytes_checked = 0
         self.counts: list[ShardCount] = []
         self.readings: list[list[ShardReading]] = []
@@ -198,10 +207,15 @@ class _Examiner:
         return min(shutil.disk_usage(self.scratch).free, self.limits.spool_bytes)
 
     def full(self) -> Examination:
-        for part in self.manifest.parts:
-            if self.present(part) and self.wants("bytes"):
-                self.examine(part)
-        if self.wants("load") and not self.failed:
+        try:
+            for part in self.manifest.parts:
+                if self.hindrance is None and self.present(part) and self.wants("bytes"):
+                    self.examine(part)
+        except Interrupted:
+            raise
+        except DRError as e:  # of the machine or the way: what was found before it stands
+            self.hindrance = e
+        if self.wants("load") and not self.failed and self.hindrance is None:
             self.note("load", None, compare_counts(self.counts, self.manifest, self.seal))
         read = None
         if self.wants("content") and len(self.readings) == len(self.manifest.parts):
@@ -240,7 +254,22 @@ class _Examiner:
         return False
 
     def examine(self, part: Part) -> None:
-        """`bytes`, and on the way whatever else is wanted. One read."""
+        """`bytes`, and on the way whatever else is wanted. One read; one more behind a crash."""
+        checked = self.bytes_checked
+        try:
+            self.look(part)
+        except EngineCrashed as e:
+            log.warning("%s: %s; it is read once more", part.file, e.message)
+            self.bytes_checked = checked
+            for engine in self.engines:
+                engine.restart()
+            try:
+                self.look(part)
+            except EngineCrashed as again:
+                self.note_engine(part, again)
+
+    def look(self, part: Part) -> None:
+        """One read. Raise EngineCrashed if the engine died over it and did not say why."""
         tally = Tally(part.size_bytes)
         stream = tally.watch(self.reader.blocks(part))
         if not self.wants("structure"):
@@ -256,21 +285,23 @@ class _Examiner:
             )
         place = self.scratch / part.name
         place.mkdir()
-        laid = lay_out(
-            stream,
-            place,
-            kind=part.kind,
-            shard=part.shards[0],
-            limits=Limits.of_part(part.size_bytes, free),
-            name=part.name,
-        )
-        for _ in stream:
-            pass  # behind a fault: the digest is still of all bytes
-        whole = self.compare_bytes(part, tally)
-        sound = self.check_structure(part, laid) and whole
-        if self.engines and (sound or self.alone):
-            self.check_engine(part, laid)
-        shutil.rmtree(place)
+        try:
+            laid = lay_out(
+                stream,
+                place,
+                kind=part.kind,
+                shard=part.shards[0],
+                limits=Limits.of_part(part.size_bytes, free),
+                name=part.name,
+            )
+            for _ in stream:
+                pass  # behind a fault: the digest is still of all bytes
+            whole = self.compare_bytes(part, tally)
+            sound = self.check_structure(part, laid) and whole
+            if self.engines and (sound or self.alone):
+                self.check_engine(part, laid)
+        finally:
+            shutil.rmtree(place)
 
     def compare_bytes(self, part: Part, tally: Tally) -> bool:
         self.bytes_checked += min(tally.size_bytes, part.size_bytes)
@@ -311,8 +342,13 @@ class _Examiner:
                 self.counts += [r.count for r in readings]
             else:
                 self.counts += count_shards(laid, self.engines[0])
+        except EngineCrashed:
+            raise
         except (ProofError, ArchiveError) as e:
-            self.note(self.depth if self.alone else "load", part, [e])
+            self.note_engine(part, e)
+
+    def note_engine(self, part: Part, fault: DRError) -> None:
+        self.note(self.depth if self.alone else "load", part, [fault])
 
     def sampled(self, sample: SampleRequest) -> Examination:
         """`bytes` of chosen blocks only."""
@@ -344,16 +380,19 @@ class _Examiner:
             self.note("bytes", part, [fault])
 
     def note(self, depth: Depth, part: Part | None, faults: Sequence[DRError]) -> None:
-        """Remember what is wrong, and at which depth."""
+        """Remember what is wrong, and at which depth; and apart from it what kept us from looking,
+        for nothing is known of the copy by that."""
         if self.alone and depth != self.depth:
             return
-        name = part.name if part else None
         for fault in faults:
-            self.failed.add(depth)
-            self.findings.append(Finding(code=fault.code, message=fault.message, part=name))
+            if fault.blames_copy:
+                self.failed.add(depth)
+                self.findings.append(finding(fault, part.name if part else None))
+            else:
+                self.hindrance = self.hindrance or fault
 
     def result(self, read: ReadBack | None, sample: Sample | None = None) -> Examination:
-        if not self.failed:
+        if not self.failed and self.hindrance is None:
             evidence: tuple[tuple[Depth, object, str], ...] = (
                 ("bytes", self.bytes_checked, "not a single byte was read"),
                 ("load", self.counts, "no shard was opened"),
@@ -363,6 +402,8 @@ class _Examiner:
                 if self.wants(wanted) and not seen:
                     self.note(self.depth, None, [NothingChecked(words)])
                     break
+        if self.hindrance is not None and not self.findings:
+            raise self.hindrance
         failed = min((DEPTHS.index(d) for d in self.failed), default=DEPTHS.index(self.depth) + 1)
         points = sum(c.points for c in self.counts) if self.counts else None
         return Examination(

@@ -1,4 +1,4 @@
-r"""The canonical encoding of a point's parts, version 1, and the digests made of it.
+r"""The canonical encoding of a point's parts, version 2, and the digests made of it.
 
 Every value has a type tag and an unambiguous end, so that different values never share an
 encoding, and equal values have one encoding wherever they were read:
@@ -19,7 +19,10 @@ encoding, and equal values have one encoding wherever they were read:
 
 Vectors are compared as what they are stored as: binary32, whose shortest decimal a server prints
 and the engine widens to binary64; both come back to the same 32 bits. float16 and uint8 vectors
-are read as numbers that binary32 holds exactly. NaN, which JSON cannot hold, is a null there.
+are read as numbers that binary32 holds exactly. An infinity or a NaN, which a server takes and
+JSON cannot hold, is a null there: whatever is not finite is one token, the bits 7fc00000. Version 1
+kept the bits that the engine reads; nothing else differs, so that sets without such a component
+have the same digests in both.
 
 A component's digest is SHA-256 over its domain, the point's id and its value, each self-delimiting:
 
@@ -39,6 +42,8 @@ Test vectors, `encode_value`:
     b'D\x02\x00\x00\x00\x00\x00\x80?\x00\x00\x00\xc0'
     >>> encode_vector({"indices": [7, 3], "values": [1.0, 2.0]})
     b'S\x02\x00\x00\x00\x03\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00@\x00\x00\x80?'
+    >>> encode_vector([float("-inf")]), encode_bits([float("-inf")])
+    (b'D\x01\x00\x00\x00\x00\x00\xc0\x7f', b'D\x01\x00\x00\x00\x00\x00\x80\xff')
     >>> {name: digest.hex()[:16] for name, digest in point_digests(7, {"k": 1}, [1.0]).items()}
     {'id': '0aff0a24b6934982', 'payload': '59bfb7ab0aa2c469', 'vector:': 'e77313520d12a0f5'}
 """
@@ -49,11 +54,12 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
-from math import nan
+from math import isfinite, nan
 from typing import Any
 from uuid import UUID
 
-ENCODING = 1
+BITS, ENCODING = 1, 2
+"""The versions; a set in which everything is finite is of the first, for both are equal there."""
 _DOUBLE = struct.Struct(">d").pack
 _COUNT = struct.Struct("<I").pack
 
@@ -139,6 +145,38 @@ def _dense_packer(count: int) -> Callable[..., bytes]:
 
 def encode_vector(vector: Any) -> bytes:
     """A dense, multi- or sparse vector, as the engine or as a server's JSON gives it."""
+    return encode_bits(vector if is_finite(vector) else _with_token(vector))
+
+
+def is_finite(vector: Any) -> bool:
+    """Whether every component is a finite number; a null of a server's JSON is none."""
+    if type(vector) is list:
+        try:
+            return isfinite(sum(vector))  # of binary32 in binary64: it cannot overflow
+        except TypeError:
+            return all(map(is_finite, vector)) if _is_multi(vector) else False
+    return is_finite(list(vector["values"] if isinstance(vector, Mapping) else vector.values))
+
+
+def _with_token(vector: Any) -> Any:
+    """The same vector with a null for each component that is not finite."""
+    if isinstance(vector, list):
+        if _is_multi(vector):
+            return [_with_token(row) for row in vector]
+        return [v if v is not None and isfinite(v) else None for v in vector]
+    sparse = vector if isinstance(vector, Mapping) else {
+        "indices": vector.indices, "values": vector.values,
+    }  # fmt: skip
+    return {**sparse, "values": _with_token(list(sparse["values"]))}
+
+
+def _is_multi(vector: list[Any]) -> bool:
+    return bool(vector) and isinstance(vector[0], list)
+
+
+def encode_bits(vector: Any) -> bytes:
+    """The same in version 1: components that are not finite by their bits, as the engine reads
+    them."""
     if type(vector) is list:
         count = len(vector)
         try:
@@ -155,7 +193,7 @@ def encode_vector(vector: Any) -> bytes:
 
 
 def _unusual(vector: list[Any]) -> bytes:
-    if not isinstance(vector[0], list):
+    if not _is_multi(vector):
         return b"D" + _COUNT(len(vector)) + _floats(vector)
     columns = len(vector[0])
     if any(len(row) != columns for row in vector):

@@ -1,7 +1,8 @@
 """Qdrant's storage engine, held at arm's length: one child process, watched from outside.
 
-A panic, an abort, a kill, a hang, too much memory or an answer that is none is a failed proof,
-EngineFailed or EngineStalled, never a dead caller.
+A panic, an abort, a kill, a hang, too much memory or an answer that is none is an error of the
+tree, never a dead caller: EngineFailed if it is about what the engine read, EngineCrashed if that
+is likely, EngineHindered, EngineStalled or StorageFull if it is about this machine.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from qdrant_dr.children import bare_environment
-from qdrant_dr.errors import EngineFailed, EngineStalled, EngineTooOld
+from qdrant_dr.errors import DRError, EngineHindered, EngineStalled, EngineTooOld
+from qdrant_dr.proof.death import MORE_MEMORY, death, failure
 from qdrant_dr.records import Fingerprint
 
 ENGINE_PACKAGE = "qdrant-edge-py"
@@ -29,8 +31,7 @@ _COVERS = {(0, 7): (1, 18), (0, 8): (1, 19), (0, 9): (1, 20)}
 """Newest server whose archives an engine reads: a newer segment format is refused by it."""
 _WATCH_SECONDS = 0.2
 _MESSAGE_MAX = 1 << 30
-_STDERR_SHOWN = 600
-_MORE_MEMORY = "raise `proof.memory`, or verify on a machine with more memory."
+_LAST_WORDS = 4000
 
 
 def engine_version() -> str:
@@ -91,6 +92,7 @@ class Engine:
     def __init__(self, folder: Path, limits: EngineLimits) -> None:
         self.limits = limits
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._errors = folder / f"engine-{time.monotonic_ns()}.log"
         self._process = self._start()
 
@@ -141,7 +143,7 @@ class Engine:
                 pipe.close()
 
     def load(self, folder: Path) -> Loaded:
-        """Open the shard in `folder`, which changes it. Raise EngineFailed or EngineStalled."""
+        """Open the shard in `folder`, which changes it. Raise as `wait`."""
         self.ask("load", path=str(folder))
         facts = self.wait()
         segments = {uuid: number or 0 for uuid, number in facts["segments"].items()}
@@ -159,13 +161,16 @@ class Engine:
             raise self._died() from None
 
     def wait(self) -> Any:
-        """The answer to the last request. Progress resets the clock, and nothing else does."""
+        """The answer to the last request. Progress resets the clock, and nothing else does.
+
+        Raise EngineFailed, EngineCrashed, EngineHindered, EngineStalled or StorageFull.
+        """
         while True:
             message = self._message()
             if "done" in message:
                 return message["done"]
             if "failed" in message:
-                raise EngineFailed(f"the engine failed: {message['failed']}")
+                raise failure(message["failed"], self._folder)
 
     def wait_read(self) -> tuple[Fingerprint, tuple[str, ...]]:
         """The answer to `read` or `retrieve`: fingerprint, and the sketch of a whole shard."""
@@ -182,13 +187,13 @@ class Engine:
         deadline = time.monotonic() + self.limits.stall_timeout.total_seconds()
         length = int.from_bytes(self._bytes(4, deadline), "big")
         if length > _MESSAGE_MAX:
-            raise EngineFailed(f"the engine answered with garbage: {length} bytes announced")
+            raise EngineHindered(f"the engine answered with garbage: {length} bytes announced")
         try:
             message = json.loads(self._bytes(length, deadline))
         except ValueError as e:
-            raise EngineFailed(f"the engine answered with garbage: {e}") from None
+            raise EngineHindered(f"the engine answered with garbage: {e}") from None
         if not isinstance(message, dict) or not message.keys() & {"done", "failed", "progress"}:
-            raise EngineFailed("the engine answered with something else than an answer")
+            raise EngineHindered("the engine answered with something else than an answer")
         return message
 
     def _bytes(self, wanted: int, deadline: float) -> bytes:
@@ -210,20 +215,16 @@ class Engine:
     def _watch_memory(self) -> None:
         used = anonymous_memory(self.pid)
         if used > self.limits.memory_bytes:
-            raise EngineFailed(
+            raise EngineHindered(
                 f"the engine uses {used} bytes of memory, {self.limits.memory_bytes} are allowed",
-                _MORE_MEMORY,
+                MORE_MEMORY,
             )
 
-    def _died(self) -> EngineFailed:
+    def _died(self) -> DRError:
         self._process.kill()
         code = self._process.wait()
-        tail = self._errors.read_bytes()[-_STDERR_SHOWN:].decode(errors="replace").strip()
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        refused = "memory allocation" in tail or "MemoryError" in tail
-        return EngineFailed(
-            f"the engine {how}{': ' + tail if tail else ''}", _MORE_MEMORY if refused else None
-        )
+        said = self._errors.read_bytes()[-_LAST_WORDS:].decode(errors="replace").strip()
+        return death(code, said, self._folder)
 
 
 def anonymous_memory(pid: int) -> int:

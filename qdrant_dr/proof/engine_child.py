@@ -1,8 +1,9 @@
 """The only process that runs Qdrant's storage engine: `python -m qdrant_dr.proof.engine_child`.
 
 It reads requests and writes answers as JSON behind a length of four bytes, dies with its parent,
-and keeps its answers apart from whatever the engine prints. A panic ends it: its parent calls that
-a failed proof. Requests, each answered by `done`, `failed`, or any number of `progress` first:
+and keeps its answers apart from whatever the engine prints. A panic ends it. What an end or an
+answer means is decided by its parent. Requests, each answered by `done`, `failed`, or any number of
+`progress` first:
 
     load {path}                 -> segments {uuid: version}, points (exact count)
     read {skip?, limit?, table?, pick?}
@@ -198,7 +199,9 @@ class Child:
             "next": None if following is None else search.json_id(following),
         }
 
-    def _choose(self, ids: list[int | str], names: list[str], each: int) -> list[dict[str, Any]]:
+    def _choose(
+        self, ids: list[int | str], names: dict[str, int], each: int
+    ) -> list[dict[str, Any]]:
         return list(search.choose(self._open, ids, names, each, self._alive))
 
     def _answer(self, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -260,19 +263,19 @@ def _scroll(
 
 def _ahead(pages: Iterator[list[edge.Record]]) -> Iterator[list[edge.Record]]:
     """The same pages, read one ahead in a thread: the engine works while Python hashes."""
-    ready: queue.Queue[list[edge.Record] | Exception | None] = queue.Queue(maxsize=1)
+    ready: queue.Queue[list[edge.Record] | BaseException | None] = queue.Queue(maxsize=1)
 
     def work() -> None:
         try:
             for page in pages:
                 ready.put(page)
             ready.put(None)
-        except Exception as e:  # noqa: BLE001 - raised in the thread that reads
+        except BaseException as e:  # noqa: BLE001 - a panic, too; raised in the thread that reads
             ready.put(e)
 
     threading.Thread(target=work, daemon=True).start()
     while (page := ready.get()) is not None:
-        if isinstance(page, Exception):
+        if isinstance(page, BaseException):
             raise page
         yield page
 

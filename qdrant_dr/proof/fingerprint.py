@@ -3,6 +3,9 @@
 The sum of a component is modulo 2^256 over its points' digests (little endian). A point falls into
 the bucket that the first byte of its id's digest names; each bucket sums the first eight bytes of
 the digests modulo 2^64. Sums of disjoint sets add, and a part can be taken out of a whole.
+
+Both versions of the encoding are summed at once: what a vector that is not finite adds in version 1
+is kept apart, so that a reading can be held against a seal of either.
 """
 
 from __future__ import annotations
@@ -17,12 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from qdrant_dr.proof.encoding import (
+    BITS,
     ENCODING,
     ID_DOMAIN,
     PAYLOAD_DOMAIN,
+    encode_bits,
     encode_id,
     encode_value,
     encode_vector,
+    is_finite,
     named_vectors,
     vector_domain,
 )
@@ -87,18 +93,21 @@ class Fingerprinter:
 
     def __init__(self) -> None:
         self.sums: dict[str, Sums] = {"id": Sums()}
-        self._lowest = np.zeros((0, 2), np.uint64)
+        self.not_finite: dict[str, Sums] = {}
+        self._lowest = np.zeros((0, 3), np.uint64)
 
     def add(self, points: Iterable[tuple[Any, Any, Any]]) -> Words:
         """Add points given as (id, payload, vector), each once.
 
-        Return a row of 32 bytes for each: the XOR of its components' digests. This loop runs for
-        every point of every drill: it is flat on purpose.
+        Return a row of 32 bytes for each: the XOR of its components' digests in version 1, which
+        tells any two readings of the engine apart. This loop runs for every point of every drill:
+        it is flat on purpose.
         """
         ids: list[bytes] = []
         payloads: list[bytes] = []
         payload_at: list[int] = []
         vectors: dict[str, tuple[bytes, list[bytes], list[int]]] = {}
+        odd: dict[str, tuple[list[bytes], list[bytes], list[int]]] = {}
         for at, (point_id, payload, vector) in enumerate(points):
             ident = encode_id(point_id)
             ids.append(sha256(ID_DOMAIN + ident).digest())
@@ -110,7 +119,14 @@ class Fingerprinter:
                 if name not in vectors:
                     vectors[name] = (vector_domain(name), [], [])
                 domain, digests, where = vectors[name]
-                digests.append(sha256(domain + ident + encode_vector(value)).digest())
+                digest = sha256(domain + ident + encode_bits(value)).digest()
+                if not is_finite(value):
+                    bits, tokens, places = odd.setdefault(f"vector:{name}", ([], [], []))
+                    bits.append(digest)
+                    digest = sha256(domain + ident + encode_vector(value)).digest()
+                    tokens.append(digest)
+                    places.append(at)
+                digests.append(digest)
                 where.append(at)
         rows = _words(ids)
         buckets = rows[:, 0].astype(np.uint8)  # the first byte: digests are little endian
@@ -124,25 +140,40 @@ class Fingerprinter:
                 words = _words(digests)
                 self.sums.setdefault(name, Sums()).add(words, buckets[where])
                 rows[where] ^= words
-        seen = np.column_stack((_words(ids)[:, 0], rows[:, 1]))
+        by_bits = rows.copy() if odd else rows
+        for name, (bits, tokens, where) in odd.items():
+            one, two = _words(bits), _words(tokens)
+            by_bits[where] ^= one ^ two
+            apart, taken = Sums(), Sums()
+            apart.add(one, buckets[where])
+            taken.add(two, buckets[where])
+            apart.combine(taken, -1)
+            apart.count = len(where)
+            self.not_finite.setdefault(name, Sums()).combine(apart, 1)
+        seen = np.column_stack((_words(ids)[:, 0], rows[:, 1], by_bits[:, 1]))
         self._lowest = _lowest(np.concatenate((self._lowest, seen)))
-        return rows
+        return by_bits
 
     @property
     def sketch(self) -> tuple[str, ...]:
-        """A row for each of the points whose ids hash lowest: the same ones in every backup."""
-        return tuple(f"{ident:016x}{row:016x}" for ident, row in self._lowest.tolist())
+        """A row for each of the points whose ids hash lowest: the same ones in every backup.
+
+        Of both versions of the encoding; `sketch_of` gives one.
+        """
+        return tuple(f"{i:016x}{row:016x}{bits:016x}" for i, row, bits in self._lowest.tolist())
 
     def facts(self) -> dict[str, Any]:
         """The fields of a `Fingerprint`. Components that no point has are left out, but for ids."""
+        odd = {name: sums.facts() for name, sums in sorted(self.not_finite.items()) if sums.count}
         return {
-            "encoding": ENCODING,
+            "encoding": ENCODING if odd else BITS,
             "points": self.sums["id"].count,
             "components": {
                 name: sums.facts()
                 for name, sums in sorted(self.sums.items())
                 if sums.count or name == "id"
             },
+            **({"not_finite": odd} if odd else {}),
         }
 
     def record(self) -> Fingerprint:
@@ -174,16 +205,34 @@ def subtract(whole: Fingerprint, part: Fingerprint) -> Fingerprint:
 def _combined(parts: Iterable[Fingerprint], sign: int) -> Fingerprint:
     work = Fingerprinter()
     for n, part in enumerate(parts):
-        for name, component in part.components.items():
+        for sums, components in (
+            (work.sums, part.components),
+            (work.not_finite, part.not_finite),
+        ):
+            for name, component in components.items():
+                sums.setdefault(name, Sums()).combine(Sums.of(component), sign if n else 1)
+    return work.record()
+
+
+def in_bits(fingerprint: Fingerprint) -> Fingerprint:
+    """The same points as version 1 of the encoding sums them, where the engine has read them."""
+    work = Fingerprinter()
+    for components in (fingerprint.components, fingerprint.not_finite):
+        for name, component in components.items():
             sums = work.sums.setdefault(name, Sums())
-            sums.combine(Sums.of(component), sign if n else 1)
+            count = sums.count
+            sums.combine(Sums.of(component), 1)
+            sums.count = count or component.count
     return work.record()
 
 
 def differences(expected: Fingerprint, found: Fingerprint) -> list[str]:
-    """In words: which components differ, by how many points, in which buckets. Empty if equal."""
-    if expected.encoding != found.encoding:
-        return [f"encodings {expected.encoding} and {found.encoding} cannot be compared"]
+    """In words: which components differ, by how many points, in which buckets. Empty if equal.
+
+    A seal of version 1 is compared with a reading by its bits; else what is not finite is one.
+    """
+    if expected.encoding < found.encoding:
+        found = in_bits(found)
     words = []
     for name in sorted(expected.components.keys() | found.components.keys()):
         one, two = _sums(expected, name), _sums(found, name)
@@ -199,6 +248,11 @@ def differences(expected: Fingerprint, found: Fingerprint) -> list[str]:
 def _sums(fingerprint: Fingerprint, name: str) -> Sums:
     component = fingerprint.components.get(name)
     return Sums.of(component) if component else Sums()
+
+
+def sketch_of(sketch: Sequence[str], encoding: int) -> tuple[str, ...]:
+    """The rows of a `Fingerprinter`'s sketch in one version of the encoding, as a seal has them."""
+    return tuple(row[:16] + (row[32:] if encoding == BITS else row[16:32]) for row in sketch)
 
 
 def merge_sketches(*sketches: Sequence[str]) -> tuple[str, ...]:

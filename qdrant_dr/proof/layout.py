@@ -10,7 +10,6 @@ the stream itself.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -26,6 +25,7 @@ from qdrant_dr.errors import (
     ArchiveTooLarge,
     StorageFull,
 )
+from qdrant_dr.proof.death import FULL, MORE_ROOM
 from qdrant_dr.tar import Buffer, Member, Source, members
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -123,8 +123,8 @@ def lay_out(
     except ArchiveError as e:
         work.faults.append(e)
     except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(f"no space left below {folder} for {name}") from e
+        if e.errno in FULL:
+            raise StorageFull(f"no space left below {folder} for {name}", MORE_ROOM) from e
         raise
     return work.result()
 
@@ -248,7 +248,9 @@ class _Layout:
         if self.members > limits.max_members:
             raise ArchiveTooLarge(f"{self.name} has more than {limits.max_members} members")
         if self.stored > limits.free_disk:
-            raise StorageFull(f"{limits.free_disk} bytes are free below {self.folder}, too few")
+            raise StorageFull(
+                f"{limits.free_disk} bytes are free below {self.folder}, too few", MORE_ROOM
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)

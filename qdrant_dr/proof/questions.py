@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qdrant_dr.errors import ProofError
+from qdrant_dr.errors import ProofError, StorageFull
 from qdrant_dr.proof.engine import Engine
 from qdrant_dr.proof.layout import LaidShard
 from qdrant_dr.proof.search import Asked, conditions, recall_ppm
@@ -59,21 +59,26 @@ class Questions:
         missing = missing_indexes(shard, self.fields)
         try:
             if self.seal:
-                asked = self._sealed(shard.shard, self.seal, engine)
+                asked = self._sealed(shard.shard, self.seal, total, engine)
             else:
                 asked = self._new(shard.shard, total, picked, engine, second)
-        except ProofError as e:
+        except (ProofError, StorageFull) as e:
             for used in (engine, second):
                 if used:
                     used.restart()
             return Asked(shard.shard, missing=missing, fault=e)
         return replace(asked, missing=missing)
 
-    def _sealed(self, shard: int, seal: Seal, engine: Engine) -> Asked:
+    def _sealed(self, shard: int, seal: Seal, total: Fingerprint, engine: Engine) -> Asked:
         golden = tuple(q for q in seal.golden if q.shard == shard)
         filters = tuple(t for t in seal.filters if t.shard == shard)
-        engine.ask("answer", queries=[q.model_dump(mode="json") for q in golden])
-        answers = engine.wait()
+        queries = [
+            {"vector": q.vector, "point": q.point, "top": q.top, "odd": total.odd(q.vector)}
+            for q in golden
+        ]
+        engine.ask("answer", queries=queries)
+        answered = [(q, a) for q, a in zip(golden, engine.wait(), strict=True) if a]
+        golden, answers = tuple(q for q, _ in answered), [a for _, a in answered]
         engine.ask("count", conditions=[json.loads(t.condition) for t in filters])
         return Asked(
             shard,
@@ -100,11 +105,11 @@ class Questions:
         specs = [spec for _, _, spec in chosen]
         if second:  # counts without an index while the other engine searches
             second.ask("scan", conditions=specs)
-        names = [
-            name.removeprefix("vector:")
+        names = {
+            name.removeprefix("vector:"): total.odd(name.removeprefix("vector:"))
             for name, component in sorted(total.components.items())
             if name.startswith("vector:") and component.count
-        ]
+        }
         each = QUERIES if self.shards <= SHARDS_IN_FULL else max(4, 64 // self.shards)
         engine.ask("choose", ids=picked, names=names, each=each)
         answers = engine.wait()

@@ -16,16 +16,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from qdrant_dr.errors import CountDiffers, EngineFailed, NothingChecked, StorageFull
+from qdrant_dr.errors import ArchiveInvalid, CountDiffers, EngineFailed, StorageFull
 from qdrant_dr.proof import wal
+from qdrant_dr.proof.death import MORE_ROOM
 from qdrant_dr.proof.engine import Engine
 from qdrant_dr.proof.engine_child import key_id
-from qdrant_dr.proof.fingerprint import add, merge_sketches, subtract
+from qdrant_dr.proof.fingerprint import add, merge_sketches, sketch_of, subtract
 from qdrant_dr.proof.layout import LaidOut, LaidShard
 from qdrant_dr.proof.questions import Questions, use_graphs
 from qdrant_dr.proof.search import Asked
 from qdrant_dr.proof.structure import segments_of
-from qdrant_dr.records import Fingerprint
+from qdrant_dr.records import Fingerprint, SealedShard
 
 _KEY, _ROW = 17, 49
 
@@ -74,6 +75,17 @@ class ShardReading:
     def total(self) -> Fingerprint:
         return add(self.settled, self.replayed) if self.replayed else self.settled
 
+    def sealed(self) -> SealedShard:
+        """What stands in a seal."""
+        return SealedShard(
+            shard=self.shard,
+            operation=self.count.operation,
+            points=self.points,
+            settled=self.settled,
+            replayed=self.replayed,
+            replayed_ids=self.replayed_ids,
+        )
+
 
 @dataclass(frozen=True)
 class ReadBack:
@@ -92,7 +104,12 @@ class ReadBack:
 
     @property
     def sketch(self) -> tuple[str, ...]:
-        return merge_sketches(*(s.sketch for s in self.shards))
+        """As a seal of this reading has it."""
+        return self.sketch_in(self.total.encoding)
+
+    def sketch_in(self, encoding: int) -> tuple[str, ...]:
+        """In one version of the encoding: that of the seal it is compared with."""
+        return sketch_of(merge_sketches(*(s.sketch for s in self.shards)), encoding)
 
     @property
     def sampled(self) -> dict[int | str, Mapping[str, int]]:
@@ -110,11 +127,11 @@ class ReadBack:
 def count_shards(laid: LaidOut, engine: Engine) -> list[ShardCount]:
     """Open every local shard and count exactly.
 
-    Raise EngineFailed, EngineStalled or NothingChecked.
+    Raise ArchiveInvalid, and what an engine's `wait` raises.
     """
     counts = [_opened(shard, engine) for shard in laid.local_shards]
     if not counts:
-        raise NothingChecked("the archive holds no shard that could be opened")
+        raise ArchiveInvalid("the archive holds no shard that could be opened")
     return counts
 
 
@@ -132,8 +149,8 @@ def read_shards(
     With two `engines` each reads one half of a shard; a shard with a log tail is read twice, for
     which a second engine is started if there is none. `scratch` takes copies of shards. The points
     of `sampled_ids` come with their digests, replayed ones in full if `keep_replayed`; `questions`
-    are put to the indexes of each shard in the end. Raise EngineFailed, EngineStalled, CountDiffers
-    (the engine counts other than it reads), StorageFull or NothingChecked.
+    are put to the indexes of each shard in the end. Raise CountDiffers (the engine counts other
+    than it reads), ArchiveInvalid, StorageFull, and what an engine's `wait` raises.
     """
     engine, *more = engines
     readings = []
@@ -153,7 +170,7 @@ def read_shards(
                 reading = replace(reading, asked=asked)
         readings.append(reading)
     if not readings:
-        raise NothingChecked("the archive holds no shard that could be read")
+        raise ArchiveInvalid("the archive holds no shard that could be read")
     return readings
 
 
@@ -219,6 +236,7 @@ class _Reader:
         """One engine with the log, one without it; what differs was replayed."""
         engine = self.engine
         bare = self.scratch / "shard"
+        self.kept.callback(shutil.rmtree, self.scratch, ignore_errors=True)
         copy_tree(self.shard.folder, bare)
         shutil.rmtree(bare / "wal")
         with_log, without = self.scratch / "with-log", self.scratch / "without"
@@ -260,7 +278,7 @@ def _opened(shard: LaidShard, engine: Engine) -> ShardCount:
             f"{', '.join(sorted(missing))}"
         )
     if not laid:
-        raise NothingChecked(f"shard {shard.shard} has no segment")
+        raise ArchiveInvalid(f"shard {shard.shard} has no segment")
     return ShardCount(
         shard=shard.shard,
         operation=loaded.operation,
@@ -330,7 +348,9 @@ def copy_tree(source: Path, target: Path) -> None:
     needed = sum(p.stat().st_blocks for p in files) * 512
     target.mkdir(parents=True)
     if needed > (free := shutil.disk_usage(target).free):
-        raise StorageFull(f"a second copy takes {needed} bytes below {target}, {free} are free")
+        raise StorageFull(
+            f"a second copy takes {needed} bytes below {target}, {free} are free", MORE_ROOM
+        )
     for path in files:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)

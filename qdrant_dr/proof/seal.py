@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from qdrant_dr.errors import ContentDiffers, NothingChecked
+from qdrant_dr.errors import ContentDiffers, NothingChecked, NotSealable
 from qdrant_dr.proof.compare import against_facts
 from qdrant_dr.proof.fingerprint import changed_share
 from qdrant_dr.proof.readback import ReadBack
 from qdrant_dr.proof.search import judge, mean_recalls
-from qdrant_dr.records import Manifest, Seal, SealedShard
+from qdrant_dr.records import Manifest, Seal
 
 RECALL_DRIFT = 0.2
 """Share of its recall that an index may lose between two backups unremarked."""
@@ -37,8 +37,8 @@ def plan_seal(
 
     Raise OperationBehind if a shard misses writes that were acknowledged before the capture,
     CountDiffers or ContentDiffers if nothing was written and the archive still holds something
-    else than the source, NothingChecked if a shard was not read, or if nothing shows that the
-    archive holds the acknowledged writes and only them: then there is nothing to seal.
+    else than the source, NotSealable if nothing shows that it holds the acknowledged writes and
+    only them, NothingChecked if a shard was not read.
     """
     facts = {s.shard: s for s in manifest.shards}
     if facts.keys() != {s.shard for s in read.shards}:
@@ -49,7 +49,7 @@ def plan_seal(
         for fault in against_facts(shard.count, facts[shard.shard]):
             raise fault
     if unknown := [n for n, f in sorted(facts.items()) if f.operation_before is None]:
-        raise NothingChecked(
+        raise NotSealable(
             f"the source told no operation numbers of shards {unknown}: nothing shows that every "
             "write acknowledged before the capture is inside",
             "back up again; if it repeats, the server is too old to be proven.",
@@ -59,10 +59,9 @@ def plan_seal(
         for s in read.shards
     )
     if not quiesced and (bare := [p.name for p in manifest.parts if not p.wal]):
-        raise NothingChecked(
+        raise NotSealable(
             f"{', '.join(bare)} keeps no write-ahead log, and the operation numbers do not show "
-            "that nothing was written: deleted points may have come back in it",
-            "back up with method `collection`; this archive cannot be used.",
+            "that nothing was written: deleted points may have come back in it"
         )
     doubt = _doubt(manifest, read, live, quiesced=quiesced)
     if quiesced and live is not None:
@@ -79,17 +78,7 @@ def plan_seal(
         reference_reason=doubt or "operations, counts per shard and the live sample are equal",
         live_sample=len(live.points) if live is not None and quiesced else 0,
         points=read.points,
-        shards=tuple(
-            SealedShard(
-                shard=s.shard,
-                operation=s.count.operation,
-                points=s.points,
-                settled=s.settled,
-                replayed=s.replayed,
-                replayed_ids=s.replayed_ids,
-            )
-            for s in read.shards
-        ),
+        shards=tuple(s.sealed() for s in read.shards),
         total=read.total,
         sketch=read.sketch,
         suspect=(
@@ -103,9 +92,10 @@ def plan_seal(
 
 
 def _indexes(read: ReadBack, previous: Seal | None) -> Iterator[str]:
-    """Reasons to look at the indexes of the source: every copy has them as they are."""
+    """Reasons to look at the indexes of the source: every copy has them as they are. What kept us
+    from asking is none: see `unasked`."""
     faults, _ = judge(read.asked)
-    yield from (fault.message for fault in faults)
+    yield from (fault.message for fault in faults if fault.blames_copy)
     before = mean_recalls(previous.golden) if previous else {}
     for name, recall in mean_recalls(q for a in read.asked for q in a.golden).items():
         if (was := before.get(name, 0)) - recall > RECALL_DRIFT:
@@ -113,6 +103,12 @@ def _indexes(read: ReadBack, previous: Seal | None) -> Iterator[str]:
                 f"the index of vector {name!r} finds {recall:.0%} of the nearest points, "
                 f"{was:.0%} in the backup before"
             )
+
+
+def unasked(read: ReadBack) -> tuple[str, ...]:
+    """What kept this machine from asking the indexes: a seal made of this has no questions."""
+    faults, _ = judge(read.asked)
+    return tuple(f"{f.message}; {f.hint}" for f in faults if not f.blames_copy)
 
 
 def _doubt(
@@ -176,7 +172,8 @@ def _drift(read: ReadBack, previous: Seal, limit: float) -> tuple[str, ...]:
             reasons.append(
                 f"{after} {what}, {before.count} in the backup before ({previous.backup_id})"
             )
-    share = changed_share(previous.sketch, read.sketch)
+    # in the version of the seal before: each is the same wherever all is finite
+    share = changed_share(previous.sketch, read.sketch_in(previous.total.encoding))
     if share is not None and share > limit:
         reasons.append(
             f"about {share:.0%} of the points of {previous.backup_id} are gone or different"

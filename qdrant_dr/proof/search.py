@@ -15,7 +15,7 @@ from statistics import fmean, quantiles
 from typing import Any
 from uuid import UUID
 
-from qdrant_dr.errors import DRError, EngineFailed, ProofError, SearchDiffers
+from qdrant_dr.errors import DRError, SearchDiffers
 from qdrant_dr.proof.engine_search import TOP
 from qdrant_dr.records import FilterTruth, GoldenQuery, Manifest, Seal, Searched
 
@@ -72,9 +72,9 @@ def recall_ppm(hits: Sequence[int | str], scores: Sequence[tuple[int | str, floa
     return min(sum(h in good for h in hits), wanted) * _WHOLE // wanted
 
 
-def judge(asked: Sequence[Asked]) -> tuple[list[ProofError], Searched]:
-    """What is wrong, shard by shard, and what the searches came to."""
-    faults: list[ProofError] = []
+def judge(asked: Sequence[Asked]) -> tuple[list[DRError], Searched]:
+    """What is wrong, or kept us from asking, shard by shard, and what the searches came to."""
+    faults: list[DRError] = []
     for shard in asked:
         faults += _judge_shard(shard)
     recalls = [r for a in asked for r in a.recalls_ppm]
@@ -90,11 +90,11 @@ def judge(asked: Sequence[Asked]) -> tuple[list[ProofError], Searched]:
     )
 
 
-def _judge_shard(asked: Asked) -> list[ProofError]:
+def _judge_shard(asked: Asked) -> list[DRError]:
     where = f"shard {asked.shard}"
-    faults: list[ProofError] = [SearchDiffers(f"{where}: {words}") for words in asked.missing]
-    if asked.fault is not None:
-        return [*faults, EngineFailed(f"{where} could not be searched: {asked.fault.message}")]
+    faults: list[DRError] = [SearchDiffers(f"{where}: {words}") for words in asked.missing]
+    if (why := asked.fault) is not None:  # of its kind: what hindered the engine is no bad index
+        return [*faults, type(why)(f"{where} could not be searched: {why.message}", why.hint)]
     by_vector: dict[str, list[tuple[GoldenQuery, int, int]]] = {}
     for answer in zip(asked.golden, asked.recalls_ppm, asked.narrow_ppm, strict=True):
         by_vector.setdefault(answer[0].vector, []).append(answer)
@@ -147,7 +147,8 @@ def indexed_fields(manifest: Manifest) -> dict[str, str]:
 def unanswerable(seal: Seal, manifest: Manifest) -> str | None:
     """Why a search would look at nothing: what has points and no question in the seal.
 
-    A collection without points, vectors or payload indexes has nothing that an index could lose.
+    A collection without points, finite vectors or payload indexes has nothing that an index could
+    lose.
     """
     if not seal.points:
         return None
@@ -155,7 +156,8 @@ def unanswerable(seal: Seal, manifest: Manifest) -> str | None:
     vectors = {
         name.removeprefix("vector:")
         for name, component in seal.total.components.items()
-        if name.startswith("vector:") and component.count
+        if name.startswith("vector:")
+        and component.count > seal.total.odd(name.removeprefix("vector:"))
     }
     if silent := sorted(vectors - asked):
         return f"no golden query of vectors {', '.join(map(repr, silent))}"

@@ -18,11 +18,14 @@ from pydantic import (
     PlainSerializer,
     ValidationError,
 )
+from pydantic_core import PydanticCustomError
 
 from qdrant_dr.errors import RecordDamaged, RecordError, RecordUnknown
 
 LARGEST = 64 * 2**20
 """Bytes of a record, at most: more is neither written nor read. See docs/decisions.md."""
+
+NEWER = "newer"
 
 
 def canonical_json(value: Any) -> bytes:
@@ -82,6 +85,11 @@ def later(default: Any, **about: Any) -> Any:
     """A field that older records do not have: left out of the bytes while it has its default, so
     that a record of before still has the bytes, and the digest, it was written with."""
     return Field(default, exclude_if=lambda value: value == default, **about)
+
+
+def newer(message: str) -> PydanticCustomError:
+    """What a validator raises for a value that only a later version can have written."""
+    return PydanticCustomError(NEWER, "{said}", {"said": message})
 
 
 class Frozen(BaseModel):
@@ -158,7 +166,8 @@ class Record(Frozen):
         except ValidationError as e:
             first = e.errors(include_url=False)[0]
             at = ".".join(map(str, first["loc"]))
-            error = RecordUnknown if first["type"] == "extra_forbidden" else RecordDamaged
+            unknown = first["type"] in ("extra_forbidden", NEWER)
+            error = RecordUnknown if unknown else RecordDamaged
             raise error(f"{where}: {at}: {first['msg']}") from None
         record.__dict__["sha256"] = hashlib.sha256(data).hexdigest()  # these are its very bytes
         return record

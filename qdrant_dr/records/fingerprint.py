@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from qdrant_dr.records.base import Frozen
+from qdrant_dr.records.base import Frozen, later, newer
 
 BUCKETS = 256
 
@@ -30,14 +30,33 @@ class Fingerprint(Frozen):
 
     `components` has `id` (existence), `payload`, and `vector:<name>` for each vector name that
     any point carries (`vector:` is the unnamed one).
+
+    `encoding` is 1 where both versions are equal: where every vector is finite, and in seals of
+    before. Else it is 2, and `not_finite` has, for those vector names, how many points have a
+    component that is not finite, and what version 1 adds to the sums: its bits as the engine
+    reads them, which no server's JSON tells.
     """
 
     encoding: int = 1
     points: int = Field(ge=0)
     components: dict[str, Component]
+    not_finite: dict[str, Component] = later({})
+
+    @model_validator(mode="after")
+    def _known(self) -> Fingerprint:
+        if self.encoding not in (1, 2):
+            raise newer(f"encoding {self.encoding} of points is newer than this version")
+        if (self.encoding == 2) is not bool(self.not_finite):
+            raise ValueError("version 2 is of what is not finite, and of nothing else")
+        return self
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Fingerprint:
         if self.components.get("id") is None or self.components["id"].count != self.points:
             raise ValueError("a fingerprint counts its ids")
         return self
+
+    def odd(self, vector: str) -> int:
+        """Of how many points the vector of this name is not finite, as far as was looked for."""
+        found = self.not_finite.get(f"vector:{vector}")
+        return found.count if found else 0

@@ -170,6 +170,7 @@ class Restored(Frozen):
     aliases_left: tuple[str, ...] = ()
     created: bool
     removed: tuple[str, ...] = Field((), description="of what this restore had put there")
+    stays: bool = later(False, description="it is there in whole, and differs")
     resumed: bool = False
     phases: tuple[Phase, ...]
     total_us: int
@@ -180,7 +181,8 @@ class Restored(Frozen):
     def came_to(self) -> str:
         """Whether it is what was backed up, in words. A salvage is never called equal."""
         if self.route != "salvage":
-            equal = {True: "content equal", False: "CONTENT DIFFERS", None: "content not compared"}
+            differs = "CONTENT DIFFERS" + ", and it stays" * self.stays
+            equal = {True: "content equal", False: differs, None: "content not compared"}
             return equal[self.fingerprint_equal]
         if self.points_restored is None:
             return "nothing salvaged"

@@ -173,7 +173,7 @@ def test_every_replica_is_compared_not_only_the_one_that_answers(tmp_path: Path)
         assert detail.fingerprint_equal is False
         assert outcome.error is not None
         assert "on the server: payload differs" in outcome.error.message
-        assert any("may be half overwritten" in note for note in outcome.notes)
+        assert any("there before, and overwritten in whole" in note for note in outcome.notes)
         assert names(nodes[1].url) == ["sharded"]
         end = bring_back(world, nodes[0].url, backup, **over)
         assert end.verdict == "ok", end.reasons

@@ -230,7 +230,7 @@ def test_an_archive_older_than_acknowledged_writes_is_never_sealed(tmp_path: Pat
         # numbers that fit do not help them: they hold too many points
         ("shard-0", 209, "count-differs"),
         # nor does a server that tells none
-        ("shard-0", None, "nothing-checked"),
+        ("shard-0", None, "not-sealable"),
     ],
 )
 def test_archives_without_a_log_that_resurrect_deletes_fail_sealing(

@@ -236,7 +236,7 @@ def test_no_good_copy_fails_and_leaves_nothing(world: World, target: Server) -> 
 
 
 def test_what_differs_is_never_green(world: World, target: Server) -> None:
-    """Somebody writes between recovery and proof: failed, no alias, and it is taken away."""
+    """Somebody writes between recovery and proof: failed, no alias; and it stays, named so."""
 
     def tamper(line: str) -> None:
         if line == "POST /collections/movies/snapshots/upload":
@@ -252,25 +252,90 @@ def test_what_differs_is_never_green(world: World, target: Server) -> None:
     (outcome,) = outcomes(end, "restore")
     assert outcome.error is not None
     assert outcome.error.code == "content-differs"
-    assert restored(end).fingerprint_equal is False
-    assert "collection 'movies'" in restored(end).removed
-    assert names(target.url) == []
+    assert "payload differs in 1 of 256 buckets" in outcome.error.message
+    remove = f"curl -X DELETE {spy.url}/collections/movies"
+    assert remove in outcome.error.hint
+    assert any("restored in whole" in n and remove in n for n in outcome.notes)
+    assert (restored(end).fingerprint_equal, restored(end).stays) == (False, True)
+    assert restored(end).came_to == "CONTENT DIFFERS, and it stays"
+    assert not any("collection" in what for what in restored(end).removed)
+    assert names(target.url) == ["movies"]
     assert aliases(target.url) == {}
+    assert httpx.get(f"{target.url}/collections/movies/snapshots").json()["result"] == []
+
+
+def test_the_same_command_says_what_stays_there_and_never_goes_over_it(
+    world: World, target: Server
+) -> None:
+    def tamper(line: str) -> None:
+        if line == "POST /collections/movies/snapshots/upload":
+            httpx.post(
+                f"{spy.url}/collections/movies/points/delete?wait=true",
+                json={"points": [3]}, timeout=30,
+            ).raise_for_status()  # fmt: skip
+
+    with Spy(target.url) as spy:
+        spy.after = tamper
+        assert bring_back(world, spy.url).verdict == "failed"
+        spy.after = None
+        for dry_run in (True, False):
+            again = bring_back(world, spy.url, dry_run=dry_run)
+            assert again.error is not None
+            assert again.error.code == "plan-refused"
+            assert "brought back in whole (it differs: " in again.error.message
+            assert "1999 points, the seal says 2000" in again.error.message
+            assert f"curl -X DELETE {spy.url}/collections/movies" in again.error.message
+        count = httpx.post(f"{target.url}/collections/movies/points/count", json={"exact": True})
+        assert count.json()["result"]["count"] == 1999
+        beside = bring_back(world, spy.url, name="beside", aliases="keep")
+        assert beside.verdict == "ok", beside.reasons
+        httpx.delete(f"{target.url}/collections/movies", timeout=30).raise_for_status()
+        assert bring_back(world, spy.url).verdict == "ok"
+    assert names(target.url) == ["beside", "movies"]
+    assert spool(world) == []
+
+
+def test_a_whole_one_that_could_not_be_compared_stays_and_is_compared_by_the_next(
+    world: World, target: Server
+) -> None:
+    """Rate limits, a server that is busy: nothing is known against what is there."""
+    limited = [False]
+
+    def refuse(line: str) -> tuple[int, bytes] | None:
+        if limited[0] and line.endswith("/points/scroll"):
+            return 429, b'{"status":{"error":"Rate limiting exceeded"}}'
+        return None
+
+    def arrived(line: str) -> None:
+        limited[0] |= line == "POST /collections/movies/snapshots/upload"
+
+    with Spy(target.url) as spy:
+        spy.after, spy.instead = arrived, refuse
+        end = bring_back(world, spy.url)
+        assert end.verdict == "failed"
+        (outcome,) = outcomes(end, "restore")
+        assert (restored(end).fingerprint_equal, restored(end).stays) == (None, False)
+        assert any("is there in whole, and is not compared" in n for n in outcome.notes)
+        assert names(target.url) == ["movies"]
+        limited[0], spy.after = False, None
+        sent = spy.count("POST", "/snapshots/upload")
+        end = bring_back(world, spy.url)
+        assert spy.count("POST", "/snapshots/upload") == sent
+    assert end.verdict == "ok", end.reasons
+    assert (restored(end).resumed, restored(end).fingerprint_equal) == (True, True)
     assert spool(world) == []
 
 
 def test_a_failed_one_is_kept_when_told(world: World, sandbox: Server) -> None:
-    def tamper(line: str) -> None:
-        if line == "POST /collections/movies/snapshots/upload":
-            httpx.delete(f"{sandbox.url}/collections/movies/index/genre?wait=true", timeout=30)
-            httpx.post(
-                f"{sandbox.url}/collections/movies/points/delete?wait=true",
-                json={"points": [3]}, timeout=30,
-            ).raise_for_status()  # fmt: skip
-
-    with Spy(sandbox.url) as spy:
-        spy.after = tamper
-        end = bring_back(world, spy.url, keep_failed=True)
+    """Half of it: the second copy goes bad while the first, bad too, is on its way."""
+    shards = by_shard(world, "movies")
+    (*_, last) = shards.parts
+    for name in ("one", "two"):
+        for path in world.folders[name].rglob(f"{shards.backup_id}/{last.file}"):
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+    end = bring_back(world, sandbox.url, f"movies@{shards.backup_id}", keep_failed=True)
     assert end.verdict == "failed"
     (outcome,) = outcomes(end, "restore")
     assert any("is kept: as asked: it is NOT what was backed up" in n for n in outcome.notes)
@@ -293,7 +358,8 @@ def test_a_lost_index_is_a_failed_restore(world: World, target: Server) -> None:
         end = bring_back(world, spy.url)
     assert end.verdict == "failed"
     assert f"payload index on '{field}' is missing" in end.reasons[0]
-    assert names(target.url) == []
+    assert restored(end).stays
+    assert names(target.url) == ["movies"]
 
 
 def test_without_a_seal_the_engine_says_what_to_expect(world: World, sandbox: Server) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import random
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -16,12 +14,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qdrant_dr.errors import EngineTooOld, RepositoryUnreachable, StorageFull, UsageError
+from qdrant_dr.errors import (
+    EngineHindered,
+    EngineStalled,
+    EngineTooOld,
+    NothingChecked,
+    RepositoryUnreachable,
+    StorageFull,
+    UsageError,
+)
 from qdrant_dr.proof import EngineLimits, Examination, ProofLimits, SampleRequest, blocks, prove
 from qdrant_dr.proof.encoding import digest_point
 from qdrant_dr.proof.fingerprint import differences, fingerprint_of
 from qdrant_dr.records import Depth, Part, Seal
 from tests.support.archives import MemoryReader, archive, backup, put_together, take_apart
+from tests.support.hunt import hunted
 from tests.support.replay import truth
 
 SETS = ("basic", "rich", "sharded", "empty", "single", "busy", "motion")
@@ -240,40 +247,59 @@ def test_broken_metadata_in_a_whole_archive(scratch: Path) -> None:
     assert list(scratch.iterdir()) == []
 
 
-@contextmanager
-def hunted(number: signal.Signals) -> Iterator[None]:
-    """Send a signal to the engine that starts meanwhile."""
-    victims = []
-
-    def hunt() -> None:
-        while not victims:
-            for child in psutil.Process().children():
-                if "engine_child" in " ".join(child.cmdline()):
-                    child.send_signal(number)
-                    victims.append(child.pid)
-            time.sleep(0.01)
-
-    hunter = threading.Thread(target=hunt)
-    hunter.start()
-    yield
-    hunter.join()
-
-
 def test_the_engine_is_killed_in_the_middle(scratch: Path) -> None:
     manifest, reader = backup("rich")
-    with hunted(signal.SIGKILL):
-        result = prove(manifest, reader, depth="content", folder=scratch)
-    assert (codes(result), result.reached) == (["engine-failed"], "structure")
-    assert "killed by signal 9" in result.findings[0].message
+    with hunted(signal.SIGKILL), pytest.raises(EngineHindered, match="killed by signal 9"):
+        prove(manifest, reader, depth="content", folder=scratch)
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGBUS, signal.SIGSEGV, signal.SIGABRT])
+def test_a_crash_that_does_not_come_back_is_not_of_the_copy(
+    number: signal.Signals, scratch: Path
+) -> None:
+    manifest, reader = backup("rich")
+    with hunted(number):
+        result = prove(manifest, reader, depth="content", folder=scratch)
+    assert (result.findings, result.passed) == ((), True)
+    assert reader.read == 2 * manifest.size_bytes, "the part was read anew for the second engine"
+    assert result.bytes_checked == manifest.size_bytes
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_crash_that_comes_back_is_of_the_copy(scratch: Path) -> None:
+    manifest, reader = backup("rich")
+    with hunted(signal.SIGSEGV, times=2):
+        result = prove(manifest, reader, depth="content", folder=scratch)
+    assert (codes(result), result.reached) == (["engine-crashed"], "structure")
+    assert "killed by signal 11" in result.findings[0].message
+    assert list(scratch.iterdir()) == []
+
+
+def test_what_was_found_stands_whatever_hinders_the_rest(scratch: Path) -> None:
+    """The first part is damaged, the second cannot be read."""
+
+    class Away(MemoryReader):
+        def blocks(self, part: Part, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+            if part.name != "shard-0":
+                raise RepositoryUnreachable("gone")
+            yield from super().blocks(part, start, end)
+
+    manifest, reader = backup("sharded", "shard-0", "shard-1", "shard-2")
+    data = bytearray(reader.parts["shard-0"])
+    data[5000] ^= 1
+    parts = {**reader.parts, "shard-0": bytes(data)}
+    result = prove(manifest, Away(parts), depth="bytes", folder=scratch)
+    assert codes(result) == ["bytes-differ"]
+    with pytest.raises(RepositoryUnreachable):
+        prove(manifest, Away(reader.parts), depth="bytes", folder=scratch)
 
 
 def test_the_engine_makes_no_progress(scratch: Path) -> None:
     manifest, reader = backup("single")
     limits = ProofLimits(engine=EngineLimits(stall_timeout=timedelta(seconds=1)))
-    with hunted(signal.SIGSTOP):
-        result = prove(manifest, reader, depth="load", folder=scratch, limits=limits)
-    assert codes(result) == ["engine-stalled"]
+    with hunted(signal.SIGSTOP), pytest.raises(EngineStalled, match="no progress in 1 s"):
+        prove(manifest, reader, depth="load", folder=scratch, limits=limits)
     assert list(scratch.iterdir()) == []
 
 
@@ -373,8 +399,8 @@ def test_a_sample_with_nothing_to_compare_is_no_pass(scratch: Path) -> None:
     bare = manifest.parts[0].model_copy(update={"blocks": ()})
     manifest = manifest.model_copy(update={"parts": (bare,)})
     request = SampleRequest(per_mille=1000, seed=1)
-    result = prove(manifest, reader, depth="bytes", folder=scratch, sample=request)
-    assert (codes(result), result.bytes_checked) == (["nothing-checked"], 0)
+    with pytest.raises(NothingChecked, match="could be compared with nothing"):
+        prove(manifest, reader, depth="bytes", folder=scratch, sample=request)
     with pytest.raises(UsageError):
         prove(manifest, reader, depth="load", folder=scratch, sample=request)
 
@@ -409,7 +435,10 @@ def test_a_depth_alone_that_looked_at_nothing_did_not_pass(
 ) -> None:
     manifest, _ = backup("single")
     seal = sealed("single")
-    result = prove(manifest, MemoryReader({}), depth=depth, folder=scratch, alone=True, seal=seal)
-    assert not result.passed
     expected = {"presence": "object-missing", "load": "count-differs"}
-    assert codes(result) == [expected.get(depth, "nothing-checked")]
+    look = partial(prove, manifest, MemoryReader({}), folder=scratch, alone=True, seal=seal)
+    if depth in expected:
+        assert codes(look(depth=depth)) == [expected[depth]]
+        return
+    with pytest.raises(NothingChecked):
+        look(depth=depth)

@@ -6,6 +6,7 @@ import doctest
 import json
 import math
 import struct
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdrant_dr.proof import encoding
-from qdrant_dr.proof.encoding import encode_id, encode_value, encode_vector, point_digests
+from qdrant_dr.proof.encoding import (
+    encode_bits,
+    encode_id,
+    encode_value,
+    encode_vector,
+    is_finite,
+    point_digests,
+)
 from tests.support.replay import truth
 
 JSON = st.recursive(
@@ -142,3 +150,71 @@ def test_a_point_of_a_scroll() -> None:
     assert digests.keys() >= {"id", "payload", "vector:text", "vector:image"}
     other = encoding.digest_point({**point, "payload": {**point["payload"], "b": 1}})
     assert {n for n in digests if digests[n] != other[n]} == {"payload"}
+
+
+NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+ODD = st.sampled_from([math.inf, -math.inf, math.nan, -math.nan, None])
+
+
+@st.composite
+def same_but_odd(draw: st.DrawFn) -> tuple[Any, Any, bool]:
+    """Two vectors of one kind: what is finite is equal, what is not differs as it likes."""
+    size = draw(st.integers(1, 6))
+    places = draw(st.sets(st.integers(0, size - 1)))
+
+    def row() -> tuple[list[Any], list[Any]]:
+        one = [draw(NUMBERS) for _ in range(size)]
+        two = list(one)
+        for at in places:
+            one[at], two[at] = draw(ODD), draw(ODD)
+        return one, two
+
+    kind = draw(st.sampled_from(["dense", "multi", "sparse", "engine's sparse"]))
+    if kind == "multi":
+        rows = [row() for _ in range(draw(st.integers(1, 3)))]
+        return [a for a, _ in rows], [b for _, b in rows], not places
+    one, two = row()
+    if kind == "dense":
+        return one, two, not places
+    indices = draw(st.lists(st.integers(0, 99), min_size=size, max_size=size, unique=True))
+    if kind == "sparse" or None in two:
+        return {"indices": indices, "values": one}, {"indices": indices, "values": two}, not places
+    sparse = edge.SparseVector(indices=indices, values=two)
+    return {"indices": indices, "values": one}, sparse, not places
+
+
+@given(same_but_odd())
+def test_all_that_is_not_finite_is_one_token(vectors: tuple[Any, Any, bool]) -> None:
+    one, two, finite = vectors
+    assert encode_vector(one) == encode_vector(two)
+    assert is_finite(one) == is_finite(two) == finite
+    if finite:
+        assert encode_vector(one) == encode_bits(one) == encode_bits(two)
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=6), st.data())
+def test_a_token_is_no_number_and_keeps_its_place(
+    numbers: list[float], data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(0, len(numbers) - 1))
+    odd = [None if n == at else v for n, v in enumerate(numbers)]
+    assert encode_vector(odd) != encode_vector(numbers)
+    elsewhere = [None if n == at - 1 else v for n, v in enumerate(numbers)]
+    assert encode_vector(odd) != encode_vector(elsewhere)
+
+
+GOLDEN = [
+    ([math.inf, 1.0], "24838ad37fe6305e", "dac6cbd6e8597512"),
+    ([-math.inf, 1.0], "5a4d4eaf36795280", "dac6cbd6e8597512"),
+    ([math.nan, 1.0], "dac6cbd6e8597512", "dac6cbd6e8597512"),
+    ([None, 1.0], "dac6cbd6e8597512", "dac6cbd6e8597512"),
+    ([[1.0, -math.inf], [2.0, 3.0]], "85eb94f9debffc01", "a89567d5f2d27b2a"),
+]
+
+
+@pytest.mark.parametrize(("vector", "first", "second"), GOLDEN)
+def test_digests_of_both_versions(vector: Any, first: str, second: str) -> None:
+    """Those of version 1 were made by the version of before."""
+    data = encoding.vector_domain("") + encode_id(7) + encode_bits(vector)
+    assert sha256(data).hexdigest()[:16] == first
+    assert point_digests(7, None, vector)["vector:"].hex()[:16] == second

@@ -16,7 +16,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qdrant_dr.errors import EngineFailed, EngineStalled, EngineTooOld
+from qdrant_dr.errors import (
+    EngineCrashed,
+    EngineFailed,
+    EngineHindered,
+    EngineStalled,
+    EngineTooOld,
+)
 from qdrant_dr.proof.engine import (
     Engine,
     EngineLimits,
@@ -77,7 +83,7 @@ def test_killed_while_it_works(engine: Engine, laid: LaidOut) -> None:
     os.kill(engine.pid, signal.SIGSTOP)
     engine.ask("read")
     threading.Timer(0.3, os.kill, (engine.pid, signal.SIGKILL)).start()
-    with pytest.raises(EngineFailed, match="killed by signal 9"):
+    with pytest.raises(EngineHindered, match="killed by signal 9"):
         engine.wait()
 
 
@@ -85,14 +91,14 @@ def test_asked_after_its_death(engine: Engine, laid: LaidOut) -> None:
     engine.load(laid.shards[0].folder)
     os.kill(engine.pid, signal.SIGKILL)
     psutil.Process(engine.pid).wait(10)
-    with pytest.raises(EngineFailed, match=r"ended with code|killed by signal 9"):
+    with pytest.raises(EngineHindered, match=r"ended with code|killed by signal 9"):
         engine.ask("close")
 
 
 def test_aborted(engine: Engine, laid: LaidOut) -> None:
     engine.load(laid.shards[0].folder)
     os.kill(engine.pid, signal.SIGABRT)
-    with pytest.raises(EngineFailed, match="killed by signal 6"):
+    with pytest.raises(EngineCrashed, match="killed by signal 6"):
         engine.wait()
 
 
@@ -147,14 +153,14 @@ def test_garbage_is_no_answer(answer: str, message: str, tmp_path: Path) -> None
         program = f"import sys; sys.stdout.buffer.write({answer})"
     with (
         _Strange(tmp_path / "engine", program) as engine,
-        pytest.raises(EngineFailed, match=message),
+        pytest.raises(EngineHindered, match=message),
     ):
         engine.wait()
 
 
 def test_what_it_says_before_it_dies_is_in_the_error(tmp_path: Path) -> None:
     with Engine(tmp_path / "engine", replace(LIMITS, memory_bytes=1 << 20)) as engine:
-        with pytest.raises(EngineFailed) as failed:
+        with pytest.raises(EngineHindered) as failed:
             engine.load(tmp_path)
         assert "memory" in str(failed.value).lower() or "ended with code" in str(failed.value)
 
@@ -165,7 +171,7 @@ def test_too_much_memory_is_seen_from_outside(engine: Engine, laid: LaidOut) -> 
     assert used > 1 << 20
     engine.limits = replace(LIMITS, memory_bytes=used // 2)
     engine.ask("read")
-    with pytest.raises(EngineFailed, match=r"uses \d+ bytes of memory") as failed:
+    with pytest.raises(EngineHindered, match=r"uses \d+ bytes of memory") as failed:
         engine.wait()
     assert "`proof.memory`" in failed.value.hint
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdrant_dr.proof.encoding import digest_point
+from qdrant_dr.errors import RecordUnknown
+from qdrant_dr.proof.encoding import digest_point, encode_bits, encode_id, vector_domain
 from qdrant_dr.proof.fingerprint import (
     SKETCH,
     Fingerprinter,
@@ -16,9 +21,12 @@ from qdrant_dr.proof.fingerprint import (
     changed_share,
     differences,
     fingerprint_of,
+    in_bits,
     merge_sketches,
     subtract,
 )
+from qdrant_dr.records import Fingerprint, Seal, canonical_json
+from tests.support import records
 from tests.support.replay import truth
 
 
@@ -116,3 +124,109 @@ def test_the_sketch_estimates_what_changed() -> None:
 def test_sketches_of_shards_add_up() -> None:
     points = [point(n) for n in range(3000)]
     assert merge_sketches(sketch(points[:1000]), sketch(points[1000:])) == sketch(points)
+
+
+VERSION_1 = {
+    "rich": "174cbe0f6fac0565f7ac04ea3d5da554e5fc5a896f9c4c11807daec7c5609c8b",
+    "basic": "0581bc3dec06dad131a490df351f642ca4b9c6c40931e490caa34cbe4e8b7072",
+}
+
+
+@pytest.mark.parametrize("set_name", VERSION_1)
+def test_where_all_is_finite_a_fingerprint_is_of_version_1_byte_for_byte(set_name: str) -> None:
+    """SHA-256 of what the version of before made of these points."""
+    fingerprint = fingerprint_of(truth(set_name))
+    data = json.dumps(fingerprint.model_dump(mode="json"), sort_keys=True).encode()
+    assert hashlib.sha256(data).hexdigest() == VERSION_1[set_name]
+
+
+ODD = st.sampled_from([math.inf, -math.inf, math.nan])
+VECTORS = st.lists(st.one_of(st.floats(-9, 9, width=32), ODD), min_size=3, max_size=3)
+
+
+def with_vectors(vectors: list[list[float]]) -> list[dict[str, Any]]:
+    return [{"id": n, "payload": {"n": n}, "vector": {"a": v}} for n, v in enumerate(vectors)]
+
+
+def as_served(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As a server's JSON has them."""
+    return [
+        {**p, "vector": {"a": [v if math.isfinite(v) else None for v in p["vector"]["a"]]}}
+        for p in points
+    ]
+
+
+def in_version_1(points: list[dict[str, Any]]) -> Fingerprint:
+    """As the version of before summed what an engine reads, made in another way than `in_bits`."""
+    sums = {name: [0, 0, [0] * 256] for name in ("id", "payload", "vector:a")}
+    for p in points:
+        digests: dict[str, int] = digest_point(p)
+        data = vector_domain("a") + encode_id(p["id"]) + encode_bits(p["vector"]["a"])
+        digests["vector:a"] = int.from_bytes(hashlib.sha256(data).digest(), "little")
+        for name, digest in digests.items():
+            entry: Any = sums[name]
+            entry[0] += 1
+            entry[1] += digest
+            entry[2][digests["id"] & 0xFF] += digest & (2**64 - 1)
+    components = {
+        name: {
+            "count": count, "sum": f"{total % 2**256:064x}",
+            "buckets": "".join(f"{b % 2**64:016x}" for b in buckets),
+        }
+        for name, (count, total, buckets) in sums.items()
+        if count or name == "id"
+    }  # fmt: skip
+    return Fingerprint.model_validate({"points": len(points), "components": components})
+
+
+@given(st.lists(VECTORS, max_size=8), st.integers(0, 8))
+def test_a_seal_of_either_version_and_a_reading_of_either_side(
+    vectors: list[list[float]], cut: int
+) -> None:
+    points = with_vectors(vectors)
+    read, served, old = (
+        fingerprint_of(points),
+        fingerprint_of(as_served(points)),
+        in_version_1(points),
+    )
+    odd = sum(not all(map(math.isfinite, v)) for v in vectors)
+    assert (read.odd("a"), served.odd("a"), read.encoding) == (odd, odd, 2 if odd else 1)
+    assert in_bits(read) == old
+    assert differences(read, read) == differences(read, served) == differences(old, read) == []
+    assert Fingerprint.model_validate_json(read.model_dump_json()) == read
+    parts = fingerprint_of(points[:cut]), fingerprint_of(points[cut:])
+    assert add(*parts) == read
+    assert subtract(read, parts[0]) == parts[1]
+
+
+@given(st.lists(VECTORS, min_size=1, max_size=5), st.data())
+def test_another_finite_number_beside_what_is_not_is_still_named(
+    vectors: list[list[float]], data: st.DataObject
+) -> None:
+    points = with_vectors(vectors)
+    at = data.draw(st.integers(0, len(vectors) - 1))
+    place = data.draw(st.integers(0, 2))
+    changed = [list(v) for v in vectors]
+    was = changed[at][place]
+    changed[at][place] = 100.0 if math.isfinite(was) else 1.0
+    for other in (with_vectors(changed), as_served(with_vectors(changed))):
+        for seal in (fingerprint_of(points), in_version_1(points)):
+            assert [w.split()[0] for w in differences(seal, fingerprint_of(other))] == ["vector:a"]
+
+
+def test_a_version_to_come_is_refused_in_clear_words() -> None:
+    seal = records.seal(records.manifest())
+    body = json.loads(seal.to_bytes())
+    body["total"]["encoding"] = 3
+    del body["sha256"]
+    body["sha256"] = hashlib.sha256(canonical_json(body)).hexdigest()
+    with pytest.raises(RecordUnknown, match="encoding 3 of points is newer") as refused:
+        Seal.from_bytes(canonical_json(body), where="seal.json")
+    assert "upgrade" in refused.value.hint
+
+
+def test_what_an_older_reader_sees_in_a_seal_of_version_2_is_an_unknown_field() -> None:
+    """It says that a newer version wrote it, instead of comparing what it cannot compare."""
+    odd = fingerprint_of(with_vectors([[math.inf, 0.0, 0.0]])).model_dump(mode="json")
+    assert set(odd) - set(fingerprint_of([point(1)]).model_dump(mode="json")) == {"not_finite"}
+    assert odd["encoding"] == 2

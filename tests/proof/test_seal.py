@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from qdrant_dr.errors import ContentDiffers, CountDiffers, NothingChecked, OperationBehind
+from qdrant_dr.errors import (
+    ContentDiffers,
+    CountDiffers,
+    NothingChecked,
+    NotSealable,
+    OperationBehind,
+)
 from qdrant_dr.proof import (
     Examination,
     LiveSample,
@@ -21,7 +28,7 @@ from qdrant_dr.proof import (
     plan_seal,
     prove,
 )
-from qdrant_dr.proof.fingerprint import fingerprint_of
+from qdrant_dr.proof.fingerprint import Fingerprinter, fingerprint_of, in_bits
 from qdrant_dr.records import Manifest, Seal
 from tests.support.archives import backup
 from tests.support.records import NOW
@@ -158,7 +165,7 @@ def test_shards_that_were_not_read(read: Callable[[str], ReadBack]) -> None:
 
 def test_nothing_shows_that_the_writes_are_inside(read: Callable[[str], ReadBack]) -> None:
     manifest, _ = backup("sharded", operations=[5, None, 5])
-    with pytest.raises(NothingChecked, match=r"no operation numbers of shards \[1\]"):
+    with pytest.raises(NotSealable, match=r"no operation numbers of shards \[1\]"):
         seal_of(manifest, read("sharded"))
 
 
@@ -166,7 +173,7 @@ def test_an_archive_without_a_log_of_a_source_in_motion(scratch: Path) -> None:
     manifest, reader = backup("busy", "shard-0", operations=[200])
     read = prove(manifest, reader, depth="content", folder=scratch).read_back
     assert read is not None
-    with pytest.raises(NothingChecked, match="shard-0 keeps no write-ahead log"):
+    with pytest.raises(NotSealable, match="shard-0 keeps no write-ahead log"):
         seal_of(manifest, read)
 
 
@@ -307,3 +314,66 @@ def test_points_compared_one_by_one() -> None:
     ):
         other = {**point, **change}
         assert compare_replayed([point], {other["id"]: other}) == (wrong, within), change
+
+
+def of_points(read: ReadBack, points: list[dict[str, Any]]) -> ReadBack:
+    """As if the only shard held these."""
+    work = Fingerprinter()
+    work.add((p["id"], p["payload"], p["vector"]) for p in points)
+    (shard,) = read.shards
+    count = replace(shard.count, points=len(points))
+    fields = {"count": count, "settled": work.record(), "sketch": work.sketch, "replayed": None}
+    return replace(read, shards=(replace(shard, **fields, replayed_ids=()),))
+
+
+def test_a_seal_before_of_another_version_makes_nothing_suspect(
+    read: Callable[[str], ReadBack],
+) -> None:
+    """Half of the vectors are not finite: by the other version's digests all those were changed."""
+    manifest, _ = backup("motion", operations=[300])
+    odd = [-math.inf, math.inf, -math.nan]
+    points = [
+        {"id": n, "payload": {}, "vector": [odd[n % 3] if n % 2 else 1.0, n]} for n in range(500)
+    ]
+    reading = of_points(read("motion"), points)
+    new = seal_of(manifest, reading)
+    old = new.model_copy(
+        update={
+            "total": in_bits(new.total),
+            "shards": (new.shards[0].model_copy(update={"settled": in_bits(new.total)}),),
+            "sketch": reading.sketch_in(1),
+        }
+    )
+    assert compare_with_seal(reading, old, manifest).faults == ()
+    assert compare_with_seal(reading, new, manifest).faults == ()
+    for previous in (new, old):
+        assert seal_of(manifest, reading, previous=previous, drift_limit=0.01).suspect == ()
+    other = of_points(reading, [{**p, "vector": [None, 0.0]} for p in points])
+    for previous in (new, old):
+        (reason,) = seal_of(manifest, other, previous=previous, drift_limit=0.01).suspect
+        assert "gone or different" in reason
+    assert reading.sketch_in(1) != reading.sketch_in(2)
+
+
+def test_a_live_source_that_says_null_is_what_the_engine_read(
+    read: Callable[[str], ReadBack],
+) -> None:
+    manifest, _ = backup("rich")
+    points = [dict(p) for p in truth("rich")[:8]]
+    served = [{**p, "vector": {"odd": [None, 1.0]}} for p in points]
+    engine = [{**p, "vector": {"odd": [-math.inf, 1.0]}} for p in points]
+    live = LiveSample({p["id"]: digest_point(p) for p in served})
+    assert seal_of(manifest, with_sample(read("rich"), engine), live).reference == "source"
+    other = LiveSample({p["id"]: digest_point(p) for p in points})
+    with pytest.raises(ContentDiffers, match="8 of 8 points"):
+        seal_of(manifest, with_sample(read("rich"), engine), other)
+
+
+def test_replayed_vectors_that_are_not_finite_are_equal_to_null() -> None:
+    read = [{"id": 1, "payload": {}, "vector": {"a": [math.inf, 1.0], "b": [[-math.nan], [2.0]]}}]
+    null = {1: {"id": 1, "payload": {}, "vector": {"a": [None, 1.0 + 2e-7], "b": [[None], [2.0]]}}}
+    assert compare_replayed(read, null) == ([], 1)
+    number = {1: {**null[1], "vector": {"a": [3.0, 1.0], "b": [[None], [2.0]]}}}
+    assert compare_replayed(read, number) == ([1], 0)
+    swapped = {1: {**null[1], "vector": {"a": [1.0, None], "b": [[None], [2.0]]}}}
+    assert compare_replayed(read, swapped) == ([1], 0)

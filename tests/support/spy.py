@@ -33,11 +33,13 @@ class Hold:
 @dataclass
 class Spy:
     """`log`: every "METHOD /path" that was made, `keys` the key of each, `traffic` the bytes of
-    request and answer bodies by path and user agent. `after` is called when a call was answered."""
+    request and answer bodies by path and user agent. `after` is called when a call was answered;
+    where `instead` gives a status and a body, the target is not asked at all."""
 
     target: str
     log: list[str] = field(default_factory=list)
     after: Callable[[str], None] | None = None
+    instead: Callable[[str], tuple[int, bytes] | None] | None = None
     keys: list[str | None] = field(default_factory=list)
     traffic: list[tuple[str, str, int]] = field(default_factory=list)
     held: threading.Event = field(default_factory=threading.Event)
@@ -102,6 +104,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.spy.keys.append(self.headers.get("api-key"))
         if len(body) < length or not self.spy.waits(method, path, forward=False):
             self.close_connection = True
+            return
+        if self.spy.instead is not None and (said := self.spy.instead(f"{method} {path}")):
+            self.send_response(said[0])
+            self.send_header("content-length", str(len(said[1])))
+            self.end_headers()
+            self.wfile.write(said[1])
             return
         headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
         answer = httpx.request(
