@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from qdrant_dr.config import Config
-from qdrant_dr.records import RunEnd, RunStart
+from qdrant_dr.records import Acknowledgement, RunEnd, RunStart
 from qdrant_dr.repository import (
     Backup,
     Catalog,
@@ -31,6 +31,7 @@ class Evidence:
     Whatever the caller hands in, later and foreign records are dropped, doubles (one run recorded
     in several repositories) are merged and everything is put in one order, so that equal records
     give equal reports. `unreadable` are run records; those of backups are in the catalog.
+    `acknowledgements` are those that count at `as_of`.
     """
 
     config: Config
@@ -40,6 +41,7 @@ class Evidence:
     run_starts: tuple[RunStart, ...] = ()
     run_ends: tuple[RunEnd, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
+    acknowledgements: tuple[Acknowledgement, ...] = ()
 
     def __post_init__(self) -> None:
         if self.as_of.utcoffset() != timedelta(0):

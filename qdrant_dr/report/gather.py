@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import Conflict, DRError, UsageError
+from qdrant_dr.jobs.acknowledge import read_everywhere
 from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.records import Location, RunEnd, RunStart
 from qdrant_dr.report.evidence import Evidence
@@ -17,6 +18,7 @@ from qdrant_dr.repository import (
     Repository,
     RepositoryState,
     Unreadable,
+    acknowledgements_that_count,
     location_of,
     names,
     read_catalog,
@@ -49,6 +51,7 @@ def gather(
             if (error := failed.get(r.name) or broken.get(r.name))
         ],
     )
+    known = read_everywhere({r.name: r for r in readable}, config.cluster.name)
     return Evidence(
         config=config,
         as_of=as_of,
@@ -59,6 +62,12 @@ def gather(
         unreadable=(
             *(u for both in runs.values() for read in both for u in read.unreadable),
             *disputed({name: ends.records for name, (_, ends) in runs.items()}),
+            *(u for read in known.values() for u in read.unreadable),
+        ),
+        acknowledgements=acknowledgements_that_count(
+            {name: read.records for name, read in known.items()},
+            repositories=len(readable),
+            now=as_of,
         ),
     )
 
