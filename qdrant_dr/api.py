@@ -70,8 +70,8 @@ class Recovery:
     def acknowledge(
         self, name: str, *, reason: str, until: datetime | None = None, by: str | None = None
     ) -> tuple[Acknowledgement, dict[str, DRError]]:
-        """Say that a finding is known (`CODE:SCOPE`, or `CODE` alone), or accept a backup (`NAME@ID`)
-        as what later ones are measured against, by name and with a reason.
+        """Say that a finding is known (`CODE:SCOPE`, or `CODE` alone), or accept a backup
+        (`NAME@ID`) as what later ones are measured against, by name and with a reason.
 
         The record, and the errors of the repositories that did not take it: it counts if two have
         it, where there are two. It quiets alarms; no copy is proven by it. `by`: None for whoever

@@ -91,7 +91,7 @@ def hold(
         if reason or until or release:
             raise UsageError("no backup is named", "write `qdrant-dr hold NAME@latest --reason R`.")
         return _reply(active_holds(holds, now=now), errors)
-    if not reason:
+    if reason is None or len(reason.strip()) < 3:
         raise UsageError("a hold needs a reason", "add --reason 'case 4711'.")
     proven = config.objectives.proven
     key = select(backup, catalog_of(config, opened, failed), proven=proven, now=now).key

@@ -64,9 +64,9 @@ def trust(
         )
     if backup.seal is not None and backup.seal.suspect and not accepted:
         doubts.append(
-            f"{key} is suspect ({'; '.join(backup.seal.suspect)}): take an older backup, or accept "
-            f"it with `qdrant-dr acknowledge {key} --reason WHY` if this is what was meant, or take "
-            "it all the same with `--allow-unproven`"
+            f"{key} is suspect ({'; '.join(backup.seal.suspect)}): take an older backup, or this "
+            f"one all the same with `--allow-unproven`; if it is what was meant, accept it first: "
+            f"`qdrant-dr acknowledge {key} --reason WHY`"
         )
     return ([], doubts) if options.allow_unproven else (doubts, [])
 
