@@ -19,8 +19,10 @@ from qdrant_dr import configfile
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, NothingSelected
 from qdrant_dr.jobs.catalogs import open_all
-from qdrant_dr.records import Location
+from qdrant_dr.jobs.run import user_name
+from qdrant_dr.records import Acknowledgement, Location
 from qdrant_dr.report import Assessment, Evidence, gather
+from qdrant_dr.report.acknowledge import acknowledge_named
 from qdrant_dr.report.frames import build_frames
 from qdrant_dr.repository import Repository
 
@@ -64,6 +66,25 @@ class Recovery:
         `as_of`. Unreachable repositories and unreadable records are rows of `findings`.
         """
         return build_frames(Assessment.of(self.evidence(as_of, period_days)))
+
+    def acknowledge(
+        self, name: str, *, reason: str, until: datetime | None = None, by: str | None = None
+    ) -> tuple[Acknowledgement, dict[str, DRError]]:
+        """Say that a finding is known (`CODE:SCOPE`, or `CODE` alone), or accept a backup
+        (`NAME@ID`) as what later ones are measured against, by name and with a reason.
+
+        The record, and the errors of the repositories that did not take it: it counts if two have
+        it, where there are two. It quiets alarms; no copy is proven by it. `by`: None for whoever
+        runs this. Raise UsageError for what does not stand.
+        """
+        return acknowledge_named(
+            self.config,
+            name,
+            reason=reason,
+            until=None if until is None else utc(until),
+            by=by or user_name(),
+            now=utc(None),
+        )
 
     def raw_records(self) -> RawRecords:
         """The bytes of all records, for whoever wants to judge them without this library.

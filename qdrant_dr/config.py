@@ -174,6 +174,7 @@ class Decision:
 class CollectionObjectives(Section):
     rpo: Duration | None = None
     rto: Duration | None = None
+    drift_limit: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
 class RetentionRules(Section):
@@ -310,7 +311,9 @@ class Objectives(Section):
     proven: Proven = Proven()
     drill_every: Duration = timedelta(days=30)
     drift_limit: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.5, description="share of points that may go or change between two backups unremarked"
+        0.5,
+        description="share of points that may go since the last accepted backup, or change from "
+        "one backup to the next, unremarked",
     )
 
 
@@ -479,6 +482,11 @@ class Config(Section):
                         f"repositories.{i}.url",
                         f"is the same place as that of {other.name}: one copy, not two",
                     )
+
+    def drift_limit_of(self, collection: str) -> float:
+        """That of the collection, else that of all."""
+        own = self.collections.override(collection).objectives.drift_limit
+        return self.objectives.drift_limit if own is None else own
 
     def repository(self, name: str) -> RepositoryConfig | None:
         return next((r for r in self.repositories if r.name == name), None)

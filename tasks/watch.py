@@ -16,6 +16,7 @@ from prefect.states import Completed, Failed
 
 from qdrant_dr.config import Config
 from qdrant_dr.records import Found, Outcome, RunEnd, Watched
+from qdrant_dr.report.acknowledged import ended
 from qdrant_dr.report.watch import Look
 from qdrant_dr.report.watch import look as act
 from tasks.announce import log, publish
@@ -83,10 +84,13 @@ def tell(end: RunEnd, watched: Watched) -> bool:
 
 
 def subject(cluster: str, watched: Watched) -> str:
-    """`prod: 2 new findings, 1 over`."""
-    new, over = len(watched.appeared), len(watched.cleared)
+    """`prod: 2 new findings, 1 over, 1 acknowledged`."""
+    new = len(watched.appeared)
+    known = sum(f.acknowledged is not None for f in watched.cleared)
+    over = len(watched.cleared) - known
     said = [f"{new} new finding{'s' * (new != 1)}"] if new else []
     said += [f"{over} over"] if over else []
+    said += [f"{known} acknowledged"] if known else []
     return f"{cluster}: {', '.join(said)}"
 
 
@@ -96,7 +100,7 @@ def text(watched: Watched) -> str:
         f"{f.severity}: {f.scope}: {f.what}\n  affected: {f.blast_radius}\n  next: {f.next_command}"
         for f in watched.appeared
     ]
-    over = [f"over: {f.scope}: {f.what}" for f in watched.cleared]
+    over = [ended(f) for f in watched.cleared]
     return "\n".join([*_shortened(new), *_shortened(over)])
 
 

@@ -105,6 +105,13 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr hold movies@latest-proven --reason 'case 4711' --until 2027-01-31",
         "qdrant-dr hold movies@20261122T10 --release --reason 'case closed'",
     ),
+    "acknowledge": (
+        "acknowledge:acknowledge",
+        "Say that a finding is known, or accept a suspect backup; or list what is acknowledged.",
+        "qdrant-dr acknowledge movies@latest --reason 'new embedding model'",
+        "qdrant-dr acknowledge 'run-bad:last verify run' --reason 'gcp is away' --until 2d",
+        "qdrant-dr acknowledge movies@20261122T10 --release --reason 'it was a mistake'",
+    ),
     "list": (
         "listing:list_backups",
         "List backups: age, size, copies, and how deep they are proven.",

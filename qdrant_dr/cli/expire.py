@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -10,6 +9,7 @@ from cyclopts import Parameter
 from qdrant_dr.cli.catalog import Repositories
 from qdrant_dr.cli.runs import run_verb
 from qdrant_dr.cli.session import Column, Given, Reply
+from qdrant_dr.cli.words import moment_ahead
 from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.expire import ExpireRequest, holds_of
@@ -18,9 +18,7 @@ from qdrant_dr.jobs.hold import place_hold, release_holds
 from qdrant_dr.jobs.run import user_name, utc_now
 from qdrant_dr.jobs.select import select
 from qdrant_dr.records import Hold
-from qdrant_dr.records.base import parse_time
 from qdrant_dr.repository import active_holds
-from qdrant_dr.units import parse_duration
 
 HOLDS = (
     Column("backup", "BACKUP"),
@@ -94,33 +92,16 @@ def hold(
         if reason or until or release:
             raise UsageError("no backup is named", "write `qdrant-dr hold NAME@latest --reason R`.")
         return _reply(active_holds(holds, now=now), errors)
-    if not reason:
+    if reason is None or len(reason.strip()) < 3:
         raise UsageError("a hold needs a reason", "add --reason 'case 4711'.")
     proven = config.objectives.proven
     key = select(backup, catalog_of(config, opened, failed), proven=proven, now=now).key
     if release:
         made, lost = release_holds(opened, key, holds, reason=reason, by=user_name(), now=now)
     else:
-        at = _until(until, now)
+        at = moment_ahead(until, now, "a hold of the past keeps nothing")
         made, lost = place_hold(opened, key, reason=reason, until=at, by=user_name(), now=now)
     return _reply([made], [*errors, *lost.values()])
-
-
-def _until(text: str | None, now: datetime) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        at = parse_time(f"{text}T00:00:00.000000Z")
-    except ValueError:
-        try:
-            at = now + parse_duration(text)
-        except ValueError:
-            raise UsageError(
-                f"--until {text} is neither a date nor a duration", "write 2027-01-31, or 90d."
-            ) from None
-    if at <= now:
-        raise UsageError(f"--until {text} is over already", "a hold of the past keeps nothing.")
-    return at
 
 
 def _reply(holds: Any, errors: list[Any]) -> Reply:

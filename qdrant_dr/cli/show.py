@@ -13,13 +13,17 @@ from qdrant_dr.cli.catalog import Repositories, backup_row, deepest, read, with_
 from qdrant_dr.cli.output import printable, table
 from qdrant_dr.cli.session import Column, Given, Reply, Session
 from qdrant_dr.cli.words import moment, span, yes
-from qdrant_dr.jobs.select import select
+from qdrant_dr.jobs.acknowledge import acknowledgements_of
+from qdrant_dr.jobs.catalogs import open_all
+from qdrant_dr.jobs.select import LATEST_PROVEN, doubted_before, select, skipped
 from qdrant_dr.jobs.select import split as split_selector
 from qdrant_dr.records import Proof
 from qdrant_dr.repository import (
     Backup,
+    Catalog,
     Copy,
     Lost,
+    accepts,
     is_proven,
     open_failures,
     proof_of,
@@ -74,7 +78,7 @@ def show(
     if lost := next((g for g in catalog.lost if str(g.key) == backup), None):
         return with_troubles(_show_lost(session, lost), catalog)
     found = select(backup, catalog, proven=session.config.objectives.proven, now=now)
-    facts = _facts(session, found, now)
+    facts = _facts(session, found, now) | _choice(session, backup, found, catalog, now)
     copies = [_copy_row(session, found, copy, now) for copy in found.copies]
     every = [
         _proof_row(copy.repository, proof, inherited=proof in copy.inherited)
@@ -134,6 +138,24 @@ def _facts(session: Session, backup: Backup, now: datetime) -> dict[str, Any]:
         "suspect": ("; ".join(seal.suspect) or None) if seal else None,
         "run_id": manifest.run_id,
         "note": manifest.note or None,
+    }
+
+
+def _choice(
+    session: Session, selector: str, backup: Backup, catalog: Catalog, now: datetime
+) -> dict[str, Any]:
+    """What is to be known before it is restored: who accepted it if it is suspect, what it follows,
+    what newer one was left out."""
+    opened, lost = open_all(session.config)
+    known = acknowledgements_of(session.config, opened, now=now, lost=lost)
+    accepted = next((a for a in reversed(known) if accepts(a, backup)), None)
+    proven = session.config.objectives.proven
+    by_age = split_selector(selector)[1] == LATEST_PROVEN
+    newer = skipped(backup, catalog, proven=proven, now=now) if by_age else ()
+    return {
+        "accepted": f"by {accepted.made_by}: {accepted.reason}" if accepted else None,
+        "follows": "; ".join(doubted_before(backup, catalog, known)) or None,
+        "skipped": "; ".join(newer) or None,
     }
 
 

@@ -11,6 +11,7 @@ from qdrant_dr.cli.session import Column, Given, Reply
 from qdrant_dr.cli.words import span
 from qdrant_dr.errors import UsageError
 from qdrant_dr.records import ErrorFacts
+from qdrant_dr.report.acknowledged import words
 from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.gather import gather
 from qdrant_dr.report.metrics import prometheus
@@ -67,7 +68,14 @@ def status(
         text=None if out else metrics,
         verdict=found.verdict,
         errors=errors,
-        remarks=[] if found.standings else ["no collection was ever seen: run `qdrant-dr backup`"],
+        remarks=[
+            *(
+                f"{p.scope}: {p.what}; {words(p.acknowledged)}"
+                for p in found.problems
+                if p.acknowledged is not None
+            ),
+            *([] if found.standings else ["no collection was ever seen: run `qdrant-dr backup`"]),
+        ],
     )
 
 
@@ -78,6 +86,9 @@ def _row(s: Standing, now: datetime) -> dict[str, Any]:
         "rpo_seconds": s.rpo.total_seconds() if s.rpo is not None else None,
         "rpo_objective_seconds": s.rpo_objective.total_seconds(),
         "proof_age_seconds": (now - s.proof.ended_at).total_seconds() if s.proof else None,
+        "acknowledged": [
+            f"{p.what}; {words(p.acknowledged)}" for p in s.problems if p.acknowledged is not None
+        ],
         "copies": len(s.safe_copies),
         "domains": len(s.domains),
         "next_command": s.exclusion if s.status == "excluded" else s.next_command,

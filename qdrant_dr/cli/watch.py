@@ -11,6 +11,7 @@ from qdrant_dr.cli.session import Column, Given, Reply
 from qdrant_dr.errors import Interrupted
 from qdrant_dr.jobs.run import begin
 from qdrant_dr.records import Found, Watched
+from qdrant_dr.report.acknowledged import ended, words
 from qdrant_dr.report.watch import WatchRequest
 from qdrant_dr.report.watch import watch as look_and_conclude
 
@@ -50,7 +51,7 @@ def watch(*, record: Annotated[bool, Parameter(negative=())] = False, session: G
         run_id=end.start.run_id,
         remarks=[
             *(f"new: {_line(f)}" for f in watched.appeared),
-            *(f"over: {f.scope}: {f.what}" for f in watched.cleared),
+            *map(ended, watched.cleared),
             *watched.unsent,
             *(f"no record in {name}: {e.message}" for name, e in run.unwritten.items()),
             f"watch {end.start.run_id}: {end.verdict}",
@@ -59,7 +60,9 @@ def watch(*, record: Annotated[bool, Parameter(negative=())] = False, session: G
 
 
 def _row(f: Found, watched: Watched) -> dict[str, Any]:
-    return {**dict(f), "new": f in watched.appeared}
+    known = f.acknowledged
+    what = f"{f.what} ({words(known)})" if known else f.what
+    return {**dict(f), "what": what, "new": f in watched.appeared}
 
 
 def _line(f: Found) -> str:

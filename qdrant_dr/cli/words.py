@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from qdrant_dr.errors import UsageError
+from qdrant_dr.units import parse_duration
+
 
 def moment(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
@@ -22,3 +25,22 @@ def span(seconds: float) -> str:
 
 def yes(value: bool) -> str:
     return "yes" if value else "NO"
+
+
+def moment_ahead(text: str | None, now: datetime, past: str) -> datetime | None:
+    """A date (2027-01-31) or a time from now (90d). Raise UsageError for anything else, or for one
+    that has passed: then `past` says what is wrong with it."""
+    if text is None:
+        return None
+    try:
+        at = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        try:
+            at = now + parse_duration(text)
+        except ValueError:
+            raise UsageError(
+                f"--until {text} is neither a date nor a duration", "write 2027-01-31, or 90d."
+            ) from None
+    if at <= now:
+        raise UsageError(f"--until {text} is over already", f"{past}.")
+    return at

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BackupNotFound, DRError, RepositoryUnreachable, SealConflict
+from qdrant_dr.jobs.acknowledge import acknowledgements_of
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
-from qdrant_dr.records import BackupKey, Manifest, Seal
+from qdrant_dr.proof import baseline_of
+from qdrant_dr.records import BackupKey, Baseline, Manifest, Seal
 from qdrant_dr.repository import (
     Backup,
     Repository,
+    accepts,
     newest,
 )
 
@@ -105,19 +108,33 @@ class Found:
         return f"its seal may lie in what cannot be read now: {', '.join([*away, *hidden])}"
 
 
-def previous_seal(
-    config: Config, opened: Mapping[str, Repository], manifest: Manifest
-) -> Seal | None:
-    """The seal of the newest older backup of the same incarnation: what drift is measured from."""
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the content of a new backup is compared with: the seal of the one before it, and what
+    was last accepted."""
+
+    previous: Seal | None
+    baseline: Baseline | None
+
+
+def sealed_before(
+    config: Config, opened: Mapping[str, Repository], manifest: Manifest, *, now: datetime
+) -> Before:
+    """Of the same incarnation: the newest older seal, suspect or not, and the baseline."""
     catalog = catalog_of(config, opened, {}, collection=manifest.collection)
     older = [
         b
         for b in catalog.of(manifest.collection)
         if b.seal is not None
         and b.witness != "nobody"  # a planted baseline would hide what is lost against the true one
-        and not b.seal.suspect  # a baseline that is doubtful itself would hide the loss next time
+        and b.conflict is None
         and b.manifest.incarnation == manifest.incarnation
         and b.manifest.captured_at < manifest.captured_at
     ]
-    found = newest(older, now=manifest.captured_at)
-    return found.seal if found else None
+    seals = [b.seal for b in older if b.seal is not None]
+    known = acknowledgements_of(config, opened, now=now)
+    lasting = [a for a in known if a.until is None]
+    accepted = [b.key.backup_id for b in older if any(accepts(a, b) for a in lasting)]
+    return Before(
+        seals[-1] if seals else None, baseline_of(seals, accepted[-1] if accepted else None)
+    )

@@ -10,12 +10,21 @@ from zoneinfo import ZoneInfo
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, DRError, PlanRefused
+from qdrant_dr.jobs.acknowledge import acknowledgements_of
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_names, selected_repositories
 from qdrant_dr.jobs.select import select
 from qdrant_dr.jobs.units import ExpireUnit, Perform
-from qdrant_dr.records import BackupKey, Deleted, Expired, Hold, Outcome, RunEnd
+from qdrant_dr.records import (
+    Acknowledgement,
+    BackupKey,
+    Deleted,
+    Expired,
+    Hold,
+    Outcome,
+    RunEnd,
+)
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import (
     LONGEST_RUN,
@@ -115,6 +124,7 @@ def decide(
     begun: Sequence[ExpireUnit] = (),
     *,
     now: datetime,
+    acknowledged: Sequence[Acknowledgement] = (),
 ) -> Decision:
     """Which copies go. Pure. Raise PlanRefused if nothing may be decided."""
     proven = config.objectives.proven
@@ -122,7 +132,10 @@ def decide(
     if request.backups and not selectors:
         return Decision(given_up, ())
     named = {select(s, catalog, proven=proven, now=now).key.backup_id for s in selectors}
-    plan = plan_expire(catalog, policies(config), proven=proven, holds=holds, now=now, named=named)
+    plan = plan_expire(
+        catalog, policies(config), proven=proven, holds=holds, now=now, named=named,
+        acknowledged=acknowledged,
+    )  # fmt: skip
     if plan.refused is not None:
         raise PlanRefused(
             f"nothing is deleted: {plan.refused}",
@@ -199,7 +212,8 @@ def expire(config: Config, request: ExpireRequest, run: Run, perform: Perform) -
         run.note_source(catalog.backups)
         holds = holds_of(list(run.repositories.values()), config.cluster.name)
         begun = begun_deletions(catalog, run.repositories)
-        decision = decide(config, request, catalog, holds, begun, now=now)
+        known = acknowledgements_of(config, run.repositories, now=now)
+        decision = decide(config, request, catalog, holds, begun, now=now, acknowledged=known)
         if request.dry_run:
             return run.preview(config, decision.units)
         _withdraw_old(run.repositories, decision.stays, config.cluster.name)
@@ -240,7 +254,7 @@ def expire_copy(config: Config, unit: ExpireUnit, run_id: str) -> Outcome:
     if unit.finish and unit.named:
         _give_up(config, unit, catalog, list(opened.values()), run_id, started_at)
     elif not unit.finish:
-        stays = _stays_now(config, unit, catalog, list(opened.values()))
+        stays = _stays_now(config, unit, catalog, opened)
         if stays is not None:
             return _outcome(unit, started_at, "skipped", (f"stays: {stays}",))
         if backup is None:
@@ -305,19 +319,21 @@ def _give_up(
 
 
 def _stays_now(
-    config: Config, unit: ExpireUnit, catalog: Catalog, repositories: Sequence[Repository]
+    config: Config, unit: ExpireUnit, catalog: Catalog, opened: Mapping[str, Repository]
 ) -> str | None:
     """Why the copy stays after all; None if it still goes."""
     if not catalog.complete:
         away = [r.name for r in catalog.unreachable] + [u.path for u in catalog.unreadable]
         raise CatalogIncomplete(f"not everything can be read now: {', '.join(away)}")
+    now = utc_now()
     plan: ExpirePlan = plan_expire(
         catalog,
         policies(config),
         proven=config.objectives.proven,
-        holds=holds_of(repositories, config.cluster.name),
-        now=utc_now(),
+        holds=holds_of(list(opened.values()), config.cluster.name),
+        now=now,
         named=[unit.key.backup_id] if unit.named else (),
+        acknowledged=acknowledgements_of(config, opened, now=now),
     )
     if any(e.key == unit.key and e.repository == unit.repository for e in plan.goes):
         return None

@@ -20,7 +20,7 @@ from qdrant_dr.errors import (
     SearchDiffers,
 )
 from qdrant_dr.jobs.capture_sources import known_addresses, node_of
-from qdrant_dr.jobs.copies import Found, previous_seal
+from qdrant_dr.jobs.copies import Found, sealed_before
 from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.run import utc_now
 from qdrant_dr.jobs.scratch import scratch_folder
@@ -134,13 +134,15 @@ def prove_copy(
                 "run it again when everything named can be read: see `qdrant-dr check`.",
             )
         try:
+            before = sealed_before(config, found.opened, manifest, now=utc_now())
             planned = plan_seal(
                 manifest,
                 exam.read_back,
                 live,
-                previous_seal(config, found.opened, manifest),
-                drift_limit=config.objectives.drift_limit,
+                before.previous,
+                drift_limit=config.drift_limit_of(manifest.collection),
                 now=utc_now(),
+                baseline=before.baseline,
             )
             seal = found.share_seal(planned)
             sealed = seal == planned
@@ -156,7 +158,8 @@ def prove_copy(
         found, exam, seal, wrong,
         depth=unit.depth, run_id=run_id, made_by=made_by or unit.made_by, started_at=started_at,
     )  # fmt: skip
-    notes += (f"suspect: {reason}" for reason in (seal.suspect if seal else ()))
+    # told once, by whoever seals it: from then on it is a finding of the report, until accepted
+    notes += (f"suspect: {reason}" for reason in (seal.suspect if seal and sealed else ()))
     return ProvedCopy(
         proof, _first(wrong, unit, seal=backup.seal), tuple(notes), sealed, seal,
         exam.read_back.replayed_points if exam.read_back else (),

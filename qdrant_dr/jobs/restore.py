@@ -21,17 +21,19 @@ from qdrant_dr.errors import (
     RepositoryError,
     UsageError,
 )
+from qdrant_dr.jobs.acknowledge import acknowledgements_of
 from qdrant_dr.jobs.restore_asked import OnTarget, RestoreOptions
 from qdrant_dr.jobs.restore_journal import unfinished
 from qdrant_dr.jobs.restore_plan import RestorePlan, plan_restore
 from qdrant_dr.jobs.restore_target import facts_of, open_target
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
+from qdrant_dr.jobs.select import LATEST_PROVEN, doubted_before, skipped, split
 from qdrant_dr.jobs.space import free_below
 from qdrant_dr.jobs.units import Perform
 from qdrant_dr.records import Outcome, RunEnd
 from qdrant_dr.records.base import Frozen
-from qdrant_dr.repository import Backup, Catalog, Repository, newest, newest_proven
+from qdrant_dr.repository import Backup, Catalog, Repository, accepts, newest, newest_proven
 from qdrant_dr.repository.names import time_of
 from qdrant_dr.secrets import SecretRef
 
@@ -129,6 +131,8 @@ def plans_of(config: Config, request: RestoreRequest, run: Run) -> tuple[Restore
         run.note_source(backups)
         options = request.options()
         ends = run.past_ends(config, now)
+        known = acknowledgements_of(config, run.repositories, now=now, lost=run.unreachable)
+        proven = config.objectives.proven
         return tuple(
             plan_restore(
                 config,
@@ -138,8 +142,13 @@ def plans_of(config: Config, request: RestoreRequest, run: Run) -> tuple[Restore
                 repositories=[p for p in places if p in run.repositories],
                 ends=ends,
                 now=now,
+                accepted=any(accepts(a, backup) for a in known),
+                remarks=[
+                    *(skipped(backup, catalog, proven=proven, now=now) if newest_asked else ()),
+                    *doubted_before(backup, catalog, known),
+                ],
             )
-            for backup in backups
+            for backup, newest_asked in zip(backups, chosen_by_age(request, backups), strict=True)
         )
 
 
@@ -174,6 +183,13 @@ def restore(
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
     return run.finish(config, outcomes=outcomes)
+
+
+def chosen_by_age(request: RestoreRequest, backups: Sequence[Backup]) -> list[bool]:
+    """Of each of them whether it was asked for as the newest proven one, whichever that is."""
+    if request.every:
+        return [True] * len(backups)
+    return [split(selector)[1] == LATEST_PROVEN for selector in request.backups]
 
 
 def refusal(plans: Sequence[RestorePlan]) -> PlanRefused | None:

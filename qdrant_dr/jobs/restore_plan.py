@@ -92,13 +92,20 @@ def plan_restore(
     repositories: Sequence[str],
     ends: Sequence[RunEnd],
     now: datetime,
+    accepted: bool = False,
+    remarks: Sequence[str] = (),
 ) -> RestorePlan:
-    """Decide how to restore one backup, or collect every reason why it is not to be done."""
+    """Decide how to restore one backup, or collect every reason why it is not to be done.
+
+    `accepted`: it is suspect, and somebody has accepted it. `remarks` are what else is to be known
+    of the choice.
+    """
     manifest = backup.manifest
     name = options.name or manifest.collection
     route = route_of(manifest, there.facts, salvage=options.salvage)
     sources = sources_of(backup, repositories)
-    refusals, warnings = trust(config, backup, sources, options, now=now)
+    refusals, warnings = trust(config, backup, sources, options, now=now, accepted=accepted)
+    warnings = [*remarks, *warnings]
     if options.way == "url" and sources:
         signing = tuple(s for s in sources if s.repository not in there.unsigned)
         refusals += [] if signing else [there.unsigned[s.repository] for s in sources]
@@ -129,6 +136,8 @@ def plan_restore(
             server_file=options.server_file,
             into_existing=options.into_existing,
             allow_unproven=options.allow_unproven,
+            accepted=accepted,
+            remarks=tuple(remarks),
             priority=options.priority,
             replication_factor=options.replication_factor,
             aliases=options.aliases,

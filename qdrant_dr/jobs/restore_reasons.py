@@ -41,8 +41,12 @@ def trust(
     options: RestoreOptions,
     *,
     now: datetime,
+    accepted: bool = False,
 ) -> tuple[list[str], list[str]]:
-    """What speaks against this backup: hard, and what `--allow-unproven` turns into a warning."""
+    """What speaks against this backup: hard, and what `--allow-unproven` turns into a warning.
+
+    `accepted`: somebody has looked at it, and it is what it is meant to be.
+    """
     key = backup.key
     if backup.conflict is not None:
         return [f"{backup.conflict.message}; {backup.conflict.hint}"], []
@@ -60,10 +64,11 @@ def trust(
             f"no copy of {key} is proven to {wanted.depth} now{more}: "
             f"run `qdrant-dr verify {key}`, or restore it all the same with `--allow-unproven`"
         )
-    if backup.seal is not None and backup.seal.suspect:
+    if backup.seal is not None and backup.seal.suspect and not accepted:
         doubts.append(
-            f"{key} is suspect ({'; '.join(backup.seal.suspect)}): "
-            "take an older backup, or this one all the same with `--allow-unproven`"
+            f"{key} is suspect ({'; '.join(backup.seal.suspect)}): take an older backup, or this "
+            f"one all the same with `--allow-unproven`; if it is what was meant, accept it first: "
+            f"`qdrant-dr acknowledge {key} --reason WHY`"
         )
     return ([], doubts) if options.allow_unproven else (doubts, [])
 

@@ -119,7 +119,7 @@ def restore_backup(config: Config, unit: RestoreUnit, run_id: str) -> Outcome:
         started_at=started_at,
         ended_at=utc_now(),
         error=error_facts(error) if error else None,
-        notes=(*doubts, *result.notes, *filter(None, [unit.note])),
+        notes=(*doubts, *unit.remarks, *result.notes, *filter(None, [unit.note])),
         detail=Restored(
             restore_id=restore_id,
             target=unit.target,
@@ -187,7 +187,7 @@ class Restoration:
                 f"run `qdrant-dr verify {self.unit.key} --depth content` first.",
             )
         seal = self.found.backup.seal
-        if seal is not None and seal.suspect:
+        if seal is not None and seal.suspect and not self.unit.accepted:
             self.result.doubts.append(f"the backup is suspect: {'; '.join(seal.suspect)}")
         with self.watch.phase("start"):
             target = self._look()

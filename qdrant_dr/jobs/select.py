@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from qdrant_dr.config import Proven
 from qdrant_dr.errors import BackupNotFound, UsageError
-from qdrant_dr.repository.catalog import Backup, Catalog, newest, newest_proven
+from qdrant_dr.records import Acknowledgement
+from qdrant_dr.repository.acknowledgement import open_suspects
+from qdrant_dr.repository.catalog import (
+    CLOCK_TOLERANCE,
+    Backup,
+    Catalog,
+    newest,
+    newest_proven,
+)
 
 LATEST = "latest"
 LATEST_PROVEN = "latest-proven"
@@ -62,6 +70,49 @@ def select(selector: str, catalog: Catalog, *, proven: Proven, now: datetime) ->
             f"run `qdrant-dr list {collection}`.",
         )
     return found[0]
+
+
+def skipped(backup: Backup, catalog: Catalog, *, proven: Proven, now: datetime) -> tuple[str, ...]:
+    """What `latest-proven` left out: the backups that are newer than the one it means, in words."""
+    newer = [
+        b
+        for b in catalog.of(backup.key.collection)
+        if (b.manifest.captured_at, b.key.backup_id)
+        > (backup.manifest.captured_at, backup.key.backup_id)
+    ]
+    if not newer:
+        return ()
+    last = newer[-1]
+    ahead = last.manifest.captured_at > now + CLOCK_TOLERANCE
+    why = "is dated in the future" if ahead else f"is not proven to {proven.depth}"
+    more = f" and {len(newer) - 1} more" if len(newer) > 1 else ""
+    return (f"skipped {last.key}{more}, newer than {backup.key}: it {why}",)
+
+
+def doubted_before(
+    backup: Backup, catalog: Catalog, known: Iterable[Acknowledgement]
+) -> tuple[str, ...]:
+    """What lies behind this backup that nobody has accepted: the content of it is that of a suspect
+    one, or came after it."""
+    manifest = backup.manifest
+    life = [
+        b
+        for b in catalog.of(backup.key.collection)
+        if b.manifest.incarnation == manifest.incarnation
+        and b.manifest.captured_at <= manifest.captured_at
+    ]
+    before = [b for b in open_suspects(life, known) if b.key != backup.key]
+    if not before:
+        return ()
+    first = before[0]
+    calm = [b for b in life if b.manifest.captured_at < first.manifest.captured_at and b.seal]
+    older = f"; the last before it is {calm[-1].key}" if calm else ""
+    reasons = "; ".join(first.seal.suspect) if first.seal else ""
+    said = (
+        f"{backup.key} follows {first.key}, which is suspect ({reasons}) and which nobody has "
+        f"accepted{older}"
+    )
+    return (said,)
 
 
 def _newest(

@@ -24,6 +24,7 @@ from qdrant_dr.errors import (
     ObjectMissing,
     PlanRefused,
 )
+from qdrant_dr.jobs.acknowledge import acknowledgements_of
 from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.drill_copy import Stopwatch
 from qdrant_dr.jobs.prove import CopyReader, bytes_proof
@@ -31,6 +32,7 @@ from qdrant_dr.jobs.restore_proof import Reference, compare_content, unlike
 from qdrant_dr.jobs.run import Run, error_facts, utc_now
 from qdrant_dr.jobs.scope import selected_backups
 from qdrant_dr.jobs.scratch import scratch_folder
+from qdrant_dr.jobs.select import LATEST_PROVEN, doubted_before, skipped, split
 from qdrant_dr.jobs.startup_file import (
     StartupPlan,
     add_member,
@@ -42,10 +44,18 @@ from qdrant_dr.jobs.startup_file import (
 from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.jobs.targets import START_SECONDS, child_server
 from qdrant_dr.jobs.units import Perform
-from qdrant_dr.records import Drilled, Outcome, RunEnd
+from qdrant_dr.records import Acknowledgement, BackupKey, Drilled, Outcome, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.records.manifest import SourceKind
-from qdrant_dr.repository import Backup, Catalog, Copy, newest_proven, proven_copies, sound
+from qdrant_dr.repository import (
+    Backup,
+    Catalog,
+    Copy,
+    accepts,
+    newest_proven,
+    proven_copies,
+    sound,
+)
 
 SLOWEST = 10 * 2**20
 """Bytes per second that a starting server is given at least; it unpacks before its port opens."""
@@ -68,6 +78,7 @@ class Put:
     watch: Stopwatch
     started_at: datetime
     notes: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     error: DRError | None = None
     points: int | None = None
     equal: bool | None = None
@@ -88,13 +99,18 @@ def startup(config: Config, request: StartupRequest, run: Run, _perform: Perform
     remarks: tuple[str, ...] = ()
     try:
         now = utc_now()
-        chosen = choose(config, run.look(config), request.backups, now=now)
+        catalog = run.look(config)
+        chosen = choose(config, catalog, request.backups, now=now)
         run.note_source(chosen)
         plan = plan_startup(chosen)
-        remarks = plan.remarks
+        known = acknowledgements_of(config, run.repositories, now=now, lost=run.unreachable)
+        remarks = (*plan.remarks, *suspects(chosen, known))
+        older = noted(config, catalog, request.backups, chosen, known, now=now)
         path = Path(request.out).expanduser().absolute()
         with new_archive(path, plan.size_bytes) as out:
             puts = [_put(config, out, backup, run.run_id, now) for backup in plan.backups]
+            for put in puts:
+                put.remarks = older[put.backup.key]
             finish(out, plan, now)
         server = _prove(config, plan, puts, path) if request.prove else None
         outcomes = [_outcome(config, p, server, path, run.run_id) for p in puts]
@@ -126,6 +142,38 @@ def choose(
             "run `qdrant-dr verify` first, or name the backups that shall go in.",
         )
     return chosen
+
+
+def suspects(chosen: Sequence[Backup], known: Sequence[Acknowledgement]) -> tuple[str, ...]:
+    """Those that nobody has accepted, with why. Pure."""
+    return tuple(
+        f"{b.key} is suspect: {'; '.join(b.seal.suspect)}"
+        for b in chosen
+        if b.seal is not None and b.seal.suspect and not any(accepts(a, b) for a in known)
+    )
+
+
+def noted(
+    config: Config,
+    catalog: Catalog,
+    selectors: Sequence[str] | None,
+    chosen: Sequence[Backup],
+    known: Sequence[Acknowledgement],
+    *,
+    now: datetime,
+) -> dict[BackupKey, list[str]]:
+    """What is to be known of each choice: what newer ones it skipped, and what it follows. Pure."""
+    by_age = (
+        [split(s)[1] == LATEST_PROVEN for s in selectors] if selectors else [True] * len(chosen)
+    )
+    proven = config.objectives.proven
+    return {
+        b.key: [
+            *(skipped(b, catalog, proven=proven, now=now) if newest else ()),
+            *doubted_before(b, catalog, known),
+        ]
+        for b, newest in zip(chosen, by_age, strict=True)
+    }
 
 
 def _proven(config: Config, backup: Backup, now: datetime) -> tuple[Copy, ...]:
@@ -269,6 +317,6 @@ def _outcome(config: Config, put: Put, server: Server | None, path: Path, run_id
         started_at=put.started_at,
         ended_at=utc_now(),
         error=error_facts(put.error) if put.error else None,
-        notes=(*put.notes, f"in {path.name} as {member_name(manifest)}"),
+        notes=(*put.notes, *put.remarks, f"in {path.name} as {member_name(manifest)}"),
         detail=detail,
     )

@@ -120,7 +120,8 @@ class RestoreUnit(Frozen):
     `name` is the collection's on the target. `parallel` parts at once; `bandwidth` in bytes per
     second, None: unlimited. `server_file` is where the archive already lies on the target.
     `keep_failed` leaves what this restore made there, if it fails half-way, to look at; what is
-    there in whole stays anyway.
+    there in whole stays anyway. `accepted`: that the backup is suspect was settled. `remarks` are
+    told with what becomes of it.
     """
 
     unit: Literal["restore"] = "restore"
@@ -143,6 +144,8 @@ class RestoreUnit(Frozen):
     ticket: str = ""
     approved_by: str = ""
     note: str = ""
+    accepted: bool = False
+    remarks: tuple[str, ...] = ()
 
     @property
     def collection(self) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         compare_with_seal,
     )
     from qdrant_dr.proof.depths import Examination, ProofLimits, Reader, prove
+    from qdrant_dr.proof.drift import baseline_of
     from qdrant_dr.proof.encoding import digest_point
     from qdrant_dr.proof.engine import EngineLimits, engine_covers, engine_version, require_engine
     from qdrant_dr.proof.fingerprint import (
@@ -43,6 +44,7 @@ _HOME = {
         "compare_with_seal",
     ),
     "depths": ("Examination", "ProofLimits", "Reader", "prove"),
+    "drift": ("baseline_of",),
     "encoding": ("digest_point",),
     "engine": ("EngineLimits", "engine_covers", "engine_version", "require_engine"),
     "fingerprint": ("Fingerprinter", "add", "differences", "fingerprint_of", "subtract"),
@@ -78,6 +80,7 @@ __all__ = [
     "SampleRequest",
     "ShardReading",
     "add",
+    "baseline_of",
     "compare_replayed",
     "compare_served",
     "compare_with_seal",

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from qdrant_dr.errors import ContentDiffers, NothingChecked, NotSealable
 from qdrant_dr.proof.compare import against_facts
-from qdrant_dr.proof.fingerprint import changed_share
+from qdrant_dr.proof.drift import baseline_of, carry, drift
 from qdrant_dr.proof.readback import ReadBack
 from qdrant_dr.proof.search import judge, mean_recalls
-from qdrant_dr.records import Manifest, Seal
+from qdrant_dr.records import Baseline, Manifest, Seal
 
 RECALL_DRIFT = 0.2
 """Share of its recall that an index may lose between two backups unremarked."""
@@ -32,8 +32,12 @@ def plan_seal(
     *,
     drift_limit: float,
     now: datetime,
+    baseline: Baseline | None = None,
 ) -> Seal:
     """The seal of a backup whose bytes were verified in full while `read` was made of them.
+
+    `previous` is that of the backup before, of the same life; `baseline` what its content is
+    measured against, None: what the previous one hands on.
 
     Raise OperationBehind if a shard misses writes that were acknowledged before the capture,
     CountDiffers or ContentDiffers if nothing was written and the archive still holds something
@@ -66,6 +70,13 @@ def plan_seal(
     doubt = _doubt(manifest, read, live, quiesced=quiesced)
     if quiesced and live is not None:
         _compare_live(live, read)
+    if baseline is None and previous is not None:
+        baseline = baseline_of([previous])
+    drifted: tuple[str, ...] = ()
+    if baseline is not None and previous is not None:
+        # in the version of the seal before: each is the same wherever all is finite
+        sketch = read.sketch_in(previous.total.encoding)
+        drifted = drift(read.total, sketch, previous, baseline, drift_limit)
     return Seal(
         backup_id=manifest.backup_id,
         cluster=manifest.cluster,
@@ -81,13 +92,16 @@ def plan_seal(
         shards=tuple(s.sealed() for s in read.shards),
         total=read.total,
         sketch=read.sketch,
-        suspect=(
-            *(_drift(read, previous, drift_limit) if previous else ()),
-            *_indexes(read, previous),
-        ),
+        suspect=(*drifted, *_indexes(read, previous)),
         previous_backup_id=previous.backup_id if previous else None,
         golden=tuple(q for a in read.asked for q in a.golden),
         filters=tuple(t for a in read.asked for t in a.filters),
+        baseline=carry(
+            read.total,
+            read.sketch_in(baseline.encoding) if baseline else read.sketch,
+            baseline,
+            drifted=bool(drifted),
+        ),
     )
 
 
@@ -159,23 +173,3 @@ def _both(
 
 def _some(ids: list[int | str]) -> str:
     return ", ".join(map(str, ids[:8])) + (", ..." if len(ids) > 8 else "")
-
-
-def _drift(read: ReadBack, previous: Seal, limit: float) -> tuple[str, ...]:
-    """Reasons to look at this backup before trusting it: perhaps the source was damaged."""
-    reasons = []
-    found = read.total.components
-    for name, before in previous.total.components.items():
-        after = found[name].count if name in found else 0
-        if before.count and (before.count - after) / before.count > limit:
-            what = "points" if name == "id" else f"points with {name}"
-            reasons.append(
-                f"{after} {what}, {before.count} in the backup before ({previous.backup_id})"
-            )
-    # in the version of the seal before: each is the same wherever all is finite
-    share = changed_share(previous.sketch, read.sketch_in(previous.total.encoding))
-    if share is not None and share > limit:
-        reasons.append(
-            f"about {share:.0%} of the points of {previous.backup_id} are gone or different"
-        )
-    return tuple(reasons)

@@ -1,5 +1,6 @@
 """Frozen, versioned records: parsed at the door, canonical on the way out."""
 
+from qdrant_dr.records.acknowledgement import AcceptedBackup, Acknowledgement
 from qdrant_dr.records.base import Record, canonical_json, format_time, parse_time
 from qdrant_dr.records.capture import Intent, ListedSnapshot, SnapshotAnswer
 from qdrant_dr.records.fingerprint import BUCKETS, Component, Fingerprint
@@ -16,6 +17,7 @@ from qdrant_dr.records.proof import (
 )
 from qdrant_dr.records.retention import Expired, Hold
 from qdrant_dr.records.run import (
+    Acknowledged,
     Captured,
     CapturedFull,
     Deleted,
@@ -38,12 +40,16 @@ from qdrant_dr.records.run import (
     Verdict,
     Watched,
 )
-from qdrant_dr.records.seal import FilterTruth, GoldenQuery, Seal, SealedShard
+from qdrant_dr.records.seal import Baseline, FilterTruth, GoldenQuery, Seal, SealedShard
 
 __all__ = [
     "BUCKETS",
     "DEPTHS",
+    "AcceptedBackup",
+    "Acknowledged",
+    "Acknowledgement",
     "BackupKey",
+    "Baseline",
     "Captured",
     "CapturedFull",
     "Component",

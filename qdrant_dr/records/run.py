@@ -231,16 +231,34 @@ class Reported(Frozen):
     digest: str = Field(description="SHA-256 over the frames: equal records, equal digest")
 
 
-class Found(Frozen):
-    """One finding as a look left it. `code` and `scope` say which one it is, `what` may differ."""
+Severity = Literal["notice", "warning", "critical"]
 
-    severity: Literal["notice", "warning", "critical"]
+
+class Acknowledged(Frozen):
+    """Who knows of a finding, why it may stay, and how bad it is without that."""
+
+    by: str
+    at: Time
+    reason: str
+    until: Time | None
+    severity: Severity
+
+
+class Found(Frozen):
+    """One finding as a look left it. `code` and `scope` say which one it is, `what` may differ.
+
+    `facts` tell this instance of it from the next. One that is acknowledged is a notice.
+    """
+
+    severity: Severity
     code: str
     scope: str
     what: str
     since: Time
     blast_radius: str
     next_command: str
+    facts: str = later("")
+    acknowledged: Acknowledged | None = later(None)
 
     @property
     def identity(self) -> tuple[str, str]:

@@ -71,12 +71,30 @@ class FilterTruth(Frozen):
     points: int = Field(ge=0)
 
 
+class Baseline(Frozen):
+    """What the content of a collection is measured against: that of the backup that was last
+    accepted or told of as suspect, else of the first.
+
+    `counts` is the most that any backup since then had of each component, so that growth does not
+    hide a loss; `changed_ppm` the share of the baseline's points, in millionths, that are gone or
+    different in the backup this stands in. It is carried from seal to seal: retention lets the
+    backups go, not what was in them.
+    """
+
+    backup_id: BackupId
+    counts: dict[str, int]
+    sketch: tuple[SketchRow, ...]
+    encoding: int = Field(1, ge=1, description="of the points, version of the sketch's digests")
+    changed_ppm: int = Field(ge=0, le=1_000_000)
+
+
 class Seal(Record):
     """`seal.json`: create-only, byte-identical everywhere.
 
     `reference` is `source` when nothing moved and the live sample agreed, else `self`: then it
     says only that copies equal each other, never that they equal the source.
-    `suspect` are the reasons (drift, lost indexes) to look before trusting it.
+    `suspect` are the reasons (drift, lost indexes) to look before trusting it. `baseline` is what
+    later backups are measured against; None: this one itself.
     """
 
     KIND: ClassVar[str] = "seal"
@@ -101,6 +119,7 @@ class Seal(Record):
     previous_backup_id: BackupId | None = None
     golden: tuple[GoldenQuery, ...] = later(())
     filters: tuple[FilterTruth, ...] = later(())
+    baseline: Baseline | None = later(None)
 
     @model_validator(mode="after")
     def _shards_add_up(self) -> Self:

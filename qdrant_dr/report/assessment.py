@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.report.acknowledged import quieted
 from qdrant_dr.report.concerns import assess
 from qdrant_dr.report.drills import Drill, drills_of
 from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.findings import findings
+from qdrant_dr.report.findings import findings, worst_first
 from qdrant_dr.report.problems import Problem
 from qdrant_dr.report.restores import Restore, restores_of
 from qdrant_dr.report.sizes import Series, sizes_of
@@ -29,7 +30,8 @@ class Assessment:
 
     @classmethod
     def of(cls, evidence: Evidence) -> Assessment:
-        standings = assess(evidence)
+        known = evidence.acknowledgements
+        standings = tuple(replace(s, problems=quieted(s.problems, known)) for s in assess(evidence))
         since = evidence.since
         restores = tuple(r for r in restores_of(evidence) if r.outcome.started_at >= since)
         drills = tuple(d for d in drills_of(evidence) if d.outcome.started_at >= since)
@@ -37,7 +39,7 @@ class Assessment:
         return cls(
             evidence,
             standings,
-            findings(evidence, standings, drills, restores, series),
+            worst_first(quieted(findings(evidence, standings, drills, restores, series), known)),
             drills,
             restores,
             series,

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from qdrant_dr.records import Found
+from qdrant_dr.report.acknowledged import loud_again
 from qdrant_dr.report.problems import RANK, Problem
 
 Half = Literal["records", "cluster"]
@@ -35,6 +36,7 @@ def changes(
     before: Sequence[Found] | None,
     now: Sequence[Found],
     *,
+    at: datetime | None = None,
     unseen: Collection[Half] = (),
     doubted: Callable[[Found], bool] = lambda _: False,
 ) -> Changes:
@@ -42,23 +44,30 @@ def changes(
 
     What could not be looked at is not over: it stands as it was known; `doubted` says what a
     record that cannot be read may tell. A notice is never told, so one that becomes louder appears,
-    and a loud one that becomes a notice is over. What became critical appears again.
+    and a loud one that becomes a notice is over; where somebody acknowledged it, what is told says
+    so. What became critical appears again, and so does what was acknowledged until before `at`.
     """
     known = {f.identity: f for f in before or ()}
     seen = {f.identity for f in now}
     kept = [
-        f
+        loud_again(f, at) if at is not None else f
         for f in known.values()
         if f.identity not in seen and (_hidden(f, unseen, seen) or doubted(f))
     ]
     standing = sorted([*now, *kept], key=_order)
     is_loud = {f.identity for f in standing if _loud(f)}
+    quiet = {f.identity: f for f in standing if f.acknowledged is not None}
     return Changes(
         standing=tuple(standing),
         appeared=tuple(f for f in standing if _loud(f) and _is_worse(f, known.get(f.identity))),
         cleared=tuple(
             sorted(
-                (f for f in known.values() if _loud(f) and f.identity not in is_loud), key=_order
+                (
+                    quiet.get(f.identity, f)
+                    for f in known.values()
+                    if _loud(f) and f.identity not in is_loud
+                ),
+                key=_order,
             )
         ),
     )
@@ -78,6 +87,8 @@ def found(problem: Problem, before: Sequence[Found] | None, at: datetime) -> Fou
         since=since,
         blast_radius=problem.blast_radius,
         next_command=problem.next_command,
+        facts=problem.pin,
+        acknowledged=problem.acknowledged,
     )
 
 

@@ -6,11 +6,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from qdrant_dr.report.acknowledged import by
 from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.problems import Problem, command, count, span
+from qdrant_dr.report.problems import Problem, command, count, digest, span
 from qdrant_dr.report.restores import restore_problems
 from qdrant_dr.report.standing import Standing, standings
-from qdrant_dr.repository import UNWITNESSED, Copy, is_proven, open_failures
+from qdrant_dr.repository import (
+    UNWITNESSED,
+    Copy,
+    accepted_since,
+    accepting,
+    is_proven,
+    open_failures,
+    open_suspects,
+)
 from qdrant_dr.units import format_size
 
 
@@ -27,6 +36,7 @@ def _problems(evidence: Evidence, s: Standing) -> tuple[Problem, ...]:
         *_existence(evidence, s),
         *_future(evidence, s),
         *_recency(s),
+        *_drift(evidence, s),
         *_versions(s),
         *_quorum(evidence, s),
         *_damage(s),
@@ -51,6 +61,7 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             s.gone_since,
             f"the whole collection; {held}",
             command("list", s.collection),
+            facts=newest_id(s),
         )
     if s.newest is None:
         if s.gone_since is None:
@@ -89,6 +100,11 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         )
 
 
+def newest_id(s: Standing) -> str:
+    """The last backup of a collection: when it is gone again, there was another one meanwhile."""
+    return s.newest.key.backup_id if s.newest else "without a backup"
+
+
 def _future(evidence: Evidence, s: Standing) -> Iterator[Problem]:
     for future in (b for b in (*s.earlier, *s.backups) if b.manifest.captured_at > evidence.as_of):
         yield Problem(
@@ -116,16 +132,6 @@ def _recency(s: Standing) -> Iterator[Problem]:
             f"{span(s.rpo)} of writes",
             command("backup", s.collection),
         )
-    if s.newest and s.newest.seal and s.newest.seal.suspect:
-        yield Problem(
-            "warning",
-            "suspect",
-            s.collection,
-            f"suspect: {'; '.join(s.newest.seal.suspect)}",
-            s.newest.manifest.captured_at,
-            "what this backup would bring back",
-            command("show", str(s.newest.key), "--proofs"),
-        )
     if s.newest and s.newest.manifest.doubts:
         yield Problem(
             "notice",
@@ -136,6 +142,62 @@ def _recency(s: Standing) -> Iterator[Problem]:
             "this backup",
             command("show", str(s.newest.key)),
         )
+
+
+def _drift(evidence: Evidence, s: Standing) -> Iterator[Problem]:
+    """What changed at once, or was lost, and that nobody has accepted: once, where it happened,
+    however many backups follow. And what has changed bit by bit since the last that was accepted.
+    """
+    known, life = evidence.acknowledgements, s.backups
+    opened = open_suspects(life, known)
+    for backup in (b for b in life if b.seal is not None and b.seal.suspect):
+        settled = accepting(backup, life, known)
+        recent = backup.manifest.captured_at >= evidence.since
+        if backup not in opened and (settled is None or not recent):
+            continue  # told of with the one before it, or settled long ago
+        assert backup.seal is not None
+        problem = Problem(
+            "warning",
+            "suspect",
+            str(backup.key),
+            f"suspect: {'; '.join(backup.seal.suspect)}",
+            backup.manifest.captured_at,
+            "what this backup, and those after it, would bring back",
+            command("show", str(backup.key), "--proofs"),
+            facts=backup.seal.sha256,
+        )
+        yield problem if settled is None else by(problem, settled)
+    yield from _slow_drift(evidence, s)
+
+
+def _slow_drift(evidence: Evidence, s: Standing) -> Iterator[Problem]:
+    limit = evidence.config.drift_limit_of(s.collection)
+    sealed = [(b, b.seal.baseline) for b in s.backups if b.seal is not None]
+    if not sealed or (newest := sealed[-1][1]) is None or newest.changed_ppm <= limit * 1e6:
+        return
+    backup = sealed[-1][0]
+    beyond = [
+        b.manifest.captured_at
+        for b, base in sealed
+        if base is not None
+        and base.backup_id == newest.backup_id
+        and base.changed_ppm > limit * 1e6
+    ]
+    problem = Problem(
+        "warning",
+        "drifted",
+        s.collection,
+        f"about {newest.changed_ppm / 1e6:.0%} of the points of {newest.backup_id} have gone or "
+        "changed since, bit by bit",
+        min(beyond),
+        "if that is no life of this collection: every backup since",
+        command("show", str(backup.key)),
+        facts=newest.backup_id,
+    )
+    every = evidence.acknowledgements
+    later = [a for a in every if a.accepts is not None and a.accepts.backup_id > newest.backup_id]
+    settled = accepted_since(newest.backup_id, s.backups, later)
+    yield problem if settled is None else by(problem, settled)
 
 
 def _versions(s: Standing) -> Iterator[Problem]:
@@ -150,6 +212,7 @@ def _versions(s: Standing) -> Iterator[Problem]:
             s.newest.manifest.captured_at,
             "restoring it into a server older than the newest of them",
             command("check"),
+            facts=", ".join(versions),
         )
 
 
@@ -191,6 +254,7 @@ def _damage(s: Standing) -> Iterator[Problem]:
                     since,
                     f"1 copy of {len(backup.copies)}",
                     command("replicate", str(backup.key), "-r", copy.repository),
+                    facts=digest([*copy.lacks, *(f.proof_id for f in open_failures(copy.proofs))]),
                 )
 
 
@@ -251,6 +315,7 @@ def _per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
                 min(b.manifest.captured_at for b, _ in absent),
                 f"{len(absent)} of {count(len(here) + len(past), 'copy')}",
                 command("replicate", "-r", repository.name),
+                facts=digest(b.key.backup_id for b, _ in absent),
             )
         proven = any(
             is_proven(b, c, depth=promise.depth, max_age=promise.max_age, now=at) for b, c in here
@@ -283,7 +348,13 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         return
     at, every = evidence.as_of, evidence.config.objectives.drill_every
     # one that passed elsewhere says nothing about the copy that failed
-    last = {d.outcome.repository: d for d in s.drills if d.verdict != "not run"}
+    known = {r.name for r in evidence.repositories}
+    last = {
+        where: d
+        for d in s.drills
+        # of a repository that is configured no more nothing can be drilled again
+        if d.verdict != "not run" and ((where := d.outcome.repository) is None or where in known)
+    }
     for failed in [d for d in last.values() if d.verdict == "failed"][:1]:
         error = failed.outcome.error
         where = f" in {failed.outcome.repository}" if len(last) > 1 else ""

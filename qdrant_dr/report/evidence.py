@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from qdrant_dr.config import Config
-from qdrant_dr.records import RunEnd, RunStart
+from qdrant_dr.records import Acknowledgement, RunEnd, RunStart
 from qdrant_dr.repository import (
     Backup,
     Catalog,
@@ -33,6 +33,7 @@ class Evidence:
     in several repositories) are merged and everything is put in one order, so that equal records
     give equal reports. `unreadable` are run records; those of backups are in the catalog.
     `runs_missed` are repositories that lack young run records: how many of how many.
+    `acknowledgements` are those that count at `as_of`.
     """
 
     config: Config
@@ -43,6 +44,7 @@ class Evidence:
     run_ends: tuple[RunEnd, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     runs_missed: dict[str, tuple[int, int]] = field(default_factory=dict)
+    acknowledgements: tuple[Acknowledgement, ...] = ()
 
     def __post_init__(self) -> None:
         if self.as_of.utcoffset() != timedelta(0):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from qdrant_dr.records import Captured, Manifest, RunEnd
+from qdrant_dr.records import Captured, Manifest
 from qdrant_dr.report.drills import Drill
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.games import drill_problems
-from qdrant_dr.report.problems import Problem, command, count, span
+from qdrant_dr.report.problems import Problem, command, count, digest, span
 from qdrant_dr.report.restores import Restore, approval_problems
+from qdrant_dr.report.runs import run_problems
 from qdrant_dr.report.sizes import Series, size_problems
 from qdrant_dr.report.standing import Standing
 from qdrant_dr.repository import RECENT
@@ -34,13 +35,18 @@ def findings(
     found = [
         *(p for s in standings for p in s.problems),
         *_repositories(evidence),
-        *_runs(evidence),
+        *run_problems(evidence),
         *_leftovers(evidence),
         *drill_problems(evidence, standings, drills),
         *approval_problems(restores),
         *size_problems(series),
         *_unmeasured(standings),
     ]
+    return worst_first(found)
+
+
+def worst_first(found: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Each finding once, the worst of it."""
     unique = {p.identity: p for p in sorted(found, key=lambda p: p.order, reverse=True)}
     return tuple(sorted(unique.values(), key=lambda p: p.order))
 
@@ -72,6 +78,7 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             None,
             "what those records say is missing from this report",
             command("check", "-r", name),
+            facts=digest(r.path for r in records),
         )
     for name, (lacks, of) in evidence.runs_missed.items():
         yield Problem(
@@ -99,6 +106,7 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
                 None,
                 "off-site on paper only" + (", unless mounted from elsewhere" * local),
                 command("repository", "show", b.name),
+                facts=digest([f"{a.name} {a.location}", f"{b.name} {b.location}"]),
             )
 
 
@@ -111,65 +119,6 @@ def _last_reached(evidence: Evidence, name: str) -> datetime | None:
         ),
         default=None,
     )
-
-
-ON_DEMAND = ("restore", "startup", "sign")
-"""Jobs that somebody asked for once; one that was refused changed nothing."""
-
-
-def _runs(evidence: Evidence) -> Iterator[Problem]:
-    last: dict[str, RunEnd] = {}
-    for end in sorted(evidence.run_ends, key=lambda e: (e.start.started_at, e.start.run_id)):
-        last[end.start.job] = end
-    for start in evidence.crashed:
-        newer = last.get(start.job)
-        recovered = newer and newer.start.started_at > start.started_at and newer.verdict == "ok"
-        yield Problem(
-            "notice" if recovered else "critical",
-            "run-crashed",
-            f"{start.job} run {start.run_id}",
-            "began and never ended: killed, or its machine died"
-            + ("; a later run was ok" if recovered else ""),
-            start.started_at,
-            "whatever it was doing",
-            _run_again(start.job),
-        )
-    for job, end in last.items():
-        if end.verdict == "ok" or (job == "report" and end.error is None):
-            continue  # a report is red because of what it found: that is found here again anyway
-        if job == "restore" and end.outcomes:
-            continue  # each of them is told of with its collection
-        why = end.error.message if end.error else "; ".join(end.reasons[:2])
-        failed = sum(o.verdict == "failed" for o in end.outcomes)
-        refused = job in ON_DEMAND and end.error is not None and not end.outcomes
-        ended = "was refused" if refused else "failed" if end.verdict == "failed" else "is degraded"
-        yield Problem(
-            "notice" if refused else "critical" if end.verdict == "failed" else "warning",
-            "run-bad",
-            f"last {job} run",
-            f"the last {job} run ({end.start.run_id}) {ended}: {why}",
-            end.ended_at,
-            f"{failed} of {count(len(end.outcomes), 'unit')}" if end.outcomes else "the whole run",
-            _run_again(job),
-        )
-    began = [s.started_at for s in evidence.run_starts if s.job == "backup"]
-    rpo = evidence.config.objectives.rpo
-    if not began or evidence.as_of - max(began) > rpo:
-        yield Problem(
-            "critical",
-            "no-backup-run",
-            "cluster",
-            f"no backup run began in the last {span(rpo)}",
-            max(began) + rpo if began else None,
-            "every collection; is the schedule still there?",
-            command("backup"),
-        )
-
-
-def _run_again(job: str) -> str:
-    """The job as it is configured; a restore must be told what and where."""
-    verb = "startup-archive" if job == "startup" else job
-    return command(verb, "--help") if job in ON_DEMAND else command(verb)
 
 
 LEFTOVER = "leftover-snapshot"

@@ -188,4 +188,10 @@ def _finding(config: Config, kind: SourceKind | None, p: Problem) -> dict[str, A
         "since": p.since,
         "blast_radius": p.blast_radius,
         "next_command": p.next_command,
+        "facts": p.pin or None,
+        "acknowledged_by": p.acknowledged.by if p.acknowledged else None,
+        "acknowledged_at": p.acknowledged.at if p.acknowledged else None,
+        "acknowledged_reason": p.acknowledged.reason if p.acknowledged else None,
+        "acknowledged_until": p.acknowledged.until if p.acknowledged else None,
+        "severity_unacknowledged": p.worth,
     }

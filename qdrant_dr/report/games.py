@@ -8,10 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from qdrant_dr.config import Config
+from qdrant_dr.errors import UsageError
+from qdrant_dr.jobs.scenario import unused
 from qdrant_dr.records import RunEnd
 from qdrant_dr.report.drills import Drill
 from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.problems import Problem, command, count, span
+from qdrant_dr.report.problems import Problem, command, count, digest, span
+from qdrant_dr.report.runs import is_misasked
 from qdrant_dr.report.standing import Standing
 
 NAMED = 3
@@ -56,7 +59,9 @@ def _lost_games(evidence: Evidence, drills: Sequence[Drill]) -> Iterator[Problem
     games: dict[str, list[RunEnd]] = defaultdict(list)
     for end in sorted(evidence.run_ends, key=lambda e: (e.start.started_at, e.start.run_id)):
         scenario = end.start.parameters.get("scenario")
-        if end.start.job == "drill" and scenario and end.start.started_at >= evidence.since:
+        if end.start.started_at < evidence.since or is_misasked(end):
+            continue
+        if end.start.job == "drill" and scenario and _can_be_played(evidence.config, str(scenario)):
             games[str(scenario)].append(end)
     for scenario, ends in games.items():
         lost = _lost(evidence.config, ends, of_run)
@@ -73,6 +78,15 @@ def _lost_games(evidence: Evidence, drills: Sequence[Drill]) -> Iterator[Problem
             f"{count(max(1, len({c for c, _, _ in lost if c})), 'collection')} if that happens",
             command("drill", "--scenario", scenario),
         )
+
+
+def _can_be_played(config: Config, scenario: str) -> bool:
+    """What was lost to a cloud that is configured no more can never be won again."""
+    try:
+        unused(config, scenario)
+    except UsageError:
+        return False
+    return True
 
 
 def _lost(
@@ -147,4 +161,5 @@ def _undrilled(evidence: Evidence, standings: Sequence[Standing]) -> Iterator[Pr
             min(late.values()),
             f"restoring from there; {len(late)} of {places} places",
             command("drill", "--pick", "coverage"),
+            facts=digest(late),
         )

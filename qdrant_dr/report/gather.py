@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import Conflict, DRError, UsageError
+from qdrant_dr.jobs.acknowledge import read_everywhere
 from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.records import Location, RunEnd, RunStart
 from qdrant_dr.report.evidence import Evidence
@@ -18,6 +19,7 @@ from qdrant_dr.repository import (
     Repository,
     RepositoryState,
     Unreadable,
+    acknowledgements_that_count,
     location_of,
     names,
     read_catalog,
@@ -57,6 +59,7 @@ def gather(
         name: {s.run_id for s in starts.records} | {e.start.run_id for e in ends.records}
         for name, (starts, ends) in runs.items()
     }
+    known = read_everywhere({r.name: r for r in readable}, config.cluster.name)
     return Evidence(
         config=config,
         as_of=as_of,
@@ -77,8 +80,14 @@ def gather(
                 if (run := names.run_of(u.path)) is None or run[1] >= as_of - back
             ),
             *disputed(ends),
+            *(u for read in known.values() for u in read.unreadable),
         ),
         runs_missed=runs_missed(recorded, ends, catalog, now=as_of),
+        acknowledgements=acknowledgements_that_count(
+            {name: read.records for name, read in known.items()},
+            repositories=len(readable),
+            now=as_of,
+        ),
     )
 
 

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from qdrant_dr.jobs.scenario import words
 from qdrant_dr.report import pictures
+from qdrant_dr.report.acknowledged import words as words_of
 from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.drills import Drill
 from qdrant_dr.report.games import outcome_of
@@ -66,6 +67,7 @@ def render(assessment: Assessment, frames: Mapping[str, pd.DataFrame]) -> bytes:
         "count": count,
         "points": lambda n: Markup("&ndash;") if n is None else f"{n:,}",
         "days_left": days_left,
+        "acknowledged": words_of,
     }
     ranked = sorted(assessment.standings, key=lambda s: (WORST_FIRST.index(s.status), s.collection))
     page = environment.get_template("template.html.j2").render(
@@ -120,7 +122,7 @@ def headline(assessment: Assessment) -> str:
         )
     if evidence.unreadable:
         rest.append(f"{count(len(evidence.unreadable), 'record')} could not be read")
-    wide = [p for p in assessment.problems if p.severity == "critical"]
+    wide = [p for p in assessment.problems if p.worth == "critical"]
     if wide and not any(rest):
         rest.append(count(len(wide), "critical finding"))
     return "; ".join([first, *filter(None, rest)])

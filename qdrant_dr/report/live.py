@@ -31,9 +31,10 @@ from qdrant_dr.jobs.check.nodes import clocks_apart
 from qdrant_dr.jobs.check.store import clock_text
 from qdrant_dr.jobs.sweep import Begun, begun_calls, is_dead, list_snapshots_of, unclaimed
 from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.report.concerns import newest_id
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.findings import LEFTOVER, server_snapshots
-from qdrant_dr.report.problems import Problem, command, count, span
+from qdrant_dr.report.problems import Problem, command, count, digest, span
 from qdrant_dr.report.standing import Standing
 from qdrant_dr.repository import Repository
 from qdrant_dr.units import format_size
@@ -174,7 +175,7 @@ def _collections(
             "critical", "collection-missing", name,
             "expected, and missing on the cluster" if expected else "vanished from the cluster",
             None, f"the whole collection; {count(len(s.backups), 'backup')} held",
-            command("list", name),
+            command("list", name), facts=newest_id(s),
         )  # fmt: skip
 
 
@@ -264,4 +265,5 @@ def _left(node: Node, shelf: Shelf, ours: set[str], unsure: set[str]) -> Iterato
     yield Problem(
         "warning", LEFTOVER, f"{shelf} on {node.url}",
         what, None, f"{size} of the node's disk", "; ".join(commands),
+        facts=digest(f.name for f in there),
     )  # fmt: skip

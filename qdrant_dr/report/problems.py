@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
-Severity = Literal["notice", "warning", "critical"]
+from qdrant_dr.records import Acknowledged, format_time
+from qdrant_dr.records.run import Severity
+
 RANK: dict[Severity, int] = {"critical": 0, "warning": 1, "notice": 2}
 
 
@@ -17,6 +20,9 @@ class Problem:
 
     `code` and `scope` are its identity: two with the same are one finding, however the numbers in
     `what` change. So a scope is what lasts (a collection), where the newest backup is meant.
+
+    `facts` tell this instance from the next of the same identity (a run id, a digest); empty: its
+    beginning does. One that is `acknowledged` is a notice.
     """
 
     severity: Severity
@@ -26,6 +32,18 @@ class Problem:
     since: datetime | None
     blast_radius: str
     next_command: str
+    facts: str = ""
+    acknowledged: Acknowledged | None = None
+
+    @property
+    def pin(self) -> str:
+        """What an acknowledgement is bound to; empty if nothing tells one instance from another."""
+        return self.facts or (format_time(self.since) if self.since else "")
+
+    @property
+    def worth(self) -> Severity:
+        """How bad it is, whoever knows of it."""
+        return self.acknowledged.severity if self.acknowledged else self.severity
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -42,6 +60,11 @@ class Problem:
 def command(verb: str, *words: str) -> str:
     """A command line that can be pasted, whatever the collection is called."""
     return shlex.join(["qdrant-dr", verb, *words])
+
+
+def digest(words: Iterable[str]) -> str:
+    """Facts of many names, short and in any order."""
+    return hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:16]
 
 
 def count(n: int, noun: str) -> str:

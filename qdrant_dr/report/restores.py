@@ -105,11 +105,18 @@ def restore_problems(restores: Sequence[Restore]) -> Iterator[Problem]:
     """What the last restore of each collection to each place lacked."""
     last: dict[tuple[str, str, str], Restore] = {}
     for r in restores:
-        target, name = (r.detail.target, r.detail.name) if r.detail else ("", "")
-        last[r.outcome.collection, target, name] = r
+        last[r.outcome.collection, *place_of(r)] = r
     for r in last.values():
         if (wrong := _wrong_with(r)) is not None:
             yield wrong
+
+
+def place_of(r: Restore) -> tuple[str, str]:
+    """URL and name that it was to be restored to; of one that failed early, as was asked for."""
+    if r.detail is not None:
+        return r.detail.target.rstrip("/"), r.detail.name
+    given = r.run.start.parameters
+    return str(given.get("to") or "").rstrip("/"), str(given.get("name") or r.outcome.collection)
 
 
 def approval_problems(restores: Sequence[Restore]) -> Iterator[Problem]:
@@ -131,7 +138,8 @@ def _wrong_with(r: Restore) -> Problem | None:
     d, error = r.detail, r.outcome.error
     if r.verdict not in ("failed", "partial"):
         return None
-    where = f"{d.name} on {d.target}" if d else r.outcome.collection
+    target, name = place_of(r)
+    where = f"{name} on {target}" if target else r.outcome.collection
     if r.verdict == "failed":
         why = f"{error.code}: {error.message}" if error else "not equal"
         return Problem(

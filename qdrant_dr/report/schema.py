@@ -333,6 +333,14 @@ FINDINGS = _frame(
     Column("since", TIME, "", "since when, as far as records tell"),
     Column("blast_radius", TEXT, "", "how much is affected"),
     Column("next_command", TEXT, "", "what to run next"),
+    Column(
+        "facts", TEXT, "", "tell this instance from the next; what an acknowledgement is bound to"
+    ),
+    Column("acknowledged_by", TEXT, "", "who knows of it; missing where nobody said so"),
+    Column("acknowledged_at", TIME, "", "when that was"),
+    Column("acknowledged_reason", TEXT, "", "why it may stand"),
+    Column("acknowledged_until", TIME, "", "until when; missing: for as long as it is the same"),
+    Column("severity_unacknowledged", SEVERITIES, "", "how bad it is, whoever knows of it"),
 )
 
 FRAMES: Final[tuple[FrameSchema, ...]] = (

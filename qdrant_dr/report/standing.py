@@ -90,7 +90,8 @@ class Standing:
             return "unprotected"
         if self.proven is None:
             return "unproven"
-        wanting = any(p.severity != "notice" for p in self.problems)
+        # what is known and bad enough to break a promise is quiet, and the promise still broken
+        wanting = any(p.severity != "notice" or p.worth == "critical" for p in self.problems)
         return "degraded" if wanting else "protected"
 
     @property
@@ -127,7 +128,8 @@ def standings(evidence: Evidence) -> tuple[Standing, ...]:
     restores: dict[str, list[Restore]] = defaultdict(list)
     for restore in restores_of(evidence):
         restores[restore.outcome.collection].append(restore)
-    seen = {s.collection for end in evidence.run_ends for s in end.seen}
+    # a name that was only ever expected, and is so no more, was a slip of the pen
+    seen = {s.collection for e in evidence.run_ends for s in e.seen if s.status != "missing"}
     expected = evidence.config.collections.expect
     lost: dict[str, list[Lost]] = defaultdict(list)
     for gone in evidence.catalog.lost:

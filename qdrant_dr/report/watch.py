@@ -15,10 +15,11 @@ from qdrant_dr.jobs.check.space import check_space
 from qdrant_dr.jobs.check.store import clock_text
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.space import GROWTH
-from qdrant_dr.records import Outcome, RunEnd, Watched
+from qdrant_dr.records import Found, Outcome, RunEnd, Watched
 from qdrant_dr.records.base import Frozen
+from qdrant_dr.report.acknowledged import quieted
 from qdrant_dr.report.assessment import Assessment
-from qdrant_dr.report.changes import Half, changes, found
+from qdrant_dr.report.changes import AFRESH, ON_BOTH, ON_CLUSTER, Half, changes, found
 from qdrant_dr.report.doubts import in_doubt
 from qdrant_dr.report.findings import LEFTOVER
 from qdrant_dr.report.gather import gather
@@ -32,6 +33,9 @@ RECORDED_EVERY = timedelta(minutes=55)
 """A look that brought nothing new is kept once an hour; 5 min for schedules that are not exact."""
 WRITTEN_WITHIN = timedelta(seconds=30)
 """A record reaches its store within so long after its end was written into it."""
+
+LIVE = AFRESH | ON_BOTH | ON_CLUSTER | {"node-unreachable", "space-low", "store-clock-skew"}
+"""Kinds that no record tells."""
 
 Look = Callable[[Config, datetime], Outcome]
 Tell = Callable[[RunEnd, Watched], bool]
@@ -63,12 +67,13 @@ def look(config: Config, now: datetime) -> Outcome:
         *_space(config, assessed, opened),
         *_store_clocks(config, opened, last),
     ]
+    problems = list(quieted(problems, assessed.evidence.acknowledgements))
     known = before.findings if before else None
     unique = {f.identity: f for f in (found(p, known, now) for p in reversed(problems))}
     unseen: list[Half] = ["records"] if assessed.evidence.unreachable else []
     unseen += [] if live.whole else ["cluster"]
     doubted = in_doubt([u.path for u in assessed.evidence.unreadable])
-    change = changes(known, list(unique.values()), unseen=unseen, doubted=doubted)
+    change = changes(known, list(unique.values()), at=now, unseen=unseen, doubted=doubted)
     loud = [f for f in change.standing if f.severity != "notice"]
     judged = replace(assessed, problems=tuple(Problem(**dict(f)) for f in change.standing))
     unsent = signal(config, judged)
@@ -118,6 +123,17 @@ def watch(
         if run.unwritten:
             return run.concluded(config, [outcome])
     return end
+
+
+def last_findings(
+    opened: Mapping[str, Repository], cluster: str, now: datetime
+) -> tuple[Found, ...]:
+    """What only the cluster, or the room and the clocks of stores, told the last look that was
+    kept."""
+    looks = _last_looks(opened, cluster, now)
+    newest = max((end for end, _ in looks.values()), key=lambda e: e.ended_at, default=None)
+    watched = _watched(newest)
+    return tuple(f for f in watched.findings if f.code in LIVE) if watched else ()
 
 
 def _watched(end: RunEnd | None) -> Watched | None:

@@ -1,5 +1,14 @@
 """Everything said to storage: stores, names, the plain layout, fan-out, catalog, sweep."""
 
+from qdrant_dr.repository.acknowledgement import (
+    accepted_since,
+    accepting,
+    accepts,
+    acknowledgements_that_count,
+    add_acknowledgement,
+    open_suspects,
+    read_acknowledgements,
+)
 from qdrant_dr.repository.adoption import adopt_repository, places_of_id, same_place, under_way
 from qdrant_dr.repository.catalog import (
     CLOCK_TOLERANCE,
@@ -100,7 +109,12 @@ __all__ = [
     "Sweeping",
     "Unfinished",
     "Unreadable",
+    "accepted_since",
+    "accepting",
+    "accepts",
+    "acknowledgements_that_count",
     "active_holds",
+    "add_acknowledgement",
     "add_hold",
     "adopt_repository",
     "bury",
@@ -117,11 +131,13 @@ __all__ = [
     "newest_proven",
     "open_failures",
     "open_repository",
+    "open_suspects",
     "places_of_id",
     "plan_expire",
     "plan_sweep",
     "proof_of",
     "proven_copies",
+    "read_acknowledgements",
     "read_catalog",
     "read_expired",
     "read_holds",

@@ -9,6 +9,7 @@
     watches/<cluster>/<year>/<month>/<run id>.json
     holds/<cluster>/<collection folder>/<backup id>/<hold id>.json
     expired/<cluster>/<collection folder>/<backup id>/<run id>.json
+    acknowledged/<cluster>/<acknowledgement id>.json
 
 Only lower-case letters, digits, `-`, `.`, `T` and `Z` occur, so that no store, file system or
 shell has an opinion on them. Ids begin with their time, so that names sort by it.
@@ -37,6 +38,7 @@ WATCHES = "watches"
 HOLDS = "holds"
 EXPIRED = "expired"
 RUN_RECORDS = (".start.json", ".end.json")
+ACKNOWLEDGED = "acknowledged"
 
 _CALL = re.compile(r"^(intent|snapshot)(?:-([1-9]\d{0,5}))?\.json$")
 _ID = re.compile(r"^(\d{8}T\d{6}Z)-[0-9a-f]{6}$")
@@ -133,6 +135,16 @@ def expired(key: BackupKey, run_id: str) -> str:
 def all_expired(cluster: str, collection: str | None = None, backup_id: str | None = None) -> str:
     """The folder of those records, of a cluster, a collection or one backup."""
     return _below(EXPIRED, cluster, collection, backup_id)
+
+
+def acknowledgement(cluster: str, acknowledgement_id: str) -> str:
+    """The path of one acknowledgement."""
+    return f"{acknowledgements(cluster)}/{checked(acknowledgement_id)}.json"
+
+
+def acknowledgements(cluster: str) -> str:
+    """The folder of all acknowledgements of a cluster."""
+    return f"{ACKNOWLEDGED}/{checked(cluster)}"
 
 
 def run_start(run_id: str, started_at: datetime) -> str:

@@ -16,8 +16,9 @@ from datetime import datetime, timedelta, tzinfo
 from itertools import groupby
 
 from qdrant_dr.config import Proven
-from qdrant_dr.records import BackupKey
+from qdrant_dr.records import Acknowledgement, BackupKey
 from qdrant_dr.records.retention import Hold
+from qdrant_dr.repository.acknowledgement import kept_for_doubt
 from qdrant_dr.repository.catalog import CLOCK_TOLERANCE, Backup, Catalog, is_proven
 
 
@@ -119,12 +120,14 @@ def plan_expire(
     holds: Sequence[Hold],
     now: datetime,
     named: Collection[str] = (),
+    acknowledged: Sequence[Acknowledgement] = (),
 ) -> ExpirePlan:
     """Decide for every copy of the catalog.
 
-    `named` are backup ids that a person wrote down: only so the newest proven backup of a life
-    that is over may go, and what nobody is known to have made. Proofs count at any age here: a
-    backup that was once shown to be good must not go because nobody looked lately.
+    `acknowledged` are those that count: what a suspect backup may have lost goes only when somebody
+    accepted it. `named` are backup ids that a person wrote down: only so the newest proven backup
+    of a life that is over may go, and what nobody is known to have made. Proofs count at any age
+    here: a backup that was once shown to be good must not go because nobody looked lately.
     """
     if not catalog.complete:
         unread = [r.name for r in catalog.unreachable] + [u.path for u in catalog.unreadable]
@@ -146,7 +149,10 @@ def plan_expire(
             copies = _copies(backups, repository, proven, now=now)
             why = {h.key: _holding(held_by.get(h.key.backup_id)) for h in copies}
             for view in views:
-                for key, kept in _kept(view, repository, policy, proven, now=now, named=named):
+                for key, kept in _kept(
+                    view, repository, policy, proven, now=now, named=named,
+                    acknowledged=acknowledged,
+                ):  # fmt: skip
                     why[key] += [reason for reason in kept if reason not in why[key]]
             for held in copies:
                 if held.backup.witness == "nobody" and held.key.backup_id in named:
@@ -171,10 +177,13 @@ def _kept(
     *,
     now: datetime,
     named: Collection[str],
+    acknowledged: Sequence[Acknowledgement],
 ) -> Iterator[tuple[BackupKey, list[str]]]:
     """What keeps the copies in one repository, if these are all backups of the collection."""
     current = _current(backups, now=now)
-    everywhere = _kept_everywhere(backups, proven, current, now=now, named=named)
+    everywhere = _kept_everywhere(
+        backups, proven, current, now=now, named=named, acknowledged=acknowledged
+    )
     copies = _copies(backups, repository, proven, now=now)
     here = _reasons(copies, policy, now=now)
     for held in copies:
@@ -234,6 +243,7 @@ def _kept_everywhere(
     *,
     now: datetime,
     named: Collection[str],
+    acknowledged: Sequence[Acknowledgement],
 ) -> dict[BackupKey, list[str]]:
     """What keeps all copies of a backup, wherever they are."""
     why: dict[BackupKey, list[str]] = {b.key: [] for b in backups}
@@ -247,17 +257,22 @@ def _kept_everywhere(
     for life, members in lives.items():
         over = life != current
         loose = {b.key for b in members if over and b.key.backup_id in named}
-        for key, reason in _kept_of_a_life(members, proven, now=now, over=over):
+        for key, reason in _kept_of_a_life(members, proven, acknowledged, now=now, over=over):
             if key not in loose:
                 why[key].append(reason)
     return why
 
 
 def _kept_of_a_life(
-    members: Sequence[Backup], proven: Proven, *, now: datetime, over: bool
+    members: Sequence[Backup],
+    proven: Proven,
+    acknowledged: Sequence[Acknowledgement],
+    *,
+    now: datetime,
+    over: bool,
 ) -> list[tuple[BackupKey, str]]:
-    """Of one life, newest first: the newest proven; the last calm one before a suspect; all, if
-    none is proven."""
+    """Of one life, newest first: the newest proven; what nobody has accepted yet, and the last
+    before it; all, if none is proven."""
     good = [
         b
         for b in members
@@ -266,15 +281,12 @@ def _kept_of_a_life(
     ]
     if not good:
         return [(b.key, "nothing of this life of the collection is proven") for b in members]
-    newest = good[0]
     of_the_past = " of a life that is over: name it to let it go"
-    kept = [(newest.key, "the newest proven" + (of_the_past if over else ""))]
-    if newest.seal is not None and newest.seal.suspect:
-        calm = next((b for b in good if b.seal is not None and not b.seal.suspect), None)
-        if calm is not None:
-            why = f"the last before {newest.key.backup_id}, which is suspect"
-            kept.append((calm.key, why))
-    return kept
+    doubted = kept_for_doubt(members, good, acknowledged)
+    return [
+        (good[0].key, "the newest proven" + (of_the_past if over else "")),
+        *((b.key, why) for b, why in doubted),
+    ]
 
 
 def _reasons(

@@ -112,6 +112,7 @@ def plan(
     sections: dict[str, Any] | None = None,
     ends: Any = (),
     repositories: Any = ("aws", "gcp"),
+    choice: dict[str, Any] | None = None,
     **options: Any,
 ) -> RestorePlan:
     there = there or facts()
@@ -123,6 +124,7 @@ def plan(
         repositories=repositories,
         ends=ends,
         now=NOW,
+        **(choice or {}),
     )
 
 
@@ -143,6 +145,16 @@ def test_the_steps_of_a_plain_restore_say_what_where_and_how_much() -> None:
     assert made.unit.repositories == ("aws", "gcp")
     assert any("free space" in w for w in made.warnings)
     assert "assumed" in made.estimate
+
+
+def test_a_suspect_backup_that_was_accepted_is_restored_and_the_choice_is_told() -> None:
+    made = plan(SUSPECT, choice={"accepted": True, "remarks": ("skipped a newer one",)})
+    assert made.possible
+    assert made.warnings[0] == "skipped a newer one"
+    assert made.unit is not None
+    assert (made.unit.accepted, made.unit.remarks) == (True, ("skipped a newer one",))
+    (reason,) = plan(SUSPECT).refusals
+    assert f"qdrant-dr acknowledge {SUSPECT.key}" in reason
 
 
 def test_the_estimate_is_measured_where_something_was() -> None:

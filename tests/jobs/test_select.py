@@ -8,8 +8,8 @@ import pytest
 
 from qdrant_dr.config import Proven
 from qdrant_dr.errors import BackupNotFound, UsageError
-from qdrant_dr.jobs.select import select, split
-from tests.support.records import NOW, catalog, hours, manifest, proof
+from qdrant_dr.jobs.select import doubted_before, select, skipped, split
+from tests.support.records import NOW, acceptance, catalog, hours, manifest, proof, seal
 
 OLD = manifest("movies", NOW - hours(30))
 NEW = manifest("movies", NOW - hours(2))
@@ -78,3 +78,29 @@ def test_the_nearest_word_is_told() -> None:
     with pytest.raises(UsageError) as caught:
         split("movies@latest-prooven")
     assert caught.value.hint == "write movies@latest-proven."
+
+
+def test_what_the_newest_proven_one_left_out_is_told() -> None:
+    chosen_one = select("movies@latest-proven", KNOWN, proven=Proven(), now=NOW)
+    (said,) = skipped(chosen_one, KNOWN, proven=Proven(), now=NOW)
+    assert f"skipped {FUTURE.key} and 1 more" in said
+    assert "dated in the future" in said
+    held = catalog({"aws": [OLD, NEW]}, proofs=[proof(OLD)])
+    (said,) = skipped(held.backups[0], held, proven=Proven(), now=NOW)
+    assert said == f"skipped {NEW.key}, newer than {OLD.key}: it is not proven to content"
+    assert skipped(held.backups[1], held, proven=Proven(), now=NOW) == ()
+
+
+def test_what_lies_behind_a_backup_is_told_until_it_is_accepted() -> None:
+    every = [manifest("movies", NOW - hours(n)) for n in (40, 30, 20, 10)]
+    reasons = {every[1].backup_id: ("half is gone",)}
+    seals = {m.backup_id: seal(m, suspect=reasons.get(m.backup_id, ())) for m in every}
+    known = catalog({"aws": every}, seals=seals.values())
+    first, doubtful, after, last = known.backups
+    assert doubted_before(first, known, ()) == doubted_before(doubtful, known, ()) == ()
+    (said,) = doubted_before(last, known, ())
+    assert f"follows {doubtful.key}, which is suspect (half is gone)" in said
+    assert said.endswith(f"the last before it is {first.key}")
+    accepted = acceptance(after.manifest, seals[after.key.backup_id])
+    assert doubted_before(last, known, [accepted]) == ()
+    assert doubted_before(doubtful, known, [accepted]) == ()

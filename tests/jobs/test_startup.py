@@ -17,7 +17,7 @@ from qdrant_dr import configfile
 from qdrant_dr.cli import main
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.jobs.run import begin
-from qdrant_dr.jobs.startup import StartupRequest, startup
+from qdrant_dr.jobs.startup import StartupRequest, noted, startup, suspects
 from qdrant_dr.jobs.startup_file import plan_startup
 from qdrant_dr.jobs.threads import in_threads
 from qdrant_dr.records import Drilled, RunEnd
@@ -147,6 +147,20 @@ def test_an_alias_goes_with_the_newer_backup_and_that_is_said() -> None:
     assert plan.aliases == {"live": "new", "only-old": "old"}
     assert any("live was of old" in r for r in plan.remarks)
     assert any("new of old is left out" in r for r in plan.remarks)
+
+
+def test_a_suspect_backup_goes_in_as_such_and_what_was_left_out_is_said() -> None:
+    old, new = made.manifest(at=made.NOW - made.hours(9)), made.manifest()
+    sealed = made.seal(old, suspect=("half is gone",))
+    known = made.catalog({"aws": [old, new]}, seals=[sealed], proofs=[made.proof(old)])
+    (said,) = suspects(known.backups[:1], ())
+    assert said == f"{old.key} is suspect: half is gone"
+    assert suspects(known.backups[:1], [made.acceptance(old, sealed)]) == ()
+    chosen, config = known.backups[:1], made.config()
+    (note,) = noted(config, known, None, chosen, (), now=made.NOW)[old.key]
+    assert f"skipped {new.key}" in note
+    by_name = noted(config, known, [str(old.key)], chosen, (), now=made.NOW)
+    assert by_name == {old.key: []}
 
 
 def test_what_a_full_snapshot_cannot_hold_is_refused_with_every_reason() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from qdrant_dr.errors import RecordDamaged, RecordError, RecordUnknown
 from qdrant_dr.records import (
+    Acknowledgement,
     Expired,
     Hold,
     Intent,
@@ -37,7 +38,7 @@ KINDS: dict[str, type[Record]] = {
     kind.KIND: kind
     for kind in (
         RepositoryRecord, Intent, SnapshotAnswer, Manifest, Seal, Proof, RunStart, RunEnd, Hold,
-        Expired,
+        Expired, Acknowledgement,
     )
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from qdrant_dr.config import Config
-from qdrant_dr.records import Manifest, Proof, RunEnd, RunStart, Seal
+from qdrant_dr.records import Acknowledgement, Manifest, Proof, RunEnd, RunStart, Seal
 from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.frames import build_frames
@@ -26,6 +26,7 @@ def evidence(
     starts: Iterable[RunStart] = (),
     as_of: Any = NOW,
     period: Any = None,
+    acknowledged: Iterable[Acknowledgement] = (),
     **catalog: Any,
 ) -> Evidence:
     """Evidence of these copies; every backup is sealed unless `seals` says which."""
@@ -43,6 +44,7 @@ def evidence(
         ),
         run_starts=tuple(starts),
         run_ends=tuple(ends),
+        acknowledgements=tuple(acknowledged),
     )
 
 

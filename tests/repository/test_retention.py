@@ -153,6 +153,33 @@ def test_what_a_suspect_backup_may_have_lost_is_kept() -> None:
     assert any("which is suspect" in r for s in found.stays for r in s.reasons)
 
 
+def test_what_followed_a_suspect_backup_does_not_let_go_of_what_was_before() -> None:
+    calm, suspect = backup_at(NOW - days(9)), backup_at(NOW - days(8), suspect=("half is gone",))
+    after = [backup_at(NOW - days(n) - hours(1)) for n in range(5)]
+    backups = [calm, suspect, *after]
+    kept = {s.key for s in plan(backups).stays}
+    assert kept == {calm.key, suspect.key, after[0].key}
+    sealed = made.seal(suspect.manifest, suspect=suspect.suspect)
+    accepted = made.acceptance(suspect.manifest, sealed)
+    assert {s.key for s in plan(backups, acknowledged=[accepted]).stays} == {after[0].key}
+    later = made.acceptance(after[2].manifest, made.seal(after[2].manifest))
+    assert {s.key for s in plan(backups, acknowledged=[later]).stays} == {after[0].key}
+    for nothing in (
+        made.acceptance(suspect.manifest, made.seal(suspect.manifest)),  # another content
+        made.acceptance(suspect.manifest, sealed, until=NOW + days(9)),  # quiet, no more than that
+        made.acceptance(calm.manifest, made.seal(calm.manifest)),  # of before
+    ):
+        assert {s.key for s in plan(backups, acknowledged=[nothing]).stays} == kept
+
+
+def test_what_is_rewritten_every_night_does_not_fill_the_disk() -> None:
+    backups = [backup_at(NOW - days(n) - hours(1), suspect=("rewritten",)) for n in range(30)]
+    kept = {s.key for s in plan([*backups, backup_at(NOW - days(40))]).stays}
+    assert len(kept) <= 4
+    assert backups[0].key in kept
+    assert backups[1].key in kept or backup_at(NOW - days(40)).key in kept
+
+
 def test_a_share_per_run_and_the_oldest_first() -> None:
     found = plan(daily(11), policy(share=0.2))
     assert gone(found) == {NOW - days(10) - hours(1), NOW - days(9) - hours(1)}

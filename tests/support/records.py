@@ -13,6 +13,8 @@ from typing import Any
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, RepositoryUnreachable
 from qdrant_dr.records import (
+    AcceptedBackup,
+    Acknowledgement,
     Captured,
     Component,
     Drilled,
@@ -181,6 +183,38 @@ def seal(of: Manifest, points: int = 2000, **fields: Any) -> Seal:
             **fields,
         }
     )
+
+
+def acknowledgement(code: str, scope: str, facts: str, **fields: Any) -> Acknowledgement:
+    """Of one instance of a finding, by ana, for good."""
+    return Acknowledgement(
+        **{
+            "acknowledgement_id": f"{NOW:%Y%m%dT%H%M%SZ}-{digest(f'{code}{scope}{facts}')[:6]}",
+            "cluster": CLUSTER,
+            "made_at": NOW,
+            "made_by": "ana",
+            "reason": "it was meant",
+            "until": None,
+            "code": code,
+            "scope": scope,
+            "facts": facts,
+            "what": "what was told",
+            **fields,
+        }
+    )
+
+
+def acceptance(of: Manifest, sealed: Seal, **fields: Any) -> Acknowledgement:
+    """Of the content of a backup."""
+    accepts = AcceptedBackup(
+        backup_id=of.backup_id,
+        collection=of.collection,
+        incarnation=of.incarnation,
+        captured_at=of.captured_at,
+        seal_sha256=sealed.sha256,
+    )
+    given = {"code": "suspect", "scope": str(of.key), "facts": sealed.sha256, "accepts": accepts}
+    return acknowledgement(**{**given, **fields})
 
 
 def proof(

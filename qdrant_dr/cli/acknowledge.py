@@ -1,0 +1,94 @@
+"""`acknowledge`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from qdrant_dr.cli.session import Column, Given, Reply, Said
+from qdrant_dr.cli.words import moment_ahead
+from qdrant_dr.errors import UsageError
+from qdrant_dr.jobs.run import user_name, utc_now
+from qdrant_dr.records import Acknowledgement
+from qdrant_dr.report.acknowledge import acknowledge_named, acknowledged_now
+
+ACKNOWLEDGED = (
+    Column("code", "FINDING"),
+    Column("scope", "SCOPE"),
+    Column("made_by", "BY"),
+    Column("made_at", "SINCE"),
+    Column("until", "UNTIL"),
+    Column("reason", "REASON"),
+)
+
+
+def acknowledge(
+    name: str | None = None,
+    /,
+    *,
+    reason: str | None = None,
+    until: str | None = None,
+    release: Annotated[bool, Parameter(negative=())] = False,
+    session: Given,
+) -> Reply:
+    """Say that a finding is known, or that a suspect backup is what it is meant to be; without a
+    name: list what is acknowledged.
+
+    The finding is shown as before, with your name and reason, and raises no alarm; another one of
+    the same kind does. An accepted backup is what later ones are measured against. Neither makes a
+    copy proven.
+
+    Parameters
+    ----------
+    name
+        A backup (NAME@latest, or NAME@ and the beginning of its id), or a finding: CODE:SCOPE as
+        `watch` shows them, or CODE alone if there is one of it.
+    reason
+        Why; compulsory, and kept.
+    until
+        A date such as 2027-01-31, or a time from now such as 7d. Else for as long as it is the
+        same. A backup is accepted for good: with this it is quiet for so long, and nothing else.
+    release
+        Take it back.
+    """
+    config, now = session.config, utc_now()
+    if name is None:
+        if reason or until or release:
+            raise UsageError(
+                "nothing is named", "write `qdrant-dr acknowledge NAME@latest --reason R`."
+            )
+        records, errors = acknowledged_now(config, now)
+        return _reply(records, errors)
+    if not reason:
+        raise UsageError("an acknowledgement needs a reason", "add --reason 'new embedding model'.")
+    if release and until:
+        raise UsageError("--until is not for --release", "leave it out.")
+    at = moment_ahead(until, now, "it would quiet nothing")
+    record, lost = acknowledge_named(
+        config, name, reason=reason, until=at, by=user_name(), now=now, release=release
+    )
+    return _reply([record], list(lost.values()))
+
+
+def _reply(records: Sequence[Acknowledgement], errors: Sequence[Said]) -> Reply:
+    return Reply(
+        rows=[_row(a) for a in records],
+        columns=ACKNOWLEDGED,
+        verdict="degraded" if errors else "ok",
+        errors=errors,
+    )
+
+
+def _row(record: Acknowledgement) -> dict[str, Any]:
+    until = f"{record.until:%Y-%m-%d %H:%M}" if record.until else "released"
+    return {
+        "code": record.code,
+        "scope": record.scope,
+        "made_by": record.made_by,
+        "made_at": f"{record.made_at:%Y-%m-%d %H:%M}",
+        "until": until if record.acknowledges else "now",
+        "reason": record.reason,
+        "acknowledgement": record,
+    }

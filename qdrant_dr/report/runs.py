@@ -1,0 +1,211 @@
+"""Runs that ended badly, until a later one of the same or a wider scope speaks in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from qdrant_dr.config import Config
+from qdrant_dr.jobs.select import LATEST, LATEST_PROVEN
+from qdrant_dr.records import DEPTHS, RunEnd, RunStart
+from qdrant_dr.report.evidence import Evidence
+from qdrant_dr.report.problems import Problem, command, count, span
+
+ON_DEMAND = ("restore", "startup", "sign")
+"""Jobs that somebody asked for once; one that was refused changed nothing."""
+MISASKED = frozenset({"usage-error", "nothing-selected", "backup-not-found"})
+PEOPLE = frozenset({"cli", "manual"})
+
+
+def is_misasked(end: RunEnd) -> bool:
+    """Whether a person asked for what does not exist, and was told at once: nothing was done, and
+    the run says nothing of its job. What a schedule asks for is read by nobody, and is told."""
+    error = end.error
+    asked = error is not None and error.code in MISASKED and not end.outcomes
+    return asked and end.start.trigger in PEOPLE
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a run was about; None is all there is. `reach` orders how much a run looks at where a
+    deeper one makes up for a shallower: the depth of a verification."""
+
+    job: str
+    collections: frozenset[str] | None = None
+    backups: frozenset[str] | None = None
+    repositories: frozenset[str] | None = None
+    scenario: str | None = None
+    every_backup: bool = True
+    reach: int = 0
+    sample: int | None = None
+
+    @classmethod
+    def of(cls, config: Config, start: RunStart) -> Scope:
+        """Read from its parameters: those of a request, or of a flow."""
+        given = start.parameters
+        backups = _names(given, "backups", "backup")
+        collections = _names(given, "collections", "collection")
+        if backups is not None:
+            collections = frozenset(b.rpartition("@")[0] for b in backups)
+        scope = cls(
+            job=start.job,
+            collections=collections,
+            backups=backups,
+            repositories=_names(given, "repositories", "repository"),
+            scenario=str(given["scenario"]) if given.get("scenario") else None,
+        )
+        if start.job != "verify":
+            return scope
+        sample = given.get("sample_per_mille") or given.get("sample_percent")
+        depth = given.get("depth") or ("bytes" if sample else config.objectives.proven.depth)
+        return replace(
+            scope,
+            every_backup=given.get("which") == "all",
+            reach=DEPTHS.index(depth) if depth in DEPTHS else 0,
+            sample=sample if isinstance(sample, int) else None,
+        )
+
+    def covers(self, other: Scope) -> bool:
+        """The same or wider: what came of it also says what became of the other."""
+        return (
+            (self.job, self.scenario) == (other.job, other.scenario)
+            and _within(other.collections, self.collections)
+            and _within(other.repositories, self.repositories)
+            and self._reaches_backups(other)
+            and self.reach >= other.reach
+            and (self.sample is None or self.sample == other.sample)
+        )
+
+    def _reaches_backups(self, other: Scope) -> bool:
+        if self.backups is not None:
+            return other.backups is not None and other.backups <= self.backups
+        newest = all(b.endswith((f"@{LATEST}", f"@{LATEST_PROVEN}")) for b in other.backups or ())
+        return self.every_backup or (newest and not other.every_backup)
+
+    @cached_property
+    def words(self) -> str:
+        """` of movies, users in aws`; nothing for a run of everything."""
+        names = self.backups if self.backups is not None else self.collections
+        said = f" of {', '.join(sorted(names))}" if names is not None else ""
+        said += f" in {', '.join(sorted(self.repositories))}" if self.repositories else ""
+        said += f" under {self.scenario}" if self.scenario else ""
+        return said
+
+
+def run_problems(evidence: Evidence) -> Iterator[Problem]:
+    """Runs that crashed or ended badly and that nothing has made up for; no backup run at all."""
+    yield from _crashed(evidence)
+    yield from _bad(evidence)
+    yield from _absent(evidence)
+
+
+def _crashed(evidence: Evidence) -> Iterator[Problem]:
+    ends = [e for e in evidence.run_ends if e.verdict == "ok"]
+    for start in evidence.crashed:
+        scope = Scope.of(evidence.config, start)
+        recovered = any(
+            e.start.started_at > start.started_at
+            and Scope.of(evidence.config, e.start).covers(scope)
+            for e in ends
+            if e.start.job == start.job
+        )
+        yield Problem(
+            "notice" if recovered else "critical",
+            "run-crashed",
+            f"{start.job} run {start.run_id}",
+            "began and never ended: killed, or its machine died"
+            + ("; a later run was ok" if recovered else ""),
+            start.started_at,
+            "whatever it was doing",
+            _run_again(start.job),
+        )
+
+
+def _bad(evidence: Evidence) -> Iterator[Problem]:
+    later: set[Scope] = set()
+    jobs: set[str] = set()
+    ended = sorted(evidence.run_ends, key=lambda e: (e.start.started_at, e.start.run_id))
+    for end in (e for e in reversed(ended) if not is_misasked(e)):
+        job = end.start.job
+        scope, first = Scope.of(evidence.config, end.start), job not in jobs
+        settled = any(s.covers(_left_of(scope, end)) for s in later)
+        later.add(scope)
+        jobs.add(job)
+        if settled or _told_elsewhere(end):
+            continue
+        why = end.error.message if end.error else "; ".join(end.reasons[:2])
+        failed = sum(o.verdict == "failed" for o in end.outcomes)
+        refused = job in ON_DEMAND and end.error is not None and not end.outcomes
+        if refused and not first:
+            continue  # nothing was changed, and something else was asked for since
+        state = "was refused" if refused else "failed" if end.verdict == "failed" else "is degraded"
+        yield Problem(
+            "notice" if refused else "critical" if end.verdict == "failed" else "warning",
+            "run-bad",
+            f"last {job} run{scope.words}",
+            f"the last {job} run{scope.words} ({end.start.run_id}) {state}: {why}",
+            end.ended_at,
+            f"{failed} of {count(len(end.outcomes), 'unit')}" if end.outcomes else "the whole run",
+            _run_again(job),
+            facts=end.start.run_id,
+        )
+
+
+def _told_elsewhere(end: RunEnd) -> bool:
+    """A report is red because of what it found: that is found here again anyway. Each restore is
+    told of with its collection."""
+    quiet = end.start.job == "report" and end.error is None
+    return end.verdict == "ok" or quiet or (end.start.job == "restore" and bool(end.outcomes))
+
+
+def _left_of(scope: Scope, end: RunEnd) -> Scope:
+    """What a later run must cover to make up for this one: the collections that it did badly, or
+    all of it where the run as a whole is to blame."""
+    bad = {o.collection for o in end.outcomes if o.verdict in ("failed", "degraded")}
+    if end.error is not None or not bad or "*" in bad:
+        return scope
+    places = {o.repository for o in end.outcomes if o.verdict in ("failed", "degraded")}
+    named = frozenset(p for p in places if p is not None)
+    where = named if named and None not in places else scope.repositories
+    return replace(scope, collections=frozenset(bad), repositories=where)
+
+
+def _absent(evidence: Evidence) -> Iterator[Problem]:
+    nothing = {e.start.run_id for e in evidence.run_ends if is_misasked(e)}
+    began = [
+        s.started_at for s in evidence.run_starts if s.job == "backup" and s.run_id not in nothing
+    ]
+    rpo = evidence.config.objectives.rpo
+    if not began or evidence.as_of - max(began) > rpo:
+        yield Problem(
+            "critical",
+            "no-backup-run",
+            "cluster",
+            f"no backup run began in the last {span(rpo)}",
+            max(began) + rpo if began else None,
+            "every collection; is the schedule still there?",
+            command("backup"),
+        )
+
+
+def _run_again(job: str) -> str:
+    """The job as it is configured; a restore must be told what and where."""
+    verb = "startup-archive" if job == "startup" else job
+    return command(verb, "--help") if job in ON_DEMAND else command(verb)
+
+
+def _names(given: dict[str, object] | object, *keys: str) -> frozenset[str] | None:
+    """The names under the first of these parameters that has any."""
+    assert isinstance(given, dict)
+    for key in keys:
+        value = given.get(key)
+        if isinstance(value, str) and value:
+            return frozenset({value})
+        if isinstance(value, tuple | list) and value:
+            return frozenset(map(str, value))
+    return None
+
+
+def _within(one: frozenset[str] | None, other: frozenset[str] | None) -> bool:
+    return other is None or (one is not None and one <= other)
