@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from deployments import entries
@@ -106,6 +107,22 @@ def refuse_silent(api: str) -> None:
                 "start it or log in (`prefect config view` shows where the address comes from); "
                 "without any address `make up` starts a server here.",
             )
+        try:  # its health needs no key: what follows does
+            client.read_work_pools(limit=1)
+        except PrefectHTTPStatusError as e:
+            status = e.response.status_code
+            raise SetupFailed(
+                f"the Prefect API that is configured, {shown(api)}, answers {status}",
+                _KEYS
+                if status in {401, 403}
+                else "is the address right, down to its /api? `prefect config view` shows it.",
+            ) from None
+
+
+_KEYS = (
+    "set PREFECT_API_KEY for Prefect Cloud, or PREFECT_API_AUTH_STRING as the server has it in "
+    "PREFECT_SERVER_API_AUTH_STRING."
+)
 
 
 def set_up(asked: Asked, api: str, environ: Mapping[str, str], *, own: bool) -> None:

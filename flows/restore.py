@@ -51,6 +51,7 @@ def restore(
     salvage: bool = False,
     keep_failed: bool = False,
     approval_minutes: Annotated[int, Field(ge=1, le=10080)] = 60,
+    requested_by: str = "",  # noqa: ARG001  `conduct` reads it off the run
     ticket: str = "",
     note: str = "",
     dry_run: bool = False,
@@ -83,6 +84,7 @@ def restore(
         salvage: Read the archive with the engine and write its points anew.
         keep_failed: Leave what a failed restore made there, to look at.
         approval_minutes: How long to wait for an answer.
+        requested_by: Your name: Prefect itself knows it only where people log in.
         ticket: The change or incident this belongs to; the approver may write another.
         note: Kept in the run's record.
         dry_run: Say what would be done, and do none of it.

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from qdrant_dr.jobs.restore import Approval
 from qdrant_dr.jobs.restore_plan import RestorePlan
+from qdrant_dr.records.run import is_same_person
 from qdrant_dr.units import format_duration, format_size
 from tasks.render import escape
 
@@ -54,14 +55,14 @@ def ask(
         return Approval(given=False, by=who, reason=f"{who or 'somebody'} said no")
     if not who:
         return Approval(given=False, reason="the approval has no name")
-    same = who.casefold() == requester.removeprefix("prefect:").casefold()
+    same = is_same_person(requester, who)
     note = f"approved by {who}, who also asked for it" if same else ""
     return Approval(given=True, by=who, ticket=answer.ticket, note=note)
 
 
 def question(plans: Sequence[RestorePlan], requester: str) -> str:
     """What is to be approved, as Markdown: what, where, over what, at whose request."""
-    parts = [f"**{escape(requester or 'somebody')}** asks to restore for real:"]
+    parts = [f"Asked for by **{escape(requester)}**, to restore for real:"]
     for plan in plans:
         head = f"**{escape(str(plan.key))}** to **{plan.target}** as **{escape(plan.name)}**"
         if plan.unit is not None and plan.unit.into_existing:

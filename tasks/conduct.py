@@ -17,7 +17,7 @@ from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.run import Run, begin
 from qdrant_dr.jobs.units import Perform
 from qdrant_dr.records import RunEnd
-from qdrant_dr.records.run import Kind, Trigger
+from qdrant_dr.records.run import AS_TYPED, Kind, Trigger
 from tasks.announce import announce
 from tasks.config import RunRef, held, load
 from tasks.console import outlive_the_worker
@@ -27,6 +27,8 @@ from tasks.states import refused_state, run_state
 
 log = logging.getLogger(__name__)
 
+NOBODY = "not known to Prefect"
+"""Who asked for a run that a server without accounts made, where its form was not filled in."""
 NAMED = 3
 """Collections that the name of a run has room for."""
 
@@ -52,6 +54,7 @@ def provenance() -> Provenance:
         return {"trigger": "manual", "actor": None, "scheduled_for": None}
     kind = (run.created_by.type or "") if run.created_by else ""
     who = run.created_by.display_value if run.created_by else None
+    typed = str((run.parameters or {}).get("requested_by") or "").strip()
     trigger: Trigger = "manual"
     if run.auto_scheduled or kind == "SCHEDULE":
         trigger = "schedule"
@@ -59,7 +62,8 @@ def provenance() -> Provenance:
         trigger = "automation"
     return {
         "trigger": trigger,
-        "actor": f"prefect:{who}" if who else None,
+        # the worker's own account asked for nothing
+        "actor": f"prefect:{who}" if who else (f"{typed}{AS_TYPED}" if typed else NOBODY),
         "scheduled_for": run.expected_start_time if trigger == "schedule" else None,
     }
 
@@ -128,7 +132,7 @@ def run_name() -> str:
     what = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" * (len(names) > NAMED))
     what += " every collection" * bool(given.get("every"))
     by = provenance()
-    who = (by["actor"] or "").removeprefix("prefect:")
+    who = (by["actor"] or "").removeprefix("prefect:").replace(NOBODY, "")
     who = "scheduled" if by["trigger"] == "schedule" else who
     name = f"{flow_run.flow_name} {cluster}" + (f": {what.strip()}" if what else "")
     name += " dry run" * bool(given.get("dry_run"))

@@ -18,10 +18,12 @@ from qdrant_dr.repository.location import location_of
 
 
 def by_hand(config: Config, backup: Backup) -> list[str]:
-    """Lines of shell: fetch every part of the first usable copy, check it, upload it, look.
+    """List lines of shell: fetch every part of the first usable copy, check, upload, look.
 
-    A backup of whole collection archives brings its collection with it. For parts of single shards
-    it is created first, with shard keys and payload indexes: such archives hold neither.
+    They name no server, and a collection that does not exist yet: pasted as they are, they change
+    nothing. A backup of whole collection archives brings its collection with it. For parts of
+    single shards it is created first, with shard keys and payload indexes: such archives hold
+    neither.
     """
     usable = [c for c in backup.copies if c.committed and c.state == "present" and not c.lacks]
     if not usable:
@@ -29,9 +31,11 @@ def by_hand(config: Config, backup: Backup) -> list[str]:
     manifest = backup.manifest
     by_shard = any(part.kind == "shard" for part in manifest.parts)
     steps = [
-        "# to another name if the collection still exists: an upload replaces what is there",
-        f"TARGET={shlex.quote(config.cluster.nodes[0])}",
-        f"NAME={shlex.quote(quote(manifest.collection, safe=''))}",
+        "# which server to restore into is yours to say: TARGET=http://new-server:6333",
+        ': "${TARGET:?say which server to restore into, as TARGET=http://HOST:6333}"',
+        "# a name that is not there yet: an upload into a collection that exists replaces all of",
+        f"# it by its state of {manifest.captured_at:%Y-%m-%d %H:%M} UTC; later writes are lost",
+        f"NAME={shlex.quote(quote(by_hand_name(manifest), safe=''))}",
     ]
     key = ' -H "api-key: $QDRANT_API_KEY"' if config.cluster.api_key else ""
     for part in manifest.parts:
@@ -75,6 +79,11 @@ def lost_by_hand(config: Config, lost: Lost) -> list[str]:
         "# give it up, with what is left of it:",
         f"qdrant-dr expire {shlex.quote(str(lost.key))} --execute",
     ]
+
+
+def by_hand_name(manifest: Manifest) -> str:
+    """Name a collection to restore into: the backup's, with the day and time of the backup."""
+    return f"{manifest.collection}-{manifest.backup_id[:15].lower()}"
 
 
 def _create(manifest: Manifest, key: str) -> Iterator[str]:
@@ -192,6 +201,9 @@ def _look(backup: Backup, key: str) -> Iterator[str]:
         yield f"# payload_schema must list {len(schema)} indexes: {fields}"
     else:
         yield "# payload_schema must be empty: there was no payload index"
+    name = by_hand_name(manifest)
+    if manifest.aliases:
+        yield "# when you are content: each alias leaves where it leads now for the new collection"
     for alias in manifest.aliases:
-        action = {"create_alias": {"collection_name": manifest.collection, "alias_name": alias}}
-        yield _json("POST", key, "/collections/aliases", {"actions": [action]})
+        action = {"create_alias": {"collection_name": name, "alias_name": alias}}
+        yield "# " + _json("POST", key, "/collections/aliases", {"actions": [action]})

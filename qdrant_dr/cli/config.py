@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from qdrant_dr.cli.session import Given, Reply
+from qdrant_dr.errors import UsageError
 
 if TYPE_CHECKING:
     from qdrant_dr.records import Record
@@ -25,12 +27,34 @@ def init(*, url: str = "http://localhost:6333", session: Given) -> Reply:
     from qdrant_dr import configfile
 
     path = Path(session.reference or configfile.DEFAULT)
-    configfile.init(path, url)
+    address = node_address(url)
+    configfile.init(path, address)
+    taken = [f"{url} was taken as {address}"] if address != url else []
     return Reply(
         rows=[{"path": str(path)}],
         text=f"wrote {path}",
-        remarks=["next: qdrant-dr repository create --save; qdrant-dr check; qdrant-dr backup"],
+        remarks=[
+            *taken,
+            "next: qdrant-dr repository create --save; qdrant-dr check; qdrant-dr backup",
+        ],
     )
+
+
+def node_address(url: str) -> str:
+    """Complete what people type, such as `localhost:6333`. Raise UsageError if it is no address."""
+    address = url if "://" in url else f"http://{url}"
+    try:
+        parts = urlsplit(address)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        good = good and (parts.port or 1) > 0 and not (parts.username or parts.query or " " in url)
+    except ValueError:  # a port that is none
+        good = False
+    if not good:
+        raise UsageError(
+            f"--url {url} is not the address of a server",
+            "write it like http://localhost:6333; keys go into the file, as references.",
+        )
+    return address.rstrip("/")
 
 
 def schema(what: Literal["config", "manifest", "run", "frames"], /) -> Reply:

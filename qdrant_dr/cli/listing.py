@@ -55,5 +55,8 @@ def list_backups(
     ]
     if collection and not catalog.backups and catalog.complete:
         raise BackupNotFound(f"there is no backup of {collection!r}")
-    remarks = [] if rows else ["no backup" + " without a proof" * unproven]
+    remarks: list[str] = []
+    if not rows and len(catalog.unreachable) < len(catalog.repositories):
+        where = " in what could be read" * (not catalog.complete)
+        remarks = ["no backup" + " without a proof" * unproven + where]
     return with_troubles(Reply(rows=rows, columns=BACKUPS, remarks=remarks), catalog)

@@ -59,8 +59,16 @@ def create(
             )
         wanted = [r for r in wanted if r.id is None]
     if not wanted:
-        raise NothingSelected(
-            "every configured repository has an id", "run `qdrant-dr repository list`."
+        return Reply(
+            rows=[
+                {"name": r.name, "id": r.id, "location": str(location_of(r))}
+                for r in session.config.repositories
+            ],
+            columns=CREATED,
+            remarks=[
+                "nothing to create: every configured repository has an id",
+                "`qdrant-dr repository list` looks whether they are there",
+            ],
         )
     rows: list[dict[str, Any]] = []
     errors: list[DRError] = []

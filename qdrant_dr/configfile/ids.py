@@ -51,6 +51,10 @@ def _put(lines: list[str], source: Source, i: int, name: str, made: str) -> None
         lines[old - 1] = re.sub(r"(id\s*:).*", rf'\1 "{made}"', lines[old - 1], count=1)
         return
     at = source.line(("repositories", i, "name"))
+    if (brace := source.braces.get(("repositories", i))) is not None:
+        line, column = brace
+        lines[line - 1] = f'{lines[line - 1][:column]}id: "{made}", {lines[line - 1][column:]}'
+        return
     match = re.match(r"^([ ]*(?:-[ ]+)?)name[ ]*:", lines[at - 1])
     if match is None:
         raise ConfigInvalid(

@@ -44,6 +44,8 @@ class Source:
     texts: dict[KeyPath, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     values: int = 0
+    braces: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
+    """Line, from 1, and column behind the `{` of every mapping that is written in braces."""
 
     def line(self, path: KeyPath) -> int:
         """The line of a key, or of the nearest thing above it that is there."""
@@ -141,6 +143,8 @@ def _mapping(
     node: yaml.MappingNode, path: KeyPath, source: Source, above: tuple[yaml.Node, ...]
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    if node.flow_style:
+        source.braces[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
     for key, value in node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):

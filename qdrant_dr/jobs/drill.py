@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from qdrant_dr.config import Config
-from qdrant_dr.errors import DRError
+from qdrant_dr.errors import BackupNotFound, DRError
 from qdrant_dr.jobs.drill_plan import (
     Drillable,
     DrillPlan,
@@ -23,6 +23,7 @@ from qdrant_dr.jobs.drill_plan import (
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scenario import played, refuse_impossible, standing_under, under, unused
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
+from qdrant_dr.jobs.select import FIRST
 from qdrant_dr.jobs.units import DrillUnit, Perform
 from qdrant_dr.records import Drilled, Outcome, Played, RunEnd
 from qdrant_dr.records.base import Frozen
@@ -68,6 +69,8 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
             now = utc_now()
             backups = selected_backups(catalog, config, None, names, now=now)
             run.note_source(backups)
+            if not backups and catalog.complete and request.scenario is None:
+                raise BackupNotFound("there is no backup to drill", FIRST)
             places = selected_repositories(config, asked)
             ends = run.past_ends(config, now)
             candidates = drillable(backups, places, ends, now=now)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import NothingSelected
-from qdrant_dr.jobs.select import select
+from qdrant_dr.jobs.select import FIRST, select
 from qdrant_dr.repository import Backup, Catalog
 
 
@@ -26,7 +26,8 @@ def selected_names(
     if unknown := sorted(set(asked) - there):
         raise NothingSelected(
             f"no {what} is named {', '.join(unknown)}; "
-            f"there are: {', '.join(sorted(there)) or 'none'}"
+            f"there are: {', '.join(sorted(there)) or 'none'}",
+            *([] if there else [FIRST]),
         )
     return frozenset(asked)
 

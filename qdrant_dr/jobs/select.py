@@ -22,6 +22,7 @@ from qdrant_dr.repository.catalog import (
     newest_proven,
 )
 
+FIRST = "nothing was backed up yet: run `qdrant-dr backup`."
 LATEST = "latest"
 LATEST_PROVEN = "latest-proven"
 _PREFIX = re.compile(r"^\d{1,8}$|^\d{8}T\d{0,6}$|^\d{8}T\d{6}Z(-[0-9a-f]{0,6})?$")
@@ -54,9 +55,10 @@ def select(selector: str, catalog: Catalog, *, proven: Proven, now: datetime) ->
     if not ours:
         close = difflib.get_close_matches(collection, catalog.collections, 1)
         meant = f"did you mean {close[0]}@{which}? else " if close else ""
+        known = bool(catalog.backups) or bool(catalog.unreachable)
         raise BackupNotFound(
             f"there is no backup of {collection!r}{_unread(catalog)}",
-            f"{meant}run `qdrant-dr list`.",
+            f"{meant}run `qdrant-dr list`." if known else FIRST,
         )
     if which in {LATEST, LATEST_PROVEN}:
         return _newest(which, ours, catalog, proven, now)

@@ -14,6 +14,7 @@ from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.prove import prove_copy
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
+from qdrant_dr.jobs.select import FIRST
 from qdrant_dr.jobs.units import Perform, VerifyUnit
 from qdrant_dr.jobs.verify_restore import prove_restored
 from qdrant_dr.records import Depth, Outcome, Proved, RunEnd
@@ -116,7 +117,8 @@ def verify(config: Config, request: VerifyRequest, run: Run, perform: Perform) -
         return run.finish(config, outcomes=outcomes, error=e)
     objections = (*objections, *run.damaged_records())
     if not outcomes and not fresh:
-        objections = (*objections, "no copy was there to verify")
+        nothing = "no copy was there to verify" if backups else FIRST
+        objections = (*objections, nothing)
     return run.finish(config, outcomes=outcomes, objections=objections)
 
 

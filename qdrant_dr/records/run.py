@@ -329,6 +329,20 @@ class Outcome(Frozen):
 CapturedFull.model_rebuild()
 
 
+AS_TYPED = " (as typed)"
+"""Behind the name of a requester that nothing but a form knows."""
+
+
+def is_same_person(requester: str, approver: str) -> bool:
+    """Tell whether who asked for a restore approved of it.
+
+    The requester is as the run knows it (`prefect:ana`, `ana@host`, `Ana (as typed)`), the other a
+    typed name.
+    """
+    asked = requester.removeprefix("prefect:").removesuffix(AS_TYPED).strip().casefold()
+    return approver.strip().casefold() in (asked, asked.partition("@")[0])
+
+
 class RunStart(Record):
     """`runs/<year>/<month>/<run id>.start.json`; a start without an end is a crash."""
 

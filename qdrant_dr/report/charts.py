@@ -64,7 +64,7 @@ class Trend:
 
 @dataclass(frozen=True)
 class Cell:
-    """`level`: 0-3 fresh to nearly too old, or `late`, `bad`, `none`."""
+    """`level`: 0-3 fresh to nearly too old, `due` with time left, or `late`, `bad`, `none`."""
 
     text: str
     level: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -48,8 +48,10 @@ class Tile:
     tone: str
 
 
-def render(assessment: Assessment, frames: Mapping[str, pd.DataFrame]) -> bytes:
-    """The whole page as UTF-8."""
+def render(
+    assessment: Assessment, frames: Mapping[str, pd.DataFrame], tables: Sequence[str] = ()
+) -> bytes:
+    """Render the whole page as UTF-8. `tables` are files beside it that it links to."""
     evidence = assessment.evidence
     zone = ZoneInfo(evidence.config.report.timezone)
     environment = Environment(
@@ -91,6 +93,7 @@ def render(assessment: Assessment, frames: Mapping[str, pd.DataFrame]) -> bytes:
         scope=_scope(assessment),
         digest=frames_digest(frames),
         shown=SHOWN,
+        tables=tables,
     )
     return page.encode()
 
@@ -281,8 +284,8 @@ def days_left(days: float | None) -> str:
 
 
 def format_moment(at: datetime | None, zone: ZoneInfo) -> str | Markup:
-    """`2026-11-22 13:00 CET`; a dash where there is none."""
-    return Markup("&ndash;") if at is None else f"{at.astimezone(zone):%Y-%m-%d %H:%M %Z}"
+    """`2026-11-22 13:00:07 CET`; a dash where there is none."""
+    return Markup("&ndash;") if at is None else f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def format_day(at: datetime | None, zone: ZoneInfo) -> str | Markup:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
+from qdrant_dr.records import DEPTHS
 from qdrant_dr.report import charts
 from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.drills import Drill
@@ -199,6 +200,11 @@ def _cell(assessment: Assessment, s: Standing, n: int) -> charts.Cell:
     ]
     if not proofs:
         best = best_proof(latest)
+        due = s.backups[0].manifest.captured_at + promise.max_age
+        if best and best.full and at <= due and DEPTHS.index(best.depth) >= DEPTHS.index("bytes"):
+            # one copy a night is read to its content, the others' turn comes
+            said = f"every byte proven; {promise.depth} is due by {due:%Y-%m-%d}"
+            return charts.Cell(f"{best.depth}, in time", "due", said)
         shallow = f"{best.depth} only" if best and best.full else "sample" if best else "unproven"
         return charts.Cell(shallow, "late", f"no proof to {promise.depth} within the promised age")
     age = at - max(p.ended_at for p in proofs)

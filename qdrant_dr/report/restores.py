@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import ClassVar, Literal
 
 from qdrant_dr.records import Outcome, Restored, RunEnd
+from qdrant_dr.records.run import is_same_person
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.problems import Problem, command, count
 
@@ -37,14 +38,8 @@ class Restore:
 
     @property
     def same_person(self) -> bool | None:
-        """Approved by who asked for it; None where no approval was recorded.
-
-        The requester is as the run knows it (`prefect:ana`, `ana@host`), the other a typed name.
-        """
-        if self.approver is None:
-            return None
-        asked = self.requester.removeprefix("prefect:").strip().casefold()
-        return self.approver.strip().casefold() in (asked, asked.partition("@")[0])
+        """Approved by who asked for it; None where no approval was recorded."""
+        return is_same_person(self.requester, self.approver) if self.approver else None
 
     @property
     def lost(self) -> int | None:

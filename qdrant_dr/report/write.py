@@ -66,7 +66,8 @@ def _files(
     assessment: Assessment, frames: Mapping[str, pd.DataFrame], formats: Sequence[Format]
 ) -> Iterator[tuple[str, bytes]]:
     if "html" in formats:
-        yield "report.html", render(assessment, frames)
+        tables = [f"{name}.csv" for name in frames] if "csv" in formats else []
+        yield "report.html", render(assessment, frames, tables)
     for name, frame in frames.items():
         if "csv" in formats:
             yield f"{name}.csv", csv_bytes(frame)

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from qdrant_dr.cli.byhand import by_hand
+from qdrant_dr.cli.byhand import by_hand, by_hand_name
 from qdrant_dr.cluster.reframe import Reframing
 from qdrant_dr.records import Manifest, Part
 from qdrant_dr.repository import names
@@ -43,36 +43,41 @@ def stored(
         )
         for shard, data in archives.items()
     )  # fmt: skip
-    made = r.manifest(collection)
-    shards = tuple(made.shards[0].model_copy(update={"shard": shard}) for shard in archives)
-    made = Manifest.model_validate(
+    manifest = r.manifest(collection)
+    shards = tuple(manifest.shards[0].model_copy(update={"shard": shard}) for shard in archives)
+    manifest = Manifest.model_validate(
         {
-            **made.model_dump(exclude={"sha256"}), "parts": parts, "shards": shards,
+            **manifest.model_dump(exclude={"sha256"}), "parts": parts, "shards": shards,
             "collection_info": json.dumps(facts["info"]),
             "collection_cluster": json.dumps(facts["cluster"]),
             "shard_keys": json.dumps(facts["shards"]), **about,
         }
     )  # fmt: skip
-    for part, data in zip(made.parts, archives.values(), strict=True):
-        path = folder / names.in_backup(made.key, part.file)
+    for part, data in zip(manifest.parts, archives.values(), strict=True):
+        path = folder / names.in_backup(manifest.key, part.file)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     place = {"name": "aws", "id": "0" * 8, "url": str(folder), "domain": "disk"}
     config = r.config(repositories=[place], copies={})
-    (backup,) = r.catalog({"aws": [made]}).backups
+    (backup,) = r.catalog({"aws": [manifest]}).backups
     return by_hand(config, backup)
 
 
 def run(lines: list[str], folder: Path, *nodes: str) -> subprocess.CompletedProcess[str]:
     """The lines with another target; they stop at the first that fails."""
-    new = {"TARGET=": f"TARGET={nodes[0]}", "NODES=": f"NODES='{' '.join(nodes)}'"}
-    told = [next((v for k, v in new.items() if line.startswith(k)), line) for line in lines]
+    spread = f"NODES='{' '.join(nodes)}'"
+    told = [spread if line.startswith("NODES=") else line for line in lines]
     folder.mkdir()
     return subprocess.run(
         ["bash", "-c", "\n".join(["set -eu", *told])],
         capture_output=True, text=True, cwd=folder, timeout=90, check=False,
-        env={"PATH": "/usr/bin:/bin", "no_proxy": "*"},
+        env={"PATH": "/usr/bin:/bin", "no_proxy": "*", "TARGET": nodes[0]},
     )  # fmt: skip
+
+
+def made(collection: str) -> str:
+    """What the lines call the collection that they make of a backup of this one."""
+    return by_hand_name(r.manifest(collection))
 
 
 def count(url: str, collection: str) -> int:
@@ -103,14 +108,63 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def test_shards_of_one_node(target: str, tmp_path: Path) -> None:
-    done = run(sharded(tmp_path / "repository"), tmp_path / "work", target)
+    lines = sharded(tmp_path / "repository")
+    done = run([*lines, *moving_aliases(lines)], tmp_path / "work", target)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert count(target, "sharded") == expected()["sets"]["sharded"]["points"] == 900
-    about = info(target, "sharded")
+    assert count(target, made("sharded")) == expected()["sets"]["sharded"]["points"] == 900
+    about = info(target, made("sharded"))
     assert set(about["payload_schema"]) == {"genre", "year"}
     assert about["config"]["params"]["shard_number"] == 3
     aliases = httpx.get(f"{target}/aliases", timeout=30, trust_env=False).json()["result"]
-    assert aliases["aliases"] == [{"alias_name": "live", "collection_name": "sharded"}]
+    assert aliases["aliases"] == [{"alias_name": "live", "collection_name": made("sharded")}]
+
+
+def moving_aliases(lines: list[str]) -> list[str]:
+    """The lines that wait for a person's word."""
+    moves = [x.removeprefix("# ") for x in lines if x.startswith("# curl") and "aliases" in x]
+    assert moves
+    return moves
+
+
+def test_pasted_without_a_target_nothing_is_sent(tmp_path: Path) -> None:
+    """The lines themselves name no server, whatever `curl` would take."""
+    lines = sharded(tmp_path / "repository")
+    assert not any("10.0.0.1" in line or "6333" in line for line in lines if line[0:1] not in ":#")
+    spy = tmp_path / "bin" / "curl"
+    spy.parent.mkdir()
+    spy.write_text('#!/bin/sh\necho "$@" >> "$SPIED"\n')
+    spy.chmod(0o755)
+    spied = tmp_path / "spied"
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(lines)],
+        capture_output=True, text=True, cwd=tmp_path, timeout=30, check=False,
+        env={"PATH": f"{spy.parent}:/usr/bin:/bin", "SPIED": str(spied)}, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "say which server to restore into" in done.stderr
+    assert not spied.exists()
+
+
+def test_what_is_live_is_left_alone(tmp_path: Path) -> None:
+    """The collection goes on under its name, with its newer points, and keeps its alias."""
+    lines = sharded(tmp_path / "repository")
+    with (
+        sandbox_server(tmp_path / "live") as server,
+        httpx.Client(base_url=server.url, trust_env=False, timeout=30) as ask,
+    ):
+        ask.put("/collections/sharded", json={"vectors": {"size": 2, "distance": "Dot"}})
+        ask.put(
+            "/collections/sharded/points?wait=true",
+            json={"points": [{"id": 1, "vector": [1, 2], "payload": {"newer": True}}]},
+        ).raise_for_status()
+        alias = {"create_alias": {"collection_name": "sharded", "alias_name": "live"}}
+        ask.post("/collections/aliases", json={"actions": [alias]}).raise_for_status()
+        done = run(lines, tmp_path / "work", server.url)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert count(server.url, "sharded") == 1
+        assert count(server.url, made("sharded")) == 900
+        aliases = ask.get("/aliases").json()["result"]["aliases"]
+        assert aliases == [{"alias_name": "live", "collection_name": "sharded"}]
 
 
 def test_nothing_is_made_of_bytes_that_are_not_those(tmp_path: Path) -> None:
@@ -148,10 +202,12 @@ def test_a_cluster_of_three_into_one_of_two(tmp_path: Path) -> None:
             lines = stored(tmp_path / f"dr-{name}", name, archives, facts_of(name))
             done = run(lines, tmp_path / f"work-{name}", *urls)
             assert done.returncode == 0, done.stdout + done.stderr
-        assert [count(url, "movies") for url in urls] == [1200, 1200]
-        assert set(info(urls[1], "movies")["payload_schema"]) == {"genre", "year"}
-        assert [count(url, "tenants") for url in urls] == [400, 400]
-        keys = httpx.get(f"{urls[0]}/collections/tenants/shards", timeout=30, trust_env=False)
+        assert [count(url, made("movies")) for url in urls] == [1200, 1200]
+        assert set(info(urls[1], made("movies"))["payload_schema"]) == {"genre", "year"}
+        assert [count(url, made("tenants")) for url in urls] == [400, 400]
+        keys = httpx.get(
+            f"{urls[0]}/collections/{made('tenants')}/shards", timeout=30, trust_env=False
+        )
         listed = {k["key"] for k in keys.json()["result"]["shard_keys"]}
         assert listed == {"eu", "us"}
 
@@ -161,8 +217,8 @@ def test_ids_that_a_deleted_key_had_are_used_up_first(tmp_path: Path) -> None:
     for moved in (*facts["cluster"]["local_shards"], *facts["cluster"]["remote_shards"]):
         moved["shard_id"] += 2
     lines = stored(tmp_path, "tenants", {3: b"x", 4: b"y"}, facts)
-    made = [x for x in lines if "/shards?" in x or "/shards/delete" in x]
-    bodies = [json.loads(x.partition(" -d ")[2].strip("'")) for x in made]
+    calls = [x for x in lines if "/shards?" in x or "/shards/delete" in x]
+    bodies = [json.loads(x.partition(" -d ")[2].strip("'")) for x in calls]
     filler = bodies[0]["shard_key"]
     assert bodies == [
         {"shard_key": filler, "shards_number": 2},

@@ -53,9 +53,10 @@ def test_save_puts_them_below_the_names_and_changes_nothing_else(qdr: Any, confi
     found = {r["name"]: r["id"] for r in yaml.safe_load(config.read_text())["repositories"]}
     assert found == ids
     assert qdr("repository", "list").code == 0
-    again = qdr("repository", "create")
-    assert again.code == 2
+    again = qdr("repository", "create", "--save", "--json")
+    assert again.code == 0
     assert "every configured repository has an id" in again.err
+    assert {row["name"]: row["id"] for row in again.json["rows"]} == ids
     named = qdr("repository", "create", "one")
     assert "so it exists already" in named.err
 
@@ -117,9 +118,29 @@ def test_an_old_id_is_replaced() -> None:
     assert found == {"one": "0a0b0c0d", "two": "12345678"}
 
 
-def test_a_flow_style_list_is_left_to_its_author(qdr: Any, config: Path) -> None:
+@pytest.mark.parametrize(
+    "written",
+    [
+        "repositories: [{name: one, url: ./one, domain: d}]\n",
+        "repositories:\n  - {url: ./one, domain: 'ä: {', name: one}   # ours\n",
+        "repositories:\n  - {\n    domain: d, name: one,\n    url: ./one,\n  }\n",
+    ],
+)
+def test_an_entry_in_braces_gets_its_id_too(written: str, qdr: Any, config: Path) -> None:
+    head = "format: 1\ncluster: {name: a, nodes: ['http://h:1']}\n"
+    config.write_text(head + written, encoding="utf-8")
+    said = qdr("repository", "create", "--save", "--json")
+    assert (said.code, said.json["rows"][0]["name"]) == (0, "one")
+    made = said.json["rows"][0]["id"]
+    text = config.read_text(encoding="utf-8")
+    assert text.replace(f'id: "{made}", ', "") == head + written
+    assert yaml.safe_load(text)["repositories"][0]["id"] == made
+    assert qdr("repository", "list").code == 0
+
+
+def test_what_cannot_be_added_to_is_left_to_its_author(qdr: Any, config: Path) -> None:
     text = "format: 1\ncluster: {name: a, nodes: ['http://h:1']}\n"
-    text += "repositories: [{name: one, url: ./one, domain: d}]\n"
+    text += 'repositories:\n  - url: ./one\n    domain: d\n    "name": one\n'
     config.write_text(text)
     said = qdr("repository", "create", "--save", "--json")
     assert said.json["rows"][0]["name"] == "one"  # it exists: its id must not be lost
@@ -187,3 +208,48 @@ def test_adopt_refuses_with_the_reason(qdr: Any, config: Path, copied: str) -> N
     alone = qdr("repository", "adopt", "two", "--save")
     assert (alone.code, "--save keeps the ids that --execute makes" in alone.err) == (2, True)
     assert qdr("repository", "show", "one", "--json").json["rows"][0]["id"] == copied
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("localhost:6333", "http://localhost:6333"),
+        ("qdrant", "http://qdrant"),
+        ("https://q.example:6333/", "https://q.example:6333"),
+        ("[::1]:6333", "http://[::1]:6333"),
+    ],
+)
+def test_init_takes_what_people_type(typed: str, address: str, qdr: Any, tmp_path: Path) -> None:
+    file = tmp_path / "fresh.yaml"
+    said = qdr("-c", str(file), "init", "--url", typed)
+    assert said.code == 0, said.err
+    assert yaml.safe_load(file.read_text())["cluster"]["nodes"] == [address]
+    assert (f"{typed} was taken as" in said.err) == (typed != address)
+
+
+@pytest.mark.parametrize("typed", ["", "ftp://h", "http://", "h:port", "http://u:pw@h", "a b"])
+def test_init_refuses_what_is_no_address(typed: str, qdr: Any, tmp_path: Path) -> None:
+    file = tmp_path / "fresh.yaml"
+    said = qdr("-c", str(file), "init", "--url", typed)
+    assert said.code == 2, said.err
+    assert "is not the address of a server" in said.err
+    assert not file.exists()
+
+
+def test_no_backup_is_not_said_of_what_could_not_be_read(qdr: Any, config: Path) -> None:
+    qdr("repository", "create", "--save")
+    assert "no backup" in qdr("list").err
+    (config.parent / "one").rename(config.parent / "away")
+    assert "no backup in what could be read" in qdr("list").err
+    (config.parent / "two").rename(config.parent / "away-too")
+    assert "no backup" not in qdr("list").err
+
+
+@pytest.mark.parametrize("job", [["verify"], ["drill"], ["verify", "movies@latest"]])
+def test_where_nothing_was_backed_up_the_next_step_is_backup(
+    job: list[str], qdr: Any, config: Path
+) -> None:
+    qdr("repository", "create", "--save")
+    said = qdr(*job)
+    assert said.code != 0
+    assert "run `qdrant-dr backup`" in said.err + said.out

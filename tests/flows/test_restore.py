@@ -84,30 +84,37 @@ def test_it_is_done_once_somebody_approves(
 ) -> None:
     answer = {"approve": True, "approved_by": "ada", "ticket": "INC-7"}
     with somebody(in_process, **answer) as asked:
-        state = run(made, target, ticket="INC-1")
+        state = run(made, target, ticket="INC-1", requested_by="Ben")
     assert (state.type.value, state.name) == ("COMPLETED", "Completed"), state.message
     assert names(target.url) == ["users"]
     assert "users@" in asked[0]
     assert target.url in asked[0]
+    assert "Ben (as typed)" in asked[0]
     assert "compare all 50 points with the seal" in asked[0]
     end = made.ends("one")[-1]
+    assert end.start.actor == "Ben (as typed)"
     (outcome,) = end.outcomes
     assert isinstance(outcome.detail, Restored)
     assert (outcome.detail.approved_by, outcome.detail.ticket) == ("ada", "INC-7")
 
 
 def test_who_asks_and_approves_is_noted(
-    made: World, target: Server, in_process: PrefectServer, monkeypatch: pytest.MonkeyPatch
+    made: World, target: Server, in_process: PrefectServer
 ) -> None:
-    monkeypatch.setattr(
-        "tasks.conduct.provenance",
-        lambda: {"trigger": "manual", "actor": "prefect:ada", "scheduled_for": None},
-    )
     with somebody(in_process, approve=True, approved_by="Ada"):
-        state = run(made, target)
+        state = run(made, target, requested_by="ada")
     assert state.is_completed(), state.message
     (outcome,) = made.ends("one")[-1].outcomes
     assert "approved by Ada, who also asked for it" in outcome.notes
+
+
+def test_the_account_of_the_worker_asked_for_nothing(
+    made: World, target: Server, in_process: PrefectServer
+) -> None:
+    with somebody(in_process, approve=False, approved_by="ada") as asked:
+        run(made, target)
+    assert "Asked for by **not known to Prefect**" in asked[0]
+    assert made.ends("one")[-1].start.actor == "not known to Prefect"
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +311,48 @@ def test_a_configured_server_that_is_away_is_an_error_not_a_reason_for_another(
     assert "does not answer" in refused.value.message
     assert "hidden" not in str(refused.value)
     assert not (tmp_path / "up" / "server.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        (401, "PREFECT_API_AUTH_STRING"),
+        (403, "PREFECT_API_KEY"),
+        (404, "down to its /api"),
+    ],
+)
+def test_an_api_that_is_healthy_and_refuses_is_one_line_that_names_the_setting(
+    status: int, hint: str, tmp_path: Path, world: Callable[..., World],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Its health needs no key, so it says nothing about ours."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from deployments.up import up
+
+    class Guarded(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            open_ = self.path.endswith("/health")
+            self.send_response(200 if open_ else status)
+            self.send_header("content-type", "application/json")
+            self.end_headers()
+            self.wfile.write(b"true" if open_ else b'{"detail": "no"}')
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None: ...
+
+    monkeypatch.setenv("QDR_UP_HOME", str(tmp_path / "up"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        api = f"http://127.0.0.1:{server.server_port}/api"
+        with temporary_settings({PREFECT_API_URL: api}), pytest.raises(SetupFailed) as refused:
+            up(ROOT / "prefect.yaml", {"QDRANT_DR_CONFIG": world().reference})
+        server.shutdown()
+    assert f"answers {status}" in refused.value.message
+    assert hint in refused.value.hint
+    assert "\n" not in refused.value.message + refused.value.hint
 
 
 def test_a_schedule_without_a_run_is_an_error_that_says_why(in_process: PrefectServer) -> None:

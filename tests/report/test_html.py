@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from qdrant_dr.errors import RecordDamaged
+from qdrant_dr.report import html
 from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.frames import build_frames
@@ -67,7 +69,7 @@ def test_the_order_is_that_of_the_reader() -> None:
         "Records that could not be read", "How much was looked at", "Promises and versions",
         "Sign-off",
     ]  # fmt: skip
-    assert "As of 2026-11-22 12:00 UTC, for the 30 d since 2026-10-23 12:00 UTC" in got.words
+    assert "As of 2026-11-22 12:00:00 UTC, for the 30 d since 2026-10-23 12:00:00 UTC" in got.words
     assert got.tags.count("svg") == 3
 
 
@@ -160,14 +162,14 @@ def test_reasons_gaps_and_unreadable_records_are_printed() -> None:
     words = page(evidence(config=config, ends=ends, unreadable=[broken])).words
     assert "rebuilt nightly (rule tmp_*)" in words
     assert "No backup run began from" in words
-    assert re.search(r"2026-11-17 12:00 UTC\s*2026-11-21 12:00 UTC\s*4 d", words)
+    assert re.search(r"2026-11-17 12:00:00 UTC\s*2026-11-21 12:00:00 UTC\s*4 d", words)
     assert "proofs/prod/odd.json" in words
     assert "record-damaged: it is cut" in words
 
 
 def test_times_are_in_the_configured_zone() -> None:
     berlin = r.config(report={"timezone": "Europe/Berlin"})
-    assert "As of 2026-11-22 13:00 CET" in page(good(config=berlin)).words
+    assert "As of 2026-11-22 13:00:00 CET" in page(good(config=berlin)).words
 
 
 def test_read_back_is_never_called_recovery() -> None:
@@ -191,3 +193,38 @@ def test_long_lists_say_what_they_leave_out() -> None:
     assert "12 of 40 collections shown" in words
     assert "The last 10 of 40" in words
     assert all(n in words for n in names)
+
+
+def second_copy(depth: str, captured: float) -> str:
+    """What the picture says of a copy that was proven to `depth` only, the other to its content."""
+    m = r.manifest("movies", NOW - days(captured))
+    proofs = [r.proof(m, "aws"), r.proof(m, "gcp", depth=depth)]
+    of = evidence({"aws": [m], "gcp": [m]}, proofs=proofs)
+    return render(Assessment.of(of), build_frames(Assessment.of(of))).decode()
+
+
+def test_a_copy_whose_turn_comes_is_not_too_shallow() -> None:
+    """Each night proves one copy to its content and the others to every byte."""
+    fresh = second_copy("bytes", 0.5)
+    assert 'class="cell l-due"' in fresh
+    assert 'class="cell l-late"' not in fresh
+    assert "every byte proven; content is due by 2026-11-30" in fresh
+    old = second_copy("bytes", 9)
+    assert 'class="cell l-due"' not in old
+    assert 'class="cell l-late"' in old
+    assert 'class="cell l-late"' in second_copy("presence", 0.5)
+
+
+def test_the_page_links_to_the_tables_beside_it() -> None:
+    assessment = Assessment.of(good())
+    frames = build_frames(assessment)
+    got = Page(render(assessment, frames, [f"{name}.csv" for name in frames]).decode())
+    assert got.links == [f"{name}.csv" for name in frames]
+    assert page(good()).links == []
+
+
+def test_the_rules_for_narrow_screens_are_not_for_paper() -> None:
+    css = (Path(html.__file__).parent / "report.css").read_text()
+    narrow = [q for q in re.findall(r"@media ([^{]+){", css) if "width" in q]
+    assert narrow
+    assert all("screen" in q for q in narrow)

@@ -148,7 +148,7 @@ def test_approving_ones_own_restore_is_told_on_a_real_server_only() -> None:
     own = world(run(r.restored(m), actor="ana"))
     assert restore(own)["same_person"] is True
     assert any("approved by ana, who asked for it" in what for _, _, what in said(own))
-    for actor in ("prefect:Ana", "ana@bastion"):
+    for actor in ("prefect:Ana", "ana@bastion", "Ana (as typed)"):
         assert restore(world(run(r.restored(m), actor=actor)))["same_person"] is True
     sandbox = world(run(r.restored(m, detail={"target_kind": "sandbox"}), actor="ana"))
     assert not any("who asked for it" in what for _, _, what in said(sandbox))
