@@ -11,18 +11,34 @@ from qdrant_dr.errors import (
     AccessDenied,
     ClusterError,
     CollectionVanished,
+    NodeBusy,
     NodeUnreachable,
+    NodeUntrusted,
     ServerFailed,
 )
+from qdrant_dr.network import tls_words, without_password
 
-PASSING = frozenset({408, 429, 502, 503, 504})
+PASSING = frozenset({408, 502, 503, 504})
 """Statuses of an overloaded node or of a proxy in front of it: worth another try."""
 _LONGEST = 400
+_TAIL = 240
+"""Of a message that is cut: its end says why, its beginning what was tried."""
 
 
-def unreachable(error: httpx.RequestError, *, url: str, doing: str) -> NodeUnreachable:
+def unreachable(
+    error: httpx.RequestError, *, url: str, doing: str, proxy: str | None = None
+) -> NodeUnreachable:
     """The node could not be spoken to: name, address, time-out, TLS or a cut connection."""
-    return NodeUnreachable(f"{url} could not be reached to {doing}: {words_of(error)}")
+    if found := tls_words(error):
+        return NodeUntrusted(f"{url} could not be reached to {doing}: {found[0]}", found[1])
+    said = f"{url} could not be reached to {doing}: {words_of(error)}"
+    if proxy is None:
+        return NodeUnreachable(said)
+    return NodeUnreachable(
+        f"{said}, through the proxy {without_password(proxy)} of the environment",
+        "if the node is reached without it, name its host in `NO_PROXY`; then run "
+        "`qdrant-dr check`.",
+    )
 
 
 def words_of(error: Exception) -> str:
@@ -51,6 +67,13 @@ def refused(
         return AccessDenied(f"{url} does not let {used} {doing} ({said})")
     if status == httpx.codes.NOT_FOUND and collection is not None and _says_it_is_gone(words):
         return CollectionVanished(f"collection {collection!r} does not exist on {url} ({doing})")
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        if never_fits(body):
+            return ServerFailed(
+                f"{url} failed to {doing} ({said})",
+                "the collection's rate limit is smaller than one request: raise it.",
+            )
+        return NodeBusy(f"{url} asks for fewer calls than it takes to {doing} ({said})")
     if status in PASSING:
         return NodeUnreachable(f"{url} could not {doing} now ({said})")
     return ServerFailed(f"{url} failed to {doing} ({said})")
@@ -63,7 +86,19 @@ def server_words(body: bytes) -> str:
         words = str(json.loads(text)["status"]["error"])
     except (ValueError, KeyError, TypeError):
         words = text
-    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
+    return shortened(words)
+
+
+def shortened(words: str) -> str:
+    """A long message without its middle, where names stand."""
+    if len(words) <= _LONGEST:
+        return words
+    return f"{words[: _LONGEST - _TAIL]} ... {words[-_TAIL:]}"
+
+
+def never_fits(body: bytes) -> bool:
+    """Whether a 429 says that the request costs more than the limit allows in a whole minute."""
+    return b"larger than rate limiter capacity" in body
 
 
 def result_of(response: httpx.Response, *, url: str, doing: str) -> Any:

@@ -20,6 +20,7 @@ from qdrant_dr.cluster import (
     Take,
     collection_facts,
     joint,
+    node_at,
     node_facts,
     placement,
     plan_cover,
@@ -39,8 +40,7 @@ PATIENCE = timedelta(seconds=30)
 
 def node_of(config: Config, url: str) -> Node:
     """A node of the source, with the cluster's keys and time-outs."""
-    cluster = config.cluster
-    return Node(url, cluster.api_key, cluster.read_api_key, cluster.timeouts)
+    return node_at(config.cluster, url)
 
 
 def known_addresses(config: Config, wanted: Iterable[str]) -> frozenset[str]:

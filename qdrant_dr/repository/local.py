@@ -23,8 +23,8 @@ from qdrant_dr.errors import (
     RepositoryMissing,
     StoreOverwrites,
 )
+from qdrant_dr.providers.trouble import translate
 from qdrant_dr.repository.store import BLOCK, Deletion, OpenUpload, Sink, Stat
-from qdrant_dr.repository.trouble import translate
 
 log = logging.getLogger(__name__)
 
