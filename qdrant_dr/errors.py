@@ -187,7 +187,7 @@ class SnapshotUnanswered(ClusterError):
 
 
 class SnapshotFailed(ClusterError):
-    default_hint = "read the server's log; free disk on the node is the usual cause."
+    default_hint = "read the server's log, then run `qdrant-dr check`."
 
 
 class DownloadInterrupted(ClusterError):

@@ -138,8 +138,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
     while link is not None and id(link) not in seen and len(seen) < 16:
         seen.add(id(link))
         yield link
-        above = link.__cause__
-        link = link.__context__ if above is None and not link.__suppress_context__ else above
+        link = link.__cause__ or link.__context__  # httpcore suppresses what it came from
 
 
 def _goes_directly(host: str, port: int | None, proxies: Mapping[str, str]) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import httpx
 
+from qdrant_dr.cluster.names import WAY_OUT
 from qdrant_dr.errors import (
     AccessDenied,
     ClusterError,
@@ -23,6 +25,21 @@ PASSING = frozenset({408, 502, 503, 504})
 _LONGEST = 400
 _TAIL = 240
 """Of a message that is cut: its end says why, its beginning what was tried."""
+
+
+_LONG_WORD = re.compile(r"[^\s\"'`]{60,}")
+_CAUSES = (
+    (
+        "File name too long",
+        f"the collection's name is too long for the files that the server makes: {WAY_OUT}.",
+    ),
+    ("No space left on device", "free disk on the node, then run the same command again."),
+    ("Disk quota exceeded", "raise the node's disk quota, then run the same command again."),
+    ("Read-only file system", "the node's disk is mounted read-only: look at its `dmesg`."),
+    ("Too many open files", "raise the server's limit of open files (`ulimit -n`), restart it."),
+    ("Input/output error", "the node's disk has errors: look at its `dmesg`."),
+    ("Permission denied", "the server may not write its own folders: check their owner there."),
+)
 
 
 def unreachable(
@@ -76,7 +93,7 @@ def refused(
         return NodeBusy(f"{url} asks for fewer calls than it takes to {doing} ({said})")
     if status in PASSING:
         return NodeUnreachable(f"{url} could not {doing} now ({said})")
-    return ServerFailed(f"{url} failed to {doing} ({said})")
+    return ServerFailed(f"{url} failed to {doing} ({said})", cause_hint(words))
 
 
 def server_words(body: bytes) -> str:
@@ -90,10 +107,18 @@ def server_words(body: bytes) -> str:
 
 
 def shortened(words: str) -> str:
-    """A long message without its middle, where names stand."""
-    if len(words) <= _LONGEST:
-        return words
-    return f"{words[: _LONGEST - _TAIL]} ... {words[-_TAIL:]}"
+    """A long message without the middle of its long names, then without its own middle: what was
+    tried stands at its beginning, why it failed at its end."""
+    if len(words) > _LONGEST:
+        words = _LONG_WORD.sub(lambda m: f"{m[0][:30]}...{m[0][-15:]}", words)
+    if len(words) > _LONGEST:
+        words = f"{words[: _LONGEST - _TAIL]} ... {words[-_TAIL:]}"
+    return words
+
+
+def cause_hint(words: str) -> str | None:
+    """The next step for what a server names as the cause; None if it names nothing known."""
+    return next((hint for cause, hint in _CAUSES if cause in words), None)
 
 
 def never_fits(body: bytes) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from qdrant_dr.cluster.answers import PASSING, refused, words_of
+from qdrant_dr.cluster.answers import PASSING, cause_hint, refused, words_of
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.cluster.shelf import Shelf, Where, key_piece, shelf_of
 from qdrant_dr.errors import (
@@ -211,7 +211,7 @@ def _answer_of(
             key=node.key_reference(write=True), collection=shelf.collection,
         )  # fmt: skip
         if isinstance(error, ServerFailed):
-            raise SnapshotFailed(error.message)
+            raise SnapshotFailed(error.message, cause_hint(error.message))
         raise error
     try:
         made = _listed(response.json()["result"])

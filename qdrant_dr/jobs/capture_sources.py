@@ -27,6 +27,7 @@ from qdrant_dr.cluster import (
     preflight,
     survey,
 )
+from qdrant_dr.cluster.names import WAY_OUT
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ClusterError, Interrupted, NodeUnreachable, PlanRefused, ServerFailed
 from qdrant_dr.jobs.run import utc_now
@@ -225,7 +226,10 @@ def _refuse(sources: Sources, unit: CaptureUnit, reasons: Sequence[str]) -> None
     if not reasons:
         return
     away = [f"{url} does not answer: {e.message}" for url, e in sources.lost.items()]
+    lasting = any(WAY_OUT in reason for reason in reasons)
     raise PlanRefused(
         f"{unit.collection!r} cannot be captured: {'; '.join([*reasons, *away])}",
-        "wait until the shards are Active, settled and no transfer runs, then back up again.",
+        None
+        if lasting  # waiting changes no name
+        else "wait until the shards are Active, settled and no transfer runs, then back up again.",
     )
