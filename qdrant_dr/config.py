@@ -103,6 +103,29 @@ class Timeouts(Section):
     snapshot: Duration = Field(
         timedelta(hours=2), description="longest wait for one create or recover call"
     )
+    busy: Duration = Field(
+        timedelta(minutes=10), description="longest wait for a node that asks for fewer calls (429)"
+    )
+
+
+class Tls(Section):
+    """Whom we trust and who we are, where the usual does not do. Files in PEM form."""
+
+    ca: str | None = Field(
+        None, description="file of the CAs that are trusted, instead of the system's"
+    )
+    certificate: str | None = Field(
+        None, description="file of our own certificate, if one is asked"
+    )
+    key: str | None = Field(
+        None, description="file of its key, without a password; None: it is in `certificate`"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Tls:
+        if self.key is not None and self.certificate is None:
+            raise ValueError("`key` is the key of a `certificate`, which is not given")
+        return self
 
 
 class SnapshotsInS3(Section):
@@ -111,6 +134,7 @@ class SnapshotsInS3(Section):
     url: str = Field(description="s3://bucket/prefix, the prefix being its `snapshots_path`")
     options: dict[str, Any] = Field(default_factory=dict)
     credentials: Credentials | None = None
+    tls: Tls = Tls()
 
     @field_validator("url")
     @classmethod
@@ -140,7 +164,11 @@ class ClusterConfig(Section):
     read_api_key: SecretRef | None = Field(
         None, description="used for what only reads; `check` proves that it can do no more"
     )
+    tls: Tls = Field(Tls(), description="for the nodes, and for targets of restores")
     timeouts: Timeouts = Timeouts()
+    read_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="of a collection's `read_rate_limit`, so much is taken from its users"
+    )
     clock_skew_limit: Duration = timedelta(seconds=30)
 
     @field_validator("nodes")
@@ -260,6 +288,7 @@ class RepositoryConfig(Section):
     )
     options: dict[str, Any] = Field(default_factory=dict)
     credentials: Credentials | None = None
+    tls: Tls = Tls()
     retention: RetentionRules = RetentionRules()
 
     @field_validator("bandwidth", mode="before")
@@ -320,6 +349,7 @@ class Objectives(Section):
 class Scratch(Section):
     url: str
     api_key: SecretRef | None = None
+    tls: Tls = Tls()
     disposable: bool = Field(False, description="say that everything on it may be lost")
 
     @field_validator("url")
@@ -396,6 +426,7 @@ class Retention(Section):
 class ReportConfig(Section):
     url: str = "./reports"
     timezone: str = "UTC"
+    tls: Tls = Tls()
     public_url: Annotated[str, Field(pattern=r"^https?://[^\s<>]+$")] | None = Field(
         None, description="where readers find what is written to `url`; links lead there"
     )

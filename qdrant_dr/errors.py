@@ -13,6 +13,8 @@
     - FolderUnsafe             others may write to a folder of this machine that we rely on
   * ClusterError
     + NodeUnreachable          transient, exit 5
+      - NodeUntrusted          TLS: its certificate, or the one that it wants of us
+    + NodeBusy                 transient: it asks for fewer calls (429), and was waited for
     - AccessDenied             wrong, missing or read-only key
     - ServerFailed             refused or failed a call, in the server's own words
     - CollectionVanished       it was there when the run began
@@ -27,10 +29,13 @@
     - VersionUnsupported       server, client or engine too old or too new for the job
   * RepositoryError
     + RepositoryUnreachable    transient, exit 5
+      - RepositoryUntrusted    TLS: its certificate, or the one that it wants of us
     + Stalled                  transient: no progress within `stall_timeout`
     - RepositoryMissing        no repository.json: an unmounted disk is not an empty repository
     - RepositoryMismatch       another id than configured
     - RepositoryDenied         credentials may not do this
+    - RepositoryRefuses        a definite answer that no retry changes: its code says which
+    - ObjectArchived           there, and not readable before it is brought back from an archive
     - CannotSign               the store gives nobody a URL of its objects
     - StorageFull              no space left, or quota
     ! ObjectMissing            an object that a manifest promises is not there
@@ -158,6 +163,19 @@ class NodeUnreachable(ClusterError):
     default_hint = "check the address in `cluster.nodes`, then run `qdrant-dr check`."
 
 
+class NodeUntrusted(NodeUnreachable):
+    transient = False
+    default_hint = "give `cluster.tls`, then run `qdrant-dr check`."
+
+
+class NodeBusy(ClusterError):
+    transient = True
+    default_hint = (
+        "its readers need all that the limit allows: run again at a quieter time, or raise the "
+        "collection's `read_rate_limit`, `cluster.read_share` or `cluster.timeouts.busy`."
+    )
+
+
 class AccessDenied(ClusterError):
     default_hint = "check the key that `cluster.api_key` refers to, then run `qdrant-dr check`."
 
@@ -181,7 +199,7 @@ class SnapshotUnanswered(ClusterError):
 
 
 class SnapshotFailed(ClusterError):
-    default_hint = "read the server's log; free disk on the node is the usual cause."
+    default_hint = "read the server's log, then run `qdrant-dr check`."
 
 
 class DownloadInterrupted(ClusterError):
@@ -220,6 +238,25 @@ class RepositoryUnreachable(RepositoryError):
     exit_code = 5
     transient = True
     default_hint = "check network and endpoint, then run `qdrant-dr check -r NAME`."
+
+
+class RepositoryUntrusted(RepositoryUnreachable):
+    transient = False
+    default_hint = "give `tls:` of the repository, then run `qdrant-dr check -r NAME`."
+
+
+class RepositoryRefuses(RepositoryError):
+    default_hint = (
+        "look the code up in the provider's documentation (its support wants the request id), "
+        "then run `qdrant-dr check -r NAME`."
+    )
+
+
+class ObjectArchived(RepositoryError):
+    default_hint = (
+        "bring it back from the archive at the provider first, and keep lifecycle rules from "
+        "moving backups there; `qdrant-dr list` shows other copies."
+    )
 
 
 class Stalled(RepositoryError):

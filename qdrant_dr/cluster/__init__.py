@@ -31,7 +31,7 @@ from qdrant_dr.cluster.inventory import (
     survey,
     take_inventory,
 )
-from qdrant_dr.cluster.node import Node, open_nodes
+from qdrant_dr.cluster.node import Node, node_at, open_nodes
 from qdrant_dr.cluster.ready import wait_ready, wait_restored
 from qdrant_dr.cluster.recover import (
     DRILL_PREFIX,
@@ -137,6 +137,7 @@ __all__ = [
     "listed_as",
     "moved_elsewhere",
     "new_snapshots",
+    "node_at",
     "node_facts",
     "node_map",
     "one_cluster",

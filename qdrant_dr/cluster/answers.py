@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import httpx
 import orjson
 
+from qdrant_dr.cluster.names import WAY_OUT
 from qdrant_dr.errors import (
     AccessDenied,
     ClusterError,
     CollectionVanished,
+    NodeBusy,
     NodeUnreachable,
+    NodeUntrusted,
     ServerFailed,
 )
+from qdrant_dr.network import tls_words, without_password
 
-PASSING = frozenset({408, 429, 502, 503, 504})
+PASSING = frozenset({408, 502, 503, 504})
 """Statuses of an overloaded node or of a proxy in front of it: worth another try."""
 _LONGEST = 400
 _MISREAD = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
@@ -34,11 +39,39 @@ class _HasURL(Protocol):
 
 
 N = TypeVar("N", bound=_HasURL)
+_TAIL = 240
+"""Of a message that is cut: its end says why, its beginning what was tried."""
 
 
-def unreachable(error: httpx.RequestError, *, url: str, doing: str) -> NodeUnreachable:
+_LONG_WORD = re.compile(r"[^\s\"'`]{60,}")
+_CAUSES = (
+    (
+        "File name too long",
+        f"the collection's name is too long for the files that the server makes: {WAY_OUT}.",
+    ),
+    ("No space left on device", "free disk on the node, then run the same command again."),
+    ("Disk quota exceeded", "raise the node's disk quota, then run the same command again."),
+    ("Read-only file system", "the node's disk is mounted read-only: look at its `dmesg`."),
+    ("Too many open files", "raise the server's limit of open files (`ulimit -n`), restart it."),
+    ("Input/output error", "the node's disk has errors: look at its `dmesg`."),
+    ("Permission denied", "the server may not write its own folders: check their owner there."),
+)
+
+
+def unreachable(
+    error: httpx.RequestError, *, url: str, doing: str, proxy: str | None = None
+) -> NodeUnreachable:
     """The node could not be spoken to: name, address, time-out, TLS or a cut connection."""
-    return NodeUnreachable(f"{url} could not be reached to {doing}: {words_of(error)}")
+    if found := tls_words(error):
+        return NodeUntrusted(f"{url} could not be reached to {doing}: {found[0]}", found[1])
+    said = f"{url} could not be reached to {doing}: {words_of(error)}"
+    if proxy is None:
+        return NodeUnreachable(said)
+    return NodeUnreachable(
+        f"{said}, through the proxy {without_password(proxy)} of the environment",
+        "if the node is reached without it, name its host in `NO_PROXY`; then run "
+        "`qdrant-dr check`.",
+    )
 
 
 def words_of(error: Exception) -> str:
@@ -67,9 +100,16 @@ def refused(
         return AccessDenied(f"{url} does not let {used} {doing} ({said})")
     if status == httpx.codes.NOT_FOUND and collection is not None and _says_it_is_gone(words):
         return CollectionVanished(f"collection {collection!r} does not exist on {url} ({doing})")
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        if never_fits(body):
+            return ServerFailed(
+                f"{url} failed to {doing} ({said})",
+                "the collection's rate limit is smaller than one request: raise it.",
+            )
+        return NodeBusy(f"{url} asks for fewer calls than it takes to {doing} ({said})")
     if status in PASSING:
         return NodeUnreachable(f"{url} could not {doing} now ({said})")
-    return ServerFailed(f"{url} failed to {doing} ({said})")
+    return ServerFailed(f"{url} failed to {doing} ({said})", cause_hint(words))
 
 
 def server_words(body: bytes) -> str:
@@ -79,7 +119,27 @@ def server_words(body: bytes) -> str:
         words = str(json.loads(text)["status"]["error"])
     except (ValueError, KeyError, TypeError, RecursionError):
         words = text
-    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
+    return shortened(words)
+
+
+def shortened(words: str) -> str:
+    """A long message without the middle of its long names, then without its own middle: what was
+    tried stands at its beginning, why it failed at its end."""
+    if len(words) > _LONGEST:
+        words = _LONG_WORD.sub(lambda m: f"{m[0][:30]}...{m[0][-15:]}", words)
+    if len(words) > _LONGEST:
+        words = f"{words[: _LONGEST - _TAIL]} ... {words[-_TAIL:]}"
+    return words
+
+
+def cause_hint(words: str) -> str | None:
+    """The next step for what a server names as the cause; None if it names nothing known."""
+    return next((hint for cause, hint in _CAUSES if cause in words), None)
+
+
+def never_fits(body: bytes) -> bool:
+    """Whether a 429 says that the request costs more than the limit allows in a whole minute."""
+    return b"larger than rate limiter capacity" in body
 
 
 def result_of(response: httpx.Response, *, url: str, doing: str) -> Any:

@@ -24,9 +24,15 @@ from qdrant_dr.errors import (
     ConfigInvalid,
     DownloadInterrupted,
     DownloadMismatch,
+    DRError,
     Interrupted,
+    RepositoryDenied,
+    RepositoryError,
+    ServerFailed,
 )
 from qdrant_dr.places import split_url
+from qdrant_dr.providers.filesystem import make_filesystem
+from qdrant_dr.providers.trouble import is_absent, translate
 from qdrant_dr.records import ListedSnapshot
 from qdrant_dr.secrets import resolve_options
 from qdrant_dr.tar import Source, members
@@ -35,11 +41,6 @@ RANGE = 8 * 2**20
 """Bytes of one request; a cut costs at most so many again."""
 _MAX_MEMBERS = 1_000_000
 _LOOK = "is `cluster.snapshots_s3` the bucket and `snapshots_path` of this server?"
-_CLIENT = {
-    "connect_timeout": 5,
-    "read_timeout": 60,
-    "retries": {"max_attempts": 2, "mode": "standard"},
-}
 
 
 def blocks_of(
@@ -177,17 +178,21 @@ class _Reader:
     def ask(self, call: str, **arguments: Any) -> Any:
         try:
             return getattr(self._fs, call)(self.path, **arguments)
-        except FileNotFoundError:
-            raise DownloadMismatch(f"there is no {self.path} in the bucket", _LOOK) from None
-        except PermissionError:
-            raise AccessDenied(
-                f"{self.path} in the server's bucket may not be read",
-                "give `cluster.snapshots_s3.options` credentials that may read and list it.",
-            ) from None
-        except (TypeError, ValueError) as e:  # it makes its client at the first call
-            raise _no_client(e) from None
-        except Exception as e:  # noqa: BLE001 - providers raise anything; all of it means "not now"
-            raise self.interrupted(type(e).__name__) from None
+        except Exception as e:  # noqa: BLE001 -- the table knows it, or names it
+            if is_absent(e):
+                raise DownloadMismatch(f"there is no {self.path} in the bucket", _LOOK) from None
+            if isinstance(e, TypeError | ValueError):  # it makes its client at the first call
+                raise _no_client(e) from None
+            raise self._ours(e) from None
+
+    def _ours(self, error: Exception) -> DRError:
+        """Refused is refused; what may pass, or is not known, is worth another try."""
+        found = translate(error, repository="cluster.snapshots_s3", doing=f"reading {self.path}")
+        if isinstance(found, RepositoryDenied):
+            return AccessDenied(found.message, found.hint)
+        definite = type(found) is not RepositoryError and not found.transient
+        kind = ServerFailed if definite else DownloadInterrupted
+        return kind(found.message, found.hint)
 
     def interrupted(self, why: str) -> DownloadInterrupted:
         return DownloadInterrupted(
@@ -200,17 +205,11 @@ class _Reader:
 
 
 def _filesystem(bucket: SnapshotsInS3) -> Any:
-    import fsspec
-
-    kind, _ = split_url(bucket.url)
     options = resolve_options(bucket.options, bucket.credentials)
-    if kind == "s3":
-        options = {**options, "config_kwargs": _CLIENT | options.get("config_kwargs", {})}
     try:
-        made = fsspec.get_filesystem_class(kind)
-        return made(**options, use_listings_cache=False, skip_instance_cache=True)
+        return make_filesystem("s3", options, bucket.tls)
     except ImportError:
-        raise ConfigInvalid(f"cluster.snapshots_s3: no package for {kind}:// is here") from None
+        raise ConfigInvalid("cluster.snapshots_s3: no package for s3:// is here") from None
     except (TypeError, ValueError) as e:
         raise _no_client(e) from None
 

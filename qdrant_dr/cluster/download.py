@@ -12,7 +12,13 @@ import httpx
 
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.cluster.shelf import Shelf, Where, shelf_of
-from qdrant_dr.errors import DownloadInterrupted, DownloadMismatch, Interrupted, NodeUnreachable
+from qdrant_dr.errors import (
+    DownloadInterrupted,
+    DownloadMismatch,
+    Interrupted,
+    NodeBusy,
+    NodeUnreachable,
+)
 from qdrant_dr.records import ListedSnapshot
 
 BLOCK = 2**20
@@ -52,7 +58,7 @@ def download(
                     raise Interrupted(f"asked to stop in the download of {snapshot.name}")
                 yield block
             continue
-        except NodeUnreachable as cut:
+        except (NodeBusy, NodeUnreachable) as cut:
             fruitless = 0 if transfer.received > had else fruitless + 1
             if fruitless >= FRUITLESS or not transfer.resumable:
                 raise DownloadInterrupted(

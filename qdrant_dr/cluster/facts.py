@@ -174,6 +174,7 @@ def collection_facts(
     info, cluster, keys = get(), get("cluster"), get("shards")
     aliases = sorted(word(a["alias_name"]) for a in get("aliases")["aliases"])
     strict = info["config"].get("strict_mode_config") or {}
+    node.pace.learn(collection, strict)
     queue = info.get("update_queue") or {}
     limit = maybe(whole, strict.get("max_query_limit")) if strict.get("enabled") else None
     notes: list[str] = []
@@ -248,9 +249,9 @@ def exact_count(
     """Points of one local shard. Strict mode may forbid counting: then ids are scrolled."""
     doing = f"count shard {shard} of {collection!r}"
     try:
-        result = node.ask(
-            "POST", path_of(collection, "shards", shard, "points", "count"), doing,
-            json={"exact": True}, collection=collection,
+        result = node.read(
+            path_of(collection, "shards", shard, "points", "count"), doing,
+            collection=collection, json={"exact": True},
         )  # fmt: skip
     except ServerFailed as refusal:
         try:

@@ -8,11 +8,9 @@ from typing import Any
 
 from qdrant_dr.cluster.facts import LISTENER, READABLE_STATES, CollectionFacts
 from qdrant_dr.cluster.incarnation import changed_life
+from qdrant_dr.cluster.names import WAY_OUT, longest_captured, too_long
 from qdrant_dr.errors import ArchiveForeign, ArchiveInvalid, CollectionChanged
 from qdrant_dr.records.manifest import Method
-
-LONGEST_NAME = 255
-"""Bytes of a file name on most file systems."""
 
 WITHOUT_WAL: frozenset[Method] = frozenset({"shard", "stream"})
 
@@ -32,7 +30,7 @@ class Preflight:
 def preflight(facts: CollectionFacts, *, method: Method = "collection") -> Preflight:
     """Judge one collection, or the chosen shards of it, on one node before its capture."""
     return Preflight(
-        tuple(_refusals(facts)), tuple(_unsettled(facts, method)), tuple(_doubts(facts))
+        tuple(_refusals(facts, method)), tuple(_unsettled(facts, method)), tuple(_doubts(facts))
     )
 
 
@@ -108,7 +106,7 @@ def _not_still(
     return broken
 
 
-def _refusals(facts: CollectionFacts) -> list[str]:
+def _refusals(facts: CollectionFacts, method: Method) -> list[str]:
     refusals = [
         f"shard {s.shard} is {s.state} on this node: not a full copy"
         for s in facts.shards
@@ -122,6 +120,8 @@ def _refusals(facts: CollectionFacts) -> list[str]:
         refusals.append(f"{len(facts.transfers)} shard transfers are under way")
     if facts.resharding:
         refusals.append("resharding is under way: points may lie in two shards")
+    if long := name_refusal(facts, method):
+        refusals.append(long)
     return refusals
 
 
@@ -151,8 +151,6 @@ def _doubts(facts: CollectionFacts) -> list[str]:
         doubts.append(
             f"{facts.deferred_points} deferred points are in the archive but not readable"
         )
-    if (length := snapshot_name_bytes(facts)) > LONGEST_NAME:
-        doubts.append(f"its snapshot's file name has {length} bytes, more than most disks allow")
     if any(s.operation is None for s in facts.shards):
         doubts.append("the server tells no operation numbers: consistency cannot be shown")
     if uncounted := [s.shard for s in facts.shards if s.count is None]:
@@ -160,14 +158,19 @@ def _doubts(facts: CollectionFacts) -> list[str]:
     return doubts
 
 
-def snapshot_name_bytes(facts: CollectionFacts) -> int:
-    """Bytes of the longest file name that a snapshot of it needs on the node.
+def name_refusal(facts: CollectionFacts, method: Method) -> str | None:
+    """Why no snapshot can be made of a collection with this name, and what to do; None if one can.
 
-    `{collection}-{peer_id}-%Y-%m-%d-%H-%M-%S.snapshot`, and `.checksum` after it
-    (collection/snapshots.rs, snapshots_manager.rs of Qdrant 1.18.3).
+    A node that does not tell its peer id is given the benefit of the doubt.
     """
-    suffix = f"-{facts.peer_id or ''}-2026-11-22-10-15-30.snapshot.checksum"
-    return len(facts.collection.encode()) + len(suffix)
+    shard = max((s.shard for s in facts.shards), default=0)
+    longest = longest_captured(method, peer_id=facts.peer_id, shard=shard)
+    if not too_long(facts.collection, longest):
+        return None
+    return (
+        f"its name has {len(facts.collection.encode())} bytes, and a server makes no snapshot of "
+        f"one with more than {longest}: {WAY_OUT}"
+    )
 
 
 def _places(facts: CollectionFacts) -> list[tuple[int, int | None, str]]:

@@ -17,7 +17,7 @@ from qdrant_dr.cluster.facts import CollectionFacts, collection_facts
 from qdrant_dr.cluster.node import Node, open_nodes
 from qdrant_dr.cluster.topology import ClusterView, cluster_view, node_map, one_cluster
 from qdrant_dr.config import ClusterConfig
-from qdrant_dr.errors import ClusterError, NodeUnreachable, ServerFailed
+from qdrant_dr.errors import ClusterError, NodeUnreachable, NodeUntrusted, ServerFailed
 from qdrant_dr.records.manifest import SourceKind
 
 PARALLEL_QUESTIONS = 4
@@ -203,6 +203,8 @@ def _peer_at(like: Node, peer: int, url: str | None) -> NodeFacts:
     with like.at(url) as node:
         try:
             facts = node_facts(node)
+        except NodeUntrusted:
+            raise
         except NodeUnreachable as e:
             raise NodeUnreachable(e.message, f"is it down? if not, {hint}") from None
     if facts.peer_id != peer:

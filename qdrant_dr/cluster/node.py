@@ -6,7 +6,6 @@ import math
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -14,10 +13,13 @@ from urllib.parse import quote
 
 import httpx
 
-from qdrant_dr.cluster.answers import refused, result_of, unreachable
-from qdrant_dr.config import ClusterConfig, Timeouts
+from qdrant_dr.cluster.answers import never_fits, refused, result_of, unreachable
+from qdrant_dr.cluster.pace import Patience, Share, pace_of
+from qdrant_dr.config import ClusterConfig, Timeouts, Tls
 from qdrant_dr.errors import ConfigInvalid, NodeUnreachable, SecretMissing, ServerFailed
+from qdrant_dr.network import proxy_for, tls_context
 from qdrant_dr.secrets import SecretRef, resolve
+from qdrant_dr.stop import rest
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -57,9 +59,11 @@ class Node:
     """One Qdrant server. `httpx` for bytes and raw answers, `qdrant-client` for control.
 
     Keys are resolved here, once, and appear in no message and no `repr`. What only reads uses
-    `read_api_key` where there is one. Nodes are spoken to directly: proxies of the environment
-    are not used, redirects not followed, so that a key goes to the configured address only.
-    Every failure is of the tree: NodeUnreachable, AccessDenied, CollectionVanished, ServerFailed.
+    `read_api_key` where there is one. Proxy and trust are those of `network`; redirects are not
+    followed, so that a key goes to the configured address only. A node that asks for fewer calls
+    (429) is asked again when it says, within `timeouts.busy`.
+    Every failure is of the tree: NodeUnreachable, NodeBusy, AccessDenied, CollectionVanished,
+    ServerFailed.
     """
 
     def __init__(
@@ -68,6 +72,8 @@ class Node:
         api_key: SecretRef | None = None,
         read_api_key: SecretRef | None = None,
         timeouts: Timeouts = Timeouts(),
+        tls: Tls = Tls(),
+        read_share: float = 0.5,
     ) -> None:
         self.url = url.rstrip("/")
         try:
@@ -77,7 +83,10 @@ class Node:
         self.timeouts = timeouts
         self._refs = {True: api_key, False: read_api_key or api_key}
         self._keys = {write: _key(ref) if ref else None for write, ref in self._refs.items()}
-        self._tls = httpx.create_ssl_context() if self.url.startswith("https:") else False
+        self.tls, self.read_share = tls, read_share
+        self._context = tls_context(tls) if self.url.startswith("https:") else False
+        self._proxy = proxy_for(self.url)
+        self.pace = pace_of(self.url, read_share)
         self._http = self._new_client()
         self._control: dict[bool, QdrantClient] = {}
         self._lock = threading.Lock()
@@ -100,13 +109,14 @@ class Node:
             self._control.clear()
 
     def at(self, url: str) -> Node:
-        """Another node of the same cluster: same keys, same time-outs."""
-        return Node(url, self._refs[True], self._refs[False], self.timeouts)
+        """Another node of the same cluster: same keys, same time-outs, same trust."""
+        write, read = self._refs[True], self._refs[False]
+        return Node(url, write, read, self.timeouts, self.tls, self.read_share)
 
     @property
     def key_in_clear(self) -> bool:
         """A key travels unencrypted to this node."""
-        return self._tls is False and any(self._keys.values())
+        return self._context is False and any(self._keys.values())
 
     def key_reference(self, *, write: bool) -> str | None:
         """Which reference the key used for this kind of call comes from."""
@@ -153,23 +163,57 @@ class Node:
                 f"{self.url} was not asked to {doing}: {path} may lead to another place",
                 "find out who gave that name: no server gives one such as `..`.",
             )
-        for pause in (*READ_AGAIN_SECONDS, None):
+        patience = Patience(self.timeouts.busy.total_seconds())
+        pauses = iter(() if write else READ_AGAIN_SECONDS)
+        while True:
             try:
                 response = self._http.request(
                     method, self.url + path, json=json, params=params,
                     headers=self.headers(write=write),
                 )  # fmt: skip
+                if self.asks_for_less(response, patience):
+                    continue
                 self.must_be_good(response, doing, write=write, collection=collection)
             except httpx.RequestError as e:
-                failure = unreachable(e, url=self.url, doing=doing)
+                failure = self.unreachable(e, doing)
             except NodeUnreachable as e:
                 failure = e
             else:
                 return response
-            if write or pause is None:
-                break
-            time.sleep(pause)
-        raise failure from None
+            pause = next(pauses, None)
+            if pause is None or not failure.transient:
+                raise failure from None
+            rest(pause)
+
+    def read(self, path: str, doing: str, *, collection: str, json: object, cost: int = 1) -> Any:
+        """`ask` for points, within our share of the collection's limit; `cost` in its tokens."""
+        if share := self.share_of(collection):
+            share.spend(cost)
+        return self.ask("POST", path, doing, json=json, collection=collection)
+
+    def share_of(self, collection: str) -> Share | None:
+        """What is ours of the collection's `read_rate_limit`; None if it has none."""
+
+        def strict() -> dict[str, Any] | None:
+            about = self.ask(
+                "GET", path_of(collection), f"read its information of {collection!r}",
+                collection=collection,
+            )  # fmt: skip
+            found: dict[str, Any] | None = about["config"].get("strict_mode_config")
+            return found
+
+        return self.pace.of(collection, strict)
+
+    @staticmethod
+    def asks_for_less(response: httpx.Response, patience: Patience) -> bool:
+        """Whether the answer was 429, which means that nothing was done, and was waited for."""
+        if response.status_code != httpx.codes.TOO_MANY_REQUESTS or never_fits(response.read()):
+            return False
+        return patience.outlast(response.headers.get("retry-after"))
+
+    def unreachable(self, error: httpx.RequestError, doing: str) -> NodeUnreachable:
+        """What a failed transport means here."""
+        return unreachable(error, url=self.url, doing=doing, proxy=self._proxy)
 
     @contextmanager
     def stream(
@@ -184,7 +228,7 @@ class Node:
             with self._http.stream("GET", self.url + path, headers=sent) as response:
                 yield response
         except httpx.RequestError as e:
-            raise unreachable(e, url=self.url, doing=doing) from None
+            raise self.unreachable(e, doing) from None
 
     @contextmanager
     def control(
@@ -202,7 +246,7 @@ class Node:
             status, body = 429, str(e).encode()
         except ResponseHandlingException as e:
             if isinstance(e.source, httpx.RequestError):
-                raise unreachable(e.source, url=self.url, doing=doing) from None
+                raise self.unreachable(e.source, doing) from None
             raise ServerFailed(
                 f"{self.url} gave an answer that cannot be read when asked to {doing}"
             ) from None
@@ -251,7 +295,15 @@ class Node:
 
     def _transport(self, connect_again: int) -> httpx.HTTPTransport:
         return httpx.HTTPTransport(
-            verify=self._tls, socket_options=socket_options(), retries=connect_again
+            verify=self._context,
+            proxy=None
+            if self._proxy is None
+            else httpx.Proxy(
+                self._proxy,
+                ssl_context=tls_context(Tls()) if self._proxy.startswith("https:") else None,
+            ),
+            socket_options=socket_options(),
+            retries=connect_again,
         )
 
     def _control_client(self, *, write: bool) -> QdrantClient:
@@ -284,6 +336,11 @@ def _key(reference: SecretRef) -> str:
 
 def open_nodes(config: ClusterConfig) -> tuple[Node, ...]:
     """A Node for every configured address. Raise SecretMissing; nothing is reached yet."""
-    return tuple(
-        Node(url, config.api_key, config.read_api_key, config.timeouts) for url in config.nodes
+    return tuple(node_at(config, url) for url in config.nodes)
+
+
+def node_at(config: ClusterConfig, url: str) -> Node:
+    """A Node of the cluster at an address. Raise SecretMissing; nothing is reached yet."""
+    return Node(
+        url, config.api_key, config.read_api_key, config.timeouts, config.tls, config.read_share
     )

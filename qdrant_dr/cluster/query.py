@@ -50,9 +50,9 @@ def exact_scores(
 def count_where(node: Node, collection: str, shard: int, condition: str) -> int:
     """Points of one shard for which a REST condition (JSON text) holds, counted exactly."""
     body = {"exact": True, "filter": {"must": [json.loads(condition)]}}
-    found = node.ask(
-        "POST", path_of(collection, "shards", shard, "points", "count"),
-        f"count points of {collection!r}", json=body, collection=collection,
+    found = node.read(
+        path_of(collection, "shards", shard, "points", "count"),
+        f"count points of {collection!r}", collection=collection, json=body, cost=2,
     )  # fmt: skip
     return int(found["count"])
 
@@ -63,8 +63,8 @@ def _query(
     body = {**asked, "with_payload": False, "with_vector": False}
     if using:
         body["using"] = using
-    found = node.ask(
-        "POST", path_of(collection, "points", "query"), f"search {collection!r}", json=body,
-        collection=collection,
+    found = node.read(
+        path_of(collection, "points", "query"), f"search {collection!r}",
+        collection=collection, json=body, cost=2 if "filter" in asked else 1,
     )  # fmt: skip
     return list(found["points"])

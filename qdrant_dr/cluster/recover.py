@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import httpx
 
-from qdrant_dr.cluster.answers import understood, unreachable, words_of
+from qdrant_dr.cluster.answers import understood, words_of
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.snapshots import delete_snapshot, list_snapshots
 from qdrant_dr.cluster.upload import must_be_restored, post_archive, upload_name
@@ -132,7 +132,7 @@ def recover_from(
                 params={"wait": "true"}, headers=headers, json=asked,
             )  # fmt: skip
     except (httpx.ConnectError, httpx.ConnectTimeout) as e:
-        raise unreachable(e, url=node.url, doing=doing) from None
+        raise node.unreachable(e, doing) from None
     except httpx.RequestError as e:
         said = f"{node.url} was asked to {doing} and did not answer: {words_of(e)}"
         unsent = isinstance(e, httpx.LocalProtocolError)

@@ -16,6 +16,10 @@ RawPoint: TypeAlias = dict[str, Any]
 
 PAGE = 500
 IDS_PAGE = 10_000
+DRAWS = 8
+"""Places of a collection that a sample comes from."""
+SAMPLING_REQUESTS = DRAWS + 9
+"""One for the first point, six for the length of integers, one for UUIDs, one if all draws miss."""
 
 
 def scroll_points(
@@ -40,9 +44,7 @@ def scroll_points(
         "with_vector": content,
     }
     while True:
-        answer = node.ask(
-            "POST", where, f"scroll {collection!r}", json=asked, collection=collection
-        )
+        answer = node.read(where, f"scroll {collection!r}", collection=collection, json=asked)
         yield from answer["points"]
         following = answer.get("next_page_offset")
         if following is None:
@@ -62,13 +64,19 @@ def count_by_scrolling(
 def points_by_id(
     node: Node, collection: str, ids: Sequence[int | str], *, limit: int | None = None
 ) -> Iterator[RawPoint]:
-    """The points of these ids that exist, with payload and vectors; unknown ids are left out."""
+    """The points of these ids that exist, with payload and vectors; unknown ids are left out.
+
+    Each costs a token of the collection's read limit, so one request takes no more than our share
+    of a minute.
+    """
     step = min(PAGE, limit) if limit else PAGE
+    if share := node.share_of(collection):
+        step = max(1, min(step, int(share.per_minute)))
     where, doing = path_of(collection, "points"), f"read points of {collection!r}"
     for start in range(0, len(ids), step):
         some = list(ids[start : start + step])
         asked = {"ids": some, "with_payload": True, "with_vector": True}
-        yield from node.ask("POST", where, doing, json=asked, collection=collection)
+        yield from node.read(where, doing, collection=collection, json=asked, cost=len(some))
 
 
 @understood("sample a collection")
@@ -78,48 +86,53 @@ def sample_points(
     """Up to `count` points with payload and vectors, chosen by a seed, spread over all ids.
 
     A scroll begins at the first id that is not below its offset (integers before UUIDs), so random
-    offsets find points without reading the others. Gaps make the pick uneven, never empty.
+    offsets find points without reading the others. However many points there are, this takes
+    `SAMPLING_REQUESTS` scrolls at most, and nothing that costs more: readers share one limit with
+    us. Gaps make the pick uneven, never empty.
     """
     chance = random.Random(seed)
-    draws: list[Callable[[], int | str]] = []
-    if (highest := _highest_integer(node, collection)) is not None:
-        draws.append(lambda: chance.randint(0, highest))
-    if _next_point(node, collection, str(UUID(int=0))):
-        draws.append(lambda: str(UUID(int=chance.getrandbits(128))))
-    first = _next_point(node, collection, None)
-    chosen: dict[int | str, None] = {first["id"]: None} if first else {}
-    for n in range(count - 1 if draws else 0):
-        if point := _next_point(node, collection, draws[n % len(draws)]()):
-            chosen[point["id"]] = None
-    return list(points_by_id(node, collection, list(chosen), limit=limit))
+    first = _page(node, collection, None, 1)
+    if not first:
+        return []
+    offsets: list[Callable[[], int | str]] = []
+    if isinstance(first[0]["id"], int):
+        bits = _bits_of_integers(node, collection)
+        offsets.append(lambda: chance.randrange(1 << bits))
+    if not isinstance(first[0]["id"], int) or _page(node, collection, str(UUID(int=0)), 1):
+        offsets.append(lambda: str(UUID(int=chance.getrandbits(128))))
+    size = -(-count // DRAWS)
+    size = min(size, limit) if limit else size
+    found: dict[int | str, RawPoint] = {}
+    for n in range(min(DRAWS, -(-count // size))):
+        offset = offsets[n % len(offsets)]()
+        for point in _page(node, collection, offset, size, content=True):
+            found.setdefault(point["id"], point)
+    if not found:  # every offset lay behind the last point
+        found = {p["id"]: p for p in _page(node, collection, None, size, content=True)}
+    return list(found.values())[:count]
 
 
-def _highest_integer(node: Node, collection: str) -> int | None:
-    """Largest integer id, found by bisection; None if there is none."""
-
-    def reaches(offset: int) -> bool:
-        point = _next_point(node, collection, offset)
-        return point is not None and isinstance(point["id"], int)
-
-    if not reaches(0):
-        return None
-    low, high = 0, 2**64 - 1
+def _bits_of_integers(node: Node, collection: str) -> int:
+    """Binary digits of the largest integer id; so half of all offsets lie below it, or more."""
+    low, high = 1, 64
     while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if reaches(middle) else (low, middle - 1)
+        middle = (low + high) // 2
+        behind = _page(node, collection, 1 << middle, 1)
+        reached = bool(behind) and isinstance(behind[0]["id"], int)
+        low, high = (middle + 1, high) if reached else (low, middle)
     return low
 
 
-def _next_point(node: Node, collection: str, offset: int | str | None) -> RawPoint | None:
-    """The first point at or behind an id, without its content."""
-    asked: dict[str, Any] = {"limit": 1, "with_payload": False, "with_vector": False}
+def _page(
+    node: Node, collection: str, offset: int | str | None, limit: int, *, content: bool = False
+) -> list[RawPoint]:
+    """The first points at or behind an id."""
+    asked: dict[str, Any] = {"limit": limit, "with_payload": content, "with_vector": content}
     if offset is not None:
         asked["offset"] = offset
-    found = node.ask(
-        "POST", path_of(collection, "points", "scroll"), f"sample {collection!r}",
-        json=asked, collection=collection,
-    )  # fmt: skip
-    return next(iter(found["points"]), None)
+    where = path_of(collection, "points", "scroll")
+    found = node.read(where, f"sample {collection!r}", collection=collection, json=asked)
+    return list(found["points"])
 
 
 def _shard(shard: int | None) -> tuple[str, ...]:

@@ -10,12 +10,20 @@ from typing import Any
 
 import httpx
 
-from qdrant_dr.cluster.answers import PASSING, refused, unreachable, whole, word, words_of
+from qdrant_dr.cluster.answers import (
+    PASSING,
+    cause_hint,
+    refused,
+    whole,
+    word,
+    words_of,
+)
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.cluster.shelf import Shelf, Where, key_piece, shelf_of
 from qdrant_dr.errors import (
     ClusterError,
     Interrupted,
+    NodeBusy,
     NodeUnreachable,
     ServerFailed,
     SnapshotFailed,
@@ -196,7 +204,7 @@ def _answer_of(
 ) -> ListedSnapshot:
     doing = f"make a snapshot of {shelf}"
     if isinstance(call.failure, httpx.ConnectError | httpx.ConnectTimeout):
-        raise unreachable(call.failure, url=node.url, doing=doing)
+        raise node.unreachable(call.failure, doing)
     response = call.response
     if response is None:
         why = words_of(call.failure) if call.failure else "no reason was given"
@@ -210,7 +218,7 @@ def _answer_of(
             key=node.key_reference(write=True), collection=shelf.collection,
         )  # fmt: skip
         if isinstance(error, ServerFailed):
-            raise SnapshotFailed(error.message)
+            raise SnapshotFailed(error.message, cause_hint(error.message))
         raise error
     try:
         made = _listed(response.json()["result"])
@@ -255,7 +263,7 @@ def _report(
     """Progress is a courtesy: a node too busy to list its files does not end the wait."""
     try:
         new = new_snapshots(node, shelf, before)
-    except NodeUnreachable:
+    except (NodeBusy, NodeUnreachable):
         return
     progress(waited, new)
 

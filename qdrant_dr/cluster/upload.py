@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import httpx
 
-from qdrant_dr.cluster.answers import refused, unreachable, words_of
+from qdrant_dr.cluster.answers import cause_hint, refused, words_of
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.errors import RecoverFailed, RecoverUnanswered, ServerFailed
 
@@ -58,7 +58,7 @@ def post_archive(
                 content=_body(head, blocks, tail, size, whole),
             )
     except (httpx.ConnectError, httpx.ConnectTimeout) as e:
-        raise unreachable(e, url=node.url, doing=doing) from None
+        raise node.unreachable(e, doing) from None
     except httpx.RequestError as e:
         said = f"{node.url} was given {size} bytes to {doing} and did not answer: {words_of(e)}"
         raise RecoverUnanswered(said) if whole.is_set() else RecoverFailed(said) from None
@@ -76,7 +76,9 @@ def must_be_restored(node: Node, status: int, body: bytes, *, doing: str) -> Non
     )  # fmt: skip
     if status in UNANSWERED:
         raise RecoverUnanswered(error.message)
-    raise RecoverFailed(error.message) if isinstance(error, ServerFailed) else error
+    if isinstance(error, ServerFailed):
+        raise RecoverFailed(error.message, cause_hint(error.message))
+    raise error
 
 
 def _frame(boundary: str, file_name: str) -> tuple[bytes, bytes]:

@@ -11,16 +11,16 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx
 
-from qdrant_dr.cluster.answers import unreachable
 from qdrant_dr.cluster.node import READ_AGAIN_SECONDS, Node, path_of
+from qdrant_dr.cluster.pace import Patience
 from qdrant_dr.cluster.scroll import RawPoint
-from qdrant_dr.errors import ClusterError, NodeUnreachable, RecoverFailed, ServerFailed
+from qdrant_dr.errors import NodeUnreachable, RecoverFailed, ServerFailed
+from qdrant_dr.stop import rest
 
 MAX_BYTES = 8 << 20
 """Of one request; a server takes 32 MiB unless it is configured otherwise."""
@@ -86,7 +86,9 @@ class Upserts:
         doing = f"write {len(batch)} points of {self.collection!r}"
         body = '{"points":[' + ",".join(text for _, text in batch) + "]"
         body += f',"shard_key":{json.dumps(key)}}}' if key is not None else "}"
-        for pause in (*READ_AGAIN_SECONDS, None):
+        patience = Patience(self.node.timeouts.busy.total_seconds())
+        pauses = iter(READ_AGAIN_SECONDS)
+        while True:
             try:
                 with self.node.patient_client(self.node.timeouts.snapshot.total_seconds()) as http:
                     response = http.put(
@@ -97,17 +99,19 @@ class Upserts:
                         },
                         content=body.encode(),
                     )  # fmt: skip
+                if self.node.asks_for_less(response, patience):
+                    continue
                 self.node.must_be_good(response, doing, write=True, collection=self.collection)
             except httpx.RequestError as e:
-                failure: ClusterError = unreachable(e, url=self.node.url, doing=doing)
+                failure: NodeUnreachable = self.node.unreachable(e, doing)
             except NodeUnreachable as e:
                 failure = e
             else:
                 return
-            if pause is None:
-                break
-            time.sleep(pause)
-        raise failure
+            pause = next(pauses, None)
+            if pause is None or not failure.transient:
+                raise failure from None
+            rest(pause)
 
 
 def _batches(

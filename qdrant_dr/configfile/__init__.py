@@ -11,13 +11,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from qdrant_dr.config import Config, ReportConfig
+from qdrant_dr.config import Config, ReportConfig, Tls
 from qdrant_dr.configfile import explain
 from qdrant_dr.configfile.ids import save_ids
 from qdrant_dr.configfile.plaintext import plain_secrets
 from qdrant_dr.configfile.sample import init_text
 from qdrant_dr.configfile.source import LARGEST, Problem, Source, read
 from qdrant_dr.errors import ConfigInvalid
+from qdrant_dr.places import KINDS, split_url
 
 __all__ = [
     "find",
@@ -156,6 +157,17 @@ def _count_paths_from(folder: Path, data: dict[str, Any]) -> None:
     spool = capture.get("spool") if isinstance(capture, dict) else None
     if isinstance(spool, dict) and isinstance(path := spool.get("path"), str):
         spool["path"] = _absolute(folder, path)
+    _tls_paths_from(folder, [*sections, data.get("cluster"), data.get("drill")])
+
+
+def _tls_paths_from(folder: Path, sections: list[Any]) -> None:
+    for section in sections:
+        if not isinstance(section, dict):
+            continue
+        _tls_paths_from(folder, [section.get("snapshots_s3"), section.get("scratch")])
+        if isinstance(tls := section.get("tls"), dict):
+            found = {k: _absolute(folder, v) for k, v in tls.items() if isinstance(v, str)}
+            section["tls"] = tls | found
 
 
 def _absolute(folder: Path, path: str) -> str:
@@ -176,10 +188,19 @@ def _block(reference: str) -> str:
 def _fetch(url: str) -> str:
     import fsspec
 
+    from qdrant_dr.providers.filesystem import make_filesystem
+
     where = _without_password(url)
+    kind, path = split_url(url)
     try:
-        with fsspec.open(url, "rb") as f:
-            data: bytes = f.read(4 * LARGEST + 1)
+        if kind in KINDS.values():
+            fs = make_filesystem(kind, {}, Tls())
+            data: bytes = fs.cat_file(path, end=4 * LARGEST + 1)
+        else:
+            # a proxy of the environment is used as anywhere else
+            given = {"client_kwargs": {"trust_env": True}} if kind in ("http", "https") else {}
+            with fsspec.open(url, "rb", **given) as f:
+                data = f.read(4 * LARGEST + 1)
         # a character has four bytes at most: what was cut is too long as it is
         return data.decode(errors="ignore" if len(data) > 4 * LARGEST else "strict")
     except UnicodeDecodeError:

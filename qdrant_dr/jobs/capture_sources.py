@@ -20,12 +20,14 @@ from qdrant_dr.cluster import (
     Take,
     collection_facts,
     joint,
+    node_at,
     node_facts,
     placement,
     plan_cover,
     preflight,
     survey,
 )
+from qdrant_dr.cluster.names import WAY_OUT
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ClusterError, Interrupted, NodeUnreachable, PlanRefused, ServerFailed
 from qdrant_dr.jobs.run import utc_now
@@ -39,8 +41,7 @@ PATIENCE = timedelta(seconds=30)
 
 def node_of(config: Config, url: str) -> Node:
     """A node of the source, with the cluster's keys and time-outs."""
-    cluster = config.cluster
-    return Node(url, cluster.api_key, cluster.read_api_key, cluster.timeouts)
+    return node_at(config.cluster, url)
 
 
 def known_addresses(config: Config, wanted: Iterable[str]) -> frozenset[str]:
@@ -225,7 +226,10 @@ def _refuse(sources: Sources, unit: CaptureUnit, reasons: Sequence[str]) -> None
     if not reasons:
         return
     away = [f"{url} does not answer: {e.message}" for url, e in sources.lost.items()]
+    lasting = any(WAY_OUT in reason for reason in reasons)
     raise PlanRefused(
         f"{unit.collection!r} cannot be captured: {'; '.join([*reasons, *away])}",
-        "wait until the shards are Active, settled and no transfer runs, then back up again.",
+        None
+        if lasting  # waiting changes no name
+        else "wait until the shards are Active, settled and no transfer runs, then back up again.",
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from qdrant_dr.cluster.facts import vectors_text
+from qdrant_dr.cluster.names import longest_restored, too_long
 from qdrant_dr.cluster.node import path_of
 from qdrant_dr.cluster.shape import shard_key_order
 from qdrant_dr.cluster.target import TargetFacts
@@ -124,6 +125,16 @@ def name_reasons(
             )
         ]
     ours, route = there.unfinished, route_of(manifest, target, salvage=options.salvage)
+    longest = longest_restored(
+        whole=route == "whole", shard=max((s.shard for s in manifest.shards), default=0)
+    )
+    if route != "salvage" and too_long(name, longest):
+        return [
+            (
+                f"the name has {len(name.encode())} bytes, and a server restores no archive under "
+                f"one with more than {longest}: give a shorter one with `--as`, or `--salvage`"
+            )
+        ]
     if ours is not None and ours.created and goes_on(ours, manifest.key, route):
         if name in target.aliases.values() and ours.proven is None:
             return [

@@ -15,6 +15,7 @@ from qdrant_dr.errors import (
     AccessDenied,
     ClusterError,
     NodeUnreachable,
+    NodeUntrusted,
     RecoverFailed,
     UsageError,
 )
@@ -35,16 +36,19 @@ def open_target(config: Config, url: str, key: SecretRef | None) -> Node:
         raise UsageError("the target's address must not carry a user", "give `--to-key REF`.")
     if key is None and url in {*config.cluster.nodes, *config.cluster.peers.values()}:
         return node_of(config, url)
-    if key is None and is_scratch(config, url):
-        assert config.drill.scratch is not None
-        key = config.drill.scratch.api_key
-    return Node(url, key, None, config.cluster.timeouts)
+    cluster, scratch = config.cluster, config.drill.scratch
+    tls = cluster.tls
+    if scratch is not None and is_scratch(config, url):
+        key, tls = key or scratch.api_key, scratch.tls
+    return Node(url, key, None, cluster.timeouts, tls, cluster.read_share)
 
 
 def facts_of(config: Config, node: Node) -> TargetFacts:
     """`target_facts`, with the next step of an address or a key that came with `--to`."""
     try:
         return target_facts(node)
+    except NodeUntrusted:
+        raise
     except NodeUnreachable as e:
         hint = "check the address given with `--to`: the REST port of a server that is up?"
         raise NodeUnreachable(e.message, _unless_ours(config, node, hint)) from None
@@ -107,9 +111,9 @@ def target_nodes(config: Config, node: Node, facts: TargetFacts) -> Iterator[Tar
         for peer, url in sorted(node_map(views, config.cluster.peers).items()):
             if peer in nodes:
                 continue
-            other = stack.enter_context(
-                Node(url, node.key_reference(write=True), None, config.cluster.timeouts)
-            )
+            key = node.key_reference(write=True)
+            timeouts = config.cluster.timeouts
+            other = stack.enter_context(Node(url, key, None, timeouts, node.tls, node.read_share))
             with suppress(ClusterError):
                 if cluster_view(other).peer_id == peer:
                     nodes[peer] = other

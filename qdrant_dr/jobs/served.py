@@ -66,6 +66,7 @@ def search_served(node: Node, name: str, seal: Seal) -> tuple[Sequence[DRError],
             "PATCH", path_of(name), f"switch strict mode of {name!r} off",
             json={"strict_mode_config": {"enabled": False}}, write=True, collection=name,
         )  # fmt: skip
+        node.pace.learn(name, None)
     return judge([_ask(node, name, seal, s.shard) for s in seal.shards])
 
 

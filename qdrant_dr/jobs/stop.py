@@ -1,13 +1,13 @@
-"""One switch that asks all running units to end: set by SIGINT, SIGTERM or a cancelled flow."""
+"""How a transfer ends once the switch is set that asks all running units to end."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
 
 from qdrant_dr.errors import Interrupted
+from qdrant_dr.stop import stopping
 
-stopping = threading.Event()
+__all__ = ["stoppable", "stopping"]
 
 
 def stoppable(blocks: Iterable[bytes]) -> Iterator[bytes]:

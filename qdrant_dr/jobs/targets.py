@@ -63,7 +63,9 @@ def drill_target(
                     "if everything on it may be lost, say so: `drill.scratch.disposable: true`.",
                 )
             timeouts = config.cluster.timeouts
-            node = stack.enter_context(Node(scratch.url, scratch.api_key, None, timeouts))
+            node = stack.enter_context(
+                Node(scratch.url, scratch.api_key, None, timeouts, scratch.tls)
+            )
             refuse_source(config, node)
             refuse_inhabited(node, dead, now=utc_now())
             yield node

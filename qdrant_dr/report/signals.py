@@ -9,8 +9,9 @@ import urllib.request
 from collections.abc import Callable
 
 from qdrant_dr import secrets
-from qdrant_dr.config import Config
+from qdrant_dr.config import Config, Tls
 from qdrant_dr.errors import ConfigInvalid, DRError
+from qdrant_dr.network import proxy_for, tls_context
 from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.metrics import prometheus
 
@@ -72,5 +73,10 @@ def _put(url: str, body: bytes) -> None:
 
 def _send(request: urllib.request.Request) -> None:
     # not httpx: it logs every URL it calls
-    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310
+    proxy = proxy_for(request.full_url)
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({request.type: proxy} if proxy else {}),
+        urllib.request.HTTPSHandler(context=tls_context(Tls())),
+    )
+    with opener.open(request, timeout=PATIENCE_SECONDS) as answer:
         answer.read(1 << 16)

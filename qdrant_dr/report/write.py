@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import fsspec
 import pandas as pd
@@ -14,11 +14,13 @@ import pyarrow.parquet as pq
 
 from qdrant_dr.config import ReportConfig
 from qdrant_dr.errors import NothingSelected
+from qdrant_dr.places import KINDS, split_url
+from qdrant_dr.providers.filesystem import make_filesystem
+from qdrant_dr.providers.trouble import translate
 from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.html import frames_digest, render
 from qdrant_dr.report.schema import FRAMES
 from qdrant_dr.report.table import csv_bytes
-from qdrant_dr.repository.trouble import translate
 from qdrant_dr.secrets import resolve_options
 
 Format = Literal["html", "csv", "parquet"]
@@ -51,8 +53,7 @@ def write(
     folder = f"{to.url.rstrip('/')}/{evidence.config.cluster.name}/{evidence.as_of:%Y%m%dT%H%M%SZ}"
     written = []
     try:
-        options = {"use_listings_cache": False, **resolve_options(to.options, to.credentials)}
-        fs, root = fsspec.core.url_to_fs(folder, skip_instance_cache=True, **options)
+        fs, root = _filesystem(folder, to)
         fs.makedirs(root, exist_ok=True)
         for name, data in _files(assessment, frames, formats):
             fs.pipe_file(f"{root}/{name}", data)
@@ -60,6 +61,16 @@ def write(
     except Exception as e:  # noqa: BLE001 -- providers' errors have no common class, and may hold a key
         raise translate(e, repository="report.url", doing="writing the report") from None
     return Written(folder, tuple(written), frames_digest(frames))
+
+
+def _filesystem(folder: str, to: ReportConfig) -> tuple[Any, str]:
+    options = resolve_options(to.options, to.credentials)
+    kind, path = split_url(folder)
+    if kind in KINDS.values():
+        return make_filesystem(kind, options, to.tls), path
+    given = {"use_listings_cache": False, **options}
+    found: tuple[Any, str] = fsspec.core.url_to_fs(folder, skip_instance_cache=True, **given)
+    return found
 
 
 def _files(

@@ -27,9 +27,9 @@ from qdrant_dr.errors import (
     RepositoryMissing,
     StoreOverwrites,
 )
+from qdrant_dr.providers.trouble import translate
 from qdrant_dr.records.base import LARGEST
 from qdrant_dr.repository.store import BLOCK, Deletion, OpenUpload, Sink, Stat, no_record
-from qdrant_dr.repository.trouble import translate
 from qdrant_dr.units import format_size
 
 log = logging.getLogger(__name__)

@@ -1,33 +1,27 @@
 """From a configured repository to its location and its store.
 
-No listing or instance caches: lists and stats must see what another process did. Time-outs are
-set, for the defaults wait for minutes on an endpoint that is dead.
+Nothing is reached here; how a client is made stands in `providers`.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import fsspec
-from fsspec.asyn import get_loop
-
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import ConfigInvalid, DRError, StoreOverwrites
 from qdrant_dr.places import KINDS, Place, place_of, split_url
+from qdrant_dr.providers.filesystem import make_filesystem
+from qdrant_dr.providers.trouble import translate
 from qdrant_dr.records import Location
 from qdrant_dr.repository.local import LocalStore
 from qdrant_dr.repository.memory import MemoryStore
 from qdrant_dr.repository.objects import Deadlines, ObjectStore
 from qdrant_dr.repository.store import Store
-from qdrant_dr.repository.trouble import translate
 from qdrant_dr.secrets import resolve_options
 
-_CONNECT = 5  # seconds
-_READ = 60  # seconds without a byte
 _EXTRAS = {"s3": "", "gs": "[gcs]", "az": "[azure]"}
 
 
@@ -87,10 +81,8 @@ def _filesystem(cfg: RepositoryConfig, kind: str, resolved: dict[str, Any]) -> A
             f"repository {cfg.name}: ${ambient} leads to its account, not to the configured one",
             "unset that variable, or give this repository a connection string.",
         )
-    options = _with_timeouts(kind, resolved)
-    options |= {"use_listings_cache": False, "skip_instance_cache": True, "loop": get_loop()}
     try:
-        return _class(kind)(**options)
+        return make_filesystem(kind, resolved, cfg.tls)
     except ImportError:
         raise ConfigInvalid(
             f"repository {cfg.name}: {kind}:// needs a package that is not installed",
@@ -105,35 +97,3 @@ def _filesystem(cfg: RepositoryConfig, kind: str, resolved: dict[str, Any]) -> A
         raise
     except Exception as e:  # noqa: BLE001 -- whatever a provider's library raises, the table knows or names
         raise translate(e, repository=cfg.name, doing="opening") from None
-
-
-def _class(kind: str) -> Any:
-    if kind != "gs":
-        return fsspec.get_filesystem_class(kind)
-    # the class that fsspec knows tries gRPC first: every first call to an endpoint that is not
-    # Google's waits a minute for it. this variable keeps it from even loading gRPC
-    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    from gcsfs.core import GCSFileSystem
-
-    # it logs what it raises, with the provider's text; we raise it, without
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
-    return GCSFileSystem
-
-
-def _with_timeouts(kind: str, options: dict[str, Any]) -> dict[str, Any]:
-    if kind == "s3":
-        config = {
-            "connect_timeout": _CONNECT,
-            "read_timeout": _READ,
-            "retries": {"max_attempts": 2, "mode": "standard"},
-            "tcp_keepalive": True,
-            "max_pool_connections": 32,  # a catalog is thousands of small records
-            "signature_version": "s3v4",  # signed URLs are of the second version otherwise
-        }
-        return options | {"config_kwargs": config | options.get("config_kwargs", {})}
-    if kind == "gs":
-        import aiohttp
-
-        limit = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_READ)
-        return {"requests_timeout": limit} | options
-    return {"connection_timeout": _CONNECT, "read_timeout": _READ} | options

@@ -27,6 +27,7 @@ from qdrant_dr.errors import (
     RepositoryMissing,
     RepositoryUnreachable,
 )
+from qdrant_dr.providers.trouble import is_absent, is_taken, refusal_of, translate
 from qdrant_dr.records.base import LARGEST
 from qdrant_dr.repository.keeping import KEEPING, Keeping
 from qdrant_dr.repository.store import (
@@ -38,7 +39,6 @@ from qdrant_dr.repository.store import (
     part_size,
     within_bounds,
 )
-from qdrant_dr.repository.trouble import is_absent, translate
 from qdrant_dr.repository.uploads import UPLOADS, Upload, gcs_pipe
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class ObjectStore:
     def create(self, path: str, data: bytes) -> None:
         try:
             self.pipe(path, data, mode="create")
-        except (FileExistsError, Conflict):
+        except Conflict:
             # a retry of our own success is answered so, too: only other bytes are a conflict
             if self._begin(path, len(data) + 1) != data:
                 raise Conflict(
@@ -233,6 +233,7 @@ class ObjectStore:
             lambda: self._pipe(path, data, mode),
             patient=len(data) > 2**20,
             absent=RepositoryMissing,
+            creating=mode == "create",
         )
 
     def _pipe(self, path: str, data: bytes, mode: str) -> Coroutine[Any, Any, Any]:
@@ -252,9 +253,12 @@ class ObjectStore:
         *,
         patient: bool = False,
         absent: type[DRError] = ObjectMissing,
+        creating: bool = False,
     ) -> Any:
-        """Make one call and wait for it; `absent` is what a 404 means to it."""
-        return self.result(self.submit(call(), patient=patient), doing, path, absent=absent)
+        """Make one call and wait for it; `absent` is what a 404 means to it, and one that is
+        `creating` may be told that the name is taken (Conflict)."""
+        future = self.submit(call(), patient=patient)
+        return self.result(future, doing, path, absent=absent, creating=creating)
 
     def submit(self, call: Coroutine[Any, Any, Any], *, patient: bool) -> Future[Any]:
         """Start one call, bounded by its deadline."""
@@ -264,23 +268,29 @@ class ObjectStore:
         return asyncio.run_coroutine_threadsafe(bounded, self._fs.loop)
 
     def result(
-        self, future: Future[Any], doing: str, path: str, *, absent: type[DRError] = ObjectMissing
+        self,
+        future: Future[Any],
+        doing: str,
+        path: str,
+        *,
+        absent: type[DRError] = ObjectMissing,
+        creating: bool = False,
     ) -> Any:
-        """Wait for a call that was started. Raise errors of the tree, and FileExistsError."""
+        """Wait for a call that was started. Raise errors of the tree."""
         try:
             answer = future.result()
-        except FileExistsError:
-            raise
-        except TimeoutError:
-            raise RepositoryUnreachable(
-                f"repository {self.name}: no answer in time while {doing} {path}"
-            ) from None
         except Exception as e:  # noqa: BLE001 -- the table knows it, or names it
+            answered = refusal_of(e)
+            self._met = self._met or answered is not None
+            if isinstance(e, TimeoutError) and answered is None:
+                raise RepositoryUnreachable(
+                    f"repository {self.name}: no answer in time while {doing} {path}"
+                ) from None
             if is_absent(e):
                 self._met = True
                 what = path if absent is ObjectMissing else "the bucket or container"
                 raise absent(f"repository {self.name}: {what} is not there") from None
-            if _exists(e):
+            if creating and is_taken(e):
                 raise Conflict(f"repository {self.name}: {path} exists already") from None
             raise translate(e, repository=self.name, doing=f"{doing} {path}") from None
         self._met = True
@@ -359,10 +369,6 @@ class _ObjectSink:
                 f"repository {self._store.name}: {self._path} was sent with {self._offset} bytes "
                 f"and has {there.size_bytes if there else 'none'}"
             )
-
-
-def _exists(error: BaseException) -> bool:
-    return "ResourceExistsError" in {c.__name__ for c in type(error).__mro__}
 
 
 def _stat(path: str, info: dict[str, Any]) -> Stat:

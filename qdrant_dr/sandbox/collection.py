@@ -15,6 +15,7 @@ import qdrant_edge as edge
 from qdrant_dr.sandbox.archive import Contents, write_collection, write_shard
 from qdrant_dr.sandbox.http import Json, not_found, wrong_input
 from qdrant_dr.sandbox.placement import Placement, Replicas, ShardKey
+from qdrant_dr.sandbox.rate import ReadRate
 from qdrant_dr.sandbox.ring import shard_of
 from qdrant_dr.sandbox.settings import edge_config, updated_config
 from qdrant_dr.sandbox.shard import Shard
@@ -47,6 +48,7 @@ class Collection:
         self._schema: dict[str, Json] = {}
         self._open: dict[int, Shard] = {}
         self._dropped = False
+        self._read_rate = ReadRate()
         self._steady = threading.Lock()
         self._lock = threading.RLock()
 
@@ -160,6 +162,10 @@ class Collection:
                 shard.optimize()
 
     # Reads, one shard each. Raise ApiError 404 or 400 for one that is not here.
+
+    def spend(self, number: int, cost: int) -> None:
+        """What a read of a shard costs in strict mode. Raise ApiError 429."""
+        self._read_rate.spend(self.config.get("strict_mode_config"), number, cost)
 
     def count(self, number: int, where: edge.Filter | None) -> int:
         with self._lock:

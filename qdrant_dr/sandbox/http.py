@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Annotated, Any
 
@@ -23,11 +24,19 @@ SLASH = "\x00"
 class ApiError(Exception):
     """Becomes `{"status": {"error": text}, "time": seconds}`, or plain text as in Qdrant."""
 
-    def __init__(self, status: int, text: str, *, plain: bool = False) -> None:
+    def __init__(
+        self,
+        status: int,
+        text: str,
+        *,
+        plain: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
         self.plain = plain
+        self.headers = dict(headers or {})
 
 
 def not_found(text: str) -> ApiError:
@@ -61,7 +70,9 @@ def refused(error: ApiError) -> Response:
     if error.plain:  # a 401 has no content type at all
         kind = None if error.status == 401 else "text/plain; charset=utf-8"
         return Response(error.text, error.status, media_type=kind)
-    return _json({"status": {"error": error.text}, "time": _elapsed()}, error.status)
+    answer = _json({"status": {"error": error.text}, "time": _elapsed()}, error.status)
+    answer.headers.update(error.headers)
+    return answer
 
 
 async def json_body(request: Request) -> Json:

@@ -15,12 +15,13 @@ from uuid import uuid4
 
 from qdrant_dr.sandbox import files
 from qdrant_dr.sandbox.collection import Collection
-from qdrant_dr.sandbox.http import ApiError, Json, not_found, wrong_input
+from qdrant_dr.sandbox.http import ApiError, Json, not_found, service_error, wrong_input
 from qdrant_dr.sandbox.peers import Peers
 from qdrant_dr.sandbox.placement import Placement, Replicas, ShardKey, one_node, placed
 from qdrant_dr.sandbox.tar import TarWriter
 
 _LONGEST_PREFIX = 60
+_LONGEST_FILE_NAME = 255
 
 
 class Node:
@@ -245,17 +246,21 @@ class Node:
     def create_snapshot(self, name: str) -> dict[str, Json]:
         collection = self.find(name)
         file_name = f"{collection.name}-{self.peer_id}-{files.stamp()}.snapshot"
+        _must_fit(f"{file_name}-arc-XXXXXX")
         final = self.snapshot_folder(collection.name) / file_name
         return self._build(collection.write_snapshot, final)
 
     def create_shard_snapshot(self, name: str, shard: int) -> dict[str, Json]:
         collection = self.find(name)
-        final = self.shard_snapshot_folder(name, shard) / _shard_snapshot_name(collection, shard)
+        file_name = _shard_snapshot_name(collection, shard)
+        _must_fit(f"{file_name}-temp-XXXXXX")
+        final = self.shard_snapshot_folder(name, shard) / file_name
         return self._build(lambda path: collection.write_shard(shard, path), final)
 
     def stream_shard(self, name: str, shard: int) -> tuple[Path, str]:
         """A temporary file, to be removed by the caller, and the name that the download gets."""
         collection = self.find(name)
+        _must_fit(f"{_shard_snapshot_name(collection, shard)}-temp-XXXXXX")
         built = self.temp_file()
         collection.write_shard(shard, built, streamable=True)
         return built, _shard_snapshot_name(collection, shard)
@@ -321,6 +326,13 @@ class Node:
 
 def _shard_snapshot_name(collection: Collection, shard: int) -> str:
     return f"{collection.name}-shard-{shard}-{files.stamp()}.snapshot"
+
+
+def _must_fit(building: str) -> None:
+    """The name under which a server makes a snapshot. Raise ApiError 500 if no disk takes it."""
+    if len(building.encode()) > _LONGEST_FILE_NAME:
+        text = f'failed to create {building}: File name too long (os error 36) at path "{building}"'
+        raise service_error(text)
 
 
 def _taken(name: str) -> ApiError:

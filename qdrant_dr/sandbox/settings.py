@@ -29,6 +29,8 @@ _OPTIMIZER = {
     "max_optimization_threads": None,
     "prevent_unoptimized": None,
 }
+PASSING = "passing"
+"""A vector's name: a server makes collections without any, the engine only loses its last one."""
 _WAL = {"wal_capacity_mb": 32, "wal_segments_ahead": 0, "wal_retain_closed": 1}
 _OPTIONAL_PARAMS = ("sparse_vectors", "read_fan_out_factor")
 _OPTIONAL = ("strict_mode_config", "metadata")
@@ -38,6 +40,7 @@ _DISTANCES = {
     "Euclid": edge.Distance.Euclid,
     "Manhattan": edge.Distance.Manhattan,
 }
+_WIDEST = 65536
 _DATATYPES = {
     "float32": edge.VectorStorageDatatype.Float32,
     "float16": edge.VectorStorageDatatype.Float16,
@@ -64,10 +67,11 @@ def new_config(request: Json, body_length: int, peers: int = 0) -> dict[str, Jso
 
     Raise ApiError 400 as Qdrant does.
     """
-    vectors = request.get("vectors") or {}
+    vectors = request.get("vectors", {})
     if not _are_vectors(vectors):
         text = "data did not match any variant of untagged enum VectorsConfig"
         raise bad_body(text, body_length)
+    _must_be_in_range(request, vectors)
     custom = request.get("sharding_method") == "custom"
     if custom and not peers:
         raise ApiError(400, "Bad request: Distributed mode disabled")
@@ -108,12 +112,16 @@ def updated_config(config: dict[str, Json], request: Json) -> dict[str, Json]:
 
 
 def edge_config(config: dict[str, Json]) -> edge.EdgeConfig:
-    """The engine's configuration of one shard."""
+    """The engine's configuration of one shard; without any vector, with `PASSING`."""
     params = config["params"]
+    dense = {n: _edge_vector(v, config) for n, v in dense_vectors(config).items()}
+    sparse = {n: _edge_sparse(v) for n, v in params.get("sparse_vectors", {}).items()}
+    if not dense and not sparse:
+        sparse = {PASSING: edge.EdgeSparseVectorParams()}
     optimizer = config["optimizer_config"]
     return edge.EdgeConfig(
-        vectors={n: _edge_vector(v, config) for n, v in dense_vectors(config).items()},
-        sparse_vectors={n: _edge_sparse(v) for n, v in params.get("sparse_vectors", {}).items()},
+        vectors=dense,
+        sparse_vectors=sparse,
         on_disk_payload=params["on_disk_payload"],
         hnsw_config=_edge_hnsw(config["hnsw_config"]),
         quantization_config=_edge_quantization(config["quantization_config"]),
@@ -158,8 +166,29 @@ def _are_vectors(vectors: Json) -> bool:
         and isinstance(v.get("size"), int)
         and v["size"] > 0
         and v.get("distance") in _DISTANCES
+        and v.get("datatype") in (None, *_DATATYPES)
         for v in each
     )
+
+
+def _must_be_in_range(request: Json, vectors: Json) -> None:
+    """What Qdrant's validation refuses: ApiError 422."""
+    each = (
+        {"vectors": vectors}
+        if "size" in vectors
+        else {f"vectors.{n}": v for n, v in vectors.items()}
+    )
+    wrong = [
+        f"{name}.size: value {v['size']} invalid, must be from 1 to {_WIDEST}"
+        for name, v in each.items()
+        if v["size"] > _WIDEST
+    ] + [
+        f"{name}: value {request[name]} invalid, must be 1 or larger"
+        for name in ("shard_number", "replication_factor", "write_consistency_factor")
+        if request.get(name) == 0
+    ]
+    if wrong:
+        raise ApiError(422, f"Validation error in JSON body: [{wrong[0]}]")
 
 
 def _edge_vector(vector: Json, config: dict[str, Json]) -> edge.EdgeVectorParams:

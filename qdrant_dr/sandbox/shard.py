@@ -9,6 +9,7 @@ from typing import Any
 import qdrant_edge as edge
 
 from qdrant_dr.sandbox.http import ApiError, Json, wrong_input
+from qdrant_dr.sandbox.settings import PASSING
 from qdrant_dr.sandbox.translate import PointId
 
 
@@ -26,7 +27,11 @@ class Shard:
         path.mkdir(parents=True)
         shard = cls(number, path, edge.EdgeShard.create(str(path), config))
         # The engine numbers from 0, a server from 1: an operation that touches nothing aligns them.
-        shard._engine.update(edge.UpdateOperation.delete_points([0]))
+        shard._engine.update(
+            edge.UpdateOperation.delete_vector_name(PASSING)
+            if PASSING in config.sparse_vectors
+            else edge.UpdateOperation.delete_points([0])
+        )
         return shard
 
     @classmethod

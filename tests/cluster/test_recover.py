@@ -23,6 +23,7 @@ from qdrant_dr.errors import (
     AccessDenied,
     BytesDiffer,
     Interrupted,
+    NodeBusy,
     NodeUnreachable,
     RecoverFailed,
     RecoverUnanswered,
@@ -139,7 +140,7 @@ def test_a_time_limit_on_the_way_is_no_refusal(node: Node, status: int) -> None:
     with pytest.raises(RecoverUnanswered) as e:
         must_be_restored(node, status, b"gateway", doing="restore it")
     assert not e.value.transient, "a blind repeat would start a second recovery"
-    with pytest.raises(NodeUnreachable):
+    with pytest.raises(NodeBusy):
         must_be_restored(node, 429, b"not now", doing="restore it")
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from qdrant_dr import secrets
-from qdrant_dr.config import ReportConfig
+from qdrant_dr.config import ReportConfig, Tls
 from qdrant_dr.errors import DRError, NothingSelected
 from qdrant_dr.report.frames import Assessment, build_frames
 from qdrant_dr.report.schema import FRAMES
@@ -53,11 +53,11 @@ def test_it_goes_wherever_fsspec_goes() -> None:
 def test_keys_may_come_from_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
 
-    def url_to_fs(url: str, **options: Any) -> tuple[Any, str]:
+    def make_filesystem(kind: str, options: dict[str, Any], tls: Tls) -> Any:
         given.update(options)
-        return fsspec.filesystem("memory"), "/reports/blocks"
+        return fsspec.filesystem("memory")
 
-    monkeypatch.setattr(fsspec.core, "url_to_fs", url_to_fs)
+    monkeypatch.setattr("qdrant_dr.report.write.make_filesystem", make_filesystem)
     monkeypatch.setattr(secrets, "_block_readers", [lambda name: {"key": name, "secret": "s"}])
     to = ReportConfig(url="s3://reports/q", credentials="block:aws-credentials/prod")
     assessment = Assessment.of(good("a"))

@@ -38,8 +38,8 @@ from qdrant_dr.errors import (
     StorageFull,
     StoreOverwrites,
 )
+from qdrant_dr.providers.trouble import is_absent, translate
 from qdrant_dr.repository.location import location_of, open_store
-from qdrant_dr.repository.trouble import is_absent, translate
 
 SECRET = "AKIA-very-secret"
 

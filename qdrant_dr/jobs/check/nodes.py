@@ -13,6 +13,7 @@ from qdrant_dr.cluster import (
     Node,
     NodeFacts,
     inventory_of,
+    node_at,
     node_facts,
     probe_read_only,
 )
@@ -37,10 +38,7 @@ class ClusterCheck:
         """One row per thing tried; nodes first."""
         cluster = self._config.cluster
         try:
-            reading = [
-                Node(url, cluster.api_key, cluster.read_api_key, cluster.timeouts)
-                for url in cluster.nodes
-            ]
+            reading = [node_at(cluster, url) for url in cluster.nodes]
         except DRError as e:
             yield failed(CLUSTER, "keys", e)
             return
@@ -128,7 +126,7 @@ class ClusterCheck:
         """The key of captures must be able to write, the other one must not."""
         cluster = self._config.cluster
         names = self.inventory.names if self.inventory else ()
-        writing = Node(node.url, None, cluster.api_key, cluster.timeouts)
+        writing = Node(node.url, None, cluster.api_key, cluster.timeouts, cluster.tls)
         try:
             if probe_read_only(writing).proven:
                 error = AccessDenied(
@@ -205,7 +203,8 @@ def check_scratch(config: Config) -> Iterator[CheckRow]:
             "set `drill.scratch.disposable: true` if everything on it may be lost.",
         )  # fmt: skip
     try:
-        node = Node(scratch.url, scratch.api_key, None, config.cluster.timeouts)
+        timeouts = config.cluster.timeouts
+        node = Node(scratch.url, scratch.api_key, None, timeouts, scratch.tls)
         try:
             facts = node_facts(node)
         finally:

@@ -11,9 +11,10 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from qdrant_dr.cluster import CollectionFacts, Inventory, Node, NodeFacts, joint, list_snapshots
 from qdrant_dr.cluster.cover import plan_cover
 from qdrant_dr.cluster.facts import LISTENER, READABLE_STATES, ShardState, placement
+from qdrant_dr.cluster.gates import name_refusal
 from qdrant_dr.cluster.topology import peer_of
 from qdrant_dr.config import Config
-from qdrant_dr.errors import ConfigInvalid, DRError, ServerFailed
+from qdrant_dr.errors import ConfigInvalid, DRError, ServerFailed, SnapshotFailed
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok
 
 CLUSTER = "cluster"
@@ -33,6 +34,7 @@ def topology_rows(config: Config, first: Node, inventory: Inventory) -> Iterator
             except DRError as e:
                 yield failed(f"collection {collection.collection}", "replicas", e)
         yield from _listeners(placed, peers)
+    yield from _names(config, wanted)
     yield from _redundancy(wanted, nodes=max(len(inventory.nodes), 1))
     yield from _storage(config, first, wanted)
 
@@ -47,6 +49,17 @@ def _method(config: Config, peers: int) -> Iterator[CheckRow]:
             "use `capture.method: auto`: it takes every shard from a node that has it.",
         )
         yield failed(CLUSTER, "method", error)
+
+
+def _names(config: Config, wanted: Sequence[CollectionFacts]) -> Iterator[CheckRow]:
+    """Names that a server takes, and makes no snapshot of."""
+    method = "collection" if config.capture.method == "auto" else config.capture.method
+    for collection in wanted:
+        if words := name_refusal(collection, method):
+            why, _, way_out = words.partition(": ")
+            yield failed(
+                f"collection {collection.collection}", "name", SnapshotFailed(why, f"{way_out}.")
+            )
 
 
 def _replicas(

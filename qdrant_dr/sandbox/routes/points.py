@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from qdrant_dr.sandbox.collection import Collection
 from qdrant_dr.sandbox.http import ApiError, Body, Json, need, not_found, ok
 from qdrant_dr.sandbox.node import Node
+from qdrant_dr.sandbox.rate import conditions
 from qdrant_dr.sandbox.reads import INTERNAL, gather, in_order, merge_best, merge_pages
 from qdrant_dr.sandbox.routes.common import Found, OnlyPeers, TheNode, logged
 from qdrant_dr.sandbox.settings import dense_vectors
@@ -135,14 +136,12 @@ def get_point(found: Found, point: str, node: TheNode) -> Response:
 
 def _count(found: Collection, body: Json, node: Node, shard: int | None) -> dict[str, Json]:
     where = filter_in(body.get("filter"))
-    parts = gather(
-        node,
-        found,
-        shard,
-        "points/count",
-        body,
-        lambda number: {"count": found.count(number, where)},
-    )
+
+    def local(number: int) -> dict[str, Json]:
+        found.spend(number, 1 + conditions(body.get("filter")))
+        return {"count": found.count(number, where)}
+
+    parts = gather(node, found, shard, "points/count", body, local)
     return {"count": sum(part["count"] for part in parts)}
 
 
@@ -151,6 +150,7 @@ def _retrieve(found: Collection, body: Json, node: Node, shard: int | None) -> l
     payload = payload_selector(body.get("with_payload", True))
 
     def local(number: int) -> list[Json]:
+        found.spend(number, len(ids))
         records = found.retrieve(number, ids, payload, _vectors(body))
         return [record_out(record, found.placement[number].key) for record in records]
 
@@ -167,6 +167,7 @@ def _page(found: Collection, body: Json, node: Node, shard: int | None) -> dict[
     where = filter_in(body.get("filter"))
 
     def local(number: int) -> dict[str, Json]:
+        found.spend(number, 1 + conditions(body.get("filter")))
         records, beyond = found.scroll(number, offset, limit, where, payload, _vectors(body))
         points = [record_out(record, found.placement[number].key) for record in records]
         return {"points": points, "next_page_offset": None if beyond is None else id_json(beyond)}
@@ -175,6 +176,7 @@ def _page(found: Collection, body: Json, node: Node, shard: int | None) -> dict[
 
 
 def _best(found: Collection, body: Json, shard: int) -> dict[str, Json]:
+    found.spend(shard, 1 + conditions(body.get("filter")))
     request = edge.QueryRequest(
         limit=body["limit"],
         query=query_in(body, found.config),

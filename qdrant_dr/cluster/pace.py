@@ -1,0 +1,124 @@
+"""How often a node is asked: never more than our share of a limit, and later when it says so.
+
+A collection in strict mode has a `read_rate_limit`: tokens per minute and shard, shared by all who
+read it. A scroll or a count costs one and one for each condition of its filter, reading points by
+id one for each point (lib/shard of Qdrant 1.18.3), however much comes back.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from qdrant_dr.errors import DRError
+from qdrant_dr.stop import rest
+
+BURST_SECONDS: Final = 5.0
+"""So much of our share may be spent at once after a pause."""
+LEARN_AGAIN_SECONDS: Final = 300.0
+LONGEST_PAUSE: Final = 60.0
+"""Between two tries, when the node does not say how long."""
+
+
+class Patience:
+    """One call that may be made again and again, within so many seconds altogether."""
+
+    def __init__(
+        self,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], None] = rest,
+    ) -> None:
+        self._clock, self._wait = clock, wait
+        self._until = clock() + seconds
+        self._tries = 0
+
+    def outlast(self, retry_after: str | None) -> bool:
+        """Wait as long as the node asks for, or ever longer; False, at once, if that is too long.
+
+        Raise Interrupted when asked to stop meanwhile.
+        """
+        self._tries += 1
+        if retry_after is not None and retry_after.isdecimal():
+            # a little later, each at another time: all that were refused come again together
+            pause = int(retry_after) + random.uniform(0, 1)
+        else:
+            pause = min(LONGEST_PAUSE, 2.0**self._tries) * random.uniform(0.5, 1)
+        if self._clock() + pause > self._until:
+            return False
+        self._wait(pause)
+        return True
+
+
+class Share:
+    """Tokens that come in evenly, at our share of a limit per minute."""
+
+    def __init__(
+        self,
+        per_minute: float,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], None] = rest,
+    ) -> None:
+        self.per_minute = per_minute
+        self._rate = per_minute / 60
+        self._most = max(1.0, self._rate * BURST_SECONDS)
+        self._tokens, self._at = self._most, clock()
+        self._clock, self._wait = clock, wait
+        self._lock = threading.Lock()
+
+    def spend(self, cost: int) -> None:
+        """Wait until this is ours to spend. Raise Interrupted when asked to stop meanwhile."""
+        with self._lock:
+            now = self._clock()
+            self._tokens = min(self._most, self._tokens + (now - self._at) * self._rate) - cost
+            self._at = now
+            debt = max(0.0, -self._tokens / self._rate)
+        if debt:
+            self._wait(debt)
+
+
+class Pace:
+    """The shares of the collections of one node, learned from what it says of each."""
+
+    def __init__(self, share: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._share, self._clock = share, clock
+        self._known: dict[str, tuple[float, Share | None]] = {}
+        self._lock = threading.Lock()
+
+    def learn(self, collection: str, strict: dict[str, Any] | None) -> None:
+        """What `strict_mode_config` of a collection says; what was spent already stays spent."""
+        strict = strict or {}
+        limit = strict.get("read_rate_limit") if strict.get("enabled") else None
+        wanted = limit * self._share if limit else None
+        with self._lock:
+            _, known = self._known.get(collection, (0.0, None))
+            if wanted is None or known is None or known.per_minute != wanted:
+                known = None if wanted is None else Share(wanted)
+            self._known[collection] = self._clock(), known
+
+    def of(self, collection: str, ask: Callable[[], dict[str, Any] | None]) -> Share | None:
+        """The share of a collection, None without a limit; `ask` gives its strict mode, where that
+        is not known or was learned long ago."""
+        with self._lock:
+            at, known = self._known.get(collection, (None, None))
+        if at is None or self._clock() - at > LEARN_AGAIN_SECONDS:
+            try:
+                self.learn(collection, ask())
+            except DRError:
+                return known  # the call itself tells what is wrong
+            with self._lock:
+                _, known = self._known[collection]
+        return known
+
+
+_paces: dict[tuple[str, float], Pace] = {}
+_paces_lock = threading.Lock()
+
+
+def pace_of(url: str, share: float) -> Pace:
+    """The one of this process for a node, whoever speaks to it."""
+    with _paces_lock:
+        return _paces.setdefault((url, share), Pace(share))
