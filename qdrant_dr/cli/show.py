@@ -136,6 +136,7 @@ def _facts(session: Session, backup: Backup, now: datetime) -> dict[str, Any]:
         "consistency": seal.consistency if seal else "not sealed",
         "reference": f"{seal.reference} ({seal.reference_reason})" if seal else None,
         "suspect": ("; ".join(seal.suspect) or None) if seal else None,
+        "remarks": ("; ".join(seal.remarks) or None) if seal else None,
         "run_id": manifest.run_id,
         "note": manifest.note or None,
     }

@@ -13,13 +13,22 @@ PointId = int | str
 
 
 def nearest(
-    node: Node, collection: str, vector: Any, *, using: str, limit: int, beam: int | None = None
+    node: Node,
+    collection: str,
+    vector: Any,
+    *,
+    using: str,
+    limit: int,
+    condition: str | None = None,
+    beam: int | None = None,
 ) -> tuple[list[PointId], int]:
     """Ids of what the server's index finds, best first, and microseconds until they were here.
 
-    `beam` is `hnsw_ef`, None: the collection's own.
+    `condition` is a REST condition (JSON text), `beam` is `hnsw_ef`, None: the collection's own.
     """
     asked = {"query": vector, "limit": limit, "params": {"hnsw_ef": beam}}
+    if condition is not None:
+        asked["filter"] = {"must": [json.loads(condition)]}
     began = time.perf_counter()
     found = _query(node, collection, asked, using)
     return [p["id"] for p in found], round((time.perf_counter() - began) * 1e6)

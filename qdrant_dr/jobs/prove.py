@@ -39,7 +39,7 @@ from qdrant_dr.proof import (
     prove,
 )
 from qdrant_dr.proof.findings import finding, findings
-from qdrant_dr.proof.seal import unasked
+from qdrant_dr.proof.seal import fallen_indexes, unasked
 from qdrant_dr.records import (
     DEPTHS,
     Depth,
@@ -63,7 +63,9 @@ MadeBy = Literal["backup", "verify", "drill", "replicate", "restore"]
 class ProvedCopy:
     """The proof, the first thing that is wrong, what is doubtful, and whether this sealed it.
 
-    `seal` is the one it was compared with, `replayed_points` what `keep_replayed` asked for.
+    `remarks` are no doubts: what is true of the source as well. `unasked` says why the proof is
+    less deep than it was to be; that is our trouble, not the copy's. `seal` is the one it was
+    compared with, `replayed_points` what `keep_replayed` asked for.
     """
 
     proof: Proof
@@ -72,6 +74,8 @@ class ProvedCopy:
     sealed: bool
     seal: Seal | None = None
     replayed_points: tuple[Mapping[str, Any], ...] = ()
+    remarks: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,8 @@ def prove_copy(
             sealed = seal == planned
             if sealed:
                 notes += (f"sealed without questions: {why}" for why in unasked(exam.read_back))
+                # told once, like all that the source is reproached with
+                notes += fallen_indexes(exam.read_back, before.previous)
             else:  # another proof was first: what we read must be what it sealed
                 faults = compare_with_seal(exam.read_back, seal, manifest).faults
                 wrong += findings(faults)
@@ -156,13 +162,17 @@ def prove_copy(
             wrong.append(finding(e))
     proof = _proof(
         found, exam, seal, wrong,
-        depth=unit.depth, run_id=run_id, made_by=made_by or unit.made_by, started_at=started_at,
+        depth="content" if exam.unasked and not wrong else unit.depth,
+        run_id=run_id, made_by=made_by or unit.made_by, started_at=started_at,
     )  # fmt: skip
     # told once, by whoever seals it: from then on it is a finding of the report, until accepted
     notes += (f"suspect: {reason}" for reason in (seal.suspect if seal and sealed else ()))
+    remarks = dict.fromkeys((*exam.remarks, *(seal.remarks if seal else ())))
     return ProvedCopy(
         proof, _first(wrong, unit, seal=backup.seal), tuple(notes), sealed, seal,
         exam.read_back.replayed_points if exam.read_back else (),
+        remarks=tuple(r for r in remarks if r not in {*notes, *exam.unasked}),
+        unasked=exam.unasked,
     )  # fmt: skip
 
 
@@ -205,10 +215,10 @@ def _proof(
     made_by: MadeBy,
     started_at: datetime,
 ) -> Proof:
-    passed = exam.passed and not wrong
     reached = exam.reached
     if len(wrong) > len(exam.findings):  # what failed is the sealing: content is not reached
         reached = "load"
+    passed = not wrong and reached == depth
     copy = found.backup.copy(found.repository.name)
     content = DEPTHS.index(depth) >= DEPTHS.index("content")
     ended_at = utc_now()

@@ -44,7 +44,8 @@ def trust(
     now: datetime,
     accepted: bool = False,
 ) -> tuple[list[str], list[str]]:
-    """What speaks against this backup: hard, and what `--allow-unproven` turns into a warning.
+    """What speaks against this backup; and, as warnings, what is true of its source as well, and
+    what `--allow-unproven` lets pass.
 
     `accepted`: somebody has looked at it, and it is what it is meant to be.
     """
@@ -71,7 +72,8 @@ def trust(
             f"one all the same with `--allow-unproven`; if it is what was meant, accept it first: "
             f"`qdrant-dr acknowledge {key} --reason WHY`"
         )
-    return ([], doubts) if options.allow_unproven else (doubts, [])
+    remarks = [f"{key}: {remark}" for remark in (backup.seal.remarks if backup.seal else ())]
+    return ([], doubts + remarks) if options.allow_unproven else (doubts, remarks)
 
 
 def versions_reasons(manifest: Manifest, target: TargetFacts, *, salvage: bool) -> list[str]:

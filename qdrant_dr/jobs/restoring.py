@@ -187,6 +187,8 @@ class Restoration:
                 f"run `qdrant-dr verify {self.unit.key} --depth content` first.",
             )
         seal = self.found.backup.seal
+        if seal is not None:
+            self.result.notes += seal.remarks
         if seal is not None and seal.suspect and not self.unit.accepted:
             self.result.doubts.append(f"the backup is suspect: {'; '.join(seal.suspect)}")
         with self.watch.phase("start"):

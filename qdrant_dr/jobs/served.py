@@ -2,11 +2,13 @@
 
 A golden query belongs to a shard, and a server answers for the whole collection: what it finds is
 held against the best of that and of the shard's exact answer, all scored without an index. So a
-shard with a broken graph shows in the queries that are its own.
+shard with a broken graph shows in the queries that are its own. A question within a tenant is put
+so; one whose vector is not finite, as older seals have them, no server takes.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -18,6 +20,7 @@ from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.prove import MadeBy, restore_proof
 from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.proof import Asked, Comparison, judge, recall_ppm, unanswerable
+from qdrant_dr.proof.encoding import named_vectors
 from qdrant_dr.proof.engine_search import TOP, wide
 from qdrant_dr.records import Depth, GoldenQuery, Proof, Seal, Searched
 
@@ -67,16 +70,19 @@ def search_served(node: Node, name: str, seal: Seal) -> tuple[Sequence[DRError],
             json={"strict_mode_config": {"enabled": False}}, write=True, collection=name,
         )  # fmt: skip
         node.pace.learn(name, None)
-    return judge([_ask(node, name, seal, s.shard) for s in seal.shards])
+    judged = judge([_ask(node, name, seal, s.shard) for s in seal.shards], seal)
+    return judged.faults, judged.searched
 
 
 def _ask(node: Node, name: str, seal: Seal, shard: int) -> Asked:
     golden = tuple(q for q in seal.golden if q.shard == shard)
     filters = tuple(t for t in seal.filters if t.shard == shard)
     points = points_by_id(node, name, list(dict.fromkeys(q.point for q in golden)))
-    vectors = {p["id"]: p["vector"] for p in points}
+    vectors = {p["id"]: named_vectors(p["vector"]) for p in points}
+    golden = tuple(q for q in golden if "null" not in json.dumps(vectors[q.point][q.vector]))
     answers = [
-        _answer(node, name, vectors[q.point], q, wide(seal.total.odd(q.vector))) for q in golden
+        _answer(node, name, vectors[q.point][q.vector], q, wide(seal.total.odd(q.vector)))
+        for q in golden
     ]
     return Asked(
         shard,
@@ -95,10 +101,11 @@ def _answer(
     """Recall with the usual and with the narrowest beam, and latency, of one query."""
     if stopping.is_set():
         raise Interrupted("asked to stop between two searches")
-    hits, latency = nearest(node, name, vector, using=query.vector, limit=limit)
-    narrow, _ = nearest(node, name, vector, using=query.vector, limit=limit, beam=TOP)
+    where, using = query.condition, query.vector
+    hits, latency = nearest(node, name, vector, using=using, limit=limit, condition=where)
+    narrow, _ = nearest(node, name, vector, using=using, limit=limit, condition=where, beam=TOP)
     among = {*hits, *narrow, *query.top}
-    scores = exact_scores(node, name, vector, among, using=query.vector)
+    scores = exact_scores(node, name, vector, among, using=using)
     finite = {point for point, _ in scores}
     usual, narrowest = (
         recall_ppm([point for point in found if point in finite][:TOP], scores)

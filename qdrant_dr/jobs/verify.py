@@ -135,6 +135,12 @@ def verify_copy(config: Config, unit: VerifyUnit, run_id: str) -> Outcome:
     proof = proved.proof
     found.repository.add_proof(proof)
     notes = list(proved.notes)
+    if proof.passed and not proved.sealed:
+        notes += [
+            f"{words}: that says nothing of the copy; ask a server with "
+            f"`qdrant-dr verify {unit.key} --depth restore`"
+            for words in proved.unasked
+        ]
     return Outcome(
         unit="verify",
         collection=unit.collection,
@@ -144,7 +150,7 @@ def verify_copy(config: Config, unit: VerifyUnit, run_id: str) -> Outcome:
         started_at=started_at,
         ended_at=utc_now(),
         error=proved.error,
-        notes=tuple(notes),
+        notes=(*notes, *proved.remarks),
         detail=Proved(
             proof_id=proof.proof_id,
             depth=proof.depth,

@@ -51,6 +51,8 @@ def require_server(config: Config) -> None:
 def prove_restored(config: Config, found: Found, unit: VerifyUnit, run_id: str) -> ProvedCopy:
     """Prove one copy to depth `search` with the engine, then to `restore` on a scratch server.
 
+    What the engine could not be asked, the server is.
+
     The first proof is kept beside the copy before the second begins; it is what is returned if it
     failed. Raise what kept us from looking, RecoverFailed if the server would not restore it: that
     may be the copy, or the server.
@@ -101,7 +103,7 @@ def _prove_on(
             )
         proof = prove_served(
             found, proved.seal, target, name, comparison,
-            reached="search", run_id=run_id, made_by=unit.made_by, started_at=started_at,
+            reached=proved.proof.depth, run_id=run_id, made_by=unit.made_by, started_at=started_at,
         )  # fmt: skip
     finally:
         drop_target(target, name)
@@ -115,7 +117,7 @@ def _prove_on(
             message=f"{unit.key} in {unit.repository}, restored on {target.url}: {first.message}",
             hint="the copy is as it was captured: read the server's log, and drill another backup.",
         )
-    return replace(proved, proof=proof, error=error)
+    return replace(proved, proof=proof, error=error, unasked=())
 
 
 def _recover(config: Config, nodes: TargetNodes, name: str, found: Found, folder: Path) -> None:

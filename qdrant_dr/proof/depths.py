@@ -5,7 +5,7 @@
     structure   the archives are whole, and of this collection and these shards
     load        the engine opens every shard, replays its log, and counts exactly
     content     fingerprints of every point equal the seal; without a seal they are read for one
-    search      the archive's own indexes find what they found when it was sealed, and what there is
+    search      the archive's own indexes find what they found when it was sealed
 
 Bytes are read once: hashed, laid out and checked in one pass. What is wrong with the copy is a
 finding; what is wrong with this machine or the way to the copy is raised, unless something was
@@ -51,7 +51,7 @@ from qdrant_dr.proof.readback import (
     merge,
     read_shards,
 )
-from qdrant_dr.proof.search import indexed_fields, judge, unanswerable
+from qdrant_dr.proof.search import Judged, judge, unanswerable
 from qdrant_dr.proof.structure import inspect
 from qdrant_dr.records import (
     DEPTHS,
@@ -93,7 +93,8 @@ class Examination:
 
     `reached` is the deepest depth that held for every part. A content examination without a seal
     has a `read_back` to make one of, and proves nothing about content until there is one.
-    `searched` is what the archive's indexes answered, at depth `search`.
+    `searched` is what the archive's indexes answered, at depth `search`; `remarks` are true of the
+    source too. What could not be asked here is `unasked`, no finding, and not reached.
     """
 
     depth: Depth
@@ -109,6 +110,8 @@ class Examination:
     read_back: ReadBack | None = None
     archive_uuid: str | None = None
     searched: Searched | None = None
+    remarks: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -188,7 +191,7 @@ class _Examiner:
         self.readings: list[list[ShardReading]] = []
         self.within = 0
         self.uuid: str | None = None
-        self.searched: Searched | None = None
+        self.judged: Judged | None = None
         self.engines: list[Engine] = []
 
     def wants(self, depth: Depth) -> bool:
@@ -225,18 +228,16 @@ class _Examiner:
                 self.within = compared.within_tolerance
                 self.note("content", None, compared.faults)
             if self.wants("search") and not self.failed:
-                faults, self.searched = judge(read.asked)
-                self.note("search", None, faults)
+                self.judged = judge(read.asked, self.seal)
+                if self.seal:  # without one it is the source that is judged: `plan_seal` says so
+                    self.note("search", None, self.judged.faults)
         return self.result(read)
 
     def questions(self) -> Questions | None:
         """For the indexes: those of the seal, or new ones where there is none yet."""
         if self.seal and not self.wants("search"):
             return None
-        manifest = self.manifest
-        return Questions(
-            manifest.backup_id, len(manifest.shards), indexed_fields(manifest), self.seal
-        )
+        return Questions(self.manifest, self.seal)
 
     def present(self, part: Part) -> bool:
         """`presence`: the object is there with its size."""
@@ -404,7 +405,10 @@ class _Examiner:
                     break
         if self.hindrance is not None and not self.findings:
             raise self.hindrance
+        judged = self.judged
         failed = min((DEPTHS.index(d) for d in self.failed), default=DEPTHS.index(self.depth) + 1)
+        if judged and judged.unasked:
+            failed = min(failed, DEPTHS.index("search"))
         points = sum(c.points for c in self.counts) if self.counts else None
         return Examination(
             depth=self.depth,
@@ -419,5 +423,7 @@ class _Examiner:
             engine=engine_version(),
             read_back=read,
             archive_uuid=self.uuid,
-            searched=self.searched,
+            searched=judged.searched if judged else None,
+            remarks=judged.remarks if judged else (),
+            unasked=judged.unasked if judged else (),
         )

@@ -15,7 +15,8 @@ answer means is decided by its parent. Requests, each answered by `done`, `faile
     points {ids}                -> these points, as a server's scroll would give them
     page {offset?, limit, whole?} -> points in the order of their ids, and next: where to go on,
                                    or null; without `whole` their ids alone
-    choose {ids, names, each}   -> golden queries, each with the answer of the index
+    choose {ids, names, each, tenants}
+                                -> golden queries, each with the answer of the index
     answer {queries}            -> the answers of the index to golden queries
     count {conditions}          -> points for which each condition holds, by the payload indexes
     scan {conditions}           -> the same after all payload indexes were dropped
@@ -33,7 +34,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 from uuid import UUID
@@ -98,6 +99,7 @@ class Child:
 
     def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
         self._shard: edge.EdgeShard | None = None
+        self._path = Path()
         self._tell = tell
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -128,6 +130,7 @@ class Child:
 
     def _load(self, path: str) -> dict[str, Any]:
         self._close()
+        self._path = Path(path)
         self._shard = edge.EdgeShard.load(path)
         manifest = self._shard.snapshot_manifest()
         return {
@@ -200,12 +203,33 @@ class Child:
         }
 
     def _choose(
-        self, ids: list[int | str], names: dict[str, int], each: int
+        self,
+        ids: list[int | str],
+        names: dict[str, int],
+        each: int,
+        tenants: dict[str, dict[str, str]],
     ) -> list[dict[str, Any]]:
-        return list(search.choose(self._open, ids, names, each, self._alive))
+        self._know(names)
+        return list(search.choose(self._open, ids, names, each, tenants, self._alive))
 
     def _answer(self, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        self._know(q["vector"] for q in queries)
         return list(search.answer(self._open, queries, self._alive))
+
+    def _know(self, names: Iterable[str]) -> None:
+        """Open the shard anew if its engine does not know a vector by name.
+
+        Of a vector that the log deletes and makes again, and that the segments have already, it has
+        every value and forgets the name (engine 0.9.0). Without the names that it wrote down it
+        takes them from the segments, which have all since it was closed.
+        """
+        written = self._path / "edge_config.json"
+        config = json.loads(written.read_bytes())
+        known = {*config.get("vectors", {}), *config.get("sparse_vectors", {})}
+        if not known.issuperset(names):
+            self._close()
+            written.unlink()
+            self._shard = edge.EdgeShard.load(str(self._path))
 
     def _count(self, conditions: list[dict[str, Any]]) -> list[int]:
         return list(search.count(self._open, conditions, self._alive))

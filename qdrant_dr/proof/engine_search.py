@@ -18,6 +18,7 @@ from uuid import UUID
 import qdrant_edge as edge
 
 from qdrant_dr.proof.encoding import is_finite, named_vectors
+from qdrant_dr.proof.payloads import in_turn
 
 TOP = 10
 ODD_MOST = 1000
@@ -27,6 +28,8 @@ BATCH = 4
 
 PointId = int | str | UUID
 Alive = Callable[[], None]
+Carrier = tuple[PointId, Any, Mapping[str, Any] | None]
+"""A point to ask about, its vector, and the condition of the tenant that it is asked within."""
 
 
 def json_id(point_id: PointId) -> int | str:
@@ -44,28 +47,30 @@ def choose(
     ids: Sequence[int | str],
     names: Mapping[str, int],
     each: int,
+    tenants: Mapping[str, Mapping[str, str]],
     alive: Alive,
 ) -> Iterator[dict[str, Any]]:
     """Golden queries: for each vector name up to `each` of the points `ids` that carry it, or of
-    any others where those are too few, with the exact answer and that of the index. `names` says
-    of how many points that vector is not finite."""
-    sampled = [(r.id, named_vectors(r.vector)) for r in _fetch(shard, ids)]
+    any others where those are too few, with the exact answer and that of the index.
+
+    `names` says of how many points that vector is not finite, `tenants` has, of vectors that are
+    searched within tenants, the fields of these and the types of their indexes.
+    """
+    sampled = _fetch(shard, ids, payloads=any(tenants.values()))
     for name, odd in names.items():
-        carriers = [(i, v[name]) for i, v in sampled if _asks(v.get(name))][:each]
-        if len(carriers) < each:
-            carriers = _first_carriers(shard, name, each, wide(odd), carriers)
+        carriers = _carriers(shard, name, each, wide(odd), sampled, tenants.get(name, {}))
         for at in range(0, len(carriers), BATCH):
             some = carriers[at : at + BATCH]
-            for (point, vector), top in zip(
-                some, _exact(shard, name, [v for _, v in some], limit=wide(odd)), strict=True
-            ):
+            exact = _exact(shard, name, [(v, where) for _, v, where in some], limit=wide(odd))
+            for (point, vector, where), top in zip(some, exact, strict=True):
                 best = [json_id(p.id) for p in top][:TOP]
                 if best:
                     yield {
                         "vector": name,
                         "point": json_id(point),
+                        "condition": where,
                         "top": best,
-                        **_answer(shard, name, vector, best, wide(odd)),
+                        **_answer(shard, name, vector, where, best, wide(odd)),
                     }
             alive()
 
@@ -76,11 +81,12 @@ def answer(
     """What the index answers to golden queries, whose points are in the shard; nothing to one of an
     older seal whose vector is not finite. `odd` of a query says of how many points that is so."""
     for query in queries:
-        name = query["vector"]
+        name, where = query["vector"], query["condition"]
         (record,) = _fetch(shard, [query["point"]])
         vector = named_vectors(record.vector)[name]
         limit = wide(query["odd"])
-        yield _answer(shard, name, vector, query["top"], limit) if is_finite(vector) else {}
+        finite = is_finite(vector)
+        yield _answer(shard, name, vector, where, query["top"], limit) if finite else {}
         alive()
 
 
@@ -126,19 +132,26 @@ def wide(odd: int) -> int:
 
 
 def _answer(
-    shard: edge.EdgeShard, name: str, vector: Any, top: Sequence[int | str], limit: int
+    shard: edge.EdgeShard,
+    name: str,
+    vector: Any,
+    where: Mapping[str, Any] | None,
+    top: Sequence[int | str],
+    limit: int,
 ) -> dict[str, Any]:
     """What the index finds, with its usual and with the narrowest beam, and the exact scores of
     all that and of `top`, best first."""
-    nearest = edge.Query.Nearest(vector, using=name or None)
+    nearest, within = edge.Query.Nearest(vector, using=name or None), _filter(where)
     began = time.perf_counter()
-    found = shard.query(edge.QueryRequest(limit=limit, query=nearest))
+    found = shard.query(edge.QueryRequest(limit=limit, query=nearest, filter=within))
     latency = round((time.perf_counter() - began) * 1e6)
     narrow = shard.query(
-        edge.QueryRequest(limit=limit, query=nearest, params=edge.SearchParams(hnsw_ef=TOP))
+        edge.QueryRequest(
+            limit=limit, query=nearest, filter=within, params=edge.SearchParams(hnsw_ef=TOP)
+        )
     )
     ids = {p.id for p in (*found, *narrow)} | {engine_id(i) for i in top}
-    (scored,) = _exact(shard, name, [vector], among=ids)
+    (scored,) = _exact(shard, name, [(vector, None)], among=ids)
     counted = {p.id for p in scored}
     return {
         "hits": [json_id(p.id) for p in found if p.id in counted][:TOP],
@@ -148,27 +161,32 @@ def _answer(
     }
 
 
+def _filter(where: Mapping[str, Any] | None) -> Any:
+    return None if where is None else edge.Filter(must=[condition_of(where)])
+
+
 def _exact(
     shard: edge.EdgeShard,
     name: str,
-    vectors: Sequence[Any],
+    asked: Sequence[tuple[Any, Mapping[str, Any] | None]],
     among: set[PointId] | None = None,
     *,
     limit: int = TOP,
 ) -> list[list[edge.ScoredPoint]]:
-    """The best of the whole shard, or all of `among` in order, by the vectors themselves."""
-    sparse = isinstance(vectors[0], edge.SparseVector)
+    """The best of the whole shard for which a condition holds, or all of `among` in order, by the
+    vectors themselves."""
+    sparse = isinstance(asked[0][0], edge.SparseVector)
     using = name or None
     requests = [
         edge.QueryRequest(
             limit=len(among) if among else limit,
-            query=edge.Query.RecommendSumScores(edge.RecommendQuery([v], []), using=using)
+            query=edge.Query.RecommendSumScores(edge.RecommendQuery([vector], []), using=using)
             if sparse
-            else edge.Query.Nearest(v, using=using),
-            filter=edge.Filter(must=[edge.HasIdCondition(among)]) if among else None,
+            else edge.Query.Nearest(vector, using=using),
+            filter=edge.Filter(must=[edge.HasIdCondition(among)]) if among else _filter(where),
             params=edge.SearchParams(exact=True),
         )
-        for v in vectors
+        for vector, where in asked
     ]
     answers = shard.query_batch(edge.QueryBatchRequest(requests))
     scored = [[p for p in a if isfinite(p.score)] for a in answers]
@@ -182,18 +200,40 @@ def _asks(vector: Any) -> bool:
     return is_finite(vector)
 
 
-def _first_carriers(
-    shard: edge.EdgeShard, name: str, each: int, beyond: int, known: list[tuple[PointId, Any]]
-) -> list[tuple[PointId, Any]]:
-    carries = edge.Filter(must=[edge.HasVectorCondition(name)])
-    limit = 2 * each + beyond
-    records, _ = shard.scroll(
-        edge.ScrollRequest(limit=limit, filter=carries, with_payload=False, with_vector=True)
+def _carriers(
+    shard: edge.EdgeShard,
+    name: str,
+    each: int,
+    beyond: int,
+    sampled: Sequence[edge.Record],
+    fields: Mapping[str, str],
+) -> list[Carrier]:
+    """Up to `each` points to ask about, of the sample first; within tenants if `fields` are given
+    and the points that carry the vector belong to any."""
+    first = [r for r in sampled if _asks(named_vectors(r.vector).get(name))]
+    if len(first) < each:
+        carries = edge.Filter(must=[edge.HasVectorCondition(name)])
+        records, _ = shard.scroll(
+            edge.ScrollRequest(
+                limit=2 * each + beyond,
+                filter=carries,
+                with_payload=bool(fields),
+                with_vector=True,
+            )
+        )
+        have = {r.id for r in first}
+        more = (r for r in records if r.id not in have)
+        first += [r for r in more if _asks(named_vectors(r.vector).get(name))]
+    turns: Sequence[tuple[int, Mapping[str, Any] | None]] = (
+        in_turn([r.payload or {} for r in first], fields) if fields else ()
     )
-    have = {i for i, _ in known}
-    more = [(r.id, named_vectors(r.vector).get(name)) for r in records if r.id not in have]
-    return [*known, *((i, v) for i, v in more if _asks(v))][:each]
+    return [
+        (first[place].id, named_vectors(first[place].vector)[name], where)
+        for place, where in (turns or [(place, None) for place in range(len(first))])[:each]
+    ]
 
 
-def _fetch(shard: edge.EdgeShard, ids: Sequence[int | str]) -> list[edge.Record]:
-    return shard.retrieve([engine_id(i) for i in ids], with_payload=False, with_vector=True)
+def _fetch(
+    shard: edge.EdgeShard, ids: Sequence[int | str], *, payloads: bool = False
+) -> list[edge.Record]:
+    return shard.retrieve([engine_id(i) for i in ids], with_payload=payloads, with_vector=True)

@@ -3,6 +3,8 @@
 An archive's graphs are asked even where the engine would rather scan: below `full_scan_threshold`
 vectors Qdrant ignores the graph it built (`hnsw_index/hnsw/vector_index_impl.rs`), and a broken one
 would show only once the collection has grown. So that threshold is lowered in the scratch copy.
+Not for vectors that are searched within tenants: a graph of a tenant is built only where it is
+used, and those questions are put as a server would be asked.
 """
 
 from __future__ import annotations
@@ -11,13 +13,22 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from qdrant_dr.errors import ProofError, StorageFull
 from qdrant_dr.proof.engine import Engine
 from qdrant_dr.proof.layout import LaidShard
-from qdrant_dr.proof.search import Asked, conditions, recall_ppm
-from qdrant_dr.records import FilterTruth, Fingerprint, GoldenQuery, Seal, canonical_json
+from qdrant_dr.proof.search import Asked, carried, conditions, indexed_fields, recall_ppm
+from qdrant_dr.proof.tenants import graph_configs, tenant_fields, tenant_vectors
+from qdrant_dr.records import (
+    FilterTruth,
+    Fingerprint,
+    GoldenQuery,
+    Manifest,
+    Seal,
+    canonical_json,
+)
 
 SAMPLED = 64
 """Points of a shard that golden queries and the values of conditions are taken from."""
@@ -31,17 +42,32 @@ SCANNED = 1_000_000
 class Questions:
     """What every shard of one backup is asked. Without a `seal` the questions are new."""
 
-    seed: str
-    shards: int
-    fields: Mapping[str, str]
+    manifest: Manifest
     seal: Seal | None = None
+
+    @cached_property
+    def fields(self) -> Mapping[str, str]:
+        """Payload indexes of the source."""
+        return indexed_fields(self.manifest)
+
+    @property
+    def shards(self) -> int:
+        """How many shards the questions are spread over."""
+        return len(self.manifest.shards)
 
     def places(self, shard: int, points: int) -> tuple[int, ...]:
         """Which points, in the order of their ids, are the sample for new questions. Seeded."""
         if self.seal:
             return ()
-        chance = random.Random(f"{self.seed}/{shard}")
+        chance = random.Random(f"{self.manifest.backup_id}/{shard}")
         return tuple(sorted(chance.sample(range(points), min(SAMPLED, points))))
+
+    def use_graphs(self, shard: LaidShard) -> None:
+        """Let searches go through the graphs of this scratch copy, before it is opened."""
+        within_tenants = tenant_vectors(shard, self.manifest)
+        for name, path, config in list(graph_configs(shard)):
+            if name not in within_tenants:
+                path.write_text(json.dumps({**config, "full_scan_threshold": 0}))
 
     def ask(
         self,
@@ -61,7 +87,7 @@ class Questions:
             if self.seal:
                 asked = self._sealed(shard.shard, self.seal, total, engine)
             else:
-                asked = self._new(shard.shard, total, picked, engine, second)
+                asked = self._new(shard, total, picked, engine, second)
         except (ProofError, StorageFull) as e:
             for used in (engine, second):
                 if used:
@@ -73,7 +99,13 @@ class Questions:
         golden = tuple(q for q in seal.golden if q.shard == shard)
         filters = tuple(t for t in seal.filters if t.shard == shard)
         queries = [
-            {"vector": q.vector, "point": q.point, "top": q.top, "odd": total.odd(q.vector)}
+            {
+                "vector": q.vector,
+                "point": q.point,
+                "condition": q.condition and json.loads(q.condition),
+                "top": q.top,
+                "odd": total.odd(q.vector),
+            }
             for q in golden
         ]
         engine.ask("answer", queries=queries)
@@ -92,7 +124,7 @@ class Questions:
 
     def _new(
         self,
-        shard: int,
+        shard: LaidShard,
         total: Fingerprint,
         picked: tuple[int | str, ...],
         engine: Engine,
@@ -105,13 +137,11 @@ class Questions:
         specs = [spec for _, _, spec in chosen]
         if second:  # counts without an index while the other engine searches
             second.ask("scan", conditions=specs)
-        names = {
-            name.removeprefix("vector:"): total.odd(name.removeprefix("vector:"))
-            for name, component in sorted(total.components.items())
-            if name.startswith("vector:") and component.count
-        }
+        names = {name: total.odd(name) for name in sorted(carried(total))}
         each = QUERIES if self.shards <= SHARDS_IN_FULL else max(4, 64 // self.shards)
-        engine.ask("choose", ids=picked, names=names, each=each)
+        fields = tenant_fields(self.manifest)
+        tenants = dict.fromkeys(tenant_vectors(shard, self.manifest), fields)
+        engine.ask("choose", ids=picked, names=names, each=each, tenants=tenants)
         answers = engine.wait()
         engine.ask("count", conditions=specs)
         counts = engine.wait()
@@ -122,17 +152,18 @@ class Questions:
             tuple(recall_ppm(a[hits], a["scores"]) for a in answers) for hits in ("hits", "narrow")
         )
         return Asked(
-            shard,
+            shard.shard,
             golden=tuple(
                 GoldenQuery(
-                    shard=shard, vector=a["vector"], point=a["point"], top=tuple(a["top"]),
+                    shard=shard.shard, vector=a["vector"], point=a["point"], top=tuple(a["top"]),
                     recall_ppm=wide, narrow_ppm=close,
+                    condition=a["condition"] and canonical_json(a["condition"]).decode(),
                 )
                 for a, wide, close in zip(answers, recalls, narrow, strict=True)
             ),
             filters=tuple(
                 FilterTruth(
-                    shard=shard, field=field, index=kind, points=truth,
+                    shard=shard.shard, field=field, index=kind, points=truth,
                     condition=canonical_json(spec).decode(),
                 )
                 for (field, kind, spec), truth in zip(chosen, truths, strict=True)
@@ -142,13 +173,6 @@ class Questions:
             latencies_us=tuple(a["latency_us"] for a in answers),
             counts=tuple(counts),
         )  # fmt: skip
-
-
-def use_graphs(shard: LaidShard) -> None:
-    """Let every search go through the graphs of this scratch copy, before it is opened."""
-    for path in shard.folder.glob("segments/*/vector_index*/hnsw_config.json"):
-        if isinstance(config := _parsed(path), dict):
-            path.write_text(json.dumps({**config, "full_scan_threshold": 0}))
 
 
 def missing_indexes(shard: LaidShard, fields: Mapping[str, str]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from qdrant_dr.proof.engine import Engine
 from qdrant_dr.proof.engine_child import key_id
 from qdrant_dr.proof.fingerprint import add, merge_sketches, sketch_of, subtract
 from qdrant_dr.proof.layout import LaidOut, LaidShard
-from qdrant_dr.proof.questions import Questions, use_graphs
+from qdrant_dr.proof.questions import Questions
 from qdrant_dr.proof.search import Asked
 from qdrant_dr.proof.structure import segments_of
 from qdrant_dr.records import Fingerprint, SealedShard
@@ -156,7 +156,7 @@ def read_shards(
     readings = []
     for shard in laid.local_shards:
         if questions:
-            use_graphs(shard)
+            questions.use_graphs(shard)
         with ExitStack() as kept:
             work = _Reader(shard, engine, scratch / f"copy-{shard.shard}", questions, kept)
             reading = work.read(more[0] if more else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from qdrant_dr.errors import ContentDiffers, NothingChecked, NotSealable
 from qdrant_dr.proof.compare import against_facts
 from qdrant_dr.proof.drift import baseline_of, carry, drift
 from qdrant_dr.proof.readback import ReadBack
-from qdrant_dr.proof.search import judge, mean_recalls
+from qdrant_dr.proof.search import carried, judge, mean_recalls
 from qdrant_dr.records import Baseline, Manifest, Seal
 
 RECALL_DRIFT = 0.2
@@ -67,6 +67,8 @@ def plan_seal(
             f"{', '.join(bare)} keeps no write-ahead log, and the operation numbers do not show "
             "that nothing was written: deleted points may have come back in it"
         )
+    judged = judge(read.asked)
+    asked = {q.vector for a in read.asked for q in a.golden}
     doubt = _doubt(manifest, read, live, quiesced=quiesced)
     if quiesced and live is not None:
         _compare_live(live, read)
@@ -92,7 +94,9 @@ def plan_seal(
         shards=tuple(s.sealed() for s in read.shards),
         total=read.total,
         sketch=read.sketch,
-        suspect=(*drifted, *_indexes(read, previous)),
+        suspect=(*drifted, *(fault.message for fault in judged.faults)),
+        remarks=(*judged.remarks, *fallen_indexes(read, previous)),
+        unsearchable=() if judged.unasked else tuple(sorted(carried(read.total) - asked)),
         previous_backup_id=previous.backup_id if previous else None,
         golden=tuple(q for a in read.asked for q in a.golden),
         filters=tuple(t for a in read.asked for t in a.filters),
@@ -105,24 +109,22 @@ def plan_seal(
     )
 
 
-def _indexes(read: ReadBack, previous: Seal | None) -> Iterator[str]:
-    """Reasons to look at the indexes of the source: every copy has them as they are. What kept us
-    from asking is none: see `unasked`."""
-    faults, _ = judge(read.asked)
-    yield from (fault.message for fault in faults if fault.blames_copy)
+def fallen_indexes(read: ReadBack, previous: Seal | None) -> tuple[str, ...]:
+    """Vector indexes that answer worse than in the backup before. Every copy has them as they are
+    on the source, and no older backup has newer points."""
     before = mean_recalls(previous.golden) if previous else {}
-    for name, recall in mean_recalls(q for a in read.asked for q in a.golden).items():
-        if (was := before.get(name, 0)) - recall > RECALL_DRIFT:
-            yield (
-                f"the index of vector {name!r} finds {recall:.0%} of the nearest points, "
-                f"{was:.0%} in the backup before"
-            )
+    found = mean_recalls(q for a in read.asked for q in a.golden)
+    return tuple(
+        f"the source's own index of vector {asked[0]!r} finds {recall:.0%} of the nearest points, "
+        f"{before[asked]:.0%} in the backup before"
+        for asked, recall in found.items()
+        if before.get(asked, 0) - recall > RECALL_DRIFT
+    )
 
 
 def unasked(read: ReadBack) -> tuple[str, ...]:
     """What kept this machine from asking the indexes: a seal made of this has no questions."""
-    faults, _ = judge(read.asked)
-    return tuple(f"{f.message}; {f.hint}" for f in faults if not f.blames_copy)
+    return judge(read.asked).unasked
 
 
 def _doubt(

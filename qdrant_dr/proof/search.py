@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, quantiles
 from typing import Any
-from uuid import UUID
 
 from qdrant_dr.errors import DRError, SearchDiffers
 from qdrant_dr.proof.engine_search import TOP
-from qdrant_dr.records import FilterTruth, GoldenQuery, Manifest, Seal, Searched
+from qdrant_dr.proof.payloads import fits, values_at
+from qdrant_dr.records import FilterTruth, Fingerprint, GoldenQuery, Manifest, Seal, Searched
 
 LOSS_PPM = 50_000
 """Mean recall that a vector may lose since it was sealed; the same bytes lose none."""
@@ -26,10 +26,9 @@ SINGLE_LOSS_PPM = 500_000
 NARROW_LOSS_PPM = 100_000
 """Mean recall that the narrowest beam may lose: it varies more where a server built graphs anew."""
 FLOOR_PPM = 250_000
-"""Mean recall below which an index is taken for broken, whatever it was when sealed."""
+"""Mean recall below which an index is remarked on, even if it was no better when sealed."""
 TIE = 1e-6
 _WHOLE = 1_000_000
-_EXACT_FLOAT = 2**53
 ANY = 16
 """Values that one condition asks for."""
 PARTS = (16, 2)
@@ -44,7 +43,7 @@ bit off what was written, but lies in its index as written (serde_json 1.0.150 w
 class Asked:
     """What one shard answered: recalls (usual and narrowest beam) and a latency for each golden
     query, a count for each filter. `missing` says which payload indexes are not there, `fault` why
-    nothing more was asked.
+    nothing more could be asked: that says nothing of the copy.
     """
 
     shard: int
@@ -56,6 +55,17 @@ class Asked:
     counts: tuple[int, ...] = ()
     missing: tuple[str, ...] = ()
     fault: DRError | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What searches came to. `faults` are the copy's, `remarks` are true of the source as well,
+    and `unasked` says of which shards nothing is known."""
+
+    faults: tuple[SearchDiffers, ...]
+    remarks: tuple[str, ...]
+    unasked: tuple[str, ...]
+    searched: Searched
 
 
 def recall_ppm(hits: Sequence[int | str], scores: Sequence[tuple[int | str, float]]) -> int:
@@ -72,15 +82,22 @@ def recall_ppm(hits: Sequence[int | str], scores: Sequence[tuple[int | str, floa
     return min(sum(h in good for h in hits), wanted) * _WHOLE // wanted
 
 
-def judge(asked: Sequence[Asked]) -> tuple[list[DRError], Searched]:
-    """What is wrong, or kept us from asking, shard by shard, and what the searches came to."""
-    faults: list[DRError] = []
+def judge(asked: Sequence[Asked], seal: Seal | None = None) -> Judged:
+    """What is wrong, shard by shard, and what the searches came to.
+
+    What the `seal` says of the source in the same words is not the copy's fault.
+    """
+    faults: list[SearchDiffers] = []
+    remarks: list[str] = []
+    of_source = {*seal.suspect, *seal.remarks} if seal else set()
     for shard in asked:
-        faults += _judge_shard(shard)
+        lost, poor = _judge_shard(shard)
+        faults += (SearchDiffers(words) for words in lost if words not in of_source)
+        remarks += poor + [words for words in lost if words in of_source]
     recalls = [r for a in asked for r in a.recalls_ppm]
     latencies = [us for a in asked for us in a.latencies_us]
     cuts = quantiles(latencies, n=20, method="inclusive") if len(latencies) > 1 else latencies * 19
-    return faults, Searched(
+    searched = Searched(
         queries=len(recalls),
         recall_ppm=round(fmean(recalls)) if recalls else None,
         lowest_recall_ppm=min(recalls, default=None),
@@ -88,54 +105,60 @@ def judge(asked: Sequence[Asked]) -> tuple[list[DRError], Searched]:
         latency_p95_us=round(cuts[18]) if cuts else None,
         filters=sum(len(a.counts) for a in asked),
     )
+    unasked = tuple(
+        f"shard {a.shard} could not be searched here: {a.fault.message}" for a in asked if a.fault
+    )
+    return Judged(tuple(faults), tuple(remarks), unasked, searched)
 
 
-def _judge_shard(asked: Asked) -> list[DRError]:
+def _judge_shard(asked: Asked) -> tuple[list[str], list[str]]:
+    """What was lost, and which indexes answer badly as they did before."""
     where = f"shard {asked.shard}"
-    faults: list[DRError] = [SearchDiffers(f"{where}: {words}") for words in asked.missing]
-    if (why := asked.fault) is not None:  # of its kind: what hindered the engine is no bad index
-        return [*faults, type(why)(f"{where} could not be searched: {why.message}", why.hint)]
+    lost, poor = [f"{where}: {words}" for words in asked.missing], list[str]()
     by_vector: dict[str, list[tuple[GoldenQuery, int, int]]] = {}
     for answer in zip(asked.golden, asked.recalls_ppm, asked.narrow_ppm, strict=True):
         by_vector.setdefault(answer[0].vector, []).append(answer)
     for name, answers in by_vector.items():
-        faults += (SearchDiffers(f"{where}: {words}") for words in _judge_vector(name, answers))
+        index = f"index of vector {name!r}" if name else "index of the vectors"
+        found = fmean(recall for _, recall, _ in answers)
+        words = f"finds {found / _WHOLE:.0%} of the nearest points of {len(answers)} queries"
+        if loss := _loss(f"the {index}", words, found, answers):
+            lost.append(f"{where}: {loss}")
+        elif found < FLOOR_PPM:
+            poor.append(f"{where}: the source's own {index} {words}")
     for truth, count in zip(asked.filters, asked.counts, strict=True):
         if count != truth.points:
-            faults.append(
-                SearchDiffers(
-                    f"{where}: the {truth.index} index of {truth.field!r} finds {count} points for "
-                    f"{truth.condition}, {truth.points} hold it"
-                )
+            lost.append(
+                f"{where}: the {truth.index} index of {truth.field!r} finds {count} points for "
+                f"{truth.condition}, {truth.points} hold it"
             )
-    return faults
+    return lost, poor
 
 
-def _judge_vector(name: str, answers: Sequence[tuple[GoldenQuery, int, int]]) -> list[str]:
+def _loss(
+    index: str, words: str, found: float, answers: Sequence[tuple[GoldenQuery, int, int]]
+) -> str | None:
+    """What an index does not find any more of what it found when it was sealed."""
     sealed = fmean(q.recall_ppm for q, _, _ in answers)
-    found = fmean(recall for _, recall, _ in answers)
-    index = f"the index of vector {name!r}" if name else "the index of the vectors"
-    words = f"{index} finds {found / _WHOLE:.0%} of the nearest points of {len(answers)} queries"
     if sealed - found > LOSS_PPM:
-        return [f"{words}, {sealed / _WHOLE:.0%} when it was sealed"]
+        return f"{index} {words}, {sealed / _WHOLE:.0%} when it was sealed"
     narrowest = fmean(q.narrow_ppm for q, _, _ in answers), fmean(n for _, _, n in answers)
     if narrowest[0] - narrowest[1] > NARROW_LOSS_PPM:
         was, now = (f"{share / _WHOLE:.0%}" for share in narrowest)
-        return [f"{words}, but with `hnsw_ef` {TOP} only {now}, {was} when it was sealed"]
+        return f"{index} {words}, but with `hnsw_ef` {TOP} only {now}, {was} when it was sealed"
     lost = [q.point for q, recall, _ in answers if q.recall_ppm - recall > SINGLE_LOSS_PPM]
     if lost:
-        return [f"{index} lost most answers near point {', '.join(map(str, lost[:8]))}"]
-    if found < FLOOR_PPM:
-        return [f"{words}: it is as good as none"]
-    return []
+        return f"{index} lost most answers near point {', '.join(map(str, lost[:8]))}"
+    return None
 
 
-def mean_recalls(golden: Iterable[GoldenQuery]) -> dict[str, float]:
-    """Mean recall of each vector name when sealed, 0 to 1."""
-    by_vector: dict[str, list[int]] = {}
+def mean_recalls(golden: Iterable[GoldenQuery]) -> dict[tuple[str, bool], float]:
+    """Mean recall when sealed, 0 to 1, of each vector name, asked within tenants or not."""
+    by_vector: dict[tuple[str, bool], list[int]] = {}
     for query in golden:
-        by_vector.setdefault(query.vector, []).append(query.recall_ppm)
-    return {name: fmean(found) / _WHOLE for name, found in by_vector.items()}
+        asked = query.vector, query.condition is not None
+        by_vector.setdefault(asked, []).append(query.recall_ppm)
+    return {asked: fmean(found) / _WHOLE for asked, found in by_vector.items()}
 
 
 def indexed_fields(manifest: Manifest) -> dict[str, str]:
@@ -144,22 +167,25 @@ def indexed_fields(manifest: Manifest) -> dict[str, str]:
     return {name: str(about.get("data_type")) for name, about in sorted(schema.items())}
 
 
+def carried(total: Fingerprint) -> set[str]:
+    """Names of the vectors that points have, and that are finite on any."""
+    return {
+        name.removeprefix("vector:")
+        for name, component in total.components.items()
+        if name.startswith("vector:") and component.count > total.odd(name.removeprefix("vector:"))
+    }
+
+
 def unanswerable(seal: Seal, manifest: Manifest) -> str | None:
     """Why a search would look at nothing: what has points and no question in the seal.
 
     A collection without points, finite vectors or payload indexes has nothing that an index could
-    lose.
+    lose; nor has one of vectors by which nothing is found.
     """
     if not seal.points:
         return None
     asked = {q.vector for q in seal.golden}
-    vectors = {
-        name.removeprefix("vector:")
-        for name, component in seal.total.components.items()
-        if name.startswith("vector:")
-        and component.count > seal.total.odd(name.removeprefix("vector:"))
-    }
-    if silent := sorted(vectors - asked):
+    if silent := sorted(carried(seal.total) - asked - {*seal.unsearchable}):
         return f"no golden query of vectors {', '.join(map(repr, silent))}"
     if silent := sorted(indexed_fields(manifest).keys() - {t.field for t in seal.filters}):
         return f"no count for the payload indexes of {', '.join(map(repr, silent))}"
@@ -178,49 +204,11 @@ def conditions(
     for field, kind in fields.items():
         values = [v for payload in payloads for v in values_at(payload, field)]
         specs = [{"is_empty": {"key": field}}]
-        if values and all(map(_FITS.get(kind, _never), values)):
+        if values and all(fits(kind, value) for value in values):
             specs = [{"key": field, **spec} for spec in _specs(kind, values)] + specs
         ranked += [(n, field, kind, spec) for n, spec in enumerate(specs)]
     ranked.sort(key=lambda entry: entry[0])
     return [entry[1:] for entry in ranked[: max(most, len(fields))]]
-
-
-def values_at(payload: Mapping[str, Any], path: str) -> list[Any]:
-    """The values that a payload has at a path such as `a.b` or `a[].b`; lists are opened."""
-    found: list[Any] = [payload]
-    for step in path.split("."):
-        name = step.removesuffix("[]")
-        found = [v[name] for v in found if isinstance(v, Mapping) and v.get(name) is not None]
-        found = [item for v in found for item in (v if isinstance(v, list) else [v])]
-    return found
-
-
-def _is_uuid(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and str(UUID(value)) == value
-    except ValueError:
-        return False
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _never(_: Any) -> bool:
-    return False
-
-
-_FITS: dict[str, Callable[[Any], bool]] = {
-    "keyword": lambda v: isinstance(v, str),
-    "uuid": _is_uuid,
-    "bool": lambda v: isinstance(v, bool),
-    "integer": lambda v: type(v) is int and abs(v) < _EXACT_FLOAT,
-    "float": _is_number,
-    "datetime": lambda v: isinstance(v, str) and "T" in v,
-    "geo": lambda v: (
-        isinstance(v, Mapping) and _is_number(v.get("lon")) and _is_number(v.get("lat"))
-    ),
-}
 
 
 def _specs(kind: str, values: list[Any]) -> list[dict[str, Any]]:

@@ -47,7 +47,8 @@ class GoldenQuery(Frozen):
     nearest points of this shard, best first, found without any index; `recall_ppm` is the share
     of them, in millionths, that the archive's own index found when the backup was sealed,
     `narrow_ppm` with the narrowest beam, which a broken graph does not survive. What scores as
-    well as the last of them counts as found: ties must not make recall wander.
+    well as the last of them counts as found: ties must not make recall wander. With a `condition`,
+    one of a REST filter, both are of the points that it holds for: a tenant's.
     """
 
     shard: int
@@ -56,6 +57,7 @@ class GoldenQuery(Frozen):
     top: tuple[int | str, ...]
     recall_ppm: int = Field(ge=0, le=1_000_000)
     narrow_ppm: int = Field(ge=0, le=1_000_000)
+    condition: RawJSON | None = later(None)
 
 
 class FilterTruth(Frozen):
@@ -93,8 +95,11 @@ class Seal(Record):
 
     `reference` is `source` when nothing moved and the live sample agreed, else `self`: then it
     says only that copies equal each other, never that they equal the source.
-    `suspect` are the reasons (drift, lost indexes) to look before trusting it. `baseline` is what
-    later backups are measured against; None: this one itself.
+    `suspect` are the reasons (drift, lost payload indexes) to look before trusting it. `remarks`
+    are true of the source and take nothing from the backup: its vector indexes answer badly there
+    too. `unsearchable` vectors are on points, and no search with one
+    of them finds anything: empty sparse ones. `baseline` is what later backups are measured
+    against; None: this one itself.
     """
 
     KIND: ClassVar[str] = "seal"
@@ -116,6 +121,8 @@ class Seal(Record):
         default=(), description="of the points whose ids hash lowest: estimates what changed since"
     )
     suspect: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = later(())
+    unsearchable: tuple[str, ...] = later(())
     previous_backup_id: BackupId | None = None
     golden: tuple[GoldenQuery, ...] = later(())
     filters: tuple[FilterTruth, ...] = later(())

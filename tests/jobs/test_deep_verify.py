@@ -90,6 +90,27 @@ def test_an_older_seal_is_not_searched_and_its_copy_not_blamed(
     assert proofs(world, "basic", "search") == [], "no open failure of a copy that is sound"
 
 
+def test_what_the_engine_cannot_be_asked_is_no_failure_of_the_copy(
+    source: ReplaySource, tmp_path: Path
+) -> None:
+    world = make_world(
+        tmp_path, source.url, repositories=("one",), copies={"quorum": 1, "domains": 1}
+    )
+    assert do(world, "backup", collections=("movies",)).verdict == "ok"
+    (file,) = world.folders["one"].glob("backups/**/seal.json")
+    seal = Seal.from_bytes(file.read_bytes(), where=str(file))
+    strange = seal.golden[0].model_copy(update={"vector": "unknown to this engine"})
+    file.write_bytes(seal.model_copy(update={"golden": (*seal.golden, strange)}).to_bytes())
+    end = do(world, "verify", depth="search")
+    assert end.verdict == "degraded", end.reasons
+    (outcome,) = end.outcomes
+    assert "could not be searched here" in outcome.notes[0]
+    assert "--depth restore" in outcome.notes[0]
+    assert proofs(world, "basic", "search") == [], "nobody may count on a search that was not made"
+    *_, proof = proofs(world, "basic", "content")
+    assert (proof.made_by, proof.passed) == ("verify", True)
+
+
 def test_the_sandbox_proves_no_restore(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,66 @@
+"""Vectors that are searched within tenants only: which they are, and how their points are asked.
+
+With `m: 0` and a `payload_m` Qdrant links no common graph, but one for each value of an indexed
+field that more points hold than it would scan (hnsw_index/hnsw/build.rs of 1.18.3). A search
+without a filter then scans a small segment and finds next to nothing in a large one: that is how
+the collection is meant to be used, and no damage.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from qdrant_dr.proof.layout import LaidShard
+from qdrant_dr.records import Manifest
+
+_INDEX = "vector_index"
+_MATCHED = ("keyword", "uuid", "integer")
+"""Types of payload index whose every value may be a tenant."""
+
+
+def graph_configs(shard: LaidShard) -> Iterator[tuple[str, Path, Mapping[str, Any]]]:
+    """The graphs of a shard that is laid out: vector name, file and content of its settings."""
+    for path in shard.folder.glob(f"segments/*/{_INDEX}*/hnsw_config.json"):
+        try:
+            config = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(config, dict):
+            yield path.parent.name.removeprefix(_INDEX).removeprefix("-"), path, config
+
+
+def tenant_vectors(shard: LaidShard, manifest: Manifest) -> set[str]:
+    """Names of the vectors that have graphs for tenants, and none for all points: in a segment of
+    the archive, or in all of them once an optimizer has followed the configuration."""
+    config = json.loads(manifest.collection_info).get("config") or {}
+    dense = (config.get("params") or {}).get("vectors") or {}
+    named = {"": dense} if isinstance(dense.get("size"), int) else dense
+    common = config.get("hnsw_config") or {}
+    settings: list[tuple[str, Mapping[str, Any]]]
+    settings = [(n, {**common, **_given(about.get("hnsw_config"))}) for n, about in named.items()]
+    settings += [(name, built) for name, _, built in graph_configs(shard)]
+    return {name for name, hnsw in settings if not hnsw.get("m", 1) and hnsw.get("payload_m")}
+
+
+def _given(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {key: value for key, value in (settings or {}).items() if value is not None}
+
+
+def tenant_fields(manifest: Manifest) -> dict[str, str]:
+    """Fields whose values have graphs of their own, with the type of their index.
+
+    Those marked `is_tenant`, or, where none is, all that can be matched by value.
+    """
+    schema = json.loads(manifest.collection_info).get("payload_schema") or {}
+    linked, marked = {}, {}
+    for field, about in sorted(schema.items()):
+        kind, params = str(about.get("data_type")), about.get("params") or {}
+        unmatched = params.get("enable_hnsw") is False or params.get("lookup") is False
+        if kind in _MATCHED and not unmatched:
+            linked[field] = kind
+            if params.get("is_tenant"):
+                marked[field] = kind
+    return marked or linked
