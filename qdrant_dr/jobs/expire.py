@@ -10,11 +10,12 @@ from zoneinfo import ZoneInfo
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, DRError, PlanRefused
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.clocks import ask_nodes, clocks_of
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_names, selected_repositories
 from qdrant_dr.jobs.select import select
 from qdrant_dr.jobs.units import ExpireUnit, Perform
-from qdrant_dr.records import BackupKey, Deleted, Expired, Hold, Outcome, RunEnd
+from qdrant_dr.records import BackupKey, Captured, Deleted, Expired, Hold, Outcome, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import (
     Backup,
@@ -120,7 +121,11 @@ def decide(
 
     units = [
         ExpireUnit(
-            key=e.key, repository=e.repository, reason=e.reason, named=e.key.backup_id in named
+            key=e.key,
+            repository=e.repository,
+            decided_at=now,
+            reason=e.reason,
+            named=e.key.backup_id in named,
         )
         for e in sorted(plan.goes, key=lambda e: (e.key.backup_id, e.repository))
         if asked(e)
@@ -132,18 +137,20 @@ def decide(
 
 
 def begun_deletions(
-    catalog: Catalog, repositories: Mapping[str, Repository]
+    catalog: Catalog, repositories: Mapping[str, Repository], *, now: datetime
 ) -> tuple[ExpireUnit, ...]:
     """Copies whose deletion was begun: no manifest any more, files left, and a record of why."""
     units = []
-    for left in (u for u in catalog.unfinished if u.expired):
+    for left in (u for u in catalog.unfinished if u.expired and not u.only_calls):
         for record in read_expired(repositories[left.repository], left.folder).records[:1]:
             key = BackupKey(
                 cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
             )
             reason = "its deletion was begun before and not finished"
             units.append(
-                ExpireUnit(key=key, repository=left.repository, finish=True, reason=reason)
+                ExpireUnit(
+                    key=key, repository=left.repository, decided_at=now, finish=True, reason=reason
+                )
             )
     return tuple(units)
 
@@ -153,10 +160,10 @@ def expire(config: Config, request: ExpireRequest, run: Run, perform: Perform) -
     outcomes: list[Outcome] = []
     try:
         catalog = run.look(config)
-        now = utc_now()
+        now = utc_now() if request.dry_run else _compared(config, run)
         run.note_source(catalog.backups)
         holds = holds_of(list(run.repositories.values()), config.cluster.name)
-        begun = begun_deletions(catalog, run.repositories)
+        begun = begun_deletions(catalog, run.repositories, now=now)
         decision = decide(config, request, catalog, holds, begun, now=now)
         if request.dry_run:
             return run.preview(config, decision.units)
@@ -165,6 +172,17 @@ def expire(config: Config, request: ExpireRequest, run: Run, perform: Perform) -
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
     return run.finish(config, outcomes=outcomes)
+
+
+def _compared(config: Config, run: Run) -> datetime:
+    """What time it is, by the clock furthest behind. Raise PlanRefused if they are apart."""
+    clocks = clocks_of(config, run, ask_nodes(config))
+    if clocks.apart is not None:
+        raise PlanRefused(
+            f"nothing is deleted: {clocks.apart}",
+            "synchronise the clocks (NTP), see `qdrant-dr check`, then run it again.",
+        )
+    return clocks.earliest
 
 
 def _withdraw_old(
@@ -197,9 +215,10 @@ def expire_copy(config: Config, unit: ExpireUnit, run_id: str) -> Outcome:
             return _outcome(unit, started_at, "skipped", (f"stays: {stays}",))
         if backup is None:
             raise BackupNotFound(f"{unit.key} is not there any more")
-        bury(repository, _tombstone(backup, unit, run_id, started_at))
+        bury(repository, _tombstone(backup, unit, run_id))
     try:
-        freed = delete_copy(repository, unit.key.folder)
+        calls = _to_remember(repository, unit.key, backup, opened)
+        freed = delete_copy(repository, unit.key.folder, remember=calls)
     except DRError:
         withdraw(repository, unit.key.folder)
         raise
@@ -228,7 +247,7 @@ def _stays_now(
         policies(config),
         proven=config.objectives.proven,
         holds=holds_of(repositories, config.cluster.name),
-        now=utc_now(),
+        now=unit.decided_at,
         named=[unit.key.backup_id] if unit.named else (),
     )
     if any(e.key == unit.key and e.repository == unit.repository for e in plan.goes):
@@ -239,7 +258,37 @@ def _stays_now(
     return "; ".join(stay.reasons) if stay else plan.refused or "it is gone already"
 
 
-def _tombstone(backup: Backup, unit: ExpireUnit, run_id: str, now: datetime) -> Expired:
+def _to_remember(
+    repository: Repository,
+    key: BackupKey,
+    backup: Backup | None,
+    opened: Mapping[str, Repository],
+) -> frozenset[int]:
+    """Create calls of this backup whose file may still lie on a node: those without an answer, and
+    all where no run says that it deleted them. The sweep of that node needs their records."""
+    calls, _ = repository.read_calls(
+        repository.find_backups(key.cluster, key.collection, key.backup_id)
+    )
+    deleted = backup is not None and _said_deleted(backup, opened)
+    return frozenset(
+        number
+        for number, intent, answer in calls
+        if not intent.streamed and not (deleted and answer)
+    )
+
+
+def _said_deleted(backup: Backup, opened: Mapping[str, Repository]) -> bool:
+    return any(
+        outcome.backup_id == backup.key.backup_id
+        and isinstance(outcome.detail, Captured)
+        and outcome.detail.server_snapshot == "deleted"
+        for repository in opened.values()
+        for end in repository.read_end(backup.manifest.run_id).records
+        for outcome in end.outcomes
+    )
+
+
+def _tombstone(backup: Backup, unit: ExpireUnit, run_id: str) -> Expired:
     manifest, seal = backup.manifest, backup.seal
     return Expired(
         backup_id=manifest.backup_id,
@@ -247,7 +296,7 @@ def _tombstone(backup: Backup, unit: ExpireUnit, run_id: str, now: datetime) -> 
         collection=manifest.collection,
         incarnation=manifest.incarnation,
         run_id=run_id,
-        decided_at=now,
+        decided_at=unit.decided_at,
         reason=unit.reason,
         captured_at=manifest.captured_at,
         size_bytes=manifest.size_bytes,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from qdrant_dr.records import BackupKey, Depth, Outcome
-from qdrant_dr.records.base import Frozen
+from qdrant_dr.records.base import Frozen, Time
 from qdrant_dr.records.manifest import Method
 from qdrant_dr.secrets import SecretRef
 
@@ -151,12 +151,14 @@ class RestoreUnit(Frozen):
 class ExpireUnit(Frozen):
     """Let one copy go, if a look at the records of now still says so.
 
+    `decided_at` is by clocks that were compared: whoever does this judges by it, not by its own.
     `finish` is set for one whose deletion was begun before and not finished.
     """
 
     unit: Literal["expire"] = "expire"
     key: BackupKey
     repository: str
+    decided_at: Time
     reason: str
     named: bool = False
     finish: bool = False
@@ -171,9 +173,13 @@ class ExpireUnit(Frozen):
 
 
 class SweepUnit(Frozen):
-    """Remove what killed runs left in one repository (`repository`) or on one node (`node`)."""
+    """Remove what killed runs left in one repository (`repository`) or on one node (`node`).
+
+    Ages are counted from `now`, by clocks that were compared.
+    """
 
     unit: Literal["sweep"] = "sweep"
+    now: Time
     repository: str | None = None
     node: str | None = None
 

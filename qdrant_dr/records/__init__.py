@@ -1,7 +1,7 @@
 """Frozen, versioned records: parsed at the door, canonical on the way out."""
 
 from qdrant_dr.records.base import Record, canonical_json, format_time, parse_time
-from qdrant_dr.records.capture import Intent, ListedSnapshot, SnapshotAnswer
+from qdrant_dr.records.capture import Intent, ListedSnapshot, SnapshotAnswer, name_digests
 from qdrant_dr.records.fingerprint import BUCKETS, Component, Fingerprint
 from qdrant_dr.records.manifest import BackupKey, Manifest, Part, ShardFacts, SourceNode
 from qdrant_dr.records.proof import (
@@ -23,6 +23,7 @@ from qdrant_dr.records.run import (
     ErrorFacts,
     Found,
     Healed,
+    LeftSnapshot,
     Outcome,
     Phase,
     Played,
@@ -60,6 +61,7 @@ __all__ = [
     "Healed",
     "Hold",
     "Intent",
+    "LeftSnapshot",
     "ListedSnapshot",
     "Location",
     "Manifest",
@@ -90,5 +92,6 @@ __all__ = [
     "Watched",
     "canonical_json",
     "format_time",
+    "name_digests",
     "parse_time",
 ]

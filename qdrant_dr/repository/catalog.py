@@ -14,6 +14,7 @@ from typing import Literal
 from qdrant_dr.config import Copies
 from qdrant_dr.errors import DRError, ManifestConflict, SealConflict
 from qdrant_dr.records import DEPTHS, BackupKey, Depth, Location, Manifest, Proof, Seal
+from qdrant_dr.repository.names import call_of
 from qdrant_dr.repository.repository import Unreadable
 from qdrant_dr.repository.store import OpenUpload, Stat
 
@@ -94,6 +95,11 @@ class Unfinished:
     folder: str
     files: tuple[Stat, ...]
     expired: bool = False
+
+    @property
+    def only_calls(self) -> bool:
+        """Nothing of it is left but the records of its create calls, which a node's sweep needs."""
+        return all(call_of(f.path.rpartition("/")[2]) for f in self.files)
 
 
 @dataclass(frozen=True, slots=True)

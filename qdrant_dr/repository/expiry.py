@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -77,8 +78,9 @@ def read_expired(repository: Repository, folder: str) -> Read[Expired]:
     return repository.read_records(Expired, paths)
 
 
-def delete_copy(repository: Repository, folder: str) -> Freed:
-    """Delete the copy below `backups/<folder>`.
+def delete_copy(repository: Repository, folder: str, *, remember: Collection[int] = ()) -> Freed:
+    """Delete the copy below `backups/<folder>`, but for the records of those of its create calls
+    that are to be remembered: what they made may still lie on a node.
 
     Raise ObjectMissing unless `bury` wrote down why. What a denied or cut deletion leaves is
     finished by the next call.
@@ -96,6 +98,8 @@ def delete_copy(repository: Repository, folder: str) -> Freed:
     notes: set[str] = set()
     locked: list[datetime] = []
     for file in files:
+        if (call := names.call_of(file.path.rpartition("/")[2])) and call[1] in remember:
+            continue
         comes_to = repository.store.deletion(file.path)
         repository.store.delete(file.path)
         if comes_to.locked_until is not None:

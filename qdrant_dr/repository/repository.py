@@ -172,6 +172,23 @@ class Repository:
                 found += [(number, intent, answer) for intent in intents.records]
         return tuple(found), tuple(unreadable)
 
+    def has_call(
+        self, key: BackupKey, number: int, intent: Intent, answer: SnapshotAnswer | None
+    ) -> bool:
+        """Whether the very same records of a call lie here, and no answer where there is none."""
+        wanted: dict[str, bytes | None] = {
+            names.intent_file(number): intent.to_bytes(),
+            names.answer_file(number): answer.to_bytes() if answer else None,
+        }
+        for file, data in wanted.items():
+            try:
+                there = self.store.read(names.in_backup(key, file))
+            except ObjectMissing:
+                there = None
+            if there != data:
+                return False
+        return True
+
     def part_sink(self, key: BackupKey, file_name: str, size_hint: int | None = None) -> Sink:
         """Begin a part: nothing is visible before its commit. Raise Conflict if it is there."""
         return self._sink(names.in_backup(key, file_name), size_hint, replace=False)
@@ -331,6 +348,11 @@ class Repository:
         """Say that a run began."""
         self.store.create(names.run_start(start.run_id, start.started_at), start.to_bytes())
 
+    def began(self, start: RunStart) -> Stat | None:
+        """The record that a run began, as the store describes it: its clock, read off an object
+        that is there anyway."""
+        return self.store.stat(names.run_start(start.run_id, start.started_at))
+
     def write_run_end(self, end: RunEnd) -> None:
         """Say how it ended. Looks lie apart from the runs that reports are made of."""
         start = end.start
@@ -379,6 +401,11 @@ class Repository:
             ),
         )
 
+    def read_end(self, run_id: str) -> Read[RunEnd]:
+        """The end record of one run, if it is here."""
+        path = names.run_end(run_id, names.time_of(run_id))
+        return self.read_records(RunEnd, [path] if self.store.stat(path) else [])
+
     def read_records(self, kind: type[R], paths: Sequence[str]) -> Read[R]:
         """Records of one kind; what is damaged, unknown or just vanished is told, not dropped."""
 
@@ -423,18 +450,6 @@ class Repository:
                 raise ValueError(f"{file.path} is not below {folder}")
             self.store.delete(file.path)
 
-    def clock(self) -> datetime:
-        """The store's time now: of an object that is written, looked at and deleted."""
-        path = f"probes/{secrets.token_hex(8)}"
-        self.store.create(path, b"what time is it?")
-        try:
-            there = self.store.stat(path)
-        finally:
-            self.store.delete(path)
-        if there is None:
-            raise ObjectMissing(f"repository {self.name}: what was just written is not there")
-        return there.modified_at
-
     def find(self, folder: str) -> list[Stat]:
         """Every object below a folder. Raise RepositoryMissing if the repository is gone."""
         found = self.store.find(folder)
@@ -465,7 +480,7 @@ class Repository:
     def _parse(self, kind: type[R], path: str, data: bytes, key: BackupKey | None = None) -> R:
         """Parse a record and compare it with the place it lies in."""
         record = kind.from_bytes(data, where=f"{self.name}/{path}")
-        if isinstance(record, Manifest | Seal | Proof):
+        if isinstance(record, Manifest | Seal | Proof | Intent):
             of = BackupKey(
                 cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
             )

@@ -12,7 +12,7 @@ from qdrant_dr import configfile
 from qdrant_dr.errors import SnapshotUnanswered
 from qdrant_dr.jobs.execute import execute
 from qdrant_dr.jobs.repeated import execute_again
-from qdrant_dr.jobs.sweep import Begun
+from qdrant_dr.jobs.begun import Begun
 from qdrant_dr.jobs.units import CaptureUnit, FullUnit
 from tests.support.servers import sandbox_server
 from tests.support.world import World, make_world, seed
