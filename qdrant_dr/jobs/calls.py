@@ -64,6 +64,7 @@ class CallJournal:
         with suppress(OSError):
             (self._folder / _answer_file(backup_id, number)).unlink(missing_ok=True)
             (self._folder / _intent_file(backup_id, number)).unlink(missing_ok=True)
+            self._folder.rmdir()  # if it was the last
 
     def calls(self) -> tuple[Call, ...]:
         """Every entry that can be believed, oldest first."""
@@ -128,15 +129,21 @@ class CallJournal:
     def _write(self, name: str, record: Record) -> None:
         """Durably, and in one step."""
         new = self._folder / f".{name}.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):
-                self._folder.mkdir(mode=0o700)
-            if not self._ours():
-                return
-            new.unlink(missing_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            with os.fdopen(os.open(new, flags, 0o600), "wb") as out:
+            while True:
+                self._folder.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileExistsError):
+                    self._folder.mkdir(mode=0o700)
+                if not self._ours():
+                    return
+                try:
+                    new.unlink(missing_ok=True)
+                    file = os.open(new, flags, 0o600)
+                    break
+                except FileNotFoundError:
+                    continue  # another capture forgot its last call in between
+            with os.fdopen(file, "wb") as out:
                 out.write(record.to_bytes())
                 out.flush()
                 os.fsync(out.fileno())

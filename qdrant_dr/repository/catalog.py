@@ -66,17 +66,23 @@ class Backup:
     """One backup: its manifest, its seal if it has one, and its copy in every repository.
 
     `conflict`: two repositories disagree about what it is. Then no copy of it is proven, and
-    nothing is healed or restored implicitly.
+    nothing is healed or restored implicitly. `dated_ahead`: its manifest was of the future when a
+    store took it, so nobody knows of when it is.
     """
 
     manifest: Manifest
     seal: Seal | None
     copies: tuple[Copy, ...]
     conflict: DRError | None = None
+    dated_ahead: bool = False
 
     @property
     def key(self) -> BackupKey:
         return self.manifest.key
+
+    def of_the_future(self, now: datetime) -> bool:
+        """Dated later than now, or once so: it is never the newest of anything."""
+        return self.dated_ahead or self.manifest.captured_at > now + CLOCK_TOLERANCE
 
     def copy(self, repository: str) -> Copy:
         """Its copy in one repository, absent ones too. Raise KeyError for an unknown name."""
@@ -231,7 +237,7 @@ def enough_copies(backup: Backup, copies: Copies, *, now: datetime) -> bool:
 
 def newest(backups: Sequence[Backup], *, now: datetime) -> Backup | None:
     """The newest by `captured_at`; one dated in the future is never it."""
-    past = [b for b in backups if b.manifest.captured_at <= now + CLOCK_TOLERANCE]
+    past = [b for b in backups if not b.of_the_future(now)]
     return max(past, key=lambda b: (b.manifest.captured_at, b.manifest.backup_id), default=None)
 
 

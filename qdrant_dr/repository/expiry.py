@@ -28,23 +28,27 @@ class Freed:
 
 def add_hold(repository: Repository, hold: Hold) -> None:
     """Keep a hold on a backup, or its release."""
-    key = BackupKey(cluster=hold.cluster, collection=hold.collection, backup_id=hold.backup_id)
-    repository.store.create(names.hold(key, hold.hold_id), hold.to_bytes())
+    repository.store.create(names.hold(_key(hold), hold.hold_id), hold.to_bytes())
 
 
 def read_holds(repository: Repository, cluster: str) -> Read[Hold]:
-    """Every hold and release of a cluster, oldest first."""
-    paths = [s.path for s in repository.find(names.holds(cluster)) if s.path.endswith(".json")]
-    read = repository.read_records(Hold, paths)
-    return Read(tuple(sorted(read.records, key=lambda h: h.made_at)), read.unreadable)
+    """Every hold and release of a cluster, oldest first. What was dated in the future when it was
+    written releases nothing: a hold counts whenever it was made."""
+    found = repository.find(names.holds(cluster))
+    there = {s.path: s for s in found if s.path.endswith(".json")}
+    read = repository.read_records(Hold, list(there))
+    holds = [
+        h.model_copy(update={"releases": ()})
+        if repository.dated_ahead(h.made_at, there.get(names.hold(_key(h), h.hold_id)))
+        else h
+        for h in read.records
+    ]
+    return Read(tuple(sorted(holds, key=lambda h: h.made_at)), read.unreadable)
 
 
 def bury(repository: Repository, expired: Expired) -> None:
     """Write down that a copy goes, before any of it does. Once a run: a retry finds it there."""
-    key = BackupKey(
-        cluster=expired.cluster, collection=expired.collection, backup_id=expired.backup_id
-    )
-    path = names.expired(key, expired.run_id)
+    path = names.expired(_key(expired), expired.run_id)
     if repository.store.stat(path) is None:
         repository.store.create(path, expired.to_bytes())
 
@@ -110,3 +114,9 @@ def delete_copy(repository: Repository, folder: str, *, remember: Collection[int
             hidden += file.size_bytes
             notes.add(comes_to.hidden)
     return Freed(freed, hidden, tuple(sorted(notes)), max(locked, default=None))
+
+
+def _key(record: Hold | Expired) -> BackupKey:
+    return BackupKey(
+        cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
+    )

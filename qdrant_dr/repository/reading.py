@@ -40,6 +40,8 @@ class Reading:
     unreadable: list[Unreadable] = field(default_factory=list)
     uploads: tuple[OpenUpload, ...] = ()
     expired: frozenset[str] = frozenset()
+    ahead: frozenset[str] = frozenset()
+    """Folders and digests of manifests and proofs that were dated in the future when written."""
 
 
 def read_catalog(
@@ -87,6 +89,7 @@ def _read(
         proofs = beside.submit(repository.read_proofs, cluster, collection, backup_id)
         _read_backups(reading, repository, cluster, collection, backup_id)
         reading.unreadable.extend(proofs.result().unreadable)
+        reading.ahead |= proofs.result().ahead
         for proof in proofs.result().records:
             reading.proofs.setdefault(_folder(proof), []).append(proof)
     reading.uploads = tuple(repository.open_uploads(cluster))
@@ -113,6 +116,11 @@ def _read_backups(
         reading.files.setdefault(at.folder, {})[at.file] = there
     manifests = _records(repository, Manifest, names.MANIFEST, reading)
     reading.manifests = {m.key.folder: m for m in manifests}
+    reading.ahead |= {
+        m.key.folder
+        for m in manifests
+        if repository.dated_ahead(m.captured_at, reading.files[m.key.folder][names.MANIFEST])
+    }
     reading.seals = {_folder(s): s for s in _records(repository, Seal, names.SEAL, reading)}
 
 
@@ -190,6 +198,7 @@ def _backup(folder: str, readings: Sequence[Reading]) -> Backup:
         seal=seal,
         copies=tuple(_copy(folder, r, manifest, sealed=seal is not None) for r in readings),
         conflict=conflict,
+        dated_ahead=any(folder in r.ahead for r in readings),
     )
 
 
@@ -227,6 +236,8 @@ def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool) ->
             and proof.repository_id == where.id
             and proof.location == where.location
             and proof.manifest_sha256 == mine.sha256
+            # a failure counts whenever it was; of a success, when is half of what it says
+            and not (proof.passed and proof.sha256 in reading.ahead)
         )
         (proofs if of_this_copy else inherited).append(proof)
     broken = {u.path.rpartition("/")[2] for u in reading.unreadable

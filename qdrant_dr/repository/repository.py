@@ -47,6 +47,9 @@ from qdrant_dr.version import __version__
 R = TypeVar("R", bound=Record)
 _LOOKS = 5  # read at once to find the last: names tell the second only, and one may be damaged
 _AHEAD = timedelta(seconds=60)  # a look by another clock, or while this one began, may be so late
+_AFTER_ALL = timedelta(minutes=5)
+"""How far a record may be dated ahead of the time that the store gave to it: two clocks are never
+equal."""
 _READERS = 16  # records are small: reading them is waiting
 
 
@@ -65,6 +68,8 @@ class Read(Generic[R]):
 
     records: tuple[R, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
+    ahead: frozenset[str] = frozenset()
+    """Digests of records that were dated in the future when they were written."""
 
 
 def create_repository(
@@ -342,7 +347,14 @@ class Repository:
         """Proofs of a cluster, a collection or a backup, oldest first."""
         found = self.find(names.proofs(cluster, collection, backup_id))
         read = self.read_records(Proof, [s.path for s in found if s.path.endswith(".json")])
-        return Read(tuple(sorted(read.records, key=lambda p: p.ended_at)), read.unreadable)
+        there = {s.path: s for s in found}
+        ahead = {
+            p.sha256
+            for p in read.records
+            if self.dated_ahead(p.ended_at, there.get(names.proof(_key(p), p.proof_id)))
+        }
+        ordered = sorted(read.records, key=lambda p: p.ended_at)
+        return Read(tuple(ordered), read.unreadable, frozenset(ahead))
 
     def write_run_start(self, start: RunStart) -> None:
         """Say that a run began."""
@@ -450,6 +462,16 @@ class Repository:
                 raise ValueError(f"{file.path} is not below {folder}")
             self.store.delete(file.path)
 
+    def dated_ahead(self, at: datetime, there: Stat | None) -> bool:
+        """Whether a record says that it is of later than the store had when it took it: what such a
+        clock says is not true once that time has come.
+
+        A time of before this repository was made is none: it came with a copy of the files.
+        """
+        if there is None:
+            return False
+        return self.record.created_at <= there.modified_at < at - _AFTER_ALL
+
     def find(self, folder: str) -> list[Stat]:
         """Every object below a folder. Raise RepositoryMissing if the repository is gone."""
         found = self.store.find(folder)
@@ -481,11 +503,15 @@ class Repository:
         """Parse a record and compare it with the place it lies in."""
         record = kind.from_bytes(data, where=f"{self.name}/{path}")
         if isinstance(record, Manifest | Seal | Proof | Intent):
-            of = BackupKey(
-                cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
-            )
+            of = _key(record)
             if f"/{of.folder}/" not in f"/{path}":
                 raise RecordDamaged(f"{self.name}/{path} is the {kind.KIND} of {of}: misplaced")
             if key is not None and of != key:
                 raise RecordDamaged(f"{self.name}/{path} is the {kind.KIND} of {of}, not {key}")
         return record
+
+
+def _key(record: Manifest | Seal | Proof | Intent) -> BackupKey:
+    return BackupKey(
+        cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
+    )
