@@ -11,6 +11,7 @@ from qdrant_dr.records import BackupKey
 from qdrant_dr.records.retention import Expired, Hold
 from qdrant_dr.repository import names
 from qdrant_dr.repository.repository import Read, Repository
+from qdrant_dr.repository.store import Stat
 
 _ORDER = {names.MANIFEST: 0, names.INTENT: 2}
 """The manifest goes first: from then on the copy does not exist. The intent goes last."""
@@ -26,9 +27,11 @@ class Freed:
     locked_until: datetime | None = None
 
 
-def add_hold(repository: Repository, hold: Hold) -> None:
-    """Keep a hold on a backup, or its release."""
-    repository.store.create(names.hold(_key(hold), hold.hold_id), hold.to_bytes())
+def add_hold(repository: Repository, hold: Hold) -> Stat | None:
+    """Keep a hold on a backup, or its release; as the store describes it."""
+    path = names.hold(_key(hold), hold.hold_id)
+    repository.store.create(path, hold.to_bytes())
+    return repository.store.stat(path)
 
 
 def read_holds(repository: Repository, cluster: str) -> Read[Hold]:
