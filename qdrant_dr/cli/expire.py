@@ -94,13 +94,17 @@ def hold(
         return _reply(active_holds(holds, now=now), errors)
     if reason is None or len(reason.strip()) < 3:
         raise UsageError("a hold needs a reason", "add --reason 'case 4711'.")
-    proven = config.objectives.proven
+    proven, skew = config.objectives.proven, config.cluster.clock_skew_limit
     key = select(backup, catalog_of(config, opened, failed), proven=proven, now=now).key
     if release:
-        made, lost = release_holds(opened, key, holds, reason=reason, by=user_name(), now=now)
+        made, lost = release_holds(
+            opened, key, holds, reason=reason, by=user_name(), now=now, skew_limit=skew
+        )
     else:
         at = moment_ahead(until, now, "a hold of the past keeps nothing")
-        made, lost = place_hold(opened, key, reason=reason, until=at, by=user_name(), now=now)
+        made, lost = place_hold(
+            opened, key, reason=reason, until=at, by=user_name(), now=now, skew_limit=skew
+        )
     return _reply([made], [*errors, *lost.values()])
 
 

@@ -26,6 +26,7 @@ from qdrant_dr.cluster.inventory import (
     NodeFacts,
     Unreached,
     Unreadable,
+    clock_of,
     inventory_of,
     node_facts,
     survey,
@@ -52,7 +53,7 @@ from qdrant_dr.cluster.shape import (
     differences,
     shard_key_order,
 )
-from qdrant_dr.cluster.shelf import INSTANCE, Shelf
+from qdrant_dr.cluster.shelf import INSTANCE, Shelf, key_piece, server_snapshots, stamp_of
 from qdrant_dr.cluster.snapshots import (
     create_snapshot,
     delete_command,
@@ -60,6 +61,7 @@ from qdrant_dr.cluster.snapshots import (
     list_snapshots,
     listed_as,
     new_snapshots,
+    same_file,
 )
 from qdrant_dr.cluster.space import estimated_bytes
 from qdrant_dr.cluster.stream import stream_shard, whole_shard
@@ -115,6 +117,7 @@ __all__ = [
     "check_gates",
     "checksum_doubts",
     "clean_failed",
+    "clock_of",
     "cluster_view",
     "collection_facts",
     "collection_names",
@@ -132,6 +135,7 @@ __all__ = [
     "incarnation",
     "inventory_of",
     "joint",
+    "key_piece",
     "leftovers",
     "list_snapshots",
     "listed_as",
@@ -152,10 +156,13 @@ __all__ = [
     "recover_by_upload",
     "recover_from",
     "recover_shard_by_upload",
+    "same_file",
     "sample_points",
     "scroll_points",
+    "server_snapshots",
     "set_aliases",
     "shard_key_order",
+    "stamp_of",
     "stream_shard",
     "survey",
     "take_inventory",

@@ -240,6 +240,13 @@ def node_facts(node: Node) -> NodeFacts:
     )
 
 
+def clock_of(node: Node) -> ClockOffset | None:
+    """The clock of one node, and nothing else. Raise what `exchange` raises."""
+    sent_at = datetime.now(UTC)
+    response = node.exchange("GET", "/", "ask for its time")
+    return clock_offset(response.headers, sent_at, datetime.now(UTC))
+
+
 def clock_offset(
     headers: httpx.Headers, sent_at: datetime, received_at: datetime
 ) -> ClockOffset | None:

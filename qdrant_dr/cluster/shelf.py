@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from qdrant_dr.cluster.node import path_of, piece_of
+from qdrant_dr.records import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Shelf:
 
 
 INSTANCE = Shelf()
+_STAMP = re.compile(r"-(\d{4}(?:-\d\d){5})\.snapshot$")
 _OF_SHARD = re.compile(r"-shard-\d+-\d{4}(-\d\d){5}\.snapshot$")
 _PLAIN = "".join(c for c in map(chr, range(32, 127)) if c not in '\\{^}%`]">[~<#|*?/')
 
@@ -59,6 +63,30 @@ Where = str | Shelf
 def shelf_of(where: Where) -> Shelf:
     """The shelf that is meant."""
     return where if isinstance(where, Shelf) else Shelf(where)
+
+
+def stamp_of(name: str) -> datetime | None:
+    """The second, by the node's clock, in which a snapshot of this name was begun (of a full one,
+    the end of its parts); None for names that no create call gives."""
+    if (match := _STAMP.search(name)) is None:
+        return None
+    try:
+        return datetime.strptime(match[1], "%Y-%m-%d-%H-%M-%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def server_snapshots(manifest: Manifest) -> Iterator[tuple[str, Shelf, str]]:
+    """Node, place and name of the snapshot that each part came from."""
+    for part in manifest.parts:
+        if not part.server_name:
+            continue
+        # re-framed shards came out of an archive of the collection, the parts of a full snapshot
+        # out of one of the instance
+        of_shard = part.kind == "shard" and not part.reframed
+        shelf = Shelf(manifest.collection, part.shards[0] if of_shard else None)
+        name = part.server_name.partition("/")[0]  # `<full snapshot>/<its member>` of a full one
+        yield part.node, INSTANCE if manifest.method == "full" else shelf, name
 
 
 def key_piece(piece: str) -> str:

@@ -13,6 +13,7 @@ from qdrant_dr.cluster import take_inventory
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, NothingSelected
 from qdrant_dr.jobs.capture_full import flatten, plan_full
+from qdrant_dr.jobs.clocks import clocks_of, node_clocks
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_names, selected_repositories
 from qdrant_dr.jobs.units import CaptureUnit, FullUnit, Perform, SweepUnit, VerifyUnit
@@ -198,12 +199,17 @@ def backup(config: Config, request: BackupRequest, run: Run, perform: Perform) -
         seen = plan.seen
         if request.dry_run:
             return run.preview(config, plan.captures, seen=seen)
-        outcomes += perform([SweepUnit(node=n.url) for n in inventory.nodes])
+        clocks = clocks_of(config, run, node_clocks(inventory.nodes))
+        if clocks.apart is None:
+            sweeps = [SweepUnit(node=n.url, now=clocks.earliest) for n in inventory.nodes]
+            outcomes += perform(sweeps)
         captured = flatten(perform(plan.captures))
         outcomes += captured
         depth = request.prove or config.objectives.proven.depth
         outcomes += perform(plan_first_proofs(config, captured, depth))
-        outcomes += perform([SweepUnit(repository=name) for name in run.repositories])
+        if clocks.apart is None:
+            sweeps = [SweepUnit(repository=n, now=clocks.earliest) for n in run.repositories]
+            outcomes += perform(sweeps)
     except DRError as e:
         return run.finish(config, outcomes=outcomes, seen=seen, error=e)
     recent = any(s.status == "not-selected" for s in seen)
@@ -215,6 +221,7 @@ def backup(config: Config, request: BackupRequest, run: Run, perform: Perform) -
         else ()
     )
     away = tuple(map(str, inventory.unreached))
+    unswept = (f"nothing was swept: {clocks.apart}",) if clocks.apart else ()
     return run.finish(
-        config, outcomes=outcomes, seen=seen, objections=nothing, doubts=(*away, *shallow)
+        config, outcomes=outcomes, seen=seen, objections=nothing, doubts=(*away, *shallow, *unswept)
     )

@@ -19,9 +19,10 @@ from qdrant_dr.cluster import (
 )
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ClusterError, CollectionChanged, Interrupted, QuorumMissed
-from qdrant_dr.jobs.capture_parts import Creation, Taken, Taking
+from qdrant_dr.jobs.capture_parts import Taken, Taking
 from qdrant_dr.jobs.capture_sources import look, open_sources
 from qdrant_dr.jobs.catalogs import open_all
+from qdrant_dr.jobs.clocks import Since
 from qdrant_dr.jobs.conclude import copies_missing
 from qdrant_dr.jobs.copies import newest_manifest
 from qdrant_dr.jobs.peers import load_of
@@ -79,6 +80,7 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
     targets.each(lambda _: None)
     with open_sources(config, unit.nodes) as sources:
         seen = look(sources, unit, load=load_of(run_id))
+        since = Since.then(seen.captured_at)
         key = BackupKey(
             cluster=config.cluster.name,
             collection=unit.collection,
@@ -94,7 +96,7 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
                 taken = taking.all(seen)
             except Interrupted:
                 # asked to end: no manifest will ever name these, and no sweep may come for long
-                if (left := _delete(taking.created)) != "deleted":
+                if (left := _delete(taking)) != "deleted":
                     log.warning("%s: server snapshot %s", key, left)
                 raise
             uuid = _one_uuid(unit.collection, taken)
@@ -107,10 +109,10 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
                 taken=tuple(taken),
                 doubts=_each_once((*doubts, *(d for t in taken for d in t.doubts))),
             )
-            refuse_late_commit(taking.intents[0], now=utc_now())
+            refuse_late_commit(taking.intents[0], now=since.now)
             manifest = manifest_of(config, unit, run_id, key, facts)
             committed = targets.commit(manifest)
-            kept = _clean_up(config, taking.created, committed)
+            kept = _clean_up(taking, committed)
     missing = copies_missing(committed, seen_repositories(config, opened, failed), config.copies)
     notes = [f"{n} left behind: {e.message}" for n, e in targets.left_behind.items()]
     notes += facts.doubts
@@ -258,22 +260,25 @@ def _badness(status: str) -> int:
     return _WORST_LAST.index(status) if status in _WORST_LAST else len(_WORST_LAST)
 
 
-def _clean_up(config: Config, created: Sequence[Creation], committed: tuple[str, ...]) -> str:
+def _clean_up(taking: Taking, committed: tuple[str, ...]) -> str:
     """Delete what our calls made on the servers, once enough manifests were read back."""
-    if len(committed) < config.copies.quorum:
-        return f"kept: only {len(committed)} of {config.copies.quorum} copies hold it"
-    return _delete(created)
+    quorum = taking.config.copies.quorum
+    if len(committed) < quorum:
+        return f"kept: only {len(committed)} of {quorum} copies hold it"
+    return _delete(taking)
 
 
-def _delete(created: Sequence[Creation]) -> str:
+def _delete(taking: Taking) -> str:
     """Say "deleted", or what was kept and why."""
-    said = []
+    said, created = [], taking.created
     for one in created:
         try:
             result = delete_own_snapshot(one.source.node, one.shelf, one.answer, one.listed_before)
         except ClusterError as e:
             result = f"kept: {e.message}"
-        if result != "deleted":
+        if result == "deleted":
+            taking.journal.forget(taking.key.backup_id, one.number)
+        else:
             said.append(result if len(created) == 1 else f"{one.source.node.url}: {result}")
     return "; ".join(said) or "deleted"
 

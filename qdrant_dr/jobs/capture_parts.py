@@ -38,6 +38,7 @@ from qdrant_dr.errors import (
     PlanRefused,
     StorageFull,
 )
+from qdrant_dr.jobs.calls import CallJournal
 from qdrant_dr.jobs.capture_sources import Look, Source, Sources, look
 from qdrant_dr.jobs.peers import add_load, alone_on, load_of
 from qdrant_dr.jobs.progress import Together
@@ -46,7 +47,14 @@ from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.jobs.taking_part import TakingPart
 from qdrant_dr.jobs.units import CaptureUnit
 from qdrant_dr.proof import BlockDigests
-from qdrant_dr.records import BackupKey, Intent, ListedSnapshot, Part, SnapshotAnswer
+from qdrant_dr.records import (
+    BackupKey,
+    Intent,
+    ListedSnapshot,
+    Part,
+    SnapshotAnswer,
+    name_digests,
+)
 from qdrant_dr.repository import fan_out
 from qdrant_dr.units import format_size
 from qdrant_dr.version import __version__
@@ -61,8 +69,10 @@ _ELSEWHERE_TOO = (AccessDenied, CollectionChanged, CollectionVanished)
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """One create call that was answered: what may be deleted once the backup is safe."""
+    """One create call that was answered: what may be deleted once the backup is safe. `number`
+    counts the calls of the backup."""
 
+    number: int
     source: Source
     shelf: Shelf
     answer: ListedSnapshot
@@ -99,10 +109,14 @@ class Taking:
     intents: list[Intent] = field(default_factory=list)
     created: list[Creation] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    journal: CallJournal = field(init=False)
     _round: int = 1
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _stop: threading.Event = field(default_factory=threading.Event)
     _progress: Together = field(default_factory=Together)
+
+    def __post_init__(self) -> None:
+        self.journal = CallJournal(self.config.capture.spool.path)
 
     def all(self, first: Look) -> list[Taken]:
         """Take everything, peers in parallel. What a peer cannot give is looked for at another
@@ -292,7 +306,7 @@ class Taking:
             self._intend(source, shelf, number, listed)
             answer = create_snapshot(source.node, shelf, stop=stopping)
         answered_at = utc_now()
-        created = Creation(source, shelf, answer, listed)
+        created = Creation(number, source, shelf, answer, listed)
         self.created.append(created)
         record = SnapshotAnswer(
             backup_id=self.key.backup_id,
@@ -300,6 +314,7 @@ class Taking:
             answered_at=answered_at,
             snapshot=answer,
         )
+        self.journal.answered(number, record)
         self.targets.each(lambda r: r.write_answer(self.key, record, number))
         return created, asked_at, answered_at
 
@@ -319,12 +334,16 @@ class Taking:
             collection=self.key.collection,
             node=source.node.url,
             started_at=self.captured_at,
-            listed_before=listed,
+            listed_before=(),
             tool_version=__version__,
             shard=shelf.shard,
             streamed=streamed,
+            names_before=new_to(self.key.backup_id, shelf, listed),
+            asked_at=utc_now(),
         )
         self.intents.append(intent)
+        if not streamed:  # a stream leaves nothing on the node
+            self.journal.intend(number, intent)
         self.targets.each(lambda r: r.write_intent(self.key, intent, number))
 
     def _part_name(self, shard: int) -> str:
@@ -419,6 +438,12 @@ class Taking:
     def _refuse_stopped(self) -> None:
         if self._stop.is_set():
             raise Interrupted(f"another part of {self.key} failed")
+
+
+def new_to(backup_id: str, shelf: Shelf, listed: Iterable[ListedSnapshot]) -> tuple[str, ...]:
+    """What an intent says of the names on a shelf before its call: of those that a call may give,
+    so that it is known later which one is new. What else lies there is nobody's business."""
+    return name_digests(backup_id, (s.name for s in listed if shelf.may_hold(s.name)))
 
 
 def _said_of(answer: ListedSnapshot) -> dict[str, object]:

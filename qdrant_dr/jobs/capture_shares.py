@@ -13,6 +13,7 @@ from qdrant_dr.cluster import (
     INSTANCE,
     CollectionFacts,
     Node,
+    Shelf,
     blocks_of,
     check_gates,
     checksum_doubts,
@@ -31,9 +32,11 @@ from qdrant_dr.errors import (
     Interrupted,
     QuorumMissed,
 )
+from qdrant_dr.jobs.calls import CallJournal
 from qdrant_dr.jobs.capture import Facts, clock_doubts, history, manifest_of
-from qdrant_dr.jobs.capture_parts import WHOLE, Taken
+from qdrant_dr.jobs.capture_parts import WHOLE, Taken, new_to
 from qdrant_dr.jobs.capture_sources import Source, Sources, look
+from qdrant_dr.jobs.clocks import Since
 from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.run import error_facts, utc_now
 from qdrant_dr.jobs.scratch import scratch_folder
@@ -65,6 +68,7 @@ class Share:
     previous: Manifest | None
     doubts: tuple[str, ...]
     listed_before: tuple[ListedSnapshot, ...]
+    since: Since
     intent: Intent | None = None
     part: Part | None = None
     transferred_at: datetime | None = None
@@ -87,6 +91,10 @@ class Work:
     shares: dict[str, Share] = field(default_factory=dict)
     files: dict[str, ListedSnapshot] = field(default_factory=dict)
     checksum: str | None = None
+
+    @property
+    def journal(self) -> CallJournal:
+        return CallJournal(self.config.capture.spool.path)
 
     @property
     def source(self) -> Source:
@@ -140,6 +148,7 @@ def begin(work: Work, name: str, at: datetime) -> Share:
         previous=previous,
         doubts=(*seen.doubts, *clock_doubts(config, [work.source.about]), *strange),
         listed_before=list_snapshots(work.node, name),
+        since=Since.then(seen.captured_at),
     )
 
 
@@ -155,14 +164,14 @@ def transfer(work: Work) -> str:
         method="full",
     )
     listed = list_snapshots(node, INSTANCE)
-    work.each(lambda share: _intend(work, share, listed))
     spool = config.capture.spool.path
     with ExitStack() as locks:
-        for share in work.living:
+        for share in work.living:  # first: an intent without a lock looks like one of the dead
             locks.enter_context(scratch_folder(spool, f"capture-{share.key.backup_id}"))
+        work.each(lambda share: _intend(work, share, listed))
         answer = create_snapshot(node, INSTANCE, stop=stopping)
         answered_at, work.checksum = utc_now(), answer.checksum
-        work.each(lambda share: _answered(share, answer, answered_at))
+        work.each(lambda share: _answered(work, share, answer, answered_at))
         try:
             archive = _read(work, answer)
         except Interrupted:
@@ -200,17 +209,21 @@ def _intend(work: Work, share: Share, listed: tuple[ListedSnapshot, ...]) -> Non
         collection=share.key.collection,
         node=work.node.url,
         started_at=share.captured_at,
-        listed_before=share.listed_before,
+        listed_before=(),
         tool_version=__version__,
-        listed_full=listed,
+        names_before=new_to(share.key.backup_id, Shelf(share.key.collection), share.listed_before),
+        full_before=new_to(share.key.backup_id, INSTANCE, listed),
+        asked_at=utc_now(),
     )
+    work.journal.intend(1, intent)
     share.targets.each(lambda repository: repository.write_intent(share.key, intent))
 
 
-def _answered(share: Share, answer: ListedSnapshot, at: datetime) -> None:
+def _answered(work: Work, share: Share, answer: ListedSnapshot, at: datetime) -> None:
     record = SnapshotAnswer(
         backup_id=share.key.backup_id, node=share.unit.nodes[0], answered_at=at, snapshot=answer
     )
+    work.journal.answered(1, record)
     share.targets.each(lambda repository: repository.write_answer(share.key, record))
 
 
@@ -259,7 +272,7 @@ def _commit(
     after = collection_facts(work.node, name)
     if broken := check_gates(share.before, after):
         raise CollectionChanged(f"{name!r} changed while it was captured: {'; '.join(broken)}")
-    refuse_late_commit(share.intent, now=utc_now())
+    refuse_late_commit(share.intent, now=share.since.now)
     aliases = sorted(a for a, c in archive.aliases.items() if c == name)
     if aliases != sorted(share.before.aliases):
         told = (
@@ -305,4 +318,7 @@ def _delete(work: Work, answer: ListedSnapshot, listed: tuple[ListedSnapshot, ..
         one = delete_own_snapshot(work.node, name, file, listed)
         if one != "deleted" and said == "deleted":
             said = f"{one} (the server left it below {name!r})"
+    if said == "deleted":
+        for share in work.shares.values():
+            work.journal.forget(share.key.backup_id, 1)
     return said

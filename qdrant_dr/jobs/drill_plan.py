@@ -18,7 +18,7 @@ from typing import Literal
 from qdrant_dr.config import Budget
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.records import Drilled, Outcome, RunEnd
-from qdrant_dr.repository import CLOCK_TOLERANCE, Backup, Copy, sound
+from qdrant_dr.repository import Backup, Copy, sound
 from qdrant_dr.units import format_duration, format_size
 
 Pick = Literal["coverage", "latest", "random"]
@@ -147,7 +147,7 @@ def drillable(
     return tuple(
         Drillable(b, c, good.get(place), tried.get(place), since.get(place))
         for b in backups
-        if b.seal is not None and b.manifest.captured_at <= now + CLOCK_TOLERANCE
+        if b.seal is not None and not b.of_the_future(now)
         for c in b.copies
         if c.repository in repositories and sound(b, c)
         for place in [(b.manifest.collection, c.repository)]

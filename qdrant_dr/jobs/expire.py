@@ -12,6 +12,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, DRError, PlanRefused
 from qdrant_dr.jobs.acknowledge import acknowledgements_of
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.clocks import ask_nodes, clocks_of
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_names, selected_repositories
 from qdrant_dr.jobs.select import select
@@ -19,6 +20,7 @@ from qdrant_dr.jobs.units import ExpireUnit, Perform
 from qdrant_dr.records import (
     Acknowledgement,
     BackupKey,
+    Captured,
     Deleted,
     Expired,
     Hold,
@@ -128,7 +130,7 @@ def decide(
 ) -> Decision:
     """Which copies go. Pure. Raise PlanRefused if nothing may be decided."""
     proven = config.objectives.proven
-    given_up, selectors = remains(catalog, request.backups)
+    given_up, selectors = remains(catalog, request.backups, now=now)
     if request.backups and not selectors:
         return Decision(given_up, ())
     named = {select(s, catalog, proven=proven, now=now).key.backup_id for s in selectors}
@@ -150,7 +152,11 @@ def decide(
 
     units = [
         ExpireUnit(
-            key=e.key, repository=e.repository, reason=e.reason, named=e.key.backup_id in named
+            key=e.key,
+            repository=e.repository,
+            decided_at=now,
+            reason=e.reason,
+            named=e.key.backup_id in named,
         )
         for e in sorted(plan.goes, key=lambda e: (e.key.backup_id, e.repository))
         if asked(e)
@@ -162,7 +168,7 @@ def decide(
 
 
 def remains(
-    catalog: Catalog, selectors: Sequence[str] | None
+    catalog: Catalog, selectors: Sequence[str] | None, *, now: datetime
 ) -> tuple[tuple[ExpireUnit, ...], tuple[str, ...]]:
     """What is left of backups that are named here and have lost their manifest, and the selectors
     of others. Pure. Raise PlanRefused where no record says which manifest it was."""
@@ -180,25 +186,34 @@ def remains(
             )
         reason = "its manifest is lost, and somebody named it"
         units += [
-            ExpireUnit(key=lost.key, repository=name, reason=reason, named=True, finish=True)
+            ExpireUnit(
+                key=lost.key,
+                repository=name,
+                reason=reason,
+                decided_at=now,
+                named=True,
+                finish=True,
+            )
             for name in lost.repositories
         ]
     return tuple(units), tuple(others)
 
 
 def begun_deletions(
-    catalog: Catalog, repositories: Mapping[str, Repository]
+    catalog: Catalog, repositories: Mapping[str, Repository], *, now: datetime
 ) -> tuple[ExpireUnit, ...]:
     """Copies whose deletion was begun: no manifest any more, files left, and a record of why."""
     units = []
-    for left in (u for u in catalog.unfinished if u.expired):
+    for left in (u for u in catalog.unfinished if u.expired and not u.only_calls):
         for record in read_expired(repositories[left.repository], left.folder).records[:1]:
             key = BackupKey(
                 cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
             )
             reason = "its deletion was begun before and not finished"
             units.append(
-                ExpireUnit(key=key, repository=left.repository, finish=True, reason=reason)
+                ExpireUnit(
+                    key=key, repository=left.repository, decided_at=now, finish=True, reason=reason
+                )
             )
     return tuple(units)
 
@@ -208,10 +223,10 @@ def expire(config: Config, request: ExpireRequest, run: Run, perform: Perform) -
     outcomes: list[Outcome] = []
     try:
         catalog = run.look(config)
-        now = utc_now()
+        now = utc_now() if request.dry_run else _compared(config, run)
         run.note_source(catalog.backups)
         holds = holds_of(list(run.repositories.values()), config.cluster.name)
-        begun = begun_deletions(catalog, run.repositories)
+        begun = begun_deletions(catalog, run.repositories, now=now)
         known = acknowledgements_of(config, run.repositories, now=now)
         decision = decide(config, request, catalog, holds, begun, now=now, acknowledged=known)
         if request.dry_run:
@@ -222,6 +237,17 @@ def expire(config: Config, request: ExpireRequest, run: Run, perform: Perform) -
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
     return run.finish(config, outcomes=outcomes)
+
+
+def _compared(config: Config, run: Run) -> datetime:
+    """What time it is, by the clock furthest behind. Raise PlanRefused if they are apart."""
+    clocks = clocks_of(config, run, ask_nodes(config))
+    if clocks.apart is not None:
+        raise PlanRefused(
+            f"nothing is deleted: {clocks.apart}",
+            "synchronise the clocks (NTP), see `qdrant-dr check`, then run it again.",
+        )
+    return clocks.earliest
 
 
 def _withdraw_old(
@@ -252,16 +278,17 @@ def expire_copy(config: Config, unit: ExpireUnit, run_id: str) -> Outcome:
     )
     backup = catalog.find(unit.key)
     if unit.finish and unit.named:
-        _give_up(config, unit, catalog, list(opened.values()), run_id, started_at)
+        _give_up(config, unit, catalog, list(opened.values()), run_id)
     elif not unit.finish:
         stays = _stays_now(config, unit, catalog, opened)
         if stays is not None:
             return _outcome(unit, started_at, "skipped", (f"stays: {stays}",))
         if backup is None:
             raise BackupNotFound(f"{unit.key} is not there any more")
-        bury(repository, _tombstone(backup, unit, run_id, started_at))
+        bury(repository, _tombstone(backup, unit, run_id))
     try:
-        freed = delete_copy(repository, unit.key.folder)
+        calls = _to_remember(repository, unit.key, backup, opened)
+        freed = delete_copy(repository, unit.key.folder, remember=calls)
     except DRError:
         withdraw(repository, unit.key.folder)
         raise
@@ -284,7 +311,6 @@ def _give_up(
     catalog: Catalog,
     repositories: Sequence[Repository],
     run_id: str,
-    now: datetime,
 ) -> None:
     """Write down that what is left of a backup goes, if it is lost now, too, and nothing holds it.
 
@@ -293,7 +319,7 @@ def _give_up(
     lost = next((g for g in catalog.lost if g.key == unit.key), None)
     if lost is None or lost.manifest_sha256 is None:
         raise BackupNotFound(f"{unit.key} is not lost any more", "look again: `qdrant-dr status`.")
-    held = active_holds(holds_of(repositories, config.cluster.name), now=now)
+    held = active_holds(holds_of(repositories, config.cluster.name), now=unit.decided_at)
     if why := [h.reason for h in held if h.backup_id == unit.key.backup_id]:
         raise PlanRefused(f"{unit.key} stays: it is held ({why[0]})", "`qdrant-dr hold` lists it.")
     proofs = {w.record for w in lost.words if w.kind == "proof" and w.repository == unit.repository}
@@ -306,7 +332,7 @@ def _give_up(
             collection=unit.key.collection,
             incarnation="",
             run_id=run_id,
-            decided_at=now,
+            decided_at=unit.decided_at,
             reason=unit.reason,
             captured_at=time_of(unit.key.backup_id),
             size_bytes=lost.size_bytes,
@@ -325,7 +351,7 @@ def _stays_now(
     if not catalog.complete:
         away = [r.name for r in catalog.unreachable] + [u.path for u in catalog.unreadable]
         raise CatalogIncomplete(f"not everything can be read now: {', '.join(away)}")
-    now = utc_now()
+    now = unit.decided_at
     plan: ExpirePlan = plan_expire(
         catalog,
         policies(config),
@@ -343,7 +369,37 @@ def _stays_now(
     return "; ".join(stay.reasons) if stay else plan.refused or "it is gone already"
 
 
-def _tombstone(backup: Backup, unit: ExpireUnit, run_id: str, now: datetime) -> Expired:
+def _to_remember(
+    repository: Repository,
+    key: BackupKey,
+    backup: Backup | None,
+    opened: Mapping[str, Repository],
+) -> frozenset[int]:
+    """Create calls of this backup whose file may still lie on a node: those without an answer, and
+    all where no run says that it deleted them. The sweep of that node needs their records."""
+    calls, _ = repository.read_calls(
+        repository.find_backups(key.cluster, key.collection, key.backup_id)
+    )
+    deleted = backup is not None and _said_deleted(backup, opened)
+    return frozenset(
+        number
+        for number, intent, answer in calls
+        if not intent.streamed and not (deleted and answer)
+    )
+
+
+def _said_deleted(backup: Backup, opened: Mapping[str, Repository]) -> bool:
+    return any(
+        outcome.backup_id == backup.key.backup_id
+        and isinstance(outcome.detail, Captured)
+        and outcome.detail.server_snapshot == "deleted"
+        for repository in opened.values()
+        for end in repository.read_end(backup.manifest.run_id).records
+        for outcome in end.outcomes
+    )
+
+
+def _tombstone(backup: Backup, unit: ExpireUnit, run_id: str) -> Expired:
     manifest, seal = backup.manifest, backup.seal
     return Expired(
         backup_id=manifest.backup_id,
@@ -351,7 +407,7 @@ def _tombstone(backup: Backup, unit: ExpireUnit, run_id: str, now: datetime) -> 
         collection=manifest.collection,
         incarnation=manifest.incarnation,
         run_id=run_id,
-        decided_at=now,
+        decided_at=unit.decided_at,
         reason=unit.reason,
         captured_at=manifest.captured_at,
         size_bytes=manifest.size_bytes,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from qdrant_dr.errors import CatalogIncomplete, DRError, NothingSelected
+from qdrant_dr.errors import CatalogIncomplete, ClockSkew, DRError, NothingSelected
+from qdrant_dr.jobs.clocks import clock_text, store_clock
+from qdrant_dr.jobs.run import utc_now
 from qdrant_dr.records import BackupKey, Hold
 from qdrant_dr.repository import Repository, active_holds, add_hold, new_id
+
+SKEW_LIMIT = timedelta(seconds=30)
 
 
 def place_hold(
@@ -18,8 +22,10 @@ def place_hold(
     until: datetime | None,
     by: str,
     now: datetime,
+    skew_limit: timedelta = SKEW_LIMIT,
 ) -> tuple[Hold, dict[str, DRError]]:
-    """Write a hold to every repository; the errors of those that could not take it.
+    """Write a hold to every repository; the errors of those that could not take it, or whose clock
+    is another: the times in it are by ours.
 
     One repository that knows of it is enough for `expire`, which reads all of them or does
     nothing. Raise CatalogIncomplete if none took it.
@@ -34,7 +40,7 @@ def place_hold(
         reason=reason,
         until=until,
     )
-    return hold, _write(repositories, hold)
+    return hold, _write(repositories, hold, skew_limit)
 
 
 def release_holds(
@@ -45,8 +51,9 @@ def release_holds(
     reason: str,
     by: str,
     now: datetime,
+    skew_limit: timedelta = SKEW_LIMIT,
 ) -> tuple[Hold, dict[str, DRError]]:
-    """Let go what holds this backup. Raise NothingSelected if nothing does."""
+    """Let go what holds this backup; errors as of a hold. Raise NothingSelected if nothing does."""
     held = [h for h in active_holds(holds, now=now) if h.backup_id == key.backup_id]
     if not held:
         raise NothingSelected(f"nothing holds {key}", "`qdrant-dr hold` lists all holds.")
@@ -61,17 +68,28 @@ def release_holds(
         keeps=False,
         releases=tuple(h.hold_id for h in held),
     )
-    return release, _write(repositories, release)
+    return release, _write(repositories, release, skew_limit)
 
 
-def _write(repositories: Mapping[str, Repository], hold: Hold) -> dict[str, DRError]:
+def _write(
+    repositories: Mapping[str, Repository], hold: Hold, skew_limit: timedelta
+) -> dict[str, DRError]:
     failed: dict[str, DRError] = {}
+    skewed: dict[str, DRError] = {}
     for name, repository in repositories.items():
+        before = utc_now()
         try:
-            add_hold(repository, hold)
+            there = add_hold(repository, hold)
         except DRError as e:
             failed[name] = e
+            continue
+        if there and (clock := store_clock(there, before, utc_now())).exceeds(skew_limit):
+            skewed[name] = ClockSkew(
+                f"{name} took it, and its clock is {clock_text(clock)} from ours: until when it "
+                "holds, or what it releases, is by ours",
+                "synchronise the clocks (NTP), then look at `qdrant-dr hold`.",
+            )
     if len(failed) == len(repositories):
         why = "; ".join(e.message for e in failed.values()) or "none can be opened"
         raise CatalogIncomplete(f"no repository took the hold: {why}", "see `qdrant-dr check`.")
-    return failed
+    return failed | skewed

@@ -8,17 +8,20 @@ records that it wrote before and after its create call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ClusterError, SnapshotUnanswered
+from qdrant_dr.jobs.begun import Begun, begun_calls
+from qdrant_dr.jobs.calls import CallJournal
 from qdrant_dr.jobs.capture_sources import node_of
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.execute import execute
 from qdrant_dr.jobs.run import utc_now
-from qdrant_dr.jobs.sweep import Begun, begun_calls, clean
+from qdrant_dr.jobs.sweep import NodeSweep, Shelves
 from qdrant_dr.jobs.units import CaptureUnit, FullUnit, Unit
 from qdrant_dr.records import Outcome
+from qdrant_dr.repository import Catalog, Repository
 
 
 def execute_again(config: Config, unit: Unit, run_id: str) -> Outcome:
@@ -48,7 +51,8 @@ def _earlier_start(config: Config, unit: CaptureUnit | FullUnit, run_id: str) ->
     # of a full snapshot all at once: it is as safe as the least safe of its backups
     one = None if isinstance(unit, FullUnit) else unit.collection
     catalog = catalog_of(config, opened, failed, collection=one)
-    calls, unread = begun_calls(opened, catalog, utc_now())
+    journal, now = CallJournal(config.capture.spool.path), utc_now()
+    calls, unread = begun_calls(opened, catalog, now, journal=journal)
     every = [c for c in calls if c.intent.run_id == run_id and c.intent.collection in names]
     open_calls = [c for c in every if not (c.answer or c.committed or c.intent.streamed)]
     if open_calls:
@@ -57,7 +61,7 @@ def _earlier_start(config: Config, unit: CaptureUnit | FullUnit, run_id: str) ->
     notes += [f"whether it was begun before is not certain: {words}" for words in unread]
     for call in every:
         if call.answer is not None:
-            notes += _cleaned(config, call)
+            notes += _cleaned(config, call, opened, catalog, journal)
     return tuple(notes)
 
 
@@ -70,13 +74,20 @@ def _unanswered(call: Begun) -> SnapshotUnanswered:
     )
 
 
-def _cleaned(config: Config, call: Begun) -> Sequence[str]:
+def _cleaned(
+    config: Config,
+    call: Begun,
+    opened: Mapping[str, Repository],
+    catalog: Catalog,
+    journal: CallJournal,
+) -> Sequence[str]:
     try:
         with node_of(config, call.intent.node) as node:
-            _, kept = clean(node, call, quorum=config.copies.quorum)
+            done = NodeSweep(config, opened, catalog, journal, Shelves(node), utc_now())
+            done.clean(call)
     except ClusterError as error:
         return [f"its snapshot stays on {call.intent.node}: {error.message}"]
-    return kept
+    return done.kept
 
 
 def _ids(every: Sequence[Begun]) -> list[str]:

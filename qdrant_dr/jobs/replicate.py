@@ -9,6 +9,7 @@ from datetime import datetime
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BytesDiffer, DRError, ObjectMissing
+from qdrant_dr.jobs.clocks import clocks_of
 from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.prove import bytes_proof
@@ -145,13 +146,17 @@ def replicate(config: Config, request: ReplicateRequest, run: Run, perform: Perf
         outcomes += healed
         run.settle(plan.heals, healed)
         outcomes += perform(plan_reproofs(catalog, healed, plan.heals))
-        outcomes += perform([SweepUnit(repository=name) for name in run.repositories])
+        clocks = clocks_of(config, run, {})
+        if clocks.apart is None:
+            sweeps = [SweepUnit(repository=n, now=clocks.earliest) for n in run.repositories]
+            outcomes += perform(sweeps)
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
     objections = [*plan.objections, *run.damaged_records(_repaired(plan.heals, healed))]
     if not plan.looked_at:
         objections.append("no copy of any backup could be looked at")
-    return run.finish(config, outcomes=outcomes, objections=objections)
+    unswept = (f"nothing was swept: {clocks.apart}",) if clocks.apart else ()
+    return run.finish(config, outcomes=outcomes, objections=objections, doubts=unswept)
 
 
 def _repaired(heals: Sequence[HealUnit], healed: Sequence[Outcome]) -> frozenset[str]:

@@ -101,6 +101,8 @@ class Run:
     lost: tuple[Lost, ...] = ()
     unwitnessed: tuple[BackupKey, ...] = ()
     unwritten: dict[str, DRError] = field(default_factory=dict)
+    written: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
+    """When, by our clock, the start was written to a repository: between these two."""
     end: RunEnd | None = None
 
     @property
@@ -281,7 +283,9 @@ class Run:
                 if isinstance(record, RunEnd):
                     repository.write_run_end(record)
                 else:
+                    before = utc_now()
                     repository.write_run_start(record)
+                    self.written[name] = before, utc_now()
             except DRError as e:
                 # the other repositories hold the record; losing one must not fail the run
                 self.unwritten[name] = e

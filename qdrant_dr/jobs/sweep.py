@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from qdrant_dr.cluster import (
@@ -15,24 +16,23 @@ from qdrant_dr.cluster import (
     delete_own_snapshot,
     list_snapshots,
     listed_as,
+    same_file,
+    server_snapshots,
 )
 from qdrant_dr.config import Config
-from qdrant_dr.errors import CollectionVanished, RepositoryUnreachable
+from qdrant_dr.errors import ClusterError, CollectionVanished, DRError, RepositoryUnreachable
+from qdrant_dr.jobs.begun import Begun, begun_calls, ended_runs, is_dead, made_by_us, scratch_of
+from qdrant_dr.jobs.calls import CallJournal
 from qdrant_dr.jobs.capture_sources import node_of
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run import utc_now
-from qdrant_dr.jobs.scratch import abandoned, dead_folders, empty_scratch, remove_scratch
+from qdrant_dr.jobs.scratch import dead_folders, empty_scratch, remove_scratch
 from qdrant_dr.jobs.units import SweepUnit
-from qdrant_dr.records import Intent, ListedSnapshot, Outcome, SnapshotAnswer, Swept
-from qdrant_dr.repository import (
-    ORPHAN_GRACE,
-    Catalog,
-    Repository,
-    Stat,
-    plan_sweep,
-    time_of,
-)
+from qdrant_dr.records import Captured, LeftSnapshot, ListedSnapshot, Outcome, RunEnd, Swept
+from qdrant_dr.repository import ORPHAN_GRACE, Catalog, Repository, names, plan_sweep, time_of
 from qdrant_dr.repository import sweep as sweep_repository
+
+log = logging.getLogger(__name__)
 
 
 def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
@@ -40,14 +40,16 @@ def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
     started_at = utc_now()
     opened, failed = open_all(config)
     catalog = catalog_of(config, opened, failed)
+    left: tuple[LeftSnapshot, ...] | None = None
     if unit.node is not None:
-        removed, kept = _sweep_node(config, unit.node, opened, catalog, run_id, started_at)
+        done = _sweep_node(config, unit.node, opened, catalog, run_id, unit.now)
+        removed, kept, left = tuple(done.removed), tuple(done.kept), tuple(done.left)
     elif unit.repository in opened:
         repository = opened[unit.repository]
-        plan = plan_sweep(catalog, repository.name, store_now=repository.clock())
-        done = sweep_repository(repository, plan)
+        plan = plan_sweep(catalog, repository.name, store_now=unit.now)
+        removed = sweep_repository(repository, plan).removed
         # what is young is nobody's concern; what cannot be judged must not be hidden
-        removed, kept = done.removed, (plan.refused,) if plan.refused else ()
+        kept = (plan.refused,) if plan.refused else ()
     else:
         raise failed.get(
             unit.repository or "", RepositoryUnreachable(f"{unit.label} is not configured")
@@ -60,31 +62,156 @@ def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
         started_at=started_at,
         ended_at=utc_now(),
         notes=kept,
-        detail=Swept(node=unit.node, removed=removed, kept=kept),
+        detail=Swept(node=unit.node, removed=removed, kept=kept, left=left),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A create call whose intent was written: what was answered to it, and how many copies of its
-    backup were committed."""
+class Shelves:
+    """What lies on a node, each place asked for once."""
 
-    intent: Intent
-    answer: SnapshotAnswer | None
-    committed: int
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._known: dict[Shelf, tuple[ListedSnapshot, ...]] = {}
+        self._collections: frozenset[str] | None = None
+
+    def list(self, shelf: Shelf) -> tuple[ListedSnapshot, ...]:
+        """None of a collection that is gone: the server shows them to nobody."""
+        if self._collections is None:
+            self._collections = frozenset(collection_names(self.node))
+        if shelf not in self._known:
+            there = shelf == INSTANCE or shelf.collection in self._collections
+            self._known[shelf] = list_snapshots_of(self.node, shelf) if there else ()
+        return self._known[shelf]
+
+
+@dataclass(slots=True)
+class NodeSweep:
+    """One node while it is swept: what was deleted, and what was left and why.
+
+    `made` are files that other calls are known to have made, `claimed` backups that a run says it
+    committed.
+    """
+
+    config: Config
+    opened: Mapping[str, Repository]
+    catalog: Catalog
+    journal: CallJournal
+    shelves: Shelves
+    now: datetime
+    made: frozenset[tuple[Shelf, str]] = frozenset()
+    claimed: frozenset[str] = frozenset()
+    gone: set[tuple[Shelf, str]] = field(default_factory=set)
+    removed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    left: list[LeftSnapshot] = field(default_factory=list)
 
     @property
-    def shelf(self) -> Shelf:
-        """Where on the node its snapshot lies."""
-        if self.intent.listed_full is not None:
-            return INSTANCE
-        return Shelf(self.intent.collection, self.intent.shard)
+    def node(self) -> Node:
+        return self.shelves.node
 
-    @property
-    def listed_before(self) -> tuple[ListedSnapshot, ...]:
-        """What lay on that shelf before the call."""
-        full = self.intent.listed_full
-        return self.intent.listed_before if full is None else full
+    def clean(self, begun: Begun) -> None:
+        """Delete the snapshot of a dead capture's call. An unanswered call deletes nothing: what it
+        may have made is named. What left nothing is forgotten, once nothing can come any more."""
+        known = len(self.left)
+        try:
+            if begun.answer is None:
+                self._unclaimed(begun, begun.shelf)
+            else:
+                self._answered(begun, begun.answer.snapshot)
+            if begun.shelf == INSTANCE and not (begun.answer and begun.answer.snapshot.checksum):
+                # a full snapshot leaves those of its collections where it fails, and always in S3
+                # mode
+                self._unclaimed(begun, Shelf(begun.intent.collection))
+        except ClusterError as e:
+            self.kept.append(f"what {begun.key} left cannot be told: {e.message}")
+            return
+        if len(self.left) == known:
+            self.forget(begun)
+
+    def forget(self, begun: Begun) -> None:
+        """Nothing of this call is on the node: so nothing needs to remember it. The records of a
+        backup stay with it; those of no backup go when all else below their folder went."""
+        number, intent, answer = begun.number, begun.intent, begun.answer
+        old = self.now - begun.since > ORPHAN_GRACE
+        if (old or answer is not None) and self.journal.knows(number, intent, answer):
+            self.journal.forget(intent.backup_id, number)
+        if not old or begun.committed or not self.catalog.complete:
+            return
+        for unfinished in self.catalog.unfinished:
+            if unfinished.folder != begun.key.folder or not unfinished.only_calls:
+                continue
+            calls = [(names.call_of(f.path.rpartition("/")[2]), f) for f in unfinished.files]
+            repository = self.opened[unfinished.repository]
+            try:
+                if repository.has_call(begun.key, number, intent, answer):
+                    files = [f for call, f in calls if call and call[1] == number]
+                    repository.delete_unfinished(unfinished.folder, files)
+            except DRError as e:  # where nothing may be deleted, they lie there and harm nobody
+                log.info("%s: %s", unfinished.repository, e.message)
+
+    def _answered(self, begun: Begun, answer: ListedSnapshot) -> None:
+        shelf = begun.shelf
+        there = listed_as(self.shelves.list(shelf), answer.name)
+        if there is None or (shelf, answer.name) in self.gone:
+            return
+        if not same_file(there, answer) and self.now - begun.since > ORPHAN_GRACE:
+            return  # another file of the same second: ours is gone
+        why = self._keeps(begun, answer.name)
+        if why is None:
+            why = delete_own_snapshot(self.node, shelf, answer, ())
+            if why == "deleted":
+                self.gone.add((shelf, answer.name))
+                self.removed.append(f"{answer.name} of {shelf} on {self.node.url}")
+                return
+        self._leave(begun, shelf, there, why, ours=True)
+
+    def _keeps(self, begun: Begun, name: str) -> str | None:
+        """Why the file of an answered call is not deleted; None if it is."""
+        quorum, committed = self.config.copies.quorum, begun.committed
+        if 0 < committed < quorum:
+            return f"only {committed} of {quorum} copies hold it"
+        if not committed and begun.intent.backup_id in self.claimed:
+            return "a run wrote its manifest, and none can be found"
+        if committed < quorum and not self.catalog.complete:
+            return "not everything could be read: who holds a copy is not known"
+        command = delete_command(self.node.url, begun.shelf, name)
+        if begun.knew(name, begun.shelf):
+            return f"it was there before our call; delete it if nobody else made it: {command}"
+        if not begun.shelf.may_hold(name):
+            return f"no create call of ours is answered with such a name: {command}"
+        if not made_by_us(begun, self.opened, self.journal):
+            return (
+                f"only repository {begun.repository} says that it is ours, neither this machine "
+                f"nor another repository; delete it if nobody else made it: {command}"
+            )
+        return None
+
+    def _unclaimed(self, begun: Begun, shelf: Shelf) -> None:
+        """Files that an unanswered call may have left here: whose, only a person can tell."""
+        for file in unclaimed(self.shelves.list(shelf), begun, shelf, self.now):
+            if (shelf, file.name) not in self.made:
+                why = (
+                    f"may be of run {begun.intent.run_id}, which did not end well; delete it if "
+                    f"nobody else made it: {delete_command(self.node.url, shelf, file.name)}"
+                )
+                self._leave(begun, shelf, file, why, ours=False)
+
+    def _leave(
+        self, begun: Begun, shelf: Shelf, file: ListedSnapshot, why: str, *, ours: bool
+    ) -> None:
+        self.kept.append(f"{file.name} of {shelf} on {self.node.url}{': ' if ours else ' '}{why}")
+        self.left.append(
+            LeftSnapshot(
+                collection=shelf.collection,
+                shard=shelf.shard,
+                name=file.name,
+                size_bytes=file.size_bytes,
+                of=str(begun.key),
+                since=begun.since,
+                ours=ours,
+                why=why,
+            )
+        )
 
 
 def _sweep_node(
@@ -94,40 +221,105 @@ def _sweep_node(
     catalog: Catalog,
     run_id: str,
     now: datetime,
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+) -> NodeSweep:
     """Delete answered snapshots of dead captures; report what an unanswered call may have made."""
-    ended = _ended_runs(opened.values(), now)
-    removed: list[str] = []
     spool = config.capture.spool.path
-    every, kept = begun_calls(opened, catalog, now)
+    journal = CallJournal(spool)
+    ends = {
+        name: repository.read_runs(now - 2 * ORPHAN_GRACE, now)[1].records
+        for name, repository in opened.items()
+    }
+    ended = ended_runs(ends, opened)
     with node_of(config, url) as node:
-        there = set(collection_names(node))
+        shelves = Shelves(node)
+        there, unseen = _still_there(catalog, shelves)
+        also = _last_told(ends, url) | there
+        every, unread = begun_calls(opened, catalog, now, journal=journal, also=also)
+        done = NodeSweep(
+            config, opened, catalog, journal, shelves, now,
+            made=_made(catalog, every, url),
+            claimed=_claimed(ends) - _expired(catalog),
+            kept=[*unseen, *unread],
+        )  # fmt: skip
         for begun in every:
-            intent = begun.intent
-            if intent.node != url or intent.run_id == run_id or intent.streamed:
+            if begun.intent.node != url or begun.intent.run_id == run_id:
                 continue
-            dead = is_dead(intent, ended, spool, now)
-            if dead and (begun.shelf == INSTANCE or intent.collection in there):
-                gone, left = clean(node, begun, quorum=config.copies.quorum)
-                removed += gone
-                kept += left
+            if not is_dead(begun, ended, spool, journal, now):
+                continue
+            if begun.intent.streamed:
+                done.forget(begun)
+            else:
+                done.clean(begun)
     _forget_dead(spool, url, every, now)
-    return tuple(removed), tuple(kept)
+    return done
 
 
-def is_dead(intent: Intent, ended: Container[str], spool: str, now: datetime) -> bool:
-    """Whether the capture that meant this is over: its run ended, its process on this machine is
-    gone, or it began too long ago."""
-    return (
-        intent.run_id in ended
-        or abandoned(spool, scratch_of(intent.backup_id))
-        or now - intent.started_at > ORPHAN_GRACE / 2
+def _last_told(ends: Mapping[str, Sequence[RunEnd]], url: str) -> frozenset[str]:
+    """Backups of which the last sweep of this node found a snapshot there: it is told until it is
+    gone, whatever else is forgotten."""
+    told = [
+        (outcome.ended_at, outcome.detail)
+        for records in ends.values()
+        for end in records
+        for outcome in end.outcomes
+        if isinstance(outcome.detail, Swept)
+        and outcome.detail.node == url
+        and outcome.detail.left is not None
+    ]
+    if not told:
+        return frozenset()
+    _, last = max(told, key=lambda item: item[0])
+    return frozenset(left.of.rpartition("@")[2] for left in last.left or ())
+
+
+def _still_there(catalog: Catalog, shelves: Shelves) -> tuple[frozenset[str], list[str]]:
+    """Backups, however old, whose snapshot still lies on this node, and what could not be listed:
+    one list of each place that a backup came from."""
+    places: dict[Shelf, dict[str, set[str]]] = {}
+    for backup in catalog.backups:
+        for url, shelf, name in server_snapshots(backup.manifest):
+            if url == shelves.node.url:
+                ids = places.setdefault(shelf, {}).setdefault(name, set())
+                ids.add(backup.manifest.backup_id)
+    found: set[str] = set()
+    unseen: list[str] = []
+    for shelf, made in places.items():
+        try:
+            listed = shelves.list(shelf)
+        except ClusterError as e:
+            unseen.append(f"what was left of {shelf} cannot be told: {e.message}")
+            continue
+        found.update(*(ids for name, ids in made.items() if listed_as(listed, name)))
+    return frozenset(found), unseen
+
+
+def _made(catalog: Catalog, every: Sequence[Begun], url: str) -> frozenset[tuple[Shelf, str]]:
+    """Files on this node whose call is known: no unanswered one can have made them."""
+    answered = {
+        (b.shelf, b.answer.snapshot.name) for b in every if b.answer and b.intent.node == url
+    }
+    return frozenset(answered) | {
+        (shelf, name)
+        for backup in catalog.backups
+        for node, shelf, name in server_snapshots(backup.manifest)
+        if node == url
+    }
+
+
+def _claimed(ends: Mapping[str, Sequence[RunEnd]]) -> frozenset[str]:
+    """Backups that a run says it committed somewhere."""
+    return frozenset(
+        outcome.backup_id
+        for records in ends.values()
+        for end in records
+        for outcome in end.outcomes
+        if outcome.backup_id and isinstance(outcome.detail, Captured) and outcome.detail.committed
     )
 
 
-def scratch_of(backup_id: str) -> str:
-    """Name of the scratch folder of a capture."""
-    return f"capture-{backup_id}"
+def _expired(catalog: Catalog) -> frozenset[str]:
+    """Backups of which retention let a copy go."""
+    return frozenset(u.folder.rpartition("/")[2] for u in catalog.unfinished if u.expired)
 
 
 def _forget_dead(spool: str, url: str, every: Sequence[Begun], now: datetime) -> None:
@@ -147,45 +339,11 @@ def _forget_dead(spool: str, url: str, every: Sequence[Begun], now: datetime) ->
             empty_scratch(spool, name)
 
 
-def clean(node: Node, begun: Begun, *, quorum: int) -> tuple[list[str], list[str]]:
-    """Delete the snapshot of a dead capture's call from its node; what was deleted, what was kept
-    and why. An unanswered call deletes nothing: what it may have made is named."""
-    intent, shelf, answer = begun.intent, begun.shelf, begun.answer
-    where = f"{shelf} on {node.url}"
-    removed: list[str] = []
-    kept: list[str] = []
-    if answer is None:
-        kept += _unclaimed(node, begun, shelf)
-    elif listed_as(list_snapshots_of(node, shelf), name := answer.snapshot.name) is not None:
-        if 0 < begun.committed < quorum:
-            kept.append(f"{name} of {where}: only {begun.committed} of {quorum} copies hold it")
-        else:
-            result = delete_own_snapshot(node, shelf, answer.snapshot, begun.listed_before)
-            (removed if result == "deleted" else kept).append(
-                f"{name} of {where}" if result == "deleted" else result
-            )
-    if shelf == INSTANCE and not (answer and answer.snapshot.checksum):
-        # a full snapshot leaves those of its collections where it fails, and always in S3 mode
-        kept += _unclaimed(node, begun, Shelf(intent.collection))
-    return removed, kept
-
-
-def _unclaimed(node: Node, begun: Begun, shelf: Shelf) -> list[str]:
-    """What `unclaimed` names, in words and with the command."""
-    return [
-        f"{name} of {shelf} on {node.url} may be of run {begun.intent.run_id}, which did not end "
-        f"well; delete it if nobody else made it: {delete_command(node.url, shelf, name)}"
-        for name in unclaimed(node, begun, shelf)
-    ]
-
-
-def unclaimed(node: Node, begun: Begun, shelf: Shelf) -> list[str]:
-    """Files that a create call may have left here; whose they are only a person can tell."""
-    intent = begun.intent
-    listed_before = begun.listed_before if shelf == begun.shelf else intent.listed_before
-    before = {s.name for s in listed_before}
-    listed = list_snapshots_of(node, shelf)
-    return sorted(s.name for s in listed if s.name not in before and shelf.may_hold(s.name))
+def unclaimed(
+    listed: Sequence[ListedSnapshot], begun: Begun, shelf: Shelf, now: datetime
+) -> list[ListedSnapshot]:
+    """Files of this place that an unanswered create call may have left there."""
+    return [s for s in listed if begun.may_have_made(s.name, shelf, now)]
 
 
 def list_snapshots_of(node: Node, shelf: Shelf) -> tuple[ListedSnapshot, ...]:
@@ -194,57 +352,3 @@ def list_snapshots_of(node: Node, shelf: Shelf) -> tuple[ListedSnapshot, ...]:
         return list_snapshots(node, shelf)
     except CollectionVanished:
         return ()
-
-
-def begun_calls(
-    opened: Mapping[str, Repository], catalog: Catalog, now: datetime
-) -> tuple[list[Begun], list[str]]:
-    """Create calls that may have left a file on a node, each once, and what could not be read."""
-    found: dict[tuple[str, int], Begun] = {}
-    kept: list[str] = []
-
-    def read(repository: Repository, files: Sequence[Stat], committed: int) -> None:
-        calls, unreadable = repository.read_calls(files)
-        kept.extend(f"{u.repository}/{u.path}: {u.error.message}" for u in unreadable)
-        for number, intent, answer in calls:
-            at = intent.backup_id, number
-            known = found.get(at)
-            found[at] = Begun(intent, answer or (known.answer if known else None), committed)
-
-    for unfinished in catalog.unfinished:
-        if unfinished.repository in opened:
-            read(opened[unfinished.repository], unfinished.files, 0)
-    begun = {backup_id for backup_id, _ in found}
-    for backup in catalog.backups:
-        holders = [c.repository for c in backup.copies if c.committed and c.repository in opened]
-        recent = now - backup.manifest.captured_at <= ORPHAN_GRACE
-        if holders and (
-            recent or backup.manifest.backup_id in begun
-        ):  # else looked at often enough
-            repository, key = opened[holders[0]], backup.key
-            files = repository.find_backups(key.cluster, key.collection, key.backup_id)
-            read(repository, files, len(holders))
-    return _of_one_call(found.values()), kept
-
-
-def _of_one_call(every: Iterable[Begun]) -> list[Begun]:
-    """A full snapshot is of several backups: it counts as safe as the least safe of them."""
-    calls: dict[str, list[int]] = {}
-    for begun in every:
-        if begun.shelf == INSTANCE and begun.committed:
-            calls.setdefault(begun.intent.run_id, []).append(begun.committed)
-    return [
-        replace(b, committed=min(calls[b.intent.run_id]))
-        if b.shelf == INSTANCE and b.intent.run_id in calls
-        else b
-        for b in every
-    ]
-
-
-def _ended_runs(repositories: Iterable[Repository], now: datetime) -> set[str]:
-    """Runs that wrote an end: what they began and did not finish is dead."""
-    ended: set[str] = set()
-    for repository in repositories:
-        _, ends = repository.read_runs(now - 2 * ORPHAN_GRACE, now)
-        ended |= {e.start.run_id for e in ends.records}
-    return ended

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from qdrant_dr.records import BackupKey, Depth, Outcome
-from qdrant_dr.records.base import Frozen
+from qdrant_dr.records.base import Frozen, Time
 from qdrant_dr.records.manifest import Method
 from qdrant_dr.secrets import SecretRef
 
@@ -159,6 +159,7 @@ class RestoreUnit(Frozen):
 class ExpireUnit(Frozen):
     """Let one copy go, if a look at the records of now still says so.
 
+    `decided_at` is by clocks that were compared: whoever does this judges by it, not by its own.
     `finish` is set for one whose deletion was begun before and not finished and, with `named`, for
     what is left of one whose manifest is lost.
     """
@@ -166,6 +167,7 @@ class ExpireUnit(Frozen):
     unit: Literal["expire"] = "expire"
     key: BackupKey
     repository: str
+    decided_at: Time
     reason: str
     named: bool = False
     finish: bool = False
@@ -180,9 +182,13 @@ class ExpireUnit(Frozen):
 
 
 class SweepUnit(Frozen):
-    """Remove what killed runs left in one repository (`repository`) or on one node (`node`)."""
+    """Remove what killed runs left in one repository (`repository`) or on one node (`node`).
+
+    Ages are counted from `now`, by clocks that were compared.
+    """
 
     unit: Literal["sweep"] = "sweep"
+    now: Time
     repository: str | None = None
     node: str | None = None
 

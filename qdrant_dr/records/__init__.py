@@ -2,7 +2,7 @@
 
 from qdrant_dr.records.acknowledgement import AcceptedBackup, Acknowledgement
 from qdrant_dr.records.base import Record, canonical_json, format_time, parse_time
-from qdrant_dr.records.capture import Intent, ListedSnapshot, SnapshotAnswer
+from qdrant_dr.records.capture import Intent, ListedSnapshot, SnapshotAnswer, name_digests
 from qdrant_dr.records.fingerprint import BUCKETS, Component, Fingerprint
 from qdrant_dr.records.manifest import BackupKey, Manifest, Part, ShardFacts, SourceNode
 from qdrant_dr.records.proof import (
@@ -25,6 +25,7 @@ from qdrant_dr.records.run import (
     ErrorFacts,
     Found,
     Healed,
+    LeftSnapshot,
     Outcome,
     Phase,
     Played,
@@ -66,6 +67,7 @@ __all__ = [
     "Healed",
     "Hold",
     "Intent",
+    "LeftSnapshot",
     "ListedSnapshot",
     "Location",
     "Manifest",
@@ -96,5 +98,6 @@ __all__ = [
     "Watched",
     "canonical_json",
     "format_time",
+    "name_digests",
     "parse_time",
 ]

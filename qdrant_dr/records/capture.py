@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import ClassVar
 
 from qdrant_dr.records.base import Frozen, Record, Time, later
@@ -20,6 +22,10 @@ class Intent(Record):
 
     A backup of several calls has several: `intent-2.json` and so on, each with its answer. `shard`
     is there for the snapshot of one shard; a `streamed` one leaves nothing on the node.
+
+    What lay there before is kept as digests of the names that a create call could give, for the
+    question whether a name is new: a repository need not know what else lies on the server. Older
+    records hold lists instead.
     """
 
     KIND: ClassVar[str] = "intent"
@@ -38,6 +44,36 @@ class Intent(Record):
     )
     shard: int | None = later(None)
     streamed: bool = later(False)
+    names_before: tuple[str, ...] | None = later(
+        None, description="digests of names; `listed_before` is empty then"
+    )
+    full_before: tuple[str, ...] | None = later(
+        None, description="the same of full snapshots, where the call was for one"
+    )
+    asked_at: Time | None = later(None, description="of this call; `started_at` is the capture's")
+
+    @property
+    def full(self) -> bool:
+        """Whether the call was for a snapshot of the whole instance."""
+        return self.listed_full is not None or self.full_before is not None
+
+    def knew(self, name: str, *, full: bool = False) -> bool:
+        """Whether a file of this name was there before the call; `full`: among full snapshots."""
+        digests = self.full_before if full else self.names_before
+        if digests is not None:
+            return name_digest(self.backup_id, name) in digests
+        listed = (self.listed_full or ()) if full else self.listed_before
+        return any(s.name == name for s in listed)
+
+
+def name_digest(backup_id: str, name: str) -> str:
+    """What an intent keeps of a name: enough to know it again, another one in every backup."""
+    return hashlib.sha256(f"{backup_id}\n{name}".encode()).hexdigest()[:16]
+
+
+def name_digests(backup_id: str, names: Iterable[str]) -> tuple[str, ...]:
+    """The digests of several names, in an order that says nothing."""
+    return tuple(sorted(name_digest(backup_id, name) for name in names))
 
 
 class SnapshotAnswer(Record):

@@ -203,13 +203,34 @@ class Deleted(Frozen):
     locked_until: Time | None = None
 
 
+class LeftSnapshot(Frozen):
+    """A snapshot that a create call of ours left on a node, or may have left.
+
+    `collection` None: of the whole instance. `of` names the capture that asked for it. Unless
+    `ours`, somebody else may have made it.
+    """
+
+    collection: str | None
+    shard: int | None = None
+    name: str
+    size_bytes: int
+    of: str
+    since: Time
+    ours: bool
+    why: str
+
+
 class Swept(Frozen):
-    """What a sweep removed and left, of a repository or of `node`."""
+    """What a sweep removed and left, of a repository or of `node`.
+
+    `left` are all snapshots of ours that the node had then; None in records of older versions.
+    """
 
     kind: Literal["swept"] = "swept"
     node: str | None = later(None)
     removed: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    left: tuple[LeftSnapshot, ...] | None = later(None)
 
 
 class Signed(Frozen):

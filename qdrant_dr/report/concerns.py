@@ -106,7 +106,7 @@ def newest_id(s: Standing) -> str:
 
 
 def _future(evidence: Evidence, s: Standing) -> Iterator[Problem]:
-    for future in (b for b in (*s.earlier, *s.backups) if b.manifest.captured_at > evidence.as_of):
+    for future in (b for b in (*s.earlier, *s.backups) if b.of_the_future(evidence.as_of)):
         yield Problem(
             "warning",
             "future-dated",

@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import combinations
-from typing import TYPE_CHECKING
 
-from qdrant_dr.records import Captured, Manifest
+from qdrant_dr.records import Captured, LeftSnapshot, Manifest, Outcome, Swept
 from qdrant_dr.report.drills import Drill
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.games import drill_problems
@@ -19,9 +18,6 @@ from qdrant_dr.report.sizes import Series, size_problems
 from qdrant_dr.report.standing import Standing
 from qdrant_dr.repository import RECENT
 from qdrant_dr.units import format_size
-
-if TYPE_CHECKING:
-    from qdrant_dr.cluster import Shelf
 
 
 def findings(
@@ -125,6 +121,10 @@ LEFTOVER = "leftover-snapshot"
 
 
 def _leftovers(evidence: Evidence) -> Iterator[Problem]:
+    """What the last sweep of each node found there, and what captures since then left."""
+    swept = _last_sweeps(evidence)
+    for node, (_, found) in sorted(swept.items()):
+        yield from _swept(node, found)
     known = {(b.key.collection, b.key.backup_id): b.manifest for b in evidence.catalog.backups}
     for end in evidence.run_ends:
         for outcome in end.outcomes:
@@ -132,6 +132,8 @@ def _leftovers(evidence: Evidence) -> Iterator[Problem]:
             if not isinstance(d, Captured) or d.server_snapshot == "deleted":
                 continue
             manifest = known.get((outcome.collection, outcome.backup_id or ""))
+            if _looked_for(manifest, outcome, swept):
+                continue
             yield Problem(
                 "warning",
                 LEFTOVER,
@@ -143,30 +145,57 @@ def _leftovers(evidence: Evidence) -> Iterator[Problem]:
             )
 
 
+Sweeps = dict[str, tuple[datetime, tuple[LeftSnapshot, ...]]]
+"""By node: when its last sweep began, and what that found there."""
+
+
+def _last_sweeps(evidence: Evidence) -> Sweeps:
+    last: Sweeps = {}
+    for outcome in (o for end in evidence.run_ends for o in end.outcomes):
+        d = outcome.detail
+        if not isinstance(d, Swept) or d.node is None or d.left is None:
+            continue  # older versions did not say what they found
+        if d.node not in last or last[d.node][0] < outcome.started_at:
+            last[d.node] = outcome.started_at, d.left
+    return last
+
+
+def _looked_for(manifest: Manifest | None, capture: Outcome, swept: Sweeps) -> bool:
+    """Whether every node that a capture came from was swept since: what is still there is told by
+    that sweep, and what it did not find is gone."""
+    nodes = {part.node for part in manifest.parts} if manifest else set(swept)
+    return bool(nodes) and all(n in swept and swept[n][0] >= capture.ended_at for n in nodes)
+
+
+def _swept(node: str, found: Sequence[LeftSnapshot]) -> Iterator[Problem]:
+    from qdrant_dr.cluster import Shelf, delete_command
+
+    captures: dict[str, list[LeftSnapshot]] = defaultdict(list)
+    for left in found:
+        captures[left.of].append(left)
+    for of, files in captures.items():
+        what = "; ".join(f"{f.name} ({f.why.partition('; delete it')[0]})" for f in files)
+        commands = [delete_command(node, Shelf(f.collection, f.shard), f.name) for f in files]
+        yield Problem(
+            "warning",
+            LEFTOVER,
+            of,
+            f"left on the server: {what}",
+            min(f.since for f in files),
+            f"{format_size(sum(f.size_bytes for f in files))} of the node's disk",
+            "; ".join(commands),
+        )
+
+
 def _delete(manifest: Manifest) -> str:
     """Every snapshot that the parts came from: one command each, a node's own archive once."""
     # all that is said to Qdrant hangs on this import, and `status` is to start without it
-    from qdrant_dr.cluster import delete_command
+    from qdrant_dr.cluster import delete_command, server_snapshots
 
     commands = dict.fromkeys(
         delete_command(node, shelf, name) for node, shelf, name in server_snapshots(manifest)
     )
     return "; ".join(commands) or command("check")
-
-
-def server_snapshots(manifest: Manifest) -> Iterator[tuple[str, Shelf, str]]:
-    """Node, place and name of the snapshot that each part came from."""
-    from qdrant_dr.cluster import INSTANCE, Shelf
-
-    for part in manifest.parts:
-        if not part.server_name:
-            continue
-        # re-framed shards came out of an archive of the collection, the parts of a full snapshot
-        # out of one of the instance
-        of_shard = part.kind == "shard" and not part.reframed
-        shelf = Shelf(manifest.collection, part.shards[0] if of_shard else None)
-        name = part.server_name.partition("/")[0]  # `<full snapshot>/<its member>` of a full one
-        yield part.node, INSTANCE if manifest.method == "full" else shelf, name
 
 
 def _unmeasured(standings: Sequence[Standing]) -> Iterator[Problem]:

@@ -23,17 +23,20 @@ from qdrant_dr.cluster import (
     delete_command,
     listed_as,
     open_nodes,
+    server_snapshots,
     survey,
 )
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
+from qdrant_dr.jobs.begun import Begun, begun_calls, is_dead
+from qdrant_dr.jobs.calls import CallJournal
 from qdrant_dr.jobs.check.nodes import clocks_apart
-from qdrant_dr.jobs.check.store import clock_text
-from qdrant_dr.jobs.sweep import Begun, begun_calls, is_dead, list_snapshots_of, unclaimed
+from qdrant_dr.jobs.clocks import clock_text
+from qdrant_dr.jobs.sweep import list_snapshots_of, unclaimed
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report.concerns import newest_id
 from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.findings import LEFTOVER, server_snapshots
+from qdrant_dr.report.findings import LEFTOVER
 from qdrant_dr.report.problems import Problem, command, count, digest, span
 from qdrant_dr.report.standing import Standing
 from qdrant_dr.repository import Repository
@@ -202,7 +205,9 @@ def _leftovers(
                     if begun.answer:
                         here[begun.shelf].add(begun.answer.snapshot.name)
                     else:
-                        unsure[begun.shelf].update(unclaimed(node, begun, begun.shelf))
+                        listed = list_snapshots_of(node, begun.shelf)
+                        new = unclaimed(listed, begun, begun.shelf, evidence.as_of)
+                        unsure[begun.shelf].update(s.name for s in new)
             for shelf in {**here, **unsure}:
                 if shelf != INSTANCE and shelf.collection not in live.names:
                     continue
@@ -224,8 +229,9 @@ def _dead_calls(
     ended = {e.start.run_id for e in evidence.run_ends}
     spool = evidence.config.capture.spool.path
     unfinished = replace(evidence.catalog, backups=())
+    journal = CallJournal(spool)
     try:
-        begun, lost = begun_calls(repositories, unfinished, evidence.as_of)
+        begun, lost = begun_calls(repositories, unfinished, evidence.as_of, journal=journal)
     except DRError as e:
         begun, lost = [], [e.message]
     for words in lost:
@@ -233,7 +239,7 @@ def _dead_calls(
     return [
         b
         for b in begun
-        if not b.intent.streamed and is_dead(b.intent, ended, spool, evidence.as_of)
+        if not b.intent.streamed and is_dead(b, ended, spool, journal, evidence.as_of)
     ]
 
 

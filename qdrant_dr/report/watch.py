@@ -12,7 +12,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.jobs.check.space import check_space
-from qdrant_dr.jobs.check.store import clock_text
+from qdrant_dr.jobs.clocks import clock_text
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.space import GROWTH
 from qdrant_dr.records import Found, Outcome, RunEnd, Watched

@@ -14,6 +14,7 @@ from typing import Literal
 from qdrant_dr.config import Copies
 from qdrant_dr.errors import DRError, ManifestConflict, SealConflict
 from qdrant_dr.records import DEPTHS, BackupKey, Depth, Location, Manifest, Proof, Seal
+from qdrant_dr.repository.names import call_of
 from qdrant_dr.repository.repository import Unreadable
 from qdrant_dr.repository.store import OpenUpload, Stat
 from qdrant_dr.repository.witnesses import LONGEST_RUN, Lost, Witness
@@ -68,6 +69,8 @@ class Backup:
 
     `conflict`: two repositories disagree about what it is. Then no copy of it is proven, and
     nothing is healed or restored implicitly. `witness`: whether another repository knows of it.
+    `dated_ahead`: its manifest was of the future when a
+    store took it, so nobody knows of when it is.
     """
 
     manifest: Manifest
@@ -75,10 +78,15 @@ class Backup:
     copies: tuple[Copy, ...]
     conflict: DRError | None = None
     witness: Witness = "named"
+    dated_ahead: bool = False
 
     @property
     def key(self) -> BackupKey:
         return self.manifest.key
+
+    def of_the_future(self, now: datetime) -> bool:
+        """Dated later than now, or once so: it is never the newest of anything."""
+        return self.dated_ahead or self.manifest.captured_at > now + CLOCK_TOLERANCE
 
     def copy(self, repository: str) -> Copy:
         """Its copy in one repository, absent ones too. Raise KeyError for an unknown name."""
@@ -99,6 +107,11 @@ class Unfinished:
     files: tuple[Stat, ...]
     expired: bool = False
     named: bool = False
+
+    @property
+    def only_calls(self) -> bool:
+        """Nothing of it is left but the records of its create calls, which a node's sweep needs."""
+        return all(call_of(f.path.rpartition("/")[2]) for f in self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +258,7 @@ def enough_copies(backup: Backup, copies: Copies, *, now: datetime) -> bool:
 
 def newest(backups: Sequence[Backup], *, now: datetime) -> Backup | None:
     """The newest by `captured_at`; one dated in the future is never it."""
-    past = [b for b in backups if b.manifest.captured_at <= now + CLOCK_TOLERANCE]
+    past = [b for b in backups if not b.of_the_future(now)]
     return max(past, key=lambda b: (b.manifest.captured_at, b.manifest.backup_id), default=None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from qdrant_dr.records import BackupKey
 from qdrant_dr.records.retention import Expired, Hold
 from qdrant_dr.repository import names
 from qdrant_dr.repository.repository import Read, Repository
+from qdrant_dr.repository.store import Stat
 
 _ORDER = {names.MANIFEST: 0, names.INTENT: 2}
 """The manifest goes first: from then on the copy does not exist. The intent goes last."""
@@ -25,25 +27,31 @@ class Freed:
     locked_until: datetime | None = None
 
 
-def add_hold(repository: Repository, hold: Hold) -> None:
-    """Keep a hold on a backup, or its release."""
-    key = BackupKey(cluster=hold.cluster, collection=hold.collection, backup_id=hold.backup_id)
-    repository.store.create(names.hold(key, hold.hold_id), hold.to_bytes())
+def add_hold(repository: Repository, hold: Hold) -> Stat | None:
+    """Keep a hold on a backup, or its release; as the store describes it."""
+    path = names.hold(_key(hold), hold.hold_id)
+    repository.store.create(path, hold.to_bytes())
+    return repository.store.stat(path)
 
 
 def read_holds(repository: Repository, cluster: str) -> Read[Hold]:
-    """Every hold and release of a cluster, oldest first."""
-    paths = [s.path for s in repository.find(names.holds(cluster)) if s.path.endswith(".json")]
-    read = repository.read_records(Hold, paths)
-    return Read(tuple(sorted(read.records, key=lambda h: h.made_at)), read.unreadable)
+    """Every hold and release of a cluster, oldest first. What was dated in the future when it was
+    written releases nothing: a hold counts whenever it was made."""
+    found = repository.find(names.holds(cluster))
+    there = {s.path: s for s in found if s.path.endswith(".json")}
+    read = repository.read_records(Hold, list(there))
+    holds = [
+        h.model_copy(update={"releases": ()})
+        if repository.dated_ahead(h.made_at, there.get(names.hold(_key(h), h.hold_id)))
+        else h
+        for h in read.records
+    ]
+    return Read(tuple(sorted(holds, key=lambda h: h.made_at)), read.unreadable)
 
 
 def bury(repository: Repository, expired: Expired) -> None:
     """Write down that a copy goes, before any of it does. Once a run: a retry finds it there."""
-    key = BackupKey(
-        cluster=expired.cluster, collection=expired.collection, backup_id=expired.backup_id
-    )
-    path = names.expired(key, expired.run_id)
+    path = names.expired(_key(expired), expired.run_id)
     if repository.store.stat(path) is None:
         repository.store.create(path, expired.to_bytes())
 
@@ -77,8 +85,9 @@ def read_expired(repository: Repository, folder: str) -> Read[Expired]:
     return repository.read_records(Expired, paths)
 
 
-def delete_copy(repository: Repository, folder: str) -> Freed:
-    """Delete the copy below `backups/<folder>`.
+def delete_copy(repository: Repository, folder: str, *, remember: Collection[int] = ()) -> Freed:
+    """Delete the copy below `backups/<folder>`, but for the records of those of its create calls
+    that are to be remembered: what they made may still lie on a node.
 
     Raise ObjectMissing unless `bury` wrote down why, and that can be read. What a denied or cut
     deletion leaves is finished by the next call.
@@ -96,6 +105,8 @@ def delete_copy(repository: Repository, folder: str) -> Freed:
     notes: set[str] = set()
     locked: list[datetime] = []
     for file in files:
+        if (call := names.call_of(file.path.rpartition("/")[2])) and call[1] in remember:
+            continue
         comes_to = repository.store.deletion(file.path)
         repository.store.delete(file.path)
         if comes_to.locked_until is not None:
@@ -106,3 +117,9 @@ def delete_copy(repository: Repository, folder: str) -> Freed:
             hidden += file.size_bytes
             notes.add(comes_to.hidden)
     return Freed(freed, hidden, tuple(sorted(notes)), max(locked, default=None))
+
+
+def _key(record: Hold | Expired) -> BackupKey:
+    return BackupKey(
+        cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
+    )

@@ -54,6 +54,8 @@ class Reading:
     ends: dict[str, RunEnd] = field(default_factory=dict)
     runs: frozenset[str] = frozenset()
     first_run: datetime | None = None
+    ahead: frozenset[str] = frozenset()
+    """Folders and digests of manifests and proofs that were dated in the future when written."""
 
     @property
     def expired(self) -> frozenset[str]:
@@ -136,6 +138,7 @@ def _read(
         proofs = beside.submit(repository.read_proofs, cluster, collection, backup_id)
         _read_backups(reading, repository, cluster, collection, backup_id)
         reading.unreadable.extend(proofs.result().unreadable)
+        reading.ahead |= proofs.result().ahead
         for proof in proofs.result().records:
             reading.proofs.setdefault(_folder(proof), []).append(proof)
     reading.uploads = tuple(repository.open_uploads(cluster))
@@ -221,6 +224,11 @@ def _read_backups(
         reading.files.setdefault(at.folder, {})[at.file] = there
     manifests = _records(repository, Manifest, names.MANIFEST, reading)
     reading.manifests = {m.key.folder: m for m in manifests}
+    reading.ahead |= {
+        m.key.folder
+        for m in manifests
+        if repository.dated_ahead(m.captured_at, reading.files[m.key.folder][names.MANIFEST])
+    }
     reading.seals = {_folder(s): s for s in _records(repository, Seal, names.SEAL, reading)}
 
 
@@ -356,6 +364,7 @@ def _backup(folder: str, readings: Sequence[Reading], named: Named) -> Backup:
         ),
         conflict=conflict,
         witness=witness(manifest, named, readings),
+        dated_ahead=any(folder in r.ahead for r in readings),
     )
 
 
@@ -393,6 +402,8 @@ def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool, na
             and proof.repository_id == where.id
             and proof.location == where.location
             and proof.manifest_sha256 == mine.sha256
+            # a failure counts whenever it was; of a success, when is half of what it says
+            and not (proof.passed and proof.sha256 in reading.ahead)
         )
         (proofs if of_this_copy else inherited).append(proof)
     broken = {u.path.rpartition("/")[2] for u in reading.unreadable

@@ -25,7 +25,6 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.records import (
     BackupKey,
-    Expired,
     Intent,
     Location,
     Manifest,
@@ -48,6 +47,9 @@ from qdrant_dr.version import __version__
 R = TypeVar("R", bound=Record)
 _LOOKS = 5  # read at once to find the last: names tell the second only, and one may be damaged
 _AHEAD = timedelta(seconds=60)  # a look by another clock, or while this one began, may be so late
+_AFTER_ALL = timedelta(minutes=5)
+"""How far a record may be dated ahead of the time that the store gave to it: two clocks are never
+equal."""
 _READERS = 16  # records are small: reading them is waiting
 
 
@@ -66,6 +68,8 @@ class Read(Generic[R]):
 
     records: tuple[R, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
+    ahead: frozenset[str] = frozenset()
+    """Digests of records that were dated in the future when they were written."""
 
 
 def create_repository(
@@ -172,6 +176,23 @@ class Repository:
                 answer = next(iter(answers.records), None)
                 found += [(number, intent, answer) for intent in intents.records]
         return tuple(found), tuple(unreadable)
+
+    def has_call(
+        self, key: BackupKey, number: int, intent: Intent, answer: SnapshotAnswer | None
+    ) -> bool:
+        """Whether the very same records of a call lie here, and no answer where there is none."""
+        wanted: dict[str, bytes | None] = {
+            names.intent_file(number): intent.to_bytes(),
+            names.answer_file(number): answer.to_bytes() if answer else None,
+        }
+        for file, data in wanted.items():
+            try:
+                there = self.store.read(names.in_backup(key, file))
+            except ObjectMissing:
+                there = None
+            if there != data:
+                return False
+        return True
 
     def part_sink(self, key: BackupKey, file_name: str, size_hint: int | None = None) -> Sink:
         """Begin a part: nothing is visible before its commit. Raise Conflict if it is there."""
@@ -326,11 +347,23 @@ class Repository:
         """Proofs of a cluster, a collection or a backup, oldest first."""
         found = self.find(names.proofs(cluster, collection, backup_id))
         read = self.read_records(Proof, [s.path for s in found if s.path.endswith(".json")])
-        return Read(tuple(sorted(read.records, key=lambda p: p.ended_at)), read.unreadable)
+        there = {s.path: s for s in found}
+        ahead = {
+            p.sha256
+            for p in read.records
+            if self.dated_ahead(p.ended_at, there.get(names.proof(_key(p), p.proof_id)))
+        }
+        ordered = sorted(read.records, key=lambda p: p.ended_at)
+        return Read(tuple(ordered), read.unreadable, frozenset(ahead))
 
     def write_run_start(self, start: RunStart) -> None:
         """Say that a run began."""
         self.store.create(names.run_start(start.run_id, start.started_at), start.to_bytes())
+
+    def began(self, start: RunStart) -> Stat | None:
+        """The record that a run began, as the store describes it: its clock, read off an object
+        that is there anyway."""
+        return self.store.stat(names.run_start(start.run_id, start.started_at))
 
     def write_run_end(self, end: RunEnd) -> None:
         """Say how it ended. Looks lie apart from the runs that reports are made of."""
@@ -381,6 +414,11 @@ class Repository:
             ),
         )
 
+    def read_end(self, run_id: str) -> Read[RunEnd]:
+        """The end record of one run, if it is here."""
+        path = names.run_end(run_id, names.time_of(run_id))
+        return self.read_records(RunEnd, [path] if self.store.stat(path) else [])
+
     def read_records(self, kind: type[R], paths: Sequence[str]) -> Read[R]:
         """Records of one kind; what is damaged, unknown or just vanished is told, not dropped."""
 
@@ -427,17 +465,15 @@ class Repository:
                 raise ValueError(f"{file.path} is not below {folder}")
             self.store.delete(file.path)
 
-    def clock(self) -> datetime:
-        """The store's time now: of an object that is written, looked at and deleted."""
-        path = f"probes/{secrets.token_hex(8)}"
-        self.store.create(path, b"what time is it?")
-        try:
-            there = self.store.stat(path)
-        finally:
-            self.store.delete(path)
+    def dated_ahead(self, at: datetime, there: Stat | None) -> bool:
+        """Whether a record says that it is of later than the store had when it took it: what such a
+        clock says is not true once that time has come.
+
+        A time of before this repository was made is none: it came with a copy of the files.
+        """
         if there is None:
-            raise ObjectMissing(f"repository {self.name}: what was just written is not there")
-        return there.modified_at
+            return False
+        return self.record.created_at <= there.modified_at < at - _AFTER_ALL
 
     def find(self, folder: str) -> list[Stat]:
         """Every object below a folder. Raise RepositoryMissing if the repository is gone."""
@@ -469,12 +505,16 @@ class Repository:
     def _parse(self, kind: type[R], path: str, data: bytes, key: BackupKey | None = None) -> R:
         """Parse a record and compare it with the place it lies in."""
         record = kind.from_bytes(data, where=f"{self.name}/{path}")
-        if isinstance(record, Manifest | Seal | Proof | Expired):
-            of = BackupKey(
-                cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
-            )
+        if isinstance(record, Manifest | Seal | Proof | Intent):
+            of = _key(record)
             if f"/{of.folder}/" not in f"/{path}":
                 raise RecordDamaged(f"{self.name}/{path} is the {kind.KIND} of {of}: misplaced")
             if key is not None and of != key:
                 raise RecordDamaged(f"{self.name}/{path} is the {kind.KIND} of {of}, not {key}")
         return record
+
+
+def _key(record: Manifest | Seal | Proof | Intent) -> BackupKey:
+    return BackupKey(
+        cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
+    )

@@ -19,7 +19,7 @@ from qdrant_dr.config import Proven
 from qdrant_dr.records import Acknowledgement, BackupKey
 from qdrant_dr.records.retention import Hold
 from qdrant_dr.repository.acknowledgement import kept_for_doubt
-from qdrant_dr.repository.catalog import CLOCK_TOLERANCE, Backup, Catalog, is_proven
+from qdrant_dr.repository.catalog import Backup, Catalog, is_proven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +200,7 @@ def _holding(hold: Hold | None) -> list[str]:
 
 def _current(backups: Sequence[Backup], *, now: datetime) -> str:
     """The life that the newest backup belongs to; one dated in the future does not decide."""
-    past = [b for b in backups if b.manifest.captured_at <= now + CLOCK_TOLERANCE]
+    past = [b for b in backups if not b.of_the_future(now)]
     return max(past or backups, key=_order).manifest.incarnation
 
 
@@ -252,7 +252,7 @@ def _kept_everywhere(
         lives[backup.manifest.incarnation].append(backup)
         if backup.conflict is not None:
             why[backup.key].append(f"repositories disagree about it: {backup.conflict.message}")
-        if backup.manifest.captured_at > now + CLOCK_TOLERANCE:
+        if backup.of_the_future(now) and backup.key.backup_id not in named:
             why[backup.key].append("dated in the future: check the clocks")
     for life, members in lives.items():
         over = life != current
@@ -277,7 +277,7 @@ def _kept_of_a_life(
         b
         for b in members
         if any(_once_proven(b, c.repository, proven, now) for c in b.copies)
-        and b.manifest.captured_at <= now + CLOCK_TOLERANCE
+        and not b.of_the_future(now)
     ]
     if not good:
         return [(b.key, "nothing of this life of the collection is proven") for b in members]
@@ -306,7 +306,7 @@ def _reasons(
             why[here.key].append("the newest proven in this repository")
         for held in sorted(members, key=lambda h: (not h.proven, members.index(h)))[: policy.floor]:
             why[held.key].append(f"one of the floor of {policy.floor}")
-        past = [h for h in members if h.backup.manifest.captured_at <= now + CLOCK_TOLERANCE]
+        past = [h for h in members if not h.backup.of_the_future(now)]
         for place, held in enumerate(past[: policy.last]):
             why[held.key].append(f"last {place + 1} of {policy.last}")
         for name, count, period in (

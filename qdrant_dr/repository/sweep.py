@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.records import Intent
 from qdrant_dr.repository.catalog import Catalog, Unfinished
+from qdrant_dr.repository.names import call_of
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.repository.store import OpenUpload
 
@@ -55,8 +56,8 @@ def plan_sweep(
     store_now: datetime,
     orphan_grace: timedelta = ORPHAN_GRACE,
 ) -> SweepPlan:
-    """Decide, by the store's clock. A partly readable catalog sweeps nothing, and what any record
-    names as a backup stays, whatever it lacks."""
+    """Decide; `store_now` is by clocks that were compared with the store's. A partly readable
+    catalog sweeps nothing, and what any record names as a backup stays, whatever it lacks."""
     if not catalog.complete:
         unread = [r.name for r in catalog.unreachable] + [u.path for u in catalog.unreadable]
         return SweepPlan(repository, refused=f"not everything could be read: {', '.join(unread)}")
@@ -67,6 +68,11 @@ def plan_sweep(
     for found in catalog.unfinished:
         if found.repository != repository or found.expired:
             continue  # half deleted: `expire` finishes it
+        # the records of its calls are all that is known of what lies on a node: they stay until
+        # the sweep of that node finds nothing there
+        data = tuple(f for f in found.files if not call_of(f.path.rpartition("/")[2]))
+        if not data:
+            continue
         newest = max(f.modified_at for f in found.files)
         if found.folder in elsewhere:
             kept.append(f"{found.folder}: committed elsewhere, `replicate` completes it")
@@ -75,7 +81,7 @@ def plan_sweep(
         elif newest > before:
             kept.append(f"{found.folder}: written to at {newest:%Y-%m-%d %H:%M} UTC")
         else:
-            folders.append(found)
+            folders.append(replace(found, files=data))
     uploads: list[OpenUpload] = []
     for upload in catalog.uploads.get(repository, ()):
         if upload.started_at > before:

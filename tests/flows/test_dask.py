@@ -16,6 +16,7 @@ from prefect import flow
 from flows.backup import backup
 from flows.verify import verify
 from qdrant_dr.errors import WorkersUnfit
+from qdrant_dr.jobs.run import utc_now
 from qdrant_dr.jobs.units import SweepUnit
 from qdrant_dr.records import Outcome, RunEnd
 from tasks import dask_runner, perform, shell
@@ -149,7 +150,7 @@ def harness(monkeypatch: pytest.MonkeyPatch, **options: Any) -> Outcome:
     @flow(task_runner=ChosenRunner(max_workers=2), validate_parameters=False)
     def run() -> list[Outcome]:
         run_ref = RunRef("/nowhere.yaml", "run", "0")
-        return perform.submit_all(run_ref, **options)([SweepUnit(repository="one")])
+        return perform.submit_all(run_ref, **options)([SweepUnit(repository="one", now=utc_now())])
 
     (outcome,) = run()
     return outcome

@@ -77,7 +77,7 @@ def test_every_unit_has_its_outcome_in_order(monkeypatch: pytest.MonkeyPatch) ->
         return outcome(unit, verdict=verdict, notes=("noted",))
 
     names = ["fine", "denied", "degraded", "bug", "failed"]
-    units = [verify_unit(n) for n in names] + [SweepUnit(repository="aws")]
+    units = [verify_unit(n) for n in names] + [SweepUnit(repository="aws", now=made.NOW)]
     found = performed(act, units, monkeypatch)
     assert [o.collection for o in found] == [*names, "*"]
     assert [o.verdict for o in found] == ["ok", "failed", "degraded", "failed", "failed", "ok"]

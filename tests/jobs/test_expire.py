@@ -60,7 +60,7 @@ def store_backup(repository: Repository, of: Manifest) -> None:
         Intent(
             run_id=of.run_id, backup_id=of.backup_id, cluster="shop", collection="movies",
             node="http://127.0.0.1:9", started_at=of.captured_at, listed_before=(),
-            tool_version="0.1.0",
+            tool_version="0.1.0", streamed=True,  # else it is kept for the sweep of its node
         ),
     )  # fmt: skip
     sink = repository.part_sink(of.key, of.parts[0].file)
@@ -185,7 +185,9 @@ def test_a_hold_made_after_the_plan_still_keeps(tmp_path: Path) -> None:
     world = world_of(tmp_path)
     backups = fill(world, 3)
     config, now = configfile.load(world.reference), utc_now()
-    unit = ExpireUnit(key=backups[2].key, repository="one", reason="planned a moment ago")
+    unit = ExpireUnit(
+        key=backups[2].key, repository="one", decided_at=now, reason="planned a moment ago"
+    )
     place_hold(
         opened(world), backups[2].key, reason="case 4711", until=now + timedelta(days=1),
         by="ada", now=now,
@@ -283,7 +285,7 @@ def test_a_retry_of_one_run_finds_what_it_wrote_down(tmp_path: Path) -> None:
     of = fill(world, 3)[2]
     repository = opened(world)["one"]
     bury_only(world, repository, of)
-    unit = ExpireUnit(key=of.key, repository="one", reason="again")
+    unit = ExpireUnit(key=of.key, repository="one", decided_at=utc_now(), reason="again")
     outcome = expire_copy(configfile.load(world.reference), unit, "20261122T101530Z-7f3a9c")
     assert outcome.verdict == "ok"
     assert of.backup_id not in left(world)

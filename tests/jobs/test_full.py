@@ -243,8 +243,8 @@ def test_a_dead_run_is_swept_and_only_what_it_made(source: ReplaySource, world: 
         Intent.from_bytes(p.read_bytes(), where=str(p))
         for p in world.folders["one"].glob("backups/**/intent.json")
     ]
-    assert all(i.listed_full is not None for i in intents)
-    assert all(theirs in [s.name for s in i.listed_full or ()] for i in intents)
+    assert all(i.full and i.knew(theirs, full=True) for i in intents)
+    assert not any(theirs.encode() in i.to_bytes() for i in intents)  # nobody's business
 
 
 def test_an_alias_that_moved_meanwhile_is_a_doubt(source: ReplaySource, world: World) -> None:

@@ -53,7 +53,8 @@ def recovers(world: World, source: ReplaySource, verdict: str = "ok") -> RunEnd:
         m.backup_id for m in world.manifests("two")
     }
     assert world.manifests("one")
-    assert spool(world) == []
+    # an open call is remembered until the node has nothing of it
+    assert spool(world) == ([] if verdict == "ok" else ["calls"])
     assert "theirs.snapshot" in source.snapshots("movies")
     return end
 

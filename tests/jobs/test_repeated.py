@@ -10,9 +10,10 @@ import pytest
 
 from qdrant_dr import configfile
 from qdrant_dr.errors import SnapshotUnanswered
+from qdrant_dr.jobs.begun import Begun
 from qdrant_dr.jobs.execute import execute
 from qdrant_dr.jobs.repeated import execute_again
-from qdrant_dr.jobs.sweep import Begun
+from qdrant_dr.jobs.sweep import NodeSweep
 from qdrant_dr.jobs.units import CaptureUnit, FullUnit
 from tests.support.servers import sandbox_server
 from tests.support.world import World, make_world, seed
@@ -107,10 +108,9 @@ def test_a_full_snapshot_is_as_safe_as_the_least_safe_of_its_backups(
         path.unlink()
     cleaned: list[int] = []
 
-    def clean(_node: object, call: Begun, **_: object) -> tuple[list[str], list[str]]:
+    def clean(_sweep: NodeSweep, call: Begun) -> None:
         cleaned.append(call.committed)
-        return [], []
 
-    monkeypatch.setattr("qdrant_dr.jobs.repeated.clean", clean)
+    monkeypatch.setattr(NodeSweep, "clean", clean)
     execute_again(config, full, RUN)
     assert cleaned == [1, 1]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from qdrant_dr.cluster import INSTANCE, Shelf, delete_command
 from qdrant_dr.errors import ManifestConflict, RecordDamaged
+from qdrant_dr.records import LeftSnapshot, Manifest, Outcome, Swept
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.frames import Assessment
 from qdrant_dr.report.problems import RANK, Problem, span
@@ -174,6 +175,61 @@ def test_every_snapshot_that_was_left_has_its_command_on_its_own_shelf() -> None
         end = r.run_end(outcomes=(outcome,), seen=(r.seen("a#b"),))
         found = one(evidence({"aws": [left], "gcp": [left]}, ends=[end]), "left on the server")
         assert found.next_command == "; ".join(commands)
+
+
+def swept(m: Manifest, at: datetime, *left: LeftSnapshot | None) -> Outcome:
+    """A sweep of the node that a backup came from; None: of a version that did not tell."""
+    (part,) = m.parts
+    told = None if None in left else tuple(f for f in left if f is not None)
+    return Outcome(
+        unit="sweep", collection="*", verdict="degraded" if left else "ok", started_at=at,
+        ended_at=at + timedelta(seconds=1), detail=Swept(node=part.node, left=told),
+    )  # fmt: skip
+
+
+def left_of(m: Manifest, name: str = "movies-1.snapshot") -> LeftSnapshot:
+    return LeftSnapshot(
+        collection=m.collection, name=name, size_bytes=2**30, of=str(m.key), since=m.captured_at,
+        ours=True, why="only 1 of 2 copies hold it",
+    )  # fmt: skip
+
+
+def leftovers(*outcomes: Outcome) -> list[Problem]:
+    m = r.manifest()
+    end = r.run_end(outcomes=outcomes, seen=(r.seen("movies"),))
+    found = problems(evidence({"aws": [m], "gcp": [m]}, ends=[end]))
+    return [p for p in found if p.code == "leftover-snapshot"]
+
+
+def test_a_snapshot_that_was_left_is_told_until_a_sweep_does_not_find_it() -> None:
+    m = r.manifest()
+    captured = r.captured(m, server_snapshot="kept: below quorum")
+    before, after = captured.started_at - hours(1), captured.ended_at + hours(1)
+    (first,) = leftovers(captured)
+    (still,) = leftovers(captured, swept(m, after, left_of(m)))
+    assert first.identity == still.identity  # one finding, as long as it lies there
+    assert "only 1 of 2 copies hold it" in still.what
+    assert still.next_command == delete_command(m.parts[0].node, "movies", "movies-1.snapshot")
+    assert leftovers(captured, swept(m, after)) == []
+    assert leftovers(captured, swept(m, after), swept(m, after + hours(1), left_of(m))) != []
+    assert leftovers(captured, swept(m, before)) == [first]  # that one could not know of it
+    assert leftovers(captured, swept(m, after, None)) == [first]  # that one did not say
+    elsewhere = swept(m, after).model_copy(
+        update={"detail": Swept(node="http://elsewhere:6333", left=())}
+    )
+    assert leftovers(captured, elsewhere) == [first]
+
+
+def test_what_a_killed_capture_left_is_told_by_the_records_too() -> None:
+    m = r.manifest()
+    dead = left_of(m).model_copy(
+        update={"of": "movies@20261120T000000Z-abcdef", "ours": False,
+                "why": "may be of run R, which did not end well; delete it if nobody: X"}
+    )  # fmt: skip
+    (found,) = leftovers(swept(m, NOW - hours(2), dead))
+    assert found.scope == "movies@20261120T000000Z-abcdef"
+    assert found.what.endswith("(may be of run R, which did not end well)")
+    assert "1.00 GiB" in found.blast_radius
 
 
 def test_no_recent_proof_in_one_repository() -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -360,10 +360,13 @@ def test_a_start_without_an_end_stays_a_start(repository: Repository) -> None:
     assert repository.read_runs(made.NOW - 9 * month, made.NOW - 8 * month)[0].records == ()
 
 
-def test_the_clock_is_the_stores_and_leaves_nothing(repository: Repository, folder: Path) -> None:
-    before = sorted(folder.rglob("*"))
-    assert repository.clock().utcoffset() == timedelta(0)
-    assert sorted(folder.rglob("*")) == before
+def test_the_clock_of_a_store_is_read_off_the_record_of_a_run(repository: Repository) -> None:
+    start = made.run_start()
+    assert repository.began(start) is None
+    repository.write_run_start(start)
+    there = repository.began(start)
+    assert there is not None
+    assert abs(there.modified_at - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 def test_bandwidth_is_kept(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -71,7 +71,7 @@ def age(tmp_path: Path, by: timedelta, pattern: str = "*") -> None:
 
 def plan(repository: Repository, **fields: object):
     catalog = read_catalog([repository], cluster="prod")
-    return plan_sweep(catalog, "one", store_now=repository.clock(), **fields)
+    return plan_sweep(catalog, "one", store_now=datetime.now(UTC), **fields)
 
 
 def test_what_is_young_stays(repository: Repository, tmp_path: Path) -> None:
@@ -91,8 +91,9 @@ def test_what_is_old_goes_with_its_open_uploads(repository: Repository, tmp_path
     done = sweep(repository, plan(repository))
     assert done.removed == (f"backups/{of.key.folder}/shard-1.snapshot", of.key.folder)
     assert done.kept == ()
-    assert files(tmp_path) == []
-    assert read_catalog([repository], cluster="prod").unfinished == ()
+    # what a call may have left on a node is known until the sweep of that node finds nothing there
+    assert files(tmp_path) == [f"backups/{of.key.folder}/intent.json"]
+    assert plan(repository).folders == ()
 
 
 def test_one_young_file_keeps_the_whole_folder(repository: Repository, tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_what_is_committed_elsewhere_is_left_to_replicate(
     two.commit(of)
     age(tmp_path, ORPHAN_GRACE + HOUR)
     catalog = read_catalog([repository, two], cluster="prod")
-    made_plan = plan_sweep(catalog, "one", store_now=repository.clock())
+    made_plan = plan_sweep(catalog, "one", store_now=datetime.now(UTC))
     assert made_plan.folders == ()
     assert "committed elsewhere" in made_plan.kept[0]
 
@@ -145,7 +146,7 @@ def test_a_partly_readable_catalog_sweeps_nothing(repository: Repository, tmp_pa
     before = files(tmp_path)
     lost = RepositoryState("two", None, "d", None, RepositoryUnreachable("no answer"))
     catalog = read_catalog([repository], cluster="prod", unreachable=[lost])
-    refused = plan_sweep(catalog, "one", store_now=repository.clock())
+    refused = plan_sweep(catalog, "one", store_now=datetime.now(UTC))
     assert refused.refused is not None
     assert "two" in refused.refused
     assert sweep(repository, refused).kept == (refused.refused,)

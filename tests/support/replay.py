@@ -24,6 +24,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -239,7 +240,7 @@ class ReplaySource:
         with self.lock:
             self.made += 1
             served = self.collections[collection]
-            stamp = f"2026-11-22-10-{self.made // 60:02}-{self.made % 60:02}"
+            stamp = self._stamp()
             name = self.faults.snapshot_name or f"{collection}-{PEER}-{stamp}.snapshot"
             stored = served.snapshots[name] = self._store(name, served.archive)
         answer = stored.described()
@@ -255,7 +256,7 @@ class ReplaySource:
         """What `POST /snapshots` does and answers: every collection's archive, then who is who."""
         with self.lock:
             self.made += 1
-            stamp = f"2026-11-22-10-{self.made // 60:02}-{self.made % 60:02}"
+            stamp = self._stamp()
             files = {n: f"{n}-{PEER}-{stamp}.snapshot" for n in self.collections}
             aliases = {a: n for n, served in self.collections.items() for a in served.aliases}
             config = {"collections_mapping": files, "collections_aliases": aliases}
@@ -294,6 +295,11 @@ class ReplaySource:
             500,
             "Service internal error: File IO error: Malformed tar archive, reached unknown entry",
         )
+
+    def _stamp(self) -> str:
+        """Of now, and never twice."""
+        at = datetime.now(UTC) + timedelta(seconds=self.made)
+        return f"{at:%Y-%m-%d-%H-%M-%S}"
 
     def _store(self, name: str, data: bytes | Path) -> Stored:
         with self.lock:

@@ -32,6 +32,7 @@ from qdrant_dr.repository import Repository, create_repository, open_repository
 
 PR_SET_PDEATHSIG = 1
 START_SECONDS = 60.0
+AFTER_ALL = datetime(2100, 1, 1, tzinfo=UTC)
 AZURE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
@@ -213,9 +214,10 @@ def child(command: list[str], environment: dict[str, str]) -> Iterator[subproces
                 process.kill()
 
 
-def repository_in(cfg: RepositoryConfig) -> Repository:
-    """A new repository where `cfg` says."""
-    made = create_repository(cfg, datetime.now(UTC))
+def repository_in(cfg: RepositoryConfig, created_at: datetime = AFTER_ALL) -> Repository:
+    """A new repository where `cfg` says. Records of tests have dates of their own: as if made later
+    than its files, it does not hold them against the store's clock."""
+    made = create_repository(cfg, created_at)
     return open_repository(cfg.model_copy(update={"id": made}), stall_timeout=timedelta(seconds=60))
 
 

@@ -21,8 +21,8 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import AccessDenied, ClockSkew, CollectionVanished, DRError
 from qdrant_dr.jobs.check.engine import engine_row
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
-from qdrant_dr.jobs.check.store import clock_text
 from qdrant_dr.jobs.check.topology import topology_rows
+from qdrant_dr.jobs.clocks import clock_text
 
 CLUSTER = "cluster"
 

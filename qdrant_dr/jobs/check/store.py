@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from qdrant_dr.cluster import ClockOffset
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import (
     BytesDiffer,
@@ -26,6 +25,7 @@ from qdrant_dr.errors import (
     StoreOverwrites,
 )
 from qdrant_dr.jobs.check.rows import CheckRow, failed, ok, skipped
+from qdrant_dr.jobs.clocks import clock_text, store_clock
 from qdrant_dr.repository import Repository, Store, open_repository
 
 ROUNDS = 4
@@ -192,19 +192,10 @@ def _clock(store: Store, folder: str, limit: timedelta) -> str:
     there = store.stat(f"{folder}/clock.json")
     if there is None:
         raise RepositoryError(f"{store.name}: what was just written is not there", _SUSPECT)
-    whole = there.modified_at.microsecond == 0  # most stores keep whole seconds, cut off
-    half = timedelta(seconds=0.5 if whole else 0)
-    offset = (there.modified_at + half) - (before + (after - before) / 2)
-    ms = timedelta(milliseconds=1)
-    clock = ClockOffset(round(offset / ms), round(((after - before) / 2 + half) / ms))
+    clock = store_clock(there, before, after)
     if clock.exceeds(limit):
         raise ClockSkew(f"{store.name}: its clock is {clock_text(clock)} from ours")
     return f"{clock_text(clock)} from ours"
-
-
-def clock_text(clock: ClockOffset) -> str:
-    """`+0.2 s (+- 0.5)`."""
-    return f"{clock.offset_ms / 1000:+.1f} s (+- {clock.uncertainty_ms / 1000:.1f})"
 
 
 def _clean(scope: str, store: Store, folder: str) -> Iterator[CheckRow]:
