@@ -37,7 +37,6 @@ from qdrant_dr.cluster.shape import differences
 from qdrant_dr.errors import ClusterError, ProofError
 from qdrant_dr.jobs.served import search_served
 from qdrant_dr.proof import (
-    Examination,
     LiveSample,
     compare_served,
     digest_point,
@@ -211,13 +210,17 @@ def caught(mutant: Mutant, seal: Seal, folder: Path) -> tuple[set[str], bool]:
     if not prove(whole, reader, depth="bytes", folder=folder).passed:
         found.add("bytes")
     for depth in ("structure", "load", "content", "search"):
-        if not alone(manifest, reader, depth, seal, folder).passed:
+        if not alone(manifest, reader, depth, seal, folder):
             found.add(depth)
     points = random.Random(SEED).sample(truth(mutant.set_name), LIVE)
     live = LiveSample({p["id"]: digest_point(p) for p in points})
-    first = prove(
-        manifest, reader, depth="content", folder=folder, alone=True, sampled_ids=list(live.points)
-    )
+    try:
+        first = prove(
+            manifest, reader, depth="content", folder=folder, alone=True,
+            sampled_ids=list(live.points),
+        )  # fmt: skip
+    except ProofError:
+        return found | {"before"}, False
     if first.read_back is None or not first.passed:
         return found | {"before"}, False
     try:
@@ -227,10 +230,12 @@ def caught(mutant: Mutant, seal: Seal, folder: Path) -> tuple[set[str], bool]:
     return found, first.read_back.total == seal.total
 
 
-def alone(
-    manifest: Manifest, reader: MemoryReader, depth: Depth, seal: Seal, folder: Path
-) -> Examination:
-    return prove(manifest, reader, depth=depth, folder=folder, alone=True, seal=seal)
+def alone(manifest: Manifest, reader: MemoryReader, depth: Depth, seal: Seal, folder: Path) -> bool:
+    """Whether it passes; what keeps a depth from looking is no pass either."""
+    try:
+        return prove(manifest, reader, depth=depth, folder=folder, alone=True, seal=seal).passed
+    except ProofError:
+        return False
 
 
 class Scratch:

@@ -8,7 +8,6 @@ so; one whose vector is not finite, as older seals have them, no server takes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -20,7 +19,7 @@ from qdrant_dr.jobs.copies import Found
 from qdrant_dr.jobs.prove import MadeBy, restore_proof
 from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.proof import Asked, Comparison, judge, recall_ppm, unanswerable
-from qdrant_dr.proof.encoding import named_vectors
+from qdrant_dr.proof.encoding import is_finite, named_vectors
 from qdrant_dr.proof.engine_search import TOP, wide
 from qdrant_dr.records import Depth, GoldenQuery, Proof, Seal, Searched
 
@@ -79,7 +78,7 @@ def _ask(node: Node, name: str, seal: Seal, shard: int) -> Asked:
     filters = tuple(t for t in seal.filters if t.shard == shard)
     points = points_by_id(node, name, list(dict.fromkeys(q.point for q in golden)))
     vectors = {p["id"]: named_vectors(p["vector"]) for p in points}
-    golden = tuple(q for q in golden if "null" not in json.dumps(vectors[q.point][q.vector]))
+    golden = tuple(q for q in golden if is_finite(vectors[q.point][q.vector]))
     answers = [
         _answer(node, name, vectors[q.point][q.vector], q, wide(seal.total.odd(q.vector)))
         for q in golden

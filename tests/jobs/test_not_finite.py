@@ -33,7 +33,8 @@ VECTORS: dict[str, dict[str, Any]] = {
 
 def vector(name: str, n: int) -> Any:
     odd = {"float16": 70000}.get(name, -1e39 if n % 2 else 1e39) if n in ODD else n + 0.5
-    return [[1, n], [odd, 2]] if name == "rows" else [odd, 1 + n]
+    # a first row of whole numbers, written as integers, reads as the indices of a sparse vector
+    return [[1.0, float(n)], [odd, 2]] if name == "rows" else [odd, 1 + n]
 
 
 def put(url: str, path: str, body: Any) -> None:
