@@ -16,14 +16,20 @@ ON_DEMAND = ("restore", "startup", "sign")
 """Jobs that somebody asked for once; one that was refused changed nothing."""
 MISASKED = frozenset({"usage-error", "nothing-selected", "backup-not-found"})
 PEOPLE = frozenset({"cli", "manual"})
+NAMES = (
+    "backups", "backup", "collections", "collection", "repositories", "repository", "scenario",
+)  # fmt: skip
+"""Parameters of requests, and of flows, that name something."""
 
 
 def is_misasked(end: RunEnd) -> bool:
-    """Whether a person asked for what does not exist, and was told at once: nothing was done, and
-    the run says nothing of its job. What a schedule asks for is read by nobody, and is told."""
-    error = end.error
-    asked = error is not None and error.code in MISASKED and not end.outcomes
-    return asked and end.start.trigger in PEOPLE
+    """Whether a person named what does not exist, and was told at once: nothing was done, and the
+    run says nothing of its job. What a schedule asks for is read by nobody, and is told; so is that
+    nothing is there at all, where nothing was named."""
+    start, error = end.start, end.error
+    slip = error is not None and error.code in MISASKED and not end.outcomes
+    named = start.job in ON_DEMAND or any(start.parameters.get(key) for key in NAMES)
+    return slip and named and start.trigger in PEOPLE
 
 
 @dataclass(frozen=True)

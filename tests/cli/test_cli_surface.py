@@ -98,6 +98,8 @@ POISONED = [
     (["sign", "20260101T000000Z-aaaaaa"], 2),
     (["expire"], 4),
     (["hold"], 0),
+    (["acknowledge"], 0),
+    (["acknowledge", "run-bad", "--reason", "known"], 2),
     (["restore", "movies@latest", "--to", "http://127.0.0.1:1"], 5),
     (["startup-archive", "--out", "full.snapshot"], 4),
     (["list"], 0),

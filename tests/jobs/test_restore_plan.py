@@ -148,13 +148,16 @@ def test_the_steps_of_a_plain_restore_say_what_where_and_how_much() -> None:
 
 
 def test_a_suspect_backup_that_was_accepted_is_restored_and_the_choice_is_told() -> None:
-    made = plan(SUSPECT, choice={"accepted": True, "remarks": ("skipped a newer one",)})
-    assert made.possible
+    (_, reason) = plan(SUSPECT).refusals
+    assert f"qdrant-dr acknowledge {SUSPECT.key}" in reason
+    choice = {"accepted": True, "remarks": ("skipped a newer one",)}
+    (other,) = plan(SUSPECT, choice=choice).refusals
+    assert "is not proven" not in reason
+    assert "is suspect" not in other
+    made = plan(choice=choice)
     assert made.warnings[0] == "skipped a newer one"
     assert made.unit is not None
     assert (made.unit.accepted, made.unit.remarks) == (True, ("skipped a newer one",))
-    (reason,) = plan(SUSPECT).refusals
-    assert f"qdrant-dr acknowledge {SUSPECT.key}" in reason
 
 
 def test_the_estimate_is_measured_where_something_was() -> None:

@@ -140,8 +140,16 @@ def test_a_slip_of_the_pen_raises_no_alarm(code: str) -> None:
     ],
 )
 def test_what_is_no_slip_is_told(trigger: str, code: str, outcomes: Sequence[Outcome]) -> None:
-    end = run("backup", 1, "failed", trigger, error=r.error(code, "why"), outcomes=tuple(outcomes))
+    end = run(
+        "backup", 1, "failed", trigger, collections=("moveis",), error=r.error(code, "why"),
+        outcomes=tuple(outcomes),
+    )  # fmt: skip
     assert [p.severity for p in bad(end)] == ["critical"]
+
+
+def test_that_nothing_is_there_is_no_slip_where_nothing_was_named() -> None:
+    gone = r.error("backup-not-found", "there is no backup to verify")
+    assert [p.severity for p in bad(run("verify", 1, "failed", error=gone))] == ["critical"]
 
 
 def test_a_crash_is_made_up_for_by_a_run_as_wide() -> None:
