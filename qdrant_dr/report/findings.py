@@ -174,7 +174,7 @@ def _swept(node: str, found: Sequence[LeftSnapshot]) -> Iterator[Problem]:
     for left in found:
         captures[left.of].append(left)
     for of, files in captures.items():
-        what = "; ".join(f"{f.name} ({f.why.partition('; delete it')[0]})" for f in files)
+        what = "; ".join(f"{f.name} ({f.why.partition(': curl')[0]})" for f in files)
         commands = [delete_command(node, Shelf(f.collection, f.shard), f.name) for f in files]
         yield Problem(
             "warning",

@@ -28,7 +28,7 @@ from qdrant_dr.cluster import (
 )
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
-from qdrant_dr.jobs.begun import Begun, begun_calls, is_dead
+from qdrant_dr.jobs.begun import Begun, begun_calls, is_dead, made_by_us
 from qdrant_dr.jobs.calls import CallJournal
 from qdrant_dr.jobs.check.nodes import clocks_apart
 from qdrant_dr.jobs.clocks import clock_text
@@ -194,7 +194,8 @@ def _leftovers(
 ) -> None:
     assert live.names is not None
     made = _made(evidence)
-    dead = _dead_calls(live, evidence, repositories)
+    journal = CallJournal(evidence.config.capture.spool.path)
+    dead = _dead_calls(live, evidence, repositories, journal)
     until = time.monotonic() + LOOK_FOR.total_seconds()
     for node in nodes:
         here = made[node.url]
@@ -203,7 +204,9 @@ def _leftovers(
             for begun in (b for b in dead if b.intent.node == node.url):
                 if begun.shelf == INSTANCE or begun.intent.collection in live.names:
                     if begun.answer:
-                        here[begun.shelf].add(begun.answer.snapshot.name)
+                        sure = made_by_us(begun, repositories, journal)
+                        names = here if sure else unsure
+                        names[begun.shelf].add(begun.answer.snapshot.name)
                     else:
                         listed = list_snapshots_of(node, begun.shelf)
                         new = unclaimed(listed, begun, begun.shelf, evidence.as_of)
@@ -222,14 +225,16 @@ def _leftovers(
 
 
 def _dead_calls(
-    live: Live, evidence: Evidence, repositories: Mapping[str, Repository]
+    live: Live,
+    evidence: Evidence,
+    repositories: Mapping[str, Repository],
+    journal: CallJournal,
 ) -> list[Begun]:
     """Create calls of runs that died before they committed a backup. What committed ones made is
     known from their manifests, without asking again."""
     ended = {e.start.run_id for e in evidence.run_ends}
     spool = evidence.config.capture.spool.path
     unfinished = replace(evidence.catalog, backups=())
-    journal = CallJournal(spool)
     try:
         begun, lost = begun_calls(repositories, unfinished, evidence.as_of, journal=journal)
     except DRError as e:
@@ -256,7 +261,8 @@ def _made(evidence: Evidence) -> Made:
 
 
 def _left(node: Node, shelf: Shelf, ours: set[str], unsure: set[str]) -> Iterator[Problem]:
-    """`unsure`: made since a call of ours that was never answered; a person must tell by whom."""
+    """`unsure`: made since a call of ours that was never answered, or called ours by one bucket
+    alone; a person must tell by whom."""
     listed = list_snapshots_of(node, shelf)
     there = [f for name in sorted(ours | unsure) if (f := listed_as(listed, name)) is not None]
     if not there:

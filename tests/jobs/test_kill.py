@@ -8,10 +8,15 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from qdrant_dr import configfile
+from qdrant_dr.jobs.run import utc_now
+from qdrant_dr.jobs.sweep import sweep
+from qdrant_dr.jobs.units import SweepUnit
 from qdrant_dr.records import RunEnd
 from tests.jobs.driving import do, outcomes, rot
 from tests.support.command import PATIENCE, Command
@@ -73,6 +78,11 @@ class TestBackup:
         # made by an unanswered call: reported with the command, never deleted on a guess
         notes = [note for o in outcomes(end, "sweep") for note in o.notes]
         assert any(orphan in note and "curl -X DELETE" in note for note in notes)
+        assert orphan in source.snapshots("movies")
+        # and so it is told by every later run, as long as it lies there
+        later = SweepUnit(node=source.url, now=utc_now() + timedelta(days=30))
+        outcome = sweep(configfile.load(world.reference), later, "20261122T120000Z-aaaaaa")
+        assert any(orphan in note for note in outcome.notes)
         assert orphan in source.snapshots("movies")
 
     def test_killed_in_the_download(self, source: ReplaySource, world: World) -> None:

@@ -224,11 +224,11 @@ def test_what_a_killed_capture_left_is_told_by_the_records_too() -> None:
     m = r.manifest()
     dead = left_of(m).model_copy(
         update={"of": "movies@20261120T000000Z-abcdef", "ours": False,
-                "why": "may be of run R, which did not end well; delete it if nobody: X"}
+                "why": "may be of run R; delete it if nobody else made it: curl -X DELETE X"}
     )  # fmt: skip
     (found,) = leftovers(swept(m, NOW - hours(2), dead))
     assert found.scope == "movies@20261120T000000Z-abcdef"
-    assert found.what.endswith("(may be of run R, which did not end well)")
+    assert found.what.endswith("(may be of run R; delete it if nobody else made it)")
     assert "1.00 GiB" in found.blast_radius
 
 
