@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from qdrant_dr.records import Outcome, RunEnd, SeenCollection, Verdict
+from qdrant_dr.text import visible
 from tasks.words import hints, reasons, shortened, told
 
 REASONS = 10
@@ -30,7 +31,15 @@ COMMAND = re.compile(r"`((?:qdrant-dr|prefect|make|curl) ?[^`]*)`")
 
 def escape(text: str) -> str:
     """Text as it is: no table cell, tag or emphasis begins in a collection's name."""
-    return re.sub(r"([\\`*_|<>\[\]~])", r"\\\1", text).replace("\n", " ")
+    return re.sub(r"([\\`*_|<>\[\]~])", r"\\\1", visible(text)).replace("\n", " ")
+
+
+def escape_around_code(text: str) -> str:
+    """The same for advice: what stands between backticks is code, and stays as it is."""
+    parts = visible(text).replace("\n", " ").split("`")
+    if len(parts) % 2 == 0:  # one is left over: a name holds it
+        return escape(text)
+    return "`".join(part if n % 2 else escape(part) for n, part in enumerate(parts))
 
 
 def worst_first(outcomes: Iterable[Outcome]) -> list[Outcome]:
@@ -107,8 +116,8 @@ def _counted(end: RunEnd) -> str:
 def _next(advice: Sequence[str]) -> list[str]:
     """Each advice, and the commands in it as blocks that the page can copy."""
     blocks = []
-    for hint in (h.replace("\n", " ") for h in advice[:HINTS]):
-        blocks.append(f"- {hint}")
+    for hint in (visible(h).replace("\n", " ") for h in advice[:HINTS]):
+        blocks.append(f"- {escape_around_code(hint)}")
         # only what is plainly advised: a command a hint asks about is not one to copy unread
         if hint.startswith("run ") and (commands := COMMAND.findall(hint)):
             blocks.append("```sh\n" + "\n".join(commands) + "\n```")

@@ -18,6 +18,7 @@ from qdrant_dr.records import (
     Swept,
     Watched,
 )
+from qdrant_dr.text import visible
 from qdrant_dr.units import format_size
 
 DONE = {
@@ -68,6 +69,7 @@ def next_command(end: RunEnd) -> str | None:
 
 def shortened(text: str) -> str:
     """At most LONGEST characters, for a state or a row; records keep the whole."""
+    text = visible(text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 

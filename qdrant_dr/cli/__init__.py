@@ -18,6 +18,7 @@ from qdrant_dr.cli.output import write
 from qdrant_dr.cli.session import Reply, Session
 from qdrant_dr.errors import DRError, Interrupted, UsageError
 from qdrant_dr.jobs.stop import stopping
+from qdrant_dr.text import lines
 
 __all__ = ["main"]
 
@@ -78,12 +79,17 @@ def _signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return lines(super().format(record))
+
+
 @contextmanager
 def _logs(verbose: bool) -> Iterator[None]:
     """Our own log on stderr: warnings, or with -v everything."""
     log = logging.getLogger("qdrant_dr")
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.DEBUG if verbose else logging.WARNING)
     try:

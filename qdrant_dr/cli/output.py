@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from qdrant_dr.cli.session import Column, Reply, Row, Said, Session
+from qdrant_dr.text import json_visible, lines, printable
 
 FORMAT = 1
 ABSENT = "-"
@@ -19,12 +20,13 @@ def write(session: Session, reply: Reply) -> None:
     if session.json:
         sys.stdout.write(envelope(session.command, reply) + "\n")
     elif reply.text is not None:
-        sys.stdout.write(reply.text.removesuffix("\n") + "\n")
+        text = reply.text.removesuffix("\n") + "\n"
+        sys.stdout.write(lines(text) if sys.stdout.isatty() else text)
     elif reply.rows:
         sys.stdout.write(table(reply.rows, reply.columns))
     sys.stdout.flush()
     for remark in reply.remarks:
-        session.say(printable(remark))
+        session.say(remark)
     if not session.json:
         for error in reply.errors:
             sys.stderr.write(for_people(error))
@@ -40,7 +42,7 @@ def envelope(command: str, reply: Reply) -> str:
         "rows": list(reply.rows),
         "errors": [{"code": e.code, "message": e.message, "hint": e.hint} for e in reply.errors],
     }
-    return json.dumps(body, ensure_ascii=False, default=_plain)
+    return json_visible(json.dumps(body, ensure_ascii=False, default=_plain))
 
 
 def table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
@@ -48,25 +50,19 @@ def table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     cells = [[c.heading for c in columns]]
     cells += [[_cell(row.get(c.key), c) for c in columns] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    lines = []
+    written = []
     for line in cells:
         padded = [
             text.rjust(width) if column.right else text.ljust(width)
             for text, width, column in zip(line, widths, columns, strict=True)
         ]
-        lines.append("  ".join(padded).rstrip())
-    return "\n".join(lines) + "\n"
+        written.append("  ".join(padded).rstrip())
+    return "\n".join(written) + "\n"
 
 
 def for_people(error: Said) -> str:
     """`error: what happened` and the next step on a line of its own."""
-    said = "\n".join(printable(line) for line in error.message.split("\n"))
-    return f"error: {said}\nHINT: {printable(error.hint)}\n"
-
-
-def printable(text: str) -> str:
-    """Names come from elsewhere: nothing in them may steer a terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return f"error: {lines(error.message)}\nHINT: {printable(error.hint)}\n"
 
 
 def _cell(value: Any, column: Column) -> str:

@@ -6,11 +6,11 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from qdrant_dr.cli.output import printable
 from qdrant_dr.cli.session import Session
 from qdrant_dr.cli.words import span
 from qdrant_dr.jobs.units import Unit
 from qdrant_dr.records import Outcome
+from qdrant_dr.text import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from qdrant_dr.cli.output import printable
 from qdrant_dr.cli.runs import run_verb
 from qdrant_dr.cli.session import Given, Reply, Session
 from qdrant_dr.errors import PlanRefused, UsageError
@@ -15,6 +14,7 @@ from qdrant_dr.jobs.restore import RestoreRequest, plans_of
 from qdrant_dr.jobs.restore import restore as bring_back
 from qdrant_dr.jobs.restore_plan import RestorePlan
 from qdrant_dr.jobs.run import Run, begin
+from qdrant_dr.text import printable
 from qdrant_dr.units import format_size, parse_size
 
 

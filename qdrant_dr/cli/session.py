@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from cyclopts import Parameter
 
+from qdrant_dr.text import lines
+
 if TYPE_CHECKING:
     from qdrant_dr.config import Config
 
@@ -81,7 +83,7 @@ class Session:
     def say(self, line: str) -> None:
         """One line of progress on stderr, unless -q."""
         if not self.quiet:
-            sys.stderr.write(line + "\n")
+            sys.stderr.write(lines(line) + "\n")
             sys.stderr.flush()
 
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from qdrant_dr.cli.byhand import by_hand, lost_by_hand
 from qdrant_dr.cli.catalog import Repositories, backup_row, deepest, read, with_troubles
-from qdrant_dr.cli.output import printable, table
+from qdrant_dr.cli.output import table
 from qdrant_dr.cli.session import Column, Given, Reply, Session
 from qdrant_dr.cli.words import moment, span, yes
 from qdrant_dr.jobs.acknowledge import acknowledgements_of
@@ -29,6 +29,7 @@ from qdrant_dr.repository import (
     proof_of,
     spoken,
 )
+from qdrant_dr.text import printable
 from qdrant_dr.units import format_size
 
 COPIES = (

@@ -26,6 +26,7 @@ from qdrant_dr.report.problems import count, span
 from qdrant_dr.report.sizes import Series
 from qdrant_dr.report.standing import Standing, Status, best_proof
 from qdrant_dr.report.table import csv_bytes
+from qdrant_dr.text import visible
 from qdrant_dr.units import format_size
 
 WORST_FIRST: tuple[Status, ...] = (
@@ -95,7 +96,7 @@ def render(
         shown=SHOWN,
         tables=tables,
     )
-    return page.encode()
+    return visible(page).encode()
 
 
 def frames_digest(frames: Mapping[str, pd.DataFrame]) -> str:

@@ -36,5 +36,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return format_time(value)
     text = str(value)
-    risky = isinstance(value, str) and text.lstrip(" ").startswith(_FORMULA)
+    # what cannot be seen before it does not keep a spreadsheet from taking it for a formula
+    first = next((c for c in text if c.isprintable() and not c.isspace()), "")
+    risky = isinstance(value, str) and (first in _FORMULA or text.startswith(_FORMULA))
     return f"'{text}" if risky else text

@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from qdrant_dr.errors import RecordDamaged
 from qdrant_dr.report import html
 from qdrant_dr.report.assessment import Assessment
@@ -14,6 +16,7 @@ from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.frames import build_frames
 from qdrant_dr.report.html import headline, render, tiles
 from qdrant_dr.repository import Unreadable
+from qdrant_dr.text import visible
 from tests.report.worlds import evidence, good
 from tests.support import records as r
 from tests.support.records import NOW, days, hours
@@ -91,6 +94,16 @@ def test_names_are_text_never_markup() -> None:
     assert NASTY in got.words
     assert "<i>me</i>" in got.words
     assert "<img src=x>" in got.words
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "\u202egnp.evil", "x\x00y", "\x9b31m", "l\u2028m"])
+def test_a_name_turns_no_direction_and_controls_nothing(name: str) -> None:
+    m = r.manifest(name, NOW - hours(3))
+    drill = r.run_end(r.run_start("drill", NOW - hours(1)), outcomes=(r.drilled(m),))
+    assessment = Assessment.of(evidence({"aws": [m], "gcp": [m]}, ends=[drill]))
+    text = render(assessment, build_frames(assessment)).decode()
+    assert visible(name) in text
+    assert visible(text) == text
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:

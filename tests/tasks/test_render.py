@@ -140,6 +140,24 @@ def test_a_name_cannot_break_the_page(well: bool) -> None:
     assert {row.replace("\\|", "").count("|") for row in rows} == {4}
 
 
+@pytest.mark.parametrize(
+    ("hint", "shown"),
+    [
+        ("run `qdrant-dr backup 'a*b<c'` again.", "run `qdrant-dr backup 'a*b<c'` again."),
+        ("look at 'x<img src=y>'", "look at 'x\\<img src=y\\>'"),
+        ("look at `one` of 'x`<b>'", "look at \\`one\\` of 'x\\`\\<b\\>'"),
+        ("[here](http://evil)", "\\[here\\](http://evil)"),
+        ("delete 'a\u202eb\x1b[2J'", "delete 'a\ufffdb\ufffd\\[2J'"),
+    ],
+)
+def test_advice_keeps_its_commands_and_begins_nothing_else(hint: str, shown: str) -> None:
+    outcome = failed("movies", "broken")
+    assert outcome.error is not None
+    told = outcome.model_copy(update={"error": outcome.error.model_copy(update={"hint": hint})})
+    text = markdown(made.run_end(outcomes=(told,), verdict="failed"))
+    assert f"- {shown}\n" in text + "\n"
+
+
 def test_each_finding_of_a_report_is_a_reason() -> None:
     detail = Reported(headline="0 of 1", folder="s3://b/T", files=(), digest="0")
     notes = ("critical: movies: no proven backup", "warning: users: old")
