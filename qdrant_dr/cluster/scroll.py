@@ -62,7 +62,12 @@ def count_by_scrolling(
 
 
 def points_by_id(
-    node: Node, collection: str, ids: Sequence[int | str], *, limit: int | None = None
+    node: Node,
+    collection: str,
+    ids: Sequence[int | str],
+    *,
+    shard: int | None = None,
+    limit: int | None = None,
 ) -> Iterator[RawPoint]:
     """The points of these ids that exist, with payload and vectors; unknown ids are left out.
 
@@ -72,7 +77,7 @@ def points_by_id(
     step = min(PAGE, limit) if limit else PAGE
     if share := node.share_of(collection):
         step = max(1, min(step, int(share.per_minute)))
-    where, doing = path_of(collection, "points"), f"read points of {collection!r}"
+    where, doing = path_of(collection, *_shard(shard), "points"), f"read points of {collection!r}"
     for start in range(0, len(ids), step):
         some = list(ids[start : start + step])
         asked = {"ids": some, "with_payload": True, "with_vector": True}
@@ -81,9 +86,16 @@ def points_by_id(
 
 @understood("sample a collection")
 def sample_points(
-    node: Node, collection: str, *, count: int, seed: str, limit: int | None = None
+    node: Node,
+    collection: str,
+    *,
+    count: int,
+    seed: str,
+    shard: int | None = None,
+    limit: int | None = None,
 ) -> list[RawPoint]:
-    """Up to `count` points with payload and vectors, chosen by a seed, spread over all ids.
+    """Up to `count` points with payload and vectors, chosen by a seed, spread over all ids; of one
+    shard of this node if `shard` is given, for of others a node asks any replica.
 
     A scroll begins at the first id that is not below its offset (integers before UUIDs), so random
     offsets find points without reading the others. However many points there are, this takes
@@ -91,46 +103,52 @@ def sample_points(
     us. Gaps make the pick uneven, never empty.
     """
     chance = random.Random(seed)
-    first = _page(node, collection, None, 1)
+    first = _page(node, collection, shard, None, 1)
     if not first:
         return []
     offsets: list[Callable[[], int | str]] = []
     if isinstance(first[0]["id"], int):
-        bits = _bits_of_integers(node, collection)
+        bits = bits_of_integers(node, collection, shard)
         offsets.append(lambda: chance.randrange(1 << bits))
-    if not isinstance(first[0]["id"], int) or _page(node, collection, str(UUID(int=0)), 1):
+    if not isinstance(first[0]["id"], int) or _page(node, collection, shard, str(UUID(int=0)), 1):
         offsets.append(lambda: str(UUID(int=chance.getrandbits(128))))
     size = -(-count // DRAWS)
     size = min(size, limit) if limit else size
     found: dict[int | str, RawPoint] = {}
     for n in range(min(DRAWS, -(-count // size))):
         offset = offsets[n % len(offsets)]()
-        for point in _page(node, collection, offset, size, content=True):
+        for point in _page(node, collection, shard, offset, size, content=True):
             found.setdefault(point["id"], point)
     if not found:  # every offset lay behind the last point
-        found = {p["id"]: p for p in _page(node, collection, None, size, content=True)}
+        found = {p["id"]: p for p in _page(node, collection, shard, None, size, content=True)}
     return list(found.values())[:count]
 
 
-def _bits_of_integers(node: Node, collection: str) -> int:
+def bits_of_integers(node: Node, collection: str, shard: int | None = None) -> int:
     """Binary digits of the largest integer id; so half of all offsets lie below it, or more."""
     low, high = 1, 64
     while low < high:
         middle = (low + high) // 2
-        behind = _page(node, collection, 1 << middle, 1)
+        behind = _page(node, collection, shard, 1 << middle, 1)
         reached = bool(behind) and isinstance(behind[0]["id"], int)
         low, high = (middle + 1, high) if reached else (low, middle)
     return low
 
 
 def _page(
-    node: Node, collection: str, offset: int | str | None, limit: int, *, content: bool = False
+    node: Node,
+    collection: str,
+    shard: int | None,
+    offset: int | str | None,
+    limit: int,
+    *,
+    content: bool = False,
 ) -> list[RawPoint]:
     """The first points at or behind an id."""
     asked: dict[str, Any] = {"limit": limit, "with_payload": content, "with_vector": content}
     if offset is not None:
         asked["offset"] = offset
-    where = path_of(collection, "points", "scroll")
+    where = path_of(collection, *_shard(shard), "points", "scroll")
     found = node.read(where, f"sample {collection!r}", collection=collection, json=asked)
     return list(found["points"])
 

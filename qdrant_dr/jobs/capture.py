@@ -26,13 +26,14 @@ from qdrant_dr.jobs.clocks import Since
 from qdrant_dr.jobs.conclude import copies_missing
 from qdrant_dr.jobs.copies import newest_manifest
 from qdrant_dr.jobs.peers import load_of
+from qdrant_dr.jobs.replica_counts import apart_words
 from qdrant_dr.jobs.run import error_facts, seen_repositories, utc_now, versions
 from qdrant_dr.jobs.scratch import scratch_folder
 from qdrant_dr.jobs.space import capture_doubts
 from qdrant_dr.jobs.taking_part import TakingPart
 from qdrant_dr.jobs.units import CaptureUnit
 from qdrant_dr.records import BackupKey, Captured, Manifest, Outcome, ShardFacts, SourceNode
-from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.records.manifest import ReplicaCount, SourceKind
 from qdrant_dr.repository import new_id, refuse_late_commit
 from qdrant_dr.version import __version__
 
@@ -49,6 +50,7 @@ class Facts:
     incarnation: str
     taken: tuple[Taken, ...]
     doubts: tuple[str, ...]
+    apart: tuple[ReplicaCount, ...] = ()
 
     @property
     def answered_at(self) -> datetime:
@@ -103,11 +105,14 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
             doubts = (*seen.doubts, *tight, *clock_doubts(config, [t.source.about for t in taken]))
             doubts += (*strange, *_new_life(another_uuid(uuid, previous)), *taking.doubts)
             doubts += sources.silent
+            apart = tuple(dict.fromkeys(taking.apart))
+            doubts += apart_words(apart, _peers_of(taken))
             facts = Facts(
                 captured_at=seen.captured_at,
                 incarnation=incarnation(taken[0].before, previous, fresh=key.backup_id, uuid=uuid),
                 taken=tuple(taken),
                 doubts=_each_once((*doubts, *(d for t in taken for d in t.doubts))),
+                apart=apart,
             )
             refuse_late_commit(taking.intents[0], now=since.now)
             manifest = manifest_of(config, unit, run_id, key, facts)
@@ -172,6 +177,11 @@ def _new_life(reasons: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"a new life of this name since the last backup: {r}" for r in reasons)
 
 
+def _peers_of(taken: Sequence[Taken]) -> dict[int, int | None]:
+    """Which peer gave each shard."""
+    return {shard: p.peer_id for t in taken for p in t.parts for shard in p.shards}
+
+
 def _one_uuid(collection: str, taken: Sequence[Taken]) -> str | None:
     """The life that all archives are of. Raise CollectionChanged if they are of several."""
     found = {t.uuid for t in taken}
@@ -233,6 +243,7 @@ def manifest_of(
         collection_cluster=first.before.cluster_json,
         shard_keys=first.before.shard_keys_json,
         sources=sources if len(sources) > 1 else (),
+        apart=facts.apart,
     )
 
 

@@ -55,6 +55,7 @@ from qdrant_dr.records import (
     SnapshotAnswer,
     name_digests,
 )
+from qdrant_dr.records.manifest import ReplicaCount
 from qdrant_dr.repository import fan_out
 from qdrant_dr.units import format_size
 from qdrant_dr.version import __version__
@@ -96,7 +97,8 @@ class Taken:
 @dataclass(slots=True)
 class Taking:
     """One capture while its parts are taken. `intents` are of all create calls, `created` those
-    that were answered, `doubts` what went wrong and was mended on the way."""
+    that were answered, `doubts` what went wrong and was mended on the way, and what was doubtful
+    where a shard was looked for again; `apart` are replicas that differ."""
 
     config: Config
     unit: CaptureUnit
@@ -110,6 +112,7 @@ class Taking:
     created: list[Creation] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     journal: CallJournal = field(init=False)
+    apart: list[ReplicaCount] = field(default_factory=list)
     _round: int = 1
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -123,6 +126,7 @@ class Taking:
         full replica of the shard, as long as there is one; else its error is raised."""
         taken: list[Taken] = []
         plan = first
+        self.apart += first.apart
         while True:
             for take in plan.takes:
                 add_load(self.run_id, plan.sources[take.peer].node.url, len(take.shards))
@@ -176,10 +180,13 @@ class Taking:
         shards = {shard for take in failed for shard in take.shards}
         self._round += 1
         try:
-            return look(self.sources, self.unit, load=load_of(self.run_id), shards=shards)
+            plan = look(self.sources, self.unit, load=load_of(self.run_id), shards=shards)
         except (PlanRefused, ClusterError) as e:
             error = next(iter(failed.values()))
             raise type(error)(f"{error.message}; {e.message}", error.hint) from None
+        self.doubts += plan.doubts
+        self.apart += plan.apart
+        return plan
 
     def _take(self, source: Source, take: Take, before: CollectionFacts, *, whole: bool) -> Taken:
         parts: list[Part] = []

@@ -28,11 +28,14 @@ from qdrant_dr.cluster import (
     survey,
 )
 from qdrant_dr.cluster.names import WAY_OUT
+from qdrant_dr.cluster.topology import peer_of
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ClusterError, Interrupted, NodeUnreachable, PlanRefused, ServerFailed
+from qdrant_dr.jobs.replica_counts import Counting
 from qdrant_dr.jobs.run import utc_now
 from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.jobs.units import CaptureUnit
+from qdrant_dr.records.manifest import ReplicaCount
 
 T = TypeVar("T")
 PATIENCE = timedelta(seconds=30)
@@ -150,7 +153,7 @@ class Look:
     """What will be taken from whom, and the facts before it, by peer.
 
     `captured_at` is a moment before the facts: all that was acknowledged until then is within
-    their operation numbers.
+    their operation numbers. `apart` are replicas that differ though nobody writes.
     """
 
     captured_at: datetime
@@ -158,6 +161,7 @@ class Look:
     sources: Mapping[int, Source]
     facts: Mapping[int, CollectionFacts]
     doubts: tuple[str, ...]
+    apart: tuple[ReplicaCount, ...] = ()
 
 
 def look(
@@ -169,25 +173,39 @@ def look(
 ) -> Look:
     """Choose who gives which of the shards (None: all), and ask them for the facts before it.
 
+    All full replicas of a shard are counted until they agree or nothing moves: of those that differ
+    the fullest gives it, and that they differ is said of the source, not of the backup.
     What is only doubtful is waited for, then captured and marked; what makes an archive without a
     log wrong is waited for, then refused. Raise PlanRefused with every reason, Interrupted,
     NodeUnreachable.
     """
     deadline = time.monotonic() + PATIENCE.total_seconds()
+    counting = Counting(unit.collection)
     while True:
         captured_at = utc_now()
         placed = sources.placements(unit.collection)
         view = joint([said for _, said in placed.values()])
+        gone = sorted(set(shards or ()) - {r.shard for r in view.replicas})
+        nothing = (f"shards {gone} have no replica any more",) if gone else ()
+        _refuse(sources, unit, (*view.refusals, *nothing))
+        counting.ask(view.replicas, {p: s.node for p, (s, _) in placed.items()}, shards)
+        patient = time.monotonic() < deadline
+        if counting.undecided and patient:
+            _wait(unit)
+            continue
         cover = plan_cover(
-            [r for r in view.replicas if shards is None or r.shard in shards],
+            [
+                r
+                for r in view.replicas
+                if (shards is None or r.shard in shards)
+                and (r.shard, peer_of(r)) not in counting.behind
+            ],
             reached=placed,
             load={peer: load.get(source.node.url, 0) for peer, (source, _) in placed.items()},
             listeners=True,
         )
-        gone = sorted(set(shards or ()) - {r.shard for r in view.replicas})
         nothing = () if cover.takes or cover.refusals else ("it has no shard",)
-        nothing = (f"shards {gone} have no replica any more",) if gone else nothing
-        _refuse(sources, unit, (*view.refusals, *cover.refusals, *nothing))
+        _refuse(sources, unit, (*cover.refusals, *nothing))
         peers = {t.peer: placed[t.peer][0] for t in cover.takes}
         chosen = {peers[t.peer].node.url: t for t in cover.takes}
         answers = sources.ask(
@@ -202,12 +220,16 @@ def look(
         unsettled = _said(judged, peers, "unsettled")
         differ = [words for (_, peer), words in view.differ.items() if peer in placed]
         passing = any(f.status == "red" or f.deferred_points > 0 for f in facts.values())
-        if not (passing or unsettled or differ) or time.monotonic() >= deadline:
+        if not (passing or unsettled or differ) or not patient:
             _refuse(sources, unit, unsettled)
-            doubts = (*_said(judged, peers, "doubts"), *differ)
-            return Look(captured_at, cover.takes, peers, facts, doubts)
-        if stopping.wait(1.0):
-            raise Interrupted(f"asked to stop while {unit.collection!r} was settling")
+            doubts = (*_said(judged, peers, "doubts"), *differ, *counting.doubts)
+            return Look(captured_at, cover.takes, peers, facts, doubts, counting.apart)
+        _wait(unit)
+
+
+def _wait(unit: CaptureUnit) -> None:
+    if stopping.wait(1.0):
+        raise Interrupted(f"asked to stop while {unit.collection!r} was settling")
 
 
 def _facts_of(collection: str, chosen: Mapping[str, Take], source: Source) -> CollectionFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from qdrant_dr.cluster import CollectionFacts, collection_facts, sample_points
+from qdrant_dr.cluster import CollectionFacts, Node, RawPoint, collection_facts, sample_points
 from qdrant_dr.config import Config
 from qdrant_dr.errors import (
     CatalogIncomplete,
@@ -55,6 +56,8 @@ from qdrant_dr.repository import Backup, Copy, Repository, new_id, open_failures
 
 LIVE_SAMPLE = 64
 """Points of the source that are compared with the archive, where nothing is being written."""
+LIVE_SHARDS = 8
+"""Of so many shards at most: each is searched for its ids by itself."""
 
 MadeBy = Literal["backup", "verify", "drill", "replicate", "restore"]
 
@@ -355,8 +358,9 @@ def _live_sample(config: Config, manifest: Manifest) -> LiveSample | None:
     """Seeded points of the source, if nothing was written since the capture; else None.
 
     Nothing written: to none of the replicas that the parts came from, for operation numbers are a
-    replica's own. A source that cannot be asked makes a weaker seal (`reference: self`), never a
-    failed one.
+    replica's own. The points are read from these very replicas: another one that lacks some, or
+    holds them otherwise, says nothing against the archive. A source that cannot be asked makes a
+    weaker seal (`reference: self`), never a failed one.
     """
     if not manifest.quiet:
         return None
@@ -381,12 +385,29 @@ def _live_sample(config: Config, manifest: Manifest) -> LiveSample | None:
 
             if (before := still()) is None:
                 return None
-            points = sample_points(
-                next(iter(nodes.values())), manifest.collection, count=LIVE_SAMPLE,
-                seed=manifest.backup_id, limit=before.max_query_limit,
-            )  # fmt: skip
+            points = _live_points(manifest, nodes, shards, before.max_query_limit)
             if still() is None:
                 return None
     except DRError:
         return None
     return LiveSample({p["id"]: digest_point(p) for p in points})
+
+
+def _live_points(
+    manifest: Manifest,
+    nodes: Mapping[str, Node],
+    shards: Mapping[str, Sequence[int]],
+    limit: int | None,
+) -> list[RawPoint]:
+    """Of each shard its share, from the node that the shard's part came from."""
+    pieces = [(url, shard) for url, mine in shards.items() for shard in mine]
+    if len(pieces) > LIVE_SHARDS:
+        pieces = random.Random(manifest.backup_id).sample(pieces, LIVE_SHARDS)
+    return [
+        point
+        for url, shard in pieces
+        for point in sample_points(
+            nodes[url], manifest.collection, count=-(-LIVE_SAMPLE // len(pieces)),
+            seed=f"{manifest.backup_id} {shard}", shard=shard, limit=limit,
+        )
+    ]  # fmt: skip

@@ -92,6 +92,15 @@ class ShardFacts(Frozen):
     count_after: int | None
 
 
+class ReplicaCount(Frozen):
+    """What one replica of a shard held just before the capture: exact, as its own node counts."""
+
+    shard: int
+    peer_id: int | None
+    node: str
+    points: int
+
+
 class Manifest(Record):
     """`manifest.json`: create-only, byte-identical in every repository, no floats.
 
@@ -129,6 +138,9 @@ class Manifest(Record):
     collection_cluster: RawJSON
     shard_keys: RawJSON
     sources: tuple[SourceNode, ...] = later((), description="the nodes, where there are several")
+    apart: tuple[ReplicaCount, ...] = later(
+        (), description="replicas of shards whose replicas differed though nobody wrote"
+    )
 
     @model_validator(mode="after")
     def _every_shard_once(self) -> Self:

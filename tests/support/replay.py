@@ -35,6 +35,8 @@ from uuid import UUID
 
 import zstandard
 
+from qdrant_dr.sandbox.ring import shard_of
+
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 PEER = 4368523253213349
 BLOCK = 65536
@@ -106,6 +108,12 @@ class Served:
     running_optimizations: int = 0
     memory: dict[str, Any] | None = None
     snapshots: dict[str, Stored] = field(default_factory=dict)
+
+    def points_of(self, shard: int) -> Sequence[dict[str, Any]]:
+        """Those of one shard, as the server's ring places them."""
+        if len(self.counts) == 1:
+            return self.points
+        return [p for p in self.points if shard_of(p["id"], tuple(self.counts)) == shard]
 
 
 @dataclass
@@ -476,11 +484,9 @@ class _Handler(BaseHTTPRequestHandler):
             case ["count"]:
                 self._count(sum(served.counts.values()))
             case ["scroll"]:
-                self._scroll(served)
+                self._scroll(served.points)
             case []:
-                wanted = json.loads(self.body)["ids"]
-                by_id = {p["id"]: p for p in served.points}
-                self._ok([by_id[i] for i in wanted if i in by_id])
+                self._retrieve(served.points)
             case _:
                 self._send(404, b"", "text/plain")
 
@@ -490,8 +496,10 @@ class _Handler(BaseHTTPRequestHandler):
         match method, rest:
             case "POST", ["points", "count"]:
                 self._count(served.counts[int(shard)])
-            case "POST", ["points", "scroll"] if len(served.counts) == 1:
-                self._scroll(served)
+            case "POST", ["points", "scroll"]:
+                self._scroll(served.points_of(int(shard)))
+            case "POST", ["points"]:
+                self._retrieve(served.points_of(int(shard)))
             case "GET", ["snapshot", "partial", "manifest"] if not self.source.faults.no_manifest:
                 versions = {"a": served.operations[int(shard)], "b": 0}
                 self._ok({k: {"segment_id": k, "segment_version": v} for k, v in versions.items()})
@@ -605,14 +613,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.source.restore(name, file_name, data, self.query.get("checksum"))
         self._ok(True)
 
-    def _scroll(self, served: Served) -> None:
+    def _retrieve(self, points: Sequence[dict[str, Any]]) -> None:
+        wanted = json.loads(self.body)["ids"]
+        by_id = {p["id"]: p for p in points}
+        self._ok([by_id[i] for i in wanted if i in by_id])
+
+    def _scroll(self, points: Sequence[dict[str, Any]]) -> None:
         asked = json.loads(self.body)
         limit, offset = asked.get("limit", 10), asked.get("offset")
-        ids = [p["id"] for p in served.points]
+        ids = [p["id"] for p in points]
         # like the server: from the first id that is not below it, integers before UUIDs
         order = [(isinstance(i, str), i) for i in ids]
         start = 0 if offset is None else bisect_left(order, (isinstance(offset, str), offset))
-        page = served.points[start : start + limit]
+        page = points[start : start + limit]
         if not asked.get("with_vector"):
             page = [{k: v for k, v in p.items() if k != "vector"} for p in page]
         following = ids[start + limit] if start + limit < len(ids) else None

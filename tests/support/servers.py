@@ -24,6 +24,8 @@ from typing import Any, Literal
 
 import httpx
 
+from qdrant_dr.sandbox.peers import FROM_PEER
+
 PR_SET_PDEATHSIG = 1
 START_SECONDS = 60.0
 LASTING_PORTS = range(20_000, 32_000)
@@ -196,6 +198,14 @@ def script(nodes: Sequence[Node], collection: str, **said: Any) -> None:
         topology["collections"] = {**topology.get("collections", {}), collection: said}
         path.with_suffix(".new").write_text(json.dumps(topology))
         path.with_suffix(".new").rename(path)
+
+
+def on_one(node: Node, method: str, path: str, **body: Any) -> None:
+    """A write that reaches this sandbox node alone: from then on its replicas differ from those of
+    the others, and all nodes go on calling them Active."""
+    httpx.request(
+        method, node.url + path, headers={FROM_PEER: "0"}, json=body, timeout=60, trust_env=False
+    ).raise_for_status()
 
 
 @contextmanager
