@@ -18,6 +18,7 @@ from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.jobs.units import Unit
 from qdrant_dr.records import Outcome
 from tasks.capture import capture, capture_full
+from tasks.compare import compare
 from tasks.config import RunRef
 from tasks.drill import drill
 from tasks.expire import expire
@@ -41,6 +42,7 @@ TASKS: dict[str, Task[..., Any]] = {
     "capture": capture,
     "capture-full": capture_full,
     "verify": verify,
+    "compare": compare,
     "heal": heal,
     "drill": drill,
     "restore": restore,

@@ -26,6 +26,7 @@ DONE = {
     "capture-full": "captured",
     "heal": "healed",
     "verify": "verified",
+    "compare": "compared",
     "drill": "drilled",
     "restore": "restored",
     "expire": "expired",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from qdrant_dr.cli.session import Column, Given, Reply
+from qdrant_dr.errors import DRError, UsageError
 from qdrant_dr.jobs.check import Checked, CheckRow
-from qdrant_dr.jobs.check import check as run_check
+from qdrant_dr.jobs.check.job import CheckRequest, conclude_check, look
 from qdrant_dr.jobs.check.rows import worst_first
 from qdrant_dr.jobs.run import begin
+from qdrant_dr.jobs.threads import in_threads
 from qdrant_dr.records import ErrorFacts
 
 COLUMNS = (
@@ -23,11 +25,13 @@ COLUMNS = (
 
 
 def check(
-    *,
+    *collections: str,
     repository: Annotated[
         tuple[str, ...], Parameter(name=["--repository", "-r"], negative=())
     ] = (),
     read_only: Annotated[bool, Parameter(negative=())] = False,
+    replicas: Literal["sample", "whole"] | None = None,
+    seed: int | None = None,
     session: Given,
 ) -> Reply:
     """Try everything that a backup will need: nodes, keys, clocks, repositories, space.
@@ -35,24 +39,53 @@ def check(
     It writes, races, lists and deletes probe objects in every repository, and asks each key for
     what it may do. Nothing else is changed.
 
+    With `--replicas` it also reads every replica of each shard on its own node and tells which
+    points differ: a node that was killed can come back "Active" without all that it acknowledged.
+
     Parameters
     ----------
+    collections
+        With `--replicas`: compare only these; else all that are included.
     repository
         Only this repository; may be repeated.
     read_only
         Write no probe anywhere, and say what is not proven for it.
+    replicas
+        Compare the replicas of each shard: a `sample` of their points, or the `whole`. They are
+        counted in both cases.
+    seed
+        Which sample: the same seed reads the same ranges of ids.
     """
+    if replicas is None and (collections or seed is not None):
+        raise UsageError(
+            "collections and --seed say which replicas are compared, and there is no --replicas",
+            "add `--replicas sample` or `--replicas whole`.",
+        )
+    if replicas == "whole" and seed is not None:
+        raise UsageError("--seed chooses a sample, and the whole is read", "leave it out.")
 
     def told(row: CheckRow) -> None:
         session.say(f"{row.state:8}  {row.scope}: {row.what}")
 
     config = session.config
     # not even a record of the run is written where nothing may be
-    run = None if read_only else begin(config, "check", parameters={"repositories": repository})
-    checked = run_check(config, repositories=repository or None, read_only=read_only, told=told)
+    request = CheckRequest(
+        repositories=repository or None,
+        read_only=read_only,
+        replicas=replicas,
+        collections=collections or None,
+        seed=seed,
+    )
+    run = None if read_only else begin(config, "check", parameters=request.model_dump())
+    perform = in_threads(config, run.run_id if run else "")
+    try:
+        checked, outcomes = look(config, request, perform, told)
+    except (DRError, KeyboardInterrupt) as e:
+        if run is not None:  # a start without an end would read as a crash
+            run.finish(config, outcomes=(), error=e)
+        raise
     if run is not None:
-        wrong = [f"{r.scope}: {r.what}: {r.found}" for r in checked.rows if r.state == "failed"]
-        run.finish(config, outcomes=(), objections=wrong)
+        conclude_check(config, run, checked, outcomes)
     return reply_of(checked, run_id=run.run_id if run else None)
 
 

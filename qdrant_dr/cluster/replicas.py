@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from qdrant_dr.cluster.facts import (
     LISTENER,
@@ -65,8 +66,7 @@ def held_by(node: Node, peer: int, collection: str, states: Mapping[int, str]) -
         )  # fmt: skip
     except ClusterError as e:
         return tuple(Held(n, peer, node.url, s, None, why=e.message) for n, s in states.items())
-    strict = info["config"].get("strict_mode_config") or {}
-    limit = strict.get("max_query_limit") if strict.get("enabled") else None
+    limit = largest_page(info)
     hidden = (info.get("update_queue") or {}).get("deferred_points") or 0
     found = []
     for shard, state in states.items():
@@ -80,6 +80,12 @@ def held_by(node: Node, peer: int, collection: str, states: Mapping[int, str]) -
         why = "; ".join(notes) if points is None else ""
         found.append(Held(shard, peer, node.url, state, points, operation, hidden, why))
     return tuple(found)
+
+
+def largest_page(info: Mapping[str, Any]) -> int | None:
+    """What strict mode allows one request to read; None: as much as it likes. Pure."""
+    strict = info["config"].get("strict_mode_config") or {}
+    return strict.get("max_query_limit") if strict.get("enabled") else None
 
 
 def agree(replicas: Sequence[Held]) -> bool:

@@ -8,6 +8,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.jobs.run import error_facts
 from qdrant_dr.jobs.units import (
     CaptureUnit,
+    CompareUnit,
     DrillUnit,
     ExpireUnit,
     FullUnit,
@@ -34,6 +35,10 @@ def execute(config: Config, unit: Unit, run_id: str) -> Outcome:
         from qdrant_dr.jobs.verify import verify_copy
 
         return verify_copy(config, unit, run_id)
+    if isinstance(unit, CompareUnit):
+        from qdrant_dr.jobs.check.replicas import compare_replicas
+
+        return compare_replicas(config, unit)
     if isinstance(unit, HealUnit):
         from qdrant_dr.jobs.replicate import heal_copy
 
@@ -62,7 +67,7 @@ def failed_outcome(
     unit: Unit, error: BaseException, *, started_at: datetime, ended_at: datetime
 ) -> Outcome:
     """The outcome of a unit that raised."""
-    key = None if isinstance(unit, CaptureUnit | FullUnit | SweepUnit) else unit.key
+    key = getattr(unit, "key", None)
     return Outcome(
         unit=unit.unit,
         collection=unit.collection,

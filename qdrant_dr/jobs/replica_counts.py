@@ -94,19 +94,31 @@ def apart_words(apart: Sequence[ReplicaCount], taken: Mapping[int, int | None]) 
     """What the differing replicas of each shard hold, and which of them was captured (`taken`:
     shard to peer). Pure."""
     said = []
-    for shard in sorted({r.shard for r in apart}):
-        mine = sorted((r for r in apart if r.shard == shard), key=lambda r: (-r.points, r.node))
-        if shard not in taken:
-            continue
-        held = ", ".join(f"{r.points} on {r.node}" for r in mine)
-        source = next((r for r in mine if r.peer_id == taken[shard]), None)
+    for words, mine in zip(differing_counts(apart), _by_shard(apart).values(), strict=True):
+        source = next((r for r in mine if r.peer_id == taken.get(r.shard)), None)
         which = "the fullest was taken"
         if source is None or source.points < mine[0].points:
             which = "it was NOT taken from the fullest, which could not give it"
-        said.append(
-            f"the replicas of shard {shard} differ though nobody writes ({held} points): {which}"
-        )
+        said.append(f"{words}: {which}")
     return tuple(said)
+
+
+def differing_counts(apart: Sequence[ReplicaCount]) -> tuple[str, ...]:
+    """What the replicas of each shard hold, shard by shard, in words. Pure."""
+    return tuple(
+        f"the replicas of shard {shard} differ though nobody writes ("
+        + ", ".join(f"{r.points} on {r.node}" for r in mine)
+        + " points)"
+        for shard, mine in _by_shard(apart).items()
+    )
+
+
+def _by_shard(apart: Sequence[ReplicaCount]) -> dict[int, list[ReplicaCount]]:
+    """The fullest first."""
+    return {
+        shard: sorted((r for r in apart if r.shard == shard), key=lambda r: (-r.points, r.node))
+        for shard in sorted({r.shard for r in apart})
+    }
 
 
 def _decided(rounds: Sequence[Sequence[Held]]) -> bool:

@@ -74,6 +74,20 @@ class VerifyUnit(Frozen):
         return f"{self.key} in {self.repository} to {self.depth}"
 
 
+class CompareUnit(Frozen):
+    """Lay the replicas of one collection side by side: all their points, or a seeded sample."""
+
+    unit: Literal["compare"] = "compare"
+    collection: str
+    nodes: tuple[str, ...] = Field(min_length=1, description="REST URLs of all nodes")
+    reading: Literal["sample", "whole"]
+    seed: int | None = None
+
+    @property
+    def label(self) -> str:
+        return f"the replicas of {self.collection}"
+
+
 class HealUnit(Frozen):
     """Bring one copy back from the first of `sources` that proves its bytes in the transfer."""
 
@@ -205,6 +219,7 @@ Unit = Annotated[
     CaptureUnit
     | FullUnit
     | VerifyUnit
+    | CompareUnit
     | HealUnit
     | DrillUnit
     | RestoreUnit

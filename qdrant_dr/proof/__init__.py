@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         compare_replayed,
         compare_served,
         compare_with_seal,
+        differing_points,
     )
     from qdrant_dr.proof.depths import Examination, ProofLimits, Reader, prove
     from qdrant_dr.proof.drift import baseline_of
@@ -42,6 +43,7 @@ _HOME = {
         "compare_replayed",
         "compare_served",
         "compare_with_seal",
+        "differing_points",
     ),
     "depths": ("Examination", "ProofLimits", "Reader", "prove"),
     "drift": ("baseline_of",),
@@ -85,6 +87,7 @@ __all__ = [
     "compare_served",
     "compare_with_seal",
     "differences",
+    "differing_points",
     "digest_point",
     "engine_covers",
     "engine_version",

@@ -237,6 +237,28 @@ def compare_replayed(
     return [*wrong, *sorted(left, key=str)], within
 
 
+def differing_points(
+    one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]
+) -> list[int | str]:
+    """Ids of points that two lists do not hold alike, but for vectors within the tolerance: each
+    replica normalizes what it is given by itself, and CPUs differ in the last bits."""
+    rows = [
+        {p["id"]: row.tobytes() for p, row in zip(points, _rows(points), strict=True)}
+        for points in (one, other)
+    ]
+    suspects = {i for i in rows[0].keys() | rows[1].keys() if rows[0].get(i) != rows[1].get(i)}
+    served = {p["id"]: p for p in other if p["id"] in suspects}
+    wrong, _ = compare_replayed((p for p in one if p["id"] in suspects), served)
+    return wrong
+
+
+def _rows(points: Sequence[Mapping[str, Any]]) -> Iterable[Any]:
+    """A digest for each point."""
+    if not points:
+        return ()
+    return Fingerprinter().add((p["id"], p.get("payload"), p.get("vector")) for p in points)
+
+
 def _same_payload(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
     return encode_value(one.get("payload")) == encode_value(two.get("payload"))
 

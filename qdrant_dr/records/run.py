@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from qdrant_dr.records.base import Frozen, Record, Time, later
-from qdrant_dr.records.manifest import Sha256, SourceKind
+from qdrant_dr.records.manifest import ReplicaCount, Sha256, SourceKind
 from qdrant_dr.records.proof import Depth, Location
 
 Kind = Literal[
@@ -92,6 +92,37 @@ class Proved(Frozen):
     bytes_checked: int
     points_checked: int | None = None
     sealed: bool = False
+
+
+class Diverging(Frozen):
+    """Points of one shard that its replicas do not hold alike, though nobody was writing them.
+
+    `points` is how many there are, `lacking` and `differing` name the first: ids that a node (by
+    address) has not, and ids that all have and not with the same payload and vectors.
+    """
+
+    shard: int
+    points: int
+    lacking: dict[str, tuple[int | str, ...]] = Field(default_factory=dict)
+    differing: tuple[int | str, ...] = ()
+
+
+class Compared(Frozen):
+    """The replicas of a collection, laid side by side. `apart` are those whose counts differ,
+    `points` how many points were read of all `shards` together, of every replica."""
+
+    kind: Literal["compared"] = "compared"
+    reading: Literal["sample", "whole"]
+    seed: int | None
+    shards: int
+    points: int
+    apart: tuple[ReplicaCount, ...] = ()
+    diverging: tuple[Diverging, ...] = ()
+
+    @property
+    def equal(self) -> bool:
+        """Of what was looked at."""
+        return not self.apart and not self.diverging
 
 
 class Healed(Frozen):
@@ -308,6 +339,7 @@ Detail = Annotated[
     Captured
     | CapturedFull
     | Proved
+    | Compared
     | Healed
     | Drilled
     | Restored
@@ -328,6 +360,7 @@ class Outcome(Frozen):
         "capture-full",
         "heal",
         "verify",
+        "compare",
         "drill",
         "restore",
         "expire",

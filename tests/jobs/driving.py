@@ -7,6 +7,7 @@ from typing import Any
 
 from qdrant_dr import configfile
 from qdrant_dr.jobs.backup import BackupRequest, backup
+from qdrant_dr.jobs.check.job import CheckRequest, check
 from qdrant_dr.jobs.drill import DrillRequest, drill
 from qdrant_dr.jobs.expire import ExpireRequest, expire
 from qdrant_dr.jobs.replicate import ReplicateRequest, replicate
@@ -20,6 +21,7 @@ from tests.support.world import World
 
 _JOBS: dict[str, tuple[Callable[..., RunEnd], type[Any]]] = {
     "backup": (backup, BackupRequest),
+    "check": (check, CheckRequest),
     "verify": (verify, VerifyRequest),
     "replicate": (replicate, ReplicateRequest),
     "drill": (drill, DrillRequest),

@@ -3,19 +3,30 @@ is said of the source, and that no copy is blamed."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qdrant_dr.cluster import replicas
 from qdrant_dr.errors import NodeUnreachable, SnapshotFailed
 from qdrant_dr.jobs import capture_parts, capture_sources
+from qdrant_dr.records import Compared, Outcome
 from tests.jobs.driving import do, outcomes
-from tests.jobs.test_clusters import call, ids_in, manifest_of, seal_of, the_capture, world_of
+from tests.jobs.test_clusters import (
+    call,
+    ids_in,
+    manifest_of,
+    seal_of,
+    the_capture,
+    world_of,
+)
 from tests.support.servers import CLUSTER_PEERS, Node, on_one, sandbox_cluster, script
+from tests.support.world import World
 
 HOLDERS = {0: "bc", 1: "ac", 2: "ab"}
 """Of the shards of `movies`, by the letters of the nodes."""
@@ -139,3 +150,104 @@ def test_a_dead_replica_is_not_compared(nodes: dict[str, Node], tmp_path: Path) 
         end = do(world, "backup", collections=("movies",), prove="bytes")
     script(urls(nodes), "movies")
     assert the_capture(end).verdict == "ok", end.reasons
+
+
+def compared(world: World, **request: Any) -> tuple[Outcome, Compared]:
+    request = {"collections": ("movies",), **request}
+    (outcome,) = outcomes(do(world, "check", **request), "compare")
+    assert isinstance(outcome.detail, Compared), outcome
+    return outcome, outcome.detail
+
+
+@pytest.mark.parametrize("reading", ["whole", "sample"])
+def test_equal_replicas_are_found_equal(
+    nodes: dict[str, Node], tmp_path: Path, reading: str
+) -> None:
+    world = world_of(tmp_path / "world", urls(nodes))
+    outcome, found = compared(world, replicas=reading)
+    assert (outcome.verdict, outcome.notes, found.equal) == ("ok", (), True)
+    assert found.shards == 3
+    assert (found.seed is None) == (reading == "whole")
+    if reading == "whole":
+        assert found.points == 2 * 1200
+
+
+def test_ids_that_one_replica_lacks_are_named(nodes: dict[str, Node], tmp_path: Path) -> None:
+    world = world_of(tmp_path / "world", urls(nodes))
+    with lost(nodes["c"], 0, 3) as gone, lost(nodes["a"], 1, 2) as more:
+        outcome, found = compared(world, replicas="whole")
+    assert outcome.verdict == "degraded"
+    named = {(d.shard, d.points): d.lacking for d in found.diverging}
+    assert named == {
+        (0, 3): {nodes["c"].url: tuple(gone)}, (1, 2): {nodes["a"].url: tuple(more)},
+    }  # fmt: skip
+    assert {(r.shard, r.peer_id, r.points) for r in found.apart if r.shard == 0} == {
+        (0, CLUSTER_PEERS["b"], 372), (0, CLUSTER_PEERS["c"], 369),
+    }  # fmt: skip
+    assert any(f"{nodes['c'].url} lacks {gone[0]}, {gone[1]}" in n for n in outcome.notes)
+
+
+def test_equal_counts_hide_nothing(nodes: dict[str, Node], tmp_path: Path) -> None:
+    """One replica holds an older payload: no count shows it."""
+    first = ids_of(nodes["a"], 2)[0]
+    path = "/collections/movies/shards/2/points"
+    points = call(nodes["a"].url, "POST", path, ids=[first], with_vector=True)
+    world = world_of(tmp_path / "world", urls(nodes))
+    stale = [{**points[0], "payload": {"stale": True}}]
+    try:
+        on_one(nodes["a"], "PUT", "/collections/movies/points?wait=true", points=stale)
+        outcome, found = compared(world, replicas="whole")
+        _, sampled = compared(world, replicas="sample", seed=1)
+    finally:
+        on_one(nodes["a"], "PUT", "/collections/movies/points?wait=true", points=points)
+    assert (outcome.verdict, found.apart) == ("degraded", ())
+    assert [(d.shard, d.points, d.lacking, d.differing) for d in found.diverging] == [
+        (2, 1, {}, (first,))
+    ]
+    assert not sampled.equal  # the first window is in every sample
+
+
+def test_a_sample_is_the_same_for_the_same_seed(nodes: dict[str, Node], tmp_path: Path) -> None:
+    world = world_of(tmp_path / "world", urls(nodes))
+    read = [compared(world, replicas="sample", seed=n)[1].points for n in (5, 5)]
+    assert read[0] == read[1] > 0
+
+
+def test_one_replica_has_nothing_to_differ_from(nodes: dict[str, Node], tmp_path: Path) -> None:
+    world = world_of(tmp_path / "world", urls(nodes))
+    outcome, found = compared(world, replicas="whole", collections=("tenants",))
+    assert (outcome.verdict, found.shards) == ("ok", 0)
+    assert outcome.notes == ("no shard has more than one replica",)
+
+
+def test_what_could_not_be_read_is_not_equal(nodes: dict[str, Node], tmp_path: Path) -> None:
+    """Two nodes are configured, the third answers at no address that is known."""
+    world = world_of(tmp_path / "world", urls(nodes)[:2])
+    outcome, found = compared(world, replicas="whole")
+    assert found.shards == 1  # shard 2 lies on a and b
+    assert outcome.verdict == "degraded"
+    missed = f"the replica of shard 0 on peer {CLUSTER_PEERS['c']} was not compared"
+    assert any(n.startswith(missed) for n in outcome.notes), outcome.notes
+
+
+def test_writes_on_their_way_are_no_difference(nodes: dict[str, Node], tmp_path: Path) -> None:
+    world, stop = world_of(tmp_path / "world", urls(nodes)), threading.Event()
+    written: list[int] = []
+
+    def write() -> None:
+        while not stop.is_set():
+            ids = range(10**6 + len(written), 10**6 + len(written) + 20)
+            points = [{"id": n, "vector": [1.0 + n % 7] * 16} for n in ids]
+            call(nodes["b"].url, "PUT", "/collections/movies/points?wait=true", points=points)
+            written.extend(ids)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        _, found = compared(world, replicas="whole")
+    finally:
+        stop.set()
+        writer.join()
+    assert written
+    assert found.diverging == ()
+    call(nodes["a"].url, "POST", "/collections/movies/points/delete?wait=true", points=written)

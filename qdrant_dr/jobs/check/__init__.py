@@ -16,12 +16,12 @@ from qdrant_dr.jobs.check.store import check_repository
 from qdrant_dr.jobs.scope import selected_repositories
 from qdrant_dr.repository import Catalog, Repository, read_catalog
 
-__all__ = ["CheckRow", "Checked", "check"]
+__all__ = ["CheckRow", "Checked", "check", "try_everything"]
 
 Told = Callable[[CheckRow], None]
 
 
-def _nobody(row: CheckRow) -> None:
+def nobody(row: CheckRow) -> None:
     """Nobody is listening."""
 
 
@@ -30,13 +30,28 @@ def check(
     *,
     repositories: Sequence[str] | None = None,
     read_only: bool = False,
-    told: Told = _nobody,
+    told: Told = nobody,
 ) -> Checked:
     """Check nodes, keys, clocks, versions, repositories and space; `told` hears each row at once.
 
     `read_only` writes no probe anywhere, and says what is not proven for it. Repositories are
     tried side by side. Raise NothingSelected for a repository that is not configured.
     """
+    rows = try_everything(
+        config, ClusterCheck(config), repositories, read_only=read_only, told=told
+    )
+    return Checked(tuple(rows))
+
+
+def try_everything(
+    config: Config,
+    cluster: ClusterCheck,
+    repositories: Sequence[str] | None,
+    *,
+    read_only: bool,
+    told: Told,
+) -> list[CheckRow]:
+    """The rows of `check`; what `cluster` saw is on it afterwards."""
     names = selected_repositories(config, repositories)
     wanted = [r for r in config.repositories if r.name in names]
 
@@ -47,7 +62,6 @@ def check(
             rows.append(row)
         return rows
 
-    cluster = ClusterCheck(config)
     rows = hear(cluster.rows())
     rows += hear(check_scratch(config))
     rows += hear(check_bucket(config))
@@ -64,8 +78,7 @@ def check(
             wanted,
         )
         rows += [row for found in each for row in found]
-    rows += hear(_space(config, cluster, names))
-    return Checked(tuple(rows))
+    return [*rows, *hear(_space(config, cluster, names))]
 
 
 def _space(config: Config, cluster: ClusterCheck, names: Sequence[str]) -> Iterator[CheckRow]:

@@ -1,0 +1,40 @@
+"""Try what a backup will need, and read every replica."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from prefect import flow
+from prefect.client.schemas import State
+from pydantic import Field
+
+from flows.parameters import FLOW, ConfigRef, Names
+from qdrant_dr.jobs.check.job import CheckRequest
+from qdrant_dr.jobs.check.job import check as job
+from tasks.conduct import conduct
+
+
+@flow(name="check", description="Try what a backup needs; compare the replicas.", **FLOW)
+def check(
+    config: ConfigRef,
+    replicas: Literal["no", "sample", "whole"] = "sample",
+    collections: Names | None = None,
+    repositories: Names | None = None,
+    seed: Annotated[int, Field(ge=0)] | None = None,
+) -> State[Any]:
+    """Try nodes, keys, clocks and repositories, then lay the replicas of each shard side by side.
+
+    Args:
+        config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
+        replicas: How much of every replica is read; all are counted in any case but no.
+        collections: Compare only the replicas of these. None: of all that are included.
+        repositories: Try only these. None: all.
+        seed: Makes a sample repeatable. None: a new one each time.
+    """
+    request = CheckRequest(
+        replicas=None if replicas == "no" else replicas,
+        collections=collections,
+        repositories=repositories,
+        seed=seed,
+    )
+    return conduct(config, "check", lambda cfg, run, perform: job(cfg, request, run, perform))
