@@ -9,6 +9,7 @@ from datetime import datetime
 from qdrant_dr.report.acknowledged import by
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.problems import Problem, command, count, digest, span
+from qdrant_dr.report.replicas import replica_problems
 from qdrant_dr.report.restores import restore_problems
 from qdrant_dr.report.standing import Standing, standings
 from qdrant_dr.repository import (
@@ -43,6 +44,7 @@ def _problems(evidence: Evidence, s: Standing) -> tuple[Problem, ...]:
         *_witnesses(evidence, s),
         *_per_repository(evidence, s),
         *_drilling(evidence, s),
+        *replica_problems(evidence, s.collection, s.newest.manifest if s.newest else None),
         *restore_problems([r for r in s.restores if r.outcome.started_at >= evidence.since]),
     ]
     return tuple(sorted(found, key=lambda p: p.order))

@@ -10,7 +10,8 @@ from qdrant_dr.repository import names
 
 OF_RUNS = frozenset(
     {
-        "collection-missing", "drill-failed", "drill-rejected", "game-lost", "restore-failed",
+        "collection-missing", "drill-failed", "drill-rejected", "game-lost", "replicas-apart",
+        "restore-failed",
         "restore-partial", "rto-missed", "run-bad", "run-crashed", "self-approved",
         "signature-differs",
     }

@@ -18,6 +18,7 @@ DEPLOYMENTS = {d["entrypoint"].split(".")[1]: d for d in SPEC["deployments"]}
 NAMES = {
     "backup/nightly", "replicate/hourly", "drill/daily", "verify/weekly-full", "expire/daily",
     "restore/approved", "startup/archive", "report/weekly", "watch/quarter-hourly",
+    "check/weekly",
 }  # fmt: skip
 KNOWN = {"QDRANT_DR_CONFIG": "/etc/qdrant-dr.yaml", "QDR_WORK_POOL": "dr"}
 
@@ -31,7 +32,9 @@ def filled(value: Any) -> Any:
     return value
 
 
-@pytest.mark.parametrize("verb", ["backup", "replicate", "verify", "drill", "report", "watch"])
+@pytest.mark.parametrize(
+    "verb", ["backup", "replicate", "verify", "drill", "check", "report", "watch"]
+)
 def test_parameters_fit_the_flow(verb: str) -> None:
     deployment = DEPLOYMENTS[verb]
     flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
