@@ -154,7 +154,10 @@ class FolderUnsafe(PlanRefused):
 
 
 class ClusterError(DRError):
+    """`undecided`: a call was sent and nobody said what became of it: it may still take effect."""
+
     default_hint = "run `qdrant-dr check`."
+    undecided: bool = False
 
 
 class NodeUnreachable(ClusterError):

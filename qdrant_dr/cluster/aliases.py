@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qdrant_dr.cluster.answers import understood, word
+from qdrant_dr.cluster.changes import change
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.errors import PlanRefused, RecoverFailed
 
@@ -76,7 +77,8 @@ def set_aliases(node: Node, plan: AliasPlan) -> None:
     """Do what was planned in one atomic call, and read it back.
 
     Raise PlanRefused if one of these aliases is not where the plan saw it: nothing is taken from
-    whoever set it meanwhile; RecoverFailed if the server says yes and does not do it.
+    whoever set it meanwhile; RecoverFailed if the server says yes and does not do it,
+    RecoverUnanswered if it says neither: they may be set later.
     """
     concerned = {*plan.set, *(alias for alias, _ in plan.move)}
     if not concerned:
@@ -94,9 +96,14 @@ def set_aliases(node: Node, plan: AliasPlan) -> None:
         {"create_alias": {"collection_name": plan.collection, "alias_name": alias}}
         for alias in sorted(concerned)
     ]
-    node.ask(
-        "POST", "/collections/aliases", f"set the aliases of {plan.collection!r}",
-        json={"actions": actions}, write=True,
+
+    def done() -> bool:
+        now = aliases_of(node)
+        return all(now.get(a) == plan.collection for a in concerned)
+
+    change(
+        node, "POST", "/collections/aliases", f"set the aliases of {plan.collection!r}",
+        done=done, json={"actions": actions},
     )  # fmt: skip
     now = aliases_of(node)
     if wrong := sorted(a for a in concerned if now.get(a) != plan.collection):

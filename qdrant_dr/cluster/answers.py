@@ -39,10 +39,23 @@ class _HasURL(Protocol):
 
 
 N = TypeVar("N", bound=_HasURL)
+E = TypeVar("E", bound=ClusterError)
 _TAIL = 240
 """Of a message that is cut: its end says why, its beginning what was tried."""
 
 
+UNDECIDED = 500
+"""From here on a server, or a proxy, tells that it failed or gave up, not that it refused."""
+CONSENSUS = "onsensus"
+"""In a server's words: it gave up waiting for the other nodes, which may agree yet."""
+_UNSENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.LocalProtocolError,
+    httpx.UnsupportedProtocol,
+    httpx.ProxyError,
+)
 _LONG_WORD = re.compile(r"[^\s\"'`]{60,}")
 _CAUSES = (
     (
@@ -65,13 +78,21 @@ def unreachable(
     if found := tls_words(error):
         return NodeUntrusted(f"{url} could not be reached to {doing}: {found[0]}", found[1])
     said = f"{url} could not be reached to {doing}: {words_of(error)}"
+    undecided = not isinstance(error, _UNSENT)
     if proxy is None:
-        return NodeUnreachable(said)
-    return NodeUnreachable(
+        return _marked(NodeUnreachable(said), undecided)
+    failure = NodeUnreachable(
         f"{said}, through the proxy {without_password(proxy)} of the environment",
         "if the node is reached without it, name its host in `NO_PROXY`; then run "
         "`qdrant-dr check`.",
     )
+    return _marked(failure, undecided)
+
+
+def _marked(failure: E, undecided: bool) -> E:
+    """The same, with whether what was asked for may still take effect."""
+    failure.undecided = undecided
+    return failure
 
 
 def words_of(error: Exception) -> str:
@@ -107,9 +128,11 @@ def refused(
                 "the collection's rate limit is smaller than one request: raise it.",
             )
         return NodeBusy(f"{url} asks for fewer calls than it takes to {doing} ({said})")
+    undecided = status >= UNDECIDED or status == httpx.codes.REQUEST_TIMEOUT
     if status in PASSING:
-        return NodeUnreachable(f"{url} could not {doing} now ({said})")
-    return ServerFailed(f"{url} failed to {doing} ({said})", cause_hint(words))
+        return _marked(NodeUnreachable(f"{url} could not {doing} now ({said})"), undecided)
+    failure = ServerFailed(f"{url} failed to {doing} ({said})", cause_hint(words))
+    return _marked(failure, undecided)
 
 
 def server_words(body: bytes) -> str:

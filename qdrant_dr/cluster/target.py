@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from typing import Any
 
 from qdrant_dr.cluster.aliases import aliases_of
 from qdrant_dr.cluster.answers import understood
+from qdrant_dr.cluster.changes import change, same_settings
 from qdrant_dr.cluster.facts import READABLE_STATES
 from qdrant_dr.cluster.inventory import PARALLEL_QUESTIONS, node_facts
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.recover import collection_names
-from qdrant_dr.cluster.shape import KeyOrder, ShardKey, shard_key_order
+from qdrant_dr.cluster.scroll import scroll_points
+from qdrant_dr.cluster.shape import KeyOrder, ShardKey, creation_body, shard_key_order
 from qdrant_dr.cluster.snapshots import delete_snapshot, list_snapshots
 from qdrant_dr.errors import (
     CollectionVanished,
@@ -75,26 +78,33 @@ def create_target(
     body: Mapping[str, Any],
     *,
     keys: Sequence[tuple[ShardKey, tuple[int, ...]]] = (),
+    asked: bool = False,
+    stop: threading.Event | None = None,
 ) -> None:
     """Create an empty collection (`creation_body`) and, in this order, its shard keys.
 
     Ids of keys that the source had deleted are used up by keys of our own, deleted at the end.
+    A call that is not confirmed may take effect later: what it makes is looked for, and is ours if
+    it is empty and as asked for. `asked`: so may a call of an earlier run, not seen to do so yet.
     Raise PlanRefused, with nothing created, if the name is taken by a collection or an alias, or
     keys are asked of a server without cluster mode; RecoverFailed, with the collection left for
-    `clean_failed`, if the shards did not get the ids they had.
+    `clean_failed`, if the shards did not get the ids they had; RecoverUnanswered if a call may
+    still take effect.
     """
-    _refuse_taken(node, collection)
+    if not asked or collection not in collection_names(node):
+        _refuse_taken(node, collection)
     if keys and not _clustered(node):
         raise PlanRefused(
             f"{node.url} is no cluster and cannot create shard keys",
             "start it with `cluster.enabled: true`; one node is enough.",
         )
-    _put(node, collection, (), body, f"create {collection!r}")
-    fillers = _create_keys(node, collection, keys)
+    _make(node, collection, body, asked=asked, stop=stop)
+    fillers = _create_keys(node, collection, keys, stop)
     for key in fillers:
-        node.ask(
-            "POST", path_of(collection, "shards", "delete"), f"delete shard key {key!r}",
-            json={"shard_key": key}, params=_waiting(node), write=True, collection=collection,
+        change(
+            node, "POST", path_of(collection, "shards", "delete"), f"delete shard key {key!r}",
+            done=lambda key=key: key not in _keys(node, collection),  # type: ignore[misc]
+            json={"shard_key": key}, params=_waiting(node), collection=collection, stop=stop,
         )  # fmt: skip
     found = _cluster_of(node, collection)
     made: KeyOrder | list[int] = shard_key_order(found) if keys else sorted(_replicas(found))
@@ -107,6 +117,60 @@ def create_target(
         )
 
 
+def _make(
+    node: Node,
+    collection: str,
+    body: Mapping[str, Any],
+    *,
+    asked: bool,
+    stop: threading.Event | None,
+) -> None:
+    """Create it, or take over what a call of ours has made without saying so.
+
+    Raise PlanRefused if it is not, or not only, what was asked for.
+    """
+
+    def there() -> bool:
+        return collection in collection_names(node)
+
+    confirmed = False
+    if not (asked and there()):
+        doing = f"create {collection!r}"
+        try:
+            confirmed = _put(node, collection, (), body, doing, done=there, stop=stop)
+        except RecoverFailed:
+            if not (asked and there()):  # refused, for it has come just now
+                raise
+    if confirmed:
+        return
+    if (holder := _in_use(node, collection)) is not None:
+        what = f"it is the aim of the alias {holder!r}"
+    elif not same_settings(body, _settings_of(node, collection)):
+        what = "it is not configured as asked for"
+    elif next(scroll_points(node, collection, limit=1, content=False), None) is not None:
+        what = "it holds points"
+    else:
+        return
+    raise PlanRefused(
+        f"{node.url} was asked to create {collection!r} and did not confirm it; there is one now, "
+        f"and {what}: somebody else made it, or uses it",
+        "restore under another name, or delete that collection if nobody needs it.",
+    )
+
+
+def _in_use(node: Node, collection: str) -> str | None:
+    return next((a for a, c in aliases_of(node).items() if c == collection), None)
+
+
+def _settings_of(node: Node, collection: str) -> dict[str, Any]:
+    return creation_body(_info_of(node, collection), replication_factor=None, clustered=True)
+
+
+def _info_of(node: Node, collection: str) -> dict[str, Any]:
+    doing = f"read its information of {collection!r}"
+    return dict(node.ask("GET", path_of(collection), doing, collection=collection))
+
+
 def create_payload_indexes(node: Node, collection: str, schema: Mapping[str, Any]) -> None:
     """Create every payload index of `payload_schema` (of `GET /collections/{c}`), and wait.
 
@@ -116,7 +180,11 @@ def create_payload_indexes(node: Node, collection: str, schema: Mapping[str, Any
     for field, index in schema.items():
         asked = {"field_name": field, "field_schema": index.get("params") or index["data_type"]}
         doing = f"create the payload index on {field!r} of {collection!r}"
-        _put(node, collection, ("index",), asked, doing, wait="true")
+
+        def done(field: str = field) -> bool:
+            return field in _info_of(node, collection).get("payload_schema", {})
+
+        _put(node, collection, ("index",), asked, doing, done=done, wait="true")
 
 
 def holders(node: Node, collection: str) -> dict[int, tuple[int, ...]]:
@@ -154,7 +222,7 @@ def clean_failed(
         there = False
     if left and not there and collection not in aliases_of(node):
         empty = {"vectors": {"size": 1, "distance": "Dot"}, "shard_number": 1}
-        _put(node, collection, (), empty, f"reach the files that {collection!r} left")
+        _make(node, collection, empty, asked=False, stop=None)
         try:
             said += _delete_files(node, collection, left)
         finally:
@@ -172,14 +240,18 @@ def _delete_files(node: Node, collection: str, names: Iterable[str]) -> list[str
 
 def _delete_collection(node: Node, collection: str) -> None:
     with suppress(CollectionVanished):
-        node.ask(
-            "DELETE", path_of(collection), f"delete {collection!r}", params=_waiting(node),
-            write=True, collection=collection,
+        change(
+            node, "DELETE", path_of(collection), f"delete {collection!r}",
+            done=lambda: collection not in collection_names(node),
+            params=_waiting(node), collection=collection,
         )  # fmt: skip
 
 
 def _create_keys(
-    node: Node, collection: str, keys: Sequence[tuple[ShardKey, tuple[int, ...]]]
+    node: Node,
+    collection: str,
+    keys: Sequence[tuple[ShardKey, tuple[int, ...]]],
+    stop: threading.Event | None,
 ) -> list[str]:
     """Create the keys in order and return the fillers made in between."""
     fillers: list[str] = []
@@ -187,15 +259,27 @@ def _create_keys(
     for key, ids in keys:
         if gap := ids[0] - following:
             fillers.append(f"{FILLER}{following}")
-            _create_key(node, collection, fillers[-1], gap)
-        _create_key(node, collection, key, len(ids))
+            _create_key(node, collection, fillers[-1], gap, stop)
+        _create_key(node, collection, key, len(ids), stop)
         following = ids[-1] + 1
     return fillers
 
 
-def _create_key(node: Node, collection: str, key: ShardKey, shards: int) -> None:
+def _create_key(
+    node: Node, collection: str, key: ShardKey, shards: int, stop: threading.Event | None
+) -> None:
     body = {"shard_key": key, "shards_number": shards}
-    _put(node, collection, ("shards",), body, f"create shard key {key!r} of {collection!r}")
+    _put(
+        node, collection, ("shards",), body, f"create shard key {key!r} of {collection!r}",
+        done=lambda: key in _keys(node, collection), stop=stop,
+    )  # fmt: skip
+
+
+def _keys(node: Node, collection: str) -> set[ShardKey]:
+    """The keys that its shards have now."""
+    found = _cluster_of(node, collection)
+    every = (*found["local_shards"], *found["remote_shards"])
+    return {s["shard_key"] for s in every if s.get("shard_key") is not None}
 
 
 def _put(
@@ -204,14 +288,18 @@ def _put(
     rest: tuple[str, ...],
     body: Mapping[str, Any],
     doing: str,
+    *,
+    done: Callable[[], bool],
+    stop: threading.Event | None = None,
     **params: str,
-) -> None:
-    """A change of the target's shape. What a server refuses of it, it refuses for good."""
+) -> bool:
+    """A change of the target's shape, as `change`. What a server refuses of it, it refuses for
+    good."""
     try:
-        node.ask(
-            "PUT", path_of(collection, *rest), doing, json=dict(body),
-            params={**_waiting(node), **params}, write=True,
-            collection=collection if rest else None,
+        return change(
+            node, "PUT", path_of(collection, *rest), doing, done=done, json=dict(body),
+            params={**_waiting(node), **params}, collection=collection if rest else None,
+            stop=stop,
         )  # fmt: skip
     except ServerFailed as e:
         raise RecoverFailed(e.message) from None

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import httpx
 
-from qdrant_dr.cluster.answers import cause_hint, refused, words_of
+from qdrant_dr.cluster.answers import CONSENSUS, cause_hint, refused, words_of
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.errors import RecoverFailed, RecoverUnanswered, ServerFailed
 
@@ -74,7 +74,7 @@ def must_be_restored(node: Node, status: int, body: bytes, *, doing: str) -> Non
         status, body, url=node.url, doing=doing, key=node.key_reference(write=True),
         collection=None,
     )  # fmt: skip
-    if status in UNANSWERED:
+    if status in UNANSWERED or (error.undecided and CONSENSUS in error.message):
         raise RecoverUnanswered(error.message)
     if isinstance(error, ServerFailed):
         raise RecoverFailed(error.message, cause_hint(error.message))

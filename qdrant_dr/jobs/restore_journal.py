@@ -29,7 +29,8 @@ class Journal(Record):
     how the pieces are cut. `complete`: the target has all of them; from then on none of us removes
     it. `differs`: what was found of it then, and none of us goes on. `proven`: so many points were
     compared and found equal, only aliases were left to set; `operations` are the numbers that its
-    replicas had then. `vectors` and `holds`, the points of each shard, tell what is half-made from
+    replicas had then. `asked`: the target was told to create it, which may take effect later than
+    it answers. `vectors` and `holds`, the points of each shard, tell what is half-made from
     what somebody else has made."""
 
     KIND: ClassVar[str] = "restore-journal"
@@ -45,6 +46,7 @@ class Journal(Record):
     uploads: tuple[str, ...] = ()
     proven: int | None = None
     operations: dict[str, int | None] = later({})
+    asked: bool = later(False)
     vectors: str = later("")
     holds: dict[str, int] = later({})
     complete: bool = later(False)
@@ -70,11 +72,12 @@ class OpenJournal:
         with self._lock:
             self._write(journal)
 
-    def note(self, *, recovered: str = "", upload: str = "") -> None:
+    def note(self, *, recovered: str = "", upload: str = "", asked: bool = False) -> None:
         """Write down one more thing; from any thread."""
         with self._lock:
             assert self.now is not None
             changes = {
+                "asked": self.now.asked or asked,
                 "recovered": (*self.now.recovered, *filter(None, [recovered])),
                 "uploads": (*self.now.uploads, *filter(None, [upload])),
             }

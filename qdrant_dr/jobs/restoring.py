@@ -268,7 +268,7 @@ class Restoration:
     def _take_over(self, target: TargetFacts, nodes: TargetNodes) -> None:
         """Go on where a restore of this backup ended, or remove what another made there."""
         name, left = self.unit.name, self.journal.found
-        there = name in target.collections
+        there, asked = name in target.collections, False
         if left is not None and goes_on(left, self.unit.key, self.unit.route):
             waited = wait_unoccupied(nodes.by_peer.values(), name, stop=stopping)
             if waited >= NOTED_SECONDS:
@@ -293,6 +293,8 @@ class Restoration:
             self.result.removed += clean_failed(
                 self.node, name, created=left.created, uploads=left.uploads
             )
+            # a create call that nobody has seen the effect of may take effect yet
+            asked = left.asked and not there
             there = there and not left.created
         elif left is not None and there and not self.unit.into_existing:
             raise PlanRefused(left_whole(left), how_to_remove(self.node.url, name) + ".")
@@ -311,6 +313,7 @@ class Restoration:
                 route=self.unit.route,
                 began_at=utc_now(),
                 created=not there,
+                asked=asked,
                 vectors=vectors_of(self.manifest),
                 holds={} if self.unit.route == "salvage" else holds(self.manifest, seal),
             )
@@ -329,7 +332,11 @@ class Restoration:
             if custom_sharding(self.manifest)
             else ()
         )
-        create_target(self.node, self.unit.name, self._body(target), keys=keys)
+        before = self._begun.asked
+        self.journal.note(asked=True)
+        create_target(
+            self.node, self.unit.name, self._body(target), keys=keys, asked=before, stop=stopping
+        )
         create_payload_indexes(self.node, self.unit.name, info.get("payload_schema") or {})
 
     def _body(self, target: TargetFacts) -> dict[str, object]:

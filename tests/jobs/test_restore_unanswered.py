@@ -39,10 +39,20 @@ def world(tmp_path: Path) -> World:
     return made
 
 
-@pytest.fixture(params=["sandbox", "server"])
+KINDS = [
+    "sandbox",
+    pytest.param(
+        "server",
+        marks=[
+            pytest.mark.qdrant,
+            pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN"),
+        ],
+    ),
+]
+
+
+@pytest.fixture(params=KINDS)
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    if request.param == "server" and "QDRANT_BIN" not in os.environ:
-        pytest.skip("needs QDRANT_BIN")
     make = sandbox_server if request.param == "sandbox" else qdrant_server
     with make(tmp_path / "target") as server:
         yield server

@@ -9,6 +9,8 @@ with Spy(server.url) as spy:
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import threading
 from collections.abc import Callable
@@ -31,6 +33,24 @@ class Hold:
 
 
 @dataclass
+class Late:
+    """The next call that matches is answered before it is done."""
+
+    method: str
+    path: re.Pattern[str]
+    seconds: float
+    status: int
+    words: str
+    instead: Callable[[], object] | None
+
+
+NO_CONSENSUS = (
+    "Service internal error: Waiting for consensus operation commit failed. Timeout set at: 10 "
+    "seconds"
+)
+
+
+@dataclass
 class Spy:
     """`log`: every "METHOD /path" that was made, `keys` the key of each, `traffic` the bytes of
     request and answer bodies by path and user agent. `after` is called when a call was answered;
@@ -43,8 +63,11 @@ class Spy:
     keys: list[str | None] = field(default_factory=list)
     traffic: list[tuple[str, str, int]] = field(default_factory=list)
     held: threading.Event = field(default_factory=threading.Event)
+    pending: Callable[[], object] | None = None
+    timers: list[threading.Timer] = field(default_factory=list)
     _go: threading.Event = field(default_factory=threading.Event)
     _hold: Hold | None = None
+    _late: Late | None = None
 
     def __enter__(self) -> Self:
         handler = type("Bound", (_Handler,), {"spy": self})
@@ -56,6 +79,8 @@ class Spy:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+        for timer in self.timers:
+            timer.join()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -72,6 +97,22 @@ class Spy:
     def release(self) -> None:
         self._hold = None
         self._go.set()
+
+    def answer_late(
+        self,
+        method: str,
+        path: str,
+        *,
+        seconds: float,
+        status: int = 500,
+        words: str = "",
+        instead: Callable[[], object] | None = None,
+    ) -> None:
+        """The next call that matches is answered with an error now, as by a server that gave up
+        waiting for consensus, and done so much later (`inf`: when the test calls `pending`); or
+        `instead` of it, before the answer."""
+        words = words or NO_CONSENSUS
+        self._late = Late(method, re.compile(path), seconds, status, words, instead)
 
     def count(self, method: str, path: str) -> int:
         """How often a call was made so far."""
@@ -91,6 +132,24 @@ class Spy:
             return forward
         return True
 
+    def put_off(
+        self, method: str, path: str, forward: Callable[[], object]
+    ) -> tuple[int, bytes] | None:
+        """Status and body of the answer, if this is the call that is answered before it is done."""
+        late = self._late
+        if late is None or late.method != method or not late.path.search(path):
+            return None
+        self._late = None
+        if late.instead is not None:
+            late.instead()
+        elif late.seconds == math.inf:
+            self.pending = forward
+        else:
+            timer = threading.Timer(late.seconds, forward)
+            timer.start()
+            self.timers.append(timer)
+        return late.status, json.dumps({"status": {"error": late.words}, "time": 0.1}).encode()
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -106,16 +165,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if self.spy.instead is not None and (said := self.spy.instead(f"{method} {path}")):
-            self.send_response(said[0])
-            self.send_header("content-length", str(len(said[1])))
-            self.end_headers()
-            self.wfile.write(said[1])
+            self._say(*said)
             return
         headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
-        answer = httpx.request(
-            method, self.spy.target + self.path, content=body, headers=headers, timeout=120,
-            trust_env=False,
-        )  # fmt: skip
+
+        url = self.spy.target + self.path  # the next request on this connection has another
+
+        def forward() -> httpx.Response:
+            return httpx.request(
+                method, url, content=body, headers=headers, timeout=120,
+                trust_env=False,
+            )  # fmt: skip
+
+        if said := self.spy.put_off(method, path, forward):
+            self._say(*said)
+            return
+        answer = forward()
         agent = self.headers.get("user-agent") or ""
         self.spy.traffic.append((path, agent, len(body) + len(answer.content)))
         if self.spy.after is not None:
@@ -132,6 +197,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.content)
         except OSError:  # who asked is dead: that is what this is for
             self.close_connection = True
+
+    def _say(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     do_HEAD = do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = handle_any  # noqa: N815
 
