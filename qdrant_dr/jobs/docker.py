@@ -115,7 +115,7 @@ def _docker(arguments: Sequence[str], *, timeout: float = COMMAND_SECONDS) -> st
         )
     try:
         done = subprocess.run(
-            [program, *arguments], capture_output=True, text=True, timeout=timeout, check=False,
+            [program, *arguments], capture_output=True, encoding="utf-8", errors="replace", timeout=timeout, check=False,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

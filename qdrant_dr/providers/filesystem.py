@@ -6,7 +6,6 @@ Time-outs are set, for the defaults wait for minutes on an endpoint that is dead
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -36,8 +35,6 @@ def make_filesystem(kind: str, options: Mapping[str, Any], tls: Tls) -> Any:
     if kind == "gs":
         from qdrant_dr.providers.gcs import FileSystem as Gcs
 
-        # it logs what it raises, with the provider's text; we raise it, without
-        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
         return Gcs(**laid_over(_of_gcs(options, tls), options), **ours)
     from qdrant_dr.providers.azure import FileSystem as Azure
 
