@@ -115,8 +115,8 @@ def _docker(arguments: Sequence[str], *, timeout: float = COMMAND_SECONDS) -> st
         )
     try:
         done = subprocess.run(
-            [program, *arguments], capture_output=True, encoding="utf-8", errors="replace", timeout=timeout, check=False,
-            stdin=subprocess.DEVNULL,
+            [program, *arguments], capture_output=True, encoding="utf-8", errors="replace",
+            timeout=timeout, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise _failed(arguments, f"no end after {timeout:.0f} s") from None

@@ -33,6 +33,9 @@ def make_filesystem(kind: str, options: Mapping[str, Any], tls: Tls) -> Any:
 
         return S3FileSystem(**laid_over(_of_s3(options, tls), options), **ours)
     if kind == "gs":
+        # what gcsfs tries otherwise is gRPC: every first call to an endpoint that is not Google's
+        # waits a minute for it. this variable keeps it from even loading gRPC
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         from qdrant_dr.providers.gcs import FileSystem as Gcs
 
         return Gcs(**laid_over(_of_gcs(options, tls), options), **ours)
