@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -14,7 +13,8 @@ from types import FrameType
 from cyclopts import CycloptsError
 
 from qdrant_dr.cli.app import misused, run, usage_message
-from qdrant_dr.cli.output import write
+from qdrant_dr.cli.logs import logs
+from qdrant_dr.cli.output import any_text, write
 from qdrant_dr.cli.session import Reply, Session
 from qdrant_dr.errors import DRError, Interrupted, UsageError
 from qdrant_dr.jobs.stop import stopping
@@ -25,7 +25,8 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
-    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    any_text()
+    tokens = [_as_utf8(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     session = Session(json="--json" in tokens)
     reply = _reply(tokens, session)
     try:
@@ -36,9 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if reply is None else reply.code
 
 
+def _as_utf8(word: str) -> str:
+    """Names are UTF-8 wherever they are kept; where the locale is not, Python reads others."""
+    try:
+        return os.fsencode(word).decode()
+    except ValueError:
+        return word
+
+
 def _reply(tokens: Sequence[str], session: Session) -> Reply | None:
     try:
-        with _signals(), _logs("-v" in tokens or "--verbose" in tokens):
+        with _signals(), logs("-v" in tokens or "--verbose" in tokens):
             return run(tokens, session)
     except CycloptsError as e:
         return _failure(UsageError(usage_message(e)))
@@ -77,22 +86,3 @@ def _signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Printable(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return lines(super().format(record))
-
-
-@contextmanager
-def _logs(verbose: bool) -> Iterator[None]:
-    """Our own log on stderr: warnings, or with -v everything."""
-    log = logging.getLogger("qdrant_dr")
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.DEBUG if verbose else logging.WARNING)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)

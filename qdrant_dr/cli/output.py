@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -18,7 +20,8 @@ ABSENT = "-"
 def write(session: Session, reply: Reply) -> None:
     """Print a reply: data on stdout, the rest on stderr."""
     if session.json:
-        sys.stdout.write(envelope(session.command, reply) + "\n")
+        unicode = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+        sys.stdout.write(envelope(session.command, reply, ascii_only=not unicode) + "\n")
     elif reply.text is not None:
         text = reply.text.removesuffix("\n") + "\n"
         sys.stdout.write(lines(text) if sys.stdout.isatty() else text)
@@ -32,7 +35,7 @@ def write(session: Session, reply: Reply) -> None:
             sys.stderr.write(for_people(error))
 
 
-def envelope(command: str, reply: Reply) -> str:
+def envelope(command: str, reply: Reply, *, ascii_only: bool = False) -> str:
     """`{format, command, run_id, verdict, rows, errors}`: stable; new keys may be added to rows."""
     body = {
         "format": FORMAT,
@@ -42,7 +45,15 @@ def envelope(command: str, reply: Reply) -> str:
         "rows": list(reply.rows),
         "errors": [{"code": e.code, "message": e.message, "hint": e.hint} for e in reply.errors],
     }
-    return json_visible(json.dumps(body, ensure_ascii=False, default=_plain))
+    return json_visible(json.dumps(body, ensure_ascii=ascii_only, default=_plain))
+
+
+def any_text() -> None:
+    """Let nothing that is printed end a command: what the character set of an output lacks is
+    written as its escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a test's, or a notebook's, need not be one
+            stream.reconfigure(errors="backslashreplace")
 
 
 def table(rows: Sequence[Row], columns: Sequence[Column]) -> str:

@@ -99,7 +99,7 @@ def _replace(file: Path, text: str) -> None:
     """Whole or not at all: a collector reads it at any time."""
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        aside.write_text(text)
+        aside.write_text(text, encoding="utf-8")
         aside.replace(file)
     except OSError as e:
         aside.unlink(missing_ok=True)

@@ -116,8 +116,9 @@ def _docker(arguments: Sequence[str], *, timeout: float = COMMAND_SECONDS) -> st
         )
     try:
         done = subprocess.run(
-            [program, *arguments], capture_output=True, text=True, timeout=timeout, check=False,
-            stdin=subprocess.DEVNULL, env=bare_environment({}, also=DOCKER, importing=False),
+            [program, *arguments], capture_output=True, encoding="utf-8", errors="replace",
+            timeout=timeout, check=False, stdin=subprocess.DEVNULL,
+            env=bare_environment({}, also=DOCKER, importing=False),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise _failed(arguments, f"no end after {timeout:.0f} s") from None

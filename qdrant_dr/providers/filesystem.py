@@ -6,7 +6,6 @@ Time-outs are set, for the defaults wait for minutes on an endpoint that is dead
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -34,10 +33,11 @@ def make_filesystem(kind: str, options: Mapping[str, Any], tls: Tls) -> Any:
 
         return S3FileSystem(**laid_over(_of_s3(options, tls), options), **ours)
     if kind == "gs":
+        # what gcsfs tries otherwise is gRPC: every first call to an endpoint that is not Google's
+        # waits a minute for it. this variable keeps it from even loading gRPC
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         from qdrant_dr.providers.gcs import FileSystem as Gcs
 
-        # it logs what it raises, with the provider's text; we raise it, without
-        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
         return Gcs(**laid_over(_of_gcs(options, tls), options), **ours)
     from qdrant_dr.providers.azure import FileSystem as Azure
 

@@ -5,6 +5,7 @@ Everything lies below `probes/<random>/`, which no backup, proof or run ever use
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 import sys
@@ -164,7 +165,9 @@ def _second_process(cfg: RepositoryConfig, store: Store, folder: str) -> str:
             command,
             input=cfg.model_dump_json(),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
             timeout=LOOK_SECONDS,
             check=False,
         )
