@@ -132,7 +132,7 @@ class CallJournal:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
             while True:
-                self._folder.parent.mkdir(parents=True, exist_ok=True)
+                self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with suppress(FileExistsError):
                     self._folder.mkdir(mode=0o700)
                 if not self._ours():

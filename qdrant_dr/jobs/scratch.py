@@ -16,6 +16,7 @@ from pathlib import Path
 
 from qdrant_dr.disk import is_own_folder, own_folder, why_unsafe
 from qdrant_dr.errors import FolderUnsafe, StorageFull
+from qdrant_dr.jobs import calls, undelivered
 from qdrant_dr.proof.death import MORE_ROOM, OURS
 
 LOCK = ".lock"
@@ -75,7 +76,7 @@ def unsafe_spool(spool: str | Path) -> FolderUnsafe | None:
 
 def _is_ours(name: str) -> bool:
     """Whether a name in the spool is one that we give."""
-    return name.startswith((PREFIX, NEW)) or name == JOURNALS
+    return name.startswith((PREFIX, NEW)) or name in (JOURNALS, calls.FOLDER, undelivered.FOLDER)
 
 
 def _no_space(base: Path, error: OSError) -> StorageFull:

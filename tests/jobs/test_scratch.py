@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from qdrant_dr.errors import FolderUnsafe, PlanRefused, StorageFull
-from qdrant_dr.jobs import restore_journal
+from qdrant_dr.jobs import calls, restore_journal, undelivered
+from qdrant_dr.jobs.calls import CallJournal
 from qdrant_dr.jobs.check.space import check_space
 from qdrant_dr.jobs.restore_journal import journal_of, unfinished
 from qdrant_dr.jobs.scratch import (
@@ -24,12 +27,16 @@ from qdrant_dr.jobs.scratch import (
     abandoned,
     dead_folders,
     empty_scratch,
+    own_spool,
     remove_scratch,
     scratch_folder,
     sweep_scratch,
 )
 from qdrant_dr.jobs.sweep import _forget_dead as forget_dead
+from qdrant_dr.jobs.undelivered import deliver, keep_for
+from qdrant_dr.records import Intent
 from tests.support import records as made
+from tests.support.stores import repository_on_disk
 
 HOLD = """
 import sys, time
@@ -227,3 +234,76 @@ def test_check_tells_of_an_unsafe_spool_and_changes_nothing(tmp_path: Path) -> N
     spool.chmod(0o777)
     state, said = row()
     assert (state, "other users may write" in said) == ("failed", True)
+
+
+# other folders in the spool that are believed later
+
+
+@pytest.fixture
+def waiting(spool: Path, tmp_path: Path) -> Callable[[], list[str]]:
+    """A run's end waits for a repository; what was delivered to it."""
+    repository = repository_on_disk(tmp_path / "one")
+    keep_for(spool, [repository.id], made.run_end())
+
+    def delivered() -> list[str]:
+        deliver(spool, {"one": repository})
+        return [p.name for p in (tmp_path / "one").glob("runs/**/*.end.json")]
+
+    return delivered
+
+
+def plant(spool: Path) -> Path:
+    """The end of a run of somebody else beside the one that waits."""
+    (folder,) = (spool / undelivered.FOLDER).iterdir()
+    end = made.run_end(made.run_start("expire"))
+    file = folder / f"{end.start.run_id}.end.json"
+    file.write_bytes(end.to_bytes())
+    return file
+
+
+def test_what_waits_is_delivered(waiting: Callable[[], list[str]], spool: Path) -> None:
+    plant(spool)
+    assert len(waiting()) == 2
+    assert list(spool.glob(f"{undelivered.FOLDER}/*/*")) == []
+
+
+@pytest.mark.parametrize("where", ["", "*"])
+def test_nothing_is_delivered_from_where_others_write(
+    waiting: Callable[[], list[str]], spool: Path, where: str
+) -> None:
+    (folder,) = (spool / undelivered.FOLDER).glob(where) if where else [spool / undelivered.FOLDER]
+    folder.chmod(0o777)
+    plant(spool)
+    assert waiting() == []
+    keep_for(spool, [next((spool / undelivered.FOLDER).iterdir()).name], made.run_end())
+    folder.chmod(0o700)
+    assert len(waiting()) == 2
+
+
+def test_a_link_is_not_delivered_and_a_pipe_not_waited_for(
+    waiting: Callable[[], list[str]], spool: Path, tmp_path: Path
+) -> None:
+    file = plant(spool)
+    (tmp_path / "elsewhere").write_bytes(file.read_bytes())
+    file.unlink()
+    file.symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(file.with_name("20260101T000000Z-abcdef.end.json"))
+    assert len(waiting()) == 1
+    assert (tmp_path / "elsewhere").exists()
+
+
+def test_every_folder_that_we_keep_there_is_known_as_ours(spool: Path) -> None:
+    """Else a spool with one in it would be refused under a loose umask."""
+    keep_for(spool, ["0" * 8], made.run_end())
+    intent = Intent(
+        run_id="20261122T101530Z-aaaaaa", backup_id="20261122T101530Z-7f3a9c", cluster="prod",
+        collection="movies", node="http://a:6333", started_at=made.NOW, listed_before=(),
+        tool_version="0",
+    )  # fmt: skip
+    CallJournal(spool).intend(1, intent)
+    with journal_of(spool, "http://t:6333", "movies") as journal, scratch_folder(spool, "x"):
+        assert journal.found is None
+        spool.chmod(0o775)
+        assert own_spool(spool) == spool
+    assert stat.S_IMODE(spool.stat().st_mode) == 0o755
+    assert {p.name for p in spool.iterdir()} == {JOURNALS, calls.FOLDER, undelivered.FOLDER}
