@@ -18,7 +18,6 @@ from qdrant_dr.cli.output import any_text, write
 from qdrant_dr.cli.session import Reply, Session
 from qdrant_dr.errors import DRError, Interrupted, UsageError
 from qdrant_dr.jobs.stop import stopping
-from qdrant_dr.text import lines
 
 __all__ = ["main"]
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from qdrant_dr.cli.output import printable
-from qdrant_dr.text import lines
+from qdrant_dr.text import lines, printable
 
 CLIENTS: Final = (
     "aiobotocore", "aiohttp", "asyncio", "azure", "botocore", "fsspec", "gcsfs", "google",
