@@ -174,13 +174,16 @@ def _ask_runs(repository: Repository, reading: Reading, doubts: Sequence[Doubt])
     listed = [s.path for s in repository.find(names.RUNS)]
     at = {path: run for path in listed if (run := names.run_of(path)) is not None}
     reading.runs = frozenset(path.rpartition("/")[2] for path in at)
-    reading.first_run = min((began for _, began in at.values()), default=None)
+    # what it had when it was made out of a copy was told to another one
+    since = repository.record.adopted_at
+    told = [began for _, began in at.values() if since is None or began >= since]
+    reading.first_run = min(told, default=None)
     wanted = {m for d in doubts if d.until for m in names.run_months(d.since, d.until)}
-    since = min((d.since for d in doubts if d.until is None), default=None)
+    all_since = min((d.since for d in doubts if d.until is None), default=None)
     asked = [
         path
         for path, (month, began) in at.items()
-        if month in wanted or (since is not None and began >= since)
+        if month in wanted or (all_since is not None and began >= all_since)
     ]
     reading.unreadable += _read_ends(reading, repository, asked)
 

@@ -8,7 +8,7 @@ import random
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +20,10 @@ from qdrant_dr.jobs.threads import in_threads
 from qdrant_dr.jobs.units import SweepUnit
 from qdrant_dr.records import Manifest
 from qdrant_dr.report import Assessment, gather
+from qdrant_dr.repository import read_catalog
+from qdrant_dr.repository.local import LocalStore
 from qdrant_dr.repository.names import run_end
+from qdrant_dr.repository.store import Stat
 from tests.jobs.driving import do, outcomes
 from tests.jobs.test_expire import LITTLE, fill, opened, store_backup
 from tests.support import records as made
@@ -269,6 +272,28 @@ def test_a_file_below_expired_that_is_no_record_explains_nothing(
     assert do(world, "verify", depth="bytes").verdict == "failed"
 
 
+@pytest.mark.parametrize("meanwhile", ["committed", "let go"])
+def test_what_changes_while_it_is_read_is_not_lost(
+    again: tuple[World, list[Manifest]], monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """Listed before its manifest came, or before its deletion was on record; proofs tell of it."""
+    world, backups = again
+    of = backups[0] if meanwhile == "committed" else backups[4]  # retention let the last ones go
+    below = "backups" if meanwhile == "committed" else "expired"
+    real, seen = LocalStore.find, set()
+
+    def late(store: LocalStore, folder: str) -> list[Stat]:
+        found = real(store, folder)
+        if folder != f"{below}/shop" or store.name in seen:
+            return found
+        seen.add(store.name)
+        return [s for s in found if of.backup_id not in s.path]
+
+    monkeypatch.setattr(LocalStore, "find", late)
+    assert not {c for c in codes(world) if c[0] == "backup-lost"}
+    assert seen == set(THREE)
+
+
 # what nobody made
 
 
@@ -329,6 +354,21 @@ def test_a_repository_that_is_new_or_was_emptied_is_filled(
     assert do(world, "replicate").verdict == "ok"
     for name in THREE:
         assert {m.backup_id for m in backups[:2]} <= {m.backup_id for m in world.manifests(name)}
+
+
+def test_a_copied_repository_was_told_nothing_before_it_was_one_of_its_own(
+    again: tuple[World, list[Manifest]],
+) -> None:
+    """Its run records are those of the original, up to when it was copied."""
+    world, _ = again
+    of = plant(world, "one")
+    one, two, _ = opened(world).values()
+    (backup,) = [b for b in read_catalog([one, two], cluster="shop").backups if b.key == of.key]
+    assert backup.witness == "nobody"
+    copied = two.record.model_copy(update={"adopted_at": utc_now()})
+    two = replace(two, record=copied)
+    (backup,) = [b for b in read_catalog([one, two], cluster="shop").backups if b.key == of.key]
+    assert backup.witness == "named"
 
 
 def test_a_run_record_waits_for_a_repository_that_was_away(
