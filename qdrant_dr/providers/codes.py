@@ -176,7 +176,8 @@ _TABLE: Final[tuple[tuple[Meaning, str], ...]] = (
     (Meaning(RepositoryUnreachable, "it does not answer"),
      ("ECONNREFUSED ECONNRESET EHOSTUNREACH EHOSTDOWN ENETUNREACH ENETDOWN ETIMEDOUT EPIPE EBUSY "
      "TimeoutError FSTimeoutError ConnectionError ClientConnectionError "
-     "HTTPClientError ServiceRequestError ServiceResponseError TransportError RequestException")),
+     "SSLEOFError SSLZeroReturnError HTTPClientError ServiceRequestError ServiceResponseError "
+     "TransportError RequestException")),
 )  # fmt: skip
 
 _MEANINGS: Final = {code: meaning for meaning, codes in _TABLE for code in codes.split()}

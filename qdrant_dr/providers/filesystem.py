@@ -31,7 +31,9 @@ def make_filesystem(kind: str, options: Mapping[str, Any], tls: Tls) -> Any:
     if kind == "s3":
         from s3fs import S3FileSystem
 
-        return S3FileSystem(**laid_over(_of_s3(options, tls), options), **ours)
+        made = S3FileSystem(**laid_over(_of_s3(options, tls), options), **ours)
+        made.retries = 2  # over those of the client: more would last longer than any deadline
+        return made
     if kind == "gs":
         # what gcsfs tries otherwise is gRPC: every first call to an endpoint that is not Google's
         # waits a minute for it. this variable keeps it from even loading gRPC

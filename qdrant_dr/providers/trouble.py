@@ -66,6 +66,9 @@ def translate(error: BaseException, *, repository: str, doing: str) -> DRError:
         return meaning.kind(f"{about}: {meaning.words} while {doing} ({name})", meaning.hint)
     if refusal := refusal_of(error):
         return _refused(refusal, about, doing)
+    if type(error).__module__ == "builtins" and isinstance(error, OSError) and error.errno:
+        # of the system itself: what it was raised after is no cause of it
+        links = links if error.__cause__ else [error]
     # the innermost knows most: wrappers know less than what they wrap
     for link in links:
         for name in _names(link):

@@ -277,24 +277,26 @@ class ObjectStore:
         creating: bool = False,
     ) -> Any:
         """Wait for a call that was started. Raise errors of the tree."""
-        try:
-            answer = future.result()
-        except Exception as e:  # noqa: BLE001 -- the table knows it, or names it
-            answered = refusal_of(e)
-            self._met = self._met or answered is not None
-            if isinstance(e, TimeoutError) and answered is None:
-                raise RepositoryUnreachable(
-                    f"repository {self.name}: no answer in time while {doing} {path}"
-                ) from None
-            if is_absent(e):
-                self._met = True
-                what = path if absent is ObjectMissing else "the bucket or container"
-                raise absent(f"repository {self.name}: {what} is not there") from None
-            if creating and is_taken(e):
-                raise Conflict(f"repository {self.name}: {path} exists already") from None
-            raise translate(e, repository=self.name, doing=f"{doing} {path}") from None
-        self._met = True
-        return answer
+        # asked for, not raised: raised in a handler it would take over what was handled there, and
+        # that would be read as its cause
+        error = future.exception()
+        if error is None:
+            self._met = True
+            return future.result()
+        if not isinstance(error, Exception):
+            raise error
+        answered = refusal_of(error)
+        self._met = self._met or answered is not None
+        about = f"repository {self.name}"
+        if isinstance(error, TimeoutError) and answered is None:
+            raise RepositoryUnreachable(f"{about}: no answer in time while {doing} {path}")
+        if is_absent(error):
+            self._met = True
+            what = path if absent is ObjectMissing else "the bucket or container"
+            raise absent(f"{about}: {what} is not there")
+        if creating and is_taken(error):
+            raise Conflict(f"{about}: {path} exists already")
+        raise translate(error, repository=self.name, doing=f"{doing} {path}")
 
 
 class _ObjectSink:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import ssl
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from aiohttp.client_exceptions import ClientConnectorError
+from aiohttp.client_exceptions import ClientConnectorError, ServerDisconnectedError
 from aiohttp.client_reqrep import ConnectionKey
 from azure.core.exceptions import (
     ClientAuthenticationError,
@@ -20,6 +21,7 @@ from botocore.exceptions import (
     ConnectTimeoutError,
     EndpointConnectionError,
     NoCredentialsError,
+    ProxyConnectionError,
 )
 from fsspec.exceptions import FSTimeoutError
 from gcsfs.retry import HttpError
@@ -33,11 +35,14 @@ from qdrant_dr.errors import (
     RepositoryDenied,
     RepositoryError,
     RepositoryMissing,
+    RepositoryRefuses,
     RepositoryUnreachable,
+    RepositoryUntrusted,
     SecretMissing,
     StorageFull,
     StoreOverwrites,
 )
+from qdrant_dr.providers.gcs import Refused
 from qdrant_dr.providers.trouble import is_absent, translate
 from qdrant_dr.repository.location import location_of, open_store
 
@@ -67,6 +72,14 @@ def unconnected() -> BaseException:
     return ClientConnectorError(key, OSError(errno.ECONNREFUSED, SECRET))
 
 
+def untrusted() -> BaseException:
+    cause = ssl.SSLCertVerificationError(1, SECRET)
+    cause.verify_message = "self-signed certificate"
+    wrapped = EndpointConnectionError(endpoint_url=SECRET)
+    wrapped.__cause__ = cause
+    return wrapped
+
+
 CASES: list[tuple[BaseException, type[DRError]]] = [
     (s3("NoSuchBucket", 404), RepositoryMissing),
     (s3("AccessDenied", 403), RepositoryDenied),
@@ -85,11 +98,12 @@ CASES: list[tuple[BaseException, type[DRError]]] = [
     (azure(HttpResponseError, 403, "AuthorizationPermissionMismatch"), RepositoryDenied),
     (azure(ResourceNotFoundError, 404, "ContainerNotFound"), RepositoryMissing),
     (azure(HttpResponseError, 503, "ServerBusy"), RepositoryUnreachable),
-    (azure(HttpResponseError, 507, "InsufficientAccountPermissions"), StorageFull),
+    (azure(HttpResponseError, 507, None), StorageFull),
+    (azure(HttpResponseError, 507, "InsufficientAccountPermissions"), RepositoryDenied),
     (ServiceRequestError(SECRET), RepositoryUnreachable),
     (HttpError({"code": 401, "message": SECRET}), RepositoryDenied),
     (HttpError({"code": "429", "message": SECRET}), RepositoryUnreachable),
-    (OSError(f"Forbidden: b/x/o\n{SECRET}"), RepositoryDenied),
+    (Refused(SECRET, 403, "forbidden", None), RepositoryDenied),
     (unconnected(), RepositoryUnreachable),
     (FSTimeoutError(), RepositoryUnreachable),
     (TimeoutError(SECRET), RepositoryUnreachable),
@@ -100,8 +114,51 @@ CASES: list[tuple[BaseException, type[DRError]]] = [
     (os_error(errno.ESTALE), RepositoryUnreachable),
     (os_error(errno.EIO), RepositoryUnreachable),
     (os_error(errno.ENOTDIR), RepositoryMissing),
+    (os_error(errno.ENAMETOOLONG), RepositoryRefuses),
+    (os_error(errno.EMFILE), RepositoryRefuses),
     (RuntimeError(SECRET), RepositoryError),
+    (untrusted(), RepositoryUntrusted),
+    (ssl.SSLEOFError(8, SECRET), RepositoryUnreachable),
+    (ServerDisconnectedError(SECRET), RepositoryUnreachable),
+    (ProxyConnectionError(proxy_url=SECRET), RepositoryUnreachable),
 ]
+
+OF_A_DISK = {
+    errno.ENOSPC: "no space",
+    errno.EDQUOT: "quota",
+    errno.EFBIG: "no file as large",
+    errno.EROFS: "read-only",
+    errno.EACCES: "user of this process",
+    errno.EPERM: "user of this process",
+    errno.ESTALE: "stale",
+    errno.EIO: "errors",
+    errno.ENAMETOOLONG: "longer",
+    errno.EMFILE: "open files",
+}
+
+
+@pytest.mark.parametrize("number", OF_A_DISK, ids=errno.errorcode.get)
+def test_an_error_of_a_disk_has_its_own_words_and_step(number: int) -> None:
+    ours = translate(os_error(number), repository="disk", doing="writing x.json")
+    assert OF_A_DISK[number] in ours.message
+    assert errno.errorcode[number] in ours.message
+    assert "credentials" not in ours.hint
+    assert len({translate(os_error(n), repository="d", doing="").hint for n in OF_A_DISK}) >= 8
+
+
+def test_what_an_error_of_the_system_was_raised_after_is_no_cause_of_it() -> None:
+    late = os_error(errno.ENOSPC)
+    late.__context__ = os_error(errno.EACCES)
+    assert type(translate(late, repository="disk", doing="writing")) is StorageFull
+
+
+def test_a_certificate_is_no_permission() -> None:
+    ours = translate(untrusted(), repository="minio", doing="looking at repository.json")
+    assert "self-signed certificate" in ours.message
+    assert "EPERM" not in ours.message
+    assert "tls.ca" in ours.hint
+    assert ours.exit_code == 5
+    assert not ours.transient
 
 
 @pytest.mark.parametrize(
