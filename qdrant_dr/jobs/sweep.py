@@ -140,6 +140,8 @@ class NodeSweep:
         for unfinished in self.catalog.unfinished:
             if unfinished.folder != begun.key.folder or not unfinished.only_calls:
                 continue
+            if unfinished.named and not unfinished.expired:
+                continue  # it was a backup: its last traces are not for us to remove
             calls = [(names.call_of(f.path.rpartition("/")[2]), f) for f in unfinished.files]
             repository = self.opened[unfinished.repository]
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -31,7 +32,7 @@ from qdrant_dr.repository import Repository, bury, new_id
 from tests.jobs.driving import do, outcomes
 from tests.support import records as made
 from tests.support.replay import ReplaySource
-from tests.support.servers import sandbox_server
+from tests.support.servers import qdrant_server, sandbox_server
 from tests.support.world import World, make_world, seed
 
 RUN = "20261122T120000Z-aaaaaa"
@@ -65,9 +66,24 @@ def another_machine(world: World) -> None:
 # orders out of a bucket
 
 
-@pytest.fixture(scope="module")
-def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with sandbox_server(tmp_path_factory.mktemp("production")) as server:
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(sandbox_server, id="sandbox"),
+        pytest.param(
+            qdrant_server,
+            marks=[
+                pytest.mark.qdrant,
+                pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN"),
+            ],
+            id="qdrant",
+        ),
+    ],
+)
+def production(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    with request.param(tmp_path_factory.mktemp("production")) as server:
         seed(server.url, "movies", points=20)
         yield server.url
 
