@@ -16,7 +16,7 @@ from qdrant_dr.cluster import (
     moved_elsewhere,
     preflight,
 )
-from qdrant_dr.cluster.gates import lost_replicas, moved_away, snapshot_name_bytes
+from qdrant_dr.cluster.gates import lost_replicas, moved_away
 
 
 @pytest.fixture
@@ -49,6 +49,7 @@ def test_refusals(calm: CollectionFacts) -> None:
             with_shard(calm, 2, local=False, peer_id=7), chosen=frozenset({1, 2})
         ),
         "resharding": changed(calm, resharding=("{}",)),
+        "its name has 240 bytes": changed(calm, collection="n" * 240),
     }
     for words, facts in cases.items():
         refusals = preflight(facts).refusals
@@ -61,7 +62,6 @@ def test_doubts_do_not_refuse(calm: CollectionFacts) -> None:
         "status is red": changed(calm, status="red"),
         "deferred": changed(calm, deferred_points=5),
         "1 shard transfers": changed(calm, transfers=("{}",)),
-        "file name": changed(calm, collection="n" * 240),
         "operation numbers": with_shard(calm, 0, operation=None),
         "shards [0] could not be counted": with_shard(calm, 0, count=None),
         "shards [1] were taken from a listener": with_shard(calm, 1, state="Listener"),
@@ -114,13 +114,6 @@ def test_what_moves_on_other_nodes_is_told_and_harmless(calm: CollectionFacts) -
     (said,) = moved_elsewhere(before, dead)
     assert "on peer 7 went from Active to Dead" in said
     assert "to absent" in moved_elsewhere(before, calm)[0]
-
-
-def test_the_longest_file_name_counts_bytes(calm: CollectionFacts) -> None:
-    name = "movies-4368523253213349-2026-11-22-10-39-20.snapshot.checksum"
-    movies = changed(calm, collection="movies", peer_id=4368523253213349)
-    assert snapshot_name_bytes(movies) == len(name)
-    assert snapshot_name_bytes(changed(movies, collection="ü" * 6)) == len(name) + 6
 
 
 def test_writes_break_no_gate(calm: CollectionFacts) -> None:

@@ -23,8 +23,12 @@ ID = "20261122T101530Z-7f3a9c"
 
 def test_behind_a_load_balancer_the_node_itself_is_named(tmp_path: Path) -> None:
     """It was asked of one peer, and another answers when it is to be deleted."""
-    with sandbox_cluster(tmp_path / "nodes") as (a, b, _), Spy(a.url) as balancer:
-        node, itself = Node(balancer.url), Node(a.url)
+    with (
+        sandbox_cluster(tmp_path / "nodes") as (a, b, _),
+        Spy(a.url) as balancer,
+        Node(balancer.url) as node,
+        Node(a.url) as itself,
+    ):
         source = Source(node, node_facts(node))
         made = create_snapshot(node, "movies")
         created = [Creation(1, source, Shelf("movies"), made, ())]
@@ -54,8 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize("status", [500, 504])
 def test_a_deletion_that_was_not_confirmed_is_looked_after(server: str, status: int) -> None:
-    with Spy(server) as spy:
-        node = Node(spy.url)
+    with Spy(server) as spy, Node(spy.url) as node:
         made = create_snapshot(node, "movies")
         spy.answer_late("DELETE", "/snapshots/", seconds=0.5, status=status)
         assert delete_own_snapshot(node, "movies", made, ()) == "deleted"
@@ -68,8 +71,7 @@ def test_a_deletion_that_did_not_happen_is_said(
     from qdrant_dr.cluster import snapshots
 
     monkeypatch.setattr(snapshots, "DELETED_SECONDS", 0.2)
-    with Spy(server) as spy:
-        node = Node(spy.url)
+    with Spy(server) as spy, Node(spy.url) as node:
         made = create_snapshot(node, "movies")
         spy.answer_late("DELETE", "/snapshots/", seconds=0, instead=lambda: None)
         said = delete_own_snapshot(node, "movies", made, ())
@@ -80,8 +82,7 @@ def test_a_deletion_that_did_not_happen_is_said(
 def test_a_create_call_that_failed_and_left_a_file_names_it(server: str) -> None:
     """The file was moved to its place, and its checksum could not be written."""
     path = f"{server}/collections/movies/snapshots"
-    with Spy(server) as spy:
-        node = Node(spy.url)
+    with Spy(server) as spy, Node(spy.url) as node:
         spy.answer_late(
             "POST", "/snapshots$", seconds=0, words="Service internal error: No space left",
             instead=lambda: httpx.post(path, timeout=30).raise_for_status(),
