@@ -19,6 +19,7 @@
     - ServerFailed             refused or failed a call, in the server's own words
     - CollectionVanished       it was there when the run began
     - CollectionChanged        another life of the name, or a gate moved during capture
+      - ReplicaMoved           only the replica that was taken is not full, or not there, any more
     - SnapshotUnanswered       a create call that never answered: reported, never repeated blindly
     - SnapshotFailed           the server refused or failed to make it
     + DownloadInterrupted      transient: cut off, and could not be resumed
@@ -195,6 +196,10 @@ class CollectionVanished(ClusterError):
 
 class CollectionChanged(ClusterError):
     default_hint = "run `qdrant-dr backup COLLECTION` again when it has settled."
+
+
+class ReplicaMoved(CollectionChanged):
+    default_hint = "run `qdrant-dr backup COLLECTION` again when its shards stay where they are."
 
 
 class SnapshotUnanswered(ClusterError):

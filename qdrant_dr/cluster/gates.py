@@ -9,7 +9,7 @@ from typing import Any
 from qdrant_dr.cluster.facts import LISTENER, READABLE_STATES, CollectionFacts
 from qdrant_dr.cluster.incarnation import changed_life
 from qdrant_dr.cluster.names import WAY_OUT, longest_captured, too_long
-from qdrant_dr.errors import ArchiveForeign, ArchiveInvalid, CollectionChanged
+from qdrant_dr.errors import ArchiveForeign, ArchiveInvalid, ReplicaMoved
 from qdrant_dr.records.manifest import Method
 
 WITHOUT_WAL: frozenset[Method] = frozenset({"shard", "stream"})
@@ -41,16 +41,16 @@ def check_gates(
 
     Writes may move: operation numbers and counts that rise are no broken gate, but for shards
     that were taken `without_wal`: an archive that has no log to delete again what was deleted
-    during an optimization holds those points (measured on Qdrant 1.18.3).
+    during an optimization holds those points (measured on Qdrant 1.18.3). Nor do transfers harm an
+    archive with a log: a shard that is being sent takes every write (shards/shard.rs there).
     """
     broken = list(changed_life(before, after))
     shards = sorted(before.shard_ids), sorted(after.shard_ids)
     if shards[0] != shards[1]:
         broken.append(f"shards changed from {shards[0]} to {shards[1]}")
-    if _places(before) != _places(after):
-        broken.append(f"replicas changed from {_places(before)} to {_places(after)}")
+    broken += lost_replicas(before, after, without_wal=without_wal)
     for facts, when in ((before, "before"), (after, "after")):
-        if facts.transfers:
+        if facts.transfers and without_wal:
             broken.append(f"{len(facts.transfers)} shard transfers were under way {when} it")
         if facts.resharding:
             broken.append(f"resharding was under way {when} it")
@@ -59,11 +59,57 @@ def check_gates(
     return tuple(broken)
 
 
+def lost_replicas(
+    before: CollectionFacts, after: CollectionFacts, *, without_wal: Collection[int] = ()
+) -> tuple[str, ...]:
+    """Replicas that were captured and may have been less than full: they are to be taken again,
+    wherever they are full now."""
+    now = {r.shard: r.state for r in after.shards}
+    away = {shard for shard, _ in _moved(before, after, without_wal)}
+    return tuple(
+        f"replicas changed: shard {r.shard} went from {r.state} to {now.get(r.shard, 'absent')}"
+        for r in before.shards
+        if now.get(r.shard) != r.state and r.shard not in away
+    )
+
+
+def moved_away(
+    before: CollectionFacts, after: CollectionFacts, *, without_wal: Collection[int] = ()
+) -> tuple[str, ...]:
+    """Replicas that went to another node once their archive was made.
+
+    It is the state after its operation number all the same, and its `replica_state.json`, written
+    last, says that the replica was full; what cannot be had any more are the facts after it.
+    """
+    return tuple(
+        f"the replica of shard {shard} was moved from {before.node} to {peers} once its archive "
+        "was made: its operation number and count could not be asked for again"
+        for shard, peers in _moved(before, after, without_wal)
+    )
+
+
+def _moved(
+    before: CollectionFacts, after: CollectionFacts, without_wal: Collection[int]
+) -> list[tuple[int, str]]:
+    """Shards that are gone from here and full elsewhere, and on which peers."""
+    here = {r.shard for r in after.shards}
+    found = []
+    for r in before.shards:
+        full = [
+            f"peer {o.peer_id}"
+            for o in after.replicas
+            if o.shard == r.shard and not o.local and o.state in READABLE_STATES
+        ]
+        if r.shard not in here and full and r.shard not in without_wal:
+            found.append((r.shard, ", ".join(sorted(full))))
+    return found
+
+
 def full_replica(state: Mapping[str, Any], peer: int, where: str) -> None:
     """Judge the `replica_state.json` of an archive: the facts before and after a capture do not
     show who answered in between, nor a replica that was lost and made anew meanwhile.
 
-    Raise ArchiveForeign if another peer made it, CollectionChanged if its replica was not full.
+    Raise ArchiveForeign if another peer made it, ReplicaMoved if its replica was not full.
     """
     maker = state.get("this_peer_id")
     if maker != peer:
@@ -75,7 +121,7 @@ def full_replica(state: Mapping[str, Any], peer: int, where: str) -> None:
     if not isinstance(peers, dict):
         raise ArchiveInvalid(f"replica_state.json of {where} is not what Qdrant writes")
     if (found := peers.get(str(peer), "absent")) not in {*READABLE_STATES, LISTENER}:
-        raise CollectionChanged(f"{where} was taken while its replica was {found}: it is not full")
+        raise ReplicaMoved(f"{where} was taken while its replica was {found}: it is not full")
 
 
 def moved_elsewhere(before: CollectionFacts, after: CollectionFacts) -> tuple[str, ...]:
@@ -116,8 +162,6 @@ def _refusals(facts: CollectionFacts, method: Method) -> list[str]:
         refusals.append("no shard of it lies on this node")
     elif gone := sorted((facts.chosen or set()) - {s.shard for s in facts.shards}):
         refusals.append(f"shards {gone} do not lie on this node any more")
-    if facts.transfers:
-        refusals.append(f"{len(facts.transfers)} shard transfers are under way")
     if facts.resharding:
         refusals.append("resharding is under way: points may lie in two shards")
     if long := name_refusal(facts, method):
@@ -134,6 +178,8 @@ def _unsettled(facts: CollectionFacts, method: Method) -> list[str]:
     if not facts.resting:
         # measured on 1.18.3: such archives then hold points that had been deleted
         found.append(f"it is not settled (status {facts.status}), and {what} keeps no WAL")
+    if facts.transfers:
+        found.append(f"{_transfers(facts)}, and {what} keeps no WAL")
     if any(s.operation is None or s.count is None for s in facts.shards):
         found.append(
             f"it cannot be shown to rest (no operation numbers or counts): {what} needs it"
@@ -147,6 +193,8 @@ def _doubts(facts: CollectionFacts) -> list[str]:
         doubts.append(f"status is red (optimizer: {facts.optimizer_status})")
     if listening := [s.shard for s in facts.shards if s.state == LISTENER]:
         doubts.append(f"shards {listening} were taken from a listener: no other replica is whole")
+    if facts.transfers:
+        doubts.append(_transfers(facts))
     if facts.deferred_points:
         doubts.append(
             f"{facts.deferred_points} deferred points are in the archive but not readable"
@@ -173,8 +221,8 @@ def name_refusal(facts: CollectionFacts, method: Method) -> str | None:
     )
 
 
-def _places(facts: CollectionFacts) -> list[tuple[int, int | None, str]]:
-    return sorted((r.shard, r.peer_id, r.state) for r in facts.shards)
+def _transfers(facts: CollectionFacts) -> str:
+    return f"{len(facts.transfers)} shard transfers are under way"
 
 
 def _others(facts: CollectionFacts) -> dict[tuple[int, int | None], str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from qdrant_dr.cluster import changes
 from qdrant_dr.cluster.answers import (
     PASSING,
     cause_hint,
@@ -32,6 +33,9 @@ from qdrant_dr.errors import (
 from qdrant_dr.records import ListedSnapshot
 
 POLL_SECONDS = 2.0
+GONE = "is not on the node any more"
+DELETED_SECONDS = 5.0
+"""How long a file is looked for that was told to go and not said to be gone."""
 Progress = Callable[[float, Sequence[ListedSnapshot]], None]
 """Called while a create call is silent: seconds waited, files that are new on the node."""
 
@@ -116,7 +120,7 @@ def delete_own_snapshot(
         listed = list_snapshots(node, where)
         now = listed_as(listed, answered.name)
         if now is None:
-            return f"kept: {answered.name} is not on the node any more"
+            return f"kept: {answered.name} {GONE}"
         if not same_file(now, answered):
             return (
                 f"kept: {answered.name} has {now.size_bytes} bytes and checksum {now.checksum}, "
@@ -124,8 +128,22 @@ def delete_own_snapshot(
             )
         delete_snapshot(node, where, answered.name)
     except ClusterError as e:
+        if e.undecided and gone_after_all(node, where, answered.name):
+            return "deleted"
         return f"not known to be deleted: {e.message}"
     return "deleted"
+
+
+def gone_after_all(node: Node, where: Where, name: str) -> bool:
+    """Whether a file is not listed any more after a delete call that nobody confirmed."""
+    try:
+        return changes.seen(
+            lambda: listed_as(list_snapshots(node, where), name) is None,
+            DELETED_SECONDS,
+            threading.Event(),
+        )
+    except ClusterError:
+        return False
 
 
 def listed_as(listed: Sequence[ListedSnapshot], name: str) -> ListedSnapshot | None:
@@ -217,6 +235,9 @@ def _answer_of(
             status, response.content, url=node.url, doing=doing,
             key=node.key_reference(write=True), collection=shelf.collection,
         )  # fmt: skip
+        if error.undecided and _made_something(node, shelf, before):
+            # it failed once the file was there, or somebody on the way did
+            raise _unanswered(node, shelf, before, error.message)
         if isinstance(error, ServerFailed):
             raise SnapshotFailed(error.message, cause_hint(error.message))
         raise error
@@ -225,6 +246,13 @@ def _answer_of(
     except (ValueError, KeyError, TypeError):
         raise _unanswered(node, shelf, before, f"the answer {status} names no snapshot") from None
     return made if made.checksum else _with_checksum(node, shelf, made)
+
+
+def _made_something(node: Node, shelf: Shelf, before: Sequence[ListedSnapshot]) -> bool:
+    try:
+        return bool(new_snapshots(node, shelf, before))
+    except ClusterError:
+        return False  # the failure itself is told
 
 
 def _with_checksum(node: Node, shelf: Shelf, made: ListedSnapshot) -> ListedSnapshot:

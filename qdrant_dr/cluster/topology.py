@@ -58,6 +58,13 @@ def node_map(views: Sequence[ClusterView], named: Mapping[str, str]) -> dict[int
     return found
 
 
+def address_of(view: ClusterView, peer: int, named: Mapping[str, str]) -> str | None:
+    """Where a peer itself answers, whatever address led to `view`: as named in the configuration,
+    else its own host with that address's scheme and port, as in `node_map`."""
+    uri = view.peers.get(peer)
+    return named.get(str(peer)) or (_same_host(uri, view.url) if uri else None)
+
+
 def one_cluster(views: Sequence[ClusterView]) -> None:
     """Refuse nodes that do not belong together: only one of them would be backed up.
 
@@ -98,8 +105,6 @@ class JointPlacement:
     def refusals(self) -> tuple[str, ...]:
         """What runs now and makes every archive doubtful beyond use."""
         found = []
-        if self.transfers:
-            found.append(f"{len(self.transfers)} shard transfers are under way")
         if self.resharding:
             found.append("resharding is under way: points may lie in two shards")
         shards = sorted({r.shard for r in self.replicas})

@@ -14,17 +14,17 @@ from qdrant_dr.cluster import (
     NodeFacts,
     another_life,
     another_uuid,
-    delete_own_snapshot,
     incarnation,
 )
 from qdrant_dr.config import Config
-from qdrant_dr.errors import ClusterError, CollectionChanged, Interrupted, QuorumMissed
+from qdrant_dr.errors import CollectionChanged, Interrupted, QuorumMissed
 from qdrant_dr.jobs.capture_parts import Taken, Taking
 from qdrant_dr.jobs.capture_sources import look, open_sources
 from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.jobs.clocks import Since
 from qdrant_dr.jobs.conclude import copies_missing
 from qdrant_dr.jobs.copies import newest_manifest
+from qdrant_dr.jobs.leftovers import all_kept, delete_created
 from qdrant_dr.jobs.peers import load_of
 from qdrant_dr.jobs.replica_counts import apart_words
 from qdrant_dr.jobs.run import error_facts, seen_repositories, utc_now, versions
@@ -32,7 +32,15 @@ from qdrant_dr.jobs.scratch import scratch_folder
 from qdrant_dr.jobs.space import capture_doubts
 from qdrant_dr.jobs.taking_part import TakingPart
 from qdrant_dr.jobs.units import CaptureUnit
-from qdrant_dr.records import BackupKey, Captured, Manifest, Outcome, ShardFacts, SourceNode
+from qdrant_dr.records import (
+    BackupKey,
+    Captured,
+    KeptSnapshot,
+    Manifest,
+    Outcome,
+    ShardFacts,
+    SourceNode,
+)
 from qdrant_dr.records.manifest import ReplicaCount, SourceKind
 from qdrant_dr.repository import new_id, refuse_late_commit
 from qdrant_dr.version import __version__
@@ -65,7 +73,7 @@ class Facts:
     @property
     def points(self) -> int | None:
         """Exact, right after it; None if a shard could not be counted."""
-        counts = [t.after.exact_points for t in self.taken]
+        counts = [t.after.counts.get(s.shard) for t in self.taken for s in t.before.shards]
         return None if None in counts else sum(c for c in counts if c is not None)
 
 
@@ -98,7 +106,7 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
                 taken = taking.all(seen)
             except Interrupted:
                 # asked to end: no manifest will ever name these, and no sweep may come for long
-                if (left := _delete(taking)) != "deleted":
+                if (left := _delete(taking)[0]) != "deleted":
                     log.warning("%s: server snapshot %s", key, left)
                 raise
             uuid = _one_uuid(unit.collection, taken)
@@ -117,11 +125,11 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
             refuse_late_commit(taking.intents[0], now=since.now)
             manifest = manifest_of(config, unit, run_id, key, facts)
             committed = targets.commit(manifest)
-            kept = _clean_up(taking, committed)
+            said, kept = _clean_up(taking, committed)
     missing = copies_missing(committed, seen_repositories(config, opened, failed), config.copies)
     notes = [f"{n} left behind: {e.message}" for n, e in targets.left_behind.items()]
     notes += facts.doubts
-    notes += [f"server snapshot {kept}"] if kept != "deleted" else []
+    notes += [f"server snapshot {said}"] if said != "deleted" else []
     return Outcome(
         unit="capture",
         collection=unit.collection,
@@ -139,8 +147,9 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
             captured_at=facts.captured_at,
             capture_us=us(facts.answered_at - facts.captured_at),
             transfer_us=us(facts.transferred_at - facts.answered_at),
-            server_snapshot=kept,
+            server_snapshot=said,
             manifest_sha256=manifest.sha256,
+            kept=kept,
         ),
     )
 
@@ -271,27 +280,18 @@ def _badness(status: str) -> int:
     return _WORST_LAST.index(status) if status in _WORST_LAST else len(_WORST_LAST)
 
 
-def _clean_up(taking: Taking, committed: tuple[str, ...]) -> str:
+def _clean_up(taking: Taking, committed: tuple[str, ...]) -> tuple[str, tuple[KeptSnapshot, ...]]:
     """Delete what our calls made on the servers, once enough manifests were read back."""
     quorum = taking.config.copies.quorum
     if len(committed) < quorum:
-        return f"kept: only {len(committed)} of {quorum} copies hold it"
+        return f"kept: only {len(committed)} of {quorum} copies hold it", all_kept(taking.created)
     return _delete(taking)
 
 
-def _delete(taking: Taking) -> str:
-    """Say "deleted", or what was kept and why."""
-    said, created = [], taking.created
-    for one in created:
-        try:
-            result = delete_own_snapshot(one.source.node, one.shelf, one.answer, one.listed_before)
-        except ClusterError as e:
-            result = f"kept: {e.message}"
-        if result == "deleted":
-            taking.journal.forget(taking.key.backup_id, one.number)
-        else:
-            said.append(result if len(created) == 1 else f"{one.source.node.url}: {result}")
-    return "; ".join(said) or "deleted"
+def _delete(taking: Taking) -> tuple[str, tuple[KeptSnapshot, ...]]:
+    """Say "deleted", or what was kept and why; and where."""
+    peers = taking.config.cluster.peers
+    return delete_created(taking.created, peers, taking.journal, taking.key.backup_id)
 
 
 def _each_once(texts: Iterable[str]) -> tuple[str, ...]:

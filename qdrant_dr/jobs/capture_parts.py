@@ -25,17 +25,22 @@ from qdrant_dr.cluster import (
     create_snapshot,
     list_snapshots,
     moved_elsewhere,
+    placement,
     stream_shard,
     whole_shard,
 )
+from qdrant_dr.cluster.gates import lost_replicas, moved_away
+from qdrant_dr.cluster.replicas import FULL
 from qdrant_dr.config import Config
 from qdrant_dr.errors import (
     AccessDenied,
+    ArchiveError,
     ClusterError,
     CollectionChanged,
     CollectionVanished,
     Interrupted,
     PlanRefused,
+    ReplicaMoved,
     StorageFull,
 )
 from qdrant_dr.jobs.calls import CallJournal
@@ -64,6 +69,8 @@ log = logging.getLogger(__name__)
 
 WHOLE = "collection"
 _READ = 2**20
+MOVES = 3
+"""So often shards whose replica moved meanwhile are taken again."""
 _ELSEWHERE_TOO = (AccessDenied, CollectionChanged, CollectionVanished)
 """What another replica of the same collection would answer as well."""
 
@@ -145,7 +152,7 @@ class Taking:
                 source, before = plan.sources[take.peer], plan.facts[take.peer]
                 return self._take(source, take, before, whole=whole)
             except ClusterError as e:
-                if self.sources.clustered and not isinstance(e, _ELSEWHERE_TOO):
+                if self.sources.clustered and _mendable(e):
                     return e
                 self._stop.set()
                 raise
@@ -172,10 +179,16 @@ class Taking:
     def _elsewhere(self, plan: Look, failed: Mapping[Take, ClusterError]) -> Look:
         for take, error in failed.items():
             source = plan.sources[take.peer]
-            self.sources.lose(source, error)
+            if isinstance(error, ReplicaMoved):  # the node is well, and may have other shards
+                if self._round > MOVES:
+                    raise error
+                how = "they were taken again, from where they are now"
+            else:
+                self.sources.lose(source, error)
+                how = "they were taken from other replicas"
             self.doubts.append(
                 f"{source.node.url} could not give shards {list(take.shards)} ({error.message}): "
-                "they were taken from other replicas"
+                + how
             )
         shards = {shard for take in failed for shard in take.shards}
         self._round += 1
@@ -194,10 +207,21 @@ class Taking:
             if self.unit.method == "collection":
                 return self._from_archive(source, take, before, parts, whole=whole)
             return self._shard_by_shard(source, take, before, parts)
-        except BaseException:
+        except BaseException as e:
             for part in parts:
                 self.targets.take_back(self.key, part.file)
+            if isinstance(e, ArchiveError) and (gone := self._gone(source, take)):
+                where = f"shards {gone} are not on {source.node.url} any more"
+                raise ReplicaMoved(f"{e.message}: {where}") from None
             raise
+
+    def _gone(self, source: Source, take: Take) -> list[int]:
+        """Which of them this node of a cluster does not hold in full any more."""
+        if not self.sources.clustered:
+            return []
+        now = placement(source.node, self.key.collection)
+        full = {r.shard for r in now.replicas if r.local and r.state in FULL}
+        return sorted(set(take.shards) - full)
 
     def _from_archive(
         self,
@@ -404,9 +428,12 @@ class Taking:
         transferred_at = utc_now()
         after = collection_facts(source.node, self.key.collection, before.chosen)
         if broken := check_gates(before, after, without_wal=without_wal):
-            raise CollectionChanged(
+            lost = lost_replicas(before, after, without_wal=without_wal)
+            kind = ReplicaMoved if set(broken) <= set(lost) else CollectionChanged
+            raise kind(
                 f"{self.key.collection!r} changed while it was captured: {'; '.join(broken)}"
             )
+        doubts = (*doubts, *moved_away(before, after, without_wal=without_wal))
         return Taken(
             source=source,
             parts=tuple(parts),
@@ -451,6 +478,11 @@ def new_to(backup_id: str, shelf: Shelf, listed: Iterable[ListedSnapshot]) -> tu
     """What an intent says of the names on a shelf before its call: of those that a call may give,
     so that it is known later which one is new. What else lies there is nobody's business."""
     return name_digests(backup_id, (s.name for s in listed if shelf.may_hold(s.name)))
+
+
+def _mendable(error: ClusterError) -> bool:
+    """Whether the shards can be taken from wherever a full replica is now."""
+    return isinstance(error, ReplicaMoved) or not isinstance(error, _ELSEWHERE_TOO)
 
 
 def _said_of(answer: ListedSnapshot) -> dict[str, object]:

@@ -219,7 +219,8 @@ def look(
         _refuse(sources, unit, _said(judged, peers, "refusals"))
         unsettled = _said(judged, peers, "unsettled")
         differ = [words for (_, peer), words in view.differ.items() if peer in placed]
-        passing = any(f.status == "red" or f.deferred_points > 0 for f in facts.values())
+        passing = bool(view.transfers)
+        passing |= any(f.status == "red" or f.deferred_points > 0 for f in facts.values())
         if not (passing or unsettled or differ) or not patient:
             _refuse(sources, unit, unsettled)
             doubts = (*_said(judged, peers, "doubts"), *differ, *counting.doubts)

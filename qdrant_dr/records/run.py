@@ -63,6 +63,16 @@ class Phase(Frozen):
     size_bytes: int | None = None
 
 
+class KeptSnapshot(Frozen):
+    """A snapshot of a capture that stayed on a node. `node` is an address of that very node, which
+    need not be the one that was asked. `collection` None: of the whole instance."""
+
+    node: str
+    collection: str | None
+    shard: int | None = None
+    name: str
+
+
 class Captured(Frozen):
     kind: Literal["captured"] = "captured"
     size_bytes: int
@@ -74,6 +84,7 @@ class Captured(Frozen):
     transfer_us: int
     server_snapshot: str = Field(description="`deleted`, or why it was kept")
     manifest_sha256: Sha256 | None = later(None, description="None: made by an older version")
+    kept: tuple[KeptSnapshot, ...] = later((), description="what of its calls lies on nodes still")
 
 
 class CapturedFull(Frozen):

@@ -141,7 +141,7 @@ def _leftovers(evidence: Evidence) -> Iterator[Problem]:
                 f"its snapshot was left on the server: {d.server_snapshot}",
                 outcome.ended_at,
                 f"{format_size(d.size_bytes)} of the node's disk",
-                _delete(manifest) if manifest else command("check"),
+                _delete(d, manifest),
             )
 
 
@@ -163,7 +163,9 @@ def _last_sweeps(evidence: Evidence) -> Sweeps:
 def _looked_for(manifest: Manifest | None, capture: Outcome, swept: Sweeps) -> bool:
     """Whether every node that a capture came from was swept since: what is still there is told by
     that sweep, and what it did not find is gone."""
-    nodes = {part.node for part in manifest.parts} if manifest else set(swept)
+    d = capture.detail
+    nodes = {k.node for k in d.kept} if isinstance(d, Captured) else set()
+    nodes = nodes or ({part.node for part in manifest.parts} if manifest else set(swept))
     return bool(nodes) and all(n in swept and swept[n][0] >= capture.ended_at for n in nodes)
 
 
@@ -187,14 +189,16 @@ def _swept(node: str, found: Sequence[LeftSnapshot]) -> Iterator[Problem]:
         )
 
 
-def _delete(manifest: Manifest) -> str:
-    """Every snapshot that the parts came from: one command each, a node's own archive once."""
+def _delete(captured: Captured, manifest: Manifest | None) -> str:
+    """One command for each snapshot, at the node that keeps it. Older versions wrote down what a
+    backup came from, not what stayed: then every snapshot of that."""
     # all that is said to Qdrant hangs on this import, and `status` is to start without it
-    from qdrant_dr.cluster import delete_command, server_snapshots
+    from qdrant_dr.cluster import Shelf, delete_command, server_snapshots
 
-    commands = dict.fromkeys(
-        delete_command(node, shelf, name) for node, shelf, name in server_snapshots(manifest)
-    )
+    kept = [(k.node, Shelf(k.collection, k.shard), k.name) for k in captured.kept]
+    if not kept and manifest is not None:
+        kept = list(server_snapshots(manifest))
+    commands = dict.fromkeys(delete_command(node, shelf, name) for node, shelf, name in kept)
     return "; ".join(commands) or command("check")
 
 

@@ -175,16 +175,13 @@ class Node:
     def placement(self, collection: Collection) -> Placement:
         """Who holds what, with the states that the topology file scripts."""
         script = self.peers.scripted(collection.name).get("states", {}) if self.peers else {}
-        return {
-            number: Replicas(
-                {
-                    **replicas.states,
-                    **{int(peer): state for peer, state in script.get(str(number), {}).items()},
-                },
-                replicas.key,
-            )
-            for number, replicas in collection.placement.items()
-        }
+        laid: Placement = {}
+        for number, replicas in collection.placement.items():
+            said = {int(peer): state for peer, state in script.get(str(number), {}).items()}
+            states = {**replicas.states, **said}
+            there = {peer: state for peer, state in states.items() if state is not None}
+            laid[number] = Replicas(there, replicas.key)
+        return laid
 
     def readable(self, collection: Collection, shard: int) -> list[int]:
         """Peers that answer reads of a shard, this one first."""

@@ -8,7 +8,8 @@ reached misses it. `--topology` names a JSON file:
      "collections": {"movies": {"states": {"0": {"2": "Dead"}}, "shard_transfers": [...]}}}
 
 `collections` is optional and read again for every answer, so that a test can write the script of a
-replica that dies: `states` are laid over those that the node knows, by shard and peer.
+replica that dies: `states` are laid over those that the node knows, by shard and peer; `null` is
+one that was moved away.
 
 A replica that lacks points, though all nodes call it Active, is made by a write to its node with
 the header `x-sandbox-peer`: it is taken for one that a peer repeats, and stays there alone.

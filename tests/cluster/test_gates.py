@@ -16,7 +16,7 @@ from qdrant_dr.cluster import (
     moved_elsewhere,
     preflight,
 )
-from qdrant_dr.cluster.gates import snapshot_name_bytes
+from qdrant_dr.cluster.gates import lost_replicas, moved_away
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def test_refusals(calm: CollectionFacts) -> None:
         "shards [2] do not lie on this node": changed(
             with_shard(calm, 2, local=False, peer_id=7), chosen=frozenset({1, 2})
         ),
-        "1 shard transfers": changed(calm, transfers=("{}",)),
         "resharding": changed(calm, resharding=("{}",)),
+        "its name has 240 bytes": changed(calm, collection="n" * 240),
     }
     for words, facts in cases.items():
         refusals = preflight(facts).refusals
@@ -61,7 +61,7 @@ def test_doubts_do_not_refuse(calm: CollectionFacts) -> None:
     cases = {
         "status is red": changed(calm, status="red"),
         "deferred": changed(calm, deferred_points=5),
-        "file name": changed(calm, collection="n" * 240),
+        "1 shard transfers": changed(calm, transfers=("{}",)),
         "operation numbers": with_shard(calm, 0, operation=None),
         "shards [0] could not be counted": with_shard(calm, 0, count=None),
         "shards [1] were taken from a listener": with_shard(calm, 1, state="Listener"),
@@ -116,13 +116,6 @@ def test_what_moves_on_other_nodes_is_told_and_harmless(calm: CollectionFacts) -
     assert "to absent" in moved_elsewhere(before, calm)[0]
 
 
-def test_the_longest_file_name_counts_bytes(calm: CollectionFacts) -> None:
-    name = "movies-4368523253213349-2026-11-22-10-39-20.snapshot.checksum"
-    movies = changed(calm, collection="movies", peer_id=4368523253213349)
-    assert snapshot_name_bytes(movies) == len(name)
-    assert snapshot_name_bytes(changed(movies, collection="ü" * 6)) == len(name) + 6
-
-
 def test_writes_break_no_gate(calm: CollectionFacts) -> None:
     assert check_gates(calm, with_shard(calm, 0, operation=900, count=5)) == ()
 
@@ -136,12 +129,30 @@ def test_what_moved_is_named(calm: CollectionFacts) -> None:
         "shards changed": changed(calm, replicas=calm.replicas[:2]),
         "number of shards": changed(calm, shard_number=2),
         "vector parameters": changed(calm, info_json=json.dumps(info)),
-        "transfers were under way after": changed(calm, transfers=("{}",)),
         "resharding was under way after": changed(calm, resharding=("{}",)),
     }
     for words, after in moved.items():
         assert any(words in broken for broken in check_gates(calm, after)), words
 
 
-def test_a_transfer_that_ended_meanwhile_breaks_the_gate_too(calm: CollectionFacts) -> None:
-    assert check_gates(changed(calm, transfers=("{}",)), calm)
+def test_transfers_break_the_gate_of_archives_without_a_log(calm: CollectionFacts) -> None:
+    moving = changed(calm, transfers=("{}",))
+    for before, after, when in ((moving, calm, "before"), (calm, moving, "after")):
+        assert check_gates(before, after) == ()
+        (said,) = check_gates(before, after, without_wal={0})
+        assert f"transfers were under way {when}" in said
+
+
+def test_a_replica_that_was_moved_away_is_no_broken_gate(calm: CollectionFacts) -> None:
+    """Its archive has a log and says itself that it was full, and others have the shard."""
+    there = dataclasses.replace(calm.replicas[0], local=False, peer_id=7)
+    away = changed(calm, replicas=(there, *calm.replicas[1:]))
+    assert (check_gates(calm, away), lost_replicas(calm, away)) == ((), ())
+    (said,) = moved_away(calm, away)
+    assert "the replica of shard 0 was moved" in said
+    assert "to peer 7" in said
+    lost = ("replicas changed: shard 0 went from Active to absent",)
+    assert lost_replicas(calm, away, without_wal={0}) == lost
+    half = changed(calm, replicas=(dataclasses.replace(there, state="Partial"), *calm.replicas[1:]))
+    assert lost_replicas(calm, half) == lost
+    assert moved_away(calm, half) == ()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import httpx
 import pytest
 import qdrant_edge
 
-from qdrant_dr.jobs import capture_parts
+from qdrant_dr.jobs import capture_parts, capture_sources
 from qdrant_dr.records import Manifest, Outcome, RunEnd, Seal
 from tests.jobs.driving import do, outcomes
 from tests.support.command import Command
@@ -231,12 +232,16 @@ def test_without_a_log_from_settled_shards(seeded: Cluster, tmp_path: Path, meth
         assert snapshots_on(seeded.nodes, name) == []
 
 
-def scripted(tmp_path: Path, *, reached: int = 3, **said: Any) -> tuple[World, RunEnd]:
+def scripted(
+    tmp_path: Path, *, reached: int = 3, method: str = "auto", **said: Any
+) -> tuple[World, RunEnd]:
     """A backup of `movies` on sandbox nodes that say so of it; the first `reached` have a URL."""
     with sandbox_cluster(tmp_path / "nodes") as nodes:
         script(nodes, "movies", **said)
         world = world_of(tmp_path / "world", nodes[:reached])
-        return world, do(world, "backup", collections=("movies",), prove="bytes")
+        request = {"collections": ("movies",), "prove": "bytes"}
+        request |= {} if method == "auto" else {"method": method}
+        return world, do(world, "backup", **request)
 
 
 def test_shards_without_a_full_replica_are_refused_by_name(tmp_path: Path) -> None:
@@ -267,11 +272,106 @@ def test_a_listener_gives_what_nobody_else_at_hand_has_and_it_is_said(tmp_path: 
     assert parts[0].peer_id == listener
 
 
-def test_a_transfer_under_way_is_refused(tmp_path: Path) -> None:
-    _, end = scripted(tmp_path, shard_transfers=[{"shard_id": 0, "from": 1, "to": 2}])
+@pytest.mark.parametrize("method", ["collection", "shard"])
+def test_a_transfer_under_way_is_waited_for_and_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """On a cluster that is being rebalanced there may always be one. A shard that is being sent
+    takes every write and keeps its log; an archive without a log is not made meanwhile."""
+    monkeypatch.setattr(capture_sources, "PATIENCE", timedelta(seconds=1))
+    moving = [{"shard_id": 0, "from": 1, "to": 2}]
+    world, end = scripted(tmp_path, method=method, shard_transfers=moving)
+    capture = the_capture(end)
+    if method == "shard":
+        assert capture.error is not None
+        assert "1 shard transfers are under way, and method shard keeps no WAL" in (
+            capture.error.message
+        )
+        assert world.manifests("one") == []
+        return
+    assert capture.verdict == "degraded", end.reasons
+    assert any("1 shard transfers are under way" in note for note in capture.notes)
+
+
+def on_the_way(
+    monkeypatch: pytest.MonkeyPatch, moment: str, strike: Callable[[str], None]
+) -> Callable[[], int]:
+    """`strike` at the node that is asked for `movies`, before or after its archive is made, as
+    often as one is asked that `strike` has something against."""
+    create, struck = capture_parts.create_snapshot, []
+
+    def striking(node: Any, *of: Any, **options: Any) -> Any:
+        struck.append(node.url)
+        if moment == "before the archive":
+            strike(node.url)
+        answer = create(node, *of, **options)
+        if moment == "after the archive":
+            strike(node.url)
+        return answer
+
+    monkeypatch.setattr(capture_parts, "create_snapshot", striking)
+    return lambda: len(struck)
+
+
+@pytest.mark.parametrize("state", [None, "Dead"])
+def test_a_replica_that_goes_once_its_archive_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str | None
+) -> None:
+    """Moved away: the archive says itself that it was full. Dead: it may lack what the others had
+    acknowledged, so the shards of that node are taken again, where they are full."""
+    with sandbox_cluster(tmp_path / "nodes") as nodes:
+        peers = {n.url: str(p) for n, p in zip(nodes, CLUSTER_PEERS.values(), strict=True)}
+        held = {n.url: shards for n, shards in zip(nodes, ((1, 2), (0, 2), (0, 1)), strict=True)}
+        gone: list[str] = []
+
+        def strike(url: str) -> None:
+            if not gone:
+                gone.append(url)
+                states = {str(n): {peers[url]: state} for n in held[url]}
+                script(nodes, "movies", states=states)
+
+        asked = on_the_way(monkeypatch, "after the archive", strike)
+        world = world_of(tmp_path / "world", nodes)
+        end = do(world, "backup", collections=("movies",))
+        capture = the_capture(end)
+        assert capture.verdict == "degraded", end.reasons
+        manifest = manifest_of(world, "movies")
+        assert sorted(p.shards[0] for p in manifest.parts) == [0, 1, 2]
+        assert {o.verdict for o in outcomes(end, "verify")} == {"ok"}, end.outcomes
+        assert seal_of(world, "movies").points == 1200
+        mine = [s for s in manifest.shards if s.operation_after is None]
+        if state is None:
+            assert asked() == 2  # nothing is read twice
+            assert mine
+            assert any("was moved from" in d for d in manifest.doubts), manifest.doubts
+        else:
+            assert asked() == 3
+            assert mine == []
+            assert gone[0] not in {p.node for p in manifest.parts}
+            assert any("they were taken again" in d for d in manifest.doubts), manifest.doubts
+        assert snapshots_on(nodes, "movies") == []
+
+
+def test_replicas_that_never_stay_are_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As often as it is taken, it is Dead afterwards: bounded, and said."""
+    checked: list[int] = []
+
+    def always(before: Any, after: Any, **_: Any) -> tuple[str, ...]:
+        checked.append(1)
+        return ("replicas changed: shard 1 went from Active to Dead",)
+
+    monkeypatch.setattr(capture_parts, "check_gates", always)
+    monkeypatch.setattr(capture_parts, "lost_replicas", always)
+    with sandbox_cluster(tmp_path / "nodes") as nodes:
+        world = world_of(tmp_path / "world", nodes)
+        end = do(world, "backup", collections=("movies",), prove="bytes")
     error = the_capture(end).error
     assert error is not None
-    assert "1 shard transfers are under way" in error.message
+    assert error.code == "replica-moved"
+    assert len(checked) == 2 * 2 * (capture_parts.MOVES + 1)
+    assert world.manifests("one") == []
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 
 from qdrant_dr.cluster import INSTANCE, Shelf, delete_command
 from qdrant_dr.errors import ManifestConflict, RecordDamaged
-from qdrant_dr.records import LeftSnapshot, Manifest, Outcome, Swept
+from qdrant_dr.records import KeptSnapshot, LeftSnapshot, Manifest, Outcome, Swept
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.frames import Assessment
 from qdrant_dr.report.problems import RANK, Problem, span
@@ -149,6 +149,16 @@ def test_a_snapshot_left_on_the_server_has_its_command() -> None:
     found = one(evidence({"aws": [m], "gcp": [m]}, ends=[end]), "left on the server")
     (part,) = m.parts
     assert found.next_command == delete_command(part.node, "a#b", part.server_name)
+
+
+def test_what_was_left_is_named_at_the_node_that_keeps_it() -> None:
+    """Of a node that could not give its shards no part tells, and it may have the only leftover."""
+    m = r.manifest("a#b")
+    kept = KeptSnapshot(node="http://10.0.0.9:6333", collection="a#b", shard=2, name="s.snapshot")
+    outcome = r.captured(m, server_snapshot="http://lb: kept: it answered 500", kept=(kept,))
+    end = r.run_end(outcomes=(outcome,), seen=(r.seen("a#b"),))
+    found = one(evidence({"aws": [m], "gcp": [m]}, ends=[end]), "left on the server")
+    assert found.next_command == delete_command(kept.node, Shelf("a#b", 2), "s.snapshot")
 
 
 def test_every_snapshot_that_was_left_has_its_command_on_its_own_shelf() -> None:

@@ -305,6 +305,7 @@ def captured(of: Manifest, *repositories: str, **fields: Any) -> Outcome:
         capture_us=4_000_000,
         transfer_us=20_000_000,
         server_snapshot=fields.pop("server_snapshot", "deleted"),
+        kept=fields.pop("kept", ()),
     )
     return _outcome("capture", of, of.captured_at, detail=detail, **fields)
 

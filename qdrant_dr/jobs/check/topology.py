@@ -89,6 +89,13 @@ def _replicas(
         yield degraded(scope, "replicas", words, "wait until the cluster agrees, then check again.")
     for words in together.refusals:
         yield degraded(scope, "replicas", words, "no backup is made meanwhile; check again later.")
+    if together.transfers:
+        yield degraded(
+            scope,
+            "replicas",
+            f"{len(together.transfers)} shard transfers are under way",
+            "a backup waits for them a little, then is taken and marked; without a log it is not.",
+        )
     only = _only_on_listeners(together.replicas)
     if only:
         yield degraded(
@@ -97,7 +104,8 @@ def _replicas(
             f"shards {only} are whole on a listener only: captured only while it rests",
             "bring a replica back on a normal node.",
         )
-    if not (cover.refusals or lacking or together.differ or together.refusals or only):
+    moving = together.refusals or together.transfers
+    if not (cover.refusals or lacking or together.differ or moving or only):
         shards = len({r.shard for r in together.replicas})
         taken = len(cover.takes)
         yield ok(scope, "replicas", f"{shards} shards, all whole, taken from {taken} nodes")
