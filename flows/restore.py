@@ -82,7 +82,7 @@ def restore(
         bandwidth_mib_per_second: Limit of what passes through the worker. None: as fast as it goes.
         allow_unproven: Restore a backup that is not proven, or suspect.
         salvage: Read the archive with the engine and write its points anew.
-        keep_failed: Leave what a failed restore made there, to look at.
+        keep_failed: Leave what a restore made that failed half-way, to look at.
         approval_minutes: How long to wait for an answer.
         requested_by: Your name: Prefect itself knows it only where people log in.
         ticket: The change or incident this belongs to; the approver may write another.

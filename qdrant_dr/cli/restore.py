@@ -85,7 +85,8 @@ def restore(
     salvage
         Read the archive with the engine and write its points anew: for what no server takes.
     keep_failed
-        Leave what a failed restore made there, to look at.
+        Leave what a restore made that failed half-way, to look at. What is there in whole and
+        differs stays anyway.
     repository
         Only the copy in this repository; else the healthiest, and the next one if it fails.
     ticket

@@ -73,15 +73,16 @@ def open_pieces(
             try:
                 engine, read = stack.enter_context(tries.opened(wanted, use_log=use_log))
             except ProofError as e:
-                notes.append(f"shard {shard.shard} {_as_tried(wanted, use_log)}: {e.message}")
+                notes.append(f"shard {shard.shard} {_as_tried(wanted, use_log)}: {_why(e)}")
                 if use_log == has_log:  # once: which of them can be read at all?
                     wanted, lost = tries.readable(wanted)
                     dropped |= lost
+                    notes += tries.hindered
                     try:
                         engine, read = stack.enter_context(tries.opened(wanted, use_log=use_log))
                     except ProofError as again:
                         notes.append(
-                            f"shard {shard.shard} {_as_tried(wanted, use_log)}: {again.message}"
+                            f"shard {shard.shard} {_as_tried(wanted, use_log)}: {_why(again)}"
                         )
                         continue
                 else:
@@ -96,18 +97,24 @@ def _as_tried(segments: Sequence[str], use_log: bool) -> str:
     return f"with {len(segments)} segments and {'its' if use_log else 'no'} log"
 
 
+def _why(error: ProofError) -> str:
+    """What was wrong; and what to do where it was this machine: a second salvage brings more."""
+    return error.message if error.blames_copy else f"{error.message}; {error.hint}"
+
+
 class _Tries:
     """Copies of some segments of a shard, each opened by an engine of its own."""
 
     def __init__(self, shard: LaidShard, scratch: Path, limits: EngineLimits) -> None:
         self.shard, self.scratch, self.limits = shard, scratch, limits
+        self.hindered: list[str] = []
         self._count = 0
 
     @contextmanager
     def opened(
         self, segments: Collection[str], *, use_log: bool
     ) -> Iterator[tuple[Engine, Fingerprint]]:
-        """Raise EngineFailed, EngineStalled unless these segments load and every point is read."""
+        """Raise unless these segments load and every point is read."""
         with self._engine(segments, use_log=use_log) as engine:
             engine.ask("read")
             read, _ = engine.wait_read()
@@ -123,7 +130,9 @@ class _Tries:
             try:
                 with self.opened([uuid], use_log=False):
                     good.append(uuid)
-            except ProofError:
+            except ProofError as e:
+                if not e.blames_copy:
+                    self.hindered.append(f"segment {uuid} could not be read here: {_why(e)}")
                 lost[uuid] = self._ids(uuid)
         return good, lost
 
