@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from qdrant_dr.config import Config
-from qdrant_dr.errors import BackupNotFound, DRError
+from qdrant_dr.errors import DRError, PlanRefused
 from qdrant_dr.jobs.drill_plan import (
     Drillable,
     DrillPlan,
@@ -70,7 +70,7 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
             backups = selected_backups(catalog, config, None, names, now=now)
             run.note_source(backups)
             if not backups and catalog.complete and request.scenario is None:
-                raise BackupNotFound("there is no backup to drill", FIRST)
+                raise PlanRefused("there is no backup to drill", FIRST)
             places = selected_repositories(config, asked)
             ends = run.past_ends(config, now)
             candidates = drillable(backups, places, ends, now=now)

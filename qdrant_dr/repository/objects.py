@@ -25,6 +25,7 @@ from qdrant_dr.errors import (
     ObjectMissing,
     RepositoryError,
     RepositoryMissing,
+    RepositoryRefuses,
     RepositoryUnreachable,
 )
 from qdrant_dr.providers.trouble import is_absent, is_taken, refusal_of, translate
@@ -90,7 +91,8 @@ class ObjectStore:
             data: bytes = self.run("reading", path, call)
         except RepositoryError as e:
             # of nothing there is no first byte: each store refuses that in its own words
-            if type(e) is RepositoryError and (there := self.stat(path)) and not there.size_bytes:
+            refused = isinstance(e, RepositoryRefuses)
+            if refused and (there := self.stat(path)) and not there.size_bytes:
                 return b""
             raise
         return data
