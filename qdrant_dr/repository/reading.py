@@ -44,6 +44,8 @@ class Reading:
     """What one repository holds of a cluster, by folder of a backup."""
 
     repository: RepositoryState
+    scope: str = ""
+    """What the folders begin with that are read at all: runs tell of all others, too."""
     files: dict[str, dict[str, Stat]] = field(default_factory=dict)
     manifests: dict[str, Manifest] = field(default_factory=dict)
     seals: dict[str, Seal] = field(default_factory=dict)
@@ -94,7 +96,9 @@ def read_catalog(
         def each(do: Callable[[Repository, Reading], None]) -> list[Reading]:
             return list(pool.map(lambda r, at: _or_unreachable(do, r, at), repositories, there))
 
-        there = [_empty(r, known.get(r.name, ())) for r in repositories]
+        scope = names.backups(cluster, collection, backup_id).removeprefix(f"{names.BACKUPS}/")
+        scope += "/" * (backup_id is None)
+        there = [_empty(r, known.get(r.name, ()), scope) for r in repositories]
         lost = [Reading(r) for r in unreachable]
         there = each(lambda r, at: _read(r, at, cluster, collection, backup_id, runs))
         if doubts := in_doubt(cluster, [*there, *lost]):
@@ -105,10 +109,10 @@ def read_catalog(
     return assemble(cluster, [*there, *lost])
 
 
-def _empty(repository: Repository, ends: Sequence[RunEnd]) -> Reading:
+def _empty(repository: Repository, ends: Sequence[RunEnd], scope: str) -> Reading:
     state = RepositoryState(repository.name, repository.id, repository.domain, repository.location)
     paths = (names.run_end(e.start.run_id, e.start.started_at) for e in ends)
-    return Reading(state, ends=dict(zip(paths, ends, strict=True)))
+    return Reading(state, scope, ends=dict(zip(paths, ends, strict=True)))
 
 
 def _or_unreachable(

@@ -116,11 +116,13 @@ def spoken(words: Iterable[Word]) -> str:
 
 
 def testimony(cluster: str, readings: Sequence[Reading]) -> dict[str, Named]:
-    """Every backup that any record names, by its folder."""
+    """Every backup that any record names, by its folder; of those that were read at all."""
     found: dict[str, Named] = {}
+    scope = next((r.scope for r in readings if r.scope), "")
 
     def of(key: BackupKey) -> Named:
-        return found.setdefault(key.folder, Named(key))
+        within = key.folder.startswith(scope)
+        return found.setdefault(key.folder, Named(key)) if within else Named(key)
 
     for reading in readings:
         where = reading.repository.name
