@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeAlias
 
 from qdrant_dr.config import Config
 from qdrant_dr.jobs.select import LATEST, LATEST_PROVEN
-from qdrant_dr.records import DEPTHS, RunEnd, RunStart
+from qdrant_dr.records import DEPTHS, Outcome, Proved, RunEnd, RunStart
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.problems import Problem, command, count, span
 
@@ -130,13 +131,17 @@ def _crashed(evidence: Evidence) -> Iterator[Problem]:
 
 def _bad(evidence: Evidence) -> Iterator[Problem]:
     later: set[Scope] = set()
+    redone: dict[_Unit, int] = {}
     jobs: set[str] = set()
     ended = sorted(evidence.run_ends, key=lambda e: (e.start.started_at, e.start.run_id))
     for end in (e for e in reversed(ended) if not is_misasked(e)):
         job = end.start.job
         scope, first = Scope.of(evidence.config, end.start), job not in jobs
-        settled = any(s.covers(_left_of(scope, end)) for s in later)
+        settled = any(s.covers(_left_of(scope, end)) for s in later) or _is_redone(end, redone)
         later.add(scope)
+        for outcome in (o for o in end.outcomes if o.verdict == "ok"):
+            unit = _unit(outcome)
+            redone[unit] = max(_reach(outcome), redone.get(unit, 0))
         jobs.add(job)
         if settled or _told_elsewhere(end):
             continue
@@ -175,6 +180,27 @@ def _left_of(scope: Scope, end: RunEnd) -> Scope:
     named = frozenset(p for p in places if p is not None)
     where = named if named and None not in places else scope.repositories
     return replace(scope, collections=frozenset(bad), repositories=where)
+
+
+_Unit: TypeAlias = tuple[str, str, str | None, str | None]
+
+
+def _unit(outcome: Outcome) -> _Unit:
+    return outcome.unit, outcome.collection, outcome.repository, outcome.backup_id
+
+
+def _reach(outcome: Outcome) -> int:
+    """How deep a proof went; 0 of anything else."""
+    return DEPTHS.index(outcome.detail.depth) if isinstance(outcome.detail, Proved) else 0
+
+
+def _is_redone(end: RunEnd, redone: Mapping[_Unit, int]) -> bool:
+    """Whether everything that this run did badly was done well since, by whatever run: the same
+    copy of the same backup, at least as deep."""
+    bad = [o for o in end.outcomes if o.verdict in ("failed", "degraded")]
+    if end.error is not None or not bad or any(o.backup_id is None for o in bad):
+        return False
+    return all(redone.get(_unit(o), -1) >= _reach(o) for o in bad)
 
 
 def _absent(evidence: Evidence) -> Iterator[Problem]:

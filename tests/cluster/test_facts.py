@@ -54,8 +54,8 @@ def test_strict_mode_that_forbids_counting_is_counted_by_scrolling(
 
 
 def test_what_cannot_be_counted_is_none_and_noted(source: ReplaySource, node: Node) -> None:
-    source.faults.refuse_count = True
-    facts = collection_facts(node, "sharded")  # the replay source scrolls no shard of several
+    source.faults.refuse_count = source.faults.stuck_scroll = True
+    facts = collection_facts(node, "sharded")
     assert facts.counts == {0: None, 1: None, 2: None}
     assert facts.exact_points is None
     assert len(facts.notes) == 3

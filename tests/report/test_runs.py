@@ -233,3 +233,32 @@ def test_wider_is_an_order(a: Scope, b: Scope, c: Scope) -> None:
         assert a.covers(c)
     if a.covers(b) and b.collections is None:
         assert a.collections is None
+
+
+def proved(verdict: str, depth: str, backup: str = "20261122T100000Z-aaaaaa") -> Outcome:
+    """One copy, verified to a depth."""
+    detail = {
+        "kind": "proved", "proof_id": "p", "depth": depth, "passed": verdict == "ok",
+        "reached": depth if verdict == "ok" else None, "bytes_checked": 1,
+    }  # fmt: skip
+    made = {**unit("verify", "movies", verdict).model_dump(), "backup_id": backup}
+    return Outcome.model_validate({**made, "detail": detail})
+
+
+@pytest.mark.parametrize(
+    ("later", "settles"),
+    [
+        (proved("ok", "content"), True),
+        (proved("ok", "search"), True),
+        (proved("ok", "bytes"), False),
+        (proved("failed", "content"), False),
+        (proved("ok", "content", backup="20261122T110000Z-bbbbbb"), False),
+    ],
+)
+def test_what_one_copy_failed_is_settled_where_that_copy_was_proven_since(
+    later: Outcome, settles: bool
+) -> None:
+    """Of whatever else the later run was: the next command that a finding gives is of one copy."""
+    before = run("verify", 5, "failed", outcomes=(proved("failed", "content"),))
+    narrow = run("verify", 1, backups=("movies@20261122T10",), outcomes=(later,))
+    assert ("last verify run" not in scopes(before, narrow)) is settles
