@@ -216,8 +216,8 @@ class _Examiner:
                     self.examine(part)
         except Interrupted:
             raise
-        except DRError as e:  # of the machine or the way: what was found before it stands
-            self.hindrance = e
+        except DRError as e:  # an object that went meanwhile, or what kept us from going on
+            self.note(self.depth if self.alone else "presence", None, [e])
         if self.wants("load") and not self.failed and self.hindrance is None:
             self.note("load", None, compare_counts(self.counts, self.manifest, self.seal))
         read = None

@@ -19,6 +19,7 @@ from qdrant_dr.errors import (
     EngineStalled,
     EngineTooOld,
     NothingChecked,
+    ObjectMissing,
     RepositoryUnreachable,
     StorageFull,
     UsageError,
@@ -293,6 +294,17 @@ def test_what_was_found_stands_whatever_hinders_the_rest(scratch: Path) -> None:
     assert codes(result) == ["bytes-differ"]
     with pytest.raises(RepositoryUnreachable):
         prove(manifest, Away(reader.parts), depth="bytes", folder=scratch)
+
+
+def test_an_object_that_goes_while_it_is_read_is_missing(scratch: Path) -> None:
+    class Deleted(MemoryReader):
+        def blocks(self, part: Part, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+            yield self.parts[part.name][:1000]
+            raise ObjectMissing("it is not there any more")
+
+    manifest, reader = backup("single")
+    result = prove(manifest, Deleted(reader.parts), depth="content", folder=scratch)
+    assert (codes(result), result.reached) == (["object-missing"], None)
 
 
 def test_the_engine_makes_no_progress(scratch: Path) -> None:
