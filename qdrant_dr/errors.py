@@ -391,7 +391,8 @@ class ContentDiffers(ProofError):
 class SearchDiffers(ProofError):
     blames_copy = True
     default_hint = (
-        "every copy has these bytes: rebuild that index on the source, then back up again."
+        "its points are whole: ask a server with `qdrant-dr verify BACKUP --depth restore`, or "
+        "back up again."
     )
 
 

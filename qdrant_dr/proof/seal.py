@@ -67,7 +67,7 @@ def plan_seal(
             f"{', '.join(bare)} keeps no write-ahead log, and the operation numbers do not show "
             "that nothing was written: deleted points may have come back in it"
         )
-    judged = judge(read.asked)
+    judged = judge(read.asked, previous)  # told once: what it says already is a remark
     asked = {q.vector for a in read.asked for q in a.golden}
     doubt = _doubt(manifest, read, live, quiesced=quiesced)
     if quiesced and live is not None:

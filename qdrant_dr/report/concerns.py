@@ -144,6 +144,16 @@ def _recency(s: Standing) -> Iterator[Problem]:
             "this backup",
             command("show", str(s.newest.key)),
         )
+    if s.newest and s.newest.seal and s.newest.seal.remarks:
+        yield Problem(
+            "notice",
+            "source-index",
+            s.collection,
+            f"searched badly on the source: {'; '.join(s.newest.seal.remarks)}",
+            s.newest.manifest.captured_at,
+            "searches there, and on what is restored from this backup; no point is missing",
+            command("show", str(s.newest.key)),
+        )
 
 
 def _drift(evidence: Evidence, s: Standing) -> Iterator[Problem]:

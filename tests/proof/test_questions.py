@@ -176,11 +176,11 @@ def test_a_vector_that_the_log_made_again_is_asked_by_its_name(
     assert (loaded.points, loaded.operation) == (40, len(logged)), "the log was not replayed"
     engine.ask("read")
     fingerprint, _ = engine.wait_read()
-    engine.ask("choose", ids=[3, 4], names=["a", "b"], each=3, tenants={})
+    engine.ask("choose", ids=[3, 4], names={"a": 0, "b": 0}, each=3, tenants={})
     answers = engine.wait()
     assert Counter(a["vector"] for a in answers) == {"a": 3, "b": 3}
     assert all(a["hits"] == a["top"] or {*a["hits"]} & {*a["top"]} for a in answers)
-    engine.ask("answer", queries=[{**a, "condition": None} for a in answers])
+    engine.ask("answer", queries=[{**a, "odd": 0} for a in answers])
     assert [a["hits"] for a in engine.wait()] == [a["hits"] for a in answers]
     engine.ask("read")
     assert engine.wait_read()[0] == fingerprint, "asking changed what is read"

@@ -147,6 +147,8 @@ def test_what_was_broken_before_the_backup_is_said_of_the_source(
     again = prove(manifest, reader, depth="search", folder=scratch, seal=seal)
     assert again.passed, again.findings
     assert set(again.remarks) >= set(said)
+    after = plan_seal(manifest, first.read_back, None, seal, drift_limit=0.5, now=NOW)
+    assert (after.suspect, set(after.remarks)) == ((), set(said)), "it is told once"
     unsealed = prove(manifest, reader, depth="search", folder=scratch)
     assert unsealed.passed, "it is the source that is judged before there is a seal"
     # what broke after the seal was made is the copy's, as ever
