@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,13 +32,12 @@ def forward_proxy() -> Iterator[Proxy]:
             to = urlsplit(self.path)
             proxy.asked.append(to.hostname or "")
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            there = HTTPConnection("127.0.0.1", to.port or 80, timeout=30)
             headers = {k: v for k, v in self.headers.items() if not k.lower().startswith("proxy-")}
-            there.request(
-                self.command, self.path[len(f"{to.scheme}://{to.netloc}") :], body, headers
-            )
-            answer = there.getresponse()
-            content = answer.read()
+            path = self.path[len(f"{to.scheme}://{to.netloc}") :]
+            with closing(HTTPConnection("127.0.0.1", to.port or 80, timeout=30)) as there:
+                there.request(self.command, path, body, headers)
+                answer = there.getresponse()
+                content = answer.read()
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if name.lower() not in ("transfer-encoding", "connection", "content-length"):
@@ -46,8 +45,8 @@ def forward_proxy() -> Iterator[Proxy]:
             length = answer.getheader("content-length") if self.command == "HEAD" else None
             self.send_header("Content-Length", length or str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
-            there.close()
+            with suppress(OSError):  # who asked does not want it any more
+                self.wfile.write(content)
 
         do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = forward  # noqa: N815
 
