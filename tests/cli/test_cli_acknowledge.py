@@ -18,15 +18,17 @@ from tests.support.servers import Server, sandbox_server
 from tests.support.world import World, make_world, seed
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Iterator[Server]:
-    with sandbox_server(tmp_path / "source") as server:
-        seed(server.url, "movies", points=40)
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with sandbox_server(tmp_path_factory.mktemp("source")) as server:
         yield server
 
 
 @pytest.fixture
 def world(source: Server, tmp_path: Path) -> World:
+    """Empty repositories, and a collection that was made anew."""
+    httpx.delete(f"{source.url}/collections/movies", trust_env=False)
+    seed(source.url, "movies", points=40)
     return make_world(tmp_path / "world", source.url)
 
 
