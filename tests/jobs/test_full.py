@@ -120,9 +120,7 @@ def test_a_collection_that_changes_meanwhile_fails_alone(
     source: ReplaySource, world: World
 ) -> None:
     def change(at: ReplaySource, _: str) -> None:
-        at.collections["single"].cluster["shard_transfers"] = [
-            {"shard_id": 0, "from": 1, "to": 2, "sync": True, "method": "snapshot"}
-        ]
+        at.recreate("single")
 
     source.faults.after_download = change
     end = do(world, "backup", method="full")

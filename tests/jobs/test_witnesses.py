@@ -81,7 +81,9 @@ def sweep_all(world: World) -> None:
             os.utime(path, (old, old))
     config = configfile.load(world.reference)
     run = begin(config, "replicate")
-    in_threads(config, run.run_id)([SweepUnit(repository=name) for name in world.folders])
+    in_threads(config, run.run_id)(
+        [SweepUnit(repository=name, now=utc_now()) for name in world.folders]
+    )
 
 
 def files(world: World, below: str = "backups") -> dict[str, set[str]]:
