@@ -303,7 +303,7 @@ def test_a_whole_one_that_could_not_be_compared_stays_and_is_compared_by_the_nex
 
     def refuse(line: str) -> tuple[int, bytes] | None:
         if limited[0] and line.endswith("/points/scroll"):
-            return 429, b'{"status":{"error":"Rate limiting exceeded"}}'
+            return 429, b'{"status":{"error":"larger than rate limiter capacity"}}'
         return None
 
     def arrived(line: str) -> None:
