@@ -218,7 +218,7 @@ class _Reader:
         """Two engines side by side, each on a copy of its own: each scrolls one half of the ids."""
         engine = self.engine
         copy_tree(self.shard.folder, self.scratch)
-        self.kept.callback(shutil.rmtree, self.scratch)
+        self.kept.callback(shutil.rmtree, self.scratch, ignore_errors=True)
         second.ask("load", path=str(self.scratch))
         self.kept.callback(_close, second)
         count = _opened(self.shard, engine)
