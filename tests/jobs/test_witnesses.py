@@ -125,6 +125,7 @@ def every_loss(world: World, newest: Manifest) -> list[Loss]:
         "all backups": "backups/**/*",
         "all manifests": "backups/**/manifest.json",
         "all seals": "backups/**/seal.json",
+        "all manifests and seals": "backups/**/[ms]*.json",
         "all parts": "backups/**/*.snapshot",
         "all proofs": "proofs/**/*",
         "all runs": "runs/**/*",
@@ -213,7 +214,9 @@ def test_no_loss_is_silent_and_none_spreads(healthy: tuple[World, list[Manifest]
     chance = random.Random(10)
     singles = [loss for loss in losses if loss.name == loss.pattern]
     classes = [loss for loss in losses if loss.name != loss.pattern]
-    found = list(campaign(healthy, chance.sample(singles, 4) + chance.sample(classes, 8)))
+    bare = [loss for loss in classes if loss.name == "all manifests and seals"]
+    chosen = [*bare, *chance.sample(singles, 4), *chance.sample(classes, 6)]
+    found = list(campaign(healthy, chosen))
     assert found == [], [f"{loss}: {what}" for loss, what in found]
 
 

@@ -407,7 +407,7 @@ LOST = st.sets(
 
 
 @given(lost=LOST, where=st.integers(0, 2), also=LOST, count=st.integers(1, 3))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_whatever_is_lost_no_sweep_takes_what_a_record_names(
     lost: set[tuple[str, int]], where: int, also: set[tuple[str, int]], count: int
 ) -> None:
@@ -452,7 +452,7 @@ COUNTS = st.fixed_dictionaries(
 
 
 @given(plants=PLANTED, counts=COUNTS, where=st.integers(0, 1), history=st.integers(2, 6))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_whatever_is_planted_in_one_repository_no_true_backup_goes_for_it(
     plants: list[tuple[int, bool, set[str]]], counts: dict[str, int], where: int, history: int
 ) -> None:
