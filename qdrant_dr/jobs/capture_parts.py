@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -62,6 +63,7 @@ from qdrant_dr.records import (
 )
 from qdrant_dr.records.manifest import ReplicaCount
 from qdrant_dr.repository import fan_out
+from qdrant_dr.stop import rest
 from qdrant_dr.units import format_size
 from qdrant_dr.version import __version__
 
@@ -69,6 +71,7 @@ log = logging.getLogger(__name__)
 
 WHOLE = "collection"
 _READ = 2**20
+NAME_SECONDS = 1.1
 MOVES = 3
 """So often shards whose replica moved meanwhile are taken again."""
 _ELSEWHERE_TOO = (AccessDenied, CollectionChanged, CollectionVanished)
@@ -121,6 +124,7 @@ class Taking:
     journal: CallJournal = field(init=False)
     apart: list[ReplicaCount] = field(default_factory=list)
     _round: int = 1
+    _named_until: dict[tuple[str, Shelf], float] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _stop: threading.Event = field(default_factory=threading.Event)
     _progress: Together = field(default_factory=Together)
@@ -332,10 +336,13 @@ class Taking:
         """Intent, create, answer; each node makes one snapshot at a time."""
         with alone_on(source.node.url):
             self._refuse_stopped()
+            # names have a resolution of one second: a second call in it would overwrite the first
+            rest(max(0.0, self._named_until.get((source.node.url, shelf), 0) - time.monotonic()))
             number, asked_at = next(self._numbers), utc_now()
             listed = list_snapshots(source.node, shelf)
             self._intend(source, shelf, number, listed)
             answer = create_snapshot(source.node, shelf, stop=stopping)
+            self._named_until[source.node.url, shelf] = time.monotonic() + NAME_SECONDS
         answered_at = utc_now()
         created = Creation(number, source, shelf, answer, listed)
         self.created.append(created)

