@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 
@@ -106,7 +107,17 @@ def test_what_was_learned_long_ago_is_asked_again(clock: Clock) -> None:
 
 
 @pytest.fixture(
-    scope="module", params=["sandbox", pytest.param("server", marks=pytest.mark.qdrant)]
+    scope="module",
+    params=[
+        "sandbox",
+        pytest.param(
+            "server",
+            marks=[
+                pytest.mark.qdrant,
+                pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN"),
+            ],
+        ),
+    ],
 )
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

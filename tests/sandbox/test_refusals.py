@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,17 @@ NO_VARIANT = "data did not match any variant of untagged enum VectorsConfig"
 
 
 @pytest.fixture(
-    scope="module", params=["sandbox", pytest.param("server", marks=pytest.mark.qdrant)]
+    scope="module",
+    params=[
+        "sandbox",
+        pytest.param(
+            "server",
+            marks=[
+                pytest.mark.qdrant,
+                pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN"),
+            ],
+        ),
+    ],
 )
 def either(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
