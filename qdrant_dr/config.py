@@ -117,8 +117,10 @@ class Tls(Section):
     certificate: str | None = Field(
         None, description="file of our own certificate, if one is asked"
     )
-    key: str | None = Field(
-        None, description="file of its key, without a password; None: it is in `certificate`"
+    key: Annotated[str, Field(pattern=r"^(file|secret):.+$")] | None = Field(
+        None,
+        description="file:PATH, or secret:NAME below $QDR_SECRETS_DIR, of its key, which has no "
+        "password; None: it is in `certificate`",
     )
 
     @model_validator(mode="after")

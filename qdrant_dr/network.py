@@ -74,7 +74,7 @@ def client_pair(tls: Tls) -> tuple[str, str] | None:
     if tls.certificate is None:
         return None
     certificate = _there(tls.certificate, "`tls.certificate`")
-    return certificate, certificate if tls.key is None else _there(tls.key, "`tls.key`")
+    return certificate, certificate if tls.key is None else _key_file(tls.key)
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
@@ -158,6 +158,20 @@ def _networks(
     for entry in proxies.get("no", "").split(","):
         with suppress(ValueError):
             yield ipaddress.ip_network(entry.strip(), strict=False)
+
+
+def _key_file(reference: str) -> str:
+    """TLS reads keys from files only; a secret that lies in one is one."""
+    kind, _, name = reference.partition(":")
+    folder = os.environ.get("QDR_SECRETS_DIR")
+    if kind == "file":
+        return _there(name, "`tls.key`")
+    if folder is None:
+        raise ConfigInvalid(
+            f"`tls.key` is {reference}, and there is no $QDR_SECRETS_DIR",
+            "TLS reads a key from a file only: put it into one, and name it with file:PATH.",
+        )
+    return _there(str(Path(folder) / name), "`tls.key`")
 
 
 def _there(path: str, named: str) -> str:

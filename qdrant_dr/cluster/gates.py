@@ -164,7 +164,7 @@ def _refusals(facts: CollectionFacts, method: Method) -> list[str]:
         refusals.append(f"shards {gone} do not lie on this node any more")
     if facts.resharding:
         refusals.append("resharding is under way: points may lie in two shards")
-    if long := name_refusal(facts, method):
+    if long := name_refusal(facts, method, surely=True):
         refusals.append(long)
     return refusals
 
@@ -206,13 +206,13 @@ def _doubts(facts: CollectionFacts) -> list[str]:
     return doubts
 
 
-def name_refusal(facts: CollectionFacts, method: Method) -> str | None:
+def name_refusal(facts: CollectionFacts, method: Method, *, surely: bool = False) -> str | None:
     """Why no snapshot can be made of a collection with this name, and what to do; None if one can.
 
     A node that does not tell its peer id is given the benefit of the doubt.
     """
     shard = max((s.shard for s in facts.shards), default=0)
-    longest = longest_captured(method, peer_id=facts.peer_id, shard=shard)
+    longest = longest_captured(method, peer_id=facts.peer_id, shard=shard, surely=surely)
     if not too_long(facts.collection, longest):
         return None
     return (

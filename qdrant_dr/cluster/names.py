@@ -17,11 +17,17 @@ WAY_OUT = (
 )
 
 
-def longest_captured(method: Method, *, peer_id: int | None, shard: int) -> int:
-    """Bytes of the longest name of which a snapshot can be made; `shard` is the greatest id."""
+def longest_captured(
+    method: Method, *, peer_id: int | None, shard: int, surely: bool = False
+) -> int:
+    """Bytes of the longest name of which a snapshot can be made; `shard` is the greatest id.
+
+    `surely`: beyond this not even the finished file can have its name, whatever the server's
+    version calls it while it is made.
+    """
     if method in ("shard", "stream"):
-        return LONGEST_FILE_NAME - len(f"-shard-{shard}{_TIME}-temp-XXXXXX")
-    return LONGEST_FILE_NAME - len(f"-{peer_id or ''}{_TIME}-arc-XXXXXX")
+        return LONGEST_FILE_NAME - len(f"-shard-{shard}{_TIME}{'' if surely else '-temp-XXXXXX'}")
+    return LONGEST_FILE_NAME - len(f"-{peer_id or ''}{_TIME}{'' if surely else '-arc-XXXXXX'}")
 
 
 def longest_restored(*, whole: bool, shard: int) -> int:

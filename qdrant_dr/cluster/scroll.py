@@ -19,7 +19,7 @@ IDS_PAGE = 10_000
 DRAWS = 8
 """Places of a collection that a sample comes from."""
 SAMPLING_REQUESTS = DRAWS + 9
-"""One for the first point, six for the length of integers, one for UUIDs, one if all draws miss."""
+"""One for the first point, six for the length of integers, one for UUIDs, one to fill up."""
 
 
 def scroll_points(
@@ -119,8 +119,10 @@ def sample_points(
         offset = offsets[n % len(offsets)]()
         for point in _page(node, collection, shard, offset, size, content=True):
             found.setdefault(point["id"], point)
-    if not found:  # every offset lay behind the last point
-        found = {p["id"]: p for p in _page(node, collection, shard, None, size, content=True)}
+    if len(found) < count:  # offsets lay behind the last point, or too near to each other
+        missing = min(count, limit) if limit else count
+        for point in _page(node, collection, shard, None, missing, content=True):
+            found.setdefault(point["id"], point)
     return list(found.values())[:count]
 
 

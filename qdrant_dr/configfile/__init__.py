@@ -166,8 +166,8 @@ def _tls_paths_from(folder: Path, sections: list[Any]) -> None:
             continue
         _tls_paths_from(folder, [section.get("snapshots_s3"), section.get("scratch")])
         if isinstance(tls := section.get("tls"), dict):
-            found = {k: _absolute(folder, v) for k, v in tls.items() if isinstance(v, str)}
-            section["tls"] = tls | found
+            files = {k: tls[k] for k in ("ca", "certificate") if isinstance(tls.get(k), str)}
+            section["tls"] = tls | {k: _absolute(folder, v) for k, v in files.items()}
 
 
 def _absolute(folder: Path, path: str) -> str:

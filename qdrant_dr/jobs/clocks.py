@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from qdrant_dr.cluster import ClockOffset, Node, NodeFacts, clock_of
+from qdrant_dr.cluster import ClockOffset, NodeFacts, clock_of, node_at
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.run import Run, utc_now
@@ -76,12 +76,12 @@ def ask_nodes(config: Config) -> dict[str, ClockOffset | None]:
     cluster = config.cluster
     times = cluster.timeouts
     hurried = times.model_copy(
-        update={"connect": min(times.connect, _PATIENCE), "read": min(times.read, _PATIENCE)}
+        update={name: min(getattr(times, name), _PATIENCE) for name in ("connect", "read", "busy")}
     )
     told: dict[str, ClockOffset | None] = {}
     for url in cluster.nodes:
         try:
-            node = Node(url, cluster.api_key, cluster.read_api_key, hurried)
+            node = node_at(cluster.model_copy(update={"timeouts": hurried}), url)
             try:
                 told[url] = clock_of(node)
             finally:

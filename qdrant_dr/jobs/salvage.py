@@ -314,9 +314,9 @@ class _Work:
 
     def _count(self) -> int:
         try:
-            result = self.node.ask(
-                "POST", path_of(self.name, "points", "count"), f"count {self.name!r}",
-                json={"exact": True}, collection=self.name,
+            result = self.node.read(
+                path_of(self.name, "points", "count"), f"count {self.name!r}",
+                collection=self.name, json={"exact": True},
             )  # fmt: skip
         except ServerFailed:  # strict mode may forbid to ask
             return count_by_scrolling(self.node, self.name, limit=self.limit)

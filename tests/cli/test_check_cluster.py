@@ -17,7 +17,7 @@ from qdrant_dr.jobs.check import check
 from qdrant_dr.jobs.check.nodes import ClusterCheck
 from qdrant_dr.jobs.check.rows import CheckRow
 from tests.support.replay import FIXTURES, ReplaySource, Served, expected
-from tests.support.servers import qdrant_cluster
+from tests.support.servers import qdrant_cluster, sandbox_server
 
 TOPOLOGY = expected()["sets"]["cluster"]["topology"]
 PEERS = {n: TOPOLOGY["movies"][n]["cluster"]["peer_id"] for n in "abc"}
@@ -263,3 +263,23 @@ def test_a_real_cluster(tmp_path: Path) -> None:
         nodes[1].kill()
         states = {r.scope: r.state for r in check(config, read_only=True).rows if r.what == "reach"}
         assert states[f"peer {second}"] == "failed"
+
+
+def test_names_that_no_snapshot_can_be_made_of_are_told(tmp_path: Path) -> None:
+    body = {"vectors": {"size": 2, "distance": "Dot"}}
+    with sandbox_server(tmp_path) as server:
+        for name in ("short", "n" * 210):
+            made = httpx.put(f"{server.url}/collections/{name}", json=body, timeout=60)
+            made.raise_for_status()
+        config = Config.model_validate(
+            {
+                "format": 1,
+                "cluster": {"name": "prod", "nodes": [server.url]},
+                "repositories": [{"name": "r", "url": "memory://r", "domain": "d"}],
+            }
+        )
+        rows = [row for row in ClusterCheck(config).rows() if row.what == "name"]
+    (row,) = rows
+    assert row.scope == f"collection {'n' * 210}"
+    assert "has 210 bytes" in str(row)
+    assert "alias" in str(row)

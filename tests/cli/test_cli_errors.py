@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
+import os
 import signal
 import subprocess
 import sys
@@ -12,10 +16,12 @@ from typing import Any
 import httpx
 import pytest
 
-from qdrant_dr.cli.output import envelope, printable, table
-from qdrant_dr.cli.session import Column, Reply
+from qdrant_dr.cli.logs import logs
+from qdrant_dr.cli.output import any_text, envelope, printable, table, write
+from qdrant_dr.cli.session import Column, Reply, Session
 
 ROOT = Path(__file__).parents[2]
+COLLECTION = Column("collection", "COLLECTION")
 
 
 @pytest.mark.parametrize(
@@ -169,3 +175,51 @@ def test_a_table_is_aligned_and_says_what_is_absent() -> None:
 def test_the_envelope_refuses_what_json_cannot_say() -> None:
     with pytest.raises(TypeError, match="object has no form in JSON"):
         envelope("x", Reply(rows=[{"a": object()}]))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_no_character_ends_a_command(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an output cannot show is shown as its escape, and JSON stays JSON."""
+    raw, name = io.BytesIO(), "фильмы \N{GRINNING FACE}"
+    with io.TextIOWrapper(raw, encoding=encoding) as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", out)
+        any_text()
+        reply = Reply(rows=[{"collection": name}], columns=[COLLECTION])
+        write(Session(json=True), reply)
+        assert json.loads(raw.getvalue().decode(encoding))["rows"] == list(reply.rows)
+        write(Session(), reply)
+        out.flush()
+        shown = raw.getvalue().decode(encoding).splitlines()[-1]
+    assert (
+        shown.encode().decode("unicode_escape" if "\\" in shown else "utf-8").startswith("фильмы")
+    )
+
+
+def test_names_are_utf_8_whatever_the_locale_is(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("qdrant-dr"), "фильмы"],
+        cwd=tmp_path, capture_output=True, check=False,
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+    assert "фильмы".encode("ascii", "backslashreplace") in done.stderr
+
+
+def test_libraries_speak_through_our_log_and_show_no_query(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    theirs = logging.getLogger("botocore.parsers")
+    before = logging.getLogger("botocore").level, logging.getLogger("botocore").propagate
+    with logs(verbose=False):
+        theirs.error("https://b/o?X-Amz-Signature=secret")
+    assert capsys.readouterr().err == ""
+    with logs(verbose=True):
+        theirs.warning("again: https://b/o?X-Amz-Signature=secret now\x1b[2J")
+        theirs.debug("headers: secret")
+    said = capsys.readouterr().err
+    assert (
+        said == "WARNING botocore.parsers: again: https://b/o?... now\N{REPLACEMENT CHARACTER}[2J\n"
+    )
+    assert before == (logging.getLogger("botocore").level, logging.getLogger("botocore").propagate)

@@ -16,7 +16,8 @@ from qdrant_dr.cluster import (
     moved_elsewhere,
     preflight,
 )
-from qdrant_dr.cluster.gates import lost_replicas, moved_away
+from qdrant_dr.cluster.gates import lost_replicas, moved_away, name_refusal
+from qdrant_dr.records.manifest import Method
 
 
 @pytest.fixture
@@ -114,6 +115,29 @@ def test_what_moves_on_other_nodes_is_told_and_harmless(calm: CollectionFacts) -
     (said,) = moved_elsewhere(before, dead)
     assert "on peer 7 went from Active to Dead" in said
     assert "to absent" in moved_elsewhere(before, calm)[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "longest", "sure"),
+    [("collection", 198, 209), ("full", 198, 209), ("shard", 206, 218), ("stream", 206, 218)],
+)
+def test_a_name_that_no_snapshot_can_be_made_of(
+    calm: CollectionFacts, method: Method, longest: int, sure: int
+) -> None:
+    """`longest` was found on Qdrant 1.18.3; beyond `sure` no file can have the snapshot's name."""
+    one = changed(calm, peer_id=4368523253213349, replicas=calm.replicas[:1])
+
+    def named(length: int, letter: str = "n") -> CollectionFacts:
+        return changed(one, collection=letter * length)
+
+    assert name_refusal(named(longest), method) is None
+    said = name_refusal(named(longest + 1), method) or ""
+    assert f"more than {longest}" in said
+    assert "alias" in said
+    assert name_refusal(named(longest // 2 + 1, "ü"), method)
+    assert not preflight(named(sure), method=method).refusals
+    (refused,) = preflight(named(sure + 1), method=method).refusals
+    assert f"more than {sure}" in refused
 
 
 def test_writes_break_no_gate(calm: CollectionFacts) -> None:

@@ -206,6 +206,13 @@ REFUSED: list[tuple[str, Backup, Any, dict[str, Any], str]] = [
     ),
     ("no version", proven(), facts(version="dev"), {}, "the versions cannot be compared"),
     ("name exists", proven(), HERE, {}, "restore beside it with `--as NAME`"),
+    (
+        "a name too long",
+        proven(),
+        facts(),
+        {"name": "ü" * 121},
+        "has 242 bytes, and a server restores no archive under one with more than 235",
+    ),
     ("an alias", proven(), facts(aliases={"movies": "m2"}), {}, "is an alias of 'm2'"),
     (
         "broken",

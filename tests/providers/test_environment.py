@@ -30,7 +30,14 @@ from tests.support.scripted import Store, scripted_store
 
 STORES = ("s3", "gs", "az")
 KINDS = (*STORES, "node")
-VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", *CA_VARIABLES, "SSL_CERT_DIR")
+VARIABLES = (
+    "QDR_SECRETS_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    *CA_VARIABLES,
+    "SSL_CERT_DIR",
+)
 HOST = "acc.store.test"
 """Nobody knows this name but the proxy: who gets an answer from it, went through the proxy."""
 
@@ -183,9 +190,10 @@ def test_a_proxy_that_is_not_there_is_named_without_its_password(
     [
         (lambda c: Tls(ca=str(c.ca) + ".gone"), "is no file"),
         (lambda c: Tls(ca=str(c.server[1])), "no certificates"),
-        (lambda c: Tls(certificate=str(c.client[0]), key=str(c.server[1])), "do not fit"),
-        (lambda c: Tls(certificate=str(c.client[0]), key=str(c.locked)), "under a password"),
+        (lambda c: Tls(certificate=str(c.client[0]), key=f"file:{c.server[1]}"), "do not fit"),
+        (lambda c: Tls(certificate=str(c.client[0]), key=f"file:{c.locked}"), "under a password"),
         (lambda c: Tls(certificate=str(c.client[0])), "no certificate with its key"),
+        (lambda c: Tls(certificate=str(c.client[0]), key="secret:gone"), "no .QDR_SECRETS_DIR"),
     ],
 )
 def test_files_that_do_not_serve_are_named(

@@ -33,7 +33,7 @@ class Certificates:
     @property
     def known(self) -> Tls:
         certificate, key = map(str, self.client)
-        return Tls(ca=str(self.ca), certificate=certificate, key=key)
+        return Tls(ca=str(self.ca), certificate=certificate, key=f"file:{key}")
 
     def of_server(self, *, mutual: bool = False) -> ssl.SSLContext:
         """What a server on loopback, or one named store.test, shows and wants."""

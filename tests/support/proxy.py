@@ -56,9 +56,9 @@ def forward_proxy() -> Iterator[Proxy]:
             with socket.create_connection(("127.0.0.1", int(port))) as there:
                 self.send_response(200)
                 self.end_headers()
-                back = threading.Thread(target=_pour, args=(there, self.connection), daemon=True)
+                back = threading.Thread(target=pour, args=(there, self.connection), daemon=True)
                 back.start()
-                _pour(self.connection, there)
+                pour(self.connection, there)
                 back.join(timeout=10)
             self.close_connection = True
 
@@ -78,7 +78,8 @@ def forward_proxy() -> Iterator[Proxy]:
         thread.join(timeout=10)
 
 
-def _pour(out_of: socket.socket, into: socket.socket) -> None:
+def pour(out_of: socket.socket, into: socket.socket) -> None:
+    """Copy bytes until one end has no more, or does not want more."""
     with suppress(OSError):
         while data := out_of.recv(1 << 16):
             into.sendall(data)

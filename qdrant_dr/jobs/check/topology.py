@@ -14,7 +14,7 @@ from qdrant_dr.cluster.facts import LISTENER, READABLE_STATES, ShardState, place
 from qdrant_dr.cluster.gates import name_refusal
 from qdrant_dr.cluster.topology import peer_of
 from qdrant_dr.config import Config
-from qdrant_dr.errors import ConfigInvalid, DRError, ServerFailed, SnapshotFailed
+from qdrant_dr.errors import ConfigInvalid, DRError, ServerFailed
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok
 
 CLUSTER = "cluster"
@@ -57,9 +57,7 @@ def _names(config: Config, wanted: Sequence[CollectionFacts]) -> Iterator[CheckR
     for collection in wanted:
         if words := name_refusal(collection, method):
             why, _, way_out = words.partition(": ")
-            yield failed(
-                f"collection {collection.collection}", "name", SnapshotFailed(why, f"{way_out}.")
-            )
+            yield degraded(f"collection {collection.collection}", "name", why, f"{way_out}.")
 
 
 def _replicas(
