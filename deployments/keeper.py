@@ -42,17 +42,21 @@ def keep(command: Sequence[str]) -> None:
     failures = 0
     while True:
         began = time.monotonic()
-        child[:] = [subprocess.Popen(leashed(*command))]
-        if told.is_set():
-            end()  # the signal came while it was being started
-        status = child[0].wait()
+        try:
+            child[:] = [subprocess.Popen(leashed(*command))]
+        except OSError as e:  # no process or memory is left now; that may pass, and a keeper stays
+            child[:], became = [], f"could not be started ({e.strerror})"
+        else:
+            if told.is_set():
+                end()  # the signal came while it was being started
+            became = f"ended with {child[0].wait()}"
         if told.is_set():
             return
         failures = 0 if time.monotonic() - began > LIVED else failures + 1
         wait = pause(failures - 1 if failures else 0)
         print(
-            f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {' '.join(command[1:4])} ended with "
-            f"{status}; it is started again in {wait:.0f} s", file=sys.stderr, flush=True,
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {' '.join(command[1:4])} {became}; "
+            f"it is started again in {wait:.0f} s", file=sys.stderr, flush=True,
         )  # fmt: skip
         if told.wait(wait):
             return

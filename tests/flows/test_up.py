@@ -197,9 +197,11 @@ def test_down_ends_what_up_began_even_in_the_middle_of_a_run(
     below = eventually(
         lambda: processes.descendants(worker), until=lambda found: len(found) > 1, within=60
     )
+    assert pipeline.process("worker") == worker, "it ended by itself"
     said = pipeline.run("down")
-    assert "worker: stopped" in said
-    assert any("at work" in line for line in said)
+    log = (pipeline.home / "worker.log").read_text()[-3000:]
+    assert "worker: stopped" in said, f"{said}\n{log}"
+    assert any("at work" in line for line in said), f"{said}\n{log}"
     assert any(f"`prefect work-pool pause {POOL}`" in line for line in said)
     assert pipeline.process("worker") is None
     assert not [pid for pid, born in below.items() if processes.birth(pid) == born]
