@@ -16,6 +16,12 @@ from qdrant_dr.records import Location, Manifest, Part
 from qdrant_dr.repository import Backup, Copy, Lost, names
 from qdrant_dr.repository.location import location_of
 
+TARGET = (
+    "# which server to restore into is yours to say: TARGET=http://new-server:6333",
+    ': "${TARGET:?say which server to restore into, as TARGET=http://HOST:6333}"',
+)
+"""Without it nothing is sent: no line names a server."""
+
 
 def by_hand(config: Config, backup: Backup) -> list[str]:
     """List lines of shell: fetch every part of the first usable copy, check, upload, look.
@@ -31,8 +37,7 @@ def by_hand(config: Config, backup: Backup) -> list[str]:
     manifest = backup.manifest
     by_shard = any(part.kind == "shard" for part in manifest.parts)
     steps = [
-        "# which server to restore into is yours to say: TARGET=http://new-server:6333",
-        ': "${TARGET:?say which server to restore into, as TARGET=http://HOST:6333}"',
+        *TARGET,
         "# a name that is not there yet: an upload into a collection that exists replaces all of",
         f"# it by its state of {manifest.captured_at:%Y-%m-%d %H:%M} UTC; later writes are lost",
         f"NAME={shlex.quote(quote(by_hand_name(manifest), safe=''))}",
@@ -67,6 +72,7 @@ def lost_by_hand(config: Config, lost: Lost) -> list[str]:
         target = f"$TARGET/collections/{name}-restored/snapshots/upload?priority=snapshot"
         steps += [
             f"# or fetch {place}/collection.snapshot: it is Qdrant's own archive",
+            *TARGET,
             f'curl --fail-with-body -X POST{key} -F snapshot=@collection.snapshot "{target}"',
         ]
     elif parts:

@@ -56,8 +56,7 @@ def conclude(
     ]
     degraded += doubts
     for outcome in outcomes:
-        where = f" in {outcome.repository}" if outcome.repository else ""
-        what = f"{outcome.unit} {outcome.collection}{where}"
+        what = outcome.about
         if outcome.verdict == "failed":
             why = outcome.error.message if outcome.error else "; ".join(outcome.notes)
             failed.append(f"{what}: {why or 'failed'}")

@@ -390,6 +390,11 @@ class Outcome(Frozen):
     notes: tuple[str, ...] = ()
     detail: Detail | None = None
 
+    @property
+    def about(self) -> str:
+        """Say which unit it was: `verify movies in aws`; so begins what a run says of it."""
+        return f"{self.unit} {self.collection}" + (f" in {self.repository}" * bool(self.repository))
+
 
 CapturedFull.model_rebuild()
 

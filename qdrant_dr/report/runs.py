@@ -139,9 +139,10 @@ def _bad(evidence: Evidence) -> Iterator[Problem]:
         scope, first = Scope.of(evidence.config, end.start), job not in jobs
         settled = any(s.covers(_left_of(scope, end)) for s in later) or _is_redone(end, redone)
         later.add(scope)
-        for outcome in (o for o in end.outcomes if o.verdict == "ok"):
-            unit = _unit(outcome)
-            redone[unit] = max(_reach(outcome), redone.get(unit, 0))
+        if scope.sample is None:  # a part of the bytes makes up for nothing
+            for outcome in (o for o in end.outcomes if o.verdict == "ok"):
+                unit = _unit(outcome)
+                redone[unit] = max(_reach(outcome), redone.get(unit, 0))
         jobs.add(job)
         if settled or _told_elsewhere(end):
             continue
@@ -173,13 +174,23 @@ def _told_elsewhere(end: RunEnd) -> bool:
 def _left_of(scope: Scope, end: RunEnd) -> Scope:
     """What a later run must cover to make up for this one: the collections that it did badly, or
     all of it where the run as a whole is to blame."""
-    bad = {o.collection for o in end.outcomes if o.verdict in ("failed", "degraded")}
-    if end.error is not None or not bad or "*" in bad:
+    blamed = _blamed(end)
+    bad = {o.collection for o in blamed}
+    if not bad or "*" in bad:
         return scope
-    places = {o.repository for o in end.outcomes if o.verdict in ("failed", "degraded")}
+    places = {o.repository for o in blamed}
     named = frozenset(p for p in places if p is not None)
     where = named if named and None not in places else scope.repositories
     return replace(scope, collections=frozenset(bad), repositories=where)
+
+
+def _blamed(end: RunEnd) -> list[Outcome]:
+    """Units that alone made a run end badly. None if anything else did: an error, a repository that
+    was away, something expected that was not there."""
+    bad = [o for o in end.outcomes if o.verdict in ("failed", "degraded")]
+    explained = tuple(f"{o.about}: " for o in bad)
+    alone = end.error is None and all(r.startswith(explained) for r in end.reasons)
+    return bad if alone else []
 
 
 _Unit: TypeAlias = tuple[str, str, str | None, str | None]
@@ -197,8 +208,8 @@ def _reach(outcome: Outcome) -> int:
 def _is_redone(end: RunEnd, redone: Mapping[_Unit, int]) -> bool:
     """Whether everything that this run did badly was done well since, by whatever run: the same
     copy of the same backup, at least as deep."""
-    bad = [o for o in end.outcomes if o.verdict in ("failed", "degraded")]
-    if end.error is not None or not bad or any(o.backup_id is None for o in bad):
+    bad = _blamed(end)
+    if not bad or any(o.backup_id is None for o in bad):
         return False
     return all(redone.get(_unit(o), -1) >= _reach(o) for o in bad)
 

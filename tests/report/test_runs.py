@@ -22,10 +22,12 @@ CONFIG = r.config()
 
 def run(job: str, ago: float, verdict: str = "ok", trigger: str = "cli", **given: Any) -> RunEnd:
     fields = {k: given.pop(k) for k in ("outcomes", "error", "seen") if k in given}
+    bad = [o for o in fields.get("outcomes", ()) if o.verdict in ("failed", "degraded")]
+    told = tuple(f"{o.about}: why" for o in bad) or ("why",)
+    reasons = given.pop("reasons", () if verdict == "ok" else told)
     start = r.run_start(
         job, NOW - hours(ago), run_id=f"{job}-{ago}", trigger=trigger, parameters=given
     )
-    reasons = () if verdict == "ok" else ("why",)
     return r.run_end(start, verdict=verdict, reasons=reasons, **fields)
 
 
@@ -262,3 +264,19 @@ def test_what_one_copy_failed_is_settled_where_that_copy_was_proven_since(
     before = run("verify", 5, "failed", outcomes=(proved("failed", "content"),))
     narrow = run("verify", 1, backups=("movies@20261122T10",), outcomes=(later,))
     assert ("last verify run" not in scopes(before, narrow)) is settles
+
+
+def test_what_the_run_as_a_whole_lacked_is_not_settled_by_single_copies() -> None:
+    """One copy failed, and a repository was away: proving that copy says nothing of the other."""
+    failed = proved("failed", "content")
+    reasons = (f"{failed.about}: why", "repository gcp could not be used: no answer")
+    before = run("verify", 5, "failed", outcomes=(failed,), reasons=reasons)
+    again = run("verify", 1, collections=("movies",), outcomes=(proved("ok", "content"),))
+    assert scopes(before, again) == {"last verify run"}
+    assert scopes(before, run("verify", 1)) == set()
+
+
+def test_a_sample_makes_up_for_nothing() -> None:
+    before = run("verify", 5, "failed", outcomes=(proved("failed", "bytes"),))
+    part = run("verify", 1, sample_per_mille=50, outcomes=(proved("ok", "bytes"),))
+    assert "last verify run" in scopes(before, part)
