@@ -490,3 +490,20 @@ def _only_in(backup: Backup, name: str) -> bool:
     return backup.witness != "named" and not any(
         c.committed for c in backup.copies if c.repository != name
     )
+
+
+def test_what_runs_tell_of_others_is_not_missed_where_one_collection_was_read() -> None:
+    """Ends of runs name every collection; the others' folders were not looked at."""
+    movies, users = made.manifest("movies"), made.manifest("users")
+    places = healthy([movies], PLACES)
+    for place in places:
+        place.run(end_of(users, *PLACES))
+    assert [g.key for g in catalog(places).lost] == [users.key], "looked at whole, it is gone"
+    for place in places:
+        place.reading.scope = movies.key.folder.rpartition("/")[0] + "/"
+    read = catalog(places)
+    assert read.lost == ()
+    assert [b.key for b in read.backups] == [movies.key]
+    for place in places:
+        place.lose("manifest", movies.key.folder)
+    assert [g.key for g in catalog(places).lost] == [movies.key], "its own loss is told"
