@@ -107,8 +107,8 @@ def test_what_the_engine_cannot_be_asked_is_no_failure_of_the_copy(
     assert "could not be searched here" in outcome.notes[0]
     assert "--depth restore" in outcome.notes[0]
     assert proofs(world, "basic", "search") == [], "nobody may count on a search that was not made"
-    *_, proof = proofs(world, "basic", "content")
-    assert (proof.made_by, proof.passed) == ("verify", True)
+    content = proofs(world, "basic", "content")
+    assert ("verify", True) in [(proof.made_by, proof.passed) for proof in content]
 
 
 def test_the_sandbox_proves_no_restore(

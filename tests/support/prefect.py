@@ -159,7 +159,13 @@ class PrefectServer:
         done = subprocess.run(
             [sys.executable, "-m", "prefect", *arguments],
             cwd=_ROOT,
-            env={**os.environ, "PYTHONPATH": str(_ROOT), **self.env, **(env or {})},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(_ROOT),
+                **self.env,
+                "PREFECT_CLIENT_MAX_RETRIES": "5",  # Prefect's own: a busy SQLite says 503
+                **(env or {}),
+            },
             capture_output=True,
             text=True,
             timeout=timeout,
