@@ -12,12 +12,15 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deployments.private_server import isolate, private_server
+
+if TYPE_CHECKING:
+    from prefect import Flow
 
 HOME = Path(os.environ.get("DEMO_HOME", ".demo")).resolve()
 POINTS = int(os.environ.get("DEMO_POINTS", "3000"))
@@ -193,7 +196,7 @@ class Story:
     def act(
         self,
         title: str,
-        flow: Callable[..., Any],
+        flow: Flow[..., Any],
         expected: str,
         *,
         also: tuple[str, ...] = (),
@@ -202,7 +205,7 @@ class Story:
         """Run one flow and hold its verdict against what was promised."""
         say(f"\n> {title}")
         began = time.monotonic()
-        state = flow(config=self.config, **parameters, return_state=True)
+        state: Any = flow(config=self.config, **parameters, return_state=True)
         seconds = time.monotonic() - began
         end = newest_end(self.config)
         verdict = end.verdict if end else "no record"

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
@@ -144,7 +145,7 @@ def _not_in_file(client: SyncPrefectClient, wanted: Sequence[Entry]) -> list[str
     names = {e.name for e in wanted}
     pools = {e.meant["work_pool"]["name"] for e in wanted}
     ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
-    flows = {}
+    flows: dict[UUID, str] = {}
     said = []
     for found in client.read_deployments(deployment_filter=ours, limit=200):
         if found.work_pool_name in pools:

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
-from prefect.flows import load_flow_from_entrypoint
+from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
 from qdrant_dr.errors import UsageError
@@ -28,7 +28,12 @@ COMPARED = {
     "work_pool", "paused", "pull", "enforce_parameter_schema", "version",
 }  # fmt: skip
 """What we can tell to be equal. An entry with more than that is deployed each time."""
-KINDS = {"cron": CronSchedule, "interval": IntervalSchedule, "rrule": RRuleSchedule}
+Schedule = CronSchedule | IntervalSchedule | RRuleSchedule
+KINDS: Mapping[str, type[Schedule]] = {
+    "cron": CronSchedule,
+    "interval": IntervalSchedule,
+    "rrule": RRuleSchedule,
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,9 @@ def entries(spec: Mapping[str, Any], environ: Mapping[str, str]) -> list[Entry]:
     for raw in spec["deployments"]:
         meant = filled(raw, environ)
         pull = raw["pull"] if "pull" in raw else spec.get("pull")
-        flow = load_flow_from_entrypoint(meant["entrypoint"], use_placeholder_flow=False)
+        flow: Flow[..., Any] = load_flow_from_entrypoint(
+            meant["entrypoint"], use_placeholder_flow=False
+        )
         found.append(Entry(raw, meant, flow, filled(pull or [], environ)))
     return found
 
@@ -150,7 +157,7 @@ def wanted_limit(entry: Entry) -> int | None:
     return limit.get("limit") if isinstance(limit, dict) else limit
 
 
-def when(schedule: Mapping[str, Any]) -> CronSchedule | IntervalSchedule | RRuleSchedule:
+def when(schedule: Mapping[str, Any]) -> Schedule:
     """The schedule as Prefect knows it. Raise UsageError for one without cron, interval, rrule."""
     for kind, model in KINDS.items():
         if kind in schedule:

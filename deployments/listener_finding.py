@@ -257,18 +257,19 @@ def _count(archive: Path, folder: Path, kind: Any) -> int:
 
 def _our_capture(nodes: list[str], folder: Path) -> int:
     """Back up and seal with qdrant-dr; return how many points the seal says the backup holds."""
+    disk = {"name": "disk", "url": str(folder / "repository"), "domain": "disk"}
     body = {
         "format": 1,
         "cluster": {"name": "finding", "nodes": nodes},
         "collections": {"include": [COLLECTION]},
-        "repositories": [{"name": "disk", "url": str(folder / "repository"), "domain": "disk"}],
+        "repositories": [disk],
         "copies": {"quorum": 1, "domains": 1},
         "capture": {"spool": {"path": str(folder / "spool"), "max": "10GiB"}},
     }
     file = folder / "qdrant-dr.yaml"
     file.write_text(yaml.safe_dump(body))
     (cfg,) = configfile.load(str(file)).repositories
-    body["repositories"][0]["id"] = create_repository(cfg, datetime.now(UTC))
+    disk["id"] = create_repository(cfg, datetime.now(UTC))
     file.write_text(yaml.safe_dump(body))
     config = configfile.load(str(file))
     run = begin(config, "backup", parameters={})

@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import cast
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -99,7 +100,7 @@ def _block(reference: str, name: str) -> str:
         )
     text = Path(reference).read_text()
     try:
-        if ConfigBlock.load(name).text == text:
+        if cast("ConfigBlock", ConfigBlock.load(name)).text == text:
             return "unchanged"
     except ValueError:
         did = "created"

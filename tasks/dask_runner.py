@@ -44,7 +44,7 @@ ALIKE = ("qdrant-dr", "prefect", "qdrant-edge-py")
 sends functions as byte code."""
 
 
-class DaskRunner(DaskTaskRunner):
+class DaskRunner(DaskTaskRunner):  # type: ignore[misc]  # prefect_dask has no types of use
     """Prefect's runner, with what it does not do: a preflight, deadlines, and an end to waiting."""
 
     def preflight(self) -> None:

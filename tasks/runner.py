@@ -47,6 +47,7 @@ class ChosenRunner(ThreadPoolTaskRunner[Any]):
             return chosen(os.environ) or super().duplicate()
         except UsageError as error:
             runner = super().duplicate()
+            assert isinstance(runner, ChosenRunner)  # Prefect makes another of the same class
             runner.refused = error
             return runner
 
