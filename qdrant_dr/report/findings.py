@@ -16,8 +16,10 @@ from qdrant_dr.report.restores import Restore, approval_problems
 from qdrant_dr.report.runs import run_problems
 from qdrant_dr.report.sizes import Series, size_problems
 from qdrant_dr.report.standing import Standing
-from qdrant_dr.repository import RECENT
+from qdrant_dr.repository import RECENT, strangers_in_words
 from qdrant_dr.units import format_size
+
+FOREIGN = "foreign-objects"
 
 
 def findings(
@@ -75,6 +77,18 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             "what those records say is missing from this report",
             command("check", "-r", name),
             facts=digest(r.path for r in records),
+        )
+    for name in sorted({s.repository for s in evidence.strangers}):
+        paths = [s.path for s in evidence.strangers if s.repository == name]
+        yield Problem(
+            "notice",
+            FOREIGN,
+            name,
+            strangers_in_words(paths),
+            None,
+            "no backup: they are never read, and a copy in whose folder one lies is not expired",
+            command("repository", "show", name),
+            facts=digest(paths),
         )
     for name, (lacks, of) in evidence.runs_missed.items():
         yield Problem(

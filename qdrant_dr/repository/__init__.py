@@ -61,6 +61,7 @@ from qdrant_dr.repository.retention import (
     plan_expire,
 )
 from qdrant_dr.repository.store import Sink, Stat, Store
+from qdrant_dr.repository.strangers import Stranger, stranger_remarks, strangers_in_words
 from qdrant_dr.repository.sweep import (
     ORPHAN_GRACE,
     Sweeping,
@@ -105,6 +106,7 @@ __all__ = [
     "Stat",
     "Stay",
     "Store",
+    "Stranger",
     "SweepPlan",
     "Sweeping",
     "Unfinished",
@@ -148,6 +150,8 @@ __all__ = [
     "same_place",
     "sound",
     "spoken",
+    "stranger_remarks",
+    "strangers_in_words",
     "sweep",
     "time_of",
     "under_way",

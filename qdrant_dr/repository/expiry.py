@@ -38,7 +38,7 @@ def read_holds(repository: Repository, cluster: str) -> Read[Hold]:
     """Every hold and release of a cluster, oldest first. What was dated in the future when it was
     written releases nothing: a hold counts whenever it was made."""
     found = repository.find(names.holds(cluster))
-    there = {s.path: s for s in found if s.path.endswith(".json")}
+    there = {s.path: s for s in found}
     read = repository.read_records(Hold, list(there))
     holds = [
         h.model_copy(update={"releases": ()})
