@@ -28,6 +28,13 @@ from qdrant_dr.repository.catalog import (
     proven_copies,
     sound,
 )
+from qdrant_dr.repository.deleting import (
+    KEEPS,
+    ask_to_delete,
+    clean,
+    is_refusal,
+    may_not_delete,
+)
 from qdrant_dr.repository.expiry import (
     Freed,
     add_hold,
@@ -82,6 +89,7 @@ from qdrant_dr.repository.witnesses import (
 
 __all__ = [
     "CLOCK_TOLERANCE",
+    "KEEPS",
     "LONGEST_RUN",
     "ORPHAN_GRACE",
     "REACH",
@@ -119,7 +127,9 @@ __all__ = [
     "add_acknowledgement",
     "add_hold",
     "adopt_repository",
+    "ask_to_delete",
     "bury",
+    "clean",
     "counted_copies",
     "create_repository",
     "delete_copy",
@@ -127,7 +137,9 @@ __all__ = [
     "fan_out",
     "find_expired",
     "is_proven",
+    "is_refusal",
     "location_of",
+    "may_not_delete",
     "new_id",
     "newest",
     "newest_proven",

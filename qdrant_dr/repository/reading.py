@@ -23,6 +23,7 @@ from qdrant_dr.repository.catalog import (
     open_failures,
     seal_conflict,
 )
+from qdrant_dr.repository.expiry import standing
 from qdrant_dr.repository.repository import Repository, Unreadable
 from qdrant_dr.repository.store import OpenUpload, Stat
 from qdrant_dr.repository.strangers import Stranger
@@ -168,8 +169,10 @@ def _read_tombstones(
     found = repository.read_records(Expired, [s.path for s in there])
     # one that is gone was taken back meanwhile: it explains nothing, and nothing is wrong
     reading.unreadable += [u for u in found.unreadable if not isinstance(u.error, ObjectMissing)]
+    said: dict[str, list[Expired]] = {}
     for tombstone in found.records:
-        reading.tombstones.setdefault(_folder(tombstone), []).append(tombstone)
+        said.setdefault(_folder(tombstone), []).append(tombstone)
+    reading.tombstones |= {f: list(left) for f, every in said.items() if (left := standing(every))}
 
 
 def _ask_runs(repository: Repository, reading: Reading, doubts: Sequence[Doubt]) -> None:

@@ -125,6 +125,7 @@ def read_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repos
         location=location,
         bandwidth=cfg.bandwidth,
         store=store,
+        append_only=cfg.append_only,
     )
 
 
@@ -138,6 +139,7 @@ class Repository:
     location: Location
     bandwidth: int | None
     store: Store
+    append_only: bool = False
     _throttle: Throttle | None = field(init=False)
 
     def __post_init__(self) -> None:

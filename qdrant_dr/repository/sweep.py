@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.records import Intent
 from qdrant_dr.repository.catalog import Catalog, Unfinished
+from qdrant_dr.repository.deleting import clean
 from qdrant_dr.repository.names import call_of, is_ours
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.repository.store import OpenUpload
 from qdrant_dr.repository.strangers import strangers_in_words
 
 ORPHAN_GRACE = timedelta(hours=48)
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,11 @@ class SweepPlan:
 
 @dataclass(frozen=True, slots=True)
 class Sweeping:
-    """What was removed and what was kept, in words."""
+    """What was removed, what was kept, and what the store refused to remove, in words."""
 
     removed: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 def refuse_late_commit(
@@ -103,14 +107,20 @@ def _kept(catalog: Catalog, found: Unfinished, before: datetime) -> str | None:
 
 
 def sweep(repository: Repository, plan: SweepPlan) -> Sweeping:
-    """Carry a plan out, data first and intents last. Raise what the store raises."""
+    """Carry a plan out, data first and intents last. What the store refuses to remove stays, while
+    the rest goes. Raise what else the store raises."""
     if plan.refused is not None:
         return Sweeping(kept=(plan.refused,))
-    for upload in plan.uploads:
-        repository.discard_upload(upload)
-    for unfinished in plan.folders:
-        repository.delete_unfinished(unfinished.folder, unfinished.files)
-    return Sweeping(
-        removed=(*(u.path for u in plan.uploads), *(u.folder for u in plan.folders)),
-        kept=plan.kept,
-    )
+    gone: list[str] = []
+    stays: list[str] = []
+    why = None
+    doing = [(u.path, partial(repository.discard_upload, u)) for u in plan.uploads]
+    doing += [
+        (u.folder, partial(repository.delete_unfinished, u.folder, u.files)) for u in plan.folders
+    ]
+    for what, remove in doing:
+        refused = clean(repository, remove)
+        (gone if refused is None else stays).append(what)
+        why = why or refused
+    left = f"{len(stays)} unfinished of dead runs stay ({', '.join(stays[:_NAMED])}): {why}"
+    return Sweeping(tuple(gone), plan.kept, (left,) if why else ())
