@@ -105,7 +105,7 @@ class Recovery:
 
 def _raw(repository: Repository) -> list[RawRecord]:
     store = repository.store
-    listed = [s.path for folder in RECORD_FOLDERS for s in store.find(folder)]
+    listed = [s.path for folder in RECORD_FOLDERS for s in repository.find(folder)]
     return [
         RawRecord(repository.name, path, store.read(path))
         for path in sorted(listed)

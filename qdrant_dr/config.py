@@ -288,6 +288,9 @@ class RepositoryConfig(Section):
     bandwidth: Annotated[Size, WithJsonSchema(_RATE)] | None = Field(
         None, description="bytes per second"
     )
+    append_only: bool = Field(
+        False, description="nothing is deleted there: another key or machine expires it"
+    )
     options: dict[str, Any] = Field(default_factory=dict)
     credentials: Credentials | None = None
     tls: Tls = Tls()

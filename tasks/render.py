@@ -68,6 +68,9 @@ def markdown(end: RunEnd, *, page: str | None = None) -> str:
     if why := reasons(end):
         lines = [f"- {escape(shortened(r))}" for r in why[:REASONS]]
         blocks += ["## Why", "\n".join([*lines, *_left_out(len(why), REASONS, "- ")])]
+    if end.remarks:
+        lines = [f"- {escape(shortened(r))}" for r in end.remarks[:REASONS]]
+        blocks += ["## Remarks", "\n".join([*lines, *_left_out(len(end.remarks), REASONS, "- ")])]
     if end.verdict != "ok" and (advice := hints(end)):
         blocks += ["## Next", *_next(advice)]
     blocks += _units(end.outcomes)

@@ -21,6 +21,7 @@ from qdrant_dr.repository import (
     counted_copies,
     proof_of,
     proven_copies,
+    stranger_remarks,
 )
 
 Repositories = Annotated[tuple[str, ...], Parameter(name=["--repository", "-r"], negative=())]
@@ -58,7 +59,7 @@ def with_troubles(reply: Reply, catalog: Catalog, more: list[DRError] | None = N
         rows=reply.rows,
         columns=reply.columns,
         text=reply.text,
-        remarks=reply.remarks,
+        remarks=[*stranger_remarks(catalog.strangers), *reply.remarks],
         verdict="failed" if blind else verdict,
         exit_code=exit_code,
         errors=errors,

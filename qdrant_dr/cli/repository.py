@@ -11,7 +11,15 @@ from cyclopts import Parameter
 
 from qdrant_dr.cli.session import Column, Given, Reply, Session, Verdict
 from qdrant_dr.errors import DRError, NothingSelected, UsageError
-from qdrant_dr.repository import adopt_repository, create_repository, location_of, read_repository
+from qdrant_dr.repository import (
+    adopt_repository,
+    create_repository,
+    location_of,
+    names,
+    read_repository,
+    stranger_remarks,
+)
+from qdrant_dr.text import printable
 
 if TYPE_CHECKING:
     from qdrant_dr.config import RepositoryConfig
@@ -188,7 +196,9 @@ def show(name: str, /, *, session: Given) -> Reply:
     (cfg,) = _wanted(session, [name])
     found = read_repository(cfg, stall_timeout=session.config.copies.stall_timeout)
     folders = ("backups", "proofs", "runs")
-    objects = {folder: found.store.find(folder) for folder in folders}
+    looked = {folder: found.sort_out(folder) for folder in names.FOLDERS}
+    objects = {folder: looked[folder][0] for folder in folders}
+    strangers = [s for _, others in looked.values() for s in others]
     facts: dict[str, Any] = {
         "name": found.name,
         "id": found.id,
@@ -204,12 +214,16 @@ def show(name: str, /, *, session: Given) -> Reply:
     for folder, there in objects.items():
         facts[f"{folder}_objects"] = len(there)
         facts[f"{folder}_bytes"] = sum(stat.size_bytes for stat in there)
+    facts["foreign_objects"] = ", ".join(printable(s.path) for s in strangers) or None
     wrong = found.id != cfg.id
     return Reply(
         rows=[facts],
         text="\n".join(f"{key:16}  {value}" for key, value in facts.items()),
         verdict="ok" if not wrong else "failed" if cfg.id else "degraded",
-        remarks=[f"id: {found.id} is not what the configuration says"] if wrong else [],
+        remarks=[
+            *([f"id: {found.id} is not what the configuration says"] if wrong else []),
+            *stranger_remarks(strangers),
+        ],
     )
 
 

@@ -80,7 +80,7 @@ def reply_of(end: RunEnd, *, unwritten: dict[str, DRError] | None = None) -> Rep
         exit_code=exit_code(end),
         run_id=end.start.run_id,
         errors=_errors(end),
-        remarks=[f"{end.start.job} {end.start.run_id}: {end.verdict}", *lost],
+        remarks=[*end.remarks, f"{end.start.job} {end.start.run_id}: {end.verdict}", *lost],
     )
 
 

@@ -13,6 +13,7 @@ from qdrant_dr.errors import UsageError
 from qdrant_dr.records import ErrorFacts
 from qdrant_dr.report.acknowledged import words
 from qdrant_dr.report.assessment import Assessment
+from qdrant_dr.report.findings import ELSEWHERE, FOREIGN
 from qdrant_dr.report.gather import gather
 from qdrant_dr.report.metrics import prometheus
 from qdrant_dr.report.standing import Standing
@@ -27,6 +28,8 @@ COLLECTIONS = (
     Column("domains", "DOMAINS", str, right=True),
     Column("next_command", "NEXT"),
 )
+REMARKED = (ELSEWHERE, FOREIGN)
+"""Notices that are told though they raise no alarm: something a person may want to clear away."""
 PERIOD = timedelta(days=30)
 
 
@@ -74,6 +77,7 @@ def status(
                 for p in found.problems
                 if p.acknowledged is not None
             ),
+            *(f"{p.scope}: {p.what}" for p in found.problems if p.code in REMARKED),
             *([] if found.standings else ["no collection was ever seen: run `qdrant-dr backup`"]),
         ],
     )

@@ -13,6 +13,7 @@ from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, DRError, PlanRef
 from qdrant_dr.jobs.acknowledge import acknowledgements_of
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.clocks import ask_nodes, clocks_of
+from qdrant_dr.jobs.deletable import added_only, open_to_deletion
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_names, selected_repositories
 from qdrant_dr.jobs.select import select
@@ -42,9 +43,12 @@ from qdrant_dr.repository import (
     bury,
     delete_copy,
     find_expired,
+    is_refusal,
+    may_not_delete,
     plan_expire,
     read_expired,
     read_holds,
+    strangers_in_words,
     time_of,
     withdraw,
 )
@@ -229,11 +233,20 @@ def expire(config: Config, request: ExpireRequest, run: Run, perform: Perform) -
         begun = begun_deletions(catalog, run.repositories, now=now)
         known = acknowledgements_of(config, run.repositories, now=now)
         decision = decide(config, request, catalog, holds, begun, now=now, acknowledged=known)
+        run.remarks += [
+            f"{s.key} stays in {s.repository}, though no rule keeps it: {s.reasons[-1]}"
+            for s in decision.stays
+            if s.stopped
+        ]
         if request.dry_run:
+            run.remarks += added_only(run.repositories, decision.units)
             return run.preview(config, decision.units)
         _withdraw_old(run.repositories, decision.stays, config.cluster.name)
-        outcomes += perform(decision.units)
-        run.settle(decision.units, outcomes)
+        named = bool(request.backups or request.repositories)
+        units, closed = open_to_deletion(config, run, decision.units, named=named)
+        done = perform(units)
+        outcomes += [*done, *closed]
+        run.settle(units, done)
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
     return run.finish(config, outcomes=outcomes)
@@ -277,6 +290,9 @@ def expire_copy(config: Config, unit: ExpireUnit, run_id: str) -> Outcome:
         config, opened, failed, collection=unit.collection, runs=(made_at - LONGEST_RUN, made_at)
     )
     backup = catalog.find(unit.key)
+    if beside := catalog.strangers_beside(unit.repository, unit.key.folder):
+        why = f"stays: in its folder {strangers_in_words(beside)}"
+        return _outcome(unit, started_at, "skipped", (why,))
     if unit.finish and unit.named:
         _give_up(config, unit, catalog, list(opened.values()), run_id)
     elif not unit.finish:
@@ -289,9 +305,9 @@ def expire_copy(config: Config, unit: ExpireUnit, run_id: str) -> Outcome:
     try:
         calls = _to_remember(repository, unit.key, backup, opened)
         freed = delete_copy(repository, unit.key.folder, remember=calls)
-    except DRError:
+    except DRError as e:
         withdraw(repository, unit.key.folder)
-        raise
+        raise (may_not_delete(repository, e) if is_refusal(e) else e) from None
     notes = list(freed.notes)
     if freed.locked_until is not None:
         notes.append(f"locked until {freed.locked_until:%Y-%m-%d %H:%M} UTC")

@@ -38,6 +38,7 @@ from qdrant_dr.repository import (
     Lost,
     Repository,
     Unreadable,
+    stranger_remarks,
 )
 from qdrant_dr.version import __version__
 
@@ -100,6 +101,7 @@ class Run:
     unreadable: tuple[Unreadable, ...] = ()
     lost: tuple[Lost, ...] = ()
     unwitnessed: tuple[BackupKey, ...] = ()
+    remarks: list[str] = field(default_factory=list)
     unwritten: dict[str, DRError] = field(default_factory=dict)
     written: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
     """When, by our clock, the start was written to a repository: between these two."""
@@ -118,6 +120,7 @@ class Run:
         self.unreadable = catalog.unreadable
         self.lost = catalog.lost
         self.unwitnessed = tuple(b.key for b in catalog.unwitnessed(now))
+        self.remarks += stranger_remarks(catalog.strangers)
         return catalog
 
     def damaged_records(self, repaired: Container[str] = ()) -> list[str]:
@@ -237,6 +240,7 @@ class Run:
             seen=tuple(seen),
             repositories=repositories,
             outcomes=tuple(outcomes),
+            remarks=tuple(self.remarks),
         )
 
     def _record_doubts(self) -> list[str]:

@@ -41,13 +41,15 @@ def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
     opened, failed = open_all(config)
     catalog = catalog_of(config, opened, failed)
     left: tuple[LeftSnapshot, ...] | None = None
+    remarks: tuple[str, ...] = ()
     if unit.node is not None:
         done = _sweep_node(config, unit.node, opened, catalog, run_id, unit.now)
         removed, kept, left = tuple(done.removed), tuple(done.kept), tuple(done.left)
     elif unit.repository in opened:
         repository = opened[unit.repository]
         plan = plan_sweep(catalog, repository.name, store_now=unit.now)
-        removed = sweep_repository(repository, plan).removed
+        swept = sweep_repository(repository, plan)
+        removed, remarks = swept.removed, swept.refused
         # what is young is nobody's concern; what cannot be judged must not be hidden
         kept = (plan.refused,) if plan.refused else ()
     else:
@@ -61,7 +63,7 @@ def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
         verdict="degraded" if kept else "ok",
         started_at=started_at,
         ended_at=utc_now(),
-        notes=kept,
+        notes=(*kept, *remarks),
         detail=Swept(node=unit.node, removed=removed, kept=kept, left=left),
     )
 

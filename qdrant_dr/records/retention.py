@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from qdrant_dr.records.base import Record, Time
+from qdrant_dr.records.base import Record, Time, later
 from qdrant_dr.records.manifest import BackupId, Sha256
 
 
@@ -36,7 +36,8 @@ class Expired(Record):
     """`expired/<cluster>/<collection>/<backup id>/<run id>.json`: written before a copy is deleted.
 
     The facts of the backup are repeated, so that history outlives it. A tombstone beside files
-    that are still there means that the deletion was denied or cut: the next run finishes it.
+    that are still there means that the deletion was denied or cut: the next run finishes it. Beside
+    a copy that is still whole it is deleted or, where nothing can be, taken back by another one.
     """
 
     KIND: ClassVar[str] = "expired"
@@ -54,3 +55,6 @@ class Expired(Record):
     manifest_sha256: Sha256
     seal_sha256: Sha256 | None
     proofs: tuple[str, ...] = Field((), description="ids of the proofs of this copy, which stay")
+    withdraws: str | None = later(
+        None, description="run id of the record that this one takes back: it could not be deleted"
+    )

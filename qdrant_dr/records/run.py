@@ -449,3 +449,4 @@ class RunEnd(Record):
     seen: tuple[SeenCollection, ...] = ()
     repositories: tuple[RepositorySeen, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    remarks: tuple[str, ...] = later((), description="worth knowing, and no part of the verdict")

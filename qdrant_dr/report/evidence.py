@@ -14,6 +14,7 @@ from qdrant_dr.repository import (
     Catalog,
     Copy,
     RepositoryState,
+    Stranger,
     Unreadable,
     open_failures,
     time_of,
@@ -33,7 +34,8 @@ class Evidence:
     in several repositories) are merged and everything is put in one order, so that equal records
     give equal reports. `unreadable` are run records; those of backups are in the catalog.
     `runs_missed` are repositories that lack young run records: how many of how many.
-    `acknowledgements` are those that count at `as_of`.
+    `acknowledgements` are those that count at `as_of`. `strangers` lie among the records, and are
+    none.
     """
 
     config: Config
@@ -45,6 +47,7 @@ class Evidence:
     unreadable: tuple[Unreadable, ...] = ()
     runs_missed: dict[str, tuple[int, int]] = field(default_factory=dict)
     acknowledgements: tuple[Acknowledgement, ...] = ()
+    strangers: tuple[Stranger, ...] = ()
 
     def __post_init__(self) -> None:
         if self.as_of.utcoffset() != timedelta(0):
@@ -66,6 +69,9 @@ class Evidence:
             "run_starts": _merge((s.run_id, s) for s in starts),
             "run_ends": _merge((e.start.run_id, e) for e in ends),
             "unreadable": tuple(u for _, u in sorted(unreadable.items(), key=lambda i: i[0])),
+            "strangers": _merge(
+                (f"{s.repository}/{s.path}", s) for s in (*self.catalog.strangers, *self.strangers)
+            ),
         }
         for name, value in settled.items():
             object.__setattr__(self, name, value)

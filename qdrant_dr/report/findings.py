@@ -16,8 +16,11 @@ from qdrant_dr.report.restores import Restore, approval_problems
 from qdrant_dr.report.runs import run_problems
 from qdrant_dr.report.sizes import Series, size_problems
 from qdrant_dr.report.standing import Standing
-from qdrant_dr.repository import RECENT
+from qdrant_dr.repository import RECENT, strangers_in_words
 from qdrant_dr.units import format_size
+
+FOREIGN = "foreign-objects"
+ELSEWHERE = "expiry-elsewhere"
 
 
 def findings(
@@ -32,6 +35,7 @@ def findings(
         *(p for s in standings for p in s.problems),
         *_repositories(evidence),
         *run_problems(evidence),
+        *_left_to_others(evidence),
         *_leftovers(evidence),
         *drill_problems(evidence, standings, drills),
         *approval_problems(restores),
@@ -76,6 +80,18 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             command("check", "-r", name),
             facts=digest(r.path for r in records),
         )
+    for name in sorted({s.repository for s in evidence.strangers}):
+        paths = [s.path for s in evidence.strangers if s.repository == name]
+        yield Problem(
+            "notice",
+            FOREIGN,
+            name,
+            strangers_in_words(paths),
+            None,
+            "no backup: they are never read, and a copy in whose folder one lies is not expired",
+            command("repository", "show", name),
+            facts=digest(paths),
+        )
     for name, (lacks, of) in evidence.runs_missed.items():
         yield Problem(
             "warning",
@@ -103,6 +119,23 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
                 "off-site on paper only" + (", unless mounted from elsewhere" * local),
                 command("repository", "show", b.name),
                 facts=digest([f"{a.name} {a.location}", f"{b.name} {b.location}"]),
+            )
+
+
+def _left_to_others(evidence: Evidence) -> Iterator[Problem]:
+    """What the last `expire` left in append-only repositories, for whoever may delete there."""
+    ends = [e for e in evidence.run_ends if e.start.job == "expire" and e.error is None]
+    last = max(ends, key=lambda e: e.ended_at, default=None)
+    for outcome in last.outcomes if last else ():
+        if outcome.verdict == "skipped" and outcome.repository and outcome.backup_id is None:
+            yield Problem(
+                "notice",
+                ELSEWHERE,
+                outcome.repository,
+                "; ".join(outcome.notes),
+                outcome.ended_at,
+                "space only: every copy is kept",
+                command("expire", "-r", outcome.repository),
             )
 
 

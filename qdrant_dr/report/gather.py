@@ -82,6 +82,10 @@ def gather(
             *disputed(ends),
             *(u for read in known.values() for u in read.unreadable),
         ),
+        strangers=(
+            *(s for starts, _ in runs.values() for s in starts.strangers),
+            *(s for read in known.values() for s in read.strangers),
+        ),
         runs_missed=runs_missed(recorded, ends, catalog, now=as_of),
         acknowledgements=acknowledgements_that_count(
             {name: read.records for name, read in known.items()},

@@ -28,6 +28,13 @@ from qdrant_dr.repository.catalog import (
     proven_copies,
     sound,
 )
+from qdrant_dr.repository.deleting import (
+    KEEPS,
+    ask_to_delete,
+    clean,
+    is_refusal,
+    may_not_delete,
+)
 from qdrant_dr.repository.expiry import (
     Freed,
     add_hold,
@@ -61,6 +68,7 @@ from qdrant_dr.repository.retention import (
     plan_expire,
 )
 from qdrant_dr.repository.store import Sink, Stat, Store
+from qdrant_dr.repository.strangers import Stranger, stranger_remarks, strangers_in_words
 from qdrant_dr.repository.sweep import (
     ORPHAN_GRACE,
     Sweeping,
@@ -81,6 +89,7 @@ from qdrant_dr.repository.witnesses import (
 
 __all__ = [
     "CLOCK_TOLERANCE",
+    "KEEPS",
     "LONGEST_RUN",
     "ORPHAN_GRACE",
     "REACH",
@@ -105,6 +114,7 @@ __all__ = [
     "Stat",
     "Stay",
     "Store",
+    "Stranger",
     "SweepPlan",
     "Sweeping",
     "Unfinished",
@@ -117,7 +127,9 @@ __all__ = [
     "add_acknowledgement",
     "add_hold",
     "adopt_repository",
+    "ask_to_delete",
     "bury",
+    "clean",
     "counted_copies",
     "create_repository",
     "delete_copy",
@@ -125,7 +137,9 @@ __all__ = [
     "fan_out",
     "find_expired",
     "is_proven",
+    "is_refusal",
     "location_of",
+    "may_not_delete",
     "new_id",
     "newest",
     "newest_proven",
@@ -148,6 +162,8 @@ __all__ = [
     "same_place",
     "sound",
     "spoken",
+    "stranger_remarks",
+    "strangers_in_words",
     "sweep",
     "time_of",
     "under_way",

@@ -24,11 +24,10 @@ def add_acknowledgement(repository: Repository, record: Acknowledgement) -> None
 
 def read_acknowledgements(repository: Repository, cluster: str) -> Read[Acknowledgement]:
     """Every acknowledgement and release of a cluster, oldest first."""
-    found = repository.find(names.acknowledgements(cluster))
-    paths = [s.path for s in found if s.path.endswith(".json")]
-    read = repository.read_records(Acknowledgement, paths)
+    found, others = repository.sort_out(names.acknowledgements(cluster))
+    read = repository.read_records(Acknowledgement, [s.path for s in found])
     mine = [a for a in read.records if a.cluster == cluster]
-    return Read(tuple(sorted(mine, key=_order)), read.unreadable)
+    return Read(tuple(sorted(mine, key=_order)), read.unreadable, strangers=others)
 
 
 def acknowledgements_that_count(

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime
+from functools import partial
 
 from qdrant_dr.errors import Conflict
 from qdrant_dr.records import Location, RunEnd
 from qdrant_dr.records.repository import RepositoryRecord
 from qdrant_dr.repository import names
 from qdrant_dr.repository.catalog import CLOCK_TOLERANCE
+from qdrant_dr.repository.deleting import clean
 from qdrant_dr.repository.expiry import withdraw
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.repository.sweep import ORPHAN_GRACE
@@ -66,13 +68,14 @@ def _let_go(found: Repository) -> set[str]:
 
 def same_place(one: Repository, other: Repository) -> bool:
     """Whether what is written into one is seen in the other: then they are one, however they are
-    reached (a bind mount, a second name of an endpoint). One small object comes and goes."""
-    path = f"probes/{secrets.token_hex(8)}"
+    reached (a bind mount, a second name of an endpoint). One small object comes and goes, or stays
+    where nothing may be deleted."""
+    path = f"{names.PROBES}/{secrets.token_hex(8)}"
     one.store.create(path, b"are we one?")
     try:
         return other.store.stat(path) is not None
     finally:
-        one.store.delete(path)
+        clean(one, partial(one.store.delete, path))
 
 
 def places_of_id(found: Repository) -> frozenset[Location]:

@@ -14,9 +14,10 @@ from typing import Literal
 from qdrant_dr.config import Copies
 from qdrant_dr.errors import DRError, ManifestConflict, SealConflict
 from qdrant_dr.records import DEPTHS, BackupKey, Depth, Location, Manifest, Proof, Seal
-from qdrant_dr.repository.names import call_of
+from qdrant_dr.repository.names import BACKUPS, call_of
 from qdrant_dr.repository.repository import Unreadable
 from qdrant_dr.repository.store import OpenUpload, Stat
+from qdrant_dr.repository.strangers import Stranger
 from qdrant_dr.repository.witnesses import LONGEST_RUN, Lost, Witness
 
 CopyState = Literal["present", "behind", "damaged", "missing", "expired", "unreachable"]
@@ -124,6 +125,7 @@ class Catalog:
     unfinished: tuple[Unfinished, ...] = ()
     lost: tuple[Lost, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
+    strangers: tuple[Stranger, ...] = ()
     uploads: dict[str, tuple[OpenUpload, ...]] = field(default_factory=dict)
 
     @property
@@ -138,6 +140,15 @@ class Catalog:
     def of(self, collection: str) -> tuple[Backup, ...]:
         """Backups of one collection, oldest first."""
         return tuple(b for b in self.backups if b.manifest.collection == collection)
+
+    def strangers_beside(self, repository: str, folder: str) -> tuple[str, ...]:
+        """What is not ours in the folder of one copy: nothing is deleted beside it."""
+        below = f"{BACKUPS}/{folder}/"
+        return tuple(
+            s.path
+            for s in self.strangers
+            if s.repository == repository and s.path.startswith(below)
+        )
 
     def find(self, key: BackupKey) -> Backup | None:
         return next((b for b in self.backups if b.key == key), None)

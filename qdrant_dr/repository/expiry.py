@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from qdrant_dr.errors import ObjectMissing
 from qdrant_dr.records import BackupKey
 from qdrant_dr.records.retention import Expired, Hold
 from qdrant_dr.repository import names
+from qdrant_dr.repository.deleting import clean
 from qdrant_dr.repository.repository import Read, Repository
 from qdrant_dr.repository.store import Stat
 
@@ -38,7 +40,7 @@ def read_holds(repository: Repository, cluster: str) -> Read[Hold]:
     """Every hold and release of a cluster, oldest first. What was dated in the future when it was
     written releases nothing: a hold counts whenever it was made."""
     found = repository.find(names.holds(cluster))
-    there = {s.path: s for s in found if s.path.endswith(".json")}
+    there = {s.path: s for s in found}
     read = repository.read_records(Hold, list(there))
     holds = [
         h.model_copy(update={"releases": ()})
@@ -59,12 +61,32 @@ def bury(repository: Repository, expired: Expired) -> None:
 def withdraw(repository: Repository, folder: str) -> None:
     """Take back that the copy below `backups/<folder>` was to go, as long as it is still there.
 
-    A record that stays beside a living copy would explain its loss away one day.
+    A record that stays beside a living copy would explain its loss away one day. So where it cannot
+    be deleted, another one is written that takes it back.
     """
     if repository.store.stat(f"{names.BACKUPS}/{folder}/{names.MANIFEST}") is None:
         return
-    for record in repository.find(f"{names.EXPIRED}/{folder}"):
-        repository.store.delete(record.path)
+    paths = [s.path for s in repository.find(f"{names.EXPIRED}/{folder}")]
+    read = repository.read_records(Expired, paths)
+    # those that take back go last: what they took back must not count again
+    last = {names.expired(_key(r), r.run_id) for r in read.records if r.withdraws}
+    for path in sorted(paths, key=lambda p: p in last):
+        if clean(repository, partial(repository.store.delete, path)) is not None:
+            _take_back(repository, read.records)
+            return
+
+
+def _take_back(repository: Repository, records: Sequence[Expired]) -> None:
+    for record in standing(records):
+        run_id = names.new_id(record.decided_at)
+        other = record.model_copy(update={"run_id": run_id, "withdraws": record.run_id})
+        repository.store.create(names.expired(_key(record), run_id), other.to_bytes())
+
+
+def standing(records: Sequence[Expired]) -> tuple[Expired, ...]:
+    """Those of one copy that say that it goes, and were not taken back."""
+    over = {r.withdraws for r in records}
+    return tuple(r for r in records if r.withdraws is None and r.run_id not in over)
 
 
 def find_expired(
@@ -82,7 +104,8 @@ def find_expired(
 def read_expired(repository: Repository, folder: str) -> Read[Expired]:
     """Why the copy below `backups/<folder>` was to go: one record for each run that tried."""
     paths = [s.path for s in repository.find(f"{names.EXPIRED}/{folder}")]
-    return repository.read_records(Expired, paths)
+    read = repository.read_records(Expired, paths)
+    return Read(standing(read.records), read.unreadable)
 
 
 def delete_copy(repository: Repository, folder: str, *, remember: Collection[int] = ()) -> Freed:

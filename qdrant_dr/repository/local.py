@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,12 +30,15 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.providers.trouble import translate
 from qdrant_dr.records.base import LARGEST
+from qdrant_dr.repository.names import is_ours, may_hold_ours
 from qdrant_dr.repository.store import BLOCK, Deletion, OpenUpload, Sink, Stat, no_record
+from qdrant_dr.repository.strangers import is_known
 from qdrant_dr.units import format_size
 
 log = logging.getLogger(__name__)
 
 _SYNC_EVERY = 64 * 2**20  # bytes: so that the fsync at the end has little left to do
+_TEMPORARY = re.compile(r"\.[A-Za-z0-9].*\.[0-9a-f]{8}", re.DOTALL)
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
@@ -196,21 +200,35 @@ class LocalStore:
 
     def _walk(self, folder: str) -> Iterator[Stat]:
         self.same_root()
-        top = self.file(folder)
-        found = sorted(
-            Path(where) / name
-            for where, folders, names in os.walk(top, onerror=self._unless_gone)
-            # a link to a folder is not entered, and must not look as if nothing were there
-            for name in (*names, *(f for f in folders if (Path(where) / f).is_symlink()))
-        )
-        for file in found:
-            with suppress(FileNotFoundError):  # another process removed it meanwhile
-                yield _stat(file.relative_to(self._root).as_posix(), file)
+        found: list[Path] = []
 
-    @staticmethod
-    def _unless_gone(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            raise error
+        def unless_not_ours(error: OSError) -> None:
+            closed = Path(error.filename or self._root)
+            if isinstance(error, PermissionError) and not may_hold_ours(self._path_of(closed)):
+                found.append(closed)  # nothing of ours can be in there
+            elif not isinstance(error, FileNotFoundError):
+                raise error
+
+        for where, folders, files in os.walk(self.file(folder), onerror=unless_not_ours):
+            # a link to a folder is not entered, and must not look as if nothing were there
+            names = (*files, *(f for f in folders if (Path(where) / f).is_symlink()))
+            found += (Path(where) / name for name in names)
+            folders[:] = [f for f in folders if not is_known(self._path_of(Path(where) / f), 1)]
+        for file in sorted(found):
+            path = self._path_of(file)
+            if is_known(path, 1):
+                continue
+            try:
+                yield _stat(path, file)
+            except FileNotFoundError:
+                continue  # another process removed it meanwhile
+            except PermissionError:
+                if is_ours(path) or _is_temporary(path):
+                    raise
+                yield Stat(path, 0, datetime.fromtimestamp(0, UTC))
+
+    def _path_of(self, file: Path) -> str:
+        return file.relative_to(self._root).as_posix()
 
     def _identify(self) -> tuple[int, int]:
         try:
@@ -264,7 +282,8 @@ class _LocalSink:
                 self._temporary.replace(self._target)
             else:
                 self._link()
-                self._temporary.unlink()
+                with suppress(OSError):  # it is there; a second name of it harms nobody
+                    self._temporary.unlink()
             _sync_folder(self._target.parent)
 
     def _link(self) -> None:
@@ -289,7 +308,7 @@ class _LocalSink:
 
 
 def _is_temporary(path: str) -> bool:
-    return path.rpartition("/")[2].startswith(".")
+    return _TEMPORARY.fullmatch(path.rpartition("/")[2]) is not None
 
 
 def _target(temporary: str) -> str:

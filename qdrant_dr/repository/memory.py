@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from qdrant_dr.errors import CannotSign, Conflict, ObjectMissing
 from qdrant_dr.repository.store import BLOCK, Deletion, OpenUpload, Sink, Stat, within_bounds
+from qdrant_dr.repository.strangers import is_known
 
 _spaces: dict[str, dict[str, tuple[bytes, datetime]]] = {}
 _lock = threading.Lock()
@@ -46,7 +47,7 @@ class MemoryStore:
     def find(self, folder: str) -> list[Stat]:
         with _lock:
             found = sorted(p for p in self._objects if p.startswith(f"{folder}/"))
-        return [s for p in found if (s := self.stat(p))]
+        return [s for p in found if (s := self.stat(p)) and not is_known(p, s.size_bytes)]
 
     def sink(
         self,

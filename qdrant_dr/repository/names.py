@@ -10,6 +10,7 @@
     holds/<cluster>/<collection folder>/<backup id>/<hold id>.json
     expired/<cluster>/<collection folder>/<backup id>/<run id>.json
     acknowledged/<cluster>/<acknowledgement id>.json
+    probes/<random>/...                                   of `check`, removed again
 
 Only lower-case letters, digits, `-`, `.`, `T` and `Z` occur, so that no store, file system or
 shell has an opinion on them. Ids begin with their time, so that names sort by it.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -39,10 +40,33 @@ HOLDS = "holds"
 EXPIRED = "expired"
 RUN_RECORDS = (".start.json", ".end.json")
 ACKNOWLEDGED = "acknowledged"
+PROBES = "probes"
 
 _CALL = re.compile(r"^(intent|snapshot)(?:-([1-9]\d{0,5}))?\.json$")
 _ID = re.compile(r"^(\d{8}T\d{6}Z)-[0-9a-f]{6}$")
 _SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$")
+
+_CLUSTER = _SAFE.pattern
+_SLUG = r"^[a-z0-9][a-z0-9-]{0,39}-[0-9a-f]{8}$"
+_RECORD = r"^\d{8}T\d{6}Z-[0-9a-f]{6}\.json$"
+_YEAR, _MONTH = r"^\d{4}$", r"^\d\d$"
+_SHAPES = {
+    top: tuple(map(re.compile, steps))
+    for top, steps in {
+        BACKUPS: (
+            _CLUSTER, _SLUG, _ID.pattern,
+            rf"{_CALL.pattern}|^(manifest|seal)\.json$|^[A-Za-z0-9][A-Za-z0-9.-]{{0,99}}\.snapshot$",
+        ),
+        PROOFS: (_CLUSTER, _SLUG, _ID.pattern, _RECORD),
+        HOLDS: (_CLUSTER, _SLUG, _ID.pattern, _RECORD),
+        EXPIRED: (_CLUSTER, _SLUG, _ID.pattern, _RECORD),
+        RUNS: (_YEAR, _MONTH, r"^\d{8}T\d{6}Z-[0-9a-f]{6}\.(start|end)\.json$"),
+        WATCHES: (_CLUSTER, _YEAR, _MONTH, _RECORD),
+        ACKNOWLEDGED: (_CLUSTER, _RECORD),
+    }.items()
+}  # fmt: skip
+"""What the steps of a path below each top folder look like."""
+FOLDERS = tuple(_SHAPES)
 
 
 def intent_file(number: int = 1) -> str:
@@ -83,6 +107,36 @@ def checked(name: str) -> str:
     if not _SAFE.match(name):
         raise ValueError(f"{name!r} cannot be part of a path in a repository")
     return name
+
+
+def is_ours(path: str) -> bool:
+    """Whether one of us may have written an object of this name; anything else is a stranger's."""
+    top, *steps = path.split("/")
+    if not steps:
+        return path == REPOSITORY
+    if top == PROBES:
+        return True
+    shape = _SHAPES.get(top, ())
+    return len(steps) == len(shape) and _fit(steps, shape)
+
+
+def may_hold_ours(folder: str) -> bool:
+    """Whether an object of ours may lie below this folder, at any depth."""
+    top, *steps = folder.split("/")
+    if top == PROBES:
+        return True
+    shape = _SHAPES.get(top, ())
+    return len(steps) < len(shape) and _fit(steps, shape)
+
+
+def in_our_place(path: str) -> bool:
+    """Whether an object of this name is ours, or stands where a folder of ours would (a link to one
+    that was moved): what that hides is missed, so it is no stranger."""
+    return is_ours(path) or may_hold_ours(path)
+
+
+def _fit(steps: Sequence[str], shape: Sequence[re.Pattern[str]]) -> bool:
+    return all(step.fullmatch(name) for name, step in zip(steps, shape, strict=False))
 
 
 def backups(cluster: str, collection: str | None = None, backup_id: str | None = None) -> str:

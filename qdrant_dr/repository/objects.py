@@ -40,6 +40,7 @@ from qdrant_dr.repository.store import (
     part_size,
     within_bounds,
 )
+from qdrant_dr.repository.strangers import is_known
 from qdrant_dr.repository.uploads import UPLOADS, Upload, gcs_pipe
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,9 @@ class ObjectStore:
             (
                 _stat(full[cut:], info)
                 for full, info in found.items()
-                if full.startswith(f"{top}/") and info["type"] != "directory"
+                if full.startswith(f"{top}/")
+                and info["type"] != "directory"
+                and not is_known(full[cut:], info["size"] or 0)
             ),
             key=lambda there: there.path,
         )

@@ -23,8 +23,10 @@ from qdrant_dr.repository.catalog import (
     open_failures,
     seal_conflict,
 )
+from qdrant_dr.repository.expiry import standing
 from qdrant_dr.repository.repository import Repository, Unreadable
 from qdrant_dr.repository.store import OpenUpload, Stat
+from qdrant_dr.repository.strangers import Stranger
 from qdrant_dr.repository.witnesses import (
     Doubt,
     Named,
@@ -51,6 +53,7 @@ class Reading:
     seals: dict[str, Seal] = field(default_factory=dict)
     proofs: dict[str, list[Proof]] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
+    strangers: list[Stranger] = field(default_factory=list)
     uploads: tuple[OpenUpload, ...] = ()
     tombstones: dict[str, list[Expired]] = field(default_factory=dict)
     ends: dict[str, RunEnd] = field(default_factory=dict)
@@ -142,6 +145,7 @@ def _read(
         proofs = beside.submit(repository.read_proofs, cluster, collection, backup_id)
         _read_backups(reading, repository, cluster, collection, backup_id)
         reading.unreadable.extend(proofs.result().unreadable)
+        reading.strangers.extend(proofs.result().strangers)
         reading.ahead |= proofs.result().ahead
         for proof in proofs.result().records:
             reading.proofs.setdefault(_folder(proof), []).append(proof)
@@ -160,17 +164,15 @@ def _read_tombstones(
     backup_id: str | None,
 ) -> None:
     """Why copies are gone: by what the records say. What is no such record explains nothing."""
-    paths = []
-    for there in repository.find(names.all_expired(cluster, collection, backup_id)):
-        if names.read_backup_path(there.path) is None:
-            reading.unreadable.append(_stranger(repository, there.path))
-        else:
-            paths.append(there.path)
-    found = repository.read_records(Expired, paths)
+    there, others = repository.sort_out(names.all_expired(cluster, collection, backup_id))
+    reading.strangers.extend(others)
+    found = repository.read_records(Expired, [s.path for s in there])
     # one that is gone was taken back meanwhile: it explains nothing, and nothing is wrong
     reading.unreadable += [u for u in found.unreadable if not isinstance(u.error, ObjectMissing)]
+    said: dict[str, list[Expired]] = {}
     for tombstone in found.records:
-        reading.tombstones.setdefault(_folder(tombstone), []).append(tombstone)
+        said.setdefault(_folder(tombstone), []).append(tombstone)
+    reading.tombstones |= {f: list(left) for f, every in said.items() if (left := standing(every))}
 
 
 def _ask_runs(repository: Repository, reading: Reading, doubts: Sequence[Doubt]) -> None:
@@ -224,9 +226,11 @@ def _read_backups(
     collection: str | None,
     backup_id: str | None,
 ) -> None:
-    for there in repository.find_backups(cluster, collection, backup_id):
+    found, others = repository.sort_out(names.backups(cluster, collection, backup_id))
+    reading.strangers.extend(others)
+    for there in found:
         if (at := names.read_backup_path(there.path)) is None:
-            reading.unreadable.append(_stranger(repository, there.path))
+            reading.unreadable.append(_in_the_way(repository, there.path))
             continue
         reading.files.setdefault(at.folder, {})[at.file] = there
     manifests = _records(repository, Manifest, names.MANIFEST, reading)
@@ -239,9 +243,9 @@ def _read_backups(
     reading.seals = {_folder(s): s for s in _records(repository, Seal, names.SEAL, reading)}
 
 
-def _stranger(repository: Repository, path: str) -> Unreadable:
+def _in_the_way(repository: Repository, path: str) -> Unreadable:
     error = RecordDamaged(
-        f"{repository.name}/{path} is no file of a repository",
+        f"{repository.name}/{path} stands where a folder of backups should be",
         "look who put it there; nothing is deleted meanwhile.",
     )
     return Unreadable(repository.name, path, error)
@@ -309,6 +313,7 @@ def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
             for u in (*r.unreadable, *_misfits(r, named), *_gone_failures(r, named))
             if f"{u.repository}/{u.path}" not in pardoned
         ),
+        strangers=tuple(s for r in readings for s in r.strangers),
         uploads={r.repository.name: r.uploads for r in readings if r.uploads},
     )
 

@@ -41,6 +41,7 @@ from qdrant_dr.records.repository import RepositoryRecord
 from qdrant_dr.repository import names
 from qdrant_dr.repository.location import open_place
 from qdrant_dr.repository.store import OpenUpload, Sink, Stat, Store
+from qdrant_dr.repository.strangers import Stranger
 from qdrant_dr.repository.throttle import Throttle, ThrottledSink, shared_throttle
 from qdrant_dr.version import __version__
 
@@ -70,6 +71,8 @@ class Read(Generic[R]):
     unreadable: tuple[Unreadable, ...] = ()
     ahead: frozenset[str] = frozenset()
     """Digests of records that were dated in the future when they were written."""
+    strangers: tuple[Stranger, ...] = ()
+    """What lies among them and is not ours."""
 
 
 def create_repository(
@@ -122,6 +125,7 @@ def read_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repos
         location=location,
         bandwidth=cfg.bandwidth,
         store=store,
+        append_only=cfg.append_only,
     )
 
 
@@ -135,6 +139,7 @@ class Repository:
     location: Location
     bandwidth: int | None
     store: Store
+    append_only: bool = False
     _throttle: Throttle | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -345,8 +350,8 @@ class Repository:
         self, cluster: str, collection: str | None = None, backup_id: str | None = None
     ) -> Read[Proof]:
         """Proofs of a cluster, a collection or a backup, oldest first."""
-        found = self.find(names.proofs(cluster, collection, backup_id))
-        read = self.read_records(Proof, [s.path for s in found if s.path.endswith(".json")])
+        found, others = self.sort_out(names.proofs(cluster, collection, backup_id))
+        read = self.read_records(Proof, [s.path for s in found])
         there = {s.path: s for s in found}
         ahead = {
             p.sha256
@@ -354,7 +359,7 @@ class Repository:
             if self.dated_ahead(p.ended_at, there.get(names.proof(_key(p), p.proof_id)))
         }
         ordered = sorted(read.records, key=lambda p: p.ended_at)
-        return Read(tuple(ordered), read.unreadable, frozenset(ahead))
+        return Read(tuple(ordered), read.unreadable, frozenset(ahead), others)
 
     def write_run_start(self, start: RunStart) -> None:
         """Say that a run began."""
@@ -400,13 +405,15 @@ class Repository:
 
     def read_runs(self, since: datetime, until: datetime) -> tuple[Read[RunStart], Read[RunEnd]]:
         """Runs that began within the period: their starts, and their ends where there are."""
-        paths = [s.path for m in names.run_months(since, until) for s in self.find(m)]
+        months = [self.sort_out(m) for m in names.run_months(since, until)]
+        paths = [s.path for ours, _ in months for s in ours]
         starts = self.read_records(RunStart, [p for p in paths if p.endswith(".start.json")])
         ends = self.read_records(RunEnd, [p for p in paths if p.endswith(".end.json")])
         return (
             Read(
                 tuple(s for s in starts.records if since <= s.started_at <= until),
                 starts.unreadable,
+                strangers=tuple(s for _, others in months for s in others),
             ),
             Read(
                 tuple(e for e in ends.records if since <= e.start.started_at <= until),
@@ -476,14 +483,20 @@ class Repository:
         return self.record.created_at <= there.modified_at < at - _AFTER_ALL
 
     def find(self, folder: str) -> list[Stat]:
-        """Every object below a folder. Raise RepositoryMissing if the repository is gone."""
+        """Every object of ours below a folder. Raise RepositoryMissing if it is gone."""
+        return self.sort_out(folder)[0]
+
+    def sort_out(self, folder: str) -> tuple[list[Stat], tuple[Stranger, ...]]:
+        """The same, and what else lies there. Raise RepositoryMissing."""
         found = self.store.find(folder)
         if not found and self.store.stat(names.REPOSITORY) is None:
             # some stores list a bucket that is gone as an empty one
             raise RepositoryMissing(
                 f"repository {self.name}: {names.REPOSITORY} is gone from {self.location}"
             )
-        return found
+        ours = [there for there in found if names.in_our_place(there.path)]
+        others = [there for there in found if not names.in_our_place(there.path)]
+        return ours, tuple(Stranger(self.name, s.path, s.size_bytes) for s in others)
 
     def _compare(self, key: BackupKey, part: Part, size: int, sha256: str) -> None:
         if (size, sha256) != (part.size_bytes, part.sha256):

@@ -10,7 +10,7 @@ nothing go: what would stay without it stays.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from itertools import groupby
@@ -20,6 +20,7 @@ from qdrant_dr.records import Acknowledgement, BackupKey
 from qdrant_dr.records.retention import Hold
 from qdrant_dr.repository.acknowledgement import kept_for_doubt
 from qdrant_dr.repository.catalog import Backup, Catalog, is_proven
+from qdrant_dr.repository.strangers import strangers_in_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +62,13 @@ class Expiry:
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """A copy that stays, with everything that keeps it."""
+    """A copy that stays, with everything that keeps it. `stopped`: nothing does but what lies
+    beside it and is not ours."""
 
     key: BackupKey
     repository: str
     reasons: tuple[str, ...]
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,12 @@ def plan_expire(
             for held in copies:
                 if held.backup.witness == "nobody" and held.key.backup_id in named:
                     why[held.key] = _holding(held_by.get(held.key.backup_id))
-            stays += [Stay(h.key, repository, tuple(why[h.key])) for h in copies if why[h.key]]
+            stopped = _stop(catalog, repository, why)
+            stays += [
+                Stay(h.key, repository, tuple(why[h.key]), h.key in stopped)
+                for h in copies
+                if why[h.key]
+            ]
             loose = sorted((h for h in copies if not why[h.key]), key=lambda h: h.at)
             counted = sum(h.key in keys for h in copies)
             limit = max(1, int(counted * policy.share))
@@ -189,6 +197,18 @@ def _kept(
     for held in copies:
         own = [] if held.named_of_the_past(current, named) else here[held.key]
         yield held.key, everywhere[held.key] + own
+
+
+def _stop(
+    catalog: Catalog, repository: str, why: Mapping[BackupKey, list[str]]
+) -> frozenset[BackupKey]:
+    """Keep each copy that a stranger lies beside; those that nothing else keeps."""
+    stopped = set()
+    for key, reasons in why.items():
+        if beside := catalog.strangers_beside(repository, key.folder):
+            stopped |= set() if reasons else {key}
+            reasons.append(f"in its folder {strangers_in_words(beside)}")
+    return frozenset(stopped)
 
 
 def _holding(hold: Hold | None) -> list[str]:

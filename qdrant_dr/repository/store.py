@@ -88,7 +88,8 @@ class Store(Protocol):
         """Ask the store itself, no cache; None if absent."""
 
     def find(self, folder: str) -> list[Stat]:
-        """Every object below the folder, at any depth, sorted; no cache."""
+        """Every object below the folder, at any depth, sorted; no cache. Not what storages make by
+        themselves (see `strangers`)."""
 
     def sink(self, path: str, *, size_hint: int | None = None, replace: bool = False) -> Sink:
         """Begin an object of any size. Raise Conflict if it exists and `replace` is not set."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.records import Intent
 from qdrant_dr.repository.catalog import Catalog, Unfinished
-from qdrant_dr.repository.names import call_of
+from qdrant_dr.repository.deleting import clean
+from qdrant_dr.repository.names import call_of, is_ours
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.repository.store import OpenUpload
+from qdrant_dr.repository.strangers import strangers_in_words
 
 ORPHAN_GRACE = timedelta(hours=48)
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +32,11 @@ class SweepPlan:
 
 @dataclass(frozen=True, slots=True)
 class Sweeping:
-    """What was removed and what was kept, in words."""
+    """What was removed, what was kept, and what the store refused to remove, in words."""
 
     removed: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 def refuse_late_commit(
@@ -62,7 +67,6 @@ def plan_sweep(
         unread = [r.name for r in catalog.unreachable] + [u.path for u in catalog.unreadable]
         return SweepPlan(repository, refused=f"not everything could be read: {', '.join(unread)}")
     before = store_now - orphan_grace
-    elsewhere = {b.key.folder for b in catalog.backups}
     folders: list[Unfinished] = []
     kept: list[str] = []
     for found in catalog.unfinished:
@@ -73,33 +77,50 @@ def plan_sweep(
         data = tuple(f for f in found.files if not call_of(f.path.rpartition("/")[2]))
         if not data:
             continue
-        newest = max(f.modified_at for f in found.files)
-        if found.folder in elsewhere:
-            kept.append(f"{found.folder}: committed elsewhere, `replicate` completes it")
-        elif found.named:
-            kept.append(f"{found.folder}: it was a backup, see `qdrant-dr status`")
-        elif newest > before:
-            kept.append(f"{found.folder}: written to at {newest:%Y-%m-%d %H:%M} UTC")
+        if why := _kept(catalog, found, before):
+            kept.append(f"{found.folder}: {why}")
         else:
             folders.append(replace(found, files=data))
     uploads: list[OpenUpload] = []
     for upload in catalog.uploads.get(repository, ()):
-        if upload.started_at > before:
+        if not is_ours(upload.path):
+            kept.append(f"{upload.path}: an upload that is not ours")
+        elif upload.started_at > before:
             kept.append(f"{upload.path}: an upload of {upload.started_at:%Y-%m-%d %H:%M} UTC")
         else:
             uploads.append(upload)
     return SweepPlan(repository, tuple(folders), tuple(uploads), tuple(kept))
 
 
+def _kept(catalog: Catalog, found: Unfinished, before: datetime) -> str | None:
+    """Why what a capture left stays; None if it goes."""
+    if any(found.folder == b.key.folder for b in catalog.backups):
+        return "committed elsewhere, `replicate` completes it"
+    if found.named:
+        return "it was a backup, see `qdrant-dr status`"
+    newest = max(f.modified_at for f in found.files)
+    if newest > before:
+        return f"written to at {newest:%Y-%m-%d %H:%M} UTC"
+    if beside := catalog.strangers_beside(found.repository, found.folder):
+        return f"in it {strangers_in_words(beside)}"
+    return None
+
+
 def sweep(repository: Repository, plan: SweepPlan) -> Sweeping:
-    """Carry a plan out, data first and intents last. Raise what the store raises."""
+    """Carry a plan out, data first and intents last. What the store refuses to remove stays, while
+    the rest goes. Raise what else the store raises."""
     if plan.refused is not None:
         return Sweeping(kept=(plan.refused,))
-    for upload in plan.uploads:
-        repository.discard_upload(upload)
-    for unfinished in plan.folders:
-        repository.delete_unfinished(unfinished.folder, unfinished.files)
-    return Sweeping(
-        removed=(*(u.path for u in plan.uploads), *(u.folder for u in plan.folders)),
-        kept=plan.kept,
-    )
+    gone: list[str] = []
+    stays: list[str] = []
+    why = None
+    doing = [(u.path, partial(repository.discard_upload, u)) for u in plan.uploads]
+    doing += [
+        (u.folder, partial(repository.delete_unfinished, u.folder, u.files)) for u in plan.folders
+    ]
+    for what, remove in doing:
+        refused = clean(repository, remove)
+        (gone if refused is None else stays).append(what)
+        why = why or refused
+    left = f"{len(stays)} unfinished of dead runs stay ({', '.join(stays[:_NAMED])}): {why}"
+    return Sweeping(tuple(gone), plan.kept, (left,) if why else ())

@@ -150,14 +150,15 @@ def test_a_repository_that_fails_while_it_is_read_is_unreachable(
     assert not catalog.complete
 
 
-def test_a_stranger_among_the_backups_makes_the_catalog_incomplete(
+def test_a_stranger_among_the_backups_is_told_and_is_no_damage(
     one: Repository, tmp_path: Path
 ) -> None:
     back_up(manifest_of(), one)
     (tmp_path / "one/backups/prod/notes.txt").write_text("who am I?")
     catalog = read_catalog([one], cluster="prod")
     assert len(catalog.backups) == 1
-    assert [u.path for u in catalog.unreadable] == ["backups/prod/notes.txt"]
+    assert catalog.complete
+    assert [s.path for s in catalog.strangers] == ["backups/prod/notes.txt"]
 
 
 def test_a_catalog_of_nothing_is_not_complete() -> None:

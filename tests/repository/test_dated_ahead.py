@@ -17,6 +17,7 @@ from qdrant_dr.repository import (
     active_holds,
     add_hold,
     counted_copies,
+    new_id,
     newest,
     newest_proven,
     open_failures,
@@ -84,7 +85,7 @@ def test_a_proof_of_the_future_never_becomes_one(
     of = stored(repository, now - timedelta(hours=2))
     prove(repository, of, now + ahead)
     assert is_proven(repository, now + 3 * DAY) is counts
-    prove(repository, of, now, proof_id="true")
+    prove(repository, of, now)
     assert is_proven(repository, now + 3 * DAY)
 
 
@@ -93,10 +94,10 @@ def test_a_failure_counts_whenever_it_was_and_is_not_closed_by_a_success_of_the_
 ) -> None:
     of = stored(repository, now - timedelta(hours=2))
     prove(repository, of, now)
-    failure = prove(repository, of, now + 2 * DAY, proof_id="failed", passed=False)
-    prove(repository, of, now + 3 * DAY, proof_id="closes", clears=(failure.proof_id,))
+    failure = prove(repository, of, now + 2 * DAY, passed=False)
+    prove(repository, of, now + 3 * DAY, clears=(failure.proof_id,))
     (backup,) = catalog(repository).backups
-    assert [p.proof_id for p in open_failures(backup.copy("one").proofs)] == ["failed"]
+    assert [p.proof_id for p in open_failures(backup.copy("one").proofs)] == [failure.proof_id]
     assert not is_proven(repository, now + 4 * DAY)
 
 
@@ -105,7 +106,7 @@ def test_a_backup_of_the_future_is_never_the_newest(repository: Repository, now:
     true = stored(repository, now - timedelta(hours=3))
     of = stored(repository, now + 30 * DAY)
     for m in (true, of):
-        prove(repository, m, now, proof_id=f"of-{m.backup_id}")
+        prove(repository, m, now)
     for at in (now, now + 31 * DAY, now + 400 * DAY):
         backups = catalog(repository).backups
         assert newest(backups, now=at).key == true.key
@@ -117,7 +118,7 @@ def test_a_backup_of_the_future_is_never_the_newest(repository: Repository, now:
 def test_it_stays_until_somebody_names_it(repository: Repository, now: datetime) -> None:
     for hours in (3, 30):
         m = stored(repository, now - timedelta(hours=hours))
-        prove(repository, m, now, proof_id=f"of-{hours}")
+        prove(repository, m, now)
     of = stored(repository, now + 30 * DAY)
     policy = Policy(
         last=1, daily=0, weekly=0, monthly=0, floor=0, grace=timedelta(0), share=1.0, timezone=UTC
@@ -159,10 +160,11 @@ def test_a_release_of_the_future_releases_nothing_and_a_hold_holds(
         )  # fmt: skip
         add_hold(repository, record)
 
-    hold("first", now + 9 * DAY, until=None)
-    hold("ahead", now + 10 * DAY, until=None, keeps=False, releases=("first",))
+    first, ahead, true = (new_id(now) for _ in range(3))
+    hold(first, now + 9 * DAY, until=None)
+    hold(ahead, now + 10 * DAY, until=None, keeps=False, releases=(first,))
     for at in (now, now + 11 * DAY):
         active = active_holds(read_holds(repository, "prod").records, now=at)
-        assert [h.hold_id for h in active] == ["first"]
-    hold("true", now, until=None, keeps=False, releases=("first",))
+        assert [h.hold_id for h in active] == [first]
+    hold(true, now, until=None, keeps=False, releases=(first,))
     assert active_holds(read_holds(repository, "prod").records, now=now) == ()

@@ -106,7 +106,7 @@ def test_what_is_no_record_is_told_at_once_and_takes_no_memory(
     repository: Repository, tmp_path: Path, what: str
 ) -> None:
     """Three terabytes, a pipe that nobody fills: `status` must say so, not hang or swell."""
-    at = planted(repository, tmp_path, "0123456789ab")
+    at = planted(repository, tmp_path, "20261122T101530Z-0a1b2c")
     match what:
         case "fifo":
             os.mkfifo(at)

@@ -230,7 +230,8 @@ def proof(
     ended = ended_at or of.transferred_at + timedelta(minutes=1)
     deep = passed and depth in ("content", "search", "restore")
     body = {
-        "proof_id": digest(f"{of.key}{at_repository}{depth}{ended}{passed}")[:12],
+        "proof_id": f"{ended:%Y%m%dT%H%M%SZ}-"
+        + digest(f"{of.key}{at_repository}{depth}{ended}{passed}")[:6],
         "run_id": of.run_id,
         "made_by": "verify",
         "backup_id": of.backup_id,

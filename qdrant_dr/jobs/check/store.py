@@ -1,6 +1,7 @@
 """What a store must be able to do, tried on probe objects that are removed again.
 
-Everything lies below `probes/<random>/`, which no backup, proof or run ever uses.
+Everything lies below `probes/<random>/`, which no backup, proof or run ever uses. Where nothing may
+be deleted they stay, and every later check tries the same ones again: nothing piles up.
 """
 
 from __future__ import annotations
@@ -22,17 +23,20 @@ from qdrant_dr.errors import (
     ClockSkew,
     Conflict,
     DRError,
+    RepositoryDenied,
     RepositoryError,
     StoreOverwrites,
 )
-from qdrant_dr.jobs.check.rows import CheckRow, failed, ok, skipped
+from qdrant_dr.jobs.check.probes import LAST, kept_probes, remove_probes
+from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.clocks import clock_text, store_clock
-from qdrant_dr.repository import Repository, Store, open_repository
+from qdrant_dr.repository import Repository, Store, is_refusal, names, open_repository
 
 ROUNDS = 4
 """Races per store: a store that checks first and writes then loses one of them sooner or later."""
 LOOK_SECONDS = 60.0
 PART = 64 * 1024
+WRITTEN = b"what a probe of `qdrant-dr check` holds: always the same bytes.\n" * 16
 
 
 def check_repository(
@@ -49,11 +53,11 @@ def check_repository(
     if read_only:
         yield from _only_read(scope, repository)
         return
-    folder = f"probes/{secrets.token_hex(8)}"
+    folder = kept_probes(repository.store) or f"{names.PROBES}/{secrets.token_hex(8)}"
     try:
         yield from _write(scope, cfg, repository.store, folder, skew_limit)
     finally:
-        yield from _clean(scope, repository.store, folder)
+        yield from _clean(scope, cfg, repository.store, folder)
 
 
 def _only_read(scope: str, repository: Repository) -> Iterator[CheckRow]:
@@ -75,7 +79,10 @@ def _write(
         yield skipped(scope, "second process", "not proven: the memory of one process")
     else:
         yield _tried(scope, "second process", partial(_second_process, cfg, store, folder))
-    yield _tried(scope, "clock", partial(_clock, store, folder, skew_limit))
+    clock = _tried(scope, "clock", partial(_clock, store, folder, skew_limit))
+    if clock.code == RepositoryDenied.code:  # a retention rule keeps the earlier probe as it is
+        clock = skipped(scope, "clock", f"not proven, a run compares it: {clock.found}")
+    yield clock
 
 
 def _tried(scope: str, what: str, attempt: Callable[[], str]) -> CheckRow:
@@ -91,9 +98,15 @@ def _count(repository: Repository) -> str:
 
 def _record(store: Store, folder: str) -> str:
     """A small object, read back whole and in a range."""
-    data = secrets.token_hex(512).encode()
-    path = f"{folder}/record.json"
-    store.create(path, data)
+    path, data = f"{folder}/record.json", WRITTEN
+    try:
+        _put(store, path, data)
+    except DRError as e:
+        if not is_refusal(e) or store.stat(path) is None:
+            raise
+        # a retention rule keeps the earlier one: one more a day shows that writing is allowed
+        path = f"{folder}/record-{datetime.now(UTC):%Y%m%d}.json"
+        store.create(path, data)
     if (back := store.read(path)) != data:
         raise BytesDiffer(f"wrote {len(data)} bytes and read {len(back)} others back", _SUSPECT)
     if b"".join(store.read_range(path, 100, 200)) != data[100:200]:
@@ -101,13 +114,32 @@ def _record(store: Store, folder: str) -> str:
     return f"{len(data)} bytes, read back equal"
 
 
+def _put(store: Store, path: str, data: bytes) -> None:
+    """Create an object, or replace the one that an earlier check could not remove."""
+    if store.stat(path) is None:
+        store.create(path, data)
+        return
+    sink = store.sink(path, size_hint=len(data), replace=True)
+    try:
+        sink.write(data)
+        sink.commit()
+    finally:
+        sink.abort()
+
+
 def _race(store: Store, folder: str) -> str:
     """Two writers at once want one name with different content: exactly one may win.
 
-    Raise StoreOverwrites if both did, or if the winner's bytes are not what is there.
+    A name that an earlier check could not free must not be overwritten. Raise StoreOverwrites if
+    both won, or if the winner's bytes are not what is there.
     """
+    taken = 0
     for turn in range(ROUNDS):
         path = f"{folder}/race-{turn}.json"
+        if store.stat(path) is not None:
+            _third(store, path)
+            taken += 1
+            continue
         contents = [secrets.token_hex(64).encode() for _ in range(2)]
         start = threading.Barrier(2, timeout=LOOK_SECONDS)
 
@@ -121,9 +153,16 @@ def _race(store: Store, folder: str) -> str:
             raise RepositoryError(f"{store.name}: two writers of one name, and neither won")
         if all(won) or store.read(path) != contents[won.index(True)]:
             raise StoreOverwrites(f"{store.name}: two writers of one name both won a race")
-        if _created(store, path, b"a third, later"):
-            raise StoreOverwrites(f"{store.name}: an object was overwritten by a create-only write")
+        _third(store, path)
+    if taken:
+        return f"{taken} names of earlier races were refused to a later writer"
     return f"{ROUNDS} races of two writers, one winner each; a later third was refused"
+
+
+def _third(store: Store, path: str) -> None:
+    there = store.read(path)
+    if _created(store, path, b"a third, later") or store.read(path) != there:
+        raise StoreOverwrites(f"{store.name}: an object was overwritten by a create-only write")
 
 
 def _created(store: Store, path: str, data: bytes) -> bool:
@@ -135,12 +174,17 @@ def _created(store: Store, path: str, data: bytes) -> bool:
 
 
 def _part(store: Store, folder: str) -> str:
-    """A part is invisible until its commit; a given-up one leaves nothing."""
-    path = f"{folder}/part.snapshot"
+    """A part is invisible until its commit; a given-up one leaves nothing. That of an earlier check
+    must still be whole."""
+    path, data = f"{folder}/part.snapshot", WRITTEN * (PART // len(WRITTEN))
+    if store.stat(path) is not None:
+        if b"".join(store.read_range(path)) != data:
+            raise BytesDiffer(f"{store.name}: the part of an earlier check is not whole", _SUSPECT)
+        return f"{PART} bytes of an earlier check, whole"
     for commit in (False, True):
         sink = store.sink(path, size_hint=PART)
         try:
-            sink.write(secrets.token_bytes(PART))
+            sink.write(data)
             if (early := store.stat(path)) is not None:
                 raise RepositoryError(
                     f"{store.name}: {early.size_bytes} bytes were visible before their commit",
@@ -190,9 +234,9 @@ def _second_process(cfg: RepositoryConfig, store: Store, folder: str) -> str:
 def _clock(store: Store, folder: str, limit: timedelta) -> str:
     """The store's clock against ours, by the time it gives an object that we just wrote."""
     before = datetime.now(UTC)
-    store.create(f"{folder}/clock.json", b"what time is it?")
+    _put(store, f"{folder}/{LAST}", b"what time is it?")
     after = datetime.now(UTC)
-    there = store.stat(f"{folder}/clock.json")
+    there = store.stat(f"{folder}/{LAST}")
     if there is None:
         raise RepositoryError(f"{store.name}: what was just written is not there", _SUSPECT)
     clock = store_clock(there, before, after)
@@ -201,23 +245,31 @@ def _clock(store: Store, folder: str, limit: timedelta) -> str:
     return f"{clock_text(clock)} from ours"
 
 
-def _clean(scope: str, store: Store, folder: str) -> Iterator[CheckRow]:
-    def delete() -> str:
-        there = store.find(folder)
-        for probe in there:
-            store.delete(probe.path)
-        for upload in store.open_uploads(folder):
-            store.discard_upload(upload)
-        if left := store.find(folder):
-            raise RepositoryError(
-                f"{store.name}: {len(left)} of {len(there)} probes are still there after deletion",
-                f"remove {folder}/ by hand, and allow deleting.",
-            )
-        return f"{len(there)} probes removed"
+def _clean(scope: str, cfg: RepositoryConfig, store: Store, folder: str) -> Iterator[CheckRow]:
+    """Remove the probes. A key that may not is no fault: it is what protects backups from it."""
+    try:
+        count = remove_probes(store, folder)
+    except DRError as e:
+        if not is_refusal(e):
+            yield failed(scope, "delete", e)
+            return
+        left = f"{len(store.find(folder))} probes stay in {folder}/, and are used again"
+        if cfg.append_only:
+            yield ok(scope, "delete", f"refused, as it should be: append-only; {left}")
+        else:
+            yield skipped(scope, "delete", f"{e.message}: {left}. {_MEANT}")
+        return
+    if count and cfg.append_only:
+        yield degraded(
+            scope, "delete", f"{count} probes removed, though `append_only: true`", _LOOSE
+        )
+    elif count:
+        yield ok(scope, "delete", f"{count} probes removed")
 
-    row = _tried(scope, "delete", delete)
-    if row.state == "failed" or row.found != "0 probes removed":
-        yield row
 
-
+_MEANT = "say `append_only: true` if that is meant; else `expire` needs the permission to delete"
+_LOOSE = (
+    "take the permission to delete from this key, or `append_only` out of the configuration: it "
+    "protects nothing as long as whoever has the key may delete."
+)
 _SUSPECT = "do not use this store before you know why."

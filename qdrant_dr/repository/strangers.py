@@ -1,0 +1,71 @@
+"""What lies in a repository and is not ours: never damage, never read, never deleted.
+
+What storages and desktops make by themselves is known and not even listed. Of anything else it is
+told that it is there, and a deletion stops in the folder of the backup that it lies in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+
+from qdrant_dr.repository.names import in_our_place
+from qdrant_dr.text import printable
+
+_KNOWN = (
+    # network storages: Synology, QNAP, NetApp, ZFS
+    "@eaDir", "@tmp", "*@SynoEAStream", "*@SynoResource", "#recycle", "#snapshot", "@Recycle",
+    "@Recently-Snapshot", ".@__thumb", ".snapshot", ".snapshots", "~snapshot", ".zfs",
+    # file systems
+    "lost+found", ".nfs*", ".fuse_hidden*", ".Trash-*", ".directory",
+    # macOS
+    ".DS_Store", "._*", ".AppleDouble", ".AppleDB", ".apdisk", ".fseventsd", ".Spotlight-V100",
+    ".TemporaryItems", ".Trashes", ".DocumentRevisions-V100",
+    # Windows
+    "Thumbs.db", "ehthumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information",
+    # what copies and synchronises
+    ".stfolder", ".stversions", ".stignore", ".syncthing.*.tmp", "~syncthing~*.tmp", ".rsync-tmp",
+    # folders that consoles and Hadoop make of empty objects
+    "*_$folder$",
+)  # fmt: skip
+_STEP = re.compile("|".join(translate(name) for name in _KNOWN), re.IGNORECASE)
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """An object that is not ours."""
+
+    repository: str
+    path: str
+    size_bytes: int = 0
+
+
+def is_known(path: str, size_bytes: int = 0) -> bool:
+    """Whether a storage, a desktop or a console made it by itself: no listing tells of it."""
+    if in_our_place(path):
+        return False
+    if path.endswith("/") and not size_bytes:
+        return True
+    return any(_STEP.match(step) for step in path.split("/"))
+
+
+def stranger_remarks(strangers: Sequence[Stranger]) -> list[str]:
+    """How many there are in each repository, and the first by name."""
+    found: dict[str, list[str]] = {}
+    for stranger in strangers:
+        found.setdefault(stranger.repository, []).append(stranger.path)
+    return [
+        f"{name}: {strangers_in_words(paths)}; nothing of it is read or deleted: look who put it "
+        "there, and remove it"
+        for name, paths in sorted(found.items())
+    ]
+
+
+def strangers_in_words(paths: Iterable[str]) -> str:
+    """`2 objects are not ours: notes.txt, old.zip`."""
+    every = sorted(map(printable, paths))
+    many = "1 object is not ours" if len(every) == 1 else f"{len(every)} objects are not ours"
+    return f"{many}: {', '.join(every[:_NAMED])}{', ...' * (len(every) > _NAMED)}"
