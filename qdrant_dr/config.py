@@ -288,6 +288,11 @@ class RepositoryConfig(Section):
     bandwidth: Annotated[Size, WithJsonSchema(_RATE)] | None = Field(
         None, description="bytes per second"
     )
+    archive_restore_time: Duration | None = Field(
+        None,
+        description="how long it takes to bring a copy back from an archive class (S3 Glacier, "
+        "Azure Archive); without it such a copy counts for nothing",
+    )
     options: dict[str, Any] = Field(default_factory=dict)
     credentials: Credentials | None = None
     tls: Tls = Tls()

@@ -16,6 +16,7 @@ from qdrant_dr.repository.catalog import (
     Catalog,
     Copy,
     CopyState,
+    InArchive,
     RepositoryState,
     Unfinished,
     counted_copies,
@@ -27,6 +28,8 @@ from qdrant_dr.repository.catalog import (
     proof_of,
     proven_copies,
     sound,
+    time_to_reach,
+    whole,
 )
 from qdrant_dr.repository.expiry import (
     Freed,
@@ -94,6 +97,7 @@ __all__ = [
     "Expiry",
     "FanOut",
     "Freed",
+    "InArchive",
     "Lost",
     "Policy",
     "PolicyOf",
@@ -150,6 +154,8 @@ __all__ = [
     "spoken",
     "sweep",
     "time_of",
+    "time_to_reach",
     "under_way",
+    "whole",
     "withdraw",
 ]
