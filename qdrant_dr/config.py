@@ -291,6 +291,11 @@ class RepositoryConfig(Section):
     append_only: bool = Field(
         False, description="nothing is deleted there: another key or machine expires it"
     )
+    archive_restore_time: Duration | None = Field(
+        None,
+        description="how long it takes to bring a copy back from an archive class (S3 Glacier, "
+        "Azure Archive); without it such a copy counts for nothing",
+    )
     options: dict[str, Any] = Field(default_factory=dict)
     credentials: Credentials | None = None
     tls: Tls = Tls()

@@ -13,8 +13,9 @@ from qdrant_dr.cluster.target import FILLER
 from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.records import Location, Manifest, Part
-from qdrant_dr.repository import Backup, Copy, Lost, names
+from qdrant_dr.repository import Backup, Copy, InArchive, Lost, names
 from qdrant_dr.repository.location import location_of
+from qdrant_dr.units import format_duration
 
 TARGET = (
     "# which server to restore into is yours to say: TARGET=http://new-server:6333",
@@ -31,12 +32,18 @@ def by_hand(config: Config, backup: Backup) -> list[str]:
     single shards it is created first, with shard keys and payload indexes: such archives hold
     neither.
     """
-    usable = [c for c in backup.copies if c.committed and c.state == "present" and not c.lacks]
+    usable = [
+        c
+        for c in sorted(backup.copies, key=lambda c: bool(c.archived))
+        if c.committed and c.state in ("present", "archived") and not c.lacks
+    ]
     if not usable:
         return ["# no copy is whole: run `qdrant-dr replicate` first"]
     manifest = backup.manifest
+    frozen = ["# first bring it back from the archive, as below"] if usable[0].archived else []
     by_shard = any(part.kind == "shard" for part in manifest.parts)
     steps = [
+        *frozen,
         *TARGET,
         "# a name that is not there yet: an upload into a collection that exists replaces all of",
         f"# it by its state of {manifest.captured_at:%Y-%m-%d %H:%M} UTC; later writes are lost",
@@ -53,6 +60,47 @@ def by_hand(config: Config, backup: Backup) -> list[str]:
     for part in manifest.parts:
         steps += ["", *_upload(part, key)]
     return [*steps, "", *_look(backup, key)]
+
+
+def bring_back(config: Config, backup: Backup) -> list[str]:
+    """List the provider's commands that make what lies in an archive readable, for every copy."""
+    lines: list[str] = []
+    for copy in (c for c in backup.copies if c.archived):
+        cfg = config.repository(copy.repository)
+        assert cfg is not None, "a copy lies in a configured repository"
+        location = location_of(cfg)
+        time = f"about {format_duration(copy.restore_time)}" if copy.restore_time else "hours"
+        lines.append(f"# {copy.repository}: {copy.archive}; it takes {time}")
+        for frozen in copy.archived:
+            if frozen.storage.thawing:
+                lines.append(f"# {frozen.file} is being brought back: wait")
+                continue
+            path = f"{location.prefix}/{names.BACKUPS}/{backup.key.folder}/{frozen.file}"
+            lines.append(_thaw(location, path.lstrip("/"), frozen))
+    return lines
+
+
+THAWED_DAYS = 7
+"""So long a copy that S3 brought back stays readable: a restore, and to spare."""
+
+
+def _thaw(location: Location, path: str, frozen: InArchive) -> str:
+    if location.protocol == "s3":
+        endpoint = f" --endpoint-url https://{location.endpoint}" if location.endpoint else ""
+        request: dict[str, Any] = {"GlacierJobParameters": {"Tier": "Standard"}}
+        if not frozen.storage.name.startswith("INTELLIGENT_TIERING"):  # it comes back for good
+            request = {"Days": THAWED_DAYS, **request}
+        return (
+            f"aws s3api restore-object{endpoint} --bucket {shlex.quote(location.bucket)} "
+            f"--key {shlex.quote(path)} --restore-request {shlex.quote(json.dumps(request))}"
+        )
+    if location.protocol == "az":
+        return (
+            f"az storage blob set-tier --account-name {shlex.quote(_account(location))} "
+            f"--container-name {shlex.quote(location.bucket)} --name {shlex.quote(path)} "
+            "--tier Hot --rehydrate-priority Standard"
+        )
+    return f"# {path}: with the tool of its provider"
 
 
 def lost_by_hand(config: Config, lost: Lost) -> list[str]:
@@ -174,13 +222,16 @@ def _download(location: Location, path: str, file: str) -> str:
     if location.protocol == "gs":
         return f"gcloud storage cp {shlex.quote(f'gs://{location.bucket}/{path}')} {file}"
     if location.protocol == "az":
-        account = location.endpoint.rpartition("/")[2].partition(".")[0]
         return (
-            f"az storage blob download --account-name {shlex.quote(account)} "
+            f"az storage blob download --account-name {shlex.quote(_account(location))} "
             f"--container-name {shlex.quote(location.bucket)} --name {shlex.quote(path)} "
             f"--file {file}"
         )
     return f"cp {shlex.quote(f'/{path}')} {file}"
+
+
+def _account(location: Location) -> str:
+    return location.endpoint.rpartition("/")[2].partition(".")[0]
 
 
 def _upload(part: Part, key: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from qdrant_dr.cli.byhand import by_hand, lost_by_hand
+from qdrant_dr.cli.byhand import bring_back, by_hand, lost_by_hand
 from qdrant_dr.cli.catalog import Repositories, backup_row, deepest, read, with_troubles
 from qdrant_dr.cli.output import table
 from qdrant_dr.cli.session import Column, Given, Reply, Session
@@ -93,6 +93,9 @@ def show(
         text += "\n" + (table(every, PROOFS) if every else "no proof of any copy\n")
     text += "\nRestore by hand:\n" + "\n".join(f"  {line}" if line else "" for line in steps)
     row = facts | {"copies": copies, "restore_by_hand": steps}
+    if thaw := bring_back(session.config, found):
+        text += "\n\nBring back from the archive:\n" + "\n".join(f"  {line}" for line in thaw)
+        row |= {"bring_back": thaw}
     reply = Reply(rows=[row | {"proofs": every} if proofs else row], text=text)
     return with_troubles(reply, catalog, [found.conflict] if found.conflict else [])
 
@@ -177,13 +180,17 @@ def _copy_row(session: Session, backup: Backup, copy: Copy, now: datetime) -> di
     depth = deepest(copy, now)
     best = proof_of(copy, depth=depth, now=now) if depth else None
     failures = open_failures(copy.proofs)
-    said = [f"lacks {', '.join(copy.lacks)}"] if copy.lacks else []
+    away = {a.file.removesuffix(".json") for a in copy.archived}
+    lacks = [name for name in copy.lacks if name not in away]
+    said = [f"lacks {', '.join(lacks)}"] if lacks else []
+    said += [copy.archive] if copy.archived else []
     said += [f"open failure {f.proof_id}: {_found(f)}" for f in failures]
     said += [f"{len(copy.inherited)} proofs of another place count nothing"] * bool(copy.inherited)
     return {
         "repository": copy.repository,
         "domain": copy.domain,
         "state": copy.state,
+        "storage": ", ".join(copy.storage) or None,
         "depth": depth,
         "proven": is_proven(
             backup, copy, depth=proven.depth, max_age=proven.max_age, now=now

@@ -6,15 +6,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BackupNotFound, DRError, RepositoryUnreachable, SealConflict
 from qdrant_dr.jobs.acknowledge import acknowledgements_of
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.proof import baseline_of
-from qdrant_dr.records import BackupKey, Baseline, Manifest, Seal
+from qdrant_dr.records import BackupKey, Baseline, Manifest, Outcome, Seal
 from qdrant_dr.repository import (
     Backup,
+    Copy,
     Repository,
     accepts,
     newest,
@@ -30,6 +32,22 @@ def newest_manifest(
     backups = catalog_of(config, opened, {}, collection=collection).of(collection)
     found = newest([b for b in backups if b.witness != "nobody"], now=now)
     return found.manifest if found else None
+
+
+def archive_skip(
+    unit: Literal["verify", "drill"], backup: Backup, copy: Copy, now: datetime
+) -> Outcome:
+    """The row of a copy that was not looked at, because it lies in an archive."""
+    return Outcome(
+        unit=unit,
+        collection=backup.key.collection,
+        repository=copy.repository,
+        backup_id=backup.key.backup_id,
+        verdict="skipped",
+        started_at=now,
+        ended_at=now,
+        notes=(f"{copy.archive}; `qdrant-dr show {backup.key}` prints how to bring it back",),
+    )
 
 
 class Found:

@@ -10,11 +10,13 @@ from typing import Literal
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, PlanRefused
+from qdrant_dr.jobs.copies import archive_skip
 from qdrant_dr.jobs.drill_plan import (
     Drillable,
     DrillPlan,
     Pace,
     Pick,
+    archived_places,
     drillable,
     pace_of,
     plan_drills,
@@ -27,7 +29,7 @@ from qdrant_dr.jobs.select import FIRST
 from qdrant_dr.jobs.units import DrillUnit, Perform
 from qdrant_dr.records import Drilled, Outcome, Played, RunEnd
 from qdrant_dr.records.base import Frozen
-from qdrant_dr.repository import Backup
+from qdrant_dr.repository import Backup, Copy
 from qdrant_dr.units import format_duration
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
     """Pick copies, drill them, conclude. Under a scenario only with what it leaves."""
     engine = request.engine or config.drill.engine
     outcomes: list[Outcome] = []
+    archived: list[Outcome] = []
     objections: list[str] = []
     doubts: list[str] = []
     unplayed: dict[str, Played] = {}
@@ -74,9 +77,16 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
             places = selected_repositories(config, asked)
             ends = run.past_ends(config, now)
             candidates = drillable(backups, places, ends, now=now)
-            without = nothing_to_drill(config, request, candidates, ends)
+            frozen = archived_places(backups, places, candidates)
+            archived = [archive_skip("drill", b, c, now) for b, c in frozen]
+            without = nothing_to_drill(config, request, candidates, ends, frozen)
             (objections if request.scenario else doubts).extend(without)
             pace = pace_of(ends, engine=engine)
+            if frozen and not candidates:
+                raise PlanRefused(
+                    f"no copy can be read to be drilled: {_listed(frozen)}",
+                    f"`qdrant-dr show {frozen[0][0].key}` prints how to bring it back.",
+                )
             plan, units = planned(config, request, candidates, engine=engine, pace=pace, now=now)
             doubts += plan.doubts
             if request.dry_run:
@@ -93,11 +103,13 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
                         request.scenario, lost, ours, config, restored=None, now=now
                     )
     except DRError as e:
-        return run.finish(config, outcomes=outcomes, error=e, objections=objections, doubts=doubts)
+        return run.finish(
+            config, outcomes=[*outcomes, *archived], error=e, objections=objections, doubts=doubts
+        )
     objections += missed_objectives(config, outcomes)
     objections += missed_under(config, outcomes, unplayed)
     doubts += over_time(outcomes, config.drill.budget.time)
-    return run.finish(config, outcomes=outcomes, objections=objections, doubts=doubts)
+    return run.finish(config, outcomes=[*outcomes, *archived], objections=objections, doubts=doubts)
 
 
 def planned(
@@ -160,15 +172,25 @@ def nothing_to_drill(
     request: DrillRequest,
     candidates: Sequence[Drillable],
     ends: Sequence[RunEnd],
+    frozen: Sequence[tuple[Backup, Copy]] = (),
 ) -> list[str]:
-    """Collections that should be protected and of which no copy can be drilled, in words. Pure."""
+    """Collections that should be protected and of which no copy can be drilled, in words. Pure.
+
+    `frozen` are those that lie in an archive.
+    """
     if request.collection is not None:
         return []  # then it is a refusal
     short = protected(config, ends, candidates) - {c.backup.manifest.collection for c in candidates}
     where = f" in {request.repository}" if request.repository else ""
     under_it = f"under {request.scenario} " if request.scenario else ""
+    ice = {b.key.collection: _listed([(b, c)]) for b, c in frozen}
     return [f"{under_it}no sealed, sound copy of {name} is there to drill{where}"
+            + (f": {ice[name]}" if name in ice else "")
             for name in sorted(short)]  # fmt: skip
+
+
+def _listed(frozen: Sequence[tuple[Backup, Copy]]) -> str:
+    return "; ".join(f"{b.key} in {c.repository} is {c.archive}" for b, c in frozen)
 
 
 def protected(

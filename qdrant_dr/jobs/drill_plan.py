@@ -149,9 +149,23 @@ def drillable(
         for b in backups
         if b.seal is not None and not b.of_the_future(now)
         for c in b.copies
-        if c.repository in repositories and sound(b, c)
+        if c.repository in repositories and sound(b, c) and not c.archived
         for place in [(b.manifest.collection, c.repository)]
     )
+
+
+def archived_places(
+    backups: Sequence[Backup], repositories: Sequence[str], candidates: Iterable[Drillable]
+) -> tuple[tuple[Backup, Copy], ...]:
+    """Places of which no copy can be drilled because they lie in an archive: the newest of each."""
+    open_places = {c.place for c in candidates}
+    found: dict[Place, tuple[Backup, Copy]] = {}
+    for b in sorted(backups, key=lambda b: b.manifest.captured_at):
+        for c in b.copies:
+            place = b.manifest.collection, c.repository
+            if c.archived and c.repository in repositories and place not in open_places:
+                found[place] = b, c
+    return tuple(found[place] for place in sorted(found))
 
 
 def plan_one(

@@ -76,19 +76,31 @@ def plan_heals(
             if copy.repository not in repositories or copy.state in ("unreachable", "expired"):
                 continue
             looked_at += 1
-            if copy.state == "present" or (unknown and not copy.committed):
+            if copy.state in ("present", "archived") or (unknown and not copy.committed):
                 continue
             others = tuple(s for s in sources if s != copy.repository)
             why = _why(copy)
             if not others:
                 objections.append(
-                    f"{backup.key} in {copy.repository} is {why}, and no other good copy is left"
+                    f"{backup.key} in {copy.repository} is {why}, and no other good copy "
+                    + out_of_reach(backup, but=copy.repository)
                 )
                 continue
             heals.append(
                 HealUnit(key=backup.key, repository=copy.repository, sources=others, why=why)
             )
     return HealPlan(tuple(heals), tuple(objections), looked_at)
+
+
+def out_of_reach(backup: Backup, *, but: str) -> str:
+    """Whether others are left that cannot be read now, and what to do about them, in words."""
+    frozen = [c.repository for c in backup.copies if c.archived and c.repository != but]
+    if not frozen:
+        return "is left"
+    return (
+        f"can be read: {', '.join(frozen)} holds one in an archive; `qdrant-dr show {backup.key}` "
+        "prints the commands that bring it back"
+    )
 
 
 def _why(copy: Copy) -> str:
@@ -108,7 +120,10 @@ def _sources(backup: Backup, now: datetime) -> tuple[str, ...]:
     whole = [
         c
         for c in backup.copies
-        if c.committed and c.state in ("present", "behind") and set(c.lacks) <= {"seal"}
+        if c.committed
+        and c.state in ("present", "behind")
+        and not c.archived
+        and set(c.lacks) <= {"seal"}
     ]
     return tuple(c.repository for c in sorted(whole, key=rank))
 

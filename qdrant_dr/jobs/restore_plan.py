@@ -21,6 +21,7 @@ from qdrant_dr.jobs.restore_asked import (
     route_of,
 )
 from qdrant_dr.jobs.restore_reasons import (
+    archive_reasons,
     name_reasons,
     room,
     spool_reasons,
@@ -40,8 +41,8 @@ from qdrant_dr.records import (
     RunEnd,
     Seal,
 )
-from qdrant_dr.repository import Backup, Copy, sound
-from qdrant_dr.units import format_size
+from qdrant_dr.repository import Backup, Copy, sound, time_to_reach
+from qdrant_dr.units import format_duration, format_size
 
 ASSUMED_RATE = 20 * 2**20
 """Bytes per second from start to proven, where nothing was measured yet."""
@@ -104,11 +105,18 @@ def plan_restore(
     name = options.name or manifest.collection
     route = route_of(manifest, there.facts, salvage=options.salvage)
     sources = sources_of(backup, repositories)
-    refusals, warnings = trust(config, backup, sources, options, now=now, accepted=accepted)
-    warnings = [*remarks, *warnings]
-    if options.way == "url" and sources:
-        signing = tuple(s for s in sources if s.repository not in there.unsigned)
-        refusals += [] if signing else [there.unsigned[s.repository] for s in sources]
+    frozen = archive_reasons(config, backup, sources, repositories)
+    refusals, warnings = trust(
+        config, backup, sources, options, now=now, accepted=accepted, frozen=frozen
+    )
+    readable = any(not s.archived for s in sources)
+    refusals += frozen if sources and not readable else []
+    warnings = [*remarks, *(frozen if readable else ()), *warnings]
+    wait = time_to_reach(sources)
+    if options.way == "url" and readable:
+        now_there = [s for s in sources if not s.archived]
+        signing = tuple(s for s in now_there if s.repository not in there.unsigned)
+        refusals += [] if signing else [there.unsigned[s.repository] for s in now_there]
         sources = signing
     refusals += [
         *versions_reasons(manifest, there.facts, salvage=options.salvage),
@@ -123,6 +131,9 @@ def plan_restore(
         manifest.aliases, there.facts.aliases, name, options.aliases, there.facts.collections
     )
     seconds, estimate = no_faster(options, manifest, route, *estimate_of(manifest, ends))
+    if wait:
+        seconds += wait.total_seconds()
+        estimate += f", and {format_duration(wait)} to bring it back from the archive"
     unit = None
     if not refusals:
         unit = RestoreUnit(
@@ -166,24 +177,29 @@ def plan_restore(
 def sources_of(backup: Backup, repositories: Sequence[str]) -> tuple[Copy, ...]:
     """Copies that may be read, the healthiest first.
 
-    Sound ones before those with an open failure (whose bytes are compared in passing like any),
-    then the deepest proof, the newest of these, and reading order.
+    Those that can be read at once before those that must be brought back from an archive first,
+    which are none if nobody knows how long that takes. Sound ones before those with an open failure
+    (whose bytes are compared in passing like any), then the deepest proof, the newest of these, and
+    reading order.
     """
 
-    def health(copy: Copy) -> tuple[bool, int, float]:
+    def health(copy: Copy) -> tuple[bool, bool, int, float]:
         good = [
             (DEPTHS.index(p.depth), p.ended_at.timestamp())
             for p in copy.proofs
             if p.passed and p.full
         ]
         depth, at = max(good, default=(-1, 0.0))
-        return not sound(backup, copy), -depth, -at
+        return bool(copy.archived), not sound(backup, copy), -depth, -at
 
     files = {p.file for p in backup.manifest.parts}
     readable = [
         c
         for c in backup.copies
-        if c.repository in repositories and c.committed and not files & set(c.lacks)
+        if c.repository in repositories
+        and c.committed
+        and not files & set(c.lacks)
+        and c.within_reach
     ]
     return tuple(sorted(readable, key=health))
 
@@ -249,7 +265,7 @@ def _steps(
     aliases: AliasPlan,
 ) -> tuple[Step, ...]:
     manifest, url = backup.manifest, there.facts.url
-    first, *others = [s.repository for s in sources] or ["no repository"]
+    first, *others = [_named(s) for s in sources] or ["no repository"]
     where = first + "".join(f", else {o}" for o in others)
     steps = []
     if (left := there.unfinished) is not None:
@@ -285,6 +301,10 @@ def _steps(
     if options.way == "upload" and route == "whole":
         steps.append(Step("remove the uploaded file from the target"))
     return tuple(steps)
+
+
+def _named(source: Copy) -> str:
+    return f"{source.repository} (archived)" if source.archived else source.repository
 
 
 def _moved(

@@ -24,9 +24,10 @@ from qdrant_dr.jobs.restore_asked import (
     route_of,
 )
 from qdrant_dr.jobs.restore_journal import Journal
+from qdrant_dr.places import split_url
 from qdrant_dr.records import Manifest
 from qdrant_dr.repository import Backup, Copy, open_failures, proven_copies
-from qdrant_dr.units import format_size
+from qdrant_dr.units import format_duration, format_size
 
 STORAGE_MIGRATION = (1, 18)
 """From this version on, segments of the storage of before 1.16 are no longer read."""
@@ -43,19 +44,20 @@ def trust(
     *,
     now: datetime,
     accepted: bool = False,
+    frozen: Sequence[str] = (),
 ) -> tuple[list[str], list[str]]:
     """What speaks against this backup; and, as warnings, what is true of its source as well, and
     what `--allow-unproven` lets pass.
 
-    `accepted`: somebody has looked at it, and it is what it is meant to be.
+    `accepted`: somebody has looked at it, and it is what it is meant to be. `frozen`: why copies
+    that lie in an archive cannot be read.
     """
     key = backup.key
     if backup.conflict is not None:
         return [f"{backup.conflict.message}; {backup.conflict.hint}"], []
     if not sources:
-        return [
-            f"no repository that can be read has a whole copy of {key}: see `qdrant-dr show {key}`"
-        ], []
+        nowhere = f"no repository that can be read has a whole copy of {key}"
+        return list(frozen) or [f"{nowhere}: see `qdrant-dr show {key}`"], []
     doubts = []
     wanted = config.objectives.proven
     # one proven copy proves them all: whatever is read is compared with its manifest, to the byte
@@ -74,6 +76,40 @@ def trust(
         )
     remarks = [f"{key}: {remark}" for remark in (backup.seal.remarks if backup.seal else ())]
     return ([], doubts + remarks) if options.allow_unproven else (doubts, remarks)
+
+
+THAW = {
+    "s3": "`aws s3api restore-object`",
+    "az": "`az storage blob set-tier --tier Hot`",
+}
+"""How what lies in an archive is brought back, with the provider's own tool."""
+
+
+def archive_reasons(
+    config: Config, backup: Backup, sources: Sequence[Copy], repositories: Sequence[str]
+) -> list[str]:
+    """Of each copy that cannot be read before it is brought back from an archive: why it is passed
+    over, how long that takes, and with what it is done."""
+    reasons = []
+    for copy in backup.copies:
+        if not copy.archived or copy.repository not in repositories:
+            continue
+        cfg = config.repository(copy.repository)
+        tool = THAW.get(split_url(cfg.url)[0], "its provider's tool") if cfg else ""
+        last = " and is read last" if copy in sources and len(sources) > 1 else ""
+        time = (
+            f"about {format_duration(copy.restore_time)}"
+            if copy.restore_time
+            else "nobody knows how long (`archive_restore_time` is not set)"
+        )
+        under_way = all(a.storage.thawing for a in copy.archived)
+        what = "is being brought back" if under_way else f"is brought back by {tool}"
+        reasons.append(
+            f"the copy of {backup.key} in {copy.repository} is {copy.archive}, and cannot be read"
+            f"{last}: it {what}, which takes {time}; `qdrant-dr show {backup.key}` prints the "
+            "commands; then run this again"
+        )
+    return reasons
 
 
 def versions_reasons(manifest: Manifest, target: TargetFacts, *, salvage: bool) -> list[str]:

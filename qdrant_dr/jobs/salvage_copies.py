@@ -41,7 +41,10 @@ def _copies(found: Found) -> list[Repository]:
     others = [
         found.opened[c.repository]
         for c in found.backup.copies
-        if c.committed and c.repository != first.name and c.repository in found.opened
+        if c.committed
+        and not c.archived
+        and c.repository != first.name
+        and c.repository in found.opened
     ]
     return [first, *others]
 

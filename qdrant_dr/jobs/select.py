@@ -127,11 +127,15 @@ def _newest(
     if found is not None:
         return found
     what = "proven" if which == LATEST_PROVEN else "dated before now"
+    last = ours[-1]
+    frozen = [f"{c.repository}: {c.archive}" for c in last.copies if c.archived]
+    if frozen and all(c.archived for c in last.copies if c.committed):
+        hint = f"`qdrant-dr show {last.key}` prints how to bring it back ({'; '.join(frozen)})."
+    else:
+        hint = f"run `qdrant-dr verify {last.key}`."
     raise BackupNotFound(
         f"none of {len(ours)} backups of {ours[0].key.collection!r} is {what}{_unread(catalog)}",
-        f"run `qdrant-dr verify {ours[-1].key}`."
-        if which == LATEST_PROVEN
-        else "check the clocks.",
+        hint if which == LATEST_PROVEN else "check the clocks.",
     )
 
 

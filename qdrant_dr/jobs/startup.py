@@ -21,6 +21,7 @@ from qdrant_dr.errors import (
     ContentDiffers,
     DRError,
     Interrupted,
+    ObjectArchived,
     ObjectMissing,
     PlanRefused,
 )
@@ -185,13 +186,16 @@ def _put(config: Config, out: BinaryIO, backup: Backup, run_id: str, now: dateti
     """Bring one archive in, from the first copy whose bytes are the manifest's; proven ones first.
 
     What the transfer saw of each copy is a proof of its bytes, good or bad. Raise ObjectMissing
-    if no copy is good.
+    if no copy is good, ObjectArchived if all of them lie in an archive.
     """
     (part,) = backup.manifest.parts
     notes: list[str] = []
     proven = _proven(config, backup, now)
-    others = (c for c in backup.copies if c not in proven and sound(backup, c))
+    others = [c for c in backup.copies if c not in proven and sound(backup, c)]
     for copy in (*proven, *others):
+        if copy.archived:
+            notes.append(f"{copy.repository} cannot give it: {copy.archive}")
+            continue
         put = Put(backup, copy.repository, Stopwatch(), utc_now(), notes)
         try:
             found = Found(config, backup.key, copy.repository)
@@ -208,6 +212,11 @@ def _put(config: Config, out: BinaryIO, backup: Backup, run_id: str, now: dateti
         else:
             _record(found, None, put, run_id)
             return put
+    if all(c.archived for c in (*proven, *others)):
+        raise ObjectArchived(
+            f"no copy of {backup.key} can be read: {'; '.join(notes)}",
+            f"`qdrant-dr show {backup.key}` prints the commands that bring it back.",
+        )
     raise ObjectMissing(f"no copy of {backup.key} could be read: {'; '.join(notes)}")
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
-from qdrant_dr.jobs.copies import Found
+from qdrant_dr.jobs.copies import Found, archive_skip
 from qdrant_dr.jobs.prove import prove_copy
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
@@ -50,21 +50,18 @@ def plan_verify(
     """
     repositories = selected_repositories(config, request.repositories)
     depth = request.depth or ("bytes" if request.sample_per_mille else _configured(config))
-    chosen = backups
-    if request.which == "latest" and request.backups is None:
-        names = sorted({b.manifest.collection for b in backups})
-        found = (newest([b for b in backups if b.manifest.collection == n], now=now) for n in names)
-        chosen = [b for b in found if b is not None]
     ranked: list[tuple[datetime, VerifyUnit]] = []
     objections: list[str] = []
     fresh = 0
-    for backup in chosen:
+    for backup in _chosen(request, backups, now):
         if backup.conflict is not None:
             objections.append(backup.conflict.message)
             continue
         for copy in backup.copies:
             if copy.repository not in repositories or copy.state in ("unreachable", "expired"):
                 continue
+            if copy.archived:
+                continue  # told apart: it is not there to be read, and nothing is wrong with it
             if not copy.committed:
                 objections.append(f"{backup.key} in {copy.repository} is {copy.state}")
                 continue
@@ -86,6 +83,29 @@ def plan_verify(
     return tuple(unit for _, unit in ranked), tuple(objections), fresh
 
 
+def unread(
+    config: Config, request: VerifyRequest, backups: Sequence[Backup], *, now: datetime
+) -> tuple[tuple[Outcome, ...], tuple[str, ...]]:
+    """The chosen copies that lie in an archive: skipped, with the reason; and doubts of those of
+    which nobody knows when they can be read. Their last proof grows old meanwhile."""
+    repositories = selected_repositories(config, request.repositories)
+    skipped, doubts = [], []
+    for backup in _chosen(request, backups, now):
+        for copy in (c for c in backup.copies if c.archived and c.repository in repositories):
+            skipped.append(archive_skip("verify", backup, copy, now))
+            if not copy.within_reach:
+                doubts.append(f"{backup.key} in {copy.repository} was not verified: {copy.archive}")
+    return tuple(skipped), tuple(doubts)
+
+
+def _chosen(request: VerifyRequest, backups: Sequence[Backup], now: datetime) -> Sequence[Backup]:
+    if request.which != "latest" or request.backups is not None:
+        return backups
+    names = sorted({b.manifest.collection for b in backups})
+    found = (newest([b for b in backups if b.manifest.collection == n], now=now) for n in names)
+    return [b for b in found if b is not None]
+
+
 def _configured(config: Config) -> Depth:
     return config.objectives.proven.depth
 
@@ -104,9 +124,10 @@ def verify(config: Config, request: VerifyRequest, run: Run, perform: Perform) -
         now = utc_now()
         backups = selected_backups(catalog, config, request.backups, request.collections, now=now)
         units, objections, fresh = plan_verify(config, request, backups, now=now)
+        archived, doubts = unread(config, request, backups, now=now)
         run.note_source(backups)
         if request.dry_run:
-            return run.preview(config, units, objections=objections)
+            return run.preview(config, units, objections=objections, doubts=doubts)
         # of an unsealed backup one copy goes first: its seal is what the others are compared with
         unsealed = {b.key for b in backups if b.seal is None}
         first = {u.key: u for u in reversed(units) if u.key in unsealed}
@@ -119,7 +140,7 @@ def verify(config: Config, request: VerifyRequest, run: Run, perform: Perform) -
     if not outcomes and not fresh:
         nothing = "no copy was there to verify" if backups else FIRST
         objections = (*objections, nothing)
-    return run.finish(config, outcomes=outcomes, objections=objections)
+    return run.finish(config, outcomes=[*outcomes, *archived], objections=objections, doubts=doubts)
 
 
 def verify_copy(config: Config, unit: VerifyUnit, run_id: str) -> Outcome:

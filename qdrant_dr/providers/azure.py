@@ -49,6 +49,16 @@ class FileSystem(AzureBlobFileSystem):  # type: ignore[misc]  # adlfs has no typ
             **self._ours(self.account_url),
         )
 
+    async def _details(self, contents: Any, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        """With the tier of each blob, which adlfs leaves out: an archived one cannot be read."""
+        blobs = list(contents)
+        tiers = {f"{b.container}/{b.name}": b.get("blob_tier") for b in blobs if "container" in b}
+        found: list[dict[str, Any]] = await super()._details(blobs, *args, **kwargs)
+        for info in found:
+            if tier := tiers.get(info["name"]):
+                info["blob_tier"] = getattr(tier, "value", tier)
+        return found
+
     def _ours(self, endpoint: str) -> dict[str, Any]:
         return {
             "transport": _Transport(self._context, proxy_for(endpoint)),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from qdrant_dr.report.acknowledged import by
 from qdrant_dr.report.evidence import Evidence
@@ -14,6 +14,7 @@ from qdrant_dr.report.restores import restore_problems
 from qdrant_dr.report.standing import Standing, standings
 from qdrant_dr.repository import (
     UNWITNESSED,
+    Backup,
     Copy,
     accepted_since,
     accepting,
@@ -79,15 +80,16 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             )
         return
     age = span(promise.max_age)
+    ice = _frozen(s.newest)
     if s.proven is None:
         yield Problem(
             "critical",
             "none-proven",
             s.collection,
-            f"no backup is proven to {promise.depth} within {age}",
+            f"no backup is proven to {promise.depth} within {age}" + f"; {ice}" * bool(ice),
             s.newest.manifest.captured_at,
             f"the whole collection; {count(len(s.backups), 'backup')} of unknown worth",
-            command("verify", str(s.newest.key), "--depth", promise.depth),
+            _look_or_prove(s.newest, promise.depth),
         )
     elif s.newest.key != s.proven.key:
         lost = span(s.newest.manifest.captured_at - s.proven.manifest.captured_at)
@@ -95,11 +97,29 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             "warning",
             "newest-unproven",
             s.collection,
-            f"the newest backup is not proven; an older one is ({s.proven.key.backup_id})",
+            f"the newest backup is not proven; an older one is ({s.proven.key.backup_id})"
+            + f"; {ice}" * bool(ice),
             s.newest.manifest.captured_at,
             f"{lost} of writes",
-            command("verify", str(s.newest.key), "--depth", promise.depth),
+            _look_or_prove(s.newest, promise.depth),
         )
+
+
+def _frozen(backup: Backup) -> str:
+    """That no copy of it can be read, in words; empty if one can, or if there is none."""
+    there = [c for c in backup.copies if c.committed]
+    if not there or not all(c.archived for c in there):
+        return ""
+    return f"{backup.key} cannot be read: " + "; ".join(
+        f"in {c.repository} {c.archive}" for c in there
+    )
+
+
+def _look_or_prove(backup: Backup, depth: str) -> str:
+    """Reading proves it; what lies in an archive must be brought back first."""
+    if _frozen(backup):
+        return command("show", str(backup.key))
+    return command("verify", str(backup.key), "--depth", depth)
 
 
 def newest_id(s: Standing) -> str:
@@ -231,14 +251,15 @@ def _versions(s: Standing) -> Iterator[Problem]:
 def _quorum(evidence: Evidence, s: Standing) -> Iterator[Problem]:
     if s.proven is None or not (short := s.short_of(evidence.config.copies)):
         return
+    ice = [c for c in s.proven.copies if not c.within_reach]
     yield Problem(
         "critical",
         "below-quorum",
         s.collection,
-        f"below quorum: {' and '.join(short)}",
+        f"below quorum: {' and '.join(short)}" + (f"; {len(ice)} archived" if ice else ""),
         s.proven.manifest.captured_at,
         "the newest proven backup",
-        command("replicate", str(s.proven.key)),
+        command("show" if ice else "replicate", str(s.proven.key)),
     )
 
 
@@ -329,6 +350,7 @@ def _per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
                 command("replicate", "-r", repository.name),
                 facts=digest(b.key.backup_id for b, _ in absent),
             )
+        yield from _archived(scope, (*past, *here))
         proven = any(
             is_proven(b, c, depth=promise.depth, max_age=promise.max_age, now=at) for b, c in here
         )
@@ -343,8 +365,35 @@ def _per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
                     default=first,
                 ),
                 count(len(here), "copy"),
-                command("verify", f"{s.collection}@latest", "-r", repository.name),
+                command("show", str(here[-1][0].key))
+                if here[-1][1].archived
+                else command("verify", f"{s.collection}@latest", "-r", repository.name),
             )
+
+
+def _archived(scope: str, copies: Sequence[tuple[Backup, Copy]]) -> Iterator[Problem]:
+    """What must be brought back before it can be read: as configured, or by a rule of a bucket."""
+    frozen = [(b, c) for b, c in copies if c.archived]
+    if not frozen:
+        return
+    newest, copy = frozen[-1]
+    classes = " and ".join(sorted({str(a.storage) for _, c in frozen for a in c.archived} - {""}))
+    agreed = copy.restore_time
+    yield Problem(
+        "warning" if agreed is None else "notice",
+        "copies-archived",
+        scope,
+        f"{count(len(frozen), 'copy')} archived{f' ({classes})' if classes else ''}: "
+        + (
+            "not readable before the provider brings them back, so they count for nothing"
+            if agreed is None
+            else f"readable {span(agreed)} after the provider is asked to bring them back"
+        ),
+        min(b.manifest.captured_at for b, _ in frozen),
+        f"{len(frozen)} of {count(len(copies), 'copy')}",
+        command("show", str(newest.key)),
+        facts=digest(b.key.backup_id for b, _ in frozen),
+    )
 
 
 def _absent(copies: list[Copy]) -> str:
@@ -393,12 +442,26 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             "restoring this collection",
             command("drill", s.collection),
         )
-    if s.rto and s.rto.rto and s.rto.rto > s.rto_objective:
+    measured = s.rto.rto if s.rto and s.rto.rto else timedelta(0)
+    if s.proven is not None and s.wait and s.wait + measured > s.rto_objective:
         yield Problem(
             "critical",
             "rto-missed",
             s.collection,
-            f"recovery time objective missed: {span(s.rto.rto)} measured, "
+            f"recovery time objective missed: every copy of {s.proven.key} that counts lies in an "
+            f"archive, {span(s.wait)} to bring one back"
+            + (f" and {span(measured)} to restore it" if measured else "")
+            + f", promised {span(s.rto_objective)}",
+            s.proven.manifest.captured_at,
+            "restoring this collection in time",
+            command("show", str(s.proven.key)),
+        )
+    elif s.rto and measured > s.rto_objective:
+        yield Problem(
+            "critical",
+            "rto-missed",
+            s.collection,
+            f"recovery time objective missed: {span(measured)} measured, "
             f"promised {span(s.rto_objective)}",
             s.rto.outcome.started_at,
             "restoring this collection in time",

@@ -18,8 +18,8 @@ OF_RUNS = frozenset(
 )  # fmt: skip
 OF_BACKUPS = frozenset(
     {
-        "below-quorum", "copies-absent", "copies-conflict", "copy-damaged", "drifted",
-        "future-dated", "mixed-versions", "newest-unproven", "suspect",
+        "below-quorum", "copies-absent", "copies-archived", "copies-conflict", "copy-damaged",
+        "drifted", "future-dated", "mixed-versions", "newest-unproven", "suspect",
     }
 )  # fmt: skip
 """Kinds that the loss of a record may hide. What is too old or missing (`rpo-missed`) is not among

@@ -148,7 +148,7 @@ def _settle_copy(copy: Copy, at: datetime) -> Copy:
     state = copy.state
     # what is lost or broken now is so in every report; what only a proof said, from then on
     if open_failures(proofs):
-        state = "damaged" if state in ("present", "behind") else state  # cleared later
+        state = "damaged" if state in ("present", "behind", "archived") else state  # cleared later
     elif state == "damaged" and open_failures(copy.proofs) and not copy.lacks:
-        state = "present"  # found later
+        state = "archived" if copy.archived else "present"  # found later
     return replace(copy, state=state, proofs=proofs, inherited=inherited)

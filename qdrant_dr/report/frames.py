@@ -152,6 +152,7 @@ def _copy(backup: Backup, copy: Copy) -> dict[str, Any]:
         "repository": copy.repository,
         "domain": copy.domain,
         "state": copy.state,
+        "storage": ", ".join(copy.storage) or None,
         "stored_bytes": copy.stored_bytes,
         "deepest_proof": best.depth if best else None,
         "proven_at": best.ended_at if best else None,

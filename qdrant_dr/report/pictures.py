@@ -190,8 +190,10 @@ def _cell(assessment: Assessment, s: Standing, n: int) -> charts.Cell:
     if s.newest is None:
         return charts.Cell("no backup", "none", "nothing was ever stored")
     latest = s.newest.copy(repository.name)
-    if latest.state != "present":
+    if latest.state not in ("present", "archived"):
         return charts.Cell(latest.state, "bad", f"the newest backup is {latest.state} here")
+    if not latest.within_reach:
+        return charts.Cell("archived", "bad", "the newest backup lies in an archive: not readable")
     proofs = [
         p
         for b, c in here

@@ -146,12 +146,14 @@ COPIES = _frame(
     Column("domain", TEXT, "", "failure domain of the repository"),
     Column(
         "state",
-        ("present", "behind", "damaged", "missing", "expired", "unreachable"),
+        ("present", "behind", "archived", "damaged", "missing", "expired", "unreachable"),
         "",
         "`behind`: a record of it is lacking; `missing`: nothing of it is there; "
+        "`archived`: whole, and not readable before it is brought back from an archive; "
         "`expired`: a retention run of ours deleted it; "
         "`damaged`: an object is lost or of another size, or a failed proof is open",
     ),
+    Column("storage", TEXT, "", "classes or tiers of its objects, as the store calls them"),
     Column(
         "stored_bytes",
         COUNT,

@@ -24,6 +24,7 @@ from qdrant_dr.repository import (
     newest_proven,
     proof_of,
     proven_copies,
+    time_to_reach,
 )
 
 Status = Literal["protected", "degraded", "unproven", "unprotected", "excluded", "gone"]
@@ -79,6 +80,11 @@ class Standing:
         every: list[Drill | Restore] = [*self.drills, *self.restores]
         measured = [m for m in every if m.rto is not None]
         return max(measured, key=lambda m: m.outcome.started_at, default=None)
+
+    @property
+    def wait(self) -> timedelta:
+        """Until a copy of the newest proven backup can be read, where all lie in an archive."""
+        return time_to_reach(self.safe_copies)
 
     @property
     def status(self) -> Status:

@@ -16,6 +16,7 @@ from qdrant_dr.repository.catalog import (
     Catalog,
     Copy,
     CopyState,
+    InArchive,
     RepositoryState,
     Unfinished,
     counted_copies,
@@ -27,6 +28,8 @@ from qdrant_dr.repository.catalog import (
     proof_of,
     proven_copies,
     sound,
+    time_to_reach,
+    whole,
 )
 from qdrant_dr.repository.deleting import (
     KEEPS,
@@ -103,6 +106,7 @@ __all__ = [
     "Expiry",
     "FanOut",
     "Freed",
+    "InArchive",
     "Lost",
     "Policy",
     "PolicyOf",
@@ -166,6 +170,8 @@ __all__ = [
     "strangers_in_words",
     "sweep",
     "time_of",
+    "time_to_reach",
     "under_way",
+    "whole",
     "withdraw",
 ]

@@ -13,6 +13,7 @@ from typing import Literal
 
 from qdrant_dr.config import Copies
 from qdrant_dr.errors import DRError, ManifestConflict, SealConflict
+from qdrant_dr.providers.tiers import Storage
 from qdrant_dr.records import DEPTHS, BackupKey, Depth, Location, Manifest, Proof, Seal
 from qdrant_dr.repository.names import BACKUPS, call_of
 from qdrant_dr.repository.repository import Unreadable
@@ -20,8 +21,11 @@ from qdrant_dr.repository.store import OpenUpload, Stat
 from qdrant_dr.repository.strangers import Stranger
 from qdrant_dr.repository.witnesses import LONGEST_RUN, Lost, Witness
 
-CopyState = Literal["present", "behind", "damaged", "missing", "expired", "unreachable"]
-"""`expired`: not there any more because a retention run of ours deleted it."""
+CopyState = Literal["present", "behind", "archived", "damaged", "missing", "expired", "unreachable"]
+"""`expired`: not there any more because a retention run of ours deleted it. `archived`: whole, and
+not readable before its provider brings it back from an archive."""
+
+_THERE = ("present", "behind", "archived", "damaged")
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """How far ahead of `now` a record may be dated: the clocks of two workers are never equal."""
@@ -29,13 +33,23 @@ CLOCK_TOLERANCE = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class RepositoryState:
-    """A configured repository as it was found. `error`: why nothing of it could be read."""
+    """A configured repository as it was found. `error`: why nothing of it could be read;
+    `restore_time`: how long it takes to bring something back from its archive, if configured."""
 
     name: str
     id: str | None
     domain: str
     location: Location | None
     error: DRError | None = None
+    restore_time: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InArchive:
+    """A file of a copy whose bytes cannot be read before they are brought back."""
+
+    file: str
+    storage: Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +60,8 @@ class Copy:
     location, oldest first; `inherited` came with it from elsewhere and prove nothing. `unread`
     are ids of proofs that cannot be read, or are gone and failed as a run tells: nothing is proven
     until a full content proof passes and names them. `held`: records say that it was whole here.
+    `storage`: classes of its objects, in the store's words. `archived` is what of it lies in an
+    archive: it can be read after `restore_time`, or nobody knows when.
     """
 
     repository: str
@@ -57,11 +73,28 @@ class Copy:
     inherited: tuple[Proof, ...] = ()
     unread: tuple[str, ...] = ()
     held: bool = False
+    storage: tuple[str, ...] = ()
+    archived: tuple[InArchive, ...] = ()
+    restore_time: timedelta | None = None
 
     @property
     def committed(self) -> bool:
         """Its manifest is there and readable."""
-        return self.state in ("present", "behind", "damaged") and "manifest" not in self.lacks
+        return self.state in _THERE and "manifest" not in self.lacks
+
+    @property
+    def within_reach(self) -> bool:
+        """It can be read now, or it is known how long it takes until it can."""
+        return not self.archived or self.restore_time is not None
+
+    @property
+    def archive(self) -> str:
+        """What of it lies in which archive, in words; empty if nothing does."""
+        if not self.archived:
+            return ""
+        files = ", ".join(a.file for a in self.archived)
+        classes = " and ".join(sorted({str(a.storage) for a in self.archived} - {""}))
+        return f"archived{f' ({classes})' if classes else ''}: {files}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,16 +244,23 @@ def proof_of(
 
 
 def is_proven(
-    backup: Backup, copy: Copy, *, depth: Depth, max_age: timedelta, now: datetime
+    backup: Backup,
+    copy: Copy,
+    *,
+    depth: Depth,
+    max_age: timedelta,
+    now: datetime,
+    readable: bool = True,
 ) -> bool:
     """Whether one copy is proven: there, no conflict, no open failure, a young enough proof.
 
-    A proof of content compared with a seal: it must be the one that the backup has.
+    A proof of content compared with a seal: it must be the one that the backup has. Not `readable`:
+    one that lies out of reach in an archive, and was proven before it went there, is so, too.
     """
     proof = proof_of(copy, depth=depth, now=now, max_age=max_age)
     sealed = backup.seal.sha256 if backup.seal else None
     return (
-        sound(backup, copy)
+        (sound if readable else whole)(backup, copy)
         and proof is not None
         and (not needs_seal(depth) or (sealed is not None and proof.seal_sha256 == sealed))
     )
@@ -232,10 +272,16 @@ def needs_seal(depth: Depth) -> bool:
 
 
 def sound(backup: Backup, copy: Copy) -> bool:
-    """There, with its manifest, and nothing is known or may be hidden against it."""
+    """There, with its manifest, nothing is known or may be hidden against it, and it can be read,
+    if need be after a time that is known."""
+    return whole(backup, copy) and copy.within_reach
+
+
+def whole(backup: Backup, copy: Copy) -> bool:
+    """The same, readable or not."""
     return (
         backup.conflict is None
-        and copy.state in ("present", "behind")
+        and copy.state in ("present", "behind", "archived")
         and copy.committed
         and not open_failures(copy.proofs)
         and not copy.unread
@@ -245,10 +291,20 @@ def sound(backup: Backup, copy: Copy) -> bool:
 def proven_copies(
     backup: Backup, *, depth: Depth, max_age: timedelta, now: datetime
 ) -> tuple[Copy, ...]:
-    """The proven copies, in reading preference. A backup is proven when there is one."""
-    return tuple(
+    """The proven copies, in reading preference: those that must be brought back from an archive
+    come last. A backup is proven when there is one."""
+    proven = [
         c for c in backup.copies if is_proven(backup, c, depth=depth, max_age=max_age, now=now)
-    )
+    ]
+    return tuple(sorted(proven, key=lambda c: bool(c.archived)))
+
+
+def time_to_reach(copies: Iterable[Copy]) -> timedelta:
+    """How long it takes at least until one of these copies can be read: nothing if one can."""
+    times = [c.restore_time or timedelta(0) for c in copies if c.archived and c.within_reach]
+    if not times or any(not c.archived for c in copies):
+        return timedelta(0)
+    return min(times)
 
 
 def counted_copies(backup: Backup, *, now: datetime) -> tuple[Copy, ...]:

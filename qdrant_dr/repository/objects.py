@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -23,14 +23,17 @@ from qdrant_dr.errors import (
     Conflict,
     DRError,
     ObjectMissing,
+    RepositoryDenied,
     RepositoryError,
     RepositoryMissing,
     RepositoryRefuses,
     RepositoryUnreachable,
 )
+from qdrant_dr.providers import tiers
 from qdrant_dr.providers.trouble import is_absent, is_taken, refusal_of, translate
 from qdrant_dr.records.base import LARGEST
 from qdrant_dr.repository.keeping import KEEPING, Keeping
+from qdrant_dr.repository.lifecycle import Rule, lifecycle_of_s3
 from qdrant_dr.repository.store import (
     PART_FLOOR,
     Deletion,
@@ -47,6 +50,7 @@ log = logging.getLogger(__name__)
 
 _READ = 8 * 2**20  # bytes per range request
 _AHEAD = 2  # range requests that run ahead of the reader
+_ASKED = 16  # objects that are asked at once whether they can be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +132,17 @@ class ObjectStore:
             info = self.run("looking at", path, lambda: self._fs._info(self._full(path)))
         except ObjectMissing:
             return None
-        return None if info["type"] == "directory" else _stat(path, info)
+        if info["type"] == "directory":
+            return None
+        return self._asked([self._stat(path, info)])[0]
 
     def find(self, folder: str) -> list[Stat]:
         top = self._full(folder)
         found = self.run("listing", folder, lambda: self._fs._find(top, detail=True), patient=True)
         cut = len(top) - len(folder)
-        return sorted(
+        stats = sorted(
             (
-                _stat(full[cut:], info)
+                self._stat(full[cut:], info)
                 for full, info in found.items()
                 if full.startswith(f"{top}/")
                 and info["type"] != "directory"
@@ -144,6 +150,41 @@ class ObjectStore:
             ),
             key=lambda there: there.path,
         )
+        return self._asked(stats)
+
+    def _stat(self, path: str, info: dict[str, Any]) -> Stat:
+        mark = str(info.get("ETag") or info.get("etag") or "").strip('"')
+        return Stat(path, info["size"], _time(info), mark, tiers.listed(self._kind, info))
+
+    def _asked(self, stats: list[Stat]) -> list[Stat]:
+        """The same, each asked itself where a listing does not tell whether it can be read."""
+        found = list(stats)
+        running: deque[tuple[int, Future[Any]]] = deque()
+
+        def take() -> None:
+            at, future = running.popleft()
+            # one that is gone meanwhile, or may not be asked, is what the listing says
+            with suppress(ObjectMissing, RepositoryDenied, RepositoryRefuses):
+                head = self.result(future, "looking at", found[at].path)
+                found[at] = replace(found[at], storage=tiers.asked(found[at].storage, head))
+
+        try:
+            for at, there in enumerate(stats):
+                if not tiers.tells_more(self._kind, there.storage, there.size_bytes):
+                    continue
+                if len(running) == _ASKED:
+                    take()
+                call = self._fs._call_s3(
+                    "head_object", self._fs.kwargs,
+                    Bucket=self._bucket, Key=self._prefix + there.path,
+                )  # fmt: skip
+                running.append((at, self.submit(call, patient=False)))
+            while running:
+                take()
+        finally:
+            for _, future in running:
+                future.cancel()
+        return found
 
     def sink(self, path: str, *, size_hint: int | None = None, replace: bool = False) -> Sink:
         if not replace and self.stat(path) is not None:
@@ -163,6 +204,12 @@ class ObjectStore:
         if self._keeping.hidden is None:
             return Deletion()
         return Deletion(self._keeping.hidden, self._keeping.locked_until(self._prefix + path))
+
+    def lifecycle(self) -> tuple[Rule, ...]:
+        """What rules of the bucket do to objects here by and by; none where it does not tell."""
+        if self._kind != "s3":
+            return ()
+        return lifecycle_of_s3(self, self._bucket, self._prefix)
 
     def call(self, doing: str, path: str, method: str, *args: Any, **given: Any) -> Any:
         """One call of the file system's own, by the name of its coroutine."""
@@ -376,11 +423,6 @@ class _ObjectSink:
                 f"repository {self._store.name}: {self._path} was sent with {self._offset} bytes "
                 f"and has {there.size_bytes if there else 'none'}"
             )
-
-
-def _stat(path: str, info: dict[str, Any]) -> Stat:
-    mark = info.get("ETag") or info.get("etag") or ""
-    return Stat(path, info["size"], _time(info), str(mark).strip('"'))
 
 
 def _time(info: dict[str, Any]) -> datetime:

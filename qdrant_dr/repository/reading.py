@@ -9,13 +9,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from qdrant_dr.errors import DRError, ObjectMissing, RecordDamaged, SealConflict
+from qdrant_dr.errors import (
+    DRError,
+    ObjectArchived,
+    ObjectMissing,
+    RecordDamaged,
+    SealConflict,
+)
 from qdrant_dr.records import BackupKey, Expired, Manifest, Proof, Record, RunEnd, Seal
 from qdrant_dr.repository import names
 from qdrant_dr.repository.catalog import (
     Backup,
     Catalog,
     Copy,
+    InArchive,
     RepositoryState,
     Unfinished,
     manifest_conflict,
@@ -113,7 +120,10 @@ def read_catalog(
 
 
 def _empty(repository: Repository, ends: Sequence[RunEnd], scope: str) -> Reading:
-    state = RepositoryState(repository.name, repository.id, repository.domain, repository.location)
+    state = RepositoryState(
+        repository.name, repository.id, repository.domain, repository.location,
+        restore_time=repository.restore_time,
+    )  # fmt: skip
     paths = (names.run_end(e.start.run_id, e.start.started_at) for e in ends)
     return Reading(state, scope, ends=dict(zip(paths, ends, strict=True)))
 
@@ -418,8 +428,17 @@ def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool, na
             and not (proof.passed and proof.sha256 in reading.ahead)
         )
         (proofs if of_this_copy else inherited).append(proof)
-    broken = {u.path.rpartition("/")[2] for u in reading.unreadable
-              if u.path.startswith(f"{names.BACKUPS}/{folder}/")}  # fmt: skip
+    unreadable = {u.path.rpartition("/")[2]: u.error for u in reading.unreadable
+                  if u.path.startswith(f"{names.BACKUPS}/{folder}/")}  # fmt: skip
+    # what lies in an archive is not broken, whatever a listing says of it
+    frozen = {name for name, error in unreadable.items() if isinstance(error, ObjectArchived)}
+    of_it = {names.MANIFEST, names.SEAL, *(p.file for p in (mine or manifest).parts)}
+    archived = tuple(
+        InArchive(name, there.storage)
+        for name, there in sorted(files.items())
+        if name in frozen or (name in of_it and there.storage.archived)
+    )
+    away = {a.file.removesuffix(".json") for a in archived}
     below = f"{names.PROOFS}/{folder}/"
     pardoned = _pardoned(folder, proofs)
     unread = [
@@ -434,15 +453,21 @@ def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool, na
     if not files:
         held = where.name in named.holders
         return Copy(where.name, where.domain, "missing", ("manifest",), 0, held=held)
-    damaged = broken or (mine and (parts or open_failures(proofs)))
+    damaged = unreadable.keys() - frozen or (mine and (parts or open_failures(proofs)))
+    behind = set(lacks) - away or parts
     return Copy(
         repository=where.name,
         domain=where.domain,
-        state="damaged" if damaged else "behind" if lacks else "present",
+        state=(
+            "damaged" if damaged else "behind" if behind else "archived" if archived else "present"
+        ),
         lacks=(*lacks, *parts),
         stored_bytes=sum(sizes.values()),
         proofs=tuple(proofs),
         inherited=tuple(inherited),
         unread=tuple(unread),
         held=where.name in named.holders,
+        storage=tuple(sorted({t.storage.name for n, t in files.items() if n in of_it} - {""})),
+        archived=archived,
+        restore_time=where.restore_time,
     )

@@ -16,6 +16,7 @@ from qdrant_dr.errors import (
     Conflict,
     DRError,
     ManifestConflict,
+    ObjectArchived,
     ObjectMissing,
     RecordDamaged,
     RecordError,
@@ -126,6 +127,7 @@ def read_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repos
         bandwidth=cfg.bandwidth,
         store=store,
         append_only=cfg.append_only,
+        restore_time=cfg.archive_restore_time,
     )
 
 
@@ -140,6 +142,8 @@ class Repository:
     bandwidth: int | None
     store: Store
     append_only: bool = False
+    restore_time: timedelta | None = None
+    """How long it takes to bring a copy back from an archive, as configured."""
     _throttle: Throttle | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -427,12 +431,13 @@ class Repository:
         return self.read_records(RunEnd, [path] if self.store.stat(path) else [])
 
     def read_records(self, kind: type[R], paths: Sequence[str]) -> Read[R]:
-        """Records of one kind; what is damaged, unknown or just vanished is told, not dropped."""
+        """Records of one kind; what is damaged, unknown, in an archive or just vanished is told,
+        not dropped."""
 
         def read(path: str) -> R | Unreadable:
             try:
                 return self._parse(kind, path, self.store.read(path))
-            except (RecordError, ObjectMissing) as e:
+            except (RecordError, ObjectMissing, ObjectArchived) as e:
                 return Unreadable(self.name, path, e)
 
         with ThreadPoolExecutor(_READERS) as pool:

@@ -239,20 +239,23 @@ def _copies(
             found.append(
                 _Held(
                     backup, repository, copy.stored_bytes or 0,
-                    proven_here=_once_proven(backup, repository, proven, now),
-                    proven=any(_once_proven(backup, c.repository, proven, now)
+                    proven_here=_once_proven(backup, repository, proven, now, readable=False),
+                    proven=any(_once_proven(backup, c.repository, proven, now, readable=False)
                                for c in backup.copies),
                 )
             )  # fmt: skip
     return sorted(found, key=lambda h: h.at, reverse=True)
 
 
-def _once_proven(backup: Backup, repository: str, proven: Proven, now: datetime) -> bool:
-    """Sound, and proven at the promised depth at any time."""
+def _once_proven(
+    backup: Backup, repository: str, proven: Proven, now: datetime, *, readable: bool
+) -> bool:
+    """Sound, and proven at the promised depth at any time; also in an archive, if it need not be
+    `readable`: what is good and out of reach is kept as before."""
     ever = now - backup.manifest.captured_at + timedelta(days=36500)
     return is_proven(
         backup, backup.copy(repository), depth=proven.depth, max_age=max(ever, timedelta(0)),
-        now=now,
+        now=now, readable=readable,
     )  # fmt: skip
 
 
@@ -291,21 +294,35 @@ def _kept_of_a_life(
     now: datetime,
     over: bool,
 ) -> list[tuple[BackupKey, str]]:
-    """Of one life, newest first: the newest proven; what nobody has accepted yet, and the last
-    before it; all, if none is proven."""
-    good = [
-        b
-        for b in members
-        if any(_once_proven(b, c.repository, proven, now) for c in b.copies)
-        and not b.of_the_future(now)
-    ]
-    if not good:
-        return [(b.key, "nothing of this life of the collection is proven") for b in members]
-    of_the_past = " of a life that is over: name it to let it go"
-    doubted = kept_for_doubt(members, good, acknowledged)
+    """Of one life, newest first: the newest proven, and the newest that can be read as well; what
+    nobody has accepted yet, and the last before it; all, if none is proven that can be read."""
+
+    def good(*, readable: bool) -> list[Backup]:
+        return [
+            b
+            for b in members
+            if any(_once_proven(b, c.repository, proven, now, readable=readable) for c in b.copies)
+            and not b.of_the_future(now)
+        ]
+
+    in_reach, every = good(readable=True), good(readable=False)
+    if not in_reach:
+        what = "proven and can be read" if every else "proven"
+        return [(b.key, f"nothing of this life of the collection is {what}") for b in members]
+    of_the_past = " of a life that is over: name it to let it go" if over else ""
+    doubted = dict.fromkeys(
+        (b.key, why)
+        for good_ones in (every, in_reach)
+        for b, why in kept_for_doubt(members, good_ones, acknowledged)
+    )
     return [
-        (good[0].key, "the newest proven" + (of_the_past if over else "")),
-        *((b.key, why) for b, why in doubted),
+        (every[0].key, f"the newest proven{of_the_past}"),
+        *(
+            (b.key, f"the newest proven that can be read{of_the_past}")
+            for b in in_reach[:1]
+            if b is not every[0]
+        ),
+        *doubted,
     ]
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from qdrant_dr.errors import RecordDamaged
+from qdrant_dr.providers.tiers import AT_HAND, Storage
 from qdrant_dr.records.base import LARGEST
 from qdrant_dr.units import format_size
 
@@ -26,13 +27,15 @@ MAX_PARTS = 9000
 class Stat:
     """One object as the store describes it now: size in bytes, time by the store's clock.
 
-    `mark` changes with the content (an ETag); empty where a listing tells none.
+    `mark` changes with the content (an ETag); empty where a listing tells none. `storage` says
+    whether it can be read: what lies in an archive is there, and is not readable.
     """
 
     path: str
     size_bytes: int
     modified_at: datetime
     mark: str = ""
+    storage: Storage = AT_HAND
 
 
 @dataclass(frozen=True, slots=True)

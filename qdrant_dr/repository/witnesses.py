@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
+from qdrant_dr.errors import ObjectArchived
 from qdrant_dr.records import BackupKey, Captured, Deleted, Healed, Proved
 from qdrant_dr.repository import names
 
@@ -223,7 +224,11 @@ def witness(manifest: Manifest, named: Named, readings: Sequence[Reading]) -> Wi
     telling = _telling(manifest, named)
     if len(telling) > 1:
         return "named"
-    others = [r for r in readings if r.repository.name not in telling]
+    others = [
+        r
+        for r in readings
+        if r.repository.name not in telling and not _in_archive(r, manifest.key.folder)
+    ]
     asked = [r for r in others if could_tell(r, manifest.captured_at)]
     under_way = any(began_only(r, manifest.run_id) for r in (asked or readings))
     if asked:
@@ -235,6 +240,12 @@ def witness(manifest: Manifest, named: Named, readings: Sequence[Reading]) -> Wi
 def _telling(manifest: Manifest, named: Named) -> set[str]:
     """Repositories with a record that names this manifest, or any of this backup."""
     return {w.repository for w in named.words if w.manifest_sha256 in (manifest.sha256, None)}
+
+
+def _in_archive(reading: Reading, folder: str) -> bool:
+    """Whether a manifest of this backup lies there, and cannot be read now: it may say the same."""
+    path = f"{names.BACKUPS}/{folder}/{names.MANIFEST}"
+    return any(u.path == path and isinstance(u.error, ObjectArchived) for u in reading.unreadable)
 
 
 def could_tell(reading: Reading, at: datetime) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from qdrant_dr.config import Config
+from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.catalogs import open_all
+from qdrant_dr.jobs.check.archive import check_archive
 from qdrant_dr.jobs.check.bucket import check_bucket
 from qdrant_dr.jobs.check.nodes import ClusterCheck, check_scratch
 from qdrant_dr.jobs.check.rows import Checked, CheckRow, failed, skipped
@@ -78,7 +79,15 @@ def try_everything(
             wanted,
         )
         rows += [row for found in each for row in found]
+    rows += hear(_archives(config, wanted))
     return [*rows, *hear(_space(config, cluster, names))]
+
+
+def _archives(config: Config, wanted: Sequence[RepositoryConfig]) -> Iterator[CheckRow]:
+    opened, _ = open_all(config, [cfg.name for cfg in wanted])  # the others have a row already
+    for cfg in wanted:
+        if cfg.name in opened:
+            yield from check_archive(cfg, opened[cfg.name])
 
 
 def _space(config: Config, cluster: ClusterCheck, names: Sequence[str]) -> Iterator[CheckRow]:

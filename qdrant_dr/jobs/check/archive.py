@@ -1,0 +1,71 @@
+"""Does a rule of the bucket take copies out of reach, and is any of them already?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qdrant_dr.config import RepositoryConfig
+from qdrant_dr.errors import DRError
+from qdrant_dr.jobs.check.rows import CheckRow, degraded, ok
+from qdrant_dr.repository import Repository, Stat, names
+from qdrant_dr.repository.lifecycle import Rule
+from qdrant_dr.repository.objects import ObjectStore
+from qdrant_dr.units import format_duration
+
+LIFECYCLE, ARCHIVE = "lifecycle", "archive"
+
+
+def check_archive(cfg: RepositoryConfig, repository: Repository) -> Iterator[CheckRow]:
+    """Rows of an object storage; nothing where it tells of no rule and keeps no archive."""
+    store, scope = repository.store, f"repository {cfg.name}"
+    if not isinstance(store, ObjectStore):
+        return
+    try:
+        rules = store.lifecycle()
+        frozen = [
+            there
+            for folder in (names.BACKUPS, names.PROOFS, names.RUNS, names.EXPIRED)
+            for there in store.find(folder)
+            if there.storage.archived
+        ]
+    except DRError:
+        return  # whatever keeps it from being read is a row of its own
+    yield from (_ruled(scope, cfg, rule) for rule in rules)
+    if frozen:
+        yield _frozen(scope, cfg, frozen)
+
+
+def _ruled(scope: str, cfg: RepositoryConfig, rule: Rule) -> CheckRow:
+    if not rule.archive:
+        return degraded(
+            scope, LIFECYCLE, f"{rule}: backups would be missed",
+            "take that rule off this prefix: `qdrant-dr expire` lets backups go.",
+        )  # fmt: skip
+    if cfg.archive_restore_time is not None:
+        time = format_duration(cfg.archive_restore_time)
+        return ok(scope, LIFECYCLE, f"{rule}; to bring a copy back takes {time}, as configured")
+    return degraded(
+        scope, LIFECYCLE, f"{rule}: copies there cannot be read, and count for nothing",
+        f"take that rule off this prefix, or set `archive_restore_time` of {cfg.name} to the time "
+        "that it takes to bring a copy back.",
+    )  # fmt: skip
+
+
+def _frozen(scope: str, cfg: RepositoryConfig, frozen: list[Stat]) -> CheckRow:
+    classes = " and ".join(sorted({str(there.storage) for there in frozen}))
+    records = [there.path for there in frozen if there.path.endswith(".json")]
+    found = f"{len(frozen)} objects lie in an archive ({classes})"
+    if records:
+        return degraded(
+            scope, ARCHIVE, f"{found}, {len(records)} of them records, such as {records[0]}",
+            "bring the records back for good (`aws s3 cp` onto itself with `--storage-class "
+            "STANDARD`, `az storage blob set-tier --tier Hot`): without them nothing is known of "
+            "their backups; and let no rule move them again.",
+        )  # fmt: skip
+    if cfg.archive_restore_time is not None:
+        return ok(scope, ARCHIVE, found)
+    return degraded(
+        scope, ARCHIVE, f"{found}: they cannot be read, and count for nothing",
+        "`qdrant-dr status` names their collections; `qdrant-dr show NAME@latest` prints how to "
+        "bring a copy back.",
+    )  # fmt: skip
