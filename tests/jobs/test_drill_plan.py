@@ -178,7 +178,7 @@ class TestBudget:
         assert plan(places, Budget(bytes="210MiB", time="1h")).doubts == ()
 
     def test_a_pace_that_nobody_measured_is_no_reason_for_a_doubt(self) -> None:
-        """Before the first drill of large backups their time is assumed: a remark, not a verdict."""
+        """Before the first drill of large backups their time is assumed: that is a remark."""
         large = int(ASSUMED_RATE * 3600 * 24)
         places = [waiting(str(n), size=large) for n in range(60)]
         assumed = plan(places, Budget(bytes="1000TiB", time="1h"))
