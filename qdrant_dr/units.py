@@ -20,8 +20,11 @@ def parse_duration(text: object) -> timedelta:
     if isinstance(text, timedelta):
         return text
     if not isinstance(text, str) or not re.match(_DURATION, text):
-        raise ValueError(f"{text!r} is not a duration: give a number and s, m, h, d or w")
-    return timedelta(seconds=float(text[:-1]) * _SECONDS[text[-1]])
+        raise ValueError(f"{_named(text)} is not a duration: give a number and s, m, h, d or w")
+    try:
+        return timedelta(seconds=float(text[:-1]) * _SECONDS[text[-1]])
+    except OverflowError:
+        raise ValueError("is longer than any duration can be") from None
 
 
 def format_duration(span: timedelta) -> str:
@@ -40,9 +43,20 @@ def parse_size(text: object) -> int:
             f"{text} has no unit: write {text}B, or KiB, MiB, GiB, TiB"
         )
     if not isinstance(text, str) or not (match := re.match(_SIZE, text)):
-        raise ValueError(f"{text!r} is not a size: give a number and B, KiB, MiB, GiB or TiB")
+        raise ValueError(f"{_named(text)} is not a size: give a number and B, KiB, MiB, GiB or TiB")
     unit = match.group(2)
-    return int(float(text[: -len(unit)]) * _BYTES[unit])
+    try:
+        return int(float(text[: -len(unit)]) * _BYTES[unit])
+    except OverflowError:
+        raise ValueError("is larger than any size can be") from None
+
+
+def _named(value: object) -> str:
+    """A value as it is written, if it is short; what has no plain form is called this."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    plain = isinstance(value, str | int | float) and len(str(value)) <= 40
+    return repr(value) if plain else "this"
 
 
 def format_size(size: int | float) -> str:

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from qdrant_dr.cli.session import Column, Given, Reply, Said
+from qdrant_dr.cli.session import Column, Given, Reply
 from qdrant_dr.cli.words import moment_ahead
-from qdrant_dr.errors import UsageError
+from qdrant_dr.errors import DRError, UsageError
 from qdrant_dr.jobs.run import user_name, utc_now
 from qdrant_dr.records import Acknowledgement
 from qdrant_dr.report.acknowledge import acknowledge_named, acknowledged_now
@@ -60,7 +60,7 @@ def acknowledge(
                 "nothing is named", "write `qdrant-dr acknowledge NAME@latest --reason R`."
             )
         records, errors = acknowledged_now(config, now)
-        return _reply(records, errors)
+        return _reply(records, errors, blind=len(errors) == len(config.repositories))
     if not reason:
         raise UsageError("an acknowledgement needs a reason", "add --reason 'new embedding model'.")
     if release and until:
@@ -72,11 +72,14 @@ def acknowledge(
     return _reply([record], list(lost.values()))
 
 
-def _reply(records: Sequence[Acknowledgement], errors: Sequence[Said]) -> Reply:
+def _reply(
+    records: Sequence[Acknowledgement], errors: Sequence[DRError], *, blind: bool = False
+) -> Reply:
     return Reply(
         rows=[_row(a) for a in records],
         columns=ACKNOWLEDGED,
-        verdict="degraded" if errors else "ok",
+        verdict="failed" if blind else "degraded" if errors else "ok",
+        exit_code=errors[0].exit_code if blind else None,
         errors=errors,
     )
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
 from qdrant_dr.cli.session import Reply, Session
+from qdrant_dr.cli.usage import plain_words
 from qdrant_dr.errors import UsageError
 
 GLOBAL = Group("Global options", sort_key=99)
@@ -246,6 +247,8 @@ def usage_message(error: CycloptsError) -> str:
     """The error in this project's manner: lower case, no full stop, no box."""
     if isinstance(error, UnknownCommandError):
         return _unknown_command(error.unused_tokens or [])
+    if words := plain_words(error):
+        return words
     said = str(error).strip().splitlines()[0].removesuffix(".")
     return said[0].lower() + said[1:]
 
@@ -255,15 +258,18 @@ def misused(error: Exception) -> UsageError | None:
 
     The value is not told: it may be a key where its reference was wanted.
     """
-    from pydantic import ValidationError  # here, for `--help` is to be quick
+    # here, for `--help` is to be quick
+    from pydantic import ValidationError
+
+    from qdrant_dr.configfile.explain import plain
 
     if not isinstance(error, ValidationError) or not error.title.endswith("Request"):
         return None
     said = []
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
+    for one in error.errors(include_url=False, include_input=False):
         field = str(one["loc"][0]) if one["loc"] else ""
         option = OPTIONS.get(field, "--" + field.replace("_", "-"))
-        said.append(f"{option}: {one['msg'][:1].lower()}{one['msg'][1:]}")
+        said.append(f"{option}: {plain(one)}")
     return UsageError("; ".join(said))
 
 

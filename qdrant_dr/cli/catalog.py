@@ -47,8 +47,7 @@ def read(
 def with_troubles(reply: Reply, catalog: Catalog, more: list[DRError] | None = None) -> Reply:
     """What could not be read is as loud as what could: degraded, or failed if nothing could."""
     errors = [r.error for r in catalog.unreachable if r.error is not None]
-    blind = len(errors) == len(catalog.repositories)
-    exit_code = errors[0].exit_code if blind else None
+    exit_code = catalog.blind.exit_code if catalog.blind else None
     errors += [u.error for u in catalog.unreadable] + (more or [])
     errors += [
         BackupLost(f"{lost.key}: {lost.what}", f"run `qdrant-dr show {lost.key}`.")
@@ -60,7 +59,7 @@ def with_troubles(reply: Reply, catalog: Catalog, more: list[DRError] | None = N
         columns=reply.columns,
         text=reply.text,
         remarks=[*stranger_remarks(catalog.strangers), *reply.remarks],
-        verdict="failed" if blind else verdict,
+        verdict="failed" if catalog.blind else verdict,
         exit_code=exit_code,
         errors=errors,
     )

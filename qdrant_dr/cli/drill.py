@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from qdrant_dr.cli.runs import run_verb
 from qdrant_dr.cli.session import Given, Reply
 from qdrant_dr.config import Config
+from qdrant_dr.configfile.explain import plain
 from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.drill import DrillRequest
 from qdrant_dr.jobs.drill import drill as rehearse
@@ -99,4 +100,4 @@ def with_scratch(config: Config, url: str) -> Config:
     try:
         return Config.model_validate(body)
     except ValidationError as e:
-        raise UsageError(f"--scratch {url}: {e.errors()[0]['msg']}") from None
+        raise UsageError(f"--scratch {url}: {plain(e.errors()[0])}") from None

@@ -91,7 +91,7 @@ def hold(
     if backup is None:
         if reason or until or release:
             raise UsageError("no backup is named", "write `qdrant-dr hold NAME@latest --reason R`.")
-        return _reply(active_holds(holds, now=now), errors)
+        return _reply(active_holds(holds, now=now), errors, blind=not opened)
     if reason is None or len(reason.strip()) < 3:
         raise UsageError("a hold needs a reason", "add --reason 'case 4711'.")
     proven, skew = config.objectives.proven, config.cluster.clock_skew_limit
@@ -108,13 +108,13 @@ def hold(
     return _reply([made], [*errors, *lost.values()])
 
 
-def _reply(holds: Any, errors: list[Any]) -> Reply:
+def _reply(holds: Any, errors: list[Any], *, blind: bool = False) -> Reply:
     rows = [_row(h) for h in holds]
     return Reply(
         rows=rows,
         columns=HOLDS,
-        verdict="degraded" if errors else "ok",
-        exit_code=3 if errors else 0,
+        verdict="failed" if blind else "degraded" if errors else "ok",
+        exit_code=errors[0].exit_code if blind else None,
         errors=errors,
     )
 

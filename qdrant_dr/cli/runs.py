@@ -9,7 +9,7 @@ from qdrant_dr.cli.progress import Progress
 from qdrant_dr.cli.session import EXIT, Column, Reply, Said, Session
 from qdrant_dr.cli.words import span
 from qdrant_dr.config import Config
-from qdrant_dr.errors import DRError, Interrupted
+from qdrant_dr.errors import DRError, Interrupted, NodeUnreachable
 from qdrant_dr.jobs.run import Run, begin
 from qdrant_dr.jobs.scenario import words
 from qdrant_dr.jobs.threads import in_threads
@@ -85,10 +85,14 @@ def reply_of(end: RunEnd, *, unwritten: dict[str, DRError] | None = None) -> Rep
 
 
 def exit_code(end: RunEnd) -> int:
-    """That of the error which ended the run, else of its verdict."""
+    """That of the error which ended the run; 5 if all that failed in it did because something did
+    not answer; else that of its verdict."""
+    known = {kind.code: kind.exit_code for kind in _tree(DRError)}
     if end.error is not None:
-        known = {kind.code: kind.exit_code for kind in _tree(DRError)}
         return known.get(end.error.code, 1)
+    failed = {o.error.code if o.error else "" for o in end.outcomes if o.verdict == "failed"}
+    if failed and {known.get(code) for code in failed} == {NodeUnreachable.exit_code}:
+        return NodeUnreachable.exit_code
     return EXIT[end.verdict]
 
 

@@ -28,16 +28,18 @@ class ReadOnlyProbe:
 def probe_read_only(node: Node, collections: Iterable[str] = ()) -> ReadOnlyProbe:
     """Try writes that can only fail with the key that reads; what is forbidden answers 403.
 
-    A snapshot of a collection that cannot exist, and, because a token may be limited to some
-    collections, a snapshot of a shard that cannot exist in each one given: Qdrant looks at the
-    key first, so 404 means that the key could have written.
+    A snapshot of a shard that cannot exist, of a collection that cannot exist and, because a token
+    may be limited to some collections, of each one given: Qdrant looks at the key first, so 404
+    means that the key could have written. A snapshot of the collection itself wants the same rights
+    and would leave an empty folder of its name on the node (measured on Qdrant 1.18.3).
     Raise AccessDenied if the key may not even read, NodeUnreachable.
     """
     node.ask("GET", "/collections", "list the collections")
     nowhere = f"qdr-probe-{secrets.token_hex(8)}"
-    writes = {path_of(nowhere, "snapshots"): "make a snapshot of any collection"} | {
-        path_of(c, "shards", NO_SUCH_SHARD, "snapshots"): f"make a snapshot of {c!r}"
-        for c in collections
+    whom = {nowhere: "any collection"} | {c: repr(c) for c in collections}
+    writes = {
+        path_of(name, "shards", NO_SUCH_SHARD, "snapshots"): f"make a snapshot of {said}"
+        for name, said in whom.items()
     }
     could = [what for path, what in writes.items() if not _forbidden(node, path, what)]
     return ReadOnlyProbe(len(writes), tuple(could))

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from qdrant_dr.config import Config, ReportConfig, Tls
 from qdrant_dr.configfile import explain
+from qdrant_dr.configfile.excerpt import excerpt
 from qdrant_dr.configfile.ids import save_ids
 from qdrant_dr.configfile.plaintext import plain_secrets
 from qdrant_dr.configfile.sample import init_text
@@ -33,6 +34,7 @@ __all__ = [
 
 VARIABLE = "QDRANT_DR_CONFIG"
 DEFAULT = "qdrant-dr.yaml"
+_MOST_BYTES = 4 * LARGEST + 1
 BlockLoader = Callable[[str], str]
 
 _block_loaders: list[BlockLoader] = []
@@ -72,24 +74,30 @@ def load(reference: str | Path) -> Config:
         return loads(_fetch(where), where=_without_password(where))
     path = Path(where).expanduser()
     try:
-        with path.open(encoding="utf-8") as file:  # a pipe, too: `-c <(...)`
-            text = file.read(LARGEST + 1)
+        with path.open("rb") as file:  # a pipe, too: `-c <(...)`
+            data = file.read(_MOST_BYTES)
     except FileNotFoundError:
         raise ConfigInvalid(
             f"there is no {where}", "run `qdrant-dr init` to write one, or name yours with -c."
         ) from None
-    except UnicodeDecodeError:
-        raise ConfigInvalid(f"{where} is not UTF-8 text") from None
+    except IsADirectoryError as e:
+        raise ConfigInvalid(
+            f"{where} cannot be read: {e.strerror}", f"name the file in it: -c {path / DEFAULT}"
+        ) from None
     except OSError as e:
-        raise ConfigInvalid(f"{where} cannot be read: {e.strerror}") from None
-    return loads(text, where=where, folder=path.absolute().parent)
+        raise ConfigInvalid(
+            f"{where} cannot be read: {e.strerror}", "let this user read it, or name another."
+        ) from None
+    except ValueError:  # a zero byte in its name
+        raise ConfigInvalid(f"{where} is no name of a file") from None
+    return loads(_text_of(data, where), where=where, folder=path.absolute().parent)
 
 
 def loads(text: str, *, where: str, folder: Path | None = None) -> Config:
     """Check the text of a configuration; `where` names it in errors. Raise ConfigInvalid."""
     source = read(text)
     if source.data is None:
-        raise _invalid(where, source.problems)
+        raise _invalid(where, source, text, source.problems)
     found = source.problems + list(plain_secrets(source))
     if folder is not None:
         _count_paths_from(folder, source.data)
@@ -99,7 +107,7 @@ def loads(text: str, *, where: str, folder: Path | None = None) -> Config:
         seen = {p.path for p in found}
         found += [p for p in explain.problems(e, source) if p.path not in seen]
     if found:
-        raise _invalid(where, found)
+        raise _invalid(where, source, text, found)
     return config
 
 
@@ -135,11 +143,34 @@ def _validate(source: Source) -> Config:
         return Config.model_validate(source.data)
 
 
-def _invalid(where: str, problems: list[Problem]) -> ConfigInvalid:
-    lines = [f"{where}:{p.line}: {p}" for p in sorted(problems, key=lambda p: p.line)]
-    if len(lines) == 1:
-        return ConfigInvalid(lines[0])
-    return ConfigInvalid(f"{where} has {len(lines)} errors\n" + "\n".join(f"  {x}" for x in lines))
+def _invalid(where: str, source: Source, text: str, problems: list[Problem]) -> ConfigInvalid:
+    """Every problem with its place, its line as it is, and a mark below what is meant."""
+    lines = text.splitlines()
+    placed = sorted((p.line, p.column or source.column(p.path), str(p)) for p in problems)
+    said = [
+        f"{where}:{line}:{column}: {what}\n{excerpt(lines, line, column)}"
+        for line, column, what in placed
+    ]
+    if len(said) > 1:
+        said = [f"{where} has {len(said)} errors", *("  " + s.replace("\n", "\n  ") for s in said)]
+    return ConfigInvalid(
+        "\n".join(said), "correct it there; `docs/configuration.md` has every key."
+    )
+
+
+def _text_of(data: bytes, where: str) -> str:
+    """The text of a file, without the mark that editors on Windows begin it with."""
+    # a character has four bytes at most: what was cut is too long as it is
+    try:
+        return data.decode("utf-8-sig", errors="ignore" if len(data) >= _MOST_BYTES else "strict")
+    except UnicodeDecodeError as e:
+        before = data[: e.start].decode(errors="ignore")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        shown = excerpt(data.decode(errors="replace").splitlines(), line, column)
+        raise ConfigInvalid(
+            f"{where}:{line}:{column}: it is not UTF-8 text\n{shown}",
+            "save it as UTF-8 (in Notepad: Save as, Encoding: UTF-8).",
+        ) from None
 
 
 def _count_paths_from(folder: Path, data: dict[str, Any]) -> None:
@@ -195,20 +226,17 @@ def _fetch(url: str) -> str:
     try:
         if kind in KINDS.values():
             fs = make_filesystem(kind, {}, Tls())
-            data: bytes = fs.cat_file(path, end=4 * LARGEST + 1)
+            data: bytes = fs.cat_file(path, end=_MOST_BYTES)
         else:
             # a proxy of the environment is used as anywhere else
             given = {"client_kwargs": {"trust_env": True}} if kind in ("http", "https") else {}
             with fsspec.open(url, "rb", **given) as f:
-                data = f.read(4 * LARGEST + 1)
-        # a character has four bytes at most: what was cut is too long as it is
-        return data.decode(errors="ignore" if len(data) > 4 * LARGEST else "strict")
-    except UnicodeDecodeError:
-        raise ConfigInvalid(f"{where} is not UTF-8 text") from None
+                data = f.read(_MOST_BYTES)
     except Exception as e:  # noqa: BLE001 - every protocol has its own; there is no configuration
         raise ConfigInvalid(
             f"{where} cannot be read: {type(e).__name__}", "check the address and your access."
         ) from None
+    return _text_of(data, where)
 
 
 def _without_password(url: str) -> str:

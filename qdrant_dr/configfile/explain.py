@@ -20,6 +20,8 @@ _PATTERNS = {
     secrets.PATTERN: REFERENCE,
     secrets.BLOCK: "must be block:TYPE/NAME, such as block:aws-credentials/prod",
     r"^[a-z0-9][a-z0-9-]{0,62}$": "must be lower-case letters, digits and hyphens",
+    r"^(file|secret):.+$": "must be a reference (file:PATH or secret:NAME)",
+    r"^https?://[^\s<>]+$": "must be an address that begins with http:// or https://",
     r"^[0-9a-f]{8}$": "must be 8 hex digits, as `qdrant-dr repository create` printed them",
 }
 
@@ -82,16 +84,57 @@ def _message(path: KeyPath, group: list[ErrorDetails]) -> str:
     if kind == "string_pattern_mismatch" and context["pattern"] in _PATTERNS:
         return _PATTERNS[context["pattern"]]
     if kind in {"model_type", "dict_type"}:
-        return "must hold keys of its own" + _keys_of(path)
-    if kind == "tuple_type":
-        return "must be a list"
+        return "must hold keys of its own" + (_keys_of(path) or ": one `key: value` a line")
+    return plain(first)
+
+
+def plain(details: ErrorDetails) -> str:
+    """What the model says of one value, in words for people who know neither it nor Python."""
+    kind, context = details["type"], details.get("ctx", {})
     if kind == "value_error":
-        return str(context["error"])
-    said = first["msg"].removeprefix("Input ").replace("should", "must", 1)
-    return said[0].lower() + said[1:]
+        return str(context.get("error", details["msg"].removeprefix("Value error, ")))
+    if (words := _WORDS.get(kind)) is not None:
+        return words.format(**context)
+    return str(context["message"]) if kind == "adds_up" else "is not what belongs here"
+
+
+_NUMBER, _WHOLE = "must be a number, such as 0.5", "must be a whole number, such as 3"
+_YES_OR_NO, _TEXT = "must be `true` or `false`", "must be text: put it in quotes"
+_LIST = "must be a list: `[a, b]`, or one `- a` a line"
+_WORDS = {
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be {ge:g} or more",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be {le:g} or less",
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+    "int_parsing_size": "is a number of too many digits",
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "finite_number": _NUMBER,
+    "bool_type": _YES_OR_NO,
+    "bool_parsing": _YES_OR_NO,
+    "string_type": _TEXT,
+    "string_unicode": _TEXT,
+    "string_sub_type": _TEXT,
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "has not the form that belongs here",
+    "tuple_type": _LIST,
+    "list_type": _LIST,
+    "too_short": "must have an entry at least",
+    "dict_type": "must hold keys of its own: one `key: value` a line",
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "literal_error": "must be {expected}",
+}
+"""What pydantic calls an error, and our words for it."""
 
 
 def _one_of(allowed: list[str], given: Any) -> str:
+    if str(given) in allowed:
+        return f"must be `{given}` without quotes"
     close = difflib.get_close_matches(str(given), allowed, 1)
     meant = f"; did you mean `{close[0]}`?" if close else ""
     return "must be " + ", ".join(f"`{word}`" for word in allowed) + meant

@@ -18,11 +18,12 @@ def save_ids(path: Path, ids: Mapping[str, str]) -> None:
     added to, or cannot be replaced.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8", newline="") as file:  # line ends stay as they are
+            text = file.read()
         changed = with_ids(text, ids)
         new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            new.write_text(changed, encoding="utf-8")
+            new.write_text(changed, encoding="utf-8", newline="")
             new.chmod(path.stat().st_mode & 0o777)
             new.replace(path)
         finally:
@@ -48,7 +49,7 @@ def with_ids(text: str, ids: Mapping[str, str]) -> str:
 
 def _put(lines: list[str], source: Source, i: int, name: str, made: str) -> None:
     if (old := source.lines.get(("repositories", i, "id"))) is not None:
-        lines[old - 1] = re.sub(r"(id\s*:).*", rf'\1 "{made}"', lines[old - 1], count=1)
+        lines[old - 1] = re.sub(r"(id\s*:)[^\r\n]*", rf'\1 "{made}"', lines[old - 1], count=1)
         return
     at = source.line(("repositories", i, "name"))
     if (brace := source.braces.get(("repositories", i))) is not None:
@@ -61,8 +62,9 @@ def _put(lines: list[str], source: Source, i: int, name: str, made: str) -> None
             f"line {at}: {name!r} is not written as one key per line, so no line can be added",
             _BY_HAND,
         )
-    lines[at - 1] = lines[at - 1].rstrip("\r\n") + "\n"
-    lines.insert(at, f'{" " * len(match[1])}id: "{made}"\n')
+    end = "\r\n" if lines[at - 1].endswith("\r\n") else "\n"
+    lines[at - 1] = lines[at - 1].rstrip("\r\n") + end
+    lines.insert(at, f'{" " * len(match[1])}id: "{made}"{end}')
 
 
 _BY_HAND = "put the ids printed above into the file yourself."

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from qdrant_dr.configfile.yamlwords import explained
+
 KeyPath = tuple[str | int, ...]
 
 LARGEST = 2**20
@@ -18,15 +20,18 @@ VALUES = 50_000
 DEEPEST = 32
 """Sections within each other; there are five."""
 _DIGITS = 1000
+_GLUED = re.compile(r"([\w.-]+):(?=\S)")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, and where: `line` counts from 1."""
+    """One thing that is wrong, and where: `line` and `column` count from 1. `column` None: where
+    the key of the path stands."""
 
     line: int
     path: KeyPath
     message: str
+    column: int | None = None
 
     def __str__(self) -> str:
         return f"{dotted(self.path)}: {self.message}" if self.path else self.message
@@ -34,13 +39,15 @@ class Problem:
 
 @dataclass
 class Source:
-    """A document as plain values; `lines` has the line of every key and list entry.
+    """A document as plain values; `lines` has the line of every key and list entry, `columns` its
+    column.
 
     `texts` keeps what was written where YAML read a number: an id such as `10203040` is text.
     """
 
     data: Any
     lines: dict[KeyPath, int] = field(default_factory=dict)
+    columns: dict[KeyPath, int] = field(default_factory=dict)
     texts: dict[KeyPath, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     values: int = 0
@@ -52,6 +59,12 @@ class Source:
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
+
+    def column(self, path: KeyPath) -> int:
+        """The column of what `line` gives the line of."""
+        while path and path not in self.columns:
+            path = path[:-1]
+        return self.columns.get(path, 1)
 
     def scalars(self) -> Iterator[tuple[KeyPath, Any]]:
         """Every leaf with its path."""
@@ -90,20 +103,22 @@ def read(text: str) -> Source:
         # `_Core` makes nodes only, never objects
         root = yaml.compose(text, Loader=_Core)
     except yaml.MarkedYAMLError as e:
-        mark = e.problem_mark or e.context_mark
-        # the parser quotes what it met: it may be a secret that was not quoted
-        said = re.sub(r"'(?!<)[^']{2,}'", "'...'", e.problem or e.context or "not YAML")
-        source.problems.append(Problem(mark.line + 1 if mark else 1, (), f"not YAML: {said}"))
+        (line, column), said = explained(e, text)
+        source.problems.append(Problem(line + 1, (), f"not YAML: {said}", column + 1))
     except RecursionError:
         source.problems.append(Problem(1, (), "the file is nested too deep"))
     except yaml.reader.ReaderError as e:
-        line = text.count("\n", 0, e.position) + 1
-        source.problems.append(Problem(line, (), f"not YAML: {e.reason}"))
+        before = text[: e.position]
+        said = f"the invisible character U+{e.character:04X} stands here: remove it"
+        column = len(before) - before.rfind("\n")
+        source.problems.append(Problem(before.count("\n") + 1, (), f"not YAML: {said}", column))
     else:
         if root is None:
-            source.problems.append(Problem(1, (), "the file is empty"))
+            source.problems.append(Problem(1, (), "the file is empty: `qdrant-dr init` writes one"))
         elif not isinstance(root, yaml.MappingNode):
-            source.problems.append(Problem(1, (), "the file is not a mapping of keys"))
+            said = "the file is not a mapping of keys: it begins with `format: 1`"
+            line, column = root.start_mark.line + 1, root.start_mark.column + 1
+            source.problems.append(Problem(line, (), said, column))
         else:
             try:
                 source.data = _build(root, (), source, ())
@@ -127,6 +142,7 @@ def _build(node: yaml.Node, path: KeyPath, source: Source, above: tuple[yaml.Nod
     if len(above) > DEEPEST:
         raise _TooMuchError(Problem(line, path[:2], "is nested too deep"))
     source.lines.setdefault(path, line)
+    source.columns.setdefault(path, node.start_mark.column + 1)
     if node in above:
         source.problems.append(Problem(line, path, "an alias contains itself"))
         return None
@@ -146,16 +162,21 @@ def _mapping(
     if node.flow_style:
         source.braces[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
     for key, value in node.value:
-        line = key.start_mark.line + 1
+        line, column = key.start_mark.line + 1, key.start_mark.column + 1
         if not isinstance(key, yaml.ScalarNode):
-            source.problems.append(Problem(line, path, "a key must be a word"))
+            source.problems.append(Problem(line, path, "a key must be a word", column))
+            continue
+        if key.style is None and (glued := _GLUED.match(key.value)):  # in braces it is a key alone
+            said = "a space is missing behind the colon: write `key: value`"
+            at = column + glued.end()
+            source.problems.append(Problem(line, (*path, glued[1]), said, at))
             continue
         here = (*path, key.value)
         if key.value in found:
-            first = source.lines[here]
-            source.problems.append(Problem(line, here, f"stands twice (first on line {first})"))
+            said = f"stands twice (first on line {source.lines[here]}): remove one"
+            source.problems.append(Problem(line, here, said, column))
             continue
-        source.lines[here] = line
+        source.lines[here], source.columns[here] = line, column
         found[key.value] = _build(value, here, source, above)
     return found
 
@@ -177,8 +198,9 @@ def _scalar(node: yaml.Node, path: KeyPath, source: Source) -> Any:
             return float(text)
         case "tag:yaml.org,2002:str":
             return text
-    line = node.start_mark.line + 1
-    source.problems.append(Problem(line, path, "tags are not used here; quote a text with `!`"))
+    line, column = node.start_mark.line + 1, node.start_mark.column + 1
+    said = "tags are not used here; quote a text with `!`"
+    source.problems.append(Problem(line, path, said, column))
     return None
 
 

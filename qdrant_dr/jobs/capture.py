@@ -29,7 +29,7 @@ from qdrant_dr.jobs.peers import load_of
 from qdrant_dr.jobs.replica_counts import apart_words
 from qdrant_dr.jobs.run import error_facts, seen_repositories, utc_now, versions
 from qdrant_dr.jobs.scratch import scratch_folder
-from qdrant_dr.jobs.space import capture_doubts
+from qdrant_dr.jobs.space import judge_capture
 from qdrant_dr.jobs.taking_part import TakingPart
 from qdrant_dr.jobs.units import CaptureUnit
 from qdrant_dr.records import (
@@ -99,7 +99,7 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
         previous, strange = history(
             config, targets, tuple(seen.facts.values()), now=seen.captured_at
         )
-        tight = capture_doubts(config, unit, seen, previous, targets.taking_part)
+        space = judge_capture(config, unit, seen, previous, targets.taking_part)
         with scratch_folder(config.capture.spool.path, f"capture-{key.backup_id}") as folder:
             taking = Taking(config, unit, run_id, key, targets, sources, folder, seen.captured_at)
             try:
@@ -110,7 +110,11 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
                     log.warning("%s: server snapshot %s", key, left)
                 raise
             uuid = _one_uuid(unit.collection, taken)
-            doubts = (*seen.doubts, *tight, *clock_doubts(config, [t.source.about for t in taken]))
+            doubts = (
+                *seen.doubts,
+                *space.doubts,
+                *clock_doubts(config, [t.source.about for t in taken]),
+            )
             doubts += (*strange, *_new_life(another_uuid(uuid, previous)), *taking.doubts)
             doubts += sources.silent
             apart = tuple(dict.fromkeys(taking.apart))
@@ -138,7 +142,7 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
         started_at=started_at,
         ended_at=utc_now(),
         error=error_facts(QuorumMissed(f"{key}: {missing}")) if missing else None,
-        notes=tuple(notes),
+        notes=(*notes, *space.remarks),
         detail=Captured(
             size_bytes=manifest.size_bytes,
             points_count=facts.points,

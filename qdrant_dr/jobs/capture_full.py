@@ -114,6 +114,7 @@ def _outcome(work: Work, share: Share, kept: str) -> Outcome:
     notes += facts.doubts
     notes += [f"server snapshot {kept}"] if kept != "deleted" else []
     verdict: Verdict = "failed" if missing else "degraded" if notes else "ok"
+    notes += work.remarks
     if work.checksum:
         # known of the server's code, and out of reach of its interface: said, and no reason to act
         notes.append(

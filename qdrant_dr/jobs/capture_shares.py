@@ -40,7 +40,7 @@ from qdrant_dr.jobs.clocks import Since
 from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.run import error_facts, utc_now
 from qdrant_dr.jobs.scratch import scratch_folder
-from qdrant_dr.jobs.space import space_doubts
+from qdrant_dr.jobs.space import judge_room
 from qdrant_dr.jobs.stop import stopping
 from qdrant_dr.jobs.taking_part import TakingPart
 from qdrant_dr.jobs.units import CaptureUnit, FullUnit
@@ -91,6 +91,7 @@ class Work:
     shares: dict[str, Share] = field(default_factory=dict)
     files: dict[str, ListedSnapshot] = field(default_factory=dict)
     checksum: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def journal(self) -> CallJournal:
@@ -155,7 +156,7 @@ def begin(work: Work, name: str, at: datetime) -> Share:
 def transfer(work: Work) -> str:
     """Intents, create, answers, one read split into many, manifests, clean-up."""
     node, config = work.node, work.config
-    tight = space_doubts(
+    space = judge_room(
         config,
         node,
         [share.before for share in work.living],
@@ -163,6 +164,7 @@ def transfer(work: Work) -> str:
         work.opened,
         method="full",
     )
+    work.remarks = space.remarks
     listed = list_snapshots(node, INSTANCE)
     spool = config.capture.spool.path
     with ExitStack() as locks:
@@ -179,7 +181,7 @@ def transfer(work: Work) -> str:
             if (left := _delete(work, answer, listed)) != "deleted":
                 log.warning("full snapshot of %s: %s", node.url, left)
             raise
-        said = (*tight, *checksum_doubts(answer, config.cluster))
+        said = (*space.doubts, *checksum_doubts(answer, config.cluster))
         work.each(lambda share: _commit(work, share, archive, answered_at, said))
     return _clean_up(work, answer, listed)
 

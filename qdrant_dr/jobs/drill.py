@@ -89,6 +89,8 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
                 )
             plan, units = planned(config, request, candidates, engine=engine, pace=pace, now=now)
             doubts += plan.doubts
+            for remark in plan.remarks:  # no verdict rests on a pace that nobody has measured
+                log.info("by a pace that is assumed until it is measured, %s", remark)
             if request.dry_run:
                 return run.preview(config, units, objections=objections, doubts=doubts)
             for left in (x for x in plan.left_out if x.wanted):

@@ -74,11 +74,13 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class DrillPlan:
-    """What to drill, in this order; what not, and why; and what the budget cannot do."""
+    """What to drill, in this order; what not, and why; and what the budget cannot do. `remarks`:
+    what it could not do if the time that no drill has measured yet were as assumed."""
 
     chosen: tuple[Drillable, ...]
     left_out: tuple[LeftOut, ...] = ()
     doubts: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,21 +88,26 @@ class Pace:
     """How long drills of one engine take, as far as records tell.
 
     `measured`: seconds and bytes of the slowest of the last three drills of each place that passed;
-    `rate`: bytes per second of the middle one of the large ones, or assumed; `interval`: from one
-    scheduled run to the next.
+    `rate`: bytes per second of the middle one of the large ones, or assumed; `setup`: seconds
+    beside the bytes, assumed; `interval`: from one scheduled run to the next.
     """
 
     measured: Mapping[Place, tuple[float, int]]
     rate: float = ASSUMED_RATE
     interval: timedelta = DAY
+    setup: float = SETUP
 
     def seconds(self, copy: Drillable) -> float:
         """Expected for one drill: as that place took before, more if the backup has grown."""
         known = self.measured.get(copy.place)
         if known is None:
-            return SETUP + copy.size_bytes / self.rate
+            return self.setup + copy.size_bytes / self.rate
         took, size = known
         return took * max(1.0, copy.size_bytes / size if size else 1.0)
+
+    def measured_only(self) -> Pace:
+        """The same, where a drill takes no time that nothing was measured of."""
+        return replace(self, setup=0.0, rate=math.inf)
 
 
 def pace_of(ends: Sequence[RunEnd], *, engine: str) -> Pace:
@@ -217,9 +224,12 @@ def plan_drills(
         *(LeftOut(*c.place, "does not fit into what is left of the budget", True) for c in waiting),
         *(LeftOut(*c.place, _recent(c, every), wanted=False) for c in recent),
     ]  # fmt: skip
-    lagging = behind(fitting, budget=budget, every=every, pace=pace, now=now)
-    doubts = [*too_large(every_copy, budget), *([lagging] if lagging else [])]
-    return DrillPlan(tuple(chosen), tuple(left), tuple(doubts))
+    doubts, remarks = too_large(every_copy, budget), list[str]()
+    if lagging := behind(fitting, budget=budget, every=every, pace=pace, now=now):
+        sure = pace.measured_only()
+        certain = behind(fitting, budget=budget, every=every, pace=sure, now=now)
+        (doubts if certain else remarks).append(lagging)
+    return DrillPlan(tuple(chosen), tuple(left), tuple(doubts), tuple(remarks))
 
 
 def too_large(copies: Sequence[Drillable], budget: Budget) -> list[str]:

@@ -113,7 +113,8 @@ class Run:
 
     def look(self, config: Config) -> Catalog:
         """The catalog that this run decides from. What of it could not be read is on the run:
-        it must not end as if those repositories and records did not exist."""
+        it must not end as if those repositories and records did not exist. Raise the first error
+        where nothing could be read: a run that sees nothing has nothing to say."""
         now = self.start.started_at
         catalog = catalog_of(config, self.repositories, self.unreachable, runs=(now - REACH, now))
         self.unreachable |= {r.name: r.error for r in catalog.unreachable if r.error}
@@ -121,6 +122,8 @@ class Run:
         self.lost = catalog.lost
         self.unwitnessed = tuple(b.key for b in catalog.unwitnessed(now))
         self.remarks += stranger_remarks(catalog.strangers)
+        if catalog.blind:
+            raise catalog.blind
         return catalog
 
     def damaged_records(self, repaired: Container[str] = ()) -> list[str]:

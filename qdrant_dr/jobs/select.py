@@ -48,9 +48,12 @@ def select(selector: str, catalog: Catalog, *, proven: Proven, now: datetime) ->
     """The one backup that a selector means.
 
     Raise UsageError if it means nothing or several, listing them, and BackupNotFound if there is
-    none; repositories that could not be read are named then, for it may lie there.
+    none; repositories that could not be read are named then, for it may lie there. Where none
+    could be read, raise why.
     """
     collection, which = split(selector)
+    if catalog.blind:
+        raise catalog.blind
     ours = catalog.of(collection)
     if not ours:
         close = difflib.get_close_matches(collection, catalog.collections, 1)

@@ -1,12 +1,14 @@
 """Is there room for this capture? Certain shortage refuses it before anything is made.
 
 No call of Qdrant tells its free disk: for the nodes the operator's figure counts
-(`cluster.node_space`). What an archive will take is guessed from the last one, else from what the
-node says of its files; the guess that a refusal rests on is the smallest of both.
+(`cluster.node_space`). What an archive will take is measured by the last one; before a first backup
+it is guessed from what the node says of its files. A guess refuses nothing and degrades nothing: it
+is a remark, for a capture that went well has shown that there was room.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from qdrant_dr.cluster import CollectionFacts, Node, estimated_bytes
 from qdrant_dr.config import Config
-from qdrant_dr.errors import DRError, PlanRefused
+from qdrant_dr.errors import ClusterError, DRError, PlanRefused
 from qdrant_dr.jobs.capture_sources import Look
 from qdrant_dr.jobs.units import CaptureUnit
 from qdrant_dr.records import Manifest
@@ -24,6 +26,10 @@ from qdrant_dr.records.manifest import Method
 from qdrant_dr.repository import Repository
 from qdrant_dr.units import format_size
 
+log = logging.getLogger(__name__)
+
+SMALLEST = 4096
+"""No archive of Qdrant is smaller: a place with less is full, whatever is guessed."""
 GROWTH = 1.2
 """A backup may be larger than the last one by a fifth before the estimate is wrong."""
 ON_NODE: Mapping[Method, tuple[int, int]] = {
@@ -38,15 +44,19 @@ snapshot lies there beside the archives it is made of (measured on Qdrant 1.18.3
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Bytes of the archives to come: surely `least`, perhaps `most`."""
+    """Bytes of the archives to come: surely `least`, probably `likely` (as measured by the last
+    backups; there is none: 0), perhaps `most`."""
 
     least: int
+    likely: int
     most: int
     basis: str
 
     def __add__(self, other: Need) -> Need:
         basis = self.basis if self.basis == other.basis else "estimates"
-        return Need(self.least + other.least, self.most + other.most, basis)
+        return Need(
+            self.least + other.least, self.likely + other.likely, self.most + other.most, basis
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +75,13 @@ class Room:
 
     @property
     def tight(self) -> bool:
-        """It may not fit."""
-        return self.free is not None and self.need.most > self.free
+        """By what was measured it may not fit."""
+        return self.free is not None and max(self.need.least, self.need.likely) > self.free
+
+    @property
+    def unsure(self) -> bool:
+        """By a guess it may not fit."""
+        return self.free is not None and self.need.most > self.free and not self.tight
 
     def __str__(self) -> str:
         amount = self.need.least if self.short else self.need.most
@@ -76,17 +91,26 @@ class Room:
         )
 
 
-def need_of(previous: int | None, upper: int | None) -> Need | None:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """`doubts` degrade a capture; `remarks` are guesses: they are told and degrade nothing."""
+
+    doubts: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def need_of(previous: int | None, upper: int | None) -> Need:
     """What the next archive takes, from the size of the last one and an upper bound that the node
-    tells; None if neither is known. Pure."""
+    tells. Pure."""
     if previous is None:
-        return None if upper is None else Need(0, upper, "the node's files")
+        return Need(SMALLEST, 0, max(upper or 0, SMALLEST), "the node's files")
     least = previous if upper is None else min(previous, upper)
-    return Need(least, math.ceil(previous * GROWTH), "the last backup")
+    likely = math.ceil(previous * GROWTH)
+    return Need(least, likely, likely, "the last backup")
 
 
-def judge_space(rooms: Sequence[Room], *, quorum: int) -> tuple[str, ...]:
-    """What is doubtful. Pure; raise PlanRefused where shortage is certain.
+def judge_space(rooms: Sequence[Room], *, quorum: int) -> Judged:
+    """What is doubtful, and what is guessed. Pure; raise PlanRefused where shortage is certain.
 
     A repository that is too full is one copy less: it refuses only below the quorum.
     """
@@ -99,19 +123,26 @@ def judge_space(rooms: Sequence[Room], *, quorum: int) -> tuple[str, ...]:
             "there is no room for this backup: " + "; ".join(map(str, fatal)),
             "; ".join(dict.fromkeys(r.remedy for r in fatal)) + ".",
         )
-    return tuple(f"{r}: {r.remedy}" for r in rooms if r.tight)
+    return Judged(
+        doubts=tuple(f"{r}: {r.remedy}" for r in rooms if r.tight),
+        remarks=tuple(
+            f"{r}, which is a guess until there is a first backup: {r.remedy}"
+            for r in rooms
+            if r.unsure
+        ),
+    )
 
 
-def capture_doubts(
+def judge_capture(
     config: Config,
     unit: CaptureUnit,
     seen: Look,
     previous: Manifest | None,
     repositories: Mapping[str, Repository],
-) -> tuple[str, ...]:
-    """`space_doubts` of one collection, whose shards may come from several nodes."""
+) -> Judged:
+    """`judge_room` of one collection, whose shards may come from several nodes."""
     busiest = max(seen.takes, key=lambda take: len(take.shards))
-    return space_doubts(
+    return judge_room(
         config,
         seen.sources[busiest.peer].node,
         [seen.facts[busiest.peer]],
@@ -122,7 +153,7 @@ def capture_doubts(
     )
 
 
-def space_doubts(
+def judge_room(
     config: Config,
     node: Node,
     collections: Sequence[CollectionFacts],
@@ -131,7 +162,7 @@ def space_doubts(
     *,
     method: Method,
     share: Fraction = Fraction(1),
-) -> tuple[str, ...]:
+) -> Judged:
     """Judge one capture, of several collections for a full snapshot, before its create call.
 
     `share` is what of it the busiest node gives, of several; its archive may hold more than that.
@@ -139,25 +170,30 @@ def space_doubts(
     Raise PlanRefused with numbers and the next step; what is only tight comes back as doubts.
     """
 
-    def needs(*, ask: bool) -> Need | None:
+    def needs(*, ask: bool) -> Need:
         """The node is asked where there is no backup yet, or to be sure: it looks at every page of
         the collection for its answer."""
-        total: Need | None = None
+        each = []
         for facts in collections:
             last = previous.get(facts.collection)
-            upper = estimated_bytes(node, facts) if ask or last is None else None
-            need = need_of(last.size_bytes if last else None, upper)
-            if need is None:
-                return None
-            total = need if total is None else total + need
-        return total
+            upper = _upper(node, facts) if ask or last is None else None
+            each.append(need_of(last.size_bytes if last else None, upper))
+        return sum(each[1:], start=each[0])
 
-    if (need := needs(ask=False)) is None:
-        return ()
-    rooms = _rooms(config, need, repositories, method, share)
+    rooms = _rooms(config, needs(ask=False), repositories, method, share)
     if any(r.short for r in rooms):  # the collection may have shrunk since its last backup
-        rooms = _rooms(config, needs(ask=True) or need, repositories, method, share)
+        rooms = _rooms(config, needs(ask=True), repositories, method, share)
     return judge_space(rooms, quorum=config.copies.quorum)
+
+
+def _upper(node: Node, facts: CollectionFacts) -> int | None:
+    """The node's own figure; None if it gives none, in time or at all: an estimate that could not
+    be made keeps nobody from a backup."""
+    try:
+        return estimated_bytes(node, facts)
+    except ClusterError as e:
+        log.info("the size of %s is not estimated: %s", facts.collection, e.message)
+        return None
 
 
 def _rooms(
@@ -177,7 +213,9 @@ def _rooms(
         for name, repository in repositories.items()
     ]
     least, most = ON_NODE[method]
-    on_node = Need(math.floor(need.least * least * share), need.most * most, need.basis)
+    on_node = Need(
+        math.floor(need.least * least * share), need.likely * most, need.most * most, need.basis
+    )
     rooms.append(
         Room(
             "the node (`cluster.node_space`)",

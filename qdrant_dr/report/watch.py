@@ -11,7 +11,7 @@ from qdrant_dr.cluster import ClockOffset
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.catalogs import open_all
-from qdrant_dr.jobs.check.space import check_space
+from qdrant_dr.jobs.check.space import Size, check_space
 from qdrant_dr.jobs.clocks import clock_text
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.space import GROWTH
@@ -170,7 +170,7 @@ def _space(
 ) -> Iterator[Problem]:
     """Room for the next backups, by the sizes of the last ones."""
     sizes = {
-        s.collection: round(s.newest.manifest.size_bytes * GROWTH)
+        s.collection: Size(round(s.newest.manifest.size_bytes * GROWTH))
         for s in assessed.standings
         if s.newest is not None and s.exclusion is None and s.gone_since is None
     }

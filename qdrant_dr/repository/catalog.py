@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from qdrant_dr.config import Copies
-from qdrant_dr.errors import DRError, ManifestConflict, SealConflict
+from qdrant_dr.errors import DRError, ManifestConflict, RepositoryUnreachable, SealConflict
 from qdrant_dr.providers.tiers import Storage
 from qdrant_dr.records import DEPTHS, BackupKey, Depth, Location, Manifest, Proof, Seal
 from qdrant_dr.repository.names import BACKUPS, call_of
@@ -169,6 +169,15 @@ class Catalog:
     @property
     def unreachable(self) -> tuple[RepositoryState, ...]:
         return tuple(r for r in self.repositories if r.error is not None)
+
+    @property
+    def blind(self) -> DRError | None:
+        """Why nothing at all could be read, if so; what does not answer is named first. Whatever is
+        said of backups then, be it that there is none, is a guess."""
+        errors = [r.error for r in self.unreachable if r.error]
+        if len(errors) < len(self.repositories) or not errors:
+            return None
+        return next((e for e in errors if isinstance(e, RepositoryUnreachable)), errors[0])
 
     def of(self, collection: str) -> tuple[Backup, ...]:
         """Backups of one collection, oldest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ from qdrant_dr.errors import (
 from qdrant_dr.jobs.check import CheckRow, check
 from qdrant_dr.jobs.check.engine import engine_row
 from qdrant_dr.jobs.check.rows import Checked, degraded, failed, ok, skipped
-from qdrant_dr.jobs.check.space import estimate, expected_sizes
+from qdrant_dr.jobs.check.space import Size, check_space, estimate, expected_sizes
 from qdrant_dr.jobs.check.store import _clock, _part, _race, _record, _second_process
-from qdrant_dr.repository import create_repository
+from qdrant_dr.repository import Repository, create_repository, open_repository
 from qdrant_dr.repository.memory import MemoryStore
 from qdrant_dr.repository.store import Sink, Stat
 from tests.support.replay import ReplaySource
@@ -62,6 +63,10 @@ def configured(folder: Path, *nodes: str, repositories: int = 1, **cluster: Any)
             "capture": {"spool": {"path": str(folder / "spool"), "max": "1GiB"}},
         }
     )  # fmt: skip
+
+
+def opened(config: Config) -> Repository:
+    return open_repository(config.repositories[0], stall_timeout=timedelta(seconds=5))
 
 
 def states(checked: Checked) -> dict[tuple[str, str], str]:
@@ -267,6 +272,30 @@ def test_space_is_estimated_from_the_last_backup_else_from_the_points() -> None:
     assert estimate(info, 0, 2) == 2 * estimate(info, 0, 1)
     assert estimate(named, 10, 1) < estimate(info, 10, 1)
     assert expected_sizes([], {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "free", "state"),
+    [
+        ({"a": Size(100)}, 1000, "ok"),
+        ({"a": Size(100)}, 150, "degraded"),
+        ({"a": Size(100)}, 99, "failed"),
+        ({"a": Size(10**12, guessed=True)}, 10**6, "degraded"),
+        ({"a": Size(10**6, guessed=True)}, 15 * 10**5, "ok"),  # the second next is a guess of one
+        ({"a": Size(10**12, guessed=True)}, 100, "failed"),  # full, whatever is guessed
+        ({"a": Size(10**12, guessed=True), "b": Size(10**6)}, 10**6, "failed"),
+    ],
+)
+def test_a_guess_of_a_first_backup_fails_no_check(
+    sizes: dict[str, Size], free: int, state: str, tmp_path: Path
+) -> None:
+    config = configured(tmp_path, "http://127.0.0.1:1").model_copy()
+    store = MemoryStore("r0", f"room-{state}-{free}")
+    store.free_bytes = lambda: free  # type: ignore[method-assign]
+    place = replace(opened(config), store=store)
+    row = next(iter(check_space(config, sizes, [place])))
+    assert row.state == state, row
+    assert ("guessed" in row.found) == any(s.guessed for s in sizes.values())
 
 
 def test_the_strictest_row_decides() -> None:

@@ -177,6 +177,19 @@ class TestBudget:
         assert said.endswith("needs 200.00 MiB and 70 s a day, a run may use 100.00 MiB and 3600 s")
         assert plan(places, Budget(bytes="210MiB", time="1h")).doubts == ()
 
+    def test_a_pace_that_nobody_measured_is_no_reason_for_a_doubt(self) -> None:
+        """Before the first drill of large backups their time is assumed: that is a remark."""
+        large = int(ASSUMED_RATE * 3600 * 24)
+        places = [waiting(str(n), size=large) for n in range(60)]
+        assumed = plan(places, Budget(bytes="1000TiB", time="1h"))
+        assert not assumed.doubts
+        (said,) = assumed.remarks
+        assert "copies are not drilled within" in said
+        slow = Pace({(str(n), "aws"): (86_400.0, large) for n in range(60)})
+        measured = plan(places, Budget(bytes="1000TiB", time="1h"), pace=slow)
+        assert measured.doubts
+        assert not measured.remarks
+
     def test_over_time(self) -> None:
         outcome = drilled(manifest(), slower=100)
         length = outcome.ended_at - outcome.started_at

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from qdrant_dr.errors import DRError
+from qdrant_dr.errors import DRError, NodeUnreachable
 
+UNREACHABLE = NodeUnreachable.exit_code
 State = Literal["ok", "degraded", "failed", "skipped"]
 
 
@@ -64,8 +65,11 @@ class Checked:
 
     @property
     def exit_code(self) -> int:
-        """5 if all that failed is out of reach, 2 if it is a matter of words, else 0, 1 or 3."""
+        """5 if anything is out of reach (what else failed may follow from it), 2 if all that failed
+        is a matter of words, else 0, 1 or 3."""
         codes = {row.exit_code for row in self.rows if row.state == "failed"}
+        if UNREACHABLE in codes:
+            return UNREACHABLE
         if len(codes) == 1:
             return codes.pop()
         return {"ok": 0, "degraded": 3, "failed": 1}[self.verdict]

@@ -1,9 +1,11 @@
-"""Is there room for the next backup? Estimated from the last one, or from the points there are."""
+"""Is there room for the next backup? By the last one, as measured; by the points there are before a
+first one, and that is a guess: it fails nothing."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from qdrant_dr.cluster import CollectionFacts
@@ -11,7 +13,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import StorageFull
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.scratch import unsafe_spool
-from qdrant_dr.jobs.space import GROWTH, ON_NODE, free_below
+from qdrant_dr.jobs.space import GROWTH, ON_NODE, SMALLEST, free_below
 from qdrant_dr.repository import Repository
 from qdrant_dr.units import format_size
 
@@ -24,14 +26,22 @@ WAL = 32 * 2**20
 _DATATYPE = {"float16": 2, "uint8": 1}
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Bytes that a backup may take. `guessed`: there is none yet to measure."""
+
+    bytes: int
+    guessed: bool = False
+
+
 def expected_sizes(
     collections: Iterable[CollectionFacts], last_sizes: Mapping[str, int]
-) -> dict[str, int]:
-    """Bytes that the next backup of each collection may take."""
+) -> dict[str, Size]:
+    """What the next backup of each collection may take."""
     return {
-        c.collection: math.ceil(last_sizes[c.collection] * GROWTH)
+        c.collection: Size(math.ceil(last_sizes[c.collection] * GROWTH))
         if c.collection in last_sizes
-        else estimate(c.info, c.exact_points or c.points_count or 0, c.shard_number)
+        else Size(estimate(c.info, c.exact_points or c.points_count or 0, c.shard_number), True)
         for c in collections
     }
 
@@ -46,67 +56,80 @@ def estimate(info: Mapping[str, Any], points: int, shards: int) -> int:
 
 
 def check_space(
-    config: Config, sizes: Mapping[str, int], repositories: Iterable[Repository]
+    config: Config, sizes: Mapping[str, Size], repositories: Iterable[Repository]
 ) -> Iterator[CheckRow]:
     """Compare with what is free in each repository that can say, on the nodes, in the spool."""
-    needed = sum(sizes.values())
+    each = list(sizes.values())
     for repository in repositories:
         scope = f"repository {repository.name}"
         free = repository.store.free_bytes()
         if free is None:
-            yield skipped(scope, "space", f"about {format_size(needed)} needed; it tells no limit")
+            needed = format_size(sum(s.bytes for s in each))
+            yield skipped(scope, "space", f"about {needed} needed; it tells no limit")
         else:
-            yield _room(scope, needed, free, "the next backup")
-    yield _nodes(config, sizes)
-    yield _spool(config, sizes)
+            yield _room(scope, each, free, "the next backup")
+    yield _nodes(config, each)
+    yield _spool(config, each)
 
 
-def _nodes(config: Config, sizes: Mapping[str, int]) -> CheckRow:
+def _nodes(config: Config, sizes: Sequence[Size]) -> CheckRow:
     """Archives lie on the node until every copy is safe; a full snapshot there needs all of them
     at once, up to three times. No call of Qdrant tells its free disk."""
     scope, free = "cluster", config.cluster.node_space
     full = config.capture.method == "full"
-    at_once = sorted(sizes.values(), reverse=True)
-    needed = sum(at_once) * ON_NODE["full"][1] if full else _widest(config, at_once)
+    needed = list(sizes) * ON_NODE["full"][1] if full else _widest(config, sizes)
     if config.capture.method == "stream":
         return ok(scope, "space", "method stream needs none on the nodes")
     if free is None:
         return skipped(
             scope,
             "space",
-            f"about {format_size(needed)} needed on a node; Qdrant tells no free disk, "
-            "`cluster.node_space` does",
+            f"about {format_size(sum(s.bytes for s in needed))} needed on a node; Qdrant tells no "
+            "free disk, `cluster.node_space` does",
         )
     return _room(scope, needed, free, "snapshots on a node, by `cluster.node_space`")
 
 
-def _widest(config: Config, largest_first: list[int]) -> int:
-    return sum(largest_first[: config.capture.parallel_collections])
+def _widest(config: Config, sizes: Sequence[Size]) -> list[Size]:
+    largest_first = sorted(sizes, key=lambda s: s.bytes, reverse=True)
+    return largest_first[: config.capture.parallel_collections]
 
 
-def _spool(config: Config, sizes: Mapping[str, int]) -> CheckRow:
+def _spool(config: Config, sizes: Sequence[Size]) -> CheckRow:
     """Proofs lay archives out on disk: the largest ones at the same time."""
     scope = "spool"
     spool = config.capture.spool
     if unsafe := unsafe_spool(spool.path):
         return failed(scope, "space", unsafe)
-    needed = _widest(config, sorted(sizes.values(), reverse=True))
-    free = free_below(spool.path)
+    widest = _widest(config, sizes)
+    needed = sum(s.bytes for s in widest)
     if needed > spool.max:
+        about = f"proofs may need {format_size(needed)}"
+        about += GUESSED if any(s.guessed for s in widest) else ""
         return degraded(
             scope,
             "space",
-            f"proofs may need {format_size(needed)}, `capture.spool.max` is "
-            f"{format_size(spool.max)}",
+            f"{about}, `capture.spool.max` is {format_size(spool.max)}",
             "raise `capture.spool.max`, or lower `capture.parallel_collections`.",
         )
-    return _room(scope, needed, free, "proofs")
+    return _room(scope, widest, free_below(spool.path), "proofs")
 
 
-def _room(scope: str, needed: int, free: int, what: str) -> CheckRow:
-    text = f"about {format_size(needed)} for {what}, {format_size(free)} free"
-    if needed > free:
+def _room(scope: str, sizes: Sequence[Size], free: int, what: str) -> CheckRow:
+    """What was measured and does not fit fails; what is guessed is a reason to look."""
+    needed, measured = sum(s.bytes for s in sizes), sum(s.bytes for s in sizes if not s.guessed)
+    text = f"about {format_size(needed)} for {what}"
+    text += (GUESSED if needed > measured else "") + f", {format_size(free)} free"
+    least = measured + SMALLEST * sum(s.guessed for s in sizes)
+    if least > free:
         return failed(scope, "space", StorageFull(text))
-    if 2 * needed > free:
+    if needed > free:
+        return degraded(
+            scope, "space", text, "free space if it is as much as that; a first backup will tell."
+        )
+    if 2 * measured > free:
         return degraded(scope, "space", text, "free space, or add some: the second next may fail.")
     return ok(scope, "space", text)
+
+
+GUESSED = " (guessed from points, without a backup to go by)"

@@ -1,0 +1,45 @@
+"""The line that is meant, with a mark below it, and nothing in it that may be a secret."""
+
+from __future__ import annotations
+
+import re
+
+from qdrant_dr.configfile.plaintext import is_secret_key
+from qdrant_dr.text import printable
+
+WIDTH = 100
+HIDDEN = "..."
+_KEY = re.compile(r"([\w.-]+)[\"']?[ \t]*:")
+_DOUBTFUL = re.compile(
+    r"\S*@\S*"  # a user in a URL, or what is left of one
+    r"|[?&]\S*=\S*|[\w-]+=\S+"  # a query, a connection string
+    r"|[^\s\"'\[\]{},:/.]{24,}"  # a key that stands where it does not belong
+)
+
+
+def excerpt(lines: list[str], line: int, column: int) -> str:
+    """Two lines: that one (from 1), cut to what a terminal shows, and a mark below the column."""
+    text = lines[line - 1] if 0 < line <= len(lines) else ""
+    shown = printable(_without_secrets(lines, line - 1, text).replace("\t", " ")).rstrip()
+    at = min(column - 1, len(shown))
+    begin = max(0, at - WIDTH // 2) if len(shown) > WIDTH else 0
+    return f"    {shown[begin : begin + WIDTH]}\n    {' ' * (at - begin)}^"
+
+
+def _without_secrets(lines: list[str], index: int, text: str) -> str:
+    """Whatever stands behind a key of a secret, and whatever looks like one, is left out."""
+    if not _KEY.search(text) and _continues_a_secret(lines, index):
+        return text[: len(text) - len(text.lstrip())] + HIDDEN
+    for key in _KEY.finditer(text):
+        if is_secret_key(key[1]):
+            text = f"{text[: key.end()]} {HIDDEN}"
+            break
+    return _DOUBTFUL.sub(HIDDEN, text)
+
+
+def _continues_a_secret(lines: list[str], index: int) -> bool:
+    """Whether the nearest key above is one of a secret, whose value may go on here."""
+    for line in reversed(lines[:index]):
+        if keys := _KEY.findall(line):
+            return any(is_secret_key(key) for key in keys)
+    return False
