@@ -19,7 +19,8 @@ from qdrant_dr.jobs.units import Perform, VerifyUnit
 from qdrant_dr.jobs.verify_restore import prove_restored
 from qdrant_dr.records import Depth, Outcome, Proved, RunEnd
 from qdrant_dr.records.base import Frozen
-from qdrant_dr.repository import Backup, newest, proof_of, sound
+from qdrant_dr.repository import Backup, names, newest, proof_of, sound
+from qdrant_dr.repository.catalog import needs_seal
 
 
 class VerifyRequest(Frozen):
@@ -111,15 +112,30 @@ def verify(config: Config, request: VerifyRequest, run: Run, perform: Perform) -
         unsealed = {b.key for b in backups if b.seal is None}
         first = {u.key: u for u in reversed(units) if u.key in unsealed}
         ahead = [u for u in units if first.get(u.key) is u]
+        then = [u for u in units if u not in ahead]
         outcomes += perform(ahead)
-        outcomes += perform([u for u in units if u not in ahead])
+        outcomes += perform(then)
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
-    objections = (*objections, *run.damaged_records())
+    objections = (*objections, *run.damaged_records(_made_up_for([*ahead, *then], outcomes)))
     if not outcomes and not fresh:
         nothing = "no copy was there to verify" if backups else FIRST
         objections = (*objections, nothing)
     return run.finish(config, outcomes=outcomes, objections=objections)
+
+
+def _made_up_for(units: Sequence[VerifyUnit], outcomes: Sequence[Outcome]) -> frozenset[str]:
+    """Proofs that could not be read, of copies whose content was proven as a whole by this run: it
+    names them, and they stand against nothing any more."""
+    return frozenset(
+        f"{unit.repository}/{names.PROOFS}/{unit.key.folder}/{proof_id}.json"
+        for unit, outcome in zip(units, outcomes, strict=True)
+        if isinstance(d := outcome.detail, Proved)
+        and d.passed
+        and unit.sample_per_mille is None
+        and needs_seal(d.depth)
+        for proof_id in unit.unread
+    )
 
 
 def verify_copy(config: Config, unit: VerifyUnit, run_id: str) -> Outcome:

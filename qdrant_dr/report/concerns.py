@@ -421,7 +421,7 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         if d.verdict != "not run" and ((where := d.outcome.repository) is None or where in known)
     }
     for failed in [d for d in last.values() if d.verdict == "failed"][:1]:
-        error = failed.outcome.error
+        error, there = failed.outcome.error, failed.outcome.repository
         where = f" in {failed.outcome.repository}" if len(last) > 1 else ""
         why = error.code + ": " + error.message if error else "not equal"
         yield Problem(
@@ -431,7 +431,8 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             f"the last drill{where} failed: {why}",
             failed.outcome.started_at,
             "restoring this collection",
-            command("drill", s.collection),
+            # one that passes elsewhere would say nothing about this copy
+            command("drill", s.collection, *(["-r", there] if there else [])),
         )
     passed = [d.outcome.started_at for d in s.drills if d.verdict == "passed"]
     since = max(passed, default=s.backups[0].manifest.captured_at)

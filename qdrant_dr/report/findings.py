@@ -89,8 +89,8 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             None,
             "what those runs did is told by other repositories only, or by none",
             f"{DECIDE}who deletes there? look at the rules of the bucket, put them back from its "
-            f"versions if it keeps any, or say with `{_known('runs-missing', name, '--until', '7d')}` "
-            "that they are lost.",
+            "versions if it keeps any, or say that they are lost with "
+            f"`{_known('runs-missing', name, '--until', '7d')}`.",
         )
     for a, b in combinations([r for r in evidence.repositories if r.location], 2):
         if a.location is None or b.location is None or a.domain == b.domain:
