@@ -230,13 +230,31 @@ def expire(config: Config, request: ExpireRequest, run: Run, perform: Perform) -
         known = acknowledgements_of(config, run.repositories, now=now)
         decision = decide(config, request, catalog, holds, begun, now=now, acknowledged=known)
         if request.dry_run:
-            return run.preview(config, decision.units)
+            return run.preview(config, decision.units, also=_staying(request, decision, now))
         _withdraw_old(run.repositories, decision.stays, config.cluster.name)
         outcomes += perform(decision.units)
         run.settle(decision.units, outcomes)
+        outcomes += _staying(request, decision, now)
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
     return run.finish(config, outcomes=outcomes)
+
+
+def _staying(request: ExpireRequest, decision: Decision, now: datetime) -> list[Outcome]:
+    """Of every copy that somebody named and that stays: which rules keep it, and how long."""
+    return [
+        Outcome(
+            unit="expire",
+            collection=stay.key.collection,
+            repository=stay.repository,
+            backup_id=stay.key.backup_id,
+            verdict="skipped",
+            started_at=now,
+            ended_at=now,
+            notes=(f"stays: {'; '.join(stay.reasons)}",),
+        )
+        for stay in (decision.stays if request.backups else ())
+    ]
 
 
 def _compared(config: Config, run: Run) -> datetime:

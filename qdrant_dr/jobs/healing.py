@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from qdrant_dr.hints import BY_HAND, DECIDE, command
+from qdrant_dr.hints import BY_HAND, DECIDE, command, filled
 from qdrant_dr.records import DEPTHS
 from qdrant_dr.repository import Backup, Copy, open_failures, proof_of
 from qdrant_dr.text import digest
@@ -52,6 +52,8 @@ def heal_step(
     and what is to become of this one is for a person. `proven` is the newest proven backup of the
     collection; `gone`: the cluster has the collection no more.
     """
+    if (choice := doubt_step(backup)) is not None:
+        return choice
     if [s for s in sources(backup, now) if s != copy.repository]:
         return command("replicate", str(backup.key), "-r", copy.repository)
     newer = proven is not None and proven.manifest.captured_at > backup.manifest.captured_at
@@ -62,6 +64,20 @@ def heal_step(
         check = command("check", "-r", away)
         return f"{BY_HAND}bring {away} back, which may have a good copy, then run `{check}`."
     return nothing_heals(backup, copy, proven if newer else None)
+
+
+def doubt_step(backup: Backup) -> str | None:
+    """The choice that comes first, where it is not known what this backup is, or whose."""
+    if backup.conflict is not None:
+        return filled(
+            backup.conflict.hint, backup=str(backup.key), collection=backup.key.collection
+        )
+    away = any(c.state == "unreachable" for c in backup.copies)  # it may know of this one
+    if backup.witness == "nobody" and not away:
+        ours = command("replicate", str(backup.key), "--vouch")
+        theirs = command("expire", str(backup.key), "--execute")
+        return f"{DECIDE}is it yours? then `{ours}`; if not, `{theirs}`, and change the keys."
+    return None
 
 
 def nothing_heals(backup: Backup, copy: Copy, newer: Backup | None) -> str:
@@ -81,6 +97,8 @@ def verify_step(
     newest: Backup, *, depth: str, now: datetime, proven: Backup | None, gone: bool
 ) -> str:
     """The next step for a newest backup that is not proven: prove it, if a copy may be good."""
+    if (choice := doubt_step(newest)) is not None:
+        return choice
     if sources(newest, now) or not newest.copies:
         return command("verify", str(newest.key), "--depth", depth)
     worst = next((c for c in newest.copies if c.state == "damaged"), newest.copies[0])
@@ -89,6 +107,8 @@ def verify_step(
 
 def quorum_step(backup: Backup, *, now: datetime) -> str:
     """The next step for a proven backup of which too few copies count."""
+    if (choice := doubt_step(backup)) is not None:
+        return choice
     reachable = [c for c in backup.copies if c.state != "unreachable"]
     if any(c.state in ("missing", "behind", "damaged") for c in reachable):
         return command("replicate", str(backup.key))

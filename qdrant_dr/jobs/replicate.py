@@ -14,7 +14,7 @@ from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.acknowledge import acknowledgements_of
 from qdrant_dr.jobs.clocks import clocks_of
 from qdrant_dr.jobs.copies import Found
-from qdrant_dr.jobs.healing import DAMAGED, damage, damage_scope, heal_step, sources
+from qdrant_dr.jobs.healing import DAMAGED, damage, damage_scope, doubt_step, heal_step, sources
 from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.prove import bytes_proof
 from qdrant_dr.jobs.run import Run, utc_now
@@ -48,6 +48,15 @@ class ReplicateRequest(Frozen):
 
 
 @dataclass(frozen=True, slots=True)
+class Unhealed:
+    """A copy that nothing heals."""
+
+    key: BackupKey
+    repository: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class HealPlan:
     """What can be healed, what cannot and why, and how many copies were looked at. `known` cannot
     be healed, and somebody has acknowledged it."""
@@ -55,7 +64,7 @@ class HealPlan:
     heals: tuple[HealUnit, ...]
     objections: tuple[str, ...]
     looked_at: int
-    known: tuple[HealUnit, ...] = ()
+    known: tuple[Unhealed, ...] = ()
 
 
 def plan_heals(
@@ -74,12 +83,12 @@ def plan_heals(
     copies, by scope and damage: that nothing heals them is known.
     """
     heals: list[HealUnit] = []
-    known: list[HealUnit] = []
+    known: list[Unhealed] = []
     objections: list[str] = []
     looked_at = 0
     for backup in backups:
         if backup.conflict is not None:
-            objections.append(backup.conflict.message)
+            objections.append(told_with(backup.conflict.message, doubt_step(backup) or ""))
             continue
         unknown = backup.witness != "named" and not vouched
         good = sources(backup, now)
@@ -96,8 +105,7 @@ def plan_heals(
                 last = proven.get(backup.key.collection)
                 step = heal_step(backup, copy, now=now, proven=last)
                 if (damage_scope(backup, copy), damage(copy)) in quiet:
-                    known.append(HealUnit(key=backup.key, repository=copy.repository, sources=(),
-                                          why=why))  # fmt: skip
+                    known.append(Unhealed(backup.key, copy.repository, why))
                 else:
                     objections.append(told_with(what, step))
                 continue
@@ -176,17 +184,17 @@ def _newest_proven(config: Config, catalog: Catalog, now: datetime) -> dict[str,
     return {name: backup for name, backup in found.items() if backup is not None}
 
 
-def _left_as_it_is(unit: HealUnit, now: datetime) -> Outcome:
+def _left_as_it_is(copy: Unhealed, now: datetime) -> Outcome:
     """Of damage that nothing heals and that somebody has acknowledged: told, and no alarm."""
     return Outcome(
         unit="heal",
-        collection=unit.collection,
-        repository=unit.repository,
-        backup_id=unit.key.backup_id,
+        collection=copy.key.collection,
+        repository=copy.repository,
+        backup_id=copy.key.backup_id,
         verdict="skipped",
         started_at=now,
         ended_at=now,
-        notes=(f"it is {unit.why}, no other good copy is left, and that is acknowledged",),
+        notes=(f"it is {copy.why}, no other good copy is left, and that is acknowledged",),
     )
 
 

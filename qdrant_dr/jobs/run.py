@@ -266,8 +266,9 @@ class Run:
         seen: Sequence[SeenCollection] = (),
         objections: Sequence[str] = (),
         doubts: Sequence[str] = (),
+        also: Sequence[Outcome] = (),
     ) -> RunEnd:
-        """The end of a dry run: what would be done, as skipped outcomes."""
+        """The end of a dry run: what would be done, as skipped outcomes; `also` what would not."""
         now = utc_now()
         outcomes = [
             Outcome(
@@ -283,7 +284,7 @@ class Run:
             for u in units
         ]
         return self.finish(
-            config, outcomes=outcomes, seen=seen, objections=objections, doubts=doubts
+            config, outcomes=[*outcomes, *also], seen=seen, objections=objections, doubts=doubts
         )
 
     def write_everywhere(self, record: RunStart | RunEnd) -> None:

@@ -10,7 +10,9 @@ from pydantic import Field
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
+from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.copies import Found
+from qdrant_dr.jobs.healing import doubt_step, heal_step
 from qdrant_dr.jobs.prove import prove_copy
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
@@ -61,13 +63,14 @@ def plan_verify(
     fresh = 0
     for backup in chosen:
         if backup.conflict is not None:
-            objections.append(backup.conflict.message)
+            objections.append(told_with(backup.conflict.message, doubt_step(backup) or ""))
             continue
         for copy in backup.copies:
             if copy.repository not in repositories or copy.state in ("unreachable", "expired"):
                 continue
             if not copy.committed:
-                objections.append(f"{backup.key} in {copy.repository} is {copy.state}")
+                what = f"{backup.key} in {copy.repository} is {copy.state}"
+                objections.append(told_with(what, heal_step(backup, copy, now=now)))
                 continue
             proof = proof_of(copy, depth=depth, now=now)
             if proof and sound(backup, copy) and _younger(proof.ended_at, request, now):
@@ -119,7 +122,11 @@ def verify(config: Config, request: VerifyRequest, run: Run, perform: Perform) -
         return run.finish(config, outcomes=outcomes, error=e)
     objections = (*objections, *run.damaged_records(_made_up_for([*ahead, *then], outcomes)))
     if not outcomes and not fresh:
-        nothing = "no copy was there to verify" if backups else FIRST
+        nothing = (
+            "no copy was there to verify"
+            if backups
+            else told_with("there is nothing to verify", FIRST)
+        )
         objections = (*objections, nothing)
     return run.finish(config, outcomes=outcomes, objections=objections)
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from qdrant_dr.errors import BackupLost, ManifestConflict
+from qdrant_dr.errors import BackupLost
 from qdrant_dr.hints import BY_HAND, DECIDE, command, filled
 from qdrant_dr.jobs.healing import (
     DAMAGED,
     damage,
     damage_scope,
+    doubt_step,
     heal_step,
     quorum_step,
     sources,
@@ -284,7 +285,7 @@ def _damage(evidence: Evidence, s: Standing) -> Iterator[Problem]:
                 f"{backup.conflict.code}: {backup.conflict.message}",
                 backup.manifest.captured_at,
                 f"all {count(len(backup.copies), 'copy')}: it is not known which is true",
-                filled(ManifestConflict.default_hint, backup=str(backup.key)),
+                filled(backup.conflict.hint, backup=str(backup.key), collection=s.collection),
             )
         for copy in backup.copies:
             if copy.state == "damaged":
@@ -328,8 +329,7 @@ def _witnesses(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             f"only {where} tells of it: {UNWITNESSED}",
             backup.manifest.captured_at,
             "1 backup, and whoever can write there",
-            f"{DECIDE}is it yours? then `{command('replicate', str(backup.key), '--vouch')}`; if "
-            f"not, `{command('expire', str(backup.key), '--execute')}`, and change the keys.",
+            doubt_step(backup) or command("backup", s.collection),
         )
 
 

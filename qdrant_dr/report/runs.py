@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from qdrant_dr.config import Config
-from qdrant_dr.hints import DECIDE, command
+from qdrant_dr.hints import DECIDE, apart, command
 from qdrant_dr.jobs.select import LATEST, LATEST_PROVEN
 from qdrant_dr.records import DEPTHS, Outcome, Proved, RunEnd, RunStart
 from qdrant_dr.report.evidence import Evidence
@@ -147,7 +147,7 @@ def _bad(evidence: Evidence) -> Iterator[Problem]:
         jobs.add(job)
         if settled or _told_elsewhere(end):
             continue
-        why = end.error.message if end.error else "; ".join(end.reasons[:2])
+        why = end.error.message if end.error else "; ".join(apart(r)[0] for r in end.reasons[:2])
         failed = sum(o.verdict == "failed" for o in end.outcomes)
         refused = job in ON_DEMAND and end.error is not None and not end.outcomes
         if refused and not first:

@@ -30,7 +30,8 @@ def printed(said: Any) -> list[str]:
     lines = said.out.splitlines()
     if lines and lines[0].endswith("  NEXT"):
         at = lines[0].rindex("NEXT")
-        steps += [line[at:] for line in lines[1:] if line[at:] not in ("", "-")]
+        wrong = [line for line in lines[1:] if "  excluded  " not in line]
+        steps += [line[at:] for line in wrong if line[at:] not in ("", "-")]
     marker = "HINT: "
     return steps + [
         line.removeprefix(marker) for line in said.err.splitlines() if line.startswith(marker)
