@@ -83,15 +83,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from qdrant_dr.hints import marked
+
 
 class DRError(Exception):
-    """Base of all: `message` (lower case, no full stop), `hint` (the next command or step)."""
+    """Base of all: `message` (lower case, no full stop), `hint` (the next step, see `hints`)."""
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
     transient: ClassVar[bool] = False
     blames_copy: ClassVar[bool] = False
-    default_hint: ClassVar[str] = "run again with -v and read the last lines."
+    default_hint: ClassVar[str] = "run it again with -v, and read the last lines."
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -101,7 +103,12 @@ class DRError(Exception):
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint)
         self.message = message
-        self.hint = hint or self.default_hint
+        self.hint = self.mark(hint or self.default_hint)
+
+    @classmethod
+    def mark(cls, hint: str) -> str:
+        """The hint in the form that can be followed."""
+        return marked(hint)
 
     def __str__(self) -> str:
         return f"{self.message}\nHINT: {self.hint}"
@@ -110,6 +117,11 @@ class DRError(Exception):
 class UsageError(DRError):
     exit_code = 2
     default_hint = "see `qdrant-dr --help`."
+
+    @classmethod
+    def mark(cls, hint: str) -> str:
+        """As it is, where it says which words are right: the command line names the help, too."""
+        return hint if cls is UsageError else marked(hint)
 
 
 class ConfigInvalid(UsageError):
@@ -127,7 +139,7 @@ class SecretMissing(UsageError):
 
 
 class NothingSelected(UsageError):
-    default_hint = "run `qdrant-dr list` and compare the names."
+    default_hint = "compare the names with those that `qdrant-dr list` prints."
 
 
 class SetupFailed(DRError):
@@ -190,20 +202,21 @@ class ServerFailed(ClusterError):
 
 class CollectionVanished(ClusterError):
     default_hint = (
-        "find out who deleted it; `qdrant-dr list COLLECTION` shows what can be restored."
+        "decide: whoever deleted it meant it, or it is restored; `qdrant-dr list COLLECTION` shows "
+        "what there is."
     )
 
 
 class CollectionChanged(ClusterError):
-    default_hint = "run `qdrant-dr backup COLLECTION` again when it has settled."
+    default_hint = "run `qdrant-dr backup COLLECTION` when it has settled."
 
 
 class ReplicaMoved(CollectionChanged):
-    default_hint = "run `qdrant-dr backup COLLECTION` again when its shards stay where they are."
+    default_hint = "run `qdrant-dr backup COLLECTION` when its shards stay where they are."
 
 
 class SnapshotUnanswered(ClusterError):
-    default_hint = "the server may still finish it; list its snapshots before you run again."
+    default_hint = "run `qdrant-dr backup COLLECTION`: it looks first at what was left on the node."
 
 
 class SnapshotFailed(ClusterError):
@@ -212,11 +225,13 @@ class SnapshotFailed(ClusterError):
 
 class DownloadInterrupted(ClusterError):
     transient = True
-    default_hint = "run the backup again; the snapshot is still on the server."
+    default_hint = "run `qdrant-dr backup COLLECTION`; the snapshot is still on the server."
 
 
 class DownloadMismatch(ClusterError):
-    default_hint = "run the backup again; if it repeats, suspect a proxy or the node's disk."
+    default_hint = (
+        "run `qdrant-dr backup COLLECTION`; if it repeats, suspect a proxy or the node's disk."
+    )
 
 
 class RecoverFailed(ClusterError):
@@ -225,8 +240,8 @@ class RecoverFailed(ClusterError):
 
 class RecoverUnanswered(ClusterError):
     default_hint = (
-        "the server may still finish it: look at the collection there, then run the same command "
-        "again, which waits for it and goes on."
+        "look at the collection there, which the server may still finish; then run the same "
+        "command again, which waits for it and goes on."
     )
 
 
@@ -239,24 +254,24 @@ class VersionUnsupported(ClusterError):
 
 
 class RepositoryError(DRError):
-    default_hint = "run `qdrant-dr check -r NAME`."
+    default_hint = "run `qdrant-dr check -r REPOSITORY`."
 
 
 class RepositoryUnreachable(RepositoryError):
     exit_code = 5
     transient = True
-    default_hint = "check network and endpoint, then run `qdrant-dr check -r NAME`."
+    default_hint = "check network and endpoint, then run `qdrant-dr check -r REPOSITORY`."
 
 
 class RepositoryUntrusted(RepositoryUnreachable):
     transient = False
-    default_hint = "give `tls:` of the repository, then run `qdrant-dr check -r NAME`."
+    default_hint = "give `tls:` of the repository, then run `qdrant-dr check -r REPOSITORY`."
 
 
 class RepositoryRefuses(RepositoryError):
     default_hint = (
         "look the code up in the provider's documentation (its support wants the request id), "
-        "then run `qdrant-dr check -r NAME`."
+        "then run `qdrant-dr check -r REPOSITORY`."
     )
 
 
@@ -284,7 +299,7 @@ class RepositoryMismatch(RepositoryError):
 
 class RepositoryDenied(RepositoryError):
     default_hint = (
-        "check the credentials and the bucket policy, then run `qdrant-dr check -r NAME`."
+        "check the credentials and the bucket policy, then run `qdrant-dr check -r REPOSITORY`."
     )
 
 
@@ -298,21 +313,26 @@ class StorageFull(RepositoryError):
 
 class ObjectMissing(RepositoryError):
     blames_copy = True
-    default_hint = "run `qdrant-dr verify`, then `qdrant-dr replicate` to heal the copy."
+    default_hint = "run `qdrant-dr replicate BACKUP` to heal the copy."
 
 
 class Conflict(RepositoryError):
-    default_hint = "somebody else wrote this name; nothing was overwritten. compare both copies."
+    default_hint = (
+        "decide: which of both is right; somebody else wrote this name, nothing was overwritten."
+    )
 
 
 class ManifestConflict(Conflict):
     default_hint = (
-        "do not restore from either before you know which is true: `qdrant-dr show BACKUP`."
+        "decide: which of them is true, and restore from none before: `qdrant-dr show BACKUP`."
     )
 
 
 class SealConflict(Conflict):
-    default_hint = "two readings of one backup differ: run `qdrant-dr verify --depth content`."
+    default_hint = (
+        "decide: two readings of one backup differ, and one is true: `qdrant-dr show BACKUP "
+        "--proofs` tells who made them; back up again with `qdrant-dr backup COLLECTION`."
+    )
 
 
 class StoreOverwrites(RepositoryError):
@@ -324,15 +344,18 @@ class QuorumMissed(RepositoryError):
 
 
 class CatalogIncomplete(RepositoryError):
-    default_hint = "nothing was deleted; repair access, then run again."
+    default_hint = "repair access, then run `qdrant-dr check`; nothing was deleted."
 
 
 class BackupNotFound(RepositoryError):
-    default_hint = "run `qdrant-dr list`."
+    default_hint = "decide: which backup is meant; `qdrant-dr list` has them."
 
 
 class BackupLost(RepositoryError):
-    default_hint = "run `qdrant-dr show BACKUP`: it says who names it and what is left."
+    default_hint = (
+        "decide: its manifest is put back, or it is given up: `qdrant-dr show BACKUP` says who "
+        "names it, what is left, and how."
+    )
 
 
 class RecordError(DRError):
@@ -349,7 +372,10 @@ class RecordUnknown(RecordError):
 
 class ArchiveError(DRError):
     blames_copy = True
-    default_hint = "the copy is not usable: run `qdrant-dr replicate`, or back up again."
+    default_hint = (
+        "run `qdrant-dr replicate BACKUP`: the copy is not usable, and without another one it says "
+        "what is."
+    )
 
 
 class ArchiveTruncated(ArchiveError):
@@ -373,7 +399,7 @@ class ArchiveForeign(ArchiveError):
 
 
 class ProofError(DRError):
-    default_hint = "run `qdrant-dr replicate` to heal the copy from a proven one."
+    default_hint = "run `qdrant-dr replicate BACKUP` to heal the copy from a good one."
 
 
 class BytesDiffer(ProofError):
@@ -391,21 +417,21 @@ class ContentDiffers(ProofError):
 class SearchDiffers(ProofError):
     blames_copy = True
     default_hint = (
-        "its points are whole: ask a server with `qdrant-dr verify BACKUP --depth restore`, or "
-        "back up again."
+        "run `qdrant-dr verify BACKUP --depth restore`: its points are whole, and a server builds "
+        "what an index lacks; or back up again."
     )
 
 
 class OperationBehind(ProofError):
     blames_copy = True
-    default_hint = (
-        "this archive misses acknowledged writes: run `qdrant-dr backup COLLECTION` again."
-    )
+    default_hint = "run `qdrant-dr backup COLLECTION`: this archive misses acknowledged writes."
 
 
 class NotSealable(ProofError):
     blames_copy = True
-    default_hint = "back up again with method `collection`; this archive cannot be used."
+    default_hint = (
+        "run `qdrant-dr backup COLLECTION --method collection`: this archive cannot be used."
+    )
 
 
 class EngineFailed(ProofError):

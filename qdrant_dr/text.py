@@ -6,7 +6,9 @@ keep every character, as their formats escape it.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterable
 
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, but for tab and newline
@@ -43,3 +45,8 @@ def json_visible(document: str) -> str:
         return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
 
     return _IN_JSON.sub(escaped, document)
+
+
+def digest(words: Iterable[str]) -> str:
+    """Facts of many names, short and in any order."""
+    return hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:16]

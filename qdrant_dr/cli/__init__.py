@@ -17,6 +17,7 @@ from qdrant_dr.cli.logs import logs
 from qdrant_dr.cli.output import any_text, write
 from qdrant_dr.cli.session import Reply, Session
 from qdrant_dr.errors import DRError, Interrupted, UsageError
+from qdrant_dr.hints import REPORT_IT
 from qdrant_dr.jobs.stop import stopping
 
 __all__ = ["main"]
@@ -49,13 +50,18 @@ def _reply(tokens: Sequence[str], session: Session) -> Reply | None:
         with _signals(), logs("-v" in tokens or "--verbose" in tokens):
             return run(tokens, session)
     except CycloptsError as e:
-        return _failure(UsageError(usage_message(e)))
+        return _failure(UsageError(usage_message(e), _see_help(session)))
     except DRError as e:
         return _failure(e)
     except KeyboardInterrupt:
         return _failure(Interrupted("interrupted"))
     except Exception as e:  # noqa: BLE001 - the last door: a defect must still end in an envelope
-        return _failure(misused(e) or _defect(e, session))
+        return _failure(misused(e, _see_help(session)) or _defect(e, session))
+
+
+def _see_help(session: Session) -> str:
+    """That of the command, where there is one."""
+    return f"see `{' '.join(filter(None, ['qdrant-dr', session.command, '--help']))}`."
 
 
 def _defect(error: Exception, session: Session) -> DRError:
@@ -63,7 +69,7 @@ def _defect(error: Exception, session: Session) -> DRError:
         traceback.print_exception(error)
     return DRError(
         f"{type(error).__name__}: {error}",
-        "this is a defect of qdrant-dr: report it with the lines of -v.",
+        REPORT_IT,
     )
 
 

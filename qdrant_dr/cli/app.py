@@ -253,7 +253,7 @@ def usage_message(error: CycloptsError) -> str:
     return said[0].lower() + said[1:]
 
 
-def misused(error: Exception) -> UsageError | None:
+def misused(error: Exception, hint: str) -> UsageError | None:
     """What is wrong with the options of a request; None if it is no request that was refused.
 
     The value is not told: it may be a key where its reference was wanted.
@@ -270,7 +270,7 @@ def misused(error: Exception) -> UsageError | None:
         field = str(one["loc"][0]) if one["loc"] else ""
         option = OPTIONS.get(field, "--" + field.replace("_", "-"))
         said.append(f"{option}: {plain(one)}")
-    return UsageError("; ".join(said))
+    return UsageError("; ".join(said), hint)
 
 
 def _unknown_command(tokens: Sequence[str]) -> str:

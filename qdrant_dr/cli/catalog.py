@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from qdrant_dr.cli.session import Reply, Session, Verdict
 from qdrant_dr.errors import BackupLost, DRError
+from qdrant_dr.hints import filled
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.scope import selected_repositories
 from qdrant_dr.records import DEPTHS, Depth
@@ -50,7 +51,9 @@ def with_troubles(reply: Reply, catalog: Catalog, more: list[DRError] | None = N
     exit_code = catalog.blind.exit_code if catalog.blind else None
     errors += [u.error for u in catalog.unreadable] + (more or [])
     errors += [
-        BackupLost(f"{lost.key}: {lost.what}", f"run `qdrant-dr show {lost.key}`.")
+        BackupLost(
+            f"{lost.key}: {lost.what}", filled(BackupLost.default_hint, backup=str(lost.key))
+        )
         for lost in catalog.lost
     ]
     verdict: Verdict = "degraded" if errors else "ok"

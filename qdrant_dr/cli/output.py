@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from qdrant_dr.cli.session import Column, Reply, Row, Said, Session
+from qdrant_dr.errors import UsageError
+from qdrant_dr.hints import helps
 from qdrant_dr.text import json_visible, lines, printable
 
 FORMAT = 1
@@ -33,6 +35,16 @@ def write(session: Session, reply: Reply) -> None:
     if not session.json:
         for error in reply.errors:
             sys.stderr.write(for_people(error))
+        if named := _helps(session, reply):
+            sys.stderr.write(f"HELP: {printable('; '.join(named))}\n")
+
+
+def _helps(session: Session, reply: Reply) -> tuple[str, ...]:
+    """The help of every command that a next step names; of wrong words, that of the command."""
+    hints = [e.hint for e in reply.errors]
+    hints += [row.get("next_command") or "" for row in reply.rows]
+    misused = reply.code == UsageError.exit_code and session.command
+    return helps([f"qdrant-dr {session.command} --help"] * bool(misused) + hints)
 
 
 def envelope(command: str, reply: Reply, *, ascii_only: bool = False) -> str:

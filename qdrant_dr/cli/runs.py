@@ -10,6 +10,7 @@ from qdrant_dr.cli.session import EXIT, Column, Reply, Said, Session
 from qdrant_dr.cli.words import span
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted, NodeUnreachable
+from qdrant_dr.hints import apart
 from qdrant_dr.jobs.run import Run, begin
 from qdrant_dr.jobs.scenario import words
 from qdrant_dr.jobs.threads import in_threads
@@ -22,6 +23,7 @@ from qdrant_dr.records import (
     Healed,
     Outcome,
     Proved,
+    Reported,
     Restored,
     RunEnd,
     Signed,
@@ -34,6 +36,7 @@ from qdrant_dr.units import format_size
 Request = TypeVar("Request", bound=Frozen)
 Verb = Callable[[Config, Request, Run, Perform], RunEnd]
 
+LOOK = "run `qdrant-dr status`: it says what is affected, and the next step."
 COLUMNS = (
     Column("unit", "UNIT"),
     Column("collection", "COLLECTION"),
@@ -107,8 +110,13 @@ def _errors(end: RunEnd) -> list[Said]:
     every = [end.error, *(r.error for r in end.repositories), *(o.error for o in end.outcomes)]
     told = list({(e.code, e.message): e for e in every if e is not None}.values())
     untold = [r for r in end.reasons if not any(e.message in r for e in told)]
-    hint = "run `qdrant-dr report` for what is affected and the next step."
-    return [*told, *(ErrorFacts(code=end.verdict, message=r, hint=hint) for r in untold)]
+    if found := [n for o in end.outcomes if isinstance(o.detail, Reported) for n in o.notes]:
+        untold = found  # its reason is all of them in one
+    return [*told, *(_untold(end, *apart(r)) for r in untold)]
+
+
+def _untold(end: RunEnd, what: str, hint: str | None) -> ErrorFacts:
+    return ErrorFacts(code=end.verdict, message=what, hint=hint or LOOK)
 
 
 def _sample(end: RunEnd) -> str:

@@ -131,7 +131,11 @@ def drill_copy(config: Config, unit: DrillUnit, run_id: str) -> Outcome:
         verdict="failed" if error else "ok",
         started_at=started_at,
         ended_at=utc_now(),
-        error=error_facts(error) if error else None,
+        error=error_facts(
+            error, repository=unit.repository, collection=unit.collection, backup=unit.key
+        )
+        if error
+        else None,
         notes=(unit.note,) if unit.note else (),
         detail=Drilled(
             drill_id=drill_id,

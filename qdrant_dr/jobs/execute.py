@@ -68,13 +68,14 @@ def failed_outcome(
 ) -> Outcome:
     """The outcome of a unit that raised."""
     key = getattr(unit, "key", None)
+    repository = getattr(unit, "repository", None)
     return Outcome(
         unit=unit.unit,
         collection=unit.collection,
-        repository=getattr(unit, "repository", None),
+        repository=repository,
         backup_id=key.backup_id if key else None,
         verdict="failed",
         started_at=started_at,
         ended_at=ended_at,
-        error=error_facts(error),
+        error=error_facts(error, repository=repository, collection=unit.collection, backup=key),
     )

@@ -240,16 +240,34 @@ def expire(config: Config, request: ExpireRequest, run: Run, perform: Perform) -
         ]
         if request.dry_run:
             run.remarks += added_only(run.repositories, decision.units)
-            return run.preview(config, decision.units)
+            return run.preview(config, decision.units, also=_staying(request, decision, now))
         _withdraw_old(run.repositories, decision.stays, config.cluster.name)
         named = bool(request.backups or request.repositories)
         units, closed = open_to_deletion(config, run, decision.units, named=named)
         done = perform(units)
         outcomes += [*done, *closed]
         run.settle(units, done)
+        outcomes += _staying(request, decision, now)
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
     return run.finish(config, outcomes=outcomes)
+
+
+def _staying(request: ExpireRequest, decision: Decision, now: datetime) -> list[Outcome]:
+    """Of every copy that somebody named and that stays: which rules keep it, and how long."""
+    return [
+        Outcome(
+            unit="expire",
+            collection=stay.key.collection,
+            repository=stay.repository,
+            backup_id=stay.key.backup_id,
+            verdict="skipped",
+            started_at=now,
+            ended_at=now,
+            notes=(f"stays: {'; '.join(stay.reasons)}",),
+        )
+        for stay in (decision.stays if request.backups else ())
+    ]
 
 
 def _compared(config: Config, run: Run) -> datetime:

@@ -20,8 +20,10 @@ from qdrant_dr.errors import (
     RepositoryError,
     SearchDiffers,
 )
+from qdrant_dr.hints import command, filled
 from qdrant_dr.jobs.capture_sources import known_addresses, node_of
 from qdrant_dr.jobs.copies import Found, sealed_before
+from qdrant_dr.jobs.healing import sources
 from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.run import utc_now
 from qdrant_dr.jobs.scratch import scratch_folder
@@ -172,7 +174,7 @@ def prove_copy(
     notes += (f"suspect: {reason}" for reason in (seal.suspect if seal and sealed else ()))
     remarks = dict.fromkeys((*exam.remarks, *(seal.remarks if seal else ())))
     return ProvedCopy(
-        proof, _first(wrong, unit, seal=backup.seal), tuple(notes), sealed, seal,
+        proof, _first(wrong, unit, found, exam.reached), tuple(notes), sealed, seal,
         exam.read_back.replayed_points if exam.read_back else (),
         remarks=tuple(r for r in remarks if r not in {*notes, *exam.unasked}),
         unasked=exam.unasked,
@@ -187,18 +189,22 @@ def proof_limits(config: Config) -> ProofLimits:
     )
 
 
-UNSEALABLE = ("operation-behind", "count-differs", "content-differs", "not-sealable")
-"""What is wrong with an archive itself where there is no seal yet: every copy of it has it."""
-
-
-def _first(wrong: Sequence[Finding], unit: VerifyUnit, *, seal: Seal | None) -> ErrorFacts | None:
+def _first(
+    wrong: Sequence[Finding], unit: VerifyUnit, found: Found, reached: Depth | None
+) -> ErrorFacts | None:
+    """The first finding, and how it goes on: from another copy, unless that has the same bytes and
+    what is wrong is in them."""
     if not wrong:
         return None
-    hint = f"run `qdrant-dr replicate {unit.key}` to heal it from a proven copy."
+    others = [s for s in sources(found.backup, utc_now()) if s != unit.repository]
+    as_captured = reached is not None and DEPTHS.index(reached) >= DEPTHS.index("bytes")
+    sealed = found.backup.seal is not None and unit.made_by != "replicate"
     if wrong[0].code == SearchDiffers.code:
-        hint = SearchDiffers.default_hint
-    elif seal is None and wrong[0].code in UNSEALABLE:
-        hint = f"no other copy is better: run `qdrant-dr backup {unit.collection}` again."
+        hint = filled(SearchDiffers.default_hint, backup=str(unit.key))
+    elif others and (sealed or not as_captured):
+        hint = f"run `{command('replicate', str(unit.key))}` to heal it from another copy."
+    else:
+        hint = f"run `{command('backup', unit.collection)}`: no other copy is better."
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     return ErrorFacts(
         code=wrong[0].code,

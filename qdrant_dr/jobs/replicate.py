@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BytesDiffer, DRError, ObjectMissing
+from qdrant_dr.hints import told_with
+from qdrant_dr.jobs.acknowledge import acknowledgements_of
 from qdrant_dr.jobs.clocks import clocks_of
 from qdrant_dr.jobs.copies import Found
+from qdrant_dr.jobs.healing import DAMAGED, damage, damage_scope, doubt_step, heal_step, sources
 from qdrant_dr.jobs.progress import watched
 from qdrant_dr.jobs.prove import bytes_proof
 from qdrant_dr.jobs.run import Run, utc_now
@@ -25,8 +29,8 @@ from qdrant_dr.repository import (
     Copy,
     Repository,
     names,
+    newest_proven,
     open_failures,
-    proof_of,
 )
 
 
@@ -44,12 +48,23 @@ class ReplicateRequest(Frozen):
 
 
 @dataclass(frozen=True, slots=True)
+class Unhealed:
+    """A copy that nothing heals."""
+
+    key: BackupKey
+    repository: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class HealPlan:
-    """What can be healed, what cannot and why, and how many copies were looked at."""
+    """What can be healed, what cannot and why, and how many copies were looked at. `known` cannot
+    be healed, and somebody has acknowledged it."""
 
     heals: tuple[HealUnit, ...]
     objections: tuple[str, ...]
     looked_at: int
+    known: tuple[Unhealed, ...] = ()
 
 
 def plan_heals(
@@ -58,38 +73,49 @@ def plan_heals(
     *,
     now: datetime,
     vouched: bool = False,
+    proven: Mapping[str, Backup] = MappingProxyType({}),
+    quiet: Container[tuple[str, str]] = (),
 ) -> HealPlan:
     """One unit for each copy that is not whole, its sources in order of what is known of them.
 
     What one repository alone tells of is not carried into the others, unless it is vouched for.
+    `proven` are the newest proven backups of collections; `quiet` what is acknowledged of damaged
+    copies, by scope and damage: that nothing heals them is known.
     """
     heals: list[HealUnit] = []
+    known: list[Unhealed] = []
     objections: list[str] = []
     looked_at = 0
     for backup in backups:
         if backup.conflict is not None:
-            objections.append(backup.conflict.message)
+            objections.append(told_with(backup.conflict.message, doubt_step(backup) or ""))
             continue
         unknown = backup.witness != "named" and not vouched
-        sources = _sources(backup, now)
+        good = sources(backup, now)
         for copy in backup.copies:
             if copy.repository not in repositories or copy.state in ("unreachable", "expired"):
                 continue
             looked_at += 1
             if copy.state in ("present", "archived") or (unknown and not copy.committed):
                 continue
-            others = tuple(s for s in sources if s != copy.repository)
+            others = tuple(s for s in good if s != copy.repository)
             why = _why(copy)
             if not others:
-                objections.append(
+                what = (
                     f"{backup.key} in {copy.repository} is {why}, and no other good copy "
                     + out_of_reach(backup, but=copy.repository)
                 )
+                last = proven.get(backup.key.collection)
+                step = heal_step(backup, copy, now=now, proven=last)
+                if (damage_scope(backup, copy), damage(copy)) in quiet:
+                    known.append(Unhealed(backup.key, copy.repository, why))
+                else:
+                    objections.append(told_with(what, step))
                 continue
             heals.append(
                 HealUnit(key=backup.key, repository=copy.repository, sources=others, why=why)
             )
-    return HealPlan(tuple(heals), tuple(objections), looked_at)
+    return HealPlan(tuple(heals), tuple(objections), looked_at, tuple(known))
 
 
 def out_of_reach(backup: Backup, *, but: str) -> str:
@@ -108,24 +134,6 @@ def _why(copy: Copy) -> str:
     if failures:
         return f"proven damaged ({failures[-1].findings[0].code if failures[-1].findings else '?'})"
     return copy.state + (f" (lacks {', '.join(copy.lacks)})" if copy.lacks else "")
-
-
-def _sources(backup: Backup, now: datetime) -> tuple[str, ...]:
-    """Copies with all their parts and no open failure: deepest proven first."""
-
-    def rank(copy: Copy) -> int:
-        known = [d for d in DEPTHS if proof_of(copy, depth=d, now=now)]
-        return -DEPTHS.index(known[-1]) if known else 1
-
-    whole = [
-        c
-        for c in backup.copies
-        if c.committed
-        and c.state in ("present", "behind")
-        and not c.archived
-        and set(c.lacks) <= {"seal"}
-    ]
-    return tuple(c.repository for c in sorted(whole, key=rank))
 
 
 def plan_reproofs(
@@ -153,12 +161,18 @@ def replicate(config: Config, request: ReplicateRequest, run: Run, perform: Perf
         catalog = run.look(config)
         now = utc_now()
         backups = selected_backups(catalog, config, request.backups, request.collections, now=now)
-        plan = plan_heals(backups, repositories, now=now, vouched=request.vouch)
+        opened, away = run.repositories, run.unreachable
+        known = acknowledgements_of(config, opened, now=now, lost=away)
+        plan = plan_heals(
+            backups, repositories, now=now, vouched=request.vouch,
+            proven=_newest_proven(config, catalog, now),
+            quiet={(a.scope, a.facts) for a in known if a.code == DAMAGED},
+        )  # fmt: skip
         run.note_source(backups)
         if request.dry_run:
             return run.preview(config, plan.heals, objections=plan.objections)
         healed = perform(plan.heals)
-        outcomes += healed
+        outcomes += [*healed, *(_left_as_it_is(u, now) for u in plan.known)]
         run.settle(plan.heals, healed)
         outcomes += perform(plan_reproofs(catalog, healed, plan.heals))
         clocks = clocks_of(config, run, {})
@@ -172,6 +186,30 @@ def replicate(config: Config, request: ReplicateRequest, run: Run, perform: Perf
         objections.append("no copy of any backup could be looked at")
     unswept = (f"nothing was swept: {clocks.apart}",) if clocks.apart else ()
     return run.finish(config, outcomes=outcomes, objections=objections, doubts=unswept)
+
+
+def _newest_proven(config: Config, catalog: Catalog, now: datetime) -> dict[str, Backup]:
+    """By collection."""
+    promise = config.objectives.proven
+    found = {
+        name: newest_proven(catalog.of(name), depth=promise.depth, max_age=promise.max_age, now=now)
+        for name in catalog.collections
+    }
+    return {name: backup for name, backup in found.items() if backup is not None}
+
+
+def _left_as_it_is(copy: Unhealed, now: datetime) -> Outcome:
+    """Of damage that nothing heals and that somebody has acknowledged: told, and no alarm."""
+    return Outcome(
+        unit="heal",
+        collection=copy.key.collection,
+        repository=copy.repository,
+        backup_id=copy.key.backup_id,
+        verdict="skipped",
+        started_at=now,
+        ended_at=now,
+        notes=(f"it is {copy.why}, no other good copy is left, and that is acknowledged",),
+    )
 
 
 def _repaired(heals: Sequence[HealUnit], healed: Sequence[Outcome]) -> frozenset[str]:
@@ -201,10 +239,12 @@ def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
         if distrusted or target.part_size(unit.key, part) != part.size_bytes
     ]
     last: DRError = ObjectMissing(f"none of {', '.join(unit.sources)} can be read now")
+    bad = True
     for name in unit.sources:
         source = found.opened.get(name)
         if source is None:
             last = found.failed.get(name, last)
+            bad = False
             continue
         try:
             for part in parts:
@@ -236,6 +276,9 @@ def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
                 why=unit.why,
             ),
         )
+    if bad:  # known only now: what was to be the source of this copy is as bad
+        none = replace(found.backup, copies=(copy,))
+        raise type(last)(last.message, heal_step(none, copy, now=utc_now()))
     raise last
 
 

@@ -118,7 +118,7 @@ def restore_backup(config: Config, unit: RestoreUnit, run_id: str) -> Outcome:
         verdict="failed" if error else "degraded" if doubts else "ok",
         started_at=started_at,
         ended_at=utc_now(),
-        error=error_facts(error) if error else None,
+        error=error_facts(error, collection=unit.collection, backup=unit.key) if error else None,
         notes=(*doubts, *unit.remarks, *result.notes, *filter(None, [unit.note])),
         detail=Restored(
             restore_id=restore_id,

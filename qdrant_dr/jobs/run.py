@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted
+from qdrant_dr.hints import REPORT_IT, filled, marked
 from qdrant_dr.jobs.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.conclude import conclude
 from qdrant_dr.jobs.undelivered import deliver, keep_for
@@ -50,14 +51,25 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def error_facts(error: BaseException) -> ErrorFacts:
-    """An exception as a record: one of ours as it is, anything else named for what it is."""
+def error_facts(
+    error: BaseException,
+    *,
+    repository: str | None = None,
+    collection: str | None = None,
+    backup: BackupKey | None = None,
+) -> ErrorFacts:
+    """An exception as a record: one of ours as it is, anything else named for what it is. What it
+    happened to is filled in where the hint leaves it open."""
     if isinstance(error, DRError):
-        return ErrorFacts(code=error.code, message=error.message, hint=error.hint)
+        hint = filled(
+            error.hint,
+            repository=repository,
+            collection=collection,
+            backup=str(backup) if backup else None,
+        )
+        return ErrorFacts(code=error.code, message=error.message, hint=hint)
     return ErrorFacts(
-        code="bug",
-        message=f"{type(error).__name__}: {error}",
-        hint="this is a defect of qdrant-dr: report it with the lines of -v.",
+        code="bug", message=f"{type(error).__name__}: {error}", hint=marked(REPORT_IT)
     )
 
 
@@ -83,7 +95,7 @@ def seen_repositories(
             domain=r.domain,
             location=opened[r.name].location if r.name in opened else None,
             reachable=r.name in opened and r.name not in failed,
-            error=error_facts(failed[r.name]) if r.name in failed else None,
+            error=error_facts(failed[r.name], repository=r.name) if r.name in failed else None,
         )
         for r in config.repositories
     )
@@ -261,8 +273,9 @@ class Run:
         seen: Sequence[SeenCollection] = (),
         objections: Sequence[str] = (),
         doubts: Sequence[str] = (),
+        also: Sequence[Outcome] = (),
     ) -> RunEnd:
-        """The end of a dry run: what would be done, as skipped outcomes."""
+        """The end of a dry run: what would be done, as skipped outcomes; `also` what would not."""
         now = utc_now()
         outcomes = [
             Outcome(
@@ -278,7 +291,7 @@ class Run:
             for u in units
         ]
         return self.finish(
-            config, outcomes=outcomes, seen=seen, objections=objections, doubts=doubts
+            config, outcomes=[*outcomes, *also], seen=seen, objections=objections, doubts=doubts
         )
 
     def write_everywhere(self, record: RunStart | RunEnd) -> None:

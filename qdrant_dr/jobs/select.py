@@ -22,7 +22,7 @@ from qdrant_dr.repository.catalog import (
     newest_proven,
 )
 
-FIRST = "nothing was backed up yet: run `qdrant-dr backup`."
+FIRST = "run `qdrant-dr backup`: nothing was backed up yet."
 LATEST = "latest"
 LATEST_PROVEN = "latest-proven"
 _PREFIX = re.compile(r"^\d{1,8}$|^\d{8}T\d{0,6}$|^\d{8}T\d{6}Z(-[0-9a-f]{0,6})?$")

@@ -60,7 +60,7 @@ def plan_startup(backups: Sequence[Backup]) -> StartupPlan:
     if reasons:
         raise PlanRefused(
             "no start-up archive can be made: " + "; ".join(reasons),
-            "restore those with `qdrant-dr restore`; name the others.",
+            "restore those as `qdrant-dr restore --help` says; name the others.",
         )
     ordered = tuple(sorted(backups, key=lambda b: b.manifest.collection))
     aliases: dict[str, str] = {}

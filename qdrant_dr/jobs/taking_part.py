@@ -24,7 +24,7 @@ class TakingPart:
     def leave(self, name: str, error: DRError) -> None:
         """One repository less; the others go on."""
         self.taking_part.pop(name, None)
-        self.left_behind[name] = error_facts(error)
+        self.left_behind[name] = error_facts(error, repository=name)
         log.warning("%s is left behind: %s", name, error.message)
 
     def each(self, act: Callable[[Repository], None]) -> None:

@@ -10,7 +10,9 @@ from pydantic import Field
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
+from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.copies import Found, archive_skip
+from qdrant_dr.jobs.healing import doubt_step, heal_step
 from qdrant_dr.jobs.prove import prove_copy
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.jobs.scope import selected_backups, selected_repositories
@@ -19,7 +21,8 @@ from qdrant_dr.jobs.units import Perform, VerifyUnit
 from qdrant_dr.jobs.verify_restore import prove_restored
 from qdrant_dr.records import Depth, Outcome, Proved, RunEnd
 from qdrant_dr.records.base import Frozen
-from qdrant_dr.repository import Backup, newest, proof_of, sound
+from qdrant_dr.repository import Backup, names, newest, proof_of, sound
+from qdrant_dr.repository.catalog import needs_seal
 
 
 class VerifyRequest(Frozen):
@@ -55,7 +58,7 @@ def plan_verify(
     fresh = 0
     for backup in _chosen(request, backups, now):
         if backup.conflict is not None:
-            objections.append(backup.conflict.message)
+            objections.append(told_with(backup.conflict.message, doubt_step(backup) or ""))
             continue
         for copy in backup.copies:
             if copy.repository not in repositories or copy.state in ("unreachable", "expired"):
@@ -63,7 +66,8 @@ def plan_verify(
             if copy.archived:
                 continue  # told apart: it is not there to be read, and nothing is wrong with it
             if not copy.committed:
-                objections.append(f"{backup.key} in {copy.repository} is {copy.state}")
+                what = f"{backup.key} in {copy.repository} is {copy.state}"
+                objections.append(told_with(what, heal_step(backup, copy, now=now)))
                 continue
             proof = proof_of(copy, depth=depth, now=now)
             if proof and sound(backup, copy) and _younger(proof.ended_at, request, now):
@@ -132,15 +136,34 @@ def verify(config: Config, request: VerifyRequest, run: Run, perform: Perform) -
         unsealed = {b.key for b in backups if b.seal is None}
         first = {u.key: u for u in reversed(units) if u.key in unsealed}
         ahead = [u for u in units if first.get(u.key) is u]
+        then = [u for u in units if u not in ahead]
         outcomes += perform(ahead)
-        outcomes += perform([u for u in units if u not in ahead])
+        outcomes += perform(then)
     except DRError as e:
         return run.finish(config, outcomes=outcomes, error=e)
-    objections = (*objections, *run.damaged_records())
+    objections = (*objections, *run.damaged_records(_made_up_for([*ahead, *then], outcomes)))
     if not outcomes and not fresh:
-        nothing = "no copy was there to verify" if backups else FIRST
+        nothing = (
+            "no copy was there to verify"
+            if backups
+            else told_with("there is nothing to verify", FIRST)
+        )
         objections = (*objections, nothing)
     return run.finish(config, outcomes=[*outcomes, *archived], objections=objections, doubts=doubts)
+
+
+def _made_up_for(units: Sequence[VerifyUnit], outcomes: Sequence[Outcome]) -> frozenset[str]:
+    """Proofs that could not be read, of copies whose content was proven as a whole by this run: it
+    names them, and they stand against nothing any more."""
+    return frozenset(
+        f"{unit.repository}/{names.PROOFS}/{unit.key.folder}/{proof_id}.json"
+        for unit, outcome in zip(units, outcomes, strict=True)
+        if isinstance(d := outcome.detail, Proved)
+        and d.passed
+        and unit.sample_per_mille is None
+        and needs_seal(d.depth)
+        for proof_id in unit.unread
+    )
 
 
 def verify_copy(config: Config, unit: VerifyUnit, run_id: str) -> Outcome:

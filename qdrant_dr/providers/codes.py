@@ -72,7 +72,7 @@ _TABLE: Final[tuple[tuple[Meaning, str], ...]] = (
      "RefreshError GoogleAuthError UserProjectAccessDenied")),
     (Meaning(RepositoryDenied, "access was refused: no usable credentials were found",
              "name them in the repository's `options:` or `credentials:`, or where the provider's "
-             "tools look for them, then run `qdrant-dr check -r NAME`."),
+             "tools look for them, then run `qdrant-dr check -r REPOSITORY`."),
      ("NoCredentialsError PartialCredentialsError TokenRetrievalError UnauthorizedSSOTokenError "
      "SSOTokenLoadError CredentialRetrievalError DefaultCredentialsError "
      "CredentialUnavailableError")),
@@ -160,14 +160,14 @@ _TABLE: Final[tuple[tuple[Meaning, str], ...]] = (
     (Meaning(RepositoryUnreachable, "another write of the same name is under way", _AGAIN),
      "ConditionalRequestConflict OperationAborted"),
     (Meaning(RepositoryUnreachable, "its network mount is stale",
-             "mount it again (`umount -f`, `mount`), then run `qdrant-dr check -r NAME`."),
+             "mount it again (`umount -f`, `mount`), then run `qdrant-dr check -r REPOSITORY`."),
      "ESTALE ENOTCONN"),
     (Meaning(RepositoryUnreachable, "its disk has errors",
              "look at `dmesg` and at the disk's health; copies in other repositories are good."),
      "EIO EREMOTEIO EUCLEAN"),
     (Meaning(RepositoryUnreachable, "the name of its host is not known",
              "check `endpoint_url` and the name service (DNS), then run `qdrant-dr check -r "
-             "NAME`."),
+             "REPOSITORY`."),
      "gaierror ClientConnectorDNSError"),
     (Meaning(RepositoryUnreachable, "the proxy does not let it through",
              "check `HTTP_PROXY` and `HTTPS_PROXY`, or name the store's host in `NO_PROXY`."),

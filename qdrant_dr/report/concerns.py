@@ -6,9 +6,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from qdrant_dr.errors import BackupLost
+from qdrant_dr.hints import BY_HAND, DECIDE, command, filled
+from qdrant_dr.jobs.healing import (
+    DAMAGED,
+    damage,
+    damage_scope,
+    doubt_step,
+    heal_step,
+    quorum_step,
+    sources,
+    thaw_step,
+    verify_step,
+)
 from qdrant_dr.report.acknowledged import by
 from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.problems import Problem, command, count, digest, span
+from qdrant_dr.report.problems import Problem, count, span
 from qdrant_dr.report.replicas import replica_problems
 from qdrant_dr.report.restores import restore_problems
 from qdrant_dr.report.standing import Standing, standings
@@ -22,6 +35,7 @@ from qdrant_dr.repository import (
     open_failures,
     open_suspects,
 )
+from qdrant_dr.text import digest
 from qdrant_dr.units import format_size
 
 
@@ -41,7 +55,7 @@ def _problems(evidence: Evidence, s: Standing) -> tuple[Problem, ...]:
         *_drift(evidence, s),
         *_versions(s),
         *_quorum(evidence, s),
-        *_damage(s),
+        *_damage(evidence, s),
         *_witnesses(evidence, s),
         *_per_repository(evidence, s),
         *_drilling(evidence, s),
@@ -63,7 +77,7 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             "expected, and missing on the cluster" if expected else "vanished from the cluster",
             s.gone_since,
             f"the whole collection; {held}",
-            command("list", s.collection),
+            missing_step(s.collection, restorable=bool(s.backups)),
             facts=newest_id(s),
         )
     if s.newest is None:
@@ -89,7 +103,7 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             f"no backup is proven to {promise.depth} within {age}" + f"; {ice}" * bool(ice),
             s.newest.manifest.captured_at,
             f"the whole collection; {count(len(s.backups), 'backup')} of unknown worth",
-            _look_or_prove(s.newest, promise.depth),
+            _verify(evidence, s, s.newest),
         )
     elif s.newest.key != s.proven.key:
         lost = span(s.newest.manifest.captured_at - s.proven.manifest.captured_at)
@@ -101,7 +115,7 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             + f"; {ice}" * bool(ice),
             s.newest.manifest.captured_at,
             f"{lost} of writes",
-            _look_or_prove(s.newest, promise.depth),
+            _verify(evidence, s, s.newest),
         )
 
 
@@ -115,11 +129,17 @@ def _frozen(backup: Backup) -> str:
     )
 
 
-def _look_or_prove(backup: Backup, depth: str) -> str:
-    """Reading proves it; what lies in an archive must be brought back first."""
-    if _frozen(backup):
-        return command("show", str(backup.key))
-    return command("verify", str(backup.key), "--depth", depth)
+def missing_step(collection: str, *, restorable: bool) -> str:
+    """A collection that the cluster has no more: whether that was meant is known to a person."""
+    known = command("acknowledge", f"collection-missing:{collection}", "--reason", "WHY")
+    back = command("restore", f"{collection}@latest-proven", "--to", "TARGET")
+    choice = f"restore it with `{back}`" if restorable else "make it again"
+    return f"{DECIDE}was that meant? if not, {choice}; if it was, say so with `{known}`."
+
+
+def _verify(evidence: Evidence, s: Standing, newest: Backup) -> str:
+    depth, gone = evidence.config.objectives.proven.depth, s.gone_since is not None
+    return verify_step(newest, depth=depth, now=evidence.as_of, proven=s.proven, gone=gone)
 
 
 def newest_id(s: Standing) -> str:
@@ -136,7 +156,9 @@ def _future(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             "dated in the future: never counted as newest",
             future.manifest.captured_at,
             "1 backup, and the clock that made it",
-            command("check"),
+            f"{BY_HAND}synchronise the clock of the machine that made it (`qdrant-dr check` "
+            "compares them); then let this one go with "
+            f"`{command('expire', str(future.key), '--execute')}`.",
         )
 
 
@@ -195,7 +217,9 @@ def _drift(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             f"suspect: {'; '.join(backup.seal.suspect)}",
             backup.manifest.captured_at,
             "what this backup, and those after it, would bring back",
-            command("show", str(backup.key), "--proofs"),
+            f"{DECIDE}was that meant? if it was, accept it with "
+            f"`{command('acknowledge', str(backup.key), '--reason', 'WHY')}`; if not, restore the "
+            f"one before: `{command('show', str(backup.key), '--proofs')}` names it.",
             facts=backup.seal.sha256,
         )
         yield problem if settled is None else by(problem, settled)
@@ -207,7 +231,6 @@ def _slow_drift(evidence: Evidence, s: Standing) -> Iterator[Problem]:
     sealed = [(b, b.seal.baseline) for b in s.backups if b.seal is not None]
     if not sealed or (newest := sealed[-1][1]) is None or newest.changed_ppm <= limit * 1e6:
         return
-    backup = sealed[-1][0]
     beyond = [
         b.manifest.captured_at
         for b, base in sealed
@@ -223,7 +246,9 @@ def _slow_drift(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         "changed since, bit by bit",
         min(beyond),
         "if that is no life of this collection: every backup since",
-        command("show", str(backup.key)),
+        f"{DECIDE}is that its life? if so, say it with "
+        f"`{command('acknowledge', f'drifted:{s.collection}', '--reason', 'WHY')}`; if not, "
+        f"restore {newest.backup_id} beside it and compare.",
         facts=newest.backup_id,
     )
     every = evidence.acknowledgements
@@ -243,7 +268,7 @@ def _versions(s: Standing) -> Iterator[Problem]:
             f"captured from nodes of different versions: {', '.join(versions)}",
             s.newest.manifest.captured_at,
             "restoring it into a server older than the newest of them",
-            command("check"),
+            f"{BY_HAND}give all nodes one version, then run `{command('backup', s.collection)}`.",
             facts=", ".join(versions),
         )
 
@@ -259,11 +284,11 @@ def _quorum(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         f"below quorum: {' and '.join(short)}" + (f"; {len(ice)} archived" if ice else ""),
         s.proven.manifest.captured_at,
         "the newest proven backup",
-        command("show" if ice else "replicate", str(s.proven.key)),
+        quorum_step(s.proven, now=evidence.as_of),
     )
 
 
-def _damage(s: Standing) -> Iterator[Problem]:
+def _damage(evidence: Evidence, s: Standing) -> Iterator[Problem]:
     """Of every backup that is kept, past lives too: no damage is too old to be told."""
     for backup in (*s.earlier, *s.backups):
         if backup.conflict:
@@ -274,21 +299,26 @@ def _damage(s: Standing) -> Iterator[Problem]:
                 f"{backup.conflict.code}: {backup.conflict.message}",
                 backup.manifest.captured_at,
                 f"all {count(len(backup.copies), 'copy')}: it is not known which is true",
-                command("show", str(backup.key)),
+                filled(backup.conflict.hint, backup=str(backup.key), collection=s.collection),
             )
         for copy in backup.copies:
             if copy.state == "damaged":
                 since, what = _wrong_with(copy)
                 yield Problem(
                     "critical",
-                    "copy-damaged",
-                    f"{backup.key} in {copy.repository}",
+                    DAMAGED,
+                    damage_scope(backup, copy),
                     what,
                     since,
                     f"1 copy of {len(backup.copies)}",
-                    command("replicate", str(backup.key), "-r", copy.repository),
-                    facts=digest([*copy.lacks, *(f.proof_id for f in open_failures(copy.proofs))]),
+                    _heal(evidence, s, backup, copy),
+                    facts=damage(copy),
                 )
+
+
+def _heal(evidence: Evidence, s: Standing, backup: Backup, copy: Copy) -> str:
+    gone = s.gone_since is not None
+    return heal_step(backup, copy, now=evidence.as_of, proven=s.proven, gone=gone)
 
 
 def _witnesses(evidence: Evidence, s: Standing) -> Iterator[Problem]:
@@ -301,7 +331,7 @@ def _witnesses(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             lost.what,
             None,
             f"1 backup; {format_size(lost.size_bytes)} of its data are left",
-            command("show", str(lost.key)),
+            filled(BackupLost.default_hint, backup=str(lost.key)),
         )
     strange = {b.key for b in evidence.catalog.unwitnessed(evidence.as_of)}
     for backup in (b for b in (*s.earlier, *s.backups) if b.key in strange):
@@ -313,7 +343,7 @@ def _witnesses(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             f"only {where} tells of it: {UNWITNESSED}",
             backup.manifest.captured_at,
             "1 backup, and whoever can write there",
-            command("show", str(backup.key), "--proofs"),
+            doubt_step(backup) or command("backup", s.collection),
         )
 
 
@@ -347,7 +377,7 @@ def _per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
                 _absent([c for _, c in absent]),
                 min(b.manifest.captured_at for b, _ in absent),
                 f"{len(absent)} of {count(len(here) + len(past), 'copy')}",
-                command("replicate", "-r", repository.name),
+                _bring(evidence, s, absent),
                 facts=digest(b.key.backup_id for b, _ in absent),
             )
         yield from _archived(scope, (*past, *here))
@@ -365,9 +395,7 @@ def _per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
                     default=first,
                 ),
                 count(len(here), "copy"),
-                command("show", str(here[-1][0].key))
-                if here[-1][1].archived
-                else command("verify", f"{s.collection}@latest", "-r", repository.name),
+                _prove_there(evidence, s, repository.name),
             )
 
 
@@ -391,9 +419,25 @@ def _archived(scope: str, copies: Sequence[tuple[Backup, Copy]]) -> Iterator[Pro
         ),
         min(b.manifest.captured_at for b, _ in frozen),
         f"{len(frozen)} of {count(len(copies), 'copy')}",
-        command("show", str(newest.key)),
+        thaw_step(newest, copy),
         facts=digest(b.key.backup_id for b, _ in frozen),
     )
+
+
+def _prove_there(evidence: Evidence, s: Standing, repository: str) -> str:
+    """Of the newest backup, if its copy there may be good."""
+    newest = s.newest or s.backups[-1]
+    if repository in sources(newest, evidence.as_of):
+        return command("verify", str(newest.key), "-r", repository)
+    return _heal(evidence, s, newest, newest.copy(repository))
+
+
+def _bring(evidence: Evidence, s: Standing, absent: Sequence[tuple[Backup, Copy]]) -> str:
+    """Those that can be brought are brought at once; for the rest see the first of them."""
+    at = evidence.as_of
+    if any(set(sources(b, at)) - {c.repository} for b, c in absent):
+        return command("replicate", "-r", absent[0][1].repository)
+    return _heal(evidence, s, *absent[-1])
 
 
 def _absent(copies: list[Copy]) -> str:
@@ -417,7 +461,7 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         if d.verdict != "not run" and ((where := d.outcome.repository) is None or where in known)
     }
     for failed in [d for d in last.values() if d.verdict == "failed"][:1]:
-        error = failed.outcome.error
+        error, there = failed.outcome.error, failed.outcome.repository
         where = f" in {failed.outcome.repository}" if len(last) > 1 else ""
         why = error.code + ": " + error.message if error else "not equal"
         yield Problem(
@@ -427,7 +471,8 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             f"the last drill{where} failed: {why}",
             failed.outcome.started_at,
             "restoring this collection",
-            command("drill", s.collection),
+            # one that passes elsewhere would say nothing about this copy
+            command("drill", s.collection, *(["-r", there] if there else [])),
         )
     passed = [d.outcome.started_at for d in s.drills if d.verdict == "passed"]
     since = max(passed, default=s.backups[0].manifest.captured_at)
@@ -465,5 +510,6 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             f"promised {span(s.rto_objective)}",
             s.rto.outcome.started_at,
             "restoring this collection in time",
-            command("drill", s.collection, "--engine", "server"),
+            f"{DECIDE}a faster target, or another `objectives.rto`; then measure it again with "
+            f"`{command('drill', s.collection, '--engine', 'server')}`.",
         )

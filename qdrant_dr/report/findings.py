@@ -7,16 +7,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import combinations
 
+from qdrant_dr.errors import RecordDamaged
+from qdrant_dr.hints import DECIDE, command
 from qdrant_dr.records import Captured, LeftSnapshot, Manifest, Outcome, Swept
 from qdrant_dr.report.drills import Drill
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.games import drill_problems
-from qdrant_dr.report.problems import Problem, command, count, digest, span
+from qdrant_dr.report.problems import Problem, count, span
 from qdrant_dr.report.restores import Restore, approval_problems
 from qdrant_dr.report.runs import run_problems
 from qdrant_dr.report.sizes import Series, size_problems
 from qdrant_dr.report.standing import Standing
-from qdrant_dr.repository import RECENT, strangers_in_words
+from qdrant_dr.repository import RECENT, Unreadable, names, strangers_in_words
+from qdrant_dr.text import digest
 from qdrant_dr.units import format_size
 
 FOREIGN = "foreign-objects"
@@ -77,7 +80,7 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             f"{count(len(records), 'record')} could not be read: {first.path}: {first.error.code}",
             None,
             "what those records say is missing from this report",
-            command("check", "-r", name),
+            _read_again(evidence, first),
             facts=digest(r.path for r in records),
         )
     for name in sorted({s.repository for s in evidence.strangers}):
@@ -101,7 +104,9 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             "though other records name them",
             None,
             "what those runs did is told by other repositories only, or by none",
-            command("check", "-r", name),
+            f"{DECIDE}who deletes there? look at the rules of the bucket, put them back from its "
+            "versions if it keeps any, or say that they are lost with "
+            f"`{_known('runs-missing', name, '--until', '7d')}`.",
         )
     for a, b in combinations([r for r in evidence.repositories if r.location], 2):
         if a.location is None or b.location is None or a.domain == b.domain:
@@ -117,7 +122,9 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
                 + ("local folders" if local else f"in {a.location.protocol}://{a.location.bucket}"),
                 None,
                 "off-site on paper only" + (", unless mounted from elsewhere" * local),
-                command("repository", "show", b.name),
+                f"{DECIDE}is one of them elsewhere in truth? if not, give both one `domain:`, and "
+                "add a repository in another; "
+                f"`{command('repository', 'show', b.name)}` says where this one lies.",
                 facts=digest([f"{a.name} {a.location}", f"{b.name} {b.location}"]),
             )
 
@@ -137,6 +144,28 @@ def _left_to_others(evidence: Evidence) -> Iterator[Problem]:
                 "space only: every copy is kept",
                 command("expire", "-r", outcome.repository),
             )
+
+
+def _read_again(evidence: Evidence, record: Unreadable) -> str:
+    """A record that lies elsewhere, too, is brought from there; a proof is made again; what a run
+    or a hold said is gone."""
+    error = record.error
+    if error.hint != RecordDamaged.mark(RecordDamaged.default_hint):
+        return error.hint
+    known = (b.key for b in evidence.catalog.backups if f"/{b.key.folder}/" in record.path)
+    key = next(known, None)
+    if key is not None and record.path.startswith(f"{names.BACKUPS}/"):
+        return command("replicate", str(key), "-r", record.repository)
+    if key is not None and record.path.startswith(f"{names.PROOFS}/"):
+        return command("verify", str(key), "-r", record.repository, "--depth", "content")
+    return (
+        f"{DECIDE}put {record.path} back from the versions that the bucket keeps, or say with "
+        f"`{_known('records-unreadable', record.repository)}` that it is lost."
+    )
+
+
+def _known(code: str, scope: str, *words: str) -> str:
+    return command("acknowledge", f"{code}:{scope}", "--reason", "WHY", *words)
 
 
 def _last_reached(evidence: Evidence, name: str) -> datetime | None:
@@ -174,7 +203,7 @@ def _leftovers(evidence: Evidence) -> Iterator[Problem]:
                 f"its snapshot was left on the server: {d.server_snapshot}",
                 outcome.ended_at,
                 f"{format_size(d.size_bytes)} of the node's disk",
-                _delete(d, manifest),
+                _delete(outcome.collection, d, manifest),
             )
 
 
@@ -222,7 +251,7 @@ def _swept(node: str, found: Sequence[LeftSnapshot]) -> Iterator[Problem]:
         )
 
 
-def _delete(captured: Captured, manifest: Manifest | None) -> str:
+def _delete(collection: str, captured: Captured, manifest: Manifest | None) -> str:
     """One command for each snapshot, at the node that keeps it. Older versions wrote down what a
     backup came from, not what stayed: then every snapshot of that."""
     # all that is said to Qdrant hangs on this import, and `status` is to start without it
@@ -232,7 +261,9 @@ def _delete(captured: Captured, manifest: Manifest | None) -> str:
     if not kept and manifest is not None:
         kept = list(server_snapshots(manifest))
     commands = dict.fromkeys(delete_command(node, shelf, name) for node, shelf, name in kept)
-    return "; ".join(commands) or command("check")
+    return "; ".join(commands) or command(
+        "backup", collection
+    )  # begins with a look at what is left
 
 
 def _unmeasured(standings: Sequence[Standing]) -> Iterator[Problem]:
@@ -256,5 +287,5 @@ def _unmeasured(standings: Sequence[Standing]) -> Iterator[Problem]:
             "nothing is protected: no collection was seen, expected or backed up",
             None,
             "everything",
-            command("check"),
+            command("backup"),
         )

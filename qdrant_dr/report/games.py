@@ -9,13 +9,15 @@ from datetime import datetime
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import UsageError
+from qdrant_dr.hints import DECIDE, command
 from qdrant_dr.jobs.scenario import unused
 from qdrant_dr.records import RunEnd
 from qdrant_dr.report.drills import Drill
 from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.problems import Problem, command, count, digest, span
+from qdrant_dr.report.problems import Problem, count, span
 from qdrant_dr.report.runs import is_misasked
 from qdrant_dr.report.standing import Standing
+from qdrant_dr.text import digest
 
 NAMED = 3
 """Names of a list that a sentence can hold."""
@@ -114,7 +116,7 @@ def _signatures(drills: Sequence[Drill]) -> Iterator[Problem]:
         if (s := d.signature) is None:
             continue
         run_id = d.run.start.run_id
-        scope, again = f"drill run {run_id}", command("sign", run_id)
+        scope, again = f"drill run {run_id}", _sign_again(run_id)
         if not s.holds:
             yield Problem(
                 "critical", "signature-differs", scope,
@@ -131,6 +133,13 @@ def _signatures(drills: Sequence[Drill]) -> Iterator[Problem]:
                 "notice", "self-reviewed", scope, f"reviewed by {s.reviewer}, who ran it",
                 s.at, "the review of this run", again,
             )  # fmt: skip
+
+
+def _sign_again(run_id: str) -> str:
+    """A signature is somebody's word."""
+    return (
+        f"{DECIDE}who has looked at that run signs it: `{command('sign', run_id, '--as', 'NAME')}`."
+    )
 
 
 def _undrilled(evidence: Evidence, standings: Sequence[Standing]) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from qdrant_dr.config import Config, ReportConfig
 from qdrant_dr.errors import DRError, UsageError
+from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.run import Run, utc_now
 from qdrant_dr.records import Outcome, Reported, RunEnd
 from qdrant_dr.records.base import Frozen
@@ -51,7 +52,7 @@ def compile_report(config: Config, request: ReportRequest, as_of: datetime) -> O
         started_at=started_at,
         ended_at=utc_now(),
         notes=tuple(
-            f"{p.severity}: {p.scope}: {p.what}"
+            told_with(f"{p.severity}: {p.scope}: {p.what}", p.next_command)
             for p in assessment.problems
             if p.severity != "notice"
         ),

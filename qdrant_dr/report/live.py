@@ -28,18 +28,20 @@ from qdrant_dr.cluster import (
 )
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
+from qdrant_dr.hints import command
 from qdrant_dr.jobs.begun import Begun, begun_calls, is_dead, made_by_us
 from qdrant_dr.jobs.calls import CallJournal
 from qdrant_dr.jobs.check.nodes import clocks_apart
 from qdrant_dr.jobs.clocks import clock_text
 from qdrant_dr.jobs.sweep import list_snapshots_of, unclaimed
 from qdrant_dr.records.manifest import SourceKind
-from qdrant_dr.report.concerns import newest_id
+from qdrant_dr.report.concerns import missing_step, newest_id
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.findings import LEFTOVER
-from qdrant_dr.report.problems import Problem, command, count, digest, span
+from qdrant_dr.report.problems import Problem, count, span
 from qdrant_dr.report.standing import Standing
 from qdrant_dr.repository import Repository
+from qdrant_dr.text import digest
 from qdrant_dr.units import format_size
 
 PATIENCE = timedelta(seconds=20)
@@ -178,7 +180,7 @@ def _collections(
             "critical", "collection-missing", name,
             "expected, and missing on the cluster" if expected else "vanished from the cluster",
             None, f"the whole collection; {count(len(s.backups), 'backup')} held",
-            command("list", name), facts=newest_id(s),
+            missing_step(name, restorable=bool(s.backups)), facts=newest_id(s),
         )  # fmt: skip
 
 

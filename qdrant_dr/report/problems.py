@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -55,16 +52,6 @@ class Problem:
         """Worst first, then oldest first; what has no known beginning before the rest."""
         since = self.since.timestamp() if self.since else float("-inf")
         return RANK[self.severity], since, self.scope, self.what
-
-
-def command(verb: str, *words: str) -> str:
-    """A command line that can be pasted, whatever the collection is called."""
-    return shlex.join(["qdrant-dr", verb, *words])
-
-
-def digest(words: Iterable[str]) -> str:
-    """Facts of many names, short and in any order."""
-    return hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:16]
 
 
 def count(n: int, noun: str) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from qdrant_dr.hints import command
 from qdrant_dr.records import Compared, Diverging, Manifest
 from qdrant_dr.records.manifest import ReplicaCount
 from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.problems import Problem, command, count
+from qdrant_dr.report.problems import Problem, count
 
 APART = "replicas-apart"
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar, Literal
 
+from qdrant_dr.hints import DECIDE, command
 from qdrant_dr.records import Outcome, Restored, RunEnd
 from qdrant_dr.records.run import is_same_person
 from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.problems import Problem, command, count
+from qdrant_dr.report.problems import Problem, count
 
 Result = Literal["failed", "not run", "partial", "passed"]
 
@@ -162,11 +163,14 @@ def _key(r: Restore) -> str:
 
 
 def _look(r: Restore) -> str:
-    return command("show", _key(r), "--proofs")
+    """What came back, and whether that will do."""
+    show = command("show", _key(r), "--proofs")
+    return f"{DECIDE}is that good enough? `{show}` says what the backup holds."
 
 
 def _again(r: Restore) -> str:
     """Prints the plan, and stops: nothing is restored by pasting it."""
     if r.detail is None:
-        return _look(r)
-    return command("restore", _key(r), "--to", r.detail.target, "--as", r.detail.name)
+        return f"{DECIDE}is it to be restored still? see `{command('restore', '--help')}`."
+    again = command("restore", _key(r), "--to", r.detail.target, "--as", r.detail.name)
+    return f"{DECIDE}is it to be restored still? `{again}` prints the plan."

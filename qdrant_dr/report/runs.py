@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import TypeAlias
 
 from qdrant_dr.config import Config
+from qdrant_dr.hints import DECIDE, apart, command
 from qdrant_dr.jobs.select import LATEST, LATEST_PROVEN
 from qdrant_dr.records import DEPTHS, Outcome, Proved, RunEnd, RunStart
 from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.problems import Problem, command, count, span
+from qdrant_dr.report.problems import Problem, count, span
 
 ON_DEMAND = ("restore", "startup", "sign")
 """Jobs that somebody asked for once; one that was refused changed nothing."""
@@ -125,7 +126,7 @@ def _crashed(evidence: Evidence) -> Iterator[Problem]:
             + ("; a later run was ok" if recovered else ""),
             start.started_at,
             "whatever it was doing",
-            _run_again(start.job),
+            _run_again(evidence.config, start),
         )
 
 
@@ -146,7 +147,7 @@ def _bad(evidence: Evidence) -> Iterator[Problem]:
         jobs.add(job)
         if settled or _told_elsewhere(end):
             continue
-        why = end.error.message if end.error else "; ".join(end.reasons[:2])
+        why = end.error.message if end.error else "; ".join(apart(r)[0] for r in end.reasons[:2])
         failed = sum(o.verdict == "failed" for o in end.outcomes)
         refused = job in ON_DEMAND and end.error is not None and not end.outcomes
         if refused and not first:
@@ -159,7 +160,7 @@ def _bad(evidence: Evidence) -> Iterator[Problem]:
             f"the last {job} run{scope.words} ({end.start.run_id}) {state}: {why}",
             end.ended_at,
             f"{failed} of {count(len(end.outcomes), 'unit')}" if end.outcomes else "the whole run",
-            _run_again(job),
+            _run_again(evidence.config, end.start),
             facts=end.start.run_id,
         )
 
@@ -232,10 +233,23 @@ def _absent(evidence: Evidence) -> Iterator[Problem]:
         )
 
 
-def _run_again(job: str) -> str:
-    """The job as it is configured; a restore must be told what and where."""
-    verb = "startup-archive" if job == "startup" else job
-    return command(verb, "--help") if job in ON_DEMAND else command(verb)
+def _run_again(config: Config, start: RunStart) -> str:
+    """A run that makes up for this one; what somebody asked for once is theirs to ask again."""
+    job, given = start.job, start.parameters
+    if job in ON_DEMAND:
+        verb = "startup-archive" if job == "startup" else job
+        return f"{DECIDE}is it wanted still? see `{command(verb, '--help')}`."
+    words: list[str] = []
+    if job == "expire":
+        words.append("--execute")
+    if given.get("scenario"):
+        words += ["--scenario", str(given["scenario"])]
+    if job == "verify":
+        scope, names = Scope.of(config, start), _names(given, "backups", "backup")
+        words += sorted(names or ()) + ["--all"] * (scope.every_backup and not names)
+        if scope.reach > DEPTHS.index(config.objectives.proven.depth):
+            words += ["--depth", DEPTHS[scope.reach]]
+    return command(job, *words)
 
 
 def _names(given: dict[str, object] | object, *keys: str) -> frozenset[str] | None:

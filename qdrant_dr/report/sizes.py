@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
+from qdrant_dr.hints import command
 from qdrant_dr.records import Captured, Manifest
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.forecast import Forecast, Measured, forecast
-from qdrant_dr.report.problems import Problem, command, count
+from qdrant_dr.report.problems import Problem, count
 from qdrant_dr.report.standing import Standing
 from qdrant_dr.units import format_size
 

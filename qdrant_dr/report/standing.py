@@ -106,8 +106,9 @@ class Standing:
 
     @property
     def next_command(self) -> str | None:
-        """That of the worst problem."""
-        worst = min(self.problems, key=lambda p: p.order, default=None)
+        """That of the worst problem that nobody has acknowledged."""
+        wrong = (p for p in self.problems if p.acknowledged is None)
+        worst = min(wrong, key=lambda p: p.order, default=None)
         return worst.next_command if worst else None
 
 

@@ -10,6 +10,7 @@ from itertools import islice
 from qdrant_dr.cluster import ClockOffset
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
+from qdrant_dr.hints import command
 from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.jobs.check.space import Size, check_space
 from qdrant_dr.jobs.clocks import clock_text
@@ -24,7 +25,7 @@ from qdrant_dr.report.doubts import in_doubt
 from qdrant_dr.report.findings import LEFTOVER
 from qdrant_dr.report.gather import gather
 from qdrant_dr.report.live import Live, look_live
-from qdrant_dr.report.problems import Problem, command
+from qdrant_dr.report.problems import Problem
 from qdrant_dr.report.signals import signal
 from qdrant_dr.repository import Repository, Stat
 

@@ -333,26 +333,29 @@ def _reasons(
     why: dict[BackupKey, list[str]] = {h.key: [] for h in copies}
     for held in copies:
         if held.backup.manifest.captured_at > now - policy.grace:
-            why[held.key].append(f"younger than {policy.grace}")
+            until = held.backup.manifest.captured_at + policy.grace
+            why[held.key].append(f"younger than {policy.grace}, until {until:%Y-%m-%d %H:%M} UTC")
     lives: defaultdict[str, list[_Held]] = defaultdict(list)
     for held in copies:
         lives[held.backup.manifest.incarnation].append(held)
     for members in lives.values():
         here = next((h for h in members if h.proven_here), None)
         if here is not None:
-            why[here.key].append("the newest proven in this repository")
+            why[here.key].append("the newest proven in this repository, until a newer one is")
         for held in sorted(members, key=lambda h: (not h.proven, members.index(h)))[: policy.floor]:
-            why[held.key].append(f"one of the floor of {policy.floor}")
+            why[held.key].append(f"one of the floor of {policy.floor}, until more are proven")
         past = [h for h in members if not h.backup.of_the_future(now)]
         for place, held in enumerate(past[: policy.last]):
-            why[held.key].append(f"last {place + 1} of {policy.last}")
+            left = policy.last - place
+            why[held.key].append(f"last {place + 1} of {policy.last}, until {left} newer are made")
         for name, count, period in (
             ("daily", policy.daily, "%Y-%m-%d"),
             ("weekly", policy.weekly, "%G-W%V"),
             ("monthly", policy.monthly, "%Y-%m"),
         ):
-            for label, held in _keepers(past, policy.timezone, period, count):
-                why[held.key].append(f"{name} {label}")
+            for place, (label, held) in enumerate(_keepers(past, policy.timezone, period, count)):
+                left = count - place
+                why[held.key].append(f"{name} {label}, until {left} newer such periods have one")
     return why
 
 

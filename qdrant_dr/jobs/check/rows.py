@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qdrant_dr.errors import DRError, NodeUnreachable
+from qdrant_dr.hints import filled, marked
 
 UNREACHABLE = NodeUnreachable.exit_code
 State = Literal["ok", "degraded", "failed", "skipped"]
@@ -30,7 +31,9 @@ def ok(scope: str, what: str, found: str) -> CheckRow:
 
 
 def degraded(scope: str, what: str, found: str, next_step: str) -> CheckRow:
-    return CheckRow(scope=scope, what=what, state="degraded", found=found, next_step=next_step)
+    return CheckRow(
+        scope=scope, what=what, state="degraded", found=found, next_step=marked(next_step)
+    )
 
 
 def skipped(scope: str, what: str, found: str) -> CheckRow:
@@ -43,7 +46,7 @@ def failed(scope: str, what: str, error: DRError) -> CheckRow:
         what=what,
         state="failed",
         found=error.message,
-        next_step=error.hint,
+        next_step=filled(error.hint, repository=scope.partition("repository ")[2]),
         code=error.code,
         exit_code=error.exit_code,
     )
