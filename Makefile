@@ -11,7 +11,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 .PHONY: install demo up down test lint bench lock clean help
 
 help:
-	@echo "make demo   see the whole promise work on a sandbox (or on QDRANT_URL)"
+	@echo "make demo   see the whole promise work on a sandbox (or on QDRANT_URL); KEEP=1 leaves it open"
 	@echo "make up     qdrant-dr.yaml to a scheduled pipeline on Prefect; again, it changes nothing"
 	@echo "make down   end the worker and server of make up; deployments and data stay"
 	@echo "make test   all tests    make lint   style, types, import contracts"

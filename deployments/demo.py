@@ -1,29 +1,41 @@
-"""`make demo`: the whole promise, on a sandbox or on your server, in about two minutes.
+"""`make demo`: the whole promise, on a sandbox or on your server, in a minute or two.
 
-Back up -> verify -> drill into an empty server -> rot one copy -> verify finds it -> replicate
-heals it -> all is gone: restore for real into an empty server, move the aliases -> report. Run as
-flows on a Prefect server of its own; everything lies below `.demo/`.
-`QDRANT_URL` (and `QDRANT_API_KEY`) take your server instead of the sandbox, up to `DEMO_MAX`.
+Back up -> verify -> drill -> rot one copy -> verify finds it -> replicate heals it -> the server
+dies with all that it stored: every collection comes back on an empty one -> one more under another
+name, the aliases moved -> report. Run as flows on a Prefect server of its own, all below `.demo/`.
+`QDRANT_URL` (and `QDRANT_API_KEY`) take your server instead, up to `DEMO_MAX`; that one is never
+killed. `KEEP=1` leaves servers and pages open at the end, until Ctrl-C.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from deployments.demo_servers import (
+    Memory,
+    Source,
+    consent,
+    empty_server,
+    remember,
+    say,
+    source_server,
+)
+from deployments.demo_story import details, newest_end, protected, rot, to_bring_back
 from deployments.private_server import isolate, private_server
 
 if TYPE_CHECKING:
     from prefect import Flow
 
 HOME = Path(os.environ.get("DEMO_HOME", ".demo")).resolve()
-POINTS = int(os.environ.get("DEMO_POINTS", "3000"))
+KEEP = os.environ.get("KEEP", "") not in ("", "0")
 REPOSITORIES = ("aws", "gcp", "onprem")
 AGAIN = "restored-under-another-name"
 
@@ -61,71 +73,40 @@ def main() -> int:
     isolate(HOME / "prefect")
     with ExitStack() as stack:
         say("qdrant-dr demo: every step below is a real flow run, on data that is really read back")
-        source = stack.enter_context(source_server())
-        scratch = stack.enter_context(server("scratch"))
+        if yours := os.environ.get("QDRANT_URL"):
+            consent(yours, shown(HOME))
         ui = stack.enter_context(private_server(HOME / "prefect"))
-        config = configure(source, scratch)
-        story = Story(str(config), scratch)
+        say(f"  a Prefect server of its own, to watch the runs: {ui}")
+        source = stack.enter_context(source_server(HOME, yours))
+        scratch = stack.enter_context(empty_server(HOME / "scratch"))
+        story = Story(source, scratch, repositories(), stack)
         story.tell()
-        story.summary(ui, time.monotonic() - began)
+        story.summary(time.monotonic() - began)
+        stay(ui, story.target)
     return 1 if story.broken else 0
 
 
-def say(text: str = "", *, end: str = "\n") -> None:
-    """To the person watching, at once."""
-    print(text, end=end, flush=True)
-
-
-@contextmanager
-def server(name: str) -> Iterator[str]:
-    """An empty server on loopback: `$QDRANT_BIN` where there is one, else the sandbox."""
-    from qdrant_dr.jobs.targets import child_server
-
-    with child_server(HOME / name) as url:
-        yield url
-
-
-@contextmanager
-def source_server() -> Iterator[str]:
-    """The server to protect: yours (`QDRANT_URL`), after a look at what it would cost, or ours."""
-    if url := os.environ.get("QDRANT_URL"):
-        consent(url)
-        yield url.rstrip("/")
+def stay(ui: str, target: str) -> None:
+    """With `KEEP=1`, leave everything open until Ctrl-C; else say how."""
+    if not KEEP:
+        say("everything stops now; make demo KEEP=1 leaves it open, to look at")
         return
-    from qdrant_dr.sandbox.seed import seed_demo
-
-    with server("source") as url:
-        say(f"  a small server at {url}, filled with {POINTS} points per collection")
-        seed_demo(url, points=POINTS)
-        yield url
-
-
-def consent(url: str) -> None:
-    """Print what would be read from the user's server, and stop if it is too much."""
-    from qdrant_dr.cluster import Node, estimated_bytes, take_inventory
-    from qdrant_dr.config import ClusterConfig
-    from qdrant_dr.units import format_size, parse_size
-
-    key = "env:QDRANT_API_KEY" if os.environ.get("QDRANT_API_KEY") else None
-    found = take_inventory(ClusterConfig(name="demo", nodes=(url,), api_key=key)).collections
-    with Node(url, key) as node:
-        sizes = {f.collection: estimated_bytes(node, f) for f in found}
-    if unknown := [name for name, size in sizes.items() if size is None]:
-        raise SystemExit(f"the size of {', '.join(unknown)} cannot be estimated on this server.")
-    limit = parse_size(os.environ.get("DEMO_MAX", "2GiB"))
-    total = sum(size or 0 for size in sizes.values())
-    say(f"  the plan, on {url} (it makes and deletes one snapshot per collection, nothing else):")
-    for name, size in sizes.items():
-        say(f"    {name}: at most {format_size(size or 0)}, three copies below {HOME}")
-    if total > limit:
-        raise SystemExit(
-            f"that may be {format_size(total)}; the demo stops at {format_size(limit)}. "
-            "set DEMO_MAX to a larger size to go on."
-        )
+    ended = Event()
+    for wanted in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(wanted, lambda *_: ended.set())
+    say(f"open until Ctrl-C: Prefect's pages at {ui}, the restored collections at {target}")
+    ended.wait()
+    say("stopped")
 
 
-def configure(source: str, scratch: str) -> Path:
-    """Write the configuration and make the three repositories."""
+def shown(path: Path) -> str:
+    """A path as a person would type it from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def repositories() -> dict[str, str]:
+    """Make the three repositories; their ids by name."""
     from datetime import UTC, datetime
 
     from qdrant_dr.config import RepositoryConfig
@@ -137,6 +118,11 @@ def configure(source: str, scratch: str) -> Path:
         place.mkdir(parents=True)
         made = RepositoryConfig(name=name, url=str(place), domain=f"demo-{name}")
         ids[name] = create_repository(made, datetime.now(UTC))
+    return ids
+
+
+def configure(source: str, scratch: str, ids: dict[str, str]) -> Path:
+    """Write the configuration; whatever is restored to `scratch` needs no approval."""
     path = HOME / "qdrant-dr.yaml"
     keyed = bool(os.environ.get("QDRANT_URL") and os.environ.get("QDRANT_API_KEY"))
     path.write_text(
@@ -146,21 +132,28 @@ def configure(source: str, scratch: str) -> Path:
             home=HOME,
             keys="  api_key: env:QDRANT_API_KEY\n" if keyed else "",
             repositories="".join(
-                REPOSITORY.format(name=n, id=f"id: '{ids[n]}', ", home=HOME) for n in REPOSITORIES
+                REPOSITORY.format(name=n, id=f"id: '{i}', ", home=HOME) for n, i in ids.items()
             ),
         )
     )
-    say(f"  three repositories below {HOME / 'repositories'}, configuration in {path}")
     return path
 
 
 class Story:
     """The acts, each with what it must end in; anything else breaks the promise."""
 
-    def __init__(self, config: str, scratch: str) -> None:
-        self.config = config
-        self.scratch = scratch
+    def __init__(
+        self, source: Source, scratch: str, ids: dict[str, str], servers: ExitStack
+    ) -> None:
+        self.source = source
+        self.target = scratch
+        self.ids = ids
+        self.servers = servers
+        self.config = str(configure(source.url, scratch, ids))
+        say(f"  three repositories below {shown(HOME / 'repositories')}, "
+            f"configuration in {shown(Path(self.config))}")  # fmt: skip
         self.rows: list[tuple[str, str, str, float]] = []
+        self.drilled: list[bool] = []
         self.broken: list[str] = []
 
     def tell(self) -> None:
@@ -169,29 +162,52 @@ class Story:
         from flows.drill import drill
         from flows.replicate import replicate
         from flows.report import report
-        from flows.restore import restore
         from flows.verify import verify
 
         self.act("back up every collection to three repositories, prove the copies",
                  backup, "ok")  # fmt: skip
         self.act("verify: read every copy back and compare every point", verify, "ok")
-        self.act("drill: restore one backup into an empty server, compare, measure",
+        self.act("drill: restore copies into an empty server, compare every point, measure",
                  drill, "ok")  # fmt: skip
-        say(f"  now one bit of one copy rots: {rot(HOME / 'repositories' / REPOSITORIES[1])}")
+        victim = to_bring_back(self.config).backup_id
+        spoilt = rot(HOME / "repositories" / REPOSITORIES[1], victim)
+        say(f"\n  now one bit of one copy rots: {spoilt}")
         self.act("verify: it must find exactly that copy", verify, "failed", depth="bytes")
         self.act("replicate: heal it from a copy that proves its bytes", replicate, "ok")
         self.act("verify: all is well again", verify, "ok")
-        say(f"  and now the disaster: an empty server at {self.scratch} must take over")
-        lost = to_bring_back(self.config)
-        backup_of = f"{lost.collection}@latest-proven"
-        # the configured scratch needs no approval; anything else would pause and ask for it
-        self.act("restore: bring a collection back for real, every point proven there",
-                 restore, "ok", backup=backup_of, to=self.scratch)  # fmt: skip
-        self.act("restore it again beside that under another name, and move its aliases over",
-                 restore, "ok", backup=backup_of, to=self.scratch, name=AGAIN,
-                 aliases="move")  # fmt: skip
-        self.expect_aliases(backup_of, lost.aliases)
+        if self.source.ours:
+            self.disaster()
+        else:
+            say("\n  no disaster here: your server stays alive, and is not restored to")
+        self.under_another_name()
         self.act("report: what an auditor gets", report, "ok", also=("degraded",))
+
+    def disaster(self) -> None:
+        """The source dies with all that it stored; everything must come back on an empty server."""
+        from flows.restore import restore
+
+        before = remember(self.source.url)
+        say(f"\n  before the disaster: {before.words}")
+        say(f"  and now the disaster: {self.source.die()}")
+        self.expect_silence()
+        self.target = self.servers.enter_context(empty_server(HOME / "recovery"))
+        found = remember(self.target)
+        say(f"  an empty server at {self.target} ({len(found.points)} collections) takes over")
+        # the configured scratch needs no approval; anything else would pause and ask for it
+        configure(self.source.url, self.target, self.ids)
+        self.act("restore: bring every collection back, every point proven there",
+                 restore, "ok", every=True, to=self.target)  # fmt: skip
+        self.expect_all(before, remember(self.target))
+
+    def under_another_name(self) -> None:
+        """One collection once more, beside what is there, and its aliases lead there."""
+        from flows.restore import restore
+
+        lost = to_bring_back(self.config)
+        self.act(f"restore {lost.collection} once more, under another name, and move its aliases",
+                 restore, "ok", backup=f"{lost.collection}@latest-proven", to=self.target,
+                 name=AGAIN, aliases="move")  # fmt: skip
+        self.expect_aliases(lost.aliases)
 
     def act(
         self,
@@ -212,104 +228,61 @@ class Story:
         good = verdict == expected or verdict in also
         for line in details(end):
             say(f"    {line}")
+        if flow.name == "drill":
+            self.drilled += [o.verdict == "ok" for o in (end.outcomes if end else ())]
         say(f"  {flow.name}: {verdict} in {seconds:.1f} s ({state.name})"
             + ("" if good else f"; {expected} was promised: {state.message}"))  # fmt: skip
         self.rows.append((flow.name, verdict, "as promised" if good else "BROKEN", seconds))
         if not good:
             self.broken.append(title)
 
-    def expect_aliases(self, backup_of: str, aliases: Sequence[str]) -> None:
+    def expect_silence(self) -> None:
+        """Nobody may answer where the source was."""
+        from qdrant_dr.cluster import Node, collection_names
+        from qdrant_dr.errors import NodeUnreachable
+
+        try:
+            with Node(self.source.url) as node:
+                collection_names(node)
+        except NodeUnreachable:
+            return
+        self.broken.append("the source still answers")
+
+    def expect_all(self, before: Memory, after: Memory) -> None:
+        """What the source held must be there: points counted, ids and payloads read once more."""
+        wrong = before.missing(after)
+        for line in wrong:
+            say(f"    {line}")
+        say(f"    after the disaster: {after.words}")
+        if not wrong:
+            say(
+                "    the same counts, ids, payloads and aliases as before; every vector by its seal"
+            )
+        self.broken += wrong
+
+    def expect_aliases(self, aliases: tuple[str, ...]) -> None:
         """What clients ask for must be the collection that was restored last."""
         from qdrant_dr.cluster import Node, target_facts
 
-        with Node(self.scratch) as node:
+        with Node(self.target) as node:
             found = target_facts(node).aliases
-        for alias, name in found.items():
-            say(f"    alias {alias} leads to {name}")
-        if found != dict.fromkeys(aliases, AGAIN):
-            self.broken.append(f"the aliases of {backup_of} were not moved: {found}")
+        for alias in aliases:
+            say(f"    alias {alias} leads to {found.get(alias, 'nothing')}")
+            if found.get(alias) != AGAIN:
+                self.broken.append(f"the alias {alias} was not moved")
 
-    def summary(self, ui: str, seconds: float) -> None:
-        """The table, and where to look."""
+    def summary(self, seconds: float) -> None:
+        """The table, what was protected, and where to look."""
         say(f"\n{'step':<12}{'verdict':<12}{'':<14}{'seconds':>8}")
         for name, verdict, judged, took in self.rows:
             say(f"{name:<12}{verdict:<12}{judged:<14}{took:>8.1f}")
         page = next(iter(sorted((HOME / "report").rglob("*.html"))), None)
-        say(f"\nthe report: {page}")
-        say(f"look around: .venv/bin/qdrant-dr -c {self.config} list")
+        say()
+        say(protected(self.config) + f"; {sum(self.drilled)} of {len(self.drilled)} drills passed")
+        say(f"the report: {shown(page) if page else 'none'}")
+        say(f"look around: .venv/bin/qdrant-dr -c {shown(Path(self.config))} list")
         say(f"{'all as promised' if not self.broken else 'BROKEN: ' + '; '.join(self.broken)}"
-            f", {seconds:.0f} s in all (Prefect's pages were at {ui})")  # fmt: skip
-
-
-def to_bring_back(config: str) -> Any:
-    """The manifest of the collection with most aliases, else of the largest."""
-    from qdrant_dr.configfile import load
-    from qdrant_dr.jobs.catalogs import catalog_of, open_all
-
-    found = load(config)
-    opened, failed = open_all(found)
-    manifests = [b.manifest for b in catalog_of(found, opened, failed).backups]
-    return max(manifests, key=lambda m: (len(m.aliases), m.size_bytes))
-
-
-def rot(repository: Path) -> str:
-    """Flip one bit in the middle of the largest part of a copy, as a bad disk does."""
-    part = max(repository.rglob("*.snapshot"), key=lambda p: (p.stat().st_size, p.name))
-    at = part.stat().st_size // 2
-    with part.open("r+b") as data:
-        data.seek(at)
-        byte = data.read(1)[0]
-        data.seek(at)
-        data.write(bytes([byte ^ 1]))
-    return f"{part.relative_to(repository.parent)}, byte {at}"
-
-
-def newest_end(config: str) -> Any:
-    """The end record of the flow run just made, read back from the first repository."""
-    from datetime import timedelta
-
-    from qdrant_dr.configfile import load
-    from qdrant_dr.jobs.catalogs import open_all
-    from qdrant_dr.jobs.run import utc_now
-
-    opened, _ = open_all(load(config))
-    now = utc_now()
-    for repository in opened.values():
-        _, ends = repository.read_runs(now - timedelta(days=1), now)
-        if ends.records:
-            return max(ends.records, key=lambda e: e.ended_at)
-    return None
-
-
-def details(end: Any) -> Iterator[str]:
-    """What happened, in a line per unit that a person wants to see."""
-    from qdrant_dr.units import format_size
-
-    for outcome in end.outcomes if end else ():
-        found = outcome.detail
-        where = f" in {outcome.repository}" if outcome.repository else ""
-        what = f"{outcome.collection}{where}"
-        if outcome.error:
-            yield f"{what}: {outcome.error.code}: {outcome.error.message}"
-        elif found is None:
-            continue
-        elif found.kind == "captured":
-            yield (
-                f"{what}: {found.points_count} points, {format_size(found.size_bytes)}, copies in "
-                + (", ".join(found.committed))
-            )
-        elif found.kind == "proved":
-            points = f", {found.points_checked} points" if found.points_checked is not None else ""
-            yield f"{what}: proven to {found.reached}: {format_size(found.bytes_checked)}{points}"
-        elif found.kind == "healed":
-            yield f"{what}: healed from {found.source}: {format_size(found.size_bytes)}"
-        elif found.kind == "restored":
-            took = ", ".join(f"{p.name} {p.duration_us / 1e6:.2f} s" for p in found.phases)
-            aliases = f"; aliases set: {', '.join(found.aliases_set)}" if found.aliases_set else ""
-            yield f"{what} as {found.name}: {found.points_restored} points equal; {took}{aliases}"
-        elif found.kind == "drilled":
-            took = ", ".join(f"{p.name} {p.duration_us / 1e6:.2f} s" for p in found.phases)
-            yield f"{what}: {found.points_restored} points equal; {took}"
+            f", {seconds:.0f} s in all")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -163,6 +163,15 @@ def child_server(
     Both take the `arguments` of Qdrant's command line; `patience` in seconds, to its first answer.
     `clustered`: in cluster mode, with itself as the only node.
     """
+    with child_process(folder, *arguments, patience=patience, clustered=clustered) as (url, _):
+        yield url
+
+
+@contextmanager
+def child_process(
+    folder: Path, *arguments: str, patience: float = START_SECONDS, clustered: bool = False
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """`child_server` with its process, for who means to kill it."""
     folder.mkdir(parents=True)
     binary = os.environ.get("QDRANT_BIN")
     port, grpc_port, p2p_port = free_ports(3)
@@ -202,7 +211,7 @@ def child_server(
     url = f"http://127.0.0.1:{port}"
     try:
         _await_ready(process, url, log, patience)
-        yield url
+        yield url, process
     finally:
         process.terminate()
         try:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from qdrant_dr.report.problems import span
 from qdrant_dr.units import format_size
 
+HOUR = 3600
 WIDTH = 960
 LABEL = 200
 ROW = 30
@@ -142,7 +143,7 @@ def restores(strips: Sequence[Strip]) -> Markup:
 def sizes(lines: Sequence[Line], begin: datetime, end: datetime) -> Markup:
     """Size of each backup over time: small panels of one time axis, each from zero."""
     columns, wide, tall, gap = 4, 222, 96, 24
-    length = max((end - begin).total_seconds(), 1)
+    length = max((end - begin).total_seconds(), HOUR)  # seconds apart are no distance
     body = []
     for n, line in enumerate(lines):
         left, top = (n % columns) * (wide + gap), (n // columns) * (tall + gap)
@@ -150,7 +151,7 @@ def sizes(lines: Sequence[Line], begin: datetime, end: datetime) -> Markup:
         most = max(size for _, size in line.points) or 1
         places = [
             (
-                left + (at - begin).total_seconds() / length * (wide - 8) + 4,
+                left + wide - 4 - (end - at).total_seconds() / length * (wide - 8),
                 base - size / most * room,
             )
             for at, size in line.points

@@ -11,6 +11,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.records import Manifest, Proof, RunEnd, RunStart, Seal, canonical_json
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report import schema
+from qdrant_dr.report.afterwards import Afterwards, afterwards
 from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.problems import Problem
@@ -82,11 +83,15 @@ def _runs(evidence: Evidence) -> list[dict[str, Any]]:
         (s for s in evidence.run_starts if s.started_at >= evidence.since),
         key=lambda s: (s.started_at, s.run_id),
     )
-    return [_run(s, ends.get(s.run_id), s.run_id in crashed) for s in starts]
+    later = afterwards(evidence)
+    return [_run(s, ends.get(s.run_id), s.run_id in crashed, later.get(s.run_id)) for s in starts]
 
 
-def _run(start: RunStart, end: RunEnd | None, crashed: bool) -> dict[str, Any]:
+def _run(
+    start: RunStart, end: RunEnd | None, crashed: bool, later: Afterwards | None
+) -> dict[str, Any]:
     error = end.error.code if end and end.error else None
+    settled = later.settled if later else None
     return {
         "cluster": start.cluster,
         "source_kind": (end.source_kind if end else None) or start.source_kind,
@@ -101,6 +106,12 @@ def _run(start: RunStart, end: RunEnd | None, crashed: bool) -> dict[str, Any]:
         "units_count": len(end.outcomes) if end else None,
         "units_failed_count": _failed(end) if end else None,
         "error_code": NO_END if crashed else error,
+        "copies_bad_count": later.copies if later and end else None,
+        "copies_healed_count": later.healed if later and end else None,
+        "healed_by": ", ".join(h.run_id for h in later.healings) or None if later else None,
+        "healed_at": later.healed_at if later else None,
+        "settled_by": settled.start.run_id if settled else None,
+        "settled_at": settled.ended_at if settled else None,
         "config_sha256": start.config_sha256,
         "tool_version": start.tool_version,
     }

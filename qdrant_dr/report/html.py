@@ -19,6 +19,7 @@ from markupsafe import Markup
 from qdrant_dr.jobs.scenario import words
 from qdrant_dr.report import pictures
 from qdrant_dr.report.acknowledged import words as words_of
+from qdrant_dr.report.afterwards import afterwards
 from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.drills import Drill
 from qdrant_dr.report.games import outcome_of
@@ -168,7 +169,8 @@ def _worst_rto(wanted: list[Standing], assessment: Assessment, zone: ZoneInfo) -
     if not measured:
         other = sum(d.verdict == "passed" for d in assessment.drills)
         words = f"{count(other, 'drill')} passed, none into a real server" if other else "no drill"
-        return Tile(name, "not measured", words, "warn")
+        never = assessment.source_kind == "sandbox"  # on it nothing could be measured
+        return Tile(name, "not measured", words, "plain" if never and other else "warn")
     rto, by, s = max(measured, key=lambda m: (m[0] / m[2].rto_objective, m[2].collection))
     note = (
         f"{s.collection}, {by.kind} of {format_day(by.outcome.started_at, zone)}; promised "
@@ -204,15 +206,18 @@ def _runs(assessment: Assessment) -> dict[str, Any]:
         ends[s.run_id].verdict if s.run_id in ends else "crashed" if s.run_id in crashed else "open"
         for s in starts
     )
+    later = afterwards(evidence)
     bad = [
-        (s, ends.get(s.run_id)) for s in starts
+        (s, ends.get(s.run_id), later[s.run_id]) for s in starts
         if s.run_id in crashed or (s.run_id in ends and ends[s.run_id].verdict != "ok")
     ]  # fmt: skip
+    settled = {run_id for run_id, a in later.items() if a.settled}
     return {
         "total": len(starts),
         "verdicts": [(v, verdicts[v]) for v in ("ok", "degraded", "failed", "crashed", "open")],
         "bad": bad[:SHOWN],
         "bad_count": len(bad),
+        "open": {p.facts for p in assessment.problems if p.code == "run-bad"} | crashed - settled,
         "gaps": _gaps(assessment),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from typing import TypeAlias
 
@@ -103,21 +104,55 @@ class Scope:
 
 def run_problems(evidence: Evidence) -> Iterator[Problem]:
     """Runs that crashed or ended badly and that nothing has made up for; no backup run at all."""
-    yield from _crashed(evidence)
-    yield from _bad(evidence)
+    settled = settlements(evidence)
+    yield from _crashed(evidence, settled)
+    yield from _bad(evidence, settled)
     yield from _absent(evidence)
 
 
-def _crashed(evidence: Evidence) -> Iterator[Problem]:
-    ends = [e for e in evidence.run_ends if e.verdict == "ok"]
+def settlements(evidence: Evidence) -> dict[str, RunEnd]:
+    """By the id of each run that crashed or ended badly: the first later run that made up for it.
+
+    One that crashed needs a run that was ok; one that ended badly a run that speaks in its place,
+    or one after which everything that it did badly is done well.
+    """
+    found = {}
     for start in evidence.crashed:
         scope = Scope.of(evidence.config, start)
-        recovered = any(
-            e.start.started_at > start.started_at
+        later = (
+            e for e in evidence.run_ends
+            if e.verdict == "ok" and e.start.job == start.job
+            and e.start.started_at > start.started_at
             and Scope.of(evidence.config, e.start).covers(scope)
-            for e in ends
-            if e.start.job == start.job
-        )
+        )  # fmt: skip
+        if first := min(later, key=_began, default=None):
+            found[start.run_id] = first
+    ended = sorted((e for e in evidence.run_ends if not is_misasked(e)), key=_began)
+    scopes = [Scope.of(evidence.config, e.start) for e in ended]
+    of_job: dict[str, list[int]] = {}
+    redone: dict[_Unit, list[tuple[int, int]]] = {}
+    for at in reversed(range(len(ended))):  # so that lists hold later runs only, the nearest last
+        end, job = ended[at], ended[at].start.job
+        if end.verdict != "ok":
+            left = _left_of(scopes[at], end)
+            covering = (n for n in reversed(of_job.get(job, ())) if scopes[n].covers(left))
+            settled = [n for n in (next(covering, None), _redone_at(end, redone)) if n is not None]
+            if settled:
+                found[end.start.run_id] = ended[min(settled)]
+        of_job.setdefault(job, []).append(at)
+        if scopes[at].sample is None:  # a part of the bytes makes up for nothing
+            for outcome in (o for o in end.outcomes if o.verdict == "ok"):
+                redone.setdefault(_unit(outcome), []).append((at, _reach(outcome)))
+    return found
+
+
+def _began(end: RunEnd) -> tuple[datetime, str]:
+    return end.start.started_at, end.start.run_id
+
+
+def _crashed(evidence: Evidence, settled: Mapping[str, RunEnd]) -> Iterator[Problem]:
+    for start in evidence.crashed:
+        recovered = start.run_id in settled
         yield Problem(
             "notice" if recovered else "critical",
             "run-crashed",
@@ -130,22 +165,15 @@ def _crashed(evidence: Evidence) -> Iterator[Problem]:
         )
 
 
-def _bad(evidence: Evidence) -> Iterator[Problem]:
-    later: set[Scope] = set()
-    redone: dict[_Unit, int] = {}
+def _bad(evidence: Evidence, settled: Mapping[str, RunEnd]) -> Iterator[Problem]:
     jobs: set[str] = set()
-    ended = sorted(evidence.run_ends, key=lambda e: (e.start.started_at, e.start.run_id))
-    for end in (e for e in reversed(ended) if not is_misasked(e)):
+    for end in sorted(evidence.run_ends, key=_began, reverse=True):
+        if is_misasked(end):
+            continue
         job = end.start.job
         scope, first = Scope.of(evidence.config, end.start), job not in jobs
-        settled = any(s.covers(_left_of(scope, end)) for s in later) or _is_redone(end, redone)
-        later.add(scope)
-        if scope.sample is None:  # a part of the bytes makes up for nothing
-            for outcome in (o for o in end.outcomes if o.verdict == "ok"):
-                unit = _unit(outcome)
-                redone[unit] = max(_reach(outcome), redone.get(unit, 0))
         jobs.add(job)
-        if settled or _told_elsewhere(end):
+        if end.start.run_id in settled or _told_elsewhere(end):
             continue
         why = end.error.message if end.error else "; ".join(apart(r)[0] for r in end.reasons[:2])
         failed = sum(o.verdict == "failed" for o in end.outcomes)
@@ -206,13 +234,18 @@ def _reach(outcome: Outcome) -> int:
     return DEPTHS.index(outcome.detail.depth) if isinstance(outcome.detail, Proved) else 0
 
 
-def _is_redone(end: RunEnd, redone: Mapping[_Unit, int]) -> bool:
-    """Whether everything that this run did badly was done well since, by whatever run: the same
-    copy of the same backup, at least as deep."""
+def _redone_at(end: RunEnd, redone: Mapping[_Unit, list[tuple[int, int]]]) -> int | None:
+    """The place of the run after which everything that this one did badly was done well, by
+    whatever runs: the same copy of the same backup, at least as deep. None while there is none."""
     bad = _blamed(end)
     if not bad or any(o.backup_id is None for o in bad):
-        return False
-    return all(redone.get(_unit(o), -1) >= _reach(o) for o in bad)
+        return None
+    places = [
+        next((at for at, reach in reversed(redone.get(_unit(o), ())) if reach >= _reach(o)), None)
+        for o in bad
+    ]
+    known = [at for at in places if at is not None]
+    return max(known) if len(known) == len(places) else None
 
 
 def _absent(evidence: Evidence) -> Iterator[Problem]:

@@ -93,6 +93,17 @@ RUNS = _frame(
     Column("units_count", COUNT, "units", "pieces of work it reported on"),
     Column("units_failed_count", COUNT, "units", "those that failed"),
     Column("error_code", TEXT, "", "error that ended it; `no-end` = it crashed"),
+    Column("copies_bad_count", COUNT, "copies", "copies that it named bad or left behind"),
+    Column("copies_healed_count", COUNT, "copies", "those of them that were healed since"),
+    Column("healed_by", TEXT, "", "runs that healed them, the first for each copy"),
+    Column("healed_at", TIME, "", "when the last of them was healed; missing until all are"),
+    Column(
+        "settled_by",
+        TEXT,
+        "",
+        "the first later run that made up for it; missing while nothing did, or nothing had to",
+    ),
+    Column("settled_at", TIME, "", "when that run ended"),
     Column("config_sha256", TEXT, "", "digest of the configuration it ran with"),
     Column("tool_version", TEXT, "", "version of qdrant-dr"),
 )

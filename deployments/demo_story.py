@@ -1,0 +1,116 @@
+"""What the demo does to a copy, and what it tells: by the records in the repositories alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+
+def protected(config: str) -> str:
+    """How much lies in the repositories, by the manifests."""
+    from qdrant_dr.units import format_size
+
+    backups = read_catalog(config).backups
+    sealed = [b.seal.points for b in backups if b.seal]
+    copies = [(b, c) for b in backups for c in b.copies if c.committed]
+    return (
+        f"{len(backups)} collections, {sum(sealed):,} points sealed; {len(copies)} copies, "
+        f"{format_size(sum(b.manifest.size_bytes for b, _ in copies))}"
+    )
+
+
+def read_catalog(config: str) -> Any:
+    """What lies in the repositories now."""
+    from qdrant_dr.configfile import load
+    from qdrant_dr.jobs.catalogs import catalog_of, open_all
+
+    found = load(config)
+    opened, failed = open_all(found)
+    return catalog_of(found, opened, failed)
+
+
+def to_bring_back(config: str) -> Any:
+    """The manifest of the collection with most aliases, else of the largest."""
+    manifests = [b.manifest for b in read_catalog(config).backups]
+    return max(manifests, key=lambda m: (len(m.aliases), m.size_bytes))
+
+
+def rot(repository: Path, backup_id: str) -> str:
+    """Flip one bit in the middle of the largest part of a copy, as a bad disk does."""
+    parts = repository.rglob(f"{backup_id}/**/*.snapshot")
+    part = max(parts, key=lambda p: (p.stat().st_size, p.name))
+    at = part.stat().st_size // 2
+    with part.open("r+b") as data:
+        data.seek(at)
+        byte = data.read(1)[0]
+        data.seek(at)
+        data.write(bytes([byte ^ 1]))
+    return f"{part.relative_to(repository.parent)}, byte {at}"
+
+
+def newest_end(config: str) -> Any:
+    """The end record of the flow run just made, read back from the first repository."""
+    from datetime import timedelta
+
+    from qdrant_dr.configfile import load
+    from qdrant_dr.jobs.catalogs import open_all
+    from qdrant_dr.jobs.run import utc_now
+
+    opened, _ = open_all(load(config))
+    now = utc_now()
+    for repository in opened.values():
+        _, ends = repository.read_runs(now - timedelta(days=1), now)
+        if ends.records:
+            return max(ends.records, key=lambda e: e.ended_at)
+    return None
+
+
+def order(outcome: Any) -> tuple[bool, str, str]:
+    """What was taken before what was looked at, then by name: runs end their units in any order."""
+    kind = outcome.detail.kind if outcome.detail else ""
+    return kind == "proved", outcome.collection, outcome.repository or ""
+
+
+def details(end: Any) -> Iterator[str]:
+    """What happened, in a line per unit that a person wants to see."""
+    from qdrant_dr.units import format_size
+
+    for outcome in sorted(end.outcomes, key=order) if end else ():
+        found = outcome.detail
+        where = f" in {outcome.repository}" if outcome.repository else ""
+        what = f"{outcome.collection}{where}"
+        if outcome.error:
+            yield f"{what}: {outcome.error.code}: {outcome.error.message}"
+        elif found is None:
+            continue
+        elif found.kind == "captured":
+            size, places = format_size(found.size_bytes), ", ".join(found.committed)
+            yield f"{what}: {found.points_count:,} points, {size}, copies in {places}"
+        elif found.kind == "proved":
+            points = (
+                f", {found.points_checked:,} points" if found.points_checked is not None else ""
+            )
+            yield f"{what}: proven to {found.reached}: {format_size(found.bytes_checked)}{points}"
+        elif found.kind == "healed":
+            yield f"{what}: healed from {found.source}: {format_size(found.size_bytes)}"
+        elif found.kind == "restored":
+            aliases = f"; aliases set: {', '.join(found.aliases_set)}" if found.aliases_set else ""
+            yield (
+                f"{what} as {found.name}: {counted(found.points_restored)} equal; "
+                f"{took(found.phases)}{aliases}"
+            )
+        elif found.kind == "drilled":
+            yield f"{what}: {counted(found.points_restored)} equal; {took(found.phases)}"
+
+
+def counted(points: int | None) -> str:
+    """`1,470 points`; what was not counted is not zero."""
+    return "uncounted points" if points is None else f"{points:,} points"
+
+
+def took(phases: Iterable[Any]) -> str:
+    """All phases together, and the two that grow with the data."""
+    spent = {p.name: p.duration_us / 1e6 for p in phases}
+    longest = "".join(f", {n} {spent[n]:.2f} s" for n in ("recover", "prove") if n in spent)
+    return f"{sum(spent.values()):.2f} s in all{longest}"
