@@ -9,6 +9,7 @@ import zoneinfo
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -49,9 +50,16 @@ def _time_zone(name: str) -> str:
 def _rest_url(at: str, url: str) -> str:
     """The address of a server. It is not repeated where it is refused: it may hold a password."""
     if not url.startswith(("http://", "https://")):
-        raise _wrong(at, "a REST URL starts with http:// or https://")
+        raise _wrong(at, "a REST URL starts with http:// or https://, in small letters")
     if "@" in url.split("//", 1)[1].split("/", 1)[0]:
         raise _wrong(at, "a server's URL must not carry a user; use a key")
+    try:
+        parts = urlsplit(url)
+        whole = bool(parts.hostname) and (parts.port or 1) > 0 and " " not in url
+    except ValueError:  # a port that is none, a bracket that is not closed
+        whole = False
+    if not whole or parts.query or parts.fragment:
+        raise _wrong(at, "a REST URL is a host and its port, such as http://qdrant-0:6333")
     return url.rstrip("/")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -35,26 +36,44 @@ def init(*, url: str = "http://localhost:6333", session: Given) -> Reply:
         text=f"wrote {path}",
         remarks=[
             *taken,
+            *doubts_of(address),
             "next: qdrant-dr repository create --save; qdrant-dr check; qdrant-dr backup",
         ],
     )
 
 
+REST_PORT, GRPC_PORT = 6333, 6334
+
+
 def node_address(url: str) -> str:
-    """Complete what people type, such as `localhost:6333`. Raise UsageError if it is no address."""
-    address = url if "://" in url else f"http://{url}"
+    """Complete what people type or paste, such as `localhost:6333` or the address of the dashboard.
+    Raise UsageError if it is no address; it is not repeated where it may hold a password."""
+    text = url.strip().partition("#")[0].rstrip("/").removesuffix("/dashboard")
+    if re.fullmatch(r"(?:[\w.-]+|\[[0-9a-fA-F:]+\])(:\d+)?", text):
+        text = f"http://{text}"
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(text)
         good = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        good = good and (parts.port or 1) > 0 and not (parts.username or parts.query or " " in url)
+        good = good and (parts.port or 1) > 0 and not (parts.username or parts.query or " " in text)
     except ValueError:  # a port that is none
         good = False
     if not good:
+        said = "" if "@" in url or "?" in url else f" {url!r}"
         raise UsageError(
-            f"--url {url} is not the address of a server",
+            f"--url{said} is not the address of a server",
             "write it like http://localhost:6333; keys go into the file, as references.",
         )
-    return address.rstrip("/")
+    return parts.geturl()
+
+
+def doubts_of(address: str) -> list[str]:
+    """What is often meant otherwise."""
+    parts = urlsplit(address)
+    if parts.port == GRPC_PORT:
+        return [f"{address}: {GRPC_PORT} usually is the port of gRPC; REST is on {REST_PORT}"]
+    if parts.port is None and parts.scheme == "http":
+        return [f"{address}: that is port 80; a Qdrant server listens on {REST_PORT}"]
+    return []
 
 
 def schema(what: Literal["config", "manifest", "run", "frames"], /) -> Reply:

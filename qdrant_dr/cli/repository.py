@@ -257,5 +257,5 @@ def _keep(session: Session, ids: dict[str, str], *, save: bool) -> list[str]:
     if save:
         reference = configfile.find(session.reference)
         configfile.save_ids(Path(reference), ids)
-        return [f"wrote {len(ids)} ids into {reference}"]
+        return [f"wrote {len(ids)} id{'s' * (len(ids) != 1)} into {reference}"]
     return [f'put `id: "{made}"` below `name: {name}`' for name, made in ids.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import socket
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -56,6 +57,21 @@ _UNSENT = (
     httpx.UnsupportedProtocol,
     httpx.ProxyError,
 )
+NOT_HTTP = (
+    "what answers there does not speak HTTP: should it be https://, or is it the port of gRPC "
+    "(6334, where that of REST is 6333)?"
+)
+_TRANSPORT: dict[type[OSError], str] = {
+    ConnectionRefusedError: "nothing listens there",
+    ConnectionResetError: "the connection was cut",
+    socket.gaierror: "no host of that name is known",
+}
+_NOT_A_NODE = (
+    "is it the address of the REST port of a node, with nothing behind it? then read the server's "
+    "log."
+)
+_ELSEWHERE = "it redirects to another address: name that one, mostly the same with https://."
+A_PAGE = "a page for browsers"
 _LONG_WORD = re.compile(r"[^\s\"'`]{60,}")
 _CAUSES = (
     (
@@ -103,7 +119,20 @@ def words_of(error: Exception) -> str:
         return f"no answer in time ({name})"
     if isinstance(error, httpx.LocalProtocolError):
         return f"this side may not send that ({name})"
-    return str(error) or name
+    said = str(error) or name
+    if isinstance(error, httpx.RemoteProtocolError) and said.startswith("illegal "):
+        return NOT_HTTP
+    plain = next(
+        (w for kind, w in _TRANSPORT.items() if isinstance(_system_error(error), kind)), ""
+    )
+    return f"{plain} ({said})" if plain else said
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """What the system said, below the libraries' own errors."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def refused(
@@ -117,8 +146,13 @@ def refused(
     words = server_words(body)
     said = f"{status}: {words}" if words else str(status)
     if status in {401, 403}:
-        used = f"the key {key}" if key else "no key"
-        return AccessDenied(f"{url} does not let {used} {doing} ({said})")
+        if key is None:
+            return AccessDenied(
+                f"{url} lets nobody {doing} with no key ({said})",
+                "name the key, as a reference such as env:QDRANT_API_KEY: `cluster.api_key` is for "
+                "the nodes, `drill.scratch.api_key` for the scratch, `--to-key` for a target.",
+            )
+        return AccessDenied(f"{url} does not let the key {key} {doing} ({said})")
     if status == httpx.codes.NOT_FOUND and collection is not None and _says_it_is_gone(words):
         return CollectionVanished(f"collection {collection!r} does not exist on {url} ({doing})")
     if status == httpx.codes.TOO_MANY_REQUESTS:
@@ -131,7 +165,12 @@ def refused(
     undecided = status >= UNDECIDED or status == httpx.codes.REQUEST_TIMEOUT
     if status in PASSING:
         return _marked(NodeUnreachable(f"{url} could not {doing} now ({said})"), undecided)
-    failure = ServerFailed(f"{url} failed to {doing} ({said})", cause_hint(words))
+    hint = cause_hint(words)
+    if httpx.codes.is_redirect(status):
+        hint = _ELSEWHERE
+    elif status < UNDECIDED and words in ("", A_PAGE):
+        hint = _NOT_A_NODE
+    failure = ServerFailed(f"{url} failed to {doing} ({said})", hint)
     return _marked(failure, undecided)
 
 
@@ -141,7 +180,7 @@ def server_words(body: bytes) -> str:
     try:
         words = str(json.loads(text)["status"]["error"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        words = text
+        words = A_PAGE if text.startswith("<") else text
     return shortened(words)
 
 

@@ -121,7 +121,10 @@ def init(path: Path, url: str) -> None:
             f"{path} exists already; nothing was written", "move it away, or name another with -c."
         ) from None
     except OSError as e:
-        raise ConfigInvalid(f"{path} cannot be written: {e.strerror}") from None
+        raise ConfigInvalid(
+            f"{path} cannot be written: {e.strerror}",
+            "make its folder, or let this user write there; `-c PATH` names another place.",
+        ) from None
 
 
 def schema() -> str:

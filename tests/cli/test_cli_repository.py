@@ -217,6 +217,10 @@ def test_adopt_refuses_with_the_reason(qdr: Any, config: Path, copied: str) -> N
         ("qdrant", "http://qdrant"),
         ("https://q.example:6333/", "https://q.example:6333"),
         ("[::1]:6333", "http://[::1]:6333"),
+        ("HTTP://h:6333", "http://h:6333"),
+        (" http://h:6333 ", "http://h:6333"),
+        ("http://h:6333/dashboard#/collections", "http://h:6333"),
+        ("https://h:6333/behind/a/proxy/", "https://h:6333/behind/a/proxy"),
     ],
 )
 def test_init_takes_what_people_type(typed: str, address: str, qdr: Any, tmp_path: Path) -> None:
@@ -227,13 +231,38 @@ def test_init_takes_what_people_type(typed: str, address: str, qdr: Any, tmp_pat
     assert (f"{typed} was taken as" in said.err) == (typed != address)
 
 
-@pytest.mark.parametrize("typed", ["", "ftp://h", "http://", "h:port", "http://u:pw@h", "a b"])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "", "ftp://h", "http://", "h:port", "http://u:pw@h", "a b", "http:/h:6333", "https//h",
+        "//h", "u:pw@h:6333", "http://h:6333?api-key=pw", "http://h:99999", "http://[::1",
+    ],
+)  # fmt: skip
 def test_init_refuses_what_is_no_address(typed: str, qdr: Any, tmp_path: Path) -> None:
     file = tmp_path / "fresh.yaml"
     said = qdr("-c", str(file), "init", "--url", typed)
     assert said.code == 2, said.err
     assert "is not the address of a server" in said.err
+    assert "pw" not in said.err
     assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "doubt"),
+    [("h:6334", "6334 usually is the port of gRPC"), ("h", "that is port 80"), ("h:6333", "")],
+)
+def test_init_names_what_is_often_meant_otherwise(typed: str, doubt: str, qdr: Any) -> None:
+    said = qdr("init", "--url", typed)
+    assert said.code == 0
+    assert ("REST is on 6333" in said.err or "listens on 6333" in said.err) == bool(doubt)
+    assert doubt in said.err
+
+
+def test_init_where_nothing_can_be_written(qdr: Any, tmp_path: Path) -> None:
+    said = qdr("init", "-c", str(tmp_path / "not" / "there.yaml"))
+    assert said.code == 2
+    assert "cannot be written" in said.err
+    assert "make its folder" in said.err
 
 
 def test_no_backup_is_not_said_of_what_could_not_be_read(qdr: Any, config: Path) -> None:

@@ -153,7 +153,7 @@ def test_a_full_disk_below_the_quorum_is_refused(
     assert "repository two has 1000 B free" in movies.error.message
 
 
-@pytest.mark.parametrize("method", ["collection", "full", "stream"])
+@pytest.mark.parametrize("method", ["collection", "full"])
 def test_a_first_backup_that_went_well_is_ok_whatever_was_guessed(
     source: ReplaySource, tmp_path: Path, method: str
 ) -> None:

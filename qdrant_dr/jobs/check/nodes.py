@@ -108,7 +108,8 @@ class ClusterCheck:
             return
         rules = self._config.collections
         kept = [n for n in found.names if rules.decide(n).status == "included"]
-        counted = f"{len(found.names)} collections, {len(kept)} included"
+        many = "collection" if len(found.names) == 1 else "collections"
+        counted = f"{len(found.names)} {many}, {len(kept)} included"
         if kept:
             yield ok(CLUSTER, "collections", counted)
         else:
