@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import shlex
 from collections.abc import Iterable, Iterator
@@ -108,26 +109,19 @@ def test_every_command_that_is_made_is_one() -> None:
         parse(command)
 
 
-def constants() -> dict[str, str]:
-    """Names of findings that are constants."""
-    from qdrant_dr.jobs.healing import DAMAGED
-    from qdrant_dr.report.findings import LEFTOVER
-    from qdrant_dr.report.replicas import APART
-
-    return {"DAMAGED": DAMAGED, "LEFTOVER": LEFTOVER, "APART": APART}
-
-
 def findings() -> set[str]:
     """Codes of every `Problem(...)` of the report."""
-    known, found = constants(), set()
+    found = set()
     for path in (ROOT / "qdrant_dr" / "report").glob("*.py"):
+        module = importlib.import_module(f"qdrant_dr.report.{path.stem}")
         for call in ast.walk(ast.parse(path.read_text())):
             if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "Problem":
                 continue
             if not call.args:
                 continue  # one that is read from a record
             code = call.args[1]
-            found.add(known[code.id] if isinstance(code, ast.Name) else text_of(code) or "?")
+            constant = isinstance(code, ast.Name)
+            found.add(getattr(module, code.id) if constant else text_of(code) or "?")
     return found
 
 
