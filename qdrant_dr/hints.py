@@ -75,7 +75,7 @@ def filled(
 
 def told_with(what: str, hint: str) -> str:
     """One sentence of what happened and what is next."""
-    return f"{what}{NEXT}{hint}"
+    return what + NEXT + (f"run `{hint}`." if _BARE.match(hint) else hint)
 
 
 def apart(sentence: str) -> tuple[str, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,8 @@ from qdrant_dr.cluster import creation_body, shard_key_order
 from qdrant_dr.cluster.target import FILLER
 from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
+from qdrant_dr.hints import told_with
+from qdrant_dr.jobs.healing import heal_step
 from qdrant_dr.records import Location, Manifest, Part
 from qdrant_dr.repository import Backup, Copy, InArchive, Lost, names
 from qdrant_dr.repository.location import location_of
@@ -38,7 +41,8 @@ def by_hand(config: Config, backup: Backup) -> list[str]:
         if c.committed and c.state in ("present", "archived") and not c.lacks
     ]
     if not usable:
-        return ["# no copy is whole: run `qdrant-dr replicate` first"]
+        step = heal_step(backup, backup.copies[0], now=datetime.now(UTC))
+        return [f"# {told_with('no copy is whole', step)}"]
     manifest = backup.manifest
     frozen = ["# first bring it back from the archive, as below"] if usable[0].archived else []
     by_shard = any(part.kind == "shard" for part in manifest.parts)

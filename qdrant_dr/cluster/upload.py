@@ -105,7 +105,7 @@ def _body(
     if sent != size:
         raise RecoverFailed(
             f"an upload has {sent} bytes so far where {size} were announced",
-            "the copy does not match its manifest: run `qdrant-dr verify`.",
+            "run `qdrant-dr verify BACKUP`: the copy does not match its manifest.",
         )
     whole.set()
     yield tail

@@ -352,7 +352,7 @@ def _give_up(
     """
     lost = next((g for g in catalog.lost if g.key == unit.key), None)
     if lost is None or lost.manifest_sha256 is None:
-        raise BackupNotFound(f"{unit.key} is not lost any more", "look again: `qdrant-dr status`.")
+        raise BackupNotFound(f"{unit.key} is not lost any more", "run `qdrant-dr status`.")
     held = active_holds(holds_of(repositories, config.cluster.name), now=unit.decided_at)
     if why := [h.reason for h in held if h.backup_id == unit.key.backup_id]:
         raise PlanRefused(f"{unit.key} stays: it is held ({why[0]})", "`qdrant-dr hold` lists it.")

@@ -70,7 +70,7 @@ def _unanswered(call: Begun) -> SnapshotUnanswered:
     return SnapshotUnanswered(
         f"a worker that was lost had asked {intent.node} for a snapshot of {call.shelf} at "
         f"{intent.started_at:%H:%M:%S} UTC (as {intent.backup_id}), and no answer is on record",
-        "run the backup again: it begins with a look at what was left on the node.",
+        "run `qdrant-dr backup COLLECTION`: it looks first at what was left on the node.",
     )
 
 

@@ -256,8 +256,8 @@ def _newest_of(
     if without:
         raise PlanRefused(
             "; ".join(without),
-            "prove them (`qdrant-dr verify`), name the backups instead of `--all`, or take what "
-            "there is with `--allow-unproven`.",
+            "decide: prove them (`qdrant-dr verify`), name the backups instead of `--all`, or take "
+            "what there is with `--allow-unproven`.",
         )
     return tuple(found)
 

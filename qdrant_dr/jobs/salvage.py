@@ -113,7 +113,7 @@ def salvage(
     if not work.shards:
         raise NothingChecked(
             f"no shard of {found.backup.key} can be read: " + "; ".join(work.notes),
-            "restore an older backup: `qdrant-dr list`.",
+            "decide: which older backup is restored instead; `qdrant-dr list` has them.",
         )
     work.finish()
     return work.result()

@@ -34,6 +34,8 @@ def _frame(name: str, row: str, key: tuple[str, ...], *columns: Column) -> Frame
     )
 
 
+NEXT_STEP = "what to run next, or what a person decides or does"
+
 COLLECTIONS = _frame(
     "collections",
     "each collection that was seen, expected, excluded or backed up",
@@ -75,7 +77,12 @@ COLLECTIONS = _frame(
         "copies of the newest proven backup with a full proof of bytes and no open failure",
     ),
     Column("domains_proven_count", COUNT, "domains", "failure domains that those copies lie in"),
-    Column("next_command", TEXT, "", "what to run next; missing when nothing is wanted"),
+    Column(
+        "next_command",
+        TEXT,
+        "",
+        "what to run next, or what a person decides or does; missing when nothing is wanted",
+    ),
 )
 
 RUNS = _frame(
@@ -345,7 +352,7 @@ FINDINGS = _frame(
     Column("what", TEXT, "", "what is wrong"),
     Column("since", TIME, "", "since when, as far as records tell"),
     Column("blast_radius", TEXT, "", "how much is affected"),
-    Column("next_command", TEXT, "", "what to run next"),
+    Column("next_command", TEXT, "", NEXT_STEP),
     Column(
         "facts", TEXT, "", "tell this instance from the next; what an acknowledgement is bound to"
     ),

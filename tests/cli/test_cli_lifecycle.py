@@ -211,7 +211,7 @@ def test_a_backup_without_a_whole_copy_says_so() -> None:
     copies = tuple(c.__class__("aws", c.domain, "missing", ("manifest",)) for c in gone.copies)
     broken = gone.__class__(gone.manifest, None, copies)
     assert by_hand(config("aws", "gcp"), broken) == [
-        "# no copy is whole: run `qdrant-dr replicate` first"
+        "# no copy is whole; next: run `qdrant-dr backup movies`."
     ]
 
 

@@ -19,11 +19,12 @@ import yaml
 
 from qdrant_dr.cli import main
 from qdrant_dr.configfile import VARIABLE
+from qdrant_dr.hints import step_of
 from qdrant_dr.records import RunStart
 from qdrant_dr.repository.names import run_start
 from tests.cli.test_cli_witnesses import plant
 from tests.support.servers import Server, sandbox_server
-from tests.support.trail import decides, follow
+from tests.support.trail import decides, follow, printed
 from tests.support.world import World, make_world, seed
 
 NOT_THERE = "http://127.0.0.1:1"
@@ -220,6 +221,11 @@ def no_key(world: World) -> Callable[[], None]:
     return config_of(world, cluster={"name": "shop", "nodes": nodes, "api_key": "env:QDR_NOT_SET"})
 
 
+def little_room(world: World) -> Callable[[], None]:
+    spool = yaml.safe_load(world.file.read_text())["capture"]["spool"]
+    return config_of(world, capture={"spool": {**spool, "max": "1KiB"}})
+
+
 def not_yaml(world: World) -> Callable[[], None]:
     before = world.file.read_text()
     world.file.write_text("format: 1\nclustr: {}\n")
@@ -231,6 +237,7 @@ BY_HAND: dict[str, tuple[Callable[[World], Callable[[], None]], tuple[str, ...],
     "a repository is another": (other_id, ("status",), "repository-mismatch"),
     "no node answers": (silent, ("backup", "-q"), "node-unreachable"),
     "a key is not there": (no_key, ("backup", "-q"), "secret-missing"),
+    "the spool is too small": (little_room, ("backup", "-q"), "archive-too-large"),
     "the configuration is wrong": (not_yaml, ("status",), "config-invalid"),
 }  # fmt: skip
 
@@ -310,7 +317,7 @@ def test_the_only_copy_is_damaged(alone: Place, run: Any) -> None:
     for words in ((), ("--execute",)):
         kept = go("expire", str(bad.key), *words)
         assert kept.code == 0
-        assert "stays: younger than 1 day, 0:00:00, until 20" in kept.out
+        assert "stays: younger than 2 days, 0:00:00, until 20" in kept.out
         assert "last 2 of 7, until 6 newer are made" in kept.out
         assert "daily" not in kept.out, "of a day the newest proven one is kept"
 
@@ -363,3 +370,40 @@ def test_nothing_is_configured_yet(tmp_path: Path, qdr: Any) -> None:
     trail = follow(qdr, "status")
     assert trail.person is not None
     assert trail.commands[0] == "qdrant-dr init"
+
+
+def test_a_wrong_key(two: Place, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QDR_TEST_KEY", "wrong")
+    with sandbox_server(tmp_path / "locked", api_key="right") as locked:
+        seed(locked.url, "movies", points=10, api_key="right")
+        world = two.fresh()
+        change(
+            world, cluster={"name": "shop", "nodes": [locked.url], "api_key": "env:QDR_TEST_KEY"}
+        )
+        trail = follow(
+            run(world), "backup", "-q", green=("check", "-q"),
+            by_hand=lambda: monkeypatch.setenv("QDR_TEST_KEY", "right"),
+        )  # fmt: skip
+    assert trail.said[0].startswith("by hand: check the key that `cluster.api_key` refers to")
+    assert trail.green, trail
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("show", "movies@2020"), ("verify", "nothing@latest"), ("restore", "m@1", "--to", "x")],
+)
+def test_what_is_not_there_is_for_a_person_to_name(
+    words: tuple[str, ...], two: Place, run: Any
+) -> None:
+    said = run(two.fresh())(*words, "-q")
+    assert said.code != 0
+    assert step_of(printed(said)[0]).kind in ("decide", "by hand"), said.err
+
+
+def test_every_next_step_names_its_help(two: Place, run: Any) -> None:
+    world = two.fresh()
+    go = run(world)
+    assert go("verify", "--seed", "x").err.endswith("HELP: qdrant-dr verify --help\n")
+    no_copy(world)
+    assert go("status").err.endswith("HELP: qdrant-dr replicate --help\n")
+    assert go("replicate", "-q").err == "", "nothing is next, and nothing is said"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import shlex
 from collections.abc import Iterable, Iterator
@@ -33,7 +34,8 @@ TREE = sorted(leaves(), key=lambda kind: kind.code)
 
 def parse(command: str) -> None:
     """Raise if the command line would not take it. Its help must be there, too."""
-    words = [OPEN.get(word, word) for word in shlex.split(command)]
+    known = command.replace("--depth x", "--depth content")
+    words = [OPEN.get(word, word) for word in shlex.split(known)]
     if words[0] != "qdrant-dr" or words[1] == "--help":
         return
     app = build()
@@ -107,26 +109,19 @@ def test_every_command_that_is_made_is_one() -> None:
         parse(command)
 
 
-def constants() -> dict[str, str]:
-    """Names of findings that are constants."""
-    from qdrant_dr.jobs.healing import DAMAGED
-    from qdrant_dr.report.findings import LEFTOVER
-    from qdrant_dr.report.replicas import APART
-
-    return {"DAMAGED": DAMAGED, "LEFTOVER": LEFTOVER, "APART": APART}
-
-
 def findings() -> set[str]:
     """Codes of every `Problem(...)` of the report."""
-    known, found = constants(), set()
+    found = set()
     for path in (ROOT / "qdrant_dr" / "report").glob("*.py"):
+        module = importlib.import_module(f"qdrant_dr.report.{path.stem}")
         for call in ast.walk(ast.parse(path.read_text())):
             if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "Problem":
                 continue
             if not call.args:
                 continue  # one that is read from a record
             code = call.args[1]
-            found.add(known[code.id] if isinstance(code, ast.Name) else text_of(code) or "?")
+            constant = isinstance(code, ast.Name)
+            found.add(getattr(module, code.id) if constant else text_of(code) or "?")
     return found
 
 

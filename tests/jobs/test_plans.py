@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from qdrant_dr.errors import ManifestConflict, NothingSelected
+from qdrant_dr.hints import apart
 from qdrant_dr.jobs.backup import BackupPlan, BackupRequest, plan_backup, plan_first_proofs
 from qdrant_dr.jobs.replicate import plan_heals, plan_reproofs
 from qdrant_dr.jobs.verify import VerifyRequest, plan_verify
@@ -121,7 +122,12 @@ class TestReplicate:
         found = catalog({"aws": [MOVIES], "gcp": []})
         backup = replace(found.backups[0], conflict=ManifestConflict("two truths"))
         plan = plan_heals([backup], ["aws", "gcp"], now=NOW)
-        assert (plan.heals, plan.objections) == ((), ("two truths",))
+        assert plan.heals == ()
+        (objection,) = plan.objections
+        what, step = apart(objection)
+        assert what == "two truths"
+        assert step is not None
+        assert step.startswith("decide: ")
 
     def test_what_was_healed_is_proven_as_deep_as_it_failed(self) -> None:
         bad = proof(
@@ -151,7 +157,11 @@ class TestVerify:
         found = catalog({"aws": [MOVIES], "gcp": []})
         units, objections, _ = plan_verify(config(), VerifyRequest(), found.backups, now=NOW)
         assert [u.repository for u in units] == ["aws"]
-        assert objections == (f"{MOVIES.key} in gcp is missing",)
+        (objection,) = objections
+        assert apart(objection) == (
+            f"{MOVIES.key} in gcp is missing",
+            f"run `qdrant-dr replicate {MOVIES.key} -r gcp`.",
+        )
 
     def test_fresh_proofs_are_left_out_only_when_asked(self) -> None:
         found = catalog({"aws": [MOVIES], "gcp": [MOVIES]}, proofs=[proof(MOVIES, "aws")])

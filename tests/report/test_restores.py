@@ -101,7 +101,8 @@ def test_a_failed_restore_degrades_until_one_passes() -> None:
         "the last restore of movies on https://new.internal:6333 failed: recover-failed: 500"
     )
     assert problem.next_command == (
-        f"qdrant-dr restore {m.key} --to https://new.internal:6333 --as movies"
+        f"decide: is it to be restored still? `qdrant-dr restore {m.key} "
+        "--to https://new.internal:6333 --as movies` prints the plan."
     )
     assert row(broken)["status"] == "degraded"
     assert restore(broken)["error_code"] == "recover-failed"
@@ -122,7 +123,7 @@ def test_one_that_failed_before_there_was_a_detail_is_a_row_too() -> None:
 def test_a_refused_run_without_units_has_a_command_that_exists() -> None:
     refused = run(verdict="failed", error=r.error("plan-refused", "no space"))
     problem = next(p for p in Assessment.of(world(refused)).problems if "no space" in p.what)
-    assert problem.next_command == "qdrant-dr restore --help"
+    assert problem.next_command == ("decide: is it wanted still? see `qdrant-dr restore --help`.")
 
 
 def test_points_that_a_salvage_lost() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,9 +79,7 @@ def follow(
 
 def _run(run: Callable[..., Any], command: str, fill: dict[str, str]) -> Any:
     words = [fill.get(word, word) for word in shlex.split(command)]
-    if words[0] == "curl":
-        subprocess.run([*words, "--silent", "--noproxy", "*"], check=True, capture_output=True)
-        return run("watch")
+    assert words[0] == "qdrant-dr", command
     return run(*words[1:])
 
 

@@ -67,7 +67,7 @@ def test_the_error_of_the_run_gives_the_next_command() -> None:
 def test_a_run_that_cannot_begin_failed() -> None:
     state = refused_state(ConfigInvalid("there is no x.yaml", "run init."))
     assert state.is_failed()
-    assert state.message == "there is no x.yaml. Next: run init."
+    assert state.message == "there is no x.yaml. Next: by hand: run init."
 
 
 @pytest.mark.parametrize("verdict", ["ok", "degraded", "failed", "skipped"])
