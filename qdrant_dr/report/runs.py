@@ -110,11 +110,20 @@ def run_problems(evidence: Evidence) -> Iterator[Problem]:
     yield from _absent(evidence)
 
 
-def settlements(evidence: Evidence) -> dict[str, RunEnd]:
-    """By the id of each run that crashed or ended badly: the first later run that made up for it.
+@dataclass(frozen=True)
+class Settlement:
+    """The first later run that speaks in place of one that crashed or ended badly. If not `good`,
+    it ended badly itself, and what was bad may still be."""
 
-    One that crashed needs a run that was ok; one that ended badly a run that speaks in its place,
-    or one after which everything that it did badly is done well.
+    by: RunEnd
+    good: bool
+
+
+def settlements(evidence: Evidence) -> dict[str, Settlement]:
+    """By the id of each run that crashed or ended badly and that a later run speaks for.
+
+    One that crashed needs a run that was ok; one that ended badly a run of the same or a wider
+    scope, or one after which everything that it did badly is done well.
     """
     found = {}
     for start in evidence.crashed:
@@ -126,7 +135,7 @@ def settlements(evidence: Evidence) -> dict[str, RunEnd]:
             and Scope.of(evidence.config, e.start).covers(scope)
         )  # fmt: skip
         if first := min(later, key=_began, default=None):
-            found[start.run_id] = first
+            found[start.run_id] = Settlement(first, good=True)
     ended = sorted((e for e in evidence.run_ends if not is_misasked(e)), key=_began)
     scopes = [Scope.of(evidence.config, e.start) for e in ended]
     of_job: dict[str, list[int]] = {}
@@ -136,9 +145,11 @@ def settlements(evidence: Evidence) -> dict[str, RunEnd]:
         if end.verdict != "ok":
             left = _left_of(scopes[at], end)
             covering = (n for n in reversed(of_job.get(job, ())) if scopes[n].covers(left))
-            settled = [n for n in (next(covering, None), _redone_at(end, redone)) if n is not None]
-            if settled:
-                found[end.start.run_id] = ended[min(settled)]
+            again = _redone_at(end, redone)
+            if settled := [n for n in (next(covering, None), again) if n is not None]:
+                by = ended[min(settled)]
+                good = by.verdict == "ok" or min(settled) == again
+                found[end.start.run_id] = Settlement(by, good)
         of_job.setdefault(job, []).append(at)
         if scopes[at].sample is None:  # a part of the bytes makes up for nothing
             for outcome in (o for o in end.outcomes if o.verdict == "ok"):
@@ -150,7 +161,7 @@ def _began(end: RunEnd) -> tuple[datetime, str]:
     return end.start.started_at, end.start.run_id
 
 
-def _crashed(evidence: Evidence, settled: Mapping[str, RunEnd]) -> Iterator[Problem]:
+def _crashed(evidence: Evidence, settled: Mapping[str, Settlement]) -> Iterator[Problem]:
     for start in evidence.crashed:
         recovered = start.run_id in settled
         yield Problem(
@@ -165,7 +176,7 @@ def _crashed(evidence: Evidence, settled: Mapping[str, RunEnd]) -> Iterator[Prob
         )
 
 
-def _bad(evidence: Evidence, settled: Mapping[str, RunEnd]) -> Iterator[Problem]:
+def _bad(evidence: Evidence, settled: Mapping[str, Settlement]) -> Iterator[Problem]:
     jobs: set[str] = set()
     for end in sorted(evidence.run_ends, key=_began, reverse=True):
         if is_misasked(end):

@@ -108,7 +108,7 @@ RUNS = _frame(
         "settled_by",
         TEXT,
         "",
-        "the first later run that made up for it; missing while nothing did, or nothing had to",
+        "the later run that made up for it; missing while nothing did, or nothing had to",
     ),
     Column("settled_at", TIME, "", "when that run ended"),
     Column("config_sha256", TEXT, "", "digest of the configuration it ran with"),
