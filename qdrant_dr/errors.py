@@ -277,8 +277,8 @@ class RepositoryRefuses(RepositoryError):
 
 class ObjectArchived(RepositoryError):
     default_hint = (
-        "bring it back from the archive at the provider first, and keep lifecycle rules from "
-        "moving backups there; `qdrant-dr list` shows other copies."
+        "bring it back from the archive first: `qdrant-dr show BACKUP` prints the provider's "
+        "commands, and other copies; keep lifecycle rules from moving backups there."
     )
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, RepositoryUnreachable
+from qdrant_dr.providers.tiers import Storage
 from qdrant_dr.records import (
     AcceptedBackup,
     Acknowledgement,
@@ -42,6 +44,7 @@ from qdrant_dr.repository import (
     Backup,
     Catalog,
     Copy,
+    InArchive,
     RepositoryState,
     Unreadable,
     open_failures,
@@ -478,6 +481,32 @@ def catalog(
             if any(m in held for name, held in manifests.items() if name not in lost)
         ),
         unreadable=tuple(unreadable),
+    )
+
+
+def in_archive(
+    of: Catalog, places: Iterable[tuple[str, str]], restore_time: timedelta | None = None
+) -> Catalog:
+    """The same catalog after a lifecycle rule moved these copies: (repository, backup id)."""
+    gone = set(places)
+
+    def moved(backup: Backup, copy: Copy) -> Copy:
+        if (copy.repository, backup.key.backup_id) not in gone or not copy.committed:
+            return copy
+        files = (
+            InArchive(p.file, Storage("GLACIER", archived=True)) for p in backup.manifest.parts
+        )
+        return replace(
+            copy,
+            state="archived" if copy.state == "present" else copy.state,
+            archived=tuple(files),
+            storage=("GLACIER",),
+            restore_time=restore_time,
+        )
+
+    return replace(
+        of,
+        backups=tuple(replace(b, copies=tuple(moved(b, c) for c in b.copies)) for b in of.backups),
     )
 
 

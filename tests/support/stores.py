@@ -28,7 +28,8 @@ from typing import Any
 import pytest
 
 from qdrant_dr.config import RepositoryConfig
-from qdrant_dr.repository import Repository, create_repository, open_repository
+from qdrant_dr.repository import Repository, create_repository, location_of, open_repository
+from qdrant_dr.secrets import resolve_options
 
 PR_SET_PDEATHSIG = 1
 START_SECONDS = 60.0
@@ -270,3 +271,43 @@ def _await_port(port: int) -> None:
             time.sleep(0.1)
         else:
             return
+
+
+def freeze(cfg: RepositoryConfig, path: str, *, into: str = "GLACIER") -> None:
+    """Move an object to an archive class, as a lifecycle rule does."""
+    where = location_of(cfg)
+    key = f"{where.prefix}/{path}"
+    if where.protocol == "az":
+        _blob(cfg, where.bucket, key).set_standard_blob_tier("Archive")
+        return
+    _s3(cfg).copy_object(
+        Bucket=where.bucket, Key=key, StorageClass=into, MetadataDirective="COPY",
+        CopySource={"Bucket": where.bucket, "Key": key},
+    )  # fmt: skip
+
+
+def thaw(cfg: RepositoryConfig, path: str) -> None:
+    """Bring it back, as the provider's tool does; emulators are done at once."""
+    where = location_of(cfg)
+    key = f"{where.prefix}/{path}"
+    if where.protocol == "az":
+        _blob(cfg, where.bucket, key).set_standard_blob_tier("Hot")
+        return
+    _s3(cfg).restore_object(Bucket=where.bucket, Key=key, RestoreRequest={"Days": 7})
+
+
+def _s3(cfg: RepositoryConfig) -> Any:
+    import boto3
+
+    options = resolve_options(cfg.options, cfg.credentials)
+    return boto3.client(
+        "s3", endpoint_url=options.get("endpoint_url"), region_name="us-east-1",
+        aws_access_key_id=options.get("key"), aws_secret_access_key=options.get("secret"),
+    )  # fmt: skip
+
+
+def _blob(cfg: RepositoryConfig, container: str, name: str) -> Any:
+    from azure.storage.blob import BlobClient
+
+    options = resolve_options(cfg.options, cfg.credentials)
+    return BlobClient.from_connection_string(options["connection_string"], container, name)
