@@ -21,6 +21,7 @@ from qdrant_dr.records import (
     Component,
     Drilled,
     ErrorFacts,
+    Expired,
     Finding,
     Fingerprint,
     Location,
@@ -218,6 +219,25 @@ def acceptance(of: Manifest, sealed: Seal, **fields: Any) -> Acknowledgement:
     )
     given = {"code": "suspect", "scope": str(of.key), "facts": sealed.sha256, "accepts": accepts}
     return acknowledgement(**{**given, **fields})
+
+
+def expired(of: Manifest, **fields: Any) -> Expired:
+    """That a copy of this backup goes."""
+    body = {
+        "backup_id": of.backup_id,
+        "cluster": of.cluster,
+        "collection": of.collection,
+        "incarnation": of.incarnation,
+        "run_id": f"{NOW:%Y%m%dT%H%M%SZ}-e0e0e0",
+        "decided_at": NOW,
+        "reason": "of the test",
+        "captured_at": of.captured_at,
+        "size_bytes": of.size_bytes,
+        "points": None,
+        "manifest_sha256": of.sha256,
+        "seal_sha256": None,
+    }
+    return Expired(**{**body, **fields})
 
 
 def proof(
