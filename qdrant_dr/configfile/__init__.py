@@ -151,7 +151,7 @@ def _invalid(where: str, source: Source, text: str, problems: list[Problem]) -> 
     lines = text.splitlines()
     placed = sorted((p.line, p.column or source.column(p.path), str(p)) for p in problems)
     said = [
-        f"{where}:{line}:{column}: {what}\n{excerpt(lines, line, column)}"
+        f"{where}:{line}:{column}: {what}\n{excerpt(lines, line, column)}".rstrip()
         for line, column, what in placed
     ]
     if len(said) > 1:

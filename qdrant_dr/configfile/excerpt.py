@@ -18,9 +18,14 @@ _DOUBTFUL = re.compile(
 
 
 def excerpt(lines: list[str], line: int, column: int) -> str:
-    """Two lines: that one (from 1), cut to what a terminal shows, and a mark below the column."""
+    """Two lines: that one (from 1), cut to what a terminal shows, and a mark below the column.
+
+    Empty where there is nothing to show.
+    """
     text = lines[line - 1] if 0 < line <= len(lines) else ""
     shown = printable(_without_secrets(lines, line - 1, text).replace("\t", " ")).rstrip()
+    if not shown:
+        return ""
     at = min(column - 1, len(shown))
     begin = max(0, at - WIDTH // 2) if len(shown) > WIDTH else 0
     return f"    {shown[begin : begin + WIDTH]}\n    {' ' * (at - begin)}^"

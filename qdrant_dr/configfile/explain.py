@@ -70,7 +70,6 @@ def _in_file(details: ErrorDetails, data: Any) -> KeyPath:
 
 def _message(path: KeyPath, group: list[ErrorDetails]) -> str:
     first = group[0]
-    context: dict[str, Any] = first.get("ctx", {})
     kind = first["type"]
     if kind == "extra_forbidden":
         return "no such key" + _nearest_key(path)
@@ -81,8 +80,6 @@ def _message(path: KeyPath, group: list[ErrorDetails]) -> str:
     if literals := [d["ctx"]["expected"] for d in group if d["type"] == "literal_error"]:
         words = re.findall(r"'([^']*)'|(\d+)", ", ".join(literals))
         return _one_of([quoted or number for quoted, number in words], first["input"])
-    if kind == "string_pattern_mismatch" and context["pattern"] in _PATTERNS:
-        return _PATTERNS[context["pattern"]]
     if kind in {"model_type", "dict_type"}:
         return "must hold keys of its own" + (_keys_of(path) or ": one `key: value` a line")
     return plain(first)
@@ -93,6 +90,8 @@ def plain(details: ErrorDetails) -> str:
     kind, context = details["type"], details.get("ctx", {})
     if kind == "value_error":
         return str(context.get("error", details["msg"].removeprefix("Value error, ")))
+    if known := _PATTERNS.get(context.get("pattern", "")):
+        return known
     if (words := _WORDS.get(kind)) is not None:
         return words.format(**context)
     return str(context["message"]) if kind == "adds_up" else "is not what belongs here"

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from qdrant_dr.config import Proven
 from qdrant_dr.errors import BackupNotFound, UsageError
+from qdrant_dr.hints import DECIDE, command
 from qdrant_dr.records import Acknowledgement
 from qdrant_dr.repository.acknowledgement import open_suspects
 from qdrant_dr.repository.catalog import (
@@ -57,11 +58,11 @@ def select(selector: str, catalog: Catalog, *, proven: Proven, now: datetime) ->
     ours = catalog.of(collection)
     if not ours:
         close = difflib.get_close_matches(collection, catalog.collections, 1)
-        meant = f"did you mean {close[0]}@{which}? else " if close else ""
+        meant = f"did you mean {close[0]}@{which}? " if close else ""
         known = bool(catalog.backups) or bool(catalog.unreachable)
         raise BackupNotFound(
             f"there is no backup of {collection!r}{_unread(catalog)}",
-            f"{meant}run `qdrant-dr list`." if known else FIRST,
+            f"{DECIDE}{meant}`qdrant-dr list` names what there is." if known else FIRST,
         )
     if which in {LATEST, LATEST_PROVEN}:
         return _newest(which, ours, catalog, proven, now)
@@ -72,7 +73,7 @@ def select(selector: str, catalog: Catalog, *, proven: Proven, now: datetime) ->
     if not found:
         raise BackupNotFound(
             f"no backup of {collection!r} begins with {which}{_unread(catalog)}",
-            f"run `qdrant-dr list {collection}`.",
+            f"{DECIDE}which one is meant? `{command('list', collection)}` names them.",
         )
     return found[0]
 

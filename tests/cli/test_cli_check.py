@@ -320,4 +320,4 @@ def test_the_command(tmp_path: Path, source: ReplaySource, qdr: Any) -> None:
     wrong = qdr("check", "-c", "c.yaml", "--read-only")
     assert wrong.code == 1
     assert wrong.out.splitlines()[1].startswith("failed")
-    assert "HINT: synchronise the clocks" in wrong.err
+    assert "HINT: by hand: synchronise the clocks" in wrong.err

@@ -77,7 +77,7 @@ def test_a_bad_configuration_names_file_and_line(qdr: Any, tmp_path: Path) -> No
     (tmp_path / "bad.yaml").write_text("format: 1\nclustr: {}\n")
     said = qdr("list", "-c", "bad.yaml")
     assert said.code == 2
-    assert "bad.yaml:2: clustr: no such key; did you mean `cluster`?" in said.err
+    assert "bad.yaml:2:1: clustr: no such key; did you mean `cluster`?" in said.err
 
 
 def test_global_options_stand_anywhere(qdr: Any) -> None:

@@ -93,9 +93,9 @@ def test_words_that_mean_nothing(say: Callable[..., Any], words: tuple[str, ...]
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("--parallel", "0"), "--parallel: input should be greater than or equal to 1"),
-        (("--replication-factor", "0"), "--replication-factor: input should be greater"),
-        (("--to-key", "hush"), "--to-key: string should match pattern"),
+        (("--parallel", "0"), "--parallel: must be 1 or more"),
+        (("--replication-factor", "0"), "--replication-factor: must be 1 or more"),
+        (("--to-key", "hush"), "--to-key: must be a reference (env:NAME"),
     ],
 )
 def test_refused_words_name_their_option(
