@@ -34,6 +34,7 @@ from qdrant_dr.providers.trouble import is_absent, is_taken, refusal_of, transla
 from qdrant_dr.records.base import LARGEST
 from qdrant_dr.repository.keeping import KEEPING, Keeping
 from qdrant_dr.repository.lifecycle import Rule, lifecycle_of_s3
+from qdrant_dr.repository.names import may_hold_ours
 from qdrant_dr.repository.store import (
     PART_FLOOR,
     Deletion,
@@ -147,6 +148,7 @@ class ObjectStore:
                 if full.startswith(f"{top}/")
                 and info["type"] != "directory"
                 and not is_known(full[cut:], info["size"] or 0)
+                and not (not info["size"] and may_hold_ours(full[cut:]))  # marks a folder
             ),
             key=lambda there: there.path,
         )

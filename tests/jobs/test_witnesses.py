@@ -274,7 +274,8 @@ def test_a_file_below_expired_that_is_no_record_explains_nothing(
     found = codes(world)
     assert ("backup-lost", str(key)) in found
     as_what = "foreign-objects" if "/" in file else "records-unreadable"
-    assert {(as_what, name) for name in THREE} <= found
+    told = {(p.code, p.scope) for p in assess(world).problems}
+    assert {(as_what, name) for name in THREE} <= told
     assert do(world, "verify", depth="bytes").verdict == "failed"
 
 
