@@ -206,6 +206,7 @@ def run(tokens: Sequence[str], session: Session) -> Reply | None:
     Raise CycloptsError for a command line that means nothing, and whatever the command raises.
     """
     app = build()
+    app.meta.suppress_keyboard_interrupt = False  # it ends in an envelope as any error does
 
     @app.meta.default
     def launch(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from qdrant_dr.cli.session import Column, Given, Reply
-from qdrant_dr.errors import DRError, UsageError
+from qdrant_dr.errors import DRError, Interrupted, UsageError
 from qdrant_dr.jobs.check import Checked, CheckRow
 from qdrant_dr.jobs.check.job import CheckRequest, conclude_check, look
 from qdrant_dr.jobs.check.rows import worst_first
@@ -80,9 +80,13 @@ def check(
     perform = in_threads(config, run.run_id if run else "")
     try:
         checked, outcomes = look(config, request, perform, told)
-    except (DRError, KeyboardInterrupt) as e:
+    except DRError as e:
         if run is not None:  # a start without an end would read as a crash
             run.finish(config, outcomes=(), error=e)
+        raise
+    except KeyboardInterrupt:
+        if run is not None:
+            run.cut_short(config, Interrupted("check was interrupted"))
         raise
     if run is not None:
         conclude_check(config, run, checked, outcomes)

@@ -157,7 +157,7 @@ def _invalid(where: str, source: Source, text: str, problems: list[Problem]) -> 
     if len(said) > 1:
         said = [f"{where} has {len(said)} errors", *("  " + s.replace("\n", "\n  ") for s in said)]
     return ConfigInvalid(
-        "\n".join(said), "correct it there; `docs/configuration.md` has every key."
+        "\n".join(said), "correct it there; `qdrant-dr schema config` prints every key."
     )
 
 

@@ -31,7 +31,10 @@ def open_target(config: Config, url: str, key: SecretRef | None) -> Node:
     """
     url = url.rstrip("/")
     if not url.startswith(("http://", "https://")):
-        raise UsageError("the target's address starts with http:// or https://")
+        raise UsageError(
+            "the target's address starts with http:// or https://",
+            "write it like `--to http://localhost:6333`.",
+        )
     if "@" in urlsplit(url).netloc:
         raise UsageError("the target's address must not carry a user", "give `--to-key REF`.")
     if key is None and url in {*config.cluster.nodes, *config.cluster.peers.values()}:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qdrant_dr.config import ReportConfig
-from qdrant_dr.errors import NothingSelected
+from qdrant_dr.errors import NothingSelected, RepositoryError
 from qdrant_dr.places import KINDS, split_url
 from qdrant_dr.providers.filesystem import make_filesystem
 from qdrant_dr.providers.trouble import translate
@@ -59,6 +59,12 @@ def write(
             fs.pipe_file(f"{root}/{name}", data)
             written.append(f"{folder}/{name}")
     except Exception as e:  # noqa: BLE001 -- providers' errors have no common class, and may hold a key
+        if isinstance(e, OSError) and e.strerror and split_url(folder)[0] == "file":
+            raise RepositoryError(
+                f"the report cannot be written to {folder}: {e.strerror}",
+                "name a folder that this user may write to: `qdrant-dr report --out FOLDER`, or "
+                "`report.url` in the configuration.",
+            ) from None
         raise translate(e, repository="report.url", doing="writing the report") from None
     return Written(folder, tuple(written), frames_digest(frames))
 

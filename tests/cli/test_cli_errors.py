@@ -48,6 +48,7 @@ COLLECTION = Column("collection", "COLLECTION")
             "--parallel: must be 1 or",
         ),
         (["restore", "m@latest", "--to", "http://x", "--bandwidth", "5"], "'5' is not a size"),
+        (["restore", "m@latest", "--to", "http://x", "--to-key", "k3y"], "--to-key: must be a ref"),
     ],
 )
 def test_wrong_words_are_usage_errors(words: list[str], said: str, qdr: Any) -> None:

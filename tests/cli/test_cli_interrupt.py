@@ -50,3 +50,32 @@ def test_a_backup_that_is_told_to_stop(number: int, tmp_path: Path) -> None:
         assert end.error.code == "interrupted"
         assert not list(world.parts(name))
     assert not list((tmp_path / "spool").glob("qdr-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_check_that_is_told_to_stop_leaves_no_probe(number: int, tmp_path: Path) -> None:
+    with ReplaySource(["basic"]) as source:
+        world = make_world(tmp_path, source.url)
+        with subprocess.Popen(
+            [sys.executable, "-m", "qdrant_dr.cli", "check", "-c", world.reference, "--json"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        ) as process:  # fmt: skip
+            try:
+                deadline = time.monotonic() + 60
+                while not any(f for d in world.folders.values() for f in d.glob("probes/*/*")):
+                    assert time.monotonic() < deadline
+                    assert process.poll() is None
+                    time.sleep(0.01)
+                process.send_signal(number)
+                out, err = process.communicate(timeout=60)
+            finally:
+                process.kill()
+    assert process.returncode == 130, err
+    assert [e["code"] for e in json.loads(out)["errors"]] == ["interrupted"]
+    assert "Traceback" not in err
+    for name, folder in world.folders.items():
+        assert not list(folder.glob("probes/**/*"))
+        (end,) = world.ends(name)
+        assert end.error is not None
+        assert end.error.code == "interrupted"
+    assert not list(tmp_path.rglob("*qdr-probe*"))

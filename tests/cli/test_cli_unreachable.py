@@ -157,3 +157,14 @@ def test_what_is_out_of_reach_comes_before_what_may_follow_from_it() -> None:
     other = failed("repository r", "write", QuorumMissed("no"))
     assert Checked((reach, other)).exit_code == 5
     assert Checked((other,)).exit_code == 1
+
+
+@pytest.mark.parametrize("out", ["c.yaml", "c.yaml/below", "/proc/nowhere"])
+def test_a_report_that_cannot_be_written_says_where_and_what_else(
+    out: str, world: Any, tmp_path: Path, qdr: Any
+) -> None:
+    said = qdr("report", "--out", out if out.startswith("/") else tmp_path / out, "-c", "c.yaml")
+    assert said.code == 1
+    assert "the report cannot be written to" in said.err
+    assert "qdrant-dr report --out FOLDER" in said.err
+    assert "Error" not in said.err

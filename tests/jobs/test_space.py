@@ -74,7 +74,7 @@ def test_certain_shortage_refuses_with_every_number() -> None:
         judge_space(rooms, quorum=1)
     assert "the node has 99 B free, about 100 B are needed" in raised.value.message
     assert "the spool has 0 B free" in raised.value.message
-    assert raised.value.hint == "free space in the node; free space in the spool."
+    assert raised.value.hint == "by hand: free space in the node; free space in the spool."
 
 
 def test_a_full_repository_is_one_copy_less_until_the_quorum_is_at_stake() -> None:
