@@ -49,7 +49,7 @@ def test_all_is_as_promised_and_nothing_of_the_user_is_touched(tmp_path: Path) -
     with trap() as (api, caught), begun(home, poisoned(tmp_path, api), KEEP="1") as process:
         assert process.stdout is not None
         said = list(until(process.stdout, OPEN))
-        assert said[-1].startswith(OPEN), said[-5:]
+        assert said[-1].startswith(OPEN), (said[-5:], process.communicate(timeout=60)[1])
         ui, target = re.findall(r"http://\S+?(?=,|$)", said[-1])
         assert httpx.get(f"{ui}/api/health", trust_env=False).is_success
         assert held(target) == {"movies": 98, "notes": 39, "users": 58, AGAIN: 98}
