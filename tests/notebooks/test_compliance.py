@@ -12,6 +12,8 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+import qdrant_dr
+from qdrant_dr.compliance import out_of_reach
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.records import Manifest, Proof, RunEnd
 from qdrant_dr.report import recount
@@ -210,3 +212,24 @@ def test_an_unreachable_repository_fails(place: Place) -> None:
     assert "NotCompliant" in notebook.metadata["failed"]
     assert "repository could not be read" in shown(notebook)
     assert "1 of 2 copies" in shown(notebook)
+
+
+def test_a_copy_in_an_archive_counts_in_neither_way(place: Place) -> None:
+    """Stores know it, records do not; where a restore waits for it, it counts."""
+    recovery = qdrant_dr.open(place.config)
+    raw = recovery.raw_records()
+    copies = recovery.frames(as_of=NOW)["copies"]
+    frozen = copies.assign(state="archived")[copies["repository"] == "gcp"]
+    away = out_of_reach(place.config, frozen)
+    assert {(c, r) for c, _, r in away} == {("movies", "gcp"), ("<b>odd</b>", "gcp")}
+    found = recount.recount(
+        [(x.repository, x.path, x.data) for x in raw.records],
+        {name: at.model_dump() for name, at in raw.locations.items()},
+        place.config, NOW, away,
+    )  # fmt: skip
+    assert [row.copies for row in found.rows] == [1, 1]
+    assert ("movies", "1 of 2 copies") in found.gaps
+    waits = tuple(
+        x.model_copy(update={"archive_restore_time": hours(5)}) for x in place.config.repositories
+    )
+    assert not out_of_reach(place.config.model_copy(update={"repositories": waits}), frozen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,6 +16,7 @@ from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.frames import build_frames
 from qdrant_dr.report.html import headline, render, tiles
+from qdrant_dr.report.problems import Problem
 from qdrant_dr.repository import Unreadable
 from qdrant_dr.text import visible
 from tests.report.worlds import evidence, good
@@ -329,3 +331,16 @@ def test_a_sandbox_without_a_recovery_time_is_no_warning_and_a_server_is() -> No
 
     assert tone("sandbox") == "plain"
     assert tone("server") == "warn"
+
+
+def test_only_a_command_looks_like_one() -> None:
+    """What a person must decide is said in words; the commands in it stand out."""
+    kinds = {"run": "qdrant-dr drill movies", "person": "by hand: free it. then `qdrant-dr check`."}
+    problems = [
+        Problem("notice", kind, kind, "what", None, "all", step) for kind, step in kinds.items()
+    ]
+    assessment = replace(Assessment.of(good()), problems=tuple(problems))
+    text = render(assessment, build_frames(assessment)).decode()
+    text = re.sub(r"</?span>", "", text)
+    assert "<code>qdrant-dr drill movies</code>" in text
+    assert "by hand: free it. then <code>qdrant-dr check</code>." in text
