@@ -43,7 +43,7 @@ def begun(home: Path, env: dict[str, str], **settings: str) -> Iterator[subproce
 
 
 @pytest.mark.prefect
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_all_is_as_promised_and_nothing_of_the_user_is_touched(tmp_path: Path) -> None:
     home = tmp_path / "demo"
     with trap() as (api, caught), begun(home, poisoned(tmp_path, api), KEEP="1") as process:
