@@ -29,7 +29,7 @@ from deployments.demo_servers import (
     source_server,
 )
 from deployments.demo_story import details, newest_end, protected, rot, to_bring_back
-from deployments.private_server import isolate, private_server
+from deployments.private_server import NotStarted, isolate, private_server
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -286,4 +286,7 @@ class Story:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except NotStarted as e:
+        sys.exit(f"error: {e}")

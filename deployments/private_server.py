@@ -37,6 +37,10 @@ QUIET = {
 }
 
 
+class NotStarted(RuntimeError):
+    """A server of our own does not answer; its log is in the message."""
+
+
 def isolate(home: Path) -> None:
     """Forget every Prefect setting of the environment and point at a home of our own.
 
@@ -53,7 +57,7 @@ def isolate(home: Path) -> None:
 
 
 @contextmanager
-def private_server(home: Path, *, start_seconds: float = 120) -> Iterator[str]:
+def private_server(home: Path, *, start_seconds: float = 300) -> Iterator[str]:
     """Run a server with its database in `home` until the block ends; yield the URL of its UI."""
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
@@ -71,7 +75,7 @@ def private_server(home: Path, *, start_seconds: float = 120) -> Iterator[str]:
         while not _healthy(url):
             if process.poll() is not None or time.monotonic() > deadline:
                 said = (home / "server.log").read_text(errors="replace")[-2000:]
-                raise RuntimeError(f"the Prefect server did not start:\n{said}")
+                raise NotStarted(f"the Prefect server did not start:\n{said}")
             time.sleep(0.2)
         os.environ["PREFECT_API_URL"] = f"{url}/api"
         yield url

@@ -56,6 +56,7 @@ def judge(recovery: Recovery, as_of: datetime, period_days: int) -> Compliance:
         {name: place.model_dump() for name, place in raw.locations.items()},
         recovery.config,
         as_of,
+        out_of_reach(recovery.config, frames["copies"]),
     )
     critical = [f for f in _rows(frames["findings"]) if f["severity"] == "critical"]
     gaps: list[Gap] = [
@@ -68,6 +69,16 @@ def judge(recovery: Recovery, as_of: datetime, period_days: int) -> Compliance:
     return Compliance(
         recovery.config, as_of, period_days, raw, frames, counted, tuple(dict.fromkeys(gaps))
     )
+
+
+def out_of_reach(config: Config, copies: pd.DataFrame) -> set[tuple[str, str, str]]:
+    """Copies in an archive that no restore waits for: collection, backup and repository."""
+    waits = {r.name for r in config.repositories if r.archive_restore_time is not None}
+    return {
+        (c["collection"], c["backup_id"], c["repository"])
+        for c in _rows(copies)
+        if c["state"] == "archived" and c["repository"] not in waits
+    }
 
 
 def disagreements(counted: Recount, collections: pd.DataFrame) -> list[Gap]:

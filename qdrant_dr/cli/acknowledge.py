@@ -85,12 +85,12 @@ def _reply(
 
 
 def _row(record: Acknowledgement) -> dict[str, Any]:
-    until = f"{record.until:%Y-%m-%d %H:%M}" if record.until else "released"
+    until = f"{record.until:%Y-%m-%d %H:%M:%S}" if record.until else "released"
     return {
         "code": record.code,
         "scope": record.scope,
         "made_by": record.made_by,
-        "made_at": f"{record.made_at:%Y-%m-%d %H:%M}",
+        "made_at": f"{record.made_at:%Y-%m-%d %H:%M:%S}",
         "until": until if record.acknowledges else "now",
         "reason": record.reason,
         "acknowledgement": record,

@@ -50,7 +50,7 @@ def by_hand(config: Config, backup: Backup) -> list[str]:
         *frozen,
         *TARGET,
         "# a name that is not there yet: an upload into a collection that exists replaces all of",
-        f"# it by its state of {manifest.captured_at:%Y-%m-%d %H:%M} UTC; later writes are lost",
+        f"# it by its state of {manifest.captured_at:%Y-%m-%d %H:%M:%S} UTC; later writes are lost",
         f"NAME={shlex.quote(quote(by_hand_name(manifest), safe=''))}",
     ]
     key = ' -H "api-key: $QDRANT_API_KEY"' if config.cluster.api_key else ""

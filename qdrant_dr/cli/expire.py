@@ -124,7 +124,7 @@ def _row(hold: Hold) -> dict[str, Any]:
     return {
         "backup": f"{hold.collection}@{hold.backup_id}",
         "made_by": hold.made_by,
-        "made_at": f"{hold.made_at:%Y-%m-%d %H:%M}",
+        "made_at": f"{hold.made_at:%Y-%m-%d %H:%M:%S}",
         "until": until,
         "reason": hold.reason,
         "hold": hold,

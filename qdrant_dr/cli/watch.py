@@ -19,7 +19,7 @@ FINDINGS = (
     Column("severity", "SEVERITY"),
     Column("code", "FINDING"),
     Column("scope", "SCOPE"),
-    Column("since", "SINCE", lambda at: f"{at:%Y-%m-%d %H:%M}"),
+    Column("since", "SINCE", lambda at: f"{at:%Y-%m-%d %H:%M:%S}"),
     Column("what", "WHAT"),
     Column("next_command", "NEXT"),
 )

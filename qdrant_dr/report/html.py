@@ -16,6 +16,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from qdrant_dr.hints import step_of
 from qdrant_dr.jobs.scenario import words
 from qdrant_dr.report import pictures
 from qdrant_dr.report.acknowledged import words as words_of
@@ -73,6 +74,7 @@ def render(
         "days_left": days_left,
         "acknowledged": words_of,
     }
+    environment.tests["command"] = lambda line: "`" not in line and step_of(line).kind == "run"
     ranked = sorted(assessment.standings, key=lambda s: (WORST_FIRST.index(s.status), s.collection))
     page = environment.get_template("template.html.j2").render(
         evidence=evidence,

@@ -73,7 +73,7 @@ def report(
     try:
         if as_of > run.start.started_at:
             raise UsageError(
-                f"{as_of:%Y-%m-%d %H:%M} UTC is in the future: the same report would be another "
+                f"{as_of:%Y-%m-%d %H:%M:%S} UTC is in the future: the same report would be another "
                 "one tomorrow",
                 "give a moment that has passed, or none.",
             )

@@ -80,7 +80,7 @@ def _dot(of: Drill | Restore, zone: ZoneInfo) -> charts.Dot | None:
         measured, kind, words = of.restore, "restore", "recover and ready, on a sandbox"
     else:
         return None
-    at = f"{of.outcome.started_at.astimezone(zone):%Y-%m-%d %H:%M}"
+    at = f"{of.outcome.started_at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
     return charts.Dot(measured.total_seconds(), kind, f"{at}: {span(measured)}, {words}")
 
 

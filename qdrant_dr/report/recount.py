@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
@@ -61,15 +61,17 @@ def recount(
     locations: Mapping[str, Body],
     config: Config,
     as_of: datetime,
+    archived: Collection[tuple[str, str, str]] = (),
 ) -> Recount:
     """Count what is covered. `records` are repository, path and bytes; `locations` are where the
-    repositories lie that were read.
+    repositories lie that were read; `archived` are copies (collection, backup, repository) that no
+    restore can read in time, which stores know and records do not.
 
     Which collections must be restorable is read from the configuration, the last inventory and the
     manifests. A copy is proven by a passed, full proof, deep and young enough, made of this very
     manifest at this very location, while no failed proof is open.
     """
-    return _Count(records, locations, config, as_of).result()
+    return _Count(records, locations, config, as_of, archived).result()
 
 
 class _Count:
@@ -79,8 +81,10 @@ class _Count:
         locations: Mapping[str, Body],
         config: Config,
         as_of: datetime,
+        archived: Collection[tuple[str, str, str]],
     ) -> None:
         self.locations, self.config, self.as_of = locations, config, as_of
+        self.archived = archived
         self.gaps: list[Gap] = []
         self.manifests: dict[tuple[str, str], dict[str, tuple[Body, str]]] = defaultdict(dict)
         self.proofs: dict[tuple[str, str, str], list[Body]] = defaultdict(list)
@@ -188,7 +192,9 @@ class _Count:
             and self.as_of - _moment(p["ended_at"]) <= promise.max_age
             for p in full
         )
-        return any(_rank(p) >= DEPTHS.index("bytes") for p in full), deep
+        bytes_read = any(_rank(p) >= DEPTHS.index("bytes") for p in full)
+        here = (*key, repository) not in self.archived
+        return here and bytes_read, here and deep
 
 
 def _canonical(value: object) -> bytes:

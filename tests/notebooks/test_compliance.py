@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+import qdrant_dr
+from qdrant_dr.compliance import out_of_reach
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.records import Manifest, Proof, RunEnd
+from qdrant_dr.report import recount
 from qdrant_dr.repository import Repository, create_repository, open_repository
 from tests.support import records as r
 from tests.support.records import NOW, hours
@@ -135,6 +139,27 @@ def test_the_stored_notebook_has_no_outputs() -> None:
     assert all(not c.outputs and c.execution_count is None for c in code)
 
 
+def test_the_verdict_comes_first_and_the_code_last() -> None:
+    """Cells are one question each, and are not shown; what counted is printed at the end."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    last_lines = [c.source.splitlines()[-1] for c in code]
+    assert last_lines[:2] == ["found.verdict()", "found.failures()"]
+    assert last_lines[-2:] == ["found.code()", "found.demand()"]
+    assert all(c.source.count("\n") == 0 for c in code[1:])
+    assert all(c.metadata["jupyter"]["source_hidden"] for c in code)
+    assert all("remove-input" in c.metadata["tags"] for c in code)
+
+
+def test_the_recount_shares_no_code_with_the_frames() -> None:
+    """Else both ways of counting would be wrong alike."""
+    tree = ast.parse(Path(recount.__file__).read_text())
+    named = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    named |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    assert {m for m in named if m and m.startswith("qdrant_dr")} == {"qdrant_dr.config"}
+    assert "pandas" not in named
+
+
 def edit(proofs: Path) -> None:
     """Turn a figure in one proof: its digest no longer holds."""
     (path,) = proofs.rglob("b-odd-b*/**/*.json")
@@ -176,6 +201,7 @@ def test_gaps_are_listed_first_and_fail(place: Place) -> None:
         "vanished",
     ):
         assert words in text
+    assert text.index("NOT compliant as of") < text.index("bytes-differ")
     assert text.index("bytes-differ") < text.index(">proven backup<")
     assert "frames say" not in text
 
@@ -186,3 +212,24 @@ def test_an_unreachable_repository_fails(place: Place) -> None:
     assert "NotCompliant" in notebook.metadata["failed"]
     assert "repository could not be read" in shown(notebook)
     assert "1 of 2 copies" in shown(notebook)
+
+
+def test_a_copy_in_an_archive_counts_in_neither_way(place: Place) -> None:
+    """Stores know it, records do not; where a restore waits for it, it counts."""
+    recovery = qdrant_dr.open(place.config)
+    raw = recovery.raw_records()
+    copies = recovery.frames(as_of=NOW)["copies"]
+    frozen = copies.assign(state="archived")[copies["repository"] == "gcp"]
+    away = out_of_reach(place.config, frozen)
+    assert {(c, r) for c, _, r in away} == {("movies", "gcp"), ("<b>odd</b>", "gcp")}
+    found = recount.recount(
+        [(x.repository, x.path, x.data) for x in raw.records],
+        {name: at.model_dump() for name, at in raw.locations.items()},
+        place.config, NOW, away,
+    )  # fmt: skip
+    assert [row.copies for row in found.rows] == [1, 1]
+    assert ("movies", "1 of 2 copies") in found.gaps
+    waits = tuple(
+        x.model_copy(update={"archive_restore_time": hours(5)}) for x in place.config.repositories
+    )
+    assert not out_of_reach(place.config.model_copy(update={"repositories": waits}), frozen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,6 +16,7 @@ from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.frames import build_frames
 from qdrant_dr.report.html import headline, render, tiles
+from qdrant_dr.report.problems import Problem
 from qdrant_dr.repository import Unreadable
 from qdrant_dr.text import visible
 from tests.report.worlds import evidence, good
@@ -241,3 +243,104 @@ def test_the_rules_for_narrow_screens_are_not_for_paper() -> None:
     narrow = [q for q in re.findall(r"@media ([^{]+){", css) if "width" in q]
     assert narrow
     assert all("screen" in q for q in narrow)
+
+
+class Tables(HTMLParser):
+    """Caption, heads and, for each row, the labels of its cells and how many columns it has."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.captions: list[str] = []
+        self.heads: list[list[str]] = []
+        self.rows: list[tuple[int, list[str | None]]] = []
+        self.inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self.captions.append("")
+            self.heads.append([])
+        elif tag == "tr":
+            self.rows.append((len(self.heads) - 1, []))
+        elif tag == "th":
+            self.heads[-1].append("")
+        elif tag == "td" and "colspan" not in dict(attrs):
+            self.rows[-1][1].append(dict(attrs).get("data-label"))
+        if tag in ("caption", "th"):
+            self.inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = "" if tag == self.inside else self.inside
+
+    def handle_data(self, data: str) -> None:
+        if self.inside == "caption":
+            self.captions[-1] += data
+        elif self.inside == "th":
+            self.heads[-1][-1] += data
+
+
+def full_page() -> str:
+    """A page with every table that there is."""
+    m = r.manifest("movies")
+    failed = r.run_end(r.run_start("verify", NOW - hours(3)), verdict="failed", reasons=("why",))
+    drill = r.run_end(r.run_start("drill", NOW - hours(1)), outcomes=(r.drilled(m),))
+    early = r.run_end(r.run_start("backup", NOW - days(9)), outcomes=(r.captured(m),))
+    lost = Unreadable("aws", "proofs/x.json", RecordDamaged("cut", "look."))
+    of = good(ends=[failed, drill, early], unreadable=[lost])
+    assessment = Assessment.of(of)
+    return render(assessment, build_frames(assessment)).decode()
+
+
+def test_every_table_has_a_caption_and_every_cell_the_name_of_its_column() -> None:
+    """On a narrow screen a row is a list, where nothing but the name tells what a value is."""
+    found = Tables(full_page())
+    assert len(found.captions) >= 6
+    assert all(caption.strip().endswith(".") for caption in found.captions)
+    body = [(found.heads[table], labels) for table, labels in found.rows if labels]
+    assert len(body) >= 6
+    assert all(labels == heads for heads, labels in body)
+
+
+def test_the_template_has_no_table_without_them() -> None:
+    """Also the tables that this test makes no rows for."""
+    text = (Path(html.__file__).parent / "template.html.j2").read_text()
+    tables = re.findall(r"<table.*?</table>", text, re.DOTALL)
+    assert len(tables) >= 10
+    for table in tables:
+        assert table.count("<caption>") == 1
+        heads = [re.sub(r"<[^>]+>", "", h) for h in re.findall(r"<th\b.*?</th>", table)]
+        assert set(heads) == set(re.findall(r'data-label="([^"]+)"', table))
+
+
+def test_moments_have_seconds_and_a_zone() -> None:
+    for moment in re.findall(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\S*( \w+)?", full_page()):
+        assert moment == " UTC"
+    assert not re.search(r"\d\d:\d\d(?!:| UTC|\d)", Page(full_page()).words)
+
+
+def test_a_sandbox_without_a_recovery_time_is_no_warning_and_a_server_is() -> None:
+    def tone(kind: str) -> str:
+        m = r.manifest("movies", source_kind=kind)
+        start = r.run_start("drill", NOW - hours(1), source_kind=kind)
+        drill = r.run_end(start, outcomes=(r.drilled(m, target_kind="sandbox"),))
+        proofs = [r.proof(m, where) for where in ("aws", "gcp")]
+        of = Assessment.of(evidence({"aws": [m], "gcp": [m]}, proofs=proofs, ends=[drill]))
+        (tile,) = (t for t in tiles(of, ZoneInfo("UTC")) if t.name == "Worst recovery time")
+        assert tile.value == "not measured"
+        return tile.tone
+
+    assert tone("sandbox") == "plain"
+    assert tone("server") == "warn"
+
+
+def test_only_a_command_looks_like_one() -> None:
+    """What a person must decide is said in words; the commands in it stand out."""
+    kinds = {"run": "qdrant-dr drill movies", "person": "by hand: free it. then `qdrant-dr check`."}
+    problems = [
+        Problem("notice", kind, kind, "what", None, "all", step) for kind, step in kinds.items()
+    ]
+    assessment = replace(Assessment.of(good()), problems=tuple(problems))
+    text = render(assessment, build_frames(assessment)).decode()
+    text = re.sub(r"</?span>", "", text)
+    assert "<code>qdrant-dr drill movies</code>" in text
+    assert "by hand: free it. then <code>qdrant-dr check</code>." in text
