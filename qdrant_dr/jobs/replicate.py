@@ -119,14 +119,11 @@ def plan_heals(
 
 
 def out_of_reach(backup: Backup, *, but: str) -> str:
-    """Whether others are left that cannot be read now, and what to do about them, in words."""
+    """Whether others are left that cannot be read now, in words; the next step says what then."""
     frozen = [c.repository for c in backup.copies if c.archived and c.repository != but]
     if not frozen:
         return "is left"
-    return (
-        f"can be read: {', '.join(frozen)} holds one in an archive; `qdrant-dr show {backup.key}` "
-        "prints the commands that bring it back"
-    )
+    return f"can be read: {', '.join(frozen)} holds one in an archive"
 
 
 def _why(copy: Copy) -> str:
