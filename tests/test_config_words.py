@@ -26,7 +26,8 @@ FOREIGN = re.compile(
     r"|\b(str|int|float|bool|dict|tuple|NoneType)\b|Traceback|<class|\bNone\b|\bTrue\b|\bFalse\b"
 )
 """Words of those who read it for us. `list` is a word of ours, too."""
-PLACE = re.compile(r"^ *q\.yaml:(\d+):(\d+): (.+)\n( +)(.*)\n( +)\^$", re.MULTILINE)
+PLACE = re.compile(r"^ *q\.yaml:(\d+):(\d+): (.+)(?:\n +.*\n +\^)?$", re.MULTILINE)
+"""A line with nothing on it is not shown."""
 
 
 def told(text: str) -> list[tuple[int, int, str]]:
@@ -40,7 +41,10 @@ def told(text: str) -> list[tuple[int, int, str]]:
     assert not FOREIGN.search(caught.value.hint)
     found = PLACE.findall(message)
     assert len(found) == said.count("q.yaml:")
-    return [(int(line), int(column), words) for line, column, words, *_ in found]
+    written = text.splitlines()
+    shown_of = {int(n) for n, *_ in found if written[int(n) - 1 : int(n)]}
+    assert message.count("^") >= sum(bool(written[n - 1].strip()) for n in shown_of)
+    return [(int(line), int(column), words) for line, column, words in found]
 
 
 # what is replaced in GOOD, by what, on which line of it the mark stands, in which column, and words
