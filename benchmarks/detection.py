@@ -35,7 +35,7 @@ from qdrant_dr.cluster import (
 )
 from qdrant_dr.cluster.shape import differences
 from qdrant_dr.errors import ClusterError, ProofError
-from qdrant_dr.jobs.served import search_served
+from qdrant_dr.jobs.target.search import search_served
 from qdrant_dr.proof import (
     LiveSample,
     compare_served,

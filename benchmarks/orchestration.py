@@ -29,9 +29,9 @@ import yaml
 
 from benchmarks import machine, side, verdict
 from qdrant_dr import configfile
-from qdrant_dr.jobs.run import begin
-from qdrant_dr.jobs.threads import in_threads
-from qdrant_dr.jobs.verify import VerifyRequest, verify
+from qdrant_dr.jobs.dispatch.threads import in_threads
+from qdrant_dr.jobs.run.run import begin
+from qdrant_dr.jobs.verify.job import VerifyRequest, verify
 from qdrant_dr.records import RunEnd
 from qdrant_dr.repository import create_repository, open_repository
 from tests.support.archives import part

@@ -102,7 +102,7 @@ def source_server(home: Path, yours: str | None) -> Iterator[Source]:
     if yours:
         yield Source(yours.rstrip("/"))
         return
-    from qdrant_dr.jobs.targets import child_process
+    from qdrant_dr.jobs.target.scratch import child_process
     from qdrant_dr.sandbox.seed import seed_demo
 
     with child_process(home / "source") as (url, process):
@@ -115,7 +115,7 @@ def source_server(home: Path, yours: str | None) -> Iterator[Source]:
 @contextmanager
 def empty_server(folder: Path) -> Iterator[str]:
     """A fresh server on loopback: `$QDRANT_BIN` where there is one, else the sandbox."""
-    from qdrant_dr.jobs.targets import child_server
+    from qdrant_dr.jobs.target.scratch import child_server
 
     with child_server(folder) as url:
         yield url

@@ -23,7 +23,7 @@ def protected(config: str) -> str:
 def read_catalog(config: str) -> Any:
     """What lies in the repositories now."""
     from qdrant_dr.configfile import load
-    from qdrant_dr.jobs.catalogs import catalog_of, open_all
+    from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 
     found = load(config)
     opened, failed = open_all(found)
@@ -54,8 +54,8 @@ def newest_end(config: str) -> Any:
     from datetime import timedelta
 
     from qdrant_dr.configfile import load
-    from qdrant_dr.jobs.catalogs import open_all
-    from qdrant_dr.jobs.run import utc_now
+    from qdrant_dr.jobs.run.catalogs import open_all
+    from qdrant_dr.jobs.run.run import utc_now
 
     opened, _ = open_all(load(config))
     now = utc_now()

@@ -33,11 +33,11 @@ import yaml
 
 from qdrant_dr import configfile
 from qdrant_dr.children import SERVER, bare_environment
-from qdrant_dr.jobs.backup import BackupRequest, backup
-from qdrant_dr.jobs.catalogs import open_all
-from qdrant_dr.jobs.run import begin
-from qdrant_dr.jobs.targets import QUIET, free_ports
-from qdrant_dr.jobs.threads import in_threads
+from qdrant_dr.jobs.backup.job import BackupRequest, backup
+from qdrant_dr.jobs.dispatch.threads import in_threads
+from qdrant_dr.jobs.run.catalogs import open_all
+from qdrant_dr.jobs.run.run import begin
+from qdrant_dr.jobs.target.scratch import QUIET, free_ports
 from qdrant_dr.leash import leashed
 from qdrant_dr.proof.engine import Engine, EngineLimits
 from qdrant_dr.proof.layout import Limits, lay_out

@@ -17,7 +17,7 @@ import httpx
 from deployments import processes
 from deployments.private_server import SQLITE
 from qdrant_dr.errors import SetupFailed
-from qdrant_dr.jobs.targets import free_ports
+from qdrant_dr.jobs.target.scratch import free_ports
 
 USUAL_PORT = 4200
 START_SECONDS = 180.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from qdrant_dr.jobs.targets import free_ports
+from qdrant_dr.jobs.target.scratch import free_ports
 from qdrant_dr.leash import leashed
 
 SQLITE = {

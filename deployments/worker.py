@@ -16,7 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from deployments import keeper, processes
 from qdrant_dr.errors import SetupFailed, UsageError
-from qdrant_dr.jobs.targets import free_ports
+from qdrant_dr.jobs.target.scratch import free_ports
 
 ONLINE_SECONDS = 120.0
 STOP_SECONDS = 30.0

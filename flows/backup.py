@@ -9,8 +9,8 @@ from prefect.client.schemas import State
 from pydantic import Field
 
 from flows.parameters import FLOW, ConfigRef, Names, ProofDepth
-from qdrant_dr.jobs.backup import BackupRequest
-from qdrant_dr.jobs.backup import backup as job
+from qdrant_dr.jobs.backup.job import BackupRequest
+from qdrant_dr.jobs.backup.job import backup as job
 from tasks.conduct import conduct
 
 

@@ -9,9 +9,9 @@ from prefect.client.schemas import State
 from pydantic import Field
 
 from flows.parameters import ALONE, ConfigRef
-from qdrant_dr.jobs.drill import DrillRequest
-from qdrant_dr.jobs.drill import drill as job
-from qdrant_dr.jobs.scenario import usable
+from qdrant_dr.jobs.drill.job import DrillRequest
+from qdrant_dr.jobs.drill.job import drill as job
+from qdrant_dr.jobs.drill.scenario import usable
 from tasks.conduct import conduct
 
 

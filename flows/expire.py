@@ -8,8 +8,8 @@ from prefect import flow
 from prefect.client.schemas import State
 
 from flows.parameters import ALONE, ConfigRef, Names
-from qdrant_dr.jobs.expire import ExpireRequest
-from qdrant_dr.jobs.expire import expire as job
+from qdrant_dr.jobs.expire.job import ExpireRequest
+from qdrant_dr.jobs.expire.job import expire as job
 from tasks.conduct import conduct
 
 

@@ -8,8 +8,8 @@ from prefect import flow
 from prefect.client.schemas import State
 
 from flows.parameters import FLOW, ConfigRef, Names
-from qdrant_dr.jobs.replicate import ReplicateRequest
-from qdrant_dr.jobs.replicate import replicate as job
+from qdrant_dr.jobs.replicate.job import ReplicateRequest
+from qdrant_dr.jobs.replicate.job import replicate as job
 from tasks.conduct import conduct
 
 

@@ -15,12 +15,12 @@ from pydantic import Field
 from flows.parameters import ALONE, ConfigRef
 from qdrant_dr.config import Config
 from qdrant_dr.errors import UsageError
-from qdrant_dr.jobs.restore import Approval, RestoreRequest, on_a_word
-from qdrant_dr.jobs.restore import restore as job
-from qdrant_dr.jobs.restore_plan import RestorePlan
-from qdrant_dr.jobs.restore_target import is_scratch
-from qdrant_dr.jobs.run import Run
-from qdrant_dr.jobs.units import Perform
+from qdrant_dr.jobs.restore.job import Approval, RestoreRequest, on_a_word
+from qdrant_dr.jobs.restore.job import restore as job
+from qdrant_dr.jobs.restore.plan import RestorePlan
+from qdrant_dr.jobs.run.run import Run
+from qdrant_dr.jobs.run.units import Perform
+from qdrant_dr.jobs.target.nodes import is_scratch
 from qdrant_dr.records import RunEnd
 from tasks.approve import ask
 from tasks.conduct import conduct

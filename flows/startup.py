@@ -9,8 +9,8 @@ from prefect.client.schemas import State
 from pydantic import Field
 
 from flows.parameters import ALONE, ConfigRef, Names
-from qdrant_dr.jobs.startup import StartupRequest
-from qdrant_dr.jobs.startup import startup as job
+from qdrant_dr.jobs.startup_archive.job import StartupRequest
+from qdrant_dr.jobs.startup_archive.job import startup as job
 from tasks.conduct import conduct
 
 

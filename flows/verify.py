@@ -9,8 +9,8 @@ from prefect.client.schemas import State
 from pydantic import Field
 
 from flows.parameters import FLOW, ConfigRef, Names
-from qdrant_dr.jobs.verify import VerifyRequest
-from qdrant_dr.jobs.verify import verify as job
+from qdrant_dr.jobs.verify.job import VerifyRequest
+from qdrant_dr.jobs.verify.job import verify as job
 from qdrant_dr.records import Depth
 from tasks.conduct import conduct
 

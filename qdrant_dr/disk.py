@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -133,3 +134,11 @@ def _kind(file: Path, *, follow: bool) -> str | None:
     except OSError as e:
         return "a link to itself" if e.errno == errno.ELOOP else None
     return next((kind for test, kind in _KINDS if test(mode)), None)
+
+
+def free_below(path: str) -> int:
+    """Free bytes where a folder is, or will be made."""
+    folder = Path(path).expanduser()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

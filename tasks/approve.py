@@ -11,8 +11,8 @@ from prefect.exceptions import FlowPauseTimeout
 from prefect.input import RunInput
 from pydantic import Field
 
-from qdrant_dr.jobs.restore import Approval
-from qdrant_dr.jobs.restore_plan import RestorePlan
+from qdrant_dr.jobs.restore.job import Approval
+from qdrant_dr.jobs.restore.plan import RestorePlan
 from qdrant_dr.records.run import is_same_person
 from qdrant_dr.units import format_duration, format_size
 from tasks.render import escape

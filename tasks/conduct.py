@@ -14,8 +14,8 @@ from prefect.runtime import flow_run
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted
-from qdrant_dr.jobs.run import Run, begin
-from qdrant_dr.jobs.units import Perform
+from qdrant_dr.jobs.run.run import Run, begin
+from qdrant_dr.jobs.run.units import Perform
 from qdrant_dr.records import RunEnd
 from qdrant_dr.records.run import AS_TYPED, Kind, Trigger
 from tasks.announce import announce

@@ -2,7 +2,7 @@
 
 Dask gives the work of a lost worker to another one, finished work included as long as its result
 was not fetched. So results are fetched and released one by one, and what may run twice must bear
-it (see `qdrant_dr.jobs.repeated`).
+it (see `qdrant_dr.jobs.dispatch.execute_again`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 from prefect import task
 from prefect.client.schemas import State
 
-from qdrant_dr.jobs.units import DrillUnit
+from qdrant_dr.jobs.run.units import DrillUnit
 from tasks.config import RunRef
 from tasks.shell import RETRIED, do
 

@@ -12,10 +12,10 @@ from prefect import Task
 from prefect.exceptions import TerminationSignal
 
 from qdrant_dr.errors import Interrupted
-from qdrant_dr.jobs.execute import failed_outcome
-from qdrant_dr.jobs.run import utc_now
-from qdrant_dr.jobs.stop import stopping
-from qdrant_dr.jobs.units import Unit
+from qdrant_dr.jobs.dispatch.execute import failed_outcome
+from qdrant_dr.jobs.run.cancel import stopping
+from qdrant_dr.jobs.run.run import utc_now
+from qdrant_dr.jobs.run.units import Unit
 from qdrant_dr.records import Outcome
 from tasks.capture import capture, capture_full
 from tasks.compare import compare

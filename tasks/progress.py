@@ -11,7 +11,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from qdrant_dr.jobs.progress import watcher
+from qdrant_dr.jobs.run.progress import watcher
 from qdrant_dr.units import format_size
 
 log = logging.getLogger(__name__)

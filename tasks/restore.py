@@ -7,7 +7,7 @@ from typing import Any
 from prefect import task
 from prefect.client.schemas import State
 
-from qdrant_dr.jobs.units import RestoreUnit
+from qdrant_dr.jobs.run.units import RestoreUnit
 from tasks.config import RunRef
 from tasks.shell import SHELL, do
 

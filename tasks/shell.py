@@ -13,10 +13,10 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.futures import PrefectFuture
 
 from qdrant_dr.errors import DRError
-from qdrant_dr.jobs.execute import execute, failed_outcome
-from qdrant_dr.jobs.repeated import execute_again
-from qdrant_dr.jobs.run import utc_now
-from qdrant_dr.jobs.units import Unit
+from qdrant_dr.jobs.dispatch.execute import execute, failed_outcome
+from qdrant_dr.jobs.dispatch.execute_again import execute_again
+from qdrant_dr.jobs.run.run import utc_now
+from qdrant_dr.jobs.run.units import Unit
 from qdrant_dr.records import Outcome
 from tasks.config import RunRef, config_of, is_held
 from tasks.limits import cluster_limit, polite, repository_limit

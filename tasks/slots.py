@@ -26,7 +26,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import ConcurrencyLimitWithLeaseResponse
 from prefect.settings import PREFECT_API_URL
 
-from qdrant_dr.jobs.stop import stopping
+from qdrant_dr.jobs.run.cancel import stopping
 from tasks.server import reachable
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from qdrant_dr.cli.output import any_text, write
 from qdrant_dr.cli.session import Reply, Session
 from qdrant_dr.errors import DRError, Interrupted, UsageError
 from qdrant_dr.hints import REPORT_IT
-from qdrant_dr.jobs.stop import stopping
+from qdrant_dr.jobs.run.cancel import stopping
 
 __all__ = ["main"]
 

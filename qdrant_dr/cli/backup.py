@@ -9,10 +9,10 @@ from cyclopts import Parameter
 from qdrant_dr.cli.catalog import Repositories
 from qdrant_dr.cli.runs import run_verb
 from qdrant_dr.cli.session import Given, Reply
-from qdrant_dr.jobs.backup import BackupRequest
-from qdrant_dr.jobs.backup import backup as back_up
-from qdrant_dr.jobs.replicate import ReplicateRequest
-from qdrant_dr.jobs.replicate import replicate as bring_back
+from qdrant_dr.jobs.backup.job import BackupRequest
+from qdrant_dr.jobs.backup.job import backup as back_up
+from qdrant_dr.jobs.replicate.job import ReplicateRequest
+from qdrant_dr.jobs.replicate.job import replicate as bring_back
 from qdrant_dr.records import ProvableDepth
 from qdrant_dr.records.manifest import Method
 

@@ -14,7 +14,7 @@ from qdrant_dr.cluster.target import FILLER
 from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.hints import told_with
-from qdrant_dr.jobs.healing import heal_step
+from qdrant_dr.jobs.run.healing import heal_step
 from qdrant_dr.records import Location, Manifest, Part
 from qdrant_dr.repository import Backup, Copy, InArchive, Lost, names
 from qdrant_dr.repository.location import location_of

@@ -11,8 +11,8 @@ from cyclopts import Parameter
 from qdrant_dr.cli.session import Reply, Session, Verdict
 from qdrant_dr.errors import BackupLost, DRError
 from qdrant_dr.hints import filled
-from qdrant_dr.jobs.catalogs import catalog_of, open_all
-from qdrant_dr.jobs.scope import selected_repositories
+from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run.scope import selected_repositories
 from qdrant_dr.records import DEPTHS, Depth
 from qdrant_dr.repository import (
     REACH,

@@ -12,9 +12,9 @@ from qdrant_dr.cli.session import Given, Reply
 from qdrant_dr.config import Config
 from qdrant_dr.configfile.explain import plain
 from qdrant_dr.errors import UsageError
-from qdrant_dr.jobs.drill import DrillRequest
-from qdrant_dr.jobs.drill import drill as rehearse
-from qdrant_dr.jobs.scenario import usable
+from qdrant_dr.jobs.drill.job import DrillRequest
+from qdrant_dr.jobs.drill.job import drill as rehearse
+from qdrant_dr.jobs.drill.scenario import usable
 
 
 def drill(

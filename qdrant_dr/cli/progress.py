@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from qdrant_dr.cli.session import Session
 from qdrant_dr.cli.words import span
-from qdrant_dr.jobs.units import Unit
+from qdrant_dr.jobs.run.units import Unit
 from qdrant_dr.records import Outcome
 from qdrant_dr.text import printable
 

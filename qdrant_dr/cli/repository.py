@@ -122,7 +122,7 @@ def adopt(
     save
         Write the ids into the configuration file, too.
     """
-    from qdrant_dr.jobs.adopt import plan_adopt
+    from qdrant_dr.jobs.adopt.job import plan_adopt
 
     if save and not execute:
         raise UsageError("--save keeps the ids that --execute makes", "give both, or neither.")

@@ -10,10 +10,10 @@ from cyclopts import Parameter
 from qdrant_dr.cli.runs import run_verb
 from qdrant_dr.cli.session import Given, Reply, Session
 from qdrant_dr.errors import PlanRefused, UsageError
-from qdrant_dr.jobs.restore import RestoreRequest, plans_of
-from qdrant_dr.jobs.restore import restore as bring_back
-from qdrant_dr.jobs.restore_plan import RestorePlan
-from qdrant_dr.jobs.run import Run, begin
+from qdrant_dr.jobs.restore.job import RestoreRequest, plans_of
+from qdrant_dr.jobs.restore.job import restore as bring_back
+from qdrant_dr.jobs.restore.plan import RestorePlan
+from qdrant_dr.jobs.run.run import Run, begin
 from qdrant_dr.text import printable
 from qdrant_dr.units import format_size, parse_size
 

@@ -11,10 +11,10 @@ from qdrant_dr.cli.words import span
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted, NodeUnreachable
 from qdrant_dr.hints import apart
-from qdrant_dr.jobs.run import Run, begin
-from qdrant_dr.jobs.scenario import words
-from qdrant_dr.jobs.threads import in_threads
-from qdrant_dr.jobs.units import Perform
+from qdrant_dr.jobs.dispatch.threads import in_threads
+from qdrant_dr.jobs.drill.scenario import words
+from qdrant_dr.jobs.run.run import Run, begin
+from qdrant_dr.jobs.run.units import Perform
 from qdrant_dr.records import (
     Captured,
     Deleted,

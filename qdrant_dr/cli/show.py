@@ -13,10 +13,10 @@ from qdrant_dr.cli.catalog import Repositories, backup_row, deepest, read, with_
 from qdrant_dr.cli.output import table
 from qdrant_dr.cli.session import Column, Given, Reply, Session
 from qdrant_dr.cli.words import moment, span, yes
-from qdrant_dr.jobs.acknowledge import acknowledgements_of
-from qdrant_dr.jobs.catalogs import open_all
-from qdrant_dr.jobs.select import LATEST_PROVEN, doubted_before, select, skipped
-from qdrant_dr.jobs.select import split as split_selector
+from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
+from qdrant_dr.jobs.run.catalogs import open_all
+from qdrant_dr.jobs.run.selection import LATEST_PROVEN, doubted_before, select, skipped
+from qdrant_dr.jobs.run.selection import split as split_selector
 from qdrant_dr.records import Proof
 from qdrant_dr.repository import (
     Backup,

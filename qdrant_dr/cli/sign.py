@@ -8,8 +8,8 @@ from cyclopts import Parameter
 
 from qdrant_dr.cli.runs import run_verb
 from qdrant_dr.cli.session import Given, Reply
-from qdrant_dr.jobs.sign import SignRequest
-from qdrant_dr.jobs.sign import sign as review
+from qdrant_dr.jobs.drill.sign import SignRequest
+from qdrant_dr.jobs.drill.sign import sign as review
 
 
 def sign(

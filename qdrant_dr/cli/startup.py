@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from qdrant_dr.cli.runs import run_verb
 from qdrant_dr.cli.session import Given, Reply
-from qdrant_dr.jobs.startup import StartupRequest, startup
+from qdrant_dr.jobs.startup_archive.job import StartupRequest, startup
 
 HOW = """\
 # on a fresh server alone: an empty storage folder, no `storage.temp_path` (it would panic on its

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from qdrant_dr.cli.runs import exit_code
 from qdrant_dr.cli.session import Column, Given, Reply
 from qdrant_dr.errors import Interrupted
-from qdrant_dr.jobs.run import begin
+from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.records import Found, Watched
 from qdrant_dr.report.acknowledged import ended, words
 from qdrant_dr.report.watch import WatchRequest

@@ -8,17 +8,17 @@ from datetime import datetime, timedelta
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, UsageError
-from qdrant_dr.jobs.acknowledge import (
+from qdrant_dr.jobs.acknowledge.job import (
     SUSPECT,
     Written,
     accept,
     acknowledge,
-    acknowledgements_of,
     unconfirmed,
     withdraw,
 )
-from qdrant_dr.jobs.catalogs import catalog_of, open_all
-from qdrant_dr.jobs.select import select
+from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
+from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run.selection import select
 from qdrant_dr.records import Acknowledgement, Found
 from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.changes import found

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from qdrant_dr.errors import BackupLost
 from qdrant_dr.hints import BY_HAND, DECIDE, command, filled
-from qdrant_dr.jobs.healing import (
+from qdrant_dr.jobs.run.healing import (
     DAMAGED,
     damage,
     damage_scope,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
-from qdrant_dr.jobs.sign import same_person, who_ran
+from qdrant_dr.jobs.drill.sign import same_person, who_ran
 from qdrant_dr.records import Drilled, Outcome, Played, RunEnd, Signed
 from qdrant_dr.report.evidence import Evidence
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from qdrant_dr.config import Config
 from qdrant_dr.errors import UsageError
 from qdrant_dr.hints import DECIDE, command
-from qdrant_dr.jobs.scenario import unused
+from qdrant_dr.jobs.drill.scenario import unused
 from qdrant_dr.records import RunEnd
 from qdrant_dr.report.drills import Drill
 from qdrant_dr.report.evidence import Evidence

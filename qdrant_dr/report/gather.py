@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import Conflict, DRError, UsageError
-from qdrant_dr.jobs.acknowledge import read_everywhere
-from qdrant_dr.jobs.catalogs import open_all
+from qdrant_dr.jobs.run.acknowledgements import read_everywhere
+from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.records import Location, RunEnd, RunStart
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.repository import (

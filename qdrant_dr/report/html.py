@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from qdrant_dr.hints import step_of
-from qdrant_dr.jobs.scenario import words
+from qdrant_dr.jobs.drill.scenario import words
 from qdrant_dr.report import pictures
 from qdrant_dr.report.acknowledged import words as words_of
 from qdrant_dr.report.afterwards import afterwards

@@ -10,7 +10,7 @@ from pydantic import Field
 from qdrant_dr.config import Config, ReportConfig
 from qdrant_dr.errors import DRError, UsageError
 from qdrant_dr.hints import told_with
-from qdrant_dr.jobs.run import Run, utc_now
+from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.records import Outcome, Reported, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.report.assessment import Assessment

@@ -29,11 +29,11 @@ from qdrant_dr.cluster import (
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.hints import command
-from qdrant_dr.jobs.begun import Begun, begun_calls, is_dead, made_by_us
-from qdrant_dr.jobs.calls import CallJournal
 from qdrant_dr.jobs.check.nodes import clocks_apart
-from qdrant_dr.jobs.clocks import clock_text
-from qdrant_dr.jobs.sweep import list_snapshots_of, unclaimed
+from qdrant_dr.jobs.run.begun_calls import Begun, begun_calls, is_dead, made_by_us
+from qdrant_dr.jobs.run.clocks import clock_text
+from qdrant_dr.jobs.run.create_calls import CallJournal
+from qdrant_dr.jobs.sweep.job import list_snapshots_of, unclaimed
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report.concerns import missing_step, newest_id
 from qdrant_dr.report.evidence import Evidence

@@ -64,7 +64,7 @@ def _looks(evidence: Evidence, collection: str, newest: Manifest | None) -> list
 
 def _counts(apart: Sequence[ReplicaCount]) -> str:
     # all that is said to Qdrant hangs on this import, and `status` is to start without it
-    from qdrant_dr.jobs.replica_counts import differing_counts
+    from qdrant_dr.cluster.replica_counts import differing_counts
 
     return "; ".join(differing_counts(apart))
 

@@ -11,11 +11,11 @@ from qdrant_dr.cluster import ClockOffset
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.hints import command
-from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.jobs.check.space import Size, check_space
-from qdrant_dr.jobs.clocks import clock_text
-from qdrant_dr.jobs.run import Run, utc_now
-from qdrant_dr.jobs.space import GROWTH
+from qdrant_dr.jobs.run.archive_size import GROWTH
+from qdrant_dr.jobs.run.catalogs import open_all
+from qdrant_dr.jobs.run.clocks import clock_text
+from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.records import Found, Outcome, RunEnd, Watched
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.report.acknowledged import quieted

@@ -12,7 +12,7 @@ import yaml
 
 from qdrant_dr import configfile
 from qdrant_dr.config import RepositoryConfig
-from qdrant_dr.jobs.catalogs import open_all
+from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.repository import create_repository
 from tests.jobs.test_expire import LITTLE, fill
 from tests.support.denying import add_only

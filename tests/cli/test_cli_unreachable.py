@@ -128,13 +128,13 @@ def test_units_that_fail_only_for_want_of_an_answer(
     def unreachable(*_: Any) -> Any:
         raise NodeUnreachable(f"{source.url} could not be reached to make a snapshot")
 
-    monkeypatch.setattr("qdrant_dr.jobs.capture.capture", unreachable)
+    monkeypatch.setattr("qdrant_dr.jobs.backup.capture.capture", unreachable)
     assert qdr("backup", "-c", "c.yaml").code == 5
 
     def missed(*_: Any) -> Any:
         raise QuorumMissed("1 of 2 copies")
 
-    monkeypatch.setattr("qdrant_dr.jobs.capture.capture", missed)
+    monkeypatch.setattr("qdrant_dr.jobs.backup.capture.capture", missed)
     assert qdr("backup", "-c", "c.yaml").code == 1
 
 

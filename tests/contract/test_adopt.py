@@ -10,7 +10,7 @@ import pytest
 
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import Conflict, PlanRefused, RepositoryMismatch, RepositoryMissing
-from qdrant_dr.jobs.adopt import plan_adopt
+from qdrant_dr.jobs.adopt.job import plan_adopt
 from qdrant_dr.records import Expired, Hold, Manifest
 from qdrant_dr.records.repository import RepositoryRecord
 from qdrant_dr.repository import (

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from qdrant_dr import configfile
-from qdrant_dr.jobs.targets import child_server
+from qdrant_dr.jobs.target.scratch import child_server
 from qdrant_dr.version import __version__
 from tests.deployments.samples import IMAGES, PINNED, ROOT, compose, locked, worker_command
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import yaml
 
-from qdrant_dr.jobs.targets import free_ports
+from qdrant_dr.jobs.target.scratch import free_ports
 from qdrant_dr.leash import leashed
 
 SAMPLES = Path(__file__).parents[2] / "deployments" / "samples"

@@ -16,8 +16,8 @@ from prefect import flow
 from flows.backup import backup
 from flows.verify import verify
 from qdrant_dr.errors import WorkersUnfit
-from qdrant_dr.jobs.run import utc_now
-from qdrant_dr.jobs.units import SweepUnit
+from qdrant_dr.jobs.run.run import utc_now
+from qdrant_dr.jobs.run.units import SweepUnit
 from qdrant_dr.records import Outcome, RunEnd
 from tasks import dask_runner, perform, shell
 from tasks.config import RunRef

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qdrant_dr.jobs.progress import watched
+from qdrant_dr.jobs.run.progress import watched
 from tasks import progress
 from tests.support.prefect import PrefectServer
 

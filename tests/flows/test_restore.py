@@ -201,7 +201,7 @@ def test_an_approval_is_for_one_attempt(
     def fails(*_: Any, **__: Any) -> None:
         raise RecoverFailed("not today")
 
-    monkeypatch.setattr("qdrant_dr.jobs.restoring.wait_restored", fails)
+    monkeypatch.setattr("qdrant_dr.jobs.restore.unit.wait_restored", fails)
     with somebody(in_process, approve=True, approved_by="ada"):
         state = run(made, target, approval_minutes=1)
     with get_client(sync_client=True) as client:  # as the button "Retry" does

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from qdrant_dr.errors import DRError, NodeUnreachable, RepositoryDenied
-from qdrant_dr.jobs.units import CaptureUnit, SweepUnit, Unit, VerifyUnit
+from qdrant_dr.jobs.run.units import CaptureUnit, SweepUnit, Unit, VerifyUnit
 from qdrant_dr.records import Outcome
 from tests.support import records as made
 

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from qdrant_dr import configfile
-from qdrant_dr.jobs.backup import BackupRequest, backup
+from qdrant_dr.jobs.backup.job import BackupRequest, backup
 from qdrant_dr.jobs.check.job import CheckRequest, check
-from qdrant_dr.jobs.drill import DrillRequest, drill
-from qdrant_dr.jobs.expire import ExpireRequest, expire
-from qdrant_dr.jobs.replicate import ReplicateRequest, replicate
-from qdrant_dr.jobs.restore import RestoreRequest, restore
-from qdrant_dr.jobs.run import begin
-from qdrant_dr.jobs.scenario import usable
-from qdrant_dr.jobs.threads import in_threads
-from qdrant_dr.jobs.verify import VerifyRequest, verify
+from qdrant_dr.jobs.dispatch.threads import in_threads
+from qdrant_dr.jobs.drill.job import DrillRequest, drill
+from qdrant_dr.jobs.drill.scenario import usable
+from qdrant_dr.jobs.expire.job import ExpireRequest, expire
+from qdrant_dr.jobs.replicate.job import ReplicateRequest, replicate
+from qdrant_dr.jobs.restore.job import RestoreRequest, restore
+from qdrant_dr.jobs.run.run import begin
+from qdrant_dr.jobs.verify.job import VerifyRequest, verify
 from qdrant_dr.records import Outcome, RunEnd
 from tests.support.world import World
 

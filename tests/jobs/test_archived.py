@@ -15,12 +15,12 @@ import yaml
 from qdrant_dr import configfile
 from qdrant_dr.cli.byhand import bring_back
 from qdrant_dr.config import RepositoryConfig
-from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.jobs.check.archive import check_archive
-from qdrant_dr.jobs.restore import RestoreRequest, plans_of
-from qdrant_dr.jobs.run import begin, utc_now
-from qdrant_dr.jobs.startup import StartupRequest, startup
-from qdrant_dr.jobs.threads import in_threads
+from qdrant_dr.jobs.dispatch.threads import in_threads
+from qdrant_dr.jobs.restore.job import RestoreRequest, plans_of
+from qdrant_dr.jobs.run.catalogs import open_all
+from qdrant_dr.jobs.run.run import begin, utc_now
+from qdrant_dr.jobs.startup_archive.job import StartupRequest, startup
 from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.gather import gather
 from qdrant_dr.report.problems import Problem

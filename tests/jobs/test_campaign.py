@@ -17,7 +17,7 @@ import pytest
 from benchmarks.detection import Mutant, mutants, seals
 from qdrant_dr import configfile
 from qdrant_dr.errors import DRError
-from qdrant_dr.jobs.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.proof import Examination, prove
 from qdrant_dr.records import Manifest, Seal
 from tests.jobs.driving import do, outcomes

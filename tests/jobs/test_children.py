@@ -15,8 +15,8 @@ import pytest
 from qdrant_dr.children import DOCKER, SERVER, bare_environment
 from qdrant_dr.config import Docker
 from qdrant_dr.errors import ServerFailed
-from qdrant_dr.jobs.docker import docker_server
-from qdrant_dr.jobs.targets import child_server
+from qdrant_dr.jobs.target.docker import docker_server
+from qdrant_dr.jobs.target.scratch import child_server
 from qdrant_dr.proof.engine import Engine, EngineLimits
 
 KEYS = (

@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 
 from qdrant_dr import configfile
 from qdrant_dr.cluster import ClockOffset
-from qdrant_dr.jobs import clocks
-from qdrant_dr.jobs import expire as expire_job
-from qdrant_dr.jobs.catalogs import open_all
-from qdrant_dr.jobs.clocks import Since, compare, store_clock
-from qdrant_dr.jobs.expire import ExpireRequest, expire
-from qdrant_dr.jobs.hold import place_hold
-from qdrant_dr.jobs.run import Run, begin, utc_now
-from qdrant_dr.jobs.threads import in_threads
-from qdrant_dr.jobs.units import ExpireUnit, SweepUnit, Unit
+from qdrant_dr.jobs.dispatch.threads import in_threads
+from qdrant_dr.jobs.expire import job as expire_job
+from qdrant_dr.jobs.expire.hold import place_hold
+from qdrant_dr.jobs.expire.job import ExpireRequest, expire
+from qdrant_dr.jobs.run import clocks
+from qdrant_dr.jobs.run.catalogs import open_all
+from qdrant_dr.jobs.run.clocks import Since, compare, store_clock
+from qdrant_dr.jobs.run.run import Run, begin, utc_now
+from qdrant_dr.jobs.run.units import ExpireUnit, SweepUnit, Unit
 from qdrant_dr.records import Outcome, RunEnd
 from qdrant_dr.repository import Stat
 from qdrant_dr.repository.local import LocalStore

@@ -21,7 +21,8 @@ import httpx
 import pytest
 import qdrant_edge
 
-from qdrant_dr.jobs import capture_parts, capture_sources
+from qdrant_dr.jobs.backup import nodes as capture_sources
+from qdrant_dr.jobs.backup import transfer as capture_parts
 from qdrant_dr.records import Manifest, Outcome, RunEnd, Seal
 from tests.jobs.driving import do, outcomes
 from tests.support.command import Command

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qdrant_dr import configfile
 from qdrant_dr.errors import Interrupted
-from qdrant_dr.jobs.run import begin
+from qdrant_dr.jobs.run.run import begin
 from tests.support.world import make_world
 
 ASKED = Interrupted("asked to stop")

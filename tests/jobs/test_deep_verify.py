@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr.cluster import Node, drop_target, recover_by_upload, wait_ready
-from qdrant_dr.jobs.served import search_served
+from qdrant_dr.jobs.target.search import search_served
 from qdrant_dr.proof import plan_seal, prove
 from qdrant_dr.records import Proof, RunEnd, Seal
 from tests.jobs.driving import do

@@ -21,9 +21,9 @@ import yaml
 from qdrant_dr import configfile
 from qdrant_dr.config import Docker
 from qdrant_dr.errors import ConfigInvalid, PlanRefused, ServerFailed
-from qdrant_dr.jobs.docker import docker_server, run_command
-from qdrant_dr.jobs.run import utc_now
-from qdrant_dr.jobs.targets import free_ports
+from qdrant_dr.jobs.run.run import utc_now
+from qdrant_dr.jobs.target.docker import docker_server, run_command
+from qdrant_dr.jobs.target.scratch import free_ports
 from qdrant_dr.records import Drilled
 from tests.jobs.driving import do, outcomes
 from tests.support.replay import ReplaySource
@@ -195,7 +195,7 @@ def test_a_container_is_removed_when_the_drill_fails(docker: StandIn) -> None:
 def test_a_server_that_never_answers_is_said_with_its_log(
     docker: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qdrant_dr.jobs.docker.START_SECONDS", 0.0)
+    monkeypatch.setattr("qdrant_dr.jobs.target.docker.START_SECONDS", 0.0)
     begun = time.monotonic()
     with (
         pytest.raises(ServerFailed, match="thread main panicked"),

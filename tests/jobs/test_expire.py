@@ -10,11 +10,11 @@ import yaml
 
 from qdrant_dr import configfile
 from qdrant_dr.errors import NothingSelected, RepositoryDenied
-from qdrant_dr.jobs.catalogs import catalog_of, open_all
-from qdrant_dr.jobs.expire import expire_copy, holds_of
-from qdrant_dr.jobs.hold import place_hold, release_holds
-from qdrant_dr.jobs.run import utc_now
-from qdrant_dr.jobs.units import ExpireUnit
+from qdrant_dr.jobs.expire.hold import place_hold, release_holds
+from qdrant_dr.jobs.expire.job import expire_copy, holds_of
+from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run.run import utc_now
+from qdrant_dr.jobs.run.units import ExpireUnit
 from qdrant_dr.records import Deleted, Expired, Intent, Manifest
 from qdrant_dr.repository import Catalog, Repository, read_expired
 from qdrant_dr.repository.local import LocalStore

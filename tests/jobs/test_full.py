@@ -12,11 +12,11 @@ import pytest
 
 from qdrant_dr import configfile
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.jobs.capture_full import plan_full
-from qdrant_dr.jobs.run import begin
-from qdrant_dr.jobs.startup import StartupRequest, startup
-from qdrant_dr.jobs.threads import in_threads
-from qdrant_dr.jobs.units import CaptureUnit
+from qdrant_dr.jobs.backup.full import plan_full
+from qdrant_dr.jobs.dispatch.threads import in_threads
+from qdrant_dr.jobs.run.run import begin
+from qdrant_dr.jobs.run.units import CaptureUnit
+from qdrant_dr.jobs.startup_archive.job import StartupRequest, startup
 from qdrant_dr.records import Captured, Drilled, Intent
 from tests.jobs.driving import do, outcomes
 from tests.support import records as made

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from qdrant_dr import configfile
-from qdrant_dr.jobs.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.records import Proof, RunEnd
 from qdrant_dr.repository import Copy
 from tests.jobs.driving import do, outcomes

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr import configfile
-from qdrant_dr.jobs.run import utc_now
-from qdrant_dr.jobs.sweep import sweep
-from qdrant_dr.jobs.units import SweepUnit
+from qdrant_dr.jobs.run.run import utc_now
+from qdrant_dr.jobs.run.units import SweepUnit
+from qdrant_dr.jobs.sweep.job import sweep
 from qdrant_dr.records import RunEnd
 from tests.jobs.driving import do, outcomes, rot
 from tests.support.command import PATIENCE, Command

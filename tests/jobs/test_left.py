@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 from qdrant_dr import configfile
-from qdrant_dr.jobs.calls import CallJournal
-from qdrant_dr.jobs.catalogs import open_all
-from qdrant_dr.jobs.expire import expire_copy
-from qdrant_dr.jobs.run import utc_now
-from qdrant_dr.jobs.sweep import sweep
-from qdrant_dr.jobs.units import ExpireUnit, SweepUnit
+from qdrant_dr.jobs.expire.job import expire_copy
+from qdrant_dr.jobs.run.catalogs import open_all
+from qdrant_dr.jobs.run.create_calls import CallJournal
+from qdrant_dr.jobs.run.run import utc_now
+from qdrant_dr.jobs.run.units import ExpireUnit, SweepUnit
+from qdrant_dr.jobs.sweep.job import sweep
 from qdrant_dr.records import (
     Expired,
     Intent,

@@ -10,11 +10,11 @@ import pytest
 
 from qdrant_dr.cluster import Node, Shelf, create_snapshot, list_snapshots, node_facts
 from qdrant_dr.cluster.snapshots import delete_own_snapshot
+from qdrant_dr.cluster.sources import Source
 from qdrant_dr.errors import SnapshotFailed, SnapshotUnanswered
-from qdrant_dr.jobs.calls import CallJournal
-from qdrant_dr.jobs.capture_parts import Creation
-from qdrant_dr.jobs.capture_sources import Source
-from qdrant_dr.jobs.leftovers import delete_created
+from qdrant_dr.jobs.backup.leftovers import delete_created
+from qdrant_dr.jobs.backup.transfer import Creation
+from qdrant_dr.jobs.run.create_calls import CallJournal
 from tests.support.servers import CLUSTER_PEERS, sandbox_cluster, sandbox_server
 from tests.support.spy import Spy
 

@@ -17,9 +17,10 @@ import pytest
 
 from qdrant_dr import configfile
 from qdrant_dr.cluster import Node, Shelf, take_inventory
+from qdrant_dr.cluster.sources import open_sources
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.jobs.capture_sources import look, open_sources
-from qdrant_dr.jobs.units import CaptureUnit
+from qdrant_dr.jobs.backup.nodes import look
+from qdrant_dr.jobs.run.units import CaptureUnit
 from tests.jobs.driving import do
 from tests.jobs.test_clusters import call, manifest_of, put, the_capture, world_of
 from tests.support.servers import qdrant_cluster, qdrant_server, sandbox_cluster
@@ -84,7 +85,7 @@ def test_a_node_that_falls_silent_behind_the_inventory(
             nodes[2].kill()
             return found
 
-        job = importlib.import_module("qdrant_dr.jobs.backup")
+        job = importlib.import_module("qdrant_dr.jobs.backup.job")
         monkeypatch.setattr(job, "take_inventory", then_dies)
         end = do(world, "backup", collections=("movies",), prove="bytes")
         capture = the_capture(end)
@@ -100,7 +101,7 @@ def test_an_archive_of_another_node_than_the_one_that_was_asked(
 ) -> None:
     """An address that is now one node, now another: facts of the first, bytes of the second. Both
     hold the shard, and the numbers of the one say nothing of the other."""
-    parts = importlib.import_module("qdrant_dr.jobs.capture_parts")
+    parts = importlib.import_module("qdrant_dr.jobs.backup.transfer")
     create, read = parts.create_snapshot, parts.blocks_of
     with sandbox_cluster(tmp_path / "nodes") as (a, b, c), ExitStack() as stack:
         opened = {n.url: stack.enter_context(Node(n.url)) for n in (a, b, c)}

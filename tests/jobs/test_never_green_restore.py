@@ -18,12 +18,13 @@ import pytest
 
 from qdrant_dr.cluster import Node, ShardState
 from qdrant_dr.errors import Interrupted, RecoverFailed, UsageError
-from qdrant_dr.jobs import restore_recover, restoring
-from qdrant_dr.jobs import salvage as salvage_module
-from qdrant_dr.jobs.restore import RestoreRequest
-from qdrant_dr.jobs.restore_journal import unfinished
-from qdrant_dr.jobs.restore_proof import not_of_the_backup
-from qdrant_dr.jobs.stop import stopping
+from qdrant_dr.jobs.restore import salvage as salvage_module
+from qdrant_dr.jobs.restore import send as restore_recover
+from qdrant_dr.jobs.restore import unit as restoring
+from qdrant_dr.jobs.restore.job import RestoreRequest
+from qdrant_dr.jobs.restore.journal import unfinished
+from qdrant_dr.jobs.run.cancel import stopping
+from qdrant_dr.jobs.target.compare import not_of_the_backup
 from qdrant_dr.records import Outcome, Restored, RunEnd, Seal
 from tests.jobs.driving import do, outcomes, rot
 from tests.support.reframed import by_shard

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from qdrant_dr.jobs import restoring
+from qdrant_dr.jobs.restore import unit as restoring
 from qdrant_dr.proof.fingerprint import in_bits
 from qdrant_dr.records import Restored, RunEnd, Seal
 from tests.jobs.driving import do, outcomes

@@ -8,9 +8,9 @@ import pytest
 
 from qdrant_dr.errors import ManifestConflict, NothingSelected
 from qdrant_dr.hints import apart
-from qdrant_dr.jobs.backup import BackupPlan, BackupRequest, plan_backup, plan_first_proofs
-from qdrant_dr.jobs.replicate import plan_heals, plan_reproofs
-from qdrant_dr.jobs.verify import VerifyRequest, plan_verify
+from qdrant_dr.jobs.backup.job import BackupPlan, BackupRequest, plan_backup, plan_first_proofs
+from qdrant_dr.jobs.replicate.job import plan_heals, plan_reproofs
+from qdrant_dr.jobs.verify.job import VerifyRequest, plan_verify
 from qdrant_dr.records import Finding
 from tests.support.records import (
     NOW,

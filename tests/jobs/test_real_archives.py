@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr import configfile
-from qdrant_dr.jobs.catalogs import open_all
-from qdrant_dr.jobs.units import VerifyUnit
-from qdrant_dr.jobs.verify import verify_copy
+from qdrant_dr.jobs.run.catalogs import open_all
+from qdrant_dr.jobs.run.units import VerifyUnit
+from qdrant_dr.jobs.verify.job import verify_copy
 from qdrant_dr.proof import compare_served, fingerprint_of, prove
 from qdrant_dr.records import Drilled, Manifest, Part, Proof, RunEnd, Seal, ShardFacts
 from tests.jobs.driving import do, outcomes, rot

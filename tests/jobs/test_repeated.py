@@ -10,11 +10,11 @@ import pytest
 
 from qdrant_dr import configfile
 from qdrant_dr.errors import SnapshotUnanswered
-from qdrant_dr.jobs.begun import Begun
-from qdrant_dr.jobs.execute import execute
-from qdrant_dr.jobs.repeated import execute_again
-from qdrant_dr.jobs.sweep import NodeSweep
-from qdrant_dr.jobs.units import CaptureUnit, FullUnit
+from qdrant_dr.jobs.dispatch.execute import execute
+from qdrant_dr.jobs.dispatch.execute_again import execute_again
+from qdrant_dr.jobs.run.begun_calls import Begun
+from qdrant_dr.jobs.run.units import CaptureUnit, FullUnit
+from qdrant_dr.jobs.sweep.job import NodeSweep
 from tests.support.servers import sandbox_server
 from tests.support.world import World, make_world, seed
 

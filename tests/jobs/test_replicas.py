@@ -14,7 +14,8 @@ import pytest
 
 from qdrant_dr.cluster import replicas
 from qdrant_dr.errors import NodeUnreachable, SnapshotFailed
-from qdrant_dr.jobs import capture_parts, capture_sources
+from qdrant_dr.jobs.backup import nodes as capture_sources
+from qdrant_dr.jobs.backup import transfer as capture_parts
 from qdrant_dr.records import Compared, Outcome
 from tests.jobs.driving import do, outcomes
 from tests.jobs.test_clusters import (

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from qdrant_dr.jobs import capture_parts
+from qdrant_dr.jobs.backup import transfer as capture_parts
 from tests.jobs.driving import do, outcomes
 from tests.jobs.test_clusters import (
     call,

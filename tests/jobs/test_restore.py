@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from qdrant_dr.cluster.shape import differences
-from qdrant_dr.jobs.restore_journal import journal_of
+from qdrant_dr.jobs.restore.journal import journal_of
 from qdrant_dr.records import Proof, Restored, RunEnd
 from tests.jobs.driving import do, outcomes, rot
 from tests.support.reframed import by_shard

@@ -11,10 +11,10 @@ import pytest
 
 from qdrant_dr.cluster.target import TargetFacts
 from qdrant_dr.errors import BackupNotFound, PlanRefused
-from qdrant_dr.jobs.restore import newest_inventory, refusal
-from qdrant_dr.jobs.restore_asked import OnTarget, RestoreOptions
-from qdrant_dr.jobs.restore_journal import Journal
-from qdrant_dr.jobs.restore_plan import RestorePlan, plan_restore, sources_of
+from qdrant_dr.jobs.restore.job import newest_inventory, refusal
+from qdrant_dr.jobs.restore.journal import Journal
+from qdrant_dr.jobs.restore.options import OnTarget, RestoreOptions
+from qdrant_dr.jobs.restore.plan import RestorePlan, plan_restore, sources_of
 from qdrant_dr.records import Manifest, ShardFacts
 from qdrant_dr.repository import Backup, Copy
 from qdrant_dr.repository.catalog import manifest_conflict

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from qdrant_dr.jobs.restore_sources import Meter
+from qdrant_dr.jobs.restore.failover import Meter
 from qdrant_dr.records import Restored, RunEnd
 from qdrant_dr.repository.throttle import Throttle
 from tests.jobs.driving import do
@@ -107,7 +107,7 @@ def test_an_unanswered_call_outweighs_a_refused_one(
 ) -> None:
     """One shard is refused at once, the other is not answered: what is kept may be at work."""
     from qdrant_dr.errors import RecoverFailed
-    from qdrant_dr.jobs import restore_recover
+    from qdrant_dr.jobs.restore import send as restore_recover
 
     real = restore_recover.recover_shard_by_upload
 
@@ -149,7 +149,7 @@ def test_one_trusted_repository_of_two_that_disagree(tmp_path: Path) -> None:
 def test_what_is_cut_is_sent_no_faster_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same throttle a second time, counted once."""
     slept: list[float] = []
-    monkeypatch.setattr("qdrant_dr.jobs.restore_sources.time.sleep", slept.append)
+    monkeypatch.setattr("qdrant_dr.jobs.restore.failover.time.sleep", slept.append)
     meter = Meter(2**20, None, Throttle(2**20))
     assert list(meter.paced(iter([bytes(2**20)] * 3))) == [bytes(2**20)] * 3
     assert sum(slept) > 3

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from qdrant_dr import configfile
-from qdrant_dr.jobs.catalogs import open_all
+from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.records import Restored, RunEnd
 from qdrant_dr.repository import create_repository
 from tests.jobs.driving import do, outcomes

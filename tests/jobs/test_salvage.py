@@ -20,9 +20,9 @@ from qdrant_dr.cluster import Node, collection_facts, scroll_points
 from qdrant_dr.cluster.reframe import Reframing
 from qdrant_dr.cluster.upsert import spelled
 from qdrant_dr.errors import NothingChecked
-from qdrant_dr.jobs.catalogs import open_all
-from qdrant_dr.jobs.copies import Found
-from qdrant_dr.jobs.salvage import Salvaged, salvage
+from qdrant_dr.jobs.restore.salvage import Salvaged, salvage
+from qdrant_dr.jobs.run.catalogs import open_all
+from qdrant_dr.jobs.run.lookup import Found
 from qdrant_dr.proof import compare_replayed, digest_point, plan_seal, prove
 from qdrant_dr.proof.fingerprint import fingerprint_of
 from qdrant_dr.proof.lost import find_lost

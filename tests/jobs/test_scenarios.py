@@ -24,10 +24,17 @@ import yaml
 from qdrant_dr import configfile
 from qdrant_dr.cli import main
 from qdrant_dr.errors import PlanRefused, TargetNotDisposable, UsageError
-from qdrant_dr.jobs.drill import missed_under, recorded
-from qdrant_dr.jobs.run import begin, utc_now
-from qdrant_dr.jobs.scenario import refuse_impossible, standing_under, under, unused, usable, words
-from qdrant_dr.jobs.sign import ended_run
+from qdrant_dr.jobs.drill.job import missed_under, recorded
+from qdrant_dr.jobs.drill.scenario import (
+    refuse_impossible,
+    standing_under,
+    under,
+    unused,
+    usable,
+    words,
+)
+from qdrant_dr.jobs.drill.sign import ended_run
+from qdrant_dr.jobs.run.run import begin, utc_now
 from qdrant_dr.records import Drilled, RunEnd
 from tests.jobs.driving import do, outcomes
 from tests.support import records as r

@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr.errors import FolderUnsafe, PlanRefused, StorageFull
-from qdrant_dr.jobs import calls, restore_journal, undelivered
-from qdrant_dr.jobs.calls import CallJournal
 from qdrant_dr.jobs.check.space import check_space
-from qdrant_dr.jobs.restore_journal import journal_of, unfinished
-from qdrant_dr.jobs.scratch import (
+from qdrant_dr.jobs.restore import journal as restore_journal
+from qdrant_dr.jobs.restore.journal import journal_of, unfinished
+from qdrant_dr.jobs.run import create_calls as calls
+from qdrant_dr.jobs.run import undelivered
+from qdrant_dr.jobs.run.create_calls import CallJournal
+from qdrant_dr.jobs.run.scratch_dir import (
     JOURNALS,
     LOCK,
     NEW,
@@ -32,15 +34,15 @@ from qdrant_dr.jobs.scratch import (
     scratch_folder,
     sweep_scratch,
 )
-from qdrant_dr.jobs.sweep import _forget_dead as forget_dead
-from qdrant_dr.jobs.undelivered import deliver, keep_for
+from qdrant_dr.jobs.run.undelivered import deliver, keep_for
+from qdrant_dr.jobs.sweep.job import _forget_dead as forget_dead
 from qdrant_dr.records import Intent
 from tests.support import records as made
 from tests.support.stores import repository_on_disk
 
 HOLD = """
 import sys, time
-from qdrant_dr.jobs.scratch import scratch_folder
+from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 with scratch_folder(sys.argv[1], sys.argv[2]) as folder:
     (folder / "data").write_bytes(b"x" * 1000)
     print("ready", flush=True)

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from qdrant_dr import configfile
-from qdrant_dr.jobs.units import VerifyUnit
-from qdrant_dr.jobs.verify import verify_copy
+from qdrant_dr.jobs.run.units import VerifyUnit
+from qdrant_dr.jobs.verify.job import verify_copy
 from tests.jobs.driving import do
 from tests.support.replay import ReplaySource
 from tests.support.world import make_world

@@ -12,8 +12,8 @@ import pytest
 from qdrant_dr import configfile
 from qdrant_dr.cli import main
 from qdrant_dr.errors import Conflict
-from qdrant_dr.jobs.run import begin
-from qdrant_dr.jobs.sign import ended_run
+from qdrant_dr.jobs.drill.sign import ended_run
+from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.records import RunEnd, Signed
 from tests.jobs.driving import do
 from tests.support.replay import ReplaySource

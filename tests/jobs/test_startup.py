@@ -16,10 +16,10 @@ import pytest
 from qdrant_dr import configfile
 from qdrant_dr.cli import main
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.jobs.run import begin
-from qdrant_dr.jobs.startup import StartupRequest, noted, startup, suspects
-from qdrant_dr.jobs.startup_file import plan_startup
-from qdrant_dr.jobs.threads import in_threads
+from qdrant_dr.jobs.dispatch.threads import in_threads
+from qdrant_dr.jobs.run.run import begin
+from qdrant_dr.jobs.startup_archive.archive import plan_startup
+from qdrant_dr.jobs.startup_archive.job import StartupRequest, noted, startup, suspects
 from qdrant_dr.records import Drilled, RunEnd
 from qdrant_dr.repository import Backup
 from tests.jobs.driving import do, outcomes, rot

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr import configfile
-from qdrant_dr.jobs.run import begin, utc_now
-from qdrant_dr.jobs.threads import in_threads
-from qdrant_dr.jobs.units import SweepUnit
+from qdrant_dr.jobs.dispatch.threads import in_threads
+from qdrant_dr.jobs.run.run import begin, utc_now
+from qdrant_dr.jobs.run.units import SweepUnit
 from qdrant_dr.records import Manifest
 from qdrant_dr.report import Assessment, gather
 from qdrant_dr.repository import read_catalog

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qdrant_dr.config import Copies, Proven
-from qdrant_dr.jobs.drill_plan import drillable
-from qdrant_dr.jobs.replicate import plan_heals
-from qdrant_dr.jobs.restore_plan import sources_of
-from qdrant_dr.jobs.verify import VerifyRequest, plan_verify, unread
+from qdrant_dr.jobs.drill.plan import drillable
+from qdrant_dr.jobs.replicate.job import plan_heals
+from qdrant_dr.jobs.restore.plan import sources_of
+from qdrant_dr.jobs.verify.job import VerifyRequest, plan_verify, unread
 from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.evidence import Evidence
 from qdrant_dr.report.problems import RANK

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from qdrant_dr.jobs.sign import same_person, who_ran
+from qdrant_dr.jobs.drill.sign import same_person, who_ran
 from qdrant_dr.records import Drilled, Outcome, Played, RunEnd, RunStart, Signed
 from qdrant_dr.report.assessment import Assessment
 from qdrant_dr.report.evidence import Evidence

@@ -21,7 +21,7 @@ from qdrant_dr import configfile
 from qdrant_dr.cluster import ClockOffset
 from qdrant_dr.config import Config
 from qdrant_dr.errors import Interrupted, RepositoryDenied
-from qdrant_dr.jobs.run import begin, utc_now
+from qdrant_dr.jobs.run.run import begin, utc_now
 from qdrant_dr.records import Found, RunEnd, Watched
 from qdrant_dr.records.manifest import collection_slug
 from qdrant_dr.report import live

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdrant_dr.errors import CatalogIncomplete, NothingSelected, UsageError
-from qdrant_dr.jobs.acknowledge import acknowledge, acknowledgements_of, unconfirmed, withdraw
+from qdrant_dr.jobs.acknowledge.job import acknowledge, unconfirmed, withdraw
+from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.records import Acknowledgement
 from qdrant_dr.repository import (
     Repository,

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from qdrant_dr import configfile
 from qdrant_dr.cluster.reframe import Reframing
-from qdrant_dr.jobs.catalogs import open_all
-from qdrant_dr.jobs.units import VerifyUnit
-from qdrant_dr.jobs.verify import verify_copy
+from qdrant_dr.jobs.run.catalogs import open_all
+from qdrant_dr.jobs.run.units import VerifyUnit
+from qdrant_dr.jobs.verify.job import verify_copy
 from qdrant_dr.records import Manifest, Part
 from tests.support.world import World
 

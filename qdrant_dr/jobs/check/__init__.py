@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import DRError
-from qdrant_dr.jobs.catalogs import open_all
 from qdrant_dr.jobs.check.archive import check_archive
 from qdrant_dr.jobs.check.bucket import check_bucket
 from qdrant_dr.jobs.check.nodes import ClusterCheck, check_scratch
 from qdrant_dr.jobs.check.rows import Checked, CheckRow, failed, skipped
 from qdrant_dr.jobs.check.space import check_space, expected_sizes
 from qdrant_dr.jobs.check.store import check_repository
-from qdrant_dr.jobs.scope import selected_repositories
+from qdrant_dr.jobs.run.catalogs import open_all
+from qdrant_dr.jobs.run.scope import selected_repositories
 from qdrant_dr.repository import Catalog, Repository, read_catalog
 
 __all__ = ["CheckRow", "Checked", "check", "try_everything"]

@@ -14,8 +14,8 @@ from qdrant_dr.errors import DRError, NothingSelected
 from qdrant_dr.jobs.check import Told, nobody, try_everything
 from qdrant_dr.jobs.check.nodes import ClusterCheck
 from qdrant_dr.jobs.check.rows import Checked, CheckRow, degraded, ok, skipped
-from qdrant_dr.jobs.run import Run
-from qdrant_dr.jobs.units import CompareUnit, Perform
+from qdrant_dr.jobs.run.run import Run
+from qdrant_dr.jobs.run.units import CompareUnit, Perform
 from qdrant_dr.records import Compared, Outcome, RunEnd
 from qdrant_dr.records.base import Frozen
 

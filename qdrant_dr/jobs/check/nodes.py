@@ -22,7 +22,7 @@ from qdrant_dr.errors import AccessDenied, ClockSkew, CollectionVanished, DRErro
 from qdrant_dr.jobs.check.engine import engine_row
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.check.topology import topology_rows
-from qdrant_dr.jobs.clocks import clock_text
+from qdrant_dr.jobs.run.clocks import clock_text
 
 CLUSTER = "cluster"
 

@@ -13,16 +13,16 @@ from typing import Any
 
 from qdrant_dr.cluster import joint
 from qdrant_dr.cluster.node import path_of
+from qdrant_dr.cluster.replica_counts import PATIENCE, Counting, differing_counts
 from qdrant_dr.cluster.replicas import largest_page, several
+from qdrant_dr.cluster.sources import Sources, open_sources
 from qdrant_dr.cluster.topology import peer_of
 from qdrant_dr.cluster.windows import PointId, SideBySide, Window, order
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted, NothingChecked
-from qdrant_dr.jobs.capture_sources import PATIENCE, Sources, open_sources
-from qdrant_dr.jobs.replica_counts import Counting, differing_counts
-from qdrant_dr.jobs.run import utc_now
-from qdrant_dr.jobs.stop import stopping
-from qdrant_dr.jobs.units import CompareUnit
+from qdrant_dr.jobs.run.cancel import stopping
+from qdrant_dr.jobs.run.run import utc_now
+from qdrant_dr.jobs.run.units import CompareUnit
 from qdrant_dr.proof import differing_points
 from qdrant_dr.records import Compared, Diverging, Outcome
 

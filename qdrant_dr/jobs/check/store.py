@@ -29,7 +29,7 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.jobs.check.probes import LAST, kept_probes, remove_probes
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
-from qdrant_dr.jobs.clocks import clock_text, store_clock
+from qdrant_dr.jobs.run.clocks import clock_text, store_clock
 from qdrant_dr.repository import Repository, Store, is_refusal, names, open_repository
 
 ROUNDS = 4
@@ -203,7 +203,7 @@ def _part(store: Store, folder: str) -> str:
 def _second_process(cfg: RepositoryConfig, store: Store, folder: str) -> str:
     """Another process must see the same objects at once: no cache stands in between."""
     ours = {there.path for there in store.find(folder)}
-    command = [sys.executable, "-m", "qdrant_dr.jobs.look", folder]
+    command = [sys.executable, "-m", "qdrant_dr.jobs.check.list_store", folder]
     try:
         done = subprocess.run(
             command,

@@ -1,0 +1,104 @@
+"""The nodes of a source that answer, and what each says of itself and of a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from qdrant_dr.cluster import Node, NodeFacts, Placement, node_facts, placement
+from qdrant_dr.cluster.addresses import node_of
+from qdrant_dr.config import Config
+from qdrant_dr.errors import ClusterError, NodeUnreachable, ServerFailed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A node that answers, and what it says of itself."""
+
+    node: Node
+    about: NodeFacts
+
+
+@dataclass(slots=True)
+class Sources:
+    """The nodes of one capture. `lost` are those that do not answer, by URL, and why."""
+
+    answering: list[Source]
+    lost: dict[str, ClusterError] = field(default_factory=dict)
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Whom nobody could ask: they might have said that a replica is not full any more."""
+        return tuple(
+            f"{url} does not answer, what it knows of the replicas was not asked: {e.message}"
+            for url, e in self.lost.items()
+        )
+
+    @property
+    def clustered(self) -> bool:
+        return any(s.about.clustered for s in self.answering)
+
+    def lose(self, source: Source, error: ClusterError) -> None:
+        """One source less; what it has given so far stays."""
+        self.lost.setdefault(source.node.url, error)
+
+    @property
+    def at_hand(self) -> list[Source]:
+        return [s for s in self.answering if s.node.url not in self.lost]
+
+    def placements(self, collection: str) -> dict[int, tuple[Source, Placement]]:
+        """What each says of the collection, by its peer id; who does not answer is lost.
+
+        Raise NodeUnreachable if nobody answers, ServerFailed if one is not who it said it is.
+        """
+        found: dict[int, tuple[Source, Placement]] = {}
+        for source, said in self.ask(self.at_hand, lambda s: placement(s.node, collection)):
+            mine = source.about.peer_id
+            if mine is not None and said.peer_id != mine:
+                raise ServerFailed(
+                    f"{source.node.url} answered as peer {mine} and now as {said.peer_id}",
+                    "is it the address of a load balancer? name every node by its own.",
+                )
+            found[said.peer_id or 0] = source, said
+        return found
+
+    def ask(
+        self, sources: Sequence[Source], question: Callable[[Source], T]
+    ) -> list[tuple[Source, T]]:
+        """The answers of all that answer; who does not is lost. Raise its error if nobody does."""
+
+        def one(source: Source) -> tuple[Source, T] | None:
+            try:
+                return source, question(source)
+            except NodeUnreachable as e:
+                self.lose(source, e)
+                return None
+
+        if not sources:
+            raise NodeUnreachable("; ".join(e.message for e in self.lost.values()))
+        with ThreadPoolExecutor(len(sources)) as pool:
+            answers = [a for a in pool.map(one, sources) if a is not None]
+        if not answers:
+            raise self.lost[sources[0].node.url]
+        return answers
+
+
+@contextmanager
+def open_sources(config: Config, urls: Sequence[str]) -> Iterator[Sources]:
+    """Open the nodes and learn who they are. Raise NodeUnreachable if none of them answers."""
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(node_of(config, url)) for url in urls]
+        found, lost = [], {}
+        for node in nodes:
+            try:
+                found.append(Source(node, node_facts(node)))
+            except NodeUnreachable as e:
+                lost[node.url] = e
+        if not found:
+            raise lost[nodes[0].url]
+        yield Sources(found, dict(lost))

@@ -1,0 +1,1 @@
+"""`repository adopt`: make a copied repository one of its own."""

@@ -1,0 +1,1 @@
+"""`backup`: capture every included collection into every repository."""

@@ -1,0 +1,69 @@
+"""What the create calls of a capture made on nodes: deleted where it lies, else named with the node
+that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from qdrant_dr.cluster import cluster_view, delete_own_snapshot
+from qdrant_dr.cluster.snapshots import GONE
+from qdrant_dr.cluster.sources import Source
+from qdrant_dr.cluster.topology import address_of
+from qdrant_dr.errors import ClusterError
+from qdrant_dr.jobs.backup.transfer import Creation
+from qdrant_dr.jobs.run.create_calls import CallJournal
+from qdrant_dr.records import KeptSnapshot
+
+
+def delete_created(
+    created: Sequence[Creation], peers: Mapping[str, str], journal: CallJournal, backup_id: str
+) -> tuple[str, tuple[KeptSnapshot, ...]]:
+    """Delete them; "deleted", or what was kept and why, and what lies where. `peers` are addresses
+    as configured, by peer id."""
+    said: list[str] = []
+    kept: list[KeptSnapshot] = []
+    for one in created:
+        url = one.source.node.url
+        try:
+            other, home = _now_at(one.source, peers)
+            if other is None:
+                result = delete_own_snapshot(
+                    one.source.node, one.shelf, one.answer, one.listed_before
+                )
+            else:
+                result = (
+                    f"kept: {url} is answered by peer {other} now, {one.answer.name} lies on peer "
+                    f"{one.source.about.peer_id}: name every node by its own address"
+                )
+        except ClusterError as e:
+            result, home = f"kept: {e.message}", url
+        if result == "deleted":
+            journal.forget(backup_id, one.number)
+            continue
+        said.append(result if len(created) == 1 else f"{url}: {result}")
+        if not result.endswith(GONE):
+            kept.append(_kept(one, home))
+    return "; ".join(said) or "deleted", tuple(kept)
+
+
+def all_kept(created: Sequence[Creation]) -> tuple[KeptSnapshot, ...]:
+    """Where they lie, of a backup that is not safe yet."""
+    return tuple(_kept(one, one.source.node.url) for one in created)
+
+
+def _kept(one: Creation, node: str) -> KeptSnapshot:
+    return KeptSnapshot(
+        node=node, collection=one.shelf.collection, shard=one.shelf.shard, name=one.answer.name
+    )
+
+
+def _now_at(source: Source, peers: Mapping[str, str]) -> tuple[int | None, str]:
+    """Which other peer answers at the address that was asked, if one does (a load balancer has
+    many), and the best address of the peer that was."""
+    mine, url = source.about.peer_id, source.node.url
+    if mine is None:
+        return None, url
+    now = cluster_view(source.node).peer_id
+    if now == mine or now is None:
+        return None, url
+    return now, address_of(source.about.view, mine, peers) or url

@@ -1,0 +1,234 @@
+"""Is there room for this capture? Certain shortage refuses it before anything is made.
+
+No call of Qdrant tells its free disk: for the nodes the operator's figure counts
+(`cluster.node_space`). What an archive will take is measured by the last one; before a first backup
+it is guessed from what the node says of its files. A guess refuses nothing and degrades nothing: it
+is a remark, for a capture that went well has shown that there was room.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from qdrant_dr.cluster import CollectionFacts, Node, estimated_bytes
+from qdrant_dr.config import Config
+from qdrant_dr.disk import free_below
+from qdrant_dr.errors import ClusterError, DRError, PlanRefused
+from qdrant_dr.jobs.backup.nodes import Look
+from qdrant_dr.jobs.run.archive_size import GROWTH, ON_NODE
+from qdrant_dr.jobs.run.units import CaptureUnit
+from qdrant_dr.records import Manifest
+from qdrant_dr.records.manifest import Method
+from qdrant_dr.repository import Repository
+from qdrant_dr.units import format_size
+
+log = logging.getLogger(__name__)
+
+SMALLEST = 4096
+"""No archive of Qdrant is smaller: a place with less is full, whatever is guessed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Bytes of the archives to come: surely `least`, probably `likely` (as measured by the last
+    backups; there is none: 0), perhaps `most`."""
+
+    least: int
+    likely: int
+    most: int
+    basis: str
+
+    def __add__(self, other: Need) -> Need:
+        basis = self.basis if self.basis == other.basis else "estimates"
+        return Need(
+            self.least + other.least, self.likely + other.likely, self.most + other.most, basis
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One place that the bytes must fit into. `free` None: it tells no limit."""
+
+    where: str
+    need: Need
+    free: int | None
+    remedy: str
+
+    @property
+    def short(self) -> bool:
+        """It cannot fit."""
+        return self.free is not None and self.need.least > self.free
+
+    @property
+    def tight(self) -> bool:
+        """By what was measured it may not fit."""
+        return self.free is not None and max(self.need.least, self.need.likely) > self.free
+
+    @property
+    def unsure(self) -> bool:
+        """By a guess it may not fit."""
+        return self.free is not None and self.need.most > self.free and not self.tight
+
+    def __str__(self) -> str:
+        amount = self.need.least if self.short else self.need.most
+        return (
+            f"{self.where} has {format_size(self.free or 0)} free, about {format_size(amount)} are "
+            f"needed (by {self.need.basis})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """`doubts` degrade a capture; `remarks` are guesses: they are told and degrade nothing."""
+
+    doubts: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def need_of(previous: int | None, upper: int | None) -> Need:
+    """What the next archive takes, from the size of the last one and an upper bound that the node
+    tells. Pure."""
+    if previous is None:
+        return Need(SMALLEST, 0, max(upper or 0, SMALLEST), "the node's files")
+    least = previous if upper is None else min(previous, upper)
+    likely = math.ceil(previous * GROWTH)
+    return Need(least, likely, likely, "the last backup")
+
+
+def judge_space(rooms: Sequence[Room], *, quorum: int) -> Judged:
+    """What is doubtful, and what is guessed. Pure; raise PlanRefused where shortage is certain.
+
+    A repository that is too full is one copy less: it refuses only below the quorum.
+    """
+    repositories = [r for r in rooms if r.where.startswith("repository ")]
+    short = [r for r in rooms if r.short]
+    enough = len(repositories) - sum(r in short for r in repositories) >= quorum
+    fatal = [r for r in short if not (enough and r in repositories)]
+    if fatal:
+        raise PlanRefused(
+            "there is no room for this backup: " + "; ".join(map(str, fatal)),
+            "; ".join(dict.fromkeys(r.remedy for r in fatal)) + ".",
+        )
+    return Judged(
+        doubts=tuple(f"{r}: {r.remedy}" for r in rooms if r.tight),
+        remarks=tuple(
+            f"{r}, which is a guess until there is a first backup: {r.remedy}"
+            for r in rooms
+            if r.unsure
+        ),
+    )
+
+
+def judge_capture(
+    config: Config,
+    unit: CaptureUnit,
+    seen: Look,
+    previous: Manifest | None,
+    repositories: Mapping[str, Repository],
+) -> Judged:
+    """`judge_room` of one collection, whose shards may come from several nodes."""
+    busiest = max(seen.takes, key=lambda take: len(take.shards))
+    return judge_room(
+        config,
+        seen.sources[busiest.peer].node,
+        [seen.facts[busiest.peer]],
+        {unit.collection: previous},
+        repositories,
+        method=unit.method,
+        share=Fraction(len(busiest.shards), sum(len(take.shards) for take in seen.takes)),
+    )
+
+
+def judge_room(
+    config: Config,
+    node: Node,
+    collections: Sequence[CollectionFacts],
+    previous: Mapping[str, Manifest | None],
+    repositories: Mapping[str, Repository],
+    *,
+    method: Method,
+    share: Fraction = Fraction(1),
+) -> Judged:
+    """Judge one capture, of several collections for a full snapshot, before its create call.
+
+    `share` is what of it the busiest node gives, of several; its archive may hold more than that.
+
+    Raise PlanRefused with numbers and the next step; what is only tight comes back as doubts.
+    """
+
+    def needs(*, ask: bool) -> Need:
+        """The node is asked where there is no backup yet, or to be sure: it looks at every page of
+        the collection for its answer."""
+        each = []
+        for facts in collections:
+            last = previous.get(facts.collection)
+            upper = _upper(node, facts) if ask or last is None else None
+            each.append(need_of(last.size_bytes if last else None, upper))
+        return sum(each[1:], start=each[0])
+
+    rooms = _rooms(config, needs(ask=False), repositories, method, share)
+    if any(r.short for r in rooms):  # the collection may have shrunk since its last backup
+        rooms = _rooms(config, needs(ask=True), repositories, method, share)
+    return judge_space(rooms, quorum=config.copies.quorum)
+
+
+def _upper(node: Node, facts: CollectionFacts) -> int | None:
+    """The node's own figure; None if it gives none, in time or at all: an estimate that could not
+    be made keeps nobody from a backup."""
+    try:
+        return estimated_bytes(node, facts)
+    except ClusterError as e:
+        log.info("the size of %s is not estimated: %s", facts.collection, e.message)
+        return None
+
+
+def _rooms(
+    config: Config,
+    need: Need,
+    repositories: Mapping[str, Repository],
+    method: Method,
+    share: Fraction,
+) -> list[Room]:
+    rooms = [
+        Room(
+            f"repository {name}",
+            need,
+            _free(repository),
+            f"free space in {name}, or give it a larger disk",
+        )
+        for name, repository in repositories.items()
+    ]
+    least, most = ON_NODE[method]
+    on_node = Need(
+        math.floor(need.least * least * share), need.likely * most, need.most * most, need.basis
+    )
+    rooms.append(
+        Room(
+            "the node (`cluster.node_space`)",
+            on_node,
+            config.cluster.node_space,
+            "free space on the node, delete old snapshots there, or use `--method stream`",
+        )
+    )
+    if method == "stream":
+        spool = config.capture.spool
+        rooms.append(
+            Room(
+                "the spool",
+                need,
+                min(spool.max, free_below(spool.path)),
+                "free space below `capture.spool.path`, or raise `capture.spool.max`",
+            )
+        )
+    return rooms
+
+
+def _free(repository: Repository) -> int | None:
+    try:
+        return repository.store.free_bytes()
+    except DRError:
+        return None  # it will say so itself when it is written to

@@ -1,0 +1,81 @@
+"""From a unit to its outcome: the one place that knows which function does which unit."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from qdrant_dr.config import Config
+from qdrant_dr.jobs.run.run import error_facts
+from qdrant_dr.jobs.run.units import (
+    CaptureUnit,
+    CompareUnit,
+    DrillUnit,
+    ExpireUnit,
+    FullUnit,
+    HealUnit,
+    RestoreUnit,
+    SweepUnit,
+    Unit,
+    VerifyUnit,
+)
+from qdrant_dr.records import Outcome
+
+
+def execute(config: Config, unit: Unit, run_id: str) -> Outcome:
+    """Do one unit. Raise an error of the tree if it fails; its outcome says anything less."""
+    if isinstance(unit, CaptureUnit):
+        from qdrant_dr.jobs.backup.capture import capture
+
+        return capture(config, unit, run_id)
+    if isinstance(unit, FullUnit):
+        from qdrant_dr.jobs.backup.full import capture_full
+
+        return capture_full(config, unit, run_id)
+    if isinstance(unit, VerifyUnit):
+        from qdrant_dr.jobs.verify.job import verify_copy
+
+        return verify_copy(config, unit, run_id)
+    if isinstance(unit, CompareUnit):
+        from qdrant_dr.jobs.check.replicas import compare_replicas
+
+        return compare_replicas(config, unit)
+    if isinstance(unit, HealUnit):
+        from qdrant_dr.jobs.replicate.job import heal_copy
+
+        return heal_copy(config, unit, run_id)
+    if isinstance(unit, DrillUnit):
+        from qdrant_dr.jobs.drill.scenario import under
+        from qdrant_dr.jobs.drill.unit import drill_copy
+
+        return drill_copy(under(config, unit.scenario), unit, run_id)
+    if isinstance(unit, RestoreUnit):
+        from qdrant_dr.jobs.restore.unit import restore_backup
+
+        return restore_backup(config, unit, run_id)
+    if isinstance(unit, ExpireUnit):
+        from qdrant_dr.jobs.expire.job import expire_copy
+
+        return expire_copy(config, unit, run_id)
+    if isinstance(unit, SweepUnit):
+        from qdrant_dr.jobs.sweep.job import sweep
+
+        return sweep(config, unit, run_id)
+    raise TypeError(f"no such unit: {unit!r}")
+
+
+def failed_outcome(
+    unit: Unit, error: BaseException, *, started_at: datetime, ended_at: datetime
+) -> Outcome:
+    """The outcome of a unit that raised."""
+    key = getattr(unit, "key", None)
+    repository = getattr(unit, "repository", None)
+    return Outcome(
+        unit=unit.unit,
+        collection=unit.collection,
+        repository=repository,
+        backup_id=key.backup_id if key else None,
+        verdict="failed",
+        started_at=started_at,
+        ended_at=ended_at,
+        error=error_facts(error, repository=repository, collection=unit.collection, backup=key),
+    )

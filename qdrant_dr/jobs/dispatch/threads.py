@@ -1,0 +1,54 @@
+"""Units in a pool of threads: what the command line uses where a flow uses tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from qdrant_dr.config import Config
+from qdrant_dr.errors import Interrupted
+from qdrant_dr.jobs.dispatch.execute import execute, failed_outcome
+from qdrant_dr.jobs.run.cancel import stopping
+from qdrant_dr.jobs.run.run import utc_now
+from qdrant_dr.jobs.run.units import Perform, Unit
+from qdrant_dr.records import Outcome
+
+Watch = Callable[[Unit, Outcome | None], None]
+"""Called when a unit begins (outcome None) and when it ends."""
+
+
+def _ignore(unit: Unit, outcome: Outcome | None) -> None:
+    """Nobody is watching."""
+
+
+def in_threads(config: Config, run_id: str, *, watch: Watch = _ignore) -> Perform:
+    """A `perform` that does `capture.parallel_collections` units at a time.
+
+    An error of a unit is its outcome; only an interrupt ends the run early.
+    """
+    width = config.capture.parallel_collections
+
+    def one(unit: Unit) -> Outcome:
+        started_at = utc_now()
+        if stopping.is_set():
+            raise Interrupted(f"asked to stop before {unit.unit} {unit.label}")
+        watch(unit, None)
+        try:
+            outcome = execute(config, unit, run_id)
+        except Exception as e:  # noqa: BLE001  one unit's defect must not take the others along
+            outcome = failed_outcome(unit, e, started_at=started_at, ended_at=utc_now())
+        watch(unit, outcome)
+        return outcome
+
+    def perform(units: Sequence[Unit]) -> list[Outcome]:
+        if not units:
+            return []
+        with ThreadPoolExecutor(max_workers=min(width, len(units))) as pool:
+            try:
+                return list(pool.map(one, units))
+            except BaseException:
+                stopping.set()  # units under way end at their next block
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    return perform

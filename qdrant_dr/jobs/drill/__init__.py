@@ -1,0 +1,1 @@
+"""`drill`: restore copies somewhere disposable, and measure it."""

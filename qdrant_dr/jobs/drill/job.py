@@ -1,0 +1,296 @@
+"""`drill`: restore copies somewhere disposable, prove them there, and measure each phase."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError, PlanRefused
+from qdrant_dr.jobs.drill.plan import (
+    Drillable,
+    DrillPlan,
+    Pace,
+    Pick,
+    archived_places,
+    drillable,
+    pace_of,
+    plan_drills,
+    plan_one,
+)
+from qdrant_dr.jobs.drill.scenario import played, refuse_impossible, standing_under, under, unused
+from qdrant_dr.jobs.run.lookup import archive_skip
+from qdrant_dr.jobs.run.run import Run, utc_now
+from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
+from qdrant_dr.jobs.run.selection import FIRST
+from qdrant_dr.jobs.run.units import DrillUnit, Perform
+from qdrant_dr.records import Drilled, Outcome, Played, RunEnd
+from qdrant_dr.records.base import Frozen
+from qdrant_dr.repository import Backup, Copy
+from qdrant_dr.units import format_duration
+
+log = logging.getLogger(__name__)
+
+Engine = Literal["edge", "server"]
+
+
+class DrillRequest(Frozen):
+    """What this run is asked for; None = as configured."""
+
+    collection: str | None = None
+    repository: str | None = None
+    pick: Pick | None = None
+    engine: Engine | None = None
+    seed: int | None = None
+    keep: bool = False
+    scenario: str | None = None
+    ran_by: str = ""
+    note: str = ""
+    dry_run: bool = False
+
+
+def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> RunEnd:
+    """Pick copies, drill them, conclude. Under a scenario only with what it leaves."""
+    engine = request.engine or config.drill.engine
+    outcomes: list[Outcome] = []
+    archived: list[Outcome] = []
+    objections: list[str] = []
+    doubts: list[str] = []
+    unplayed: dict[str, Played] = {}
+    try:
+        lost = unused(config, request.scenario)
+        assert run.repositories.keys().isdisjoint(lost), "begin such a run with `usable`"
+        refuse_impossible(config, request.scenario, engine=engine)
+        config = under(config, request.scenario)
+        with played(request.scenario):
+            catalog = run.look(config)
+            names = (request.collection,) if request.collection is not None else None
+            asked = (request.repository,) if request.repository is not None else None
+            now = utc_now()
+            backups = selected_backups(catalog, config, None, names, now=now)
+            run.note_source(backups)
+            if not backups and catalog.complete and request.scenario is None:
+                raise PlanRefused("there is no backup to drill", FIRST)
+            places = selected_repositories(config, asked)
+            ends = run.past_ends(config, now)
+            candidates = drillable(backups, places, ends, now=now)
+            frozen = archived_places(backups, places, candidates)
+            archived = [archive_skip("drill", b, c, now) for b, c in frozen]
+            without = nothing_to_drill(config, request, candidates, ends, frozen)
+            (objections if request.scenario else doubts).extend(without)
+            pace = pace_of(ends, engine=engine)
+            if frozen and not candidates:
+                raise PlanRefused(
+                    f"no copy can be read to be drilled: {_listed(frozen)}",
+                    f"`qdrant-dr show {frozen[0][0].key}` prints how to bring it back.",
+                )
+            plan, units = planned(config, request, candidates, engine=engine, pace=pace, now=now)
+            doubts += plan.doubts
+            for remark in plan.remarks:  # no verdict rests on a pace that nobody has measured
+                log.info("by a pace that is assumed until it is measured, %s", remark)
+            if request.dry_run:
+                return run.preview(config, units, objections=objections, doubts=doubts)
+            for left in (x for x in plan.left_out if x.wanted):
+                log.info("%s in %s has to wait: %s", left.collection, left.repository, left.reason)
+            for done in perform_within(config, plan, units, pace, perform):
+                outcomes += recorded(config, request.scenario, lost, done, backups, now=now)
+            if request.scenario and request.collection is None:
+                rest = protected(config, ends, candidates) - {o.collection for o in outcomes}
+                for name in sorted(rest & {c.backup.manifest.collection for c in candidates}):
+                    ours = [b for b in backups if b.manifest.collection == name]
+                    unplayed[name] = standing_under(
+                        request.scenario, lost, ours, config, restored=None, now=now
+                    )
+    except DRError as e:
+        return run.finish(
+            config, outcomes=[*outcomes, *archived], error=e, objections=objections, doubts=doubts
+        )
+    objections += missed_objectives(config, outcomes)
+    objections += missed_under(config, outcomes, unplayed)
+    doubts += over_time(outcomes, config.drill.budget.time)
+    return run.finish(config, outcomes=[*outcomes, *archived], objections=objections, doubts=doubts)
+
+
+def planned(
+    config: Config,
+    request: DrillRequest,
+    candidates: Sequence[Drillable],
+    *,
+    engine: Engine,
+    pace: Pace,
+    now: datetime,
+) -> tuple[DrillPlan, list[DrillUnit]]:
+    """What to drill, and its units in this order. Pure, but for the seed of a random pick.
+
+    `coverage` fills the budget; a named collection, another pick or a target that is kept (the next
+    drill would not find its scratch empty) is one copy. Raise PlanRefused if there is none.
+    """
+    pick, budget = request.pick or config.drill.pick, config.drill.budget
+    seed = request.seed if request.seed is not None else secrets.randbelow(2**31)
+    if pick == "coverage" and request.collection is None and not request.keep:
+        every = config.objectives.drill_every
+        plan = plan_drills(candidates, budget=budget, every=every, pace=pace, now=now)
+    else:
+        plan = plan_one(candidates, pick=pick, seed=seed, budget=budget)
+    return plan, [
+        DrillUnit(
+            key=chosen.backup.key,
+            repository=chosen.copy.repository,
+            engine=engine,
+            pick=pick,
+            seed=seed if pick == "random" or request.seed is not None else None,
+            keep=request.keep,
+            note=request.note,
+            scenario=request.scenario,
+        )
+        for chosen in plan.chosen
+    ]
+
+
+def perform_within(
+    config: Config, plan: DrillPlan, units: Sequence[DrillUnit], pace: Pace, perform: Perform
+) -> Iterator[list[Outcome]]:
+    """Drill the units. Engine drills may run side by side; those on a server one after another: a
+    scratch takes one at a time, and beside another none would measure its own time. They end when
+    the next is not expected to fit into what is left of the time; it is first in the next run.
+    """
+    if not units or units[0].engine == "edge":
+        yield perform(units)
+        return
+    began, limit = utc_now(), config.drill.budget.time.total_seconds()
+    for n, (unit, copy) in enumerate(zip(units, plan.chosen, strict=True)):
+        spent = (utc_now() - began).total_seconds()
+        if n and spent + pace.seconds(copy) > limit:
+            log.info("out of time: %d of %d drills are left", len(units) - n, len(units))
+            return
+        yield perform([unit])
+
+
+def nothing_to_drill(
+    config: Config,
+    request: DrillRequest,
+    candidates: Sequence[Drillable],
+    ends: Sequence[RunEnd],
+    frozen: Sequence[tuple[Backup, Copy]] = (),
+) -> list[str]:
+    """Collections that should be protected and of which no copy can be drilled, in words. Pure.
+
+    `frozen` are those that lie in an archive.
+    """
+    if request.collection is not None:
+        return []  # then it is a refusal
+    short = protected(config, ends, candidates) - {c.backup.manifest.collection for c in candidates}
+    where = f" in {request.repository}" if request.repository else ""
+    under_it = f"under {request.scenario} " if request.scenario else ""
+    ice = {b.key.collection: _listed([(b, c)]) for b, c in frozen}
+    return [f"{under_it}no sealed, sound copy of {name} is there to drill{where}"
+            + (f": {ice[name]}" if name in ice else "")
+            for name in sorted(short)]  # fmt: skip
+
+
+def _listed(frozen: Sequence[tuple[Backup, Copy]]) -> str:
+    return "; ".join(f"{b.key} in {c.repository} is {c.archive}" for b, c in frozen)
+
+
+def protected(
+    config: Config, ends: Sequence[RunEnd], candidates: Sequence[Drillable]
+) -> frozenset[str]:
+    """Names of the collections that should be protected. Pure.
+
+    They are those of the newest inventory and the expected ones: what lies nowhere is in no
+    catalog, and must not be forgotten for it. Without an inventory, all that are included.
+    """
+    expected = frozenset(config.collections.expect)
+    inventory = max((e for e in ends if e.seen), key=lambda e: e.ended_at, default=None)
+    if inventory is None:
+        there = {c.backup.manifest.collection for c in candidates}
+        return expected | {n for n in there if config.collections.decide(n).status == "included"}
+    # not selected by that run: it asked for others, or there was a young backup
+    wanted = ("included", "not-selected")
+    return expected | {s.collection for s in inventory.seen if s.status in wanted}
+
+
+def recorded(
+    config: Config,
+    scenario: str | None,
+    lost: Sequence[str],
+    outcomes: Sequence[Outcome],
+    backups: Sequence[Backup],
+    *,
+    now: datetime,
+) -> list[Outcome]:
+    """The outcomes, with what the scenario left of the promises at `now`. Pure."""
+    if scenario is None:
+        return list(outcomes)
+    told = []
+    for o in outcomes:
+        if isinstance(o.detail, Drilled):
+            ours = [b for b in backups if b.manifest.collection == o.collection]
+            equal = o.verdict != "failed" and o.detail.fingerprint_equal
+            back = o.backup_id if equal else None
+            standing = standing_under(scenario, lost, ours, config, restored=back, now=now)
+            detail = o.detail.model_copy(update={"scenario": standing})
+            told.append(o.model_copy(update={"detail": detail}))
+        else:
+            told.append(o)
+    return told
+
+
+def over_time(outcomes: Sequence[Outcome], limit: timedelta) -> list[str]:
+    """What to say of drills that together took longer than their budget. Pure."""
+    if not outcomes:
+        return []
+    took = max(o.ended_at for o in outcomes) - min(o.started_at for o in outcomes)
+    if took <= limit:
+        return []
+    which = outcomes[0].collection if len(outcomes) == 1 else f"{len(outcomes)} copies"
+    spent = f"the drill of {which} took {took.total_seconds():.0f} s"
+    return [f"{spent}, `drill.budget.time` is {limit.total_seconds():.0f} s"]
+
+
+def missed_objectives(config: Config, outcomes: Sequence[Outcome]) -> list[str]:
+    """Drills on a real server that took longer than promised. Pure."""
+    missed = []
+    for outcome in outcomes:
+        found = outcome.detail
+        if not isinstance(found, Drilled) or found.target_kind != "server":
+            continue
+        promised = config.collections.override(outcome.collection).objectives.rto
+        promised = promised or config.objectives.rto
+        took = timedelta(microseconds=found.recovery_us)
+        if took > promised:
+            missed.append(
+                f"{outcome.collection} came back in {took.total_seconds():.0f} s, "
+                f"promised {promised.total_seconds():.0f} s"
+            )
+    return missed
+
+
+def missed_under(
+    config: Config, outcomes: Sequence[Outcome], unplayed: Mapping[str, Played] | None = None
+) -> list[str]:
+    """Recovery points that the scenario would have cost, each collection once. Pure.
+
+    `unplayed`: what is left of those that this run did not drill. A budget that leaves them for the
+    next run does not keep their promise.
+    """
+    found = [
+        (o.collection, o.detail.scenario)
+        for o in outcomes
+        if isinstance(o.detail, Drilled) and o.detail.scenario is not None
+    ]
+    missed: dict[str, str] = {}
+    for name, left in [*found, *(unplayed or {}).items()]:
+        promised = config.collections.override(name).objectives.rpo or config.objectives.rpo
+        if left.newest_proven_us is None:
+            missed[name] = f"under {left.name} no backup of {name} is proven"
+        elif (age := timedelta(microseconds=left.newest_proven_us)) > promised:
+            missed[name] = (
+                f"under {left.name} the newest proven backup of {name} is "
+                f"{format_duration(timedelta(seconds=round(age.total_seconds())))} old, "
+                f"promised {format_duration(promised)}"
+            )
+    return list(missed.values())

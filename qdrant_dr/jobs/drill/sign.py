@@ -1,0 +1,120 @@
+"""`sign`: somebody has looked at what a run of drills came to, and says so, as a record."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import timedelta
+
+from qdrant_dr.config import Config
+from qdrant_dr.errors import Conflict, DRError, NothingSelected, UsageError
+from qdrant_dr.jobs.run.run import Run, utc_now
+from qdrant_dr.jobs.run.units import Perform
+from qdrant_dr.records import Outcome, RunEnd, RunStart, Signed
+from qdrant_dr.records.base import Frozen
+from qdrant_dr.repository import time_of
+
+MOMENT = timedelta(seconds=2)
+"""A run id tells the second in which its run began."""
+
+
+class SignRequest(Frozen):
+    """Which run, and who signs; no reviewer = whoever runs this command."""
+
+    run_id: str
+    reviewer: str = ""
+    reject: bool = False
+    note: str = ""
+
+
+def sign(config: Config, request: SignRequest, run: Run, perform: Perform) -> RunEnd:  # noqa: ARG001
+    """Write that somebody reviewed a run of drills. Its end record, as it lies there, is what is
+    signed; a rejected one is as much on record as an accepted one.
+
+    Raise nothing: a run that is not found, or is none of drills, ends this one in an error.
+    """
+    try:
+        end = ended_run(run, request.run_id)
+    except DRError as e:
+        return run.finish(config, outcomes=(), error=e)
+    run.source_kind = end.source_kind
+    reviewer = request.reviewer.strip() or run.start.actor
+    same = [f"signed by {reviewer}, who ran it"] if same_person(end.start, reviewer) else []
+    outcome = Outcome(
+        unit="sign",
+        collection="*",
+        verdict="ok",
+        started_at=run.start.started_at,
+        ended_at=utc_now(),
+        notes=(*filter(None, [request.note]), *same),
+        detail=Signed(
+            run_id=end.start.run_id,
+            end_sha256=end.sha256,
+            reviewer=reviewer,
+            accepted=not request.reject,
+        ),
+    )
+    return run.finish(config, outcomes=[outcome])
+
+
+def ended_run(run: Run, run_id: str) -> RunEnd:
+    """The end of a run of drills, as every repository that can be read has it.
+
+    Raise UsageError, NothingSelected, or Conflict if two repositories have different ones.
+    """
+    try:
+        began = time_of(run_id)
+    except ValueError:
+        raise UsageError(
+            f"{run_id!r} is no run id", "`drill` prints it, and the report shows it."
+        ) from None
+    found: dict[str, tuple[str, RunEnd]] = {}
+    for name, repository in run.repositories.items():
+        try:
+            _, ends = repository.read_runs(began - MOMENT, began + MOMENT)
+        except DRError as e:
+            run.unreachable[name] = e  # the others have the record, too; it degrades this run
+            continue
+        run.unreadable += tuple(u for u in ends.unreadable if run_id in u.path)
+        found |= {e.sha256: (name, e) for e in ends.records if e.start.run_id == run_id}
+    if not found:
+        raise NothingSelected(
+            f"no run {run_id} has ended, as far as {', '.join(run.repositories) or 'nobody'} knows",
+            "wait for its end; `qdrant-dr report` lists the runs.",
+        )
+    if len(found) > 1:
+        where = ", ".join(name for name, _ in found.values())
+        raise Conflict(
+            f"the end of run {run_id} is not the same everywhere: {where}",
+            "look at both records before anybody signs one.",
+        )
+    ((_, end),) = found.values()
+    if end.start.cluster != run.start.cluster:
+        raise UsageError(
+            f"run {run_id} is of cluster {end.start.cluster!r}, not of {run.start.cluster!r}",
+            "sign it with the configuration of that cluster.",
+        )
+    if end.start.job != "drill":
+        raise UsageError(f"run {run_id} is a {end.start.job}, not a drill", "give that of a drill.")
+    return end
+
+
+def who_ran(start: RunStart) -> str:
+    """The name given for who runs it, else the account that the system saw."""
+    return str(start.parameters.get("ran_by") or "").strip() or start.actor
+
+
+def same_person(start: RunStart, reviewer: str) -> bool:
+    """Whether a run was reviewed by who ran it, by the name given or by the account: a name given
+    for who ran it does not make its account another one. Names are compared by their letters and
+    digits alone, an account (`prefect:ana`, `ana@host`) by its user, too."""
+    return bool((_names(who_ran(start)) | _names(start.actor)) & _names(reviewer))
+
+
+def _names(who: str) -> set[str]:
+    plain = who.casefold().strip().removeprefix("prefect:")
+    return {found for part in (plain, plain.partition("@")[0]) if (found := _letters(part))}
+
+
+def _letters(text: str) -> str:
+    """Without space, signs, accents and width, which one writes so and the other so."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text).casefold() if c.isalnum())

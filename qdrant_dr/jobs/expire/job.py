@@ -1,0 +1,474 @@
+"""`expire`: let copies go that no rule keeps; every deletion is written down before it begins."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from qdrant_dr.config import Config
+from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, DRError, PlanRefused
+from qdrant_dr.jobs.expire.deletable import added_only, open_to_deletion
+from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
+from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run.clocks import ask_nodes, clocks_of
+from qdrant_dr.jobs.run.run import Run, utc_now
+from qdrant_dr.jobs.run.scope import selected_names, selected_repositories
+from qdrant_dr.jobs.run.selection import select
+from qdrant_dr.jobs.run.units import ExpireUnit, Perform
+from qdrant_dr.records import (
+    Acknowledgement,
+    BackupKey,
+    Captured,
+    Deleted,
+    Expired,
+    Hold,
+    Outcome,
+    RunEnd,
+)
+from qdrant_dr.records.base import Frozen
+from qdrant_dr.repository import (
+    LONGEST_RUN,
+    Backup,
+    Catalog,
+    ExpirePlan,
+    Expiry,
+    Policy,
+    PolicyOf,
+    Repository,
+    Stay,
+    active_holds,
+    bury,
+    delete_copy,
+    find_expired,
+    is_refusal,
+    may_not_delete,
+    plan_expire,
+    read_expired,
+    read_holds,
+    strangers_in_words,
+    time_of,
+    withdraw,
+)
+
+
+class ExpireRequest(Frozen):
+    """What this run is asked for; None = all.
+
+    `backups` are selectors of copies that a person names: only so the newest proven backup of a
+    life that is over may go, what nobody is known to have made, and what is left of a backup whose
+    manifest is lost. They, too, go only if nothing else keeps them.
+    """
+
+    collections: tuple[str, ...] | None = None
+    backups: tuple[str, ...] | None = None
+    repositories: tuple[str, ...] | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The units of a run, and everything that was decided besides them."""
+
+    units: tuple[ExpireUnit, ...]
+    stays: tuple[Stay, ...]
+
+
+def policies(config: Config) -> PolicyOf:
+    """The policy of each repository and collection: a collection's rules lie on top."""
+
+    def policy(repository: str, collection: str) -> Policy:
+        place = config.repository(repository)
+        rules = config.retention.under(
+            place.retention if place else None, config.collections.override(collection).retention
+        )
+        return Policy(
+            last=rules.last,
+            daily=rules.daily,
+            weekly=rules.weekly,
+            monthly=rules.monthly,
+            floor=rules.floor,
+            grace=rules.grace,
+            share=rules.share,
+            timezone=ZoneInfo(rules.timezone),
+        )
+
+    return policy
+
+
+def holds_of(repositories: Sequence[Repository], cluster: str) -> tuple[Hold, ...]:
+    """Every hold that any repository knows, each once; a release counts where every repository that
+    has the hold has it, too. Raise CatalogIncomplete if one cannot be read: what it holds must not
+    go."""
+    found: dict[str, Hold] = {}
+    where: defaultdict[str, set[str]] = defaultdict(set)
+    for repository in repositories:
+        read = read_holds(repository, cluster)
+        if read.unreadable:
+            bad = ", ".join(f"{u.repository}/{u.path}" for u in read.unreadable)
+            raise CatalogIncomplete(f"holds cannot be read: {bad}", "nothing was deleted.")
+        found |= {h.hold_id: h for h in read.records}
+        for hold in read.records:
+            where[hold.hold_id].add(repository.name)
+    return tuple(
+        hold.model_copy(
+            update={"releases": tuple(r for r in hold.releases if where[r] <= where[hold.hold_id])}
+        )
+        if hold.releases
+        else hold
+        for hold in found.values()
+    )
+
+
+def decide(
+    config: Config,
+    request: ExpireRequest,
+    catalog: Catalog,
+    holds: Sequence[Hold],
+    begun: Sequence[ExpireUnit] = (),
+    *,
+    now: datetime,
+    acknowledged: Sequence[Acknowledgement] = (),
+) -> Decision:
+    """Which copies go. Pure. Raise PlanRefused if nothing may be decided."""
+    proven = config.objectives.proven
+    given_up, selectors = remains(catalog, request.backups, now=now)
+    if request.backups and not selectors:
+        return Decision(given_up, ())
+    named = {select(s, catalog, proven=proven, now=now).key.backup_id for s in selectors}
+    plan = plan_expire(
+        catalog, policies(config), proven=proven, holds=holds, now=now, named=named,
+        acknowledged=acknowledged,
+    )  # fmt: skip
+    if plan.refused is not None:
+        raise PlanRefused(
+            f"nothing is deleted: {plan.refused}",
+            "repair what `qdrant-dr check` names, then run it again.",
+        )
+    chosen = selected_names(request.collections, catalog.collections, what="backed up collection")
+    places = selected_repositories(config, request.repositories)
+
+    def asked(at: Expiry | Stay) -> bool:
+        ours = at.key.collection in chosen and at.repository in places
+        return ours and (not named or at.key.backup_id in named)
+
+    units = [
+        ExpireUnit(
+            key=e.key,
+            repository=e.repository,
+            decided_at=now,
+            reason=e.reason,
+            named=e.key.backup_id in named,
+        )
+        for e in sorted(plan.goes, key=lambda e: (e.key.backup_id, e.repository))
+        if asked(e)
+    ]
+    return Decision(
+        (*(u for u in begun if u.repository in places), *given_up, *units),
+        tuple(s for s in plan.stays if asked(s)),
+    )
+
+
+def remains(
+    catalog: Catalog, selectors: Sequence[str] | None, *, now: datetime
+) -> tuple[tuple[ExpireUnit, ...], tuple[str, ...]]:
+    """What is left of backups that are named here and have lost their manifest, and the selectors
+    of others. Pure. Raise PlanRefused where no record says which manifest it was."""
+    units: list[ExpireUnit] = []
+    others: list[str] = []
+    for selector in selectors or ():
+        lost = next((g for g in catalog.lost if str(g.key) == selector), None)
+        if lost is None:
+            others.append(selector)
+            continue
+        if lost.manifest_sha256 is None:
+            raise PlanRefused(
+                f"{lost.key} cannot be let go: its records do not agree which manifest it had",
+                f"look at them with `qdrant-dr show {lost.key}`; nothing was deleted.",
+            )
+        reason = "its manifest is lost, and somebody named it"
+        units += [
+            ExpireUnit(
+                key=lost.key,
+                repository=name,
+                reason=reason,
+                decided_at=now,
+                named=True,
+                finish=True,
+            )
+            for name in lost.repositories
+        ]
+    return tuple(units), tuple(others)
+
+
+def begun_deletions(
+    catalog: Catalog, repositories: Mapping[str, Repository], *, now: datetime
+) -> tuple[ExpireUnit, ...]:
+    """Copies whose deletion was begun: no manifest any more, files left, and a record of why."""
+    units = []
+    for left in (u for u in catalog.unfinished if u.expired and not u.only_calls):
+        for record in read_expired(repositories[left.repository], left.folder).records[:1]:
+            key = BackupKey(
+                cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
+            )
+            reason = "its deletion was begun before and not finished"
+            units.append(
+                ExpireUnit(
+                    key=key, repository=left.repository, decided_at=now, finish=True, reason=reason
+                )
+            )
+    return tuple(units)
+
+
+def expire(config: Config, request: ExpireRequest, run: Run, perform: Perform) -> RunEnd:
+    """Decide, delete one by one, conclude."""
+    outcomes: list[Outcome] = []
+    try:
+        catalog = run.look(config)
+        now = utc_now() if request.dry_run else _compared(config, run)
+        run.note_source(catalog.backups)
+        holds = holds_of(list(run.repositories.values()), config.cluster.name)
+        begun = begun_deletions(catalog, run.repositories, now=now)
+        known = acknowledgements_of(config, run.repositories, now=now)
+        decision = decide(config, request, catalog, holds, begun, now=now, acknowledged=known)
+        run.remarks += [
+            f"{s.key} stays in {s.repository}, though no rule keeps it: {s.reasons[-1]}"
+            for s in decision.stays
+            if s.stopped
+        ]
+        if request.dry_run:
+            run.remarks += added_only(run.repositories, decision.units)
+            return run.preview(config, decision.units, also=_staying(request, decision, now))
+        _withdraw_old(run.repositories, decision.stays, config.cluster.name)
+        named = bool(request.backups or request.repositories)
+        units, closed = open_to_deletion(config, run, decision.units, named=named)
+        done = perform(units)
+        outcomes += [*done, *closed]
+        run.settle(units, done)
+        outcomes += _staying(request, decision, now)
+    except DRError as e:
+        return run.finish(config, outcomes=outcomes, error=e)
+    return run.finish(config, outcomes=outcomes)
+
+
+def _staying(request: ExpireRequest, decision: Decision, now: datetime) -> list[Outcome]:
+    """Of every copy that somebody named and that stays: which rules keep it, and how long."""
+    return [
+        Outcome(
+            unit="expire",
+            collection=stay.key.collection,
+            repository=stay.repository,
+            backup_id=stay.key.backup_id,
+            verdict="skipped",
+            started_at=now,
+            ended_at=now,
+            notes=(f"stays: {'; '.join(stay.reasons)}",),
+        )
+        for stay in (decision.stays if request.backups else ())
+    ]
+
+
+def _compared(config: Config, run: Run) -> datetime:
+    """What time it is, by the clock furthest behind. Raise PlanRefused if they are apart."""
+    clocks = clocks_of(config, run, ask_nodes(config))
+    if clocks.apart is not None:
+        raise PlanRefused(
+            f"nothing is deleted: {clocks.apart}",
+            "synchronise the clocks (NTP), see `qdrant-dr check`, then run it again.",
+        )
+    return clocks.earliest
+
+
+def _withdraw_old(
+    repositories: Mapping[str, Repository], stays: Sequence[Stay], cluster: str
+) -> None:
+    """Copies that were to go once, were not deleted, and stay now."""
+    for name, repository in repositories.items():
+        kept = {s.key.folder for s in stays if s.repository == name}
+        for folder in sorted(kept & find_expired(repository, cluster)):
+            withdraw(repository, folder)
+
+
+def expire_copy(config: Config, unit: ExpireUnit, run_id: str) -> Outcome:
+    """Let one copy go: decide once more from the records of now, write it down, delete.
+
+    What was decided a moment ago may not hold any more: a proof failed, a hold was made, another
+    run deleted. Then the copy stays, and the outcome says why. Raise CatalogIncomplete,
+    RepositoryDenied (the next run finishes it) or what the stores raise.
+    """
+    started_at = utc_now()
+    opened, failed = open_all(config)
+    if unit.repository in failed:
+        raise failed[unit.repository]
+    repository = opened[unit.repository]
+    made_at = time_of(unit.key.backup_id)
+    catalog = catalog_of(
+        config, opened, failed, collection=unit.collection, runs=(made_at - LONGEST_RUN, made_at)
+    )
+    backup = catalog.find(unit.key)
+    if beside := catalog.strangers_beside(unit.repository, unit.key.folder):
+        why = f"stays: in its folder {strangers_in_words(beside)}"
+        return _outcome(unit, started_at, "skipped", (why,))
+    if unit.finish and unit.named:
+        _give_up(config, unit, catalog, list(opened.values()), run_id)
+    elif not unit.finish:
+        stays = _stays_now(config, unit, catalog, opened)
+        if stays is not None:
+            return _outcome(unit, started_at, "skipped", (f"stays: {stays}",))
+        if backup is None:
+            raise BackupNotFound(f"{unit.key} is not there any more")
+        bury(repository, _tombstone(backup, unit, run_id))
+    try:
+        calls = _to_remember(repository, unit.key, backup, opened)
+        freed = delete_copy(repository, unit.key.folder, remember=calls)
+    except DRError as e:
+        withdraw(repository, unit.key.folder)
+        raise (may_not_delete(repository, e) if is_refusal(e) else e) from None
+    notes = list(freed.notes)
+    if freed.locked_until is not None:
+        notes.append(f"locked until {freed.locked_until:%Y-%m-%d %H:%M} UTC")
+    detail = Deleted(
+        reason=unit.reason,
+        captured_at=backup.manifest.captured_at if backup else None,
+        freed_bytes=freed.freed_bytes,
+        hidden_bytes=freed.hidden_bytes,
+        locked_until=freed.locked_until,
+    )
+    return _outcome(unit, started_at, "ok", tuple(notes), detail)
+
+
+def _give_up(
+    config: Config,
+    unit: ExpireUnit,
+    catalog: Catalog,
+    repositories: Sequence[Repository],
+    run_id: str,
+) -> None:
+    """Write down that what is left of a backup goes, if it is lost now, too, and nothing holds it.
+
+    Raise BackupNotFound or PlanRefused.
+    """
+    lost = next((g for g in catalog.lost if g.key == unit.key), None)
+    if lost is None or lost.manifest_sha256 is None:
+        raise BackupNotFound(f"{unit.key} is not lost any more", "run `qdrant-dr status`.")
+    held = active_holds(holds_of(repositories, config.cluster.name), now=unit.decided_at)
+    if why := [h.reason for h in held if h.backup_id == unit.key.backup_id]:
+        raise PlanRefused(f"{unit.key} stays: it is held ({why[0]})", "`qdrant-dr hold` lists it.")
+    proofs = {w.record for w in lost.words if w.kind == "proof" and w.repository == unit.repository}
+    place = next(r for r in repositories if r.name == unit.repository)
+    bury(
+        place,
+        Expired(
+            backup_id=unit.key.backup_id,
+            cluster=unit.key.cluster,
+            collection=unit.key.collection,
+            incarnation="",
+            run_id=run_id,
+            decided_at=unit.decided_at,
+            reason=unit.reason,
+            captured_at=time_of(unit.key.backup_id),
+            size_bytes=lost.size_bytes,
+            points=None,
+            manifest_sha256=lost.manifest_sha256,
+            seal_sha256=None,
+            proofs=tuple(sorted(proofs)),
+        ),
+    )
+
+
+def _stays_now(
+    config: Config, unit: ExpireUnit, catalog: Catalog, opened: Mapping[str, Repository]
+) -> str | None:
+    """Why the copy stays after all; None if it still goes."""
+    if not catalog.complete:
+        away = [r.name for r in catalog.unreachable] + [u.path for u in catalog.unreadable]
+        raise CatalogIncomplete(f"not everything can be read now: {', '.join(away)}")
+    now = unit.decided_at
+    plan: ExpirePlan = plan_expire(
+        catalog,
+        policies(config),
+        proven=config.objectives.proven,
+        holds=holds_of(list(opened.values()), config.cluster.name),
+        now=now,
+        named=[unit.key.backup_id] if unit.named else (),
+        acknowledged=acknowledgements_of(config, opened, now=now),
+    )
+    if any(e.key == unit.key and e.repository == unit.repository for e in plan.goes):
+        return None
+    stay = next(
+        (s for s in plan.stays if s.key == unit.key and s.repository == unit.repository), None
+    )
+    return "; ".join(stay.reasons) if stay else plan.refused or "it is gone already"
+
+
+def _to_remember(
+    repository: Repository,
+    key: BackupKey,
+    backup: Backup | None,
+    opened: Mapping[str, Repository],
+) -> frozenset[int]:
+    """Create calls of this backup whose file may still lie on a node: those without an answer, and
+    all where no run says that it deleted them. The sweep of that node needs their records."""
+    calls, _ = repository.read_calls(
+        repository.find_backups(key.cluster, key.collection, key.backup_id)
+    )
+    deleted = backup is not None and _said_deleted(backup, opened)
+    return frozenset(
+        number
+        for number, intent, answer in calls
+        if not intent.streamed and not (deleted and answer)
+    )
+
+
+def _said_deleted(backup: Backup, opened: Mapping[str, Repository]) -> bool:
+    return any(
+        outcome.backup_id == backup.key.backup_id
+        and isinstance(outcome.detail, Captured)
+        and outcome.detail.server_snapshot == "deleted"
+        for repository in opened.values()
+        for end in repository.read_end(backup.manifest.run_id).records
+        for outcome in end.outcomes
+    )
+
+
+def _tombstone(backup: Backup, unit: ExpireUnit, run_id: str) -> Expired:
+    manifest, seal = backup.manifest, backup.seal
+    return Expired(
+        backup_id=manifest.backup_id,
+        cluster=manifest.cluster,
+        collection=manifest.collection,
+        incarnation=manifest.incarnation,
+        run_id=run_id,
+        decided_at=unit.decided_at,
+        reason=unit.reason,
+        captured_at=manifest.captured_at,
+        size_bytes=manifest.size_bytes,
+        points=seal.points if seal else None,
+        manifest_sha256=manifest.sha256,
+        seal_sha256=seal.sha256 if seal else None,
+        proofs=tuple(p.proof_id for p in backup.copy(unit.repository).proofs),
+    )
+
+
+def _outcome(
+    unit: ExpireUnit,
+    started_at: datetime,
+    verdict: str,
+    notes: tuple[str, ...],
+    detail: Deleted | None = None,
+) -> Outcome:
+    return Outcome.model_validate(
+        {
+            "unit": "expire",
+            "collection": unit.collection,
+            "repository": unit.repository,
+            "backup_id": unit.key.backup_id,
+            "verdict": verdict,
+            "started_at": started_at,
+            "ended_at": utc_now(),
+            "notes": notes,
+            "detail": detail,
+        }
+    )

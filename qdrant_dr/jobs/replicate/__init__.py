@@ -1,0 +1,1 @@
+"""`replicate`: bring back copies that are missing or proven damaged."""

@@ -1,0 +1,1 @@
+"""`restore`: bring backups back for real, and prove them there."""

@@ -1,0 +1,78 @@
+"""The copies of a part as far as they can be laid out: the first with its very bytes, or all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from qdrant_dr.errors import DRError, Interrupted
+from qdrant_dr.jobs.run.cancel import stoppable
+from qdrant_dr.jobs.run.lookup import Found
+from qdrant_dr.proof import lay_out
+from qdrant_dr.proof.blocks import Tally
+from qdrant_dr.proof.layout import LaidOut, Limits
+from qdrant_dr.records import Part
+from qdrant_dr.repository import Repository
+
+
+def laid_copies(
+    found: Found, part: Part, folder: Path, notes: list[str], used: dict[str, None]
+) -> list[LaidOut]:
+    """Lay a part out below `folder`: of one copy whose bytes are the manifest's, else of all.
+
+    Copies with the right bytes are all alike; damaged ones may hold what another has lost. What was
+    wrong is added to `notes`, whose copies are read to `used`. Raise StorageFull or Interrupted.
+    """
+    damaged: list[LaidOut] = []
+    for repository in _copies(found):
+        where = folder / f"{part.name}-{repository.name}"
+        laid, whole = _lay_out(found, repository, part, where, notes)
+        used[repository.name] = None
+        if whole:
+            return [laid]
+        damaged.append(laid)
+    notes.append(f"no copy of {part.file} has the bytes of its manifest")
+    return damaged
+
+
+def _copies(found: Found) -> list[Repository]:
+    first = found.repository
+    others = [
+        found.opened[c.repository]
+        for c in found.backup.copies
+        if c.committed
+        and not c.archived
+        and c.repository != first.name
+        and c.repository in found.opened
+    ]
+    return [first, *others]
+
+
+def _lay_out(
+    found: Found, repository: Repository, part: Part, where: Path, notes: list[str]
+) -> tuple[LaidOut, bool]:
+    """What can be laid out of one copy, and whether its bytes are those of the manifest."""
+    where.mkdir(parents=True, exist_ok=True)
+    tally = Tally(part.size_bytes)
+    fault: list[DRError] = []
+
+    def blocks() -> Iterator[bytes]:
+        try:
+            yield from stoppable(repository.read_part(found.backup.key, part))
+        except Interrupted:
+            raise
+        except DRError as e:  # a copy that ends early is read up to there
+            fault.append(e)
+
+    passing = tally.watch(blocks())
+    limits = Limits.of_part(part.size_bytes, shutil.disk_usage(where).free)
+    laid = lay_out(
+        passing, where, kind=part.kind, shard=part.shards[0], limits=limits,
+        name=f"{part.file} of {repository.name}", salvage=True,
+    )  # fmt: skip
+    for _ in passing:
+        pass  # the hash is of all bytes, also behind a fault
+    notes += [error.message for error in (*fault, *laid.faults)]
+    whole = (tally.size_bytes, tally.sha256) == (part.size_bytes, part.sha256)
+    return laid, whole

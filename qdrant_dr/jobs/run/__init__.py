@@ -1,0 +1,1 @@
+"""What every verb builds on: runs, units, catalogs, selection, proving a copy, cancelling."""

@@ -1,0 +1,366 @@
+"""One run from its start record to its end record, in every repository that can be reached."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import platform
+import secrets
+import socket
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError, Interrupted
+from qdrant_dr.hints import REPORT_IT, filled, marked
+from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run.conclude import conclude
+from qdrant_dr.jobs.run.undelivered import deliver, keep_for
+from qdrant_dr.jobs.run.units import ExpireUnit, HealUnit, Unit
+from qdrant_dr.records import (
+    BackupKey,
+    ErrorFacts,
+    Outcome,
+    RepositorySeen,
+    RunEnd,
+    RunStart,
+    SeenCollection,
+)
+from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.records.run import Kind, Trigger
+from qdrant_dr.repository import (
+    REACH,
+    UNWITNESSED,
+    Backup,
+    Catalog,
+    Lost,
+    Repository,
+    Unreadable,
+    stranger_remarks,
+)
+from qdrant_dr.version import __version__
+
+log = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    """The one clock of the jobs; decisions below them take `now` as an argument."""
+    return datetime.now(UTC)
+
+
+def error_facts(
+    error: BaseException,
+    *,
+    repository: str | None = None,
+    collection: str | None = None,
+    backup: BackupKey | None = None,
+) -> ErrorFacts:
+    """An exception as a record: one of ours as it is, anything else named for what it is. What it
+    happened to is filled in where the hint leaves it open."""
+    if isinstance(error, DRError):
+        hint = filled(
+            error.hint,
+            repository=repository,
+            collection=collection,
+            backup=str(backup) if backup else None,
+        )
+        return ErrorFacts(code=error.code, message=error.message, hint=hint)
+    return ErrorFacts(
+        code="bug", message=f"{type(error).__name__}: {error}", hint=marked(REPORT_IT)
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a result."""
+    found = {"qdrant-dr": __version__, "python": platform.python_version()}
+    for package in ("qdrant-edge-py", "qdrant-client", "fsspec", "pandas"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def seen_repositories(
+    config: Config, opened: Mapping[str, Repository], failed: Mapping[str, DRError]
+) -> tuple[RepositorySeen, ...]:
+    """Each configured repository: reachable, or why not."""
+    return tuple(
+        RepositorySeen(
+            name=r.name,
+            repository_id=r.id or "",
+            domain=r.domain,
+            location=opened[r.name].location if r.name in opened else None,
+            reachable=r.name in opened and r.name not in failed,
+            error=error_facts(failed[r.name], repository=r.name) if r.name in failed else None,
+        )
+        for r in config.repositories
+    )
+
+
+@dataclass(slots=True)
+class Run:
+    """A run that has begun: its start record, and the repositories as they were found."""
+
+    start: RunStart
+    repositories: dict[str, Repository]
+    unreachable: dict[str, DRError]
+    dry: bool = False
+    source_kind: SourceKind | None = None
+    unreadable: tuple[Unreadable, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    unwitnessed: tuple[BackupKey, ...] = ()
+    remarks: list[str] = field(default_factory=list)
+    unwritten: dict[str, DRError] = field(default_factory=dict)
+    written: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
+    """When, by our clock, the start was written to a repository: between these two."""
+    end: RunEnd | None = None
+
+    @property
+    def run_id(self) -> str:
+        return self.start.run_id
+
+    def look(self, config: Config) -> Catalog:
+        """The catalog that this run decides from. What of it could not be read is on the run:
+        it must not end as if those repositories and records did not exist. Raise the first error
+        where nothing could be read: a run that sees nothing has nothing to say."""
+        now = self.start.started_at
+        catalog = catalog_of(config, self.repositories, self.unreachable, runs=(now - REACH, now))
+        self.unreachable |= {r.name: r.error for r in catalog.unreachable if r.error}
+        self.unreadable = catalog.unreadable
+        self.lost = catalog.lost
+        self.unwitnessed = tuple(b.key for b in catalog.unwitnessed(now))
+        self.remarks += stranger_remarks(catalog.strangers)
+        if catalog.blind:
+            raise catalog.blind
+        return catalog
+
+    def damaged_records(self, repaired: Container[str] = ()) -> list[str]:
+        """Take what is unreadable or lost as objections: for a job whose work it is to look at
+        copies.
+
+        `repaired` are paths, `<repository>/<path>`, that this run has healed since.
+        """
+        taken, self.unreadable = self.unreadable, ()
+        gone = [f"{lost.key}: {lost.what}" for lost in self.lost if not lost.kept_less]
+        self.lost = tuple(lost for lost in self.lost if lost.kept_less)
+        return gone + [
+            f"{where}: {u.error.message}"
+            for u in taken
+            if (where := f"{u.repository}/{u.path}") not in repaired
+        ]
+
+    def settle(self, units: Sequence[Unit], done: Sequence[Outcome]) -> None:
+        """Forget doubts about backups that this run has healed or let go wherever it was to."""
+        left = {u.key for u, o in zip(units, done, strict=True)
+                if isinstance(u, HealUnit | ExpireUnit) and o.verdict != "ok"}  # fmt: skip
+        over = {u.key for u in units if isinstance(u, HealUnit | ExpireUnit)} - left
+        self.lost = tuple(lost for lost in self.lost if lost.key not in over)
+        self.unwitnessed = tuple(key for key in self.unwitnessed if key not in over)
+
+    def note_source(self, backups: Sequence[Backup]) -> None:
+        """Take the kind of source from the backups, where no cluster is asked."""
+        kinds = {b.manifest.source_kind for b in backups}
+        if kinds:
+            self.source_kind = "sandbox" if "sandbox" in kinds else "server"
+
+    def past_ends(self, config: Config, now: datetime) -> tuple[RunEnd, ...]:
+        """End records of the last two drill periods, as `ends_between`."""
+        return self.ends_between(now - 2 * config.objectives.drill_every, now)
+
+    def ends_between(self, since: datetime, until: datetime) -> tuple[RunEnd, ...]:
+        """End records of this cluster's runs that began then, each once, oldest first."""
+        found: dict[str, RunEnd] = {}
+        for repository in self.repositories.values():
+            _, ends = repository.read_runs(since, until)
+            # clusters may share a repository: another one's runs are of other collections
+            mine = (e for e in ends.records if e.start.cluster == self.start.cluster)
+            found |= {e.start.run_id: e for e in mine}
+        return tuple(sorted(found.values(), key=lambda e: e.ended_at))
+
+    def finish(
+        self,
+        config: Config,
+        *,
+        outcomes: Sequence[Outcome],
+        seen: Sequence[SeenCollection] = (),
+        error: BaseException | None = None,
+        objections: Sequence[str] = (),
+        doubts: Sequence[str] = (),
+    ) -> RunEnd:
+        """Conclude, and write the end record wherever the start could be written."""
+        end = self.concluded(
+            config, outcomes, seen=seen, error=error, objections=objections, doubts=doubts
+        )
+        self.end = end
+        self.write_everywhere(end)
+        self._keep_undelivered(config, end)
+        return end
+
+    def _keep_undelivered(self, config: Config, end: RunEnd) -> None:
+        """For whoever did not take it: else nobody there would know what this run has made."""
+        away = {*(self.unreachable.keys() - self.repositories.keys()), *self.unwritten}
+        ids = [r.id for r in config.repositories if r.name in away and r.id]
+        if not self.dry and end.start.job != "watch":
+            keep_for(config.capture.spool.path, ids, end)
+
+    def cut_short(
+        self, config: Config, why: Interrupted, outcomes: Sequence[Outcome] = ()
+    ) -> RunEnd:
+        """The end of a run that a signal ended between two units. One that had come to its end is
+        not given a second one: its record is written where it is not yet."""
+        if self.end is None:
+            return self.finish(config, outcomes=outcomes, error=why)
+        self.write_everywhere(self.end)
+        return self.end
+
+    def concluded(
+        self,
+        config: Config,
+        outcomes: Sequence[Outcome],
+        *,
+        seen: Sequence[SeenCollection] = (),
+        error: BaseException | None = None,
+        objections: Sequence[str] = (),
+        doubts: Sequence[str] = (),
+    ) -> RunEnd:
+        """The end record, not written yet.
+
+        `objections` are the job's own (nothing to do, a conflict): each makes the run fail;
+        `doubts` degrade it. A run without a record anywhere has failed, whatever it did.
+        """
+        doubts = [*doubts, *self._record_doubts()]
+        if self.repositories and self.unwritten.keys() >= self.repositories.keys():
+            objections = [*objections, "no repository took the record of this run"]
+        repositories = seen_repositories(config, self.repositories, self.unreachable)
+        conclusion = conclude(
+            outcomes,
+            seen,
+            repositories,
+            copies=config.copies,
+            error=error_facts(error) if error else None,
+            objections=objections,
+            doubts=doubts,
+        )
+        return RunEnd(
+            start=self.start,
+            ended_at=utc_now(),
+            source_kind=self.source_kind,
+            verdict=conclusion.verdict,
+            reasons=conclusion.reasons,
+            error=error_facts(error) if error else None,
+            seen=tuple(seen),
+            repositories=repositories,
+            outcomes=tuple(outcomes),
+            remarks=tuple(self.remarks),
+        )
+
+    def _record_doubts(self) -> list[str]:
+        return [
+            *(f"{u.repository}/{u.path}: {u.error.message}" for u in self.unreadable),
+            *(f"{lost.key}: {lost.what}" for lost in self.lost),
+            *(f"{key}: {UNWITNESSED}" for key in self.unwitnessed),
+            *(f"no record of this run in {n}: {e.message}" for n, e in self.unwritten.items()),
+        ]
+
+    def preview(
+        self,
+        config: Config,
+        units: Sequence[Unit],
+        seen: Sequence[SeenCollection] = (),
+        objections: Sequence[str] = (),
+        doubts: Sequence[str] = (),
+        also: Sequence[Outcome] = (),
+    ) -> RunEnd:
+        """The end of a dry run: what would be done, as skipped outcomes; `also` what would not."""
+        now = utc_now()
+        outcomes = [
+            Outcome(
+                unit=u.unit,
+                collection=u.collection,
+                repository=getattr(u, "repository", None),
+                backup_id=getattr(getattr(u, "key", None), "backup_id", None),
+                verdict="skipped",
+                started_at=now,
+                ended_at=now,
+                notes=(f"would {u.unit} {u.label}", *filter(None, [getattr(u, "reason", "")])),
+            )
+            for u in units
+        ]
+        return self.finish(
+            config, outcomes=[*outcomes, *also], seen=seen, objections=objections, doubts=doubts
+        )
+
+    def write_everywhere(self, record: RunStart | RunEnd) -> None:
+        """Write a record of this run to every repository that can be reached; a dry run none."""
+        if self.dry:
+            return
+        for name, repository in self.repositories.items():
+            try:
+                if isinstance(record, RunEnd):
+                    repository.write_run_end(record)
+                else:
+                    before = utc_now()
+                    repository.write_run_start(record)
+                    self.written[name] = before, utc_now()
+            except DRError as e:
+                # the other repositories hold the record; losing one must not fail the run
+                self.unwritten[name] = e
+                log.warning("run record not written to %s: %s", name, e.message)
+
+
+def new_run_id(now: datetime) -> str:
+    """Sorts by time: `20261122T101530Z-7f3a9c`."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def begin(
+    config: Config,
+    job: Kind,
+    *,
+    trigger: Trigger = "cli",
+    actor: str | None = None,
+    scheduled_for: datetime | None = None,
+    parameters: Mapping[str, str | int | bool | tuple[str, ...] | None] | None = None,
+    now: datetime | None = None,
+    repositories: Sequence[str] | None = None,
+) -> Run:
+    """Open every repository, or only those named, and write the start record: a start without an
+    end is a crash.
+
+    A dry run (`dry_run` among its parameters) changes nothing and leaves no record: it must not
+    read as a run that did its work. Nor does a `watch` that died: it leaves one record, at its end.
+    """
+    now = now or utc_now()
+    opened, failed = open_all(config, repositories)
+    start = RunStart(
+        run_id=new_run_id(now),
+        job=job,
+        trigger=trigger,
+        actor=actor or f"{user_name()}@{socket.gethostname()}",
+        scheduled_for=scheduled_for,
+        started_at=now,
+        cluster=config.cluster.name,
+        tool_version=__version__,
+        versions=versions(),
+        config_sha256=config.sha256,
+        parameters=dict(parameters or {}),
+    )
+    dry = bool(start.parameters.get("dry_run"))
+    run = Run(start=start, repositories=opened, unreachable=failed, dry=dry)
+    if not dry:
+        deliver(config.capture.spool.path, opened)
+    if job != "watch":
+        run.write_everywhere(start)
+    return run
+
+
+def user_name() -> str:
+    """Who runs this, as the system knows them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"  # a container may run under an id without a name

@@ -1,0 +1,1 @@
+"""`startup`: one full snapshot for `qdrant --storage-snapshot`, proven to start."""

@@ -1,0 +1,1 @@
+"""`sweep`: remove what killed runs left on nodes and in repositories."""

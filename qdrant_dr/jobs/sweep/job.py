@@ -1,0 +1,365 @@
+"""What killed runs left: our snapshots on a node, and unfinished backups in a repository."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from qdrant_dr.cluster import (
+    INSTANCE,
+    Node,
+    Shelf,
+    collection_names,
+    delete_command,
+    delete_own_snapshot,
+    list_snapshots,
+    listed_as,
+    same_file,
+    server_snapshots,
+)
+from qdrant_dr.cluster.addresses import node_of
+from qdrant_dr.config import Config
+from qdrant_dr.errors import ClusterError, CollectionVanished, DRError, RepositoryUnreachable
+from qdrant_dr.jobs.run.begun_calls import (
+    Begun,
+    begun_calls,
+    ended_runs,
+    is_dead,
+    made_by_us,
+    scratch_of,
+)
+from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run.create_calls import CallJournal
+from qdrant_dr.jobs.run.run import utc_now
+from qdrant_dr.jobs.run.scratch_dir import dead_folders, empty_scratch, remove_scratch
+from qdrant_dr.jobs.run.units import SweepUnit
+from qdrant_dr.records import Captured, LeftSnapshot, ListedSnapshot, Outcome, RunEnd, Swept
+from qdrant_dr.repository import ORPHAN_GRACE, Catalog, Repository, names, plan_sweep, time_of
+from qdrant_dr.repository import sweep as sweep_repository
+
+log = logging.getLogger(__name__)
+
+
+def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
+    """Sweep one node or one repository. Degraded if something is left that a person must judge."""
+    started_at = utc_now()
+    opened, failed = open_all(config)
+    catalog = catalog_of(config, opened, failed)
+    left: tuple[LeftSnapshot, ...] | None = None
+    remarks: tuple[str, ...] = ()
+    if unit.node is not None:
+        done = _sweep_node(config, unit.node, opened, catalog, run_id, unit.now)
+        removed, kept, left = tuple(done.removed), tuple(done.kept), tuple(done.left)
+    elif unit.repository in opened:
+        repository = opened[unit.repository]
+        plan = plan_sweep(catalog, repository.name, store_now=unit.now)
+        swept = sweep_repository(repository, plan)
+        removed, remarks = swept.removed, swept.refused
+        # what is young is nobody's concern; what cannot be judged must not be hidden
+        kept = (plan.refused,) if plan.refused else ()
+    else:
+        raise failed.get(
+            unit.repository or "", RepositoryUnreachable(f"{unit.label} is not configured")
+        )
+    return Outcome(
+        unit="sweep",
+        collection="*",
+        repository=unit.repository,
+        verdict="degraded" if kept else "ok",
+        started_at=started_at,
+        ended_at=utc_now(),
+        notes=(*kept, *remarks),
+        detail=Swept(node=unit.node, removed=removed, kept=kept, left=left),
+    )
+
+
+class Shelves:
+    """What lies on a node, each place asked for once."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._known: dict[Shelf, tuple[ListedSnapshot, ...]] = {}
+        self._collections: frozenset[str] | None = None
+
+    def list(self, shelf: Shelf) -> tuple[ListedSnapshot, ...]:
+        """None of a collection that is gone: the server shows them to nobody."""
+        if self._collections is None:
+            self._collections = frozenset(collection_names(self.node))
+        if shelf not in self._known:
+            there = shelf == INSTANCE or shelf.collection in self._collections
+            self._known[shelf] = list_snapshots_of(self.node, shelf) if there else ()
+        return self._known[shelf]
+
+
+@dataclass(slots=True)
+class NodeSweep:
+    """One node while it is swept: what was deleted, and what was left and why.
+
+    `made` are files that other calls are known to have made, `claimed` backups that a run says it
+    committed.
+    """
+
+    config: Config
+    opened: Mapping[str, Repository]
+    catalog: Catalog
+    journal: CallJournal
+    shelves: Shelves
+    now: datetime
+    made: frozenset[tuple[Shelf, str]] = frozenset()
+    claimed: frozenset[str] = frozenset()
+    gone: set[tuple[Shelf, str]] = field(default_factory=set)
+    removed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    left: list[LeftSnapshot] = field(default_factory=list)
+
+    @property
+    def node(self) -> Node:
+        return self.shelves.node
+
+    def clean(self, begun: Begun) -> None:
+        """Delete the snapshot of a dead capture's call. An unanswered call deletes nothing: what it
+        may have made is named. What left nothing is forgotten, once nothing can come any more."""
+        known = len(self.left)
+        try:
+            if begun.answer is None:
+                self._unclaimed(begun, begun.shelf)
+            else:
+                self._answered(begun, begun.answer.snapshot)
+            if begun.shelf == INSTANCE and not (begun.answer and begun.answer.snapshot.checksum):
+                # a full snapshot leaves those of its collections where it fails, and always in S3
+                # mode
+                self._unclaimed(begun, Shelf(begun.intent.collection))
+        except ClusterError as e:
+            self.kept.append(f"what {begun.key} left cannot be told: {e.message}")
+            return
+        if len(self.left) == known:
+            self.forget(begun)
+
+    def forget(self, begun: Begun) -> None:
+        """Nothing of this call is on the node: so nothing needs to remember it. The records of a
+        backup stay with it; those of no backup go when all else below their folder went."""
+        number, intent, answer = begun.number, begun.intent, begun.answer
+        old = self.now - begun.since > ORPHAN_GRACE
+        if (old or answer is not None) and self.journal.knows(number, intent, answer):
+            self.journal.forget(intent.backup_id, number)
+        if not old or begun.committed or not self.catalog.complete:
+            return
+        for unfinished in self.catalog.unfinished:
+            if unfinished.folder != begun.key.folder or not unfinished.only_calls:
+                continue
+            if unfinished.named and not unfinished.expired:
+                continue  # it was a backup: its last traces are not for us to remove
+            calls = [(names.call_of(f.path.rpartition("/")[2]), f) for f in unfinished.files]
+            repository = self.opened[unfinished.repository]
+            try:
+                if repository.has_call(begun.key, number, intent, answer):
+                    files = [f for call, f in calls if call and call[1] == number]
+                    repository.delete_unfinished(unfinished.folder, files)
+            except DRError as e:  # where nothing may be deleted, they lie there and harm nobody
+                log.info("%s: %s", unfinished.repository, e.message)
+
+    def _answered(self, begun: Begun, answer: ListedSnapshot) -> None:
+        shelf = begun.shelf
+        there = listed_as(self.shelves.list(shelf), answer.name)
+        if there is None or (shelf, answer.name) in self.gone:
+            return
+        if not same_file(there, answer) and self.now - begun.since > ORPHAN_GRACE:
+            return  # another file of the same second: ours is gone
+        why = self._keeps(begun, answer.name)
+        if why is None:
+            why = delete_own_snapshot(self.node, shelf, answer, ())
+            if why == "deleted":
+                self.gone.add((shelf, answer.name))
+                self.removed.append(f"{answer.name} of {shelf} on {self.node.url}")
+                return
+        self._leave(begun, shelf, there, why, ours=True)
+
+    def _keeps(self, begun: Begun, name: str) -> str | None:
+        """Why the file of an answered call is not deleted; None if it is."""
+        quorum, committed = self.config.copies.quorum, begun.committed
+        if 0 < committed < quorum:
+            return f"only {committed} of {quorum} copies hold it"
+        if not committed and begun.intent.backup_id in self.claimed:
+            return "a run wrote its manifest, and none can be found"
+        if committed < quorum and not self.catalog.complete:
+            return "not everything could be read: who holds a copy is not known"
+        command = delete_command(self.node.url, begun.shelf, name)
+        if begun.knew(name, begun.shelf):
+            return f"it was there before our call; delete it if nobody else made it: {command}"
+        if not begun.shelf.may_hold(name):
+            return f"no create call of ours is answered with such a name: {command}"
+        if not made_by_us(begun, self.opened, self.journal):
+            return (
+                f"only repository {begun.repository} says that it is ours, neither this machine "
+                f"nor another repository; delete it if nobody else made it: {command}"
+            )
+        return None
+
+    def _unclaimed(self, begun: Begun, shelf: Shelf) -> None:
+        """Files that an unanswered call may have left here: whose, only a person can tell."""
+        for file in unclaimed(self.shelves.list(shelf), begun, shelf, self.now):
+            if (shelf, file.name) not in self.made:
+                why = (
+                    f"may be of run {begun.intent.run_id}, which did not end well; delete it if "
+                    f"nobody else made it: {delete_command(self.node.url, shelf, file.name)}"
+                )
+                self._leave(begun, shelf, file, why, ours=False)
+
+    def _leave(
+        self, begun: Begun, shelf: Shelf, file: ListedSnapshot, why: str, *, ours: bool
+    ) -> None:
+        self.kept.append(f"{file.name} of {shelf} on {self.node.url}{': ' if ours else ' '}{why}")
+        self.left.append(
+            LeftSnapshot(
+                collection=shelf.collection,
+                shard=shelf.shard,
+                name=file.name,
+                size_bytes=file.size_bytes,
+                of=str(begun.key),
+                since=begun.since,
+                ours=ours,
+                why=why,
+            )
+        )
+
+
+def _sweep_node(
+    config: Config,
+    url: str,
+    opened: dict[str, Repository],
+    catalog: Catalog,
+    run_id: str,
+    now: datetime,
+) -> NodeSweep:
+    """Delete answered snapshots of dead captures; report what an unanswered call may have made."""
+    spool = config.capture.spool.path
+    journal = CallJournal(spool)
+    ends = {
+        name: repository.read_runs(now - 2 * ORPHAN_GRACE, now)[1].records
+        for name, repository in opened.items()
+    }
+    ended = ended_runs(ends, opened)
+    with node_of(config, url) as node:
+        shelves = Shelves(node)
+        there, unseen = _still_there(catalog, shelves)
+        also = _last_told(ends, url) | there
+        every, unread = begun_calls(opened, catalog, now, journal=journal, also=also)
+        done = NodeSweep(
+            config, opened, catalog, journal, shelves, now,
+            made=_made(catalog, every, url),
+            claimed=_claimed(ends) - _expired(catalog),
+            kept=[*unseen, *unread],
+        )  # fmt: skip
+        for begun in every:
+            if begun.intent.node != url or begun.intent.run_id == run_id:
+                continue
+            if not is_dead(begun, ended, spool, journal, now):
+                continue
+            if begun.intent.streamed:
+                done.forget(begun)
+            else:
+                done.clean(begun)
+    _forget_dead(spool, url, every, now)
+    return done
+
+
+def _last_told(ends: Mapping[str, Sequence[RunEnd]], url: str) -> frozenset[str]:
+    """Backups of which the last sweep of this node found a snapshot there: it is told until it is
+    gone, whatever else is forgotten."""
+    told = [
+        (outcome.ended_at, outcome.detail)
+        for records in ends.values()
+        for end in records
+        for outcome in end.outcomes
+        if isinstance(outcome.detail, Swept)
+        and outcome.detail.node == url
+        and outcome.detail.left is not None
+    ]
+    if not told:
+        return frozenset()
+    _, last = max(told, key=lambda item: item[0])
+    return frozenset(left.of.rpartition("@")[2] for left in last.left or ())
+
+
+def _still_there(catalog: Catalog, shelves: Shelves) -> tuple[frozenset[str], list[str]]:
+    """Backups, however old, whose snapshot still lies on this node, and what could not be listed:
+    one list of each place that a backup came from."""
+    places: dict[Shelf, dict[str, set[str]]] = {}
+    for backup in catalog.backups:
+        for url, shelf, name in server_snapshots(backup.manifest):
+            if url == shelves.node.url:
+                ids = places.setdefault(shelf, {}).setdefault(name, set())
+                ids.add(backup.manifest.backup_id)
+    found: set[str] = set()
+    unseen: list[str] = []
+    for shelf, made in places.items():
+        try:
+            listed = shelves.list(shelf)
+        except ClusterError as e:
+            unseen.append(f"what was left of {shelf} cannot be told: {e.message}")
+            continue
+        found.update(*(ids for name, ids in made.items() if listed_as(listed, name)))
+    return frozenset(found), unseen
+
+
+def _made(catalog: Catalog, every: Sequence[Begun], url: str) -> frozenset[tuple[Shelf, str]]:
+    """Files on this node whose call is known: no unanswered one can have made them."""
+    answered = {
+        (b.shelf, b.answer.snapshot.name) for b in every if b.answer and b.intent.node == url
+    }
+    return frozenset(answered) | {
+        (shelf, name)
+        for backup in catalog.backups
+        for node, shelf, name in server_snapshots(backup.manifest)
+        if node == url
+    }
+
+
+def _claimed(ends: Mapping[str, Sequence[RunEnd]]) -> frozenset[str]:
+    """Backups that a run says it committed somewhere."""
+    return frozenset(
+        outcome.backup_id
+        for records in ends.values()
+        for end in records
+        for outcome in end.outcomes
+        if outcome.backup_id and isinstance(outcome.detail, Captured) and outcome.detail.committed
+    )
+
+
+def _expired(catalog: Catalog) -> frozenset[str]:
+    """Backups of which retention let a copy go."""
+    return frozenset(u.folder.rpartition("/")[2] for u in catalog.unfinished if u.expired)
+
+
+def _forget_dead(spool: str, url: str, every: Sequence[Begun], now: datetime) -> None:
+    """Remove scratch folders of dead captures. One of several nodes is emptied only, for a day: the
+    sweeps of the other nodes must still see that its owner is dead; then its age tells them."""
+    nodes: dict[str, set[str]] = {}
+    for begun in every:
+        nodes.setdefault(scratch_of(begun.intent.backup_id), set()).add(begun.intent.node)
+    for name in dead_folders(spool, "capture"):
+        try:
+            begun_at = time_of(name.removeprefix("capture-"))
+        except ValueError:
+            continue  # nothing that a capture of ours has made
+        if nodes.get(name, set()) <= {url} or now - begun_at > ORPHAN_GRACE / 2:
+            remove_scratch(spool, name)
+        else:
+            empty_scratch(spool, name)
+
+
+def unclaimed(
+    listed: Sequence[ListedSnapshot], begun: Begun, shelf: Shelf, now: datetime
+) -> list[ListedSnapshot]:
+    """Files of this place that an unanswered create call may have left there."""
+    return [s for s in listed if begun.may_have_made(s.name, shelf, now)]
+
+
+def list_snapshots_of(node: Node, shelf: Shelf) -> tuple[ListedSnapshot, ...]:
+    """None of a collection that is gone: the server shows them to nobody."""
+    try:
+        return list_snapshots(node, shelf)
+    except CollectionVanished:
+        return ()

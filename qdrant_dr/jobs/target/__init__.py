@@ -1,0 +1,1 @@
+"""A server that is written to: the target of a restore, or a scratch server of a drill."""

@@ -1,0 +1,168 @@
+"""Does the target hold what was backed up? Every point of it, on every node, and its settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from qdrant_dr.cluster import CollectionFacts, Node, RawPoint, collection_facts, scroll_points
+from qdrant_dr.cluster.facts import READABLE_STATES, ShardState
+from qdrant_dr.cluster.shape import differences
+from qdrant_dr.config import Config
+from qdrant_dr.errors import ContentDiffers, Interrupted, NothingChecked, ProofError
+from qdrant_dr.jobs.run.cancel import stopping
+from qdrant_dr.jobs.run.prove import proof_limits
+from qdrant_dr.proof import Comparison, ReadBack, Reader, compare_served, prove
+from qdrant_dr.records import Manifest, Seal, SealedShard
+
+REPLICATION = ("params.replication_factor ", "params.write_consistency_factor ")
+
+
+@dataclass(slots=True)
+class Reference:
+    """What a backup holds: its seal, and where that is missing or not enough, what this machine's
+    engine reads out of the verified bytes that `reader` gives. Read once, and only if needed.
+
+    `late` are the points that the log brought, where they were read already.
+    """
+
+    config: Config
+    manifest: Manifest
+    seal: Seal | None
+    reader: Reader
+    folder: Path
+    late: Sequence[Mapping[str, Any]] | None = None
+    _read: ReadBack | None = None
+
+    def shards(self) -> Sequence[SealedShard]:
+        """What each shard holds. Raise NothingChecked if an unsealed copy cannot be read."""
+        return self.seal.shards if self.seal is not None else self.as_read()
+
+    def as_read(self) -> Sequence[SealedShard]:
+        """What each shard holds, as this machine reads bytes that equal the seal, if there is one:
+        in the version of the encoding of today. Raise NothingChecked if they cannot be read."""
+        return [s.sealed() for s in self._reading().shards]
+
+    def replayed(self, sealed: SealedShard) -> list[Mapping[str, Any]]:
+        """The points of one shard that the log brought, as this machine reads them.
+
+        Raise NothingChecked with what is wrong with the bytes.
+        """
+        late = self._reading().replayed_points if self.late is None else self.late
+        ids = set(sealed.replayed_ids)
+        return [p for p in late if p["id"] in ids]
+
+    def _reading(self) -> ReadBack:
+        if self._read is None:
+            exam = prove(
+                self.manifest, self.reader, depth="content", folder=self.folder, seal=self.seal,
+                keep_replayed=True, limits=proof_limits(self.config),
+            )  # fmt: skip
+            if exam.findings or exam.read_back is None:
+                what = "; ".join(f.message for f in exam.findings) or "no point was read"
+                raise NothingChecked(
+                    f"there is nothing to compare the restored points with: {what}",
+                    f"run `qdrant-dr verify {self.manifest.key}`, heal it, then run this again.",
+                )
+            self._read = exam.read_back
+        return self._read
+
+
+def compare_content(
+    reference: Reference, nodes: Mapping[int | None, Node], name: str
+) -> Comparison:
+    """Every point of every replica on these nodes: what one node answers is not all of them.
+
+    A replica that kept what it had may be Active and hold equally many points (`no_sync` into an
+    existing collection: measured on Qdrant 1.18.3). So each is read by itself, shard by shard,
+    which also shows points that lie in another shard than they did.
+    """
+    sealed = {s.shard: s for s in reference.shards()}
+    found: dict[int, list[Comparison]] = {shard: [] for shard in sealed}
+    foreign: list[ContentDiffers] = []
+    for node in nodes.values():
+        facts = collection_facts(node, name)
+        for replica in facts.shards:
+            if replica.shard not in sealed:
+                foreign += not_of_the_backup(replica, node)
+            elif replica.state in READABLE_STATES:
+                expected = sealed[replica.shard]
+                found[replica.shard].append(_compare_replica(reference, facts, node, expected))
+    faults: list[ProofError] = [
+        fault for of_shard in found.values() for c in of_shard for fault in c.faults
+    ]
+    faults += [
+        NothingChecked(f"no replica of shard {shard} could be read: nothing of it was compared")
+        for shard, of_shard in found.items()
+        if not of_shard
+    ]
+    faults += foreign
+    firsts = [of_shard[0] for of_shard in found.values() if of_shard]
+    within = sum(c.within_tolerance for c in firsts)
+    return Comparison(tuple(faults), sum(c.points for c in firsts), within)
+
+
+def not_of_the_backup(replica: ShardState, node: Node) -> list[ContentDiffers]:
+    """A shard that the backup does not have: it may be there, and must be empty."""
+    if replica.count == 0:
+        return []
+    held = (
+        "points that could not be counted" if replica.count is None else f"{replica.count} points"
+    )
+    return [
+        ContentDiffers(f"shard {replica.shard} on {node.url} is not of the backup and holds {held}")
+    ]
+
+
+def _compare_replica(
+    reference: Reference, facts: CollectionFacts, node: Node, sealed: SealedShard
+) -> Comparison:
+    """One node's replica of one shard.
+
+    Vectors that a server replayed from the log may differ in the last bits from what sealed the
+    backup: then they are held against this machine's own reading of the same bytes. So is all of
+    it where an older seal has components that are not finite by their bits, which no server tells.
+    """
+
+    def points() -> Iterator[RawPoint]:
+        limit = facts.max_query_limit
+        for point in scroll_points(node, facts.collection, shard=sealed.shard, limit=limit):
+            if stopping.is_set():
+                raise Interrupted(f"asked to stop while {facts.collection!r} was compared")
+            yield point
+
+    found = compare_served(points(), [sealed])
+    if found.faults and found.older_seal:
+        (sealed,) = (s for s in reference.as_read() if s.shard == sealed.shard)
+        found = compare_served(points(), [sealed])
+    if found.faults and sealed.replayed_ids:
+        found = compare_served(points(), [sealed], reference.replayed(sealed))
+    where = f"shard {sealed.shard} on {node.url}"
+    faults = [type(f)(f"{where}: {f.message}", f.hint) for f in found.faults]
+    return replace(found, faults=tuple(faults))
+
+
+def lost_indexes(manifest: Manifest, node: Node, name: str) -> tuple[ContentDiffers, ...]:
+    """Payload indexes that are not as they were: a restore can lose them and still answer 200
+    (measured on Qdrant 1.18.3 with an archive cut before its last member)."""
+    indexes, _ = unlike(manifest, node, name, replication_factor=None)
+    return tuple(ContentDiffers(words) for words in indexes)
+
+
+def unlike(
+    manifest: Manifest, node: Node, name: str, *, replication_factor: int | None
+) -> tuple[list[str], list[str]]:
+    """Payload indexes that are not as they were, and settings that are not: in words.
+
+    A replication that was asked for is no difference.
+    """
+    info = collection_facts(node, name).info
+    said = differences(json.loads(manifest.collection_info), info)
+    indexes = [d for d in said if d.startswith("payload index ")]
+    settings = [d for d in said if d not in indexes]
+    if replication_factor is not None:
+        settings = [d for d in settings if not d.startswith(REPLICATION)]
+    return indexes, settings

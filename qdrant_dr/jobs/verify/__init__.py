@@ -1,0 +1,1 @@
+"""`verify`: read copies and prove them to a depth."""
