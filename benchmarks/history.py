@@ -14,13 +14,13 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from qdrant_dr import layout
 from qdrant_dr.records import Fingerprint, Manifest, Proof, Seal
 from qdrant_dr.records.fingerprint import BUCKETS, Component
 from qdrant_dr.records.manifest import Part
 from qdrant_dr.records.proof import Location
 from qdrant_dr.records.repository import RepositoryRecord
 from qdrant_dr.records.seal import SealedShard
-from qdrant_dr.repository import names
 from tests.support import records as made
 
 BUCKET, PREFIX, ID = "backups", "qdrant", "7f3a9c21"
@@ -34,7 +34,7 @@ def history(
 ) -> Iterator[tuple[str, bytes]]:
     """Paths and bytes of a repository with so many backups, one an hour of each collection."""
     yield (
-        names.REPOSITORY,
+        layout.REPOSITORY,
         RepositoryRecord(
             id=ID, layout="plain", created_at=now - timedelta(days=3650), tool_version="0.1.0"
         ).to_bytes(),
@@ -45,15 +45,15 @@ def history(
         manifest = _manifest(f"collection-{of:03d}", at)
         seal = _seal(manifest)
         sealed = seal.sha256  # of 40 kB: once
-        path = f"{names.BACKUPS}/{manifest.key.folder}"
+        path = f"{layout.BACKUPS}/{manifest.key.folder}"
         yield f"{path}/{manifest.parts[0].file}", BODY
-        yield f"{path}/{names.INTENT}", b"{}"
-        yield f"{path}/{names.ANSWER}", b"{}"
-        yield f"{path}/{names.MANIFEST}", manifest.to_bytes()
-        yield f"{path}/{names.SEAL}", seal.to_bytes()
+        yield f"{path}/{layout.INTENT}", b"{}"
+        yield f"{path}/{layout.ANSWER}", b"{}"
+        yield f"{path}/{layout.MANIFEST}", manifest.to_bytes()
+        yield f"{path}/{layout.SEAL}", seal.to_bytes()
         for minutes in (1, 61):
             proof = _proof(manifest, sealed, location, at + timedelta(minutes=minutes))
-            yield names.proof(manifest.key, proof.proof_id), proof.to_bytes()
+            yield layout.proof(manifest.key, proof.proof_id), proof.to_bytes()
 
 
 def _manifest(collection: str, at: datetime) -> Manifest:
@@ -73,7 +73,7 @@ def _proof(manifest: Manifest, sealed: str, location: Location, at: datetime) ->
     proof = made.proof(manifest, ended_at=at, depth="content", seal_sha256=sealed)
     return proof.model_copy(
         update={
-            "proof_id": names.new_id(at),
+            "proof_id": layout.new_id(at),
             "repository_id": ID,
             "location": location,
         }

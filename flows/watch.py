@@ -8,8 +8,8 @@ from prefect import flow
 from prefect.client.schemas import State
 
 from flows.parameters import ALONE, ConfigRef
-from qdrant_dr.report.watch import WatchRequest
-from qdrant_dr.report.watch import watch as job
+from qdrant_dr.report.watch.job import WatchRequest
+from qdrant_dr.report.watch.job import watch as job
 from tasks.conduct import conduct
 from tasks.config import RunRef
 from tasks.watch import looking, tell, watch_state

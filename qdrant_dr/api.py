@@ -22,8 +22,8 @@ from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.run import user_name
 from qdrant_dr.records import Acknowledgement, Location
 from qdrant_dr.report import Assessment, Evidence, gather
-from qdrant_dr.report.acknowledge import acknowledge_named
-from qdrant_dr.report.frames import build_frames
+from qdrant_dr.report.frames.build import build_frames
+from qdrant_dr.report.watch.acknowledge import acknowledge_named
 from qdrant_dr.repository import Repository
 
 RECORD_FOLDERS = ("backups", "proofs", "runs")

@@ -15,9 +15,9 @@ import pandas as pd
 
 from qdrant_dr.api import RawRecords, Recovery, open_config
 from qdrant_dr.config import Config
-from qdrant_dr.report import recount as counting
-from qdrant_dr.report.recount import Gap, Recount, recount
-from qdrant_dr.report.schema import FRAMES
+from qdrant_dr.report.evidence import recount as counting
+from qdrant_dr.report.evidence.recount import Gap, Recount, recount
+from qdrant_dr.report.frames.schema import FRAMES
 from qdrant_dr.text import visible
 
 GOOD, BAD = "#23744f", "#b3332b"

@@ -50,3 +50,11 @@ def json_visible(document: str) -> str:
 def digest(words: Iterable[str]) -> str:
     """Facts of many names, short and in any order."""
     return hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:16]
+
+
+def count(n: int, noun: str) -> str:
+    """`1 copy`, `2 copies`."""
+    if n == 1:
+        return f"1 {noun}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{n} {plural}"

@@ -16,9 +16,9 @@ from prefect.states import Completed, Failed
 
 from qdrant_dr.config import Config
 from qdrant_dr.records import Found, Outcome, RunEnd, Watched
-from qdrant_dr.report.acknowledged import ended
-from qdrant_dr.report.watch import Look
-from qdrant_dr.report.watch import look as act
+from qdrant_dr.report.findings.acknowledged import ended
+from qdrant_dr.report.watch.job import Look
+from qdrant_dr.report.watch.job import look as act
 from tasks.announce import log, publish
 from tasks.config import RunRef, config_of
 from tasks.server import reachable

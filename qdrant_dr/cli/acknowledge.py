@@ -12,7 +12,7 @@ from qdrant_dr.cli.words import moment_ahead
 from qdrant_dr.errors import DRError, UsageError
 from qdrant_dr.jobs.run.run import user_name, utc_now
 from qdrant_dr.records import Acknowledgement
-from qdrant_dr.report.acknowledge import acknowledge_named, acknowledged_now
+from qdrant_dr.report.watch.acknowledge import acknowledge_named, acknowledged_now
 
 ACKNOWLEDGED = (
     Column("code", "FINDING"),

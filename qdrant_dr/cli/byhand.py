@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from qdrant_dr import layout
 from qdrant_dr.cluster import creation_body, shard_key_order
 from qdrant_dr.cluster.target import FILLER
 from qdrant_dr.config import Config
@@ -16,7 +17,7 @@ from qdrant_dr.errors import PlanRefused
 from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.run.healing import heal_step
 from qdrant_dr.records import Location, Manifest, Part
-from qdrant_dr.repository import Backup, Copy, InArchive, Lost, names
+from qdrant_dr.repository import Backup, Copy, InArchive, Lost
 from qdrant_dr.repository.location import location_of
 from qdrant_dr.units import format_duration
 
@@ -79,7 +80,7 @@ def bring_back(config: Config, backup: Backup) -> list[str]:
             if frozen.storage.thawing:
                 lines.append(f"# {frozen.file} is being brought back: wait")
                 continue
-            path = f"{location.prefix}/{names.BACKUPS}/{backup.key.folder}/{frozen.file}"
+            path = f"{location.prefix}/{layout.BACKUPS}/{backup.key.folder}/{frozen.file}"
             lines.append(_thaw(location, path.lstrip("/"), frozen))
     return lines
 
@@ -110,11 +111,11 @@ def _thaw(location: Location, path: str, frozen: InArchive) -> str:
 def lost_by_hand(config: Config, lost: Lost) -> list[str]:
     """What a person can do about a backup whose manifest is lost: no record tells all that was in
     it, so it cannot be written anew."""
-    place = f"{names.BACKUPS}/{lost.key.folder}"
+    place = f"{layout.BACKUPS}/{lost.key.folder}"
     key = ' -H "api-key: $QDRANT_API_KEY"' if config.cluster.api_key else ""
     name = quote(lost.key.collection, safe="")
     steps = [
-        f"# look for {place}/{names.MANIFEST} in the versions that the bucket keeps, or in a",
+        f"# look for {place}/{layout.MANIFEST} in the versions that the bucket keeps, or in a",
         "# copy of it: with the SHA-256 above it is the true one. Put it there, then:",
         f"qdrant-dr verify {shlex.quote(str(lost.key))}",
         "qdrant-dr replicate",
@@ -213,7 +214,7 @@ def _fetch(config: Config, copy: Copy, manifest: Manifest, part: Part) -> Iterat
     cfg = config.repository(copy.repository)
     assert cfg is not None, "a copy lies in a configured repository"
     location = location_of(cfg)
-    path = f"{location.prefix}/{names.in_backup(manifest.key, part.file)}".lstrip("/")
+    path = f"{location.prefix}/{layout.in_backup(manifest.key, part.file)}".lstrip("/")
     yield f"# {part.file} from {copy.repository}, {part.size_bytes} bytes"
     yield _download(location, path, part.file)
     yield f"echo {part.sha256}  {part.file} | sha256sum --check"

@@ -95,7 +95,7 @@ def _schema(what: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(configfile.schema())
         return found
     if what == "frames":
-        from qdrant_dr.report.schema import frames_json
+        from qdrant_dr.report.frames.schema import frames_json
 
         return frames_json()
     from qdrant_dr.records import Manifest, RunEnd, RunStart

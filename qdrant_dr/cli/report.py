@@ -15,7 +15,7 @@ from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.records import Reported
 from qdrant_dr.report.job import ReportRequest
 from qdrant_dr.report.job import report as compile_and_conclude
-from qdrant_dr.report.write import FORMATS, Format
+from qdrant_dr.report.outputs.write import FORMATS, Format
 from qdrant_dr.units import parse_duration
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from qdrant_dr import layout
 from qdrant_dr.cli.session import Column, Given, Reply, Session, Verdict
 from qdrant_dr.errors import DRError, NothingSelected, UsageError
 from qdrant_dr.repository import (
     adopt_repository,
     create_repository,
     location_of,
-    names,
     read_repository,
     stranger_remarks,
 )
@@ -196,7 +196,7 @@ def show(name: str, /, *, session: Given) -> Reply:
     (cfg,) = _wanted(session, [name])
     found = read_repository(cfg, stall_timeout=session.config.copies.stall_timeout)
     folders = ("backups", "proofs", "runs")
-    looked = {folder: found.sort_out(folder) for folder in names.FOLDERS}
+    looked = {folder: found.sort_out(folder) for folder in layout.FOLDERS}
     objects = {folder: looked[folder][0] for folder in folders}
     strangers = [s for _, others in looked.values() for s in others]
     facts: dict[str, Any] = {

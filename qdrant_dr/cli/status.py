@@ -11,12 +11,12 @@ from qdrant_dr.cli.session import Column, Given, Reply
 from qdrant_dr.cli.words import span
 from qdrant_dr.errors import UsageError
 from qdrant_dr.records import ErrorFacts
-from qdrant_dr.report.acknowledged import words
-from qdrant_dr.report.assessment import Assessment
-from qdrant_dr.report.findings import ELSEWHERE, FOREIGN
-from qdrant_dr.report.gather import gather
-from qdrant_dr.report.metrics import prometheus
-from qdrant_dr.report.standing import Standing
+from qdrant_dr.report.evidence.gather import gather
+from qdrant_dr.report.evidence.standing import Standing
+from qdrant_dr.report.findings.acknowledged import words
+from qdrant_dr.report.findings.all_findings import ELSEWHERE, FOREIGN
+from qdrant_dr.report.findings.assessment import Assessment
+from qdrant_dr.report.outputs.metrics import prometheus
 
 COLLECTIONS = (
     Column("collection", "COLLECTION"),

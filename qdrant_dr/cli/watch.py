@@ -11,9 +11,9 @@ from qdrant_dr.cli.session import Column, Given, Reply
 from qdrant_dr.errors import Interrupted
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.records import Found, Watched
-from qdrant_dr.report.acknowledged import ended, words
-from qdrant_dr.report.watch import WatchRequest
-from qdrant_dr.report.watch import watch as look_and_conclude
+from qdrant_dr.report.findings.acknowledged import ended, words
+from qdrant_dr.report.watch.job import WatchRequest
+from qdrant_dr.report.watch.job import watch as look_and_conclude
 
 FINDINGS = (
     Column("severity", "SEVERITY"),

@@ -4,8 +4,8 @@ Here is what needs no pandas: `status` uses no more and must start quickly. Fram
 files are in `frames`, `html` and `write`.
 """
 
-from qdrant_dr.report.assessment import Assessment
-from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.gather import gather
+from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.evidence.gather import gather
+from qdrant_dr.report.findings.assessment import Assessment
 
 __all__ = ["Assessment", "Evidence", "gather"]

@@ -13,11 +13,11 @@ from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.records import Outcome, Reported, RunEnd
 from qdrant_dr.records.base import Frozen
-from qdrant_dr.report.assessment import Assessment
-from qdrant_dr.report.frames import build_frames
-from qdrant_dr.report.gather import gather
-from qdrant_dr.report.html import headline
-from qdrant_dr.report.write import FORMATS, Format, write
+from qdrant_dr.report.evidence.gather import gather
+from qdrant_dr.report.findings.assessment import Assessment
+from qdrant_dr.report.frames.build import build_frames
+from qdrant_dr.report.outputs.write import FORMATS, Format, write
+from qdrant_dr.report.page.html import headline
 
 
 class ReportRequest(Frozen):

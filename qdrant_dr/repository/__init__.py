@@ -1,5 +1,6 @@
 """Everything said to storage: stores, names, the plain layout, fan-out, catalog, sweep."""
 
+from qdrant_dr.layout import new_id, time_of
 from qdrant_dr.repository.acknowledgement import (
     accepted_since,
     accepting,
@@ -50,7 +51,6 @@ from qdrant_dr.repository.expiry import (
 )
 from qdrant_dr.repository.fanout import FanOut, Receipt, fan_out
 from qdrant_dr.repository.location import location_of
-from qdrant_dr.repository.names import new_id, time_of
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.remembering import remembering
 from qdrant_dr.repository.repository import (
@@ -70,7 +70,6 @@ from qdrant_dr.repository.retention import (
     active_holds,
     plan_expire,
 )
-from qdrant_dr.repository.store import Sink, Stat, Store
 from qdrant_dr.repository.strangers import Stranger, stranger_remarks, strangers_in_words
 from qdrant_dr.repository.sweep import (
     ORPHAN_GRACE,
@@ -89,6 +88,7 @@ from qdrant_dr.repository.witnesses import (
     runs_missed,
     spoken,
 )
+from qdrant_dr.stores.base import Sink, Stat, Store
 
 __all__ = [
     "CLOCK_TOLERANCE",

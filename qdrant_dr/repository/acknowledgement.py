@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from qdrant_dr import layout
 from qdrant_dr.records import Acknowledgement
-from qdrant_dr.repository import names
 from qdrant_dr.repository.catalog import CLOCK_TOLERANCE, Backup
 from qdrant_dr.repository.repository import Read, Repository
 
@@ -18,13 +18,13 @@ WITNESSES = 2
 
 def add_acknowledgement(repository: Repository, record: Acknowledgement) -> None:
     """Keep an acknowledgement, or its release."""
-    path = names.acknowledgement(record.cluster, record.acknowledgement_id)
+    path = layout.acknowledgement(record.cluster, record.acknowledgement_id)
     repository.store.create(path, record.to_bytes())
 
 
 def read_acknowledgements(repository: Repository, cluster: str) -> Read[Acknowledgement]:
     """Every acknowledgement and release of a cluster, oldest first."""
-    found, others = repository.sort_out(names.acknowledgements(cluster))
+    found, others = repository.sort_out(layout.acknowledgements(cluster))
     read = repository.read_records(Acknowledgement, [s.path for s in found])
     mine = [a for a in read.records if a.cluster == cluster]
     return Read(tuple(sorted(mine, key=_order)), read.unreadable, strangers=others)

@@ -7,10 +7,10 @@ import secrets
 from datetime import datetime
 from functools import partial
 
+from qdrant_dr import layout
 from qdrant_dr.errors import Conflict
 from qdrant_dr.records import Location, RunEnd
 from qdrant_dr.records.repository import RepositoryRecord
-from qdrant_dr.repository import names
 from qdrant_dr.repository.catalog import CLOCK_TOLERANCE
 from qdrant_dr.repository.deleting import clean
 from qdrant_dr.repository.expiry import withdraw
@@ -38,23 +38,23 @@ def adopt_repository(found: Repository, now: datetime) -> str:
         adopted_from=(*was.adopted_from, was.id),
         adopted_at=now,
     )
-    if found.store.read(names.REPOSITORY) != was.to_bytes():
+    if found.store.read(layout.REPOSITORY) != was.to_bytes():
         raise Conflict(
-            f"repository {found.name}: {names.REPOSITORY} was written by somebody else meanwhile"
+            f"repository {found.name}: {layout.REPOSITORY} was written by somebody else meanwhile"
         )
     for folder in _let_go(found):
         withdraw(found, folder)
     data = record.to_bytes()
-    sink = found.store.sink(names.REPOSITORY, size_hint=len(data), replace=True)
+    sink = found.store.sink(layout.REPOSITORY, size_hint=len(data), replace=True)
     try:
         sink.write(data)
         sink.commit()
     except BaseException:
         sink.abort()
         raise
-    if found.store.read(names.REPOSITORY) != data:
+    if found.store.read(layout.REPOSITORY) != data:
         raise Conflict(
-            f"repository {found.name}: {names.REPOSITORY} is not as it was just written",
+            f"repository {found.name}: {layout.REPOSITORY} is not as it was just written",
             "end whatever copies into it, then look with `qdrant-dr repository show NAME`.",
         )
     return record.id
@@ -62,7 +62,7 @@ def adopt_repository(found: Repository, now: datetime) -> str:
 
 def _let_go(found: Repository) -> set[str]:
     """Folders of the copies, of all clusters, that are on record as deleted."""
-    taken = (names.read_backup_path(s.path) for s in found.find(names.EXPIRED))
+    taken = (layout.read_backup_path(s.path) for s in found.find(layout.EXPIRED))
     return {t.folder for t in taken if t is not None}
 
 
@@ -70,7 +70,7 @@ def same_place(one: Repository, other: Repository) -> bool:
     """Whether what is written into one is seen in the other: then they are one, however they are
     reached (a bind mount, a second name of an endpoint). One small object comes and goes, or stays
     where nothing may be deleted."""
-    path = f"{names.PROBES}/{secrets.token_hex(8)}"
+    path = f"{layout.PROBES}/{secrets.token_hex(8)}"
     one.store.create(path, b"are we one?")
     try:
         return other.store.stat(path) is not None
@@ -80,7 +80,7 @@ def same_place(one: Repository, other: Repository) -> bool:
 
 def places_of_id(found: Repository) -> frozenset[Location]:
     """Where its newest runs have reached the repository of its id."""
-    ends = [s.path for s in found.find(names.RUNS) if s.path.endswith(".end.json")]
+    ends = [s.path for s in found.find(layout.RUNS) if s.path.endswith(".end.json")]
     read = found.read_records(RunEnd, sorted(ends)[-_RUNS:])
     return frozenset(
         seen.location
@@ -95,12 +95,12 @@ def under_way(found: Repository, now: datetime) -> tuple[str, ...]:
     since = now - ORPHAN_GRACE / 2
     there = {
         s.path.rpartition("/")[2]
-        for month in names.run_months(since, now + CLOCK_TOLERANCE)
+        for month in layout.run_months(since, now + CLOCK_TOLERANCE)
         for s in found.find(month)
     }
     begun = [name.removesuffix(".start.json") for name in there if name.endswith(".start.json")]
     return tuple(
         sorted(
-            run for run in begun if f"{run}.end.json" not in there and names.time_of(run) > since
+            run for run in begun if f"{run}.end.json" not in there and layout.time_of(run) > since
         )
     )

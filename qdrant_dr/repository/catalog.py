@@ -13,13 +13,13 @@ from typing import Literal
 
 from qdrant_dr.config import Copies
 from qdrant_dr.errors import DRError, ManifestConflict, RepositoryUnreachable, SealConflict
-from qdrant_dr.providers.tiers import Storage
+from qdrant_dr.layout import BACKUPS, call_of
 from qdrant_dr.records import DEPTHS, BackupKey, Depth, Location, Manifest, Proof, Seal
-from qdrant_dr.repository.names import BACKUPS, call_of
 from qdrant_dr.repository.repository import Unreadable
-from qdrant_dr.repository.store import OpenUpload, Stat
 from qdrant_dr.repository.strangers import Stranger
 from qdrant_dr.repository.witnesses import LONGEST_RUN, Lost, Witness
+from qdrant_dr.stores.base import OpenUpload, Stat
+from qdrant_dr.stores.tiers import Storage
 
 CopyState = Literal["present", "behind", "archived", "damaged", "missing", "expired", "unreachable"]
 """`expired`: not there any more because a retention run of ours deleted it. `archived`: whole, and

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from qdrant_dr import layout
 from qdrant_dr.errors import DRError, RepositoryDenied, RepositoryRefuses
-from qdrant_dr.repository import names
 from qdrant_dr.repository.repository import Repository
 
 _PERMISSION: Final = {
@@ -46,7 +46,7 @@ def ask_to_delete(repository: Repository, cluster: str) -> None:
     """Ask for the permission to delete before anything is written down as going: by deleting what
     nobody has ever made. Raise RepositoryDenied, with what is missing."""
     try:
-        repository.store.delete(f"{names.backups(cluster)}/may-this-key-delete")
+        repository.store.delete(f"{layout.backups(cluster)}/may-this-key-delete")
     except DRError as e:
         raise (may_not_delete(repository, e) if is_refusal(e) else e) from None
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from qdrant_dr import layout
 from qdrant_dr.errors import ObjectMissing
 from qdrant_dr.records import BackupKey
 from qdrant_dr.records.retention import Expired, Hold
-from qdrant_dr.repository import names
 from qdrant_dr.repository.deleting import clean
 from qdrant_dr.repository.repository import Read, Repository
-from qdrant_dr.repository.store import Stat
+from qdrant_dr.stores.base import Stat
 
-_ORDER = {names.MANIFEST: 0, names.INTENT: 2}
+_ORDER = {layout.MANIFEST: 0, layout.INTENT: 2}
 """The manifest goes first: from then on the copy does not exist. The intent goes last."""
 
 
@@ -31,7 +31,7 @@ class Freed:
 
 def add_hold(repository: Repository, hold: Hold) -> Stat | None:
     """Keep a hold on a backup, or its release; as the store describes it."""
-    path = names.hold(_key(hold), hold.hold_id)
+    path = layout.hold(_key(hold), hold.hold_id)
     repository.store.create(path, hold.to_bytes())
     return repository.store.stat(path)
 
@@ -39,12 +39,12 @@ def add_hold(repository: Repository, hold: Hold) -> Stat | None:
 def read_holds(repository: Repository, cluster: str) -> Read[Hold]:
     """Every hold and release of a cluster, oldest first. What was dated in the future when it was
     written releases nothing: a hold counts whenever it was made."""
-    found = repository.find(names.holds(cluster))
+    found = repository.find(layout.holds(cluster))
     there = {s.path: s for s in found}
     read = repository.read_records(Hold, list(there))
     holds = [
         h.model_copy(update={"releases": ()})
-        if repository.dated_ahead(h.made_at, there.get(names.hold(_key(h), h.hold_id)))
+        if repository.dated_ahead(h.made_at, there.get(layout.hold(_key(h), h.hold_id)))
         else h
         for h in read.records
     ]
@@ -53,7 +53,7 @@ def read_holds(repository: Repository, cluster: str) -> Read[Hold]:
 
 def bury(repository: Repository, expired: Expired) -> None:
     """Write down that a copy goes, before any of it does. Once a run: a retry finds it there."""
-    path = names.expired(_key(expired), expired.run_id)
+    path = layout.expired(_key(expired), expired.run_id)
     if repository.store.stat(path) is None:
         repository.store.create(path, expired.to_bytes())
 
@@ -64,12 +64,12 @@ def withdraw(repository: Repository, folder: str) -> None:
     A record that stays beside a living copy would explain its loss away one day. So where it cannot
     be deleted, another one is written that takes it back.
     """
-    if repository.store.stat(f"{names.BACKUPS}/{folder}/{names.MANIFEST}") is None:
+    if repository.store.stat(f"{layout.BACKUPS}/{folder}/{layout.MANIFEST}") is None:
         return
-    paths = [s.path for s in repository.find(f"{names.EXPIRED}/{folder}")]
+    paths = [s.path for s in repository.find(f"{layout.EXPIRED}/{folder}")]
     read = repository.read_records(Expired, paths)
     # those that take back go last: what they took back must not count again
-    last = {names.expired(_key(r), r.run_id) for r in read.records if r.withdraws}
+    last = {layout.expired(_key(r), r.run_id) for r in read.records if r.withdraws}
     for path in sorted(paths, key=lambda p: p in last):
         if clean(repository, partial(repository.store.delete, path)) is not None:
             _take_back(repository, read.records)
@@ -78,9 +78,9 @@ def withdraw(repository: Repository, folder: str) -> None:
 
 def _take_back(repository: Repository, records: Sequence[Expired]) -> None:
     for record in standing(records):
-        run_id = names.new_id(record.decided_at)
+        run_id = layout.new_id(record.decided_at)
         other = record.model_copy(update={"run_id": run_id, "withdraws": record.run_id})
-        repository.store.create(names.expired(_key(record), run_id), other.to_bytes())
+        repository.store.create(layout.expired(_key(record), run_id), other.to_bytes())
 
 
 def standing(records: Sequence[Expired]) -> tuple[Expired, ...]:
@@ -96,14 +96,14 @@ def find_expired(
     backup_id: str | None = None,
 ) -> frozenset[str]:
     """Folders, below `backups/`, of the copies that were to go from here."""
-    found = repository.find(names.all_expired(cluster, collection, backup_id))
-    taken = (names.read_backup_path(s.path) for s in found)
+    found = repository.find(layout.all_expired(cluster, collection, backup_id))
+    taken = (layout.read_backup_path(s.path) for s in found)
     return frozenset(t.folder for t in taken if t is not None)
 
 
 def read_expired(repository: Repository, folder: str) -> Read[Expired]:
     """Why the copy below `backups/<folder>` was to go: one record for each run that tried."""
-    paths = [s.path for s in repository.find(f"{names.EXPIRED}/{folder}")]
+    paths = [s.path for s in repository.find(f"{layout.EXPIRED}/{folder}")]
     read = repository.read_records(Expired, paths)
     return Read(standing(read.records), read.unreadable)
 
@@ -121,14 +121,14 @@ def delete_copy(repository: Repository, folder: str, *, remember: Collection[int
             "only `qdrant-dr expire` deletes backups.",
         )
     files = sorted(
-        repository.find(f"{names.BACKUPS}/{folder}"),
+        repository.find(f"{layout.BACKUPS}/{folder}"),
         key=lambda f: (_ORDER.get(f.path.rpartition("/")[2], 1), f.path),
     )
     freed = hidden = 0
     notes: set[str] = set()
     locked: list[datetime] = []
     for file in files:
-        if (call := names.call_of(file.path.rpartition("/")[2])) and call[1] in remember:
+        if (call := layout.call_of(file.path.rpartition("/")[2])) and call[1] in remember:
             continue
         comes_to = repository.store.deletion(file.path)
         repository.store.delete(file.path)

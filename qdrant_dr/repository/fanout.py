@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from qdrant_dr.errors import DRError, Interrupted, Stalled
-from qdrant_dr.providers.trouble import translate
-from qdrant_dr.repository.store import Sink
-from qdrant_dr.repository.throttle import ThrottledSink
+from qdrant_dr.stores.base import Sink
+from qdrant_dr.stores.errors import translate
+from qdrant_dr.stores.throttle import ThrottledSink
 
 log = logging.getLogger(__name__)
 

@@ -13,14 +13,14 @@ from typing import Any
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import ConfigInvalid, DRError, StoreOverwrites
 from qdrant_dr.places import KINDS, Place, place_of, split_url
-from qdrant_dr.providers.filesystem import make_filesystem
-from qdrant_dr.providers.trouble import translate
 from qdrant_dr.records import Location
-from qdrant_dr.repository.local import LocalStore
-from qdrant_dr.repository.memory import MemoryStore
-from qdrant_dr.repository.objects import Deadlines, ObjectStore
-from qdrant_dr.repository.store import Store
 from qdrant_dr.secrets import resolve_options
+from qdrant_dr.stores.base import Store
+from qdrant_dr.stores.errors import translate
+from qdrant_dr.stores.filesystem import make_filesystem
+from qdrant_dr.stores.local import LocalStore
+from qdrant_dr.stores.memory import MemoryStore
+from qdrant_dr.stores.objects import Deadlines, ObjectStore
 
 _EXTRAS = {"s3": "", "gs": "[gcs]", "az": "[azure]"}
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
+from qdrant_dr import layout
 from qdrant_dr.errors import (
     DRError,
     ObjectArchived,
@@ -17,7 +18,6 @@ from qdrant_dr.errors import (
     SealConflict,
 )
 from qdrant_dr.records import BackupKey, Expired, Manifest, Proof, Record, RunEnd, Seal
-from qdrant_dr.repository import names
 from qdrant_dr.repository.catalog import (
     Backup,
     Catalog,
@@ -32,7 +32,6 @@ from qdrant_dr.repository.catalog import (
 )
 from qdrant_dr.repository.expiry import standing
 from qdrant_dr.repository.repository import Repository, Unreadable
-from qdrant_dr.repository.store import OpenUpload, Stat
 from qdrant_dr.repository.strangers import Stranger
 from qdrant_dr.repository.witnesses import (
     Doubt,
@@ -44,6 +43,7 @@ from qdrant_dr.repository.witnesses import (
     testimony,
     witness,
 )
+from qdrant_dr.stores.base import OpenUpload, Stat
 
 R = TypeVar("R", bound=Record)
 
@@ -106,7 +106,7 @@ def read_catalog(
         def each(do: Callable[[Repository, Reading], None]) -> list[Reading]:
             return list(pool.map(lambda r, at: _or_unreachable(do, r, at), repositories, there))
 
-        scope = names.backups(cluster, collection, backup_id).removeprefix(f"{names.BACKUPS}/")
+        scope = layout.backups(cluster, collection, backup_id).removeprefix(f"{layout.BACKUPS}/")
         scope += "/" * (backup_id is None)
         there = [_empty(r, known.get(r.name, ()), scope) for r in repositories]
         lost = [Reading(r) for r in unreachable]
@@ -124,7 +124,7 @@ def _empty(repository: Repository, ends: Sequence[RunEnd], scope: str) -> Readin
         repository.name, repository.id, repository.domain, repository.location,
         restore_time=repository.restore_time,
     )  # fmt: skip
-    paths = (names.run_end(e.start.run_id, e.start.started_at) for e in ends)
+    paths = (layout.run_end(e.start.run_id, e.start.started_at) for e in ends)
     return Reading(state, scope, ends=dict(zip(paths, ends, strict=True)))
 
 
@@ -162,7 +162,7 @@ def _read(
     reading.uploads = tuple(repository.open_uploads(cluster))
     _read_tombstones(reading, repository, cluster, collection, backup_id)
     _forget_the_deleted(reading)
-    for month in names.run_months(*runs) if runs else ():
+    for month in layout.run_months(*runs) if runs else ():
         _read_ends(reading, repository, [s.path for s in repository.find(month)])
 
 
@@ -174,7 +174,7 @@ def _read_tombstones(
     backup_id: str | None,
 ) -> None:
     """Why copies are gone: by what the records say. What is no such record explains nothing."""
-    there, others = repository.sort_out(names.all_expired(cluster, collection, backup_id))
+    there, others = repository.sort_out(layout.all_expired(cluster, collection, backup_id))
     reading.strangers.extend(others)
     found = repository.read_records(Expired, [s.path for s in there])
     # one that is gone was taken back meanwhile: it explains nothing, and nothing is wrong
@@ -187,14 +187,14 @@ def _read_tombstones(
 
 def _ask_runs(repository: Repository, reading: Reading, doubts: Sequence[Doubt]) -> None:
     """Ends of the runs that may tell of what is in doubt, out of one list of all records."""
-    listed = [s.path for s in repository.find(names.RUNS)]
-    at = {path: run for path in listed if (run := names.run_of(path)) is not None}
+    listed = [s.path for s in repository.find(layout.RUNS)]
+    at = {path: run for path in listed if (run := layout.run_of(path)) is not None}
     reading.runs = frozenset(path.rpartition("/")[2] for path in at)
     # what it had when it was made out of a copy was told to another one
     since = repository.record.adopted_at
     told = [began for _, began in at.values() if since is None or began >= since]
     reading.first_run = min(told, default=None)
-    wanted = {m for d in doubts if d.until for m in names.run_months(d.since, d.until)}
+    wanted = {m for d in doubts if d.until for m in layout.run_months(d.since, d.until)}
     all_since = min((d.since for d in doubts if d.until is None), default=None)
     asked = [
         path
@@ -211,7 +211,7 @@ def _read_ends(
     wanted = [p for p in paths if p.endswith(".end.json") and p not in reading.ends]
     found = repository.read_records(RunEnd, wanted)
     for end in found.records:
-        reading.ends[names.run_end(end.start.run_id, end.start.started_at)] = end
+        reading.ends[layout.run_end(end.start.run_id, end.start.started_at)] = end
     return tuple(u for u in found.unreadable if not isinstance(u.error, ObjectMissing))
 
 
@@ -236,21 +236,21 @@ def _read_backups(
     collection: str | None,
     backup_id: str | None,
 ) -> None:
-    found, others = repository.sort_out(names.backups(cluster, collection, backup_id))
+    found, others = repository.sort_out(layout.backups(cluster, collection, backup_id))
     reading.strangers.extend(others)
     for there in found:
-        if (at := names.read_backup_path(there.path)) is None:
+        if (at := layout.read_backup_path(there.path)) is None:
             reading.unreadable.append(_in_the_way(repository, there.path))
             continue
         reading.files.setdefault(at.folder, {})[at.file] = there
-    manifests = _records(repository, Manifest, names.MANIFEST, reading)
+    manifests = _records(repository, Manifest, layout.MANIFEST, reading)
     reading.manifests = {m.key.folder: m for m in manifests}
     reading.ahead |= {
         m.key.folder
         for m in manifests
-        if repository.dated_ahead(m.captured_at, reading.files[m.key.folder][names.MANIFEST])
+        if repository.dated_ahead(m.captured_at, reading.files[m.key.folder][layout.MANIFEST])
     }
-    reading.seals = {_folder(s): s for s in _records(repository, Seal, names.SEAL, reading)}
+    reading.seals = {_folder(s): s for s in _records(repository, Seal, layout.SEAL, reading)}
 
 
 def _in_the_way(repository: Repository, path: str) -> Unreadable:
@@ -267,7 +267,7 @@ def _forget_the_deleted(reading: Reading) -> None:
     Deletions are written down before they begin, and the list of them was read last.
     """
     for gone in [u for u in reading.unreadable if isinstance(u.error, ObjectMissing)]:
-        at = names.read_backup_path(gone.path)
+        at = layout.read_backup_path(gone.path)
         if at is not None and at.folder in reading.expired:
             reading.files[at.folder].pop(at.file, None)
             reading.unreadable.remove(gone)
@@ -314,7 +314,7 @@ def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
             )
             for r in readings
             for folder, files in sorted(r.files.items())
-            if names.MANIFEST not in files
+            if layout.MANIFEST not in files
         ),
         lost=missed(named, readings),
         unreadable=tuple(
@@ -332,7 +332,7 @@ def _spared(folder: str, readings: Sequence[Reading], named: Mapping[str, Named]
     """Whether a backup was made of this folder, by any record: then no sweep may take it."""
     backup = named.get(folder)
     told = backup is not None and any(w.kind in ("seal", "proof", "run") for w in backup.words)
-    return told or any(names.SEAL in r.files.get(folder, ()) for r in readings)
+    return told or any(layout.SEAL in r.files.get(folder, ()) for r in readings)
 
 
 def _misfits(reading: Reading, named: Mapping[str, Named]) -> list[Unreadable]:
@@ -343,7 +343,7 @@ def _misfits(reading: Reading, named: Mapping[str, Named]) -> list[Unreadable]:
         for folder, tombstones in reading.tombstones.items()
         for tombstone in tombstones
         if not fits(tombstone, named.get(folder))
-        for path in [f"{names.EXPIRED}/{folder}/{tombstone.run_id}.json"]
+        for path in [f"{layout.EXPIRED}/{folder}/{tombstone.run_id}.json"]
     ]
 
 
@@ -361,7 +361,7 @@ def _gone_failures(reading: Reading, named: Mapping[str, Named]) -> list[Unreada
         )
         for folder in reading.manifests
         for proof_id in hidden_failures(named[folder], reading)
-        for path in [f"{names.PROOFS}/{folder}/{proof_id}.json"]
+        for path in [f"{layout.PROOFS}/{folder}/{proof_id}.json"]
         if path not in listed
     ]
 
@@ -394,7 +394,7 @@ def _pardoned(folder: str, proofs: Sequence[Proof]) -> list[str]:
     """Paths of unreadable proofs that a passing full content proof names: whatever they said of
     the copy, it was looked at as deeply since."""
     return [
-        f"{names.PROOFS}/{folder}/{proof_id}.json"
+        f"{layout.PROOFS}/{folder}/{proof_id}.json"
         for p in proofs
         if p.passed and p.full and needs_seal(p.depth)
         for proof_id in p.clears
@@ -411,11 +411,11 @@ def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool, na
         return Copy(where.name, where.domain, "unreachable")
     files = reading.files.get(folder, {})
     mine = reading.manifests.get(folder)
-    lacks = [] if mine else [names.MANIFEST.removesuffix(".json")]
+    lacks = [] if mine else [layout.MANIFEST.removesuffix(".json")]
     sizes = {name: there.size_bytes for name, there in files.items()}
     parts = [p.file for p in (mine or manifest).parts if sizes.get(p.file) != p.size_bytes]
     if sealed and folder not in reading.seals:
-        lacks.append(names.SEAL.removesuffix(".json"))
+        lacks.append(layout.SEAL.removesuffix(".json"))
     proofs: list[Proof] = []
     inherited: list[Proof] = []
     for proof in reading.proofs.get(folder, ()):
@@ -429,17 +429,17 @@ def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool, na
         )
         (proofs if of_this_copy else inherited).append(proof)
     unreadable = {u.path.rpartition("/")[2]: u.error for u in reading.unreadable
-                  if u.path.startswith(f"{names.BACKUPS}/{folder}/")}  # fmt: skip
+                  if u.path.startswith(f"{layout.BACKUPS}/{folder}/")}  # fmt: skip
     # what lies in an archive is not broken, whatever a listing says of it
     frozen = {name for name, error in unreadable.items() if isinstance(error, ObjectArchived)}
-    of_it = {names.MANIFEST, names.SEAL, *(p.file for p in (mine or manifest).parts)}
+    of_it = {layout.MANIFEST, layout.SEAL, *(p.file for p in (mine or manifest).parts)}
     archived = tuple(
         InArchive(name, there.storage)
         for name, there in sorted(files.items())
         if name in frozen or (name in of_it and there.storage.archived)
     )
     away = {a.file.removesuffix(".json") for a in archived}
-    below = f"{names.PROOFS}/{folder}/"
+    below = f"{layout.PROOFS}/{folder}/"
     pardoned = _pardoned(folder, proofs)
     unread = [
         u.path.removeprefix(below).removesuffix(".json")

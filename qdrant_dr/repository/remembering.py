@@ -21,7 +21,7 @@ from pathlib import Path
 from qdrant_dr.disk import closed_to_others
 from qdrant_dr.records import Location
 from qdrant_dr.repository.repository import Repository
-from qdrant_dr.repository.store import Deletion, OpenUpload, Sink, Stat, Store
+from qdrant_dr.stores.base import Deletion, OpenUpload, Sink, Stat, Store
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
+from qdrant_dr import layout
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import (
     BytesDiffer,
@@ -39,11 +40,10 @@ from qdrant_dr.records import (
     Watched,
 )
 from qdrant_dr.records.repository import RepositoryRecord
-from qdrant_dr.repository import names
 from qdrant_dr.repository.location import open_place
-from qdrant_dr.repository.store import OpenUpload, Sink, Stat, Store
 from qdrant_dr.repository.strangers import Stranger
-from qdrant_dr.repository.throttle import Throttle, ThrottledSink, shared_throttle
+from qdrant_dr.stores.base import OpenUpload, Sink, Stat, Store
+from qdrant_dr.stores.throttle import Throttle, ThrottledSink, shared_throttle
 from qdrant_dr.version import __version__
 
 R = TypeVar("R", bound=Record)
@@ -81,7 +81,7 @@ def create_repository(
 ) -> str:
     """Make an empty place a repository and return its id. Raise Conflict if it is one already."""
     location, store = open_place(cfg, stall_timeout=stall_timeout, make=True)
-    if store.stat(names.REPOSITORY) is not None:
+    if store.stat(layout.REPOSITORY) is not None:
         raise Conflict(
             f"repository {cfg.name}: {location} is a repository already",
             "`qdrant-dr repository show NAME` prints its id; nothing was changed.",
@@ -89,7 +89,7 @@ def create_repository(
     record = RepositoryRecord(
         id=secrets.token_hex(4), layout="plain", created_at=now, tool_version=__version__
     )
-    store.create(names.REPOSITORY, record.to_bytes())
+    store.create(layout.REPOSITORY, record.to_bytes())
     return record.id
 
 
@@ -113,12 +113,12 @@ def read_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repos
     """Open a repository whatever its id; for `repository show` and `repository list`."""
     location, store = open_place(cfg, stall_timeout=stall_timeout)
     try:
-        data = store.read(names.REPOSITORY)
+        data = store.read(layout.REPOSITORY)
     except ObjectMissing:
         raise RepositoryMissing(
-            f"repository {cfg.name}: there is no {names.REPOSITORY} at {location}"
+            f"repository {cfg.name}: there is no {layout.REPOSITORY} at {location}"
         ) from None
-    record = RepositoryRecord.from_bytes(data, where=f"{cfg.name}/{names.REPOSITORY}")
+    record = RepositoryRecord.from_bytes(data, where=f"{cfg.name}/{layout.REPOSITORY}")
     return Repository(
         name=cfg.name,
         record=record,
@@ -159,11 +159,11 @@ class Repository:
 
     def write_intent(self, key: BackupKey, intent: Intent, number: int = 1) -> None:
         """Say what is about to be created, before it is; `number` counts the calls of a backup."""
-        self.store.create(names.in_backup(key, names.intent_file(number)), intent.to_bytes())
+        self.store.create(layout.in_backup(key, layout.intent_file(number)), intent.to_bytes())
 
     def write_answer(self, key: BackupKey, answer: SnapshotAnswer, number: int = 1) -> None:
         """Keep what the server answered to that call."""
-        self.store.create(names.in_backup(key, names.answer_file(number)), answer.to_bytes())
+        self.store.create(layout.in_backup(key, layout.answer_file(number)), answer.to_bytes())
 
     def read_calls(
         self, files: Sequence[Stat]
@@ -171,7 +171,7 @@ class Repository:
         """Every create call of one backup, out of all that lies in its folder, with its number, and
         the records of calls that cannot be read. The answer is None where none was written.
         """
-        at = {names.call_of(f.path.rpartition("/")[2]): f.path for f in files}
+        at = {layout.call_of(f.path.rpartition("/")[2]): f.path for f in files}
         found: list[tuple[int, Intent, SnapshotAnswer | None]] = []
         unreadable: list[Unreadable] = []
         for kind, number in sorted(call for call in at if call is not None):
@@ -191,12 +191,12 @@ class Repository:
     ) -> bool:
         """Whether the very same records of a call lie here, and no answer where there is none."""
         wanted: dict[str, bytes | None] = {
-            names.intent_file(number): intent.to_bytes(),
-            names.answer_file(number): answer.to_bytes() if answer else None,
+            layout.intent_file(number): intent.to_bytes(),
+            layout.answer_file(number): answer.to_bytes() if answer else None,
         }
         for file, data in wanted.items():
             try:
-                there = self.store.read(names.in_backup(key, file))
+                there = self.store.read(layout.in_backup(key, file))
             except ObjectMissing:
                 there = None
             if there != data:
@@ -205,13 +205,13 @@ class Repository:
 
     def part_sink(self, key: BackupKey, file_name: str, size_hint: int | None = None) -> Sink:
         """Begin a part: nothing is visible before its commit. Raise Conflict if it is there."""
-        return self._sink(names.in_backup(key, file_name), size_hint, replace=False)
+        return self._sink(layout.in_backup(key, file_name), size_hint, replace=False)
 
     def drop_part(self, key: BackupKey, file_name: str) -> None:
         """Take back a part that no manifest will name. Raise Conflict if there is a manifest."""
-        if self.store.stat(names.in_backup(key, names.MANIFEST)) is not None:
+        if self.store.stat(layout.in_backup(key, layout.MANIFEST)) is not None:
             raise Conflict(f"repository {self.name}: {key} has a manifest: it is a backup")
-        self.store.delete(names.in_backup(key, file_name))
+        self.store.delete(layout.in_backup(key, file_name))
 
     def commit(self, manifest: Manifest) -> None:
         """Make the backup exist: the manifest, last, create-only.
@@ -233,9 +233,9 @@ class Repository:
 
     def put_manifest_bytes(self, key: BackupKey, data: bytes) -> None:
         """Write a manifest as another repository has it. Raise ManifestConflict, RecordError."""
-        self._parse(Manifest, names.in_backup(key, names.MANIFEST), data, key)
+        self._parse(Manifest, layout.in_backup(key, layout.MANIFEST), data, key)
         try:
-            self.store.create(names.in_backup(key, names.MANIFEST), data)
+            self.store.create(layout.in_backup(key, layout.MANIFEST), data)
         except Conflict as e:
             raise ManifestConflict(f"{key}: another manifest is there: {e.message}") from None
 
@@ -243,7 +243,7 @@ class Repository:
         """Write a seal, create-only. Raise SealConflict if a different one is there."""
         key = BackupKey(cluster=seal.cluster, collection=seal.collection, backup_id=seal.backup_id)
         try:
-            self.store.create(names.in_backup(key, names.SEAL), seal.to_bytes())
+            self.store.create(layout.in_backup(key, layout.SEAL), seal.to_bytes())
         except Conflict as e:
             raise SealConflict(f"{key}: another seal is there: {e.message}") from None
 
@@ -252,17 +252,17 @@ class Repository:
 
         Raise ManifestConflict if another one is there that can be believed, or is too new to read.
         """
-        self._repair(Manifest, key, names.MANIFEST, data, ManifestConflict)
+        self._repair(Manifest, key, layout.MANIFEST, data, ManifestConflict)
 
     def repair_seal(self, seal: Seal) -> None:
         """The same of a seal. Raise SealConflict."""
         key = BackupKey(cluster=seal.cluster, collection=seal.collection, backup_id=seal.backup_id)
-        self._repair(Seal, key, names.SEAL, seal.to_bytes(), SealConflict)
+        self._repair(Seal, key, layout.SEAL, seal.to_bytes(), SealConflict)
 
     def _repair(
         self, kind: type[R], key: BackupKey, file: str, data: bytes, other: type[Conflict]
     ) -> None:
-        path = names.in_backup(key, file)
+        path = layout.in_backup(key, file)
         self._parse(kind, path, data, key)
         try:
             self.store.create(path, data)
@@ -286,16 +286,16 @@ class Repository:
 
     def manifest_bytes(self, key: BackupKey) -> bytes:
         """The manifest as stored. Raise ObjectMissing."""
-        return self.store.read(names.in_backup(key, names.MANIFEST))
+        return self.store.read(layout.in_backup(key, layout.MANIFEST))
 
     def read_manifest(self, key: BackupKey) -> Manifest:
         """The manifest. Raise ObjectMissing, RecordDamaged, RecordUnknown."""
-        path = names.in_backup(key, names.MANIFEST)
+        path = layout.in_backup(key, layout.MANIFEST)
         return self._parse(Manifest, path, self.store.read(path), key)
 
     def read_seal(self, key: BackupKey) -> Seal | None:
         """The seal; None before the first content proof."""
-        path = names.in_backup(key, names.SEAL)
+        path = layout.in_backup(key, layout.SEAL)
         try:
             data = self.store.read(path)
         except ObjectMissing:
@@ -304,21 +304,21 @@ class Repository:
 
     def part_size(self, key: BackupKey, part: Part) -> int | None:
         """Bytes of a part as the store says now; None if it is not there."""
-        there = self.store.stat(names.in_backup(key, part.file))
+        there = self.store.stat(layout.in_backup(key, part.file))
         return None if there is None else there.size_bytes
 
     def read_part(
         self, key: BackupKey, part: Part, start: int = 0, end: int | None = None
     ) -> Iterator[bytes]:
         """Bytes of a part, as many as there are: the reader compares them with the manifest."""
-        return self.store.read_range(names.in_backup(key, part.file), start, end)
+        return self.store.read_range(layout.in_backup(key, part.file), start, end)
 
     def presigned(self, key: BackupKey, part: Part, seconds: int) -> str:
         """A URL by which anyone may read the part for so long: a secret, never to be shown.
 
         Raise CannotSign where the store or its credentials give none.
         """
-        return self.store.signed_url(names.in_backup(key, part.file), seconds)
+        return self.store.signed_url(layout.in_backup(key, part.file), seconds)
 
     def replace_part(self, key: BackupKey, part: Part, blocks: Iterable[bytes]) -> None:
         """Repair: put bytes in the place of a missing or damaged part, in one step.
@@ -326,7 +326,7 @@ class Repository:
         Raise BytesDiffer, and leave what is there untouched, unless size and SHA-256 of the
         blocks are the manifest's.
         """
-        sink = self._sink(names.in_backup(key, part.file), part.size_bytes, replace=True)
+        sink = self._sink(layout.in_backup(key, part.file), part.size_bytes, replace=True)
         digest, size = hashlib.sha256(), 0
         try:
             for block in blocks:
@@ -348,39 +348,39 @@ class Repository:
         key = BackupKey(
             cluster=proof.cluster, collection=proof.collection, backup_id=proof.backup_id
         )
-        self.store.create(names.proof(key, proof.proof_id), proof.to_bytes())
+        self.store.create(layout.proof(key, proof.proof_id), proof.to_bytes())
 
     def read_proofs(
         self, cluster: str, collection: str | None = None, backup_id: str | None = None
     ) -> Read[Proof]:
         """Proofs of a cluster, a collection or a backup, oldest first."""
-        found, others = self.sort_out(names.proofs(cluster, collection, backup_id))
+        found, others = self.sort_out(layout.proofs(cluster, collection, backup_id))
         read = self.read_records(Proof, [s.path for s in found])
         there = {s.path: s for s in found}
         ahead = {
             p.sha256
             for p in read.records
-            if self.dated_ahead(p.ended_at, there.get(names.proof(_key(p), p.proof_id)))
+            if self.dated_ahead(p.ended_at, there.get(layout.proof(_key(p), p.proof_id)))
         }
         ordered = sorted(read.records, key=lambda p: p.ended_at)
         return Read(tuple(ordered), read.unreadable, frozenset(ahead), others)
 
     def write_run_start(self, start: RunStart) -> None:
         """Say that a run began."""
-        self.store.create(names.run_start(start.run_id, start.started_at), start.to_bytes())
+        self.store.create(layout.run_start(start.run_id, start.started_at), start.to_bytes())
 
     def began(self, start: RunStart) -> Stat | None:
         """The record that a run began, as the store describes it: its clock, read off an object
         that is there anyway."""
-        return self.store.stat(names.run_start(start.run_id, start.started_at))
+        return self.store.stat(layout.run_start(start.run_id, start.started_at))
 
     def write_run_end(self, end: RunEnd) -> None:
         """Say how it ended. Looks lie apart from the runs that reports are made of."""
         start = end.start
         if start.job == "watch":
-            path = names.watch(start.cluster, start.run_id, start.started_at)
+            path = layout.watch(start.cluster, start.run_id, start.started_at)
         else:
-            path = names.run_end(start.run_id, start.started_at)
+            path = layout.run_end(start.run_id, start.started_at)
         self.store.create(path, end.to_bytes())
 
     def last_watch(self, cluster: str, now: datetime) -> tuple[RunEnd, Stat] | None:
@@ -390,8 +390,8 @@ class Repository:
         have been ahead. One that ends in the future is none, and one that was written before the
         time it gives stands behind those that were not: their clock knew better.
         """
-        months = [names.watches(cluster, month) for month in names.months_around(now)]
-        files = {names.stem(s.path): s for month in months for s in self.find(month)}
+        months = [layout.watches(cluster, month) for month in layout.months_around(now)]
+        files = {layout.stem(s.path): s for month in months for s in self.find(month)}
         newest_first = sorted(files, reverse=True)
         for at in range(0, len(files), _LOOKS):
             paths = [files[run_id].path for run_id in newest_first[at : at + _LOOKS]]
@@ -409,7 +409,7 @@ class Repository:
 
     def read_runs(self, since: datetime, until: datetime) -> tuple[Read[RunStart], Read[RunEnd]]:
         """Runs that began within the period: their starts, and their ends where there are."""
-        months = [self.sort_out(m) for m in names.run_months(since, until)]
+        months = [self.sort_out(m) for m in layout.run_months(since, until)]
         paths = [s.path for ours, _ in months for s in ours]
         starts = self.read_records(RunStart, [p for p in paths if p.endswith(".start.json")])
         ends = self.read_records(RunEnd, [p for p in paths if p.endswith(".end.json")])
@@ -427,7 +427,7 @@ class Repository:
 
     def read_end(self, run_id: str) -> Read[RunEnd]:
         """The end record of one run, if it is here."""
-        path = names.run_end(run_id, names.time_of(run_id))
+        path = layout.run_end(run_id, layout.time_of(run_id))
         return self.read_records(RunEnd, [path] if self.store.stat(path) else [])
 
     def read_records(self, kind: type[R], paths: Sequence[str]) -> Read[R]:
@@ -453,11 +453,11 @@ class Repository:
         self, cluster: str, collection: str | None = None, backup_id: str | None = None
     ) -> list[Stat]:
         """Everything below the backups of a cluster, a collection or of one backup."""
-        return self.find(names.backups(cluster, collection, backup_id))
+        return self.find(layout.backups(cluster, collection, backup_id))
 
     def open_uploads(self, cluster: str) -> list[OpenUpload]:
         """Uploads of a cluster that were begun and never finished, where the store can tell."""
-        return self.store.open_uploads(names.backups(cluster))
+        return self.store.open_uploads(layout.backups(cluster))
 
     def discard_upload(self, upload: OpenUpload) -> None:
         """Free what an open upload holds."""
@@ -468,12 +468,12 @@ class Repository:
 
         Raise Conflict if there is a manifest or a seal by now: then it is a backup.
         """
-        for record in (names.MANIFEST, names.SEAL):
-            if self.store.stat(f"{names.BACKUPS}/{folder}/{record}") is not None:
+        for record in (layout.MANIFEST, layout.SEAL):
+            if self.store.stat(f"{layout.BACKUPS}/{folder}/{record}") is not None:
                 what = record.removesuffix(".json")
                 raise Conflict(f"repository {self.name}: {folder} has a {what}: it is a backup")
         for file in sorted(files, key=lambda f: f.path.rpartition("/")[2].startswith("intent")):
-            if not file.path.startswith(f"{names.BACKUPS}/{folder}/"):
+            if not file.path.startswith(f"{layout.BACKUPS}/{folder}/"):
                 raise ValueError(f"{file.path} is not below {folder}")
             self.store.delete(file.path)
 
@@ -494,13 +494,13 @@ class Repository:
     def sort_out(self, folder: str) -> tuple[list[Stat], tuple[Stranger, ...]]:
         """The same, and what else lies there. Raise RepositoryMissing."""
         found = self.store.find(folder)
-        if not found and self.store.stat(names.REPOSITORY) is None:
+        if not found and self.store.stat(layout.REPOSITORY) is None:
             # some stores list a bucket that is gone as an empty one
             raise RepositoryMissing(
-                f"repository {self.name}: {names.REPOSITORY} is gone from {self.location}"
+                f"repository {self.name}: {layout.REPOSITORY} is gone from {self.location}"
             )
-        ours = [there for there in found if names.in_our_place(there.path)]
-        others = [there for there in found if not names.in_our_place(there.path)]
+        ours = [there for there in found if layout.in_our_place(there.path)]
+        others = [there for there in found if not layout.in_our_place(there.path)]
         return ours, tuple(Stranger(self.name, s.path, s.size_bytes) for s in others)
 
     def _compare(self, key: BackupKey, part: Part, size: int, sha256: str) -> None:

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from qdrant_dr.errors import PlanRefused
+from qdrant_dr.layout import call_of, is_ours
 from qdrant_dr.records import Intent
 from qdrant_dr.repository.catalog import Catalog, Unfinished
 from qdrant_dr.repository.deleting import clean
-from qdrant_dr.repository.names import call_of, is_ours
 from qdrant_dr.repository.repository import Repository
-from qdrant_dr.repository.store import OpenUpload
 from qdrant_dr.repository.strangers import strangers_in_words
+from qdrant_dr.stores.base import OpenUpload
 
 ORPHAN_GRACE = timedelta(hours=48)
 _NAMED = 3

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
+from qdrant_dr import layout
 from qdrant_dr.errors import ObjectArchived
 from qdrant_dr.records import BackupKey, Captured, Deleted, Healed, Proved
-from qdrant_dr.repository import names
 
 if TYPE_CHECKING:
     from qdrant_dr.records import Expired, Manifest, Proof, RunEnd, Seal
@@ -135,7 +135,7 @@ def testimony(cluster: str, readings: Sequence[Reading]) -> dict[str, Named]:
     for reading in readings:
         where = reading.repository.name
         for folder in reading.files.keys() & found.keys():
-            calls = sorted(f for f in reading.files[folder] if names.call_of(f))
+            calls = sorted(f for f in reading.files[folder] if layout.call_of(f))
             found[folder].words += [Word(where, "call", call) for call in calls[:1]]
         for tombstone in (t for every in reading.tombstones.values() for t in every):
             named = of(_key(tombstone))
@@ -150,9 +150,9 @@ def _lying_there(reading: Reading) -> Iterator[tuple[BackupKey, Word]]:
     """What the records beside a copy say: it is, or was, in this repository."""
     where = reading.repository.name
     for manifest in reading.manifests.values():
-        yield manifest.key, Word(where, "manifest", names.MANIFEST, manifest.sha256)
+        yield manifest.key, Word(where, "manifest", layout.MANIFEST, manifest.sha256)
     for seal in reading.seals.values():
-        yield _key(seal), Word(where, "seal", names.SEAL, seal.manifest_sha256)
+        yield _key(seal), Word(where, "seal", layout.SEAL, seal.manifest_sha256)
     for proof in (p for proofs in reading.proofs.values() for p in proofs):
         made = proof.made_by == "backup"
         digest = proof.manifest_sha256
@@ -244,7 +244,7 @@ def _telling(manifest: Manifest, named: Named) -> set[str]:
 
 def _in_archive(reading: Reading, folder: str) -> bool:
     """Whether a manifest of this backup lies there, and cannot be read now: it may say the same."""
-    path = f"{names.BACKUPS}/{folder}/{names.MANIFEST}"
+    path = f"{layout.BACKUPS}/{folder}/{layout.MANIFEST}"
     return any(u.path == path and isinstance(u.error, ObjectArchived) for u in reading.unreadable)
 
 
@@ -268,7 +268,7 @@ def missed(named: Mapping[str, Named], readings: Sequence[Reading]) -> tuple[Los
 
     One that may lie in what cannot be read now is not lost yet.
     """
-    there = {f for r in readings for f, files in r.files.items() if names.MANIFEST in files}
+    there = {f for r in readings for f, files in r.files.items() if layout.MANIFEST in files}
     away = {r.repository.name for r in readings if r.repository.error is not None}
     found = []
     for folder, backup in sorted(named.items()):
@@ -324,13 +324,13 @@ def in_doubt(cluster: str, readings: Sequence[Reading]) -> tuple[Doubt, ...]:
         if len(_telling(m, named[m.key.folder])) < 2
         and (several or witness(m, named[m.key.folder], readings) != "named")
     }
-    manifests = {f for r in readings for f, files in r.files.items() if names.MANIFEST in files}
+    manifests = {f for r in readings for f, files in r.files.items() if layout.MANIFEST in files}
     bare = {f for r in readings for f in r.files if f not in manifests and f not in r.tombstones}
     lost = {lost.key.folder for lost in missed(named, readings)}  # a later run may have deleted it
     return tuple(
         Doubt(folder, made - LONGEST_RUN, None if folder in lost else made)
         for folder in sorted(alone | bare | lost)
-        for made in [names.time_of(folder.rpartition("/")[2])]
+        for made in [layout.time_of(folder.rpartition("/")[2])]
     )
 
 
@@ -351,7 +351,7 @@ def runs_missed(
     wanted: defaultdict[str, set[str]] = defaultdict(set)
 
     def want(where: str, run_id: str) -> None:
-        began = names.time_if_id(run_id)
+        began = layout.time_if_id(run_id)
         if began is not None and now - RECENT <= began <= now:
             wanted[where].add(run_id)
 

@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
+from qdrant_dr import layout
 from qdrant_dr.cli.byhand import by_hand, by_hand_name
 from qdrant_dr.cluster.reframe import Reframing
 from qdrant_dr.records import Manifest, Part
-from qdrant_dr.repository import names
 from tests.support import records as r
 from tests.support.replay import FIXTURES, expected
 from tests.support.servers import qdrant_cluster, qdrant_server, sandbox_server
@@ -54,7 +54,7 @@ def stored(
         }
     )  # fmt: skip
     for part, data in zip(manifest.parts, archives.values(), strict=True):
-        path = folder / names.in_backup(manifest.key, part.file)
+        path = folder / layout.in_backup(manifest.key, part.file)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     place = {"name": "aws", "id": "0" * 8, "url": str(folder), "domain": "disk"}

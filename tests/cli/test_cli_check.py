@@ -27,8 +27,8 @@ from qdrant_dr.jobs.check.rows import Checked, degraded, failed, ok, skipped
 from qdrant_dr.jobs.check.space import Size, check_space, estimate, expected_sizes
 from qdrant_dr.jobs.check.store import _clock, _part, _race, _record, _second_process
 from qdrant_dr.repository import Repository, create_repository, open_repository
-from qdrant_dr.repository.memory import MemoryStore
-from qdrant_dr.repository.store import Sink, Stat
+from qdrant_dr.stores.base import Sink, Stat
+from qdrant_dr.stores.memory import MemoryStore
 from tests.support.replay import ReplaySource
 
 

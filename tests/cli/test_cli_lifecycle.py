@@ -12,9 +12,9 @@ import httpx
 import pytest
 import yaml
 
+from qdrant_dr import layout
 from qdrant_dr.cli.byhand import by_hand
 from qdrant_dr.config import Config
-from qdrant_dr.repository import names
 from tests.support.records import catalog, config, manifest
 from tests.support.servers import Server, sandbox_server
 from tests.support.world import World, make_world, seed
@@ -198,7 +198,7 @@ def test_every_provider_has_its_command(place: dict[str, Any], command: str) -> 
     (backup,) = catalog({"aws": [made]}).backups
     lines = by_hand(placed(**place), backup)
     assert any(line.startswith(command) for line in lines), lines
-    path = names.in_backup(made.key, made.parts[0].file)
+    path = layout.in_backup(made.key, made.parts[0].file)
     assert any(path in line for line in lines)
     assert f"echo {made.parts[0].sha256}  collection.snapshot | sha256sum --check" in lines
     assert any("priority=snapshot&checksum=" in line for line in lines)

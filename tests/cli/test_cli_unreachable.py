@@ -16,7 +16,7 @@ from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import NodeUnreachable, QuorumMissed, RepositoryUnreachable
 from qdrant_dr.jobs.check.rows import Checked, failed
 from qdrant_dr.repository import create_repository
-from qdrant_dr.repository.local import LocalStore
+from qdrant_dr.stores.local import LocalStore
 from tests.support.replay import ReplaySource
 
 NOBODY = "http://127.0.0.1:1"

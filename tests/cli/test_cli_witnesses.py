@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from qdrant_dr.layout import run_end, run_start
 from qdrant_dr.records import Manifest, Proof, RunEnd, RunStart, Seal
-from qdrant_dr.repository.names import run_end, run_start
 from tests.support.servers import Server, sandbox_server
 from tests.support.world import World, make_world, seed
 

@@ -20,8 +20,8 @@ import yaml
 from qdrant_dr.cli import main
 from qdrant_dr.configfile import VARIABLE
 from qdrant_dr.hints import step_of
+from qdrant_dr.layout import run_start
 from qdrant_dr.records import RunStart
-from qdrant_dr.repository.names import run_start
 from tests.cli.test_cli_witnesses import plant
 from tests.support.servers import Server, sandbox_server
 from tests.support.trail import decides, follow, printed

@@ -9,7 +9,7 @@ import pytest
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import ObjectArchived
 from qdrant_dr.repository.location import open_store
-from qdrant_dr.repository.store import Store
+from qdrant_dr.stores.base import Store
 from tests.support.stores import Place, freeze, thaw
 
 PATH = "a/part.snapshot"

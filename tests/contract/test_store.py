@@ -28,7 +28,7 @@ from qdrant_dr.errors import (
     RepositoryUnreachable,
 )
 from qdrant_dr.repository.location import open_store
-from qdrant_dr.repository.store import Sink, Store
+from qdrant_dr.stores.base import Sink, Store
 from tests.support.stores import Place
 
 PATIENCE = timedelta(seconds=60)

@@ -8,16 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from qdrant_dr.repository import (
-    Repository,
-    bury,
-    delete_copy,
-    names,
-    plan_sweep,
-    read_catalog,
-    sweep,
-)
-from qdrant_dr.repository.objects import ObjectStore
+from qdrant_dr import layout
+from qdrant_dr.repository import Repository, bury, delete_copy, plan_sweep, read_catalog, sweep
+from qdrant_dr.stores.objects import ObjectStore
 from tests.contract.test_repository import backed_up
 from tests.support import records as made
 from tests.support.stores import Place, repository_in
@@ -70,10 +63,10 @@ def test_strangers_in_every_folder_are_no_damage_and_stay(repository: Repository
     assert {s.path for s in loud.strangers} == {p for p in unknown if p.startswith(read)}
     beside = loud.strangers_beside(repository.name, of.key.folder)
     assert {p.rpartition(of.key.backup_id + "/")[2] for p in beside} == set(UNKNOWN)
-    for top in names.FOLDERS:
+    for top in layout.FOLDERS:
         ours, others = repository.sort_out(top)
         assert {s.path for s in others} == {p for p in unknown if p.startswith(f"{top}/")}
-        assert all(names.is_ours(s.path) for s in ours)
+        assert all(layout.is_ours(s.path) for s in ours)
     runs, ends = repository.read_runs(made.NOW - timedelta(days=40), made.NOW)
     assert (runs.unreadable, ends.unreadable) == ((), ())
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from qdrant_dr import configfile
+from qdrant_dr import configfile, layout
 from qdrant_dr.cli.byhand import bring_back
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.jobs.check.archive import check_archive
@@ -21,10 +21,10 @@ from qdrant_dr.jobs.restore.job import RestoreRequest, plans_of
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.run import begin, utc_now
 from qdrant_dr.jobs.startup_archive.job import StartupRequest, startup
-from qdrant_dr.report.assessment import Assessment
-from qdrant_dr.report.gather import gather
-from qdrant_dr.report.problems import Problem
-from qdrant_dr.repository import Backup, Catalog, create_repository, names, read_catalog
+from qdrant_dr.report.evidence.gather import gather
+from qdrant_dr.report.finding import Problem
+from qdrant_dr.report.findings.assessment import Assessment
+from qdrant_dr.repository import Backup, Catalog, create_repository, read_catalog
 from tests.jobs.driving import do, outcomes
 from tests.support.replay import ReplaySource
 from tests.support.servers import Server, sandbox_server
@@ -312,7 +312,7 @@ def test_the_start_up_archive_is_made_of_what_can_be_read(frozen: World, tmp_pat
 def test_the_commands_that_bring_it_back_name_its_objects(frozen: World, place: Place) -> None:
     found = backup(frozen)
     lines = bring_back(configfile.load(frozen.file), found)
-    (path,) = (names.in_backup(found.key, p.file) for p in found.manifest.parts)
+    (path,) = (layout.in_backup(found.key, p.file) for p in found.manifest.parts)
     assert lines[0].startswith("# bucket: archived")
     assert path in lines[1]
     assert {"s3": "aws s3api restore-object", "azure": "az storage blob set-tier"}[place.kind] in (

@@ -29,7 +29,7 @@ from qdrant_dr.jobs.run.run import Run, begin, utc_now
 from qdrant_dr.jobs.run.units import ExpireUnit, SweepUnit, Unit
 from qdrant_dr.records import Outcome, RunEnd
 from qdrant_dr.repository import Stat
-from qdrant_dr.repository.local import LocalStore
+from qdrant_dr.stores.local import LocalStore
 from tests.jobs.driving import do, outcomes
 from tests.jobs.test_expire import LITTLE, fill, left
 from tests.support.replay import ReplaySource

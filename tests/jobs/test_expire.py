@@ -17,7 +17,7 @@ from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import ExpireUnit
 from qdrant_dr.records import Deleted, Expired, Intent, Manifest
 from qdrant_dr.repository import Catalog, Repository, read_expired
-from qdrant_dr.repository.local import LocalStore
+from qdrant_dr.stores.local import LocalStore
 from tests.jobs.driving import do, outcomes
 from tests.support import records as made
 from tests.support.world import World, make_world

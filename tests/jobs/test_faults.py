@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from qdrant_dr.records import Captured, Manifest, RunEnd
-from qdrant_dr.repository.local import LocalStore
-from qdrant_dr.repository.store import Sink
+from qdrant_dr.stores.base import Sink
+from qdrant_dr.stores.local import LocalStore
 from tests.jobs.driving import do, outcomes, rot
 from tests.support.replay import FIXTURES, ReplaySource
 from tests.support.world import World, make_world

@@ -17,7 +17,7 @@ from qdrant_dr import configfile
 from qdrant_dr.errors import ObjectMissing, RepositoryDenied, RepositoryUnreachable
 from qdrant_dr.report import Assessment, gather
 from qdrant_dr.repository import Repository
-from qdrant_dr.repository.local import LocalStore
+from qdrant_dr.stores.local import LocalStore
 from tasks.announce import protected, proven_captures
 from tests.jobs.driving import do, outcomes, rot
 from tests.support.replay import ReplaySource

@@ -14,7 +14,7 @@ import yaml
 
 from qdrant_dr.jobs.restore.failover import Meter
 from qdrant_dr.records import Restored, RunEnd
-from qdrant_dr.repository.throttle import Throttle
+from qdrant_dr.stores.throttle import Throttle
 from tests.jobs.driving import do
 from tests.support.reframed import by_shard
 from tests.support.replay import ReplaySource

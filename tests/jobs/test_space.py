@@ -9,7 +9,7 @@ import pytest
 
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.jobs.backup.space import SMALLEST, Judged, Need, Room, judge_space, need_of
-from qdrant_dr.repository.local import LocalStore
+from qdrant_dr.stores.local import LocalStore
 from tests.jobs.driving import do, outcomes
 from tests.support.replay import ReplaySource
 from tests.support.world import World, make_world

@@ -18,12 +18,12 @@ from qdrant_dr import configfile
 from qdrant_dr.jobs.dispatch.threads import in_threads
 from qdrant_dr.jobs.run.run import begin, utc_now
 from qdrant_dr.jobs.run.units import SweepUnit
+from qdrant_dr.layout import run_end
 from qdrant_dr.records import Manifest
 from qdrant_dr.report import Assessment, gather
 from qdrant_dr.repository import read_catalog
-from qdrant_dr.repository.local import LocalStore
-from qdrant_dr.repository.names import run_end
-from qdrant_dr.repository.store import Stat
+from qdrant_dr.stores.base import Stat
+from qdrant_dr.stores.local import LocalStore
 from tests.jobs.driving import do, outcomes
 from tests.jobs.test_expire import LITTLE, fill, opened, store_backup
 from tests.support import records as made

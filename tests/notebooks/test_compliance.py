@@ -16,7 +16,7 @@ import qdrant_dr
 from qdrant_dr.compliance import out_of_reach
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.records import Manifest, Proof, RunEnd
-from qdrant_dr.report import recount
+from qdrant_dr.report.evidence import recount
 from qdrant_dr.repository import Repository, create_repository, open_repository
 from tests.support import records as r
 from tests.support.records import NOW, hours

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from qdrant_dr.proof import Fingerprinter, ReadBack, ShardReading, baseline_of, plan_seal
 from qdrant_dr.proof.readback import ShardCount
 from qdrant_dr.records import Acknowledgement, Manifest, Seal
-from qdrant_dr.report.assessment import Assessment
+from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.repository import open_suspects
 from tests.report.worlds import evidence
 from tests.support import records as r

@@ -19,9 +19,9 @@ from qdrant_dr.errors import (
     RepositoryUnreachable,
     StorageFull,
 )
-from qdrant_dr.providers.codes import EXISTS
 from qdrant_dr.repository.location import open_store
-from qdrant_dr.repository.store import Store as OurStore
+from qdrant_dr.stores.base import Store as OurStore
+from qdrant_dr.stores.codes import EXISTS
 from tests.support.scripted import REQUEST_ID, SECRET, Store, scripted_store
 
 WRITING = {"s3": "PUT", "gs": "POST", "az": "PUT"}

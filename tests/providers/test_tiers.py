@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qdrant_dr.providers.tiers import Storage, asked, listed, tells_more
+from qdrant_dr.stores.tiers import Storage, asked, listed, tells_more
 
 DONE = 'ongoing-request="false", expiry-date="Fri, 21 Dec 2012 00:00:00 GMT"'
 MIB = 2**20

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from qdrant_dr.records import Acknowledgement
-from qdrant_dr.report.assessment import Assessment
-from qdrant_dr.report.changes import changes, found
-from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.html import headline, render
-from qdrant_dr.report.metrics import prometheus
-from qdrant_dr.report.problems import Problem
+from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.finding import Problem
+from qdrant_dr.report.findings.assessment import Assessment
+from qdrant_dr.report.outputs.metrics import prometheus
+from qdrant_dr.report.page.html import headline, render
+from qdrant_dr.report.watch.changes import changes, found
 from tests.report.worlds import evidence, frames, good
 from tests.support import records as r
 from tests.support.records import NOW, days, hours

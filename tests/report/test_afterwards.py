@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdrant_dr.records import Outcome, RunEnd
-from qdrant_dr.report.afterwards import Afterwards, afterwards
-from qdrant_dr.report.assessment import Assessment
-from qdrant_dr.report.frames import build_frames
-from qdrant_dr.report.html import render
-from qdrant_dr.report.runs import settlements
+from qdrant_dr.report.findings.afterwards import Afterwards, afterwards
+from qdrant_dr.report.findings.assessment import Assessment
+from qdrant_dr.report.findings.runs import settlements
+from qdrant_dr.report.frames.build import build_frames
+from qdrant_dr.report.page.html import render
 from tests.report.worlds import evidence, frames
 from tests.support import records as r
 from tests.support.records import NOW, hours

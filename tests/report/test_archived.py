@@ -15,9 +15,9 @@ from qdrant_dr.jobs.drill.plan import drillable
 from qdrant_dr.jobs.replicate.job import plan_heals
 from qdrant_dr.jobs.restore.plan import sources_of
 from qdrant_dr.jobs.verify.job import VerifyRequest, plan_verify, unread
-from qdrant_dr.report.assessment import Assessment
-from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.problems import RANK
+from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.finding import RANK
+from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.repository import (
     Backup,
     Catalog,

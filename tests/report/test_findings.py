@@ -9,9 +9,9 @@ import pytest
 from qdrant_dr.cluster import INSTANCE, Shelf, delete_command
 from qdrant_dr.errors import ManifestConflict, RecordDamaged
 from qdrant_dr.records import KeptSnapshot, LeftSnapshot, Manifest, Outcome, Swept
-from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.frames import Assessment
-from qdrant_dr.report.problems import RANK, Problem, span
+from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.finding import RANK, Problem, span
+from qdrant_dr.report.frames.build import Assessment
 from qdrant_dr.repository import Unreadable
 from tests.report.worlds import evidence, good
 from tests.support import records as r

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from qdrant_dr.report.forecast import HORIZON, Forecast, Measured, forecast, student
+from qdrant_dr.report.evidence.forecast import HORIZON, Forecast, Measured, forecast, student
 from tests.support.records import NOW, days
 
 

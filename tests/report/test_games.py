@@ -10,10 +10,10 @@ import pytest
 
 from qdrant_dr.jobs.drill.sign import same_person, who_ran
 from qdrant_dr.records import Drilled, Outcome, Played, RunEnd, RunStart, Signed
-from qdrant_dr.report.assessment import Assessment
-from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.frames import build_frames
-from qdrant_dr.report.html import render
+from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.findings.assessment import Assessment
+from qdrant_dr.report.frames.build import build_frames
+from qdrant_dr.report.page.html import render
 from tests.report.worlds import evidence, frames, good, said
 from tests.support import records as r
 from tests.support.records import NOW, days, hours

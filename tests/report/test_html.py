@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from qdrant_dr.errors import RecordDamaged
-from qdrant_dr.report import html
-from qdrant_dr.report.assessment import Assessment
-from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.frames import build_frames
-from qdrant_dr.report.html import headline, render, tiles
-from qdrant_dr.report.problems import Problem
+from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.finding import Problem
+from qdrant_dr.report.findings.assessment import Assessment
+from qdrant_dr.report.frames.build import build_frames
+from qdrant_dr.report.page import html
+from qdrant_dr.report.page.html import headline, render, tiles
 from qdrant_dr.repository import Unreadable
 from qdrant_dr.text import visible
 from tests.report.worlds import evidence, good

@@ -8,8 +8,8 @@ from typing import Literal
 
 from qdrant_dr.records import Compared, Diverging, Outcome, RunEnd
 from qdrant_dr.records.manifest import ReplicaCount
-from qdrant_dr.report.frames import Assessment
-from qdrant_dr.report.problems import Problem
+from qdrant_dr.report.finding import Problem
+from qdrant_dr.report.frames.build import Assessment
 from tests.report.worlds import evidence
 from tests.support import records as r
 from tests.support.records import NOW, hours

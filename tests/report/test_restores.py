@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from qdrant_dr.records import Manifest, RunEnd
-from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.frames import Assessment
+from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.frames.build import Assessment
 from tests.report.test_html import page
 from tests.report.worlds import evidence, frames, good, row, said
 from tests.support import records as r

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdrant_dr.records import Outcome, RunEnd
-from qdrant_dr.report.assessment import Assessment
-from qdrant_dr.report.problems import Problem
-from qdrant_dr.report.runs import Scope, is_misasked
+from qdrant_dr.report.finding import Problem
+from qdrant_dr.report.findings.assessment import Assessment
+from qdrant_dr.report.findings.runs import Scope, is_misasked
 from tests.report.worlds import evidence, good
 from tests.support import records as r
 from tests.support.records import NOW, hours

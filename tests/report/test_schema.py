@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qdrant_dr.report.schema import FRAMES, PHASES, FrameSchema, frames_json, frames_markdown
-from qdrant_dr.report.write import parquet_bytes
+from qdrant_dr.report.frames.schema import FRAMES, PHASES, FrameSchema, frames_json, frames_markdown
+from qdrant_dr.report.outputs.write import parquet_bytes
 from tests.report.worlds import evidence, frames, good
 from tests.support.records import NOW
 
@@ -76,7 +76,7 @@ def test_the_docs_are_in_step() -> None:
     page = Path(__file__).parents[2] / "docs" / "frames.md"
     assert page.read_text() == frames_markdown(), (
         "write docs/frames.md anew: "
-        "python -c 'from qdrant_dr.report.schema import *; print(frames_markdown(), end=\"\")'"
+        "python -c 'from qdrant_dr.report.frames.schema import *; print(frames_markdown(), end=\"\")'"
     )
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from qdrant_dr.records import Manifest, Part, SourceNode
-from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.frames import Assessment, build_frames
-from qdrant_dr.report.html import render
+from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.frames.build import Assessment, build_frames
+from qdrant_dr.report.page.html import render
 from tests.report.test_html import page
 from tests.report.worlds import evidence, frames
 from tests.support import records as r

@@ -24,12 +24,12 @@ from qdrant_dr.errors import Interrupted, RepositoryDenied
 from qdrant_dr.jobs.run.run import begin, utc_now
 from qdrant_dr.records import Found, RunEnd, Watched
 from qdrant_dr.records.manifest import collection_slug
-from qdrant_dr.report import live
-from qdrant_dr.report.changes import changes
-from qdrant_dr.report.doubts import in_doubt
-from qdrant_dr.report.watch import WatchRequest, watch
+from qdrant_dr.report.findings import cluster as live
+from qdrant_dr.report.watch.changes import changes
+from qdrant_dr.report.watch.job import WatchRequest, watch
+from qdrant_dr.report.watch.unreadable import in_doubt
 from qdrant_dr.repository import Repository, open_repository
-from qdrant_dr.repository.local import LocalStore
+from qdrant_dr.stores.local import LocalStore
 from tests.jobs.driving import do
 from tests.support import records as r
 from tests.support.listener import Listener, listener
@@ -223,7 +223,7 @@ def test_an_old_look_is_followed_by_one_that_is_kept(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked(world)
-    monkeypatch.setattr("qdrant_dr.report.watch.RECORDED_EVERY", timedelta(0))
+    monkeypatch.setattr("qdrant_dr.report.watch.job.RECORDED_EVERY", timedelta(0))
     looked(world)
     assert len(kept(world)) == 2
 

@@ -14,10 +14,10 @@ import pytest
 from qdrant_dr import secrets
 from qdrant_dr.config import ReportConfig, Tls
 from qdrant_dr.errors import DRError, NothingSelected
-from qdrant_dr.report.frames import Assessment, build_frames
-from qdrant_dr.report.schema import FRAMES
-from qdrant_dr.report.table import csv_bytes
-from qdrant_dr.report.write import Written, write
+from qdrant_dr.report.frames.build import Assessment, build_frames
+from qdrant_dr.report.frames.csv_table import csv_bytes
+from qdrant_dr.report.frames.schema import FRAMES
+from qdrant_dr.report.outputs.write import Written, write
 from tests.report.worlds import evidence, frames, good
 from tests.support import records as r
 
@@ -57,7 +57,7 @@ def test_keys_may_come_from_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
         given.update(options)
         return fsspec.filesystem("memory")
 
-    monkeypatch.setattr("qdrant_dr.report.write.make_filesystem", make_filesystem)
+    monkeypatch.setattr("qdrant_dr.report.outputs.write.make_filesystem", make_filesystem)
     monkeypatch.setattr(secrets, "_block_readers", [lambda name: {"key": name, "secret": "s"}])
     to = ReportConfig(url="s3://reports/q", credentials="block:aws-credentials/prod")
     assessment = Assessment.of(good("a"))

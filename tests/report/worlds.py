@@ -9,9 +9,9 @@ import pandas as pd
 
 from qdrant_dr.config import Config
 from qdrant_dr.records import Acknowledgement, Manifest, Proof, RunEnd, RunStart, Seal
-from qdrant_dr.report.assessment import Assessment
-from qdrant_dr.report.evidence import Evidence
-from qdrant_dr.report.frames import build_frames
+from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.findings.assessment import Assessment
+from qdrant_dr.report.frames.build import build_frames
 from tests.support import records as r
 from tests.support.records import NOW, days, hours
 

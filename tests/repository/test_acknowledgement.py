@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qdrant_dr import layout
 from qdrant_dr.errors import CatalogIncomplete, NothingSelected, UsageError
 from qdrant_dr.jobs.acknowledge.job import acknowledge, unconfirmed, withdraw
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
@@ -19,7 +20,6 @@ from qdrant_dr.repository import (
     acknowledgements_that_count,
     add_acknowledgement,
     create_repository,
-    names,
     open_repository,
     read_acknowledgements,
 )
@@ -136,7 +136,7 @@ def test_one_that_only_one_repository_has_counts_for_nothing(
 
 def test_one_that_cannot_be_read_counts_for_nothing(opened: dict[str, Repository]) -> None:
     record, _ = said(opened)
-    path = names.acknowledgement("prod", record.acknowledgement_id)
+    path = layout.acknowledgement("prod", record.acknowledgement_id)
     opened["one"].store.delete(path)
     opened["one"].store.create(path, record.to_bytes()[:-9] + b"}")
     assert acknowledgements_of(r.config("one", "two"), opened, now=NOW) == ()

@@ -17,9 +17,9 @@ import pytest
 
 from qdrant_dr.errors import DownloadMismatch, Interrupted, RepositoryError, Stalled, StorageFull
 from qdrant_dr.repository import fan_out
-from qdrant_dr.repository.local import LocalStore
-from qdrant_dr.repository.memory import MemoryStore
-from qdrant_dr.repository.throttle import Throttle, ThrottledSink, shared_throttle
+from qdrant_dr.stores.local import LocalStore
+from qdrant_dr.stores.memory import MemoryStore
+from qdrant_dr.stores.throttle import Throttle, ThrottledSink, shared_throttle
 
 MIB = 2**20
 PATIENCE = timedelta(seconds=30)
@@ -304,8 +304,8 @@ import resource, sys
 from datetime import timedelta
 from pathlib import Path
 from qdrant_dr.repository import fan_out
-from qdrant_dr.repository.local import LocalStore
-from qdrant_dr.repository.memory import MemoryStore
+from qdrant_dr.stores.local import LocalStore
+from qdrant_dr.stores.memory import MemoryStore
 disk = LocalStore("disk", Path(sys.argv[1]), make=True)
 memory = MemoryStore("memory", "full")
 resource.setrlimit(resource.RLIMIT_FSIZE, (5 * 2**20, 5 * 2**20))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from qdrant_dr.layout import months_around
 from qdrant_dr.records import RunEnd, Watched
 from qdrant_dr.repository import Repository
-from qdrant_dr.repository.names import months_around
 from tests.support import records as made
 from tests.support.stores import repository_on_disk
 

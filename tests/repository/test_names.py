@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qdrant_dr import layout
 from qdrant_dr.records import BackupKey
-from qdrant_dr.repository import names
-from qdrant_dr.repository.store import MAX_PARTS, PART_FLOOR, part_size
+from qdrant_dr.stores.base import MAX_PARTS, PART_FLOOR, part_size
 
 # fmt: off
 TIMES = st.datetimes(
@@ -27,51 +27,51 @@ def test_a_path_is_safe_short_and_read_back(now: datetime, collection: str, file
         collection.encode()
     except UnicodeEncodeError:
         return
-    key = BackupKey(cluster="prod", collection=collection, backup_id=names.new_id(now))
-    path = names.in_backup(key, file)
+    key = BackupKey(cluster="prod", collection=collection, backup_id=layout.new_id(now))
+    path = layout.in_backup(key, file)
     assert PATH.match(path)
     assert len(path) < 150
     assert ".." not in path
-    at = names.read_backup_path(path)
+    at = layout.read_backup_path(path)
     assert at is not None
     assert (at.folder, at.backup_id, at.file) == (key.folder, key.backup_id, file)
-    assert path.startswith(names.backups("prod", collection) + "/")
-    assert names.proof(key, "p").startswith(names.proofs("prod", collection, key.backup_id) + "/")
+    assert path.startswith(layout.backups("prod", collection) + "/")
+    assert layout.proof(key, "p").startswith(layout.proofs("prod", collection, key.backup_id) + "/")
 
 
 @given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))
 def test_two_collections_never_share_a_folder(a: str, b: str) -> None:
-    same = names.backups("prod", a) == names.backups("prod", b)
+    same = layout.backups("prod", a) == layout.backups("prod", b)
     assert same == (a == b)
 
 
 @pytest.mark.parametrize("pair", [("Movies", "movies"), ("a b", "a-b"), ("ä", "ö"), ("x", "x ")])
 def test_names_that_a_file_system_would_confuse_are_kept_apart(pair: tuple[str, str]) -> None:
-    assert names.backups("prod", pair[0]) != names.backups("prod", pair[1])
+    assert layout.backups("prod", pair[0]) != layout.backups("prod", pair[1])
 
 
 @given(TIMES, TIMES)
 def test_ids_sort_by_their_second(a: datetime, b: datetime) -> None:
-    first, second = names.new_id(a), names.new_id(b)
-    assert names.time_of(first) == a.replace(microsecond=0)
+    first, second = layout.new_id(a), layout.new_id(b)
+    assert layout.time_of(first) == a.replace(microsecond=0)
     if a.replace(microsecond=0) < b.replace(microsecond=0):
         assert first < second
 
 
 def test_an_id_looks_like_this() -> None:
     now = datetime(2026, 11, 22, 10, 15, 30, 999_999, UTC)
-    assert re.match(r"^20261122T101530Z-[0-9a-f]{6}$", names.new_id(now))
-    assert names.new_id(now) != names.new_id(now)
+    assert re.match(r"^20261122T101530Z-[0-9a-f]{6}$", layout.new_id(now))
+    assert layout.new_id(now) != layout.new_id(now)
 
 
 @pytest.mark.parametrize("bad", ["", "..", "a/b", "/etc", "a\\b", "ü", ".hidden", "a" * 101, "-x"])
 def test_what_could_leave_the_repository_is_refused(bad: str) -> None:
     with pytest.raises(ValueError, match="cannot be part of a path"):
-        names.checked(bad)
+        layout.checked(bad)
     with pytest.raises(ValueError, match="cannot be part of a path"):
-        names.backups(bad)
+        layout.backups(bad)
     with pytest.raises(ValueError, match="cannot be part of a path"):
-        names.run_start(bad, datetime(2026, 1, 1, tzinfo=UTC))
+        layout.run_start(bad, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_could_leave_the_repository_is_refused(bad: str) -> None:
 )
 def test_what_is_no_id_has_no_time(bad: str) -> None:
     with pytest.raises(ValueError, match=r"20261322|is not an id"):
-        names.time_of(bad)
+        layout.time_of(bad)
 
 
 @pytest.mark.parametrize(
@@ -92,19 +92,19 @@ def test_what_is_no_id_has_no_time(bad: str) -> None:
     ],
 )
 def test_a_stranger_is_not_taken_for_a_backup(stranger: str) -> None:
-    assert names.read_backup_path(stranger) is None
+    assert layout.read_backup_path(stranger) is None
 
 
 @given(TIMES, st.timedeltas(timedelta(0), timedelta(days=800)))
 def test_every_month_of_a_period_is_looked_at(since: datetime, length: timedelta) -> None:
     until = since + length
-    months = list(names.run_months(since, until))
+    months = list(layout.run_months(since, until))
     assert months == sorted(set(months))
     at = since
     while at <= until:
-        assert names.run_start("r", at).rpartition("/")[0] in months
+        assert layout.run_start("r", at).rpartition("/")[0] in months
         at += timedelta(days=20)
-    assert names.run_end("r", until).rpartition("/")[0] in months
+    assert layout.run_end("r", until).rpartition("/")[0] in months
 
 
 @given(st.integers(0, 40 * 2**40))

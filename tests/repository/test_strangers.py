@@ -10,17 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qdrant_dr import layout
 from qdrant_dr.errors import DRError, RepositoryDenied
-from qdrant_dr.repository import (
-    Stranger,
-    names,
-    read_catalog,
-    stranger_remarks,
-    strangers_in_words,
-)
-from qdrant_dr.repository.local import LocalStore
+from qdrant_dr.repository import Stranger, read_catalog, stranger_remarks, strangers_in_words
 from qdrant_dr.repository.retention import plan_expire
-from qdrant_dr.repository.strangers import is_known
+from qdrant_dr.stores.local import LocalStore
+from qdrant_dr.stores.strangers import is_known
 from tests.repository.test_retention import PROVEN, backup_at, catalog, policy
 from tests.support import records as made
 from tests.support.records import NOW, days
@@ -47,21 +42,24 @@ OURS = [
 
 def test_what_we_write_is_ours() -> None:
     of = made.manifest()
-    at = names.time_of(of.backup_id)
+    at = layout.time_of(of.backup_id)
     written = [
-        *(names.in_backup(of.key, f) for f in ("manifest.json", "intent-3.json", of.parts[0].file)),
-        names.proof(of.key, names.new_id(at)),
-        names.hold(of.key, names.new_id(at)),
-        names.expired(of.key, of.run_id),
-        names.acknowledgement("prod", names.new_id(at)),
-        names.run_start(of.run_id, at),
-        names.run_end(of.run_id, at),
-        names.watch("prod", of.run_id, at),
+        *(
+            layout.in_backup(of.key, f)
+            for f in ("manifest.json", "intent-3.json", of.parts[0].file)
+        ),
+        layout.proof(of.key, layout.new_id(at)),
+        layout.hold(of.key, layout.new_id(at)),
+        layout.expired(of.key, of.run_id),
+        layout.acknowledgement("prod", layout.new_id(at)),
+        layout.run_start(of.run_id, at),
+        layout.run_end(of.run_id, at),
+        layout.watch("prod", of.run_id, at),
     ]
     for path in (*written, *OURS):
-        assert names.is_ours(path), path
+        assert layout.is_ours(path), path
         assert not is_known(path)
-        assert all(names.may_hold_ours(str(p)) for p in list(Path(path).parents)[:-1])
+        assert all(layout.may_hold_ours(str(p)) for p in list(Path(path).parents)[:-1])
 
 
 @given(st.sampled_from(OURS), st.integers(0, 5), STEPS)
@@ -71,7 +69,7 @@ def test_a_name_that_differs_in_one_step_is_not_ours_or_is_one_we_could_write(
     steps = path.split("/")
     steps[at % len(steps)] = step
     changed = "/".join(steps)
-    if names.is_ours(changed):
+    if layout.is_ours(changed):
         assert changed.isascii()
         assert not is_known(changed)
 

@@ -42,9 +42,9 @@ from qdrant_dr.errors import (
     StorageFull,
     StoreOverwrites,
 )
-from qdrant_dr.providers.gcs import Refused
-from qdrant_dr.providers.trouble import is_absent, translate
 from qdrant_dr.repository.location import location_of, open_store
+from qdrant_dr.stores.errors import is_absent, translate
+from qdrant_dr.stores.gcs import Refused
 
 SECRET = "AKIA-very-secret"
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, RepositoryUnreachable
-from qdrant_dr.providers.tiers import Storage
 from qdrant_dr.records import (
     AcceptedBackup,
     Acknowledgement,
@@ -50,6 +49,7 @@ from qdrant_dr.repository import (
     Unreadable,
     open_failures,
 )
+from qdrant_dr.stores.tiers import Storage
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 CLUSTER = "prod"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from qdrant_dr import layout
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, ok
-from qdrant_dr.repository import Repository, Stat, names
-from qdrant_dr.repository.lifecycle import Rule
-from qdrant_dr.repository.objects import ObjectStore
+from qdrant_dr.repository import Repository, Stat
+from qdrant_dr.stores.lifecycle import Rule
+from qdrant_dr.stores.objects import ObjectStore
 from qdrant_dr.units import format_duration
 
 LIFECYCLE, ARCHIVE = "lifecycle", "archive"
@@ -24,7 +25,7 @@ def check_archive(cfg: RepositoryConfig, repository: Repository) -> Iterator[Che
         rules = store.lifecycle()
         frozen = [
             there
-            for folder in (names.BACKUPS, names.PROOFS, names.RUNS, names.EXPIRED)
+            for folder in (layout.BACKUPS, layout.PROOFS, layout.RUNS, layout.EXPIRED)
             for there in store.find(folder)
             if there.storage.archived
         ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from qdrant_dr import layout
 from qdrant_dr.errors import DRError, RepositoryError
-from qdrant_dr.repository import Stat, Store, is_refusal, names
+from qdrant_dr.repository import Stat, Store, is_refusal
 
 LAST = "clock.json"
 """The probe that is written last."""
@@ -26,14 +27,14 @@ def kept_probes(store: Store) -> str | None:
 def _left_before(store: Store) -> str | None:
     """The folder of probes that an earlier check could not remove: complete, or of long ago."""
     found: dict[str, list[Stat]] = {}
-    for there in store.find(names.PROBES):
+    for there in store.find(layout.PROBES):
         _, folder, *rest = there.path.split("/")
         if rest:
             found.setdefault(folder, []).append(there)
     long_ago = datetime.now(UTC) - _ABANDONED
     return next(
         (
-            f"{names.PROBES}/{folder}"
+            f"{layout.PROBES}/{folder}"
             for folder, probes in sorted(found.items())
             if any(p.path.endswith(f"/{LAST}") for p in probes)
             or all(p.modified_at < long_ago for p in probes)

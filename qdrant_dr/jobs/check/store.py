@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from qdrant_dr import layout
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import (
     BytesDiffer,
@@ -30,7 +31,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.jobs.check.probes import LAST, kept_probes, remove_probes
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.run.clocks import clock_text, store_clock
-from qdrant_dr.repository import Repository, Store, is_refusal, names, open_repository
+from qdrant_dr.repository import Repository, Store, is_refusal, open_repository
 
 ROUNDS = 4
 """Races per store: a store that checks first and writes then loses one of them sooner or later."""
@@ -53,7 +54,7 @@ def check_repository(
     if read_only:
         yield from _only_read(scope, repository)
         return
-    folder = kept_probes(repository.store) or f"{names.PROBES}/{secrets.token_hex(8)}"
+    folder = kept_probes(repository.store) or f"{layout.PROBES}/{secrets.token_hex(8)}"
     try:
         yield from _write(scope, cfg, repository.store, folder, skew_limit)
     finally:

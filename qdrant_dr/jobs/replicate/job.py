@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
+from qdrant_dr import layout
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.hints import told_with
@@ -23,15 +24,7 @@ from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.run.units import HealUnit, Perform, SweepUnit, VerifyUnit
 from qdrant_dr.records import DEPTHS, BackupKey, Depth, Healed, Outcome, Part, RunEnd
 from qdrant_dr.records.base import Frozen
-from qdrant_dr.repository import (
-    Backup,
-    Catalog,
-    Copy,
-    Repository,
-    names,
-    newest_proven,
-    open_failures,
-)
+from qdrant_dr.repository import Backup, Catalog, Copy, Repository, newest_proven, open_failures
 
 
 class ReplicateRequest(Frozen):
@@ -212,10 +205,10 @@ def _left_as_it_is(copy: Unhealed, now: datetime) -> Outcome:
 def _repaired(heals: Sequence[HealUnit], healed: Sequence[Outcome]) -> frozenset[str]:
     """Records that a heal has put right: the manifest and the seal of the copy."""
     return frozenset(
-        f"{unit.repository}/{names.in_backup(unit.key, file)}"
+        f"{unit.repository}/{layout.in_backup(unit.key, file)}"
         for unit, outcome in zip(heals, healed, strict=True)
         if outcome.verdict == "ok"
-        for file in (names.MANIFEST, names.SEAL)
+        for file in (layout.MANIFEST, layout.SEAL)
     )
 
 

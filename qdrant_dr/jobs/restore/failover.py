@@ -26,7 +26,7 @@ from qdrant_dr.jobs.run.prove import bytes_proof
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.records import Part
 from qdrant_dr.repository import Repository
-from qdrant_dr.repository.throttle import Throttle
+from qdrant_dr.stores.throttle import Throttle
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -31,10 +31,10 @@ from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.run.selection import LATEST_PROVEN, doubted_before, skipped, split
 from qdrant_dr.jobs.run.units import Perform
 from qdrant_dr.jobs.target.nodes import facts_of, open_target
+from qdrant_dr.layout import time_of
 from qdrant_dr.records import Outcome, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import Backup, Catalog, Repository, accepts, newest, newest_proven
-from qdrant_dr.repository.names import time_of
 from qdrant_dr.secrets import SecretRef
 
 SIGN_SECONDS = 60

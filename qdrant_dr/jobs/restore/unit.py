@@ -57,7 +57,7 @@ from qdrant_dr.jobs.target.nodes import TargetNodes, facts_of, open_target, targ
 from qdrant_dr.records import Manifest, Outcome, Restored
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.repository import Repository
-from qdrant_dr.repository.throttle import Throttle
+from qdrant_dr.stores.throttle import Throttle
 
 NOTED_SECONDS = 1.0
 """A wait this long is told, and what was seen before it is looked at again."""

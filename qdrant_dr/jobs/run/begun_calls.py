@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import combinations
 
+from qdrant_dr import layout
 from qdrant_dr.cluster import INSTANCE, Shelf, key_piece, stamp_of
 from qdrant_dr.jobs.run.create_calls import CallJournal
 from qdrant_dr.jobs.run.scratch_dir import abandoned
 from qdrant_dr.records import BackupKey, Intent, RunEnd, SnapshotAnswer
-from qdrant_dr.repository import ORPHAN_GRACE, Catalog, Repository, Stat, names
+from qdrant_dr.repository import ORPHAN_GRACE, Catalog, Repository, Stat
 
 STAMPED_WITHIN = timedelta(hours=1)
 """A node names a snapshot by the second in which it begins it, right after the call came (measured
@@ -166,7 +167,7 @@ def begun_calls(
     def read(repository: Repository, folder: str, files: Sequence[Stat]) -> None:
         calls, unreadable = repository.read_calls(files)
         kept.extend(f"{u.repository}/{u.path}: {u.error.message}" for u in unreadable)
-        written = {names.call_of(f.path.rpartition("/")[2]): f.modified_at for f in files}
+        written = {layout.call_of(f.path.rpartition("/")[2]): f.modified_at for f in files}
         committed = len(holders.get(folder, ()))
         for number, intent, answer in calls:
             at = written["intent", number]

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from qdrant_dr.disk import NoFile, TooLarge, closed_to_others, is_own_folder, read_regular
 from qdrant_dr.errors import Conflict, DRError, RecordError
+from qdrant_dr.layout import checked
 from qdrant_dr.records import RunEnd
 from qdrant_dr.records.base import LARGEST
 from qdrant_dr.repository import Repository
-from qdrant_dr.repository.names import checked
 
 log = logging.getLogger(__name__)
 

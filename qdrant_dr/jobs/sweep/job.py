@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from qdrant_dr import layout
 from qdrant_dr.cluster import (
     INSTANCE,
     Node,
@@ -36,7 +37,7 @@ from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import dead_folders, empty_scratch, remove_scratch
 from qdrant_dr.jobs.run.units import SweepUnit
 from qdrant_dr.records import Captured, LeftSnapshot, ListedSnapshot, Outcome, RunEnd, Swept
-from qdrant_dr.repository import ORPHAN_GRACE, Catalog, Repository, names, plan_sweep, time_of
+from qdrant_dr.repository import ORPHAN_GRACE, Catalog, Repository, plan_sweep, time_of
 from qdrant_dr.repository import sweep as sweep_repository
 
 log = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ class NodeSweep:
                 continue
             if unfinished.named and not unfinished.expired:
                 continue  # it was a backup: its last traces are not for us to remove
-            calls = [(names.call_of(f.path.rpartition("/")[2]), f) for f in unfinished.files]
+            calls = [(layout.call_of(f.path.rpartition("/")[2]), f) for f in unfinished.files]
             repository = self.opened[unfinished.repository]
             try:
                 if repository.has_call(begun.key, number, intent, answer):

@@ -25,9 +25,9 @@ from qdrant_dr.errors import ConfigInvalid, DRError, NodeUnreachable, TargetNotD
 from qdrant_dr.jobs.restore.options import custom_sharding
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.target.docker import docker_server
+from qdrant_dr.layout import time_of
 from qdrant_dr.leash import leashed
 from qdrant_dr.records import Manifest
-from qdrant_dr.repository.names import time_of
 
 START_SECONDS = 60.0
 LASTING_PORTS = range(20_000, 32_000)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from qdrant_dr import layout
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.hints import told_with
@@ -21,7 +22,7 @@ from qdrant_dr.jobs.run.units import Perform, VerifyUnit
 from qdrant_dr.jobs.verify.on_server import prove_restored
 from qdrant_dr.records import Depth, Outcome, Proved, RunEnd
 from qdrant_dr.records.base import Frozen
-from qdrant_dr.repository import Backup, names, newest, proof_of, sound
+from qdrant_dr.repository import Backup, newest, proof_of, sound
 from qdrant_dr.repository.catalog import needs_seal
 
 
@@ -156,7 +157,7 @@ def _made_up_for(units: Sequence[VerifyUnit], outcomes: Sequence[Outcome]) -> fr
     """Proofs that could not be read, of copies whose content was proven as a whole by this run: it
     names them, and they stand against nothing any more."""
     return frozenset(
-        f"{unit.repository}/{names.PROOFS}/{unit.key.folder}/{proof_id}.json"
+        f"{unit.repository}/{layout.PROOFS}/{unit.key.folder}/{proof_id}.json"
         for unit, outcome in zip(units, outcomes, strict=True)
         if isinstance(d := outcome.detail, Proved)
         and d.passed

@@ -1,0 +1,1 @@
+"""What the records say: gathered, and brought into the order in which it is judged."""

@@ -1,0 +1,143 @@
+"""What each test restore measured, and what of it may be called a recovery time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import ClassVar, Literal
+
+from qdrant_dr.jobs.drill.sign import same_person, who_ran
+from qdrant_dr.records import Drilled, Outcome, Played, RunEnd, Signed
+from qdrant_dr.report.evidence.evidence import Evidence
+
+Result = Literal["failed", "not run", "passed"]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a reviewer said of a run of drills. `account` gave it; `holds`: over the very record
+    that this report was made from."""
+
+    reviewer: str
+    account: str
+    at: datetime
+    accepted: bool
+    same_person: bool
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Drill:
+    """One drill unit of one run. Nothing is measured unless it passed."""
+
+    drill_id: str
+    run: RunEnd
+    outcome: Outcome
+    signature: Signature | None = None
+    kind: ClassVar[str] = "drill"
+
+    @property
+    def detail(self) -> Drilled | None:
+        return self.outcome.detail if isinstance(self.outcome.detail, Drilled) else None
+
+    @property
+    def verdict(self) -> Result:
+        """Passed needs evidence: an equal fingerprint and every point, whatever the unit says."""
+        if self.outcome.verdict == "skipped":
+            return "not run"
+        d = self.detail
+        if self.outcome.verdict == "failed" or d is None:
+            return "failed"
+        whole = d.points_expected is not None and d.points_expected == d.points_restored
+        return "passed" if d.fingerprint_equal is True and whole else "failed"
+
+    @property
+    def working(self) -> timedelta | None:
+        """From the decision to the verified target: all phases but the tear-down."""
+        if self.verdict != "passed" or self.detail is None:
+            return None
+        spent = self.detail.recovery_us
+        return timedelta(microseconds=spent)
+
+    @property
+    def restore(self) -> timedelta | None:
+        """What the server itself took: recover and ready. On the sandbox it is only that."""
+        if self.verdict != "passed" or self.detail is None or self.detail.engine != "server":
+            return None
+        spent = [p.duration_us for p in self.detail.phases if p.name in ("recover", "ready")]
+        return timedelta(microseconds=sum(spent)) if spent else None
+
+    @property
+    def readback(self) -> timedelta | None:
+        """An engine drill: shows that the bytes can be read, never how long recovery takes."""
+        return self.working if self.detail and self.detail.engine == "edge" else None
+
+    @property
+    def rto(self) -> timedelta | None:
+        """A recovery time: only from a passed drill into a real server."""
+        d = self.detail
+        real = d is not None and d.engine == "server" and d.target_kind == "server"
+        return self.working if real else None
+
+    @property
+    def scenario(self) -> str | None:
+        """What was to count as lost; of one that failed early, too."""
+        asked = self.run.start.parameters.get("scenario")
+        return self.played.name if self.played else str(asked) if asked else None
+
+    @property
+    def played(self) -> Played | None:
+        return self.detail.scenario if self.detail else None
+
+    @property
+    def rpo(self) -> timedelta | None:
+        """Age of the newest proven backup in what the scenario left. Not known where there is none,
+        nor from a drill that failed: it may have failed for another reason."""
+        age = self.played.newest_proven_us if self.played else None
+        return None if age is None or self.verdict != "passed" else timedelta(microseconds=age)
+
+    def rpo_met(self, promised: timedelta) -> bool | None:
+        """Would the recovery point have been kept under the scenario? None: not shown."""
+        if self.played is None or self.verdict != "passed":
+            return None
+        return self.rpo is not None and self.rpo <= promised
+
+    @property
+    def ran_by(self) -> str:
+        """Who ran it: the name that was given, else the account."""
+        return who_ran(self.run.start)
+
+
+def drills_of(evidence: Evidence) -> tuple[Drill, ...]:
+    """Every drill that the run records tell of, oldest first; those without detail too."""
+    found: dict[str, Drill] = {}
+    signed = _signatures(evidence)
+    for end in evidence.run_ends:
+        units = [o for o in end.outcomes if o.unit == "drill"]
+        for n, outcome in enumerate(units):
+            d = outcome.detail if isinstance(outcome.detail, Drilled) else None
+            name = d.drill_id if d else f"{end.start.run_id}-{n}"
+            name = f"{name}-{n}" if name in found else name  # several of one run and repository
+            found[name] = Drill(name, end, outcome, signed.get(end.start.run_id))
+    return tuple(sorted(found.values(), key=lambda d: (d.outcome.started_at, d.drill_id)))
+
+
+def _signatures(evidence: Evidence) -> dict[str, Signature]:
+    """The last one of each run of drills; who ran it does not overrule who reviewed it."""
+    ends = {e.start.run_id: e for e in evidence.run_ends}
+    found: dict[str, Signature] = {}
+    for end in sorted(evidence.run_ends, key=lambda e: (e.ended_at, e.start.run_id)):
+        for detail in (o.detail for o in end.outcomes):
+            if isinstance(detail, Signed) and (of := ends.get(detail.run_id)) is not None:
+                signed = Signature(
+                    reviewer=detail.reviewer,
+                    account=end.start.actor,
+                    at=end.ended_at,
+                    accepted=detail.accepted,
+                    same_person=same_person(of.start, detail.reviewer),
+                    holds=detail.end_sha256 == of.sha256,
+                )
+                before = found.get(detail.run_id)
+                if before is None or before.same_person or not signed.same_person:
+                    found[detail.run_id] = signed
+    return found

@@ -1,0 +1,141 @@
+"""Read what a report needs from every configured repository."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from qdrant_dr import layout
+from qdrant_dr.config import Config, RepositoryConfig
+from qdrant_dr.errors import Conflict, DRError, UsageError
+from qdrant_dr.jobs.run.acknowledgements import read_everywhere
+from qdrant_dr.jobs.run.catalogs import open_all
+from qdrant_dr.records import Location, RunEnd, RunStart
+from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.repository import (
+    REACH,
+    Read,
+    Repository,
+    RepositoryState,
+    Unreadable,
+    acknowledgements_that_count,
+    location_of,
+    read_catalog,
+    runs_missed,
+)
+
+Runs: TypeAlias = tuple[Read[RunStart], Read[RunEnd]]
+
+
+def gather(
+    config: Config, as_of: datetime, period: timedelta, *, remember: bool = False
+) -> Evidence:
+    """The evidence of all configured repositories, read side by side.
+
+    A repository that cannot be read is in it as such, with its error; it never raises for one.
+    Runs are read back to the longest of the period and what objectives ask about (drills, proofs),
+    so that the newest drill is known even where the period is shorter; the catalog learns of those
+    within `REACH`. `remember`: see `open_all`; a report is evidence and reads everything.
+    """
+    opened, failed = open_all(config, remember=remember)
+    promises = config.objectives
+    back = max(period, promises.drill_every, promises.proven.max_age, promises.rpo)
+    runs, broken = _read_runs(tuple(opened.values()), as_of - max(back, REACH), as_of)
+    ends = {name: ends.records for name, (_, ends) in runs.items()}
+    readable = [r for name, r in opened.items() if name not in broken]
+    catalog = read_catalog(
+        readable,
+        cluster=config.cluster.name,
+        unreachable=[
+            RepositoryState(r.name, r.id, r.domain, _location(r), error=error)
+            for r in config.repositories
+            if (error := failed.get(r.name) or broken.get(r.name))
+        ],
+        ends=ends,
+    )
+    recorded = {
+        name: {s.run_id for s in starts.records} | {e.start.run_id for e in ends.records}
+        for name, (starts, ends) in runs.items()
+    }
+    known = read_everywhere({r.name: r for r in readable}, config.cluster.name)
+    return Evidence(
+        config=config,
+        as_of=as_of,
+        period=period,
+        catalog=catalog,
+        run_starts=tuple(
+            s for starts, _ in runs.values() for s in starts.records if s.started_at >= as_of - back
+        ),
+        run_ends=tuple(
+            e for every in ends.values() for e in every if e.start.started_at >= as_of - back
+        ),
+        unreadable=(
+            *(
+                u
+                for both in runs.values()
+                for read in both
+                for u in read.unreadable
+                if (run := layout.run_of(u.path)) is None or run[1] >= as_of - back
+            ),
+            *disputed(ends),
+            *(u for read in known.values() for u in read.unreadable),
+        ),
+        strangers=(
+            *(s for starts, _ in runs.values() for s in starts.strangers),
+            *(s for read in known.values() for s in read.strangers),
+        ),
+        runs_missed=runs_missed(recorded, ends, catalog, now=as_of),
+        acknowledgements=acknowledgements_that_count(
+            {name: read.records for name, read in known.items()},
+            repositories=len(readable),
+            now=as_of,
+        ),
+    )
+
+
+def disputed(ends: Mapping[str, Sequence[RunEnd]]) -> Iterator[Unreadable]:
+    """Ends of one run that are not the same in every repository: neither can be believed. Pure.
+
+    A run writes one and the same record everywhere, so another one was made by somebody else.
+    """
+    first: dict[str, tuple[str, RunEnd]] = {}
+    for repository, every in ends.items():
+        for end in every:
+            run_id = end.start.run_id
+            where, other = first.setdefault(run_id, (repository, end))
+            if other.sha256 != end.sha256:
+                path = layout.run_end(run_id, end.start.started_at)
+                differs = Conflict(f"{repository}/{path} is not the one in {where}")
+                yield Unreadable(repository, path, differs)
+
+
+def _read_runs(
+    repositories: Sequence[Repository], since: datetime, until: datetime
+) -> tuple[dict[str, Runs], dict[str, DRError]]:
+    """Run records by repository; one that fails meanwhile counts as unreachable."""
+
+    def read(repository: Repository) -> Runs | DRError:
+        try:
+            return repository.read_runs(since, until)
+        except DRError as e:
+            return e
+
+    if not repositories:
+        return {}, {}
+    with ThreadPoolExecutor(len(repositories)) as pool:
+        found = list(zip(repositories, pool.map(read, repositories), strict=True))
+    return (
+        {r.name: runs for r, runs in found if not isinstance(runs, DRError)},
+        {r.name: runs for r, runs in found if isinstance(runs, DRError)},
+    )
+
+
+def _location(repository: RepositoryConfig) -> Location | None:
+    """Where it should lie; None where it cannot be told: the URL means nothing, or a secret that
+    it hangs on is missing."""
+    try:
+        return location_of(repository)
+    except UsageError:
+        return None

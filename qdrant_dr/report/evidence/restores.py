@@ -1,0 +1,94 @@
+"""What each restore for real brought back, who let it happen, and what it says of recovery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar, Literal
+
+from qdrant_dr.records import Outcome, Restored, RunEnd
+from qdrant_dr.records.run import is_same_person
+from qdrant_dr.report.evidence.evidence import Evidence
+
+Result = Literal["failed", "not run", "partial", "passed"]
+
+
+@dataclass(frozen=True)
+class Restore:
+    """One restore unit of one run. `requester` started the run, `approver` let it go on."""
+
+    restore_id: str
+    run: RunEnd
+    outcome: Outcome
+    kind: ClassVar[str] = "restore"
+
+    @property
+    def detail(self) -> Restored | None:
+        return self.outcome.detail if isinstance(self.outcome.detail, Restored) else None
+
+    @property
+    def requester(self) -> str:
+        return self.run.start.actor
+
+    @property
+    def approver(self) -> str | None:
+        return (self.detail.approved_by or None) if self.detail else None
+
+    @property
+    def same_person(self) -> bool | None:
+        """Approved by who asked for it; None where no approval was recorded."""
+        return is_same_person(self.requester, self.approver) if self.approver else None
+
+    @property
+    def lost(self) -> int | None:
+        """Points that should be there and are not: those a salvage names, or the difference."""
+        d = self.detail
+        if d is None or d.points_expected is None or d.points_restored is None:
+            return len(d.lost_ids) if d and d.lost_ids else None
+        return max(len(d.lost_ids), d.points_expected - d.points_restored)
+
+    @property
+    def verdict(self) -> Result:
+        """Passed needs evidence: an equal fingerprint and every point, whatever the unit says.
+
+        `partial`: something is there, but not all of it, or nobody compared it.
+        """
+        if self.outcome.verdict == "skipped":
+            return "not run"
+        d = self.detail
+        if self.outcome.verdict == "failed" or d is None:
+            return "failed"
+        whole = d.points_expected is not None and d.points_expected == d.points_restored
+        return "passed" if d.fingerprint_equal is True and whole and not d.lost_ids else "partial"
+
+    @property
+    def spent(self) -> timedelta | None:
+        """What its phases took together; of a resumed one, since it was taken up again."""
+        if self.detail is None or not self.detail.phases:
+            return None
+        return timedelta(microseconds=sum(p.duration_us for p in self.detail.phases))
+
+    @property
+    def rto(self) -> timedelta | None:
+        """From the decision to the verified target, all of it: only where nothing is left out.
+
+        A real server, every point proven equal, by one uninterrupted restore of archives: what a
+        salvage or a resumed restore took says nothing of the next recovery.
+        """
+        d = self.detail
+        real = d is not None and d.target_kind == "server" and d.route != "salvage"
+        whole = self.verdict == "passed" and d is not None and not d.resumed
+        return timedelta(microseconds=d.total_us) if d and real and whole else None
+
+
+def restores_of(evidence: Evidence) -> tuple[Restore, ...]:
+    """Every restore that the run records tell of, oldest first; those without detail too."""
+    found: dict[str, Restore] = {}
+    for end in evidence.run_ends:
+        units = [o for o in end.outcomes if o.unit == "restore"]
+        for n, outcome in enumerate(units):
+            d = outcome.detail if isinstance(outcome.detail, Restored) else None
+            name = d.restore_id if d else f"{end.start.run_id}-{n}"
+            name = f"{name}-{n}" if name in found else name  # one that was resumed by this run
+            found[name] = Restore(name, end, outcome)
+    return tuple(sorted(found.values(), key=lambda r: (r.outcome.started_at, r.restore_id)))

@@ -1,0 +1,294 @@
+"""All that is wrong: about collections, repositories, runs and what they left, worst first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import combinations
+
+from qdrant_dr import layout
+from qdrant_dr.errors import RecordDamaged
+from qdrant_dr.hints import DECIDE, command
+from qdrant_dr.records import Captured, LeftSnapshot, Manifest, Outcome, Swept
+from qdrant_dr.report.evidence.drills import Drill
+from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.evidence.restores import Restore
+from qdrant_dr.report.evidence.sizes import Series
+from qdrant_dr.report.evidence.standing import Standing
+from qdrant_dr.report.finding import Problem, span
+from qdrant_dr.report.findings.restores import approval_problems
+from qdrant_dr.report.findings.runs import run_problems
+from qdrant_dr.report.findings.scenarios import drill_problems
+from qdrant_dr.report.findings.sizes import size_problems
+from qdrant_dr.repository import RECENT, Unreadable, strangers_in_words
+from qdrant_dr.text import count, digest
+from qdrant_dr.units import format_size
+
+FOREIGN = "foreign-objects"
+ELSEWHERE = "expiry-elsewhere"
+
+
+def findings(
+    evidence: Evidence,
+    standings: Sequence[Standing],
+    drills: Sequence[Drill],
+    restores: Sequence[Restore],
+    series: Sequence[Series],
+) -> tuple[Problem, ...]:
+    """Every problem once, worst first, then oldest first."""
+    found = [
+        *(p for s in standings for p in s.problems),
+        *_repositories(evidence),
+        *run_problems(evidence),
+        *_left_to_others(evidence),
+        *_leftovers(evidence),
+        *drill_problems(evidence, standings, drills),
+        *approval_problems(restores),
+        *size_problems(series),
+        *_unmeasured(standings),
+    ]
+    return worst_first(found)
+
+
+def worst_first(found: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Each finding once, the worst of it."""
+    unique = {p.identity: p for p in sorted(found, key=lambda p: p.order, reverse=True)}
+    return tuple(sorted(unique.values(), key=lambda p: p.order))
+
+
+def _repositories(evidence: Evidence) -> Iterator[Problem]:
+    known = len(evidence.catalog.backups)
+    for repository in evidence.unreachable:
+        error = repository.error
+        yield Problem(
+            "critical",
+            "repository-unreadable",
+            repository.name,
+            "repository could not be read: "
+            + (f"{error.code}: {error.message}" if error else "not told why"),
+            _last_reached(evidence, repository.name),
+            f"every copy in {repository.domain}; {count(known, 'backup')} known from elsewhere",
+            command("check", "-r", repository.name),
+        )
+    unreadable = defaultdict(list)
+    for record in evidence.unreadable:
+        unreadable[record.repository].append(record)
+    for name, records in unreadable.items():
+        first = records[0]
+        yield Problem(
+            "critical",
+            "records-unreadable",
+            name,
+            f"{count(len(records), 'record')} could not be read: {first.path}: {first.error.code}",
+            None,
+            "what those records say is missing from this report",
+            _read_again(evidence, first),
+            facts=digest(r.path for r in records),
+        )
+    for name in sorted({s.repository for s in evidence.strangers}):
+        paths = [s.path for s in evidence.strangers if s.repository == name]
+        yield Problem(
+            "notice",
+            FOREIGN,
+            name,
+            strangers_in_words(paths),
+            None,
+            "no backup: they are never read, and a copy in whose folder one lies is not expired",
+            command("repository", "show", name),
+            facts=digest(paths),
+        )
+    for name, (lacks, of) in evidence.runs_missed.items():
+        yield Problem(
+            "warning",
+            "runs-missing",
+            name,
+            f"{lacks} of {count(of, 'run')} of the last {span(RECENT)} have no record there, "
+            "though other records name them",
+            None,
+            "what those runs did is told by other repositories only, or by none",
+            f"{DECIDE}who deletes there? look at the rules of the bucket, put them back from its "
+            "versions if it keeps any, or say that they are lost with "
+            f"`{_known('runs-missing', name, '--until', '7d')}`.",
+        )
+    for a, b in combinations([r for r in evidence.repositories if r.location], 2):
+        if a.location is None or b.location is None or a.domain == b.domain:
+            continue
+        place = (a.location.protocol, a.location.endpoint, a.location.bucket)
+        if place == (b.location.protocol, b.location.endpoint, b.location.bucket):
+            local = a.location.protocol == "file"  # may be a mount from elsewhere: cannot be told
+            yield Problem(
+                "notice" if local else "warning",
+                "domains-shared",
+                f"{a.name}, {b.name}",
+                "declared as two failure domains, but both are "
+                + ("local folders" if local else f"in {a.location.protocol}://{a.location.bucket}"),
+                None,
+                "off-site on paper only" + (", unless mounted from elsewhere" * local),
+                f"{DECIDE}is one of them elsewhere in truth? if not, give both one `domain:`, and "
+                "add a repository in another; "
+                f"`{command('repository', 'show', b.name)}` says where this one lies.",
+                facts=digest([f"{a.name} {a.location}", f"{b.name} {b.location}"]),
+            )
+
+
+def _left_to_others(evidence: Evidence) -> Iterator[Problem]:
+    """What the last `expire` left in append-only repositories, for whoever may delete there."""
+    ends = [e for e in evidence.run_ends if e.start.job == "expire" and e.error is None]
+    last = max(ends, key=lambda e: e.ended_at, default=None)
+    for outcome in last.outcomes if last else ():
+        if outcome.verdict == "skipped" and outcome.repository and outcome.backup_id is None:
+            yield Problem(
+                "notice",
+                ELSEWHERE,
+                outcome.repository,
+                "; ".join(outcome.notes),
+                outcome.ended_at,
+                "space only: every copy is kept",
+                command("expire", "-r", outcome.repository),
+            )
+
+
+def _read_again(evidence: Evidence, record: Unreadable) -> str:
+    """A record that lies elsewhere, too, is brought from there; a proof is made again; what a run
+    or a hold said is gone."""
+    error = record.error
+    if error.hint != RecordDamaged.mark(RecordDamaged.default_hint):
+        return error.hint
+    known = (b.key for b in evidence.catalog.backups if f"/{b.key.folder}/" in record.path)
+    key = next(known, None)
+    if key is not None and record.path.startswith(f"{layout.BACKUPS}/"):
+        return command("replicate", str(key), "-r", record.repository)
+    if key is not None and record.path.startswith(f"{layout.PROOFS}/"):
+        return command("verify", str(key), "-r", record.repository, "--depth", "content")
+    return (
+        f"{DECIDE}put {record.path} back from the versions that the bucket keeps, or say with "
+        f"`{_known('records-unreadable', record.repository)}` that it is lost."
+    )
+
+
+def _known(code: str, scope: str, *words: str) -> str:
+    return command("acknowledge", f"{code}:{scope}", "--reason", "WHY", *words)
+
+
+def _last_reached(evidence: Evidence, name: str) -> datetime | None:
+    return max(
+        (
+            e.ended_at
+            for e in evidence.run_ends
+            if any(r.name == name and r.reachable for r in e.repositories)
+        ),
+        default=None,
+    )
+
+
+LEFTOVER = "leftover-snapshot"
+
+
+def _leftovers(evidence: Evidence) -> Iterator[Problem]:
+    """What the last sweep of each node found there, and what captures since then left."""
+    swept = _last_sweeps(evidence)
+    for node, (_, found) in sorted(swept.items()):
+        yield from _swept(node, found)
+    known = {(b.key.collection, b.key.backup_id): b.manifest for b in evidence.catalog.backups}
+    for end in evidence.run_ends:
+        for outcome in end.outcomes:
+            d = outcome.detail
+            if not isinstance(d, Captured) or d.server_snapshot == "deleted":
+                continue
+            manifest = known.get((outcome.collection, outcome.backup_id or ""))
+            if _looked_for(manifest, outcome, swept):
+                continue
+            yield Problem(
+                "warning",
+                LEFTOVER,
+                f"{outcome.collection}@{outcome.backup_id}",
+                f"its snapshot was left on the server: {d.server_snapshot}",
+                outcome.ended_at,
+                f"{format_size(d.size_bytes)} of the node's disk",
+                _delete(outcome.collection, d, manifest),
+            )
+
+
+Sweeps = dict[str, tuple[datetime, tuple[LeftSnapshot, ...]]]
+"""By node: when its last sweep began, and what that found there."""
+
+
+def _last_sweeps(evidence: Evidence) -> Sweeps:
+    last: Sweeps = {}
+    for outcome in (o for end in evidence.run_ends for o in end.outcomes):
+        d = outcome.detail
+        if not isinstance(d, Swept) or d.node is None or d.left is None:
+            continue  # older versions did not say what they found
+        if d.node not in last or last[d.node][0] < outcome.started_at:
+            last[d.node] = outcome.started_at, d.left
+    return last
+
+
+def _looked_for(manifest: Manifest | None, capture: Outcome, swept: Sweeps) -> bool:
+    """Whether every node that a capture came from was swept since: what is still there is told by
+    that sweep, and what it did not find is gone."""
+    d = capture.detail
+    nodes = {k.node for k in d.kept} if isinstance(d, Captured) else set()
+    nodes = nodes or ({part.node for part in manifest.parts} if manifest else set(swept))
+    return bool(nodes) and all(n in swept and swept[n][0] >= capture.ended_at for n in nodes)
+
+
+def _swept(node: str, found: Sequence[LeftSnapshot]) -> Iterator[Problem]:
+    from qdrant_dr.cluster import Shelf, delete_command
+
+    captures: dict[str, list[LeftSnapshot]] = defaultdict(list)
+    for left in found:
+        captures[left.of].append(left)
+    for of, files in captures.items():
+        what = "; ".join(f"{f.name} ({f.why.partition(': curl')[0]})" for f in files)
+        commands = [delete_command(node, Shelf(f.collection, f.shard), f.name) for f in files]
+        yield Problem(
+            "warning",
+            LEFTOVER,
+            of,
+            f"left on the server: {what}",
+            min(f.since for f in files),
+            f"{format_size(sum(f.size_bytes for f in files))} of the node's disk",
+            "; ".join(commands),
+        )
+
+
+def _delete(collection: str, captured: Captured, manifest: Manifest | None) -> str:
+    """One command for each snapshot, at the node that keeps it. Older versions wrote down what a
+    backup came from, not what stayed: then every snapshot of that."""
+    # all that is said to Qdrant hangs on this import, and `status` is to start without it
+    from qdrant_dr.cluster import Shelf, delete_command, server_snapshots
+
+    kept = [(k.node, Shelf(k.collection, k.shard), k.name) for k in captured.kept]
+    if not kept and manifest is not None:
+        kept = list(server_snapshots(manifest))
+    commands = dict.fromkeys(delete_command(node, shelf, name) for node, shelf, name in kept)
+    return "; ".join(commands) or command(
+        "backup", collection
+    )  # begins with a look at what is left
+
+
+def _unmeasured(standings: Sequence[Standing]) -> Iterator[Problem]:
+    included = [s for s in standings if s.exclusion is None]
+    unknown = [s for s in included if s.rto is None]
+    if unknown:
+        yield Problem(
+            "notice",
+            "rto-unmeasured",
+            "cluster",
+            "recovery time was never measured on a real server",
+            None,
+            f"{len(unknown)} of {count(len(included), 'collection')}",
+            command("drill", "--engine", "server"),
+        )
+    if not included:
+        yield Problem(
+            "critical",
+            "nothing-protected",
+            "cluster",
+            "nothing is protected: no collection was seen, expected or backed up",
+            None,
+            "everything",
+            command("backup"),
+        )

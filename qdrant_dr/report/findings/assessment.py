@@ -1,0 +1,58 @@
+"""Everything that is derived from the evidence, once: without pandas, so that `status` is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.report.evidence.drills import Drill, drills_of
+from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.evidence.restores import Restore, restores_of
+from qdrant_dr.report.evidence.sizes import Series, sizes_of
+from qdrant_dr.report.evidence.standing import Standing
+from qdrant_dr.report.finding import Problem
+from qdrant_dr.report.findings.acknowledged import quieted
+from qdrant_dr.report.findings.all_findings import findings, worst_first
+from qdrant_dr.report.findings.collections import assess
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """Everything derived from the evidence once; frames and page only lay it out."""
+
+    evidence: Evidence
+    standings: tuple[Standing, ...]
+    problems: tuple[Problem, ...]
+    drills: tuple[Drill, ...]
+    restores: tuple[Restore, ...]
+    series: tuple[Series, ...]
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> Assessment:
+        known = evidence.acknowledgements
+        standings = tuple(replace(s, problems=quieted(s.problems, known)) for s in assess(evidence))
+        since = evidence.since
+        restores = tuple(r for r in restores_of(evidence) if r.outcome.started_at >= since)
+        drills = tuple(d for d in drills_of(evidence) if d.outcome.started_at >= since)
+        series = sizes_of(evidence, standings)
+        return cls(
+            evidence,
+            standings,
+            worst_first(quieted(findings(evidence, standings, drills, restores, series), known)),
+            drills,
+            restores,
+            series,
+        )
+
+    @property
+    def verdict(self) -> Literal["ok", "degraded", "failed"]:
+        """As red as the worst that was found."""
+        worst = {p.severity for p in self.problems}
+        return "failed" if "critical" in worst else "degraded" if "warning" in worst else "ok"
+
+    @property
+    def source_kind(self) -> SourceKind | None:
+        """Of the newest record that says; the sandbox must never pass for a server."""
+        kinds = [s.source_kind for s in self.standings if s.source_kind]
+        return "sandbox" if "sandbox" in kinds else ("server" if kinds else None)

@@ -1,0 +1,1 @@
+"""The frames of a report: typed columns, and rows that must fit them."""

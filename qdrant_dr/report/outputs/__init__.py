@@ -1,0 +1,1 @@
+"""Where a report goes: files, metrics, signs of life."""

@@ -1,0 +1,104 @@
+"""Write a report: the page, and each frame as CSV and Parquet, through fsspec."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import fsspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from qdrant_dr.config import ReportConfig
+from qdrant_dr.errors import NothingSelected, RepositoryError
+from qdrant_dr.places import KINDS, split_url
+from qdrant_dr.report.findings.assessment import Assessment
+from qdrant_dr.report.frames.csv_table import csv_bytes
+from qdrant_dr.report.frames.schema import FRAMES
+from qdrant_dr.report.page.html import frames_digest, render
+from qdrant_dr.secrets import resolve_options
+from qdrant_dr.stores.errors import translate
+from qdrant_dr.stores.filesystem import make_filesystem
+
+Format = Literal["html", "csv", "parquet"]
+FORMATS: Final[tuple[Format, ...]] = ("html", "csv", "parquet")
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a report lies: its folder, the addresses of its files, the digest of its frames."""
+
+    folder: str
+    files: tuple[str, ...]
+    digest: str
+
+
+def write(
+    assessment: Assessment,
+    frames: Mapping[str, pd.DataFrame],
+    *,
+    to: ReportConfig,
+    formats: Sequence[Format] = FORMATS,
+) -> Written:
+    """Write below `<url>/<cluster>/<as of>/`; the same evidence writes the same bytes again.
+
+    Raise NothingSelected without a format, RepositoryError if the place cannot be written.
+    """
+    if not formats:
+        raise NothingSelected("no format is asked for", f"choose among {', '.join(FORMATS)}.")
+    evidence = assessment.evidence
+    folder = f"{to.url.rstrip('/')}/{evidence.config.cluster.name}/{evidence.as_of:%Y%m%dT%H%M%SZ}"
+    written = []
+    try:
+        fs, root = _filesystem(folder, to)
+        fs.makedirs(root, exist_ok=True)
+        for name, data in _files(assessment, frames, formats):
+            fs.pipe_file(f"{root}/{name}", data)
+            written.append(f"{folder}/{name}")
+    except Exception as e:  # noqa: BLE001 -- providers' errors have no common class, and may hold a key
+        if isinstance(e, OSError) and e.strerror and split_url(folder)[0] == "file":
+            raise RepositoryError(
+                f"the report cannot be written to {folder}: {e.strerror}",
+                "name a folder that this user may write to: `qdrant-dr report --out FOLDER`, or "
+                "`report.url` in the configuration.",
+            ) from None
+        raise translate(e, repository="report.url", doing="writing the report") from None
+    return Written(folder, tuple(written), frames_digest(frames))
+
+
+def _filesystem(folder: str, to: ReportConfig) -> tuple[Any, str]:
+    options = resolve_options(to.options, to.credentials)
+    kind, path = split_url(folder)
+    if kind in KINDS.values():
+        return make_filesystem(kind, options, to.tls), path
+    given = {"use_listings_cache": False, **options}
+    found: tuple[Any, str] = fsspec.core.url_to_fs(folder, skip_instance_cache=True, **given)
+    return found
+
+
+def _files(
+    assessment: Assessment, frames: Mapping[str, pd.DataFrame], formats: Sequence[Format]
+) -> Iterator[tuple[str, bytes]]:
+    if "html" in formats:
+        tables = [f"{name}.csv" for name in frames] if "csv" in formats else []
+        yield "report.html", render(assessment, frames, tables)
+    for name, frame in frames.items():
+        if "csv" in formats:
+            yield f"{name}.csv", csv_bytes(frame)
+        if "parquet" in formats:
+            yield f"{name}.parquet", parquet_bytes(frame)
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """Parquet with the types, units and meanings of the schema, and the frame's `as_of`."""
+    schema = next(f for f in FRAMES if f.name == frame.attrs["frame"]).arrow()
+    table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+    table = table.replace_schema_metadata(
+        {"frame": frame.attrs["frame"], "as_of": frame.attrs["as_of"]}
+    )
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="zstd")
+    return out.getvalue()

@@ -1,0 +1,1 @@
+"""`watch`: what is new and what is over since the look before."""

@@ -1,0 +1,147 @@
+"""`acknowledge`: find what a name means among the findings and backups of now, write it down."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError, UsageError
+from qdrant_dr.jobs.acknowledge.job import (
+    SUSPECT,
+    Written,
+    accept,
+    acknowledge,
+    unconfirmed,
+    withdraw,
+)
+from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
+from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run.selection import select
+from qdrant_dr.records import Acknowledgement, Found
+from qdrant_dr.report.evidence.gather import gather
+from qdrant_dr.report.findings.assessment import Assessment
+from qdrant_dr.report.watch.changes import found
+from qdrant_dr.report.watch.job import last_findings
+from qdrant_dr.repository import Repository
+
+PERIOD = timedelta(days=30)
+ON_RECORD = "`qdrant-dr acknowledge` lists what is acknowledged, `qdrant-dr watch` what is wrong."
+
+
+def acknowledge_named(
+    config: Config,
+    name: str,
+    *,
+    reason: str,
+    until: datetime | None,
+    by: str,
+    now: datetime,
+    release: bool = False,
+) -> Written:
+    """Acknowledge the finding (`CODE`, `CODE:SCOPE`) or accept the backup (`NAME@ID`) of this name,
+    in every repository that can be reached; or take back what acknowledges it.
+
+    The errors are also of repositories that could not be opened, and why the record does not count
+    yet, if it does not. Raise UsageError, NothingSelected, BackupNotFound or CatalogIncomplete.
+    """
+    if len(reason.strip()) < 3:
+        raise UsageError("an acknowledgement needs a reason", "add --reason 'new embedding model'.")
+    opened, failed = open_all(config)
+    if release:
+        record, lost = _withdrawn(config, opened, failed, name, reason=reason, by=by, now=now)
+        return record, {**failed, **lost}
+    standing = findings_now(config, opened, now)
+    if (finding := named(name, standing)) is not None:
+        record, lost = acknowledge(
+            opened, config.cluster.name, code=finding.code, scope=finding.scope,
+            facts=finding.facts, what=finding.what, reason=reason, until=until, by=by, now=now,
+        )  # fmt: skip
+    else:
+        catalog = catalog_of(config, opened, failed)
+        backup = select(name, catalog, proven=config.objectives.proven, now=now)
+        if until is not None and not (backup.seal and backup.seal.suspect):
+            raise UsageError(
+                f"{backup.key} is not suspect: there is nothing to quiet until then",
+                "leave out --until: then it is what later backups are measured against.",
+            )
+        record, lost = accept(opened, backup, reason=reason, until=until, by=by, now=now)
+    every = {**failed, **lost}
+    weak = unconfirmed(config, every)
+    return record, every | ({"acknowledgement": weak} if weak else {})
+
+
+def acknowledged_now(config: Config, now: datetime) -> tuple[list[Acknowledgement], list[DRError]]:
+    """What counts now, and the errors of repositories that could not be opened."""
+    opened, failed = open_all(config)
+    known = acknowledgements_of(config, opened, now=now, lost=failed)
+    return list(known), list(failed.values())
+
+
+def findings_now(
+    config: Config, opened: Mapping[str, Repository], now: datetime
+) -> tuple[Found, ...]:
+    """What the records tell, and what only the cluster could tell the last look that was kept."""
+    assessed = Assessment.of(gather(config, now, PERIOD))
+    told = [found(p, None, now) for p in assessed.problems]
+    known = {f.identity for f in told}
+    seen = last_findings(opened, config.cluster.name, now)
+    return (*told, *(f for f in seen if f.identity not in known))
+
+
+def named(name: str, standing: Sequence[Found]) -> Found | None:
+    """The finding of this name; None if it is no name of a finding. Raise UsageError for one that
+    does not stand, means several, or raises no alarm."""
+    code, colon, scope = name.partition(":")
+    of_code = [f for f in standing if f.code == code]
+    if not of_code and "@" in name:
+        return None
+    meant = [f for f in of_code if not colon or f.scope == scope]
+    if not meant:
+        raise UsageError(f"there is no finding {name!r}", _nearest(name, standing))
+    if len(meant) > 1:
+        listed = ", ".join(repr(f"{f.code}:{f.scope}") for f in meant)
+        raise UsageError(f"{name} may be {len(meant)} findings: {listed}", "write one of them.")
+    if meant[0].severity == "notice" and meant[0].acknowledged is None:
+        raise UsageError(f"{name} is a notice: it raises no alarm", "nothing is to be done.")
+    return meant[0]
+
+
+def _nearest(name: str, standing: Iterable[Found]) -> str:
+    known = [f"{f.code}:{f.scope}" for f in standing if f.severity != "notice"]
+    close = difflib.get_close_matches(name, [*known, *(k.partition(":")[0] for k in known)], 1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"there are: {', '.join(map(repr, known))}." if known else "nothing is wrong now."
+
+
+def _withdrawn(
+    config: Config,
+    opened: Mapping[str, Repository],
+    failed: Mapping[str, DRError],
+    name: str,
+    *,
+    reason: str,
+    by: str,
+    now: datetime,
+) -> Written:
+    """The finding need not stand any more, nor the backup be there."""
+    known = acknowledgements_of(config, opened, now=now, lost=[r.name for r in config.repositories])
+    code, colon, scope = name.partition(":")
+    of_code = {(a.code, a.scope) for a in known if a.code == code}
+    if colon and (code, scope) in of_code:
+        found = (code, scope)
+    elif not colon and len(of_code) == 1:
+        (found,) = of_code
+    elif any((a.code, a.scope) == (SUSPECT, name) for a in known):
+        found = (SUSPECT, name)
+    elif "@" in name:
+        catalog = catalog_of(config, opened, failed)
+        backup = select(name, catalog, proven=config.objectives.proven, now=now)
+        found = (SUSPECT, str(backup.key))
+    else:
+        raise UsageError(f"nothing acknowledges {name!r}", ON_RECORD)
+    return withdraw(
+        opened, config.cluster.name, code=found[0], scope=found[1], reason=reason, by=by, now=now
+    )

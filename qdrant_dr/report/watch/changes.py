@@ -1,0 +1,117 @@
+"""What is new and what is over since the look before: pure, so that nothing is told twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from qdrant_dr.records import Found
+from qdrant_dr.report.finding import RANK, Problem
+from qdrant_dr.report.findings.acknowledged import loud_again
+
+Half = Literal["records", "cluster"]
+"""What a look is made of: the records in the repositories, and the cluster as it answers."""
+
+AFRESH = frozenset({"repository-unreadable", "cluster-unseen", "space-unseen"})
+"""Kinds that tell themselves what cannot be looked at: known afresh at every look."""
+BLIND = ("cluster-unseen", "cluster")
+"""The finding that no node at all answers: which of them do not is not known then."""
+ON_CLUSTER = frozenset({"clock-skew", "clocks-apart", "clock-unseen", "leftover-snapshot"})
+ON_BOTH = frozenset({"collection-missing", "no-backup"})
+"""Kinds by the half that must be seen before one of them can be over."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """`standing` is all that is wrong; `appeared` and `cleared` are what has to be told."""
+
+    standing: tuple[Found, ...]
+    appeared: tuple[Found, ...]
+    cleared: tuple[Found, ...]
+
+
+def changes(
+    before: Sequence[Found] | None,
+    now: Sequence[Found],
+    *,
+    at: datetime | None = None,
+    unseen: Collection[Half] = (),
+    doubted: Callable[[Found], bool] = lambda _: False,
+) -> Changes:
+    """Compare with the findings of the look before; None: what stood then is not known.
+
+    What could not be looked at is not over: it stands as it was known; `doubted` says what a
+    record that cannot be read may tell. A notice is never told, so one that becomes louder appears,
+    and a loud one that becomes a notice is over; where somebody acknowledged it, what is told says
+    so. What became critical appears again, and so does what was acknowledged until before `at`.
+    """
+    known = {f.identity: f for f in before or ()}
+    seen = {f.identity for f in now}
+    kept = [
+        loud_again(f, at) if at is not None else f
+        for f in known.values()
+        if f.identity not in seen and (_hidden(f, unseen, seen) or doubted(f))
+    ]
+    standing = sorted([*now, *kept], key=_order)
+    is_loud = {f.identity for f in standing if _loud(f)}
+    quiet = {f.identity: f for f in standing if f.acknowledged is not None}
+    return Changes(
+        standing=tuple(standing),
+        appeared=tuple(f for f in standing if _loud(f) and _is_worse(f, known.get(f.identity))),
+        cleared=tuple(
+            sorted(
+                (
+                    quiet.get(f.identity, f)
+                    for f in known.values()
+                    if _loud(f) and f.identity not in is_loud
+                ),
+                key=_order,
+            )
+        ),
+    )
+
+
+def found(problem: Problem, before: Sequence[Found] | None, at: datetime) -> Found:
+    """A problem as a look keeps it: since when, if nothing else tells, since it is being seen."""
+    known = {f.identity: f for f in before or ()}
+    since = problem.since
+    if since is None:
+        since = known[problem.identity].since if problem.identity in known else at
+    return Found(
+        severity=problem.severity,
+        code=problem.code,
+        scope=problem.scope,
+        what=problem.what,
+        since=since,
+        blast_radius=problem.blast_radius,
+        next_command=problem.next_command,
+        facts=problem.pin,
+        acknowledged=problem.acknowledged,
+    )
+
+
+def _hidden(f: Found, unseen: Collection[Half], seen: Collection[tuple[str, str]]) -> bool:
+    """Whether what would tell that it is over was not seen; `seen` are the findings of now."""
+    if f.code in AFRESH:
+        return False
+    if f.code == "node-unreachable":
+        return BLIND in seen
+    if f.code == "space-low" and any(code == "space-unseen" for code, _ in seen):
+        return True
+    if f.code in ON_CLUSTER:
+        return "cluster" in unseen or (f.code == "clock-skew" and ("clock-unseen", f.scope) in seen)
+    return "records" in unseen or (f.code in ON_BOTH and "cluster" in unseen)
+
+
+def _loud(f: Found) -> bool:
+    return f.severity != "notice"
+
+
+def _is_worse(f: Found, known: Found | None) -> bool:
+    return known is None or RANK[f.severity] < RANK[known.severity]
+
+
+def _order(f: Found) -> tuple[int, float, str, str]:
+    return RANK[f.severity], f.since.timestamp(), f.scope, f.code

@@ -1,0 +1,213 @@
+"""`watch`: look at records and cluster, compare with the look before, say what is new and over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import islice
+
+from qdrant_dr.cluster import ClockOffset
+from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError
+from qdrant_dr.hints import command
+from qdrant_dr.jobs.check.space import Size, check_space
+from qdrant_dr.jobs.run.archive_size import GROWTH
+from qdrant_dr.jobs.run.catalogs import open_all
+from qdrant_dr.jobs.run.clocks import clock_text
+from qdrant_dr.jobs.run.run import Run, utc_now
+from qdrant_dr.records import Found, Outcome, RunEnd, Watched
+from qdrant_dr.records.base import Frozen
+from qdrant_dr.report.evidence.gather import gather
+from qdrant_dr.report.finding import Problem
+from qdrant_dr.report.findings.acknowledged import quieted
+from qdrant_dr.report.findings.all_findings import LEFTOVER
+from qdrant_dr.report.findings.assessment import Assessment
+from qdrant_dr.report.findings.cluster import Live, look_live
+from qdrant_dr.report.outputs.signals import signal
+from qdrant_dr.report.watch.changes import AFRESH, ON_BOTH, ON_CLUSTER, Half, changes, found
+from qdrant_dr.report.watch.unreadable import in_doubt
+from qdrant_dr.repository import Repository, Stat
+
+PERIOD = timedelta(days=30)
+RECORDED_EVERY = timedelta(minutes=55)
+"""A look that brought nothing new is kept once an hour; 5 min for schedules that are not exact."""
+WRITTEN_WITHIN = timedelta(seconds=30)
+"""A record reaches its store within so long after its end was written into it."""
+
+LIVE = AFRESH | ON_BOTH | ON_CLUSTER | {"node-unreachable", "space-low", "store-clock-skew"}
+"""Kinds that no record tells."""
+
+Look = Callable[[Config, datetime], Outcome]
+Tell = Callable[[RunEnd, Watched], bool]
+"""Announce a look; False: nobody could be told, so that the next look must try again."""
+
+
+class WatchRequest(Frozen):
+    """`record`: keep the look, so that what it has told is not told again."""
+
+    record: bool = True
+
+
+def look(config: Config, now: datetime) -> Outcome:
+    """One look at everything; it reads only. Its verdict is that of the worst that stands.
+
+    A part that cannot be looked at is a finding; nothing of it is taken for over.
+    """
+    opened, _ = open_all(config)  # what cannot be opened is in the evidence, with its error
+    last = _last_looks(opened, config.cluster.name, now)
+    newest = max((end for end, _ in last.values()), key=lambda e: e.ended_at, default=None)
+    before = _watched(newest)
+    assessed = Assessment.of(gather(config, now, PERIOD))
+    live = look_live(
+        assessed.evidence, assessed.standings, opened, before.waiting if before else {}
+    )
+    problems = [
+        *_from_records(assessed, live),
+        *live.problems,
+        *_space(config, assessed, opened),
+        *_store_clocks(config, opened, last),
+    ]
+    problems = list(quieted(problems, assessed.evidence.acknowledgements))
+    known = before.findings if before else None
+    unique = {f.identity: f for f in (found(p, known, now) for p in reversed(problems))}
+    unseen: list[Half] = ["records"] if assessed.evidence.unreachable else []
+    unseen += [] if live.whole else ["cluster"]
+    doubted = in_doubt([u.path for u in assessed.evidence.unreadable])
+    change = changes(known, list(unique.values()), at=now, unseen=unseen, doubted=doubted)
+    loud = [f for f in change.standing if f.severity != "notice"]
+    judged = replace(assessed, problems=tuple(Problem(**dict(f)) for f in change.standing))
+    unsent = signal(config, judged)
+    return Outcome(
+        unit="watch",
+        collection="*",
+        verdict=judged.verdict,
+        started_at=now,
+        ended_at=utc_now(),
+        notes=tuple(f"{f.severity}: {f.scope}: {f.what}" for f in loud),
+        detail=Watched(
+            findings=change.standing,
+            appeared=change.appeared,
+            cleared=change.cleared,
+            compared_with=newest.ended_at if newest else None,
+            unseen=tuple(unseen),
+            waiting=live.waiting,
+            unsent=unsent,
+        ),
+    )
+
+
+def watch(
+    config: Config,
+    request: WatchRequest,
+    run: Run,
+    *,
+    look_: Look = look,
+    tell: Tell = lambda _end, _watched: True,
+) -> RunEnd:
+    """Look, tell, and keep the look if it changed something or the last one is an hour old.
+
+    Told first and kept afterwards: a change that nobody could be told is told by the next look.
+    """
+    outcome = look_(config, run.start.started_at)
+    end = run.concluded(config, [outcome])
+    if (watched := _watched(end)) is None:
+        return end  # it did not look: what it would be compared with stays
+    told = tell(end, watched)
+    changed = bool(watched.appeared or watched.cleared)
+    at = watched.compared_with
+    due = changed or at is None or end.ended_at - at >= RECORDED_EVERY
+    if request.record and due and (told or not changed):
+        # its end is when it is written: that is what the clocks of the stores are compared with
+        end = run.concluded(config, [outcome])
+        run.write_everywhere(end)
+        if run.unwritten:
+            return run.concluded(config, [outcome])
+    return end
+
+
+def last_findings(
+    opened: Mapping[str, Repository], cluster: str, now: datetime
+) -> tuple[Found, ...]:
+    """What only the cluster, or the room and the clocks of stores, told the last look that was
+    kept."""
+    looks = _last_looks(opened, cluster, now)
+    newest = max((end for end, _ in looks.values()), key=lambda e: e.ended_at, default=None)
+    watched = _watched(newest)
+    return tuple(f for f in watched.findings if f.code in LIVE) if watched else ()
+
+
+def _watched(end: RunEnd | None) -> Watched | None:
+    details = [o.detail for o in end.outcomes] if end else []
+    return next((d for d in details if isinstance(d, Watched)), None)
+
+
+def _last_looks(
+    opened: Mapping[str, Repository], cluster: str, now: datetime
+) -> dict[str, tuple[RunEnd, Stat]]:
+    """The newest look that each repository has; one that cannot be read has none."""
+    last = {}
+    for name, repository in opened.items():
+        try:
+            there = repository.last_watch(cluster, now)
+        except DRError:
+            continue  # the evidence tells that it cannot be read
+        if there is not None and _watched(there[0]) is not None:
+            last[name] = there
+    return last
+
+
+def _from_records(assessed: Assessment, live: Live) -> Iterator[Problem]:
+    """What the records say, but for what the cluster itself tells better: a snapshot that was left
+    may be gone since, and a collection that had vanished may be back."""
+    for problem in assessed.problems:
+        back = live.names is not None and problem.scope in live.names
+        if problem.code != LEFTOVER and not (problem.code == "collection-missing" and back):
+            yield problem
+
+
+def _space(
+    config: Config, assessed: Assessment, opened: Mapping[str, Repository]
+) -> Iterator[Problem]:
+    """Room for the next backups, by the sizes of the last ones."""
+    sizes = {
+        s.collection: Size(round(s.newest.manifest.size_bytes * GROWTH))
+        for s in assessed.standings
+        if s.newest is not None and s.exclusion is None and s.gone_since is None
+    }
+    lost = {r.name for r in assessed.evidence.unreachable}
+    asked = [(f"repository {n}", [r]) for n, r in opened.items() if n not in lost]
+    for scope, repositories in [*asked, ("spool", [])]:
+        try:
+            # each repository by itself, its row is the first; nodes and spool once, by themselves
+            rows = check_space(config, sizes, repositories)
+            for row in islice(rows, 1 if repositories else None):
+                if row.state in ("failed", "degraded"):
+                    yield Problem(
+                        "critical" if row.state == "failed" else "warning", "space-low", row.scope,
+                        row.found, None, "the next backups and their proofs", command("check"),
+                    )  # fmt: skip
+        except (DRError, OSError) as e:
+            why = e.message if isinstance(e, DRError) else str(e)
+            yield Problem(
+                "warning", "space-unseen", scope, f"its space could not be looked at: {why}", None,
+                "the next backups", command("check"),
+            )  # fmt: skip
+
+
+def _store_clocks(
+    config: Config, opened: Mapping[str, Repository], last: Mapping[str, tuple[RunEnd, Stat]]
+) -> Iterator[Problem]:
+    """The time a store gave to the last look against the one in it: nothing is written for it."""
+    ms = timedelta(milliseconds=1)
+    for name, (end, file) in last.items():
+        if opened[name].id not in {seen.repository_id for seen in end.repositories}:
+            continue  # it came here with an adopted copy: at the time of the copy
+        half = WRITTEN_WITHIN / 2
+        clock = ClockOffset(round((file.modified_at - end.ended_at - half) / ms), round(half / ms))
+        if clock.exceeds(config.cluster.clock_skew_limit):
+            yield Problem(
+                "warning", "store-clock-skew", f"repository {name}",
+                f"its clock is {clock_text(clock)} from ours", None,
+                "what is swept and expired there, and when", command("check", "-r", name),
+            )  # fmt: skip

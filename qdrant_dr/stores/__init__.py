@@ -1,0 +1,1 @@
+"""Places to keep bytes: what each provider is asked, how it answers, and what its codes mean."""

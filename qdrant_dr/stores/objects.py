@@ -1,0 +1,439 @@
+"""A store in an object storage, through fsspec: S3, GCS or Azure with native preconditions.
+
+Every call has a deadline. The libraries below retry for minutes; a dead endpoint must be known in
+seconds, a busy one must not be taken for dead.
+"""
+
+# ruff: noqa: SLF001 -- the coroutines of fsspec begin with an underscore
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from qdrant_dr.errors import (
+    CannotSign,
+    Conflict,
+    DRError,
+    ObjectMissing,
+    RepositoryDenied,
+    RepositoryError,
+    RepositoryMissing,
+    RepositoryRefuses,
+    RepositoryUnreachable,
+)
+from qdrant_dr.layout import may_hold_ours
+from qdrant_dr.records.base import LARGEST
+from qdrant_dr.stores import tiers
+from qdrant_dr.stores.base import (
+    PART_FLOOR,
+    Deletion,
+    OpenUpload,
+    Sink,
+    Stat,
+    part_size,
+    within_bounds,
+)
+from qdrant_dr.stores.errors import is_absent, is_taken, refusal_of, translate
+from qdrant_dr.stores.lifecycle import Rule, lifecycle_of_s3
+from qdrant_dr.stores.strangers import is_known
+from qdrant_dr.stores.uploads import UPLOADS, Upload, gcs_pipe
+from qdrant_dr.stores.versions import KEEPING, Keeping
+
+log = logging.getLogger(__name__)
+
+_READ = 8 * 2**20  # bytes per range request
+_AHEAD = 2  # range requests that run ahead of the reader
+_ASKED = 16  # objects that are asked at once whether they can be read
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds that a call may take: the first one ever, one of a record, one of much data."""
+
+    contact: float = 10.0
+    quick: float = 30.0
+    patient: float = 90.0
+
+
+class ObjectStore:
+    """Objects below `bucket/prefix` of an fsspec file system with an event loop of its own."""
+
+    def __init__(
+        self, name: str, fs: Any, kind: str, bucket: str, prefix: str, deadlines: Deadlines
+    ) -> None:
+        self.name = name
+        self._fs, self._kind, self._deadlines = fs, kind, deadlines
+        self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
+        self._met = False
+        self._keeping: Keeping | None = None
+        # Azure's client sends one request's bytes in one go; blocks are streamed
+        self.one_request = 2**20 if kind == "az" else PART_FLOOR
+
+    def create(self, path: str, data: bytes) -> None:
+        try:
+            self.pipe(path, data, mode="create")
+        except Conflict:
+            # a retry of our own success is answered so, too: only other bytes are a conflict
+            if self._begin(path, len(data) + 1) != data:
+                raise Conflict(
+                    f"repository {self.name}: {path} exists with other content"
+                ) from None
+
+    def read(self, path: str) -> bytes:
+        return within_bounds(self._begin(path, LARGEST + 1), self.name, path)
+
+    def _begin(self, path: str, size: int) -> bytes:
+        """The first bytes of an object, so many or all that it has, in one request."""
+        call = partial(self._fs._cat_file, self._full(path), start=0, end=size)
+        try:
+            data: bytes = self.run("reading", path, call)
+        except RepositoryError as e:
+            # of nothing there is no first byte: each store refuses that in its own words
+            refused = isinstance(e, RepositoryRefuses)
+            if refused and (there := self.stat(path)) and not there.size_bytes:
+                return b""
+            raise
+        return data
+
+    def read_range(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        there = self.stat(path)
+        if there is None:
+            raise ObjectMissing(f"repository {self.name}: {path} is not there")
+        end = there.size_bytes if end is None else min(end, there.size_bytes)
+        ranges = deque((at, min(at + _READ, end)) for at in range(start, end, _READ))
+        running: deque[tuple[int, Future[bytes]]] = deque()
+        try:
+            while ranges or running:
+                while ranges and len(running) <= _AHEAD:
+                    a, b = ranges.popleft()
+                    call = self._fs._cat_file(self._full(path), start=a, end=b)
+                    running.append((b - a, self.submit(call, patient=True)))
+                size, future = running.popleft()
+                block = self.result(future, "reading", path)
+                if len(block) != size:
+                    raise RepositoryUnreachable(
+                        f"repository {self.name}: {len(block)} of {size} bytes were answered "
+                        f"while reading {path}"
+                    )
+                yield block
+        finally:
+            for _, future in running:
+                future.cancel()
+
+    def stat(self, path: str) -> Stat | None:
+        try:
+            info = self.run("looking at", path, lambda: self._fs._info(self._full(path)))
+        except ObjectMissing:
+            return None
+        if info["type"] == "directory":
+            return None
+        return self._asked([self._stat(path, info)])[0]
+
+    def find(self, folder: str) -> list[Stat]:
+        top = self._full(folder)
+        found = self.run("listing", folder, lambda: self._fs._find(top, detail=True), patient=True)
+        cut = len(top) - len(folder)
+        stats = sorted(
+            (
+                self._stat(full[cut:], info)
+                for full, info in found.items()
+                if full.startswith(f"{top}/")
+                and info["type"] != "directory"
+                and not is_known(full[cut:], info["size"] or 0)
+                and not (not info["size"] and may_hold_ours(full[cut:]))  # marks a folder
+            ),
+            key=lambda there: there.path,
+        )
+        return self._asked(stats)
+
+    def _stat(self, path: str, info: dict[str, Any]) -> Stat:
+        mark = str(info.get("ETag") or info.get("etag") or "").strip('"')
+        return Stat(path, info["size"], _time(info), mark, tiers.listed(self._kind, info))
+
+    def _asked(self, stats: list[Stat]) -> list[Stat]:
+        """The same, each asked itself where a listing does not tell whether it can be read."""
+        found = list(stats)
+        running: deque[tuple[int, Future[Any]]] = deque()
+
+        def take() -> None:
+            at, future = running.popleft()
+            # one that is gone meanwhile, or may not be asked, is what the listing says
+            with suppress(ObjectMissing, RepositoryDenied, RepositoryRefuses):
+                head = self.result(future, "looking at", found[at].path)
+                found[at] = replace(found[at], storage=tiers.asked(found[at].storage, head))
+
+        try:
+            for at, there in enumerate(stats):
+                if not tiers.tells_more(self._kind, there.storage, there.size_bytes):
+                    continue
+                if len(running) == _ASKED:
+                    take()
+                call = self._fs._call_s3(
+                    "head_object", self._fs.kwargs,
+                    Bucket=self._bucket, Key=self._prefix + there.path,
+                )  # fmt: skip
+                running.append((at, self.submit(call, patient=False)))
+            while running:
+                take()
+        finally:
+            for _, future in running:
+                future.cancel()
+        return found
+
+    def sink(self, path: str, *, size_hint: int | None = None, replace: bool = False) -> Sink:
+        if not replace and self.stat(path) is not None:
+            raise Conflict(f"repository {self.name}: {path} exists already")
+        return _ObjectSink(self, path, part_size(size_hint), replace=replace)
+
+    def delete(self, path: str) -> None:
+        with suppress(ObjectMissing):
+            self.run("deleting", path, lambda: self._fs._rm_file(self._full(path)))
+
+    def deletion(self, path: str) -> Deletion:
+        """S3 and GCS tell of versions and locks; Azure tells a reader nothing of its own."""
+        if self._kind not in KEEPING:
+            return Deletion()
+        if self._keeping is None:
+            self._keeping = KEEPING[self._kind](self, self._bucket)
+        if self._keeping.hidden is None:
+            return Deletion()
+        return Deletion(self._keeping.hidden, self._keeping.locked_until(self._prefix + path))
+
+    def lifecycle(self) -> tuple[Rule, ...]:
+        """What rules of the bucket do to objects here by and by; none where it does not tell."""
+        if self._kind != "s3":
+            return ()
+        return lifecycle_of_s3(self, self._bucket, self._prefix)
+
+    def call(self, doing: str, path: str, method: str, *args: Any, **given: Any) -> Any:
+        """One call of the file system's own, by the name of its coroutine."""
+        return self.run(doing, path, lambda: getattr(self._fs, method)(*args, **given))
+
+    def open_uploads(self, folder: str) -> list[OpenUpload]:
+        if self._kind != "s3":
+            return []  # GCS and Azure do not list them, and drop them after a week
+        found: list[OpenUpload] = []
+        marker: dict[str, str] = {}
+        while True:
+            page = self.run(
+                "listing uploads of",
+                folder,
+                partial(
+                    self._fs._call_s3,
+                    "list_multipart_uploads",
+                    Bucket=self._bucket,
+                    Prefix=f"{self._prefix}{folder}/",
+                    **marker,
+                ),
+            )
+            found.extend(
+                OpenUpload(u["Key"].removeprefix(self._prefix), u["UploadId"], _utc(u["Initiated"]))
+                for u in page.get("Uploads", ())
+                if u["Key"].startswith(f"{self._prefix}{folder}/")
+            )
+            if not page.get("IsTruncated"):
+                return found
+            marker = {
+                "KeyMarker": page["NextKeyMarker"],
+                "UploadIdMarker": page["NextUploadIdMarker"],
+            }
+
+    def discard_upload(self, upload: OpenUpload) -> None:
+        with suppress(ObjectMissing):  # another sweep was faster, or it was finished
+            self.run(
+                "aborting the upload of",
+                upload.path,
+                lambda: self._fs._call_s3(
+                    "abort_multipart_upload",
+                    Bucket=self._bucket,
+                    Key=self._prefix + upload.path,
+                    UploadId=upload.token,
+                ),
+            )
+
+    def free_bytes(self) -> int | None:
+        return None
+
+    def signed_url(self, path: str, seconds: int) -> str:
+        try:
+            url = str(self._fs.sign(self._full(path), expiration=seconds))
+        except Exception as e:  # noqa: BLE001 -- each library has errors of its own for a key it lacks
+            raise CannotSign(
+                f"repository {self.name}: its credentials sign no URL ({type(e).__name__})",
+                "give the repository a key that can sign, or use `--way upload`.",
+            ) from None
+        if "?" not in url:
+            raise CannotSign(f"repository {self.name}: the URL it gives is not signed")
+        return url
+
+    # for the sink
+
+    def upload(self, path: str) -> Upload:
+        return UPLOADS[self._kind](self._fs, self._bucket, self._prefix + path)
+
+    def pipe(self, path: str, data: bytes, *, mode: str) -> None:
+        """Write in one request; `mode` is fsspec's: `create` or `overwrite`."""
+        self.run(
+            "creating",
+            path,
+            lambda: self._pipe(path, data, mode),
+            patient=len(data) > 2**20,
+            absent=RepositoryMissing,
+            creating=mode == "create",
+        )
+
+    def _pipe(self, path: str, data: bytes, mode: str) -> Coroutine[Any, Any, Any]:
+        if self._kind == "gs":
+            return gcs_pipe(self._fs, self._bucket, self._prefix + path, data, mode=mode)
+        answer: Coroutine[Any, Any, Any] = self._fs._pipe_file(self._full(path), data, mode=mode)
+        return answer
+
+    def _full(self, path: str) -> str:
+        return f"{self._bucket}/{self._prefix}{path}"
+
+    def run(
+        self,
+        doing: str,
+        path: str,
+        call: Callable[[], Coroutine[Any, Any, Any]],
+        *,
+        patient: bool = False,
+        absent: type[DRError] = ObjectMissing,
+        creating: bool = False,
+    ) -> Any:
+        """Make one call and wait for it; `absent` is what a 404 means to it, and one that is
+        `creating` may be told that the name is taken (Conflict)."""
+        future = self.submit(call(), patient=patient)
+        return self.result(future, doing, path, absent=absent, creating=creating)
+
+    def submit(self, call: Coroutine[Any, Any, Any], *, patient: bool) -> Future[Any]:
+        """Start one call, bounded by its deadline."""
+        limits = self._deadlines
+        seconds = limits.patient if patient else limits.quick
+        bounded = asyncio.wait_for(call, seconds if self._met else limits.contact)
+        return asyncio.run_coroutine_threadsafe(bounded, self._fs.loop)
+
+    def result(
+        self,
+        future: Future[Any],
+        doing: str,
+        path: str,
+        *,
+        absent: type[DRError] = ObjectMissing,
+        creating: bool = False,
+    ) -> Any:
+        """Wait for a call that was started. Raise errors of the tree."""
+        # asked for, not raised: raised in a handler it would take over what was handled there, and
+        # that would be read as its cause
+        error = future.exception()
+        if error is None:
+            self._met = True
+            return future.result()
+        if not isinstance(error, Exception):
+            raise error
+        answered = refusal_of(error)
+        self._met = self._met or answered is not None
+        about = f"repository {self.name}"
+        if isinstance(error, TimeoutError) and answered is None:
+            raise RepositoryUnreachable(f"{about}: no answer in time while {doing} {path}")
+        if is_absent(error):
+            self._met = True
+            what = path if absent is ObjectMissing else "the bucket or container"
+            raise absent(f"{about}: {what} is not there")
+        if creating and is_taken(error):
+            raise Conflict(f"{about}: {path} exists already")
+        raise translate(error, repository=self.name, doing=f"{doing} {path}")
+
+
+class _ObjectSink:
+    """Cuts blocks into parts of one size, of which some are on their way while others fill."""
+
+    def __init__(self, store: ObjectStore, path: str, size: int, *, replace: bool) -> None:
+        self._store, self._path, self._size, self._replace = store, path, size, replace
+        self._buffer = bytearray()
+        self._upload: Upload | None = None
+        self._running: deque[Future[None]] = deque()
+        self._number = self._offset = 0
+
+    def write(self, block: bytes) -> None:
+        self._buffer += block
+        # more than one part, never just one: the last must not be empty
+        while len(self._buffer) > self._size:
+            with memoryview(self._buffer) as view:
+                part = bytes(view[: self._size])
+            del self._buffer[: self._size]
+            self._send(part, last=False)
+
+    def commit(self) -> None:
+        if self._upload is None and len(self._buffer) <= self._store.one_request:
+            data = bytes(self._buffer)
+            if self._replace:
+                self._store.pipe(self._path, data, mode="overwrite")
+            else:
+                self._store.create(self._path, data)
+            return
+        self._send(bytes(self._buffer), last=True)
+        self._buffer.clear()
+        while self._running:
+            self._wait()
+        assert self._upload is not None
+        self._finish(self._upload)
+        self._upload = None
+
+    def abort(self) -> None:
+        self._buffer.clear()
+        while self._running:
+            self._running.popleft().cancel()
+        if (upload := self._upload) is None:
+            return
+        self._upload = None
+        try:
+            with suppress(ObjectMissing):
+                self._store.run("aborting the upload of", self._path, upload.abort)
+        except DRError as e:
+            log.info("an open upload is left to the sweep: %s", e.message)
+
+    def _send(self, part: bytes, *, last: bool) -> None:
+        if self._upload is None:
+            upload = self._store.upload(self._path)
+            self._store.run("creating", self._path, upload.begin, absent=RepositoryMissing)
+            self._upload = upload
+        while len(self._running) >= self._upload.IN_FLIGHT:
+            self._wait()
+        call = self._upload.put(self._number, self._offset, part, last=last)
+        self._running.append(self._store.submit(call, patient=True))
+        self._number += 1
+        self._offset += len(part)
+
+    def _wait(self) -> None:
+        self._store.result(self._running.popleft(), "writing", self._path)
+
+    def _finish(self, upload: Upload) -> None:
+        with suppress(ObjectMissing):  # a retry of our own finish is answered "no such upload"
+            self._store.run("finishing", self._path, upload.finish, patient=True)
+        there = self._store.stat(self._path)
+        if there is None or there.size_bytes != self._offset:
+            raise RepositoryUnreachable(
+                f"repository {self._store.name}: {self._path} was sent with {self._offset} bytes "
+                f"and has {there.size_bytes if there else 'none'}"
+            )
+
+
+def _time(info: dict[str, Any]) -> datetime:
+    for name in ("LastModified", "last_modified", "updated"):
+        if value := info.get(name):
+            return _utc(value)
+    raise RepositoryUnreachable("an object was listed without its time")
+
+
+def _utc(value: datetime | str) -> datetime:
+    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return at.astimezone(UTC)

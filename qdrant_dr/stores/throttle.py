@@ -1,0 +1,68 @@
+"""A limit of bytes per second, shared by everything that writes to one repository."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import cache
+
+from qdrant_dr.stores.base import Sink
+
+_BURST = 0.25  # seconds
+
+
+class Throttle:
+    """A token bucket that holds a quarter of a second."""
+
+    def __init__(self, bytes_per_second: int) -> None:
+        if bytes_per_second <= 0:
+            raise ValueError("a bandwidth is more than nothing")
+        self._rate = bytes_per_second
+        self._free_at = time.monotonic()
+        self._lock = threading.Lock()
+
+    @property
+    def piece(self) -> int:
+        """Bytes of a quarter of a second, one at least: what is best taken at once."""
+        return max(1, int(self._rate * _BURST))
+
+    def reserve(self, size: int) -> float:
+        """Take `size` bytes; they may pass in so many seconds."""
+        with self._lock:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now - _BURST) + size / self._rate
+            return max(0.0, self._free_at - now)
+
+
+@cache
+def shared_throttle(location: str, bytes_per_second: int) -> Throttle:  # noqa: ARG001
+    """The one throttle of a repository in this process: units open it again and again."""
+    return Throttle(bytes_per_second)
+
+
+class ThrottledSink:
+    """A sink behind a throttle.
+
+    A wait for the throttle is ours and no stall of the store, and may be long where many share
+    it. `rest` waits so many seconds and says whether to go on: who watches over the writes puts
+    its own there, to know of the wait and to end it. What is left of a block is not written then.
+    """
+
+    def __init__(self, sink: Sink, throttle: Throttle) -> None:
+        self._sink, self._throttle = sink, throttle
+        self.commit, self.abort = sink.commit, sink.abort
+        self.rest: Callable[[float], bool] = _sleep
+
+    def write(self, block: bytes) -> None:
+        step = self._throttle.piece
+        for start in range(0, len(block), step):
+            piece = block[start : start + step]
+            if not self.rest(self._throttle.reserve(len(piece))):
+                return
+            self._sink.write(piece)
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return True
