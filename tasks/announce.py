@@ -21,8 +21,9 @@ from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
 from qdrant_dr.config import Config
-from qdrant_dr.records import DEPTHS, Captured, Outcome, Proved, Reported, RunEnd
+from qdrant_dr.records import Captured, Outcome, Proved, Reported, RunEnd
 from qdrant_dr.records.manifest import collection_slug
+from qdrant_dr.records.proof import depth_rank
 from tasks.render import markdown, unit_rows
 from tasks.server import reachable
 
@@ -103,13 +104,13 @@ def proven_captures(end: RunEnd, config: Config) -> dict[str, Outcome]:
     Only captures count: proving an old backup again says nothing about today's data, and must not
     quieten an alarm that waits for today's.
     """
-    wanted = DEPTHS.index(config.objectives.proven.depth)
+    wanted = depth_rank(config.objectives.proven.depth)
     proved = {
         (o.collection, o.backup_id)
         for o in end.outcomes
         # degraded: the seal is suspect, and what is suspect must not quieten an alarm
         if isinstance(o.detail, Proved) and o.verdict == "ok" and o.detail.passed
-        and o.detail.reached is not None and DEPTHS.index(o.detail.reached) >= wanted
+        and o.detail.reached is not None and depth_rank(o.detail.reached) >= wanted
     }  # fmt: skip
     return {
         o.collection: o

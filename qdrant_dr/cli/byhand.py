@@ -147,11 +147,9 @@ def by_hand_name(manifest: Manifest) -> str:
 
 def _create(manifest: Manifest, key: str) -> Iterator[str]:
     """An empty collection of the same shape. Shards of keys are numbered as keys are created."""
-    info = json.loads(manifest.collection_info)
+    info = manifest.info
     body = creation_body(info, replication_factor=None, clustered=True)
-    keys = shard_key_order(
-        json.loads(manifest.collection_cluster), _object(json.loads(manifest.shard_keys))
-    )
+    keys = shard_key_order(manifest.shards_of_cluster, _object(json.loads(manifest.shard_keys)))
     yield "# an empty collection of the same shape" + (
         ": the target must run in cluster mode" if keys else ""
     )
@@ -257,7 +255,7 @@ def _look(backup: Backup, key: str) -> Iterator[str]:
     yield f"# wait for `update_queue.length: 0`; the count {points}"
     yield f'curl --fail-with-body{key} "$TARGET/collections/$NAME"'
     yield _json("POST", key, "/collections/$NAME/points/count", {"exact": True})
-    schema = json.loads(manifest.collection_info).get("payload_schema") or {}
+    schema = manifest.payload_schema
     if schema:
         fields = ", ".join(f"{name} ({what.get('data_type')})" for name, what in schema.items())
         yield f"# payload_schema must list {len(schema)} indexes: {fields}"

@@ -14,6 +14,7 @@ from qdrant_dr.hints import filled
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.scope import selected_repositories
 from qdrant_dr.records import DEPTHS, Depth
+from qdrant_dr.records.proof import depth_rank
 from qdrant_dr.repository import (
     REACH,
     Backup,
@@ -82,7 +83,7 @@ def backup_row(session: Session, backup: Backup, now: datetime) -> dict[str, Any
         "points": backup.seal.points if backup.seal else None,
         "copies": len(counted_copies(backup, now=now)),
         "proven": bool(good),
-        "depth": max(depths, key=DEPTHS.index, default=None),
+        "depth": max(depths, key=depth_rank, default=None),
     }
 
 

@@ -64,6 +64,7 @@ from qdrant_dr.records import (
     Seal,
     Searched,
 )
+from qdrant_dr.records.proof import depth_rank, reaches
 
 _TWO_ENGINES_FROM = 64 << 20
 log = logging.getLogger(__name__)
@@ -149,7 +150,7 @@ def prove(
         )
     if sample and depth != "bytes":
         raise UsageError(f"a sample can be taken at depth bytes, not {depth}")
-    if DEPTHS.index(depth) >= DEPTHS.index("load"):
+    if reaches(depth, "load"):
         require_engine(manifest.server_version)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="proof-", dir=folder) as scratch, ExitStack() as stack:
@@ -196,7 +197,7 @@ class _Examiner:
 
     def wants(self, depth: Depth) -> bool:
         """Whether the examination goes to `depth` or deeper."""
-        return DEPTHS.index(self.depth) >= DEPTHS.index(depth)
+        return reaches(self.depth, depth)
 
     def engines_wanted(self) -> int:
         """Two where there is much to read, and a core and a copy on disk for each."""
@@ -406,9 +407,9 @@ class _Examiner:
         if self.hindrance is not None and not self.findings:
             raise self.hindrance
         judged = self.judged
-        failed = min((DEPTHS.index(d) for d in self.failed), default=DEPTHS.index(self.depth) + 1)
+        failed = min((depth_rank(d) for d in self.failed), default=depth_rank(self.depth) + 1)
         if judged and judged.unasked:
-            failed = min(failed, DEPTHS.index("search"))
+            failed = min(failed, depth_rank("search"))
         points = sum(c.points for c in self.counts) if self.counts else None
         return Examination(
             depth=self.depth,

@@ -7,7 +7,6 @@ seen: a shard that answers badly does not hide among good ones.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -163,7 +162,7 @@ def mean_recalls(golden: Iterable[GoldenQuery]) -> dict[tuple[str, bool], float]
 
 def indexed_fields(manifest: Manifest) -> dict[str, str]:
     """Payload indexes of the source: field and type."""
-    schema = json.loads(manifest.collection_info).get("payload_schema") or {}
+    schema = manifest.payload_schema
     return {name: str(about.get("data_type")) for name, about in sorted(schema.items())}
 
 

@@ -106,7 +106,7 @@ def _local(shard: LaidShard, part: Part, where: str) -> Iterator[ArchiveError]:
 
 
 def _identity(laid: LaidOut, manifest: Manifest) -> Iterator[ArchiveError]:
-    info = json.loads(manifest.collection_info)
+    info = manifest.info
     info = info.get("result", info)
     params = _bare(info.get("config", {}).get("params", {}))
     if isinstance(config := laid.files.get("config.json"), dict):

@@ -35,7 +35,7 @@ def graph_configs(shard: LaidShard) -> Iterator[tuple[str, Path, Mapping[str, An
 def tenant_vectors(shard: LaidShard, manifest: Manifest) -> set[str]:
     """Names of the vectors that have graphs for tenants, and none for all points: in a segment of
     the archive, or in all of them once an optimizer has followed the configuration."""
-    config = json.loads(manifest.collection_info).get("config") or {}
+    config = manifest.info.get("config") or {}
     dense = (config.get("params") or {}).get("vectors") or {}
     named = {"": dense} if isinstance(dense.get("size"), int) else dense
     common = config.get("hnsw_config") or {}
@@ -54,7 +54,7 @@ def tenant_fields(manifest: Manifest) -> dict[str, str]:
 
     Those marked `is_tenant`, or, where none is, all that can be matched by value.
     """
-    schema = json.loads(manifest.collection_info).get("payload_schema") or {}
+    schema = manifest.payload_schema
     linked, marked = {}, {}
     for field, about in sorted(schema.items()):
         kind, params = str(about.get("data_type")), about.get("params") or {}

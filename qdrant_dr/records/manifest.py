@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from datetime import timedelta
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -158,6 +159,36 @@ class Manifest(Record):
     @property
     def size_bytes(self) -> int:
         return sum(p.size_bytes for p in self.parts)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The collection as its server described it: configuration, payload schema, counts."""
+        return dict(json.loads(self.collection_info))
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Vectors, shards and replication, as they were configured."""
+        return dict(self.info["config"]["params"])
+
+    @property
+    def payload_schema(self) -> dict[str, Any]:
+        """The payload indexes, by field."""
+        return dict(self.info.get("payload_schema") or {})
+
+    @property
+    def shards_of_cluster(self) -> dict[str, Any]:
+        """What the server said of the collection's shards and peers."""
+        return dict(json.loads(self.collection_cluster) or {})
+
+    @property
+    def custom_sharding(self) -> bool:
+        """Whether shards were made by hand, each with a key."""
+        return bool(self.params.get("sharding_method") == "custom")
+
+    @property
+    def replication_factor(self) -> int:
+        """Replicas of each shard, as it was."""
+        return int(self.params.get("replication_factor") or 1)
 
     @property
     def skew(self) -> timedelta | None:

@@ -23,6 +23,16 @@ DEPTHS: tuple[Depth, ...] = (
 )
 
 
+def depth_rank(depth: Depth) -> int:
+    """Order depths: the deeper, the larger."""
+    return DEPTHS.index(depth)
+
+
+def reaches(depth: Depth, wanted: Depth) -> bool:
+    """Say whether a look to `depth` includes everything that one to `wanted` shows."""
+    return depth_rank(depth) >= depth_rank(wanted)
+
+
 class Location(Frozen):
     """Where a repository lies: a copy of it elsewhere is another location, and proves nothing."""
 
@@ -110,13 +120,13 @@ class Proof(Record):
     def _passed_needs_evidence(self) -> Self:
         if self.passed and (self.findings or self.reached != self.depth):
             raise ValueError("a proof with findings, or short of its depth, did not pass")
-        deep = DEPTHS.index(self.depth) >= DEPTHS.index("bytes")
+        deep = reaches(self.depth, "bytes")
         if self.passed and deep and not self.bytes_checked:
             raise ValueError("a proof that read nothing did not pass")
         whole = self.bytes_checked == self.bytes_expected
         if self.passed and self.sample is None and deep and not whole:
             raise ValueError("a full proof reads every byte")
-        if self.passed and DEPTHS.index(self.depth) >= DEPTHS.index("content"):
+        if self.passed and reaches(self.depth, "content"):
             if self.points_checked is None or self.points_checked != self.points_expected:
                 raise ValueError("a content proof reads every point")
             if self.seal_sha256 is None:

@@ -14,7 +14,8 @@ from typing import Literal
 from qdrant_dr.config import Copies
 from qdrant_dr.errors import DRError, ManifestConflict, RepositoryUnreachable, SealConflict
 from qdrant_dr.layout import BACKUPS, call_of
-from qdrant_dr.records import DEPTHS, BackupKey, Depth, Location, Manifest, Proof, Seal
+from qdrant_dr.records import BackupKey, Depth, Location, Manifest, Proof, Seal
+from qdrant_dr.records.proof import reaches
 from qdrant_dr.repository.repository import Unreadable
 from qdrant_dr.repository.strangers import Stranger
 from qdrant_dr.repository.witnesses import LONGEST_RUN, Lost, Witness
@@ -225,7 +226,7 @@ def clears(proof: Proof, failure: Proof) -> bool:
     return (
         proof.passed
         and failure.proof_id in proof.clears
-        and DEPTHS.index(proof.depth) >= DEPTHS.index(failure.depth)
+        and reaches(proof.depth, failure.depth)
         and (proof.full or proof.sample == failure.sample)
     )
 
@@ -245,7 +246,7 @@ def proof_of(
         for p in copy.proofs
         if p.passed
         and p.full
-        and DEPTHS.index(p.depth) >= DEPTHS.index(depth)
+        and reaches(p.depth, depth)
         and p.ended_at <= now + CLOCK_TOLERANCE
         and (max_age is None or now - p.ended_at <= max_age)
     ]
@@ -277,7 +278,7 @@ def is_proven(
 
 def needs_seal(depth: Depth) -> bool:
     """Whether a proof of this depth compares with a seal."""
-    return DEPTHS.index(depth) >= DEPTHS.index("content")
+    return reaches(depth, "content")
 
 
 def sound(backup: Backup, copy: Copy) -> bool:

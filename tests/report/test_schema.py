@@ -76,7 +76,8 @@ def test_the_docs_are_in_step() -> None:
     page = Path(__file__).parents[2] / "docs" / "frames.md"
     assert page.read_text() == frames_markdown(), (
         "write docs/frames.md anew: "
-        "python -c 'from qdrant_dr.report.frames.schema import *; print(frames_markdown(), end=\"\")'"
+        "python -c 'from qdrant_dr.report.frames.schema import *; "
+        'print(frames_markdown(), end="")\''
     )
 
 

@@ -18,7 +18,6 @@ from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_names, selected_repositories
 from qdrant_dr.jobs.run.units import CaptureUnit, FullUnit, Perform, SweepUnit, VerifyUnit
 from qdrant_dr.records import (
-    DEPTHS,
     BackupKey,
     Captured,
     Depth,
@@ -29,6 +28,7 @@ from qdrant_dr.records import (
 )
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.records.manifest import Method
+from qdrant_dr.records.proof import reaches
 from qdrant_dr.repository import Catalog, enough_copies, newest_proven
 
 
@@ -216,9 +216,7 @@ def backup(config: Config, request: BackupRequest, run: Run, perform: Perform) -
     nothing = () if captured or recent else ("no collection was backed up",)
     promised = config.objectives.proven.depth
     shallow = (
-        (f"proven to {depth} only, {promised} is promised",)
-        if DEPTHS.index(depth) < DEPTHS.index(promised)
-        else ()
+        (f"proven to {depth} only, {promised} is promised",) if not reaches(depth, promised) else ()
     )
     away = tuple(map(str, inventory.unreached))
     unswept = (f"nothing was swept: {clocks.apart}",) if clocks.apart else ()

@@ -22,8 +22,9 @@ from qdrant_dr.jobs.run.prove import bytes_proof
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.run.units import HealUnit, Perform, SweepUnit, VerifyUnit
-from qdrant_dr.records import DEPTHS, BackupKey, Depth, Healed, Outcome, Part, RunEnd
+from qdrant_dr.records import BackupKey, Depth, Healed, Outcome, Part, RunEnd
 from qdrant_dr.records.base import Frozen
+from qdrant_dr.records.proof import depth_rank
 from qdrant_dr.repository import Backup, Catalog, Copy, Repository, newest_proven, open_failures
 
 
@@ -136,7 +137,7 @@ def plan_reproofs(
             continue
         backup = catalog.find(heal.key)
         failures = open_failures(backup.copy(heal.repository).proofs) if backup else ()
-        deepest: Depth = max(("bytes", *(f.depth for f in failures)), key=DEPTHS.index)
+        deepest: Depth = max(("bytes", *(f.depth for f in failures)), key=depth_rank)
         units.append(
             VerifyUnit(key=heal.key, repository=heal.repository, depth=deepest, made_by="replicate")
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -59,7 +58,7 @@ def route_of(manifest: Manifest, target: TargetFacts, *, salvage: bool) -> Route
     if salvage:
         return "salvage"
     whole = [p.kind for p in manifest.parts] == ["collection"]
-    return "whole" if whole and not target.clustered and not custom_sharding(manifest) else "shards"
+    return "whole" if whole and not target.clustered and not manifest.custom_sharding else "shards"
 
 
 def continues(journal: Journal, key: BackupKey, route: Route) -> bool:
@@ -71,15 +70,3 @@ def goes_on(journal: Journal, key: BackupKey, route: Route) -> bool:
     """Whether what the journal tells of is unfinished. A collection that is whole is in use
     perhaps: for a restore of another backup, or if it differs, it is like any other."""
     return not journal.whole or continues(journal, key, route)
-
-
-def custom_sharding(manifest: Manifest) -> bool:
-    """Whether shards were made by hand, each with a key."""
-    params = json.loads(manifest.collection_info)["config"]["params"]
-    return bool(params.get("sharding_method") == "custom")
-
-
-def replication_of(manifest: Manifest) -> int:
-    """Replicas of each shard, as it was."""
-    params = json.loads(manifest.collection_info)["config"]["params"]
-    return int(params.get("replication_factor") or 1)

@@ -6,7 +6,6 @@ or all that they are to hold; whatever else is there, somebody else has made or 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 
@@ -41,7 +40,7 @@ def holds(manifest: Manifest, seal: Seal | None) -> dict[str, int]:
 
 def vectors_of(manifest: Manifest) -> str:
     """Canonical text of the vectors that the collection is to have."""
-    return vectors_text(json.loads(manifest.collection_info)["config"]["params"])
+    return vectors_text(manifest.params)
 
 
 def must_be_unused(left: Journal, target: TargetFacts, nodes: TargetNodes) -> None:

@@ -17,7 +17,6 @@ from qdrant_dr.jobs.restore.options import (
     Route,
     continues,
     goes_on,
-    replication_of,
     route_of,
 )
 from qdrant_dr.jobs.restore.refusals import (
@@ -32,7 +31,6 @@ from qdrant_dr.jobs.restore.refusals import (
 )
 from qdrant_dr.jobs.run.units import RestoreUnit
 from qdrant_dr.records import (
-    DEPTHS,
     BackupKey,
     Drilled,
     Manifest,
@@ -41,6 +39,7 @@ from qdrant_dr.records import (
     RunEnd,
     Seal,
 )
+from qdrant_dr.records.proof import depth_rank
 from qdrant_dr.repository import Backup, Copy, sound, time_to_reach
 from qdrant_dr.units import format_duration, format_size
 
@@ -185,7 +184,7 @@ def sources_of(backup: Backup, repositories: Sequence[str]) -> tuple[Copy, ...]:
 
     def health(copy: Copy) -> tuple[bool, bool, int, float]:
         good = [
-            (DEPTHS.index(p.depth), p.ended_at.timestamp())
+            (depth_rank(p.depth), p.ended_at.timestamp())
             for p in copy.proofs
             if p.passed and p.full
         ]
@@ -285,7 +284,7 @@ def _steps(
     elif route == "whole":
         steps.append(Step(f"create {name!r} on {url} from the archive, {shards} shards"))
     else:
-        copies = options.replication_factor or replication_of(manifest)
+        copies = options.replication_factor or manifest.replication_factor
         held = f" of {copies} replicas" if there.facts.clustered else ""
         steps.append(Step(f"create {name!r} on {url}: {shards} shards{held}, payload indexes"))
     steps += [Step(*_moved(route, options, where, p.file, p.size_bytes)) for p in manifest.parts]

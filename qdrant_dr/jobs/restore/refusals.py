@@ -15,15 +15,7 @@ from qdrant_dr.cluster.target import TargetFacts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.jobs.restore.journal import Journal
-from qdrant_dr.jobs.restore.options import (
-    OnTarget,
-    RestoreOptions,
-    Route,
-    custom_sharding,
-    goes_on,
-    replication_of,
-    route_of,
-)
+from qdrant_dr.jobs.restore.options import OnTarget, RestoreOptions, Route, goes_on, route_of
 from qdrant_dr.places import split_url
 from qdrant_dr.records import Manifest
 from qdrant_dr.repository import Backup, Copy, open_failures, proven_copies
@@ -237,7 +229,7 @@ def _unlike(manifest: Manifest, there: OnTarget, name: str) -> list[str]:
     facts = there.existing
     if facts is None:
         return [f"{name!r} on {there.facts.url} does not tell how it is made"]
-    params = json.loads(manifest.collection_info)["config"]["params"]
+    params = manifest.params
     reasons = []
     if facts.vectors != vectors_text(params):
         reasons.append(f"{name!r} on {there.facts.url} has other vectors than {manifest.key}")
@@ -252,20 +244,21 @@ def _unlike(manifest: Manifest, there: OnTarget, name: str) -> list[str]:
 
 def topology_reasons(manifest: Manifest, target: TargetFacts, options: RestoreOptions) -> list[str]:
     reasons = []
-    if custom_sharding(manifest) and not target.clustered and not options.salvage:
+    if manifest.custom_sharding and not target.clustered and not options.salvage:
         reasons.append(
             f"{manifest.collection!r} has shard keys, which a server outside a cluster cannot "
             "have: start the target with `cluster.enabled: true` (one node will do), or read it "
             "with `--salvage`"
         )
-    elif custom_sharding(manifest) and not options.salvage:
+    elif manifest.custom_sharding and not options.salvage:
         try:
-            shard_key_order(
-                json.loads(manifest.collection_cluster), json.loads(manifest.shard_keys)
-            )
+            shard_key_order(manifest.shards_of_cluster, json.loads(manifest.shard_keys))
         except PlanRefused as e:
             reasons.append(f"{e.message}: {e.hint}")
-    wanted, peers = options.replication_factor or replication_of(manifest), len(target.peers) or 1
+    wanted, peers = (
+        options.replication_factor or manifest.replication_factor,
+        len(target.peers) or 1,
+    )
     if target.clustered and wanted > peers:
         reasons.append(
             f"{wanted} replicas of each shard need as many nodes, {target.url} knows {peers}: "
@@ -334,7 +327,7 @@ def room(
             f"the free space of {target.url} is not known; it needs about {format_size(needed)}"
         ]
     peers = len(target.peers) or 1
-    factor = options.replication_factor or replication_of(manifest)
+    factor = options.replication_factor or manifest.replication_factor
     share = needed * min(factor, peers) // peers
     if share <= free:
         return [], []

@@ -8,7 +8,6 @@ is read back from the target and compared, vectors within 1e-6.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -139,7 +138,7 @@ class _Work:
 
     def __post_init__(self) -> None:
         self.upserts = Upserts(self.node, self.name)
-        self.info: dict[str, Any] = json.loads(self.manifest.collection_info)
+        self.info: dict[str, Any] = self.manifest.info
         self.halves = half_cosine(self.info["config"]["params"])
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from qdrant_dr.records import Fingerprint, Manifest, Seal
 
 def shard_keys_of(manifest: Manifest) -> dict[int, ShardKey]:
     """The key of each shard, as string or number; empty without custom sharding."""
-    cluster = json.loads(manifest.collection_cluster)
+    cluster = manifest.shards_of_cluster
     replicas = [*(cluster.get("local_shards") or ()), *(cluster.get("remote_shards") or ())]
     return {int(r["shard_id"]): r["shard_key"] for r in replicas if r.get("shard_key") is not None}
 

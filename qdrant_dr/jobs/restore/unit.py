@@ -33,7 +33,7 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.jobs.restore.failover import Meter, Sources
 from qdrant_dr.jobs.restore.journal import Journal, OpenJournal, journal_of
-from qdrant_dr.jobs.restore.options import continues, custom_sharding, goes_on
+from qdrant_dr.jobs.restore.options import continues, goes_on
 from qdrant_dr.jobs.restore.ownership import (
     holds,
     must_be_unused,
@@ -324,12 +324,10 @@ class Restoration:
         fresh = self._begun.created and not self._begun.recovered
         if self.unit.route != "shards" or not fresh:
             return
-        info = json.loads(self.manifest.collection_info)
+        info = self.manifest.info
         keys = (
-            shard_key_order(
-                json.loads(self.manifest.collection_cluster), json.loads(self.manifest.shard_keys)
-            )
-            if custom_sharding(self.manifest)
+            shard_key_order(self.manifest.shards_of_cluster, json.loads(self.manifest.shard_keys))
+            if self.manifest.custom_sharding
             else ()
         )
         before = self._begun.asked
@@ -341,7 +339,7 @@ class Restoration:
 
     def _body(self, target: TargetFacts) -> dict[str, object]:
         return creation_body(
-            json.loads(self.manifest.collection_info),
+            self.manifest.info,
             replication_factor=self.unit.replication_factor,
             clustered=target.clustered,
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
-from qdrant_dr.jobs.acknowledge.job import log
 from qdrant_dr.records import Acknowledgement
 from qdrant_dr.repository import (
     Read,
@@ -16,6 +16,8 @@ from qdrant_dr.repository import (
     acknowledgements_that_count,
     read_acknowledgements,
 )
+
+log = logging.getLogger(__name__)
 
 
 def acknowledgements_of(

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from qdrant_dr.hints import BY_HAND, DECIDE, command, filled
 from qdrant_dr.records import DEPTHS
+from qdrant_dr.records.proof import depth_rank
 from qdrant_dr.repository import Backup, Copy, open_failures, proof_of
 from qdrant_dr.text import digest
 
@@ -18,7 +19,7 @@ def sources(backup: Backup, now: datetime) -> tuple[str, ...]:
 
     def rank(copy: Copy) -> int:
         known = [d for d in DEPTHS if proof_of(copy, depth=d, now=now)]
-        return -DEPTHS.index(known[-1]) if known else 1
+        return -depth_rank(known[-1]) if known else 1
 
     return tuple(c.repository for c in sorted(filter(_may_be_good, backup.copies), key=rank))
 

@@ -44,7 +44,6 @@ from qdrant_dr.proof import (
 from qdrant_dr.proof.findings import finding, findings
 from qdrant_dr.proof.seal import fallen_indexes, unasked
 from qdrant_dr.records import (
-    DEPTHS,
     Depth,
     ErrorFacts,
     Finding,
@@ -54,6 +53,7 @@ from qdrant_dr.records import (
     Seal,
     Searched,
 )
+from qdrant_dr.records.proof import reaches
 from qdrant_dr.repository import Backup, Copy, Repository, new_id, open_failures
 
 LIVE_SAMPLE = 64
@@ -114,7 +114,7 @@ def prove_copy(
     """
     started_at = utc_now()
     backup, manifest = found.backup, found.manifest
-    sealing = backup.seal is None and DEPTHS.index(unit.depth) >= DEPTHS.index("content")
+    sealing = backup.seal is None and reaches(unit.depth, "content")
     live = _live_sample(config, manifest) if sealing else None
     sample = None
     if unit.sample_per_mille is not None:
@@ -134,7 +134,7 @@ def prove_copy(
         )
     wrong = list(exam.findings)
     seal, sealed, notes = backup.seal, False, list[str]()
-    held = exam.reached is not None and DEPTHS.index(exam.reached) >= DEPTHS.index("content")
+    held = exam.reached is not None and reaches(exam.reached, "content")
     if sealing and held and exam.read_back is not None:
         # of a backup made in this very run nobody else can have a seal
         if (made_by or unit.made_by) != "backup" and (hidden := found.may_seal()):
@@ -197,7 +197,7 @@ def _first(
     if not wrong:
         return None
     others = [s for s in sources(found.backup, utc_now()) if s != unit.repository]
-    as_captured = reached is not None and DEPTHS.index(reached) >= DEPTHS.index("bytes")
+    as_captured = reached is not None and reaches(reached, "bytes")
     sealed = found.backup.seal is not None and unit.made_by != "replicate"
     if wrong[0].code == SearchDiffers.code:
         hint = filled(SearchDiffers.default_hint, backup=str(unit.key))
@@ -229,7 +229,7 @@ def _proof(
         reached = "load"
     passed = not wrong and reached == depth
     copy = found.backup.copy(found.repository.name)
-    content = DEPTHS.index(depth) >= DEPTHS.index("content")
+    content = reaches(depth, "content")
     ended_at = utc_now()
     return Proof(
         proof_id=new_id(ended_at),
@@ -306,10 +306,8 @@ def cleared(copy: Copy, depth: Depth, *, passed: bool) -> tuple[str, ...]:
     if it compared content, proofs that cannot be read any more. Pure."""
     if not passed:
         return ()
-    failures = [
-        f for f in open_failures(copy.proofs) if DEPTHS.index(f.depth) <= DEPTHS.index(depth)
-    ]
-    content = DEPTHS.index(depth) >= DEPTHS.index("content")
+    failures = [f for f in open_failures(copy.proofs) if reaches(depth, f.depth)]
+    content = reaches(depth, "content")
     return (*(f.proof_id for f in failures), *(copy.unread if content else ()))
 
 

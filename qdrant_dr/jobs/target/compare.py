@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -160,7 +159,7 @@ def unlike(
     A replication that was asked for is no difference.
     """
     info = collection_facts(node, name).info
-    said = differences(json.loads(manifest.collection_info), info)
+    said = differences(manifest.info, info)
     indexes = [d for d in said if d.startswith("payload index ")]
     settings = [d for d in said if d not in indexes]
     if replication_factor is not None:

@@ -20,7 +20,6 @@ from qdrant_dr.cluster import (
     target_facts,
 )
 from qdrant_dr.config import Config
-from qdrant_dr.jobs.restore.options import custom_sharding
 from qdrant_dr.jobs.run.cancel import stoppable
 from qdrant_dr.jobs.target.nodes import TargetNodes, target_nodes
 from qdrant_dr.jobs.target.split import cut_shards
@@ -51,7 +50,7 @@ def recover_onto(
     """
     first = nodes.first
     target = target_facts(first)
-    custom = custom_sharding(manifest)
+    custom = manifest.custom_sharding
     whole = [p.kind for p in manifest.parts] == ["collection"]
     if whole and not custom and len(target.peers) < 2:
         (part,) = manifest.parts
@@ -59,8 +58,8 @@ def recover_onto(
             first, name, stoppable(read(part)), size=part.size_bytes, sha256=part.sha256
         )
         return
-    info = json.loads(manifest.collection_info)
-    cluster, keys = json.loads(manifest.collection_cluster), json.loads(manifest.shard_keys)
+    info = manifest.info
+    cluster, keys = manifest.shards_of_cluster, json.loads(manifest.shard_keys)
     factor = 1 if target.clustered else None
     create_target(
         first, name,

@@ -22,7 +22,6 @@ from qdrant_dr.cluster import DRILL_PREFIX, Node, collection_names, drop_target,
 from qdrant_dr.cluster.addresses import node_of
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ConfigInvalid, DRError, NodeUnreachable, TargetNotDisposable
-from qdrant_dr.jobs.restore.options import custom_sharding
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.target.docker import docker_server
 from qdrant_dr.layout import time_of
@@ -54,7 +53,7 @@ def drill_target(
     anything that is not a drill's.
     """
     scratch, docker = config.drill.scratch, config.drill.docker
-    clustered = custom_sharding(manifest)
+    clustered = manifest.custom_sharding
     with ExitStack() as stack:
         if scratch is not None:
             if not scratch.disposable:

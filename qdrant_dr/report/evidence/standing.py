@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from qdrant_dr.config import Copies, Override
-from qdrant_dr.records import DEPTHS, Proof
+from qdrant_dr.records import Proof
 from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.records.proof import depth_rank
 from qdrant_dr.report.evidence.drills import Drill, drills_of
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.restores import Restore, restores_of
@@ -116,7 +117,7 @@ def best_proof(copy: Copy) -> Proof | None:
     """The passed proof that says most: a full one before a sample, then depth, then time."""
     return max(
         (p for p in copy.proofs if p.passed),
-        key=lambda p: (p.full, DEPTHS.index(p.depth), p.bytes_checked, p.ended_at, p.proof_id),
+        key=lambda p: (p.full, depth_rank(p.depth), p.bytes_checked, p.ended_at, p.proof_id),
         default=None,
     )
 
@@ -216,7 +217,7 @@ def _deepest_proof(evidence: Evidence, backup: Backup) -> Proof | None:
         and p.seal_sha256 in (None, sealed)
         and at - p.ended_at <= promise.max_age
     ]
-    return max(good, key=lambda p: (DEPTHS.index(p.depth), p.ended_at, p.proof_id), default=None)
+    return max(good, key=lambda p: (depth_rank(p.depth), p.ended_at, p.proof_id), default=None)
 
 
 def _seen_kind(evidence: Evidence) -> SourceKind | None:

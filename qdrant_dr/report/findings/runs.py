@@ -12,6 +12,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.hints import DECIDE, apart, command
 from qdrant_dr.jobs.run.selection import LATEST, LATEST_PROVEN
 from qdrant_dr.records import DEPTHS, Outcome, Proved, RunEnd, RunStart
+from qdrant_dr.records.proof import depth_rank
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.finding import Problem, span
 from qdrant_dr.text import count
@@ -72,7 +73,7 @@ class Scope:
         return replace(
             scope,
             every_backup=given.get("which") == "all",
-            reach=DEPTHS.index(depth) if depth in DEPTHS else 0,
+            reach=depth_rank(depth) if depth in DEPTHS else 0,
             sample=sample if isinstance(sample, int) else None,
         )
 
@@ -243,7 +244,7 @@ def _unit(outcome: Outcome) -> _Unit:
 
 def _reach(outcome: Outcome) -> int:
     """How deep a proof went; 0 of anything else."""
-    return DEPTHS.index(outcome.detail.depth) if isinstance(outcome.detail, Proved) else 0
+    return depth_rank(outcome.detail.depth) if isinstance(outcome.detail, Proved) else 0
 
 
 def _redone_at(end: RunEnd, redone: Mapping[_Unit, list[tuple[int, int]]]) -> int | None:
@@ -292,7 +293,7 @@ def _run_again(config: Config, start: RunStart) -> str:
     if job == "verify":
         scope, names = Scope.of(config, start), _names(given, "backups", "backup")
         words += sorted(names or ()) + ["--all"] * (scope.every_backup and not names)
-        if scope.reach > DEPTHS.index(config.objectives.proven.depth):
+        if scope.reach > depth_rank(config.objectives.proven.depth):
             words += ["--depth", DEPTHS[scope.reach]]
     return command(job, *words)
 

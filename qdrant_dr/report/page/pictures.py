@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-from qdrant_dr.records import DEPTHS
+from qdrant_dr.records.proof import reaches
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.forecast import DAY, HORIZON
 from qdrant_dr.report.evidence.restores import Restore
@@ -204,7 +204,7 @@ def _cell(assessment: Assessment, s: Standing, n: int) -> charts.Cell:
     if not proofs:
         best = best_proof(latest)
         due = s.backups[0].manifest.captured_at + promise.max_age
-        if best and best.full and at <= due and DEPTHS.index(best.depth) >= DEPTHS.index("bytes"):
+        if best and best.full and at <= due and reaches(best.depth, "bytes"):
             # one copy a night is read to its content, the others' turn comes
             said = f"every byte proven; {promise.depth} is due by {due:%Y-%m-%d}"
             return charts.Cell(f"{best.depth}, in time", "due", said)
