@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.schemas import State
 
 from flows.parameters import ALONE, ConfigRef, Names
-from qdrant_dr.jobs.expire.job import ExpireRequest
+from qdrant_dr.jobs.expire.decide import ExpireRequest
 from qdrant_dr.jobs.expire.job import expire as job
 from tasks.conduct import conduct
 

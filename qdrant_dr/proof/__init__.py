@@ -19,10 +19,11 @@ if TYPE_CHECKING:
         compare_with_seal,
         differing_points,
     )
-    from qdrant_dr.proof.depths import Examination, ProofLimits, Reader, prove
+    from qdrant_dr.proof.depths import prove
     from qdrant_dr.proof.drift import baseline_of
     from qdrant_dr.proof.encoding import digest_point
     from qdrant_dr.proof.engine import EngineLimits, engine_covers, engine_version, require_engine
+    from qdrant_dr.proof.examination import Examination, ProofLimits, Reader
     from qdrant_dr.proof.fingerprint import (
         Fingerprinter,
         add,

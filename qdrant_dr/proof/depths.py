@@ -19,11 +19,10 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import get_args
 
 from qdrant_dr.errors import (
     ArchiveError,
@@ -39,7 +38,8 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.proof.blocks import SAMPLE_BLOCK, SampleRequest, Tally
 from qdrant_dr.proof.compare import compare_counts, compare_with_seal
-from qdrant_dr.proof.engine import Engine, EngineLimits, engine_version, require_engine
+from qdrant_dr.proof.engine import Engine, engine_version, require_engine
+from qdrant_dr.proof.examination import Examination, ProofLimits, Reader
 from qdrant_dr.proof.findings import finding
 from qdrant_dr.proof.layout import LaidOut, Limits, lay_out
 from qdrant_dr.proof.questions import Questions
@@ -62,61 +62,11 @@ from qdrant_dr.records import (
     ProvableDepth,
     Sample,
     Seal,
-    Searched,
 )
 from qdrant_dr.records.proof import depth_rank, reaches
 
 _TWO_ENGINES_FROM = 64 << 20
 log = logging.getLogger(__name__)
-
-
-class Reader(Protocol):
-    """Where the bytes of one copy come from. Both raise RepositoryError if that cannot be said."""
-
-    def sizes(self, part: Part) -> int | None:
-        """Size of the stored object, asked of the store now; None if it is not there."""
-
-    def blocks(self, part: Part, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """The bytes from `start` up to `end`."""
-
-
-@dataclass(frozen=True)
-class ProofLimits:
-    """What a proof may use of this machine: bytes of spool, and what its engine may."""
-
-    spool_bytes: int = 200 << 30
-    engine: EngineLimits = field(default_factory=EngineLimits)
-
-
-@dataclass(frozen=True)
-class Examination:
-    """What was checked and found; a job turns it into a record.
-
-    `reached` is the deepest depth that held for every part. A content examination without a seal
-    has a `read_back` to make one of, and proves nothing about content until there is one.
-    `searched` is what the archive's indexes answered, at depth `search`; `remarks` are true of the
-    source too. What could not be asked here is `unasked`, no finding, and not reached.
-    """
-
-    depth: Depth
-    reached: Depth | None
-    findings: tuple[Finding, ...]
-    bytes_expected: int
-    bytes_checked: int
-    points_expected: int | None
-    points_checked: int | None
-    within_tolerance: int
-    sample: Sample | None
-    engine: str
-    read_back: ReadBack | None = None
-    archive_uuid: str | None = None
-    searched: Searched | None = None
-    remarks: tuple[str, ...] = ()
-    unasked: tuple[str, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        return not self.findings and self.reached == self.depth
 
 
 def prove(

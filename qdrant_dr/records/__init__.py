@@ -3,6 +3,27 @@
 from qdrant_dr.records.acknowledgement import AcceptedBackup, Acknowledgement
 from qdrant_dr.records.base import Record, canonical_json, format_time, parse_time
 from qdrant_dr.records.capture import Intent, ListedSnapshot, SnapshotAnswer, name_digests
+from qdrant_dr.records.details import (
+    Acknowledged,
+    Captured,
+    Compared,
+    Deleted,
+    Diverging,
+    Drilled,
+    ErrorFacts,
+    Found,
+    Healed,
+    KeptSnapshot,
+    LeftSnapshot,
+    Phase,
+    Played,
+    Proved,
+    Reported,
+    Restored,
+    Signed,
+    Swept,
+    Watched,
+)
 from qdrant_dr.records.fingerprint import BUCKETS, Component, Fingerprint
 from qdrant_dr.records.manifest import BackupKey, Manifest, Part, ShardFacts, SourceNode
 from qdrant_dr.records.proof import (
@@ -17,32 +38,13 @@ from qdrant_dr.records.proof import (
 )
 from qdrant_dr.records.retention import Expired, Hold
 from qdrant_dr.records.run import (
-    Acknowledged,
-    Captured,
     CapturedFull,
-    Compared,
-    Deleted,
-    Diverging,
-    Drilled,
-    ErrorFacts,
-    Found,
-    Healed,
-    KeptSnapshot,
-    LeftSnapshot,
     Outcome,
-    Phase,
-    Played,
-    Proved,
-    Reported,
     RepositorySeen,
-    Restored,
     RunEnd,
     RunStart,
     SeenCollection,
-    Signed,
-    Swept,
     Verdict,
-    Watched,
 )
 from qdrant_dr.records.seal import Baseline, FilterTruth, GoldenQuery, Seal, SealedShard
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from qdrant_dr.records import Acknowledged, format_time
-from qdrant_dr.records.run import Severity
+from qdrant_dr.records.details import Severity
 
 RANK: dict[Severity, int] = {"critical": 0, "warning": 1, "notice": 2}
 

@@ -5,74 +5,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
 from qdrant_dr import layout
 from qdrant_dr.errors import (
     DRError,
-    ObjectArchived,
     ObjectMissing,
     RecordDamaged,
-    SealConflict,
 )
 from qdrant_dr.records import BackupKey, Expired, Manifest, Proof, Record, RunEnd, Seal
+from qdrant_dr.repository.assemble import Reading, assemble
 from qdrant_dr.repository.catalog import (
-    Backup,
     Catalog,
-    Copy,
-    InArchive,
     RepositoryState,
-    Unfinished,
-    manifest_conflict,
-    needs_seal,
-    open_failures,
-    seal_conflict,
 )
 from qdrant_dr.repository.expiry import standing
 from qdrant_dr.repository.repository import Repository, Unreadable
-from qdrant_dr.repository.strangers import Stranger
 from qdrant_dr.repository.witnesses import (
     Doubt,
-    Named,
-    fits,
-    hidden_failures,
     in_doubt,
     missed,
     testimony,
-    witness,
 )
-from qdrant_dr.stores.base import OpenUpload, Stat
 
 R = TypeVar("R", bound=Record)
-
-
-@dataclass(slots=True)
-class Reading:
-    """What one repository holds of a cluster, by folder of a backup."""
-
-    repository: RepositoryState
-    scope: str = ""
-    """What the folders begin with that are read at all: runs tell of all others, too."""
-    files: dict[str, dict[str, Stat]] = field(default_factory=dict)
-    manifests: dict[str, Manifest] = field(default_factory=dict)
-    seals: dict[str, Seal] = field(default_factory=dict)
-    proofs: dict[str, list[Proof]] = field(default_factory=dict)
-    unreadable: list[Unreadable] = field(default_factory=list)
-    strangers: list[Stranger] = field(default_factory=list)
-    uploads: tuple[OpenUpload, ...] = ()
-    tombstones: dict[str, list[Expired]] = field(default_factory=dict)
-    ends: dict[str, RunEnd] = field(default_factory=dict)
-    runs: frozenset[str] = frozenset()
-    first_run: datetime | None = None
-    ahead: frozenset[str] = frozenset()
-    """Folders and digests of manifests and proofs that were dated in the future when written."""
-
-    @property
-    def expired(self) -> frozenset[str]:
-        """Folders of the copies that were to go from here."""
-        return frozenset(self.tombstones)
 
 
 _SECOND_LOOKS = 50
@@ -285,189 +242,3 @@ def _folder(record: Seal | Proof | Expired) -> str:
     return BackupKey(
         cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
     ).folder
-
-
-def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
-    """Put the catalog together; pure."""
-    folders = sorted({f for r in readings for f in r.manifests})
-    named = testimony(cluster, readings)
-    backups = [_backup(folder, readings, named[folder]) for folder in folders]
-    pardoned = {
-        f"{r.repository.name}/{path}"
-        for r in readings
-        for folder, proofs in r.proofs.items()
-        for path in _pardoned(folder, proofs)
-    }
-    return Catalog(
-        cluster=cluster,
-        repositories=tuple(r.repository for r in readings),
-        backups=tuple(
-            sorted(backups, key=lambda b: (b.manifest.captured_at, b.manifest.backup_id))
-        ),
-        unfinished=tuple(
-            Unfinished(
-                r.repository.name,
-                folder,
-                tuple(files.values()),
-                expired=any(fits(t, named.get(folder)) for t in r.tombstones.get(folder, ())),
-                named=_spared(folder, readings, named),
-            )
-            for r in readings
-            for folder, files in sorted(r.files.items())
-            if layout.MANIFEST not in files
-        ),
-        lost=missed(named, readings),
-        unreadable=tuple(
-            u
-            for r in readings
-            for u in (*r.unreadable, *_misfits(r, named), *_gone_failures(r, named))
-            if f"{u.repository}/{u.path}" not in pardoned
-        ),
-        strangers=tuple(s for r in readings for s in r.strangers),
-        uploads={r.repository.name: r.uploads for r in readings if r.uploads},
-    )
-
-
-def _spared(folder: str, readings: Sequence[Reading], named: Mapping[str, Named]) -> bool:
-    """Whether a backup was made of this folder, by any record: then no sweep may take it."""
-    backup = named.get(folder)
-    told = backup is not None and any(w.kind in ("seal", "proof", "run") for w in backup.words)
-    return told or any(layout.SEAL in r.files.get(folder, ()) for r in readings)
-
-
-def _misfits(reading: Reading, named: Mapping[str, Named]) -> list[Unreadable]:
-    """Deletions on record of another backup than the one that the other records name."""
-    where = reading.repository.name
-    return [
-        Unreadable(where, path, RecordDamaged(f"{where}/{path} is of another manifest"))
-        for folder, tombstones in reading.tombstones.items()
-        for tombstone in tombstones
-        if not fits(tombstone, named.get(folder))
-        for path in [f"{layout.EXPIRED}/{folder}/{tombstone.run_id}.json"]
-    ]
-
-
-def _gone_failures(reading: Reading, named: Mapping[str, Named]) -> list[Unreadable]:
-    """Failed proofs that runs tell of and that are not beside their copy any more."""
-    where, listed = reading.repository.name, {u.path for u in reading.unreadable}
-    return [
-        Unreadable(
-            where,
-            path,
-            ObjectMissing(
-                f"{where}/{path} is gone, a proof that failed as a run tells",
-                f"run `qdrant-dr verify {named[folder].key} -r {where}`.",
-            ),
-        )
-        for folder in reading.manifests
-        for proof_id in hidden_failures(named[folder], reading)
-        for path in [f"{layout.PROOFS}/{folder}/{proof_id}.json"]
-        if path not in listed
-    ]
-
-
-def _backup(folder: str, readings: Sequence[Reading], named: Named) -> Backup:
-    manifests = {r.repository.name: m for r in readings if (m := r.manifests.get(folder))}
-    seals = {r.repository.name: s for r in readings if (s := r.seals.get(folder))}
-    manifest = next(iter(manifests.values()))
-    seal = next(iter(seals.values()), None)
-    conflict: DRError | None = None
-    if len(set(_digests(manifests).values())) > 1:
-        conflict = manifest_conflict(manifest.key, _digests(manifests))
-    elif len(set(_digests(seals).values())) > 1:
-        conflict = seal_conflict(manifest.key, _digests(seals))
-    elif seal is not None and seal.manifest_sha256 != manifest.sha256:
-        conflict = SealConflict(f"the seal of {manifest.key} is of another manifest")
-    return Backup(
-        manifest=manifest,
-        seal=seal,
-        copies=tuple(
-            _copy(folder, r, manifest, sealed=seal is not None, named=named) for r in readings
-        ),
-        conflict=conflict,
-        witness=witness(manifest, named, readings),
-        dated_ahead=any(folder in r.ahead for r in readings),
-    )
-
-
-def _pardoned(folder: str, proofs: Sequence[Proof]) -> list[str]:
-    """Paths of unreadable proofs that a passing full content proof names: whatever they said of
-    the copy, it was looked at as deeply since."""
-    return [
-        f"{layout.PROOFS}/{folder}/{proof_id}.json"
-        for p in proofs
-        if p.passed and p.full and needs_seal(p.depth)
-        for proof_id in p.clears
-    ]
-
-
-def _digests(records: Mapping[str, Record]) -> dict[str, str]:
-    return {name: record.sha256 for name, record in records.items()}
-
-
-def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool, named: Named) -> Copy:
-    where = reading.repository
-    if where.error is not None:
-        return Copy(where.name, where.domain, "unreachable")
-    files = reading.files.get(folder, {})
-    mine = reading.manifests.get(folder)
-    lacks = [] if mine else [layout.MANIFEST.removesuffix(".json")]
-    sizes = {name: there.size_bytes for name, there in files.items()}
-    parts = [p.file for p in (mine or manifest).parts if sizes.get(p.file) != p.size_bytes]
-    if sealed and folder not in reading.seals:
-        lacks.append(layout.SEAL.removesuffix(".json"))
-    proofs: list[Proof] = []
-    inherited: list[Proof] = []
-    for proof in reading.proofs.get(folder, ()):
-        of_this_copy = (
-            mine is not None
-            and proof.repository_id == where.id
-            and proof.location == where.location
-            and proof.manifest_sha256 == mine.sha256
-            # a failure counts whenever it was; of a success, when is half of what it says
-            and not (proof.passed and proof.sha256 in reading.ahead)
-        )
-        (proofs if of_this_copy else inherited).append(proof)
-    unreadable = {u.path.rpartition("/")[2]: u.error for u in reading.unreadable
-                  if u.path.startswith(f"{layout.BACKUPS}/{folder}/")}  # fmt: skip
-    # what lies in an archive is not broken, whatever a listing says of it
-    frozen = {name for name, error in unreadable.items() if isinstance(error, ObjectArchived)}
-    of_it = {layout.MANIFEST, layout.SEAL, *(p.file for p in (mine or manifest).parts)}
-    archived = tuple(
-        InArchive(name, there.storage)
-        for name, there in sorted(files.items())
-        if name in frozen or (name in of_it and there.storage.archived)
-    )
-    away = {a.file.removesuffix(".json") for a in archived}
-    below = f"{layout.PROOFS}/{folder}/"
-    pardoned = _pardoned(folder, proofs)
-    unread = [
-        u.path.removeprefix(below).removesuffix(".json")
-        for u in reading.unreadable
-        if u.path.startswith(below) and u.path not in pardoned
-    ]
-    unread += [gone for gone in hidden_failures(named, reading) if gone not in unread]
-    if mine is None and where.name in named.let_go:
-        left = sum(sizes.values())
-        return Copy(where.name, where.domain, "expired", ("manifest",), left, tuple(proofs))
-    if not files:
-        held = where.name in named.holders
-        return Copy(where.name, where.domain, "missing", ("manifest",), 0, held=held)
-    damaged = unreadable.keys() - frozen or (mine and (parts or open_failures(proofs)))
-    behind = set(lacks) - away or parts
-    return Copy(
-        repository=where.name,
-        domain=where.domain,
-        state=(
-            "damaged" if damaged else "behind" if behind else "archived" if archived else "present"
-        ),
-        lacks=(*lacks, *parts),
-        stored_bytes=sum(sizes.values()),
-        proofs=tuple(proofs),
-        inherited=tuple(inherited),
-        unread=tuple(unread),
-        held=where.name in named.holders,
-        storage=tuple(sorted({t.storage.name for n, t in files.items() if n in of_it} - {""})),
-        archived=archived,
-        restore_time=where.restore_time,
-    )

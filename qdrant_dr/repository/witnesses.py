@@ -20,8 +20,8 @@ from qdrant_dr.records import BackupKey, Captured, Deleted, Healed, Proved
 
 if TYPE_CHECKING:
     from qdrant_dr.records import Expired, Manifest, Proof, RunEnd, Seal
+    from qdrant_dr.repository.assemble import Reading
     from qdrant_dr.repository.catalog import Catalog
-    from qdrant_dr.repository.reading import Reading
 
 Kind = Literal["manifest", "seal", "proof", "run", "call", "tombstone"]
 Witness = Literal["named", "awaited", "nobody"]

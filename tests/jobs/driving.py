@@ -11,7 +11,8 @@ from qdrant_dr.jobs.check.job import CheckRequest, check
 from qdrant_dr.jobs.dispatch.threads import in_threads
 from qdrant_dr.jobs.drill.job import DrillRequest, drill
 from qdrant_dr.jobs.drill.scenario import usable
-from qdrant_dr.jobs.expire.job import ExpireRequest, expire
+from qdrant_dr.jobs.expire.decide import ExpireRequest
+from qdrant_dr.jobs.expire.job import expire
 from qdrant_dr.jobs.replicate.job import ReplicateRequest, replicate
 from qdrant_dr.jobs.restore.job import RestoreRequest, restore
 from qdrant_dr.jobs.run.run import begin

@@ -17,8 +17,8 @@ from qdrant_dr.layout import in_backup, intent_file, run_end
 from qdrant_dr.records import BackupKey, Deleted, Manifest, Outcome, Proof, RunEnd
 from qdrant_dr.records.retention import Expired
 from qdrant_dr.repository import Catalog, RepositoryState, plan_expire, plan_sweep
+from qdrant_dr.repository.assemble import Reading, assemble
 from qdrant_dr.repository.catalog import Backup
-from qdrant_dr.repository.reading import Reading, assemble
 from qdrant_dr.repository.retention import Policy
 from qdrant_dr.repository.witnesses import LONGEST_RUN, in_doubt, runs_missed
 from qdrant_dr.stores.base import Stat

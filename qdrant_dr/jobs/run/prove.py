@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from qdrant_dr.cluster import CollectionFacts, Node, RawPoint, collection_facts, sample_points
-from qdrant_dr.cluster.addresses import known_addresses, node_of
 from qdrant_dr.config import Config
 from qdrant_dr.errors import (
     CatalogIncomplete,
@@ -24,6 +20,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.hints import command, filled
 from qdrant_dr.jobs.run.cancel import stoppable
 from qdrant_dr.jobs.run.healing import sources
+from qdrant_dr.jobs.run.live_sample import live_sample
 from qdrant_dr.jobs.run.lookup import Found, sealed_before
 from qdrant_dr.jobs.run.progress import watched
 from qdrant_dr.jobs.run.run import utc_now
@@ -32,11 +29,9 @@ from qdrant_dr.jobs.run.units import VerifyUnit
 from qdrant_dr.proof import (
     EngineLimits,
     Examination,
-    LiveSample,
     ProofLimits,
     SampleRequest,
     compare_with_seal,
-    digest_point,
     engine_version,
     plan_seal,
     prove,
@@ -47,7 +42,6 @@ from qdrant_dr.records import (
     Depth,
     ErrorFacts,
     Finding,
-    Manifest,
     Part,
     Proof,
     Seal,
@@ -55,11 +49,6 @@ from qdrant_dr.records import (
 )
 from qdrant_dr.records.proof import reaches
 from qdrant_dr.repository import Backup, Copy, Repository, new_id, open_failures
-
-LIVE_SAMPLE = 64
-"""Points of the source that are compared with the archive, where nothing is being written."""
-LIVE_SHARDS = 8
-"""Of so many shards at most: each is searched for its ids by itself."""
 
 MadeBy = Literal["backup", "verify", "drill", "replicate", "restore"]
 
@@ -115,7 +104,7 @@ def prove_copy(
     started_at = utc_now()
     backup, manifest = found.backup, found.manifest
     sealing = backup.seal is None and reaches(unit.depth, "content")
-    live = _live_sample(config, manifest) if sealing else None
+    live = live_sample(config, manifest) if sealing else None
     sample = None
     if unit.sample_per_mille is not None:
         seed = unit.seed if unit.seed is not None else secrets.randbelow(2**31)
@@ -356,62 +345,3 @@ def _about(backup: Backup, repository: Repository) -> dict[str, object]:
         "repository_id": repository.id,
         "location": repository.location,
     }
-
-
-def _live_sample(config: Config, manifest: Manifest) -> LiveSample | None:
-    """Seeded points of the source, if nothing was written since the capture; else None.
-
-    Nothing written: to none of the replicas that the parts came from, for operation numbers are a
-    replica's own. The points are read from these very replicas: another one that lacks some, or
-    holds them otherwise, says nothing against the archive. A source that cannot be asked makes a
-    weaker seal (`reference: self`), never a failed one.
-    """
-    if not manifest.quiet:
-        return None
-    after = {s.shard: s.operation_after for s in manifest.shards}
-    shards: dict[str, list[int]] = {}
-    for part in manifest.parts:
-        shards.setdefault(part.node, []).extend(part.shards)
-    try:
-        if not shards.keys() <= known_addresses(config, shards):
-            return None  # a key goes to the cluster's addresses only: manifests come from buckets
-        with ExitStack() as stack:
-            nodes = {url: stack.enter_context(node_of(config, url)) for url in shards}
-
-            def still() -> CollectionFacts | None:
-                facts = None
-                for url, node in nodes.items():
-                    facts = collection_facts(node, manifest.collection, shards[url])
-                    same = facts.operations == {shard: after[shard] for shard in shards[url]}
-                    if not same or facts.deferred_points:
-                        return None
-                return facts
-
-            if (before := still()) is None:
-                return None
-            points = _live_points(manifest, nodes, shards, before.max_query_limit)
-            if still() is None:
-                return None
-    except DRError:
-        return None
-    return LiveSample({p["id"]: digest_point(p) for p in points})
-
-
-def _live_points(
-    manifest: Manifest,
-    nodes: Mapping[str, Node],
-    shards: Mapping[str, Sequence[int]],
-    limit: int | None,
-) -> list[RawPoint]:
-    """Of each shard its share, from the node that the shard's part came from."""
-    pieces = [(url, shard) for url, mine in shards.items() for shard in mine]
-    if len(pieces) > LIVE_SHARDS:
-        pieces = random.Random(manifest.backup_id).sample(pieces, LIVE_SHARDS)
-    return [
-        point
-        for url, shard in pieces
-        for point in sample_points(
-            nodes[url], manifest.collection, count=-(-LIVE_SAMPLE // len(pieces)),
-            seed=f"{manifest.backup_id} {shard}", shard=shard, limit=limit,
-        )
-    ]  # fmt: skip

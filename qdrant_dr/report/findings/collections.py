@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from qdrant_dr.errors import BackupLost
-from qdrant_dr.hints import BY_HAND, DECIDE, command, filled
+from qdrant_dr.hints import BY_HAND, DECIDE, command
 from qdrant_dr.jobs.run.healing import (
-    DAMAGED,
-    damage,
-    damage_scope,
-    doubt_step,
-    heal_step,
-    quorum_step,
-    sources,
-    thaw_step,
     verify_step,
 )
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.standing import Standing, standings
 from qdrant_dr.report.finding import Problem, span
-from qdrant_dr.report.findings.acknowledged import by
+from qdrant_dr.report.findings.copies import damaged, per_repository, quorum, unwitnessed
+from qdrant_dr.report.findings.drift import drift
 from qdrant_dr.report.findings.replicas import replica_problems
 from qdrant_dr.report.findings.restores import restore_problems
 from qdrant_dr.repository import (
-    UNWITNESSED,
     Backup,
-    Copy,
-    accepted_since,
-    accepting,
-    is_proven,
-    open_failures,
-    open_suspects,
 )
-from qdrant_dr.text import count, digest
-from qdrant_dr.units import format_size
+from qdrant_dr.text import count
 
 
 def assess(evidence: Evidence) -> tuple[Standing, ...]:
@@ -52,12 +36,12 @@ def _problems(evidence: Evidence, s: Standing) -> tuple[Problem, ...]:
         *_existence(evidence, s),
         *_future(evidence, s),
         *_recency(s),
-        *_drift(evidence, s),
+        *drift(evidence, s),
         *_versions(s),
-        *_quorum(evidence, s),
-        *_damage(evidence, s),
-        *_witnesses(evidence, s),
-        *_per_repository(evidence, s),
+        *quorum(evidence, s),
+        *damaged(evidence, s),
+        *unwitnessed(evidence, s),
+        *per_repository(evidence, s),
         *_drilling(evidence, s),
         *replica_problems(evidence, s.collection, s.newest.manifest if s.newest else None),
         *restore_problems([r for r in s.restores if r.outcome.started_at >= evidence.since]),
@@ -198,65 +182,6 @@ def _recency(s: Standing) -> Iterator[Problem]:
         )
 
 
-def _drift(evidence: Evidence, s: Standing) -> Iterator[Problem]:
-    """What changed at once, or was lost, and that nobody has accepted: once, where it happened,
-    however many backups follow. And what has changed bit by bit since the last that was accepted.
-    """
-    known, life = evidence.acknowledgements, s.backups
-    opened = open_suspects(life, known)
-    for backup in (b for b in life if b.seal is not None and b.seal.suspect):
-        settled = accepting(backup, life, known)
-        recent = backup.manifest.captured_at >= evidence.since
-        if backup not in opened and (settled is None or not recent):
-            continue  # told of with the one before it, or settled long ago
-        assert backup.seal is not None
-        problem = Problem(
-            "warning",
-            "suspect",
-            str(backup.key),
-            f"suspect: {'; '.join(backup.seal.suspect)}",
-            backup.manifest.captured_at,
-            "what this backup, and those after it, would bring back",
-            f"{DECIDE}was that meant? if it was, accept it with "
-            f"`{command('acknowledge', str(backup.key), '--reason', 'WHY')}`; if not, restore the "
-            f"one before: `{command('show', str(backup.key), '--proofs')}` names it.",
-            facts=backup.seal.sha256,
-        )
-        yield problem if settled is None else by(problem, settled)
-    yield from _slow_drift(evidence, s)
-
-
-def _slow_drift(evidence: Evidence, s: Standing) -> Iterator[Problem]:
-    limit = evidence.config.drift_limit_of(s.collection)
-    sealed = [(b, b.seal.baseline) for b in s.backups if b.seal is not None]
-    if not sealed or (newest := sealed[-1][1]) is None or newest.changed_ppm <= limit * 1e6:
-        return
-    beyond = [
-        b.manifest.captured_at
-        for b, base in sealed
-        if base is not None
-        and base.backup_id == newest.backup_id
-        and base.changed_ppm > limit * 1e6
-    ]
-    problem = Problem(
-        "warning",
-        "drifted",
-        s.collection,
-        f"about {newest.changed_ppm / 1e6:.0%} of the points of {newest.backup_id} have gone or "
-        "changed since, bit by bit",
-        min(beyond),
-        "if that is no life of this collection: every backup since",
-        f"{DECIDE}is that its life? if so, say it with "
-        f"`{command('acknowledge', f'drifted:{s.collection}', '--reason', 'WHY')}`; if not, "
-        f"restore {newest.backup_id} beside it and compare.",
-        facts=newest.backup_id,
-    )
-    every = evidence.acknowledgements
-    later = [a for a in every if a.accepts is not None and a.accepts.backup_id > newest.backup_id]
-    settled = accepted_since(newest.backup_id, s.backups, later)
-    yield problem if settled is None else by(problem, settled)
-
-
 def _versions(s: Standing) -> Iterator[Problem]:
     """A part of a newer server may not load where the older ones do."""
     versions = sorted({n.version for n in s.newest.manifest.sources}) if s.newest else []
@@ -271,181 +196,6 @@ def _versions(s: Standing) -> Iterator[Problem]:
             f"{BY_HAND}give all nodes one version, then run `{command('backup', s.collection)}`.",
             facts=", ".join(versions),
         )
-
-
-def _quorum(evidence: Evidence, s: Standing) -> Iterator[Problem]:
-    if s.proven is None or not (short := s.short_of(evidence.config.copies)):
-        return
-    ice = [c for c in s.proven.copies if not c.within_reach]
-    yield Problem(
-        "critical",
-        "below-quorum",
-        s.collection,
-        f"below quorum: {' and '.join(short)}" + (f"; {len(ice)} archived" if ice else ""),
-        s.proven.manifest.captured_at,
-        "the newest proven backup",
-        quorum_step(s.proven, now=evidence.as_of),
-    )
-
-
-def _damage(evidence: Evidence, s: Standing) -> Iterator[Problem]:
-    """Of every backup that is kept, past lives too: no damage is too old to be told."""
-    for backup in (*s.earlier, *s.backups):
-        if backup.conflict:
-            yield Problem(
-                "critical",
-                "copies-conflict",
-                str(backup.key),
-                f"{backup.conflict.code}: {backup.conflict.message}",
-                backup.manifest.captured_at,
-                f"all {count(len(backup.copies), 'copy')}: it is not known which is true",
-                filled(backup.conflict.hint, backup=str(backup.key), collection=s.collection),
-            )
-        for copy in backup.copies:
-            if copy.state == "damaged":
-                since, what = _wrong_with(copy)
-                yield Problem(
-                    "critical",
-                    DAMAGED,
-                    damage_scope(backup, copy),
-                    what,
-                    since,
-                    f"1 copy of {len(backup.copies)}",
-                    _heal(evidence, s, backup, copy),
-                    facts=damage(copy),
-                )
-
-
-def _heal(evidence: Evidence, s: Standing, backup: Backup, copy: Copy) -> str:
-    gone = s.gone_since is not None
-    return heal_step(backup, copy, now=evidence.as_of, proven=s.proven, gone=gone)
-
-
-def _witnesses(evidence: Evidence, s: Standing) -> Iterator[Problem]:
-    """What records name and nobody has, and what somebody has and no other record names."""
-    for lost in s.lost:
-        yield Problem(
-            "warning" if lost.kept_less else "critical",
-            "backup-lost",
-            str(lost.key),
-            lost.what,
-            None,
-            f"1 backup; {format_size(lost.size_bytes)} of its data are left",
-            filled(BackupLost.default_hint, backup=str(lost.key)),
-        )
-    strange = {b.key for b in evidence.catalog.unwitnessed(evidence.as_of)}
-    for backup in (b for b in (*s.earlier, *s.backups) if b.key in strange):
-        where = ", ".join(c.repository for c in backup.copies if c.committed)
-        yield Problem(
-            "warning",
-            "unwitnessed",
-            str(backup.key),
-            f"only {where} tells of it: {UNWITNESSED}",
-            backup.manifest.captured_at,
-            "1 backup, and whoever can write there",
-            doubt_step(backup) or command("backup", s.collection),
-        )
-
-
-def _wrong_with(copy: Copy) -> tuple[datetime | None, str]:
-    failures = open_failures(copy.proofs)
-    if not failures:
-        lost = ", ".join(copy.lacks) or "a record"
-        return None, f"damaged: {lost} is lost, cut or unreadable"
-    newest = max(failures, key=lambda f: (f.ended_at, f.proof_id))
-    found = newest.findings[0] if newest.findings else None
-    why = f"{found.code}: {found.message}" if found else f"reached {newest.reached or 'nothing'}"
-    return min(f.ended_at for f in failures), f"failed its {newest.depth} proof: {why}"
-
-
-def _per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
-    promise, at = evidence.config.objectives.proven, evidence.as_of
-    if not s.backups:
-        return
-    first = s.backups[0].manifest.captured_at
-    for repository in (r for r in evidence.repositories if r.error is None):
-        here = [(b, b.copy(repository.name)) for b in s.backups]
-        scope = f"{s.collection} in {repository.name}"
-        # of past lives what was there and is gone: what was never copied need not be any more
-        past = [(b, c) for b in s.earlier if (c := b.copy(repository.name)).held]
-        absent = [(b, c) for b, c in (*past, *here) if c.state in ("behind", "missing")]
-        if absent:
-            yield Problem(
-                "warning",
-                "copies-absent",
-                scope,
-                _absent([c for _, c in absent]),
-                min(b.manifest.captured_at for b, _ in absent),
-                f"{len(absent)} of {count(len(here) + len(past), 'copy')}",
-                _bring(evidence, s, absent),
-                facts=digest(b.key.backup_id for b, _ in absent),
-            )
-        yield from _archived(scope, (*past, *here))
-        proven = any(
-            is_proven(b, c, depth=promise.depth, max_age=promise.max_age, now=at) for b, c in here
-        )
-        if at - first > promise.max_age and not proven:
-            yield Problem(
-                "warning",
-                "proof-too-old",
-                scope,
-                f"no copy proven to {promise.depth} within {span(promise.max_age)}",
-                max(
-                    (p.ended_at for _, c in here for p in c.proofs if p.passed and p.full),
-                    default=first,
-                ),
-                count(len(here), "copy"),
-                _prove_there(evidence, s, repository.name),
-            )
-
-
-def _archived(scope: str, copies: Sequence[tuple[Backup, Copy]]) -> Iterator[Problem]:
-    """What must be brought back before it can be read: as configured, or by a rule of a bucket."""
-    frozen = [(b, c) for b, c in copies if c.archived]
-    if not frozen:
-        return
-    newest, copy = frozen[-1]
-    classes = " and ".join(sorted({str(a.storage) for _, c in frozen for a in c.archived} - {""}))
-    agreed = copy.restore_time
-    yield Problem(
-        "warning" if agreed is None else "notice",
-        "copies-archived",
-        scope,
-        f"{count(len(frozen), 'copy')} archived{f' ({classes})' if classes else ''}: "
-        + (
-            "not readable before the provider brings them back, so they count for nothing"
-            if agreed is None
-            else f"readable {span(agreed)} after the provider is asked to bring them back"
-        ),
-        min(b.manifest.captured_at for b, _ in frozen),
-        f"{len(frozen)} of {count(len(copies), 'copy')}",
-        thaw_step(newest, copy),
-        facts=digest(b.key.backup_id for b, _ in frozen),
-    )
-
-
-def _prove_there(evidence: Evidence, s: Standing, repository: str) -> str:
-    """Of the newest backup, if its copy there may be good."""
-    newest = s.newest or s.backups[-1]
-    if repository in sources(newest, evidence.as_of):
-        return command("verify", str(newest.key), "-r", repository)
-    return _heal(evidence, s, newest, newest.copy(repository))
-
-
-def _bring(evidence: Evidence, s: Standing, absent: Sequence[tuple[Backup, Copy]]) -> str:
-    """Those that can be brought are brought at once; for the rest see the first of them."""
-    at = evidence.as_of
-    if any(set(sources(b, at)) - {c.repository} for b, c in absent):
-        return command("replicate", "-r", absent[0][1].repository)
-    return _heal(evidence, s, *absent[-1])
-
-
-def _absent(copies: list[Copy]) -> str:
-    missing = sum(c.state == "missing" for c in copies)
-    behind = len(copies) - missing
-    words = [count(missing, "copy") + " missing"] * bool(missing)
-    words += [count(behind, "copy") + " incomplete"] * bool(behind)
-    return ", ".join(words)
 
 
 def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:

@@ -1,0 +1,196 @@
+"""What may go, and why the rest stays: the catalog under the rules of the configuration."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from qdrant_dr.config import Config
+from qdrant_dr.errors import CatalogIncomplete, PlanRefused
+from qdrant_dr.jobs.run.scope import selected_names, selected_repositories
+from qdrant_dr.jobs.run.selection import select
+from qdrant_dr.jobs.run.units import ExpireUnit
+from qdrant_dr.records import Acknowledgement, BackupKey, Hold
+from qdrant_dr.records.base import Frozen
+from qdrant_dr.repository import (
+    Catalog,
+    Expiry,
+    Policy,
+    PolicyOf,
+    Repository,
+    Stay,
+    plan_expire,
+    read_expired,
+    read_holds,
+)
+
+
+class ExpireRequest(Frozen):
+    """What this run is asked for; None = all.
+
+    `backups` are selectors of copies that a person names: only so the newest proven backup of a
+    life that is over may go, what nobody is known to have made, and what is left of a backup whose
+    manifest is lost. They, too, go only if nothing else keeps them.
+    """
+
+    collections: tuple[str, ...] | None = None
+    backups: tuple[str, ...] | None = None
+    repositories: tuple[str, ...] | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The units of a run, and everything that was decided besides them."""
+
+    units: tuple[ExpireUnit, ...]
+    stays: tuple[Stay, ...]
+
+
+def policies(config: Config) -> PolicyOf:
+    """The policy of each repository and collection: a collection's rules lie on top."""
+
+    def policy(repository: str, collection: str) -> Policy:
+        place = config.repository(repository)
+        rules = config.retention.under(
+            place.retention if place else None, config.collections.override(collection).retention
+        )
+        return Policy(
+            last=rules.last,
+            daily=rules.daily,
+            weekly=rules.weekly,
+            monthly=rules.monthly,
+            floor=rules.floor,
+            grace=rules.grace,
+            share=rules.share,
+            timezone=ZoneInfo(rules.timezone),
+        )
+
+    return policy
+
+
+def holds_of(repositories: Sequence[Repository], cluster: str) -> tuple[Hold, ...]:
+    """Every hold that any repository knows, each once; a release counts where every repository that
+    has the hold has it, too. Raise CatalogIncomplete if one cannot be read: what it holds must not
+    go."""
+    found: dict[str, Hold] = {}
+    where: defaultdict[str, set[str]] = defaultdict(set)
+    for repository in repositories:
+        read = read_holds(repository, cluster)
+        if read.unreadable:
+            bad = ", ".join(f"{u.repository}/{u.path}" for u in read.unreadable)
+            raise CatalogIncomplete(f"holds cannot be read: {bad}", "nothing was deleted.")
+        found |= {h.hold_id: h for h in read.records}
+        for hold in read.records:
+            where[hold.hold_id].add(repository.name)
+    return tuple(
+        hold.model_copy(
+            update={"releases": tuple(r for r in hold.releases if where[r] <= where[hold.hold_id])}
+        )
+        if hold.releases
+        else hold
+        for hold in found.values()
+    )
+
+
+def decide(
+    config: Config,
+    request: ExpireRequest,
+    catalog: Catalog,
+    holds: Sequence[Hold],
+    begun: Sequence[ExpireUnit] = (),
+    *,
+    now: datetime,
+    acknowledged: Sequence[Acknowledgement] = (),
+) -> Decision:
+    """Which copies go. Pure. Raise PlanRefused if nothing may be decided."""
+    proven = config.objectives.proven
+    given_up, selectors = remains(catalog, request.backups, now=now)
+    if request.backups and not selectors:
+        return Decision(given_up, ())
+    named = {select(s, catalog, proven=proven, now=now).key.backup_id for s in selectors}
+    plan = plan_expire(
+        catalog, policies(config), proven=proven, holds=holds, now=now, named=named,
+        acknowledged=acknowledged,
+    )  # fmt: skip
+    if plan.refused is not None:
+        raise PlanRefused(
+            f"nothing is deleted: {plan.refused}",
+            "repair what `qdrant-dr check` names, then run it again.",
+        )
+    chosen = selected_names(request.collections, catalog.collections, what="backed up collection")
+    places = selected_repositories(config, request.repositories)
+
+    def asked(at: Expiry | Stay) -> bool:
+        ours = at.key.collection in chosen and at.repository in places
+        return ours and (not named or at.key.backup_id in named)
+
+    units = [
+        ExpireUnit(
+            key=e.key,
+            repository=e.repository,
+            decided_at=now,
+            reason=e.reason,
+            named=e.key.backup_id in named,
+        )
+        for e in sorted(plan.goes, key=lambda e: (e.key.backup_id, e.repository))
+        if asked(e)
+    ]
+    return Decision(
+        (*(u for u in begun if u.repository in places), *given_up, *units),
+        tuple(s for s in plan.stays if asked(s)),
+    )
+
+
+def remains(
+    catalog: Catalog, selectors: Sequence[str] | None, *, now: datetime
+) -> tuple[tuple[ExpireUnit, ...], tuple[str, ...]]:
+    """What is left of backups that are named here and have lost their manifest, and the selectors
+    of others. Pure. Raise PlanRefused where no record says which manifest it was."""
+    units: list[ExpireUnit] = []
+    others: list[str] = []
+    for selector in selectors or ():
+        lost = next((g for g in catalog.lost if str(g.key) == selector), None)
+        if lost is None:
+            others.append(selector)
+            continue
+        if lost.manifest_sha256 is None:
+            raise PlanRefused(
+                f"{lost.key} cannot be let go: its records do not agree which manifest it had",
+                f"look at them with `qdrant-dr show {lost.key}`; nothing was deleted.",
+            )
+        reason = "its manifest is lost, and somebody named it"
+        units += [
+            ExpireUnit(
+                key=lost.key,
+                repository=name,
+                reason=reason,
+                decided_at=now,
+                named=True,
+                finish=True,
+            )
+            for name in lost.repositories
+        ]
+    return tuple(units), tuple(others)
+
+
+def begun_deletions(
+    catalog: Catalog, repositories: Mapping[str, Repository], *, now: datetime
+) -> tuple[ExpireUnit, ...]:
+    """Copies whose deletion was begun: no manifest any more, files left, and a record of why."""
+    units = []
+    for left in (u for u in catalog.unfinished if u.expired and not u.only_calls):
+        for record in read_expired(repositories[left.repository], left.folder).records[:1]:
+            key = BackupKey(
+                cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
+            )
+            reason = "its deletion was begun before and not finished"
+            units.append(
+                ExpireUnit(
+                    key=key, repository=left.repository, decided_at=now, finish=True, reason=reason
+                )
+            )
+    return tuple(units)
