@@ -1,0 +1,48 @@
+"""A repository: where backups lie."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, WithJsonSchema, field_validator
+
+from qdrant_dr.config.cluster import Tls
+from qdrant_dr.config.promises import RetentionRules
+from qdrant_dr.config.values import RATE, Credentials, Name, Section
+from qdrant_dr.places import Place, place_of
+from qdrant_dr.units import Duration, Size
+
+
+class RepositoryConfig(Section):
+    """A place where backups lie. `options` go to fsspec; values may be secret references."""
+
+    name: Name
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")] | None = Field(
+        None, description="printed by `repository create`"
+    )
+    url: str
+    domain: str = Field(min_length=1, description="failure domain: provider, account, region")
+    bandwidth: Annotated[Size, WithJsonSchema(RATE)] | None = Field(
+        None, description="bytes per second"
+    )
+    append_only: bool = Field(
+        False, description="nothing is deleted there: another key or machine expires it"
+    )
+    archive_restore_time: Duration | None = Field(
+        None,
+        description="how long it takes to bring a copy back from an archive class (S3 Glacier, "
+        "Azure Archive); without it such a copy counts for nothing",
+    )
+    options: dict[str, Any] = Field(default_factory=dict)
+    credentials: Credentials | None = None
+    tls: Tls = Tls()
+    retention: RetentionRules = RetentionRules()
+
+    @field_validator("bandwidth", mode="before")
+    @classmethod
+    def _per_second(cls, value: object) -> object:
+        return value.removesuffix("/s") if isinstance(value, str) else value
+
+
+def place(r: RepositoryConfig) -> Place:
+    return place_of(r.url, r.options, credentials=r.credentials)
