@@ -112,8 +112,9 @@ def test_every_command_that_is_made_is_one() -> None:
 def findings() -> set[str]:
     """Codes of every `Problem(...)` of the report."""
     found = set()
-    for path in (ROOT / "qdrant_dr" / "report").glob("*.py"):
-        module = importlib.import_module(f"qdrant_dr.report.{path.stem}")
+    for path in (ROOT / "qdrant_dr" / "report").rglob("*.py"):
+        name = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+        module = importlib.import_module(name.removesuffix(".__init__"))
         for call in ast.walk(ast.parse(path.read_text())):
             if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "Problem":
                 continue

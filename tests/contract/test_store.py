@@ -105,8 +105,8 @@ def test_an_absent_object_is_said_to_be_absent(store: Store) -> None:
 
 def test_a_record_is_read_up_to_a_bound(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who can write to a bucket must not be able to fill our memory."""
-    for module in ("store", "objects", "local"):
-        monkeypatch.setattr(f"qdrant_dr.repository.{module}.LARGEST", 1000)
+    for module in ("base", "objects", "local"):
+        monkeypatch.setattr(f"qdrant_dr.stores.{module}.LARGEST", 1000)
     store.create("just.json", b"x" * 1000)
     assert store.read("just.json") == b"x" * 1000
     store.create("more.json", b"x" * 1001)

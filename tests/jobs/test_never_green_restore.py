@@ -180,7 +180,7 @@ def test_every_replica_is_compared_not_only_the_one_that_answers(tmp_path: Path)
         assert end.verdict == "ok", end.reasons
 
 
-@pytest.mark.parametrize("at", ["restoring.Recovery.run", "restoring.wait_restored"])
+@pytest.mark.parametrize("at", ["restore.unit.Recovery.run", "restore.unit.wait_restored"])
 def test_what_was_made_anew_under_the_name_is_not_ours(
     fresh: World, target: Server, at: str
 ) -> None:
@@ -188,7 +188,7 @@ def test_what_was_made_anew_under_the_name_is_not_ours(
     interrupt(fresh, target.url, at)
     httpx.delete(f"{target.url}/collections/movies", timeout=30).raise_for_status()
     theirs(target.url, fresh)
-    whole = at == "restoring.wait_restored"
+    whole = at == "restore.unit.wait_restored"
     mine = str(fresh.manifests("one")[0].key)
     for backup in (mine, another(fresh)):
         end = bring_back(fresh, target.url, backup)
@@ -208,7 +208,7 @@ def test_an_interrupted_one_that_was_written_to_is_not_removed(
     world: World, target: Server
 ) -> None:
     """As many points, other content: the run that comes back cannot know whose it is."""
-    interrupt(world, target.url, "restoring.wait_restored")
+    interrupt(world, target.url, "restore.unit.wait_restored")
     write_to(target.url)
     end = bring_back(world, target.url)
     assert end.verdict == "failed"
@@ -222,7 +222,7 @@ def test_an_interrupted_one_that_was_written_to_is_not_removed(
 
 def test_what_was_proven_is_not_taken_away_by_the_next_backup(fresh: World, target: Server) -> None:
     """Only its aliases were not set yet: it is a collection like any other, and in use."""
-    interrupt(fresh, target.url, "restoring.plan_aliases")
+    interrupt(fresh, target.url, "restore.unit.plan_aliases")
     write_to(target.url)
     end = bring_back(fresh, target.url, another(fresh))
     assert end.verdict == "failed"
@@ -232,7 +232,7 @@ def test_what_was_proven_is_not_taken_away_by_the_next_backup(fresh: World, targ
 
 
 def test_what_was_proven_and_made_anew_gets_no_alias(world: World, target: Server) -> None:
-    interrupt(world, target.url, "restoring.plan_aliases")
+    interrupt(world, target.url, "restore.unit.plan_aliases")
     httpx.delete(f"{target.url}/collections/movies", timeout=30).raise_for_status()
     theirs(target.url, world)
     end = bring_back(world, target.url)
@@ -244,7 +244,7 @@ def test_what_was_proven_and_made_anew_gets_no_alias(world: World, target: Serve
 
 
 def test_what_was_proven_and_written_to_gets_no_alias(world: World, target: Server) -> None:
-    interrupt(world, target.url, "restoring.plan_aliases")
+    interrupt(world, target.url, "restore.unit.plan_aliases")
     write_to(target.url)
     end = bring_back(world, target.url)
     assert end.verdict == "degraded", end.reasons
@@ -256,7 +256,7 @@ def test_what_was_proven_and_written_to_gets_no_alias(world: World, target: Serv
 
 
 def test_what_was_proven_and_rests_gets_its_aliases(world: World, target: Server) -> None:
-    interrupt(world, target.url, "restoring.plan_aliases")
+    interrupt(world, target.url, "restore.unit.plan_aliases")
     end = bring_back(world, target.url)
     assert end.verdict == "ok", end.reasons
     assert aliases(target.url) == {"films": "movies"}
@@ -351,7 +351,7 @@ def test_a_salvage_that_fails_is_never_removed(world: World, target: Server) -> 
 
 
 def test_half_a_salvage_is_neither_continued_nor_removed(world: World, target: Server) -> None:
-    interrupt(world, target.url, "salvage.create_payload_indexes", salvage=True)
+    interrupt(world, target.url, "restore.salvage.create_payload_indexes", salvage=True)
     held = count(target.url)
     assert held > 0
     end = bring_back(world, target.url, salvage=True)
@@ -460,7 +460,7 @@ def test_a_secret_in_an_address_is_refused_before_it_is_written(asked: dict[str,
 def test_a_journal_that_cannot_be_read_stops_everything(
     fresh: World, target: Server, damage: bytes
 ) -> None:
-    interrupt(fresh, target.url, "restoring.wait_restored")
+    interrupt(fresh, target.url, "restore.unit.wait_restored")
     held = count(target.url)
     (path,) = spool(fresh).glob("restores/*.json")
     path.write_bytes(damage)

@@ -58,7 +58,7 @@ def render(
     evidence = assessment.evidence
     zone = ZoneInfo(evidence.config.report.timezone)
     environment = Environment(
-        loader=PackageLoader("qdrant_dr.report", "."),
+        loader=PackageLoader("qdrant_dr.report.page", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
