@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas import State
@@ -13,13 +13,15 @@ from prefect.states import Cancelled
 from pydantic import Field
 
 from flows.parameters import ALONE, ConfigRef
+from qdrant_dr.cluster.aliases import AliasMode
 from qdrant_dr.config import Config
 from qdrant_dr.errors import UsageError
-from qdrant_dr.jobs.restore.job import Approval, RestoreRequest, on_a_word
+from qdrant_dr.jobs.restore.job import Approval, on_a_word
 from qdrant_dr.jobs.restore.job import restore as job
+from qdrant_dr.jobs.restore.options import RestoreRequest
 from qdrant_dr.jobs.restore.plan import RestorePlan
 from qdrant_dr.jobs.run.run import Run
-from qdrant_dr.jobs.run.units import Perform
+from qdrant_dr.jobs.run.units import Perform, Priority, Way
 from qdrant_dr.jobs.target.nodes import is_scratch
 from qdrant_dr.records import RunEnd
 from tasks.approve import ask
@@ -39,19 +41,19 @@ def restore(
     to_key: Annotated[str, Field(pattern=r"^(env|file|secret):.+$")] | None = None,
     name: Annotated[str, Field(min_length=1)] | None = None,
     repository: Annotated[str, Field(min_length=1)] | None = None,
-    way: Literal["upload", "url", "server-file"] = "upload",
+    way: Way = "upload",
     server_file: Annotated[str, Field(min_length=1)] | None = None,
     into_existing: bool = False,
-    priority: Literal["snapshot", "replica", "no_sync"] = "snapshot",
+    priority: Priority = "snapshot",
     replication_factor: Annotated[int, Field(ge=1)] | None = None,
-    aliases: Literal["keep", "create", "move"] = "create",
+    aliases: AliasMode = "create",
     parallel: Annotated[int, Field(ge=1, le=16)] = 2,
     bandwidth_mib_per_second: Annotated[int, Field(ge=1)] | None = None,
     allow_unproven: bool = False,
     salvage: bool = False,
     keep_failed: bool = False,
     approval_minutes: Annotated[int, Field(ge=1, le=10080)] = 60,
-    requested_by: str = "",  # noqa: ARG001  `conduct` reads it off the run
+    requested_by: str = "",
     ticket: str = "",
     note: str = "",
     dry_run: bool = False,
@@ -89,6 +91,7 @@ def restore(
         note: Kept in the run's record.
         dry_run: Say what would be done, and do none of it.
     """
+    given, rate = locals(), bandwidth_mib_per_second
     try:
         _must_be_one(backup, every=every, of_run=of_run, name=name, server_file=server_file)
         request = RestoreRequest(
@@ -99,20 +102,8 @@ def restore(
             to_key=to_key,
             name=name,
             repository=repository,
-            way=way,
-            server_file=server_file,
-            into_existing=into_existing,
-            priority=priority,
-            replication_factor=replication_factor,
-            aliases=aliases,
-            parallel=parallel,
-            bandwidth=bandwidth_mib_per_second and bandwidth_mib_per_second * 2**20,
-            allow_unproven=allow_unproven,
-            salvage=salvage,
-            keep_failed=keep_failed,
-            ticket=ticket,
-            note=note,
             dry_run=dry_run,
+            **RestoreRequest.among(given | {"bandwidth": rate and rate * 2**20}),
         )
     except UsageError as error:  # before a record is written: it may hold a secret
         return refused_state(error)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from qdrant_dr.cli.runs import run_verb
 from qdrant_dr.cli.session import Given, Reply, Session
+from qdrant_dr.cluster.aliases import AliasMode
 from qdrant_dr.errors import PlanRefused, UsageError
-from qdrant_dr.jobs.restore.job import RestoreRequest, plans_of
+from qdrant_dr.jobs.restore.job import plans_of
 from qdrant_dr.jobs.restore.job import restore as bring_back
+from qdrant_dr.jobs.restore.options import RestoreRequest
 from qdrant_dr.jobs.restore.plan import RestorePlan
 from qdrant_dr.jobs.run.run import Run, begin
+from qdrant_dr.jobs.run.units import Priority, Way
 from qdrant_dr.text import printable
 from qdrant_dr.units import format_size, parse_size
 
@@ -26,12 +29,12 @@ def restore(
     to_key: str | None = None,
     name: Annotated[str | None, Parameter(name="--as")] = None,
     execute: Annotated[bool, Parameter(negative=())] = False,
-    way: Literal["upload", "url", "server-file"] = "upload",
+    way: Way = "upload",
     server_file: str | None = None,
     into_existing: Annotated[bool, Parameter(negative=())] = False,
-    priority: Literal["snapshot", "replica", "no_sync"] = "snapshot",
+    priority: Priority = "snapshot",
     replication_factor: int | None = None,
-    aliases: Literal["keep", "create", "move"] = "create",
+    aliases: AliasMode = "create",
     parallel: int = 2,
     bandwidth: str | None = None,
     allow_unproven: Annotated[bool, Parameter(negative=())] = False,
@@ -94,6 +97,7 @@ def restore(
     note
         Kept in the record of the run.
     """
+    given = locals() | {"bandwidth": _rate(bandwidth)}
     request = RestoreRequest(
         backups=backup,
         every=every,
@@ -102,20 +106,8 @@ def restore(
         to_key=to_key,
         name=name,
         repository=repository,
-        way=way,
-        server_file=server_file,
-        into_existing=into_existing,
-        priority=priority,
-        replication_factor=replication_factor,
-        aliases=aliases,
-        parallel=parallel,
-        bandwidth=_rate(bandwidth),
-        allow_unproven=allow_unproven,
-        salvage=salvage,
-        keep_failed=keep_failed,
-        ticket=ticket,
-        note=note,
         dry_run=not execute,
+        **RestoreRequest.among(given),
     )
     return run_verb(session, "restore", request, bring_back) if execute else _plan(session, request)
 

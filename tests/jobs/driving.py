@@ -14,7 +14,8 @@ from qdrant_dr.jobs.drill.scenario import usable
 from qdrant_dr.jobs.expire.decide import ExpireRequest
 from qdrant_dr.jobs.expire.job import expire
 from qdrant_dr.jobs.replicate.job import ReplicateRequest, replicate
-from qdrant_dr.jobs.restore.job import RestoreRequest, restore
+from qdrant_dr.jobs.restore.job import restore
+from qdrant_dr.jobs.restore.options import RestoreRequest
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.jobs.verify.job import VerifyRequest, verify
 from qdrant_dr.records import Outcome, RunEnd

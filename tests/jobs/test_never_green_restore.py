@@ -21,8 +21,8 @@ from qdrant_dr.errors import Interrupted, RecoverFailed, UsageError
 from qdrant_dr.jobs.restore import salvage as salvage_module
 from qdrant_dr.jobs.restore import send as restore_recover
 from qdrant_dr.jobs.restore import unit as restoring
-from qdrant_dr.jobs.restore.job import RestoreRequest
 from qdrant_dr.jobs.restore.journal import unfinished
+from qdrant_dr.jobs.restore.options import RestoreRequest
 from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.target.compare import not_of_the_backup
 from qdrant_dr.records import Outcome, Restored, RunEnd, Seal

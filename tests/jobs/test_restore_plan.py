@@ -13,7 +13,7 @@ from qdrant_dr.cluster.target import TargetFacts
 from qdrant_dr.errors import BackupNotFound, PlanRefused
 from qdrant_dr.jobs.restore.job import newest_inventory, refusal
 from qdrant_dr.jobs.restore.journal import Journal
-from qdrant_dr.jobs.restore.options import OnTarget, RestoreOptions
+from qdrant_dr.jobs.restore.options import OnTarget, RestoreRequest
 from qdrant_dr.jobs.restore.plan import RestorePlan, plan_restore, sources_of
 from qdrant_dr.records import Manifest, ShardFacts
 from qdrant_dr.repository import Backup, Copy
@@ -120,7 +120,7 @@ def plan(
         records.config(**(sections or {})),
         backup or proven(),
         there if isinstance(there, OnTarget) else OnTarget(there),
-        RestoreOptions(to=URL, **options),
+        RestoreRequest(to=URL, **options),
         repositories=repositories,
         ends=ends,
         now=NOW,

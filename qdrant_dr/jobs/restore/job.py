@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, Self
-from urllib.parse import urlsplit
-
-from pydantic import Field, model_validator
 
 from qdrant_dr.cluster import Node, collection_facts
 from qdrant_dr.cluster.target import TargetFacts
@@ -23,7 +19,7 @@ from qdrant_dr.errors import (
     UsageError,
 )
 from qdrant_dr.jobs.restore.journal import unfinished
-from qdrant_dr.jobs.restore.options import OnTarget, RestoreOptions
+from qdrant_dr.jobs.restore.options import OnTarget, RestoreRequest
 from qdrant_dr.jobs.restore.plan import RestorePlan, plan_restore
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.run import Run, utc_now
@@ -33,60 +29,10 @@ from qdrant_dr.jobs.run.units import Perform
 from qdrant_dr.jobs.target.nodes import facts_of, open_target
 from qdrant_dr.layout import time_of
 from qdrant_dr.records import Outcome, RunEnd
-from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import Backup, Catalog, Repository, accepts, newest, newest_proven
-from qdrant_dr.secrets import SecretRef
 
 SIGN_SECONDS = 60
 """Of the URL that only shows whether a repository can sign one."""
-
-
-class RestoreRequest(Frozen):
-    """What this run is asked for: backups by name, or `every` collection of a backup run's
-    inventory (`of_run`, else the newest). `dry_run` plans and changes nothing."""
-
-    backups: tuple[str, ...] = ()
-    every: bool = False
-    of_run: str | None = None
-    to: str
-    to_key: SecretRef | None = None
-    name: str | None = None
-    repository: str | None = None
-    way: Literal["upload", "url", "server-file"] = "upload"
-    server_file: str | None = None
-    into_existing: bool = False
-    priority: Literal["snapshot", "replica", "no_sync"] = "snapshot"
-    replication_factor: int | None = Field(None, ge=1)
-    aliases: Literal["keep", "create", "move"] = "create"
-    parallel: int = Field(2, ge=1)
-    bandwidth: int | None = Field(None, gt=0)
-    allow_unproven: bool = False
-    salvage: bool = False
-    keep_failed: bool = False
-    ticket: str = ""
-    note: str = ""
-    dry_run: bool = True
-
-    @model_validator(mode="after")
-    def _without_secrets(self) -> Self:
-        """What is asked for goes into records and plans. Raise UsageError."""
-        parts = urlsplit(self.to)
-        if "@" in parts.netloc or parts.query or parts.fragment:
-            raise UsageError(
-                "the target's address must carry no user, query or fragment",
-                "give its key by reference: `--to-key REF`.",
-            )
-        if "://" in (self.server_file or "") and urlsplit(self.server_file).scheme != "file":
-            raise UsageError(
-                "`--server-file` is `file:///...` or a name in the target's folder",
-                "a URL that the target is to fetch is signed by `--way url` and kept nowhere.",
-            )
-        return self
-
-    def options(self) -> RestoreOptions:
-        return RestoreOptions.model_validate(
-            self.model_dump(include=set(RestoreOptions.model_fields))
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +75,6 @@ def plans_of(config: Config, request: RestoreRequest, run: Run) -> tuple[Restore
         catalog = run.look(config)
         backups = _backups(config, request, run, catalog, now=now)
         run.note_source(backups)
-        options = request.options()
         ends = run.past_ends(config, now)
         known = acknowledgements_of(config, run.repositories, now=now, lost=run.unreachable)
         proven = config.objectives.proven
@@ -138,7 +83,7 @@ def plans_of(config: Config, request: RestoreRequest, run: Run) -> tuple[Restore
                 config,
                 backup,
                 _on_target(config, request, run.repositories, node, facts, backup),
-                options,
+                request,
                 repositories=[p for p in places if p in run.repositories],
                 ends=ends,
                 now=now,

@@ -4,39 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import model_validator
 
 from qdrant_dr.cluster import CollectionFacts
-from qdrant_dr.cluster.aliases import AliasMode
 from qdrant_dr.cluster.target import TargetFacts
+from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.restore.journal import Journal
+from qdrant_dr.jobs.run.units import RestoreOptions, Route
 from qdrant_dr.records import BackupKey, Manifest
-from qdrant_dr.records.base import Frozen
 from qdrant_dr.secrets import SecretRef
 
-Route = Literal["whole", "shards", "salvage"]
-Way = Literal["upload", "url", "server-file"]
 
+class RestoreRequest(RestoreOptions):
+    """What a run is asked for: backups by name, or `every` collection of a backup run's inventory
+    (`of_run`, else the newest). `dry_run` plans and changes nothing."""
 
-class RestoreOptions(Frozen):
-    """How one restore is wanted; the same for every backup of a run."""
-
-    name: str | None = None
+    backups: tuple[str, ...] = ()
+    every: bool = False
+    of_run: str | None = None
     to: str
     to_key: SecretRef | None = None
-    way: Way = "upload"
-    server_file: str | None = None
-    into_existing: bool = False
-    priority: Literal["snapshot", "replica", "no_sync"] = "snapshot"
-    replication_factor: int | None = None
-    aliases: AliasMode = "create"
-    parallel: int = 2
-    bandwidth: int | None = None
-    allow_unproven: bool = False
-    salvage: bool = False
-    keep_failed: bool = False
-    ticket: str = ""
-    note: str = ""
+    name: str | None = None
+    repository: str | None = None
+    dry_run: bool = True
+
+    @model_validator(mode="after")
+    def _without_secrets(self) -> Self:
+        """What is asked for goes into records and plans. Raise UsageError."""
+        parts = urlsplit(self.to)
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise UsageError(
+                "the target's address must carry no user, query or fragment",
+                "give its key by reference: `--to-key REF`.",
+            )
+        if "://" in (self.server_file or "") and urlsplit(self.server_file).scheme != "file":
+            raise UsageError(
+                "`--server-file` is `file:///...` or a name in the target's folder",
+                "a URL that the target is to fetch is signed by `--way url` and kept nowhere.",
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,7 @@ from qdrant_dr.cluster.aliases import AliasPlan, plan_aliases
 from qdrant_dr.config import Config
 from qdrant_dr.jobs.restore.options import (
     OnTarget,
-    RestoreOptions,
-    Route,
+    RestoreRequest,
     continues,
     goes_on,
     route_of,
@@ -29,7 +28,7 @@ from qdrant_dr.jobs.restore.refusals import (
     versions_reasons,
     way_reasons,
 )
-from qdrant_dr.jobs.run.units import RestoreUnit
+from qdrant_dr.jobs.run.units import RestoreOptions, RestoreUnit, Route
 from qdrant_dr.records import (
     BackupKey,
     Drilled,
@@ -87,7 +86,7 @@ def plan_restore(
     config: Config,
     backup: Backup,
     there: OnTarget,
-    options: RestoreOptions,
+    options: RestoreRequest,
     *,
     repositories: Sequence[str],
     ends: Sequence[RunEnd],
@@ -142,20 +141,9 @@ def plan_restore(
             target_key=options.to_key,
             name=name,
             route=route,
-            way=options.way,
-            server_file=options.server_file,
-            into_existing=options.into_existing,
-            allow_unproven=options.allow_unproven,
             accepted=accepted,
             remarks=tuple(remarks),
-            priority=options.priority,
-            replication_factor=options.replication_factor,
-            aliases=options.aliases,
-            parallel=options.parallel,
-            bandwidth=options.bandwidth,
-            keep_failed=options.keep_failed,
-            ticket=options.ticket,
-            note=options.note,
+            **RestoreOptions.among(dict(options)),
         )
     warnings += [f"alias {alias!r} is left alone: {why}" for alias, why in aliases.left]
     return RestorePlan(
@@ -226,7 +214,7 @@ def estimate_of(manifest: Manifest, ends: Sequence[RunEnd]) -> tuple[float, str]
 
 
 def no_faster(
-    options: RestoreOptions, manifest: Manifest, route: Route, seconds: float, estimate: str
+    options: RestoreRequest, manifest: Manifest, route: Route, seconds: float, estimate: str
 ) -> tuple[float, str]:
     """The estimate, or what `--bandwidth` alone takes. What is cut here passes twice: as it is
     read, and shard by shard as it is sent. A salvage and what the target fetches has no limit."""
@@ -257,7 +245,7 @@ def _rate(outcome: Outcome) -> tuple[float, str] | None:
 def _steps(
     backup: Backup,
     there: OnTarget,
-    options: RestoreOptions,
+    options: RestoreRequest,
     name: str,
     route: Route,
     sources: Sequence[Copy],
@@ -307,7 +295,7 @@ def _named(source: Copy) -> str:
 
 
 def _moved(
-    route: Route, options: RestoreOptions, where: str, file: str, size: int
+    route: Route, options: RestoreRequest, where: str, file: str, size: int
 ) -> tuple[str, int]:
     if route == "salvage":
         return f"read {file} from {where} with the engine, and upsert its points", size

@@ -15,7 +15,8 @@ from qdrant_dr.cluster.target import TargetFacts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.jobs.restore.journal import Journal
-from qdrant_dr.jobs.restore.options import OnTarget, RestoreOptions, Route, goes_on, route_of
+from qdrant_dr.jobs.restore.options import OnTarget, RestoreRequest, goes_on, route_of
+from qdrant_dr.jobs.run.units import Route
 from qdrant_dr.places import split_url
 from qdrant_dr.records import Manifest
 from qdrant_dr.repository import Backup, Copy, open_failures, proven_copies
@@ -32,7 +33,7 @@ def trust(
     config: Config,
     backup: Backup,
     sources: Sequence[Copy],
-    options: RestoreOptions,
+    options: RestoreRequest,
     *,
     now: datetime,
     accepted: bool = False,
@@ -143,7 +144,7 @@ def version_of(text: str) -> tuple[int, int] | None:
 
 
 def name_reasons(
-    manifest: Manifest, there: OnTarget, name: str, options: RestoreOptions
+    manifest: Manifest, there: OnTarget, name: str, options: RestoreRequest
 ) -> list[str]:
     """What already bears the name on the target."""
     target = there.facts
@@ -242,7 +243,7 @@ def _unlike(manifest: Manifest, there: OnTarget, name: str) -> list[str]:
     return reasons
 
 
-def topology_reasons(manifest: Manifest, target: TargetFacts, options: RestoreOptions) -> list[str]:
+def topology_reasons(manifest: Manifest, target: TargetFacts, options: RestoreRequest) -> list[str]:
     reasons = []
     if manifest.custom_sharding and not target.clustered and not options.salvage:
         reasons.append(
@@ -267,7 +268,7 @@ def topology_reasons(manifest: Manifest, target: TargetFacts, options: RestoreOp
     return reasons
 
 
-def way_reasons(manifest: Manifest, options: RestoreOptions, route: Route) -> list[str]:
+def way_reasons(manifest: Manifest, options: RestoreRequest, route: Route) -> list[str]:
     """Whether the bytes can travel as asked."""
     if options.way == "upload":
         if options.server_file is not None:
@@ -317,7 +318,7 @@ def spool_reasons(config: Config, manifest: Manifest, there: OnTarget, route: Ro
 
 
 def room(
-    config: Config, manifest: Manifest, target: TargetFacts, options: RestoreOptions
+    config: Config, manifest: Manifest, target: TargetFacts, options: RestoreRequest
 ) -> tuple[list[str], list[str]]:
     """Refusals and warnings about room. No call of Qdrant tells free space."""
     needed = manifest.size_bytes * (1 if options.way == "url" else ROOM)

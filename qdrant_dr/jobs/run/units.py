@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from qdrant_dr.cluster.aliases import AliasMode
 from qdrant_dr.records import BackupKey, Depth, Outcome
 from qdrant_dr.records.base import Frozen, Time
 from qdrant_dr.records.manifest import Method
@@ -128,14 +129,44 @@ class DrillUnit(Frozen):
         return f"{self.key} from {self.repository} with {self.engine}"
 
 
-class RestoreUnit(Frozen):
+Way = Literal["upload", "url", "server-file"]
+Route = Literal["whole", "shards", "salvage"]
+Priority = Literal["snapshot", "replica", "no_sync"]
+
+
+class RestoreOptions(Frozen):
+    """How a restore is wanted: of a request, and so of each of its units.
+
+    `server_file` is where the archive already lies on the target. `parallel` parts at once;
+    `bandwidth` in bytes per second, None: unlimited. `keep_failed` leaves what this restore made
+    there, if it fails half-way, to look at; what is there in whole stays anyway.
+    """
+
+    way: Way = "upload"
+    server_file: str | None = None
+    into_existing: bool = False
+    priority: Priority = "snapshot"
+    replication_factor: int | None = Field(None, ge=1)
+    aliases: AliasMode = "create"
+    parallel: int = Field(2, ge=1)
+    bandwidth: int | None = Field(None, gt=0)
+    allow_unproven: bool = False
+    salvage: bool = False
+    keep_failed: bool = False
+    ticket: str = ""
+    note: str = ""
+
+    @classmethod
+    def among(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Pick these options out of the parameters of a command or a flow."""
+        return {name: given[name] for name in RestoreOptions.model_fields if name in given}
+
+
+class RestoreUnit(RestoreOptions):
     """Restore one backup for real, from the first of `repositories` that proves its bytes.
 
-    `name` is the collection's on the target. `parallel` parts at once; `bandwidth` in bytes per
-    second, None: unlimited. `server_file` is where the archive already lies on the target.
-    `keep_failed` leaves what this restore made there, if it fails half-way, to look at; what is
-    there in whole stays anyway. `accepted`: that the backup is suspect was settled. `remarks` are
-    told with what becomes of it.
+    `name` is the collection's on the target. `accepted`: that the backup is suspect was settled.
+    `remarks` are told with what becomes of it.
     """
 
     unit: Literal["restore"] = "restore"
@@ -144,20 +175,8 @@ class RestoreUnit(Frozen):
     target: str
     target_key: SecretRef | None = None
     name: str
-    route: Literal["whole", "shards", "salvage"]
-    way: Literal["upload", "url", "server-file"] = "upload"
-    server_file: str | None = None
-    into_existing: bool = False
-    allow_unproven: bool = False
-    priority: Literal["snapshot", "replica", "no_sync"] = "snapshot"
-    replication_factor: int | None = Field(None, ge=1)
-    aliases: Literal["keep", "create", "move"] = "create"
-    parallel: int = Field(2, ge=1)
-    bandwidth: int | None = Field(None, gt=0)
-    keep_failed: bool = False
-    ticket: str = ""
+    route: Route
     approved_by: str = ""
-    note: str = ""
     accepted: bool = False
     remarks: tuple[str, ...] = ()
 
