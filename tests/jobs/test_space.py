@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.jobs.backup.space import SMALLEST, Judged, Need, Room, judge_space, need_of
+from qdrant_dr.jobs.backup.space import Judged, Need, Room, judge_space, need_of
+from qdrant_dr.jobs.run.archive_size import SMALLEST
 from qdrant_dr.stores.local import LocalStore
 from tests.jobs.driving import do, outcomes
 from tests.support.replay import ReplaySource

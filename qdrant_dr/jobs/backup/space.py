@@ -19,7 +19,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.disk import free_below
 from qdrant_dr.errors import ClusterError, DRError, PlanRefused
 from qdrant_dr.jobs.backup.nodes import Look
-from qdrant_dr.jobs.run.archive_size import GROWTH, ON_NODE
+from qdrant_dr.jobs.run.archive_size import GROWTH, ON_NODE, SMALLEST
 from qdrant_dr.jobs.run.units import CaptureUnit
 from qdrant_dr.records import Manifest
 from qdrant_dr.records.manifest import Method
@@ -27,9 +27,6 @@ from qdrant_dr.repository import Repository
 from qdrant_dr.units import format_size
 
 log = logging.getLogger(__name__)
-
-SMALLEST = 4096
-"""No archive of Qdrant is smaller: a place with less is full, whatever is guessed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,8 @@ from qdrant_dr.cluster import CollectionFacts
 from qdrant_dr.config import Config
 from qdrant_dr.disk import free_below
 from qdrant_dr.errors import StorageFull
-from qdrant_dr.jobs.backup.space import SMALLEST
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
-from qdrant_dr.jobs.run.archive_size import GROWTH, ON_NODE
+from qdrant_dr.jobs.run.archive_size import GROWTH, ON_NODE, SMALLEST
 from qdrant_dr.jobs.run.scratch_dir import unsafe_spool
 from qdrant_dr.repository import Repository
 from qdrant_dr.units import format_size

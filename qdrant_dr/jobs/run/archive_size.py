@@ -6,6 +6,10 @@ from collections.abc import Mapping
 
 from qdrant_dr.records.manifest import Method
 
+SMALLEST = 4096
+"""No archive of Qdrant is smaller: a place with less is full, whatever is guessed."""
+
+
 GROWTH = 1.2
 """A backup may be larger than the last one by a fifth before the estimate is wrong."""
 
