@@ -334,7 +334,9 @@ def _reasons(
     for held in copies:
         if held.backup.manifest.captured_at > now - policy.grace:
             until = held.backup.manifest.captured_at + policy.grace
-            why[held.key].append(f"younger than {policy.grace}, until {until:%Y-%m-%d %H:%M} UTC")
+            why[held.key].append(
+                f"younger than {policy.grace}, until {until:%Y-%m-%d %H:%M:%S} UTC"
+            )
     lives: defaultdict[str, list[_Held]] = defaultdict(list)
     for held in copies:
         lives[held.backup.manifest.incarnation].append(held)

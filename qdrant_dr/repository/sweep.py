@@ -48,7 +48,8 @@ def refuse_late_commit(
     """
     if now - intent.started_at > orphan_grace / 2:
         raise PlanRefused(
-            f"the capture of {intent.collection} began at {intent.started_at:%Y-%m-%d %H:%M} UTC, "
+            f"the capture of {intent.collection} began at "
+            f"{intent.started_at:%Y-%m-%d %H:%M:%S} UTC, "
             f"more than {orphan_grace / 2} ago: its manifest is not written any more",
             "find out what took so long, then run `qdrant-dr backup COLLECTION` again.",
         )
@@ -86,7 +87,7 @@ def plan_sweep(
         if not is_ours(upload.path):
             kept.append(f"{upload.path}: an upload that is not ours")
         elif upload.started_at > before:
-            kept.append(f"{upload.path}: an upload of {upload.started_at:%Y-%m-%d %H:%M} UTC")
+            kept.append(f"{upload.path}: an upload of {upload.started_at:%Y-%m-%d %H:%M:%S} UTC")
         else:
             uploads.append(upload)
     return SweepPlan(repository, tuple(folders), tuple(uploads), tuple(kept))
@@ -100,7 +101,7 @@ def _kept(catalog: Catalog, found: Unfinished, before: datetime) -> str | None:
         return "it was a backup, see `qdrant-dr status`"
     newest = max(f.modified_at for f in found.files)
     if newest > before:
-        return f"written to at {newest:%Y-%m-%d %H:%M} UTC"
+        return f"written to at {newest:%Y-%m-%d %H:%M:%S} UTC"
     if beside := catalog.strangers_beside(found.repository, found.folder):
         return f"in it {strangers_in_words(beside)}"
     return None

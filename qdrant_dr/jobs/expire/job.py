@@ -155,7 +155,7 @@ def expire_copy(config: Config, unit: ExpireUnit, run_id: str) -> Outcome:
         raise (may_not_delete(repository, e) if is_refusal(e) else e) from None
     notes = list(freed.notes)
     if freed.locked_until is not None:
-        notes.append(f"locked until {freed.locked_until:%Y-%m-%d %H:%M} UTC")
+        notes.append(f"locked until {freed.locked_until:%Y-%m-%d %H:%M:%S} UTC")
     detail = Deleted(
         reason=unit.reason,
         captured_at=backup.manifest.captured_at if backup else None,

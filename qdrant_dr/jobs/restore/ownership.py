@@ -56,7 +56,7 @@ def must_be_unused(left: Journal, target: TargetFacts, nodes: TargetNodes) -> No
     elif not broken and (foreign := not_ours(nodes, left)):
         why = (
             f"{where} is not as the restore of {left.backup} that began "
-            f"{left.began_at:%Y-%m-%d %H:%M} UTC can have left it ({'; '.join(foreign)}): "
+            f"{left.began_at:%Y-%m-%d %H:%M:%S} UTC can have left it ({'; '.join(foreign)}): "
             "somebody may use it, and it is not touched"
         )
     if why is not None:

@@ -256,7 +256,7 @@ def _steps(
     where = first + "".join(f", else {o}" for o in others)
     steps = []
     if (left := there.unfinished) is not None:
-        began = f"the restore of {left.backup} that began {left.began_at:%Y-%m-%d %H:%M} UTC"
+        began = f"the restore of {left.backup} that began {left.began_at:%Y-%m-%d %H:%M:%S} UTC"
         if continues(left, backup.key, route):
             steps.append(Step(f"continue {began}: what it recovered is not sent again"))
         elif left.created and goes_on(left, backup.key, route):

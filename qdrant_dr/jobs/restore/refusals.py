@@ -211,8 +211,8 @@ def left_whole(left: Journal) -> str:
         found = "its content was proven, and its aliases were not set"
     return (
         f"{left.name!r} on {left.target} is what the restore of {left.backup} that began "
-        f"{left.began_at:%Y-%m-%d %H:%M} UTC brought back in whole ({found}), unless somebody has "
-        "made it anew since"
+        f"{left.began_at:%Y-%m-%d %H:%M:%S} UTC brought back in whole ({found}), unless somebody "
+        "has made it anew since"
     )
 
 
