@@ -34,7 +34,7 @@ from qdrant_dr.places import split_url
 from qdrant_dr.records import ListedSnapshot
 from qdrant_dr.secrets import resolve_options
 from qdrant_dr.stores.errors import is_absent, translate
-from qdrant_dr.stores.filesystem import make_filesystem
+from qdrant_dr.stores.providers import make_filesystem
 from qdrant_dr.tar import Source, members
 
 RANGE = 8 * 2**20

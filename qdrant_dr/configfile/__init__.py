@@ -222,7 +222,7 @@ def _block(reference: str) -> str:
 def _fetch(url: str) -> str:
     import fsspec
 
-    from qdrant_dr.stores.filesystem import make_filesystem
+    from qdrant_dr.stores.providers import make_filesystem
 
     where = _without_password(url)
     kind, path = split_url(url)

@@ -17,10 +17,10 @@ from qdrant_dr.records import Location
 from qdrant_dr.secrets import resolve_options
 from qdrant_dr.stores.base import Store
 from qdrant_dr.stores.errors import translate
-from qdrant_dr.stores.filesystem import make_filesystem
 from qdrant_dr.stores.local import LocalStore
 from qdrant_dr.stores.memory import MemoryStore
 from qdrant_dr.stores.objects import Deadlines, ObjectStore
+from qdrant_dr.stores.providers import make_filesystem
 
 _EXTRAS = {"s3": "", "gs": "[gcs]", "az": "[azure]"}
 

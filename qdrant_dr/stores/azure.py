@@ -1,82 +1,71 @@
-"""adlfs with a client of our making: trust, proxy and retries are ours, as with every other store.
+"""Azure Blob Storage: staged blocks, `If-None-Match`, tiers.
 
-Azure's own retries wait 15 seconds before the first; our deadlines would cut them, and "no answer
-in time" would be said of a store that answers, and says why it will not.
+What a container does with deleted blobs, and its lifecycle rules, no client of the storage is told.
 """
 
+# ruff: noqa: ARG002 -- one signature fits three
 from __future__ import annotations
 
-import ssl
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
-from adlfs import AzureBlobFileSystem
-from azure.core.pipeline.transport import AioHttpTransport
-from azure.storage.blob.aio import BlobServiceClient, LinearRetry
-
 from qdrant_dr.config import Tls
-from qdrant_dr.network import proxy_for, tls_context
-
-_CONNECT, _READ = 5, 60  # seconds, of calls that are not given their own
-
-
-class FileSystem(AzureBlobFileSystem):  # type: ignore[misc]  # adlfs has no types
-    """The same calls as adlfs's; `tls` says whom the client trusts and who it is."""
-
-    def __init__(self, *args: Any, tls: Tls, **kwargs: Any) -> None:
-        self._context = tls_context(tls)
-        super().__init__(*args, **kwargs)
-
-    def do_connect(self) -> None:
-        if self.connection_string is not None:
-            facts = dict(f.partition("=")[::2] for f in self.connection_string.split(";"))
-            suffix = facts.get("EndpointSuffix", "core.windows.net")
-            usual = f"https://{facts.get('AccountName')}.blob.{suffix}"
-            self.service_client = BlobServiceClient.from_connection_string(
-                self.connection_string, **self._ours(facts.get("BlobEndpoint") or usual)
-            )
-            return
-        if self.account_name is None:
-            raise ValueError("neither a connection string nor the name of an account")
-        host = getattr(self, "account_host", None) or f"{self.account_name}.blob.core.windows.net"
-        self.account_url = f"https://{host}"
-        credential = self.account_key if self.credential is None else self.credential
-        query = "" if credential or not self.sas_token else f"?{self.sas_token.lstrip('?')}"
-        self.service_client = BlobServiceClient(
-            self.account_url + query,
-            credential=credential,
-            _location_mode=self.location_mode,
-            **self._ours(self.account_url),
-        )
-
-    async def _details(self, contents: Any, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
-        """With the tier of each blob, which adlfs leaves out: an archived one cannot be read."""
-        blobs = list(contents)
-        tiers = {f"{b.container}/{b.name}": b.get("blob_tier") for b in blobs if "container" in b}
-        found: list[dict[str, Any]] = await super()._details(blobs, *args, **kwargs)
-        for info in found:
-            if tier := tiers.get(info["name"]):
-                info["blob_tier"] = getattr(tier, "value", tier)
-        return found
-
-    def _ours(self, endpoint: str) -> dict[str, Any]:
-        return {
-            "transport": _Transport(self._context, proxy_for(endpoint)),
-            "retry_policy": LinearRetry(backoff=2, retry_total=2, random_jitter_range=1),
-        }
+from qdrant_dr.stores.provider import CONNECT, READ, Body, Provider, Upload
+from qdrant_dr.stores.tiers import Storage
 
 
-class _Transport(AioHttpTransport):  # type: ignore[misc]  # untyped for mypy
-    def __init__(self, context: ssl.SSLContext, proxy: str | None) -> None:
-        super().__init__(use_env_settings=False, connection_timeout=_CONNECT, read_timeout=_READ)
-        self._context, self._proxy = context, proxy
+class Azure(Provider):
+    """Microsoft's."""
 
-    async def open(self) -> None:
-        if self.session is None and not self._has_been_opened:
-            self.session: Any = aiohttp.ClientSession(  # within the loop, which it is bound to
-                connector=aiohttp.TCPConnector(ssl=self._context),
-                proxy=self._proxy,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-            )
-        await super().open()
+    one_request = 2**20  # its client sends one request's bytes in one go; blocks are streamed
+
+    def filesystem(self, options: Mapping[str, Any], tls: Tls, **ours: Any) -> Any:
+        from qdrant_dr.stores.azure_client import FileSystem
+
+        given = {"connection_timeout": CONNECT, "read_timeout": READ, **options}
+        return FileSystem(**given, tls=tls, **ours)
+
+    def upload(self, fs: Any, bucket: str, key: str) -> Upload:
+        return AzureUpload(fs, bucket, key)
+
+    def listed(self, info: Mapping[str, Any]) -> Storage:
+        name = str(info.get("blob_tier") or "")
+        thawing = name == "Archive" and bool(info.get("archive_status"))
+        return Storage(name, archived=name == "Archive", thawing=thawing)
+
+
+@dataclass(slots=True)
+class AzureUpload:
+    """Blocks under names of our own, then one list of them; Azure drops the rest in a week."""
+
+    fs: Any
+    bucket: str
+    key: str
+    IN_FLIGHT: int = 3
+    _prefix: str = field(default_factory=lambda: secrets.token_hex(8))
+    _count: int = 0
+
+    async def begin(self) -> None:
+        """Nothing to do: blocks need no upload."""
+
+    async def put(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
+        async with self._blob() as blob:
+            await blob.stage_block(block_id=self._name(number), data=Body(data), length=len(data))
+        self._count += 1
+
+    async def finish(self) -> None:
+        from azure.storage.blob import BlobBlock
+
+        async with self._blob() as blob:
+            await blob.commit_block_list([BlobBlock(self._name(n)) for n in range(self._count)])
+
+    async def abort(self) -> None:
+        """Nothing to do: uncommitted blocks are invisible and expire."""
+
+    def _name(self, number: int) -> str:
+        return f"{self._prefix}-{number:06d}"
+
+    def _blob(self) -> Any:
+        return self.fs.service_client.get_blob_client(container=self.bucket, blob=self.key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 from qdrant_dr.errors import RecordDamaged
@@ -138,3 +138,9 @@ def part_size(size_hint: int | None) -> int:
     """Bytes per uploaded part: 8 MiB, or more where the object would need too many of them."""
     needed = -(-(size_hint or 0) // MAX_PARTS)
     return max(PART_FLOOR, -(-needed // 2**20) * 2**20)
+
+
+def in_utc(value: datetime | str) -> datetime:
+    """A time as a client library gives it."""
+    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return at.astimezone(UTC)

@@ -1,107 +1,149 @@
-"""gcsfs whose errors keep what was answered, and whose retries end before a deadline cuts them.
+"""Google Cloud Storage: resumable uploads, `ifGenerationMatch`, versions and soft delete.
 
-Its own reader of answers drops the reason of a 403, takes every 412 for an existing object, and
-takes a message with "invalid" in it for a wrong argument; it tries everything six times, a
-certificate that is not trusted, too.
+Every class is read at once.
 """
 
+# ruff: noqa: SLF001, ARG002 -- fsspec's coroutines begin with `_`; one signature fits three
 from __future__ import annotations
 
-import asyncio
 import json
-import random
-import ssl
-from collections.abc import Mapping
+import os
+import secrets
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
-import aiohttp
-from gcsfs.core import GCSFileSystem
+from fsspec.asyn import get_loop
 
-from qdrant_dr.network import chain
+from qdrant_dr.config import Tls
+from qdrant_dr.errors import DRError
+from qdrant_dr.network import proxy_for, tls_context
+from qdrant_dr.secrets import laid_over
+from qdrant_dr.stores.provider import CONNECT, READ, Body, Calls, Provider, Upload, Versions
+from qdrant_dr.stores.tiers import Storage
 
-AGAIN_SECONDS = (0.5, 1.5, 3.0)
-"""Pauses before what may pass is tried again; all of them together stay below any deadline."""
-_LONGEST_PAUSE = 10.0
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})
-_CANCELLED = 499
-"""How Google answers an upload that was taken back: as it should."""
-_GONE = "specified bucket does not exist"
-
-
-class Refused(OSError):
-    """An answer that is an error. The message is Google's: it is never shown."""
-
-    def __init__(
-        self, message: str, status: int, error_code: str | None, request_id: str | None
-    ) -> None:
-        super().__init__(message)
-        self.status, self.error_code, self.request_id = status, error_code, request_id
+_GOOGLE = "https://storage.googleapis.com"
 
 
-class NotThere(Refused, FileNotFoundError):
-    """404, in the class that gcsfs itself looks for."""
+class Gcs(Provider):
+    """Google's."""
+
+    def filesystem(self, options: Mapping[str, Any], tls: Tls, **ours: Any) -> Any:
+        # what gcsfs tries otherwise is gRPC: every first call to an endpoint that is not Google's
+        # waits a minute for it. this variable keeps it from even loading gRPC
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        from qdrant_dr.stores.gcs_client import FileSystem
+
+        return FileSystem(**laid_over(_options(options, tls), options), **ours)
+
+    def upload(self, fs: Any, bucket: str, key: str) -> Upload:
+        return GcsUpload(fs, bucket, key)
+
+    def pipe(
+        self, fs: Any, bucket: str, key: str, data: bytes, *, mode: str
+    ) -> Coroutine[Any, Any, Any]:
+        return _pipe(fs, bucket, key, data, mode=mode)
+
+    def listed(self, info: Mapping[str, Any]) -> Storage:
+        return Storage(str(info.get("storageClass") or ""))
+
+    def versions(self, store: Calls, bucket: str) -> Versions:
+        return GcsVersions(store, bucket)
 
 
-class FileSystem(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
-    """The same calls as gcsfs's."""
+@dataclass(slots=True)
+class GcsUpload:
+    """A resumable upload: strictly one part after the other, each a multiple of 256 KiB."""
 
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        *args: Any,
-        headers: Mapping[str, str] | None = None,
-        json: Any = None,
-        data: Any = None,
-        cache_type: Any = None,
-        cache_source: Any = None,
-        **kwargs: Any,
-    ) -> tuple[int, Mapping[str, str], Any, bytes]:
-        for pause in (*AGAIN_SECONDS, None):
-            # before the headers are made: credentials may have been renewed meanwhile
-            await self._set_session()
-            if hasattr(data, "seek"):
-                data.seek(0)
-            try:
-                async with self.session.request(
-                    method=method,
-                    url=self._format_path(path, args),
-                    params=self._get_params(kwargs),
-                    json=json,
-                    headers=self._get_headers(headers, cache_type, cache_source),
-                    data=data,
-                    timeout=self.requests_timeout,
-                ) as answer:
-                    content = await answer.read()
-                    if answer.status < 400 or answer.status == _CANCELLED:
-                        return answer.status, answer.headers, answer.request_info, content
-                    error: Exception = _refused(answer.status, answer.headers, content)
-                    passing = answer.status in _PASSING
-                    wait = _asked_for(answer.headers)
-            except (aiohttp.ClientError, TimeoutError) as e:
-                error, wait = e, None
-                passing = not any(isinstance(link, ssl.SSLError) for link in chain(e))
-            if pause is None or not passing:
-                raise error
-            await asyncio.sleep(wait or pause * random.uniform(0.7, 1.3))
-        raise AssertionError("unreachable")
+    fs: Any
+    bucket: str
+    key: str
+    IN_FLIGHT: int = 1
+    _url: str | None = None
+
+    async def begin(self) -> None:
+        from gcsfs.core import initiate_upload
+
+        self._url = await initiate_upload(self.fs, self.bucket, self.key)
+
+    async def put(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
+        total = str(offset + len(data)) if last else "*"
+        headers, _ = await self.fs._call(
+            "POST",
+            self._url,
+            headers={
+                "Content-Range": f"bytes {offset}-{offset + len(data) - 1}/{total}",
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(len(data)),
+            },
+            data=Body(data),
+        )
+        # the server may keep less than it was sent, and says so by the range it has
+        end = offset + len(data) - 1
+        if (kept := headers.get("Range")) and (missing := end - int(kept.rpartition("-")[2])):
+            await self.put(number, end + 1 - missing, data[-missing:], last=last)
+
+    async def finish(self) -> None:
+        """Nothing to do: the last part finished it."""
+
+    async def abort(self) -> None:
+        if self._url:
+            await self.fs._call("DELETE", self._url)  # answers 499, which gcsfs takes as success
 
 
-def _refused(status: int, headers: Mapping[str, str], content: bytes) -> Refused:
-    reason, message = None, content.decode(errors="replace")
-    try:
-        told = json.loads(content)["error"]
-        message = str(told.get("message", ""))
-        reason = told.get("errors", [{}])[0].get("reason") or told.get("status")
-    except (ValueError, LookupError, TypeError, AttributeError):
-        pass  # plain text, or of a proxy: the status says what there is to say
-    if status == 404 and _GONE in message:
-        reason = "bucketNotFound"
-    kind = NotThere if status == 404 else Refused
-    return kind(message, status, reason, headers.get("X-GUploader-UploadID"))
+async def _pipe(fs: Any, bucket: str, key: str, data: bytes, *, mode: str) -> None:
+    """One request for a small object, as gcsfs makes it, with a body the loop can stream."""
+    frontier = secrets.token_hex(16)
+    head = (
+        f"--{frontier}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n"
+        f"{json.dumps({'name': key})}\r\n"
+        f"--{frontier}\r\nContent-Type: application/octet-stream\r\n\r\n"
+    )
+    match = {"ifGenerationMatch": "0"} if mode == "create" else {}
+    await fs._call(
+        "POST",
+        f"{fs._location}/upload/storage/v1/b/{quote(bucket, safe='')}/o",
+        uploadType="multipart",
+        headers={"Content-Type": f'multipart/related; boundary="{frontier}"'},
+        data=Body(head.encode() + data + f"\r\n--{frontier}--".encode()),
+        **match,
+    )
 
 
-def _asked_for(headers: Mapping[str, str]) -> float | None:
-    """`Retry-After`, if it can be waited for."""
-    text = headers.get("Retry-After", "")
-    return min(float(text), _LONGEST_PAUSE) if text.isdecimal() else None
+class GcsVersions:
+    """Versions, and the days that Google keeps every deleted object for (soft delete)."""
+
+    def __init__(self, store: Calls, bucket: str) -> None:
+        try:
+            found = store.call("asking about", bucket, "_call", "GET", f"b/{bucket}", json_out=True)
+        except DRError:
+            found = {}  # an account may write objects and not read its bucket's settings
+        self.hidden: str | None = None
+        soft = int(found.get("softDeletePolicy", {}).get("retentionDurationSeconds", 0))
+        if found.get("versioning", {}).get("enabled"):
+            self.hidden = (
+                f"bucket {bucket} keeps versions: a lifecycle rule on numNewerVersions or "
+                "daysSinceNoncurrentTime lets deleted ones go"
+            )
+        elif soft:
+            self.hidden = f"bucket {bucket} keeps deleted objects for {soft // 86400} days"
+
+    def locked_until(self, key: str) -> datetime | None:
+        return None  # a retention policy refuses the deletion itself
+
+
+def _options(options: Mapping[str, Any], tls: Tls) -> dict[str, Any]:
+    import aiohttp
+
+    endpoint = options.get("endpoint_url") or os.environ.get("STORAGE_EMULATOR_HOST") or _GOOGLE
+    if "://" not in str(endpoint):
+        endpoint = f"http://{endpoint}"
+    return {
+        "requests_timeout": aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=READ),
+        "session_kwargs": {
+            "connector": aiohttp.TCPConnector(ssl=tls_context(tls), loop=get_loop()),
+            "proxy": proxy_for(str(endpoint)),
+        },
+    }

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -31,21 +31,20 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.layout import may_hold_ours
 from qdrant_dr.records.base import LARGEST
-from qdrant_dr.stores import tiers
 from qdrant_dr.stores.base import (
-    PART_FLOOR,
     Deletion,
     OpenUpload,
     Sink,
     Stat,
+    in_utc,
     part_size,
     within_bounds,
 )
 from qdrant_dr.stores.errors import is_absent, is_taken, refusal_of, translate
-from qdrant_dr.stores.lifecycle import Rule, lifecycle_of_s3
+from qdrant_dr.stores.lifecycle import Rule
+from qdrant_dr.stores.provider import Upload, Versions
+from qdrant_dr.stores.providers import PROVIDERS
 from qdrant_dr.stores.strangers import is_known
-from qdrant_dr.stores.uploads import UPLOADS, Upload, gcs_pipe
-from qdrant_dr.stores.versions import KEEPING, Keeping
 
 log = logging.getLogger(__name__)
 
@@ -70,12 +69,11 @@ class ObjectStore:
         self, name: str, fs: Any, kind: str, bucket: str, prefix: str, deadlines: Deadlines
     ) -> None:
         self.name = name
-        self._fs, self._kind, self._deadlines = fs, kind, deadlines
+        self._fs, self._provider, self._deadlines = fs, PROVIDERS[kind], deadlines
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
         self._met = False
-        self._keeping: Keeping | None = None
-        # Azure's client sends one request's bytes in one go; blocks are streamed
-        self.one_request = 2**20 if kind == "az" else PART_FLOOR
+        self._versions: Versions | None = None
+        self.one_request = self._provider.one_request
 
     def create(self, path: str, data: bytes) -> None:
         try:
@@ -156,7 +154,7 @@ class ObjectStore:
 
     def _stat(self, path: str, info: dict[str, Any]) -> Stat:
         mark = str(info.get("ETag") or info.get("etag") or "").strip('"')
-        return Stat(path, info["size"], _time(info), mark, tiers.listed(self._kind, info))
+        return Stat(path, info["size"], _time(info), mark, self._provider.listed(info))
 
     def _asked(self, stats: list[Stat]) -> list[Stat]:
         """The same, each asked itself where a listing does not tell whether it can be read."""
@@ -168,18 +166,17 @@ class ObjectStore:
             # one that is gone meanwhile, or may not be asked, is what the listing says
             with suppress(ObjectMissing, RepositoryDenied, RepositoryRefuses):
                 head = self.result(future, "looking at", found[at].path)
-                found[at] = replace(found[at], storage=tiers.asked(found[at].storage, head))
+                found[at] = replace(
+                    found[at], storage=self._provider.asked(found[at].storage, head)
+                )
 
         try:
             for at, there in enumerate(stats):
-                if not tiers.tells_more(self._kind, there.storage, there.size_bytes):
+                if not self._provider.tells_more(there.storage, there.size_bytes):
                     continue
                 if len(running) == _ASKED:
                     take()
-                call = self._fs._call_s3(
-                    "head_object", self._fs.kwargs,
-                    Bucket=self._bucket, Key=self._prefix + there.path,
-                )  # fmt: skip
+                call = self._provider.head(self._fs, self._bucket, self._prefix + there.path)
                 running.append((at, self.submit(call, patient=False)))
             while running:
                 take()
@@ -198,66 +195,26 @@ class ObjectStore:
             self.run("deleting", path, lambda: self._fs._rm_file(self._full(path)))
 
     def deletion(self, path: str) -> Deletion:
-        """S3 and GCS tell of versions and locks; Azure tells a reader nothing of its own."""
-        if self._kind not in KEEPING:
+        if self._versions is None:
+            self._versions = self._provider.versions(self, self._bucket)
+        if self._versions is None or self._versions.hidden is None:
             return Deletion()
-        if self._keeping is None:
-            self._keeping = KEEPING[self._kind](self, self._bucket)
-        if self._keeping.hidden is None:
-            return Deletion()
-        return Deletion(self._keeping.hidden, self._keeping.locked_until(self._prefix + path))
+        return Deletion(self._versions.hidden, self._versions.locked_until(self._prefix + path))
 
     def lifecycle(self) -> tuple[Rule, ...]:
         """What rules of the bucket do to objects here by and by; none where it does not tell."""
-        if self._kind != "s3":
-            return ()
-        return lifecycle_of_s3(self, self._bucket, self._prefix)
+        return self._provider.lifecycle(self, self._bucket, self._prefix)
 
     def call(self, doing: str, path: str, method: str, *args: Any, **given: Any) -> Any:
         """One call of the file system's own, by the name of its coroutine."""
         return self.run(doing, path, lambda: getattr(self._fs, method)(*args, **given))
 
     def open_uploads(self, folder: str) -> list[OpenUpload]:
-        if self._kind != "s3":
-            return []  # GCS and Azure do not list them, and drop them after a week
-        found: list[OpenUpload] = []
-        marker: dict[str, str] = {}
-        while True:
-            page = self.run(
-                "listing uploads of",
-                folder,
-                partial(
-                    self._fs._call_s3,
-                    "list_multipart_uploads",
-                    Bucket=self._bucket,
-                    Prefix=f"{self._prefix}{folder}/",
-                    **marker,
-                ),
-            )
-            found.extend(
-                OpenUpload(u["Key"].removeprefix(self._prefix), u["UploadId"], _utc(u["Initiated"]))
-                for u in page.get("Uploads", ())
-                if u["Key"].startswith(f"{self._prefix}{folder}/")
-            )
-            if not page.get("IsTruncated"):
-                return found
-            marker = {
-                "KeyMarker": page["NextKeyMarker"],
-                "UploadIdMarker": page["NextUploadIdMarker"],
-            }
+        return self._provider.open_uploads(self, self._bucket, self._prefix, folder)
 
     def discard_upload(self, upload: OpenUpload) -> None:
         with suppress(ObjectMissing):  # another sweep was faster, or it was finished
-            self.run(
-                "aborting the upload of",
-                upload.path,
-                lambda: self._fs._call_s3(
-                    "abort_multipart_upload",
-                    Bucket=self._bucket,
-                    Key=self._prefix + upload.path,
-                    UploadId=upload.token,
-                ),
-            )
+            self._provider.discard_upload(self, self._bucket, self._prefix + upload.path, upload)
 
     def free_bytes(self) -> int | None:
         return None
@@ -277,24 +234,20 @@ class ObjectStore:
     # for the sink
 
     def upload(self, path: str) -> Upload:
-        return UPLOADS[self._kind](self._fs, self._bucket, self._prefix + path)
+        return self._provider.upload(self._fs, self._bucket, self._prefix + path)
 
     def pipe(self, path: str, data: bytes, *, mode: str) -> None:
         """Write in one request; `mode` is fsspec's: `create` or `overwrite`."""
         self.run(
             "creating",
             path,
-            lambda: self._pipe(path, data, mode),
+            lambda: self._provider.pipe(
+                self._fs, self._bucket, self._prefix + path, data, mode=mode
+            ),
             patient=len(data) > 2**20,
             absent=RepositoryMissing,
             creating=mode == "create",
         )
-
-    def _pipe(self, path: str, data: bytes, mode: str) -> Coroutine[Any, Any, Any]:
-        if self._kind == "gs":
-            return gcs_pipe(self._fs, self._bucket, self._prefix + path, data, mode=mode)
-        answer: Coroutine[Any, Any, Any] = self._fs._pipe_file(self._full(path), data, mode=mode)
-        return answer
 
     def _full(self, path: str) -> str:
         return f"{self._bucket}/{self._prefix}{path}"
@@ -430,10 +383,5 @@ class _ObjectSink:
 def _time(info: dict[str, Any]) -> datetime:
     for name in ("LastModified", "last_modified", "updated"):
         if value := info.get(name):
-            return _utc(value)
+            return in_utc(value)
     raise RepositoryUnreachable("an object was listed without its time")
-
-
-def _utc(value: datetime | str) -> datetime:
-    at = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return at.astimezone(UTC)

@@ -21,7 +21,7 @@ from qdrant_dr.report.frames.schema import FRAMES
 from qdrant_dr.report.page.html import frames_digest, render
 from qdrant_dr.secrets import resolve_options
 from qdrant_dr.stores.errors import translate
-from qdrant_dr.stores.filesystem import make_filesystem
+from qdrant_dr.stores.providers import make_filesystem
 
 Format = Literal["html", "csv", "parquet"]
 FORMATS: Final[tuple[Format, ...]] = ("html", "csv", "parquet")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from qdrant_dr.stores.tiers import Storage, asked, listed, tells_more
+from qdrant_dr.stores.providers import PROVIDERS
+from qdrant_dr.stores.tiers import Storage
 
 DONE = 'ongoing-request="false", expiry-date="Fri, 21 Dec 2012 00:00:00 GMT"'
 MIB = 2**20
@@ -31,7 +32,7 @@ MIB = 2**20
     ],
 )
 def test_what_a_listing_says(kind: str, info: dict[str, str], archived: bool) -> None:
-    found = listed(kind, info)
+    found = PROVIDERS[kind].listed(info)
     assert found.archived is archived
     assert found.name == next((v or "" for k, v in info.items() if k != "archive_status"), "")
     assert found.thawing is ("archive_status" in info)
@@ -51,7 +52,7 @@ def test_what_a_listing_says(kind: str, info: dict[str, str], archived: bool) ->
 def test_an_object_is_asked_itself_only_where_it_says_more(
     kind: str, storage: Storage, size: int, more: bool
 ) -> None:
-    assert tells_more(kind, storage, size) is more
+    assert PROVIDERS[kind].tells_more(storage, size) is more
 
 
 @pytest.mark.parametrize(
@@ -80,5 +81,6 @@ def test_an_object_is_asked_itself_only_where_it_says_more(
 def test_what_s3_says_of_one_object(
     name: str, head: dict[str, str], archived: bool, words: str
 ) -> None:
-    found = asked(listed("s3", {"StorageClass": name}), head)
+    s3 = PROVIDERS["s3"]
+    found = s3.asked(s3.listed({"StorageClass": name}), head)
     assert (found.archived, str(found)) == (archived, words)

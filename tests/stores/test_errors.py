@@ -44,7 +44,7 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.repository.location import location_of, open_store
 from qdrant_dr.stores.errors import is_absent, translate
-from qdrant_dr.stores.gcs import Refused
+from qdrant_dr.stores.gcs_client import Refused
 
 SECRET = "AKIA-very-secret"
 

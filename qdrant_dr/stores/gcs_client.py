@@ -1,0 +1,107 @@
+"""gcsfs whose errors keep what was answered, and whose retries end before a deadline cuts them.
+
+Its own reader of answers drops the reason of a 403, takes every 412 for an existing object, and
+takes a message with "invalid" in it for a wrong argument; it tries everything six times, a
+certificate that is not trusted, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+from gcsfs.core import GCSFileSystem
+
+from qdrant_dr.network import chain
+
+AGAIN_SECONDS = (0.5, 1.5, 3.0)
+"""Pauses before what may pass is tried again; all of them together stay below any deadline."""
+_LONGEST_PAUSE = 10.0
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_CANCELLED = 499
+"""How Google answers an upload that was taken back: as it should."""
+_GONE = "specified bucket does not exist"
+
+
+class Refused(OSError):
+    """An answer that is an error. The message is Google's: it is never shown."""
+
+    def __init__(
+        self, message: str, status: int, error_code: str | None, request_id: str | None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.error_code, self.request_id = status, error_code, request_id
+
+
+class NotThere(Refused, FileNotFoundError):
+    """404, in the class that gcsfs itself looks for."""
+
+
+class FileSystem(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
+    """The same calls as gcsfs's."""
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *args: Any,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        data: Any = None,
+        cache_type: Any = None,
+        cache_source: Any = None,
+        **kwargs: Any,
+    ) -> tuple[int, Mapping[str, str], Any, bytes]:
+        for pause in (*AGAIN_SECONDS, None):
+            # before the headers are made: credentials may have been renewed meanwhile
+            await self._set_session()
+            if hasattr(data, "seek"):
+                data.seek(0)
+            try:
+                async with self.session.request(
+                    method=method,
+                    url=self._format_path(path, args),
+                    params=self._get_params(kwargs),
+                    json=json,
+                    headers=self._get_headers(headers, cache_type, cache_source),
+                    data=data,
+                    timeout=self.requests_timeout,
+                ) as answer:
+                    content = await answer.read()
+                    if answer.status < 400 or answer.status == _CANCELLED:
+                        return answer.status, answer.headers, answer.request_info, content
+                    error: Exception = _refused(answer.status, answer.headers, content)
+                    passing = answer.status in _PASSING
+                    wait = _asked_for(answer.headers)
+            except (aiohttp.ClientError, TimeoutError) as e:
+                error, wait = e, None
+                passing = not any(isinstance(link, ssl.SSLError) for link in chain(e))
+            if pause is None or not passing:
+                raise error
+            await asyncio.sleep(wait or pause * random.uniform(0.7, 1.3))
+        raise AssertionError("unreachable")
+
+
+def _refused(status: int, headers: Mapping[str, str], content: bytes) -> Refused:
+    reason, message = None, content.decode(errors="replace")
+    try:
+        told = json.loads(content)["error"]
+        message = str(told.get("message", ""))
+        reason = told.get("errors", [{}])[0].get("reason") or told.get("status")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        pass  # plain text, or of a proxy: the status says what there is to say
+    if status == 404 and _GONE in message:
+        reason = "bucketNotFound"
+    kind = NotThere if status == 404 else Refused
+    return kind(message, status, reason, headers.get("X-GUploader-UploadID"))
+
+
+def _asked_for(headers: Mapping[str, str]) -> float | None:
+    """`Retry-After`, if it can be waited for."""
+    text = headers.get("Retry-After", "")
+    return min(float(text), _LONGEST_PAUSE) if text.isdecimal() else None

@@ -1,0 +1,26 @@
+"""The object storages that we know, by the short names of their protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fsspec.asyn import get_loop
+
+from qdrant_dr.config import Tls
+from qdrant_dr.stores.azure import Azure
+from qdrant_dr.stores.gcs import Gcs
+from qdrant_dr.stores.provider import Provider
+from qdrant_dr.stores.s3 import S3
+
+PROVIDERS: Mapping[str, Provider] = {"s3": S3(), "gs": Gcs(), "az": Azure()}
+
+
+def make_filesystem(kind: str, options: Mapping[str, Any], tls: Tls) -> Any:
+    """A new one of `s3`, `gs` or `az`; nothing is reached yet, except that some libraries look
+    for credentials now. No listing or instance caches: what another process did must be seen.
+
+    Raise ImportError, ConfigInvalid, and whatever the library makes of wrong options.
+    """
+    ours = {"use_listings_cache": False, "skip_instance_cache": True, "loop": get_loop()}
+    return PROVIDERS[kind].filesystem(options, tls, **ours)

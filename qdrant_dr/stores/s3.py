@@ -1,0 +1,218 @@
+"""S3: multipart uploads, `If-None-Match`, versions and object locks, archive classes, lifecycle."""
+
+# ruff: noqa: SLF001, ARG002 -- fsspec's coroutines begin with `_`; one signature fits three
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from qdrant_dr.config import Tls
+from qdrant_dr.errors import ObjectMissing, RepositoryDenied, RepositoryRefuses
+from qdrant_dr.network import ca_file, client_pair, proxy_for
+from qdrant_dr.secrets import laid_over
+from qdrant_dr.stores.base import OpenUpload, in_utc
+from qdrant_dr.stores.lifecycle import Rule
+from qdrant_dr.stores.provider import CONNECT, READ, Body, Calls, Provider, Upload, Versions
+from qdrant_dr.stores.tiers import Storage
+
+ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_MOVING = "INTELLIGENT_TIERING"
+_MONITORED = 128 * 1024  # bytes: smaller objects are never moved to another of its tiers
+
+
+class S3(Provider):
+    """Amazon's, and whatever speaks its protocol."""
+
+    def filesystem(self, options: Mapping[str, Any], tls: Tls, **ours: Any) -> Any:
+        from s3fs import S3FileSystem
+
+        made = S3FileSystem(**laid_over(_options(options, tls), options), **ours)
+        made.retries = 2  # over those of the client: more would last longer than any deadline
+        return made
+
+    def upload(self, fs: Any, bucket: str, key: str) -> Upload:
+        return S3Upload(fs, bucket, key)
+
+    def listed(self, info: Mapping[str, Any]) -> Storage:
+        name = str(info.get("StorageClass") or "")
+        return Storage(name, archived=name in ARCHIVES)
+
+    def tells_more(self, storage: Storage, size_bytes: int) -> bool:
+        """Of an archive a listing does not tell whether somebody has had a copy brought back, nor
+        of `INTELLIGENT_TIERING` whether the object was moved to an archive tier."""
+        return storage.archived or (storage.name == _MOVING and size_bytes >= _MONITORED)
+
+    def head(self, fs: Any, bucket: str, key: str) -> Coroutine[Any, Any, Any]:
+        answer: Coroutine[Any, Any, Any] = fs._call_s3(
+            "head_object", fs.kwargs, Bucket=bucket, Key=key
+        )
+        return answer
+
+    def asked(self, storage: Storage, head: Mapping[str, Any]) -> Storage:
+        restore = str(head.get("Restore") or "")
+        thawing = 'ongoing-request="true"' in restore
+        if tier := head.get("ArchiveStatus"):
+            return Storage(f"{storage.name}/{tier}", archived=True, thawing=thawing)
+        name = str(head.get("StorageClass") or storage.name)
+        archived = name in ARCHIVES and 'ongoing-request="false"' not in restore
+        return replace(storage, name=name, archived=archived, thawing=archived and thawing)
+
+    def versions(self, store: Calls, bucket: str) -> Versions:
+        return S3Versions(store, bucket)
+
+    def lifecycle(self, store: Calls, bucket: str, prefix: str) -> tuple[Rule, ...]:
+        """Enabled rules that archive or delete below `prefix`; none if that is not told."""
+        try:
+            found = store.call(
+                "asking for the lifecycle of",
+                bucket,
+                "_call_s3",
+                "get_bucket_lifecycle_configuration",
+                Bucket=bucket,
+            )
+        except (ObjectMissing, RepositoryDenied, RepositoryRefuses):
+            return ()  # there is none, these credentials may not ask, or it is no S3 of Amazon's
+        return tuple(rules_of(found, prefix))
+
+    def open_uploads(self, store: Calls, bucket: str, prefix: str, folder: str) -> list[OpenUpload]:
+        found: list[OpenUpload] = []
+        marker: dict[str, str] = {}
+        while True:
+            page = store.call(
+                "listing uploads of", folder, "_call_s3", "list_multipart_uploads",
+                Bucket=bucket, Prefix=f"{prefix}{folder}/", **marker,
+            )  # fmt: skip
+            found.extend(
+                OpenUpload(u["Key"].removeprefix(prefix), u["UploadId"], in_utc(u["Initiated"]))
+                for u in page.get("Uploads", ())
+                if u["Key"].startswith(f"{prefix}{folder}/")
+            )
+            if not page.get("IsTruncated"):
+                return found
+            marker = {
+                "KeyMarker": page["NextKeyMarker"],
+                "UploadIdMarker": page["NextUploadIdMarker"],
+            }
+
+    def discard_upload(self, store: Calls, bucket: str, key: str, upload: OpenUpload) -> None:
+        store.call(
+            "aborting the upload of", upload.path, "_call_s3", "abort_multipart_upload",
+            Bucket=bucket, Key=key, UploadId=upload.token,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class S3Upload:
+    """A multipart upload."""
+
+    fs: Any
+    bucket: str
+    key: str
+    IN_FLIGHT: int = 3
+    _id: str | None = None
+    _tags: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    async def begin(self) -> None:
+        answer = await self._call("create_multipart_upload")
+        self._id = answer["UploadId"]
+
+    async def put(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
+        body = Body(data)
+        del data  # aiohttp looks into the body's buffer: if that is shared, it is copied first
+        answer = await self._call(
+            "upload_part", UploadId=self._id, PartNumber=number + 1, Body=body
+        )
+        self._tags[number] = {
+            name: answer[name]
+            for name in ("ETag", "ChecksumCRC32", "ChecksumCRC64NVME", "ChecksumSHA256")
+            if name in answer
+        }
+
+    async def finish(self) -> None:
+        parts = [{"PartNumber": n + 1, **tag} for n, tag in sorted(self._tags.items())]
+        await self._call(
+            "complete_multipart_upload", UploadId=self._id, MultipartUpload={"Parts": parts}
+        )
+
+    async def abort(self) -> None:
+        if self._id:
+            await self._call("abort_multipart_upload", UploadId=self._id)
+
+    async def _call(self, method: str, **arguments: Any) -> Any:
+        return await self.fs._call_s3(method, Bucket=self.bucket, Key=self.key, **arguments)
+
+
+class S3Versions:
+    """Versioning hides what is deleted behind a marker; object lock keeps its versions."""
+
+    def __init__(self, store: Calls, bucket: str) -> None:
+        self._store, self._bucket = store, bucket
+        found = store.call(
+            "asking for the versioning of", bucket, "_call_s3", "get_bucket_versioning",
+            Bucket=bucket,
+        )  # fmt: skip
+        self.hidden: str | None = None
+        if found.get("Status") == "Enabled":
+            self.hidden = (
+                f"bucket {bucket} keeps versions: a lifecycle rule NoncurrentVersionExpiration "
+                "lets deleted ones go"
+            )
+
+    def locked_until(self, key: str) -> datetime | None:
+        try:
+            found = self._store.call(
+                "asking for the lock of", key, "_call_s3", "head_object",
+                Bucket=self._bucket, Key=key,
+            )  # fmt: skip
+        except ObjectMissing:
+            return None
+        until = found.get("ObjectLockRetainUntilDate")
+        return until.astimezone(UTC) if isinstance(until, datetime) else None
+
+
+def rules_of(answer: Mapping[str, Any], prefix: str) -> Iterator[Rule]:
+    """Those of the answer that reach below `prefix`. Pure."""
+    for rule in answer.get("Rules", ()):
+        below = _prefix_of(rule)
+        reaches = below.startswith(prefix) or prefix.startswith(below)
+        if rule.get("Status") != "Enabled" or not reaches:
+            continue
+        name = str(rule.get("ID") or "without a name")
+        for move in rule.get("Transitions", ()):
+            if (archive := str(move.get("StorageClass", ""))) in ARCHIVES:
+                yield Rule(name, below, _when(move), archive)
+        expiration = rule.get("Expiration") or {}
+        if expiration.get("Days") or expiration.get("Date"):
+            yield Rule(name, below, _when(expiration))
+
+
+def _prefix_of(rule: Mapping[str, Any]) -> str:
+    """Old rules have it beside their filter, and it may be one of several conditions."""
+    chosen = rule.get("Filter") or {}
+    several = chosen.get("And") or {}
+    return str(rule.get("Prefix") or chosen.get("Prefix") or several.get("Prefix") or "")
+
+
+def _when(action: Mapping[str, Any]) -> str:
+    return f"on {action['Date']}" if action.get("Date") else f"after {action.get('Days', 0)} days"
+
+
+def _options(options: Mapping[str, Any], tls: Tls) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "connect_timeout": CONNECT,
+        "read_timeout": READ,
+        "retries": {"max_attempts": 2, "mode": "standard"},
+        "tcp_keepalive": True,
+        "max_pool_connections": 32,  # a catalog is thousands of small records
+        "signature_version": "s3v4",  # signed URLs are of the second version otherwise
+    }
+    if pair := client_pair(tls):
+        config["client_cert"] = pair
+    inner = options.get("client_kwargs")
+    endpoint = options.get("endpoint_url") or (inner or {}).get("endpoint_url")
+    if endpoint:  # else the client knows its endpoint, and asks the environment by the same rule
+        proxy = proxy_for(str(endpoint))
+        config["proxies"] = {str(endpoint).partition(":")[0]: proxy} if proxy else {}
+    return {"config_kwargs": config, "client_kwargs": {"verify": ca_file(tls)}}
