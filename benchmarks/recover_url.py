@@ -22,7 +22,7 @@ from benchmarks import machine
 from benchmarks.readback import make_points
 from qdrant_dr.records import Restored
 from qdrant_dr.units import format_size
-from tests.jobs.driving import do
+from tests.support.driving import do
 from tests.support.servers import qdrant_server, sandbox_server
 from tests.support.spy import Spy
 from tests.support.stores import s3_place

@@ -10,9 +10,9 @@ from tests.support.prefect import isolate
 isolate()  # before any test file imports prefect, which reads its settings then
 
 LONGEST = (
-    "tests/jobs/test_restore_kill.py",
+    "tests/jobs/restore/test_kill.py",
     "tests/flows/test_alerts.py",
-    "tests/jobs/test_clusters.py",
+    "tests/jobs/backup/test_clusters.py",
     "tests/test_demo.py",
     "tests/docs/test_runbook.py",
     "tests/flows/",

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.jobs.driving import do
+from tests.support.driving import do
 from tests.support.replay import ReplaySource
 from tests.support.servers import Server, sandbox_server
 from tests.support.world import World, make_world

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.jobs.driving import do, rot
+from tests.support.driving import do, rot
 from tests.support.servers import sandbox_server
 from tests.support.world import World, make_world, seed
 

@@ -15,7 +15,7 @@ import pytest
 from qdrant_dr import configfile
 from qdrant_dr.jobs.target.scratch import child_server
 from qdrant_dr.version import __version__
-from tests.deployments.samples import IMAGES, PINNED, ROOT, compose, locked, worker_command
+from tests.support.samples import IMAGES, PINNED, ROOT, compose, locked, worker_command
 
 FILE = ROOT / "deployments" / "compose.yaml"
 SAMPLE = ROOT / "deployments" / "compose.env.sample"

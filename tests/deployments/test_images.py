@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 
 from qdrant_dr import configfile
 from qdrant_dr.version import __version__
-from tests.deployments.samples import IMAGES, KUBERNETES, PINNED, ROOT, instructions, locked, said
+from tests.support.samples import IMAGES, KUBERNETES, PINNED, ROOT, instructions, locked, said
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = ("gcs", "azure", "dask")

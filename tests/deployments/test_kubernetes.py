@@ -15,7 +15,7 @@ import pytest
 from prefect.utilities.templating import apply_values
 
 from qdrant_dr.version import __version__
-from tests.deployments.samples import IMAGES, KUBERNETES, PINNED, ROOT, documents, locked, said
+from tests.support.samples import IMAGES, KUBERNETES, PINNED, ROOT, documents, locked, said
 from tests.support.stores import free_port
 
 IMAGE = f"registry.example.com/qdrant-dr:{__version__}"

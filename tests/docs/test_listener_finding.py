@@ -7,7 +7,7 @@ import os
 import pytest
 
 from deployments.listener_finding import LISTENER, OURS, STORED, Sizes, Taken, main, table
-from tests.docs.commands import DOCS
+from tests.support.documented import DOCS
 
 
 def test_it_wants_to_be_told_that_all_may_be_lost(

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from qdrant_dr.cli import main
-from tests.docs.commands import blocks
+from tests.support.documented import blocks
 from tests.support.servers import qdrant_server, sandbox_server
 from tests.support.world import World, make_world, seed
 

@@ -14,7 +14,7 @@ import pytest
 from qdrant_dr.cli import main
 from qdrant_dr.cli.app import build
 from qdrant_dr.sandbox.routes import collections, points, service, snapshots
-from tests.docs.commands import DOCS, Block, blocks
+from tests.support.documented import DOCS, Block, blocks
 from tests.support.servers import Server, sandbox_server
 from tests.support.transcripts import TRANSCRIPTS, load
 from tests.support.world import World, make_world, seed

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr import configfile
-from tests.deployments.samples import IMAGES, ROOT, compose, health_command, worker_command
 from tests.support.prefect import PrefectServer, free_port, spawn
+from tests.support.samples import IMAGES, ROOT, compose, health_command, worker_command
 from tests.support.servers import sandbox_server
 from tests.support.stores import s3_place
 from tests.support.thorough import thorough

@@ -20,8 +20,8 @@ from flows.restore import restore
 from flows.startup import startup
 from qdrant_dr.errors import RecoverFailed
 from qdrant_dr.records import Restored
-from tests.jobs.driving import do
 from tests.support.deployed import ask_for_run, deploy, run_of, worker
+from tests.support.driving import do
 from tests.support.prefect import PrefectServer
 from tests.support.servers import Server, sandbox_server
 from tests.support.thorough import thorough

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.commands import blocks
-from tests.jobs.driving import do
 from tests.support.deployed import deploy, run_of
+from tests.support.documented import blocks
+from tests.support.driving import do
 from tests.support.prefect import PrefectServer
 from tests.support.servers import sandbox_server
 from tests.support.waiting import eventually

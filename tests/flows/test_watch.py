@@ -19,8 +19,8 @@ from flows.watch import watch
 from qdrant_dr import configfile
 from qdrant_dr.records import Found, Outcome, RunEnd, Watched
 from tasks import watch as telling
-from tests.jobs.driving import do
 from tests.support import records as made
+from tests.support.driving import do
 from tests.support.listener import Listener, listener
 from tests.support.prefect import PrefectServer, drain
 from tests.support.waiting import eventually

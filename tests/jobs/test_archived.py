@@ -25,7 +25,7 @@ from qdrant_dr.report.evidence.gather import gather
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.repository import Backup, Catalog, create_repository, read_catalog
-from tests.jobs.driving import do, outcomes
+from tests.support.driving import do, outcomes
 from tests.support.replay import ReplaySource
 from tests.support.servers import Server, sandbox_server
 from tests.support.stores import PLACES, Place, freeze, thaw

@@ -20,9 +20,9 @@ from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.proof import Examination, prove
 from qdrant_dr.records import Manifest, Seal
-from tests.jobs.driving import do, outcomes
 from tests.support.archives import MemoryReader, backup
 from tests.support.command import Command
+from tests.support.driving import do, outcomes
 from tests.support.replay import ReplaySource
 from tests.support.world import World, make_world
 

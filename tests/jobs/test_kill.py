@@ -18,8 +18,8 @@ from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import SweepUnit
 from qdrant_dr.jobs.sweep.job import sweep
 from qdrant_dr.records import RunEnd
-from tests.jobs.driving import do, outcomes, rot
 from tests.support.command import PATIENCE, Command
+from tests.support.driving import do, outcomes, rot
 from tests.support.replay import ReplaySource
 from tests.support.world import World, make_world
 

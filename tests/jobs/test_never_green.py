@@ -19,7 +19,7 @@ from qdrant_dr.report import Assessment, gather
 from qdrant_dr.repository import Repository
 from qdrant_dr.stores.local import LocalStore
 from tasks.announce import protected, proven_captures
-from tests.jobs.driving import do, outcomes, rot
+from tests.support.driving import do, outcomes, rot
 from tests.support.replay import ReplaySource
 from tests.support.servers import sandbox_server
 from tests.support.world import World, make_world, seed

@@ -17,7 +17,7 @@ import yaml
 from qdrant_dr.jobs.restore import unit as restoring
 from qdrant_dr.proof.fingerprint import in_bits
 from qdrant_dr.records import Restored, RunEnd, Seal
-from tests.jobs.driving import do, outcomes
+from tests.support.driving import do, outcomes
 from tests.support.servers import Server, qdrant_server, sandbox_server
 from tests.support.world import World, make_world
 

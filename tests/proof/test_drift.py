@@ -15,9 +15,9 @@ from qdrant_dr.proof.readback import ShardCount
 from qdrant_dr.records import Acknowledgement, Manifest, Seal
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.repository import open_suspects
-from tests.report.worlds import evidence
 from tests.support import records as r
 from tests.support.records import NOW
+from tests.support.worlds import evidence
 
 LIMIT = 0.5
 Content = dict[int, int]

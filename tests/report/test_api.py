@@ -16,9 +16,9 @@ from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import NothingSelected
 from qdrant_dr.report import gather
 from qdrant_dr.repository import create_repository, open_repository
-from tests.report.worlds import said
 from tests.support import records as r
 from tests.support.records import NOW, days, hours
+from tests.support.worlds import said
 
 
 @pytest.fixture
