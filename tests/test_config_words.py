@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from qdrant_dr import configfile
 from qdrant_dr.configfile.excerpt import excerpt
 from qdrant_dr.errors import ConfigInvalid, DRError
-from tests.test_config import GOOD, HUSH
+from tests.support.configurations import GOOD, HUSH
 
 FOREIGN = re.compile(
     # of pydantic

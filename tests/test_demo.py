@@ -15,7 +15,7 @@ from typing import IO
 import httpx
 import pytest
 
-from tests.flows.test_poisoned_profile import poisoned, trap
+from tests.support.poison import poisoned, trap
 from tests.support.replay import ReplaySource
 
 ROOT = Path(__file__).parents[1]

@@ -14,8 +14,8 @@ from qdrant_dr import configfile
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.repository import create_repository
-from tests.jobs.expire.test_job import LITTLE, fill
 from tests.support.denying import add_only
+from tests.support.expiring import LITTLE, fill
 from tests.support.servers import sandbox_server
 from tests.support.stores import Place, s3_place
 from tests.support.world import World, in_store, seed

@@ -22,7 +22,7 @@ from qdrant_dr.configfile import VARIABLE
 from qdrant_dr.hints import step_of
 from qdrant_dr.layout import run_start
 from qdrant_dr.records import RunStart
-from tests.cli.test_cli_witnesses import plant
+from tests.support.planting import plant
 from tests.support.servers import Server, sandbox_server
 from tests.support.trail import decides, follow, printed
 from tests.support.world import World, make_world, seed

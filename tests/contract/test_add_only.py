@@ -24,10 +24,10 @@ from qdrant_dr.repository import (
     sweep,
     withdraw,
 )
-from tests.contract.test_repository import backed_up
-from tests.repository.test_sweep import intent_of
 from tests.support import records as made
+from tests.support.backed_up import backed_up
 from tests.support.denying import add_only
+from tests.support.intents import intent_of
 from tests.support.stores import Place, repository_in
 
 AGES = timedelta(days=3)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
 from qdrant_dr.errors import BytesDiffer, ManifestConflict, RepositoryMissing
-from qdrant_dr.records import Manifest
 from qdrant_dr.repository import (
     Repository,
-    fan_out,
     is_proven,
     plan_sweep,
     read_catalog,
@@ -20,36 +16,13 @@ from qdrant_dr.repository import (
     sweep,
 )
 from tests.support import records as made
+from tests.support.backed_up import DATA, backed_up, blocks
 from tests.support.stores import Place, repository_in
-
-MIB = 2**20
-DATA = b"".join(n.to_bytes(4, "little") * (MIB // 4) for n in range(12))
 
 
 @pytest.fixture
 def repository(place: Place) -> Repository:
     return repository_in(place.config("here"))
-
-
-def blocks(data: bytes = DATA) -> Iterator[bytes]:
-    for at in range(0, len(data), MIB):
-        yield data[at : at + MIB]
-
-
-def backed_up(repository: Repository) -> Manifest:
-    plain = made.manifest()
-    part = plain.parts[0].model_copy(
-        update={"size_bytes": len(DATA), "sha256": hashlib.sha256(DATA).hexdigest()}
-    )
-    manifest = plain.model_copy(update={"parts": (part,)})
-    done = fan_out(
-        blocks(),
-        {repository.name: lambda: repository.part_sink(manifest.key, part.file, len(DATA))},
-        stall_timeout=timedelta(seconds=60),
-    )
-    assert done.receipts[repository.name].sha256 == part.sha256
-    repository.commit(manifest)
-    return manifest
 
 
 def test_a_backup_is_made_proven_damaged_and_healed(repository: Repository) -> None:

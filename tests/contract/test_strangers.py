@@ -11,8 +11,8 @@ import pytest
 from qdrant_dr import layout
 from qdrant_dr.repository import Repository, bury, delete_copy, plan_sweep, read_catalog, sweep
 from qdrant_dr.stores.objects import ObjectStore
-from tests.contract.test_repository import backed_up
 from tests.support import records as made
+from tests.support.backed_up import backed_up
 from tests.support.stores import Place, repository_in
 
 KNOWN = ("@eaDir/SYNO@Resource", ".DS_Store", "lost+found/x")

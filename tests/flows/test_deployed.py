@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.flows.test_prefect_yaml import SPEC
 from tests.support.deployed import ENDED, worker
 from tests.support.prefect import PrefectServer
+from tests.support.prefect_yaml import SPEC
 from tests.support.thorough import thorough
 from tests.support.waiting import eventually
 from tests.support.world import World

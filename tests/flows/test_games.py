@@ -8,7 +8,7 @@ import pytest
 
 from qdrant_dr import configfile
 from qdrant_dr.records import Drilled
-from tests.flows.test_flows import run, task_states
+from tests.support.flow_runs import run, task_states
 from tests.support.prefect import PrefectServer
 from tests.support.world import World
 

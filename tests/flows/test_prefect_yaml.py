@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import load_flow_from_entrypoint
 
-ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "prefect.yaml").read_text()
-SPEC = yaml.safe_load(TEXT)
+from tests.support.prefect_yaml import ROOT, SPEC, TEXT
+
 DEPLOYMENTS = {d["entrypoint"].split(".")[1]: d for d in SPEC["deployments"]}
 NAMES = {
     "backup/nightly", "replicate/hourly", "drill/daily", "verify/weekly-full", "expire/daily",

@@ -8,10 +8,10 @@ from collections import Counter
 import psutil
 import pytest
 
-from tests.flows.test_units import capture_unit, outcome, performed, verify_unit
 from tests.support.calls import counted
 from tests.support.prefect import PrefectServer, drain
 from tests.support.thorough import thorough
+from tests.support.units import capture_unit, outcome, performed, verify_unit
 
 pytestmark = [pytest.mark.prefect, pytest.mark.timeout(300)]
 

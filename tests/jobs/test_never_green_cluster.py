@@ -21,7 +21,7 @@ from qdrant_dr.cluster.sources import open_sources
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.jobs.backup.nodes import look
 from qdrant_dr.jobs.run.units import CaptureUnit
-from tests.jobs.backup.test_clusters import call, manifest_of, put, the_capture, world_of
+from tests.support.clusters import call, manifest_of, put, the_capture, world_of
 from tests.support.driving import do
 from tests.support.servers import qdrant_cluster, qdrant_server, sandbox_cluster
 from tests.support.world import make_world

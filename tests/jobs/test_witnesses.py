@@ -24,9 +24,9 @@ from qdrant_dr.report import Assessment, gather
 from qdrant_dr.repository import read_catalog
 from qdrant_dr.stores.base import Stat
 from qdrant_dr.stores.local import LocalStore
-from tests.jobs.expire.test_job import LITTLE, fill, opened, store_backup
 from tests.support import records as made
 from tests.support.driving import do, outcomes
+from tests.support.expiring import LITTLE, fill, opened, store_backup
 from tests.support.thorough import thorough
 from tests.support.world import World, make_world
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,60 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdrant_dr.config import Proven
-from qdrant_dr.records import BackupKey, Manifest
 from qdrant_dr.records.retention import Hold
-from qdrant_dr.repository import Catalog
 from qdrant_dr.repository.retention import ExpirePlan, Policy, active_holds, plan_expire
 from tests.support import records as made
 from tests.support.records import NOW, days, hours
+from tests.support.retention import PROVEN, Made, backup_at, catalog, policy
 
-PROVEN = Proven()
 BERLIN = ZoneInfo("Europe/Berlin")
-
-
-def policy(**fields: Any) -> Policy:
-    """One that keeps nothing but the floor; fields replace its own."""
-    nothing = {"last": 0, "daily": 0, "weekly": 0, "monthly": 0}
-    usual = {"floor": 1, "grace": timedelta(0), "share": 1.0, "timezone": UTC}
-    return Policy(**{**nothing, **usual, **fields})
-
-
-@dataclass(frozen=True)
-class Made:
-    """A backup to be, and whether its copies are proven."""
-
-    manifest: Manifest
-    proven: bool
-    repositories: tuple[str, ...]
-    suspect: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> BackupKey:
-        return self.manifest.key
-
-
-def backup_at(
-    at: datetime,
-    *,
-    proven: bool = True,
-    life: str = "first",
-    repositories: tuple[str, ...] = ("aws",),
-    suspect: tuple[str, ...] = (),
-) -> Made:
-    return Made(made.manifest("movies", at, incarnation=life), proven, repositories, suspect)
-
-
-def catalog(
-    backups: Sequence[Made], repositories: Sequence[str] = ("aws",), **lost: Any
-) -> Catalog:
-    held = {n: [b.manifest for b in backups if n in b.repositories] for n in repositories}
-    return made.catalog(
-        held,
-        seals=[made.seal(b.manifest, suspect=b.suspect) for b in backups if b.proven],
-        proofs=[made.proof(b.manifest, n) for b in backups if b.proven for n in b.repositories],
-        **lost,
-    )
 
 
 def plan(

@@ -16,9 +16,9 @@ from qdrant_dr.repository import Stranger, read_catalog, stranger_remarks, stran
 from qdrant_dr.repository.retention import plan_expire
 from qdrant_dr.stores.local import LocalStore
 from qdrant_dr.stores.strangers import is_known
-from tests.repository.test_retention import PROVEN, backup_at, catalog, policy
 from tests.support import records as made
 from tests.support.records import NOW, days
+from tests.support.retention import PROVEN, backup_at, catalog, policy
 from tests.support.stores import repository_on_disk
 
 STEPS = st.text(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr.errors import Conflict, PlanRefused, RepositoryUnreachable
-from qdrant_dr.records import Intent, Manifest
+from qdrant_dr.records import Manifest
 from qdrant_dr.repository import (
     ORPHAN_GRACE,
     Repository,
@@ -20,6 +20,7 @@ from qdrant_dr.repository import (
     sweep,
 )
 from tests.support import records as made
+from tests.support.intents import intent_of
 from tests.support.stores import repository_on_disk
 
 HOUR = timedelta(hours=1)
@@ -28,19 +29,6 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
     return repository_on_disk(tmp_path / "one", "one")
-
-
-def intent_of(manifest: Manifest) -> Intent:
-    return Intent(
-        run_id=manifest.run_id,
-        backup_id=manifest.backup_id,
-        cluster=manifest.cluster,
-        collection=manifest.collection,
-        node="http://127.0.0.1:6333",
-        started_at=manifest.captured_at,
-        listed_before=(),
-        tool_version="0.1.0",
-    )
 
 
 def leave_behind(repository: Repository, collection: str = "movies") -> Manifest:

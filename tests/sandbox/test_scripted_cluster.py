@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from qdrant_dr.sandbox.ring import shard_of
-from tests.sandbox.test_shards import of_shard
 from tests.support.rest import FIXTURES, Json, call, recorded_points, scroll, snapshot
 from tests.support.servers import CLUSTER_PEERS, Node, qdrant_cluster, sandbox_cluster, script
+from tests.support.shards import of_shard
 from tests.support.waiting import eventually
 
 TOPOLOGY = json.loads((FIXTURES / "expected.json").read_text())["sets"]["cluster"]["topology"]

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from qdrant_dr.proof import prove
-from tests.support.archives import backup, put_together, take_apart
+from tests.support.archives import backup
 from tests.support.rest import (
     FIXTURES,
     Json,
@@ -26,6 +26,7 @@ from tests.support.rest import (
     upload,
 )
 from tests.support.servers import qdrant_server
+from tests.support.shards import of_shard
 from tests.support.transcripts import Near
 
 COSINE = {"vectors": {"size": 32, "distance": "Cosine"}}
@@ -47,19 +48,6 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         httpx.Client(base_url=server.url, timeout=60, trust_env=False, headers=headers) as made,
     ):
         yield made
-
-
-def of_shard(archive: bytes, shard: int) -> bytes:
-    """A collection archive re-framed as an archive of one shard, log and all."""
-    members = []
-    for member in take_apart(archive):
-        if member.name.startswith(f"{shard}/"):
-            head = bytearray(member.header)
-            head[:100] = member.name.removeprefix(f"{shard}/").encode().ljust(100, b"\0")
-            head[148:156] = b" " * 8
-            head[148:156] = b"%06o\0 " % sum(head[:512])
-            members.append(type(member)(bytes(head), member.data))
-    return put_together(members)
 
 
 def shard_archive(client: httpx.Client, collection: str, kind: str) -> bytes:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,9 +15,9 @@ from qdrant_dr.cluster import replicas
 from qdrant_dr.errors import NodeUnreachable, SnapshotFailed
 from qdrant_dr.jobs.backup import nodes as capture_sources
 from qdrant_dr.jobs.backup import transfer as capture_parts
-from qdrant_dr.records import Compared, Outcome
-from tests.jobs.backup.test_clusters import (
+from tests.support.clusters import (
     call,
+    compared,
     ids_in,
     manifest_of,
     seal_of,
@@ -27,7 +26,6 @@ from tests.jobs.backup.test_clusters import (
 )
 from tests.support.driving import do, outcomes
 from tests.support.servers import CLUSTER_PEERS, Node, on_one, sandbox_cluster, script
-from tests.support.world import World
 
 HOLDERS = {0: "bc", 1: "ac", 2: "ab"}
 """Of the shards of `movies`, by the letters of the nodes."""
@@ -151,13 +149,6 @@ def test_a_dead_replica_is_not_compared(nodes: dict[str, Node], tmp_path: Path) 
         end = do(world, "backup", collections=("movies",), prove="bytes")
     script(urls(nodes), "movies")
     assert the_capture(end).verdict == "ok", end.reasons
-
-
-def compared(world: World, **request: Any) -> tuple[Outcome, Compared]:
-    request = {"collections": ("movies",), **request}
-    (outcome,) = outcomes(do(world, "check", **request), "compare")
-    assert isinstance(outcome.detail, Compared), outcome
-    return outcome, outcome.detail
 
 
 @pytest.mark.parametrize("reading", ["whole", "sample"])

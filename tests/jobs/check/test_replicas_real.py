@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from qdrant_dr.jobs.backup import transfer as capture_parts
-from tests.jobs.backup.test_clusters import (
+from tests.support.clusters import (
     call,
+    compared,
     ids_in,
     manifest_of,
     put,
@@ -22,7 +23,6 @@ from tests.jobs.backup.test_clusters import (
     the_capture,
     world_of,
 )
-from tests.jobs.check.test_replicas import compared
 from tests.support.driving import do, outcomes
 from tests.support.servers import Node, qdrant_cluster
 from tests.support.waiting import eventually

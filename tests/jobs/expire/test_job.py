@@ -13,73 +13,23 @@ from qdrant_dr.errors import NothingSelected, RepositoryDenied
 from qdrant_dr.jobs.expire.decide import holds_of
 from qdrant_dr.jobs.expire.hold import place_hold, release_holds
 from qdrant_dr.jobs.expire.job import expire_copy
-from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run.catalogs import catalog_of
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import ExpireUnit
-from qdrant_dr.records import Deleted, Expired, Intent, Manifest
+from qdrant_dr.records import Deleted, Expired, Manifest
 from qdrant_dr.repository import Catalog, Repository, read_expired
 from qdrant_dr.stores.local import LocalStore
-from tests.support import records as made
 from tests.support.driving import do, outcomes
+from tests.support.expiring import BYTES, LITTLE, fill, left, opened
 from tests.support.world import World, make_world
-
-BYTES = b"points" * 1000
-LITTLE = {"last": 1, "daily": 0, "weekly": 0, "monthly": 0, "floor": 1, "share": 1.0}
 
 
 def world_of(tmp_path: Path, **retention: object) -> World:
     return make_world(tmp_path, "http://127.0.0.1:9", retention={**LITTLE, **retention})
 
 
-def opened(world: World) -> dict[str, Repository]:
-    return open_all(configfile.load(world.reference))[0]
-
-
 def catalog(world: World) -> Catalog:
     return catalog_of(configfile.load(world.reference), opened(world), {})
-
-
-def fill(world: World, days: int, *, life: str = "one", since: int = 0) -> list[Manifest]:
-    """A proven backup a day in every repository, newest first."""
-    found = []
-    for n in range(since, since + days):
-        at = utc_now().replace(microsecond=0) - timedelta(days=n, hours=3)
-        of = made.manifest("movies", at, cluster="shop", incarnation=life)
-        part = of.parts[0].model_copy(
-            update={"size_bytes": len(BYTES), "sha256": made.digest(BYTES.decode())}
-        )
-        of = of.model_copy(update={"parts": (part,)})
-        for repository in opened(world).values():
-            store_backup(repository, of)
-        found.append(of)
-    return found
-
-
-def store_backup(repository: Repository, of: Manifest) -> None:
-    repository.write_intent(
-        of.key,
-        Intent(
-            run_id=of.run_id, backup_id=of.backup_id, cluster="shop", collection="movies",
-            node="http://127.0.0.1:9", started_at=of.captured_at, listed_before=(),
-            tool_version="0.1.0", streamed=True,  # else it is kept for the sweep of its node
-        ),
-    )  # fmt: skip
-    sink = repository.part_sink(of.key, of.parts[0].file)
-    sink.write(BYTES)
-    sink.commit()
-    repository.commit(of)
-    seal = made.seal(of)
-    repository.put_seal(seal)
-    repository.add_proof(
-        made.proof(
-            of, repository.name, cluster="shop", seal_sha256=seal.sha256,
-            proof_id=f"{of.backup_id}", repository_id=repository.id, location=repository.location,
-        )
-    )  # fmt: skip
-
-
-def left(world: World, repository: str = "one") -> set[str]:
-    return {m.backup_id for m in world.manifests(repository)}
 
 
 def test_a_dry_run_says_what_would_go_and_deletes_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from qdrant_dr.records import Restored
-from tests.jobs.backup.test_clusters import movies, tenants
+from tests.support.clusters import movies, tenants
 from tests.support.contents import aliases_of, ask, get, replicas, same_content, same_settings
 from tests.support.driving import do, outcomes
 from tests.support.replay import ReplaySource

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
 from qdrant_dr.jobs.restore.failover import Meter
-from qdrant_dr.records import Restored, RunEnd
+from qdrant_dr.records import Restored
 from qdrant_dr.stores.throttle import Throttle
 from tests.support.driving import do
 from tests.support.reframed import by_shard
 from tests.support.replay import ReplaySource
 from tests.support.servers import Server, qdrant_server, sandbox_server
 from tests.support.spy import Spy
+from tests.support.unanswered import KINDS, bring_back, names
 from tests.support.world import World, make_world
 
 pytestmark = pytest.mark.timeout(120)
@@ -39,33 +38,11 @@ def world(tmp_path: Path) -> World:
     return made
 
 
-KINDS = [
-    "sandbox",
-    pytest.param(
-        "server",
-        marks=[
-            pytest.mark.qdrant,
-            pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN"),
-        ],
-    ),
-]
-
-
 @pytest.fixture(params=KINDS)
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     make = sandbox_server if request.param == "sandbox" else qdrant_server
     with make(tmp_path / "target") as server:
         yield server
-
-
-def bring_back(world: World, url: str, collection: str, **request: Any) -> RunEnd:
-    asked = {"backups": [f"{collection}@latest-proven"], "to": url, "dry_run": False}
-    return do(world, "restore", **asked, **request)
-
-
-def names(url: str) -> list[str]:
-    found = httpx.get(f"{url}/collections", timeout=30).json()["result"]["collections"]
-    return sorted(c["name"] for c in found)
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ from qdrant_dr.jobs.run.units import ExpireUnit, SweepUnit, Unit
 from qdrant_dr.records import Outcome, RunEnd
 from qdrant_dr.repository import Stat
 from qdrant_dr.stores.local import LocalStore
-from tests.jobs.expire.test_job import LITTLE, fill, left
 from tests.support.driving import do, outcomes
+from tests.support.expiring import LITTLE, fill, left
 from tests.support.replay import ReplaySource
 from tests.support.world import World, make_world
 

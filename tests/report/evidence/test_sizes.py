@@ -12,8 +12,8 @@ from qdrant_dr.records import Manifest, Part, SourceNode
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.frames.build import Assessment, build_frames
 from qdrant_dr.report.page.html import render
-from tests.report.page.test_html import page
 from tests.support import records as r
+from tests.support.pages import page
 from tests.support.records import NOW, days, hours
 from tests.support.worlds import evidence, frames
 

@@ -27,9 +27,9 @@ from qdrant_dr.repository import (
     plan_expire,
     proven_copies,
 )
-from tests.repository.test_retention import policy
 from tests.support import records as r
 from tests.support.records import NOW, days, hours
+from tests.support.retention import policy
 from tests.support.worlds import frames, good
 
 PLACES = ("aws", "gcp", "ice")

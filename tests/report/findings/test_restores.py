@@ -10,8 +10,8 @@ import pytest
 from qdrant_dr.records import Manifest, RunEnd
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.frames.build import Assessment
-from tests.report.page.test_html import page
 from tests.support import records as r
+from tests.support.pages import page
 from tests.support.records import NOW, days, hours
 from tests.support.worlds import evidence, frames, good, row, said
 

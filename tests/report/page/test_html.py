@@ -20,46 +20,11 @@ from qdrant_dr.report.page.html import headline, render, tiles
 from qdrant_dr.repository import Unreadable
 from qdrant_dr.text import visible
 from tests.support import records as r
+from tests.support.pages import Page, page
 from tests.support.records import NOW, days, hours
 from tests.support.worlds import evidence, good
 
 NASTY = "<script>alert(1)</script>"
-
-
-class Page(HTMLParser):
-    """Words, headings, and every address the page names."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.open: list[str] = []
-        self.links: list[str] = []
-        self.words = ""
-        self.headings: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-        self.links += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href", "action")]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.words += data
-            if self.open and self.open[-1] in ("h1", "h2", "h3") and data.strip():
-                self.headings.append(data.strip())
-
-
-def page(of: Evidence) -> Page:
-    assessment = Assessment.of(of)
-    text = render(assessment, build_frames(assessment)).decode()
-    parsed = Page(text)
-    assert parsed.open == []
-    return parsed
 
 
 def test_the_order_is_that_of_the_reader() -> None:

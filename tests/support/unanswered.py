@@ -1,0 +1,34 @@
+"""Restores whose calls are not answered."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import httpx
+import pytest
+
+from qdrant_dr.records import RunEnd
+from tests.support.driving import do
+from tests.support.world import World
+
+KINDS = [
+    "sandbox",
+    pytest.param(
+        "server",
+        marks=[
+            pytest.mark.qdrant,
+            pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN"),
+        ],
+    ),
+]
+
+
+def bring_back(world: World, url: str, collection: str, **request: Any) -> RunEnd:
+    asked = {"backups": [f"{collection}@latest-proven"], "to": url, "dry_run": False}
+    return do(world, "restore", **asked, **request)
+
+
+def names(url: str) -> list[str]:
+    found = httpx.get(f"{url}/collections", timeout=30).json()["result"]["collections"]
+    return sorted(c["name"] for c in found)
