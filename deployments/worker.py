@@ -19,7 +19,7 @@ from qdrant_dr.errors import SetupFailed, UsageError
 from qdrant_dr.jobs.target.scratch import free_ports
 
 ONLINE_SECONDS = 120.0
-STOP_SECONDS = 30.0
+STOP_SECONDS = 60.0
 """A worker finishes its runs after SIGTERM, and without its server may not end at all."""
 
 

@@ -145,5 +145,5 @@ def test_a_configuration_may_be_a_block(
         load("block:unread")
     assert "PREFECT_API_URL" in caught.value.hint
     ConfigBlock(text="format: 1\n").save("broken", overwrite=True)
-    with pytest.raises(ConfigInvalid, match="block:broken:1: "):
+    with pytest.raises(ConfigInvalid, match="block:broken:1:1: "):
         load("block:broken")

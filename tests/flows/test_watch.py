@@ -74,7 +74,7 @@ def test_a_message_when_it_appears_one_when_it_is_over_and_silence_between(
     assert (red.type, red.name) == (StateType.FAILED, "Red")
     (new,) = eventually(lambda: messages(inbox, "shop: 2 new findings"), within=60)
     assert "critical: cluster: nothing is protected" in new
-    assert "next: qdrant-dr check" in new
+    assert "next: qdrant-dr backup" in new
     assert look(shop.reference).name == "Red"
     assert do(shop, "backup").verdict == "ok"
     good = look(shop.reference)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr.errors import FolderUnsafe, PlanRefused, StorageFull
-from qdrant_dr.jobs.check.space import check_space
+from qdrant_dr.jobs.check.space import Size, check_space
 from qdrant_dr.jobs.restore import journal as restore_journal
 from qdrant_dr.jobs.restore.journal import journal_of, unfinished
 from qdrant_dr.jobs.run import create_calls as calls
@@ -226,7 +226,7 @@ def test_check_tells_of_an_unsafe_spool_and_changes_nothing(tmp_path: Path) -> N
     config = made.config(capture={"spool": {"path": str(spool)}})
 
     def row() -> tuple[str, str]:
-        (found,) = [r for r in check_space(config, {"movies": 1}, []) if r.scope == "spool"]
+        (found,) = [r for r in check_space(config, {"movies": Size(1)}, []) if r.scope == "spool"]
         return found.state, found.found
 
     assert row()[0] == "ok"
