@@ -13,7 +13,6 @@ from prefect.states import Cancelled
 from pydantic import Field
 
 from flows.parameters import ALONE, ConfigRef
-from qdrant_dr.cluster.aliases import AliasMode
 from qdrant_dr.config import Config
 from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.restore.job import Approval, on_a_word
@@ -24,6 +23,7 @@ from qdrant_dr.jobs.run.run import Run
 from qdrant_dr.jobs.run.units import Perform, Priority, Way
 from qdrant_dr.jobs.target.nodes import is_scratch
 from qdrant_dr.records import RunEnd
+from qdrant_dr.records.details import AliasMode
 from tasks.approve import ask
 from tasks.conduct import conduct
 from tasks.states import refused_state

@@ -10,14 +10,15 @@ import ast
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-DECIDING = ("report", "records", "repository", "proof", "cluster", "tasks", "test_*.py")
+DECIDING = ("report", "records", "repository", "stores", "proof", "cluster", "tasks", "test_*.py")
 """What is tested there decides from records; `jobs`, `flows` and `cli` drive the real thing."""
 ASKING = {"now", "utcnow", "today", "utc_now", "time"}
 OF = {"datetime", "date", "time", "dt", None}
 MAY_ASK = {
     "report/test_api.py",  # that the default of a query is now
-    "report/test_watch.py",  # looks at a live server; over month ends by test_last_watch.py
-    "repository/test_keeping.py",  # a lock that ends three days from now
+    "report/watch/test_job.py",  # looks at a live server; over month ends by test_last_watch.py
+    "stores/test_versions.py",  # a lock that ends three days from now
+    "stores/test_lifecycle.py",  # a rule of an emulator must lie ahead
     "repository/test_dated_ahead.py",  # against the time that the disk gives to a file
     "repository/test_one_repository.py",  # the clock of a store is that of this disk
     "repository/test_sweep.py",  # what lies on this disk is as old as it is

@@ -9,7 +9,6 @@ from cyclopts import Parameter
 
 from qdrant_dr.cli.runs import run_verb
 from qdrant_dr.cli.session import Given, Reply, Session
-from qdrant_dr.cluster.aliases import AliasMode
 from qdrant_dr.errors import PlanRefused, UsageError
 from qdrant_dr.jobs.restore.job import plans_of
 from qdrant_dr.jobs.restore.job import restore as bring_back
@@ -17,6 +16,7 @@ from qdrant_dr.jobs.restore.options import RestoreRequest
 from qdrant_dr.jobs.restore.plan import RestorePlan
 from qdrant_dr.jobs.run.run import Run, begin
 from qdrant_dr.jobs.run.units import Priority, Way
+from qdrant_dr.records.details import AliasMode
 from qdrant_dr.text import printable
 from qdrant_dr.units import format_size, parse_size
 

@@ -2,7 +2,6 @@
 
 from qdrant_dr.cluster.access import ReadOnlyProbe, probe_read_only
 from qdrant_dr.cluster.aliases import (
-    AliasMode,
     AliasPlan,
     aliases_of,
     plan_aliases,
@@ -86,7 +85,6 @@ from qdrant_dr.cluster.upload import upload_name
 __all__ = [
     "DRILL_PREFIX",
     "INSTANCE",
-    "AliasMode",
     "AliasPlan",
     "ClockOffset",
     "ClusterView",

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from qdrant_dr.cluster.answers import understood, word
 from qdrant_dr.cluster.changes import change
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.errors import PlanRefused, RecoverFailed
-
-AliasMode = Literal["keep", "create", "move"]
+from qdrant_dr.records.details import AliasMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,9 @@ from qdrant_dr.records.base import Frozen, Time, later
 from qdrant_dr.records.manifest import ReplicaCount, Sha256, SourceKind
 from qdrant_dr.records.proof import Depth
 
+AliasMode = Literal["keep", "create", "move"]
+"""Aliases of what is restored: none is set, those that nobody has, or also those of others."""
+
 
 class ErrorFacts(Frozen):
     code: str

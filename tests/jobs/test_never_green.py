@@ -313,12 +313,14 @@ def collections_of(url: str) -> list[str]:
     return sorted(c["name"] for c in found["collections"])
 
 
-def test_a_sweep_that_may_not_judge_says_so(world: World) -> None:
+def test_what_is_not_ours_is_told_and_stays(world: World) -> None:
     assert do(world, "backup").verdict == "ok"
-    (world.folders["two"] / "backups" / "shop" / "stray.txt").write_text("who put this here?")
+    stray = world.folders["two"] / "backups" / "shop" / "stray.txt"
+    stray.write_text("who put this here?")
     end = do(world, "backup")
-    assert end.verdict == "degraded"
-    assert any("stray.txt" in note for o in outcomes(end, "sweep") for note in o.notes)
+    assert end.verdict == "ok", end.reasons
+    assert any("stray.txt" in remark for remark in end.remarks)
+    assert stray.exists()
 
 
 def test_a_capture_that_died_before_its_intent_leaves_no_folder(world: World) -> None:

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from qdrant_dr.cluster.aliases import AliasMode
 from qdrant_dr.records import BackupKey, Depth, Outcome
 from qdrant_dr.records.base import Frozen, Time
+from qdrant_dr.records.details import AliasMode
 from qdrant_dr.records.manifest import Method
 from qdrant_dr.secrets import SecretRef
 

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from qdrant_dr.config import Config
-from qdrant_dr.records.proof import depth_rank, reaches
 
 Body: TypeAlias = dict[str, Any]
 Gap: TypeAlias = tuple[str, str]
@@ -186,14 +185,14 @@ class _Count:
         full = [
             p for p in passed if p["sample"] is None and p["bytes_checked"] == p["bytes_expected"]
         ]
-        needs_seal = reaches(promise.depth, "content")
+        needs_seal = DEPTHS.index(promise.depth) >= DEPTHS.index("content")
         deep = any(
-            _rank(p) >= depth_rank(promise.depth)
+            _rank(p) >= DEPTHS.index(promise.depth)
             and (not needs_seal or self.seals[key] == {p["seal_sha256"]})
             and self.as_of - _moment(p["ended_at"]) <= promise.max_age
             for p in full
         )
-        bytes_read = any(_rank(p) >= depth_rank("bytes") for p in full)
+        bytes_read = any(_rank(p) >= DEPTHS.index("bytes") for p in full)
         here = (*key, repository) not in self.archived
         return here and bytes_read, here and deep
 
@@ -207,4 +206,4 @@ def _moment(text: str) -> datetime:
 
 
 def _rank(proof: Body) -> int:
-    return depth_rank(proof["depth"])
+    return DEPTHS.index(proof["depth"])
