@@ -33,7 +33,7 @@ from qdrant_dr.cluster import (
     scroll_points,
     wait_ready,
 )
-from qdrant_dr.cluster.shape import differences
+from qdrant_dr.cluster.collection_config import differences
 from qdrant_dr.errors import ClusterError, ProofError
 from qdrant_dr.jobs.target.search import search_served
 from qdrant_dr.proof import (

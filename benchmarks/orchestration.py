@@ -141,7 +141,7 @@ def _widen() -> None:
     """What an operator does who adds machines: a repository takes four transfers by default."""
     from prefect.client.orchestration import get_client
 
-    from tasks.limits import repository_limit
+    from tasks.concurrency_limits import repository_limit
 
     with get_client(sync_client=True) as client:
         for name in REPOSITORIES:

@@ -20,8 +20,8 @@ import httpx
 
 from benchmarks import machine
 from benchmarks.readback import make_points
+from qdrant_dr.quantities import format_size
 from qdrant_dr.records import Restored
-from qdrant_dr.units import format_size
 from tests.support.driving import do
 from tests.support.servers import qdrant_server, sandbox_server
 from tests.support.spy import Spy

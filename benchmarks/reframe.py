@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import machine, side
 from qdrant_dr.cluster import Reframing
-from qdrant_dr.cluster.reframe import COLLECTION_FILES
+from qdrant_dr.cluster.split_archive import COLLECTION_FILES
 from tests.support.archives import END, RawMember, header
 
 AIM = 0.7

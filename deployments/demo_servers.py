@@ -82,7 +82,7 @@ class Source:
 
     def die(self) -> str:
         """Kill it without a warning and remove all that it stored; say so."""
-        from qdrant_dr.units import format_size
+        from qdrant_dr.quantities import format_size
 
         assert self.process is not None
         assert self.folder is not None
@@ -125,7 +125,7 @@ def consent(url: str, place: str) -> None:
     """Print what would be read from the user's server, and stop if it is too much."""
     from qdrant_dr.cluster import Node, estimated_bytes, take_inventory
     from qdrant_dr.config import ClusterConfig
-    from qdrant_dr.units import format_size, parse_size
+    from qdrant_dr.quantities import format_size, parse_size
 
     key = "env:QDRANT_API_KEY" if os.environ.get("QDRANT_API_KEY") else None
     found = take_inventory(ClusterConfig(name="demo", nodes=(url,), api_key=key)).collections

@@ -9,7 +9,7 @@ from typing import Any
 
 def protected(config: str) -> str:
     """How much lies in the repositories, by the manifests."""
-    from qdrant_dr.units import format_size
+    from qdrant_dr.quantities import format_size
 
     backups = read_catalog(config).backups
     sealed = [b.seal.points for b in backups if b.seal]
@@ -74,7 +74,7 @@ def order(outcome: Any) -> tuple[bool, str, str]:
 
 def details(end: Any) -> Iterator[str]:
     """What happened, in a line per unit that a person wants to see."""
-    from qdrant_dr.units import format_size
+    from qdrant_dr.quantities import format_size
 
     for outcome in sorted(end.outcomes, key=order) if end else ():
         found = outcome.detail

@@ -21,9 +21,9 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTag
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
-from deployments import entries
+from deployments import prefect_yaml
 from deployments.automations import TAG
-from deployments.entries import Entry
+from deployments.prefect_yaml import Entry
 from qdrant_dr.errors import SetupFailed
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +34,7 @@ def deploy(
     client: SyncPrefectClient, spec: Mapping[str, Any], environ: Mapping[str, str]
 ) -> list[str]:
     """What was done, a line each. Raise UsageError, SetupFailed with what Prefect said."""
-    wanted = entries.entries(spec, environ)
+    wanted = prefect_yaml.entries(spec, environ)
     before = {e.name: _read(client, e.name) for e in wanted}
     changed = {e.name: _changes(e, before[e.name]) for e in wanted}
     to_deploy = [_to_deploy(e, there) for e in wanted
@@ -62,13 +62,13 @@ def _read(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
 
 
 def _changes(entry: Entry, there: DeploymentResponse | None) -> list[str]:
-    return [] if there is None else entries.differences(entry, there)
+    return [] if there is None else prefect_yaml.differences(entry, there)
 
 
 def _to_deploy(entry: Entry, there: DeploymentResponse | None) -> dict[str, Any]:
     """The entry for `prefect deploy`: what is there keeps its switches; schedules come after."""
     one = copy.deepcopy(entry.raw)
-    one["version"] = entries.version(entry.raw)
+    one["version"] = prefect_yaml.version(entry.raw)
     if there is None:
         return one
     one |= {"schedules": [], "paused": there.paused}
@@ -110,14 +110,14 @@ def _align_schedules(
     done = []
     for slug, schedule in entry.schedules.items():
         body = {
-            "schedule": entries.when(schedule).model_dump(mode="json", exclude_unset=True),
+            "schedule": prefect_yaml.when(schedule).model_dump(mode="json", exclude_unset=True),
             "parameters": schedule.get("parameters") or {},
         }
         if slug not in known:
             body |= {"slug": slug, "active": schedule.get("active", True)}
             client.request("POST", base, json=[body])  # type: ignore[arg-type]
             done.append(f"schedule {slug} is new")
-        elif not entries.same_schedule(schedule, known[slug]):
+        elif not prefect_yaml.same_schedule(schedule, known[slug]):
             client.request("PATCH", f"{base}/{known[slug].id}", json=body)  # type: ignore[arg-type]
             done.append(f"schedule {slug} changed")
     for slug in sorted(set(known) - set(entry.schedules)):
@@ -135,7 +135,7 @@ def _kept(entry: Entry, there: DeploymentResponse) -> list[str]:
         if not s.active and (s.slug in entry.schedules or not s.slug)
     ]
     limit = there.global_concurrency_limit.limit if there.global_concurrency_limit else None
-    if limit != (ours := entries.wanted_limit(entry)):
+    if limit != (ours := prefect_yaml.wanted_limit(entry)):
         said.append(f"runs at a time: {limit} is kept, prefect.yaml says {ours}")
     return [f"  {line}" for line in said]
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from qdrant_dr.leash import leashed
+from qdrant_dr.parent_death import leashed
 
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 60.0

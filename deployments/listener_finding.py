@@ -38,7 +38,7 @@ from qdrant_dr.jobs.dispatch.threads import in_threads
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.jobs.target.scratch import QUIET, free_ports
-from qdrant_dr.leash import leashed
+from qdrant_dr.parent_death import leashed
 from qdrant_dr.proof.engine import Engine, EngineLimits
 from qdrant_dr.proof.layout import Limits, lay_out
 from qdrant_dr.records import BackupKey

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from qdrant_dr.jobs.target.scratch import free_ports
-from qdrant_dr.leash import leashed
+from qdrant_dr.parent_death import leashed
 
 SQLITE = {
     "DO_NOT_TRACK": "1",

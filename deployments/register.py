@@ -27,8 +27,8 @@ from deployments.automations import automations
 from qdrant_dr.config import Config
 from qdrant_dr.configfile import loads
 from qdrant_dr.errors import DRError, UsageError
+from tasks.concurrency_limits import set_limits
 from tasks.config import ConfigBlock, load
-from tasks.limits import set_limits
 
 QUEUES = ("restore", "backup", "upkeep")
 """The work queues of the pool, the most urgent first. `prefect.yaml` says who goes where."""

@@ -23,9 +23,9 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
-from deployments import entries
-from deployments.asked import POOL, Asked, is_file, look, named
+from deployments import prefect_yaml
 from deployments.deploy import deploy
+from deployments.inputs import POOL, Asked, is_file, look, named
 from deployments.local_server import LocalServer
 from deployments.register import register
 from deployments.upcoming import await_scheduled
@@ -138,7 +138,7 @@ def set_up(asked: Asked, api: str, environ: Mapping[str, str], *, own: bool) -> 
             say(f"worker: {did}")
         elif not online(client, asked.pool):
             say(f"worker: none is online, and pool {asked.pool} is of type {kind}: start one there")
-        names = [e.name for e in entries.entries(asked.spec, environ)]
+        names = [e.name for e in prefect_yaml.entries(asked.spec, environ)]
         coming = await_scheduled(client, names)
     say("\nscheduled next (UTC):")
     for run in coming:

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from qdrant_dr.jobs.restore.job import Approval
 from qdrant_dr.jobs.restore.plan import RestorePlan
+from qdrant_dr.quantities import format_duration, format_size
 from qdrant_dr.records.run import is_same_person
-from qdrant_dr.units import format_duration, format_size
 from tasks.render import escape
 
 POLL_SECONDS = 10

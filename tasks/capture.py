@@ -9,7 +9,7 @@ from prefect.client.schemas import State
 
 from qdrant_dr.jobs.run.units import CaptureUnit, FullUnit
 from tasks.config import RunRef
-from tasks.shell import SHELL, do
+from tasks.retries import SHELL, do
 
 
 def _name(*, parameters: dict[str, Any]) -> str:

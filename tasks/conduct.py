@@ -19,9 +19,9 @@ from qdrant_dr.jobs.run.units import Perform
 from qdrant_dr.records import RunEnd
 from qdrant_dr.records.run import AS_TYPED, Kind, Trigger
 from tasks.announce import announce
+from tasks.concurrency_limits import ensure_limits
 from tasks.config import RunRef, held, load
 from tasks.console import outlive_the_worker
-from tasks.limits import ensure_limits
 from tasks.perform import CANCELLED, submit_all
 from tasks.states import refused_state, run_state
 

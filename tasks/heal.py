@@ -9,7 +9,7 @@ from prefect.client.schemas import State
 
 from qdrant_dr.jobs.run.units import HealUnit
 from tasks.config import RunRef
-from tasks.shell import RETRIED, do
+from tasks.retries import RETRIED, do
 
 
 @task(name="heal", task_run_name="heal {unit.label}", **RETRIED)

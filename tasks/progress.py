@@ -12,7 +12,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from qdrant_dr.jobs.run.progress import watcher
-from qdrant_dr.units import format_size
+from qdrant_dr.quantities import format_size
 
 log = logging.getLogger(__name__)
 

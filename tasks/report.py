@@ -13,7 +13,7 @@ from qdrant_dr.records import Outcome
 from qdrant_dr.report.job import Compile, ReportRequest
 from qdrant_dr.report.job import compile_report as act
 from tasks.config import RunRef, config_of
-from tasks.shell import RETRIED, awaited
+from tasks.retries import RETRIED, awaited
 from tasks.states import unit_state
 
 

@@ -9,7 +9,7 @@ from prefect.client.schemas import State
 
 from qdrant_dr.jobs.run.units import RestoreUnit
 from tasks.config import RunRef
-from tasks.shell import SHELL, do
+from tasks.retries import SHELL, do
 
 
 @task(name="restore", task_run_name="restore {unit.label}", **SHELL)

@@ -9,7 +9,7 @@ from prefect.client.schemas import State
 
 from qdrant_dr.jobs.run.units import SweepUnit
 from tasks.config import RunRef
-from tasks.shell import RETRIED, do
+from tasks.retries import RETRIED, do
 
 
 @task(name="sweep", task_run_name="sweep {unit.label}", **RETRIED)

@@ -9,7 +9,7 @@ from prefect.client.schemas import State
 
 from qdrant_dr.jobs.run.units import VerifyUnit
 from tasks.config import RunRef
-from tasks.shell import RETRIED, do
+from tasks.retries import RETRIED, do
 
 
 @task(name="verify", task_run_name="verify {unit.label}", **RETRIED)

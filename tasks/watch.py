@@ -21,8 +21,8 @@ from qdrant_dr.report.watch.job import Look
 from qdrant_dr.report.watch.job import look as act
 from tasks.announce import log, publish
 from tasks.config import RunRef, config_of
+from tasks.retries import SHELL, awaited
 from tasks.server import reachable
-from tasks.shell import SHELL, awaited
 from tasks.states import SHOWN, unit_state
 
 WATCHED = "qdrant-dr.cluster.watched"

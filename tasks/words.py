@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from qdrant_dr.quantities import format_size
 from qdrant_dr.records import (
     Captured,
     Deleted,
@@ -19,7 +20,6 @@ from qdrant_dr.records import (
     Watched,
 )
 from qdrant_dr.text import visible
-from qdrant_dr.units import format_size
 
 DONE = {
     "capture": "captured",

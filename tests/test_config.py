@@ -17,7 +17,7 @@ from qdrant_dr import configfile
 from qdrant_dr.config import Collections, Config, Decision
 from qdrant_dr.configfile.plaintext import is_secret_key
 from qdrant_dr.errors import ConfigInvalid
-from qdrant_dr.units import format_duration
+from qdrant_dr.quantities import format_duration
 from tests.support.configurations import GOOD, HUSH
 
 SCHEMA = Path(__file__).parents[1] / "docs" / "qdrant-dr.schema.json"

@@ -15,11 +15,11 @@ from qdrant_dr.cluster.target import FILLER
 from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.hints import told_with
-from qdrant_dr.jobs.run.healing import heal_step
+from qdrant_dr.jobs.run.healing_steps import heal_step
+from qdrant_dr.quantities import format_duration
 from qdrant_dr.records import Location, Manifest, Part
 from qdrant_dr.repository import Backup, Copy, InArchive, Lost
 from qdrant_dr.repository.location import location_of
-from qdrant_dr.units import format_duration
 
 TARGET = (
     "# which server to restore into is yours to say: TARGET=http://new-server:6333",

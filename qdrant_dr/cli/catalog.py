@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from qdrant_dr.cli.session import Reply, Session, Verdict
+from qdrant_dr.cli.exit_codes import Verdict
+from qdrant_dr.cli.session import Reply, Session
 from qdrant_dr.errors import BackupLost, DRError
 from qdrant_dr.hints import filled
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all

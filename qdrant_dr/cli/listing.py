@@ -11,7 +11,7 @@ from qdrant_dr.cli.catalog import Repositories, backup_row, read, with_troubles
 from qdrant_dr.cli.session import Column, Given, Reply
 from qdrant_dr.cli.words import moment, span, yes
 from qdrant_dr.errors import BackupNotFound
-from qdrant_dr.units import format_size
+from qdrant_dr.quantities import format_size
 
 BACKUPS = (
     Column("collection", "COLLECTION"),

@@ -12,11 +12,11 @@ from qdrant_dr.cli.runs import reply_of
 from qdrant_dr.cli.session import Given, Reply
 from qdrant_dr.errors import Interrupted, UsageError
 from qdrant_dr.jobs.run.run import begin
+from qdrant_dr.quantities import parse_duration
 from qdrant_dr.records import Reported
 from qdrant_dr.report.job import ReportRequest
 from qdrant_dr.report.job import report as compile_and_conclude
 from qdrant_dr.report.outputs.write import FORMATS, Format
-from qdrant_dr.units import parse_duration
 
 
 def report(

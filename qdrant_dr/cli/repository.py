@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from qdrant_dr import layout
-from qdrant_dr.cli.session import Column, Given, Reply, Session, Verdict
+from qdrant_dr.cli.exit_codes import Verdict
+from qdrant_dr.cli.session import Column, Given, Reply, Session
 from qdrant_dr.errors import DRError, NothingSelected, UsageError
 from qdrant_dr.repository import (
     adopt_repository,

@@ -16,9 +16,9 @@ from qdrant_dr.jobs.restore.options import RestoreRequest
 from qdrant_dr.jobs.restore.plan import RestorePlan
 from qdrant_dr.jobs.run.run import Run, begin
 from qdrant_dr.jobs.run.units import Priority, Way
+from qdrant_dr.quantities import format_size, parse_size
 from qdrant_dr.records.details import AliasMode
 from qdrant_dr.text import printable
-from qdrant_dr.units import format_size, parse_size
 
 
 def restore(

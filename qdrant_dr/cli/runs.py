@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from qdrant_dr.cli.exit_codes import exit_code
 from qdrant_dr.cli.progress import Progress
-from qdrant_dr.cli.session import EXIT, Column, Reply, Said, Session
+from qdrant_dr.cli.session import Column, Reply, Said, Session
 from qdrant_dr.cli.words import span
 from qdrant_dr.config import Config
-from qdrant_dr.errors import DRError, Interrupted, NodeUnreachable
+from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.hints import apart
 from qdrant_dr.jobs.dispatch.threads import in_threads
 from qdrant_dr.jobs.drill.scenario import words
 from qdrant_dr.jobs.run.run import Run, begin
 from qdrant_dr.jobs.run.units import Perform
+from qdrant_dr.quantities import format_size
 from qdrant_dr.records import (
     Captured,
     Deleted,
@@ -31,7 +33,6 @@ from qdrant_dr.records import (
 )
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.records.run import Kind
-from qdrant_dr.units import format_size
 
 Request = TypeVar("Request", bound=Frozen)
 Verb = Callable[[Config, Request, Run, Perform], RunEnd]
@@ -85,24 +86,6 @@ def reply_of(end: RunEnd, *, unwritten: dict[str, DRError] | None = None) -> Rep
         errors=_errors(end),
         remarks=[*end.remarks, f"{end.start.job} {end.start.run_id}: {end.verdict}", *lost],
     )
-
-
-def exit_code(end: RunEnd) -> int:
-    """That of the error which ended the run; 5 if all that failed in it did because something did
-    not answer; else that of its verdict."""
-    known = {kind.code: kind.exit_code for kind in _tree(DRError)}
-    if end.error is not None:
-        return known.get(end.error.code, 1)
-    failed = {o.error.code if o.error else "" for o in end.outcomes if o.verdict == "failed"}
-    if failed and {known.get(code) for code in failed} == {NodeUnreachable.exit_code}:
-        return NodeUnreachable.exit_code
-    return EXIT[end.verdict]
-
-
-def _tree(kind: type[DRError]) -> Iterator[type[DRError]]:
-    yield kind
-    for below in kind.__subclasses__():
-        yield from _tree(below)
 
 
 def _errors(end: RunEnd) -> list[Said]:

@@ -6,18 +6,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from cyclopts import Parameter
 
+from qdrant_dr.cli.exit_codes import EXIT, Verdict
 from qdrant_dr.text import lines
 
 if TYPE_CHECKING:
     from qdrant_dr.config import Config
 
 Row = Mapping[str, Any]
-Verdict = Literal["ok", "degraded", "failed"]
-EXIT: Mapping[Verdict, int] = {"ok": 0, "failed": 1, "degraded": 3}
 
 
 class Said(Protocol):

@@ -17,6 +17,7 @@ from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.selection import LATEST_PROVEN, doubted_before, select, skipped
 from qdrant_dr.jobs.run.selection import split as split_selector
+from qdrant_dr.quantities import format_size
 from qdrant_dr.records import Proof
 from qdrant_dr.repository import (
     Backup,
@@ -30,7 +31,6 @@ from qdrant_dr.repository import (
     spoken,
 )
 from qdrant_dr.text import printable
-from qdrant_dr.units import format_size
 
 COPIES = (
     Column("repository", "REPOSITORY"),

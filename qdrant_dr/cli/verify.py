@@ -15,8 +15,8 @@ from qdrant_dr.cli.session import Given, Reply
 from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.verify.job import VerifyRequest
 from qdrant_dr.jobs.verify.job import verify as prove_again
+from qdrant_dr.quantities import parse_duration
 from qdrant_dr.records import Depth
-from qdrant_dr.units import parse_duration
 
 
 def verify(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from qdrant_dr.cli.runs import exit_code
+from qdrant_dr.cli.exit_codes import exit_code
 from qdrant_dr.cli.session import Column, Given, Reply
 from qdrant_dr.errors import Interrupted
 from qdrant_dr.jobs.run.run import begin

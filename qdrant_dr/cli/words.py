@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from qdrant_dr.errors import UsageError
-from qdrant_dr.units import parse_duration
+from qdrant_dr.quantities import parse_duration
 
 
 def moment(at: datetime) -> str:

@@ -8,7 +8,13 @@ from qdrant_dr.cluster.aliases import (
     set_aliases,
 )
 from qdrant_dr.cluster.bucket import blocks_of, checksum_doubts, read_object
-from qdrant_dr.cluster.cover import Cover, Take, plan_cover
+from qdrant_dr.cluster.collection_config import (
+    KeyOrder,
+    ShardKey,
+    creation_body,
+    differences,
+    shard_key_order,
+)
 from qdrant_dr.cluster.download import download
 from qdrant_dr.cluster.facts import (
     CollectionFacts,
@@ -43,16 +49,15 @@ from qdrant_dr.cluster.recover import (
     recover_from,
     recover_shard_by_upload,
 )
-from qdrant_dr.cluster.reframe import Reframing
+from qdrant_dr.cluster.replica_choice import Cover, Take, choose_replicas
 from qdrant_dr.cluster.scroll import RawPoint, points_by_id, sample_points, scroll_points
-from qdrant_dr.cluster.shape import (
-    KeyOrder,
-    ShardKey,
-    creation_body,
-    differences,
-    shard_key_order,
+from qdrant_dr.cluster.snapshot_scope import (
+    INSTANCE,
+    SnapshotScope,
+    key_piece,
+    server_snapshots,
+    stamp_of,
 )
-from qdrant_dr.cluster.shelf import INSTANCE, Shelf, key_piece, server_snapshots, stamp_of
 from qdrant_dr.cluster.snapshots import (
     create_snapshot,
     delete_command,
@@ -63,7 +68,8 @@ from qdrant_dr.cluster.snapshots import (
     same_file,
 )
 from qdrant_dr.cluster.space import estimated_bytes
-from qdrant_dr.cluster.stream import stream_shard, whole_shard
+from qdrant_dr.cluster.split_archive import Reframing
+from qdrant_dr.cluster.streamed_shards import stream_shard, whole_shard
 from qdrant_dr.cluster.target import (
     TargetFacts,
     clean_failed,
@@ -103,7 +109,7 @@ __all__ = [
     "Reframing",
     "ShardKey",
     "ShardState",
-    "Shelf",
+    "SnapshotScope",
     "Take",
     "TargetFacts",
     "Unreached",
@@ -114,6 +120,7 @@ __all__ = [
     "blocks_of",
     "check_gates",
     "checksum_doubts",
+    "choose_replicas",
     "clean_failed",
     "clock_of",
     "cluster_view",
@@ -146,7 +153,6 @@ __all__ = [
     "open_nodes",
     "placement",
     "plan_aliases",
-    "plan_cover",
     "points_by_id",
     "preflight",
     "probe_read_only",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from qdrant_dr.cluster.answers import understood, word
-from qdrant_dr.cluster.changes import change
+from qdrant_dr.cluster.confirmed_changes import change
+from qdrant_dr.cluster.http_errors import understood, word
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.errors import PlanRefused, RecoverFailed
 from qdrant_dr.records.details import AliasMode

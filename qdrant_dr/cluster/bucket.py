@@ -16,7 +16,7 @@ from typing import Any
 
 from qdrant_dr.cluster.download import BACKOFF_SECONDS, FRUITLESS, download
 from qdrant_dr.cluster.node import Node
-from qdrant_dr.cluster.shelf import Shelf, Where, key_piece, shelf_of
+from qdrant_dr.cluster.snapshot_scope import SnapshotScope, Where, key_piece, shelf_of
 from qdrant_dr.config import ClusterConfig, SnapshotsInS3
 from qdrant_dr.errors import (
     AccessDenied,
@@ -30,7 +30,7 @@ from qdrant_dr.errors import (
     RepositoryError,
     ServerFailed,
 )
-from qdrant_dr.places import split_url
+from qdrant_dr.location_key import split_url
 from qdrant_dr.records import ListedSnapshot
 from qdrant_dr.secrets import resolve_options
 from qdrant_dr.stores.errors import is_absent, translate
@@ -114,7 +114,7 @@ def read_object(
         raise reader.mismatch("it was exchanged in the bucket while it was read")
 
 
-def object_path(bucket: SnapshotsInS3, shelf: Shelf, name: str) -> str:
+def object_path(bucket: SnapshotsInS3, shelf: SnapshotScope, name: str) -> str:
     """`<bucket>/<prefix>/<collection>/<file>`, each piece as the server encodes it in a key."""
     _, root = split_url(bucket.url)
     pieces = [*shelf.key.split("/"), name]

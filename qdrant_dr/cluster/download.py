@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import httpx
 
 from qdrant_dr.cluster.node import Node
-from qdrant_dr.cluster.shelf import Shelf, Where, shelf_of
+from qdrant_dr.cluster.snapshot_scope import SnapshotScope, Where, shelf_of
 from qdrant_dr.errors import (
     DownloadInterrupted,
     DownloadMismatch,
@@ -84,7 +84,7 @@ class _Transfer:
     """What has been received so far, over all attempts."""
 
     node: Node
-    shelf: Shelf
+    shelf: SnapshotScope
     snapshot: ListedSnapshot
     received: int = 0
     etag: str | None = None

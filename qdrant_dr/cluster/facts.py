@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from qdrant_dr.cluster.answers import REPLICAS, maybe, understood, whole, word
+from qdrant_dr.cluster.http_errors import REPLICAS, maybe, understood, whole, word
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.scroll import count_by_scrolling
 from qdrant_dr.errors import ServerFailed

@@ -12,8 +12,8 @@ from email.utils import parsedate_to_datetime
 import httpx
 import orjson
 
-from qdrant_dr.cluster.answers import maybe, understood, word
 from qdrant_dr.cluster.facts import CollectionFacts, collection_facts
+from qdrant_dr.cluster.http_errors import maybe, understood, word
 from qdrant_dr.cluster.node import Node, open_nodes
 from qdrant_dr.cluster.topology import ClusterView, cluster_view, node_map, one_cluster
 from qdrant_dr.config import ClusterConfig

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import httpx
 
-from qdrant_dr.cluster.answers import never_fits, refused, result_of, unreachable
-from qdrant_dr.cluster.pace import Patience, Share, pace_of
+from qdrant_dr.cluster.http_errors import never_fits, refused, result_of, unreachable
+from qdrant_dr.cluster.rate_limit import Patience, Share, pace_of
 from qdrant_dr.config import ClusterConfig, Timeouts, Tls
 from qdrant_dr.errors import ConfigInvalid, NodeUnreachable, SecretMissing, ServerFailed
 from qdrant_dr.network import proxy_for, tls_context

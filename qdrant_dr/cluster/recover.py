@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import httpx
 
-from qdrant_dr.cluster.answers import understood, words_of
+from qdrant_dr.cluster.http_errors import understood, words_of
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.snapshots import delete_snapshot, list_snapshots
 from qdrant_dr.cluster.upload import must_be_restored, post_archive, upload_name

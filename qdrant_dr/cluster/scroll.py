@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from qdrant_dr.cluster.answers import understood
+from qdrant_dr.cluster.http_errors import understood
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.errors import ServerFailed
 

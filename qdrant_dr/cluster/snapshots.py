@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from qdrant_dr.cluster import changes
-from qdrant_dr.cluster.answers import (
+from qdrant_dr.cluster import confirmed_changes
+from qdrant_dr.cluster.http_errors import (
     PASSING,
     cause_hint,
     refused,
@@ -20,7 +20,7 @@ from qdrant_dr.cluster.answers import (
     words_of,
 )
 from qdrant_dr.cluster.node import Node
-from qdrant_dr.cluster.shelf import Shelf, Where, key_piece, shelf_of
+from qdrant_dr.cluster.snapshot_scope import SnapshotScope, Where, key_piece, shelf_of
 from qdrant_dr.errors import (
     ClusterError,
     Interrupted,
@@ -137,7 +137,7 @@ def delete_own_snapshot(
 def gone_after_all(node: Node, where: Where, name: str) -> bool:
     """Whether a file is not listed any more after a delete call that nobody confirmed."""
     try:
-        return changes.seen(
+        return confirmed_changes.seen(
             lambda: listed_as(list_snapshots(node, where), name) is None,
             DELETED_SECONDS,
             threading.Event(),
@@ -218,7 +218,7 @@ class _Call(threading.Thread):
 
 
 def _answer_of(
-    call: _Call, node: Node, shelf: Shelf, before: Sequence[ListedSnapshot]
+    call: _Call, node: Node, shelf: SnapshotScope, before: Sequence[ListedSnapshot]
 ) -> ListedSnapshot:
     doing = f"make a snapshot of {shelf}"
     if isinstance(call.failure, httpx.ConnectError | httpx.ConnectTimeout):
@@ -248,14 +248,14 @@ def _answer_of(
     return made if made.checksum else _with_checksum(node, shelf, made)
 
 
-def _made_something(node: Node, shelf: Shelf, before: Sequence[ListedSnapshot]) -> bool:
+def _made_something(node: Node, shelf: SnapshotScope, before: Sequence[ListedSnapshot]) -> bool:
     try:
         return bool(new_snapshots(node, shelf, before))
     except ClusterError:
         return False  # the failure itself is told
 
 
-def _with_checksum(node: Node, shelf: Shelf, made: ListedSnapshot) -> ListedSnapshot:
+def _with_checksum(node: Node, shelf: SnapshotScope, made: ListedSnapshot) -> ListedSnapshot:
     """The answer with the checksum of the list, if that has one: its file appears an instant after
     the snapshot's (snapshots_manager.rs of Qdrant 1.18.3). In S3 mode there is none."""
     try:
@@ -266,7 +266,7 @@ def _with_checksum(node: Node, shelf: Shelf, made: ListedSnapshot) -> ListedSnap
 
 
 def _unanswered(
-    node: Node, shelf: Shelf, before: Sequence[ListedSnapshot], why: str
+    node: Node, shelf: SnapshotScope, before: Sequence[ListedSnapshot], why: str
 ) -> SnapshotUnanswered:
     try:
         new = new_snapshots(node, shelf, before)
@@ -285,7 +285,7 @@ def _report(
     progress: Progress,
     waited: float,
     node: Node,
-    shelf: Shelf,
+    shelf: SnapshotScope,
     before: Sequence[ListedSnapshot],
 ) -> None:
     """Progress is a courtesy: a node too busy to list its files does not end the wait."""
@@ -296,7 +296,7 @@ def _report(
     progress(waited, new)
 
 
-def _look(node: Node, shelf: Shelf) -> str:
+def _look(node: Node, shelf: SnapshotScope) -> str:
     return (
         "the server may still finish it. look before you run again: "
         f"curl {_curl(node.url, shelf.path())} ; delete what is yours with "

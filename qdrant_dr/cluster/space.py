@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qdrant_dr.cluster.answers import understood, whole
 from qdrant_dr.cluster.facts import CollectionFacts
+from qdrant_dr.cluster.http_errors import understood, whole
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.errors import ServerFailed
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from qdrant_dr.cluster.aliases import aliases_of
-from qdrant_dr.cluster.answers import understood
-from qdrant_dr.cluster.changes import change, same_settings
+from qdrant_dr.cluster.collection_config import KeyOrder, ShardKey, creation_body, shard_key_order
+from qdrant_dr.cluster.confirmed_changes import change, same_settings
 from qdrant_dr.cluster.facts import READABLE_STATES
+from qdrant_dr.cluster.http_errors import understood
 from qdrant_dr.cluster.inventory import PARALLEL_QUESTIONS, node_facts
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.recover import collection_names
 from qdrant_dr.cluster.scroll import scroll_points
-from qdrant_dr.cluster.shape import KeyOrder, ShardKey, creation_body, shard_key_order
 from qdrant_dr.cluster.snapshots import delete_snapshot, list_snapshots
 from qdrant_dr.errors import (
     CollectionVanished,

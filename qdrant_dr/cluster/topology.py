@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from qdrant_dr.cluster.answers import understood, whole
 from qdrant_dr.cluster.facts import READABLE_STATES, Placement, ShardState
+from qdrant_dr.cluster.http_errors import understood, whole
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.errors import ConfigInvalid
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import httpx
 
-from qdrant_dr.cluster.answers import CONSENSUS, cause_hint, refused, words_of
+from qdrant_dr.cluster.http_errors import CONSENSUS, cause_hint, refused, words_of
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.errors import RecoverFailed, RecoverUnanswered, ServerFailed
 

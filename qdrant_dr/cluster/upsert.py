@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from qdrant_dr.cluster.node import READ_AGAIN_SECONDS, Node, path_of
-from qdrant_dr.cluster.pace import Patience
+from qdrant_dr.cluster.rate_limit import Patience
 from qdrant_dr.cluster.scroll import RawPoint
 from qdrant_dr.errors import NodeUnreachable, RecoverFailed, ServerFailed
 from qdrant_dr.stop import rest

@@ -17,8 +17,8 @@ from qdrant_dr.config.promises import (
     Retention,
     RetentionRules,
 )
+from qdrant_dr.config.report_and_watch import ReportConfig, Watch
 from qdrant_dr.config.repositories import RepositoryConfig, place
-from qdrant_dr.config.telling import ReportConfig, Watch
 from qdrant_dr.config.values import Credentials, HttpOrRef, Name, Section, wrong
 from qdrant_dr.config.work import (
     Budget,
@@ -29,7 +29,7 @@ from qdrant_dr.config.work import (
     Scratch,
     Spool,
 )
-from qdrant_dr.places import one_place
+from qdrant_dr.location_key import one_place
 from qdrant_dr.records.base import canonical_json
 
 __all__ = [

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from qdrant_dr.config.values import Credentials, Name, Section, rest_url, wrong
+from qdrant_dr.quantities import Duration, Size
 from qdrant_dr.secrets import SecretRef
-from qdrant_dr.units import Duration, Size
 
 
 class Timeouts(Section):

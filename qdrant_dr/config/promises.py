@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from qdrant_dr.config.values import Section, time_zone
+from qdrant_dr.quantities import Duration
 from qdrant_dr.records.proof import Depth
-from qdrant_dr.units import Duration
 
 
 class CollectionObjectives(Section):

@@ -9,8 +9,8 @@ from pydantic import Field, WithJsonSchema, field_validator
 from qdrant_dr.config.cluster import Tls
 from qdrant_dr.config.promises import RetentionRules
 from qdrant_dr.config.values import RATE, Credentials, Name, Section
-from qdrant_dr.places import Place, place_of
-from qdrant_dr.units import Duration, Size
+from qdrant_dr.location_key import Place, place_of
+from qdrant_dr.quantities import Duration, Size
 
 
 class RepositoryConfig(Section):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from qdrant_dr.places import BLOCKS, split_url
+from qdrant_dr.location_key import BLOCKS, split_url
 from qdrant_dr.secrets import BLOCK
 
 RATE = {"type": "string", "pattern": r"^\d+(\.\d+)?[kKMGT]?i?B(/s)?$", "examples": ["200MiB/s"]}

@@ -10,9 +10,9 @@ from pydantic import Field, field_validator
 
 from qdrant_dr.config.cluster import Tls
 from qdrant_dr.config.values import Section, rest_url, wrong
+from qdrant_dr.quantities import Duration, Size
 from qdrant_dr.records.manifest import Method
 from qdrant_dr.secrets import SecretRef
-from qdrant_dr.units import Duration, Size
 
 
 class Spool(Section):

@@ -19,7 +19,7 @@ from qdrant_dr.configfile.plaintext import plain_secrets
 from qdrant_dr.configfile.sample import init_text
 from qdrant_dr.configfile.source import LARGEST, Problem, Source, read
 from qdrant_dr.errors import ConfigInvalid
-from qdrant_dr.places import KINDS, split_url
+from qdrant_dr.location_key import KINDS, split_url
 
 __all__ = [
     "find",

@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from qdrant_dr.children import bare_environment
 from qdrant_dr.errors import DRError, EngineHindered, EngineStalled, EngineTooOld
-from qdrant_dr.proof.death import MORE_MEMORY, death, failure
+from qdrant_dr.proof.crash_cause import MORE_MEMORY, death, failure
 from qdrant_dr.records import Fingerprint
 
 ENGINE_PACKAGE = "qdrant-edge-py"

@@ -25,7 +25,7 @@ from qdrant_dr.errors import (
     ArchiveTooLarge,
     StorageFull,
 )
-from qdrant_dr.proof.death import FULL, MORE_ROOM
+from qdrant_dr.proof.crash_cause import FULL, MORE_ROOM
 from qdrant_dr.tar import Buffer, Member, Source, members
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"

@@ -18,7 +18,7 @@ from typing import Any
 
 from qdrant_dr.errors import ArchiveInvalid, CountDiffers, EngineFailed, StorageFull
 from qdrant_dr.proof import wal
-from qdrant_dr.proof.death import MORE_ROOM
+from qdrant_dr.proof.crash_cause import MORE_ROOM
 from qdrant_dr.proof.engine import Engine
 from qdrant_dr.proof.engine_child import key_id
 from qdrant_dr.proof.fingerprint import add, merge_sketches, sketch_of, subtract

@@ -25,6 +25,7 @@ from qdrant_dr.records.details import (
     Watched,
 )
 from qdrant_dr.records.fingerprint import BUCKETS, Component, Fingerprint
+from qdrant_dr.records.holds import Expired, Hold
 from qdrant_dr.records.manifest import BackupKey, Manifest, Part, ShardFacts, SourceNode
 from qdrant_dr.records.proof import (
     DEPTHS,
@@ -36,7 +37,6 @@ from qdrant_dr.records.proof import (
     Sample,
     Searched,
 )
-from qdrant_dr.records.retention import Expired, Hold
 from qdrant_dr.records.run import (
     CapturedFull,
     Outcome,

@@ -32,14 +32,16 @@ from qdrant_dr.repository.catalog import (
     time_to_reach,
     whole,
 )
-from qdrant_dr.repository.deleting import (
+from qdrant_dr.repository.delete_permission import (
     KEEPS,
     ask_to_delete,
     clean,
     is_refusal,
     may_not_delete,
 )
-from qdrant_dr.repository.expiry import (
+from qdrant_dr.repository.fanout import FanOut, Receipt, fan_out
+from qdrant_dr.repository.foreign_objects import Stranger, stranger_remarks, strangers_in_words
+from qdrant_dr.repository.holds_and_deletions import (
     Freed,
     add_hold,
     bury,
@@ -49,10 +51,18 @@ from qdrant_dr.repository.expiry import (
     read_holds,
     withdraw,
 )
-from qdrant_dr.repository.fanout import FanOut, Receipt, fan_out
 from qdrant_dr.repository.location import location_of
+from qdrant_dr.repository.named_backups import (
+    LONGEST_RUN,
+    REACH,
+    RECENT,
+    UNWITNESSED,
+    Lost,
+    runs_missed,
+    spoken,
+)
 from qdrant_dr.repository.reading import read_catalog
-from qdrant_dr.repository.remembering import remembering
+from qdrant_dr.repository.record_cache import remembering
 from qdrant_dr.repository.repository import (
     Read,
     Repository,
@@ -70,7 +80,6 @@ from qdrant_dr.repository.retention import (
     active_holds,
     plan_expire,
 )
-from qdrant_dr.repository.strangers import Stranger, stranger_remarks, strangers_in_words
 from qdrant_dr.repository.sweep import (
     ORPHAN_GRACE,
     Sweeping,
@@ -78,15 +87,6 @@ from qdrant_dr.repository.sweep import (
     plan_sweep,
     refuse_late_commit,
     sweep,
-)
-from qdrant_dr.repository.witnesses import (
-    LONGEST_RUN,
-    REACH,
-    RECENT,
-    UNWITNESSED,
-    Lost,
-    runs_missed,
-    spoken,
 )
 from qdrant_dr.stores.base import Sink, Stat, Store
 

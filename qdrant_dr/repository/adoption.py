@@ -12,8 +12,8 @@ from qdrant_dr.errors import Conflict
 from qdrant_dr.records import Location, RunEnd
 from qdrant_dr.records.repository import RepositoryRecord
 from qdrant_dr.repository.catalog import CLOCK_TOLERANCE
-from qdrant_dr.repository.deleting import clean
-from qdrant_dr.repository.expiry import withdraw
+from qdrant_dr.repository.delete_permission import clean
+from qdrant_dr.repository.holds_and_deletions import withdraw
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.repository.sweep import ORPHAN_GRACE
 from qdrant_dr.version import __version__

@@ -21,9 +21,16 @@ from qdrant_dr.repository.catalog import (
     open_failures,
     seal_conflict,
 )
+from qdrant_dr.repository.foreign_objects import Stranger
+from qdrant_dr.repository.named_backups import (
+    Named,
+    fits,
+    hidden_failures,
+    missed,
+    testimony,
+    witness,
+)
 from qdrant_dr.repository.repository import Unreadable
-from qdrant_dr.repository.strangers import Stranger
-from qdrant_dr.repository.witnesses import Named, fits, hidden_failures, missed, testimony, witness
 from qdrant_dr.stores.base import OpenUpload, Stat
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import ConfigInvalid, DRError, StoreOverwrites
-from qdrant_dr.places import KINDS, Place, place_of, split_url
+from qdrant_dr.location_key import KINDS, Place, place_of, split_url
 from qdrant_dr.records import Location
 from qdrant_dr.secrets import resolve_options
 from qdrant_dr.stores.base import Store

@@ -20,14 +20,14 @@ from qdrant_dr.repository.catalog import (
     Catalog,
     RepositoryState,
 )
-from qdrant_dr.repository.expiry import standing
-from qdrant_dr.repository.repository import Repository, Unreadable
-from qdrant_dr.repository.witnesses import (
+from qdrant_dr.repository.holds_and_deletions import standing
+from qdrant_dr.repository.named_backups import (
     Doubt,
     in_doubt,
     missed,
     testimony,
 )
+from qdrant_dr.repository.repository import Repository, Unreadable
 
 R = TypeVar("R", bound=Record)
 

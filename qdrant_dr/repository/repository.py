@@ -40,8 +40,8 @@ from qdrant_dr.records import (
     Watched,
 )
 from qdrant_dr.records.repository import RepositoryRecord
+from qdrant_dr.repository.foreign_objects import Stranger
 from qdrant_dr.repository.location import open_place
-from qdrant_dr.repository.strangers import Stranger
 from qdrant_dr.stores.base import OpenUpload, Sink, Stat, Store
 from qdrant_dr.stores.throttle import Throttle, ThrottledSink, shared_throttle
 from qdrant_dr.version import __version__

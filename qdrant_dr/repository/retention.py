@@ -17,10 +17,10 @@ from itertools import groupby
 
 from qdrant_dr.config import Proven
 from qdrant_dr.records import Acknowledgement, BackupKey
-from qdrant_dr.records.retention import Hold
+from qdrant_dr.records.holds import Hold
 from qdrant_dr.repository.acknowledgement import kept_for_doubt
 from qdrant_dr.repository.catalog import Backup, Catalog, is_proven
-from qdrant_dr.repository.strangers import strangers_in_words
+from qdrant_dr.repository.foreign_objects import strangers_in_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

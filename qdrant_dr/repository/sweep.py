@@ -10,9 +10,9 @@ from qdrant_dr.errors import PlanRefused
 from qdrant_dr.layout import call_of, is_ours
 from qdrant_dr.records import Intent
 from qdrant_dr.repository.catalog import Catalog, Unfinished
-from qdrant_dr.repository.deleting import clean
+from qdrant_dr.repository.delete_permission import clean
+from qdrant_dr.repository.foreign_objects import strangers_in_words
 from qdrant_dr.repository.repository import Repository
-from qdrant_dr.repository.strangers import strangers_in_words
 from qdrant_dr.stores.base import OpenUpload
 
 ORPHAN_GRACE = timedelta(hours=48)

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from qdrant_dr.errors import RecordDamaged
+from qdrant_dr.quantities import format_size
 from qdrant_dr.records.base import LARGEST
 from qdrant_dr.stores.tiers import AT_HAND, Storage
-from qdrant_dr.units import format_size
 
 BLOCK = 2**20
 """Bytes per block that a disk yields."""

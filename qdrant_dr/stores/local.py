@@ -29,11 +29,11 @@ from qdrant_dr.errors import (
     StoreOverwrites,
 )
 from qdrant_dr.layout import is_ours, may_hold_ours
+from qdrant_dr.quantities import format_size
 from qdrant_dr.records.base import LARGEST
 from qdrant_dr.stores.base import BLOCK, Deletion, OpenUpload, Sink, Stat, no_record
 from qdrant_dr.stores.errors import translate
-from qdrant_dr.stores.strangers import is_known
-from qdrant_dr.units import format_size
+from qdrant_dr.stores.ignored_files import is_known
 
 log = logging.getLogger(__name__)
 

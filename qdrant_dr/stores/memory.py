@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from qdrant_dr.errors import CannotSign, Conflict, ObjectMissing
 from qdrant_dr.stores.base import BLOCK, Deletion, OpenUpload, Sink, Stat, within_bounds
-from qdrant_dr.stores.strangers import is_known
+from qdrant_dr.stores.ignored_files import is_known
 
 _spaces: dict[str, dict[str, tuple[bytes, datetime]]] = {}
 _lock = threading.Lock()

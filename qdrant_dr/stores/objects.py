@@ -41,10 +41,10 @@ from qdrant_dr.stores.base import (
     within_bounds,
 )
 from qdrant_dr.stores.errors import is_absent, is_taken, refusal_of, translate
+from qdrant_dr.stores.ignored_files import is_known
 from qdrant_dr.stores.lifecycle import Rule
 from qdrant_dr.stores.provider import Upload, Versions
 from qdrant_dr.stores.providers import PROVIDERS
-from qdrant_dr.stores.strangers import is_known
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import pytest
 
 from qdrant_dr import layout
 from qdrant_dr.cli.byhand import by_hand, by_hand_name
-from qdrant_dr.cluster.reframe import Reframing
+from qdrant_dr.cluster.split_archive import Reframing
 from qdrant_dr.records import Manifest, Part
 from tests.support import records as r
 from tests.support.replay import FIXTURES, expected

@@ -17,7 +17,7 @@ from qdrant_dr.cluster import Node, collection_facts, list_snapshots
 from qdrant_dr.cluster.aliases import aliases_of
 from qdrant_dr.cluster.inventory import clock_offset, inventory_of, node_facts
 from qdrant_dr.cluster.node import path_of
-from qdrant_dr.cluster.shelf import INSTANCE, Shelf
+from qdrant_dr.cluster.snapshot_scope import INSTANCE, SnapshotScope
 from qdrant_dr.cluster.snapshots import delete_snapshot
 from qdrant_dr.cluster.space import estimated_bytes
 from qdrant_dr.config import Timeouts
@@ -208,14 +208,14 @@ def test_nor_any_other_answer(
 @pytest.mark.parametrize("name", ["..", ".", ""])
 def test_no_name_leads_to_another_place(hostile: Hostile, node: Node, name: str) -> None:
     """`DELETE /collections/movies/snapshots/..` is, to whoever resolves it, the collection."""
-    for shelf in (Shelf("movies"), Shelf("movies", 0), INSTANCE):
+    for shelf in (SnapshotScope("movies"), SnapshotScope("movies", 0), INSTANCE):
         with pytest.raises(ServerFailed, match="was not asked to delete"):
             delete_snapshot(node, shelf, name)
     for path in (path_of(name), path_of(name, "snapshots"), path_of("movies", "points", name)):
         with pytest.raises(ServerFailed, match="was not asked to"):
             node.ask("DELETE", path, "do it", write=True)
     assert hostile.asked == []
-    sent = httpx.Request("DELETE", node.url + Shelf("movies").path(".."))
+    sent = httpx.Request("DELETE", node.url + SnapshotScope("movies").path(".."))
     assert sent.url.raw_path == b"/collections/movies/snapshots/%2E%2E"
 
 

@@ -17,7 +17,7 @@ from qdrant_dr.cluster import (
     list_snapshots,
     recover_by_upload,
 )
-from qdrant_dr.cluster.answers import refused
+from qdrant_dr.cluster.http_errors import refused
 from qdrant_dr.cluster.node import path_of, socket_options
 from qdrant_dr.config import Timeouts
 from qdrant_dr.errors import (

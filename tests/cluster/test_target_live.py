@@ -42,7 +42,7 @@ from qdrant_dr.cluster import (
     wait_restored,
 )
 from qdrant_dr.cluster.node import path_of
-from qdrant_dr.cluster.reframe import Reframing
+from qdrant_dr.cluster.split_archive import Reframing
 from qdrant_dr.errors import DRError, PlanRefused, RecoverFailed
 from tests.support.replay import FIXTURES, expected, truth
 from tests.support.servers import (

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from qdrant_dr.jobs.target.scratch import free_ports
-from qdrant_dr.leash import leashed
+from qdrant_dr.parent_death import leashed
 
 SAMPLES = Path(__file__).parents[2] / "deployments" / "samples"
 FILES = sorted(SAMPLES.glob("*.yaml"))

@@ -19,7 +19,7 @@ from qdrant_dr.errors import WorkersUnfit
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import SweepUnit
 from qdrant_dr.records import Outcome, RunEnd
-from tasks import dask_runner, perform, shell
+from tasks import dask_runner, perform, retries
 from tasks.config import RunRef
 from tasks.runner import ChosenRunner
 from tests.support.dask import DaskCluster, dask_cluster
@@ -40,7 +40,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
 def on_dask(workers: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> DaskCluster:
     """Two workers for every flow of this test, and none of its units done in this process."""
     use(workers, monkeypatch)
-    monkeypatch.setattr(shell, "execute", not_here)
+    monkeypatch.setattr(retries, "execute", not_here)
     return workers
 
 

@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 
 from tasks import slots
-from tasks.limits import polite
+from tasks.concurrency_limits import polite
 from tests.support.calls import counted
 from tests.support.prefect import Child, PrefectServer, free_port, spawn
 from tests.support.waiting import eventually
@@ -142,7 +142,7 @@ import json, sys, time
 from datetime import timedelta
 from pathlib import Path
 from tasks import slots
-from tasks.limits import polite
+from tasks.concurrency_limits import polite
 slots.LONGEST = 2.0
 spans, stop = [], Path(sys.argv[2])
 while len(spans) < int(sys.argv[3]) and not stop.exists():

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from qdrant_dr import configfile
-from qdrant_dr.cluster import Node, Shelf, take_inventory
-from qdrant_dr.cluster.sources import open_sources
+from qdrant_dr.cluster import Node, SnapshotScope, take_inventory
+from qdrant_dr.cluster.source_nodes import open_sources
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.jobs.backup.nodes import look
 from qdrant_dr.jobs.run.units import CaptureUnit
@@ -108,7 +108,7 @@ def test_an_archive_of_another_node_than_the_one_that_was_asked(
         holders = {0: (b, c), 1: (a, c), 2: (a, b), None: (a, b)}
 
         def elsewhere(call: Any) -> Any:
-            def of_another(node: Node, shelf: Shelf, *more: Any, **options: Any) -> Any:
+            def of_another(node: Node, shelf: SnapshotScope, *more: Any, **options: Any) -> Any:
                 url = next(h.url for h in holders[shelf.shard] if h.url != node.url)
                 return call(opened[url], shelf, *more, **options)
 

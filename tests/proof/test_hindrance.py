@@ -28,7 +28,7 @@ from qdrant_dr.errors import (
     StorageFull,
 )
 from qdrant_dr.proof import EngineLimits, ProofLimits, prove
-from qdrant_dr.proof.death import death, failure, refusal
+from qdrant_dr.proof.crash_cause import death, failure, refusal
 from qdrant_dr.proof.findings import finding, findings
 from tests.support.archives import backup
 
@@ -114,7 +114,8 @@ def test_a_crash_where_nothing_can_be_written_is_the_disks() -> None:
 
 def test_a_limit_of_file_sizes_counts_like_a_full_disk(tmp_path: Path) -> None:
     program = (
-        "import signal, sys; from pathlib import Path; from qdrant_dr.proof.death import refusal; "
+        "import signal, sys; from pathlib import Path; "
+        "from qdrant_dr.proof.crash_cause import refusal; "
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); print(refusal(Path(sys.argv[1])))"
     )
     said = subprocess.run(

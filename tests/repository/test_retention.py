@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdrant_dr.records.retention import Hold
+from qdrant_dr.records.holds import Hold
 from qdrant_dr.repository.retention import ExpirePlan, Policy, active_holds, plan_expire
 from tests.support import records as made
 from tests.support.records import NOW, days, hours

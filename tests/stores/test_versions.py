@@ -12,7 +12,7 @@ import pytest
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.records import Expired
 from qdrant_dr.repository import Repository, create_repository, delete_copy, open_repository
-from qdrant_dr.repository.expiry import bury
+from qdrant_dr.repository.holds_and_deletions import bury
 from tests.support import records as made
 from tests.support.stores import Place, s3_place
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from qdrant_dr.cluster.shape import differences
+from qdrant_dr.cluster.collection_config import differences
 
 PAGE = 700
 

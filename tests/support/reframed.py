@@ -6,7 +6,7 @@ import hashlib
 from datetime import timedelta
 
 from qdrant_dr import configfile
-from qdrant_dr.cluster.reframe import Reframing
+from qdrant_dr.cluster.split_archive import Reframing
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.units import VerifyUnit
 from qdrant_dr.jobs.verify.job import verify_copy

@@ -41,11 +41,11 @@ def performed(
     from prefect import flow
     from prefect.task_runners import ThreadPoolTaskRunner
 
-    from tasks import perform, shell
+    from tasks import perform, retries
+    from tasks.concurrency_limits import ensure_limits
     from tasks.config import RunRef, held
-    from tasks.limits import ensure_limits
 
-    monkeypatch.setattr(shell, "execute", lambda config, unit, run_id: act(unit))
+    monkeypatch.setattr(retries, "execute", lambda config, unit, run_id: act(unit))
     hasty = {
         name: task if name == "capture" else task.with_options(retry_delay_seconds=0)
         for name, task in perform.TASKS.items()

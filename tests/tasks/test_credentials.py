@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qdrant_dr.errors import ConfigInvalid, DRError, SecretMissing
-from qdrant_dr.places import BLOCKS
+from qdrant_dr.location_key import BLOCKS
 from tasks import blocks
 from tasks.credentials import _OPTIONS, options_of
 

@@ -8,7 +8,7 @@ import pytest
 
 from qdrant_dr.errors import ConfigInvalid, NodeUnreachable
 from qdrant_dr.records import Outcome
-from tasks.shell import worth_retrying
+from tasks.retries import worth_retrying
 from tasks.states import SHOWN, UnitFailed, refused_state, run_state, unit_state
 from tests.support import records as made
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import DRError, PlanRefused
+from qdrant_dr.quantities import format_duration
 from qdrant_dr.repository import (
     ORPHAN_GRACE,
     Repository,
@@ -16,7 +17,6 @@ from qdrant_dr.repository import (
     same_place,
     under_way,
 )
-from qdrant_dr.units import format_duration
 
 
 @dataclass(frozen=True, slots=True)

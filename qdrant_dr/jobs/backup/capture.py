@@ -17,7 +17,7 @@ from qdrant_dr.cluster import (
     incarnation,
 )
 from qdrant_dr.cluster.replica_counts import apart_words
-from qdrant_dr.cluster.sources import open_sources
+from qdrant_dr.cluster.source_nodes import open_sources
 from qdrant_dr.config import Config
 from qdrant_dr.errors import CollectionChanged, Interrupted, QuorumMissed
 from qdrant_dr.jobs.backup.destinations import TakingPart

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from qdrant_dr.cluster import NodeFacts
-from qdrant_dr.cluster.sources import open_sources
+from qdrant_dr.cluster.source_nodes import open_sources
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, NothingChecked, PlanRefused, QuorumMissed
 from qdrant_dr.jobs.backup.capture import us

@@ -13,7 +13,7 @@ from qdrant_dr.cluster import (
     INSTANCE,
     CollectionFacts,
     Node,
-    Shelf,
+    SnapshotScope,
     blocks_of,
     check_gates,
     checksum_doubts,
@@ -24,7 +24,7 @@ from qdrant_dr.cluster import (
     list_snapshots,
 )
 from qdrant_dr.cluster.full import FullArchive, FullMember
-from qdrant_dr.cluster.sources import Source, Sources
+from qdrant_dr.cluster.source_nodes import Source, Sources
 from qdrant_dr.config import Config
 from qdrant_dr.errors import (
     CollectionChanged,
@@ -214,7 +214,9 @@ def _intend(work: Work, share: Share, listed: tuple[ListedSnapshot, ...]) -> Non
         started_at=share.captured_at,
         listed_before=(),
         tool_version=__version__,
-        names_before=new_to(share.key.backup_id, Shelf(share.key.collection), share.listed_before),
+        names_before=new_to(
+            share.key.backup_id, SnapshotScope(share.key.collection), share.listed_before
+        ),
         full_before=new_to(share.key.backup_id, INSTANCE, listed),
         asked_at=utc_now(),
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from qdrant_dr.cluster import cluster_view, delete_own_snapshot
 from qdrant_dr.cluster.snapshots import GONE
-from qdrant_dr.cluster.sources import Source
+from qdrant_dr.cluster.source_nodes import Source
 from qdrant_dr.cluster.topology import address_of
 from qdrant_dr.errors import ClusterError
 from qdrant_dr.jobs.backup.transfer import Creation

@@ -12,14 +12,14 @@ from qdrant_dr.cluster import (
     CollectionFacts,
     Preflight,
     Take,
+    choose_replicas,
     collection_facts,
     joint,
-    plan_cover,
     preflight,
 )
 from qdrant_dr.cluster.names import WAY_OUT
 from qdrant_dr.cluster.replica_counts import PATIENCE, Counting
-from qdrant_dr.cluster.sources import Source, Sources
+from qdrant_dr.cluster.source_nodes import Source, Sources
 from qdrant_dr.cluster.topology import peer_of
 from qdrant_dr.errors import Interrupted, PlanRefused
 from qdrant_dr.jobs.run.cancel import stopping
@@ -73,7 +73,7 @@ def look(
         if counting.undecided and patient:
             _wait(unit)
             continue
-        cover = plan_cover(
+        cover = choose_replicas(
             [
                 r
                 for r in view.replicas

@@ -21,10 +21,10 @@ from qdrant_dr.errors import ClusterError, DRError, PlanRefused
 from qdrant_dr.jobs.backup.nodes import Look
 from qdrant_dr.jobs.run.archive_size import GROWTH, ON_NODE, SMALLEST
 from qdrant_dr.jobs.run.units import CaptureUnit
+from qdrant_dr.quantities import format_size
 from qdrant_dr.records import Manifest
 from qdrant_dr.records.manifest import Method
 from qdrant_dr.repository import Repository
-from qdrant_dr.units import format_size
 
 log = logging.getLogger(__name__)
 

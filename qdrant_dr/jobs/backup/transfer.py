@@ -17,7 +17,7 @@ from pathlib import Path
 from qdrant_dr.cluster import (
     CollectionFacts,
     Reframing,
-    Shelf,
+    SnapshotScope,
     Take,
     blocks_of,
     check_gates,
@@ -32,7 +32,7 @@ from qdrant_dr.cluster import (
 )
 from qdrant_dr.cluster.gates import lost_replicas, moved_away
 from qdrant_dr.cluster.replicas import FULL
-from qdrant_dr.cluster.sources import Source, Sources
+from qdrant_dr.cluster.source_nodes import Source, Sources
 from qdrant_dr.config import Config
 from qdrant_dr.errors import (
     AccessDenied,
@@ -54,6 +54,7 @@ from qdrant_dr.jobs.run.progress import Together
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import CaptureUnit
 from qdrant_dr.proof import BlockDigests
+from qdrant_dr.quantities import format_size
 from qdrant_dr.records import (
     BackupKey,
     Intent,
@@ -65,7 +66,6 @@ from qdrant_dr.records import (
 from qdrant_dr.records.manifest import ReplicaCount
 from qdrant_dr.repository import fan_out
 from qdrant_dr.stop import rest
-from qdrant_dr.units import format_size
 from qdrant_dr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Creation:
 
     number: int
     source: Source
-    shelf: Shelf
+    shelf: SnapshotScope
     answer: ListedSnapshot
     listed_before: tuple[ListedSnapshot, ...]
 
@@ -125,7 +125,7 @@ class Taking:
     journal: CallJournal = field(init=False)
     apart: list[ReplicaCount] = field(default_factory=list)
     _round: int = 1
-    _named_until: dict[tuple[str, Shelf], float] = field(default_factory=dict)
+    _named_until: dict[tuple[str, SnapshotScope], float] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _stop: threading.Event = field(default_factory=threading.Event)
     _progress: Together = field(default_factory=Together)
@@ -238,7 +238,7 @@ class Taking:
         whole: bool,
     ) -> Taken:
         """One collection snapshot of the node: kept as it is, or cut into its shards in passing."""
-        created, asked_at, answered_at = self._create(source, Shelf(self.key.collection))
+        created, asked_at, answered_at = self._create(source, SnapshotScope(self.key.collection))
         answer = created.answer
         blocks = self._progress.watched(
             self._unless_stopped(
@@ -290,7 +290,7 @@ class Taking:
         )  # fmt: skip
 
     def _stored_shard(self, source: Source, shard: int, doubts: list[str]) -> tuple[Part, datetime]:
-        shelf = Shelf(self.key.collection, shard)
+        shelf = SnapshotScope(self.key.collection, shard)
         created, asked_at, answered_at = self._create(source, shelf)
         answer = created.answer
         doubts += checksum_doubts(answer, self.config.cluster)
@@ -307,7 +307,7 @@ class Taking:
         file = self.folder / f"shard-{shard}"
         with alone_on(url):
             number, asked_at = next(self._numbers), utc_now()
-            self._intend(source, Shelf(collection, shard), number, (), streamed=True)
+            self._intend(source, SnapshotScope(collection, shard), number, (), streamed=True)
             blocks = stream_shard(source.node, collection, shard, stop=stopping)
             size = self._spool(self._unless_stopped(blocks), file)
         answered_at = utc_now()
@@ -333,7 +333,7 @@ class Taking:
             "answered_at": answered_at,
         }
 
-    def _create(self, source: Source, shelf: Shelf) -> tuple[Creation, datetime, datetime]:
+    def _create(self, source: Source, shelf: SnapshotScope) -> tuple[Creation, datetime, datetime]:
         """Intent, create, answer; each node makes one snapshot at a time."""
         with alone_on(source.node.url):
             self._refuse_stopped()
@@ -360,7 +360,7 @@ class Taking:
     def _intend(
         self,
         source: Source,
-        shelf: Shelf,
+        shelf: SnapshotScope,
         number: int,
         listed: tuple[ListedSnapshot, ...],
         *,
@@ -482,7 +482,9 @@ class Taking:
             raise Interrupted(f"another part of {self.key} failed")
 
 
-def new_to(backup_id: str, shelf: Shelf, listed: Iterable[ListedSnapshot]) -> tuple[str, ...]:
+def new_to(
+    backup_id: str, shelf: SnapshotScope, listed: Iterable[ListedSnapshot]
+) -> tuple[str, ...]:
     """What an intent says of the names on a shelf before its call: of those that a call may give,
     so that it is known later which one is new. What else lies there is nobody's business."""
     return name_digests(backup_id, (s.name for s in listed if shelf.may_hold(s.name)))

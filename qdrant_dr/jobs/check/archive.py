@@ -8,10 +8,10 @@ from qdrant_dr import layout
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, ok
+from qdrant_dr.quantities import format_duration
 from qdrant_dr.repository import Repository, Stat
 from qdrant_dr.stores.lifecycle import Rule
 from qdrant_dr.stores.objects import ObjectStore
-from qdrant_dr.units import format_duration
 
 LIFECYCLE, ARCHIVE = "lifecycle", "archive"
 

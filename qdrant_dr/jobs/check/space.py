@@ -15,8 +15,8 @@ from qdrant_dr.errors import StorageFull
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.run.archive_size import GROWTH, ON_NODE, SMALLEST
 from qdrant_dr.jobs.run.scratch_dir import unsafe_spool
+from qdrant_dr.quantities import format_size
 from qdrant_dr.repository import Repository
-from qdrant_dr.units import format_size
 
 PAYLOAD = 1024
 """Bytes of payload, ids and index per point where no backup says better."""

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 
 from qdrant_dr.cluster import CollectionFacts, Inventory, Node, NodeFacts, joint, list_snapshots
-from qdrant_dr.cluster.cover import plan_cover
 from qdrant_dr.cluster.facts import LISTENER, READABLE_STATES, ShardState, placement
 from qdrant_dr.cluster.gates import name_refusal
+from qdrant_dr.cluster.replica_choice import choose_replicas
 from qdrant_dr.cluster.topology import peer_of
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ConfigInvalid, DRError, ServerFailed
@@ -71,7 +71,7 @@ def _replicas(
         with first.at(facts.url) as node:
             seen.append(placement(node, collection.collection))
     together = joint(seen)
-    cover = plan_cover(together.replicas, reached=peers, load={}, listeners=True)
+    cover = choose_replicas(together.replicas, reached=peers, load={}, listeners=True)
     for refusal in cover.refusals:
         error = ServerFailed(
             refusal, "no backup of it can be made before a whole replica is back: see its nodes."

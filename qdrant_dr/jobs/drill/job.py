@@ -27,10 +27,10 @@ from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.run.selection import FIRST
 from qdrant_dr.jobs.run.units import DrillUnit, Perform
+from qdrant_dr.quantities import format_duration
 from qdrant_dr.records import Drilled, Outcome, Played, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import Backup, Copy
-from qdrant_dr.units import format_duration
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from typing import Literal
 
 from qdrant_dr.config import Budget
 from qdrant_dr.errors import PlanRefused
+from qdrant_dr.quantities import format_duration, format_size
 from qdrant_dr.records import Drilled, Outcome, RunEnd
 from qdrant_dr.repository import Backup, Copy, sound
-from qdrant_dr.units import format_duration, format_size
 
 Pick = Literal["coverage", "latest", "random"]
 Place = tuple[str, str]

@@ -33,8 +33,8 @@ from qdrant_dr.jobs.run.run import error_facts, utc_now
 from qdrant_dr.jobs.run.scratch_dir import PREFIX, dead_folders, remove_scratch, scratch_folder
 from qdrant_dr.jobs.run.stopwatch import Stopwatch
 from qdrant_dr.jobs.run.units import DrillUnit, VerifyUnit
-from qdrant_dr.jobs.target.compare import Reference, compare_content, lost_indexes
 from qdrant_dr.jobs.target.load import recover_onto, scratch_nodes
+from qdrant_dr.jobs.target.restored_content import Reference, compare_content, lost_indexes
 from qdrant_dr.jobs.target.scratch import drill_target
 from qdrant_dr.jobs.target.search import prove_served
 from qdrant_dr.proof import Comparison

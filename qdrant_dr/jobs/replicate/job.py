@@ -15,7 +15,14 @@ from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.cancel import stoppable
 from qdrant_dr.jobs.run.clocks import clocks_of
-from qdrant_dr.jobs.run.healing import DAMAGED, damage, damage_scope, doubt_step, heal_step, sources
+from qdrant_dr.jobs.run.healing_steps import (
+    DAMAGED,
+    damage,
+    damage_scope,
+    doubt_step,
+    heal_step,
+    sources,
+)
 from qdrant_dr.jobs.run.lookup import Found
 from qdrant_dr.jobs.run.progress import watched
 from qdrant_dr.jobs.run.prove import bytes_proof

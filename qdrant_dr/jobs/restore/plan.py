@@ -29,6 +29,7 @@ from qdrant_dr.jobs.restore.refusals import (
     way_reasons,
 )
 from qdrant_dr.jobs.run.units import RestoreOptions, RestoreUnit, Route
+from qdrant_dr.quantities import format_duration, format_size
 from qdrant_dr.records import (
     BackupKey,
     Drilled,
@@ -40,7 +41,6 @@ from qdrant_dr.records import (
 )
 from qdrant_dr.records.proof import depth_rank
 from qdrant_dr.repository import Backup, Copy, sound, time_to_reach
-from qdrant_dr.units import format_duration, format_size
 
 ASSUMED_RATE = 20 * 2**20
 """Bytes per second from start to proven, where nothing was measured yet."""

@@ -7,20 +7,20 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
+from qdrant_dr.cluster.collection_config import shard_key_order
 from qdrant_dr.cluster.facts import vectors_text
 from qdrant_dr.cluster.names import longest_restored, too_long
 from qdrant_dr.cluster.node import path_of
-from qdrant_dr.cluster.shape import shard_key_order
 from qdrant_dr.cluster.target import TargetFacts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.jobs.restore.journal import Journal
 from qdrant_dr.jobs.restore.options import OnTarget, RestoreRequest, goes_on, route_of
 from qdrant_dr.jobs.run.units import Route
-from qdrant_dr.places import split_url
+from qdrant_dr.location_key import split_url
+from qdrant_dr.quantities import format_duration, format_size
 from qdrant_dr.records import Manifest
 from qdrant_dr.repository import Backup, Copy, open_failures, proven_copies
-from qdrant_dr.units import format_duration, format_size
 
 STORAGE_MIGRATION = (1, 18)
 """From this version on, segments of the storage of before 1.16 are no longer read."""

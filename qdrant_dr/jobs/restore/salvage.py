@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from qdrant_dr.cluster import Node, RawPoint, collection_facts, points_by_id, scroll_points
+from qdrant_dr.cluster.collection_config import ShardKey
 from qdrant_dr.cluster.node import path_of
 from qdrant_dr.cluster.ready import wait_ready
 from qdrant_dr.cluster.recover import collection_names
 from qdrant_dr.cluster.scroll import count_by_scrolling
-from qdrant_dr.cluster.shape import ShardKey
 from qdrant_dr.cluster.target import create_payload_indexes, create_target, target_facts
 from qdrant_dr.cluster.upsert import Upserts
 from qdrant_dr.config import Config
@@ -44,9 +44,9 @@ from qdrant_dr.proof import (
     differences,
     engine_covers,
 )
+from qdrant_dr.proof.damaged_shard import OpenShard, open_pieces
 from qdrant_dr.proof.layout import LaidOut
-from qdrant_dr.proof.lost import find_lost
-from qdrant_dr.proof.pieces import OpenShard, open_pieces
+from qdrant_dr.proof.missing_points import find_lost
 from qdrant_dr.records import Manifest, Part
 
 PointId = int | str

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qdrant_dr.cluster import RawPoint
-from qdrant_dr.cluster.shape import ShardKey, creation_body
+from qdrant_dr.cluster.collection_config import ShardKey, creation_body
 from qdrant_dr.proof.compare import without_vectors
 from qdrant_dr.records import Fingerprint, Manifest, Seal
 

@@ -11,9 +11,9 @@ from uuid import uuid4
 
 from qdrant_dr.cluster import Node
 from qdrant_dr.cluster.aliases import plan_aliases, set_aliases
+from qdrant_dr.cluster.collection_config import creation_body, shard_key_order
 from qdrant_dr.cluster.ready import wait_restored
 from qdrant_dr.cluster.recover import wait_unoccupied
-from qdrant_dr.cluster.shape import creation_body, shard_key_order
 from qdrant_dr.cluster.target import (
     TargetFacts,
     clean_failed,
@@ -52,8 +52,8 @@ from qdrant_dr.jobs.run.run import error_facts, utc_now
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.jobs.run.stopwatch import Stopwatch
 from qdrant_dr.jobs.run.units import RestoreUnit
-from qdrant_dr.jobs.target.compare import Reference, compare_content, unlike
 from qdrant_dr.jobs.target.nodes import TargetNodes, facts_of, open_target, target_nodes
+from qdrant_dr.jobs.target.restored_content import Reference, compare_content, unlike
 from qdrant_dr.records import Manifest, Outcome, Restored
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.repository import Repository

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import combinations
 
 from qdrant_dr import layout
-from qdrant_dr.cluster import INSTANCE, Shelf, key_piece, stamp_of
+from qdrant_dr.cluster import INSTANCE, SnapshotScope, key_piece, stamp_of
 from qdrant_dr.jobs.run.create_calls import CallJournal
 from qdrant_dr.jobs.run.scratch_dir import abandoned
 from qdrant_dr.records import BackupKey, Intent, RunEnd, SnapshotAnswer
@@ -41,22 +41,26 @@ class Begun:
         return key_of(self.intent)
 
     @property
-    def shelf(self) -> Shelf:
+    def shelf(self) -> SnapshotScope:
         """Where on the node its snapshot lies."""
-        return INSTANCE if self.intent.full else Shelf(self.intent.collection, self.intent.shard)
+        return (
+            INSTANCE
+            if self.intent.full
+            else SnapshotScope(self.intent.collection, self.intent.shard)
+        )
 
     @property
     def since(self) -> datetime:
         """When it began at the latest: what is dated in the future is as old as its record."""
         return min(self.intent.started_at, self.seen_at)
 
-    def knew(self, name: str, shelf: Shelf) -> bool:
+    def knew(self, name: str, shelf: SnapshotScope) -> bool:
         """Whether a file of this name lay on that shelf before the call; in S3 mode a list has its
         key."""
         full = shelf == INSTANCE
         return any(self.intent.knew(n, full=full) for n in (name, key_piece(name)))
 
-    def may_have_made(self, name: str, shelf: Shelf, now: datetime) -> bool:
+    def may_have_made(self, name: str, shelf: SnapshotScope, now: datetime) -> bool:
         """Whether this may be what an unanswered call made.
 
         At first that is every new file. Later it is one that was begun in the time of the call:

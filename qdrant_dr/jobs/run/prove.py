@@ -19,7 +19,7 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.hints import command, filled
 from qdrant_dr.jobs.run.cancel import stoppable
-from qdrant_dr.jobs.run.healing import sources
+from qdrant_dr.jobs.run.healing_steps import sources
 from qdrant_dr.jobs.run.live_sample import live_sample
 from qdrant_dr.jobs.run.lookup import Found, sealed_before
 from qdrant_dr.jobs.run.progress import watched

@@ -23,11 +23,11 @@ from qdrant_dr.cluster.full import CONFIG
 from qdrant_dr.errors import BytesDiffer, PlanRefused, StorageFull
 from qdrant_dr.jobs.run.cancel import stoppable
 from qdrant_dr.jobs.run.progress import watched
+from qdrant_dr.quantities import format_size
 from qdrant_dr.records import Manifest, Part
 from qdrant_dr.records.manifest import collection_slug
 from qdrant_dr.repository import Backup
 from qdrant_dr.tar import BLOCK
-from qdrant_dr.units import format_size
 
 
 @dataclass(frozen=True, slots=True)

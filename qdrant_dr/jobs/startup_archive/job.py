@@ -43,7 +43,7 @@ from qdrant_dr.jobs.startup_archive.archive import (
     new_archive,
     plan_startup,
 )
-from qdrant_dr.jobs.target.compare import Reference, compare_content, unlike
+from qdrant_dr.jobs.target.restored_content import Reference, compare_content, unlike
 from qdrant_dr.jobs.target.scratch import START_SECONDS, child_server
 from qdrant_dr.records import Acknowledgement, BackupKey, Drilled, Outcome, RunEnd
 from qdrant_dr.records.base import Frozen

@@ -11,7 +11,7 @@ from qdrant_dr import layout
 from qdrant_dr.cluster import (
     INSTANCE,
     Node,
-    Shelf,
+    SnapshotScope,
     collection_names,
     delete_command,
     delete_own_snapshot,
@@ -81,10 +81,10 @@ class Shelves:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self._known: dict[Shelf, tuple[ListedSnapshot, ...]] = {}
+        self._known: dict[SnapshotScope, tuple[ListedSnapshot, ...]] = {}
         self._collections: frozenset[str] | None = None
 
-    def list(self, shelf: Shelf) -> tuple[ListedSnapshot, ...]:
+    def list(self, shelf: SnapshotScope) -> tuple[ListedSnapshot, ...]:
         """None of a collection that is gone: the server shows them to nobody."""
         if self._collections is None:
             self._collections = frozenset(collection_names(self.node))
@@ -108,9 +108,9 @@ class NodeSweep:
     journal: CallJournal
     shelves: Shelves
     now: datetime
-    made: frozenset[tuple[Shelf, str]] = frozenset()
+    made: frozenset[tuple[SnapshotScope, str]] = frozenset()
     claimed: frozenset[str] = frozenset()
-    gone: set[tuple[Shelf, str]] = field(default_factory=set)
+    gone: set[tuple[SnapshotScope, str]] = field(default_factory=set)
     removed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     left: list[LeftSnapshot] = field(default_factory=list)
@@ -131,7 +131,7 @@ class NodeSweep:
             if begun.shelf == INSTANCE and not (begun.answer and begun.answer.snapshot.checksum):
                 # a full snapshot leaves those of its collections where it fails, and always in S3
                 # mode
-                self._unclaimed(begun, Shelf(begun.intent.collection))
+                self._unclaimed(begun, SnapshotScope(begun.intent.collection))
         except ClusterError as e:
             self.kept.append(f"what {begun.key} left cannot be told: {e.message}")
             return
@@ -198,7 +198,7 @@ class NodeSweep:
             )
         return None
 
-    def _unclaimed(self, begun: Begun, shelf: Shelf) -> None:
+    def _unclaimed(self, begun: Begun, shelf: SnapshotScope) -> None:
         """Files that an unanswered call may have left here: whose, only a person can tell."""
         for file in unclaimed(self.shelves.list(shelf), begun, shelf, self.now):
             if (shelf, file.name) not in self.made:
@@ -209,7 +209,7 @@ class NodeSweep:
                 self._leave(begun, shelf, file, why, ours=False)
 
     def _leave(
-        self, begun: Begun, shelf: Shelf, file: ListedSnapshot, why: str, *, ours: bool
+        self, begun: Begun, shelf: SnapshotScope, file: ListedSnapshot, why: str, *, ours: bool
     ) -> None:
         self.kept.append(f"{file.name} of {shelf} on {self.node.url}{': ' if ours else ' '}{why}")
         self.left.append(
@@ -287,7 +287,7 @@ def _last_told(ends: Mapping[str, Sequence[RunEnd]], url: str) -> frozenset[str]
 def _still_there(catalog: Catalog, shelves: Shelves) -> tuple[frozenset[str], list[str]]:
     """Backups, however old, whose snapshot still lies on this node, and what could not be listed:
     one list of each place that a backup came from."""
-    places: dict[Shelf, dict[str, set[str]]] = {}
+    places: dict[SnapshotScope, dict[str, set[str]]] = {}
     for backup in catalog.backups:
         for url, shelf, name in server_snapshots(backup.manifest):
             if url == shelves.node.url:
@@ -305,7 +305,9 @@ def _still_there(catalog: Catalog, shelves: Shelves) -> tuple[frozenset[str], li
     return frozenset(found), unseen
 
 
-def _made(catalog: Catalog, every: Sequence[Begun], url: str) -> frozenset[tuple[Shelf, str]]:
+def _made(
+    catalog: Catalog, every: Sequence[Begun], url: str
+) -> frozenset[tuple[SnapshotScope, str]]:
     """Files on this node whose call is known: no unanswered one can have made them."""
     answered = {
         (b.shelf, b.answer.snapshot.name) for b in every if b.answer and b.intent.node == url
@@ -352,13 +354,13 @@ def _forget_dead(spool: str, url: str, every: Sequence[Begun], now: datetime) ->
 
 
 def unclaimed(
-    listed: Sequence[ListedSnapshot], begun: Begun, shelf: Shelf, now: datetime
+    listed: Sequence[ListedSnapshot], begun: Begun, shelf: SnapshotScope, now: datetime
 ) -> list[ListedSnapshot]:
     """Files of this place that an unanswered create call may have left there."""
     return [s for s in listed if begun.may_have_made(s.name, shelf, now)]
 
 
-def list_snapshots_of(node: Node, shelf: Shelf) -> tuple[ListedSnapshot, ...]:
+def list_snapshots_of(node: Node, shelf: SnapshotScope) -> tuple[ListedSnapshot, ...]:
     """None of a collection that is gone: the server shows them to nobody."""
     try:
         return list_snapshots(node, shelf)

@@ -25,7 +25,7 @@ from qdrant_dr.errors import ConfigInvalid, DRError, NodeUnreachable, TargetNotD
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.target.docker import docker_server
 from qdrant_dr.layout import time_of
-from qdrant_dr.leash import leashed
+from qdrant_dr.parent_death import leashed
 from qdrant_dr.records import Manifest
 
 START_SECONDS = 60.0

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdrant_dr.cluster.reframe import Reframing
+from qdrant_dr.cluster.split_archive import Reframing
 from qdrant_dr.errors import StorageFull
+from qdrant_dr.quantities import format_size
 from qdrant_dr.records import Part
-from qdrant_dr.units import format_size
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from qdrant_dr import layout
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.hints import told_with
-from qdrant_dr.jobs.run.healing import doubt_step, heal_step
+from qdrant_dr.jobs.run.healing_steps import doubt_step, heal_step
 from qdrant_dr.jobs.run.lookup import Found, archive_skip
 from qdrant_dr.jobs.run.prove import prove_copy
 from qdrant_dr.jobs.run.run import Run, utc_now

@@ -10,6 +10,7 @@ from itertools import combinations
 from qdrant_dr import layout
 from qdrant_dr.errors import RecordDamaged
 from qdrant_dr.hints import DECIDE, command
+from qdrant_dr.quantities import format_size
 from qdrant_dr.records import Captured, LeftSnapshot, Manifest, Outcome, Swept
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.evidence import Evidence
@@ -23,7 +24,6 @@ from qdrant_dr.report.findings.scenarios import drill_problems
 from qdrant_dr.report.findings.sizes import size_problems
 from qdrant_dr.repository import RECENT, Unreadable, strangers_in_words
 from qdrant_dr.text import count, digest
-from qdrant_dr.units import format_size
 
 FOREIGN = "foreign-objects"
 ELSEWHERE = "expiry-elsewhere"
@@ -235,14 +235,16 @@ def _looked_for(manifest: Manifest | None, capture: Outcome, swept: Sweeps) -> b
 
 
 def _swept(node: str, found: Sequence[LeftSnapshot]) -> Iterator[Problem]:
-    from qdrant_dr.cluster import Shelf, delete_command
+    from qdrant_dr.cluster import SnapshotScope, delete_command
 
     captures: dict[str, list[LeftSnapshot]] = defaultdict(list)
     for left in found:
         captures[left.of].append(left)
     for of, files in captures.items():
         what = "; ".join(f"{f.name} ({f.why.partition(': curl')[0]})" for f in files)
-        commands = [delete_command(node, Shelf(f.collection, f.shard), f.name) for f in files]
+        commands = [
+            delete_command(node, SnapshotScope(f.collection, f.shard), f.name) for f in files
+        ]
         yield Problem(
             "warning",
             LEFTOVER,
@@ -258,9 +260,9 @@ def _delete(collection: str, captured: Captured, manifest: Manifest | None) -> s
     """One command for each snapshot, at the node that keeps it. Older versions wrote down what a
     backup came from, not what stayed: then every snapshot of that."""
     # all that is said to Qdrant hangs on this import, and `status` is to start without it
-    from qdrant_dr.cluster import Shelf, delete_command, server_snapshots
+    from qdrant_dr.cluster import SnapshotScope, delete_command, server_snapshots
 
-    kept = [(k.node, Shelf(k.collection, k.shard), k.name) for k in captured.kept]
+    kept = [(k.node, SnapshotScope(k.collection, k.shard), k.name) for k in captured.kept]
     if not kept and manifest is not None:
         kept = list(server_snapshots(manifest))
     commands = dict.fromkeys(delete_command(node, shelf, name) for node, shelf, name in kept)

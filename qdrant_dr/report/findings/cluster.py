@@ -17,7 +17,7 @@ from qdrant_dr.cluster import (
     INSTANCE,
     Node,
     NodeFacts,
-    Shelf,
+    SnapshotScope,
     Unreached,
     collection_names,
     delete_command,
@@ -34,6 +34,7 @@ from qdrant_dr.jobs.run.begun_calls import Begun, begun_calls, is_dead, made_by_
 from qdrant_dr.jobs.run.clocks import clock_text
 from qdrant_dr.jobs.run.create_calls import CallJournal
 from qdrant_dr.jobs.sweep.job import list_snapshots_of, unclaimed
+from qdrant_dr.quantities import format_size
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.standing import Standing
@@ -42,7 +43,6 @@ from qdrant_dr.report.findings.all_findings import LEFTOVER
 from qdrant_dr.report.findings.collections import missing_step, newest_id
 from qdrant_dr.repository import Repository
 from qdrant_dr.text import count, digest
-from qdrant_dr.units import format_size
 
 PATIENCE = timedelta(seconds=20)
 """Longest wait for one answer of a node."""
@@ -184,7 +184,7 @@ def _collections(
         )  # fmt: skip
 
 
-Made = dict[str, dict[Shelf, set[str]]]
+Made = dict[str, dict[SnapshotScope, set[str]]]
 """Names of snapshots that we made and may have left, by node and place on it."""
 
 
@@ -201,7 +201,7 @@ def _leftovers(
     until = time.monotonic() + LOOK_FOR.total_seconds()
     for node in nodes:
         here = made[node.url]
-        unsure: dict[Shelf, set[str]] = defaultdict(set)
+        unsure: dict[SnapshotScope, set[str]] = defaultdict(set)
         try:
             for begun in (b for b in dead if b.intent.node == node.url):
                 if begun.shelf == INSTANCE or begun.intent.collection in live.names:
@@ -262,7 +262,7 @@ def _made(evidence: Evidence) -> Made:
     return made
 
 
-def _left(node: Node, shelf: Shelf, ours: set[str], unsure: set[str]) -> Iterator[Problem]:
+def _left(node: Node, shelf: SnapshotScope, ours: set[str], unsure: set[str]) -> Iterator[Problem]:
     """`unsure`: made since a call of ours that was never answered, or called ours by one bucket
     alone; a person must tell by whom."""
     listed = list_snapshots_of(node, shelf)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from qdrant_dr.hints import BY_HAND, DECIDE, command
-from qdrant_dr.jobs.run.healing import (
+from qdrant_dr.jobs.run.healing_steps import (
     verify_step,
 )
 from qdrant_dr.report.evidence.evidence import Evidence

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from qdrant_dr.errors import BackupLost
 from qdrant_dr.hints import command, filled
-from qdrant_dr.jobs.run.healing import (
+from qdrant_dr.jobs.run.healing_steps import (
     DAMAGED,
     damage,
     damage_scope,
@@ -17,12 +17,12 @@ from qdrant_dr.jobs.run.healing import (
     sources,
     thaw_step,
 )
+from qdrant_dr.quantities import format_size
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.standing import Standing
 from qdrant_dr.report.finding import Problem, span
 from qdrant_dr.repository import UNWITNESSED, Backup, Copy, is_proven, open_failures
 from qdrant_dr.text import count, digest
-from qdrant_dr.units import format_size
 
 
 def quorum(evidence: Evidence, s: Standing) -> Iterator[Problem]:

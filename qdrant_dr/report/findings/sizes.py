@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from qdrant_dr.hints import command
+from qdrant_dr.quantities import format_size
 from qdrant_dr.report.evidence.sizes import WARN_DAYS, Series
 from qdrant_dr.report.finding import Problem
-from qdrant_dr.units import format_size
 
 
 def size_problems(every: Sequence[Series]) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from qdrant_dr.config import ReportConfig
 from qdrant_dr.errors import NothingSelected, RepositoryError
-from qdrant_dr.places import KINDS, split_url
+from qdrant_dr.location_key import KINDS, split_url
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.frames.csv_table import csv_bytes
 from qdrant_dr.report.frames.schema import FRAMES

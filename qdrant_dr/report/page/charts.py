@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
+from qdrant_dr.quantities import format_size
 from qdrant_dr.report.finding import span
-from qdrant_dr.units import format_size
 
 HOUR = 3600
 WIDTH = 960

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from qdrant_dr.hints import step_of
 from qdrant_dr.jobs.drill.scenario import words
+from qdrant_dr.quantities import format_size
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.sizes import Series
 from qdrant_dr.report.evidence.standing import Standing, Status, best_proof
@@ -29,7 +30,6 @@ from qdrant_dr.report.findings.scenarios import outcome_of
 from qdrant_dr.report.frames.csv_table import csv_bytes
 from qdrant_dr.report.page import pictures
 from qdrant_dr.text import count, visible
-from qdrant_dr.units import format_size
 
 WORST_FIRST: tuple[Status, ...] = (
     "unprotected", "gone", "unproven", "degraded", "protected", "excluded",

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
+from qdrant_dr.quantities import format_size
 from qdrant_dr.records.proof import reaches
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.forecast import DAY, HORIZON
@@ -20,7 +21,6 @@ from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.page import charts
 from qdrant_dr.repository import is_proven, proof_of
 from qdrant_dr.text import count
-from qdrant_dr.units import format_size
 
 PANELS = 12
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from qdrant_dr.cluster import Node, Shelf, create_snapshot, list_snapshots, node_facts
+from qdrant_dr.cluster import Node, SnapshotScope, create_snapshot, list_snapshots, node_facts
 from qdrant_dr.cluster.snapshots import delete_own_snapshot
-from qdrant_dr.cluster.sources import Source
+from qdrant_dr.cluster.source_nodes import Source
 from qdrant_dr.errors import SnapshotFailed, SnapshotUnanswered
 from qdrant_dr.jobs.backup.leftovers import delete_created
 from qdrant_dr.jobs.backup.transfer import Creation
@@ -31,7 +31,7 @@ def test_behind_a_load_balancer_the_node_itself_is_named(tmp_path: Path) -> None
     ):
         source = Source(node, node_facts(node))
         made = create_snapshot(node, "movies")
-        created = [Creation(1, source, Shelf("movies"), made, ())]
+        created = [Creation(1, source, SnapshotScope("movies"), made, ())]
         journal = CallJournal(tmp_path / "spool")
         balancer.target = b.url
         named = {str(CLUSTER_PEERS["a"]): a.url}

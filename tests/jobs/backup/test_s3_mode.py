@@ -11,9 +11,16 @@ from typing import Any
 import pytest
 
 from qdrant_dr import configfile, secrets
-from qdrant_dr.cluster import INSTANCE, Node, Shelf, blocks_of, create_snapshot, list_snapshots
+from qdrant_dr.cluster import (
+    INSTANCE,
+    Node,
+    SnapshotScope,
+    blocks_of,
+    create_snapshot,
+    list_snapshots,
+)
 from qdrant_dr.cluster.bucket import object_path, probe, read_object, whole_tar
-from qdrant_dr.cluster.shelf import key_piece
+from qdrant_dr.cluster.snapshot_scope import key_piece
 from qdrant_dr.config import ClusterConfig, SnapshotsInS3
 from qdrant_dr.errors import (
     AccessDenied,
@@ -71,7 +78,7 @@ def source(files: Any, bucket: SnapshotsInS3) -> Iterator[ReplaySource]:
     """A node in S3 mode: what it makes lies in the bucket, `cut` bytes too short."""
 
     def put(at: ReplaySource, collection: str) -> None:
-        shelf = Shelf(collection) if collection else INSTANCE
+        shelf = SnapshotScope(collection) if collection else INSTANCE
         made = at.full if not collection else at.collections[collection].snapshots
         for name, stored in made.items():
             files.pipe_file(object_path(bucket, shelf, name), stored.read(0, stored.size))
@@ -124,7 +131,7 @@ class TestRuns:
             stored = at.collections[collection].snapshots[name]
             short = stored.read(0, 512 * 200)
             at.collections[collection].snapshots[name] = type(stored)(name, short, None, "e")
-            files.pipe_file(object_path(bucket, Shelf(collection), name), short)
+            files.pipe_file(object_path(bucket, SnapshotScope(collection), name), short)
 
         source.faults.after_create = cut
         world = world_of(source, bucket, tmp_path)
@@ -170,7 +177,7 @@ class TestReading:
         return ListedSnapshot(name=name, size_bytes=len(data))
 
     def put(self, files: Any, bucket: SnapshotsInS3, data: bytes) -> ListedSnapshot:
-        files.pipe_file(object_path(bucket, Shelf("movies"), "a.snapshot"), data)
+        files.pipe_file(object_path(bucket, SnapshotScope("movies"), "a.snapshot"), data)
         return self.listed(data)
 
     def test_every_byte_in_ranges(
@@ -265,7 +272,7 @@ def test_keys_are_as_the_server_writes_them() -> None:
     assert key_piece("a b#c%d*e") == "a b%23c%25d%2Ae"
     assert key_piece("plain-1.2_3!$&'()+,;=:@") == "plain-1.2_3!$&'()+,;=:@"
     bucket = SnapshotsInS3(url="s3://b/deep/snapshots/")
-    assert object_path(bucket, Shelf("ü", 3), "x.snapshot") == (
+    assert object_path(bucket, SnapshotScope("ü", 3), "x.snapshot") == (
         "b/deep/snapshots/%C3%BC/shards/3/x.snapshot"
     )
     assert object_path(bucket, INSTANCE, "x.snapshot") == "b/deep/snapshots/x.snapshot"

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from qdrant_dr.cluster.shape import differences
+from qdrant_dr.cluster.collection_config import differences
 from qdrant_dr.jobs.restore.journal import journal_of
 from qdrant_dr.records import Proof, Restored, RunEnd
 from tests.support.driving import do, outcomes, rot

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from qdrant_dr.cluster import changes
+from qdrant_dr.cluster import confirmed_changes
 from qdrant_dr.records import Outcome, Restored, RunEnd
 from tests.support.driving import do
 from tests.support.reframed import by_shard
@@ -74,7 +74,7 @@ def test_a_collection_that_comes_while_it_is_looked_for(
 def test_a_collection_that_comes_after_the_restore_gave_up(
     world: World, spy: Spy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "APPEAR_SECONDS", 0.1)
+    monkeypatch.setattr(confirmed_changes, "APPEAR_SECONDS", 0.1)
     spy.answer_late(*CREATE, seconds=2.0)
     outcome, detail = only(bring_back(world, spy.url, "sharded"))
     assert outcome.error is not None
@@ -94,7 +94,7 @@ def test_a_collection_that_comes_between_the_look_and_the_call_of_the_next_run(
     """The next run has looked and found nothing; its own call is then refused, for it is there."""
     from qdrant_dr.jobs.restore import unit as restoring
 
-    monkeypatch.setattr(changes, "APPEAR_SECONDS", 0.1)
+    monkeypatch.setattr(confirmed_changes, "APPEAR_SECONDS", 0.1)
     spy.answer_late(*CREATE, seconds=math.inf)
     assert only(bring_back(world, spy.url, "sharded"))[0].error is not None
     create = restoring.create_target
@@ -152,7 +152,7 @@ def test_a_refusal_is_not_waited_for(world: World, spy: Spy) -> None:
     outcome, _ = only(bring_back(world, spy.url, "sharded"))
     assert outcome.error is not None
     assert outcome.error.code == "recover-failed"
-    assert time.monotonic() - begun < changes.APPEAR_SECONDS / 2
+    assert time.monotonic() - begun < confirmed_changes.APPEAR_SECONDS / 2
     httpx.put(
         f"{spy.target}/collections/sharded", json={"vectors": {"size": 1, "distance": "Dot"}}
     ).raise_for_status()  # the fixture deletes one
@@ -160,7 +160,7 @@ def test_a_refusal_is_not_waited_for(world: World, spy: Spy) -> None:
 
 def test_settings_are_compared_by_what_was_asked_for(tmp_path: Path) -> None:
     there = {"vectors": {"size": 4, "distance": "Dot", "on_disk": None}, "shard_number": 3}
-    assert changes.same_settings({"vectors": {"size": 4}, "hnsw_config": None}, there)
-    assert not changes.same_settings({"vectors": {"size": 5}}, there)
-    assert not changes.same_settings({"shard_number": {"n": 3}}, there)
-    assert not changes.same_settings({"replication_factor": 2}, there)
+    assert confirmed_changes.same_settings({"vectors": {"size": 4}, "hnsw_config": None}, there)
+    assert not confirmed_changes.same_settings({"vectors": {"size": 5}}, there)
+    assert not confirmed_changes.same_settings({"shard_number": {"n": 3}}, there)
+    assert not confirmed_changes.same_settings({"replication_factor": 2}, there)

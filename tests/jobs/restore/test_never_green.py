@@ -24,7 +24,7 @@ from qdrant_dr.jobs.restore import unit as restoring
 from qdrant_dr.jobs.restore.journal import unfinished
 from qdrant_dr.jobs.restore.options import RestoreRequest
 from qdrant_dr.jobs.run.cancel import stopping
-from qdrant_dr.jobs.target.compare import not_of_the_backup
+from qdrant_dr.jobs.target.restored_content import not_of_the_backup
 from qdrant_dr.records import Outcome, Restored, RunEnd, Seal
 from tests.support.driving import do, outcomes, rot
 from tests.support.reframed import by_shard

@@ -17,7 +17,7 @@ import zstandard
 
 from qdrant_dr import configfile
 from qdrant_dr.cluster import Node, collection_facts, scroll_points
-from qdrant_dr.cluster.reframe import Reframing
+from qdrant_dr.cluster.split_archive import Reframing
 from qdrant_dr.cluster.upsert import spelled
 from qdrant_dr.errors import NothingChecked
 from qdrant_dr.jobs.restore.salvage import Salvaged, salvage
@@ -25,7 +25,7 @@ from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.lookup import Found
 from qdrant_dr.proof import compare_replayed, digest_point, plan_seal, prove
 from qdrant_dr.proof.fingerprint import fingerprint_of
-from qdrant_dr.proof.lost import find_lost
+from qdrant_dr.proof.missing_points import find_lost
 from qdrant_dr.records import Manifest, Seal, ShardFacts
 from tests.support import archives, records
 from tests.support.archives import MemoryReader, backup, put_together, take_apart

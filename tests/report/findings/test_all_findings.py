@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from qdrant_dr.cluster import INSTANCE, Shelf, delete_command
+from qdrant_dr.cluster import INSTANCE, SnapshotScope, delete_command
 from qdrant_dr.errors import ManifestConflict, RecordDamaged
 from qdrant_dr.records import KeptSnapshot, LeftSnapshot, Manifest, Outcome, Swept
 from qdrant_dr.report.evidence.evidence import Evidence
@@ -167,7 +167,7 @@ def test_what_was_left_is_named_at_the_node_that_keeps_it() -> None:
     outcome = r.captured(m, server_snapshot="http://lb: kept: it answered 500", kept=(kept,))
     end = r.run_end(outcomes=(outcome,), seen=(r.seen("a#b"),))
     found = one(evidence({"aws": [m], "gcp": [m]}, ends=[end]), "left on the server")
-    assert found.next_command == delete_command(kept.node, Shelf("a#b", 2), "s.snapshot")
+    assert found.next_command == delete_command(kept.node, SnapshotScope("a#b", 2), "s.snapshot")
 
 
 def test_every_snapshot_that_was_left_has_its_command_on_its_own_shelf() -> None:
@@ -183,7 +183,7 @@ def test_every_snapshot_that_was_left_has_its_command_on_its_own_shelf() -> None
     expected = [
         delete_command(at(0), "a#b", name),
         delete_command(at(1), "a#b", name),
-        delete_command(at(1), Shelf("a#b", 3), "s.snapshot"),
+        delete_command(at(1), SnapshotScope("a#b", 3), "s.snapshot"),
     ]
     for parts, method, commands in (
         (cut, "collection", expected),

@@ -10,8 +10,8 @@ from functools import partial
 from qdrant_dr import layout
 from qdrant_dr.errors import ObjectMissing
 from qdrant_dr.records import BackupKey
-from qdrant_dr.records.retention import Expired, Hold
-from qdrant_dr.repository.deleting import clean
+from qdrant_dr.records.holds import Expired, Hold
+from qdrant_dr.repository.delete_permission import clean
 from qdrant_dr.repository.repository import Read, Repository
 from qdrant_dr.stores.base import Stat
 

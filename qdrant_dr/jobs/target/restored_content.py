@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from qdrant_dr.cluster import CollectionFacts, Node, RawPoint, collection_facts, scroll_points
+from qdrant_dr.cluster.collection_config import differences
 from qdrant_dr.cluster.facts import READABLE_STATES, ShardState
-from qdrant_dr.cluster.shape import differences
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ContentDiffers, Interrupted, NothingChecked, ProofError
 from qdrant_dr.jobs.run.cancel import stopping

@@ -15,7 +15,7 @@ import pytest
 from qdrant_dr.errors import ObjectMissing
 from qdrant_dr.repository import Repository, open_repository, read_catalog, remembering
 from qdrant_dr.repository.catalog import Catalog
-from qdrant_dr.repository.remembering import RememberingStore, memory_of
+from qdrant_dr.repository.record_cache import RememberingStore, memory_of
 from tests.support import records as made
 from tests.support.stores import Place, repository_in, repository_on_disk, s3_place
 

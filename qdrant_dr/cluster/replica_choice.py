@@ -26,7 +26,7 @@ class Cover:
     refusals: tuple[str, ...]
 
 
-def plan_cover(
+def choose_replicas(
     replicas: Iterable[ShardState],
     *,
     reached: Iterable[int],

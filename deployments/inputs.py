@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployments import entries
+from deployments import prefect_yaml
 from qdrant_dr.config import Config
 from qdrant_dr.configfile import DEFAULT, VARIABLE
 from qdrant_dr.errors import ConfigInvalid, UsageError
@@ -55,9 +55,9 @@ def named(environ: Mapping[str, str]) -> str:
 def look(prefect_file: Path, environ: Mapping[str, str]) -> Asked:
     """Read and check it all; touch nothing. Raise ConfigInvalid, UsageError."""
     reference = named(environ)
-    spec = entries.read(prefect_file)
+    spec = prefect_yaml.read(prefect_file)
     known = {**environ, VARIABLE: reference}
-    if unset := sorted(v for v in entries.variables(spec) if not known.get(v)):
+    if unset := sorted(v for v in prefect_yaml.variables(spec) if not known.get(v)):
         raise UsageError(
             f"{prefect_file} refers to {', '.join(unset)}, which "
             f"{'is' if len(unset) == 1 else 'are'} not set; Prefect would deploy an empty text",
@@ -81,5 +81,5 @@ def look(prefect_file: Path, environ: Mapping[str, str]) -> Asked:
 
 def referred(config: Config) -> set[str]:
     """The environment variables that the configuration takes keys from."""
-    texts = entries.texts_of(config.model_dump())
+    texts = prefect_yaml.texts_of(config.model_dump())
     return {text.removeprefix("env:") for text in texts if text.startswith("env:")}

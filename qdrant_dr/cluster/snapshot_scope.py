@@ -13,7 +13,7 @@ from qdrant_dr.records import Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class SnapshotScope:
     """The three kinds have the same calls below different paths. No collection: the instance."""
 
     collection: str | None = None
@@ -51,18 +51,18 @@ class Shelf:
         return f"{shard}{self.collection!r}"
 
 
-INSTANCE = Shelf()
+INSTANCE = SnapshotScope()
 _STAMP = re.compile(r"-(\d{4}(?:-\d\d){5})\.snapshot$")
 _OF_SHARD = re.compile(r"-shard-\d+-\d{4}(-\d\d){5}\.snapshot$")
 _PLAIN = "".join(c for c in map(chr, range(32, 127)) if c not in '\\{^}%`]">[~<#|*?/')
 
-Where = str | Shelf
+Where = str | SnapshotScope
 """The name of a collection, or a shelf."""
 
 
-def shelf_of(where: Where) -> Shelf:
+def shelf_of(where: Where) -> SnapshotScope:
     """The shelf that is meant."""
-    return where if isinstance(where, Shelf) else Shelf(where)
+    return where if isinstance(where, SnapshotScope) else SnapshotScope(where)
 
 
 def stamp_of(name: str) -> datetime | None:
@@ -76,7 +76,7 @@ def stamp_of(name: str) -> datetime | None:
         return None
 
 
-def server_snapshots(manifest: Manifest) -> Iterator[tuple[str, Shelf, str]]:
+def server_snapshots(manifest: Manifest) -> Iterator[tuple[str, SnapshotScope, str]]:
     """Node, place and name of the snapshot that each part came from."""
     for part in manifest.parts:
         if not part.server_name:
@@ -84,7 +84,7 @@ def server_snapshots(manifest: Manifest) -> Iterator[tuple[str, Shelf, str]]:
         # re-framed shards came out of an archive of the collection, the parts of a full snapshot
         # out of one of the instance
         of_shard = part.kind == "shard" and not part.reframed
-        shelf = Shelf(manifest.collection, part.shards[0] if of_shard else None)
+        shelf = SnapshotScope(manifest.collection, part.shards[0] if of_shard else None)
         name = part.server_name.partition("/")[0]  # `<full snapshot>/<its member>` of a full one
         yield part.node, INSTANCE if manifest.method == "full" else shelf, name
 

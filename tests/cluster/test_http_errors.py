@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdrant_dr.cluster.answers import cause_hint, refused, server_words, shortened
+from qdrant_dr.cluster.http_errors import cause_hint, refused, server_words, shortened
 from qdrant_dr.errors import ClusterError, NodeBusy, NodeUnreachable, ServerFailed
 
 CAUSE = "File name too long (os error 36)"

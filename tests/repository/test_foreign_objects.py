@@ -14,8 +14,8 @@ from qdrant_dr import layout
 from qdrant_dr.errors import DRError, RepositoryDenied
 from qdrant_dr.repository import Stranger, read_catalog, stranger_remarks, strangers_in_words
 from qdrant_dr.repository.retention import plan_expire
+from qdrant_dr.stores.ignored_files import is_known
 from qdrant_dr.stores.local import LocalStore
-from qdrant_dr.stores.strangers import is_known
 from tests.support import records as made
 from tests.support.records import NOW, days
 from tests.support.retention import PROVEN, backup_at, catalog, policy

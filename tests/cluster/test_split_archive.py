@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdrant_dr.cluster import Reframing
-from qdrant_dr.cluster.reframe import COLLECTION_FILES, OUTPUT_BLOCK
+from qdrant_dr.cluster.split_archive import COLLECTION_FILES, OUTPUT_BLOCK
 from qdrant_dr.errors import (
     ArchiveError,
     ArchiveForeign,
@@ -290,7 +290,7 @@ def test_what_is_refused(data: bytes, error: type[ArchiveError], words: str) -> 
 
 
 def test_metadata_are_kept_in_memory_only_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qdrant_dr.cluster.reframe.MAX_FILE", 8)
+    monkeypatch.setattr("qdrant_dr.cluster.split_archive.MAX_FILE", 8)
     with pytest.raises(ArchiveTooLarge, match="8 are allowed"):
         reframed(GOOD, 2)
 

@@ -24,7 +24,7 @@ def leash(parent: int, sent: signal.Signals = signal.SIGKILL) -> None:
 
 def leashed(*program: str) -> list[str]:
     """The command that runs a program so, as a child of this process."""
-    return [sys.executable, "-m", "qdrant_dr.leash", str(os.getpid()), *program]
+    return [sys.executable, "-m", "qdrant_dr.parent_death", str(os.getpid()), *program]
 
 
 if __name__ == "__main__":

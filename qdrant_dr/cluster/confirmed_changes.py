@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from qdrant_dr.cluster.answers import CONSENSUS
+from qdrant_dr.cluster.http_errors import CONSENSUS
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.errors import ClusterError, Interrupted, NodeUnreachable, RecoverUnanswered
 

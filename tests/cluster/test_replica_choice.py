@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdrant_dr.cluster import Cover, ShardState, Take, plan_cover
+from qdrant_dr.cluster import Cover, ShardState, Take, choose_replicas
 from qdrant_dr.cluster.facts import READABLE_STATES
 
 STATES = ["Active", "ReshardingScaleDown", "Listener", "Dead", "Partial", "Initializing"]
@@ -20,7 +20,7 @@ def replica(shard: int, peer: int, state: str = "Active") -> ShardState:
 
 def covered(*replicas: ShardState, load: dict[int, int] | None = None, **options: bool) -> Cover:
     peers = {r.peer_id or 0 for r in replicas}
-    return plan_cover(replicas, reached=peers, load=load or {}, **options)
+    return choose_replicas(replicas, reached=peers, load=load or {}, **options)
 
 
 placements = st.dictionaries(
@@ -36,7 +36,7 @@ def test_every_shard_exactly_once_and_only_from_full_replicas_at_hand(
 ) -> None:
     replicas = [replica(s, p, state) for s, peers in places.items() for p, state in peers.items()]
     load = {peer: peer % 3 for peer in range(1, 7)}
-    cover = plan_cover(replicas, reached=reached, load=load, listeners=listeners)
+    cover = choose_replicas(replicas, reached=reached, load=load, listeners=listeners)
     taken = [shard for take in cover.takes for shard in take.shards]
     refused = [int(words.split()[1]) for words in cover.refusals]
     assert sorted(taken + refused) == sorted(places)
@@ -50,7 +50,7 @@ def test_every_shard_exactly_once_and_only_from_full_replicas_at_hand(
         good = READABLE_STATES | ({"Listener"} if listeners else set())
         assert not any(s in good and p in reached for p, s in places[shard].items())
     random.Random(seed).shuffle(replicas)
-    assert plan_cover(replicas, reached=reached, load=load, listeners=listeners) == cover
+    assert choose_replicas(replicas, reached=reached, load=load, listeners=listeners) == cover
 
 
 def test_no_peer_is_asked_that_others_make_needless() -> None:
@@ -82,7 +82,7 @@ def test_a_listener_only_where_nobody_else_is_whole() -> None:
 
 @pytest.mark.parametrize("state", ["Dead", "Partial", "Recovery", "Unheard-of"])
 def test_who_cannot_give_it_is_named(state: str) -> None:
-    cover = plan_cover([replica(3, 7, state), replica(3, 8)], reached={7}, load={})
+    cover = choose_replicas([replica(3, 7, state), replica(3, 8)], reached={7}, load={})
     assert cover.takes == ()
     (words,) = cover.refusals
     assert f"shard 3 has no full replica at hand: {state} on peer 7" in words

@@ -12,7 +12,7 @@ import pytest
 from qdrant_dr import configfile, secrets
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import ConfigInvalid, Conflict, RepositoryMismatch, SecretMissing
-from qdrant_dr.places import one_place, place_of
+from qdrant_dr.location_key import one_place, place_of
 from qdrant_dr.repository import create_repository, open_repository
 from tests.support.records import NOW, config
 

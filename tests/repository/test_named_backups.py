@@ -15,12 +15,12 @@ from qdrant_dr.config import Proven
 from qdrant_dr.errors import RepositoryUnreachable
 from qdrant_dr.layout import in_backup, intent_file, run_end
 from qdrant_dr.records import BackupKey, Deleted, Manifest, Outcome, Proof, RunEnd
-from qdrant_dr.records.retention import Expired
+from qdrant_dr.records.holds import Expired
 from qdrant_dr.repository import Catalog, RepositoryState, plan_expire, plan_sweep
 from qdrant_dr.repository.assemble import Reading, assemble
 from qdrant_dr.repository.catalog import Backup
+from qdrant_dr.repository.named_backups import LONGEST_RUN, in_doubt, runs_missed
 from qdrant_dr.repository.retention import Policy
-from qdrant_dr.repository.witnesses import LONGEST_RUN, in_doubt, runs_missed
 from qdrant_dr.stores.base import Stat
 from tests.support import records as made
 from tests.support.records import NOW, days, hours

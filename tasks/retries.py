@@ -18,8 +18,8 @@ from qdrant_dr.jobs.dispatch.execute_again import execute_again
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import Unit
 from qdrant_dr.records import Outcome
+from tasks.concurrency_limits import cluster_limit, polite, repository_limit
 from tasks.config import RunRef, config_of, is_held
-from tasks.limits import cluster_limit, polite, repository_limit
 from tasks.progress import shown
 from tasks.states import UnitFailed, unit_state
 
