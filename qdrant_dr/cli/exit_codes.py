@@ -15,14 +15,21 @@ EXIT: Mapping[Verdict, int] = {"ok": 0, "failed": 1, "degraded": 3}
 
 
 def exit_code(end: RunEnd) -> int:
-    """That of the error which ended the run; 5 if all that failed in it did because something did
+    """That of the error which ended the run; 5 if all that is wrong with it is that something did
     not answer; else that of its verdict."""
     known = {kind.code: kind.exit_code for kind in _tree(DRError)}
     if end.error is not None:
         return known.get(end.error.code, 1)
-    failed = {o.error.code if o.error else "" for o in end.outcomes if o.verdict == "failed"}
-    if failed and {known.get(code) for code in failed} == {NodeUnreachable.exit_code}:
-        return NodeUnreachable.exit_code
+    silent = NodeUnreachable.exit_code
+    failed = [o for o in end.outcomes if o.verdict == "failed"]
+    away = [f"repository {r.name} " for r in end.repositories if not r.reachable]
+    told = (*away, *(f"{o.about}: " for o in end.outcomes if o.verdict in ("failed", "degraded")))
+    if (
+        failed
+        and all(o.error is not None and known.get(o.error.code) == silent for o in failed)
+        and all(reason.startswith(told) for reason in end.reasons)  # nothing else is wrong
+    ):
+        return silent
     return EXIT[end.verdict]
 
 

@@ -39,9 +39,11 @@ def add_hold(repository: Repository, hold: Hold) -> Stat | None:
 def read_holds(repository: Repository, cluster: str) -> Read[Hold]:
     """Every hold and release of a cluster, oldest first. What was dated in the future when it was
     written releases nothing: a hold counts whenever it was made."""
-    found = repository.find(layout.holds(cluster))
-    there = {s.path: s for s in found}
-    read = repository.read_records(Hold, list(there))
+    ours, strangers = repository.sort_out(layout.holds(cluster))
+    there = {s.path: s for s in ours}
+    # a hold counts under any name: a copy that somebody renamed must not let go what is held
+    renamed = [s.path for s in strangers if s.path.endswith(".json")]
+    read = repository.read_records(Hold, [*there, *renamed])
     holds = [
         h.model_copy(update={"releases": ()})
         if repository.dated_ahead(h.made_at, there.get(layout.hold(_key(h), h.hold_id)))

@@ -315,15 +315,25 @@ def _kept_of_a_life(
         for good_ones in (every, in_reach)
         for b, why in kept_for_doubt(members, good_ones, acknowledged)
     )
+    at_hand = [b for b in in_reach if _at_hand(b, proven, now)]
+    readable = dict.fromkeys(b.key for b in (*in_reach[:1], *at_hand[:1]))
     return [
         (every[0].key, f"the newest proven{of_the_past}"),
         *(
-            (b.key, f"the newest proven that can be read{of_the_past}")
-            for b in in_reach[:1]
-            if b is not every[0]
+            (key, f"the newest proven that can be read{of_the_past}")
+            for key in readable
+            if key != every[0].key
         ),
         *doubted,
     ]
+
+
+def _at_hand(backup: Backup, proven: Proven, now: datetime) -> bool:
+    """Whether a proven copy of it can be read at once, without its provider bringing it back."""
+    return any(
+        not c.archived and _once_proven(backup, c.repository, proven, now, readable=True)
+        for c in backup.copies
+    )
 
 
 def _reasons(

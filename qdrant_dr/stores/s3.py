@@ -149,10 +149,13 @@ class S3Versions:
 
     def __init__(self, store: Calls, bucket: str) -> None:
         self._store, self._bucket = store, bucket
-        found = store.call(
-            "asking for the versioning of", bucket, "_call_s3", "get_bucket_versioning",
-            Bucket=bucket,
-        )  # fmt: skip
+        try:
+            found = store.call(
+                "asking for the versioning of", bucket, "_call_s3", "get_bucket_versioning",
+                Bucket=bucket,
+            )  # fmt: skip
+        except (RepositoryDenied, RepositoryRefuses):
+            found = {}  # a key may delete objects and not read its bucket's settings
         self.hidden: str | None = None
         if found.get("Status") == "Enabled":
             self.hidden = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import (
     BytesDiffer,
     ClockSkew,
+    Conflict,
     DRError,
     NothingSelected,
     RepositoryDenied,
@@ -25,7 +27,14 @@ from qdrant_dr.jobs.check import CheckRow, check
 from qdrant_dr.jobs.check.engine import engine_row
 from qdrant_dr.jobs.check.rows import Checked, degraded, failed, ok, skipped
 from qdrant_dr.jobs.check.space import Size, check_space, estimate, expected_sizes
-from qdrant_dr.jobs.check.store import _clock, _part, _race, _record, _second_process
+from qdrant_dr.jobs.check.store import (
+    ROUNDS,
+    _clock,
+    _part,
+    _race,
+    _record,
+    _second_process,
+)
 from qdrant_dr.repository import Repository, create_repository, open_repository
 from qdrant_dr.stores.base import Sink, Stat
 from qdrant_dr.stores.memory import MemoryStore
@@ -240,6 +249,26 @@ def test_stores_that_must_not_be_used(store: Any, attempt: Any, error: type[DREr
     assert attempt(MemoryStore("good", f"good-{error.code}"), "probes/x")
     with pytest.raises(error):
         attempt(store("bad", f"bad-{error.code}"), "probes/x")
+
+
+class Slow(MemoryStore):
+    """Looks, then writes: two at once both win, and a later third does not."""
+
+    def create(self, path: str, data: bytes) -> None:
+        if self.stat(path) is not None:
+            raise Conflict(path)
+        time.sleep(0.2)
+        self.put(path, data)
+
+
+def test_a_race_that_was_lost_is_lost_as_long_as_its_names_are_there() -> None:
+    store = Slow("slow", "slow-race")
+    for _ in range(ROUNDS + 2):
+        with pytest.raises(StoreOverwrites):
+            _race(store, "probes/x")
+    for probe in store.find("probes"):
+        store.delete(probe.path)
+    assert "one winner each" in _race(MemoryStore("good", "slow-race"), "probes/x")
 
 
 def test_a_store_whose_clock_is_wrong() -> None:

@@ -168,3 +168,20 @@ def test_a_release_of_the_future_releases_nothing_and_a_hold_holds(
         assert [h.hold_id for h in active] == [first]
     hold(true, now, until=None, keeps=False, releases=(first,))
     assert active_holds(read_holds(repository, "prod").records, now=now) == ()
+
+
+def test_a_hold_that_somebody_renamed_holds(repository: Repository, now: datetime) -> None:
+    of = stored(repository, now - timedelta(hours=2))
+    record = Hold(
+        hold_id=new_id(now), backup_id=of.backup_id, cluster="prod", collection="movies",
+        made_at=now, made_by="ada", reason="legal", until=None,
+    )  # fmt: skip
+    there = add_hold(repository, record)
+    assert there is not None
+    data = repository.store.read(there.path)
+    repository.store.delete(there.path)
+    repository.store.create(there.path.replace(".json", " (restored).json"), data)
+    active = active_holds(read_holds(repository, "prod").records, now=now)
+    assert [h.hold_id for h in active] == [record.hold_id]
+    repository.store.create(there.path.replace(".json", " (cut).json"), data[:40])
+    assert read_holds(repository, "prod").unreadable, "what may have been a hold stops deletions"

@@ -187,7 +187,8 @@ def backup(config: Config, request: BackupRequest, run: Run, perform: Perform) -
         inventory = take_inventory(config.cluster)
         run.source_kind = inventory.source_kind
         now = utc_now()
-        catalog = run.look(config)
+        # what can be written to is written to, whatever of it could not be read
+        catalog = run.look(config, blind=bool(run.repositories) and not request.dry_run)
         plan = plan_backup(
             config,
             request,

@@ -131,9 +131,16 @@ def _put(store: Store, path: str, data: bytes) -> None:
 def _race(store: Store, folder: str) -> str:
     """Two writers at once want one name with different content: exactly one may win.
 
-    A name that an earlier check could not free must not be overwritten. Raise StoreOverwrites if
-    both won, or if the winner's bytes are not what is there.
+    A name that an earlier check could not free must not be overwritten, and a race that was lost
+    then is lost still. Raise StoreOverwrites if both won, or if the winner's bytes are not what is
+    there.
     """
+    lost = f"{folder}/race-lost.json"
+    if store.stat(lost) is not None:
+        raise StoreOverwrites(
+            f"{store.name}: two writers of one name both won a race of an earlier check",
+            f"when that is mended, remove {folder}/ by hand, and check again.",
+        )
     taken = 0
     for turn in range(ROUNDS):
         path = f"{folder}/race-{turn}.json"
@@ -153,6 +160,7 @@ def _race(store: Store, folder: str) -> str:
         if won == [False, False]:
             raise RepositoryError(f"{store.name}: two writers of one name, and neither won")
         if all(won) or store.read(path) != contents[won.index(True)]:
+            _put(store, lost, b"lost")  # where probes stay, the next check must know
             raise StoreOverwrites(f"{store.name}: two writers of one name both won a race")
         _third(store, path)
     if taken:

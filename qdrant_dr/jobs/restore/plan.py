@@ -108,8 +108,9 @@ def plan_restore(
         config, backup, sources, options, now=now, accepted=accepted, frozen=frozen
     )
     readable = any(not s.archived for s in sources)
-    refusals += frozen if sources and not readable else []
-    warnings = [*remarks, *(frozen if readable else ()), *warnings]
+    there_already = options.way == "server-file" and backup.seal is not None
+    refusals += frozen if sources and not readable and not there_already else []
+    warnings = [*remarks, *(frozen if readable or there_already else ()), *warnings]
     wait = time_to_reach(sources)
     if options.way == "url" and readable:
         now_there = [s for s in sources if not s.archived]

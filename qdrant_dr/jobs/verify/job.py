@@ -64,9 +64,9 @@ def plan_verify(
         for copy in backup.copies:
             if copy.repository not in repositories or copy.state in ("unreachable", "expired"):
                 continue
-            if copy.archived:
+            if copy.state == "archived":
                 continue  # told apart: it is not there to be read, and nothing is wrong with it
-            if not copy.committed:
+            if not copy.committed or copy.archived:
                 what = f"{backup.key} in {copy.repository} is {copy.state}"
                 objections.append(told_with(what, heal_step(backup, copy, now=now)))
                 continue
@@ -96,7 +96,9 @@ def unread(
     repositories = selected_repositories(config, request.repositories)
     skipped, doubts = [], []
     for backup in _chosen(request, backups, now):
-        for copy in (c for c in backup.copies if c.archived and c.repository in repositories):
+        for copy in backup.copies:
+            if copy.state != "archived" or copy.repository not in repositories:
+                continue
             skipped.append(archive_skip("verify", backup, copy, now))
             if not copy.within_reach:
                 doubts.append(f"{backup.key} in {copy.repository} was not verified: {copy.archive}")

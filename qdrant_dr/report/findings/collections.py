@@ -141,8 +141,7 @@ def _future(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             future.manifest.captured_at,
             "1 backup, and the clock that made it",
             f"{BY_HAND}synchronise the clock of the machine that made it (`qdrant-dr check` "
-            "compares them); then let this one go with "
-            f"`{command('expire', str(future.key), '--execute')}`.",
+            "compares them); this backup stays, and is never the newest of anything.",
         )
 
 

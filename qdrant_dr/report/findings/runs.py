@@ -285,9 +285,10 @@ def _run_again(config: Config, start: RunStart) -> str:
     if job in ON_DEMAND:
         verb = "startup-archive" if job == "startup" else job
         return f"{DECIDE}is it wanted still? see `{command(verb, '--help')}`."
+    if job == "expire":  # deleting is never what a hint runs: a dry run first, as wide as that was
+        again = command("expire", *_scope_words(given))
+        return f"{DECIDE}is what `{again}` says to go still to go? then run it with --execute."
     words: list[str] = []
-    if job == "expire":
-        words.append("--execute")
     if given.get("scenario"):
         words += ["--scenario", str(given["scenario"])]
     if job == "verify":
@@ -296,6 +297,15 @@ def _run_again(config: Config, start: RunStart) -> str:
         if scope.reach > depth_rank(config.objectives.proven.depth):
             words += ["--depth", DEPTHS[scope.reach]]
     return command(job, *words)
+
+
+def _scope_words(given: dict[str, object] | object) -> list[str]:
+    """Backups, collections and repositories that a run was about, as options."""
+    words = sorted(_names(given, "backups", "backup") or ())
+    for option, key in (("--collection", "collections"), ("-r", "repositories")):
+        for name in sorted(_names(given, key) or ()):
+            words += [option, name]
+    return words
 
 
 def _names(given: dict[str, object] | object, *keys: str) -> frozenset[str] | None:

@@ -130,13 +130,16 @@ def test_nobody_plans_to_read_it(worlds: tuple[Catalog, Catalog, Any]) -> None:
         backup = after.find(unit.key)
         assert backup is not None
         assert not archived(backup, unit.repository)
-    frozen = {
-        (b.key.backup_id, c.repository) for b in after.backups for c in b.copies if c.archived
-    }
+    every = [(b, c) for b in after.backups for c in b.copies]
+    frozen = {(b.key.backup_id, c.repository) for b, c in every if c.state == "archived"}
+    for b, c in every:
+        if c.archived and c.state in ("damaged", "behind"):
+            what = f"{b.key} in {c.repository} is {c.state}"
+            assert any(o.startswith(what) for o in objections), "being archived excuses nothing"
     assert {(o.backup_id, o.repository) for o in skipped} == frozen
     assert all(o.verdict == "skipped" and "archived" in o.notes[0] for o in skipped)
     assert len(doubts) == (len(frozen) if time is None else 0)
-    assert not [o for o in objections if "archived" in o]
+    assert not [o for o in objections if " is archived" in o]
     for backup in after.backups:
         order = [bool(c.archived) for c in sources_of(backup, PLACES)]
         assert order == sorted(order), "what must be brought back comes last"
@@ -160,6 +163,14 @@ def test_retention_keeps_what_is_good_and_what_can_be_read(
     best = newest_proven(after.backups, **ever)  # type: ignore[arg-type]
     if best is not None:
         assert best.key.backup_id not in {b for b, _ in goes(after)}
+    at_hand = [
+        b
+        for b in after.backups
+        if any(not c.archived for c in proven_copies(b, **ever))  # type: ignore[arg-type]
+    ]
+    if at_hand:
+        newest = max(at_hand, key=lambda b: b.manifest.captured_at)
+        assert newest.key.backup_id not in {b for b, _ in goes(after)}, "it is read at once"
 
 
 def test_a_copy_that_is_behind_or_damaged_is_told_as_such() -> None:

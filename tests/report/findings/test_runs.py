@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qdrant_dr.hints import step_of
 from qdrant_dr.records import Outcome, RunEnd
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.assessment import Assessment
-from qdrant_dr.report.findings.runs import Scope, is_misasked
+from qdrant_dr.report.findings.runs import Scope, _run_again, is_misasked
 from tests.support import records as r
 from tests.support.records import NOW, hours
 from tests.support.worlds import evidence, good
@@ -280,3 +281,13 @@ def test_a_sample_makes_up_for_nothing() -> None:
     before = run("verify", 5, "failed", outcomes=(proved("failed", "bytes"),))
     part = run("verify", 1, sample_per_mille=50, outcomes=(proved("ok", "bytes"),))
     assert "last verify run" in scopes(before, part)
+
+
+def test_no_hint_deletes() -> None:
+    """After an expiry that failed, the next step is to look, as wide as that was."""
+    asked = {"repositories": ["nas"], "collections": ["movies"], "dry_run": False}
+    start = r.run_start("expire", NOW - hours(3), parameters=asked)
+    ended = r.run_end(start, verdict="failed", reasons=("it went wrong",))
+    step = _run_again(r.config("nas", "aws"), ended.start)
+    assert step_of(step).kind == "decide"
+    assert step_of(step).commands == ("qdrant-dr expire --collection movies -r nas",)
