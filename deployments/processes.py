@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -99,10 +99,11 @@ def end_children(pid: int, *, patience: float) -> int:
     return len(own)
 
 
-def stop(file: Path, *, patience: float) -> str:
+def stop(file: Path, *, patience: float, ending: bool = False) -> str:
     """End the process that `file` means, then what it leaves behind; forget it.
 
-    SIGTERM, and SIGKILL after `patience` seconds; the same again for what was below it. Return
+    SIGTERM, and SIGKILL after `patience` seconds; the same again for what was below it. With
+    `ending` what its children start until then gets a SIGTERM as well: they wait for it. Return
     "stopped", "killed" or "not running".
     """
     kept = running(file)
@@ -110,15 +111,24 @@ def stop(file: Path, *, patience: float) -> str:
     if kept is not None:
         pid = int(kept["pid"])
         below = descendants(pid)
-        did = _end({pid: kept["birth"]}, patience)
+        asked: set[int] = set()
+
+        def meanwhile() -> None:
+            started = {p: b for child in children(pid) for p, b in children(child).items()}
+            _send(signal.SIGTERM, {p: b for p, b in started.items() if p not in asked})
+            asked.update(started)
+
+        did = _end({pid: kept["birth"]}, patience, meanwhile if ending else None)
         _end(below, patience)
     file.unlink(missing_ok=True)
     return did
 
 
-def _end(processes: Mapping[int, str], patience: float) -> str:
+def _end(
+    processes: Mapping[int, str], patience: float, meanwhile: Callable[[], None] | None = None
+) -> str:
     _send(signal.SIGTERM, processes)
-    if _gone(processes, patience):
+    if _gone(processes, patience, meanwhile):
         return "stopped"
     _send(signal.SIGKILL, processes)
     _gone(processes, patience)
@@ -131,9 +141,13 @@ def _send(sent: signal.Signals, processes: Mapping[int, str]) -> None:
             os.kill(pid, sent)
 
 
-def _gone(processes: Mapping[int, str], patience: float) -> bool:
+def _gone(
+    processes: Mapping[int, str], patience: float, meanwhile: Callable[[], None] | None = None
+) -> bool:
     deadline = time.monotonic() + patience
     while _alive(processes):
+        if meanwhile is not None:
+            meanwhile()
         if time.monotonic() > deadline:
             return False
         time.sleep(0.1)

@@ -61,8 +61,9 @@ class Worker:
         return sum(processes.end_children(pid, patience=STOP_SECONDS) for pid in workers)
 
     def stop(self) -> str:
-        """End it and what is left of the runs it has started."""
-        return processes.stop(self.file, patience=STOP_SECONDS)
+        """End it and what is left of the runs it has started. One that it took up since the others
+        were asked to end is asked as well: the worker would wait for it."""
+        return processes.stop(self.file, patience=STOP_SECONDS, ending=True)
 
     def _start(self, pool: str, api: str, name: str, environ: Mapping[str, str]) -> None:
         (port,) = free_ports(1)
