@@ -30,11 +30,13 @@ class World:
         return str(self.file)
 
     def manifests(self, repository: str) -> list[Manifest]:
-        """The backups that exist there."""
-        return [
+        """The backups that exist there, by collection, then oldest first: ids of one second have no
+        order."""
+        found = [
             Manifest.from_bytes(p.read_bytes(), where=str(p))
-            for p in sorted(self.folders[repository].glob("backups/**/manifest.json"))
+            for p in self.folders[repository].glob("backups/**/manifest.json")
         ]
+        return sorted(found, key=lambda m: (m.collection, m.captured_at))
 
     def ends(self, repository: str) -> list[RunEnd]:
         """The runs that ended, oldest first."""
