@@ -22,7 +22,7 @@ from qdrant_dr.jobs.run.units import Perform, VerifyUnit
 from qdrant_dr.jobs.verify.on_server import prove_restored
 from qdrant_dr.records import Depth, Outcome, Proved, RunEnd
 from qdrant_dr.records.base import Frozen
-from qdrant_dr.repository import Backup, newest, proof_of, sound
+from qdrant_dr.repository import Backup, Copy, newest, proof_of, sound
 from qdrant_dr.repository.catalog import needs_seal
 
 
@@ -64,7 +64,7 @@ def plan_verify(
         for copy in backup.copies:
             if copy.repository not in repositories or copy.state in ("unreachable", "expired"):
                 continue
-            if copy.state == "archived":
+            if only_archived(copy):
                 continue  # told apart: it is not there to be read, and nothing is wrong with it
             if not copy.committed or copy.archived:
                 what = f"{backup.key} in {copy.repository} is {copy.state}"
@@ -88,6 +88,14 @@ def plan_verify(
     return tuple(unit for _, unit in ranked), tuple(objections), fresh
 
 
+def only_archived(copy: Copy) -> bool:
+    """Whether a copy cannot be read and nothing else is wrong with it: that its seal is still to
+    come, `replicate` brings."""
+    if copy.state == "behind" and copy.committed:
+        return bool(copy.archived) and set(copy.lacks) <= {"seal"}
+    return copy.state == "archived"
+
+
 def unread(
     config: Config, request: VerifyRequest, backups: Sequence[Backup], *, now: datetime
 ) -> tuple[tuple[Outcome, ...], tuple[str, ...]]:
@@ -97,7 +105,7 @@ def unread(
     skipped, doubts = [], []
     for backup in _chosen(request, backups, now):
         for copy in backup.copies:
-            if copy.state != "archived" or copy.repository not in repositories:
+            if not only_archived(copy) or copy.repository not in repositories:
                 continue
             skipped.append(archive_skip("verify", backup, copy, now))
             if not copy.within_reach:
