@@ -81,13 +81,13 @@ COLLECTIONS = _frame(
         "next_command",
         TEXT,
         "",
-        "what to run next, or what a person decides or does; missing if nothing is to be done",
+        "what to run next, or what a person decides or does; missing when nothing is wanted",
     ),
 )
 
 RUNS = _frame(
     "runs",
-    "each run that began in the period, including crashed ones",
+    "each run that began in the period, crashed ones too",
     ("run_id",),
     Column("run_id", TEXT, "", "name of the run"),
     Column("kind", TEXT, "", "backup, replicate, verify, drill, restore, report, sign, ..."),
@@ -103,12 +103,12 @@ RUNS = _frame(
     Column("copies_bad_count", COUNT, "copies", "copies that it named bad or left behind"),
     Column("copies_healed_count", COUNT, "copies", "those of them that were healed since"),
     Column("healed_by", TEXT, "", "runs that healed them, the first for each copy"),
-    Column("healed_at", TIME, "", "when the last of them was healed; missing until all are healed"),
+    Column("healed_at", TIME, "", "when the last of them was healed; missing until all are"),
     Column(
         "settled_by",
         TEXT,
         "",
-        "the later run that made up for it; missing while none did, or none had to",
+        "the later run that made up for it; missing while nothing did, or nothing had to",
     ),
     Column("settled_at", TIME, "", "when that run ended"),
     Column("config_sha256", TEXT, "", "digest of the configuration it ran with"),
@@ -143,7 +143,7 @@ BACKUPS = _frame(
         "skew_seconds",
         NUMBER,
         "s",
-        "time between the parts at most: first create call to last answer; missing for one part",
+        "how far apart the parts may be: first create call to last answer; missing for one part",
     ),
     Column("size_bytes", COUNT, "B", "bytes of all parts"),
     Column("capture_seconds", NUMBER, "s", "first create call to last answer"),
@@ -156,7 +156,7 @@ BACKUPS = _frame(
 
 COPIES = _frame(
     "copies",
-    "each backup in each configured repository, including absent copies",
+    "each backup in each configured repository, absent copies too",
     ("backup_id", "collection", "repository"),
     Column("backup_id", TEXT, "", "which backup"),
     Column("collection", TEXT, "", "name on the cluster"),
@@ -176,7 +176,7 @@ COPIES = _frame(
         "stored_bytes",
         COUNT,
         "B",
-        "bytes that lie there, records included; missing if the store could not be asked",
+        "bytes that lie there, records included; missing if it could not be asked",
     ),
     Column("deepest_proof", DEPTHS, "", "depth of the best passed proof at this location"),
     Column("proven_at", TIME, "", "when that proof ended"),
@@ -196,7 +196,7 @@ COPIES = _frame(
 
 DRILLS = _frame(
     "drills",
-    "each test restore that began in the period, including failed and refused ones",
+    "each test restore that began in the period, failed and refused ones too",
     ("drill_id",),
     Column("drill_id", TEXT, "", "name of the drill"),
     Column("backup_id", TEXT, "", "which backup; missing if none was picked"),
@@ -207,7 +207,7 @@ DRILLS = _frame(
     Column("pick", TEXT, "", "how the backup was chosen"),
     Column("verdict", ("failed", "not run", "passed"), "", "passed only with an equal fingerprint"),
     Column("seed", COUNT, "", "seed of a random pick"),
-    Column("backup_age_seconds", NUMBER, "s", "beginning of the drill minus capture time"),
+    Column("backup_age_seconds", NUMBER, "s", "drill begin minus capture time"),
     Column("points_expected_count", COUNT, "points", "by the seal"),
     Column("points_restored_count", COUNT, "points", "counted in the target"),
     Column("size_bytes", COUNT, "B", "bytes of the backup"),
@@ -232,20 +232,13 @@ DRILLS = _frame(
         "age of the newest backup that was proven in what the scenario left; missing if none was",
     ),
     Column("rpo_objective_seconds", NUMBER, "s", "as configured; missing without a scenario"),
-    Column("copies_left_count", COUNT, "copies", "copies of that backup that count for the quorum"),
+    Column("copies_left_count", COUNT, "copies", "of that backup, that count for the quorum"),
     Column("domains_left_count", COUNT, "domains", "failure domains that those copies lie in"),
     Column("ran_by", TEXT, "", "name given for who ran it, else the account"),
     Column("reviewed_by", TEXT, "", "who signed the run; missing until somebody does"),
     Column("reviewed_at", TIME, "", "when that was"),
-    Column(
-        "accepted",
-        FLAG,
-        "",
-        "the reviewer accepted it, and the signed record is the one that lies here",
-    ),
-    Column(
-        "same_person", FLAG, "", "who ran it and who signed are one person; missing until signed"
-    ),
+    Column("accepted", FLAG, "", "by the reviewer, and what was signed is what lies here"),
+    Column("same_person", FLAG, "", "the two are one; missing until somebody signs"),
     Column("isolation_declared", TEXT, "", "quoted as declared in the configuration"),
     Column("teardown", TEXT, "", "what became of the target"),
     Column("error_code", TEXT, "", "why it failed or did not run"),
@@ -264,7 +257,7 @@ DRILL_PHASES = _frame(
 
 RESTORES = _frame(
     "restores",
-    "each real restore that began in the period, including failed and refused ones",
+    "each restore for real that began in the period, failed and refused ones too",
     ("restore_id",),
     Column("restore_id", TEXT, "", "name of the restore"),
     Column("backup_id", TEXT, "", "which backup"),
@@ -303,19 +296,14 @@ RESTORES = _frame(
     Column("aliases_left", TEXT, "", "of the backup that were left alone"),
     Column("requester", TEXT, "", "who or what started the run"),
     Column("approved_by", TEXT, "", "who let it go on; missing where nobody was asked"),
-    Column(
-        "same_person",
-        FLAG,
-        "",
-        "requester and approver are one person; missing if nobody was asked",
-    ),
+    Column("same_person", FLAG, "", "the two are one; missing where nobody was asked"),
     Column("ticket", TEXT, "", "as given"),
     Column("error_code", TEXT, "", "why it failed or did not run"),
 )
 
 SIZES = _frame(
     "sizes",
-    "the last size of each day (UTC) on which something was measured",
+    "the last size of each day (UTC) that something was measured on",
     ("kind", "subject", "day"),
     Column(
         "kind",
@@ -325,7 +313,7 @@ SIZES = _frame(
         "`cluster.node_space` is configured; `repository`: all that lies there",
     ),
     Column("subject", TEXT, "", "name of the collection or repository"),
-    Column("day", TIME, "", "midnight at its beginning"),
+    Column("day", TIME, "", "midnight at its begin"),
     Column("measured_at", TIME, "", "when it was captured; for a repository, stored"),
     Column("backup_id", TEXT, "", "which backup; missing for a repository"),
     Column("size_bytes", COUNT, "B", "what was measured"),
@@ -333,7 +321,7 @@ SIZES = _frame(
 
 FORECASTS = _frame(
     "forecasts",
-    "each kind and subject of `sizes`, with the straight line through its sizes",
+    "each kind and subject of `sizes`, and the straight line through it",
     ("kind", "subject"),
     Column("kind", ("collection", "node", "repository"), "", "as in `sizes`"),
     Column("subject", TEXT, "", "name of the collection or repository"),
@@ -356,7 +344,7 @@ FORECASTS = _frame(
 
 FINDINGS = _frame(
     "findings",
-    "each thing that is wrong or needs a look, worst first",
+    "each thing that is wrong or wants a look, worst first",
     ("code", "scope"),
     Column("severity", SEVERITIES, "", "critical: a promise is broken or could not be checked"),
     Column("code", TEXT, "", "which kind; with the scope it stays the same from look to look"),
@@ -366,13 +354,13 @@ FINDINGS = _frame(
     Column("blast_radius", TEXT, "", "how much is affected"),
     Column("next_command", TEXT, "", NEXT_STEP),
     Column(
-        "facts", TEXT, "", "tells this instance from the next; an acknowledgement is bound to it"
+        "facts", TEXT, "", "tell this instance from the next; what an acknowledgement is bound to"
     ),
-    Column("acknowledged_by", TEXT, "", "who acknowledged it; missing if nobody did"),
+    Column("acknowledged_by", TEXT, "", "who knows of it; missing where nobody said so"),
     Column("acknowledged_at", TIME, "", "when that was"),
     Column("acknowledged_reason", TEXT, "", "why it may stand"),
     Column("acknowledged_until", TIME, "", "until when; missing: for as long as it is the same"),
-    Column("severity_unacknowledged", SEVERITIES, "", "how bad it is without the acknowledgement"),
+    Column("severity_unacknowledged", SEVERITIES, "", "how bad it is, whoever knows of it"),
 )
 
 FRAMES: Final[tuple[FrameSchema, ...]] = (
@@ -411,7 +399,7 @@ def frames_markdown() -> str:
     ]
     for frame in FRAMES:
         key = ", ".join(f"`{k}`" for k in frame.key)
-        lines += ["", f"## {frame.name}", "", f"One row for {frame.row}. Key: {key}.", ""]
+        lines += ["", f"## {frame.name}", "", f"A row is {frame.row}. Key: {key}.", ""]
         lines += ["| column | type | unit | meaning |", "|---|---|---|---|"]
         lines += [f"| {c.name} | {c.type_name} | {c.unit} | {c.meaning} |" for c in frame.columns]
     return "\n".join(lines) + "\n"
