@@ -25,12 +25,14 @@ from typing import Any, Literal
 import httpx
 
 from qdrant_dr.sandbox.peers import FROM_PEER
+from tests.support.forked import Forked, fork_sandbox
 
 PR_SET_PDEATHSIG = 1
 START_SECONDS = 60.0
 LASTING_PORTS = range(20_000, 32_000)
 """Below those that the kernel gives to connections: who starts again finds its port free."""
 STOP_SECONDS = 30.0
+SANDBOX = [sys.executable, "-m", "qdrant_dr.sandbox"]
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CLUSTER_PEERS = {"a": 7412946778860962, "b": 1232854065688735, "c": 4526451568774988}
 """The nodes that the cluster fixtures were made on, by the letter in their file names."""
@@ -57,7 +59,7 @@ class Node:
         self, command: list[str], folder: Path, settings: Mapping[str, str], port: int
     ) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self.kind = "sandbox" if command[0] == sys.executable else "server"
+        self.kind = "sandbox" if command[:3] == SANDBOX else "server"
         self.folder = folder
         self._command = command
         self._settings = settings
@@ -101,7 +103,7 @@ class Node:
     def stop(self) -> None:
         _end(self._process)
 
-    def _spawn(self) -> subprocess.Popen[str]:
+    def _spawn(self) -> subprocess.Popen[str] | Forked:
         environment = {**os.environ, **self._settings}
         return _spawn(self._command, self.folder, environment, speaks=False)
 
@@ -112,7 +114,7 @@ def sandbox_server(
 ) -> Iterator[Server]:
     """A fresh, empty sandbox with its data in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "qdrant_dr.sandbox", "--port", "0"]
+    command = [*SANDBOX, "--port", "0"]
     command += ["--data", str(folder / "data")]
     keys = {"QDR_SANDBOX_API_KEY": api_key, "QDR_SANDBOX_READ_API_KEY": read_api_key}
     environment = {**os.environ, **{name: key for name, key in keys.items() if key}}
@@ -173,7 +175,7 @@ def sandbox_cluster(folder: Path, *, empty: bool = False) -> Iterator[tuple[Node
             home.mkdir(parents=True)
             topology = {"peer_id": peer, "peers": peers}
             (home / "topology.json").write_text(json.dumps(topology))
-            command = [sys.executable, "-m", "qdrant_dr.sandbox", "--port", str(port)]
+            command = [*SANDBOX, "--port", str(port)]
             command += ["--data", str(home / "data"), "--topology", str(home / "topology.json")]
             for collection in () if empty else ("movies", "tenants"):
                 archive = FIXTURES / "cluster" / f"{collection}-node-{name}.snapshot"
@@ -252,7 +254,7 @@ def _qdrant_settings(folder: Path, http_port: int, grpc_port: int) -> dict[str, 
 @contextmanager
 def _child(
     command: list[str], folder: Path, environment: Mapping[str, str], *, speaks: bool
-) -> Iterator[subprocess.Popen[str]]:
+) -> Iterator[subprocess.Popen[str] | Forked]:
     with _spawn(command, folder, environment, speaks=speaks) as process:
         try:
             yield process
@@ -262,7 +264,9 @@ def _child(
 
 def _spawn(
     command: list[str], folder: Path, environment: Mapping[str, str], *, speaks: bool
-) -> subprocess.Popen[str]:
+) -> subprocess.Popen[str] | Forked:
+    if command[:3] == SANDBOX:
+        return fork_sandbox(command[3:], folder, environment, speaks=speaks)
     with (folder / "stderr.log").open("a") as log:
         return subprocess.Popen(
             command,
@@ -276,7 +280,7 @@ def _spawn(
         )
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[str] | Forked) -> None:
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(STOP_SECONDS)
@@ -290,7 +294,7 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _first_line(process: subprocess.Popen[str], log: Path) -> str:
+def _first_line(process: subprocess.Popen[str] | Forked, log: Path) -> str:
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
@@ -301,7 +305,7 @@ def _first_line(process: subprocess.Popen[str], log: Path) -> str:
     return line
 
 
-def _await_ready(process: subprocess.Popen[str], url: str, log: Path) -> None:
+def _await_ready(process: subprocess.Popen[str] | Forked, url: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
