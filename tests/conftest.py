@@ -3,9 +3,15 @@ longest begins first, so that no worker ends alone."""
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 
 from tests.support.prefect import isolate
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes import the same modules
+sys.dont_write_bytecode = False
 
 isolate()  # before any test file imports prefect, which reads its settings then
 

@@ -6,6 +6,7 @@ users do. One such process serves this one, and what it forked dies with it.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import json
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -49,16 +51,16 @@ class Forked:
         """None while it runs."""
         return self._wait(0)
 
-    def wait(self, timeout: float) -> None:
+    def wait(self, timeout: float | None = None) -> None:
         if self._wait(timeout) is None:
-            raise subprocess.TimeoutExpired("sandbox", timeout)
+            raise subprocess.TimeoutExpired("sandbox", timeout or 0)
 
-    def _wait(self, seconds: float) -> int | None:
+    def _wait(self, seconds: float | None) -> int | None:
         if self._fd is None:
             return 0
         waiting = select.poll()
         waiting.register(self._fd, select.POLLIN)
-        if not waiting.poll(seconds * 1000):
+        if not waiting.poll(None if seconds is None else seconds * 1000):
             return None
         os.close(self._fd)
         self._fd = None
@@ -95,29 +97,26 @@ def _server() -> socket.socket:
     """The channel to the process that forks, which ends when we close it, or just end."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        _running.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.support.forked"],
-                stdin=theirs,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-                    "OPENBLAS_NUM_THREADS": "1",  # a process that forks has one thread
-                },
-                cwd=Path(__file__).parents[2],
-            )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.forked"],
+            stdin=theirs,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+                "OPENBLAS_NUM_THREADS": "1",  # a process that forks has one thread
+            },
+            cwd=Path(__file__).parents[2],
         )
+    atexit.register(process.wait)
+    atexit.register(ours.close)
     return ours
-
-
-_running: list[subprocess.Popen[bytes]] = []
 
 
 def _serve() -> None:
     import qdrant_dr.sandbox.main  # noqa: F401  what takes long
 
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for them
+    signal.signal(signal.SIGCHLD, _reap)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = socket.socket(fileno=0)
     while True:
@@ -130,6 +129,12 @@ def _serve() -> None:
         for file in files:
             os.close(file)
         channel.send(str(pid).encode())
+
+
+def _reap(*_: object) -> None:
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _become(asked: dict[str, Any], files: list[int]) -> None:

@@ -181,7 +181,7 @@ def sandbox_cluster(folder: Path, *, empty: bool = False) -> Iterator[tuple[Node
                 archive = FIXTURES / "cluster" / f"{collection}-node-{name}.snapshot"
                 command += ["--snapshot", f"{archive}:{collection}"]
             node = Node(command, home, {}, port)
-            stack.callback(node.stop)
+            stack.callback(node.kill)  # in no order: they wait for each other's connections
             nodes.append(node)
         for node in nodes:
             node.await_ready()
