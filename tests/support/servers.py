@@ -26,6 +26,7 @@ import httpx
 
 from qdrant_dr.sandbox.peers import FROM_PEER
 from tests.support.forked import Forked, fork_sandbox
+from tests.support.loopback import loopback
 
 PR_SET_PDEATHSIG = 1
 START_SECONDS = 60.0
@@ -72,7 +73,7 @@ class Node:
 
     @property
     def peer_id(self) -> int:
-        cluster = httpx.get(f"{self.url}/cluster", timeout=5, trust_env=False).json()
+        cluster = loopback.get(f"{self.url}/cluster", timeout=5).json()
         return int(cluster["result"]["peer_id"])
 
     def kill(self) -> None:
@@ -91,7 +92,7 @@ class Node:
         _await_ready(self._process, self.url, log)
         deadline = time.monotonic() + START_SECONDS
         while peers and time.monotonic() < deadline:
-            cluster = httpx.get(f"{self.url}/cluster", timeout=5, trust_env=False).json()["result"]
+            cluster = loopback.get(f"{self.url}/cluster", timeout=5).json()["result"]
             raft = cluster["raft_info"]
             settled = raft["leader"] is not None and raft["is_voter"]
             if len(cluster["peers"]) == peers and settled and not raft["pending_operations"]:
@@ -205,8 +206,8 @@ def script(nodes: Sequence[Node], collection: str, **said: Any) -> None:
 def on_one(node: Node, method: str, path: str, **body: Any) -> None:
     """A write that reaches this sandbox node alone: from then on its replicas differ from those of
     the others, and all nodes go on calling them Active."""
-    httpx.request(
-        method, node.url + path, headers={FROM_PEER: "0"}, json=body, timeout=60, trust_env=False
+    loopback.request(
+        method, node.url + path, headers={FROM_PEER: "0"}, json=body, timeout=60
     ).raise_for_status()
 
 
@@ -309,7 +310,7 @@ def _await_ready(process: subprocess.Popen[str] | Forked, url: str, log: Path) -
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(f"{url}/readyz", timeout=2, trust_env=False).status_code == 200:
+            if loopback.get(f"{url}/readyz", timeout=2).status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(0.05)

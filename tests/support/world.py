@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -74,6 +75,15 @@ def make_world(
         entry["id"] = create_repository(wanted, datetime.now(UTC))
     file.write_text(yaml.safe_dump(body))
     return World(file, folders)
+
+
+def copied(world: World, folder: Path) -> World:
+    """The same once more, backups and all, for a test that changes them."""
+    home = world.file.parent
+    shutil.copytree(home, folder)
+    file = folder / world.file.name
+    file.write_text(file.read_text().replace(str(home), str(folder)))
+    return World(file, {n: folder / p.relative_to(home) for n, p in world.folders.items()})
 
 
 def in_store(folder: Path, url: str, place: Place, **options: Any) -> World:

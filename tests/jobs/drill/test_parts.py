@@ -14,7 +14,7 @@ from tests.support.driving import do, outcomes
 from tests.support.reframed import by_shard
 from tests.support.replay import ReplaySource
 from tests.support.servers import sandbox_cluster, sandbox_server
-from tests.support.world import World, make_world, seed
+from tests.support.world import World, copied, make_world, seed
 
 NO_BINARY = pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="QDRANT_BIN is not set")
 PHASES = ["pick", "fetch", "start", "recover", "ready", "prove", "tear down"]
@@ -37,6 +37,15 @@ def backups(tmp_path_factory: pytest.TempPathFactory) -> World:
         world = make_world(folder / "world", nodes[0].url, cluster=cluster)
         end = do(world, "backup")
         assert end.verdict == "ok", end.reasons
+    return world
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A proven backup of three shards of one node that is gone."""
+    with ReplaySource(["sharded"]) as source:
+        world = make_world(tmp_path_factory.mktemp("sharded"), source.url)
+        assert do(world, "backup").verdict == "ok"
     return world
 
 
@@ -63,10 +72,8 @@ def test_a_clusters_backup_on_one_node(
     assert list((backups.file.parent / "spool").glob("qdr-drill-*")) == []
 
 
-def test_shards_of_one_node_with_their_log(tmp_path: Path, kind: str) -> None:
-    with ReplaySource(["sharded"]) as source:
-        world = make_world(tmp_path / "world", source.url)
-        assert do(world, "backup").verdict == "ok"
+def test_shards_of_one_node_with_their_log(sharded: World, tmp_path: Path, kind: str) -> None:
+    world = copied(sharded, tmp_path / "world")
     manifest = by_shard(world, "sharded")
     found = drilled(do(world, "drill", collection="sharded", engine="server", pick="latest"))
     assert [p.kind for p in manifest.parts] == ["shard"] * 3
@@ -85,11 +92,11 @@ def test_a_shard_without_a_log(tmp_path: Path, kind: str) -> None:
     assert (found.points_restored, found.fingerprint_equal) == (300, True)
 
 
-def test_a_scratch_of_several_nodes_that_cannot_all_be_reached(tmp_path: Path) -> None:
+def test_a_scratch_of_several_nodes_that_cannot_all_be_reached(
+    sharded: World, tmp_path: Path
+) -> None:
     """A whole archive would lie on one of them and look complete: it goes shard by shard."""
-    with ReplaySource(["sharded"]) as source:
-        world = make_world(tmp_path / "world", source.url)
-        assert do(world, "backup").verdict == "ok"
+    world = copied(sharded, tmp_path / "world")
     with sandbox_cluster(tmp_path / "scratch", empty=True) as nodes:
         on_scratch(world, nodes[0].url)
         end = do(world, "drill", engine="server", pick="latest")
@@ -119,10 +126,8 @@ def test_keys_on_a_scratch_without_cluster_mode_are_refused(backups: World, tmp_
     assert drilled(end).points_restored is None
 
 
-def test_one_rotten_part_fails_the_drill_and_the_copy(tmp_path: Path) -> None:
-    with ReplaySource(["sharded"]) as source:
-        world = make_world(tmp_path / "world", source.url)
-        assert do(world, "backup").verdict == "ok"
+def test_one_rotten_part_fails_the_drill_and_the_copy(sharded: World, tmp_path: Path) -> None:
+    world = copied(sharded, tmp_path / "world")
     manifest = by_shard(world, "sharded")
     (part,) = world.folders["one"].glob(f"backups/**/{manifest.backup_id}/shard-1.snapshot")
     data = bytearray(part.read_bytes())
