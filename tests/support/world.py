@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,13 +78,17 @@ def make_world(
     return World(file, folders)
 
 
-def copied(world: World, folder: Path) -> World:
-    """The same once more, backups and all, for a test that changes them."""
+@contextmanager
+def lent(world: World) -> Iterator[World]:
+    """To a test that changes it: afterwards it is as it was. In the same place, for proofs count
+    where they were made."""
     home = world.file.parent
-    shutil.copytree(home, folder)
-    file = folder / world.file.name
-    file.write_text(file.read_text().replace(str(home), str(folder)))
-    return World(file, {n: folder / p.relative_to(home) for n, p in world.folders.items()})
+    kept = home.with_name(f"{home.name}-kept")
+    if not kept.exists():
+        shutil.copytree(home, kept)
+    yield world
+    shutil.rmtree(home)
+    shutil.copytree(kept, home)
 
 
 def in_store(folder: Path, url: str, place: Place, **options: Any) -> World:

@@ -19,7 +19,7 @@ from tests.support.reframed import by_shard
 from tests.support.replay import ReplaySource, expected, truth
 from tests.support.servers import Server, qdrant_server, sandbox_server
 from tests.support.spy import Spy
-from tests.support.world import World, copied, make_world
+from tests.support.world import World, lent, make_world
 
 MOVIES = "movies@latest-proven"
 SETS = ("basic", "rich", "sharded", "empty", "single", "motion")
@@ -57,9 +57,10 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture
-def world(movies: World, tmp_path: Path) -> World:
-    """One of the test's own, to be damaged."""
-    return copied(movies, tmp_path / "world")
+def world(movies: World) -> Iterator[World]:
+    """The same, to be damaged."""
+    with lent(movies) as mine:
+        yield mine
 
 
 @pytest.fixture(

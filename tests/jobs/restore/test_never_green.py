@@ -31,7 +31,7 @@ from tests.support.reframed import by_shard
 from tests.support.replay import ReplaySource
 from tests.support.servers import Server, qdrant_cluster, sandbox_server
 from tests.support.spy import Spy
-from tests.support.world import World, copied, make_world
+from tests.support.world import World, lent, make_world
 
 MOVIES = "movies@latest-proven"
 
@@ -58,9 +58,10 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture
-def fresh(untouched: World, tmp_path: Path) -> World:
+def fresh(untouched: World) -> Iterator[World]:
     """For tests that do not."""
-    return copied(untouched, tmp_path / "world")
+    with lent(untouched) as mine:
+        yield mine
 
 
 @pytest.fixture
