@@ -410,7 +410,7 @@ def test_a_peer_that_dies_is_replaced(
         movies(mortal[0].url, points=20_000)
         points = 19_500
     world = world_of(tmp_path, mortal)
-    first = do(world, "backup", collections=("movies",), prove="bytes")
+    first = do(world, "backup", collections=("movies",))
     assert first.verdict == "ok", first.reasons
     victim = next(n for n in mortal if n.url == manifest_of(world, "movies").parts[0].node)
     killed = killing(monkeypatch, victim, moment)
@@ -426,7 +426,7 @@ def test_a_peer_that_dies_is_replaced(
         for note in the_capture(end).notes
     )
     assert seal_of_newest(world).points == points
-    dead = do(world, "backup", collections=("movies",), prove="bytes")  # the others are enough
+    dead = do(world, "backup", collections=("movies",))  # the others are enough
     assert dead.verdict == "degraded"
     assert any(victim.url in reason for reason in dead.reasons)
     assert victim.url not in {p.node for p in manifest_of(world, "movies").parts}
