@@ -148,6 +148,10 @@ def _become(asked: dict[str, Any], files: list[int]) -> None:
         for at, file in enumerate(files, start=1):
             os.dup2(file, at)
             os.close(file)
+        # those of before may have been files, these are pipes
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", closefd=False, errors="backslashreplace")  # noqa: SIM115
         os.chdir(str(asked["folder"]))
         os.environ.clear()
         os.environ.update(asked["environment"])
