@@ -8,15 +8,15 @@ AZURITE := $(TOOLS)/node_modules/.bin/azurite-blob
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: install demo up down test test-quick lint bench lock clean help
+.PHONY: install demo up down test lint bench lock clean help
 
 help:
 	@echo "make demo   see it all work on a sandbox (or on QDRANT_URL); KEEP=1 leaves it open"
 	@echo "make up     from qdrant-dr.yaml to a scheduled pipeline on Prefect; run again, it changes nothing"
 	@echo "make down   end the worker and server of make up; deployments and data stay"
 	@echo "make test   all tests    make lint   style, types, import contracts"
-	@echo "make test-quick   under a minute: laws, plans, records, contracts, one way from capture to restore"
 	@echo "make bench  ratios against peers    make lock   refresh the locked requirements"
+	@echo "make test-quick   under a minute: laws, plans, records, contracts, one way from capture to restore"
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -63,6 +63,7 @@ QUICK := tests/records tests/repository tests/report tests/proof tests/contract/
   $(patsubst %,--ignore=tests/%.py,proof/test_depths proof/test_search proof/test_engine \
     repository/test_record_cache report/watch/test_job)
 
+.PHONY: test-quick
 test-quick: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
 	  -k "not s3 and not gcs and not azure" $(QUICK)

@@ -115,7 +115,7 @@ def sandbox_server(
 ) -> Iterator[Server]:
     """A fresh, empty sandbox with its data in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = [*SANDBOX, "--port", "0"]
+    command = [sys.executable, "-m", "qdrant_dr.sandbox", "--port", "0"]
     command += ["--data", str(folder / "data")]
     keys = {"QDR_SANDBOX_API_KEY": api_key, "QDR_SANDBOX_READ_API_KEY": read_api_key}
     environment = {**os.environ, **{name: key for name, key in keys.items() if key}}
@@ -176,7 +176,7 @@ def sandbox_cluster(folder: Path, *, empty: bool = False) -> Iterator[tuple[Node
             home.mkdir(parents=True)
             topology = {"peer_id": peer, "peers": peers}
             (home / "topology.json").write_text(json.dumps(topology))
-            command = [*SANDBOX, "--port", str(port)]
+            command = [sys.executable, "-m", "qdrant_dr.sandbox", "--port", str(port)]
             command += ["--data", str(home / "data"), "--topology", str(home / "topology.json")]
             for collection in () if empty else ("movies", "tenants"):
                 archive = FIXTURES / "cluster" / f"{collection}-node-{name}.snapshot"
