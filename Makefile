@@ -16,6 +16,7 @@ help:
 	@echo "make down   end the worker and server of make up; deployments and data stay"
 	@echo "make test   all tests    make lint   style, types, import contracts"
 	@echo "make bench  ratios against peers    make lock   refresh the locked requirements"
+	@echo "make test-quick   under a minute: laws, plans, records, contracts, one way from capture to restore"
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -50,6 +51,22 @@ REAL_RUNS := tests/flows tests/docs/test_runbook.py tests/test_demo.py
 test: $(READY) $(AZURITE)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(REAL_RUNS)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests $(REAL_RUNS:%=--ignore=%)
+
+# The inner loop: no emulator, hardly a process, and one collection captured, proven and restored.
+QUICK := tests/records tests/repository tests/report tests/proof tests/contract/test_store.py \
+  tests/contract/test_repository.py tests/contract/test_strangers.py tests/jobs/run/test_plans.py \
+  tests/jobs/run/test_selection.py tests/jobs/restore/test_plan.py tests/jobs/drill/test_plan.py \
+  tests/cluster/test_facts.py tests/cluster/test_gates.py tests/cluster/test_topology.py \
+  tests/cluster/test_replica_choice.py tests/cluster/test_split_archive.py \
+  $(filter-out tests/test_demo.py,$(wildcard tests/test_*.py)) \
+  "tests/jobs/restore/test_round_trips.py::test_deleted_and_restored_on_the_sandbox[product]" \
+  $(patsubst %,--ignore=tests/%.py,proof/test_depths proof/test_search proof/test_engine \
+    repository/test_record_cache report/watch/test_job)
+
+.PHONY: test-quick
+test-quick: $(READY)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
+	  -k "not s3 and not gcs and not azure" $(QUICK)
 
 lint: $(READY)
 	$(BIN)/ruff check .

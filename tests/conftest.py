@@ -3,9 +3,36 @@ longest begins first, so that no worker ends alone."""
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import certifi
 import pytest
 
 from tests.support.prefect import isolate
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes import the same modules
+sys.dont_write_bytecode = False
+
+
+def _trust_little() -> None:
+    """Reading the system's list of authorities is a tenth of a small job, for each client of a
+    node; without a real service all is plain HTTP, and tests of TLS name what they trust."""
+    authorities = Path(certifi.where()).read_text()
+    first = authorities[: authorities.index("-----END CERTIFICATE-----")]
+    folder = Path(tempfile.mkdtemp(prefix="qdr-trusted-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "one.pem").write_text(f"{first}-----END CERTIFICATE-----\n")
+    os.environ["SSL_CERT_FILE"] = str(folder / "one.pem")
+
+
+REAL = ("QDRANT_URL", "QDR_TEST_S3_URL", "QDR_TEST_GCS_URL", "QDR_TEST_AZURE_URL")
+if not any(os.environ.get(name) for name in REAL):
+    _trust_little()
 
 isolate()  # before any test file imports prefect, which reads its settings then
 

@@ -27,7 +27,7 @@ from tests.support.replay import ReplaySource
 from tests.support.world import World, make_world
 
 THOROUGH = bool(os.environ.get("QDR_THOROUGH"))
-MUTANTS, KILLS = (600, 80) if THOROUGH else (14, 3)
+MUTANTS, KILLS = (600, 80) if THOROUGH else (7, 2)
 SEED = 20261130
 THEIRS = b"somebody else's"
 

@@ -21,6 +21,7 @@ from qdrant_dr.records import RunEnd
 from tests.support.command import PATIENCE, Command
 from tests.support.driving import do, outcomes, rot
 from tests.support.replay import ReplaySource
+from tests.support.thorough import thorough
 from tests.support.world import World, make_world
 
 
@@ -95,6 +96,7 @@ class TestBackup:
         recovers(world, source)
         assert source.snapshots("movies") == ("theirs.snapshot",)
 
+    @thorough  # the test before it and the one after are its neighbours
     def test_killed_between_the_last_byte_and_the_manifest(
         self, source: ReplaySource, world: World
     ) -> None:
@@ -192,7 +194,7 @@ def test_a_repair_that_is_killed_leaves_the_old_bytes(source: ReplaySource, tmp_
     assert part.read_bytes() == next(world.parts("one")).read_bytes()
 
 
-@pytest.mark.parametrize("engine", ["edge", "server"])
+@pytest.mark.parametrize("engine", ["edge", pytest.param("server", marks=thorough)])
 def test_drill_killed_half_way(source: ReplaySource, world: World, engine: str) -> None:
     assert do(world, "backup").verdict == "ok"
     command = Command(world, "drill", "--engine", engine)

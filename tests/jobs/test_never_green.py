@@ -9,7 +9,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
@@ -20,6 +19,7 @@ from qdrant_dr.repository import Repository
 from qdrant_dr.stores.local import LocalStore
 from tasks.announce import protected, proven_captures
 from tests.support.driving import do, outcomes, rot
+from tests.support.loopback import loopback
 from tests.support.replay import ReplaySource
 from tests.support.servers import sandbox_server
 from tests.support.world import World, make_world, seed
@@ -301,7 +301,7 @@ def test_a_living_drill_of_somebody_else_is_left_alone(world: World, tmp_path: P
         assert end.verdict == "failed"
         assert "another drill is at work" in end.reasons[0]
         assert collections_of(scratch.url) == [name]
-        httpx.delete(f"{scratch.url}/collections/{name}").raise_for_status()
+        loopback.delete(f"{scratch.url}/collections/{name}").raise_for_status()
         seed(scratch.url, "qdr-drill-20260101t000000z-7f3a9c-0a1b2c", points=3)
         again = do(world, "drill")
         assert again.verdict == "ok", again.reasons
@@ -309,7 +309,7 @@ def test_a_living_drill_of_somebody_else_is_left_alone(world: World, tmp_path: P
 
 
 def collections_of(url: str) -> list[str]:
-    found = httpx.get(f"{url}/collections").raise_for_status().json()["result"]
+    found = loopback.get(f"{url}/collections").raise_for_status().json()["result"]
     return sorted(c["name"] for c in found["collections"])
 
 

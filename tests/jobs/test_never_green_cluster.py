@@ -24,6 +24,7 @@ from qdrant_dr.jobs.run.units import CaptureUnit
 from tests.support.clusters import call, manifest_of, put, the_capture, world_of
 from tests.support.driving import do
 from tests.support.servers import qdrant_cluster, qdrant_server, sandbox_cluster
+from tests.support.thorough import thorough
 from tests.support.world import make_world
 
 SHARDS = {"vectors": {"size": 128, "distance": "Dot"}, "replication_factor": 1}
@@ -95,7 +96,7 @@ def test_a_node_that_falls_silent_behind_the_inventory(
         assert sorted(p.shards[0] for p in parts) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("method", ["collection", "shard"])
+@pytest.mark.parametrize("method", ["collection", pytest.param("shard", marks=thorough)])
 def test_an_archive_of_another_node_than_the_one_that_was_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import qdrant_edge
 
 from qdrant_dr.records import Compared, Manifest, Outcome, RunEnd, Seal
 from tests.support.driving import do, outcomes
+from tests.support.loopback import loopback
 from tests.support.servers import Node
 from tests.support.world import World, make_world
 
@@ -28,7 +28,7 @@ def world_of(folder: Path, nodes: Sequence[Node], **sections: Any) -> World:
 
 
 def call(url: str, method: str, path: str, **body: Any) -> Any:
-    response = httpx.request(method, url + path, json=body or None, timeout=60, trust_env=False)
+    response = loopback.request(method, url + path, json=body or None, timeout=60)
     response.raise_for_status()
     return response.json()["result"]
 

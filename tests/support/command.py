@@ -7,13 +7,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
 from tests.support.world import World
 
 PATIENCE = 60.0
+
+
+def _below(pid: int) -> Iterator[int]:
+    """Its children and theirs, asked of the kernel: psutil would read every process there is."""
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                yield child
+                yield from _below(child)
 
 
 class Command:
@@ -38,8 +49,10 @@ class Command:
 
     def look(self) -> int:
         """Remember the children; how many there are now."""
-        children = self.process.children(recursive=True)
-        self.family.update(children)
+        children = list(_below(self.process.pid))
+        for pid in children:
+            with suppress(psutil.NoSuchProcess):
+                self.family.add(psutil.Process(pid))
         return len(children)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> int:

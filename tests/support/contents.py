@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import httpx
-
 from qdrant_dr.cluster.collection_config import differences
+from tests.support.loopback import loopback
 
 PAGE = 700
 
@@ -18,7 +17,7 @@ def get(url: str, path: str) -> Any:
 
 def ask(url: str, method: str, path: str, body: Any = None) -> Any:
     """The `result` of a call that must succeed."""
-    answer = httpx.request(method, url + path, json=body, timeout=60, trust_env=False)
+    answer = loopback.request(method, url + path, json=body, timeout=60)
     assert answer.is_success, answer.text
     return answer.json()["result"]
 

@@ -25,12 +25,15 @@ from typing import Any, Literal
 import httpx
 
 from qdrant_dr.sandbox.peers import FROM_PEER
+from tests.support.forked import Forked, fork_sandbox
+from tests.support.loopback import loopback
 
 PR_SET_PDEATHSIG = 1
 START_SECONDS = 60.0
 LASTING_PORTS = range(20_000, 32_000)
 """Below those that the kernel gives to connections: who starts again finds its port free."""
 STOP_SECONDS = 30.0
+SANDBOX = [sys.executable, "-m", "qdrant_dr.sandbox"]
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CLUSTER_PEERS = {"a": 7412946778860962, "b": 1232854065688735, "c": 4526451568774988}
 """The nodes that the cluster fixtures were made on, by the letter in their file names."""
@@ -57,7 +60,7 @@ class Node:
         self, command: list[str], folder: Path, settings: Mapping[str, str], port: int
     ) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self.kind = "sandbox" if command[0] == sys.executable else "server"
+        self.kind = "sandbox" if command[:3] == SANDBOX else "server"
         self.folder = folder
         self._command = command
         self._settings = settings
@@ -70,7 +73,7 @@ class Node:
 
     @property
     def peer_id(self) -> int:
-        cluster = httpx.get(f"{self.url}/cluster", timeout=5, trust_env=False).json()
+        cluster = loopback.get(f"{self.url}/cluster", timeout=5).json()
         return int(cluster["result"]["peer_id"])
 
     def kill(self) -> None:
@@ -89,7 +92,7 @@ class Node:
         _await_ready(self._process, self.url, log)
         deadline = time.monotonic() + START_SECONDS
         while peers and time.monotonic() < deadline:
-            cluster = httpx.get(f"{self.url}/cluster", timeout=5, trust_env=False).json()["result"]
+            cluster = loopback.get(f"{self.url}/cluster", timeout=5).json()["result"]
             raft = cluster["raft_info"]
             settled = raft["leader"] is not None and raft["is_voter"]
             if len(cluster["peers"]) == peers and settled and not raft["pending_operations"]:
@@ -101,7 +104,7 @@ class Node:
     def stop(self) -> None:
         _end(self._process)
 
-    def _spawn(self) -> subprocess.Popen[str]:
+    def _spawn(self) -> subprocess.Popen[str] | Forked:
         environment = {**os.environ, **self._settings}
         return _spawn(self._command, self.folder, environment, speaks=False)
 
@@ -179,7 +182,7 @@ def sandbox_cluster(folder: Path, *, empty: bool = False) -> Iterator[tuple[Node
                 archive = FIXTURES / "cluster" / f"{collection}-node-{name}.snapshot"
                 command += ["--snapshot", f"{archive}:{collection}"]
             node = Node(command, home, {}, port)
-            stack.callback(node.stop)
+            stack.callback(node.kill)  # in no order: they wait for each other's connections
             nodes.append(node)
         for node in nodes:
             node.await_ready()
@@ -203,8 +206,8 @@ def script(nodes: Sequence[Node], collection: str, **said: Any) -> None:
 def on_one(node: Node, method: str, path: str, **body: Any) -> None:
     """A write that reaches this sandbox node alone: from then on its replicas differ from those of
     the others, and all nodes go on calling them Active."""
-    httpx.request(
-        method, node.url + path, headers={FROM_PEER: "0"}, json=body, timeout=60, trust_env=False
+    loopback.request(
+        method, node.url + path, headers={FROM_PEER: "0"}, json=body, timeout=60
     ).raise_for_status()
 
 
@@ -252,7 +255,7 @@ def _qdrant_settings(folder: Path, http_port: int, grpc_port: int) -> dict[str, 
 @contextmanager
 def _child(
     command: list[str], folder: Path, environment: Mapping[str, str], *, speaks: bool
-) -> Iterator[subprocess.Popen[str]]:
+) -> Iterator[subprocess.Popen[str] | Forked]:
     with _spawn(command, folder, environment, speaks=speaks) as process:
         try:
             yield process
@@ -262,7 +265,9 @@ def _child(
 
 def _spawn(
     command: list[str], folder: Path, environment: Mapping[str, str], *, speaks: bool
-) -> subprocess.Popen[str]:
+) -> subprocess.Popen[str] | Forked:
+    if command[:3] == SANDBOX:
+        return fork_sandbox(command[3:], folder, environment, speaks=speaks)
     with (folder / "stderr.log").open("a") as log:
         return subprocess.Popen(
             command,
@@ -276,7 +281,7 @@ def _spawn(
         )
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[str] | Forked) -> None:
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(STOP_SECONDS)
@@ -290,7 +295,7 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _first_line(process: subprocess.Popen[str], log: Path) -> str:
+def _first_line(process: subprocess.Popen[str] | Forked, log: Path) -> str:
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
@@ -301,11 +306,11 @@ def _first_line(process: subprocess.Popen[str], log: Path) -> str:
     return line
 
 
-def _await_ready(process: subprocess.Popen[str], url: str, log: Path) -> None:
+def _await_ready(process: subprocess.Popen[str] | Forked, url: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(f"{url}/readyz", timeout=2, trust_env=False).status_code == 200:
+            if loopback.get(f"{url}/readyz", timeout=2).status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(0.05)

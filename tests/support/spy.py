@@ -20,6 +20,8 @@ from typing import Any, ClassVar, Self
 
 import httpx
 
+from tests.support.loopback import loopback
+
 _DROPPED = {"transfer-encoding", "content-length", "connection", "content-encoding", "date"}
 
 
@@ -172,9 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
         url = self.spy.target + self.path  # the next request on this connection has another
 
         def forward() -> httpx.Response:
-            return httpx.request(
+            return loopback.request(
                 method, url, content=body, headers=headers, timeout=120,
-                trust_env=False,
             )  # fmt: skip
 
         if said := self.spy.put_off(method, path, forward):

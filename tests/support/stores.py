@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def s3_place(*, enforce: bool = True) -> Iterator[Place]:
     url = f"http://127.0.0.1:{port}"
     environment = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "4" if enforce else "1000000",
                    "MOTO_S3_DEFAULT_MAX_KEYS": "50"}  # fmt: skip
-    with child(command, environment), _no_proxy():
+    with child(command, environment), _no_proxy(), _models_read_once():
         await_http(f"{url}/moto-api/")
         open_door = {
             "endpoint_url": url,
@@ -243,6 +244,17 @@ def _die_with_parent() -> None:
 def _no_proxy() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        yield
+
+
+@contextmanager
+def _models_read_once() -> Iterator[None]:
+    """botocore parses a megabyte of JSON for each client: half of the time of a small job."""
+    from botocore.loaders import JSONFileLoader
+
+    load = cache(partial(JSONFileLoader.load_file, JSONFileLoader()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _, path: load(path))
         yield
 
 

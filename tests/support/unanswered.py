@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import httpx
 import pytest
 
 from qdrant_dr.records import RunEnd
 from tests.support.driving import do
+from tests.support.loopback import loopback
 from tests.support.world import World
 
 KINDS = [
@@ -30,5 +30,5 @@ def bring_back(world: World, url: str, collection: str, **request: Any) -> RunEn
 
 
 def names(url: str) -> list[str]:
-    found = httpx.get(f"{url}/collections", timeout=30).json()["result"]["collections"]
+    found = loopback.get(f"{url}/collections", timeout=30).json()["result"]["collections"]
     return sorted(c["name"] for c in found)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,6 +76,19 @@ def make_world(
         entry["id"] = create_repository(wanted, datetime.now(UTC))
     file.write_text(yaml.safe_dump(body))
     return World(file, folders)
+
+
+@contextmanager
+def lent(world: World) -> Iterator[World]:
+    """To a test that changes it: afterwards it is as it was. In the same place, for proofs count
+    where they were made."""
+    home = world.file.parent
+    kept = home.with_name(f"{home.name}-kept")
+    if not kept.exists():
+        shutil.copytree(home, kept)
+    yield world
+    shutil.rmtree(home)
+    shutil.copytree(kept, home)
 
 
 def in_store(folder: Path, url: str, place: Place, **options: Any) -> World:

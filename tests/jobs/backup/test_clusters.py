@@ -17,7 +17,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from qdrant_dr.jobs.backup import nodes as capture_sources
@@ -36,6 +35,7 @@ from tests.support.clusters import (
 )
 from tests.support.command import Command
 from tests.support.driving import do, outcomes
+from tests.support.loopback import loopback
 from tests.support.servers import (
     CLUSTER_PEERS,
     Node,
@@ -43,6 +43,7 @@ from tests.support.servers import (
     sandbox_cluster,
     script,
 )
+from tests.support.thorough import thorough
 from tests.support.world import World
 
 real = [
@@ -91,7 +92,7 @@ def snapshots_on(nodes: Sequence[Node], collection: str) -> list[str]:
     found = []
     for node in nodes:
         for path in paths:
-            answer = httpx.get(node.url + path, timeout=30, trust_env=False)
+            answer = loopback.get(node.url + path, timeout=30)
             found += [s["name"] for s in answer.json().get("result") or ()]
     return found
 
@@ -394,7 +395,7 @@ def killing(monkeypatch: pytest.MonkeyPatch, node: Node, moment: str) -> Callabl
 @pytest.mark.parametrize(
     ("mortal", "moment"),
     [
-        ("sandbox", "before the create call"),
+        pytest.param("sandbox", "before the create call", marks=thorough),
         ("sandbox", "before the download"),
         pytest.param("server", "in the create call", marks=real),
         pytest.param("server", "in the download", marks=real),

@@ -20,6 +20,7 @@ from qdrant_dr.proof import compare_served, fingerprint_of, prove
 from qdrant_dr.records import Drilled, Manifest, Part, Proof, RunEnd, Seal, ShardFacts
 from tests.support.driving import do, outcomes, rot
 from tests.support.replay import COUNTS, FIXTURES, OPERATIONS, ReplaySource, expected, truth
+from tests.support.thorough import thorough
 from tests.support.world import World, make_world
 
 SETS = ("basic", "rich", "sharded", "empty", "single", "busy")
@@ -145,7 +146,7 @@ def test_a_drill_reads_every_point_back(backed_up: RunEnd, world: World, set_nam
     assert outcome.detail.target_kind is None  # read-back time, never RTO
 
 
-@pytest.mark.parametrize("set_name", ["rich", "busy"])
+@pytest.mark.parametrize("set_name", ["rich", pytest.param("busy", marks=thorough)])
 def test_a_drill_restores_into_a_server(backed_up: RunEnd, world: World, set_name: str) -> None:
     end = do(world, "drill", collection=name_of(set_name), pick="latest", engine="server")
     assert end.verdict == "ok", end.reasons
@@ -226,7 +227,7 @@ def test_an_archive_older_than_acknowledged_writes_is_never_sealed(tmp_path: Pat
     [
         # the newest segment they hold is older than the last delete that was acknowledged
         ("shard-0", OPERATIONS["busy"][0], "operation-behind"),
-        ("stream-0", OPERATIONS["busy"][0], "operation-behind"),
+        pytest.param("stream-0", OPERATIONS["busy"][0], "operation-behind", marks=thorough),
         # numbers that fit do not help them: they hold too many points
         ("shard-0", 209, "count-differs"),
         # nor does a server that tells none

@@ -26,6 +26,7 @@ from tests.support.clusters import (
 )
 from tests.support.driving import do, outcomes
 from tests.support.servers import CLUSTER_PEERS, Node, on_one, sandbox_cluster, script
+from tests.support.thorough import thorough
 
 HOLDERS = {0: "bc", 1: "ac", 2: "ab"}
 """Of the shards of `movies`, by the letters of the nodes."""
@@ -63,7 +64,7 @@ def urls(nodes: dict[str, Node]) -> Sequence[Node]:
     return tuple(nodes.values())
 
 
-@pytest.mark.parametrize("lacking", ["b", "c"])
+@pytest.mark.parametrize("lacking", ["b", pytest.param("c", marks=thorough)])
 def test_the_fullest_replica_is_captured_and_the_source_is_told_of(
     nodes: dict[str, Node], tmp_path: Path, lacking: str
 ) -> None:

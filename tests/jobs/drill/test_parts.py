@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.support.driving import do, outcomes
 from tests.support.reframed import by_shard
 from tests.support.replay import ReplaySource
 from tests.support.servers import sandbox_cluster, sandbox_server
-from tests.support.world import World, make_world, seed
+from tests.support.world import World, lent, make_world, seed
 
 NO_BINARY = pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="QDRANT_BIN is not set")
 PHASES = ["pick", "fetch", "start", "recover", "ready", "prove", "tear down"]
@@ -40,6 +41,21 @@ def backups(tmp_path_factory: pytest.TempPathFactory) -> World:
     return world
 
 
+@pytest.fixture(scope="module")
+def three_shards(tmp_path_factory: pytest.TempPathFactory) -> World:
+    with ReplaySource(["sharded"]) as source:
+        world = make_world(tmp_path_factory.mktemp("sharded"), source.url)
+        assert do(world, "backup").verdict == "ok"
+    return world
+
+
+@pytest.fixture
+def sharded(three_shards: World) -> Iterator[World]:
+    """A proven backup of three shards of one node that is gone."""
+    with lent(three_shards) as mine:
+        yield mine
+
+
 def drilled(end: RunEnd) -> Drilled:
     (outcome,) = outcomes(end, "drill")
     assert isinstance(outcome.detail, Drilled), outcome
@@ -63,12 +79,9 @@ def test_a_clusters_backup_on_one_node(
     assert list((backups.file.parent / "spool").glob("qdr-drill-*")) == []
 
 
-def test_shards_of_one_node_with_their_log(tmp_path: Path, kind: str) -> None:
-    with ReplaySource(["sharded"]) as source:
-        world = make_world(tmp_path / "world", source.url)
-        assert do(world, "backup").verdict == "ok"
-    manifest = by_shard(world, "sharded")
-    found = drilled(do(world, "drill", collection="sharded", engine="server", pick="latest"))
+def test_shards_of_one_node_with_their_log(sharded: World, kind: str) -> None:
+    manifest = by_shard(sharded, "sharded")
+    found = drilled(do(sharded, "drill", collection="sharded", engine="server", pick="latest"))
     assert [p.kind for p in manifest.parts] == ["shard"] * 3
     assert (found.points_restored, found.fingerprint_equal) == (900, True)
 
@@ -85,14 +98,13 @@ def test_a_shard_without_a_log(tmp_path: Path, kind: str) -> None:
     assert (found.points_restored, found.fingerprint_equal) == (300, True)
 
 
-def test_a_scratch_of_several_nodes_that_cannot_all_be_reached(tmp_path: Path) -> None:
+def test_a_scratch_of_several_nodes_that_cannot_all_be_reached(
+    sharded: World, tmp_path: Path
+) -> None:
     """A whole archive would lie on one of them and look complete: it goes shard by shard."""
-    with ReplaySource(["sharded"]) as source:
-        world = make_world(tmp_path / "world", source.url)
-        assert do(world, "backup").verdict == "ok"
     with sandbox_cluster(tmp_path / "scratch", empty=True) as nodes:
-        on_scratch(world, nodes[0].url)
-        end = do(world, "drill", engine="server", pick="latest")
+        on_scratch(sharded, nodes[0].url)
+        end = do(sharded, "drill", engine="server", pick="latest")
         with Node(nodes[0].url) as node:
             left = collection_names(node)
     (outcome,) = outcomes(end, "drill")
@@ -119,16 +131,13 @@ def test_keys_on_a_scratch_without_cluster_mode_are_refused(backups: World, tmp_
     assert drilled(end).points_restored is None
 
 
-def test_one_rotten_part_fails_the_drill_and_the_copy(tmp_path: Path) -> None:
-    with ReplaySource(["sharded"]) as source:
-        world = make_world(tmp_path / "world", source.url)
-        assert do(world, "backup").verdict == "ok"
-    manifest = by_shard(world, "sharded")
-    (part,) = world.folders["one"].glob(f"backups/**/{manifest.backup_id}/shard-1.snapshot")
+def test_one_rotten_part_fails_the_drill_and_the_copy(sharded: World) -> None:
+    manifest = by_shard(sharded, "sharded")
+    (part,) = sharded.folders["one"].glob(f"backups/**/{manifest.backup_id}/shard-1.snapshot")
     data = bytearray(part.read_bytes())
     data[len(data) // 2] ^= 1
     part.write_bytes(data)
-    end = do(world, "drill", engine="server", pick="latest", repository="one")
+    end = do(sharded, "drill", engine="server", pick="latest", repository="one")
     (outcome,) = outcomes(end, "drill")
     assert outcome.error is not None
     assert outcome.error.code == "bytes-differ"

@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from qdrant_dr.cluster.collection_config import differences
 from qdrant_dr.jobs.restore.journal import journal_of
 from qdrant_dr.records import Proof, Restored, RunEnd
 from tests.support.driving import do, outcomes, rot
+from tests.support.loopback import loopback
 from tests.support.reframed import by_shard
 from tests.support.replay import ReplaySource, expected, truth
 from tests.support.servers import Server, qdrant_server, sandbox_server
 from tests.support.spy import Spy
-from tests.support.world import World, make_world
+from tests.support.world import World, lent, make_world
 
 MOVIES = "movies@latest-proven"
 SETS = ("basic", "rich", "sharded", "empty", "single", "motion")
@@ -45,15 +45,22 @@ def backups(tmp_path_factory: pytest.TempPathFactory) -> World:
     return made
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    """A proven backup of movies alone, to be damaged: two copies, two aliases."""
+@pytest.fixture(scope="module")
+def movies(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A proven backup of movies alone: two copies, two aliases."""
     with ReplaySource(["basic"]) as source:
         source.collections["movies"].aliases = ["cinema", "films"]
-        made = make_world(tmp_path / "world", source.url)
+        made = make_world(tmp_path_factory.mktemp("movies"), source.url)
         end = do(made, "backup")
         assert end.verdict == "ok", end.reasons
     return made
+
+
+@pytest.fixture
+def world(movies: World) -> Iterator[World]:
+    """The same, to be damaged."""
+    with lent(movies) as mine:
+        yield mine
 
 
 @pytest.fixture(
@@ -88,7 +95,7 @@ def restored(end: RunEnd) -> Restored:
 
 
 def get(url: str, path: str) -> Any:
-    return httpx.get(f"{url}{path}", timeout=30).raise_for_status().json()["result"]
+    return loopback.get(f"{url}{path}", timeout=30).raise_for_status().json()["result"]
 
 
 def names(url: str) -> list[str]:
@@ -101,12 +108,12 @@ def aliases(url: str) -> dict[str, str]:
 
 def make(url: str, name: str, **body: Any) -> None:
     body = {"vectors": {"size": 4, "distance": "Dot"}, **body}
-    httpx.put(f"{url}/collections/{name}", json=body, timeout=30).raise_for_status()
+    loopback.put(f"{url}/collections/{name}", json=body, timeout=30).raise_for_status()
 
 
 def alias(url: str, alias: str, name: str) -> None:
     action = {"create_alias": {"alias_name": alias, "collection_name": name}}
-    httpx.post(
+    loopback.post(
         f"{url}/collections/aliases", json={"actions": [action]}, timeout=30
     ).raise_for_status()
 
@@ -173,7 +180,7 @@ def test_under_another_name_beside_the_old_one(world: World, target: Server) -> 
 def test_into_an_existing_collection_only_when_told(world: World, target: Server) -> None:
     assert bring_back(world, target.url).verdict == "ok"
     points = {"points": [7, 8, 9]}
-    httpx.post(
+    loopback.post(
         f"{target.url}/collections/movies/points/delete?wait=true", json=points, timeout=30
     ).raise_for_status()
     refused = bring_back(world, target.url)
@@ -240,7 +247,7 @@ def test_what_differs_is_never_green(world: World, target: Server) -> None:
 
     def tamper(line: str) -> None:
         if line == "POST /collections/movies/snapshots/upload":
-            httpx.post(
+            loopback.post(
                 f"{target.url}/collections/movies/points/payload?wait=true",
                 json={"payload": {"rank": "tampered"}, "points": [3]}, timeout=30,
             ).raise_for_status()  # fmt: skip
@@ -261,7 +268,7 @@ def test_what_differs_is_never_green(world: World, target: Server) -> None:
     assert not any("collection" in what for what in restored(end).removed)
     assert names(target.url) == ["movies"]
     assert aliases(target.url) == {}
-    assert httpx.get(f"{target.url}/collections/movies/snapshots").json()["result"] == []
+    assert loopback.get(f"{target.url}/collections/movies/snapshots").json()["result"] == []
 
 
 def test_the_same_command_says_what_stays_there_and_never_goes_over_it(
@@ -269,7 +276,7 @@ def test_the_same_command_says_what_stays_there_and_never_goes_over_it(
 ) -> None:
     def tamper(line: str) -> None:
         if line == "POST /collections/movies/snapshots/upload":
-            httpx.post(
+            loopback.post(
                 f"{spy.url}/collections/movies/points/delete?wait=true",
                 json={"points": [3]}, timeout=30,
             ).raise_for_status()  # fmt: skip
@@ -285,11 +292,11 @@ def test_the_same_command_says_what_stays_there_and_never_goes_over_it(
             assert "brought back in whole (it differs: " in again.error.message
             assert "1999 points, the seal says 2000" in again.error.message
             assert f"curl -X DELETE {spy.url}/collections/movies" in again.error.message
-        count = httpx.post(f"{target.url}/collections/movies/points/count", json={"exact": True})
+        count = loopback.post(f"{target.url}/collections/movies/points/count", json={"exact": True})
         assert count.json()["result"]["count"] == 1999
         beside = bring_back(world, spy.url, name="beside", aliases="keep")
         assert beside.verdict == "ok", beside.reasons
-        httpx.delete(f"{target.url}/collections/movies", timeout=30).raise_for_status()
+        loopback.delete(f"{target.url}/collections/movies", timeout=30).raise_for_status()
         assert bring_back(world, spy.url).verdict == "ok"
     assert names(target.url) == ["beside", "movies"]
     assert spool(world) == []
@@ -349,7 +356,7 @@ def test_a_lost_index_is_a_failed_restore(world: World, target: Server) -> None:
 
     def lose(line: str) -> None:
         if line == "POST /collections/movies/snapshots/upload":
-            httpx.delete(
+            loopback.delete(
                 f"{target.url}/collections/movies/index/{field}?wait=true", timeout=30
             ).raise_for_status()
 

@@ -7,16 +7,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from qdrant_dr.cluster import confirmed_changes
 from qdrant_dr.records import Outcome, Restored, RunEnd
 from tests.support.driving import do
+from tests.support.loopback import loopback
 from tests.support.reframed import by_shard
 from tests.support.replay import ReplaySource
 from tests.support.servers import Server, qdrant_server, sandbox_server
 from tests.support.spy import Spy
+from tests.support.thorough import thorough
 from tests.support.unanswered import KINDS, bring_back, names
 from tests.support.waiting import eventually
 from tests.support.world import World, make_world
@@ -48,7 +49,7 @@ def server(
 def spy(server: Server) -> Iterator[Spy]:
     with Spy(server.url) as found:
         yield found
-    httpx.delete(f"{server.url}/collections/sharded", timeout=30).raise_for_status()
+    loopback.delete(f"{server.url}/collections/sharded", timeout=30).raise_for_status()
 
 
 def only(end: RunEnd) -> tuple[Outcome, Restored]:
@@ -60,7 +61,9 @@ def only(end: RunEnd) -> tuple[Outcome, Restored]:
 CREATE = ("PUT", "/collections/sharded$")
 
 
-@pytest.mark.parametrize("status", [500, 408, 504])
+@pytest.mark.parametrize(
+    "status", [500, pytest.param(408, marks=thorough), pytest.param(504, marks=thorough)]
+)
 def test_a_collection_that_comes_while_it_is_looked_for(
     world: World, spy: Spy, status: int
 ) -> None:
@@ -121,14 +124,14 @@ def test_what_somebody_else_made_meanwhile_is_not_taken_over(
 
     def lost() -> None:
         body = {"vectors": {"size": size, "distance": "Dot"}, "shard_number": 3}
-        httpx.put(url, json=body, timeout=30).raise_for_status()
+        loopback.put(url, json=body, timeout=30).raise_for_status()
         if theirs == "a point in it":
             point = {"id": 1, "vector": [0.5] * size}
-            httpx.put(f"{url}/points?wait=true", json={"points": [point]}).raise_for_status()
+            loopback.put(f"{url}/points?wait=true", json={"points": [point]}).raise_for_status()
         if theirs == "an alias to it":
             alias = {"create_alias": {"collection_name": "sharded", "alias_name": "live"}}
             actions = {"actions": [alias]}
-            httpx.post(f"{spy.target}/collections/aliases", json=actions).raise_for_status()
+            loopback.post(f"{spy.target}/collections/aliases", json=actions).raise_for_status()
 
     spy.answer_late(*CREATE, seconds=0.0, instead=lost)
     outcome, detail = only(bring_back(world, spy.url, "sharded"))
@@ -153,7 +156,7 @@ def test_a_refusal_is_not_waited_for(world: World, spy: Spy) -> None:
     assert outcome.error is not None
     assert outcome.error.code == "recover-failed"
     assert time.monotonic() - begun < confirmed_changes.APPEAR_SECONDS / 2
-    httpx.put(
+    loopback.put(
         f"{spy.target}/collections/sharded", json={"vectors": {"size": 1, "distance": "Dot"}}
     ).raise_for_status()  # the fixture deletes one
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from qdrant_dr.cluster import Node, ShardState
@@ -27,11 +26,12 @@ from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.target.restored_content import not_of_the_backup
 from qdrant_dr.records import Outcome, Restored, RunEnd, Seal
 from tests.support.driving import do, outcomes, rot
+from tests.support.loopback import loopback
 from tests.support.reframed import by_shard
 from tests.support.replay import ReplaySource
 from tests.support.servers import Server, qdrant_cluster, sandbox_server
 from tests.support.spy import Spy
-from tests.support.world import World, make_world
+from tests.support.world import World, lent, make_world
 
 MOVIES = "movies@latest-proven"
 
@@ -52,10 +52,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return backed_up(tmp_path_factory.mktemp("world") / "world")
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return backed_up(tmp_path_factory.mktemp("untouched") / "world")
+
+
 @pytest.fixture
-def fresh(tmp_path: Path) -> World:
+def fresh(untouched: World) -> Iterator[World]:
     """For tests that do not."""
-    return backed_up(tmp_path / "world")
+    with lent(untouched) as mine:
+        yield mine
 
 
 @pytest.fixture
@@ -75,11 +81,11 @@ def only(end: RunEnd) -> tuple[Outcome, Restored]:
 
 
 def get(url: str, path: str) -> Any:
-    return httpx.get(f"{url}{path}", timeout=30).raise_for_status().json()["result"]
+    return loopback.get(f"{url}{path}", timeout=30).raise_for_status().json()["result"]
 
 
 def post(url: str, path: str, **body: Any) -> Any:
-    answer = httpx.post(f"{url}{path}", json=body, timeout=30)
+    answer = loopback.post(f"{url}{path}", json=body, timeout=30)
     return answer.raise_for_status().json()["result"]
 
 
@@ -100,13 +106,13 @@ def theirs(url: str, world: World) -> None:
     params = json.loads(world.manifests("one")[0].collection_info)["config"]["params"]
     vectors = params["vectors"]
     body = {"vectors": vectors, "shard_number": params["shard_number"]}
-    httpx.put(f"{url}/collections/movies", json=body, timeout=30).raise_for_status()
+    loopback.put(f"{url}/collections/movies", json=body, timeout=30).raise_for_status()
     if "size" in vectors:
         vector: Any = [0.5] * vectors["size"]
     else:
         vector = {name: [0.5] * v["size"] for name, v in vectors.items()}
     made = [{"id": n, "vector": vector, "payload": {"of": "them"}} for n in (1, 2, 3)]
-    httpx.put(
+    loopback.put(
         f"{url}/collections/movies/points?wait=true", json={"points": made}, timeout=30
     ).raise_for_status()
 
@@ -186,7 +192,7 @@ def test_what_was_made_anew_under_the_name_is_not_ours(
 ) -> None:
     """An interrupted restore, its half deleted, the collection filled by somebody else."""
     interrupt(fresh, target.url, at)
-    httpx.delete(f"{target.url}/collections/movies", timeout=30).raise_for_status()
+    loopback.delete(f"{target.url}/collections/movies", timeout=30).raise_for_status()
     theirs(target.url, fresh)
     whole = at == "restore.unit.wait_restored"
     mine = str(fresh.manifests("one")[0].key)
@@ -233,7 +239,7 @@ def test_what_was_proven_is_not_taken_away_by_the_next_backup(fresh: World, targ
 
 def test_what_was_proven_and_made_anew_gets_no_alias(world: World, target: Server) -> None:
     interrupt(world, target.url, "restore.unit.plan_aliases")
-    httpx.delete(f"{target.url}/collections/movies", timeout=30).raise_for_status()
+    loopback.delete(f"{target.url}/collections/movies", timeout=30).raise_for_status()
     theirs(target.url, world)
     end = bring_back(world, target.url)
     assert end.verdict == "failed"
@@ -369,7 +375,7 @@ def test_a_salvage_into_which_somebody_writes_is_not_whole(world: World, target:
                 target.url, "/collections/movies/points/scroll", limit=1, with_vector=True
             )  # fmt: skip
             written.append({"id": 10**9, "vector": page["points"][0]["vector"]})
-            httpx.put(
+            loopback.put(
                 f"{target.url}/collections/movies/points?wait=true", json={"points": written},
                 timeout=30,
             ).raise_for_status()  # fmt: skip

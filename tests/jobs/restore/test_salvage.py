@@ -31,6 +31,7 @@ from tests.support import archives, records
 from tests.support.archives import MemoryReader, backup, put_together, take_apart
 from tests.support.replay import FIXTURES, expected, truth
 from tests.support.servers import qdrant_cluster, qdrant_server, sandbox_server
+from tests.support.thorough import thorough
 from tests.support.world import World, make_world
 
 Points = list[dict[str, Any]]
@@ -242,7 +243,7 @@ def test_a_cut_segment_costs_its_own_points_only_and_they_are_named(
     ("file", "told"),
     [
         ("segment.json", False),
-        ("mutable_id_tracker.mappings", False),
+        pytest.param("mutable_id_tracker.mappings", False, marks=thorough),
         ("payload_storage/page_0.dat", True),
     ],
 )

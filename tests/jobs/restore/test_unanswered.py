@@ -19,16 +19,16 @@ from tests.support.replay import ReplaySource
 from tests.support.servers import Server, qdrant_server, sandbox_server
 from tests.support.spy import Spy
 from tests.support.unanswered import KINDS, bring_back, names
-from tests.support.world import World, make_world
+from tests.support.world import World, lent, make_world
 
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Backups of one archive and of one by shard; the target is given three seconds."""
     with ReplaySource(["basic", "sharded"]) as source:
-        made = make_world(tmp_path / "world", source.url)
+        made = make_world(tmp_path_factory.mktemp("unanswered") / "world", source.url)
         end = do(made, "backup")
         assert end.verdict == "ok", end.reasons
     by_shard(made, "sharded")
@@ -36,6 +36,12 @@ def world(tmp_path: Path) -> World:
     body["cluster"]["timeouts"] = {"snapshot": "3s"}
     made.file.write_text(yaml.safe_dump(body))
     return made
+
+
+@pytest.fixture
+def world(prepared: World) -> Iterator[World]:
+    with lent(prepared) as mine:
+        yield mine
 
 
 @pytest.fixture(params=KINDS)

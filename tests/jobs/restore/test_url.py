@@ -33,13 +33,18 @@ def place() -> Iterator[Place]:
         yield place
 
 
-@pytest.fixture
-def world(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+@pytest.fixture(scope="module")
+def world(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Proven in a bucket and on a disk, in this order."""
-    monkeypatch.setenv("BUCKET_KEY", place.options["key"])
-    monkeypatch.setenv("BUCKET_SECRET", place.options["secret"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BUCKET_KEY", place.options["key"])
+        patch.setenv("BUCKET_SECRET", place.options["secret"])
+        yield backed_up(place, tmp_path_factory.mktemp("url"))
+
+
+def backed_up(place: Place, folder: Path) -> World:
     with ReplaySource(["basic", "sharded"]) as source:
-        world = make_world(tmp_path / "world", source.url, repositories=("one",))
+        world = make_world(folder / "world", source.url, repositories=("one",))
         body = yaml.safe_load(world.file.read_text())
         options = {"endpoint_url": place.options["endpoint_url"]}
         options |= {"key": "env:BUCKET_KEY", "secret": "env:BUCKET_SECRET"}
@@ -97,6 +102,12 @@ def test_shards_are_fetched_one_by_one(world: World, target: Server) -> None:
     assert (detail.route, detail.sent_bytes, detail.fingerprint_equal) == ("shards", 0, True)
 
 
+def put(store: Any, path: str, data: bytes) -> None:
+    sink = store.sink(path, replace=True)
+    sink.write(data)
+    sink.commit()
+
+
 def test_damaged_bytes_are_refused_by_the_target_and_the_secret_stays_ours(
     world: World, target: Server
 ) -> None:
@@ -105,12 +116,12 @@ def test_damaged_bytes_are_refused_by_the_target_and_the_secret_stays_ours(
     opened, _ = open_all(configfile.load(world.reference))
     store = opened["bucket"].store
     path = f"backups/{manifest.key.folder}/{manifest.parts[0].file}"
-    data = bytearray(store.read(path))
+    whole = store.read(path)
+    data = bytearray(whole)
     data[len(data) // 2] ^= 1
-    sink = store.sink(path, replace=True)
-    sink.write(bytes(data))
-    sink.commit()
+    put(store, path, bytes(data))
     end, detail = bring_back(world, target.url, "movies@latest-proven")
+    put(store, path, whole)
     assert end.verdict == "failed"
     assert "checksum" in end.reasons[0].lower()
     assert not [s for s in SECRETS if s in end.model_dump_json()]

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 
@@ -31,6 +30,7 @@ from qdrant_dr.records import (
 from qdrant_dr.repository import Repository, bury, new_id
 from tests.support import records as made
 from tests.support.driving import do, outcomes
+from tests.support.loopback import loopback
 from tests.support.replay import ReplaySource
 from tests.support.servers import qdrant_server, sandbox_server
 from tests.support.world import World, make_world, seed
@@ -89,7 +89,7 @@ def production(
 
 
 def snapshots(url: str) -> list[ListedSnapshot]:
-    listed = httpx.get(f"{url}/collections/movies/snapshots", timeout=10).json()["result"]
+    listed = loopback.get(f"{url}/collections/movies/snapshots", timeout=10).json()["result"]
     return [
         ListedSnapshot(name=s["name"], size_bytes=s["size"], checksum=s["checksum"]) for s in listed
     ]
@@ -98,12 +98,13 @@ def snapshots(url: str) -> list[ListedSnapshot]:
 @pytest.fixture
 def theirs(production: str) -> Iterator[ListedSnapshot]:
     """A snapshot that the operator made by hand."""
-    answer = httpx.post(f"{production}/collections/movies/snapshots", timeout=60).json()["result"]
+    made = loopback.post(f"{production}/collections/movies/snapshots")
+    answer = made.json()["result"]
     yield ListedSnapshot(
         name=answer["name"], size_bytes=answer["size"], checksum=answer["checksum"]
     )
     for left in snapshots(production):
-        httpx.delete(f"{production}/collections/movies/snapshots/{left.name}", timeout=10)
+        loopback.delete(f"{production}/collections/movies/snapshots/{left.name}", timeout=10)
 
 
 def forge(url: str, target: ListedSnapshot, *repositories: Repository, **fields: object) -> Intent:
