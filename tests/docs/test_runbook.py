@@ -18,7 +18,7 @@ import pytest
 
 from qdrant_dr.cli import main
 from tests.support.documented import blocks
-from tests.support.servers import qdrant_server, sandbox_server
+from tests.support.servers import Server, emptied, qdrant_server, sandbox_server
 from tests.support.world import World, make_world, seed
 
 KINDS = {"try", "real", "prefect", ""}
@@ -54,10 +54,15 @@ def burnt(tmp_path_factory: pytest.TempPathFactory) -> Burnt:
     return Burnt(world, first)
 
 
+@pytest.fixture(scope="module")
+def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with new_server(tmp_path_factory.mktemp("target")) as server:
+        yield server
+
+
 @pytest.fixture
-def target(tmp_path: Path) -> Iterator[str]:
-    with new_server(tmp_path / "target") as server:
-        yield server.url
+def target(empty_server: Server) -> str:
+    return emptied(empty_server).url
 
 
 def follow(burnt: Burnt, case: str, target: str, folder: Path, **more: str) -> str:

@@ -23,7 +23,7 @@ from qdrant_dr.records import Restored
 from tests.support.deployed import ask_for_run, deploy, run_of, worker
 from tests.support.driving import do
 from tests.support.prefect import PrefectServer
-from tests.support.servers import Server, sandbox_server
+from tests.support.servers import Server, emptied, sandbox_server
 from tests.support.thorough import thorough
 from tests.support.waiting import eventually
 from tests.support.world import World
@@ -40,10 +40,15 @@ def made(world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> World:
     return made
 
 
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Server]:
-    with sandbox_server(tmp_path / "target") as server:
+@pytest.fixture(scope="module")
+def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with sandbox_server(tmp_path_factory.mktemp("target")) as server:
         yield server
+
+
+@pytest.fixture
+def target(empty_server: Server) -> Server:
+    return emptied(empty_server)
 
 
 @contextmanager
