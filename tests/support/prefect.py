@@ -37,7 +37,7 @@ QUIET = {
     # what tests wait for: a run is called late, an event can be read, a silence is noticed
     "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "2",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
-    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "2",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT2S",
     "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "3",
     # in memory they would be forgotten by a server that starts again, and their slots stay taken
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
