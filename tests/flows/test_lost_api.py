@@ -22,7 +22,8 @@ FLOW = "import sys; from flows.backup import backup; backup(config=sys.argv[1])"
 def slowed(made: World) -> str:
     """Let one repository be slow; the text as it was."""
     quick = made.file.read_text()
-    made.file.write_text(quick.replace("domain: disk-one", "domain: disk-one\n  bandwidth: 12KiB/s"))
+    slow = "domain: disk-one\n  bandwidth: 12KiB/s"
+    made.file.write_text(quick.replace("domain: disk-one", slow))
     return quick
 
 

@@ -1,8 +1,8 @@
-"""`qdrant-dr` for shells that call it often: every call a process of its own, and none imports anew.
+"""`qdrant-dr` for shells that call it often: each call is a process, and none imports anew.
 
-A process that has imported all of `qdrant_dr` forks for each call. It listens on a Unix socket; what
-a shell calls is a Python that imports next to nothing, hands over its arguments, environment and
-files, and ends with the exit code that comes back.
+A process that has imported all of `qdrant_dr` forks for each call. It listens on a Unix socket;
+what a shell calls is a Python that imports next to nothing, hands over its arguments, environment
+and files, and ends with the exit code that comes back.
 """
 
 from __future__ import annotations
