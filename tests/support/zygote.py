@@ -7,6 +7,7 @@ and files, and ends with the exit code that comes back.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -24,6 +25,8 @@ from tests.support.prefect import spawn
 from tests.support.waiting import eventually
 
 STANDARD = (0, 1, 2)
+ALONE = {"OPENBLAS_NUM_THREADS": "1"}
+"""A process that forks has one thread."""
 CALL = """
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as s:
@@ -40,7 +43,7 @@ sys.exit(int(code) if code else "qdrant-dr ended without an exit code")
 def shell_function(folder: Path) -> Iterator[str]:
     """Lines for bash that make `qdrant-dr` such a call; its process is gone afterwards."""
     path = folder / "zygote.sock"
-    child = spawn("-m", __name__, str(path), log=folder / "zygote.log", env={})
+    child = spawn("-m", __name__, str(path), log=folder / "zygote.log", env=ALONE)
     try:
         eventually(path.exists, within=120)
         call = shlex.join([sys.executable, "-I", "-S", "-c", CALL, str(path)])
@@ -56,6 +59,7 @@ def serve(path: Path) -> None:
     for module in pkgutil.walk_packages(qdrant_dr.__path__, "qdrant_dr."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    gc.freeze()
     with socket.socket(socket.AF_UNIX) as listening:
         half = path.with_suffix(".new")
         listening.bind(str(half))
