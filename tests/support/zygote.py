@@ -27,6 +27,8 @@ from tests.support.waiting import eventually
 STANDARD = (0, 1, 2)
 ALONE = {"OPENBLAS_NUM_THREADS": "1"}
 """A process that forks has one thread."""
+SELDOM = ("__main__", "_client", "sandbox", "engine_child")
+"""Not imported beforehand: programs of their own, and what stores in clouds need."""
 CALL = """
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as s:
@@ -45,7 +47,7 @@ def shell_function(folder: Path) -> Iterator[str]:
     path = folder / "zygote.sock"
     child = spawn("-m", __name__, str(path), log=folder / "zygote.log", env=ALONE)
     try:
-        eventually(path.exists, within=120)
+        eventually(path.exists, within=300)
         call = shlex.join([sys.executable, "-I", "-S", "-c", CALL, str(path)])
         yield f'qdrant-dr() {{ {call} "$@"; }}'
     finally:
@@ -57,7 +59,7 @@ def serve(path: Path) -> None:
     import qdrant_dr
 
     for module in pkgutil.walk_packages(qdrant_dr.__path__, "qdrant_dr."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith(SELDOM):
             importlib.import_module(module.name)
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as listening:
