@@ -19,9 +19,10 @@ def prefect_api(
 ) -> Iterator[PrefectServer]:
     """The server; processes talk to it with its `env`. Its database is kept as it was at first:
     the next session needs no migrations."""
-    assert pytestconfig.cache is not None
-    kept = pytestconfig.cache.mkdir("prefect") / f"{version('prefect')}.db"
-    with prefect_server(tmp_path_factory.mktemp("prefect"), like=kept) as server:
+    home = tmp_path_factory.mktemp("prefect")
+    cache = getattr(pytestconfig, "cache", None)  # pytest may run without its cache
+    kept = (cache.mkdir("prefect") if cache else home) / f"{version('prefect')}.db"
+    with prefect_server(home, like=kept) as server:
         if not kept.exists():
             copy_database(server.database, kept)
         yield server
