@@ -38,10 +38,14 @@ isolate()  # before any test file imports prefect, which reads its settings then
 
 LONGEST = (
     "tests/jobs/restore/test_kill.py",
-    "tests/flows/test_alerts.py",
+    "tests/flows/test_real_runs.py",
     "tests/jobs/backup/test_clusters.py",
     "tests/test_demo.py",
+    "tests/flows/test_up.py",
     "tests/docs/test_runbook.py",
+    "tests/flows/test_lost_api.py",
+    "tests/flows/test_dask.py",
+    "tests/flows/test_alerts.py",
     "tests/flows/",
     "tests/jobs/",
     "tests/benchmarks/",

@@ -18,8 +18,9 @@ import pytest
 
 from qdrant_dr.cli import main
 from tests.support.documented import blocks
-from tests.support.servers import qdrant_server, sandbox_server
+from tests.support.servers import Server, emptied, qdrant_server, sandbox_server
 from tests.support.world import World, make_world, seed
+from tests.support.zygote import shell_function
 
 KINDS = {"try", "real", "prefect", ""}
 new_server = qdrant_server if "QDRANT_BIN" in os.environ else sandbox_server
@@ -31,10 +32,12 @@ class Burnt:
 
     world: World
     first: str
+    function: str
+    """For bash: `qdrant-dr`."""
 
 
 @pytest.fixture(scope="module")
-def burnt(tmp_path_factory: pytest.TempPathFactory) -> Burnt:
+def burnt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Burnt]:
     folder = tmp_path_factory.mktemp("burnt")
     with new_server(folder / "source") as source:
         for name in ("movies", "users"):
@@ -51,13 +54,19 @@ def burnt(tmp_path_factory: pytest.TempPathFactory) -> Burnt:
         ).raise_for_status()  # fmt: skip
         assert main(["-q", "-c", world.reference, "backup"]) in {0, 3}
         client.close()
-    return Burnt(world, first)
+    with shell_function(folder) as function:
+        yield Burnt(world, first, function)
+
+
+@pytest.fixture(scope="module")
+def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with new_server(tmp_path_factory.mktemp("target")) as server:
+        yield server
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Iterator[str]:
-    with new_server(tmp_path / "target") as server:
-        yield server.url
+def target(empty_server: Server) -> str:
+    return emptied(empty_server).url
 
 
 def follow(burnt: Burnt, case: str, target: str, folder: Path, **more: str) -> str:
@@ -69,11 +78,10 @@ def follow(burnt: Burnt, case: str, target: str, folder: Path, **more: str) -> s
     text = Path(burnt.world.reference).read_text()
     text = re.sub(r"nodes:\n\s*- (\S+)", r"nodes: [\1]", text)  # as `init` writes it
     (work / "qdrant-dr.yaml").write_text(text)
-    python = f'qdrant-dr() {{ "{sys.executable}" -m qdrant_dr.cli "$@"; }}'
     # a report is as red as what it found, which is not the runbook's failure
     lines = [line + " || test $? -le 3" * line.startswith("qdrant-dr report")
              for step in steps for line in step.splitlines()]  # fmt: skip
-    script = "\n".join(["set -euo pipefail", python, *lines])
+    script = "\n".join(["set -euo pipefail", burnt.function, *lines])
     environment = {
         **os.environ,
         "TARGET": target,

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from tests.support.prefect import PrefectServer, drain, prefect_server
+from tests.support.prefect import PrefectServer, copy_database, drain, prefect_server
 from tests.support.servers import sandbox_server
 from tests.support.world import World, make_world, seed
 
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """The server; processes talk to it with its `env`."""
-    with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+def prefect_api(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[PrefectServer]:
+    """The server; processes talk to it with its `env`. Its database is kept as it was at first:
+    the next session needs no migrations."""
+    home = tmp_path_factory.mktemp("prefect")
+    cache = getattr(pytestconfig, "cache", None)  # pytest may run without its cache
+    kept = (cache.mkdir("prefect") if cache else home) / f"{version('prefect')}.db"
+    with prefect_server(home, like=kept) as server:
+        if not kept.exists():
+            copy_database(server.database, kept)
         yield server
 
 

@@ -96,11 +96,11 @@ def test_every_alert_arrives(
     def state(run: str) -> str:
         return str(in_process.call("GET", f"/flow_runs/{run}")["state_name"])
 
-    eventually(lambda: alerts("qdr-deadman-shop"), within=90)
+    eventually(lambda: alerts("qdr-deadman-shop"), within=90, every=0.5)
     eventually(lambda: len(alerts("qdr-ended-badly")) >= 2, within=60)
-    eventually(lambda: alerts("qdr-late"), within=90)
-    eventually(lambda: alerts("qdr-unwatched-shop"), within=90)
-    eventually(lambda: state(dead) == state(dead_watch) == "Crashed", within=120)
+    eventually(lambda: alerts("qdr-late"), within=90, every=0.5)
+    eventually(lambda: alerts("qdr-unwatched-shop"), within=90, every=0.5)
+    eventually(lambda: state(dead) == state(dead_watch) == "Crashed", within=120, every=0.5)
 
     def about(name: str) -> set[str]:
         triggers = [event["payload"]["triggering_event"] for event in alerts(name)]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.prefect import Child, PrefectServer, spawn
+from tests.support.thorough import thorough
 from tests.support.waiting import eventually
 from tests.support.world import World
 
@@ -25,6 +26,7 @@ def cancel(flow: Child) -> None:
     flow.process.wait(timeout=90)
 
 
+@thorough  # tests/flows/test_real_runs.py cancels one by its worker
 def test_a_cancelled_backup_has_an_end(
     prefect_api: PrefectServer, world: Callable[..., World], tmp_path: Path
 ) -> None:

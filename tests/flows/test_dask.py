@@ -75,53 +75,6 @@ def test_every_unit_is_done_by_a_worker_and_proven(
     assert [o.unit for o in end.outcomes].count("capture") == 2
 
 
-def test_a_worker_killed_in_a_copy_costs_one_more_start_of_it(
-    on_dask: DaskCluster, world: Callable[..., World], source: str
-) -> None:
-    made = world()
-    slowly(made, "20KiB/s")
-    before = snapshots_on(source)  # other tests' killed runs have left theirs there
-    killed: list[str] = []
-
-    def kill() -> None:
-        eventually(lambda: list(made.folders["two"].glob("backups/**/snapshot.json")), within=90)
-        with Client(on_dask.address, timeout=20, set_as_default=False) as client:
-            names = {a: w["id"] for a, w in client.scheduler_info()["workers"].items()}
-            at_work = [a for a, keys in client.processing().items() if keys]
-        for address in at_work[:1]:
-            killed.append(names[address])
-            on_dask.by_name(names[address]).kill()
-
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
-    state = backup(config=made.reference, return_state=True)
-    killer.join(timeout=10)
-    on_dask.add()
-    assert killed, "no worker was killed in the middle"
-    end = only_end(made)
-    # whoever was at work twice says so, and nothing is lost by it
-    assert (state.name, end.verdict) == ("Degraded", "degraded"), end.reasons
-    captured = [o for o in end.outcomes if o.unit == "capture"]
-    assert {o.collection for o in captured} == {"movies", "users"}
-    again = [o for o in captured if o.notes]
-    assert again
-    assert all("by a worker that was lost" in n for o in again for n in o.notes), again
-    proofs = [o for o in end.outcomes if o.unit == "verify"]
-    assert {(o.collection, o.verdict) for o in proofs} == {("movies", "ok"), ("users", "ok")}
-    assert len(proofs) == 4
-    assert snapshots_on(source) <= before, "a snapshot was left on the node"
-
-
-def snapshots_on(source: str) -> set[str]:
-    return {
-        snapshot["name"]
-        for name in ("movies", "users")
-        for snapshot in httpx.get(f"{source}/collections/{name}/snapshots", timeout=10).json()[
-            "result"
-        ]
-    }
-
-
 def test_a_unit_that_reads_another_configuration_fails_its_run(
     on_dask: DaskCluster, world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,3 +160,50 @@ def test_workers_that_are_gone_are_not_waited_for(
         cluster.scheduler.kill()
         with pytest.raises(WorkersUnfit, match="no Dask scheduler at"):
             harness(monkeypatch)
+
+
+def test_a_worker_killed_in_a_copy_costs_one_more_start_of_it(
+    on_dask: DaskCluster, world: Callable[..., World], source: str
+) -> None:
+    """The last test here: nobody else needs that worker."""
+    made = world()
+    slowly(made, "20KiB/s")
+    before = snapshots_on(source)  # other tests' killed runs have left theirs there
+    killed: list[str] = []
+
+    def kill() -> None:
+        eventually(lambda: list(made.folders["two"].glob("backups/**/snapshot.json")), within=90)
+        with Client(on_dask.address, timeout=20, set_as_default=False) as client:
+            names = {a: w["id"] for a, w in client.scheduler_info()["workers"].items()}
+            at_work = [a for a, keys in client.processing().items() if keys]
+        for address in at_work[:1]:
+            killed.append(names[address])
+            on_dask.by_name(names[address]).kill()
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    state = backup(config=made.reference, return_state=True)
+    killer.join(timeout=10)
+    assert killed, "no worker was killed in the middle"
+    end = only_end(made)
+    # whoever was at work twice says so, and nothing is lost by it
+    assert (state.name, end.verdict) == ("Degraded", "degraded"), end.reasons
+    captured = [o for o in end.outcomes if o.unit == "capture"]
+    assert {o.collection for o in captured} == {"movies", "users"}
+    again = [o for o in captured if o.notes]
+    assert again
+    assert all("by a worker that was lost" in n for o in again for n in o.notes), again
+    proofs = [o for o in end.outcomes if o.unit == "verify"]
+    assert {(o.collection, o.verdict) for o in proofs} == {("movies", "ok"), ("users", "ok")}
+    assert len(proofs) == 4
+    assert snapshots_on(source) <= before, "a snapshot was left on the node"
+
+
+def snapshots_on(source: str) -> set[str]:
+    return {
+        snapshot["name"]
+        for name in ("movies", "users")
+        for snapshot in httpx.get(f"{source}/collections/{name}/snapshots", timeout=10).json()[
+            "result"
+        ]
+    }

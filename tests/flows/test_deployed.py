@@ -19,6 +19,7 @@ from tests.support.world import World
 pytestmark = [pytest.mark.prefect, pytest.mark.timeout(600)]
 
 
+@thorough  # tests/flows/test_up.py sees what is scheduled run
 def test_a_scheduled_run_appears_and_finishes(
     prefect_api: PrefectServer, world: Callable[..., World], tmp_path: Path
 ) -> None:

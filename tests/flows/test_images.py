@@ -35,7 +35,7 @@ def exit_code(command: Sequence[str], env: Mapping[str, str] = {}) -> int:
 def test_the_health_check_of_the_image_asks_the_worker(
     prefect_api: PrefectServer, tmp_path: Path
 ) -> None:
-    prefect_api.run("work-pool", "create", "image-pool", "--type", "process")
+    prefect_api.call("POST", "/work_pools/", {"name": "image-pool", "type": "process"})
     port = {
         "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
         "PREFECT_WORKER_WEBSERVER_PORT": str(free_port()),

@@ -22,7 +22,8 @@ FLOW = "import sys; from flows.backup import backup; backup(config=sys.argv[1])"
 def slowed(made: World) -> str:
     """Let one repository be slow; the text as it was."""
     quick = made.file.read_text()
-    made.file.write_text(quick.replace("domain: disk-one", "domain: disk-one\n  bandwidth: 6KiB/s"))
+    slow = "domain: disk-one\n  bandwidth: 12KiB/s"
+    made.file.write_text(quick.replace("domain: disk-one", slow))
     return quick
 
 
@@ -41,7 +42,7 @@ def test_manifests_are_committed_without_the_server(
     made = world()
     slowed(made)
     log = tmp_path / "flow.log"
-    with prefect_server(tmp_path / "prefect", like=prefect_api) as server:
+    with prefect_server(tmp_path / "prefect", like=prefect_api.database) as server:
         flow = spawn("-c", FLOW, made.reference, log=log, env=server.env)
         try:
             eventually(lambda: list(made.folders["one"].glob("backups/**/intent.json")), within=120)
@@ -62,7 +63,7 @@ def test_a_server_that_starts_again_is_behind_and_the_next_run_is_fine(
     automation forgets a sign of life a minute after its window); nothing waits for it, though."""
     made = world()
     quick = slowed(made)
-    with prefect_server(tmp_path / "prefect", like=prefect_api) as server:
+    with prefect_server(tmp_path / "prefect", like=prefect_api.database) as server:
         nightly = deploy(server, tmp_path, {"lost": (made.reference, "lost")})["lost"]
         with worker(server, "lost", tmp_path / "worker.log") as running:
             run = ask_for_run(server, nightly)

@@ -23,7 +23,7 @@ from qdrant_dr.records import Restored
 from tests.support.deployed import ask_for_run, deploy, run_of, worker
 from tests.support.driving import do
 from tests.support.prefect import PrefectServer
-from tests.support.servers import Server, sandbox_server
+from tests.support.servers import Server, emptied, sandbox_server
 from tests.support.thorough import thorough
 from tests.support.waiting import eventually
 from tests.support.world import World
@@ -40,10 +40,15 @@ def made(world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> World:
     return made
 
 
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Server]:
-    with sandbox_server(tmp_path / "target") as server:
+@pytest.fixture(scope="module")
+def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with sandbox_server(tmp_path_factory.mktemp("target")) as server:
         yield server
+
+
+@pytest.fixture
+def target(empty_server: Server) -> Server:
+    return emptied(empty_server)
 
 
 @contextmanager
@@ -229,22 +234,20 @@ def test_every_collection_of_a_run(world: Callable[..., World], target: Server) 
     assert names(target.url) == ["movies", "users"]
 
 
+ALONE = [
+    ({"backup": None}, "give `backup`, or say `every`: neither was given"),
+    ({"every": True}, "give `backup`, or say `every`: both were given"),
+    ({"of_run": "20261122T021500Z-abcdef"}, "`of_run` belongs to `every`"),
+    ({"backup": None, "every": True, "name": "x"}, "are of one backup, not of `every`"),
+]
+
+
 @pytest.mark.usefixtures("in_process")
-@pytest.mark.parametrize(
-    ("parameters", "why"),
-    [
-        ({"backup": None}, "give `backup`, or say `every`: neither was given"),
-        ({"every": True}, "give `backup`, or say `every`: both were given"),
-        ({"of_run": "20261122T021500Z-abcdef"}, "`of_run` belongs to `every`"),
-        ({"backup": None, "every": True, "name": "x"}, "are of one backup, not of `every`"),
-    ],
-)
-def test_parameters_that_do_not_go_together(
-    made: World, target: Server, parameters: dict[str, Any], why: str
-) -> None:
-    state = run(made, target, **parameters)
-    assert state.is_failed()
-    assert why in state.message
+def test_parameters_that_do_not_go_together(made: World, target: Server) -> None:
+    for parameters, why in ALONE:
+        state = run(made, target, **parameters)
+        assert state.is_failed(), parameters
+        assert why in state.message
     assert [end.start.job for end in made.ends("one")] == ["backup"]
 
 

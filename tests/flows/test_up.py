@@ -141,9 +141,9 @@ def test_what_an_operator_chose_stays_and_a_dead_worker_is_replaced(
     def change(entries: dict[str, Any]) -> None:
         for flow in ("drill", "expire"):
             entries[flow]["description"] = f"another {flow}"
-        soon = (datetime.now(UTC) + timedelta(seconds=45)).isoformat()
+        soon = (datetime.now(UTC) + timedelta(seconds=25)).isoformat()
         # the nightly one is gone, this one is new; not so often that its runs pile up
-        entries["backup"]["schedules"] = [{"slug": "soon", "interval": 90, "anchor_date": soon}]
+        entries["backup"]["schedules"] = [{"slug": "soon", "interval": 60, "anchor_date": soon}]
 
     pipeline.edit(change)
     said = pipeline.run("up")
@@ -171,7 +171,14 @@ def test_what_an_operator_chose_stays_and_a_dead_worker_is_replaced(
     (run, *_) = eventually(lambda: call("POST", "/flow_runs/filter", ended), within=180, every=1)
     log = (pipeline.home / "worker.log").read_text()
     assert (run["state_name"], run["auto_scheduled"]) == ("Completed", True), log
+    assert run["name"] == "backup upshop (scheduled)"
     assert {m.collection for m in pipeline.world.manifests("two")} >= {"movies", "users"}
+    start = pipeline.world.ends("one")[0].start
+    assert start.trigger == "schedule"
+    assert start.actor.startswith("prefect")
+    assert start.scheduled_for is not None
+    # a worker takes a run ten seconds before it is due
+    assert timedelta(seconds=-10) <= start.started_at - start.scheduled_for < timedelta(seconds=240)
 
 
 def test_a_worker_that_gives_up_is_started_again(pipeline: Pipeline) -> None:

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,10 @@ QUIET = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
     "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "5",
+    # what tests wait for: a run is called late, an event can be read, a silence is noticed
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT2S",
     "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "3",
     # in memory they would be forgotten by a server that starts again, and their slots stay taken
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
@@ -178,24 +182,29 @@ class PrefectServer:
 
 @contextmanager
 def prefect_server(
-    home: Path, *, like: PrefectServer | None = None, start_within: float = 240
+    home: Path, *, like: Path | None = None, start_within: float = 240
 ) -> Iterator[PrefectServer]:
     """A server with its database in `home`; gone afterwards.
 
-    A copy of the database of another one (`like`) saves it the ten seconds of all migrations.
+    A copy of the database of another one (`like`) saves it the seconds of all migrations.
     """
     home.mkdir(parents=True, exist_ok=True)
-    if like is not None:
-        with sqlite3.connect(like.database) as old, sqlite3.connect(home / "prefect.db") as new:
-            old.backup(new)
-        old.close()
-        new.close()
+    if like is not None and like.exists():
+        copy_database(like, home / "prefect.db")
     server = PrefectServer(home, free_port(), child=None)  # type: ignore[arg-type]
     try:
         server.start(start_within)
         yield server
     finally:
         server.child.kill()
+
+
+def copy_database(existing: Path, copy: Path) -> None:
+    """Also while a server writes to it; the copy is there whole or not at all."""
+    half = copy.with_name(f"{copy.name}.{os.getpid()}")
+    with closing(sqlite3.connect(existing)) as old, closing(sqlite3.connect(half)) as new:
+        old.backup(new)
+    half.replace(copy)
 
 
 def _wait_healthy(server: PrefectServer, within: float) -> None:

@@ -124,6 +124,14 @@ def sandbox_server(
         yield Server(url, process.pid, "sandbox")
 
 
+def emptied(server: Server) -> Server:
+    """The same server without its collections: for tests that share one."""
+    with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
+        for found in client.get("/collections").json()["result"]["collections"]:
+            client.delete(f"/collections/{found['name']}").raise_for_status()
+    return server
+
+
 @contextmanager
 def qdrant_server(
     folder: Path, *, api_key: str | None = None, read_api_key: str | None = None
