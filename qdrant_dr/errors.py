@@ -66,9 +66,8 @@
     ! OperationBehind          the archive is older than writes acknowledged before it was made
     ! NotSealable              nothing shows that the archive holds every acknowledged write
     ! EngineFailed             the engine refused the archive, or panicked while reading it
-      ! EngineCrashed          the engine process crashed; held against the copy after the second
-      time
-    - EngineHindered           killed, or short of memory, disk or files: says nothing about the copy
+      ! EngineCrashed          the engine process crashed twice: once does not count
+    - EngineHindered           killed, or short of memory, disk or files: not the copy's fault
     - EngineStalled            no progress in time
     - EngineTooOld             older than the server that wrote the archive: proves nothing
     - NothingChecked           the check examined nothing, so it cannot pass
@@ -461,8 +460,8 @@ class EngineCrashed(EngineFailed):
 
 class EngineHindered(ProofError):
     default_hint = (
-        "check this machine's memory, disk and logs, then run it again: this says nothing about the "
-        "copy."
+        "check this machine's memory, disk and logs, then run it again: this says nothing about "
+        "the copy."
     )
 
 

@@ -136,7 +136,7 @@ def test_what_is_named_must_stand(source: Server, world: World, qdr: Any) -> Non
         (("acknowledge", "rto-unmeasured", "--reason", "known"), "is a notice"),
         (("acknowledge", "movies@latest"), "needs a reason"),
         (("acknowledge", "movies@latest", "--reason", "x"), "needs a reason"),
-        (("acknowledge", "--reason", "known"), "nothing is named"),
+        (("acknowledge", "--reason", "known"), "no finding or backup is named"),
         (("acknowledge", "movies@latest", "--reason", "known", "--until", "2d"), "not suspect"),
         (("acknowledge", "movies@latest", "--reason", "known", "--until", "2001-01-01"), "over"),
         (("acknowledge", "movies@latest", "--release", "--reason", "known"), "nothing acknow"),

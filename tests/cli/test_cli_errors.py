@@ -40,8 +40,8 @@ COLLECTION = Column("collection", "COLLECTION")
         (["restore", "movies@latest"], "--to is missing"),
         (["restore", "--to"], "--to is given without its value"),
         (["show"], "BACKUP is missing"),
-        (["show", "a", "b"], "'b' could mean here: one word too many?"),
-        (["drill", "--seed", "x"], "--seed must be a whole number, and 'x' is none"),
+        (["show", "a", "b"], "unexpected argument 'b'"),
+        (["drill", "--seed", "x"], "--seed must be a whole number, not 'x'"),
         (["sandbox", "--port", "x"], "--port must be a whole number"),
         (
             ["restore", "m@latest", "--to", "http://x", "--parallel", "0"],

@@ -173,7 +173,7 @@ def test_adopt_says_what_it_would_do_and_changes_nothing(
     assert said.code == 0
     (row,) = said.json["rows"]
     assert (row["name"], row["was"], row["id"], row["backups"]) == ("two", copied, None, 0)
-    assert "nothing was changed; end what copies into it, then add --execute" in said.err
+    assert "nothing was changed; stop whatever copies into it, then add --execute" in said.err
     assert (config.parent / "two" / "repository.json").read_bytes() == before
     assert list((config.parent / "two").glob("probes/*")) == []
 
@@ -206,7 +206,7 @@ def test_adopt_refuses_with_the_reason(qdr: Any, config: Path, copied: str) -> N
     assert run in under_way.json["errors"][0]["message"]
     assert qdr("repository", "adopt", "three").code == 2
     alone = qdr("repository", "adopt", "two", "--save")
-    assert (alone.code, "--save keeps the ids that --execute makes" in alone.err) == (2, True)
+    assert (alone.code, "--save stores the ids that --execute makes" in alone.err) == (2, True)
     assert qdr("repository", "show", "one", "--json").json["rows"][0]["id"] == copied
 
 

@@ -22,7 +22,7 @@ def test_what_stands_and_what_is_new(qdr: Callable[..., Any], tmp_path: Path) ->
     (line,) = [li for li in said.out.splitlines() if "cluster-unseen" in li]
     assert line.startswith("critical")
     assert "qdrant-dr check" in line
-    assert "new: critical: cluster: the cluster could not be looked at" in said.err
+    assert "new: critical: cluster: the cluster could not be checked" in said.err
     assert kept(world) == 0
     assert "new: " in qdr("-c", world.reference, "watch", "--record").err
     assert kept(world) == 1

@@ -195,7 +195,7 @@ def test_what_was_made_anew_under_the_name_is_not_ours(
         assert end.verdict == "failed"
         if whole and backup != mine:  # what came back in whole is like any other collection
             error: Any = end.error
-            assert "unless somebody has made it anew since" in error.message
+            assert "unless somebody has recreated it since" in error.message
         else:
             error = only(end)[0].error
             assert "somebody may use it, and it is not touched" in error.message

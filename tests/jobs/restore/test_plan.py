@@ -211,7 +211,7 @@ REFUSED: list[tuple[str, Backup, Any, dict[str, Any], str]] = [
         proven(),
         facts(),
         {"name": "ü" * 121},
-        "has 242 bytes, and a server restores no archive under one with more than 235",
+        "has 242 bytes; a server restores no archive under a name longer than 235",
     ),
     ("an alias", proven(), facts(aliases={"movies": "m2"}), {}, "is an alias of 'm2'"),
     (
@@ -230,7 +230,7 @@ REFUSED: list[tuple[str, Backup, Any, dict[str, Any], str]] = [
         replace(UNPROVEN, copies=(Copy("aws", "a", "unreachable"),)),
         facts(),
         {"allow_unproven": True},
-        "no repository that can be read has a whole copy",
+        "no readable repository has a complete copy",
     ),
     ("custom sharding", proven(custom()), facts(), {}, "has shard keys"),
     ("replicas", proven(), CLUSTER, {"replication_factor": 5}, "5 replicas of each shard need"),
@@ -413,7 +413,7 @@ def test_a_single_server_has_no_replicas_and_a_cluster_has() -> None:
 def test_what_is_cut_or_laid_out_needs_room_on_this_machine() -> None:
     small = {"capture": {"spool": {"path": "/spool", "max": "1MiB"}}}
     (why,) = plan(there=CLUSTER, sections=small).refusals
-    assert "needs 1.38 MiB on this machine, `capture.spool.max` is 1.00 MiB" in why
+    assert "needs 1.38 MiB on this machine, but `capture.spool.max` is 1.00 MiB" in why
     (why,) = plan(sections=small, salvage=True).refusals
     assert "with the engine needs 1.38 MiB" in why
     (why,) = plan(there=OnTarget(CLUSTER, spool_free=2**20)).refusals
@@ -447,4 +447,4 @@ def test_a_salvage_measures_no_server() -> None:
 
 def test_reasons_are_sentences() -> None:
     (why,) = plan(there=facts(version="1.20.0")).refusals
-    assert "take it there one minor version after the other, or read it with `--salvage`" in why
+    assert "upgrade it one minor version at a time, or read it with `--salvage`" in why

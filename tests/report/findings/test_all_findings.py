@@ -259,7 +259,7 @@ def test_no_recent_proof_in_one_repository() -> None:
         for m in (old, new)
         for w, d in (("aws", "content"), ("gcp", "bytes"))
     ]
-    found = one(evidence(held, proofs=proofs), "no copy proven to content within 8 d")
+    found = one(evidence(held, proofs=proofs), "no copy was proven to content within 8 d")
     assert (found.severity, found.scope) == ("warning", "movies in gcp")
 
 

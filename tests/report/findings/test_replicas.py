@@ -62,7 +62,7 @@ def test_counts_that_differ_before_a_capture() -> None:
 def test_equal_counts_end_what_counts_told_and_not_what_points_told() -> None:
     assert told([look(NOW - hours(9), apart=APART, reading="sample")]) == []
     (found,) = told([look(NOW - hours(9), apart=APART, diverging=LOST)])
-    assert found.what.startswith("Active replicas do not hold the same: 7 points of shard 0")
+    assert found.what.startswith("Active replicas hold different points: 7 points of shard 0")
     assert found.what.endswith("lacking on http://b")
     assert found.since == NOW - hours(9) + timedelta(minutes=1)
 

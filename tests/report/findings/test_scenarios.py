@@ -106,7 +106,7 @@ def test_a_game_that_was_lost_is_a_finding(
     met = row(world)["rpo_met"]
     assert (None if pd.isna(met) else bool(met)) == rpo_met
     (what,) = [w for severity, scope, w in said(world) if scope == "lost-cloud:aws"]
-    assert what.startswith("the last drill under lost-cloud:aws did not keep what is promised: ")
+    assert what.startswith("the last drill under lost-cloud:aws did not meet the objectives: ")
     assert "movies: " in what
     assert why.replace("91 min", "1 h 31 min").replace("60 min", "1 h") in what
     assert "not kept" in page(world)
@@ -162,7 +162,7 @@ def test_a_game_of_one_collection_does_not_cover_up_what_the_whole_one_lost() ->
 def test_a_game_that_was_cut_short_is_not_kept() -> None:
     cut = game(detail={"scenario": None})
     (said_of,) = lost_games(played(cut))
-    assert "what the scenario leaves was not looked at" in said_of
+    assert "what the scenario leaves was not examined" in said_of
 
 
 def test_who_ran_it_does_not_overrule_who_reviewed_it() -> None:
@@ -183,7 +183,7 @@ def test_a_drill_without_a_scenario_claims_nothing() -> None:
     assert frame["scenario"].isna().all()
     assert frame["rpo_met"].isna().all()
     assert frame["rpo_objective_seconds"].isna().all()
-    assert "Games and sign-off" not in page(good("movies"))
+    assert "Scenarios and sign-off" not in page(good("movies"))
 
 
 def test_an_engine_drill_keeps_no_recovery_time() -> None:

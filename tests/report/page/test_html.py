@@ -35,8 +35,8 @@ def test_the_order_is_that_of_the_reader() -> None:
         "Findings", "Collections", "Measured",
         "Restore time against the objective", "Size of backups over time",
         "What is to come", "Age of the newest proof, by collection and repository", "Drills",
-        "Runs", "Scope and evidence", "Where was looked", "What is left out, and why",
-        "Records that could not be read", "How much was looked at", "Promises and versions",
+        "Runs", "Scope and evidence", "Repositories", "Excluded collections",
+        "Records that could not be read", "How much was checked", "Objectives and versions",
         "Sign-off",
     ]  # fmt: skip
     assert "As of 2026-11-22 12:00:00 UTC, for the 30 d since 2026-10-23 12:00:00 UTC" in got.words
