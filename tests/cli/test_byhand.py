@@ -141,7 +141,7 @@ def test_pasted_without_a_target_nothing_is_sent(tmp_path: Path) -> None:
         env={"PATH": f"{spy.parent}:/usr/bin:/bin", "SPIED": str(spied)}, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode != 0
-    assert "say which server to restore into" in done.stderr
+    assert "set the server to restore into" in done.stderr
     assert not spied.exists()
 
 

@@ -228,7 +228,7 @@ def test_init_takes_what_people_type(typed: str, address: str, qdr: Any, tmp_pat
     said = qdr("-c", str(file), "init", "--url", typed)
     assert said.code == 0, said.err
     assert yaml.safe_load(file.read_text())["cluster"]["nodes"] == [address]
-    assert (f"{typed} was taken as" in said.err) == (typed != address)
+    assert (f"{typed} was read as" in said.err) == (typed != address)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_init_refuses_what_is_no_address(typed: str, qdr: Any, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("typed", "doubt"),
-    [("h:6334", "6334 usually is the port of gRPC"), ("h", "that is port 80"), ("h:6333", "")],
+    [("h:6334", "6334 is usually the gRPC port"), ("h", "this means port 80"), ("h:6333", "")],
 )
 def test_init_names_what_is_often_meant_otherwise(typed: str, doubt: str, qdr: Any) -> None:
     said = qdr("init", "--url", typed)

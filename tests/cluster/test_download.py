@@ -111,7 +111,7 @@ def test_a_file_exchanged_after_a_cut_is_not_glued_together(
 ) -> None:
     source.faults.cut_after, source.faults.changed_etag = 300_000, True
     taken: list[bytes] = []
-    with pytest.raises(DownloadMismatch, match="exchanged on the server after 300000 bytes"):
+    with pytest.raises(DownloadMismatch, match="replaced on the server after 300000 bytes"):
         taken.extend(fetch(node, snapshot))
 
 

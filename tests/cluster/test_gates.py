@@ -46,7 +46,7 @@ def test_refusals(calm: CollectionFacts) -> None:
     cases = {
         "shard 1 is Dead": with_shard(calm, 1, state="Dead"),
         "no shard of it": changed(calm, replicas=()),
-        "shards [2] do not lie on this node": changed(
+        "shards [2] are no longer on this node": changed(
             with_shard(calm, 2, local=False, peer_id=7), chosen=frozenset({1, 2})
         ),
         "resharding": changed(calm, resharding=("{}",)),
@@ -82,10 +82,10 @@ def test_how_a_count_was_taken_is_no_doubt(calm: CollectionFacts) -> None:
 def test_an_optimizer_at_work_matters_only_without_a_wal(calm: CollectionFacts) -> None:
     busy = changed(calm, status="yellow", running_optimizations=1)
     assert preflight(busy).unsettled == ()
-    assert "keeps no WAL" in preflight(busy, method="stream").unsettled[0]
+    assert "has no WAL" in preflight(busy, method="stream").unsettled[0]
     assert preflight(calm, method="shard").unsettled == ()
     listening = with_shard(busy, 1, state="Listener")
-    assert "listener's shard [1] keeps no WAL" in preflight(listening).unsettled[0]
+    assert "listener's shard [1] has no WAL" in preflight(listening).unsettled[0]
 
 
 def test_without_a_wal_rest_must_be_shown(calm: CollectionFacts) -> None:
@@ -103,7 +103,7 @@ def test_without_a_wal_nothing_may_have_moved(calm: CollectionFacts) -> None:
         assert any("may be back" in b for b in check_gates(calm, after, without_wal={1}))
         assert check_gates(calm, after, without_wal={0, 2}) == ()
     busy = changed(calm, running_optimizations=1)
-    assert "not at rest" in check_gates(busy, calm, without_wal={0})[0]
+    assert "not settled" in check_gates(busy, calm, without_wal={0})[0]
 
 
 def test_what_moves_on_other_nodes_is_told_and_harmless(calm: CollectionFacts) -> None:

@@ -190,7 +190,7 @@ def test_redirects_are_not_followed_with_a_key() -> None:
 
 def test_something_else_than_qdrant(source: ReplaySource, node: Node) -> None:
     source.root = {"hello": "world"}
-    with pytest.raises(ServerFailed, match="as a Qdrant does"):
+    with pytest.raises(ServerFailed, match="like a Qdrant server"):
         node.ask("GET", "/", "read its version")
 
 

@@ -84,7 +84,7 @@ REFUSED: list[tuple[str, int, str, type[DRError], str]] = [
     ("az", 403, "AuthenticationFailed", RepositoryDenied, "credentials"),
     ("az", 403, "UnauthorizedBlobOverwrite", RepositoryDenied, "credentials"),
     ("az", 403, "KeyVaultEncryptionKeyNotFound", RepositoryRefuses, "enable that key"),
-    ("az", 404, "ContainerNotFound", RepositoryMissing, "bucket right"),
+    ("az", 404, "ContainerNotFound", RepositoryMissing, "the bucket is right"),
 ]
 
 

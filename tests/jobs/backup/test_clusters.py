@@ -211,7 +211,7 @@ def test_a_transfer_under_way_is_waited_for_and_marked(
     capture = the_capture(end)
     if method == "shard":
         assert capture.error is not None
-        assert "1 shard transfers are under way, and method shard keeps no WAL" in (
+        assert "1 shard transfers are under way, and method shard has no WAL" in (
             capture.error.message
         )
         assert world.manifests("one") == []

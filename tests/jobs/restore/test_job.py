@@ -282,7 +282,7 @@ def test_the_same_command_says_what_stays_there_and_never_goes_over_it(
             again = bring_back(world, spy.url, dry_run=dry_run)
             assert again.error is not None
             assert again.error.code == "plan-refused"
-            assert "brought back in whole (it differs: " in again.error.message
+            assert "UTC (it differs: " in again.error.message
             assert "1999 points, the seal says 2000" in again.error.message
             assert f"curl -X DELETE {spy.url}/collections/movies" in again.error.message
         count = httpx.post(f"{target.url}/collections/movies/points/count", json={"exact": True})

@@ -436,7 +436,7 @@ def test_a_target_of_another_version_than_the_plan_saw_is_refused(
     )
     end = bring_back(world, target.url)
     assert end.verdict == "failed"
-    assert "an older server does not restore it" in end.reasons[0]
+    assert "an older server cannot restore it" in end.reasons[0]
     assert names(target.url) == []
 
 

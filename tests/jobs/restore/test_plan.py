@@ -194,7 +194,7 @@ CLUSTER = facts(clustered=True, peer_id=1, peers=(1, 2, 3))
 HERE = facts(collections=("movies",))
 
 REFUSED: list[tuple[str, Backup, Any, dict[str, Any], str]] = [
-    ("older server", proven(), facts(version="1.17.9"), {}, "an older server does not restore it"),
+    ("older server", proven(), facts(version="1.17.9"), {}, "an older server cannot restore it"),
     ("two minors on", proven(), facts(version="1.20.0"), {}, "only the same or the next minor"),
     ("next major", proven(), facts(version="2.0.0"), {}, "only the same or the next minor"),
     (
@@ -202,7 +202,7 @@ REFUSED: list[tuple[str, Backup, Any, dict[str, Any], str]] = [
         proven(manifest(server_version="1.15.4")),
         facts(version="1.18.3"),
         {},
-        "from before the migration of 1.16",
+        "its storage format is older than 1.16",
     ),
     ("no version", proven(), facts(version="dev"), {}, "the versions cannot be compared"),
     ("name exists", proven(), HERE, {}, "restore beside it with `--as NAME`"),
@@ -241,8 +241,8 @@ REFUSED: list[tuple[str, Backup, Any, dict[str, Any], str]] = [
         {"way": "url"},
         "aws cannot sign",
     ),
-    ("url of what is cut", proven(), CLUSTER, {"way": "url"}, "must be cut into shards"),
-    ("no server file", proven(), facts(), {"way": "server-file"}, "needs the place of the file"),
+    ("url of what is cut", proven(), CLUSTER, {"way": "url"}, "must be split into shards"),
+    ("no server file", proven(), facts(), {"way": "server-file"}, "needs the location"),
     (
         "one file, two parts",
         proven(by_shard()),
@@ -250,9 +250,9 @@ REFUSED: list[tuple[str, Backup, Any, dict[str, Any], str]] = [
         {"way": "server-file", "server_file": "x.snapshot"},
         "has 2 parts",
     ),
-    ("file to upload", proven(), facts(), {"server_file": "x"}, "is for `--way server-file`"),
+    ("file to upload", proven(), facts(), {"server_file": "x"}, "needs `--way server-file`"),
     ("salvage by url", proven(), facts(), {"salvage": True, "way": "url"}, "reads the archive"),
-    ("salvage over", proven(), HERE, {"salvage": True}, "a salvage would add to it"),
+    ("salvage over", proven(), HERE, {"salvage": True}, "a salvage would add points to it"),
 ]
 
 

@@ -126,7 +126,7 @@ def test_a_poor_index_of_the_source_is_a_notice() -> None:
     m = r.manifest()
     seals = [r.seal(m, remarks=("shard 0: the source's own index of the vectors finds 2%",))]
     base = evidence({"aws": [m], "gcp": [m]}, seals=seals, proofs=[r.proof(m)])
-    found = one(base, "searched badly on the source")
+    found = one(base, "poor search results on the source")
     assert (found.severity, found.code) == ("notice", "source-index")
     assert not [p for p in problems(base) if p.code == "suspect"]
 
