@@ -264,8 +264,8 @@ def test_an_archive_that_is_left_half_way_is_read_to_its_end() -> None:
     ("data", "error", "words"),
     [
         (whole(shard(0, SEGMENT)), ArchiveInvalid, "does not hold the shards"),
-        (whole(shard(1, SEGMENT, state=REMOTE)), ArchiveForeign, "lies on another node"),
-        (whole(shard(1, state=REMOTE)), ArchiveForeign, "lies on another node"),
+        (whole(shard(1, SEGMENT, state=REMOTE)), ArchiveForeign, "is on another node"),
+        (whole(shard(1, state=REMOTE)), ArchiveForeign, "is on another node"),
         (whole(shard(1)), ArchiveInvalid, "no segment"),
         (whole(shard(1, SEGMENT)[:-1]), ArchiveInvalid, "it is cut"),
         (whole(shard(1, SEGMENT, state=b"?")), ArchiveInvalid, "not what Qdrant writes"),

@@ -83,7 +83,7 @@ def test_a_shard_that_nobody_lists_is_missed_by_its_number() -> None:
     assert joint([whole]).refusals == ()
     lost = replace(said("b", (0, 1, "Active")), shard_count=2)
     (refusal,) = joint([lost]).refusals
-    assert "2 shards, and only [0] have a replica anywhere" in refusal
+    assert "2 shards, but only [0] have a replica" in refusal
 
 
 def test_a_transfer_that_one_node_knows_of_is_known() -> None:
