@@ -67,7 +67,7 @@ _TRANSPORT: dict[type[OSError], str] = {
     socket.gaierror: "no host of that name is known",
 }
 _NOT_A_NODE = (
-    "check that it is the address of a node's REST port, with nothing after the port; then read "
+    "check that it is the REST port of a node, with nothing after the port; then read "
     "the server's "
     "log."
 )

@@ -1,4 +1,4 @@
-"""What the model refuses, said with line, key path and the nearest key."""
+"""Explain what the model refuses, with line, key path and the nearest known key."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def plain(details: ErrorDetails) -> str:
 
 _NUMBER, _WHOLE = "must be a number, such as 0.5", "must be a whole number, such as 3"
 _YES_OR_NO, _TEXT = "must be `true` or `false`", "must be text: put it in quotes"
-_LIST = "must be a list: `[a, b]`, or one `- a` a line"
+_LIST = "must be a list: `[a, b]`, or one `- a` per line"
 _WORDS = {
     "greater_than": "must be greater than {gt:g}",
     "greater_than_equal": "must be {ge:g} or more",
@@ -108,7 +108,7 @@ _WORDS = {
     "int_type": _WHOLE,
     "int_parsing": _WHOLE,
     "int_from_float": _WHOLE,
-    "int_parsing_size": "is a number of too many digits",
+    "int_parsing_size": "is a number with too many digits",
     "float_type": _NUMBER,
     "float_parsing": _NUMBER,
     "finite_number": _NUMBER,
@@ -119,16 +119,16 @@ _WORDS = {
     "string_sub_type": _TEXT,
     "string_too_short": "must have at least {min_length} characters",
     "string_too_long": "must have at most {max_length} characters",
-    "string_pattern_mismatch": "has not the form that belongs here",
+    "string_pattern_mismatch": "does not have the required form",
     "tuple_type": _LIST,
     "list_type": _LIST,
-    "too_short": "must have an entry at least",
-    "dict_type": "must hold keys of its own: one `key: value` a line",
+    "too_short": "must have at least one entry",
+    "dict_type": "must hold keys of its own: one `key: value` per line",
     "missing": "is missing",
     "extra_forbidden": "is not known here",
     "literal_error": "must be {expected}",
 }
-"""What pydantic calls an error, and our words for it."""
+"""Our words for pydantic's error types."""
 
 
 def _one_of(allowed: list[str], given: Any) -> str:
@@ -156,7 +156,7 @@ def _keys_of(path: KeyPath) -> str:
 
 
 def _section(path: KeyPath) -> type[BaseModel] | None:
-    """The model that describes the mapping at a path."""
+    """Return the model of the mapping at a path."""
     model: type[BaseModel] | None = Config
     for step in path:
         if isinstance(step, int):

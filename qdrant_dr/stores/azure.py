@@ -1,6 +1,6 @@
 """Azure Blob Storage: staged blocks, `If-None-Match`, tiers.
 
-What a container does with deleted blobs, and its lifecycle rules, no client of the storage is told.
+The storage API does not tell how long a container keeps deleted blobs, nor its lifecycle rules.
 """
 
 # ruff: noqa: ARG002 -- one signature fits three
@@ -19,7 +19,7 @@ from qdrant_dr.stores.tiers import Storage
 class Azure(Provider):
     """Microsoft's."""
 
-    one_request = 2**20  # its client sends one request's bytes in one go; blocks are streamed
+    one_request = 2**20  # the client sends one request's bytes at once; blocks are streamed
 
     def filesystem(self, options: Mapping[str, Any], tls: Tls, **ours: Any) -> Any:
         from qdrant_dr.stores.azure_client import FileSystem
@@ -38,7 +38,7 @@ class Azure(Provider):
 
 @dataclass(slots=True)
 class AzureUpload:
-    """Blocks under names of our own, then one list of them; Azure drops the rest in a week."""
+    """An upload of blocks, then of their list; Azure drops uncommitted blocks after a week."""
 
     fs: Any
     bucket: str

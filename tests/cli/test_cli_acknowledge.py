@@ -138,7 +138,10 @@ def test_what_is_named_must_stand(source: Server, world: World, qdr: Any) -> Non
         (("acknowledge", "movies@latest", "--reason", "x"), "needs a reason"),
         (("acknowledge", "--reason", "known"), "no finding or backup is named"),
         (("acknowledge", "movies@latest", "--reason", "known", "--until", "2d"), "not suspect"),
-        (("acknowledge", "movies@latest", "--reason", "known", "--until", "2001-01-01"), "over"),
+        (
+            ("acknowledge", "movies@latest", "--reason", "known", "--until", "2001-01-01"),
+            "in the past",
+        ),
         (("acknowledge", "movies@latest", "--release", "--reason", "known"), "nothing acknow"),
     ):
         found = run(*words)

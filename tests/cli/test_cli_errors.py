@@ -92,7 +92,7 @@ def test_init_never_touches_a_file(qdr: Any, tmp_path: Path) -> None:
     before = (tmp_path / "mine.yaml").read_bytes()
     again = qdr("init", "-c", "mine.yaml")
     assert again.code == 2
-    assert "exists already" in again.err
+    assert "already exists" in again.err
     assert (tmp_path / "mine.yaml").read_bytes() == before
 
 

@@ -108,7 +108,7 @@ def test_all_unmounted_is_failed(qdr: Any, config: Path) -> None:
 def test_an_unknown_name_lists_the_known(command: str, qdr: Any, config: Path) -> None:
     said = qdr("repository", command, "three")
     assert said.code == 2
-    assert "there are one, two" in said.err
+    assert "choose from one, two" in said.err
 
 
 def test_an_old_id_is_replaced() -> None:
@@ -262,7 +262,7 @@ def test_init_where_nothing_can_be_written(qdr: Any, tmp_path: Path) -> None:
     said = qdr("init", "-c", str(tmp_path / "not" / "there.yaml"))
     assert said.code == 2
     assert "cannot be written" in said.err
-    assert "make its folder" in said.err
+    assert "create its folder" in said.err
 
 
 def test_no_backup_is_not_said_of_what_could_not_be_read(qdr: Any, config: Path) -> None:

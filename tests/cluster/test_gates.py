@@ -65,7 +65,7 @@ def test_doubts_do_not_refuse(calm: CollectionFacts) -> None:
         "1 shard transfers": changed(calm, transfers=("{}",)),
         "operation numbers": with_shard(calm, 0, operation=None),
         "shards [0] could not be counted": with_shard(calm, 0, count=None),
-        "shards [1] were taken from a listener": with_shard(calm, 1, state="Listener"),
+        "shards [1] come from a listener": with_shard(calm, 1, state="Listener"),
     }
     for words, facts in cases.items():
         judged = preflight(facts)
@@ -91,7 +91,9 @@ def test_an_optimizer_at_work_matters_only_without_a_wal(calm: CollectionFacts) 
 def test_without_a_wal_rest_must_be_shown(calm: CollectionFacts) -> None:
     for unknown in ({"operation": None}, {"count": None}):
         blind = with_shard(calm, 0, **unknown)
-        assert "no operation numbers or counts" in preflight(blind, method="shard").unsettled[0]
+        assert (
+            "without operation numbers or counts" in preflight(blind, method="shard").unsettled[0]
+        )
         assert check_gates(blind, blind, without_wal={0})
         assert check_gates(blind, blind, without_wal={1}) == ()
 
@@ -132,12 +134,12 @@ def test_a_name_that_no_snapshot_can_be_made_of(
 
     assert name_refusal(named(longest), method) is None
     said = name_refusal(named(longest + 1), method) or ""
-    assert f"more than {longest}" in said
+    assert f"longer than {longest}" in said
     assert "alias" in said
     assert name_refusal(named(longest // 2 + 1, "ü"), method)
     assert not preflight(named(sure), method=method).refusals
     (refused,) = preflight(named(sure + 1), method=method).refusals
-    assert f"more than {sure}" in refused
+    assert f"longer than {sure}" in refused
 
 
 def test_writes_break_no_gate(calm: CollectionFacts) -> None:

@@ -236,7 +236,7 @@ def test_only_shards_with_a_log_count_as_logged() -> None:
     [
         ({}, None, ""),
         ({"peers": {"7": "Listener"}}, None, ""),
-        ({"this_peer_id": 8}, ArchiveForeign, "was made by peer 8, peer 7 was asked"),
+        ({"this_peer_id": 8}, ArchiveForeign, "was made by peer 8, but peer 7 was asked"),
         ({"peers": {"7": "Partial", "8": "Active"}}, CollectionChanged, "replica was Partial"),
         ({"peers": {"8": "Active"}}, CollectionChanged, "replica was absent"),
         ({"peers": None}, ArchiveInvalid, "not what Qdrant writes"),
@@ -267,7 +267,7 @@ def test_an_archive_that_is_left_half_way_is_read_to_its_end() -> None:
         (whole(shard(1, SEGMENT, state=REMOTE)), ArchiveForeign, "is on another node"),
         (whole(shard(1, state=REMOTE)), ArchiveForeign, "is on another node"),
         (whole(shard(1)), ArchiveInvalid, "no segment"),
-        (whole(shard(1, SEGMENT)[:-1]), ArchiveInvalid, "it is cut"),
+        (whole(shard(1, SEGMENT)[:-1]), ArchiveInvalid, "is truncated"),
         (whole(shard(1, SEGMENT, state=b"?")), ArchiveInvalid, "not what Qdrant writes"),
         (whole(shard(1, SEGMENT), shard(0, SEGMENT), shard(1, ("x", b""))), ArchiveInvalid,
          "scattered"),

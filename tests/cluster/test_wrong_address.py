@@ -56,7 +56,7 @@ def told(url: str) -> ClusterError:
          "with nothing after the port"),
         (page("401 No", body='{"status": {"error": "who?"}}'), AccessDenied,
          "needs a key to read its version (401: who?)", "`cluster.api_key`"),
-        (page("200 OK"), ServerFailed, "does not answer like a Qdrant server", "the REST port of a node"),
+        (page("200 OK"), ServerFailed, "not answer like a Qdrant", "the REST port of a node"),
     ],
 )  # fmt: skip
 def test_what_answers_and_is_no_node(

@@ -48,7 +48,7 @@ REFUSED: list[tuple[str, int, str, type[DRError], str]] = [
     ("s3", 403, "AccessDenied", RepositoryDenied, "bucket policy"),
     ("s3", 403, "InvalidAccessKeyId", RepositoryDenied, "revoked"),
     ("s3", 403, "SignatureDoesNotMatch", RepositoryDenied, "secret"),
-    ("s3", 400, "ExpiredToken", RepositoryDenied, "fetch new ones"),
+    ("s3", 400, "ExpiredToken", RepositoryDenied, "get new ones"),
     ("s3", 403, "RequestTimeTooSkewed", RepositoryDenied, "clock"),
     ("s3", 403, "InvalidObjectState", ObjectArchived, "archive"),
     ("s3", 400, "KMS.DisabledException", RepositoryRefuses, "enable that key"),

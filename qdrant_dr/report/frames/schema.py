@@ -209,6 +209,7 @@ DRILLS = _frame(
     Column("verdict", ("failed", "not run", "passed"), "", "passed only with an equal fingerprint"),
     Column("seed", COUNT, "", "seed of a random pick"),
     Column("backup_age_seconds", NUMBER, "s", "start of the drill minus capture time"),
+    Column("points_expected_count", COUNT, "points", "by the seal"),
     Column("points_restored_count", COUNT, "points", "counted in the target"),
     Column("size_bytes", COUNT, "B", "bytes of the backup"),
     Column("fingerprint_equal", FLAG, "", "every id, payload and vector equals the seal"),

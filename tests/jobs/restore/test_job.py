@@ -257,7 +257,7 @@ def test_what_differs_is_never_green(world: World, target: Server) -> None:
     assert remove in outcome.error.hint
     assert any("restored in whole" in n and remove in n for n in outcome.notes)
     assert (restored(end).fingerprint_equal, restored(end).stays) == (False, True)
-    assert restored(end).came_to == "CONTENT DIFFERS, and it stays"
+    assert restored(end).came_to == "CONTENT DIFFERS, and it was kept"
     assert not any("collection" in what for what in restored(end).removed)
     assert names(target.url) == ["movies"]
     assert aliases(target.url) == {}

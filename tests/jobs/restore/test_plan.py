@@ -417,7 +417,7 @@ def test_what_is_cut_or_laid_out_needs_room_on_this_machine() -> None:
     (why,) = plan(sections=small, salvage=True).refusals
     assert "with the engine needs 1.38 MiB" in why
     (why,) = plan(there=OnTarget(CLUSTER, spool_free=2**20)).refusals
-    assert "which has 1.00 MiB free" in why
+    assert "which has only 1.00 MiB free" in why
     assert plan(there=OnTarget(CLUSTER, spool_free=2**21)).possible
     passes_through = {"sections": small, "there": OnTarget(facts(), spool_free=0)}
     assert plan(**passes_through).possible

@@ -63,7 +63,7 @@ def test_equal_counts_end_what_counts_told_and_not_what_points_told() -> None:
     assert told([look(NOW - hours(9), apart=APART, reading="sample")]) == []
     (found,) = told([look(NOW - hours(9), apart=APART, diverging=LOST)])
     assert found.what.startswith("Active replicas hold different points: 7 points of shard 0")
-    assert found.what.endswith("lacking on http://b")
+    assert found.what.endswith("missing on http://b")
     assert found.since == NOW - hours(9) + timedelta(minutes=1)
 
 

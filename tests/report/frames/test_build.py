@@ -287,7 +287,7 @@ def test_evidence_refuses_what_a_report_cannot_state() -> None:
         evidence(period=timedelta(seconds=-1))
     with pytest.raises(ValueError, match="UTC"):
         evidence(as_of=NOW.astimezone(None).replace(tzinfo=None))
-    with pytest.raises(ValueError, match="accounted"):
+    with pytest.raises(ValueError, match="a state or an error"):
         evidence(config=r.config("aws", "gcp", "minio"))
 
 
