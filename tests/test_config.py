@@ -89,7 +89,7 @@ CASES = [
     ("domain: onprem", "domian: onprem", "repositories[2].domian: no such key; did you mean `dom"),
     ("name: gcp", "name: aws", "repositories[1].name: two repositories have the same name"),
     ("gs://acme-dr/qdrant", "s3a://acme-dr/qdrant/", "repositories[1].url: is the same place as"),
-    ("id: 10203040", "id: 7f3a9c21", "repositories[1].id: is that of aws, too"),
+    ("id: 10203040", "id: 7f3a9c21", "repositories[1].id: is also that of aws"),
     ("http://scratch:6333", "http://tok3n@scratch:6333", "drill.scratch.url: a server's URL must"),
     ("http://scratch:6333", "scratch:6333", "drill.scratch.url: a REST URL starts with http://"),
     ("http://scratch:6333", "http://", "drill.scratch.url: a REST URL is a host and its port"),

@@ -75,7 +75,7 @@ def test_where_they_disagree_the_worse_counts() -> None:
     view = joint([said("a", (0, 1, "Active"), (1, 1, "Active")), said("b", (0, 1, "Dead"))])
     assert [r.state for r in view.replicas] == ["Dead", "absent"]
     assert "a says Active, b says Dead" in view.differ[0, 1]
-    assert "absent says b" in view.differ[1, 1]
+    assert "b says absent" in view.differ[1, 1]
 
 
 def test_a_shard_that_nobody_lists_is_missed_by_its_number() -> None:

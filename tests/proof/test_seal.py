@@ -173,7 +173,7 @@ def test_an_archive_without_a_log_of_a_source_in_motion(scratch: Path) -> None:
     manifest, reader = backup("busy", "shard-0", operations=[200])
     read = prove(manifest, reader, depth="content", folder=scratch).read_back
     assert read is not None
-    with pytest.raises(NotSealable, match="shard-0 keeps no write-ahead log"):
+    with pytest.raises(NotSealable, match="shard-0 has no write-ahead log"):
         seal_of(manifest, read)
 
 
