@@ -123,7 +123,7 @@ CASES = [
 def test_a_bad_value_is_named_with_its_line(good: str, bad: str, said: str) -> None:
     assert GOOD.count(good) == 1
     text = GOOD.replace(good, bad)
-    last = bad.strip("\n").count("\n") if "stands twice" in said else 0
+    last = bad.strip("\n").count("\n") if "appears twice" in said else 0
     line = GOOD[: GOOD.index(good)].count("\n") + 1 + last
     message = refusal(text)
     assert said in message
@@ -244,7 +244,7 @@ def test_what_is_no_configuration_at_all(text: str, said: str) -> None:
     assert said in refusal(text)
 
 
-def test_words_stay_words() -> None:
+def test_yaml_words_stay_text() -> None:
     text = GOOD.replace("owner: search-team", "owner: no").replace("[movies, users]", "[on, 2026]")
     config = configfile.loads(text, where="x")
     assert config.collections.expect == ("on", "2026")
@@ -427,10 +427,10 @@ def billion_laughs(levels: int, of: str = "[{0}, {0}, {0}]") -> str:
     [
         (billion_laughs(40), "more than 50,000 values"),
         (billion_laughs(40, "{{p: {0}, q: {0}, r: {0}}}"), "more than 50,000 values"),
-        ("format: 1\nx: " + "[" * 100_000, "nested too deep"),
-        ("format: 1\nx: " + "[" * 40 + "]" * 40, "nested too deep"),
-        ("format: 1\nx: " + "{a: " * 40 + "1" + "}" * 40, "nested too deep"),
-        ("format: 1\nx:\n" + "- " * 5000, "nested too deep"),
+        ("format: 1\nx: " + "[" * 100_000, "nested too deeply"),
+        ("format: 1\nx: " + "[" * 40 + "]" * 40, "nested too deeply"),
+        ("format: 1\nx: " + "{a: " * 40 + "1" + "}" * 40, "nested too deeply"),
+        ("format: 1\nx:\n" + "- " * 5000, "nested too deeply"),
         ("format: 1\nx: '" + "y" * 2**20 + "'", "characters"),
         ("format: 1\ncopies: {quorum: " + "9" * 5000 + "}", "copies.quorum"),
         ("format: 1\nx: &x\n  y: *x\n", "an alias contains itself"),

@@ -88,7 +88,7 @@ BROKEN = [
     ("cluster:\n", "cluster: x\n", 1, 3, "which has a value of its own"),
     ("cluster:\n  name: prod", "cluster:\n  - name: prod", 2, 3, "its indentation matches no line"),
     ("report: {", "report {", 0, 7, "a colon is missing after the key"),
-    ("report: {", "retention:\nreport: {", 0, 1, "retention: stands twice"),
+    ("report: {", "retention:\nreport: {", 0, 1, "retention: appears twice"),
     ("format: 1", "format: '1'", 0, 1, "must be `1` without quotes"),
     ("format: 1", "format: 1\n- a", 1, 1, "its indentation matches no line above"),
     ("quorum: 2", "quorum: two", 0, 10, "must be a whole number"),

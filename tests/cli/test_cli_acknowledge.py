@@ -105,7 +105,9 @@ def test_a_rewrite_from_the_alarm_to_its_end(source: Server, world: World, qdr: 
     assert run("backup").code == 3, "the next one is another"
 
 
-def test_a_word_in_one_bucket_is_no_order(source: Server, world: World, qdr: Any) -> None:
+def test_a_record_in_one_bucket_only_orders_no_deletion(
+    source: Server, world: World, qdr: Any
+) -> None:
     def run(*words: str) -> Any:
         return qdr(*words, "-c", world.reference, "--json")
 
@@ -126,7 +128,7 @@ def test_a_word_in_one_bucket_is_no_order(source: Server, world: World, qdr: Any
     assert run("status").json["rows"][0]["status"] == "degraded"
 
 
-def test_what_is_named_must_stand(source: Server, world: World, qdr: Any) -> None:
+def test_a_named_finding_must_exist(source: Server, world: World, qdr: Any) -> None:
     def run(*words: str) -> Any:
         return qdr(*words, "-c", world.reference, "--json")
 

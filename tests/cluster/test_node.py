@@ -59,7 +59,7 @@ def test_refused_and_unknown_hosts_are_unreachable() -> None:
             collection_names(node)
 
 
-def test_silence_is_unreachable() -> None:
+def test_a_silent_server_is_unreachable() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -81,7 +81,7 @@ def test_a_listener_only_where_nobody_else_is_whole() -> None:
 
 
 @pytest.mark.parametrize("state", ["Dead", "Partial", "Recovery", "Unheard-of"])
-def test_who_cannot_give_it_is_named(state: str) -> None:
+def test_nodes_that_cannot_give_a_shard_are_named(state: str) -> None:
     cover = choose_replicas([replica(3, 7, state), replica(3, 8)], reached={7}, load={})
     assert cover.takes == ()
     (words,) = cover.refusals

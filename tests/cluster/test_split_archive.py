@@ -138,7 +138,7 @@ def points_of(name: str) -> dict[int, tuple[dict[str, Any], list[float]]]:
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_only_the_names_change(name: str) -> None:
+def test_renaming_changes_only_names(name: str) -> None:
     data = archive(name)
     cut_out = reframed(data, *NODES[name])
     before = take_apart(data)
@@ -284,7 +284,7 @@ def test_an_archive_that_is_left_half_way_is_read_to_its_end() -> None:
         (tar(*FILES, ("1/segments/a", b"")), ArchiveInvalid, "scattered"),
     ],
 )  # fmt: skip
-def test_what_is_refused(data: bytes, error: type[ArchiveError], words: str) -> None:
+def test_archives_that_are_refused(data: bytes, error: type[ArchiveError], words: str) -> None:
     with pytest.raises(error, match=words):
         reframed(data, 1)
 

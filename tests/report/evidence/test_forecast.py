@@ -43,7 +43,7 @@ def test_too_few_are_not_measured() -> None:
         student(2)
 
 
-def test_a_textbook_case() -> None:
+def test_a_line_matches_a_textbook_example() -> None:
     """By hand: slope 19.5, S = 10, residual sum of squares 67.5, t(3) = 3.182."""
     f = told(series(100, 125, 140, 155, 182))
     assert f.line is not None

@@ -138,7 +138,7 @@ def test_unreadable_records_are_as_loud_as_a_failure() -> None:
     assert "record-damaged" in found.what
 
 
-def test_a_crashed_run_and_one_that_was_made_up_for() -> None:
+def test_a_crashed_run_and_a_settled_one() -> None:
     crashed = r.run_start("backup", NOW - hours(30))
     assert one(evidence(starts=[crashed]), "never ended").severity == "critical"
     assert one(good(starts=[crashed]), "never ended").severity == "notice"
