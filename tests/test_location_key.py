@@ -64,7 +64,7 @@ def test_two_spellings_of_an_endpoint_are_one_copy(one: Any, other: Any) -> None
 
 
 @pytest.mark.parametrize(("one", "other"), OTHER)
-def test_different_places_count_as_two(one: Any, other: Any) -> None:
+def test_places_with_other_endpoints_are_two(one: Any, other: Any) -> None:
     assert not one_place(place_of(*one), place_of(*other))
     minio = ("s3://b/q", {"endpoint_url": MINIO})
     for elsewhere in ("https://minio:9001", "https://minio.example", "https://minio"):

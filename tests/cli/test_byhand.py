@@ -145,7 +145,7 @@ def test_pasted_without_a_target_nothing_is_sent(tmp_path: Path) -> None:
     assert not spied.exists()
 
 
-def test_a_live_capture_is_left_alone(tmp_path: Path) -> None:
+def test_restoring_by_hand_leaves_the_live_collection_alone(tmp_path: Path) -> None:
     """The collection goes on under its name, with its newer points, and keeps its alias."""
     lines = sharded(tmp_path / "repository")
     with (

@@ -45,7 +45,7 @@ def column(rows: list[dict[str, Any]], key: str) -> list[Any]:
     return [row.get(key) for row in rows]
 
 
-def test_a_deployment_works_from_the_first_backup_to_the_report(world: World, qdr: Any) -> None:
+def test_all_commands_work_from_the_first_backup_to_the_report(world: World, qdr: Any) -> None:
     def run(*words: str) -> Any:
         return qdr(*words, "-c", world.reference, "--json")
 

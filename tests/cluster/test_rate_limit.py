@@ -157,7 +157,7 @@ def test_a_node_out_of_tokens_is_waited_for(server: Server) -> None:
         assert len(list(scroll_points(node, name, content=False))) == 320
 
 
-def test_a_wait_for_a_slot_says_what_it_waits_for(server: Server) -> None:
+def test_a_node_that_stays_busy_names_the_read_rate_limit(server: Server) -> None:
     name = limited(server, "impatient", 2)
     spent(server, name)
     with (

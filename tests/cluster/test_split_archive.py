@@ -138,7 +138,7 @@ def points_of(name: str) -> dict[int, tuple[dict[str, Any], list[float]]]:
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_renaming_changes_only_names(name: str) -> None:
+def test_reframing_changes_only_names(name: str) -> None:
     data = archive(name)
     cut_out = reframed(data, *NODES[name])
     before = take_apart(data)

@@ -70,7 +70,7 @@ def test_what_answers_and_is_no_node(
     assert hint in error.hint
 
 
-def test_an_empty_cluster_without_nodes() -> None:
+def test_a_dead_port_and_an_unknown_host_are_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     assert "nothing listens there (" in told(f"http://127.0.0.1:{port}").message

@@ -79,7 +79,7 @@ def test_the_scratch_server_shares_no_network_with_production() -> None:
     assert all(p.startswith("127.0.0.1:") for s in SERVICES.values() for p in s.get("ports", ()))
 
 
-def test_every_wait_ends_on_a_visible_condition() -> None:
+def test_every_service_waits_for_a_health_check_or_an_end() -> None:
     waited = 0
     for name, service in SERVICES.items():
         for other, how in service.get("depends_on", {}).items():

@@ -163,7 +163,7 @@ def test_a_record_cache_that_others_may_write_to_is_ignored(there: Repository, m
     assert len(look(there)[1]) == 3
 
 
-def test_a_file_of_somebody_else_is_not_deleted_either(
+def test_a_record_cache_of_another_user_is_ignored(
     there: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look(there)

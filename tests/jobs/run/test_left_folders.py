@@ -140,7 +140,7 @@ def test_a_forged_call_in_one_bucket_deletes_nothing(
 
 
 @pytest.mark.parametrize("quorum", [1, 2])
-def test_a_forged_backup_deletes_nothing_either(
+def test_a_forged_backup_deletes_nothing(
     tmp_path: Path, production: str, theirs: ListedSnapshot, quorum: int
 ) -> None:
     """Planted whole, as recent as can be, its run ended well."""

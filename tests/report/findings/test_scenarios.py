@@ -238,7 +238,7 @@ def test_a_rejected_run_and_a_signature_of_another_record_are_findings() -> None
         ("ana@bastion", "", "Bea", False),
     ],
 )
-def test_requester_and_approver_can_be_the_same_person(
+def test_who_ran_and_who_reviewed_are_compared(
     actor: str, ran_by: str, reviewer: str, same: bool
 ) -> None:
     start: RunStart = r.run_start("drill", actor=actor, parameters={"ran_by": ran_by})
