@@ -46,7 +46,7 @@ class Upserts:
         shard_key: int | str | None = None,
         respell: bool = False,
     ) -> None:
-        """Upsert points of one page; `respell` floats for the server's own parser.
+        """Send the points of one page; `respell` floats for the server's own parser.
 
         A refused batch is split in halves, so that one point does not cost the others. Raise
         RecoverFailed if the server refuses many in a row, NodeUnreachable or AccessDenied.

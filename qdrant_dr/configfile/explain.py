@@ -27,7 +27,7 @@ _PATTERNS = {
 
 
 def problems(error: ValidationError, source: Source) -> list[Problem]:
-    """One problem per key, in the order of lines."""
+    """Return one problem per key, in the order of lines."""
     by_path: dict[KeyPath, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
         by_path.setdefault(_in_file(details, source.data), []).append(details)
@@ -38,7 +38,7 @@ def problems(error: ValidationError, source: Source) -> list[Problem]:
 
 
 def as_text(error: ValidationError, source: Source) -> bool:
-    """Where the model wants text and YAML read a number, put the text. Whether any was put."""
+    """Replace numbers that YAML read by their text where the model wants text; say if any was."""
     put = False
     for details in error.errors(include_url=False, include_context=False):
         path = _in_file(details, source.data)
@@ -53,7 +53,7 @@ def as_text(error: ValidationError, source: Source) -> bool:
 
 
 def _in_file(details: ErrorDetails, data: Any) -> KeyPath:
-    """pydantic's location without the names of union members, which are not in the file."""
+    """Return pydantic's location without the names of union members, which are not in the file."""
     loc: KeyPath = details["loc"]
     if at := details.get("ctx", {}).get("at"):
         loc = tuple(int(p) if p.isdigit() else p for p in str(at).split("."))
@@ -86,7 +86,7 @@ def _message(path: KeyPath, group: list[ErrorDetails]) -> str:
 
 
 def plain(details: ErrorDetails) -> str:
-    """What the model says of one value, in words for people who know neither it nor Python."""
+    """Say what the model refuses, for people who know neither the model nor Python."""
     kind, context = details["type"], details.get("ctx", {})
     if kind == "value_error":
         return str(context.get("error", details["msg"].removeprefix("Value error, ")))
@@ -94,7 +94,7 @@ def plain(details: ErrorDetails) -> str:
         return known
     if (words := _WORDS.get(kind)) is not None:
         return words.format(**context)
-    return str(context["message"]) if kind == "adds_up" else "is not what belongs here"
+    return str(context["message"]) if kind == "adds_up" else "is not valid here"
 
 
 _NUMBER, _WHOLE = "must be a number, such as 0.5", "must be a whole number, such as 3"

@@ -191,7 +191,7 @@ class _Examiner:
         return Questions(self.manifest, self.seal)
 
     def present(self, part: Part) -> bool:
-        """`presence`: the object is there with its size."""
+        """Check `presence`: the object exists with its size."""
         size = self.reader.sizes(part)
         if size == part.size_bytes:
             return True
@@ -206,7 +206,7 @@ class _Examiner:
         return False
 
     def examine(self, part: Part) -> None:
-        """`bytes`, and in the same pass whatever else is wanted. One read; one more after a
+        """Check `bytes`, and in the same pass whatever else is wanted. One read; one more after a
         crash."""
         checked = self.bytes_checked
         try:
@@ -274,14 +274,14 @@ class _Examiner:
         return False
 
     def check_structure(self, part: Part, laid: LaidOut) -> bool:
-        """`structure`: check that what was unpacked is complete."""
+        """Check `structure`: what was unpacked is complete."""
         faults = inspect(laid, part, self.manifest)
         self.uuid = self.uuid or laid.uuid
         self.note("structure", part, faults)
         return not faults
 
     def check_engine(self, part: Part, laid: LaidOut) -> None:
-        """`load`, and the reading for `content`, of one part."""
+        """Check `load`, and read for `content`, one part."""
         try:
             if self.wants("content"):
                 readings = read_shards(
@@ -305,7 +305,7 @@ class _Examiner:
         self.note(self.depth if self.alone else "load", part, [fault])
 
     def sampled(self, sample: SampleRequest) -> Examination:
-        """`bytes` of chosen blocks only."""
+        """Check `bytes` of the chosen blocks only."""
         for part in self.manifest.parts:
             if not self.present(part):
                 continue

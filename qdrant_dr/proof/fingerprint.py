@@ -64,7 +64,7 @@ class Sums:
         self.buckets = self.buckets + other.buckets if sign > 0 else self.buckets - other.buckets
 
     def facts(self) -> dict[str, Any]:
-        """The fields of a `Component`."""
+        """Return the fields of a `Component`."""
         return {
             "count": self.count,
             "sum": f"{self.total % _WHOLE:064x}",
@@ -163,7 +163,8 @@ class Fingerprinter:
         return tuple(f"{i:016x}{row:016x}{bits:016x}" for i, row, bits in self._lowest.tolist())
 
     def facts(self) -> dict[str, Any]:
-        """The fields of a `Fingerprint`. Components that no point has are left out, but for ids."""
+        """Return the fields of a `Fingerprint`, without components that no point has, except
+        ids."""
         odd = {name: sums.facts() for name, sums in sorted(self.not_finite.items()) if sums.count}
         return {
             "encoding": ENCODING if odd else BITS,

@@ -48,7 +48,7 @@ class AzureUpload:
     _count: int = 0
 
     async def begin(self) -> None:
-        """Nothing to do: blocks need no upload."""
+        """Do nothing: blocks need no upload."""
 
     async def put(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
         async with self._blob() as blob:
@@ -62,7 +62,7 @@ class AzureUpload:
             await blob.commit_block_list([BlobBlock(self._name(n)) for n in range(self._count)])
 
     async def abort(self) -> None:
-        """Nothing to do: uncommitted blocks are invisible and expire."""
+        """Do nothing: uncommitted blocks are invisible and expire."""
 
     def _name(self, number: int) -> str:
         return f"{self._prefix}-{number:06d}"

@@ -86,7 +86,7 @@ class GcsUpload:
             await self.put(number, end + 1 - missing, data[-missing:], last=last)
 
     async def finish(self) -> None:
-        """Nothing to do: the last part finished it."""
+        """Do nothing: the last part finished it."""
 
     async def abort(self) -> None:
         if self._url:

@@ -24,7 +24,7 @@ DEPTHS = ("presence", "bytes", "structure", "load", "content", "search", "restor
 
 @dataclass(frozen=True)
 class Row:
-    """One collection: its newest proven backup and the copies of it that count."""
+    """One collection: its newest proven backup and the copies that count."""
 
     collection: str
     backups: int
@@ -128,7 +128,7 @@ class _Count:
             newest = max(self.inventories, key=lambda i: i[0])[1]
             wanted |= {seen["collection"] for seen in newest}
         else:
-            self.gaps.append(("cluster", "no run wrote down which collections there are"))
+            self.gaps.append(("cluster", "no run recorded which collections exist"))
         return sorted(
             c
             for c in wanted
@@ -166,7 +166,7 @@ class _Count:
         return Row(collection, len(found), backup_id, age, len(safe), domains)
 
     def _standing(self, key: tuple[str, str], repository: str, digest: str) -> tuple[bool, bool]:
-        """(counts for the quorum, proven) of one copy."""
+        """Say of one copy whether it counts for the quorum, and whether it is proven."""
         promise = self.config.objectives.proven
         mine = [
             p

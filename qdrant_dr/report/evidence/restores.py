@@ -1,4 +1,4 @@
-"""What each restore for real brought back, who let it happen, and what it says of recovery."""
+"""What each real restore brought back, who approved it, and its recovery time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Result = Literal["failed", "not run", "partial", "passed"]
 
 @dataclass(frozen=True)
 class Restore:
-    """One restore unit of one run. `requester` started the run, `approver` let it go on."""
+    """One restore unit of one run. `requester` started the run, `approver` approved it."""
 
     restore_id: str
     run: RunEnd
@@ -36,7 +36,7 @@ class Restore:
 
     @property
     def same_person(self) -> bool | None:
-        """Approved by who asked for it; None where no approval was recorded."""
+        """Say whether the requester approved it; None if no approval was recorded."""
         return is_same_person(self.requester, self.approver) if self.approver else None
 
     @property

@@ -42,7 +42,7 @@ def loud_again(f: Found, now: datetime) -> Found:
 
 
 def words(known: Acknowledged) -> str:
-    """`acknowledged by ana until 2027-01-31: the rewrite was meant`."""
+    """Write `acknowledged by ana until 2027-01-31: the rewrite was meant`."""
     until = f" until {known.until:%Y-%m-%d %H:%M:%S} UTC" if known.until else ""
     return f"acknowledged by {known.by}{until}: {known.reason}"
 
