@@ -77,7 +77,7 @@ def test_an_address_that_is_none_is_a_configuration_error() -> None:
 def test_denied_names_the_reference_and_never_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QDRANT_KEY", KEY)
     with ReplaySource(["single"], api_key="another") as source:
-        for key, said in (("env:QDRANT_KEY", "the key env:QDRANT_KEY"), (None, "no key")):
+        for key, said in (("env:QDRANT_KEY", "the key env:QDRANT_KEY"), (None, "needs a key")):
             with Node(source.url, api_key=key) as node:
                 for call in (collection_names, lambda n: list_snapshots(n, "single")):
                     with pytest.raises(AccessDenied) as e:

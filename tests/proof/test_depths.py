@@ -175,7 +175,7 @@ def test_bytes_that_never_end(scratch: Path) -> None:
     for depth in ("bytes", "content"):
         result = prove(manifest, Endless(reader.parts), depth=depth, folder=scratch)
         assert codes(result)[0] == "bytes-differ"
-        assert "gives more than 64512 bytes" in result.findings[0].message
+        assert "has more than 64512 bytes" in result.findings[0].message
 
 
 def test_bytes_that_stop_early(scratch: Path) -> None:
@@ -186,7 +186,7 @@ def test_bytes_that_stop_early(scratch: Path) -> None:
     manifest, reader = backup("single")
     result = prove(manifest, Short(reader.parts), depth="content", folder=scratch)
     assert set(codes(result)) == {"bytes-differ", "archive-truncated"}
-    assert "gives 63488 bytes" in result.findings[0].message
+    assert "has 63488 bytes" in result.findings[0].message
 
 
 def swapped_segments() -> bytes:
