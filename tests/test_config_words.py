@@ -141,7 +141,7 @@ def test_what_is_broken_is_told_in_plain_words_at_its_place(
         ("hello", "the file is not a mapping of keys"),
         ("format: 1\ncluster: {name: a\n", "not closed with `}`"),
         ("{", "not closed with `}`"),
-        ("format: 1\nx: \x07\n", "the invisible character U+0007 stands here"),
+        ("format: 1\nx: \x07\n", "remove the invisible character U+0007 here"),
         ("\t", "there is a tab here"),
         ("}", "closes or continues nothing"),
         ("a: 'b", "the quote that is opened here"),

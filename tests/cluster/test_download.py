@@ -157,7 +157,7 @@ def test_a_stream_that_brings_more_is_stopped(
 ) -> None:
     source.faults.no_range = True
     source.collections["movies"].snapshots[snapshot.name].data = bytes(snapshot.size_bytes + 9)
-    with pytest.raises(DownloadMismatch, match="more came"):
+    with pytest.raises(DownloadMismatch, match="longer than announced"):
         list(fetch(node, snapshot))
 
 

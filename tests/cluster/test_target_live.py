@@ -326,7 +326,7 @@ def test_names_that_are_taken(target: Target) -> None:
     node, body = target.first, {"vectors": {"size": 1, "distance": "Dot"}}
     create_target(node, ODD, body)
     set_aliases(node, plan_aliases(["live #1", ODD], {}, ODD, "create"))
-    with pytest.raises(PlanRefused, match="there is a collection"):
+    with pytest.raises(PlanRefused, match="there is already a collection"):
         create_target(node, ODD, body)
     for act in (
         lambda: create_target(node, "live #1", body),
