@@ -1,1 +1,1 @@
-"""The runbook: one flow per verb. What is done, in which order, is the library's; see `tasks`."""
+"""One flow per verb. The library decides what is done and in which order; see `tasks`."""

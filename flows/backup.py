@@ -34,10 +34,10 @@ def backup(
         collections: Only these. None: all that the configuration includes.
         repositories: Write only to these. None: to all.
         method: How to capture. None: as configured.
-        prove: How deep one copy of each new backup is proven before the run ends; its other copies
-            are proven to bytes. None: as the objective asks.
-        min_age_minutes: Leave out a collection whose newest proven backup is younger. None: none.
-        note: Kept in the manifest of each backup.
+        prove: The depth to which one copy of each new backup is proven before the run ends; its
+            other copies are proven to bytes. None: that of the objective.
+        min_age_minutes: Leave out collections whose newest proven backup is younger. None: none.
+        note: A note to store in the manifest of each backup.
         dry_run: Plan and report; change nothing.
     """
     request = BackupRequest(

@@ -1,4 +1,4 @@
-"""Try what a backup will need, and read every replica."""
+"""Test what a backup needs, and read every replica."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qdrant_dr.jobs.check.job import check as job
 from tasks.conduct import conduct
 
 
-@flow(name="check", description="Try what a backup needs; compare the replicas.", **FLOW)
+@flow(name="check", description="Test what a backup needs; compare the replicas.", **FLOW)
 def check(
     config: ConfigRef,
     replicas: Literal["no", "sample", "whole"] = "sample",
@@ -22,13 +22,13 @@ def check(
     repositories: Names | None = None,
     seed: Annotated[int, Field(ge=0)] | None = None,
 ) -> State[Any]:
-    """Try nodes, keys, clocks and repositories, then lay the replicas of each shard side by side.
+    """Test nodes, keys, clocks and repositories, then compare the replicas of each shard.
 
     Args:
         config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
-        replicas: How much of every replica is read; all are counted in any case but no.
+        replicas: How much of every replica is read. Unless `no`, all are counted.
         collections: Compare only the replicas of these. None: of all that are included.
-        repositories: Try only these. None: all.
+        repositories: Test only these. None: all.
         seed: Makes a sample repeatable. None: a new one each time.
     """
     request = CheckRequest(

@@ -1,4 +1,4 @@
-"""Restore one backup somewhere disposable, prove it there, and measure."""
+"""Restore backups to a disposable server, prove them there, and measure the time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qdrant_dr.jobs.drill.scenario import usable
 from tasks.conduct import conduct
 
 
-@flow(name="drill", description="Restore a backup somewhere disposable, and measure.", **ALONE)
+@flow(name="drill", description="Restore a backup to a disposable server and measure.", **ALONE)
 def drill(
     config: ConfigRef,
     collection: Annotated[str, Field(min_length=1)] | None = None,
@@ -30,25 +30,25 @@ def drill(
     ran_by: str = "",
     note: str = "",
 ) -> State[Any]:
-    """Fetch, restore, prove every point there, tear down, each phase timed; copy after copy.
+    """Fetch, restore, prove every point, tear down; time each phase; one copy after the other.
 
-    Without a collection it drills as many copies as `drill.budget` allows, those that waited
-    longest first, so that each collection in each repository gets its turn.
+    Without a collection it drills as many copies as `drill.budget` allows, the longest undrilled
+    first, so that each collection in each repository gets its turn.
 
     Args:
         config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
-        collection: One backup of this one. None: picked.
-        repository: Only copies in this one. None: in any.
-        pick: Those longest without a drill, the latest backup, or a seeded random one. None: as
-            configured.
-        engine: Qdrant's storage engine in a process of its own, or a disposable server. None: as
+        collection: Drill one backup of this collection. None: of any.
+        repository: Only copies in this repository. None: in any.
+        pick: The copies that have gone undrilled longest, the latest backup, or a seeded random
+            one. None: as configured.
+        engine: Qdrant's storage engine in its own process, or a disposable server. None: as
             configured.
         seed: Makes a random pick repeatable. None: a new one each time.
         scenario: What counts as lost and is not used: lost-collection, lost-node (the cluster),
             lost-cloud:NAME (the cluster, and the repositories in the failure domain of NAME).
-            no-prefect is played with the command line, and refused here. None: nothing is lost.
-        ran_by: Who runs this game, for Prefect does not always know.
-        note: Kept in the run's record.
+            no-prefect needs the command line and is refused here. None: nothing is lost.
+        ran_by: Who runs this drill, because Prefect does not always know.
+        note: A note to store in the run's record.
     """
     request = DrillRequest(
         collection=collection,

@@ -1,4 +1,4 @@
-"""Let go of the copies that no rule keeps."""
+"""Delete the copies that no rule keeps."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from qdrant_dr.jobs.expire.job import expire as job
 from tasks.conduct import conduct
 
 
-@flow(name="expire", description="Delete the copies that no rule of retention keeps.", **ALONE)
+@flow(name="expire", description="Delete the copies that no retention rule keeps.", **ALONE)
 def expire(
     config: ConfigRef,
     collections: Names | None = None,
     repositories: Names | None = None,
     dry_run: bool = False,
 ) -> State[Any]:
-    """Decide by `retention`, write every deletion down, delete; nothing from a partial catalog.
+    """Decide by `retention`, record every deletion, then delete; never from a partial catalog.
 
     Args:
         config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.

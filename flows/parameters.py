@@ -1,4 +1,4 @@
-"""What the forms of several flows have in common: each parameter's type and its limits."""
+"""Types and limits of parameters that several flows share."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Names = Annotated[list[str], Field(min_length=1)]
 """At least one: an empty list is a mistake, not `all of them`."""
 
 ProofDepth = Literal["presence", "bytes", "structure", "load", "content", "search"]
-"""How deep without a running server."""
+"""Depths that need no running server."""
 
 WIDTH = 4
-"""Units that one run works on at a time; the default of Prefect has no bound."""
+"""How many units one run works on at once; Prefect's default is unlimited."""
 
 ALONE: dict[str, Any] = {
     "flow_run_name": run_name,
     "task_runner": ThreadPoolTaskRunner(max_workers=WIDTH),
-    # a run resumes from the records in the repositories, not from a second try by Prefect
+    # no retry by Prefect: a run resumes from the records in the repositories
     "retries": 0,
     "persist_result": False,
     "log_prints": False,
 }
-"""Of a flow whose units stay in its own process: what must not begin twice (a restore), what
-measures (a drill), what is one unit."""
+"""Options of a flow whose units stay in its own process: because they must not begin twice (a
+restore), because they measure (a drill), or because there is only one."""
 
 FLOW: dict[str, Any] = {**ALONE, "task_runner": ChosenRunner(max_workers=WIDTH)}
-"""Of a flow whose units may go to other machines."""
+"""Options of a flow whose units may run on other machines."""

@@ -1,4 +1,4 @@
-"""Bring missing and damaged copies back from good ones."""
+"""Replace missing and damaged copies from good ones."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from qdrant_dr.jobs.replicate.job import replicate as job
 from tasks.conduct import conduct
 
 
-@flow(name="replicate", description="Heal what is missing, behind or damaged.", **FLOW)
+@flow(name="replicate", description="Heal missing, incomplete and damaged copies.", **FLOW)
 def replicate(
     config: ConfigRef,
     collections: Names | None = None,
     repositories: Names | None = None,
     dry_run: bool = False,
 ) -> State[Any]:
-    """Heal every copy that is missing, behind or proven damaged, from one that proves its bytes.
+    """Heal every copy that is missing, behind or proven damaged, from one whose bytes are proven.
 
     Args:
         config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.

@@ -1,4 +1,4 @@
-"""Write the report, for people and for the auditor."""
+"""Write the report."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def report(
     period_days: Annotated[int, Field(ge=1)] = 30,
     as_of: AwareDatetime | None = None,
 ) -> State[Any]:
-    """Say what is restorable, how fast, and who says so; as a page, CSV and Parquet.
+    """Report what can be restored, how fast, and on what evidence; as a page, CSV and Parquet.
 
-    The state is that of what the report found: a red one must not end in a green run.
+    The state of the run is that of the worst finding, so that a red report never ends green.
 
     Args:
         config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
-        period_days: Runs and drills of this many days before as_of.
-        as_of: The moment it speaks of; the same again for the same records. None: now.
+        period_days: Cover runs and drills of this many days before as_of.
+        as_of: The moment to report on; the same records give the same report. None: now.
     """
     request = ReportRequest(period=timedelta(days=period_days), as_of=as_of)
     return conduct(

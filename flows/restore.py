@@ -1,4 +1,4 @@
-"""Restore backups for real, once somebody has approved of it."""
+"""Restore backups for real, after approval."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tasks.conduct import conduct
 from tasks.states import refused_state
 
 
-@flow(name="restore", description="Restore backups for real, once it is approved.", **ALONE)
+@flow(name="restore", description="Restore backups for real, after approval.", **ALONE)
 def restore(
     config: ConfigRef,
     to: Annotated[
@@ -58,38 +58,38 @@ def restore(
     note: str = "",
     dry_run: bool = False,
 ) -> State[Any]:
-    """Plan, pause for approval, create, recover, prove every point there, set the aliases.
+    """Plan, pause for approval, create, recover, prove every point, set the aliases.
 
     The run pauses with the plan and a form: approve, name, ticket. It ends Cancelled if the answer
     is no, Failed if none comes in time. A target that is the configured scratch needs no approval.
 
     Args:
         config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
-        to: URL of the server to restore to; any node of a cluster.
+        to: URL of the server to restore to; for a cluster, any node.
         backup: NAME@latest-proven, NAME@latest, or NAME@ and the beginning of a backup id.
-        every: Instead of one backup: every collection of the newest backup run's inventory, its
-            newest proven backup.
-        of_run: With every: of this backup run's inventory. None: of the newest.
-        to_key: Reference of its key (env:, file: or secret:). None: the cluster's own, for its
-            configured nodes only.
+        every: Instead of one backup: restore every collection of the newest backup run's inventory
+            from its newest proven backup.
+        of_run: With every: take the inventory of this backup run. None: of the newest.
+        to_key: Reference to the target's key (env:, file: or secret:). None: the cluster's own, for
+            its configured nodes only.
         name: Name of the collection on the target. None: its own.
-        repository: Only the copy in this one. None: the healthiest, and the next if it fails.
+        repository: Use only the copy in this repository. None: the healthiest, then the next.
         way: Send the bytes, let the target fetch them by a signed URL, or read a file it has.
-        server_file: Where that file lies, as the target sees it.
-        into_existing: Replace every point of a collection that is there.
-        priority: Whose data wins where other replicas are active.
-        replication_factor: Replicas of each shard. None: as it was.
-        aliases: Set none, those that nobody has, or also those of other collections.
-        parallel: Parts that travel at once.
-        bandwidth_mib_per_second: Limit of what passes through the worker. None: as fast as it goes.
-        allow_unproven: Restore a backup that is not proven, or suspect.
-        salvage: Read the archive with the engine and write its points anew.
-        keep_failed: Leave what a restore made that failed half-way, to look at.
+        server_file: Where that file is, as seen by the target.
+        into_existing: Replace every point of an existing collection.
+        priority: Whose data wins if other replicas are active.
+        replication_factor: Replicas of each shard. None: as in the backup.
+        aliases: Set none, those that are free, or also those that other collections have now.
+        parallel: How many parts travel at once.
+        bandwidth_mib_per_second: Limit for bytes that pass through the worker. None: unlimited.
+        allow_unproven: Restore a backup that is unproven or suspect.
+        salvage: Read the archive with the engine and write its points one by one.
+        keep_failed: Keep the collection of a restore that failed half-way, for inspection.
         approval_minutes: How long to wait for an answer.
-        requested_by: Your name: Prefect itself knows it only where people log in.
-        ticket: The change or incident this belongs to; the approver may write another.
-        note: Kept in the run's record.
-        dry_run: Say what would be done, and do none of it.
+        requested_by: Your name; Prefect itself knows it only where people log in.
+        ticket: The change or incident to which this belongs; the approver may give another.
+        note: A note to store in the run's record.
+        dry_run: Say what would be done, and change nothing.
     """
     given, rate = locals(), bandwidth_mib_per_second
     try:
@@ -105,7 +105,7 @@ def restore(
             dry_run=dry_run,
             **RestoreRequest.among(given | {"bandwidth": rate and rate * 2**20}),
         )
-    except UsageError as error:  # before a record is written: it may hold a secret
+    except UsageError as error:  # before a record is written, because it may hold a secret
         return refused_state(error)
     refused: list[str] = []
 

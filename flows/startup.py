@@ -1,4 +1,4 @@
-"""Put proven backups together into one file that an empty server starts with."""
+"""Combine proven backups into one file with which an empty server starts."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from qdrant_dr.jobs.startup_archive.job import startup as job
 from tasks.conduct import conduct
 
 
-@flow(name="startup", description="Write one file that an empty server starts with.", **ALONE)
+@flow(name="startup", description="Write one file with which an empty server starts.", **ALONE)
 def startup(
     config: ConfigRef,
     out: Annotated[str, Field(pattern="^/", examples=["/backup/full.snapshot"])],
     backups: Names | None = None,
     prove: bool = False,
 ) -> State[Any]:
-    """Write a full snapshot for `qdrant --storage-snapshot`, every byte compared on the way.
+    """Write a full snapshot for `qdrant --storage-snapshot`; every byte is compared on the way.
 
     Args:
         config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
-        out: The file to write, as the worker sees it; never one that exists.
+        out: The file to write, as seen by the worker; it must not exist yet.
         backups: Only these: NAME@latest-proven, or NAME@ and the beginning of a backup id. None:
             the newest proven one of every collection.
-        prove: Start a scratch server with it and compare every point and alias. Counts as a drill.
+        prove: Start a scratch server with it and compare every point and alias; counts as a drill.
     """
     request = StartupRequest(backups=tuple(backups) if backups else None, out=out, prove=prove)
     return conduct(config, "startup", lambda cfg, run, perform: job(cfg, request, run, perform))

@@ -15,7 +15,7 @@ from qdrant_dr.records import Depth
 from tasks.conduct import conduct
 
 
-@flow(name="verify", description="Read copies and prove them to a depth.", **FLOW)
+@flow(name="verify", description="Read copies and prove them to a given depth.", **FLOW)
 def verify(
     config: ConfigRef,
     collections: Names | None = None,
@@ -26,14 +26,15 @@ def verify(
     seed: Annotated[int, Field(ge=0)] | None = None,
     not_proven_since_hours: Annotated[int, Field(ge=1)] | None = None,
 ) -> State[Any]:
-    """Read every selected copy where it lies and prove it to a depth.
+    """Read every selected copy in its repository and prove it to a depth.
 
     Args:
         config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
         collections: Only backups of these. None: of all.
         repositories: Only copies in these. None: in all.
         which: The latest backup of each collection, or all of them.
-        depth: How deep; restore needs drill.scratch or QDRANT_BIN. None: as the objective asks.
+        depth: The depth to prove; restore needs drill.scratch or QDRANT_BIN. None: that of the
+            objective.
         sample_percent: Read only this share of the bytes; a sample never counts as proven. None:
             read everything.
         seed: Makes a sample repeatable. None: a new one each time.

@@ -1,4 +1,4 @@
-"""Look at records and cluster, and tell what is new and what is over."""
+"""Check records and cluster, and announce what is new and what is over."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tasks.config import RunRef
 from tasks.watch import looking, tell, watch_state
 
 
-@flow(name="watch", description="Look at everything; tell what is new and what is over.", **ALONE)
+@flow(name="watch", description="Check everything; announce what is new and what is over.", **ALONE)
 def watch(config: ConfigRef) -> State[Any]:
-    """Read the records and ask the cluster: is every promise kept? Nothing is changed.
+    """Read the records and ask the cluster whether every objective is met. Nothing is changed.
 
     A finding is announced once when it appears and once when it is over.
 
@@ -34,6 +34,6 @@ def watch(config: ConfigRef) -> State[Any]:
             look_=looking(RunRef(config, run.run_id, cfg.sha256)),
             tell=tell,
         ),
-        tell=lambda _end, _config: None,  # told already, before it was kept
+        tell=lambda _end, _config: None,  # already announced, before it was recorded
         state=watch_state,
     )

@@ -1,82 +1,83 @@
-"""Every error this project raises, in one tree; each says what happened and what to do next.
+"""All errors of this project, in one tree. Each says what happened and what to do next.
 
 * DRError
-  * UsageError                 wrong words: exit 2
-    - ConfigInvalid            file, line, nearest key
-      - ConfigDiffers          a unit read another one than its run
-    - SecretMissing            a reference that resolves to nothing
+  * UsageError                 a wrong command line or configuration: exit 2
+    - ConfigInvalid            names the file, the line and the nearest known key
+      - ConfigDiffers          a unit read another configuration than its run
+    - SecretMissing            a reference to a secret finds nothing
     - NothingSelected          `[]`, or a name that matches nothing
-  * SetupFailed                a process or a server of the pipeline is not what it must be
-  * PlanRefused                a plan or a brake said no: exit 4
-    - TargetNotDisposable      a drill target that is not declared, or not empty
-    - WorkersUnfit             Dask workers that are not there, or of another version
-    - FolderUnsafe             others may write to a folder of this machine that we rely on
+  * SetupFailed                a process or server of the pipeline is missing or wrong
+  * PlanRefused                a plan or a safety check refused: exit 4
+    - TargetNotDisposable      a drill target that is not declared disposable, or not empty
+    - WorkersUnfit             Dask workers are missing, or have another version
+    - FolderUnsafe             other users may write to a folder of this machine that we rely on
   * ClusterError
     + NodeUnreachable          transient, exit 5
-      - NodeUntrusted          TLS: its certificate, or the one that it wants of us
-    + NodeBusy                 transient: it asks for fewer calls (429), and was waited for
+      - NodeUntrusted          TLS: the node's certificate, or the client certificate it demands
+    + NodeBusy                 transient: still asks for fewer calls (429) after we waited
     - AccessDenied             wrong, missing or read-only key
-    - ServerFailed             refused or failed a call, in the server's own words
-    - CollectionVanished       it was there when the run began
-    - CollectionChanged        another life of the name, or a gate moved during capture
-      - ReplicaMoved           only the replica that was taken is not full, or not there, any more
-    - SnapshotUnanswered       a create call that never answered: reported, never repeated blindly
-    - SnapshotFailed           the server refused or failed to make it
+    - ServerFailed             the server refused or failed a call; quotes its own words
+    - CollectionVanished       the collection existed when the run began
+    - CollectionChanged        recreated under the same name, or changed during the capture
+      - ReplicaMoved           only the captured replica is gone, or no longer complete
+    - SnapshotUnanswered       a create call got no answer: reported, never blindly repeated
+    - SnapshotFailed           the server refused or failed to make the snapshot
     + DownloadInterrupted      transient: cut off, and could not be resumed
-    - DownloadMismatch         size or checksum differs from what the server answered
+    - DownloadMismatch         size or checksum differs from what the server announced
     - RecoverFailed            the target refused or lost the restore
-    - RecoverUnanswered        the target has it all and did not answer: never repeated blindly
+    - RecoverUnanswered        the target has every byte and gave no answer: never blindly repeated
     - ClockSkew                clocks differ by more than is allowed
-    - VersionUnsupported       server, client or engine too old or too new for the job
+    - VersionUnsupported       server, client or engine is too old or too new for the job
   * RepositoryError
     + RepositoryUnreachable    transient, exit 5
-      - RepositoryUntrusted    TLS: its certificate, or the one that it wants of us
+      - RepositoryUntrusted    TLS: its certificate, or the client certificate it demands
     + Stalled                  transient: no progress within `stall_timeout`
-    - RepositoryMissing        no repository.json: an unmounted disk is not an empty repository
-    - RepositoryMismatch       another id than configured
-    - RepositoryDenied         credentials may not do this
-    - RepositoryRefuses        a definite answer that no retry changes: its code says which
-    - ObjectArchived           there, and not readable before it is brought back from an archive
-    - CannotSign               the store gives nobody a URL of its objects
-    - StorageFull              no space left, or quota
-    ! ObjectMissing            an object that a manifest promises is not there
+    - RepositoryMissing        no repository.json there; perhaps the disk is not mounted
+    - RepositoryMismatch       its id is not the configured one
+    - RepositoryDenied         the credentials do not permit this
+    - RepositoryRefuses        a definite error that no retry changes; the provider's code says
+    which
+    - ObjectArchived           in an archive storage class: readable only after it is brought back
+    - CannotSign               the store has no signed URLs for its objects
+    - StorageFull              no space left, or the quota is used up
+    ! ObjectMissing            an object that a manifest lists is missing
     - Conflict                 a create-only name exists with other content
-      - ManifestConflict       two repositories, one backup id, different manifests
-      - SealConflict           a later seal that differs from the first
-    - StoreOverwrites          a store that cannot refuse to overwrite: not usable
+      - ManifestConflict       two repositories have different manifests for one backup id
+      - SealConflict           a later seal differs from the first
+    - StoreOverwrites          the store cannot refuse to overwrite: not usable
     - QuorumMissed             too few copies or failure domains
     - CatalogIncomplete        part of a catalog could not be read: nothing is deleted on a guess
     - BackupNotFound
-    - BackupLost               records name it, and no repository has its manifest
+    - BackupLost               records name it, but no repository has its manifest
   * RecordError
-    ! RecordDamaged            cut, edited or not canonical
+    ! RecordDamaged            truncated, edited or not canonical
     - RecordUnknown            a newer format, or an unknown field
-  ! ArchiveError               what is wrong with the bytes of an archive
+  ! ArchiveError               something is wrong with the bytes of an archive
     ! ArchiveTruncated
     ! ArchiveInvalid           structure, members or metadata are not what Qdrant writes
-    ! ArchiveHostile           names or types that would escape the folder
-    ! ArchiveTooLarge          declares more than the manifest and the disk allow
+    ! ArchiveHostile           members with names or types that would escape the folder
+    ! ArchiveTooLarge          declares more bytes than the manifest and the disk allow
     ! ArchiveForeign           belongs to another collection or shard
   * ProofError
     ! BytesDiffer              SHA-256 or size differs from the manifest
     ! CountDiffers
-    ! ContentDiffers           the fingerprint names what differs
+    ! ContentDiffers           the fingerprints show what differs
     ! SearchDiffers            an index lost answers that it had, or disagrees with the data
-    ! OperationBehind          the archive is older than the writes acknowledged before it
-    ! NotSealable              nothing shows that it holds every acknowledged write
-    ! EngineFailed             the engine refused it, or panicked over it
-      ! EngineCrashed          it died by itself: believed when it does so twice
-    - EngineHindered           killed, or given no memory, disk or files: says nothing of the copy
+    ! OperationBehind          the archive is older than writes acknowledged before it was made
+    ! NotSealable              nothing shows that the archive holds every acknowledged write
+    ! EngineFailed             the engine refused the archive, or panicked while reading it
+      ! EngineCrashed          the engine process crashed twice: once does not count
+    - EngineHindered           killed, or short of memory, disk or files: not the copy's fault
     - EngineStalled            no progress in time
     - EngineTooOld             older than the server that wrote the archive: proves nothing
-    - NothingChecked           a check that looked at nothing is not a pass
-  * UnitLost                   its worker died, or it was not done in time
+    - NothingChecked           the check examined nothing, so it cannot pass
+  * UnitLost                   its worker died, or it did not end in time
   * Interrupted                exit 130
 
-`transient` (+) decides whether a retry can help. `blames_copy` (!) decides what stands against a
-copy: somebody looked at it, and this is what is wrong with it. Every other error kept us from
-looking, and says nothing of any copy: no failed proof is made of it. Arguments are positional and
-all passed to `super().__init__`, so errors survive pickling across processes.
+`transient` (+): a retry can help. `blames_copy` (!): the copy was read, and the error is a fault of
+the copy. Every other error prevented the check and says nothing about the copy, so no failed proof
+is written. Arguments are positional and all passed to `super().__init__`, so that errors survive
+pickling across processes.
 """
 
 from __future__ import annotations
@@ -87,7 +88,10 @@ from qdrant_dr.hints import marked
 
 
 class DRError(Exception):
-    """Base of all: `message` (lower case, no full stop), `hint` (the next step, see `hints`)."""
+    """The base of all errors.
+
+    `message` is lower case, without a full stop. `hint` is the next step, see `hints`.
+    """
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
@@ -107,7 +111,7 @@ class DRError(Exception):
 
     @classmethod
     def mark(cls, hint: str) -> str:
-        """The hint in the form that can be followed."""
+        """Return the hint in one of the three forms of `hints`."""
         return marked(hint)
 
     def __str__(self) -> str:
@@ -120,7 +124,8 @@ class UsageError(DRError):
 
     @classmethod
     def mark(cls, hint: str) -> str:
-        """As it is, where it says which words are right: the command line names the help, too."""
+        """Leave the hint of a plain UsageError as it is; the command line names the help as
+        well."""
         return hint if cls is UsageError else marked(hint)
 
 
@@ -130,7 +135,8 @@ class ConfigInvalid(UsageError):
 
 class ConfigDiffers(ConfigInvalid):
     default_hint = (
-        "give every worker the same file, or keep it in one place (`block:NAME`), then run again."
+        "give every worker the same file, or keep it in one place (`block:NAME`), then run it "
+        "again."
     )
 
 
@@ -143,7 +149,7 @@ class NothingSelected(UsageError):
 
 
 class SetupFailed(DRError):
-    default_hint = "read the log named above, then run `make up` again: it goes on where it was."
+    default_hint = "read the log named above, then run `make up` again: it continues."
 
 
 class PlanRefused(DRError):
@@ -152,13 +158,13 @@ class PlanRefused(DRError):
 
 
 class TargetNotDisposable(PlanRefused):
-    default_hint = "give an empty server and declare it: `drill.scratch.disposable: true`."
+    default_hint = "name an empty server and declare it: `drill.scratch.disposable: true`."
 
 
 class WorkersUnfit(PlanRefused):
     default_hint = (
         "install the same versions on every Dask worker (`pip install -r requirements.lock` and "
-        "this package), restart them, then run again; `QDR_RUNNER=threads` needs none."
+        "this package), restart them, then run it again; `QDR_RUNNER=threads` needs no workers."
     )
 
 
@@ -167,7 +173,10 @@ class FolderUnsafe(PlanRefused):
 
 
 class ClusterError(DRError):
-    """`undecided`: a call was sent and nobody said what became of it: it may still take effect."""
+    """An error of a node or cluster.
+
+    `undecided`: a call was sent and got no answer; it may still take effect.
+    """
 
     default_hint = "run `qdrant-dr check`."
     undecided: bool = False
@@ -181,13 +190,13 @@ class NodeUnreachable(ClusterError):
 
 class NodeUntrusted(NodeUnreachable):
     transient = False
-    default_hint = "give `cluster.tls`, then run `qdrant-dr check`."
+    default_hint = "set `cluster.tls`, then run `qdrant-dr check`."
 
 
 class NodeBusy(ClusterError):
     transient = True
     default_hint = (
-        "its readers need all that the limit allows: run again at a quieter time, or raise the "
+        "its other clients use up the whole limit: run it again at a quieter time, or raise the "
         "collection's `read_rate_limit`, `cluster.read_share` or `cluster.timeouts.busy`."
     )
 
@@ -202,21 +211,23 @@ class ServerFailed(ClusterError):
 
 class CollectionVanished(ClusterError):
     default_hint = (
-        "decide: whoever deleted it meant it, or it is restored; `qdrant-dr list COLLECTION` shows "
-        "what there is."
+        "decide: was it deleted on purpose, or is it to be restored? `qdrant-dr list COLLECTION` "
+        "shows its backups."
     )
 
 
 class CollectionChanged(ClusterError):
-    default_hint = "run `qdrant-dr backup COLLECTION` when it has settled."
+    default_hint = "run `qdrant-dr backup COLLECTION` when the collection has stopped changing."
 
 
 class ReplicaMoved(CollectionChanged):
-    default_hint = "run `qdrant-dr backup COLLECTION` when its shards stay where they are."
+    default_hint = "run `qdrant-dr backup COLLECTION` when its shards have stopped moving."
 
 
 class SnapshotUnanswered(ClusterError):
-    default_hint = "run `qdrant-dr backup COLLECTION`: it looks first at what was left on the node."
+    default_hint = (
+        "run `qdrant-dr backup COLLECTION`: it first looks for a snapshot left on the node."
+    )
 
 
 class SnapshotFailed(ClusterError):
@@ -230,7 +241,8 @@ class DownloadInterrupted(ClusterError):
 
 class DownloadMismatch(ClusterError):
     default_hint = (
-        "run `qdrant-dr backup COLLECTION`; if it repeats, suspect a proxy or the node's disk."
+        "run `qdrant-dr backup COLLECTION`; if it happens again, suspect a proxy or the node's "
+        "disk."
     )
 
 
@@ -240,8 +252,8 @@ class RecoverFailed(ClusterError):
 
 class RecoverUnanswered(ClusterError):
     default_hint = (
-        "look at the collection there, which the server may still finish; then run the same "
-        "command again, which waits for it and goes on."
+        "look at the collection on the target: the server may still finish it. Then run the same "
+        "command again; it waits for the server and continues."
     )
 
 
@@ -265,12 +277,12 @@ class RepositoryUnreachable(RepositoryError):
 
 class RepositoryUntrusted(RepositoryUnreachable):
     transient = False
-    default_hint = "give `tls:` of the repository, then run `qdrant-dr check -r REPOSITORY`."
+    default_hint = "set `tls:` of the repository, then run `qdrant-dr check -r REPOSITORY`."
 
 
 class RepositoryRefuses(RepositoryError):
     default_hint = (
-        "look the code up in the provider's documentation (its support wants the request id), "
+        "look the code up in the provider's documentation (its support asks for the request id), "
         "then run `qdrant-dr check -r REPOSITORY`."
     )
 
@@ -278,18 +290,21 @@ class RepositoryRefuses(RepositoryError):
 class ObjectArchived(RepositoryError):
     default_hint = (
         "bring it back from the archive first: `qdrant-dr show BACKUP` prints the provider's "
-        "commands, and other copies; keep lifecycle rules from moving backups there."
+        "commands and lists the other copies; stop lifecycle rules from moving backups there."
     )
 
 
 class Stalled(RepositoryError):
     transient = True
-    default_hint = "the other repositories went on; run `qdrant-dr replicate` when it is back."
+    default_hint = (
+        "the other repositories were not held up; run `qdrant-dr replicate` when it is back."
+    )
 
 
 class RepositoryMissing(RepositoryError):
     default_hint = (
-        "is the disk mounted, the bucket right? a new one is made by `qdrant-dr repository create`."
+        "check that the disk is mounted and the bucket is right; `qdrant-dr repository create` "
+        "makes a new repository."
     )
 
 
@@ -318,25 +333,26 @@ class ObjectMissing(RepositoryError):
 
 class Conflict(RepositoryError):
     default_hint = (
-        "decide: which of both is right; somebody else wrote this name, nothing was overwritten."
+        "decide: which of the two is right? Another writer created this name; nothing was "
+        "overwritten."
     )
 
 
 class ManifestConflict(Conflict):
     default_hint = (
-        "decide: which of them is true, and restore from none before: `qdrant-dr show BACKUP`."
+        "decide: which of them is right? Restore from neither until then: `qdrant-dr show BACKUP`."
     )
 
 
 class SealConflict(Conflict):
     default_hint = (
-        "decide: two readings of one backup differ, and one is true: `qdrant-dr show BACKUP "
-        "--proofs` tells who made them; back up again with `qdrant-dr backup COLLECTION`."
+        "decide: which of the two readings of this backup is right? `qdrant-dr show BACKUP "
+        "--proofs` shows who made them; back up again with `qdrant-dr backup COLLECTION`."
     )
 
 
 class StoreOverwrites(RepositoryError):
-    default_hint = "this store cannot keep evidence; use one with conditional writes."
+    default_hint = "use a store with conditional writes: this one cannot protect what was written."
 
 
 class QuorumMissed(RepositoryError):
@@ -348,13 +364,13 @@ class CatalogIncomplete(RepositoryError):
 
 
 class BackupNotFound(RepositoryError):
-    default_hint = "decide: which backup is meant; `qdrant-dr list` has them."
+    default_hint = "decide: which backup is meant? `qdrant-dr list` shows them."
 
 
 class BackupLost(RepositoryError):
     default_hint = (
-        "decide: its manifest is put back, or it is given up: `qdrant-dr show BACKUP` says who "
-        "names it, what is left, and how."
+        "decide: put its manifest back, or give it up? `qdrant-dr show BACKUP` says which records "
+        "name it, what is left of it, and how to do either."
     )
 
 
@@ -373,8 +389,8 @@ class RecordUnknown(RecordError):
 class ArchiveError(DRError):
     blames_copy = True
     default_hint = (
-        "run `qdrant-dr replicate BACKUP`: the copy is not usable, and without another one it says "
-        "what is."
+        "run `qdrant-dr replicate BACKUP`: this copy is not usable; if there is no other, it says "
+        "what can be used."
     )
 
 
@@ -391,7 +407,7 @@ class ArchiveHostile(ArchiveError):
 
 
 class ArchiveTooLarge(ArchiveError):
-    default_hint = "compare its size with the manifest; free disk under `capture.spool.path`."
+    default_hint = "compare its size with the manifest; free disk space under `capture.spool.path`."
 
 
 class ArchiveForeign(ArchiveError):
@@ -417,14 +433,14 @@ class ContentDiffers(ProofError):
 class SearchDiffers(ProofError):
     blames_copy = True
     default_hint = (
-        "run `qdrant-dr verify BACKUP --depth restore`: its points are whole, and a server builds "
-        "what an index lacks; or back up again."
+        "run `qdrant-dr verify BACKUP --depth restore`: its points are complete, and a server "
+        "rebuilds what an index lacks; or back up again."
     )
 
 
 class OperationBehind(ProofError):
     blames_copy = True
-    default_hint = "run `qdrant-dr backup COLLECTION`: this archive misses acknowledged writes."
+    default_hint = "run `qdrant-dr backup COLLECTION`: this archive lacks acknowledged writes."
 
 
 class NotSealable(ProofError):
@@ -444,13 +460,13 @@ class EngineCrashed(EngineFailed):
 
 class EngineHindered(ProofError):
     default_hint = (
-        "nothing is known against the copy: look at this machine's memory, disk and logs, then "
-        "run it again."
+        "check this machine's memory, disk and logs, then run it again: this says nothing about "
+        "the copy."
     )
 
 
 class EngineStalled(ProofError):
-    default_hint = "raise `proof.stall_timeout`, or verify where disk and CPU are less busy."
+    default_hint = "raise `proof.stall_timeout`, or verify on a machine that is less busy."
 
 
 class EngineTooOld(ProofError):
@@ -458,11 +474,11 @@ class EngineTooOld(ProofError):
 
 
 class NothingChecked(ProofError):
-    default_hint = "nothing is known against the copy: run it again with -v and read why."
+    default_hint = "run it again with -v and read why: this says nothing about the copy."
 
 
 class UnitLost(DRError):
-    default_hint = "look at the workers and their logs, then run again."
+    default_hint = "look at the workers and their logs, then run it again."
 
 
 class Interrupted(DRError):

@@ -87,9 +87,9 @@ CASES = [
     ("id: 7f3a9c21", "id: 7f3a9c2", "repositories[0].id: must be 8 hex digits"),
     ("bandwidth: 200MiB/s", "bandwidth: 200", "repositories[0].bandwidth: 200 has no unit"),
     ("domain: onprem", "domian: onprem", "repositories[2].domian: no such key; did you mean `dom"),
-    ("name: gcp", "name: aws", "repositories[1].name: two repositories have one name"),
+    ("name: gcp", "name: aws", "repositories[1].name: two repositories have the same name"),
     ("gs://acme-dr/qdrant", "s3a://acme-dr/qdrant/", "repositories[1].url: is the same place as"),
-    ("id: 10203040", "id: 7f3a9c21", "repositories[1].id: is that of aws, too"),
+    ("id: 10203040", "id: 7f3a9c21", "repositories[1].id: is also that of aws"),
     ("http://scratch:6333", "http://tok3n@scratch:6333", "drill.scratch.url: a server's URL must"),
     ("http://scratch:6333", "scratch:6333", "drill.scratch.url: a REST URL starts with http://"),
     ("http://scratch:6333", "http://", "drill.scratch.url: a REST URL is a host and its port"),
@@ -98,15 +98,15 @@ CASES = [
     ("http://scratch:6333", "http://s:6333?a=b", "drill.scratch.url: a REST URL is a host and its"),
     ("http://scratch:6333", "HTTP://s:6333", "drill.scratch.url: a REST URL starts with http://"),
     ("memory: 8GiB", "memory: 8", "proof.memory: 8 has no unit"),
-    ("quorum: 2", "quorum: 4", "copies.quorum: 4 copies need as many repositories, not 3"),
+    ("quorum: 2", "quorum: 4", "copies.quorum: 4 copies need 4 repositories, not 3"),
     ("quorum: 2", "quorum: 0", "copies.quorum: must be 1 or more"),
-    ("domains: 2", "domains: 4", "copies.domains: 4 domains are asked for, 3 configured"),
+    ("domains: 2", "domains: 4", "copies.domains: 4 domains are required, 3 configured"),
     ("method: auto", "method: ful", "capture.method: must be `auto`, `collection`, `shard`, `s"),
     ("method: auto", "method: ful", "did you mean `full`?"),
     ("max: 200GiB", "max: 200Gib", "capture.spool.max: '200Gib' is not a size"),
     ("rpo: 26h", "rpo:", "objectives.rpo: is empty: give it a value, or remove the key"),
     ("depth: content", "depth: contents", "objectives.proven.depth: must be `presence`"),
-    ("engine: server", "engine: server\n  engine: edge", "drill.engine: stands twice (first on"),
+    ("engine: server", "engine: server\n  engine: edge", "drill.engine: appears twice (first on"),
     ("http://scratch:6333", "https://qdrant-0.internal:6333/", "drill.scratch.url: this is a node"),
     ("Europe/Berlin", "Europe/Berlim", "report.timezone: is not a time zone"),
     ("format: 1", "format: 2", "format: must be `1`"),
@@ -123,7 +123,7 @@ CASES = [
 def test_a_bad_value_is_named_with_its_line(good: str, bad: str, said: str) -> None:
     assert GOOD.count(good) == 1
     text = GOOD.replace(good, bad)
-    last = bad.strip("\n").count("\n") if "stands twice" in said else 0
+    last = bad.strip("\n").count("\n") if "appears twice" in said else 0
     line = GOOD[: GOOD.index(good)].count("\n") + 1 + last
     message = refusal(text)
     assert said in message
@@ -244,7 +244,7 @@ def test_what_is_no_configuration_at_all(text: str, said: str) -> None:
     assert said in refusal(text)
 
 
-def test_words_stay_words() -> None:
+def test_yaml_words_stay_text() -> None:
     text = GOOD.replace("owner: search-team", "owner: no").replace("[movies, users]", "[on, 2026]")
     config = configfile.loads(text, where="x")
     assert config.collections.expect == ("on", "2026")
@@ -316,7 +316,7 @@ def test_init_writes_what_load_reads_and_never_twice(tmp_path: Path) -> None:
     config = configfile.load(path)
     assert (config.copies.quorum, len(config.repositories)) == (1, 1)
     assert config.cluster.nodes == ("http://localhost:6333",)
-    with pytest.raises(ConfigInvalid, match="exists already"):
+    with pytest.raises(ConfigInvalid, match="already exists"):
         configfile.init(path, "http://other:6333")
     assert "other" not in path.read_text()
 
@@ -398,12 +398,12 @@ def test_a_block_may_hold_the_keys(here: str, block: str) -> None:
          "repositories[0].credentials: is for az://, gs://, s3:// only"),
         ("bandwidth: 200MiB/s",
          "options: {key: env:K, region: x}\n    credentials: block:aws-credentials/prod",
-         "repositories[0].credentials: and `options.key`: it is one or other"),
+         "repositories[0].credentials: and `options.key`: use one of the two"),
         ("bandwidth: 200MiB/s",
          "options: {client_kwargs: {endpoint_url: x}}\n    credentials: block:aws-credentials/prod",
          "use `options.endpoint_url`"),
         ("bandwidth: 200MiB/s", "options: {credentials: block:aws-credentials/prod}",
-         "repositories[0].options.credentials: belongs beside `options`, not into it"),
+         "repositories[0].options.credentials: belongs beside `options`, not in it"),
     ],
 )  # fmt: skip
 def test_a_block_that_does_not_fit_is_refused(here: str, wrong: str, said: str) -> None:
@@ -427,10 +427,10 @@ def billion_laughs(levels: int, of: str = "[{0}, {0}, {0}]") -> str:
     [
         (billion_laughs(40), "more than 50,000 values"),
         (billion_laughs(40, "{{p: {0}, q: {0}, r: {0}}}"), "more than 50,000 values"),
-        ("format: 1\nx: " + "[" * 100_000, "nested too deep"),
-        ("format: 1\nx: " + "[" * 40 + "]" * 40, "nested too deep"),
-        ("format: 1\nx: " + "{a: " * 40 + "1" + "}" * 40, "nested too deep"),
-        ("format: 1\nx:\n" + "- " * 5000, "nested too deep"),
+        ("format: 1\nx: " + "[" * 100_000, "nested too deeply"),
+        ("format: 1\nx: " + "[" * 40 + "]" * 40, "nested too deeply"),
+        ("format: 1\nx: " + "{a: " * 40 + "1" + "}" * 40, "nested too deeply"),
+        ("format: 1\nx:\n" + "- " * 5000, "nested too deeply"),
         ("format: 1\nx: '" + "y" * 2**20 + "'", "characters"),
         ("format: 1\ncopies: {quorum: " + "9" * 5000 + "}", "copies.quorum"),
         ("format: 1\nx: &x\n  y: *x\n", "an alias contains itself"),

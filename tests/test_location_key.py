@@ -64,7 +64,7 @@ def test_two_spellings_of_an_endpoint_are_one_copy(one: Any, other: Any) -> None
 
 
 @pytest.mark.parametrize(("one", "other"), OTHER)
-def test_and_other_places_stay_two(one: Any, other: Any) -> None:
+def test_places_with_other_endpoints_are_two(one: Any, other: Any) -> None:
     assert not one_place(place_of(*one), place_of(*other))
     minio = ("s3://b/q", {"endpoint_url": MINIO})
     for elsewhere in ("https://minio:9001", "https://minio.example", "https://minio"):
@@ -109,12 +109,12 @@ def test_a_folder_by_another_way_is_never_a_second_copy(tmp_path: Path, by: str)
 
 
 @pytest.mark.parametrize(("one", "other"), SAME)
-def test_one_place_is_equal_however_it_is_spelt(one: Any, other: Any) -> None:
+def test_one_place_is_equal_in_every_spelling(one: Any, other: Any) -> None:
     assert place_of(*one) == place_of(*other)
 
 
 @pytest.mark.parametrize(("one", "other"), OTHER)
-def test_other_places_are_not(one: Any, other: Any) -> None:
+def test_different_places_are_not_equal(one: Any, other: Any) -> None:
     assert place_of(*one) != place_of(*other)
 
 

@@ -141,7 +141,7 @@ def test_too_many_members() -> None:
         (END + bytes(1 << 20), ArchiveInvalid),
     ],
 )
-def test_ends_that_are_none(end: bytes, error: type[ArchiveError]) -> None:
+def test_invalid_tar_ends_are_refused(end: bytes, error: type[ArchiveError]) -> None:
     with pytest.raises(error):
         read(tar(("a", b"data"), end=end))
 

@@ -1,4 +1,4 @@
-"""The command line. It needs no Prefect: at 3 a.m. there may be none left."""
+"""The command line. It works without Prefect, which may be lost together with the cluster."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if reply is not None:
             write(session, reply)
-    except BrokenPipeError:  # `qdrant-dr list | head`: the reader has seen enough
+    except BrokenPipeError:  # as in `qdrant-dr list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0 if reply is None else reply.code
 
 
 def _as_utf8(word: str) -> str:
-    """Names are UTF-8 wherever they are kept; where the locale is not, Python reads others."""
+    """Decode an argument as UTF-8, as names are stored, whatever the locale is."""
     try:
         return os.fsencode(word).decode()
     except ValueError:
@@ -60,7 +60,7 @@ def _reply(tokens: Sequence[str], session: Session) -> Reply | None:
 
 
 def _see_help(session: Session) -> str:
-    """That of the command, where there is one."""
+    """Name the help of the command if there is one, else that of the program."""
     return f"see `{' '.join(filter(None, ['qdrant-dr', session.command, '--help']))}`."
 
 
@@ -79,7 +79,7 @@ def _failure(error: DRError) -> Reply:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """SIGINT and SIGTERM end the command by an exception, so that everything is cleaned up."""
+    """Turn SIGINT and SIGTERM into an exception, so that everything is cleaned up."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         stopping.set()

@@ -33,39 +33,39 @@ def acknowledge(
     release: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> Reply:
-    """Say that a finding is known, or that a suspect backup is what it is meant to be; without a
-    name: list what is acknowledged.
+    """Acknowledge a finding, or accept a suspect backup. Without a name: list acknowledgements.
 
-    The finding is shown as before, with your name and reason, and raises no alarm; another one of
-    the same kind does. An accepted backup is what later ones are measured against. Neither makes a
-    copy proven.
+    The finding is still shown, with your name and reason, but raises no alarm; another one of the
+    same kind does. Later backups are compared with an accepted backup. Neither makes a copy proven.
 
     Parameters
     ----------
     name
         A backup (NAME@latest, or NAME@ and the beginning of its id), or a finding: CODE:SCOPE as
-        `watch` shows them, or CODE alone if there is one of it.
+        `watch` shows them, or CODE alone if only one finding has it.
     reason
-        Why; compulsory, and kept.
+        Why. Required; stored in the record.
     until
-        A date such as 2027-01-31, or a time from now such as 7d. Else for as long as it is the
-        same. A backup is accepted for good: with this it is quiet for so long, and nothing else.
+        A date such as 2027-01-31, or a time from now such as 7d. Default: until the finding
+        changes. Without --until a backup is accepted for good; with it, only its alarm is silenced
+        until then.
     release
-        Take it back.
+        Take the acknowledgement back.
     """
     config, now = session.config, utc_now()
     if name is None:
         if reason or until or release:
             raise UsageError(
-                "nothing is named", "write `qdrant-dr acknowledge NAME@latest --reason R`."
+                "no finding or backup is named",
+                "write `qdrant-dr acknowledge NAME@latest --reason R`.",
             )
         records, errors = acknowledged_now(config, now)
         return _reply(records, errors, blind=len(errors) == len(config.repositories))
     if not reason:
         raise UsageError("an acknowledgement needs a reason", "add --reason 'new embedding model'.")
     if release and until:
-        raise UsageError("--until is not for --release", "leave it out.")
-    at = moment_ahead(until, now, "it would quiet nothing")
+        raise UsageError("--until cannot be used with --release", "leave out --until.")
+    at = moment_ahead(until, now, "it would silence nothing")
     record, lost = acknowledge_named(
         config, name, reason=reason, until=at, by=user_name(), now=now, release=release
     )

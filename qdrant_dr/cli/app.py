@@ -1,4 +1,4 @@
-"""The table of commands. Each module is imported when its command runs, so `--help` is quick."""
+"""The table of commands. A module is imported only when its command runs: `--help` stays quick."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     ),
     "schema": (
         "config:schema",
-        "Print a JSON Schema, or what the frames mean.",
+        "Print a JSON Schema, or the meaning of the report's frames.",
         "qdrant-dr schema config > qdrant-dr.schema.json",
     ),
     "check": (
         "check:check",
-        "Try everything that a backup will need: nodes, keys, clocks, repositories, space.",
+        "Test everything that a backup needs: nodes, keys, clocks, repositories, disk space.",
         "qdrant-dr check -r aws",
         "qdrant-dr check --read-only --json",
     ),
     "status": (
         "status:status",
-        "Say of every collection whether it is protected: one line each, for monitoring.",
+        "Say whether each collection is protected: one line each, for monitoring.",
         "qdrant-dr status",
         "qdrant-dr status --format prometheus --out /var/lib/node_exporter/qdrant_dr.prom",
     ),
@@ -57,89 +57,89 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     ),
     "replicate": (
         "backup:replicate",
-        "Bring missing or damaged copies back from a proven one.",
+        "Replace missing or damaged copies from a proven one.",
         "qdrant-dr replicate",
         "qdrant-dr replicate movies@latest -r gcp --dry-run",
     ),
     "verify": (
         "verify:verify",
-        "Read copies back and prove them to a depth.",
+        "Read copies back and prove them to a given depth.",
         "qdrant-dr verify",
         "qdrant-dr verify movies@latest -r aws --depth content",
         "qdrant-dr verify --depth bytes --sample 5% --seed 7",
     ),
     "drill": (
         "drill:drill",
-        "Restore backups somewhere disposable, prove them there, and measure.",
+        "Restore backups to a disposable server, prove them there, and measure the time.",
         "qdrant-dr drill movies --pick latest",
         "qdrant-dr drill --engine server --scratch http://scratch:6333",
         "qdrant-dr drill --scenario lost-cloud:aws --ran-by 'Ana Li'",
     ),
     "sign": (
         "sign:sign",
-        "Sign what a run of drills came to, as who reviewed it.",
+        "Sign the result of a run of drills as its reviewer.",
         "qdrant-dr sign 20261122T101530Z-7f3a9c --as 'Bea Roth' --note 'all points came back'",
     ),
     "restore": (
         "restore:restore",
-        "Restore backups for real: print the plan, or with --execute do it.",
+        "Restore backups for real: print the plan, or carry it out with --execute.",
         "qdrant-dr restore movies@latest-proven --to http://localhost:6333 --as movies-back",
         "qdrant-dr restore movies@latest-proven --to http://localhost:6333 --execute",
         "qdrant-dr restore --all --to http://new-cluster:6333 --to-key env:NEW_KEY --execute",
     ),
     "startup-archive": (
         "startup:startup_archive",
-        "Put proven backups together into one file that an empty server starts with.",
+        "Combine proven backups into one file with which an empty server starts.",
         "qdrant-dr startup-archive --out full.snapshot --prove",
         "qdrant-dr startup-archive movies@latest-proven users@latest-proven --out two.snapshot",
     ),
     "expire": (
         "expire:expire",
-        "Delete the copies that no rule of `retention` keeps; says which, until --execute.",
+        "Delete copies that no `retention` rule keeps; without --execute only list them.",
         "qdrant-dr expire",
         "qdrant-dr expire --execute",
         "qdrant-dr expire movies@20261122T10 --execute",
     ),
     "hold": (
         "expire:hold",
-        "Keep a backup whatever the policy says, or list what is held.",
+        "Keep a backup whatever the retention policy says, or list the holds.",
         "qdrant-dr hold movies@latest-proven --reason 'case 4711' --until 2027-01-31",
         "qdrant-dr hold movies@20261122T10 --release --reason 'case closed'",
     ),
     "acknowledge": (
         "acknowledge:acknowledge",
-        "Say that a finding is known, or accept a suspect backup; or list what is acknowledged.",
+        "Acknowledge a finding, or accept a suspect backup; or list acknowledgements.",
         "qdrant-dr acknowledge movies@latest --reason 'new embedding model'",
         "qdrant-dr acknowledge 'run-bad:last verify run' --reason 'gcp is away' --until 2d",
         "qdrant-dr acknowledge movies@20261122T10 --release --reason 'it was a mistake'",
     ),
     "list": (
         "listing:list_backups",
-        "List backups: age, size, copies, and how deep they are proven.",
+        "List backups: age, size, copies, and the depth to which they are proven.",
         "qdrant-dr list",
         "qdrant-dr list movies -r aws --unproven",
     ),
     "show": (
         "show:show",
-        "Show one backup, its copies, and how to restore it with curl.",
+        "Show one backup, its copies, and the commands that restore it with curl.",
         "qdrant-dr show movies@latest-proven",
         "qdrant-dr show movies@20261122T10 --proofs",
     ),
     "report": (
         "report:report",
-        "Write the report: what is restorable, how fast, who says so.",
+        "Write the report: what can be restored, how fast, and on what evidence.",
         "qdrant-dr report --period 30d --out ./reports",
         "qdrant-dr report --as-of 2026-11-22T10:00:00Z --format html,csv",
     ),
     "watch": (
         "watch:watch",
-        "Look at records and cluster: what is wrong, what is new, what is over.",
+        "Check records and cluster for findings: what is wrong, what is new, what is over.",
         "qdrant-dr watch",
         "qdrant-dr watch --record",
     ),
     "sandbox": (
         "sandbox:sandbox",
-        "Run a small Qdrant-compatible server on loopback, for trying things out.",
+        "Run a small Qdrant-compatible server on loopback, to try things out.",
         "qdrant-dr sandbox --port 6333 --points 5000",
     ),
 }
@@ -151,11 +151,11 @@ OPTIONS: Mapping[str, str] = {
     "name": "--as",
     "sample_per_mille": "--sample",
 }
-"""Fields of requests that are not called as their options are."""
+"""Fields of requests whose names differ from those of their options."""
 REPOSITORY: Mapping[str, tuple[str, ...]] = {
     "create": (
         "repository:create",
-        "Make new repositories of those configured without an id, and print their ids.",
+        "Create the repositories that are configured without an id, and print their new ids.",
         "qdrant-dr repository create aws",
         "qdrant-dr repository create --save",
     ),
@@ -166,12 +166,12 @@ REPOSITORY: Mapping[str, tuple[str, ...]] = {
     ),
     "show": (
         "repository:show",
-        "Show one repository: id, location, what lies in it.",
+        "Show one repository: its id, location and contents.",
         "qdrant-dr repository show aws",
     ),
     "adopt": (
         "repository:adopt",
-        "Give a repository that was copied elsewhere an id of its own; says how, until --execute.",
+        "Give a copied repository an id of its own; without --execute only say what would change.",
         "qdrant-dr repository adopt mirror",
         "qdrant-dr repository adopt mirror --execute --save",
     ),
@@ -179,7 +179,7 @@ REPOSITORY: Mapping[str, tuple[str, ...]] = {
 
 
 def build() -> App:
-    """The application: commands below it, global options on its `meta`."""
+    """Build the application: commands below it, global options on its `meta`."""
     app = App(
         name="qdrant-dr",
         help="Disaster recovery for Qdrant: every backup proven restorable, by content.",
@@ -191,7 +191,7 @@ def build() -> App:
     _add(app, COMMANDS)
     repositories = App(
         name="repository",
-        help="Make and look at repositories, the places where backups lie.",
+        help="Create and show repositories, the places where backups are stored.",
         help_epilogue=_example("qdrant-dr repository list"),
         sort_key=len(COMMANDS),
     )
@@ -201,12 +201,13 @@ def build() -> App:
 
 
 def run(tokens: Sequence[str], session: Session) -> Reply | None:
-    """Run one command line; fills `session` in passing. None: help was printed.
+    """Run one command line and fill `session`. Return None if help was printed.
 
-    Raise CycloptsError for a command line that means nothing, and whatever the command raises.
+    Raise CycloptsError for a command line that cannot be understood, and whatever the command
+    raises.
     """
     app = build()
-    app.meta.suppress_keyboard_interrupt = False  # it ends in an envelope as any error does
+    app.meta.suppress_keyboard_interrupt = False  # `main` puts it into an envelope, like any error
 
     @app.meta.default
     def launch(
@@ -224,13 +225,13 @@ def run(tokens: Sequence[str], session: Session) -> Reply | None:
         Parameters
         ----------
         config
-            Configuration: path or URL. Else $QDRANT_DR_CONFIG, else ./qdrant-dr.yaml.
+            Path or URL of the configuration. Default: $QDRANT_DR_CONFIG, else ./qdrant-dr.yaml.
         json
-            One JSON object on stdout instead of text.
+            Print one JSON object on stdout instead of text.
         quiet
-            No progress on stderr.
+            Print no progress on stderr.
         verbose
-            Log what is done, and where a defect came from.
+            Log each step, and the traceback of a defect.
         """
         session.reference, session.json = config, json
         session.quiet, session.verbose = quiet, verbose
@@ -245,7 +246,7 @@ def run(tokens: Sequence[str], session: Session) -> Reply | None:
 
 
 def usage_message(error: CycloptsError) -> str:
-    """The error in this project's manner: lower case, no full stop, no box."""
+    """Return the error as this project writes them: lower case, no full stop, no box."""
     if isinstance(error, UnknownCommandError):
         return _unknown_command(error.unused_tokens or [])
     if words := plain_words(error):
@@ -255,11 +256,11 @@ def usage_message(error: CycloptsError) -> str:
 
 
 def misused(error: Exception, hint: str) -> UsageError | None:
-    """What is wrong with the options of a request; None if it is no request that was refused.
+    """Say what is wrong with the options of a request; None if the error is about something else.
 
-    The value is not told: it may be a key where its reference was wanted.
+    The value is not shown: it may be a key where its reference was expected.
     """
-    # here, for `--help` is to be quick
+    # imported here to keep `--help` quick
     from pydantic import ValidationError
 
     from qdrant_dr.configfile.explain import plain
@@ -275,7 +276,7 @@ def misused(error: Exception, hint: str) -> UsageError | None:
 
 
 def _unknown_command(tokens: Sequence[str]) -> str:
-    """Our own words: the library would import every command to look for the nearest."""
+    """Name the nearest command ourselves: the library would import every command to find it."""
     word = tokens[0] if tokens else ""
     known = [*COMMANDS, "repository", *REPOSITORY]
     close = difflib.get_close_matches(word, known, 1)

@@ -28,23 +28,23 @@ def backup(
 ) -> Reply:
     """Back up collections to every repository, and prove the copies.
 
-    One copy of each new backup is proven to --prove, the others to bytes. The command fails if a
-    backup has too few copies, or in too few failure domains.
+    One copy of each new backup is proven to the depth of --prove, the others to bytes. The command
+    fails if a backup has too few copies, or copies in too few failure domains.
 
     Parameters
     ----------
     collections
-        Only these; else all that the configuration includes.
+        Only these. Default: all that the configuration includes.
     repository
-        Only to this repository; may be repeated.
+        Back up to this repository only; may be repeated.
     method
-        How the snapshot is made; as configured if left out.
+        How the snapshot is made. Default: as configured.
     prove
-        How deep the first copy is proven; as the objective says if left out.
+        The depth to which the first copy is proven. Default: that of the objective.
     note
-        Kept in the manifest.
+        A note to store in the manifest.
     dry_run
-        Say what would be done, and do none of it.
+        Say what would be done, and change nothing.
     """
     request = BackupRequest(
         collections=collections or None,
@@ -64,9 +64,9 @@ def replicate(
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> Reply:
-    """Bring missing or damaged copies back from a proven one.
+    """Replace missing or damaged copies from a proven one.
 
-    The source proves its bytes during the transfer; a good copy is never touched.
+    The bytes of the source are proven during the transfer; a good copy is never touched.
 
     Parameters
     ----------
@@ -75,9 +75,9 @@ def replicate(
     repository
         Only copies in this repository; may be repeated.
     vouch
-        You know that these backups are yours, though one repository alone tells of them.
+        Vouch that these backups are yours although only one repository knows of them.
     dry_run
-        Say what would be done, and do none of it.
+        Say what would be done, and change nothing.
     """
     request = ReplicateRequest(
         backups=backups or None, repositories=repository or None, vouch=vouch, dry_run=dry_run

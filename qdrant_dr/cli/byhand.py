@@ -1,4 +1,4 @@
-"""How to restore a backup with nothing but curl and the provider's own tool."""
+"""Print how to restore a backup with curl and the provider's own tool alone."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from qdrant_dr.repository import Backup, Copy, InArchive, Lost
 from qdrant_dr.repository.location import location_of
 
 TARGET = (
-    "# which server to restore into is yours to say: TARGET=http://new-server:6333",
-    ': "${TARGET:?say which server to restore into, as TARGET=http://HOST:6333}"',
+    "# choose the server to restore into: TARGET=http://new-server:6333",
+    ': "${TARGET:?set the server to restore into, such as TARGET=http://HOST:6333}"',
 )
-"""Without it nothing is sent: no line names a server."""
+"""Nothing is sent until TARGET is set: no printed line names a server."""
 
 
 def by_hand(config: Config, backup: Backup) -> list[str]:
-    """List lines of shell: fetch every part of the first usable copy, check, upload, look.
+    """List lines of shell: fetch every part of the first usable copy, check it, upload it, compare.
 
-    They name no server, and a collection that does not exist yet: pasted as they are, they change
-    nothing. A backup of whole collection archives brings its collection with it. For parts of
-    single shards it is created first, with shard keys and payload indexes: such archives hold
-    neither.
+    The lines name no server and a collection that does not exist yet, so pasting them unchanged
+    changes nothing. A whole-collection archive brings its collection with it. For archives of
+    single shards the collection is created first, with its shard keys and payload indexes, because
+    such archives hold neither.
     """
     usable = [
         c
@@ -50,8 +50,8 @@ def by_hand(config: Config, backup: Backup) -> list[str]:
     steps = [
         *frozen,
         *TARGET,
-        "# a name that is not there yet: an upload into a collection that exists replaces all of",
-        f"# it by its state of {manifest.captured_at:%Y-%m-%d %H:%M:%S} UTC; later writes are lost",
+        "# use a name that does not exist yet: an upload into an existing collection replaces it",
+        f"# with its state of {manifest.captured_at:%Y-%m-%d %H:%M:%S} UTC; later writes are lost",
         f"NAME={shlex.quote(quote(by_hand_name(manifest), safe=''))}",
     ]
     key = ' -H "api-key: $QDRANT_API_KEY"' if config.cluster.api_key else ""
@@ -68,7 +68,7 @@ def by_hand(config: Config, backup: Backup) -> list[str]:
 
 
 def bring_back(config: Config, backup: Backup) -> list[str]:
-    """List the provider's commands that make what lies in an archive readable, for every copy."""
+    """List, for every copy, the provider's commands that make archived objects readable again."""
     lines: list[str] = []
     for copy in (c for c in backup.copies if c.archived):
         cfg = config.repository(copy.repository)
@@ -86,14 +86,14 @@ def bring_back(config: Config, backup: Backup) -> list[str]:
 
 
 THAWED_DAYS = 7
-"""So long a copy that S3 brought back stays readable: a restore, and to spare."""
+"""How long a copy that S3 brought back stays readable: more than a restore takes."""
 
 
 def _thaw(location: Location, path: str, frozen: InArchive) -> str:
     if location.protocol == "s3":
         endpoint = f" --endpoint-url https://{location.endpoint}" if location.endpoint else ""
         request: dict[str, Any] = {"GlacierJobParameters": {"Tier": "Standard"}}
-        if not frozen.storage.name.startswith("INTELLIGENT_TIERING"):  # it comes back for good
+        if not frozen.storage.name.startswith("INTELLIGENT_TIERING"):  # that one stays readable
             request = {"Days": THAWED_DAYS, **request}
         return (
             f"aws s3api restore-object{endpoint} --bucket {shlex.quote(location.bucket)} "
@@ -105,18 +105,20 @@ def _thaw(location: Location, path: str, frozen: InArchive) -> str:
             f"--container-name {shlex.quote(location.bucket)} --name {shlex.quote(path)} "
             "--tier Hot --rehydrate-priority Standard"
         )
-    return f"# {path}: with the tool of its provider"
+    return f"# {path}: use the tool of its provider"
 
 
 def lost_by_hand(config: Config, lost: Lost) -> list[str]:
-    """What a person can do about a backup whose manifest is lost: no record tells all that was in
-    it, so it cannot be written anew."""
+    """List what a person can do about a backup whose manifest is lost.
+
+    No record holds the whole content of the manifest, so it cannot be written anew.
+    """
     place = f"{layout.BACKUPS}/{lost.key.folder}"
     key = ' -H "api-key: $QDRANT_API_KEY"' if config.cluster.api_key else ""
     name = quote(lost.key.collection, safe="")
     steps = [
-        f"# look for {place}/{layout.MANIFEST} in the versions that the bucket keeps, or in a",
-        "# copy of it: with the SHA-256 above it is the true one. Put it there, then:",
+        f"# look for {place}/{layout.MANIFEST} among the versions that the bucket keeps, or in a",
+        "# copy of the bucket: the right one has the SHA-256 above. Put it back, then:",
         f"qdrant-dr verify {shlex.quote(str(lost.key))}",
         "qdrant-dr replicate",
     ]
@@ -124,39 +126,44 @@ def lost_by_hand(config: Config, lost: Lost) -> list[str]:
     if "collection.snapshot" in parts:
         target = f"$TARGET/collections/{name}-restored/snapshots/upload?priority=snapshot"
         steps += [
-            f"# or fetch {place}/collection.snapshot: it is Qdrant's own archive",
+            f"# or fetch {place}/collection.snapshot, which is Qdrant's own archive",
             *TARGET,
             f'curl --fail-with-body -X POST{key} -F snapshot=@collection.snapshot "{target}"',
         ]
     elif parts:
         steps += [
-            f"# or fetch {place}/shard-*.snapshot: each is Qdrant's archive of one shard, for that",
-            "# shard of a collection of the same vectors",
+            f"# or fetch {place}/shard-*.snapshot: each is Qdrant's archive of one shard, for the",
+            "# same shard of a collection with the same vectors",
         ]
     return [
         *steps,
-        "# give it up, with what is left of it:",
+        "# or give the backup up and delete what is left of it:",
         f"qdrant-dr expire {shlex.quote(str(lost.key))} --execute",
     ]
 
 
 def by_hand_name(manifest: Manifest) -> str:
-    """Name a collection to restore into: the backup's, with the day and time of the backup."""
+    """Name the collection to restore into: the original name with the day and time of the
+    backup."""
     return f"{manifest.collection}-{manifest.backup_id[:15].lower()}"
 
 
 def _create(manifest: Manifest, key: str) -> Iterator[str]:
-    """An empty collection of the same shape. Shards of keys are numbered as keys are created."""
+    """Create an empty collection with the same configuration.
+
+    Qdrant numbers the shards of shard keys in the order in which the keys are created.
+    """
+
     info = manifest.info
     body = creation_body(info, replication_factor=None, clustered=True)
     keys = shard_key_order(manifest.shards_of_cluster, _object(json.loads(manifest.shard_keys)))
-    yield "# an empty collection of the same shape" + (
+    yield "# create an empty collection with the same configuration" + (
         ": the target must run in cluster mode" if keys else ""
     )
     yield _json("PUT", key, "/collections/$NAME?timeout=60", body)
     following, fillers = 1, []  # the first shard of a key is number 1
     if keys:
-        yield "# its shard keys, in this order: each gets the shard ids that it had"
+        yield "# create its shard keys in this order: each gets its former shard ids"
     for name, ids in keys:
         if gap := ids[0] - following:
             fillers.append(f"{FILLER}{following}")
@@ -168,7 +175,7 @@ def _create(manifest: Manifest, key: str) -> Iterator[str]:
         yield _json("POST", key, "/collections/$NAME/shards/delete?timeout=60", body)
     schema = info.get("payload_schema") or {}
     if schema:
-        yield "# its payload indexes, before the points: then the shards bring them along"
+        yield "# create its payload indexes before the points: the shards then bring them along"
     for field, index in schema.items():
         asked = {"field_name": field, "field_schema": index.get("params") or index["data_type"]}
         yield _json("PUT", key, "/collections/$NAME/index?wait=true", asked)
@@ -192,9 +199,10 @@ def _object(value: object) -> dict[str, Any] | None:
 
 
 def _holder(key: str) -> list[str]:
-    """Which node a shard came to lie on is known only now; any one of its replicas will do."""
+    """Find a node that holds a shard, which is known only after the creation. Any replica will
+    do."""
     return [
-        "# every node of the target, separated by spaces: a shard goes to one that holds it",
+        "# list every node of the target, separated by spaces: each shard goes to one that has it",
         'NODES="$TARGET"',
         "holder() {",
         "  for node in $NODES; do",
@@ -208,7 +216,7 @@ def _holder(key: str) -> list[str]:
 
 
 def _fetch(config: Config, copy: Copy, manifest: Manifest, part: Part) -> Iterator[str]:
-    """One part into the working folder, and its SHA-256 compared."""
+    """Fetch one part into the working folder and compare its SHA-256."""
     cfg = config.repository(copy.repository)
     assert cfg is not None, "a copy lies in a configured repository"
     location = location_of(cfg)
@@ -238,7 +246,7 @@ def _account(location: Location) -> str:
 
 
 def _upload(part: Part, key: str) -> Iterator[str]:
-    """Checksum and priority are always said: without them Qdrant neither checks nor prefers."""
+    """Upload one part, always with checksum and priority: Qdrant checks and prefers only then."""
     where = '"$TARGET/collections/$NAME'
     if part.kind == "shard":
         yield f"NODE=$(holder {part.shards[0]})"
@@ -249,9 +257,9 @@ def _upload(part: Part, key: str) -> Iterator[str]:
 
 
 def _look(backup: Backup, key: str) -> Iterator[str]:
-    """A green 200 is no proof: count, compare the indexes, then move the aliases."""
+    """Count the points, compare the indexes, then move the aliases: a 200 proves none of these."""
     manifest = backup.manifest
-    points = f"must be {backup.seal.points}" if backup.seal else "was never read: not sealed"
+    points = f"must be {backup.seal.points}" if backup.seal else "is unknown: not sealed"
     yield f"# wait for `update_queue.length: 0`; the count {points}"
     yield f'curl --fail-with-body{key} "$TARGET/collections/$NAME"'
     yield _json("POST", key, "/collections/$NAME/points/count", {"exact": True})
@@ -263,7 +271,7 @@ def _look(backup: Backup, key: str) -> Iterator[str]:
         yield "# payload_schema must be empty: there was no payload index"
     name = by_hand_name(manifest)
     if manifest.aliases:
-        yield "# when you are content: each alias leaves where it leads now for the new collection"
+        yield "# when all is well: move each alias from its present collection to the new one"
     for alias in manifest.aliases:
         action = {"create_alias": {"collection_name": name, "alias_name": alias}}
         yield "# " + _json("POST", key, "/collections/aliases", {"actions": [action]})

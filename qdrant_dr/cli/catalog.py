@@ -1,4 +1,4 @@
-"""Reading the catalog for a command, and one row of it."""
+"""Read the catalog for a command, and build one row of it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read(
     *,
     remember: bool = False,
 ) -> Catalog:
-    """The catalog for somebody who looks. What seems lost in one repository may be in another."""
+    """Read the catalog. What seems lost in one repository may be in another."""
     names = selected_repositories(session.config, repository or None)
     opened, failed = open_all(session.config, names, remember=remember)
     now = datetime.now(UTC)
@@ -48,7 +48,7 @@ def read(
 
 
 def with_troubles(reply: Reply, catalog: Catalog, more: list[DRError] | None = None) -> Reply:
-    """What could not be read is as loud as what could: degraded, or failed if nothing could."""
+    """Add what could not be read: the reply is degraded, or failed if nothing could be read."""
     errors = [r.error for r in catalog.unreachable if r.error is not None]
     exit_code = catalog.blind.exit_code if catalog.blind else None
     errors += [u.error for u in catalog.unreadable] + (more or [])

@@ -34,41 +34,43 @@ def check(
     seed: int | None = None,
     session: Given,
 ) -> Reply:
-    """Try everything that a backup will need: nodes, keys, clocks, repositories, space.
+    """Test everything that a backup needs: nodes, keys, clocks, repositories, disk space.
 
-    It writes, races, lists and deletes probe objects in every repository, and asks each key for
-    what it may do. Nothing else is changed.
+    It writes, lists and deletes probe objects in every repository, two writers at once, and tests
+    what each key permits. Nothing else is changed.
 
-    With `--replicas` it also reads every replica of each shard on its own node and tells which
-    points differ: a node that was killed can come back "Active" without all that it acknowledged.
+    With `--replicas` it also reads every replica of each shard on its own node and lists the points
+    that differ: a node that was killed can come back "Active" without every write it acknowledged.
 
     Parameters
     ----------
     collections
-        With `--replicas`: compare only these; else all that are included.
+        With `--replicas`: compare only these. Default: all that the configuration includes.
     repository
-        Only this repository; may be repeated.
+        Test this repository only; may be repeated.
     read_only
-        Write no probe anywhere, and say what is not proven for it.
+        Write no probe anywhere, and list what therefore stays unproven.
     replicas
-        Compare the replicas of each shard: a `sample` of their points, or the `whole`. They are
-        counted in both cases.
+        Compare the replicas of each shard: a `sample` of their points, or the `whole`. Their points
+        are counted in both cases.
     seed
-        Which sample: the same seed reads the same ranges of ids.
+        Chooses the sample: the same seed reads the same ranges of ids.
     """
     if replicas is None and (collections or seed is not None):
         raise UsageError(
-            "collections and --seed say which replicas are compared, and there is no --replicas",
+            "collections and --seed choose which replicas to compare, but --replicas is missing",
             "add `--replicas sample` or `--replicas whole`.",
         )
     if replicas == "whole" and seed is not None:
-        raise UsageError("--seed chooses a sample, and the whole is read", "leave it out.")
+        raise UsageError(
+            "--seed chooses a sample, but --replicas whole reads everything", "leave out --seed."
+        )
 
     def told(row: CheckRow) -> None:
         session.say(f"{row.state:8}  {row.scope}: {row.what}")
 
     config = session.config
-    # not even a record of the run is written where nothing may be
+    # with --read-only not even a record of the run is written
     request = CheckRequest(
         repositories=repository or None,
         read_only=read_only,
@@ -81,7 +83,7 @@ def check(
     try:
         checked, outcomes = look(config, request, perform, told)
     except DRError as e:
-        if run is not None:  # a start without an end would read as a crash
+        if run is not None:  # a start record without an end record would look like a crash
             run.finish(config, outcomes=(), error=e)
         raise
     except KeyboardInterrupt:
@@ -94,12 +96,12 @@ def check(
 
 
 def reply_of(checked: Checked, *, run_id: str | None = None) -> Reply:
-    """The rows, worst first, the errors of those that failed, and the verdict in words."""
+    """Return the rows, worst first, the errors of the failed ones, and the verdict in words."""
     rows = [asdict(row) for row in worst_first(checked.rows)]
     for row in rows:
         del row["exit_code"]
     unproven = sum(row.state == "skipped" for row in checked.rows)
-    verdict = f"check: {checked.verdict}, {len(rows)} things looked at, {unproven} not proven"
+    verdict = f"check: {checked.verdict}, {len(rows)} checks, {unproven} not proven"
     wanted = [f"{r.scope}: {r.next_step}" for r in checked.rows if r.state == "degraded"]
     errors = [
         ErrorFacts(code=row.code or "", message=row.found, hint=row.next_step or "")

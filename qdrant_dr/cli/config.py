@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def init(*, url: str = "http://localhost:6333", session: Given) -> Reply:
     """Write an annotated configuration that works on localhost.
 
-    It goes to -c, else to ./qdrant-dr.yaml; an existing file is never touched.
+    The file is written to the path of -c, else to ./qdrant-dr.yaml. An existing file is never
+    touched.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def init(*, url: str = "http://localhost:6333", session: Given) -> Reply:
     path = Path(session.reference or configfile.DEFAULT)
     address = node_address(url)
     configfile.init(path, address)
-    taken = [f"{url} was taken as {address}"] if address != url else []
+    taken = [f"{url} was read as {address}"] if address != url else []
     return Reply(
         rows=[{"path": str(path)}],
         text=f"wrote {path}",
@@ -47,7 +48,7 @@ REST_PORT, GRPC_PORT = 6333, 6334
 
 def node_address(url: str) -> str:
     """Complete what people type or paste, such as `localhost:6333` or the address of the dashboard.
-    Raise UsageError if it is no address; it is not repeated where it may hold a password."""
+    Raise UsageError if it is no address. The message omits an address that may hold a password."""
     text = url.strip().partition("#")[0].rstrip("/").removesuffix("/dashboard")
     if re.fullmatch(r"(?:[\w.-]+|\[[0-9a-fA-F:]+\])(:\d+)?", text):
         text = f"http://{text}"
@@ -55,34 +56,34 @@ def node_address(url: str) -> str:
         parts = urlsplit(text)
         good = parts.scheme in {"http", "https"} and bool(parts.hostname)
         good = good and (parts.port or 1) > 0 and not (parts.username or parts.query or " " in text)
-    except ValueError:  # a port that is none
+    except ValueError:  # the port is not valid
         good = False
     if not good:
         said = "" if "@" in url or "?" in url else f" {url!r}"
         raise UsageError(
             f"--url{said} is not the address of a server",
-            "write it like http://localhost:6333; keys go into the file, as references.",
+            "write it like http://localhost:6333; put keys into the file, as references.",
         )
     return parts.geturl()
 
 
 def doubts_of(address: str) -> list[str]:
-    """What is often meant otherwise."""
+    """Return remarks on addresses that are often a mistake."""
     parts = urlsplit(address)
     if parts.port == GRPC_PORT:
-        return [f"{address}: {GRPC_PORT} usually is the port of gRPC; REST is on {REST_PORT}"]
+        return [f"{address}: {GRPC_PORT} is usually the gRPC port; REST is on {REST_PORT}"]
     if parts.port is None and parts.scheme == "http":
-        return [f"{address}: that is port 80; a Qdrant server listens on {REST_PORT}"]
+        return [f"{address}: this means port 80; a Qdrant server listens on {REST_PORT}"]
     return []
 
 
 def schema(what: Literal["config", "manifest", "run", "frames"], /) -> Reply:
-    """Print a JSON Schema, or what the frames mean.
+    """Print a JSON Schema, or the meaning of the report's frames.
 
     Parameters
     ----------
     what
-        The configuration, a record of a backup, a record of a run, or the frames of a report.
+        The configuration, the record of a backup, the record of a run, or the frames of a report.
     """
     body = _schema(what)
     return Reply(rows=[body], text=json.dumps(body, indent=2, ensure_ascii=False))
@@ -106,12 +107,12 @@ def _schema(what: str) -> dict[str, Any]:
 
 
 def _record(model: type[Record]) -> dict[str, Any]:
-    """A record as it lies in a file: the model's fields, and what every record has."""
+    """Return the schema of a record's file: the model's fields, and those of every record."""
     body = model.model_json_schema(mode="serialization")
     body["properties"] |= {
         "format": {"const": model.FORMAT},
         "kind": {"const": model.KIND},
-        "sha256": {"type": "string", "description": "of the canonical JSON of all the rest"},
+        "sha256": {"type": "string", "description": "of the canonical JSON of all other fields"},
     }
     body["required"] = [*body.get("required", []), "format", "kind", "sha256"]
     return body

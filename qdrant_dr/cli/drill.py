@@ -33,44 +33,44 @@ def drill(
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> Reply:
-    """Restore backups somewhere disposable, prove them there, and measure.
+    """Restore backups to a disposable server, prove them there, and measure the time.
 
-    Without a collection, as many copies as `drill.budget` allows, those that waited longest first.
-    Engine `server` restores into --scratch, else into the configured scratch, else into a server
-    of its own ($QDRANT_BIN, else the sandbox). Only a drill on a real server measures a recovery
-    time.
+    Without a collection it drills as many copies as `drill.budget` allows, the longest undrilled
+    first. Engine `server` restores into --scratch, else into the configured scratch, else into a
+    server that it starts itself ($QDRANT_BIN, else the sandbox). Only a drill on a real server
+    measures a recovery time.
 
     Parameters
     ----------
     collection
-        One backup of this one; else of any.
+        Drill one backup of this collection. Default: of any.
     pick
-        The longest undrilled of all copies, the latest backup, or one by chance; as configured if
-        left out.
+        The copy that has gone undrilled longest, the latest backup, or a random one. Default: as
+        configured.
     engine
-        Read it back with the engine alone, or restore it into a server.
+        Read the backup with the engine alone (`edge`), or restore it into a server (`server`).
     scratch
-        URL of a server on which everything may be lost. Naming it here declares it disposable.
+        URL of a server whose data may all be lost. Naming it here declares it disposable.
     repository
         Only copies in this repository.
     seed
-        Of --pick random: the same seed picks the same backup.
+        For --pick random: the same seed picks the same backup.
     keep
-        Leave the restored collection there, to look at; then one copy is drilled.
+        Leave the restored collection on the server for inspection; only one copy is drilled then.
     scenario
-        What is lost: lost-collection, lost-node (nothing is asked of the cluster), lost-cloud:NAME
-        (nor of the repositories in the failure domain of NAME), or no-prefect.
+        The loss to rehearse: lost-collection, lost-node (the cluster is not asked), lost-cloud:NAME
+        (nor are the repositories in the failure domain of NAME), or no-prefect.
     ran_by
-        Who runs this, if the account of this machine does not tell.
+        Who runs this. Default: the user of this machine.
     note
-        Kept in the record of the run.
+        A note to store in the record of the run.
     dry_run
-        Say what would be drilled, and do none of it.
+        Say what would be drilled, and drill nothing.
     """
     config = session.config
     if scratch is not None:
         if engine == "edge":
-            raise UsageError("--engine edge needs no --scratch", "leave one of them out.")
+            raise UsageError("--engine edge uses no --scratch", "leave out one of them.")
         config, engine = with_scratch(config, scratch), "server"
     request = DrillRequest(
         collection=collection,
@@ -89,7 +89,7 @@ def drill(
 
 
 def with_scratch(config: Config, url: str) -> Config:
-    """The configuration with another scratch; its key is kept only for the configured address.
+    """Return the configuration with another scratch; its key stays only for the configured address.
 
     Raise UsageError for a node of the cluster.
     """

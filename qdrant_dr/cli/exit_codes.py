@@ -1,4 +1,4 @@
-"""The exit code of a command: of an error its own, else of the verdict."""
+"""The exit code of a command: that of its error, else that of its verdict."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ EXIT: Mapping[Verdict, int] = {"ok": 0, "failed": 1, "degraded": 3}
 
 
 def exit_code(end: RunEnd) -> int:
-    """That of the error which ended the run; 5 if all that is wrong with it is that something did
-    not answer; else that of its verdict."""
+    """Return the exit code of a run: that of the error which ended it; 5 if the only trouble is
+    that something did not answer; else that of its verdict."""
     known = {kind.code: kind.exit_code for kind in _tree(DRError)}
     if end.error is not None:
         return known.get(end.error.code, 1)

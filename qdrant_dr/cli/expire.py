@@ -36,16 +36,18 @@ def expire(
     execute: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> Reply:
-    """Delete the copies that no rule of `retention` keeps. Without --execute: only say which.
+    """Delete copies that no `retention` rule keeps. Without --execute: only list them.
 
-    The newest proven backup, the floor, what is held, what is young and what a suspect backup may
-    have lost always stay; from a catalog that cannot be read whole nothing goes.
+    These always stay: the newest proven backup, the minimum number of backups, backups on hold,
+    young backups, and those that hold what a suspect backup may have lost. Nothing is deleted while
+    part of the catalog cannot be read.
 
     Parameters
     ----------
     backups
-        Only these; naming one also lets the newest proven backup of a life that is over go, one
-        that nobody is known to have made and, by its whole name, what is left of one that is lost.
+        Only these. Naming a backup also permits deleting the newest proven backup of a collection
+        that no longer exists, a backup that no run is known to have made and, by its full name,
+        what is left of a lost backup.
     collection
         Only backups of this collection; may be repeated.
     repository
@@ -71,18 +73,18 @@ def hold(
     release: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> Reply:
-    """Keep a backup whatever the policy says; without a name: list what is held.
+    """Keep a backup whatever the retention policy says. Without a name: list the holds.
 
     Parameters
     ----------
     backup
         NAME@latest-proven, NAME@latest, or NAME@ and the beginning of a backup id.
     reason
-        Why; compulsory, and kept.
+        Why. Required; stored in the record.
     until
-        A date such as 2027-01-31, or a time from now such as 90d. Else until it is released.
+        A date such as 2027-01-31, or a time from now such as 90d. Default: until it is released.
     release
-        Let it go again.
+        Release the hold.
     """
     config, now = session.config, utc_now()
     opened, failed = open_all(config)
@@ -101,7 +103,7 @@ def hold(
             opened, key, holds, reason=reason, by=user_name(), now=now, skew_limit=skew
         )
     else:
-        at = moment_ahead(until, now, "a hold of the past keeps nothing")
+        at = moment_ahead(until, now, "a hold that ends in the past keeps nothing")
         made, lost = place_hold(
             opened, key, reason=reason, until=at, by=user_name(), now=now, skew_limit=skew
         )

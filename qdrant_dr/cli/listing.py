@@ -1,4 +1,4 @@
-"""`list`: what the records say, without touching the cluster."""
+"""`list`: list backups from the records, without contacting the cluster."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def list_backups(
     unproven: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> Reply:
-    """List backups: age, size, copies, and how deep they are proven.
+    """List backups: age, size, copies, and the depth to which they are proven.
 
     Parameters
     ----------
     collection
-        Only backups of this one; it need not be on the cluster any more.
+        Only backups of this collection, which may be gone from the cluster.
     repository
-        Only what lies in this repository; may be repeated.
+        Only copies in this repository; may be repeated.
     unproven
-        Only backups of which no copy is proven now.
+        Only backups without a currently proven copy.
     """
     now = datetime.now(UTC)
     catalog = read(session, repository, collection, remember=True)

@@ -1,4 +1,4 @@
-"""One log on stderr: ours, and with -v that of the libraries that speak to stores and nodes."""
+"""Log to stderr: our own messages, and with -v those of the storage and HTTP libraries."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ CLIENTS: Final = (
     "aiobotocore", "aiohttp", "asyncio", "azure", "botocore", "fsspec", "gcsfs", "google",
     "httpx", "msal", "s3fs", "urllib3",
 )  # fmt: skip
-"""Loggers of libraries. What they warn of becomes an error of ours where it matters; without
-anybody's handler Python would print it raw."""
+"""Loggers of libraries. Warnings that matter become our own errors; without any handler Python
+would print them raw."""
 _QUERY = re.compile(r"\?[^\s'\"]+")
 
 
@@ -25,7 +25,7 @@ class _Printable(logging.Formatter):
 
 
 class _OneLine(logging.Formatter):
-    """No trace and no query: both may hold a signature."""
+    """Format a record without traceback and URL query: both may hold a signature."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = _QUERY.sub("?...", record.getMessage())
@@ -34,7 +34,7 @@ class _OneLine(logging.Formatter):
 
 @contextmanager
 def logs(verbose: bool) -> Iterator[None]:
-    """Our warnings, or with -v everything of ours and what the libraries say above debugging."""
+    """Log our warnings; with -v all our messages, and those of libraries above debug level."""
     ours, theirs = logging.StreamHandler(), logging.StreamHandler()
     ours.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
     theirs.setFormatter(_OneLine())

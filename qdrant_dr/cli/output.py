@@ -1,4 +1,4 @@
-"""Replies on stdout: a table or text for people, one JSON object for machines; errors on stderr."""
+"""Write replies: a table, text or one JSON object on stdout; errors on stderr."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def write(session: Session, reply: Reply) -> None:
 
 
 def _helps(session: Session, reply: Reply) -> tuple[str, ...]:
-    """The help of every command that a next step names; of wrong words, that of the command."""
+    """List the help of every command that a next step names; after wrong usage, the command's
+    own."""
     hints = [e.hint for e in reply.errors]
     hints += [row.get("next_command") or "" for row in reply.rows]
     misused = reply.code == UsageError.exit_code and session.command
@@ -48,7 +49,7 @@ def _helps(session: Session, reply: Reply) -> tuple[str, ...]:
 
 
 def envelope(command: str, reply: Reply, *, ascii_only: bool = False) -> str:
-    """`{format, command, run_id, verdict, rows, errors}`: stable; new keys may be added to rows."""
+    """Build `{format, command, run_id, verdict, rows, errors}`: stable, but rows may gain keys."""
     body = {
         "format": FORMAT,
         "command": command,
@@ -61,15 +62,14 @@ def envelope(command: str, reply: Reply, *, ascii_only: bool = False) -> str:
 
 
 def any_text() -> None:
-    """Let nothing that is printed end a command: what the character set of an output lacks is
-    written as its escape."""
+    """Write characters that the output's character set lacks as escapes, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a test's, or a notebook's, need not be one
+        if isinstance(stream, io.TextIOWrapper):  # in tests and notebooks it may be another
             stream.reconfigure(errors="backslashreplace")
 
 
 def table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
-    """Columns two spaces apart, as wide as they need to be: made for people, `grep` and `awk`."""
+    """Lay out columns two spaces apart, as wide as needed: for people, `grep` and `awk`."""
     cells = [[c.heading for c in columns]]
     cells += [[_cell(row.get(c.key), c) for c in columns] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
@@ -84,7 +84,7 @@ def table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
 
 
 def for_people(error: Said) -> str:
-    """`error: what happened` and the next step on a line of its own."""
+    """Write `error: what happened`, and the next step on a line of its own."""
     return f"error: {lines(error.message)}\nHINT: {printable(error.hint)}\n"
 
 
@@ -93,7 +93,7 @@ def _cell(value: Any, column: Column) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know: moments as records write them, spans in seconds."""
+    """Convert what JSON lacks: moments as records write them, durations in seconds."""
     if isinstance(value, datetime):
         from qdrant_dr.records.base import format_time
 

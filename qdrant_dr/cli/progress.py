@@ -1,4 +1,4 @@
-"""What goes on, on stderr: a live line per unit on a terminal, plain lines anywhere else."""
+"""Show progress on stderr: a live line per unit on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """A watch of units for `jobs.threads`; a context, so that the terminal is left as it was."""
+    """Observe units for `dispatch.threads`; a context that leaves the terminal as it was."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

@@ -27,20 +27,20 @@ def report(
     formats: Annotated[str, Parameter(name="--format")] = ",".join(FORMATS),
     session: Given,
 ) -> Reply:
-    """Write the report: what is restorable, how fast, who says so.
+    """Write the report: what can be restored, how fast, and on what evidence.
 
-    It is computed from the records alone, and is the same again for the same records and --as-of.
+    It is computed from the records alone: the same records and --as-of give the same report.
 
     Parameters
     ----------
     period
-        Runs and drills that began in this time before --as-of.
+        Cover runs and drills that began within this time before --as-of.
     as_of
-        The moment it speaks of, such as 2026-11-22T10:00:00Z; now if left out.
+        The moment to report on, such as 2026-11-22T10:00:00Z. Default: now.
     out
-        Folder or URL to write below; as configured if left out.
+        Folder or URL to write below. Default: as configured.
     formats
-        Any of html, csv, parquet, with commas.
+        Any of html, csv, parquet, separated by commas.
     """
     config = session.config
     request = ReportRequest(
@@ -78,7 +78,7 @@ def _moment(text: str) -> datetime:
         at = None
     if at is None or at.tzinfo is None:
         raise UsageError(
-            f"--as-of {text} is no moment with a time zone", "write 2026-11-22T10:00:00Z."
+            f"--as-of {text} is not a time with a time zone", "write 2026-11-22T10:00:00Z."
         )
     return at.astimezone(UTC)
 
@@ -87,6 +87,6 @@ def _formats(text: str) -> tuple[Format, ...]:
     wanted = [word.strip() for word in text.split(",")]
     if unknown := [word for word in wanted if word not in FORMATS]:
         raise UsageError(
-            f"--format {', '.join(unknown)} is not known", f"choose among {', '.join(FORMATS)}."
+            f"--format {', '.join(unknown)} is not known", f"choose from {', '.join(FORMATS)}."
         )
     return tuple(f for f in FORMATS if f in wanted)

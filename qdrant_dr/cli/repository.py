@@ -47,10 +47,10 @@ def create(
     save: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> Reply:
-    """Make new repositories of those configured without an id, and print their ids.
+    """Create the repositories that are configured without an id, and print their new ids.
 
-    Put each id into the configuration, below its name, or let --save do it: from then on another
-    repository at that place, or none, is an error.
+    Put each id into the configuration, below its name, or let --save do it. From then on it is an
+    error if another repository, or none, is found at that place.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def create(
         if names:
             raise UsageError(
                 f"{', '.join(taken)}: an id is configured, so it exists already",
-                "`qdrant-dr repository show NAME` looks at it.",
+                "`qdrant-dr repository show NAME` shows it.",
             )
         wanted = [r for r in wanted if r.id is None]
     if not wanted:
@@ -76,7 +76,7 @@ def create(
             columns=CREATED,
             remarks=[
                 "nothing to create: every configured repository has an id",
-                "`qdrant-dr repository list` looks whether they are there",
+                "`qdrant-dr repository list` checks that they are there",
             ],
         )
     rows: list[dict[str, Any]] = []
@@ -111,28 +111,28 @@ def adopt(
 ) -> Reply:
     """Give repositories that were copied elsewhere ids of their own.
 
-    What was proven of the original then counts for nothing here, until `verify` proves the copies.
-    Without --execute it says what would be done.
+    Proofs of the original no longer count here: run `verify` to prove these copies. Without
+    --execute it says what would be done.
 
     Parameters
     ----------
     names
-        As configured; without one, those configured without an id.
+        Names in the configuration. Default: those configured without an id.
     execute
         Write the new ids.
     save
-        Write the ids into the configuration file, too.
+        Also write the ids into the configuration file.
     """
     from qdrant_dr.jobs.adopt.job import plan_adopt
 
     if save and not execute:
-        raise UsageError("--save keeps the ids that --execute makes", "give both, or neither.")
+        raise UsageError("--save stores the ids that --execute makes", "give both, or neither.")
     wanted = _wanted(session, names)
     if not names:
         wanted = [r for r in wanted if r.id is None]
     if not wanted:
         raise NothingSelected(
-            "every configured repository has an id", "name the one that was copied."
+            "every configured repository has an id", "name the repository that was copied."
         )
     rows: list[dict[str, Any]] = []
     errors: list[DRError] = []
@@ -156,7 +156,7 @@ def adopt(
             errors.append(e)
         remarks += [f"next: qdrant-dr verify -r {row['name']}" for row in rows]
     elif rows:
-        remarks.append("nothing was changed; end what copies into it, then add --execute")
+        remarks.append("nothing was changed; stop whatever copies into it, then add --execute")
     return Reply(
         rows=rows,
         columns=ADOPTED,
@@ -187,12 +187,12 @@ def list_repositories(*, session: Given) -> Reply:
 
 
 def show(name: str, /, *, session: Given) -> Reply:
-    """Show one repository: id, location, what lies in it.
+    """Show one repository: its id, location and contents.
 
     Parameters
     ----------
     name
-        As configured.
+        Its name in the configuration.
     """
     (cfg,) = _wanted(session, [name])
     found = read_repository(cfg, stall_timeout=session.config.copies.stall_timeout)
@@ -222,7 +222,7 @@ def show(name: str, /, *, session: Given) -> Reply:
         text="\n".join(f"{key:16}  {value}" for key, value in facts.items()),
         verdict="ok" if not wrong else "failed" if cfg.id else "degraded",
         remarks=[
-            *([f"id: {found.id} is not what the configuration says"] if wrong else []),
+            *([f"id: {found.id} is not the configured id"] if wrong else []),
             *stranger_remarks(strangers),
         ],
     )
@@ -232,7 +232,8 @@ def _wanted(session: Session, names: Sequence[str]) -> list[RepositoryConfig]:
     configured = {r.name: r for r in session.config.repositories}
     if unknown := [n for n in names if n not in configured]:
         raise NothingSelected(
-            f"no repository is called {', '.join(unknown)}", f"there are {', '.join(configured)}."
+            f"no repository is called {', '.join(unknown)}",
+            f"choose from {', '.join(configured)}.",
         )
     return [configured[n] for n in names] if names else list(configured.values())
 
@@ -250,7 +251,7 @@ def _look(cfg: RepositoryConfig, session: Session) -> tuple[dict[str, Any], DREr
 
 
 def _keep(session: Session, ids: dict[str, str], *, save: bool) -> list[str]:
-    """Write the ids into the file, or say what to write."""
+    """Write the ids into the configuration file, or say what to write there."""
     if not ids:
         return []
     from qdrant_dr import configfile

@@ -45,53 +45,56 @@ def restore(
     note: str = "",
     session: Given,
 ) -> Reply:
-    """Restore backups for real: print the plan, or with --execute do it.
+    """Restore backups for real: print the plan, or carry it out with --execute.
 
-    Without --execute nothing is changed anywhere: the plan is printed with every step, or with
-    every reason why not. What was interrupted is continued by the same command.
+    Without --execute nothing is changed anywhere: the plan lists every step, or every reason why
+    the restore is refused. Run the same command again to continue an interrupted restore.
 
     Parameters
     ----------
     backup
         NAME@latest-proven, NAME@latest, or NAME@ and the beginning of a backup id.
     to
-        URL of the server to restore to; any node of a cluster.
+        URL of the server to restore to; for a cluster, any node.
     every
-        Every collection of the newest backup run's inventory, its newest proven backup.
+        Restore every collection of the newest backup run's inventory from its newest proven backup.
     run
-        With --all: of this backup run's inventory.
+        With --all: take the inventory of this backup run.
     to_key
-        Reference of the target's key: env:NAME, file:PATH or secret:NAME. The cluster's own key
-        goes to its configured nodes only.
+        Reference to the target's key: env:NAME, file:PATH or secret:NAME. The cluster's own key is
+        sent to its configured nodes only.
     name
-        Name of the collection on the target; else its own.
+        Name of the collection on the target. Default: its own.
     execute
-        Do it.
+        Carry the plan out.
     way
-        Send the bytes, let the target fetch them by a signed URL, or from a file it has already.
+        How the bytes travel: `upload` sends them, `url` lets the target fetch them by a signed URL,
+        `server-file` reads a file that the target already has.
     server_file
-        Of --way server-file: where the archive lies, as the target sees it.
+        For --way server-file: where the archive is, as seen by the target.
     into_existing
-        Replace every point of a collection that is there.
+        Replace every point of an existing collection.
     priority
-        Whose data wins where other replicas are active.
+        Whose data wins if other replicas are active.
     replication_factor
-        Replicas of each shard; else as it was.
+        Replicas of each shard. Default: as in the backup.
     aliases
-        Set none, those that nobody has, or also those of other collections.
+        Set no aliases, those that are free, or also those that other collections have now.
     parallel
-        Parts that travel at once.
+        How many parts travel at once.
     bandwidth
-        Limit of what passes through here, such as 100MiB/s.
+        Limit for the bytes that pass through this machine, such as 100MiB/s.
     allow_unproven
-        Restore a backup that is not proven, or suspect.
+        Restore a backup that is unproven or suspect.
     salvage
-        Read the archive with the engine and write its points anew: for what no server takes.
+        Read the archive with the engine and write its points one by one: for archives that no
+        server accepts.
     keep_failed
-        Leave what a restore made that failed half-way, to look at. What is there in whole and
-        differs stays anyway.
+        Keep the collection of a restore that failed half-way, for inspection. A complete collection
+        whose content differs is always kept.
     repository
-        Only the copy in this repository; else the healthiest, and the next one if it fails.
+        Use only the copy in this repository. Default: the healthiest, then the next one if it
+        fails.
     ticket
         Kept in the record of the run.
     note
@@ -128,13 +131,13 @@ def _plan(session: Session, request: RestoreRequest) -> Reply:
 
 
 def _unread(run: Run) -> list[str]:
-    """What the plan was made without."""
+    """List what could not be read when the plan was made."""
     away = [f"{name} could not be read: {e.message}" for name, e in run.unreachable.items()]
     return [*away, *(f"{u.repository}/{u.path}: {u.error.message}" for u in run.unreadable)]
 
 
 def told(plan: RestorePlan) -> str:
-    """The plan for people."""
+    """Write the plan for people."""
     head = f"{plan.key} to {plan.target} as {plan.name} ({format_size(plan.size_bytes)})"
     if plan.refusals:
         many = f"{len(plan.refusals)} reasons" if len(plan.refusals) > 1 else "one reason"
@@ -165,9 +168,9 @@ def _row(plan: RestorePlan) -> dict[str, Any]:
 
 def _remarks(plans: Sequence[RestorePlan], possible: bool) -> list[str]:
     if possible:
-        return ["this is the plan, nothing was changed: run it again with --execute"]
+        return ["this is only the plan, nothing was changed: run it again with --execute"]
     refused = sum(not p.possible for p in plans)
-    return [f"{refused} of {len(plans)} restores are refused, nothing was changed"]
+    return [f"{refused} of {len(plans)} restores are refused; nothing was changed"]
 
 
 def _rate(text: str | None) -> int | None:

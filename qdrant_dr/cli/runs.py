@@ -1,4 +1,4 @@
-"""One verb from its request to its reply: begin, do the units in threads, say what they came to."""
+"""Run one verb from request to reply: begin, execute the units in threads, summarise them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from qdrant_dr.records.run import Kind
 Request = TypeVar("Request", bound=Frozen)
 Verb = Callable[[Config, Request, Run, Perform], RunEnd]
 
-LOOK = "run `qdrant-dr status`: it says what is affected, and the next step."
+LOOK = "run `qdrant-dr status`: it shows what is affected, and the next step."
 COLUMNS = (
     Column("unit", "UNIT"),
     Column("collection", "COLLECTION"),
@@ -60,9 +60,9 @@ def run_verb(
     config: Config | None = None,
     repositories: Sequence[str] | None = None,
 ) -> Reply:
-    """Do one run and write its records. An interrupted one has an end record, too.
+    """Execute one run and write its records, also the end record of an interrupted run.
 
-    `repositories` are those it may open; None for all.
+    `repositories` are the names of those that it may open; None for all.
     """
     config = config or session.config
     run = begin(config, job, parameters=request.model_dump(), repositories=repositories)
@@ -75,7 +75,7 @@ def run_verb(
 
 
 def reply_of(end: RunEnd, *, unwritten: dict[str, DRError] | None = None) -> Reply:
-    """A row per unit and per collection left out; the reasons of the verdict on stderr."""
+    """Return a row per unit and per collection left out; the reasons of the verdict on stderr."""
     lost = [f"no run record in {name}: {e.message}" for name, e in (unwritten or {}).items()]
     return Reply(
         rows=[*(_row(outcome, _sample(end)) for outcome in end.outcomes), *_left_out(end)],
@@ -89,7 +89,8 @@ def reply_of(end: RunEnd, *, unwritten: dict[str, DRError] | None = None) -> Rep
 
 
 def _errors(end: RunEnd) -> list[Said]:
-    """Of the run and its units, each once, and each reason of the verdict they do not tell."""
+    """List the errors of the run and its units, each once, and every other reason of its
+    verdict."""
     every = [end.error, *(r.error for r in end.repositories), *(o.error for o in end.outcomes)]
     told = list({(e.code, e.message): e for e in every if e is not None}.values())
     untold = [r for r in end.reasons if not any(e.message in r for e in told)]
@@ -154,7 +155,7 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
 
 
 def _drilled(detail: Drilled) -> str:
-    """What an engine drill or one on the sandbox takes is never called a recovery time."""
+    """Describe a drill. Times of the engine or the sandbox are never called a recovery time."""
     equal = {True: "content equal", False: "CONTENT DIFFERS", None: "content not compared"}
     end = f"target {detail.teardown}"
     if (played := detail.scenario) is not None:
@@ -167,12 +168,12 @@ def _drilled(detail: Drilled) -> str:
     elif detail.target_kind == "server":
         measured = f"recovery time {took}"
     else:
-        measured = f"restored into the sandbox in {took}, which is no recovery time"
+        measured = f"restored into the sandbox in {took} (not a recovery time)"
     return f"{equal[detail.fingerprint_equal]}, {measured}, {end}"
 
 
 def _restored(detail: Restored) -> str:
-    """Where it is now, and whether it is what was backed up."""
+    """Say where the collection is now, and whether its content equals the backup."""
     said = [f"{detail.name} on {detail.target}", detail.came_to]
     said += [f"aliases {', '.join(detail.aliases_set)}"] if detail.aliases_set else []
     said += ["continued an interrupted one"] if detail.resumed else []
@@ -180,7 +181,7 @@ def _restored(detail: Restored) -> str:
 
 
 def _left_out(end: RunEnd) -> list[dict[str, Any]]:
-    """A collection that is not backed up is a row with its reason, never silence."""
+    """Return a row with its reason for each collection that was not backed up."""
     return [
         {
             "unit": "select",

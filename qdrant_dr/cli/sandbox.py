@@ -24,32 +24,32 @@ def sandbox(
     force_snapshot: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> None:
-    """Run a small Qdrant-compatible server on loopback, for trying things out.
+    """Run a small Qdrant-compatible server on loopback, to try things out.
 
-    It is not Qdrant: backups made of it are labelled so. What it holds is gone when it ends.
+    It is not Qdrant, and backups of it are labelled so. Its data is gone when it ends.
 
     Parameters
     ----------
     port
-        0 takes a free one; the URL is the first line on stdout, once all is ready.
+        0 chooses a free one. The first line on stdout is the URL, once the server is ready.
     points
-        How many to put into it, over three collections.
+        How many points to create, spread over three collections.
     empty
-        Put nothing into it, as a scratch for drills.
+        Create no points; for use as a scratch of drills.
     snapshot
-        FILE:NAME, recovered before the port opens; then no points are put into it.
+        FILE:NAME, recovered before the port opens; no points are created then.
     storage_snapshot
-        The same with a full snapshot: its collections and its aliases.
+        The same with a full snapshot: its collections and aliases.
     force_snapshot
-        Overwrite what is there already. Without it, and for anything wrong with a snapshot, it
-        does not start and exits with 101, as Qdrant does.
+        Overwrite what already exists. Without it, and for any fault of a snapshot, the server does
+        not start and exits with code 101, as Qdrant does.
     """
 
     def ready(url: str) -> None:
         write(session, Reply(rows=[{"url": url}], text=url))
 
     if not 0 <= port < 2**16:
-        raise UsageError(f"{port} is no port", "try --port 0.")
+        raise UsageError(f"{port} is not a port", "try --port 0.")
     try:
         serve(
             port,

@@ -1,4 +1,4 @@
-"""What every command gets (the global options) and gives back (a reply: rows, verdict, errors)."""
+"""What every command receives (the global options) and returns (rows, verdict, errors)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 class Said(Protocol):
-    """An error of the tree, or one that a record tells of."""
+    """An error of the tree, or one that was read from a record."""
 
     @property
     def code(self) -> str: ...
@@ -42,9 +42,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a command has to say. `text` stands on stdout instead of a table of `rows`.
+    """The result of a command. `text` is printed on stdout instead of a table of `rows`.
 
-    The exit code follows from the verdict unless `exit_code` says more.
+    The exit code follows from the verdict unless `exit_code` is set.
     """
 
     rows: Sequence[Row] = ()
@@ -74,17 +74,17 @@ class Session:
 
     @cached_property
     def config(self) -> Config:
-        """Raise ConfigInvalid."""
+        """Load the configuration. Raise ConfigInvalid."""
         from qdrant_dr import configfile
 
         return configfile.load(configfile.find(self.reference))
 
     def say(self, line: str) -> None:
-        """One line of progress on stderr, unless -q."""
+        """Write one line of progress to stderr, unless -q."""
         if not self.quiet:
             sys.stderr.write(lines(line) + "\n")
             sys.stderr.flush()
 
 
 Given = Annotated[Session, Parameter(parse=False)]
-"""A parameter of every command that is not read from the command line."""
+"""A parameter that every command has and that is not read from the command line."""

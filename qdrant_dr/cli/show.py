@@ -1,4 +1,4 @@
-"""`show`: one backup, its copies, its proofs, and the way back by hand."""
+"""`show`: one backup, its copies, its proofs, and how to restore it by hand."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ def show(
     proofs: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> Reply:
-    """Show one backup, its copies, and how to restore it with curl.
+    """Show one backup, its copies, and the commands that restore it with curl.
 
     Parameters
     ----------
     backup
         NAME@latest-proven, NAME@latest, or NAME@ and the beginning of a backup id.
     repository
-        Look into this repository only; may be repeated.
+        Read this repository only; may be repeated.
     proofs
-        Also every proof of every copy.
+        Also show every proof of every copy.
     """
     now = datetime.now(UTC)
     collection, _ = split_selector(backup)
@@ -101,7 +101,7 @@ def show(
 
 
 def _show_lost(session: Session, lost: Lost) -> Reply:
-    """Who names it, what is left, and what can be done."""
+    """Show a lost backup: the records that name it, what is left, and what can be done."""
     facts = {
         "collection": lost.key.collection,
         "backup_id": lost.key.backup_id,
@@ -149,8 +149,8 @@ def _facts(session: Session, backup: Backup, now: datetime) -> dict[str, Any]:
 def _choice(
     session: Session, selector: str, backup: Backup, catalog: Catalog, now: datetime
 ) -> dict[str, Any]:
-    """What is to be known before it is restored: who accepted it if it is suspect, what it follows,
-    what newer one was left out."""
+    """Show what matters for the choice of this backup: who accepted it if it is suspect, what it
+    follows, and which newer backup was left out."""
     opened, lost = open_all(session.config)
     known = acknowledgements_of(session.config, opened, now=now, lost=lost)
     accepted = next((a for a in reversed(known) if accepts(a, backup)), None)
@@ -185,7 +185,7 @@ def _copy_row(session: Session, backup: Backup, copy: Copy, now: datetime) -> di
     said = [f"lacks {', '.join(lacks)}"] if lacks else []
     said += [copy.archive] if copy.archived else []
     said += [f"open failure {f.proof_id}: {_found(f)}" for f in failures]
-    said += [f"{len(copy.inherited)} proofs of another place count nothing"] * bool(copy.inherited)
+    said += [f"{len(copy.inherited)} proofs of another place do not count"] * bool(copy.inherited)
     return {
         "repository": copy.repository,
         "domain": copy.domain,

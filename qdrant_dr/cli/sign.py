@@ -21,21 +21,21 @@ def sign(
     note: str = "",
     session: Given,
 ) -> Reply:
-    """Sign what a run of drills came to, as who reviewed it.
+    """Sign the result of a run of drills as its reviewer.
 
-    The signature is a record of its own, over the digest of the run's end record. The report shows
-    who ran and who reviewed, and marks it where they are one person.
+    The signature is a separate record over the digest of the run's end record. The report shows who
+    ran the drill and who reviewed it, and marks drills where both are the same person.
 
     Parameters
     ----------
     run_id
-        As `drill` printed it.
+        The id that `drill` printed.
     reviewer
-        Your name; else the account that runs this.
+        Your name. Default: the user that runs this.
     reject
-        Reviewed, and not accepted.
+        Record that you reviewed the drill and did not accept it.
     note
-        What you saw; kept in the record.
+        What you saw; stored in the record.
     """
     request = SignRequest(run_id=run_id, reviewer=reviewer, reject=reject, note=note)
     return run_verb(session, "sign", request, review)

@@ -1,4 +1,4 @@
-"""`startup-archive`: one file that an empty server comes up with, and how to start it."""
+"""`startup-archive`: one file with which an empty server starts, and how to start it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from qdrant_dr.cli.session import Given, Reply
 from qdrant_dr.jobs.startup_archive.job import StartupRequest, startup
 
 HOW = """\
-# on a fresh server alone: an empty storage folder, no `storage.temp_path` (it would panic on its
-# own config.json), no cluster, the server version of the backups or the next minor one
+# on a fresh server only: an empty storage folder, no `storage.temp_path` (the server would panic
+# on its own config.json), no cluster, the server version of the backups or the next minor one
 QDRANT__STORAGE__STORAGE_PATH=./storage qdrant --storage-snapshot {file}
 # or
 docker run -p 6333:6333 -v "$PWD/storage:/qdrant/storage" -v {file}:/full.snapshot:ro \\
     qdrant/qdrant:VERSION ./qdrant --storage-snapshot /full.snapshot
-# for this one start: take the flag away afterwards. A second start with it ends with exit code
-# 101, and with --force-snapshot it throws away what was written since. After a start that was
-# interrupted, remove the storage folder (storage/snapshots_recovery_tmp is in the way) and begin
-# again."""
+# use the flag for this one start, then remove it. A second start with it ends with exit code 101,
+# and with --force-snapshot it discards everything written since. After an interrupted start,
+# remove the storage folder (storage/snapshots_recovery_tmp is in the way) and begin again."""
 
 
 def startup_archive(
@@ -32,21 +31,21 @@ def startup_archive(
     prove: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> Reply:
-    """Put proven backups together into one full snapshot, for `qdrant --storage-snapshot`.
+    """Combine proven backups into one full snapshot, for `qdrant --storage-snapshot`.
 
-    An empty server comes up with every collection and alias, without one REST call. Every byte is
-    compared with its manifest on the way; the file appears whole or not at all.
+    An empty server starts with every collection and alias, without any REST call. Every byte is
+    compared with its manifest on the way; the file appears complete or not at all.
 
     Parameters
     ----------
     backups
-        Only these: NAME@latest-proven, or NAME@ and the beginning of a backup id. Else the newest
-        proven one of every collection.
+        Only these: NAME@latest-proven, or NAME@ and the beginning of a backup id. Default: the
+        newest proven backup of every collection.
     out
-        The file to write; never one that exists.
+        The file to write; it must not exist yet.
     prove
-        Start a scratch server with it ($QDRANT_BIN, else the sandbox), and compare every point
-        and alias. It counts as a drill.
+        Start a scratch server with the file ($QDRANT_BIN, else the sandbox) and compare every point
+        and alias. This counts as a drill.
     """
     request = StartupRequest(backups=backups or None, out=out, prove=prove)
     reply = run_verb(session, "startup", request, startup)

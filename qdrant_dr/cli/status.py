@@ -29,7 +29,7 @@ COLLECTIONS = (
     Column("next_command", "NEXT"),
 )
 REMARKED = (ELSEWHERE, FOREIGN)
-"""Notices that are told though they raise no alarm: something a person may want to clear away."""
+"""Notices shown although they raise no alarm: a person may want to clean these up."""
 PERIOD = timedelta(days=30)
 
 
@@ -39,23 +39,23 @@ def status(
     out: Path | None = None,
     session: Given,
 ) -> Reply:
-    """Say of every collection whether it is protected, from the records alone.
+    """Say whether each collection is protected, from the records alone.
 
-    Exit 0: all are, and nothing is wrong; 3: something needs a look; 1: a promise is broken, or
-    could not be checked.
+    Exit 0: all are, and nothing is wrong; 3: something needs attention; 1: an objective is missed,
+    or could not be checked.
 
     Parameters
     ----------
     format
         A line per collection, or metrics for Prometheus.
     out
-        Write the metrics to this file in one step, as its textfile collector wants them.
+        Write the metrics to this file in one step, as Prometheus's textfile collector requires.
     """
     if out is not None and format != "prometheus":
         raise UsageError("--out is for --format prometheus", "redirect the table instead.")
     now = datetime.now(UTC)
     found = Assessment.of(gather(session.config, now, PERIOD, remember=True))
-    # with its collection a problem is told by the line's NEXT; the others have no line
+    # problems of a collection appear in NEXT of its line; the others have no line
     names = {s.collection for s in found.standings}
     errors = [
         ErrorFacts(code=p.severity, message=f"{p.scope}: {p.what}", hint=p.next_command)
@@ -78,7 +78,11 @@ def status(
                 if p.acknowledged is not None
             ),
             *(f"{p.scope}: {p.what}" for p in found.problems if p.code in REMARKED),
-            *([] if found.standings else ["no collection was ever seen: run `qdrant-dr backup`"]),
+            *(
+                []
+                if found.standings
+                else ["no collection has been recorded yet: run `qdrant-dr backup`"]
+            ),
         ],
     )
 
@@ -100,7 +104,7 @@ def _row(s: Standing, now: datetime) -> dict[str, Any]:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Whole or not at all: a collector reads it at any time."""
+    """Replace the file in one step: a collector may read it at any time."""
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         aside.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What is wrong with a command line, in our words: the library names types of Python and tokens."""
+"""Say what is wrong with a command line. The library's messages name Python types and tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WANTED: dict[Any, str] = {
 
 
 def plain_words(error: CycloptsError) -> str | None:
-    """Lower case, no full stop; None if the library says it well enough."""
+    """Return the error in lower case, without full stop; None if the library's words will do."""
     return next((say(error) for kind, say in _SAID.items() if isinstance(error, kind)), None)
 
 
@@ -26,7 +26,7 @@ def _missing(error: CycloptsError) -> str | None:
         return None
     given = [t.keyword for t in argument.tokens if t.keyword]
     if name := error.keyword or next(reversed(given), None):
-        return f"{name} is given without its value: write it behind"
+        return f"{name} needs a value: write it after {name}"
     return f"{argument.name} is missing"
 
 
@@ -36,12 +36,12 @@ def _no_such_value(error: CycloptsError) -> str | None:
     if wanted is None or error.token is None or error.msg is not None:
         return None
     name = error.token.keyword or (error.argument.name if error.argument else "a word")
-    return f"{name} {wanted}, and {error.token.value!r} is none"
+    return f"{name} {wanted}, not {error.token.value!r}"
 
 
 def _too_many(error: CycloptsError) -> str:
     words = ", ".join(map(repr, error.unused_tokens or []))
-    return f"there is nothing that {words} could mean here: one word too many?"
+    return f"unexpected argument {words}"
 
 
 _SAID: dict[type[CycloptsError], Callable[[CycloptsError], str | None]] = {

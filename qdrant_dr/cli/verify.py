@@ -30,7 +30,7 @@ def verify(
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> Reply:
-    """Read copies back and prove them to a depth.
+    """Read copies back and prove them to a given depth.
 
     Without names: the newest backup of each collection, in every repository.
 
@@ -41,21 +41,21 @@ def verify(
     repository
         Only copies in this repository; may be repeated.
     depth
-        How deep; as the objective says if left out. `restore` needs a server: `drill.scratch`, or
-        QDRANT_BIN.
+        The depth to prove. Default: that of the objective. `restore` needs a server:
+        `drill.scratch`, or QDRANT_BIN.
     sample
-        Look at a share of the bytes only, such as 5%: quick, and never "proven".
+        Read only this share of the bytes, such as 5%: quick, but never counts as proven.
     seed
-        Which share: the same seed looks at the same bytes.
+        Chooses the sample: the same seed reads the same bytes.
     not_proven_since
-        Leave out copies that were proven to this depth less than, say, 7d ago.
+        Leave out copies that were proven to this depth more recently than this, such as 7d.
     every
-        All backups, not only the newest of each collection.
+        Verify all backups, not only the newest of each collection.
     dry_run
-        Say what would be done, and do none of it.
+        Say what would be done, and change nothing.
     """
     if seed is not None and sample is None:
-        raise UsageError("--seed chooses a sample, and there is no --sample", "add --sample 5%.")
+        raise UsageError("--seed chooses a sample, but --sample is missing", "add --sample 5%.")
     request = VerifyRequest(
         backups=backups or None,
         repositories=repository or None,
@@ -70,16 +70,19 @@ def verify(
 
 
 def per_mille(share: str) -> int:
-    """`5%` = 50. Raise UsageError."""
+    """Parse a percentage into per mille: `5%` gives 50. Raise UsageError."""
     if match := re.fullmatch(r"(\d+(?:\.\d)?)%", share):
         found = round(float(match[1]) * 10)
         if 0 < found < 1000:
             return found
-    raise UsageError(f"--sample {share} is no share", "write a per cent such as 5% or 0.5%.")
+    raise UsageError(f"--sample {share} is not a percentage between 0 and 100", "write 5% or 0.5%.")
 
 
 def hours(text: str) -> int:
-    """Whole hours of a duration, rounded down: rather prove once too often. Raise UsageError."""
+    """Parse a duration into whole hours, rounded down: better to prove once too often.
+
+    Raise UsageError.
+    """
     try:
         return math.floor(parse_duration(text) / timedelta(hours=1))
     except ValueError as e:

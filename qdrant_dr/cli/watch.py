@@ -26,15 +26,16 @@ FINDINGS = (
 
 
 def watch(*, record: Annotated[bool, Parameter(negative=())] = False, session: Given) -> Reply:
-    """Look at records and cluster: what is wrong, what of it is new, what is over. Reads only.
+    """Check records and cluster for findings: what is wrong, what is new, what is over. Reads only.
 
-    Exit 0: nothing is wrong; 3: something needs a look; 1: a promise is broken, or could not be
-    checked.
+    Exit 0: nothing is wrong; 3: something needs attention; 1: an objective is missed, or could not
+    be checked.
 
     Parameters
     ----------
     record
-        Keep the look: for a schedule of your own. What it told is then not told by the next one.
+        Record the findings, for a schedule of your own: the next watch then reports only changes
+        as new.
     """
     config = session.config
     run = begin(config, "watch")

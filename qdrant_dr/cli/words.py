@@ -1,4 +1,4 @@
-"""How moments, spans and answers are written in tables."""
+"""Format moments, durations and yes/no answers for tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def moment(at: datetime) -> str:
 
 
 def span(seconds: float) -> str:
-    """The two largest units: `3d 4h`, `12m 5s`."""
+    """Format seconds in the two largest units: `3d 4h`, `12m 5s`."""
     left = int(abs(seconds))
     words: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
@@ -28,8 +28,8 @@ def yes(value: bool) -> str:
 
 
 def moment_ahead(text: str | None, now: datetime, past: str) -> datetime | None:
-    """A date (2027-01-31) or a time from now (90d). Raise UsageError for anything else, or for one
-    that has passed: then `past` says what is wrong with it."""
+    """Parse a date (2027-01-31) or a time from now (90d). Raise UsageError for anything else, and
+    for a moment that has passed: `past` then says why that is of no use."""
     if text is None:
         return None
     try:
@@ -42,5 +42,5 @@ def moment_ahead(text: str | None, now: datetime, past: str) -> datetime | None:
                 f"--until {text} is neither a date nor a duration", "write 2027-01-31, or 90d."
             ) from None
     if at <= now:
-        raise UsageError(f"--until {text} is over already", f"{past}.")
+        raise UsageError(f"--until {text} is in the past", f"{past}.")
     return at

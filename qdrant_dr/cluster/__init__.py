@@ -1,4 +1,4 @@
-"""Everything said to Qdrant: inventory, facts, gates, snapshots, downloads, drill targets."""
+"""All calls to Qdrant: inventory, facts, gates, snapshots, downloads, drill targets."""
 
 from qdrant_dr.cluster.access import ReadOnlyProbe, probe_read_only
 from qdrant_dr.cluster.aliases import (

@@ -1,4 +1,4 @@
-"""Does a key that is called read-only really do no more? Asked without harming anything."""
+"""Check, without harm, that a key which is called read-only cannot write."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ NO_SUCH_SHARD = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class ReadOnlyProbe:
-    """`proven` if every write that was tried was forbidden; `could` names those that were not."""
+    """`proven` if every attempted write was forbidden; `could` names those that were not."""
 
     tried: int
     could: tuple[str, ...]
 
     @property
     def proven(self) -> bool:
-        """Nothing tried is not a proof."""
+        """Say whether something was tried and everything was forbidden."""
         return self.tried > 0 and not self.could
 
 
 def probe_read_only(node: Node, collections: Iterable[str] = ()) -> ReadOnlyProbe:
-    """Try writes that can only fail with the key that reads; what is forbidden answers 403.
+    """Try writes that must fail, with the reading key; a forbidden one answers 403.
 
-    A snapshot of a shard that cannot exist, of a collection that cannot exist and, because a token
-    may be limited to some collections, of each one given: Qdrant looks at the key first, so 404
-    means that the key could have written. A snapshot of the collection itself wants the same rights
-    and would leave an empty folder of its name on the node (measured on Qdrant 1.18.3).
+    It asks for a snapshot of a shard that cannot exist, of a collection that cannot exist and of
+    each given one, because a token may be limited to some collections. Qdrant checks the key first,
+    so 404 means that the key could have written. A snapshot of the collection itself needs the same
+    rights but would leave an empty folder of that name on the node (measured on Qdrant 1.18.3).
     Raise AccessDenied if the key may not even read, NodeUnreachable.
     """
     node.ask("GET", "/collections", "list the collections")

@@ -1,4 +1,4 @@
-"""The addresses of the configured cluster: to whom its keys may go."""
+"""The addresses of the configured cluster, to which its keys may be sent."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from qdrant_dr.config import Config
 
 
 def node_of(config: Config, url: str) -> Node:
-    """A node of the source, with the cluster's keys and time-outs."""
+    """Return a node of the source, with the cluster's keys and timeouts."""
     return node_at(config.cluster, url)
 
 
 def known_addresses(config: Config, wanted: Iterable[str]) -> frozenset[str]:
-    """Addresses of the cluster: as configured, else, if one is wanted that is not among them, of
-    all peers that answer. A key goes to these only. Raise NodeUnreachable, AccessDenied."""
+    """Return the addresses of the cluster: the configured ones and, if one is wanted that is not
+    among them, those of all peers that answer. Keys are sent to these only. Raise NodeUnreachable,
+    AccessDenied."""
     cluster = config.cluster
     named = frozenset((*cluster.nodes, *cluster.peers.values()))
     if named.issuperset(wanted):

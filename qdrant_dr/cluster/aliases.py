@@ -1,4 +1,4 @@
-"""Aliases of a restored collection: which are set, taken from another, or left alone."""
+"""Aliases of a restored collection: which are set, moved from another, or left unchanged."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from qdrant_dr.records.details import AliasMode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AliasPlan:
-    """What happens to the aliases of `collection`.
+    """The plan for the aliases of `collection`.
 
-    `set`: nobody has them. `move`: alias and the collection it is taken from. `left`: alias and
-    why nothing is done. `there`: all aliases that the decision was made on.
+    `set`: aliases that are free. `move`: alias and the collection it is taken from. `left`: alias
+    and why nothing is done. `there`: all aliases on which the decision is based.
     """
 
     collection: str
@@ -36,9 +36,9 @@ def plan_aliases(
 ) -> AliasPlan:
     """Decide for each wanted alias of collection `name`. Pure.
 
-    `there` maps the target's aliases to its `collections`. `keep` touches none, `create` sets
-    those that are free, `move` also takes those of another collection. An alias that is the name
-    of a collection cannot be set by any.
+    `there` maps the target's aliases to its `collections`. `keep` sets none, `create` sets those
+    that are free, `move` also takes those of another collection. An alias that equals the name of a
+    collection can never be set.
     """
     free: list[str] = []
     move: list[tuple[str, str]] = []
@@ -51,13 +51,13 @@ def plan_aliases(
         elif alias in names:
             left.append((alias, "is the name of a collection"))
         elif mode == "keep":
-            left.append((alias, f"stays with {holder!r}" if holder else "not asked for"))
+            left.append((alias, f"stays with {holder!r}" if holder else "not requested"))
         elif holder is None:
             free.append(alias)
         elif mode == "move":
             move.append((alias, holder))
         else:
-            left.append((alias, f"belongs to {holder!r}; it is taken only when told to"))
+            left.append((alias, f"belongs to {holder!r}; it is moved only with `move`"))
     return AliasPlan(
         collection=name, set=tuple(free), move=tuple(move), left=tuple(left),
         there=tuple(sorted(there.items())),
@@ -66,26 +66,25 @@ def plan_aliases(
 
 @understood("list the aliases")
 def aliases_of(node: Node) -> dict[str, str]:
-    """Every alias of a node, and its collection."""
+    """Return every alias of a node, and its collection."""
     found = node.ask("GET", "/aliases", "list the aliases")["aliases"]
     return {word(a["alias_name"]): word(a["collection_name"]) for a in found}
 
 
 def set_aliases(node: Node, plan: AliasPlan) -> None:
-    """Do what was planned in one atomic call, and read it back.
+    """Carry out the plan in one atomic call, and read the result back.
 
-    Raise PlanRefused if one of these aliases is not where the plan saw it: nothing is taken from
-    whoever set it meanwhile; RecoverFailed if the server says yes and does not do it,
-    RecoverUnanswered if it says neither: they may be set later.
-    """
+    Raise PlanRefused if one of these aliases has moved since the plan: nothing is taken from
+    whoever set it meanwhile. Raise RecoverFailed if the server confirms but does not set them, and
+    RecoverUnanswered if it does not answer: they may be set later."""
     concerned = {*plan.set, *(alias for alias, _ in plan.move)}
     if not concerned:
         return
     seen, now = dict(plan.there), aliases_of(node)
     if changed := sorted(a for a in concerned if seen.get(a) != now.get(a)):
         raise PlanRefused(
-            f"the aliases {changed} of {node.url} were changed since they were looked at",
-            "plan again.",
+            f"the aliases {changed} of {node.url} were changed since the plan was made",
+            "run the same command again to make a new plan.",
         )
     actions: list[dict[str, dict[str, str]]] = [
         {"delete_alias": {"alias_name": alias}} for alias, _ in plan.move
@@ -106,6 +105,6 @@ def set_aliases(node: Node, plan: AliasPlan) -> None:
     now = aliases_of(node)
     if wrong := sorted(a for a in concerned if now.get(a) != plan.collection):
         raise RecoverFailed(
-            f"{node.url} was told to set the aliases {wrong} of {plan.collection!r} and did not",
+            f"{node.url} confirmed the aliases {wrong} of {plan.collection!r} but did not set them",
             "set them by hand: POST /collections/aliases.",
         )

@@ -1,9 +1,10 @@
-"""Snapshots of servers in S3 mode: read from their bucket, without any checksum of the server.
+"""Read snapshots of servers in S3 mode from their bucket, without any checksum of the server.
 
-Such a server states no checksum, sends no length and resumes no download; its object can be short
-without an error, for a read error of its local disk ends the upload as if it were the end of the
-file (snapshot_storage_ops.rs of Qdrant 1.18.3). So size, the tar's tail and our own SHA-256 stand
-in, all members in full: what is short raises before any manifest is written.
+Such a server states no checksum, sends no length and cannot resume a download. Its object can be
+truncated without an error, because a read error of its local disk ends the upload as if it were the
+end of the file (snapshot_storage_ops.rs of Qdrant 1.18.3). So we compare the size, read the tar to
+its end with all members complete, and make our own SHA-256: a truncated object raises an error
+before any manifest is written.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ from qdrant_dr.stores.providers import make_filesystem
 from qdrant_dr.tar import Source, members
 
 RANGE = 8 * 2**20
-"""Bytes of one request; a cut costs at most so many again."""
+"""Bytes of one request; after a cut at most this many are read again."""
 _MAX_MEMBERS = 1_000_000
-_LOOK = "is `cluster.snapshots_s3` the bucket and `snapshots_path` of this server?"
+_LOOK = "check that `cluster.snapshots_s3` is the bucket and `snapshots_path` of this server."
 
 
 def blocks_of(
@@ -51,10 +52,11 @@ def blocks_of(
     *,
     stop: threading.Event | None = None,
 ) -> Iterator[bytes]:
-    """The bytes of a snapshot by the best way there is; good only if the iterator ends cleanly.
+    """Yield the bytes of a snapshot in the best way; they are good only if the iterator ends
+    cleanly.
 
-    With a checksum: through the server, compared with it. Without one: out of the bucket if
-    `snapshots_s3` is configured, else through the server, and its tar must end as one.
+    With a checksum: through the server, compared with it. Without one: from the bucket if
+    `snapshots_s3` is configured, else through the server, and the tar must be complete.
     Raise what `download` and `read_object` raise, ArchiveTruncated.
     """
     if snapshot.checksum:
@@ -65,12 +67,12 @@ def blocks_of(
 
 
 def checksum_doubts(snapshot: ListedSnapshot, config: ClusterConfig) -> tuple[str, ...]:
-    """What to say of a snapshot whose bytes the server vouches for with nothing."""
+    """Return doubts about a snapshot for which the server states no checksum."""
     if snapshot.checksum or config.snapshots_s3 is not None:
         return ()
     doubt = (
-        "the server states no checksum of its snapshot: size and the end of the tar were compared, "
-        "nothing else could be; if it stores snapshots in S3, set `cluster.snapshots_s3`"
+        "the server states no checksum of its snapshot: only the size and the end of the tar could "
+        "be compared; if it stores snapshots in S3, set `cluster.snapshots_s3`"
     )
     return (doubt,)
 
@@ -83,9 +85,9 @@ def read_object(
     stop: threading.Event | None = None,
     backoff_seconds: float = BACKOFF_SECONDS,
 ) -> Iterator[bytes]:
-    """Yield a snapshot's object, range by range; one that fails is asked for again.
+    """Yield a snapshot's object range by range; a failed range is requested again.
 
-    Raise DownloadMismatch (absent, of another size than the server said, or exchanged meanwhile),
+    Raise DownloadMismatch (absent, of another size than the server said, or replaced meanwhile),
     DownloadInterrupted, AccessDenied, ConfigInvalid (no such client), Interrupted.
     """
     reader = _Reader(bucket, object_path(bucket, shelf_of(where), snapshot.name), snapshot)
@@ -111,26 +113,26 @@ def read_object(
         start += len(block)
         yield block
     if reader.stat() != found:
-        raise reader.mismatch("it was exchanged in the bucket while it was read")
+        raise reader.mismatch("it was replaced in the bucket while it was read")
 
 
 def object_path(bucket: SnapshotsInS3, shelf: SnapshotScope, name: str) -> str:
-    """`<bucket>/<prefix>/<collection>/<file>`, each piece as the server encodes it in a key."""
+    """Return `<bucket>/<prefix>/<collection>/<file>`, each piece encoded as the server does."""
     _, root = split_url(bucket.url)
     pieces = [*shelf.key.split("/"), name]
     return "/".join([root.strip("/"), *(key_piece(p) for p in pieces if p)])
 
 
 def probe(bucket: SnapshotsInS3) -> int:
-    """How many objects lie directly below the configured prefix. Raise as `read_object` does."""
+    """Count the objects directly below the configured prefix. Raise as `read_object` does."""
     _, root = split_url(bucket.url)
     reader = _Reader(bucket, root.strip("/"), None)
     return len(reader.ask("ls", detail=False))
 
 
 def whole_tar(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """The blocks unchanged. Raise ArchiveTruncated unless they are a tar up to its end, member by
-    member: files of vectors hold long runs of zeros, and a cut in one looks like an end."""
+    """Yield the blocks unchanged. Raise ArchiveTruncated unless every member of the tar is complete
+    up to its end: vector files hold long runs of zeros, in which a cut looks like the end."""
     passing: deque[bytes] = deque()
 
     def seen() -> Iterator[bytes]:
@@ -146,7 +148,7 @@ def whole_tar(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
     except ArchiveTruncated as e:
         raise ArchiveTruncated(
             f"{e.message}, and the server states no checksum",
-            "the snapshot on the server is cut: delete it there, and back up again.",
+            "the snapshot on the server is truncated: delete it there, and back up again.",
         ) from None
     yield from passing
 
@@ -158,7 +160,7 @@ class _Stat:
 
 
 class _Reader:
-    """One object, and what its library raises in our words; never its text, it may hold keys."""
+    """One object. Errors of its library are told in our words: their text may hold keys."""
 
     def __init__(self, bucket: SnapshotsInS3, path: str, snapshot: ListedSnapshot | None) -> None:
         self.path, self.snapshot = path, snapshot
@@ -186,7 +188,7 @@ class _Reader:
             raise self._ours(e) from None
 
     def _ours(self, error: Exception) -> DRError:
-        """Refused is refused; what may pass, or is not known, is worth another try."""
+        """Translate an error. A refusal is final; a temporary or unknown error may be retried."""
         found = translate(error, repository="cluster.snapshots_s3", doing=f"reading {self.path}")
         if isinstance(found, RepositoryDenied):
             return AccessDenied(found.message, found.hint)
@@ -209,13 +211,13 @@ def _filesystem(bucket: SnapshotsInS3) -> Any:
     try:
         return make_filesystem("s3", options, bucket.tls)
     except ImportError:
-        raise ConfigInvalid("cluster.snapshots_s3: no package for s3:// is here") from None
+        raise ConfigInvalid("cluster.snapshots_s3: no package for s3:// is installed") from None
     except (TypeError, ValueError) as e:
         raise _no_client(e) from None
 
 
 def _no_client(error: Exception) -> ConfigInvalid:
     return ConfigInvalid(
-        f"cluster.snapshots_s3: its options make no client ({type(error).__name__})",
+        f"cluster.snapshots_s3: no client can be made with its options ({type(error).__name__})",
         "compare `options:` with the documentation of s3fs.",
     )

@@ -1,7 +1,6 @@
-"""The shape of a collection, out of a server's own description: how to create it again, in which
-order its shard keys, and what differs between two. Pure; keys a server may know and we do not are
-carried along, never dropped.
-"""
+"""A collection's configuration from a server's own description: how to create it again, in which
+order to create its shard keys, and how two differ. Pure. Settings that we do not know are passed
+on, never dropped."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from typing import Any, TypeAlias
 from qdrant_dr.errors import PlanRefused
 
 ShardKey: TypeAlias = str | int
-"""Qdrant tells apart the key `"7"` and the key `7`."""
+"""Qdrant distinguishes the key `"7"` from the key `7`."""
 KeyOrder: TypeAlias = tuple[tuple[ShardKey, tuple[int, ...]], ...]
 
 _RENAMED = {"optimizer_config": "optimizers_config"}
@@ -24,19 +23,19 @@ _NOT_COMPARED = _NOT_RESTORED | {"uuid"}
 def creation_body(
     info: Mapping[str, Any], *, replication_factor: int | None, clustered: bool
 ) -> dict[str, Any]:
-    """The body of `PUT /collections/{c}` that makes a collection like `info`, with no point in it.
+    """Build the body of `PUT /collections/{c}` that creates an empty collection like `info`.
 
-    `info` is what `GET /collections/{c}` answered. `replication_factor` None: as it was.
-    What a server leaves at its own default (null here) follows the target's configuration:
-    compare afterwards with `differences`.
-    Raise PlanRefused for custom sharding on a target that is no cluster: it knows no shard keys.
+    `info` is the answer of `GET /collections/{c}`. `replication_factor` None: as it was. A setting
+    that the source left at its default (null here) follows the target's configuration: compare
+    afterwards with `differences`.
+    Raise PlanRefused for custom sharding on a target without cluster mode, which has no shard keys.
     """
     config = info["config"]
     params = config["params"]
     if params.get("sharding_method") == "custom" and not clustered:
         raise PlanRefused(
             "its shards are chosen by key (custom sharding), which a server without cluster mode "
-            "does not know",
+            "does not support",
             "start the target with `cluster.enabled: true`; one node is enough.",
         )
     wanted = {**params, **{_RENAMED.get(k, k): v for k, v in config.items() if k != "params"}}
@@ -48,13 +47,13 @@ def creation_body(
 def shard_key_order(
     collection_cluster: Mapping[str, Any], shard_keys: Mapping[str, Any] | None = None
 ) -> KeyOrder:
-    """Shard keys with their shard ids, in the order that gives them the same ids again.
+    """Return shard keys with their shard ids, in the creation order that gives the same ids again.
 
     `collection_cluster` is `GET /collections/{c}/cluster` of any node (each knows all shards),
-    `shard_keys` that of `/shards`. Empty without custom sharding. New shards get the id behind
-    the highest one (collection/sharding_keys.rs of Qdrant 1.18.3), so the lowest id goes first.
-    Raise PlanRefused if the ids of two keys interleave (no order makes them), or if a key has
-    no shard in the description.
+    `shard_keys` that of `/shards`. Empty without custom sharding. New shards get the id after the
+    highest one (collection/sharding_keys.rs of Qdrant 1.18.3), so the lowest id is created first.
+    Raise PlanRefused if the ids of two keys interleave (no order gives them), or if a key has no
+    shard in the description.
     """
     replicas = [
         *(collection_cluster.get("local_shards") or ()),
@@ -70,8 +69,8 @@ def shard_key_order(
     for key, ids in order:
         if ids != tuple(range(ids[0], ids[0] + len(ids))):
             raise PlanRefused(
-                f"the shards of key {key!r} are {list(ids)}: no creation numbers them so",
-                "restore it by salvage: the points are read and written again.",
+                f"the shards of key {key!r} are {list(ids)}: no order of creation gives these ids",
+                "restore it with `--salvage`: the points are read and written again.",
             )
     listed = [entry["key"] for entry in (shard_keys or {}).get("shard_keys") or ()]
     if missing := [key for key in listed if key not in found]:
@@ -83,12 +82,11 @@ def shard_key_order(
 
 
 def differences(source_info: Mapping[str, Any], target_info: Mapping[str, Any]) -> tuple[str, ...]:
-    """How a restored collection differs in configuration and payload indexes, in words.
+    """Say how a restored collection differs in configuration and payload indexes.
 
-    Compared is what `GET /collections/{c}` answers on both sides: every setting, and of each
-    payload index type and parameters. A setting that is null is one that is absent. A restore can
-    lose indexes and still answer 200 (measured on Qdrant 1.18.3).
-    """
+    It compares the answers of `GET /collections/{c}`: every setting, and type and parameters of
+    each payload index. A null setting counts as absent. A restore can lose indexes and still answer
+    200 (measured on Qdrant 1.18.3)."""
     before, after = (_settings(info["config"]) for info in (source_info, target_info))
     said = [
         f"{name} is {_shown(after.get(name))}, was {_shown(before.get(name))}"
@@ -107,7 +105,7 @@ def differences(source_info: Mapping[str, Any], target_info: Mapping[str, Any]) 
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """One entry per setting, named by its path. Strict mode that is off is none."""
+    """Return one entry per setting, named by its path. Disabled strict mode counts as absent."""
     strict = config.get("strict_mode_config")
     off = strict is not None and _bare(strict) == {"enabled": False}
     kept = {k: v for k, v in config.items() if not (off and k == "strict_mode_config")}
@@ -126,7 +124,7 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _indexes(info: Mapping[str, Any]) -> dict[str, str]:
-    """Type and parameters per field, as text that is equal if and only if they are."""
+    """Return type and parameters per field, as text that is equal if and only if they are."""
     return {
         field: _shown({**_told_alike(_bare(entry.get("params") or {})), "type": entry["data_type"]})
         for field, entry in (info.get("payload_schema") or {}).items()
@@ -134,8 +132,8 @@ def _indexes(info: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _told_alike(params: dict[str, Any]) -> dict[str, Any]:
-    """A node tells stopwords as they were given if the shard is its own, and as a set if another
-    node told it (`"english"`, `{"languages": ["english"]}`: measured on Qdrant 1.18.3)."""
+    """Normalise stopwords: a node reports them as given for its own shard, and as a set for one of
+    another node (`"english"`, `{"languages": ["english"]}`: measured on Qdrant 1.18.3)."""
     given = params.get("stopwords")
     if given is None:
         return params
@@ -144,7 +142,7 @@ def _told_alike(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bare(value: Any) -> Any:
-    """Without the keys that are null."""
+    """Return the value without null keys."""
     if not isinstance(value, dict):
         return value
     return {k: _bare(v) for k, v in value.items() if v is not None}

@@ -1,7 +1,8 @@
-"""Changes that the nodes of a cluster agree on: an answer that is no yes may only be a "not yet".
+"""Changes on which the nodes of a cluster must agree: an error answer may only mean "not yet".
 
 Qdrant waits for its nodes for a while, then answers 500 ("Waiting for consensus operation commit
-failed") and does it all the same once they agree; a proxy or a time-out of ours cuts the wait, too.
+failed") and still makes the change once they agree. A proxy or a timeout of ours may end the wait
+as well.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from qdrant_dr.cluster.node import Node
 from qdrant_dr.errors import ClusterError, Interrupted, NodeUnreachable, RecoverUnanswered
 
 APPEAR_SECONDS = 30.0
-"""How long a change is looked for that was asked for and not confirmed."""
+"""How long we wait for a change that was requested but not confirmed."""
 LOOK_SECONDS = 0.5
 
 
@@ -32,12 +33,12 @@ def change(
     collection: str | None = None,
     stop: threading.Event | None = None,
 ) -> bool:
-    """Ask once for a change; return False if it was not confirmed, and is seen to be `done` now.
+    """Request a change once; return False if it was not confirmed but is seen to be `done` now.
 
-    Raise what a refusal means, also of a server that failed and has done nothing; where nothing was
-    confirmed and nothing is seen within `APPEAR_SECONDS`, NodeUnreachable if the node does not
-    answer, else RecoverUnanswered: it may still come. Interrupted if `stop` is set meanwhile.
-    """
+    Raise the error of a refusal, or of a server that failed without making the change. If the
+    change was not confirmed and does not appear within `APPEAR_SECONDS`, raise NodeUnreachable if
+    the node does not answer, else RecoverUnanswered: it may still appear. Raise Interrupted if
+    `stop` is set."""
     try:
         node.ask(method, path, doing, json=json, params=params, write=True, collection=collection)
     except ClusterError as error:
@@ -49,28 +50,29 @@ def change(
         if isinstance(error, NodeUnreachable) or not waits:
             raise
         raise RecoverUnanswered(
-            f"{error.message}; it is not there after {APPEAR_SECONDS:.0f} s, and may still come"
+            f"{error.message}; it has not appeared after {APPEAR_SECONDS:.0f} s, but still may"
         ) from None
     return True
 
 
 def seen(done: Callable[[], bool], seconds: float, stop: threading.Event) -> bool:
-    """Whether it is done, looked at for so long. Raise Interrupted if `stop` is set."""
+    """Wait at most this long until it is done. Raise Interrupted if `stop` is set."""
     until = time.monotonic() + seconds
     while True:
         try:
             if done():
                 return True
         except NodeUnreachable:
-            pass  # busy with what it was asked for, perhaps
+            pass  # perhaps it is busy with the request itself
         if time.monotonic() >= until:
             return False
         if stop.wait(LOOK_SECONDS):
-            raise Interrupted("asked to stop while a change was not confirmed")
+            raise Interrupted("asked to stop while a change was not yet confirmed")
 
 
 def same_settings(wanted: Any, there: Any) -> bool:
-    """Whether all that was asked for is so; what a server adds by itself is no difference. Pure."""
+    """Say whether everything requested is in place; additions by the server are no difference.
+    Pure."""
     if isinstance(wanted, Mapping):
         return isinstance(there, Mapping) and all(
             same_settings(value, there.get(key)) for key, value in wanted.items()

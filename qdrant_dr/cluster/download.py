@@ -1,4 +1,4 @@
-"""A snapshot's bytes: ranged, resumed after cuts, and proven to be what the server announced."""
+"""Download a snapshot: resume after cuts, and compare it with what the server announced."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from qdrant_dr.records import ListedSnapshot
 
 BLOCK = 2**20
 FRUITLESS = 6
-"""Attempts in a row that brought no byte before giving up."""
+"""Give up after this many attempts in a row without a byte."""
 BACKOFF_SECONDS = 0.25
 LONGEST_BACKOFF_SECONDS = 10.0
 
@@ -40,14 +40,12 @@ def download(
 ) -> Iterator[bytes]:
     """Yield the file in blocks of about 1 MiB; they are good only if the iterator ends cleanly.
 
-    After a cut it goes on with `Range` and `If-Match`, as often as each attempt brings something.
-    When the file was exchanged on the server (412, another size), it starts over if nothing was
-    yielded yet. Servers that store snapshots in S3 send no ETag and no length: then a cut cannot
-    be resumed.
-    Raise DownloadInterrupted, DownloadMismatch (size or SHA-256 is not what the server answered
-    to `create`, the body is encoded, the file is gone), Interrupted, AccessDenied,
-    CollectionVanished or ServerFailed.
-    """
+    After a cut it continues with `Range` and `If-Match` as long as attempts bring bytes. If the
+    file was replaced on the server (412, another size), it starts again if nothing was yielded yet.
+    Servers that store snapshots in S3 send no ETag and no length: then a cut cannot be resumed.
+    Raise DownloadInterrupted, DownloadMismatch (size or SHA-256 differs from the server's answer to
+    `create`, the body is encoded, the file is gone), Interrupted, AccessDenied, CollectionVanished
+    or ServerFailed."""
     transfer = _Transfer(node, shelf_of(where), snapshot)
     fruitless = 0
     while not transfer.complete:
@@ -68,7 +66,7 @@ def download(
         except _Exchanged:
             fruitless += 1
             if fruitless >= FRUITLESS:
-                raise transfer.mismatch("the file changes on the server again and again") from None
+                raise transfer.mismatch("the file keeps changing on the server") from None
         pause = min(LONGEST_BACKOFF_SECONDS, backoff_seconds * 2**fruitless)
         if (stop or threading.Event()).wait(pause):
             raise Interrupted(f"asked to stop in the download of {snapshot.name}")
@@ -76,12 +74,12 @@ def download(
 
 
 class _Exchanged(Exception):
-    """Another file under the same name, and nothing of the first was handed on yet."""
+    """The file was replaced under the same name, before any byte of it was yielded."""
 
 
 @dataclass
 class _Transfer:
-    """What has been received so far, over all attempts."""
+    """The state of a transfer over all attempts."""
 
     node: Node
     shelf: SnapshotScope
@@ -95,16 +93,17 @@ class _Transfer:
 
     @property
     def complete(self) -> bool:
-        """All announced bytes are here, or the server ended a body of unknown length."""
+        """Say whether all announced bytes have come, or the server ended a body of unknown
+        length."""
         return self.ended or self.received >= self.snapshot.size_bytes
 
     @property
     def resumable(self) -> bool:
-        """Nothing to resume, or an ETag to resume by."""
+        """Say whether there is nothing to resume yet, or an ETag with which to resume."""
         return self.received == 0 or self.etag is not None
 
     def attempt(self) -> Iterator[bytes]:
-        """One request from where we are. What came before a cut is yielded, then it raises."""
+        """Make one request from the present position. Yield what came before a cut, then raise."""
         headers = {}
         if self.received:
             headers["range"] = f"bytes={self.received}-"
@@ -139,25 +138,25 @@ class _Transfer:
             raise self.mismatch(f"SHA-256 is {found}, the server announced {announced}")
 
     def mismatch(self, what: str) -> DownloadMismatch:
-        """The error, with what was announced."""
+        """Build the error, with what was announced."""
         return DownloadMismatch(
             f"snapshot {self.snapshot.name} of {self.snapshot.size_bytes} bytes: {what}"
         )
 
     def _accept(self, response: httpx.Response, doing: str) -> None:
-        """Is this answer the continuation of what we have?"""
+        """Check that this answer continues what we have."""
         status = response.status_code
         if status == httpx.codes.PRECONDITION_FAILED:
             if self.received == 0:
                 self.etag = None
                 raise _Exchanged
-            raise self.mismatch(f"it was exchanged on the server after {self.received} bytes")
+            raise self.mismatch(f"it was replaced on the server after {self.received} bytes")
         if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise self.mismatch(f"it ends before byte {self.received} on the server")
         self.node.must_be_good(response, doing, write=False, collection=self.shelf.collection)
         encoding = response.headers.get("content-encoding", "identity")
         if encoding != "identity":
-            raise self.mismatch(f"it was sent {encoding}-encoded; a proxy on the way does that")
+            raise self.mismatch(f"it was sent {encoding}-encoded, probably by a proxy")
         if self.received:
             self._continues(response)
         else:
@@ -170,21 +169,21 @@ class _Transfer:
         span = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
         if response.status_code != httpx.codes.PARTIAL_CONTENT or span is None:
             raise DownloadInterrupted(
-                f"download of {self.snapshot.name} was cut after {self.received} bytes, and "
-                f"{self.node.url} does not resume (status {response.status_code})",
-                "does a proxy strip `Range`? speak to the node directly.",
+                f"download of {self.snapshot.name} was cut off after {self.received} bytes, and "
+                f"{self.node.url} cannot resume it (status {response.status_code})",
+                "check whether a proxy removes `Range`; if so, connect to the node directly.",
             )
         first, _, total = map(int, span.groups())
         if (first, total) != (self.received, self.snapshot.size_bytes):
-            raise self.mismatch(f"asked for byte {self.received} on, got {span.group()}")
+            raise self.mismatch(f"asked for byte {self.received} onwards, got {span.group()}")
 
     def _take(self, piece: bytes) -> None:
         self.received += len(piece)
         if self.received > self.snapshot.size_bytes:
-            raise self.mismatch(f"more came: {self.received} bytes so far")
+            raise self.mismatch(f"it is longer than announced: {self.received} bytes so far")
         self._digest.update(piece)
 
 
 def _strong(etag: str | None) -> str | None:
-    """A weak ETag does not promise equal bytes."""
+    """Return a strong ETag only: a weak one does not promise equal bytes."""
     return etag if etag and not etag.startswith("W/") else None

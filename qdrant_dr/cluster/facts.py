@@ -1,4 +1,4 @@
-"""What one node says of one collection: taken before and after a capture, and kept in records."""
+"""What one node reports about one collection: taken before and after a capture, kept in records."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from qdrant_dr.errors import ServerFailed
 READABLE_STATES = frozenset({"Active", "ReshardingScaleDown"})
 """Replica states that hold all acknowledged writes and may serve as a source."""
 LISTENER = "Listener"
-"""The state of a replica that takes every write and answers no search; it keeps no log in its
-archives (local_shard/snapshot.rs of Qdrant 1.18.3), so they are exact only while it rests."""
+"""The state of a replica that takes every write but answers no search. Its archives hold no WAL
+(local_shard/snapshot.rs of Qdrant 1.18.3), so they are exact only while nothing is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardState:
-    """One replica of one shard. `operation` and `count` are asked for local replicas only.
+    """One replica of one shard. `operation` and `count` are known for local replicas only.
 
     `operation` is the number of the last operation that changed this replica: the highest
-    `segment_version` of its partial snapshot manifest (measured on Qdrant 1.18.3: the very
-    `operation_id` that writes return; it survives restarts). It is not comparable between nodes.
-    None means that the node could not tell.
+    `segment_version` of its partial snapshot manifest (measured on Qdrant 1.18.3: the same
+    `operation_id` that writes return; it survives restarts). Numbers of different nodes cannot be
+    compared. None means that the node did not tell.
     """
 
     shard: int
@@ -41,12 +41,11 @@ class ShardState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where the replicas of a collection lie, as the node of `peer_id` sees it.
+    """Where the replicas of a collection are, as the node of `peer_id` sees it.
 
-    `shard_count` counts also shards without any replica, which `replicas` cannot name: so the last
-    holder of a shard leaves it that is removed from the cluster by force (measured on Qdrant
-    1.18.3). None where the server does not say.
-    """
+    `shard_count` includes shards without any replica, which are not in `replicas`: this happens
+    when the last holder of a shard is removed from the cluster by force (measured on Qdrant
+    1.18.3). None if the server does not say."""
 
     node: str
     peer_id: int | None
@@ -60,12 +59,10 @@ class Placement:
 class CollectionFacts:
     """One collection as one node sees it. The raw texts keep every field of the server's version.
 
-    `chosen` are the shards it is about, None for every one that lies on the node.
-
-    `points_count` is the server's estimate (it can count a point twice); `counts` are exact.
-    `queue_length`, `deferred_points` and `running_optimizations` are None where the server does
-    not say. `notes` tell how a fact was obtained if not the usual way.
-    """
+    `chosen` are the shards concerned, None for all on the node. `points_count` is the server's
+    estimate (it can count a point twice); `counts` are exact. `queue_length`, `deferred_points` and
+    `running_optimizations` are None if the server does not say. `notes` tell how a fact was
+    obtained if not in the usual way."""
 
     collection: str
     node: str
@@ -93,56 +90,57 @@ class CollectionFacts:
 
     @property
     def info(self) -> dict[str, Any]:
-        """`GET /collections/{c}`, parsed."""
+        """Return `GET /collections/{c}`, parsed."""
         return dict(json.loads(self.info_json))
 
     @property
     def vectors(self) -> str:
-        """Canonical text of the vector parameters: equal if and only if they are."""
+        """Return the canonical text of the vector parameters: equal if and only if they are."""
         return vectors_text(self.info["config"]["params"])
 
     @property
     def shards(self) -> tuple[ShardState, ...]:
-        """The local replicas that this is about, by shard id."""
+        """Return the local replicas concerned, by shard id."""
         return tuple(
             r for r in self.replicas if r.local and (self.chosen is None or r.shard in self.chosen)
         )
 
     @property
     def shard_ids(self) -> frozenset[int]:
-        """Every shard of the collection, wherever it lies."""
+        """Return every shard of the collection, on whatever node."""
         return frozenset(r.shard for r in self.replicas)
 
     @property
     def operations(self) -> dict[int, int | None]:
-        """Operation number per shard of `shards`."""
+        """Return the operation number of each of `shards`."""
         return {s.shard: s.operation for s in self.shards}
 
     @property
     def counts(self) -> dict[int, int | None]:
-        """Exact number of points per shard of `shards`."""
+        """Return the exact number of points of each of `shards`."""
         return {s.shard: s.count for s in self.shards}
 
     @property
     def exact_points(self) -> int | None:
-        """Points of all `shards`; None if one of them could not be counted."""
+        """Return the points of all `shards`; None if one of them could not be counted."""
         counts = [s.count for s in self.shards]
         return None if None in counts else sum(c for c in counts if c is not None)
 
     @property
     def resting(self) -> bool:
-        """Green, nothing queued, nothing being optimized: settled, if nothing moves meanwhile."""
+        """Say whether it is green, with nothing queued or being optimized: settled, unless
+        something changes."""
         return self.status == "green" and not self.queue_length and self.running_optimizations == 0
 
 
 def vectors_text(params: Mapping[str, Any]) -> str:
-    """Canonical text of the vector parameters in a collection's `params`."""
+    """Return the canonical text of the vector parameters in a collection's `params`."""
     return json.dumps([params.get("vectors"), params.get("sparse_vectors")], sort_keys=True)
 
 
 @understood("read where the shards of a collection lie")
 def placement(node: Node, collection: str) -> Placement:
-    """Ask one node where the replicas lie: one call, however large the collection is.
+    """Ask one node where the replicas are: one call, however large the collection is.
 
     Raise CollectionVanished, NodeUnreachable, AccessDenied or ServerFailed.
     """
@@ -159,8 +157,8 @@ def collection_facts(
 ) -> CollectionFacts:
     """Ask one node everything about one collection, or about some of its shards.
 
-    Exact counts are taken before operation numbers: a write in between then shows as a higher
-    number, never as a count that belongs to a later state.
+    Exact counts are taken before operation numbers, so that a write in between shows as a higher
+    number and never as a count of a later state.
     Raise CollectionVanished, NodeUnreachable, AccessDenied or ServerFailed.
     """
 
@@ -216,7 +214,7 @@ def collection_facts(
 
 @understood("read the number of the last operation")
 def operation_number(node: Node, collection: str, shard: int) -> int | None:
-    """Number of the last operation that changed this node's replica; None if it cannot tell."""
+    """Return the number of the last operation that changed this node's replica, or None."""
     try:
         manifest = node.ask(
             "GET", path_of(collection, "shards", shard, "snapshot", "partial", "manifest"),
@@ -231,7 +229,7 @@ def operation_number(node: Node, collection: str, shard: int) -> int | None:
 
 @understood("read which optimizations run")
 def running_optimizations(node: Node, collection: str) -> int | None:
-    """How many optimizations run now; None where the server has no such call."""
+    """Return how many optimizations run now; None if the server has no such call."""
     try:
         found = node.ask(
             "GET", path_of(collection, "optimizations"),
@@ -246,7 +244,7 @@ def running_optimizations(node: Node, collection: str) -> int | None:
 def exact_count(
     node: Node, collection: str, shard: int, *, limit: int | None, notes: list[str]
 ) -> int | None:
-    """Points of one local shard. Strict mode may forbid counting: then ids are scrolled."""
+    """Count the points of one local shard. If strict mode forbids counting, scroll the ids."""
     doing = f"count shard {shard} of {collection!r}"
     try:
         result = node.read(
@@ -285,7 +283,7 @@ def _placement(url: str, cluster: Mapping[str, Any]) -> Placement:
 def _asked(
     node: Node, collection: str, replica: ShardState, limit: int | None, notes: list[str]
 ) -> ShardState:
-    """The replica with its count and operation number; a half-made one has neither to tell."""
+    """Return the replica with its count and operation number, which an incomplete one lacks."""
     if replica.state not in READABLE_STATES and replica.state != LISTENER:
         return replica
     count = exact_count(node, collection, replica.shard, limit=limit, notes=notes)

@@ -1,7 +1,7 @@
-"""A full snapshot taken apart in passing: every collection's own archive, then who is who.
+"""Split a full snapshot as it streams: every collection's own archive, then their mapping.
 
-`POST /snapshots` makes a tar of each collection's archive, one after the other, and `config.json`
-as its last member: which file is of which collection, and all aliases (content_manager/snapshots/
+`POST /snapshots` makes a tar of each collection's archive, one after the other, with `config.json`
+as its last member: it maps files to collections and lists all aliases (content_manager/snapshots/
 mod.rs of Qdrant 1.18.3). In a cluster the call answers 200 and holds the asked node's shards only.
 """
 
@@ -24,7 +24,8 @@ _FILE = re.compile(r"(?s)(.+)-\d+-\d{4}(?:-\d\d){5}\.snapshot")
 
 @dataclass(frozen=True, slots=True)
 class FullMember:
-    """One collection's archive within a full snapshot. `blocks` before the next is asked for."""
+    """One collection's archive in a full snapshot. Read `blocks` before you ask for the next
+    one."""
 
     collection: str
     file: str
@@ -33,7 +34,7 @@ class FullMember:
 
 
 class FullArchive:
-    """A full snapshot as it passes. `files` and `aliases` are known once `members` has ended."""
+    """A full snapshot as it streams. `files` and `aliases` are known once `members` has ended."""
 
     def __init__(self, blocks: Iterable[Buffer], name: str) -> None:
         self.name = name
@@ -42,18 +43,17 @@ class FullArchive:
         self._source = Source(blocks, name)
 
     def members(self) -> Iterator[FullMember]:
-        """Each collection's archive, in the order of the snapshot.
+        """Yield each collection's archive, in the order of the snapshot.
 
-        A member's collection is read from its file name, for the mapping comes last; it is compared
-        with the mapping at the end. Nothing of it may be believed before this iterator has ended.
-        Raise ArchiveInvalid if a file name, the mapping or the order is not Qdrant's, and what is
-        wrong with the tar itself.
-        """
+        A member's collection is read from its file name, because the mapping comes last, and is
+        compared with the mapping at the end. Believe nothing of it before this iterator has ended.
+        Raise ArchiveInvalid if a file name, the mapping or the order is not Qdrant's, and the
+        errors of the tar itself."""
         found: dict[str, str] = {}
         config: bytes | None = None
         for member in members(self._source, max_members=_MAX_COLLECTIONS):
             if config is not None:
-                raise ArchiveInvalid(f"{self.name} goes on with {member.name} behind {CONFIG}")
+                raise ArchiveInvalid(f"{self.name} has {member.name} after {CONFIG}")
             if member.name == CONFIG:
                 config = self._config(member)
                 continue
@@ -63,7 +63,7 @@ class FullArchive:
             found[match[1]] = member.name
             yield FullMember(match[1], member.name, member.size, _expanded(member))
         if config is None:
-            raise ArchiveInvalid(f"{self.name} has no {CONFIG}: nobody knows what is in it")
+            raise ArchiveInvalid(f"{self.name} has no {CONFIG}, so its content is unknown")
         self._believe(config, found)
 
     def _config(self, member: Member) -> bytes:
@@ -79,12 +79,12 @@ class FullArchive:
             raise ArchiveInvalid(f"{self.name}: {CONFIG} cannot be read: {e!r}") from None
         if files != found:
             odd = sorted({*files.items()} ^ {*found.items()})[:3]
-            raise ArchiveInvalid(f"{self.name}: {CONFIG} names other files than are there: {odd}")
+            raise ArchiveInvalid(f"{self.name}: {CONFIG} does not match the files: {odd}")
         self.files, self.aliases = files, aliases
 
 
 def _expanded(member: Member) -> Iterator[bytes]:
-    """The file as it was: a file system that reports holes makes the member sparse."""
+    """Yield the original file: on a file system that reports holes, the member is sparse."""
     source, at = Source(member.chunks(), member.name), 0
     for offset, length in (*member.runs, (member.size, 0)):
         while at < offset:

@@ -1,4 +1,4 @@
-"""May this collection be captured now, and did anything move meanwhile? Pure decisions."""
+"""Decide whether a collection may be captured now, and whether the capture held. Pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ WITHOUT_WAL: frozenset[Method] = frozenset({"shard", "stream"})
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """`refusals`: no usable archive can come of it. `doubts`: captured, marked and reported.
+    """`refusals`: no usable archive is possible. `doubts`: it is captured, marked and reported.
 
-    `unsettled`: what an archive without a log must not be taken in; it passes, or is a refusal.
+    `unsettled`: states in which an archive without WAL must not be taken; if they do not pass, they
+    become refusals.
     """
 
     refusals: tuple[str, ...]
@@ -28,7 +29,7 @@ class Preflight:
 
 
 def preflight(facts: CollectionFacts, *, method: Method = "collection") -> Preflight:
-    """Judge one collection, or the chosen shards of it, on one node before its capture."""
+    """Judge one collection, or chosen shards of it, on one node before its capture."""
     return Preflight(
         tuple(_refusals(facts, method)), tuple(_unsettled(facts, method)), tuple(_doubts(facts))
     )
@@ -37,12 +38,12 @@ def preflight(facts: CollectionFacts, *, method: Method = "collection") -> Prefl
 def check_gates(
     before: CollectionFacts, after: CollectionFacts, *, without_wal: Collection[int] = ()
 ) -> tuple[str, ...]:
-    """What moved during a capture that must not; empty if all gates hold.
+    """Say what changed during a capture that must not; empty if all gates hold.
 
-    Writes may move: operation numbers and counts that rise are no broken gate, but for shards
-    that were taken `without_wal`: an archive that has no log to delete again what was deleted
-    during an optimization holds those points (measured on Qdrant 1.18.3). Nor do transfers harm an
-    archive with a log: a shard that is being sent takes every write (shards/shard.rs there).
+    Writes may happen: rising operation numbers and counts break no gate, except for shards taken
+    `without_wal`: without a WAL an archive cannot delete again what was deleted during an
+    optimization, so it holds those points (measured on Qdrant 1.18.3). Transfers do not harm an
+    archive with a WAL either: a shard that is being sent takes every write (shards/shard.rs there).
     """
     broken = list(changed_life(before, after))
     shards = sorted(before.shard_ids), sorted(after.shard_ids)
@@ -62,8 +63,8 @@ def check_gates(
 def lost_replicas(
     before: CollectionFacts, after: CollectionFacts, *, without_wal: Collection[int] = ()
 ) -> tuple[str, ...]:
-    """Replicas that were captured and may have been less than full: they are to be taken again,
-    wherever they are full now."""
+    """Return captured replicas that may have been incomplete: they must be taken again, from where
+    they are complete now."""
     now = {r.shard: r.state for r in after.shards}
     away = {shard for shard, _ in _moved(before, after, without_wal)}
     return tuple(
@@ -76,14 +77,14 @@ def lost_replicas(
 def moved_away(
     before: CollectionFacts, after: CollectionFacts, *, without_wal: Collection[int] = ()
 ) -> tuple[str, ...]:
-    """Replicas that went to another node once their archive was made.
+    """Return replicas that moved to another node after their archive was made.
 
-    It is the state after its operation number all the same, and its `replica_state.json`, written
-    last, says that the replica was full; what cannot be had any more are the facts after it.
+    The archive still holds the state after its operation number, and its `replica_state.json`,
+    written last, says that the replica was complete; only the facts after the capture are missing.
     """
     return tuple(
-        f"the replica of shard {shard} was moved from {before.node} to {peers} once its archive "
-        "was made: its operation number and count could not be asked for again"
+        f"the replica of shard {shard} was moved from {before.node} to {peers} after its archive "
+        "was made: its operation number and count could not be read again"
         for shard, peers in _moved(before, after, without_wal)
     )
 
@@ -91,7 +92,7 @@ def moved_away(
 def _moved(
     before: CollectionFacts, after: CollectionFacts, without_wal: Collection[int]
 ) -> list[tuple[int, str]]:
-    """Shards that are gone from here and full elsewhere, and on which peers."""
+    """Return shards that are gone from here and complete elsewhere, with the peers."""
     here = {r.shard for r in after.shards}
     found = []
     for r in before.shards:
@@ -106,26 +107,26 @@ def _moved(
 
 
 def full_replica(state: Mapping[str, Any], peer: int, where: str) -> None:
-    """Judge the `replica_state.json` of an archive: the facts before and after a capture do not
-    show who answered in between, nor a replica that was lost and made anew meanwhile.
+    """Judge the `replica_state.json` of an archive: the facts before and after a capture show
+    neither which node answered in between, nor a replica that was lost and recreated meanwhile.
 
-    Raise ArchiveForeign if another peer made it, ReplicaMoved if its replica was not full.
+    Raise ArchiveForeign if another peer made it, ReplicaMoved if its replica was not complete.
     """
     maker = state.get("this_peer_id")
     if maker != peer:
         raise ArchiveForeign(
-            f"{where} was made by peer {maker}, peer {peer} was asked",
-            "is the node's address that of a load balancer? name every node by its own.",
+            f"{where} was made by peer {maker}, but peer {peer} was asked",
+            "if the node's address is that of a load balancer, configure each node's own address.",
         )
     peers = state.get("peers")
     if not isinstance(peers, dict):
         raise ArchiveInvalid(f"replica_state.json of {where} is not what Qdrant writes")
     if (found := peers.get(str(peer), "absent")) not in {*READABLE_STATES, LISTENER}:
-        raise ReplicaMoved(f"{where} was taken while its replica was {found}: it is not full")
+        raise ReplicaMoved(f"{where} was taken while its replica was {found}: it is incomplete")
 
 
 def moved_elsewhere(before: CollectionFacts, after: CollectionFacts) -> tuple[str, ...]:
-    """Replicas on other nodes that changed meanwhile: worth a word, no harm to this archive."""
+    """Return replicas on other nodes that changed meanwhile: reported, but harmless here."""
     was, now = _others(before), _others(after)
     return tuple(
         f"shard {shard} on peer {peer} went from {was.get((shard, peer), 'absent')} to "
@@ -140,30 +141,30 @@ def _not_still(
 ) -> list[str]:
     broken = []
     if not before.resting:
-        broken.append(f"it was not at rest (status {before.status}), and its archive keeps no log")
+        broken.append(f"it was not settled (status {before.status}), and its archive has no WAL")
     for shard in sorted(shards):
         was = before.operations.get(shard), before.counts.get(shard)
         now = after.operations.get(shard), after.counts.get(shard)
         if None in was or was != now:
             broken.append(
                 f"shard {shard} went from operation {was[0]} with {was[1]} points to {now[0]} with "
-                f"{now[1]}, and its archive keeps no log: deleted points may be back in it"
+                f"{now[1]}, and its archive has no WAL: deleted points may be back in it"
             )
     return broken
 
 
 def _refusals(facts: CollectionFacts, method: Method) -> list[str]:
     refusals = [
-        f"shard {s.shard} is {s.state} on this node: not a full copy"
+        f"shard {s.shard} is {s.state} on this node: not a complete copy"
         for s in facts.shards
         if s.state not in READABLE_STATES and s.state != LISTENER
     ]
     if not facts.shards:
-        refusals.append("no shard of it lies on this node")
+        refusals.append("this node has no shard of it")
     elif gone := sorted((facts.chosen or set()) - {s.shard for s in facts.shards}):
-        refusals.append(f"shards {gone} do not lie on this node any more")
+        refusals.append(f"shards {gone} are no longer on this node")
     if facts.resharding:
-        refusals.append("resharding is under way: points may lie in two shards")
+        refusals.append("resharding is under way: points may be in two shards")
     if long := name_refusal(facts, method, surely=True):
         refusals.append(long)
     return refusals
@@ -177,12 +178,12 @@ def _unsettled(facts: CollectionFacts, method: Method) -> list[str]:
     found = []
     if not facts.resting:
         # measured on 1.18.3: such archives then hold points that had been deleted
-        found.append(f"it is not settled (status {facts.status}), and {what} keeps no WAL")
+        found.append(f"it is not settled (status {facts.status}), and {what} has no WAL")
     if facts.transfers:
-        found.append(f"{_transfers(facts)}, and {what} keeps no WAL")
+        found.append(f"{_transfers(facts)}, and {what} has no WAL")
     if any(s.operation is None or s.count is None for s in facts.shards):
         found.append(
-            f"it cannot be shown to rest (no operation numbers or counts): {what} needs it"
+            f"without operation numbers or counts nothing shows that it is settled, as {what} needs"
         )
     return found
 
@@ -192,7 +193,7 @@ def _doubts(facts: CollectionFacts) -> list[str]:
     if facts.status == "red":
         doubts.append(f"status is red (optimizer: {facts.optimizer_status})")
     if listening := [s.shard for s in facts.shards if s.state == LISTENER]:
-        doubts.append(f"shards {listening} were taken from a listener: no other replica is whole")
+        doubts.append(f"shards {listening} come from a listener: no other replica is complete")
     if facts.transfers:
         doubts.append(_transfers(facts))
     if facts.deferred_points:
@@ -200,24 +201,24 @@ def _doubts(facts: CollectionFacts) -> list[str]:
             f"{facts.deferred_points} deferred points are in the archive but not readable"
         )
     if any(s.operation is None for s in facts.shards):
-        doubts.append("the server tells no operation numbers: consistency cannot be shown")
+        doubts.append("the server reports no operation numbers: consistency cannot be shown")
     if uncounted := [s.shard for s in facts.shards if s.count is None]:
         doubts.append(f"shards {uncounted} could not be counted ({'; '.join(facts.notes)})")
     return doubts
 
 
 def name_refusal(facts: CollectionFacts, method: Method, *, surely: bool = False) -> str | None:
-    """Why no snapshot can be made of a collection with this name, and what to do; None if one can.
+    """Say why no snapshot can be made of a collection with this name, and what to do; else None.
 
-    A node that does not tell its peer id is given the benefit of the doubt.
+    A node that does not report its peer id gets the benefit of the doubt.
     """
     shard = max((s.shard for s in facts.shards), default=0)
     longest = longest_captured(method, peer_id=facts.peer_id, shard=shard, surely=surely)
     if not too_long(facts.collection, longest):
         return None
     return (
-        f"its name has {len(facts.collection.encode())} bytes, and a server makes no snapshot of "
-        f"one with more than {longest}: {WAY_OUT}"
+        f"its name has {len(facts.collection.encode())} bytes; a server makes no snapshot of a "
+        f"collection with a name longer than {longest}: {WAY_OUT}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a failed call to a node means: the one place that turns HTTP into the error tree."""
+"""Translate failed calls to a node into the error tree; the only place that does."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from qdrant_dr.errors import (
 from qdrant_dr.network import tls_words, without_password
 
 PASSING = frozenset({408, 502, 503, 504})
-"""Statuses of an overloaded node or of a proxy in front of it: worth another try."""
+"""Statuses of an overloaded node, or of a proxy in front of it: a retry may help."""
 _LONGEST = 400
 _MISREAD = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 REPLICAS = 10_000
-"""Replicas of one collection that are believed; each of this node's is asked for."""
+"""The largest number of replicas of a collection that we believe; each local one is asked for."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,13 +42,13 @@ class _HasURL(Protocol):
 N = TypeVar("N", bound=_HasURL)
 E = TypeVar("E", bound=ClusterError)
 _TAIL = 240
-"""Of a message that is cut: its end says why, its beginning what was tried."""
+"""How a long message is shortened: its end says why, its beginning what was tried."""
 
 
 UNDECIDED = 500
-"""From here on a server, or a proxy, tells that it failed or gave up, not that it refused."""
+"""From this status on a server or proxy failed or gave up; below, it refused."""
 CONSENSUS = "onsensus"
-"""In a server's words: it gave up waiting for the other nodes, which may agree yet."""
+"""Qdrant's words when it gave up waiting for the other nodes, which may still agree."""
 _UNSENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -58,8 +58,8 @@ _UNSENT = (
     httpx.ProxyError,
 )
 NOT_HTTP = (
-    "what answers there does not speak HTTP: should it be https://, or is it the port of gRPC "
-    "(6334, where that of REST is 6333)?"
+    "the server there does not speak HTTP: try https://, and check that it is the REST port "
+    "(usually 6333), not the gRPC port (6334)"
 )
 _TRANSPORT: dict[type[OSError], str] = {
     ConnectionRefusedError: "nothing listens there",
@@ -67,10 +67,11 @@ _TRANSPORT: dict[type[OSError], str] = {
     socket.gaierror: "no host of that name is known",
 }
 _NOT_A_NODE = (
-    "is it the address of the REST port of a node, with nothing behind it? then read the server's "
+    "check that it is the REST port of a node, with nothing after the port; then read "
+    "the server's "
     "log."
 )
-_ELSEWHERE = "it redirects to another address: name that one, mostly the same with https://."
+_ELSEWHERE = "it redirects: configure the address it redirects to, often the same with https://."
 A_PAGE = "a page for browsers"
 _LONG_WORD = re.compile(r"[^\s\"'`]{60,}")
 _CAUSES = (
@@ -78,19 +79,19 @@ _CAUSES = (
         "File name too long",
         f"the collection's name is too long for the files that the server makes: {WAY_OUT}.",
     ),
-    ("No space left on device", "free disk on the node, then run the same command again."),
+    ("No space left on device", "free disk space on the node, then run the same command again."),
     ("Disk quota exceeded", "raise the node's disk quota, then run the same command again."),
-    ("Read-only file system", "the node's disk is mounted read-only: look at its `dmesg`."),
+    ("Read-only file system", "the node's disk is mounted read-only: read `dmesg` on the node."),
     ("Too many open files", "raise the server's limit of open files (`ulimit -n`), restart it."),
-    ("Input/output error", "the node's disk has errors: look at its `dmesg`."),
-    ("Permission denied", "the server may not write its own folders: check their owner there."),
+    ("Input/output error", "the node's disk has errors: read `dmesg` on the node."),
+    ("Permission denied", "the server may not write to its own folders: check their owner."),
 )
 
 
 def unreachable(
     error: httpx.RequestError, *, url: str, doing: str, proxy: str | None = None
 ) -> NodeUnreachable:
-    """The node could not be spoken to: name, address, time-out, TLS or a cut connection."""
+    """Build the error of a failed connection: name, address, timeout, TLS or a cut."""
     if found := tls_words(error):
         return NodeUntrusted(f"{url} could not be reached to {doing}: {found[0]}", found[1])
     said = f"{url} could not be reached to {doing}: {words_of(error)}"
@@ -99,26 +100,25 @@ def unreachable(
         return _marked(NodeUnreachable(said), undecided)
     failure = NodeUnreachable(
         f"{said}, through the proxy {without_password(proxy)} of the environment",
-        "if the node is reached without it, name its host in `NO_PROXY`; then run "
-        "`qdrant-dr check`.",
+        "if the node needs no proxy, add its host to `NO_PROXY`; then run `qdrant-dr check`.",
     )
     return _marked(failure, undecided)
 
 
 def _marked(failure: E, undecided: bool) -> E:
-    """The same, with whether what was asked for may still take effect."""
+    """Mark the error: the request may still take effect (`undecided`), or not."""
     failure.undecided = undecided
     return failure
 
 
 def words_of(error: Exception) -> str:
-    """What a failed transport says of itself. A LocalProtocolError has no say: it quotes the
-    header that it refuses, which may be the key."""
+    """Describe a transport failure. The text of a LocalProtocolError is omitted: it quotes the
+    refused header, which may be the key."""
     name = type(error).__name__
     if isinstance(error, httpx.TimeoutException):
         return f"no answer in time ({name})"
     if isinstance(error, httpx.LocalProtocolError):
-        return f"this side may not send that ({name})"
+        return f"the request is not valid HTTP ({name})"
     said = str(error) or name
     if isinstance(error, httpx.RemoteProtocolError) and said.startswith("illegal "):
         return NOT_HTTP
@@ -129,7 +129,7 @@ def words_of(error: Exception) -> str:
 
 
 def _system_error(error: BaseException | None) -> OSError | None:
-    """What the system said, below the libraries' own errors."""
+    """Return the system's error below the libraries' own errors."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
@@ -138,19 +138,20 @@ def _system_error(error: BaseException | None) -> OSError | None:
 def refused(
     status: int, body: bytes, *, url: str, doing: str, key: str | None, collection: str | None
 ) -> ClusterError:
-    """The node (or a proxy before it) answered with an error status.
+    """Build the error for an error status of the node, or of a proxy before it.
 
     `key` is the reference of the key that was used, never its text. A 404 is CollectionVanished
-    only if the server says so of the collection: a missing route, shard or file is not.
+    only if the server says so of the collection, not for a missing route, shard or file.
     """
     words = server_words(body)
     said = f"{status}: {words}" if words else str(status)
     if status in {401, 403}:
         if key is None:
             return AccessDenied(
-                f"{url} lets nobody {doing} with no key ({said})",
-                "name the key, as a reference such as env:QDRANT_API_KEY: `cluster.api_key` is for "
-                "the nodes, `drill.scratch.api_key` for the scratch, `--to-key` for a target.",
+                f"{url} needs a key to {doing} ({said})",
+                "configure a reference such as env:QDRANT_API_KEY: `cluster.api_key` for the "
+                "nodes, "
+                "`drill.scratch.api_key` for the scratch, `--to-key` for a target.",
             )
         return AccessDenied(f"{url} does not let the key {key} {doing} ({said})")
     if status == httpx.codes.NOT_FOUND and collection is not None and _says_it_is_gone(words):
@@ -161,7 +162,7 @@ def refused(
                 f"{url} failed to {doing} ({said})",
                 "the collection's rate limit is smaller than one request: raise it.",
             )
-        return NodeBusy(f"{url} asks for fewer calls than it takes to {doing} ({said})")
+        return NodeBusy(f"{url} asks for fewer calls than are needed to {doing} ({said})")
     undecided = status >= UNDECIDED or status == httpx.codes.REQUEST_TIMEOUT
     if status in PASSING:
         return _marked(NodeUnreachable(f"{url} could not {doing} now ({said})"), undecided)
@@ -175,7 +176,7 @@ def refused(
 
 
 def server_words(body: bytes) -> str:
-    """The server's message: of its JSON envelope, or plain text as download routes send it."""
+    """Return the server's message, from its JSON envelope or plain text (download routes)."""
     text = body.decode(errors="replace").strip()
     try:
         words = str(json.loads(text)["status"]["error"])
@@ -185,8 +186,8 @@ def server_words(body: bytes) -> str:
 
 
 def shortened(words: str) -> str:
-    """A long message without the middle of its long names, then without its own middle: what was
-    tried stands at its beginning, why it failed at its end."""
+    """Shorten a long message: first the middle of its long names, then its own middle, because it
+    begins with what was tried and ends with why it failed."""
     if len(words) > _LONGEST:
         words = _LONG_WORD.sub(lambda m: f"{m[0][:30]}...{m[0][-15:]}", words)
     if len(words) > _LONGEST:
@@ -195,26 +196,26 @@ def shortened(words: str) -> str:
 
 
 def cause_hint(words: str) -> str | None:
-    """The next step for what a server names as the cause; None if it names nothing known."""
+    """Return the next step for a cause that the server names; None if the cause is unknown."""
     return next((hint for cause, hint in _CAUSES if cause in words), None)
 
 
 def never_fits(body: bytes) -> bool:
-    """Whether a 429 says that the request costs more than the limit allows in a whole minute."""
+    """Say whether a 429 means that the request costs more than the limit allows per minute."""
     return b"larger than rate limiter capacity" in body
 
 
 def result_of(response: httpx.Response, *, url: str, doing: str) -> Any:
-    """`result` of the JSON envelope. Raise ServerFailed if something else than Qdrant answered."""
+    """Return `result` of the JSON envelope. Raise ServerFailed if another server answered."""
     try:
-        # strictly: no NaN, no half a character, no depth that nobody can walk through
+        # strict: no NaN, no unpaired surrogate, no nesting too deep to process
         body = orjson.loads(response.content)
     except ValueError:
         body = None
     if not isinstance(body, dict) or "result" not in body:
         raise ServerFailed(
-            f"{url} did not answer as a Qdrant does when asked to {doing}",
-            "is the address in `cluster.nodes` the REST port of a node?",
+            f"{url} did not answer like a Qdrant server when asked to {doing}",
+            "check that the address in `cluster.nodes` is the REST port of a node.",
         )
     return body["result"]
 
@@ -222,7 +223,7 @@ def result_of(response: httpx.Response, *, url: str, doing: str) -> Any:
 def understood(
     doing: str,
 ) -> Callable[[Callable[Concatenate[N, P], R]], Callable[Concatenate[N, P], R]]:
-    """Make a function that reads a node's answers raise ServerFailed for one of another form."""
+    """Make a function that reads a node's answers raise ServerFailed for an unexpected form."""
 
     def around(function: Callable[Concatenate[N, P], R]) -> Callable[Concatenate[N, P], R]:
         @functools.wraps(function)
@@ -233,7 +234,7 @@ def understood(
                 raise ServerFailed(
                     f"{node.url} gave an answer that cannot be read when asked to {doing} "
                     f"({type(e).__name__})",
-                    "is its version one that `qdrant-dr check` knows, and nothing between?",
+                    "check its version with `qdrant-dr check`, and whether a proxy is in between.",
                 ) from e
 
         return reading
@@ -242,14 +243,14 @@ def understood(
 
 
 def whole(value: Any, most: int = 2**64 - 1) -> int:
-    """A number of an answer, not negative. Raise ValueError for anything else."""
+    """Parse a non-negative number of an answer. Raise ValueError for anything else."""
     if type(value) is not int or not 0 <= value <= most:
         raise ValueError("no whole number")
     return value
 
 
 def word(value: Any) -> str:
-    """A text of an answer that can be written down. Raise ValueError for anything else."""
+    """Parse a text of an answer that can be encoded. Raise ValueError for anything else."""
     if not isinstance(value, str):
         raise ValueError("no text")  # noqa: TRY004 - of a server, not of a caller
     value.encode()
@@ -257,7 +258,7 @@ def word(value: Any) -> str:
 
 
 def maybe(read: Callable[[Any], R], value: Any) -> R | None:
-    """None where the server says nothing."""
+    """Apply `read`, or return None if the server says nothing."""
     return None if value is None else read(value)
 
 

@@ -1,4 +1,4 @@
-"""Which life of a collection's name this is. Pure: histories of two lives never mix."""
+"""Tell incarnations of a collection's name apart, so that their histories never mix. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ _LASTING = ("size", "distance", "datatype", "multivector_config")
 def incarnation(
     facts: CollectionFacts, previous: Manifest | None, *, fresh: str, uuid: str | None = None
 ) -> str:
-    """The life that `facts` belong to: the archive's `uuid` where there is one, else ours.
+    """Return the incarnation of `facts`: the archive's `uuid` if there is one, else our own id.
 
-    Ours is inherited from the previous manifest of the name, and `fresh` if there is none or
-    `another_life` finds a reason. A collection re-created with equal parameters and more
-    operations than before is missed; a drift check of its content sees it.
-    """
+    Our own is inherited from the previous manifest of the name; it is `fresh` if there is none or
+    if `another_life` finds a reason. A collection recreated with equal parameters and more
+    operations than before is not detected here; a drift check of its content detects it."""
     if uuid:
         return uuid
     if previous is None or another_life(facts, previous):
@@ -30,10 +29,10 @@ def incarnation(
 
 
 def another_life(facts: CollectionFacts, previous: Manifest) -> tuple[str, ...]:
-    """Why the collection now cannot be the one that was backed up; empty if it may be.
+    """Say why the collection cannot be the one that was backed up; empty if it may be.
 
-    Operation numbers only rise within one life. They belong to a replica, so they are compared
-    only for shards that the previous backup took from the same peer at the same address.
+    Operation numbers only rise within one incarnation. They belong to a replica, so they are
+    compared only for shards that the previous backup took from the same peer at the same address.
     """
     info = json.loads(previous.collection_info)
     params = info["config"]["params"]
@@ -53,8 +52,8 @@ def another_life(facts: CollectionFacts, previous: Manifest) -> tuple[str, ...]:
 
 
 def another_uuid(uuid: str | None, previous: Manifest | None) -> tuple[str, ...]:
-    """Why an archive's `uuid` shows another life; only a re-framed backup knew one, too, or who
-    inherited it from one."""
+    """Say why an archive's `uuid` shows another incarnation. Only a re-framed backup knows a uuid,
+    or one that inherited it."""
     if uuid is None or previous is None or previous.incarnation == uuid:
         return ()
     if not any(p.reframed for p in previous.parts) and not _is_uuid(previous.incarnation):
@@ -71,13 +70,13 @@ def _is_uuid(text: str) -> bool:
 
 
 def changed_life(before: CollectionFacts, after: CollectionFacts) -> tuple[str, ...]:
-    """Why facts of one node, taken one after the other, belong to two lives; empty if not."""
+    """Say why facts of one node, taken one after the other, belong to two incarnations."""
     reasons = _parameters(_lasting(before), _lasting(after))
     return tuple(reasons + fallen(before.operations, after.operations))
 
 
 def fallen(before: dict[int, int | None], after: dict[int, int | None]) -> list[str]:
-    """Shards whose operation number fell, in words."""
+    """List shards whose operation number fell, in words."""
     return [
         f"operation number of shard {shard} fell from {was} to {now}"
         for shard, was in sorted(before.items())
@@ -99,8 +98,8 @@ def _lasting(facts: CollectionFacts) -> tuple[str, int]:
 
 
 def _vectors(params: Mapping[str, Any]) -> str:
-    """What no call changes within a life: index, quantization and storage of vectors may be set
-    anew at any time (`PATCH /collections/{c}`), and the points stay what they are."""
+    """Return the vector parameters that no call can change. Index, quantization and storage can be
+    changed at any time (`PATCH /collections/{c}`) without changing the points."""
     vectors = params.get("vectors") or {}
     dense = {"": vectors} if "size" in vectors else vectors
     lasting = {name: {k: about.get(k) for k in _LASTING} for name, about in dense.items()}

@@ -1,4 +1,5 @@
-"""What is there: every node of the cluster, every collection, all aliases, and who is missing."""
+"""Take the inventory: every node of the cluster, every collection, all aliases, and who is
+missing."""
 
 from __future__ import annotations
 
@@ -22,24 +23,24 @@ from qdrant_dr.records.manifest import SourceKind
 
 PARALLEL_QUESTIONS = 4
 _DATE_LAG = timedelta(seconds=2)
-"""Cut to whole seconds, and made anew only every half second (Qdrant) or second (uvicorn)."""
+"""The header is in whole seconds, renewed every half second (Qdrant) or second (uvicorn)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClockOffset:
-    """Node's clock minus ours, in milliseconds; the truth lies within +- `uncertainty_ms`."""
+    """Node's clock minus ours, in milliseconds, exact within +- `uncertainty_ms`."""
 
     offset_ms: int
     uncertainty_ms: int
 
     def exceeds(self, limit: timedelta) -> bool:
-        """Certainly apart by more than `limit`."""
+        """Say whether the clocks certainly differ by more than `limit`."""
         return abs(self.offset_ms) - self.uncertainty_ms > limit / timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
-    """One node. `clock` is None if it sends no `Date`; `view` is what it says of its cluster."""
+    """One node. `clock` is None if it sends no `Date`; `view` is its view of its cluster."""
 
     url: str
     title: str
@@ -52,18 +53,18 @@ class NodeFacts:
 
     @property
     def peer_id(self) -> int | None:
-        """None if it runs without a cluster."""
+        """Return its peer id; None if it runs without a cluster."""
         return self.view.peer_id
 
     @property
     def clustered(self) -> bool:
-        """It runs in cluster mode, alone or not."""
+        """Say whether it runs in cluster mode, alone or not."""
         return self.view.peer_id is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreached:
-    """A node or peer that belongs to the cluster and could not be spoken to."""
+    """A node or peer that belongs to the cluster but could not be reached."""
 
     what: str
     error: ClusterError
@@ -74,7 +75,7 @@ class Unreached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A collection that is listed but cannot be read: it must show as a row, never vanish."""
+    """A collection that is listed but cannot be read: it must appear as a row, never vanish."""
 
     collection: str
     error: ClusterError
@@ -82,10 +83,10 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """`aliases` maps alias to collection. Collections are all that any node lists, each as the
-    first that does sees it: a node that lags behind the cluster does not know the newest.
+    """`aliases` maps alias to collection. Collections are all that any node lists, each as seen by
+    the first node that lists it: a node that lags behind the cluster does not know the newest.
 
-    `nodes` are the configured ones that answer, then the peers that they know; `unreached` the
+    `nodes` are the configured nodes that answer, then the peers that they know; `unreached` the
     others.
     """
 
@@ -98,22 +99,22 @@ class Inventory:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every collection, readable or not, sorted."""
+        """Return every collection, readable or not, sorted."""
         listed = [c.collection for c in self.collections] + [u.collection for u in self.unreadable]
         return tuple(sorted(listed))
 
     @property
     def source_kind(self) -> SourceKind:
-        """`sandbox` as soon as one node is one."""
+        """Return `sandbox` if any node is a sandbox."""
         return "sandbox" if any(n.source_kind == "sandbox" for n in self.nodes) else "server"
 
 
 def take_inventory(config: ClusterConfig) -> Inventory:
-    """Reach every node and ask everything. Raise NodeUnreachable if no node answers, AccessDenied
-    if one does not let us in, ConfigInvalid if they do not belong together.
+    """Ask every node everything. Raise NodeUnreachable if no node answers, AccessDenied if one
+    refuses the key, ConfigInvalid if the nodes do not belong together.
 
-    A collection that answers an error (measured: 500 after a server was killed while restoring
-    one) is `unreadable`; one that vanishes between list and question is so too.
+    A collection that answers an error (measured: 500 after a server was killed while restoring one)
+    is `unreadable`; so is one that vanishes before it is asked about.
     """
     nodes = open_nodes(config)
     try:
@@ -124,7 +125,7 @@ def take_inventory(config: ClusterConfig) -> Inventory:
 
 
 def inventory_of(nodes: Sequence[Node], peers: Mapping[str, str] | None = None) -> Inventory:
-    """The same, of nodes that are open already; `peers` names addresses, peer id to URL."""
+    """Take the inventory of nodes that are already open; `peers` maps peer id to URL."""
     seen, unreached = survey(nodes, peers or {})
     known = {node.url: node for node in nodes}
     lister: dict[str, Node] = {}
@@ -163,9 +164,9 @@ def inventory_of(nodes: Sequence[Node], peers: Mapping[str, str] | None = None) 
 def survey(
     nodes: Sequence[Node], peers: Mapping[str, str]
 ) -> tuple[tuple[NodeFacts, ...], tuple[Unreached, ...]]:
-    """Every node that answers, the given ones first, and who of the cluster does not.
+    """Return every node that answers, the given ones first, and those of the cluster that do not.
 
-    An address that was not configured is believed once the very peer answers there.
+    An address that was not configured is believed once that same peer answers there.
     Raise NodeUnreachable if none of the given ones answers, AccessDenied, ConfigInvalid.
     """
     seen: list[NodeFacts] = []
@@ -197,16 +198,16 @@ def survey(
 
 
 def _peer_at(like: Node, peer: int, url: str | None) -> NodeFacts:
-    hint = f"name its REST address: `cluster.peers: {{'{peer}': URL}}`, or under `cluster.nodes`."
+    hint = f"configure its REST address: `cluster.peers: {{'{peer}': URL}}`, or `cluster.nodes`."
     if url is None:
-        raise ServerFailed(f"the address of peer {peer} of the cluster is not known", hint)
+        raise ServerFailed(f"the address of peer {peer} of the cluster is unknown", hint)
     with like.at(url) as node:
         try:
             facts = node_facts(node)
         except NodeUntrusted:
             raise
         except NodeUnreachable as e:
-            raise NodeUnreachable(e.message, f"is it down? if not, {hint}") from None
+            raise NodeUnreachable(e.message, f"check whether it is down; if not, {hint}") from None
     if facts.peer_id != peer:
         raise ServerFailed(f"{url} is not peer {peer} but {facts.peer_id or 'no cluster'}", hint)
     return facts
@@ -214,7 +215,7 @@ def _peer_at(like: Node, peer: int, url: str | None) -> NodeFacts:
 
 @understood("read its version")
 def node_facts(node: Node) -> NodeFacts:
-    """Title, version, kind and clock of one node. Raise ServerFailed if it is no Qdrant."""
+    """Read title, version, kind and clock of one node. Raise ServerFailed if it is no Qdrant."""
     sent_at = datetime.now(UTC)
     response = node.exchange("GET", "/", "read its version")
     received_at = datetime.now(UTC)
@@ -224,8 +225,8 @@ def node_facts(node: Node) -> NodeFacts:
         title, version, commit = word(title), word(version), maybe(word, commit)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ServerFailed(
-            f"{node.url} does not answer as a Qdrant",
-            "is the address in `cluster.nodes` the REST port of a node?",
+            f"{node.url} does not answer like a Qdrant server",
+            "check that the address in `cluster.nodes` is the REST port of a node.",
         ) from None
     sandbox = root.get("sandbox") is True or "sandbox" in title.lower()
     return NodeFacts(
@@ -241,7 +242,7 @@ def node_facts(node: Node) -> NodeFacts:
 
 
 def clock_of(node: Node) -> ClockOffset | None:
-    """The clock of one node, and nothing else. Raise what `exchange` raises."""
+    """Read only the clock of one node. Raise what `exchange` raises."""
     sent_at = datetime.now(UTC)
     response = node.exchange("GET", "/", "ask for its time")
     return clock_offset(response.headers, sent_at, datetime.now(UTC))
@@ -250,10 +251,12 @@ def clock_of(node: Node) -> ClockOffset | None:
 def clock_offset(
     headers: httpx.Headers, sent_at: datetime, received_at: datetime
 ) -> ClockOffset | None:
-    """From the `Date` header, which is never ahead of the node's clock and up to 2 s behind it.
+    """Compute the offset from the `Date` header, which is up to 2 s behind the node's clock and
+    never
 
-    The answer was made between sending and receiving: the middle of both spans, with half of both
-    as uncertainty.
+    ahead.
+    The answer was made between sending and receiving: the offset is the middle of both spans, its
+    uncertainty half of both.
     """
     try:
         date = parsedate_to_datetime(headers["date"])

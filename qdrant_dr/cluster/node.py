@@ -1,4 +1,4 @@
-"""One server of the cluster: its address, its keys, and the two ways to speak to it."""
+"""One server of the cluster: its address, its keys, and the two clients for it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 IDENTITY = {"accept-encoding": "identity"}
-"""Qdrant compresses downloads on the fly where it may, and then drops their length."""
+"""Refuse compression: Qdrant compresses downloads on the fly if allowed, and omits their length."""
 
 READ_AGAIN_SECONDS = (0.2, 1.0)
-"""Pauses before a call that only reads is made again."""
+"""Pauses before a read-only call is repeated."""
 CONNECT_AGAIN = 2
 _CLIMBS = re.compile(r"//|/(\.|%2E){1,2}(/|$)|./$", re.IGNORECASE)
 
@@ -36,7 +36,8 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
 
 
 def socket_options() -> list[tuple[int, int, int]]:
-    """TCP keep-alive: a create call may be silent for hours, and a dead peer must be noticed."""
+    """Return options for TCP keep-alive: a create call may be silent for hours, and a dead peer
+    must be noticed."""
     options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     for name, value in _KEEPALIVE:
         if (option := getattr(socket, name, None)) is not None:  # not every system has them
@@ -45,26 +46,25 @@ def socket_options() -> list[tuple[int, int, int]]:
 
 
 def path_of(collection: str, *rest: str | int) -> str:
-    """`/collections/<name>/...`, percent-encoded: names may hold `#`, `%` and spaces."""
+    """Build `/collections/<name>/...`, percent-encoded: names may hold `#`, `%` and spaces."""
     return "/".join(["/collections", *(piece_of(str(s)) for s in (collection, *rest))])
 
 
 def piece_of(name: str) -> str:
-    """One step of a path, percent-encoded; of `..` the dots, too: whoever resolves them turns
-    `DELETE .../movies/snapshots/..` into the deletion of the collection."""
+    """Percent-encode one step of a path, including the dots of `..`: if a proxy resolved them,
+    `DELETE .../movies/snapshots/..` would delete the collection."""
     return name.replace(".", "%2E") if name in (".", "..") else quote(name, safe="")
 
 
 class Node:
     """One Qdrant server. `httpx` for bytes and raw answers, `qdrant-client` for control.
 
-    Keys are resolved here, once, and appear in no message and no `repr`. What only reads uses
-    `read_api_key` where there is one. Proxy and trust are those of `network`; redirects are not
-    followed, so that a key goes to the configured address only. A node that asks for fewer calls
-    (429) is asked again when it says, within `timeouts.busy`.
-    Every failure is of the tree: NodeUnreachable, NodeBusy, AccessDenied, CollectionVanished,
-    ServerFailed.
-    """
+    Keys are resolved here, once, and appear in no message and no `repr`. Read-only calls use
+    `read_api_key` if there is one. Proxy and trust are those of `network`; redirects are not
+    followed, so that a key is sent to the configured address only. If a node asks for fewer calls
+    (429), the call is repeated when the node says so, within `timeouts.busy`.
+    Every failure is an error of the tree: NodeUnreachable, NodeBusy, AccessDenied,
+    CollectionVanished, ServerFailed."""
 
     def __init__(
         self,
@@ -109,17 +109,17 @@ class Node:
             self._control.clear()
 
     def at(self, url: str) -> Node:
-        """Another node of the same cluster: same keys, same time-outs, same trust."""
+        """Return another node of the same cluster, with the same keys, timeouts and trust."""
         write, read = self._refs[True], self._refs[False]
         return Node(url, write, read, self.timeouts, self.tls, self.read_share)
 
     @property
     def key_in_clear(self) -> bool:
-        """A key travels unencrypted to this node."""
+        """Say whether a key is sent unencrypted to this node."""
         return self._context is False and any(self._keys.values())
 
     def key_reference(self, *, write: bool) -> str | None:
-        """Which reference the key used for this kind of call comes from."""
+        """Return the reference of the key that is used for this kind of call."""
         return self._refs[write]
 
     def ask(
@@ -133,7 +133,7 @@ class Node:
         write: bool = False,
         collection: str | None = None,
     ) -> Any:
-        """`result` of one call, parsed. `doing` completes "could not ..." in errors.
+        """Make a call and return its `result`, parsed. `doing` completes "could not ..." in errors.
 
         `collection` is the one the call is about: its 404 then is CollectionVanished.
         """
@@ -153,15 +153,14 @@ class Node:
         write: bool = False,
         collection: str | None = None,
     ) -> httpx.Response:
-        """One call and its whole answer, whatever the body is. Raise for any error status.
+        """Make a call and return the whole answer, whatever its body. Raise for any error status.
 
-        What only reads is tried again when the node cannot be reached; a write never is. A path
-        with a step that a proxy may take out of it is not sent at all.
-        """
+        A read-only call is repeated when the node cannot be reached; a write never is. A path with
+        a step that a proxy might resolve is not sent at all."""
         if _CLIMBS.search(path):
             raise ServerFailed(
-                f"{self.url} was not asked to {doing}: {path} may lead to another place",
-                "find out who gave that name: no server gives one such as `..`.",
+                f"{self.url} was not asked to {doing}: a proxy may change the path {path}",
+                "find out where that name comes from: no server uses a name such as `..`.",
             )
         patience = Patience(self.timeouts.busy.total_seconds())
         pauses = iter(() if write else READ_AGAIN_SECONDS)
@@ -186,13 +185,13 @@ class Node:
             rest(pause)
 
     def read(self, path: str, doing: str, *, collection: str, json: object, cost: int = 1) -> Any:
-        """`ask` for points, within our share of the collection's limit; `cost` in its tokens."""
+        """Ask for points, within our share of the collection's limit; `cost` is in its tokens."""
         if share := self.share_of(collection):
             share.spend(cost)
         return self.ask("POST", path, doing, json=json, collection=collection)
 
     def share_of(self, collection: str) -> Share | None:
-        """What is ours of the collection's `read_rate_limit`; None if it has none."""
+        """Return our share of the collection's `read_rate_limit`; None if it has no limit."""
 
         def strict() -> dict[str, Any] | None:
             about = self.ask(
@@ -206,22 +205,22 @@ class Node:
 
     @staticmethod
     def asks_for_less(response: httpx.Response, patience: Patience) -> bool:
-        """Whether the answer was 429, which means that nothing was done, and was waited for."""
+        """Say whether the answer was 429 (nothing was done) and we have waited for a retry."""
         if response.status_code != httpx.codes.TOO_MANY_REQUESTS or never_fits(response.read()):
             return False
         return patience.outlast(response.headers.get("retry-after"))
 
     def unreachable(self, error: httpx.RequestError, doing: str) -> NodeUnreachable:
-        """What a failed transport means here."""
+        """Build the error of a failed transport."""
         return unreachable(error, url=self.url, doing=doing, proxy=self._proxy)
 
     @contextmanager
     def stream(
         self, path: str, doing: str, *, headers: Mapping[str, str]
     ) -> Iterator[httpx.Response]:
-        """A GET whose body is not read yet, of any status. Uses the reading key.
+        """Make a GET with the reading key; yield the response of any status, its body unread.
 
-        Transport failures inside the block become NodeUnreachable too.
+        Transport failures inside the block also become NodeUnreachable.
         """
         sent = {**self.headers(write=False), **headers}
         try:
@@ -234,7 +233,7 @@ class Node:
     def control(
         self, doing: str, *, write: bool = False, collection: str | None = None
     ) -> Iterator[QdrantClient]:
-        """Qdrant's own client, its failures turned into ours."""
+        """Yield Qdrant's own client, with its failures turned into ours."""
         from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
         from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
@@ -261,14 +260,15 @@ class Node:
         )
 
     def headers(self, *, write: bool) -> dict[str, str]:
-        """Headers of a call: the key for it, and no compression."""
+        """Return the headers of a call: its key, and no compression."""
         key = self._keys[write]
         return dict(IDENTITY) if key is None else {**IDENTITY, "api-key": key}
 
     def must_be_good(
         self, response: httpx.Response, doing: str, *, write: bool, collection: str | None = None
     ) -> None:
-        """Raise what an error status means; reads the body of a streamed answer for its words."""
+        """Raise the error of an error status; reads the body of a streamed answer for its
+        message."""
         if response.is_success:
             return
         raise refused(
@@ -278,7 +278,7 @@ class Node:
 
     @contextmanager
     def patient_client(self, seconds: float) -> Iterator[httpx.Client]:
-        """A client of its own for one long call: no answer is expected before the very end."""
+        """Yield a separate client for one long call whose answer comes only at the end."""
         client = self._new_client(read=seconds, connect_again=CONNECT_AGAIN)
         try:
             yield client
@@ -314,11 +314,11 @@ class Node:
                 key = self._keys[write]
                 self._control[write] = QdrantClient(
                     url=self.url,
-                    port=None,  # as written: its own default would be 6333 where httpx takes 443
+                    port=None,  # as in the URL: the client's default is 6333, that of httpx 443
                     headers={"api-key": key} if key else None,
                     timeout=math.ceil(self.timeouts.read.total_seconds()),
                     prefer_grpc=False,
-                    check_compatibility=False,  # measured: 1.20 serves 1.18 well but warns
+                    check_compatibility=False,  # measured: client 1.20 works with 1.18 but warns
                     transport=self._transport(CONNECT_AGAIN),
                 )
             return self._control[write]
@@ -326,21 +326,21 @@ class Node:
 
 def _key(reference: SecretRef) -> str:
     text = resolve(reference)
-    if not text.isascii():  # the error of an encoder would hold it
+    if not text.isascii():  # an encoder's error would contain the key
         raise SecretMissing(
-            f"{reference} holds characters that no HTTP header may",
-            "is it the key itself? compare it with that of the server.",
+            f"{reference} holds characters that are not allowed in an HTTP header",
+            "check that it holds the key itself: compare it with the server's key.",
         )
     return text
 
 
 def open_nodes(config: ClusterConfig) -> tuple[Node, ...]:
-    """A Node for every configured address. Raise SecretMissing; nothing is reached yet."""
+    """Open a Node for every configured address, without a call. Raise SecretMissing."""
     return tuple(node_at(config, url) for url in config.nodes)
 
 
 def node_at(config: ClusterConfig, url: str) -> Node:
-    """A Node of the cluster at an address. Raise SecretMissing; nothing is reached yet."""
+    """Open a Node of the cluster at an address, without a call. Raise SecretMissing."""
     return Node(
         url, config.api_key, config.read_api_key, config.timeouts, config.tls, config.read_share
     )

@@ -1,4 +1,4 @@
-"""Searches and filtered counts on a live collection: what its indexes answer, and exact scores."""
+"""Search and count on a live collection: the answers of its indexes, and exact scores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def nearest(
     condition: str | None = None,
     beam: int | None = None,
 ) -> tuple[list[PointId], int]:
-    """Ids of what the server's index finds, best first, and microseconds until they were here.
+    """Return the ids that the server's index finds, best first, and the microseconds it took.
 
     `condition` is a REST condition (JSON text), `beam` is `hnsw_ef`, None: the collection's own.
     """
@@ -37,12 +37,11 @@ def nearest(
 def exact_scores(
     node: Node, collection: str, vector: Any, ids: Collection[PointId], *, using: str
 ) -> list[tuple[PointId, float]]:
-    """The scores of these points, best first, without any vector index.
+    """Return the scores of these points, best first, without any vector index.
 
-    A sparse vector is searched by its index even with `exact` (sparse_vector_index.rs of Qdrant
-    1.18.3), but a sum of scores is read from the vectors; no score means that nothing is shared.
-    A score that is not finite, which is null here, is none.
-    """
+    Qdrant uses the index of a sparse vector even with `exact` (sparse_vector_index.rs of 1.18.3),
+    but it reads a sum of scores from the vectors. A point without a score shares no index with the
+    query. A score that is not finite is null here and counts as none."""
     sparse = isinstance(vector, Mapping)
     query = {"recommend": {"positive": [vector], "strategy": "sum_scores"}} if sparse else vector
     asked = {
@@ -57,7 +56,7 @@ def exact_scores(
 
 
 def count_where(node: Node, collection: str, shard: int, condition: str) -> int:
-    """Points of one shard for which a REST condition (JSON text) holds, counted exactly."""
+    """Count exactly the points of one shard for which a REST condition (JSON text) holds."""
     body = {"exact": True, "filter": {"must": [json.loads(condition)]}}
     found = node.read(
         path_of(collection, "shards", shard, "points", "count"),

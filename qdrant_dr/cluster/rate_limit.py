@@ -1,8 +1,8 @@
-"""How often a node is asked: never more than our share of a limit, and later when it says so.
+"""Limit how often a node is asked: never more than our share of a limit, and later on demand.
 
-A collection in strict mode has a `read_rate_limit`: tokens per minute and shard, shared by all who
-read it. A scroll or a count costs one and one for each condition of its filter, reading points by
-id one for each point (lib/shard of Qdrant 1.18.3), however much comes back.
+A collection in strict mode has a `read_rate_limit`: tokens per minute and shard, shared by all its
+readers. A scroll or a count costs one token plus one per condition of its filter; reading points by
+id costs one per point (lib/shard of Qdrant 1.18.3), however much comes back.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from qdrant_dr.errors import DRError
 from qdrant_dr.stop import rest
 
 BURST_SECONDS: Final = 5.0
-"""So much of our share may be spent at once after a pause."""
+"""How much of our share may be spent at once after a pause."""
 LEARN_AGAIN_SECONDS: Final = 300.0
 LONGEST_PAUSE: Final = 60.0
-"""Between two tries, when the node does not say how long."""
+"""The wait between two tries when the node does not say how long."""
 
 
 class Patience:
-    """One call that may be made again and again, within so many seconds altogether."""
+    """One call that may be repeated, within a total number of seconds."""
 
     def __init__(
         self,
@@ -37,13 +37,13 @@ class Patience:
         self._tries = 0
 
     def outlast(self, retry_after: str | None) -> bool:
-        """Wait as long as the node asks for, or ever longer; False, at once, if that is too long.
+        """Wait as long as the node asks, or ever longer; return False at once if that is too long.
 
         Raise Interrupted when asked to stop meanwhile.
         """
         self._tries += 1
         if retry_after is not None and retry_after.isdecimal():
-            # a little later, each at another time: all that were refused come again together
+            # wait a random time longer: otherwise all refused calls would come back together
             pause = int(retry_after) + random.uniform(0, 1)
         else:
             pause = min(LONGEST_PAUSE, 2.0**self._tries) * random.uniform(0.5, 1)
@@ -54,7 +54,7 @@ class Patience:
 
 
 class Share:
-    """Tokens that come in evenly, at our share of a limit per minute."""
+    """Tokens that arrive evenly, at our share of a limit per minute."""
 
     def __init__(
         self,
@@ -70,7 +70,8 @@ class Share:
         self._lock = threading.Lock()
 
     def spend(self, cost: int) -> None:
-        """Wait until this is ours to spend. Raise Interrupted when asked to stop meanwhile."""
+        """Wait until so many tokens are available. Raise Interrupted when asked to stop
+        meanwhile."""
         with self._lock:
             now = self._clock()
             self._tokens = min(self._most, self._tokens + (now - self._at) * self._rate) - cost
@@ -81,7 +82,7 @@ class Share:
 
 
 class Pace:
-    """The shares of the collections of one node, learned from what it says of each."""
+    """The shares of one node's collections, learned from their strict mode."""
 
     def __init__(self, share: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._share, self._clock = share, clock
@@ -89,7 +90,7 @@ class Pace:
         self._lock = threading.Lock()
 
     def learn(self, collection: str, strict: dict[str, Any] | None) -> None:
-        """What `strict_mode_config` of a collection says; what was spent already stays spent."""
+        """Take in a collection's `strict_mode_config`; spent tokens stay spent."""
         strict = strict or {}
         limit = strict.get("read_rate_limit") if strict.get("enabled") else None
         wanted = limit * self._share if limit else None
@@ -100,15 +101,15 @@ class Pace:
             self._known[collection] = self._clock(), known
 
     def of(self, collection: str, ask: Callable[[], dict[str, Any] | None]) -> Share | None:
-        """The share of a collection, None without a limit; `ask` gives its strict mode, where that
-        is not known or was learned long ago."""
+        """Return the share of a collection, None without a limit; `ask` gets its strict mode if
+        that is unknown or was learned long ago."""
         with self._lock:
             at, known = self._known.get(collection, (None, None))
         if at is None or self._clock() - at > LEARN_AGAIN_SECONDS:
             try:
                 self.learn(collection, ask())
             except DRError:
-                return known  # the call itself tells what is wrong
+                return known  # the call itself reports what is wrong
             with self._lock:
                 _, known = self._known[collection]
         return known
@@ -119,6 +120,6 @@ _paces_lock = threading.Lock()
 
 
 def pace_of(url: str, share: float) -> Pace:
-    """The one of this process for a node, whoever speaks to it."""
+    """Return this process's pace for a node, shared by all callers."""
     with _paces_lock:
         return _paces.setdefault((url, share), Pace(share))

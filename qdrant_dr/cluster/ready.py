@@ -1,4 +1,4 @@
-"""When a restored collection may be compared: read from every node, until nothing is missing."""
+"""Wait until a restored collection may be compared: until no node reports anything missing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from qdrant_dr.errors import CollectionVanished, Interrupted, RecoverFailed, Ser
 
 CALM_SECONDS = 0.2
 STUCK_SECONDS = 120.0
-"""Replicas that wait for each other show no transfer and no change: then they never will."""
+"""Replicas that wait for each other show no transfer and no change for this long: they never
+will."""
 SETTLE_SECONDS = 1.0
-"""A recovery answers before the cluster has heard that the other replicas are out of date (sent,
-not awaited: snapshots.rs of Qdrant 1.18.3): until then they are called Active, and are not."""
+"""A recovery answers before the cluster knows that the other replicas are out of date (Qdrant sends
+this without waiting: snapshots.rs of 1.18.3); until then they are wrongly shown as Active."""
 
 
 def wait_ready(
@@ -27,7 +28,7 @@ def wait_ready(
     timeout: timedelta | None = None,
     stop: threading.Event | None = None,
 ) -> CollectionFacts:
-    """The same of a target of one node."""
+    """Wait for a target of one node, as `wait_restored`."""
     return wait_restored({None: node}, collection, timeout=timeout, stop=stop)
 
 
@@ -41,11 +42,12 @@ def wait_restored(
     """Wait until all of a restored collection is readable, and return the first node's facts.
 
     After the 200 of a recovery the rest of its log is still queued, deferred points are not
-    readable yet, and other replicas are fetching theirs. So on every node: queue empty, no
-    transfer, every replica Active. Raise RecoverFailed naming what is missing when a node says
-    red (that stays), when replicas stop moving, or when time is up; Interrupted if `stop` is set.
+    readable yet, and other replicas are fetching their data. So on every node: queue empty, no
+    transfer, every replica Active; and replicas on several nodes must hold equally many points, as
+    states alone are not believed. Raise RecoverFailed with what is missing when a node is red
+    (which stays), when
 
-    A state is not believed alone: replicas on several of the nodes must hold equally many points.
+    replicas stop making progress, or when time is up; Interrupted if `stop` is set.
     """
     limit = (timeout or next(iter(nodes.values())).timeouts.snapshot).total_seconds()
     settle = SETTLE_SECONDS if len(nodes) > 1 else 0.0
@@ -61,7 +63,7 @@ def wait_restored(
             if not (missing := _unequal(facts)):
                 return facts[0]
         else:
-            missing = ["it has not been calm for a second yet"]
+            missing = ["it has not been stable for a second yet"]
         if moving or missing != before:
             moved = now
         before = missing
@@ -75,7 +77,7 @@ def wait_restored(
 
 
 def not_ready(info: Mapping[str, Any], cluster: Mapping[str, Any]) -> tuple[str, ...]:
-    """Why reads on this node do not show all of a collection yet; empty if they do. Pure.
+    """Say why reads on this node do not show all of a collection yet; empty if they do. Pure.
 
     `info` and `cluster` are the answers of `GET /collections/{c}` and `.../cluster`.
     """
@@ -101,7 +103,7 @@ def not_ready(info: Mapping[str, Any], cluster: Mapping[str, Any]) -> tuple[str,
 
 
 def _unequal(facts: Sequence[CollectionFacts]) -> list[str]:
-    """Shards whose replicas do not hold equally many points."""
+    """List shards whose replicas do not hold equally many points."""
     counts: dict[int, dict[str, int | None]] = {}
     for seen in facts:
         for shard, count in seen.counts.items():
@@ -114,10 +116,10 @@ def _unequal(facts: Sequence[CollectionFacts]) -> list[str]:
 
 
 def _missing(nodes: Mapping[int | None, Node], collection: str) -> tuple[list[str], bool]:
-    """What is missing on each node, and whether something is seen to be under way."""
+    """List what is missing on each node; also say whether something is under way."""
     missing, moving = [], False
     for node in nodes.values():
-        doing = f"see how far {collection!r} is"
+        doing = f"read the progress of {collection!r}"
         try:
             info, cluster = (
                 node.ask("GET", path_of(collection, *rest), doing, collection=collection)
@@ -126,7 +128,7 @@ def _missing(nodes: Mapping[int | None, Node], collection: str) -> tuple[list[st
         except (CollectionVanished, ServerFailed) as e:
             if len(nodes) == 1:
                 raise
-            # a follower may not know it yet, or not be able to read while its shards are fetched
+            # a follower may not know the collection yet, or cannot read while shards are fetched
             missing.append(e.message)
             continue
         found = not_ready(info, cluster)

@@ -1,4 +1,5 @@
-"""The target side of a restore: bytes in, by upload or by reference, and a drill taken down."""
+"""The target side of a restore: recover by upload or by reference, and remove a drill's
+collection."""
 
 from __future__ import annotations
 
@@ -26,10 +27,10 @@ from qdrant_dr.errors import (
 )
 
 DRILL_PREFIX = "qdr-drill-"
-"""Every collection a drill makes is named so; nothing else is ever deleted by one."""
+"""Prefix of every collection that a drill makes; a drill deletes nothing else."""
 
 RECOVERY_LOOK_SECONDS = 1.0
-"""Between two looks at whether a recovery still runs."""
+"""Seconds between two checks whether a recovery still runs."""
 
 Priority = Literal["snapshot", "replica", "no_sync"]
 
@@ -47,12 +48,12 @@ def recover_by_upload(
 ) -> str:
     """Restore a collection archive by uploading it; return the name of the file left behind.
 
-    Checksum and priority are always sent: without the first the server compares nothing, and the
-    default of the second changed over time. The server moves the upload into the collection's
-    snapshot folder and leaves it there, so it gets a unique name and is deleted at the end; give
-    `name` (of `upload_name`) to know it if this call fails, for `clean_failed`.
+    Checksum and priority are always sent: without a checksum the server compares nothing, and the
+    default priority has changed between versions. The server leaves the upload in the collection's
+    snapshot folder, so it gets a unique name and is deleted at the end. Pass `name` (of
+    `upload_name`) to know it if this call fails, for `clean_failed`.
     `blocks` must yield `size` bytes; an error they raise passes through and restores nothing.
-    Raise RecoverFailed with the server's words, RecoverUnanswered if it may still be at work,
+    Raise RecoverFailed with the server's words, RecoverUnanswered if it may still be working,
     AccessDenied, NodeUnreachable if it was not reached at all, PlanRefused if `collection` is an
     alias or the target has several nodes.
     """
@@ -79,13 +80,12 @@ def recover_shard_by_upload(
     priority: Priority = "snapshot",
     timeout: timedelta | None = None,
 ) -> None:
-    """Restore one shard of a collection that exists; `node` must hold a replica of it.
+    """Restore one shard of an existing collection; `node` must hold a replica of it.
 
-    The archive is one of a shard: streamed, stored, or re-framed out of a node's archive (then
-    its log is replayed). It names neither shard nor collection and the server compares neither:
-    the caller's manifest must. Other replicas follow from this one. Nothing is left behind.
-    Raise as `recover_by_upload`.
-    """
+    The archive is that of a shard: streamed, stored, or re-framed from a node's archive (whose log
+    is replayed). It names neither shard nor collection and the server compares neither: the
+    caller's manifest must. Other replicas follow from this one. Nothing is left behind. Raise as
+    `recover_by_upload`."""
     refuse_alias(node, collection)
     post_archive(
         node, path_of(collection, "shards", shard, "snapshots", "upload"), blocks,
@@ -104,11 +104,11 @@ def recover_from(
     shard: int | None = None,
     timeout: timedelta | None = None,
 ) -> None:
-    """Let the server fetch the archive itself: no byte of it passes through here.
+    """Let the server fetch the archive itself; no byte passes through this process.
 
     `location` is an http(s) URL, a `file://` below the server's snapshots folder, or the bare name
-    of a file in the snapshots folder of this collection (or shard). It may carry a signature and
-    is a secret: it appears in no message, and is struck out of the server's.
+    of a file in the snapshots folder of this collection (or shard). It may carry a signature, so it
+    is a secret: it appears in no message, and is removed from the server's messages.
     Raise as `recover_by_upload`.
     """
     refuse_alias(node, collection)
@@ -118,12 +118,12 @@ def recover_from(
     asked: dict[str, Any] = {"location": location, "priority": priority, "checksum": sha256}
     headers = node.headers(write=True)
     if shard is None and "://" not in location:
-        # of a collection a server takes URLs only: its own, with the key to it
+        # for a collection a server takes only URLs: so its own URL, with its key
         asked["location"] = node.url + path_of(collection, "snapshots", location)
         if key := headers.get("api-key"):
             asked["api_key"] = key
     what = f"shard {shard} of {collection!r}" if shard is not None else repr(collection)
-    doing = f"restore {what} from where it was told to"
+    doing = f"restore {what} from the given location"
     limit = (timeout or node.timeouts.snapshot).total_seconds()
     try:
         with node.patient_client(limit) as client:
@@ -150,8 +150,8 @@ def wait_unoccupied(
 ) -> float:
     """Wait until none of the nodes recovers into the collection; return the seconds waited.
 
-    A server counts the recoveries at work in its telemetry (common/snapshots.rs of Qdrant 1.18.3),
-    but not before it has all of the archive; one that tells nothing is not waited for.
+    A server counts running recoveries in its telemetry (common/snapshots.rs of Qdrant 1.18.3), but
+    only once it has the whole archive. A server that reports nothing is not waited for.
     Raise RecoverUnanswered when time is up, Interrupted if `stop` is set.
     """
     started = time.monotonic()
@@ -165,25 +165,25 @@ def wait_unoccupied(
                     f"{node.url} still runs {many} into {collection!r} after {waited:.0f} s"
                 )
             if stop.wait(RECOVERY_LOOK_SECONDS):
-                raise Interrupted(f"asked to stop while {node.url} was at work on {collection!r}")
+                raise Interrupted(f"asked to stop while {node.url} was restoring {collection!r}")
     return time.monotonic() - started
 
 
 @understood("see which recoveries run")
 def running_recoveries(node: Node, collection: str) -> int:
-    """How many recoveries into this collection the node is at, as far as it tells."""
+    """Return how many recoveries into this collection the node reports."""
     try:
         told = node.ask(
             "GET", "/telemetry", "see which recoveries run", params={"details_level": "2"}
         )
     except (AccessDenied, ServerFailed):
-        return 0  # a key for one collection may not ask
+        return 0  # a key for one collection is not allowed to ask
     listed = (told.get("collections") or {}).get("snapshots") or ()
     return sum(s.get("running_snapshot_recovery") or 0 for s in listed if s["id"] == collection)
 
 
 def without_location(words: str, location: str) -> str:
-    """A server's words without any address in them, or any part of this one's query. Pure."""
+    """Remove every address from a server's words, and every part of this one's query. Pure."""
     secret = re.split(r"[?&=#]|://[^/]*", location)
     words = re.sub(r"[A-Za-z][\w+.-]*://[^\s\"'\\<>]*", "<location>", words)
     for part in sorted((p for p in secret if len(p) > 3), key=len, reverse=True):
@@ -206,29 +206,28 @@ def refuse_alias(node: Node, collection: str) -> None:
 
 @understood("read the state of the cluster")
 def refuse_whole(node: Node, collection: str) -> None:
-    """Raise PlanRefused on a cluster of several nodes: of a whole archive, one node restores only
-    the shards that were placed on it, leaves the others empty and answers 200 (measured on Qdrant
-    1.18.3)."""
+    """Raise PlanRefused on a cluster of several nodes: from a whole archive one node restores only
+    its own shards, leaves the others empty and answers 200 (measured on Qdrant 1.18.3)."""
     cluster = node.ask("GET", "/cluster", "read the state of the cluster")
     if (peers := len(cluster.get("peers") or ())) > 1:
         raise PlanRefused(
             f"{node.url} is one of {peers} nodes: a whole archive of {collection!r} would restore "
-            "only the shards that happen to lie on it",
+            "only the shards on this node",
             "restore it shard by shard.",
         )
 
 
 def delete_upload(node: Node, collection: str, name: str) -> None:
-    """Remove the file an upload left behind, where the server still lists it."""
+    """Delete the file that an upload left behind, if the server still lists it."""
     if any(s.name == name for s in list_snapshots(node, collection)):
         delete_snapshot(node, collection, name)
 
 
 def drop_target(node: Node, collection: str) -> bool:
-    """Delete a drill's collection and the files in its snapshot folder; was there one?
+    """Delete a drill's collection and the files in its snapshot folder; return whether it existed.
 
-    Files first: they outlive their collection, out of reach of the API.
-    Raise TargetNotDisposable for any name that no drill gives.
+    Files go first: they outlive their collection, where the API cannot reach them.
+    Raise TargetNotDisposable for any name that is not a drill's.
     """
     if not collection.startswith(DRILL_PREFIX):
         raise TargetNotDisposable(
@@ -244,11 +243,11 @@ def drop_target(node: Node, collection: str) -> bool:
 
 
 def collection_names(node: Node) -> tuple[str, ...]:
-    """Every collection of a node, sorted."""
+    """Return every collection of a node, sorted."""
     with node.control("list the collections") as client:
         return tuple(sorted(c.name for c in client.get_collections().collections))
 
 
 def leftovers(node: Node) -> tuple[str, ...]:
-    """Collections of drills that did not get to take them down."""
+    """Return collections of drills that could not remove them."""
     return tuple(n for n in collection_names(node) if n.startswith(DRILL_PREFIX))

@@ -1,4 +1,4 @@
-"""From which peers to take which shards: each shard once, from a full replica. Pure."""
+"""Choose from which peers to take which shards: each shard once, from a complete replica. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """`refusals` name the shards that nobody can give; then `takes` hold the others only."""
+    """`refusals` name the shards that no peer can give; `takes` then hold only the others."""
 
     takes: tuple[Take, ...]
     refusals: tuple[str, ...]
@@ -36,11 +36,11 @@ def choose_replicas(
     """Choose peers so that every shard is taken exactly once, whatever the order of `replicas`.
 
     Only replicas on `reached` peers that hold all acknowledged writes are chosen; with `listeners`
-    also those of listeners, for shards that nobody else has: their archives keep no log, so the
-    caller must see to it that they rest. A peer's archive holds all its shards, so few peers are
-    read rather than many: next is always the one with the most shards still missing, and of those
-    the one with the least `load` (shards per peer that other work of this run takes from it).
-    """
+    also those of listeners, for shards that no other peer has. Archives of listeners hold no WAL,
+    so the caller must make sure that nothing is written. A peer's archive holds all its shards, so
+    few peers are read rather than many: the next is always the one with the most missing shards,
+    and among those the one with the least `load` (shards that other work of this run takes from
+    it)."""
     every = list(replicas)
     at_hand = frozenset(reached)
     holders = _holders(every, READABLE_STATES, at_hand)
@@ -80,7 +80,7 @@ def _peers(holders: Mapping[int, frozenset[int]], load: Mapping[int, int]) -> fr
         best = min(offers, key=lambda p: (-offers[p], load.get(p, 0), p))
         chosen.append(best)
         missing -= {s for s in missing if best in holders[s]}
-    for peer in list(chosen):  # what came first may be covered by what came later
+    for peer in list(chosen):  # peers chosen later may cover all of an earlier one
         others = set(chosen) - {peer}
         if others and all(peers & others for peers in holders.values()):
             chosen.remove(peer)
@@ -93,4 +93,4 @@ def _refusal(shard: int, replicas: Iterable[ShardState], reached: frozenset[int]
         f"{state} on peer {peer}" + ("" if peer in reached else " (not reached)")
         for peer, state in mine
     )
-    return f"shard {shard} has no full replica at hand: {states}"
+    return f"shard {shard} has no complete replica within reach: {states}"

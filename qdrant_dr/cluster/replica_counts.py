@@ -1,4 +1,4 @@
-"""Do the replicas of a shard hold equally many points? Asked before each capture, of them all."""
+"""Compare the point counts of a shard's replicas, before each capture."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from qdrant_dr.cluster.topology import peer_of
 from qdrant_dr.records.manifest import ReplicaCount
 
 PATIENCE = timedelta(seconds=30)
-"""How long a doubtful state is waited for before the capture goes on and reports it."""
+"""How long to wait for a doubtful state before the capture continues and reports it."""
 
 
 @dataclass(slots=True)
 class Counting:
-    """Counts of one collection's replicas, asked again until they agree or nothing moves."""
+    """Counts of one collection's replicas, repeated until they agree or nothing changes."""
 
     collection: str
     _rounds: dict[int, list[tuple[Held, ...]]] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Counting:
         nodes: Mapping[int, Node],
         shards: Collection[int] | None = None,
     ) -> None:
-        """One more round, on each node at once, for the shards that are not decided yet."""
+        """Count once more, on each node at once, for the shards that are not decided yet."""
         every = [r for r in replicas if shards is None or r.shard in shards]
         holders = several(every, nodes)
         self._rounds = {n: rounds for n, rounds in self._rounds.items() if n in holders}
@@ -58,12 +58,12 @@ class Counting:
 
     @property
     def undecided(self) -> bool:
-        """Asking again may still show that they agree."""
+        """Say whether another round may still show that they agree."""
         return any(not _decided(rounds) for rounds in self._rounds.values())
 
     @property
     def apart(self) -> tuple[ReplicaCount, ...]:
-        """Every replica of the shards whose replicas differ though nobody writes."""
+        """Return every replica of the shards whose replicas differ although nothing is written."""
         return tuple(
             ReplicaCount(shard=r.shard, peer_id=r.peer, node=r.node, points=r.points)
             for rounds in self._rounds.values()
@@ -74,12 +74,12 @@ class Counting:
 
     @property
     def behind(self) -> frozenset[tuple[int, int]]:
-        """Shard and peer of those that are not to be captured: another one holds more."""
+        """Return shard and peer of replicas not to capture because another one holds more."""
         return behind(r for rounds in self._rounds.values() for r in rounds[-1])
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What could not be decided, in words."""
+        """Say what could not be decided."""
         return tuple(
             words
             for shard, rounds in self._rounds.items()
@@ -95,7 +95,7 @@ class Counting:
 
 
 def apart_words(apart: Sequence[ReplicaCount], taken: Mapping[int, int | None]) -> tuple[str, ...]:
-    """What the differing replicas of each shard hold, and which of them was captured (`taken`:
+    """Say what the differing replicas of each shard hold, and which of them was captured (`taken`:
     shard to peer). Pure."""
     said = []
     for words, mine in zip(differing_counts(apart), _by_shard(apart).values(), strict=True):
@@ -108,9 +108,9 @@ def apart_words(apart: Sequence[ReplicaCount], taken: Mapping[int, int | None]) 
 
 
 def differing_counts(apart: Sequence[ReplicaCount]) -> tuple[str, ...]:
-    """What the replicas of each shard hold, shard by shard, in words. Pure."""
+    """Say what the replicas of each shard hold, shard by shard. Pure."""
     return tuple(
-        f"the replicas of shard {shard} differ though nobody writes ("
+        f"the replicas of shard {shard} differ although nothing is written ("
         + ", ".join(f"{r.points} on {r.node}" for r in mine)
         + " points)"
         for shard, mine in _by_shard(apart).items()
@@ -118,7 +118,7 @@ def differing_counts(apart: Sequence[ReplicaCount]) -> tuple[str, ...]:
 
 
 def _by_shard(apart: Sequence[ReplicaCount]) -> dict[int, list[ReplicaCount]]:
-    """The fullest first."""
+    """Group by shard, the fullest replica first."""
     return {
         shard: sorted((r for r in apart if r.shard == shard), key=lambda r: (-r.points, r.node))
         for shard in sorted({r.shard for r in apart})
@@ -133,8 +133,8 @@ def _undecided(shard: int, replicas: Sequence[Held]) -> Iterator[str]:
     if lost := [r for r in replicas if r.points is None]:
         for r in lost:
             yield (
-                f"shard {shard} on {r.node} could not be counted ({r.why}): whether it holds what "
-                "its other replicas hold is not known"
+                f"shard {shard} on {r.node} could not be counted ({r.why}): it could not be "
+                "compared with its other replicas"
             )
         return
     if any(r.hidden for r in replicas):
@@ -142,6 +142,6 @@ def _undecided(shard: int, replicas: Sequence[Held]) -> Iterator[str]:
         return
     held = ", ".join(f"{r.points} on {r.node}" for r in replicas)
     yield (
-        f"the replicas of shard {shard} were never counted equal while it was written to ({held} "
-        "points at last): `qdrant-dr check --replicas whole` tells which points differ"
+        f"the replicas of shard {shard} never had equal counts while it was written to (at last "
+        f"{held} points): `qdrant-dr check --replicas whole` shows which points differ"
     )

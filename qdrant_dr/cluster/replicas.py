@@ -1,9 +1,8 @@
-"""What each full replica of a shard holds, counted on its own node, and whether they agree.
+"""Count each complete replica of a shard on its own node, and compare the counts.
 
-"Active" is what the cluster believes: a node that was killed can come back Active and lack writes
-that the others acknowledged (seen on Qdrant 1.18.3). The calls of one shard answer for the replica
-of the asked node alone and are passed on to nobody (local_shard_api.rs there).
-"""
+"Active" is only the cluster's belief: a node that was killed can come back Active and lack writes
+that the others acknowledged (seen on Qdrant 1.18.3). Calls for one shard are answered by the
+replica of the asked node and never passed on (local_shard_api.rs there)."""
 
 from __future__ import annotations
 
@@ -23,15 +22,16 @@ from qdrant_dr.cluster.topology import peer_of
 from qdrant_dr.errors import ClusterError
 
 FULL = READABLE_STATES | {LISTENER}
-"""States of replicas that are to hold all that was acknowledged."""
+"""States of replicas that should hold all acknowledged writes."""
 STILL = 3
-"""So many equal answers in a row, and nobody writes: what differs then is not on its way."""
+"""With this many equal answers in a row nothing is being written, so a difference will not go
+away."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One replica as its node tells of it. `points` are exact; None where it could not be counted,
-    and `why`. `hidden` are points that the node holds back from reads (`prevent_unoptimized`)."""
+    """One replica as counted by its node. `points` are exact; None with `why` if it could not be
+    counted. `hidden` are points that the node withholds from reads (`prevent_unoptimized`)."""
 
     shard: int
     peer: int
@@ -44,7 +44,7 @@ class Held:
 
 
 def several(replicas: Iterable[ShardState], reached: Iterable[int]) -> dict[int, tuple[int, ...]]:
-    """Shards with more than one full replica at hand, and the peers that have them. Pure."""
+    """Return shards with more than one complete replica within reach, and their peers. Pure."""
     at_hand = frozenset(reached)
     found: dict[int, set[int]] = {}
     for r in replicas:
@@ -56,8 +56,8 @@ def several(replicas: Iterable[ShardState], reached: Iterable[int]) -> dict[int,
 def held_by(node: Node, peer: int, collection: str, states: Mapping[int, str]) -> tuple[Held, ...]:
     """Count these replicas (shard to state) on the node that has them.
 
-    Never raises an error of the tree: a node that is busy, or asks less of us (`read_rate_limit`
-    of strict mode), has told nothing, and is not lost by that.
+    Never raises an error of the tree: a node that is busy or limits us (`read_rate_limit` of strict
+    mode) has given no count, but does not count as lost.
     """
     try:
         info = node.ask(
@@ -83,21 +83,21 @@ def held_by(node: Node, peer: int, collection: str, states: Mapping[int, str]) -
 
 
 def largest_page(info: Mapping[str, Any]) -> int | None:
-    """What strict mode allows one request to read; None: as much as it likes. Pure."""
+    """Return how much strict mode lets one request read; None: unlimited. Pure."""
     strict = info["config"].get("strict_mode_config") or {}
     return strict.get("max_query_limit") if strict.get("enabled") else None
 
 
 def agree(replicas: Sequence[Held]) -> bool:
-    """Whether all of one shard could be counted, and hold equally many. Pure."""
+    """Say whether all replicas of one shard could be counted and hold equally many points. Pure."""
     return len({r.points for r in replicas}) == 1 and all(
         r.points is not None and not r.hidden for r in replicas
     )
 
 
 def still(rounds: Sequence[Sequence[Held]]) -> bool:
-    """Whether the last answers of all replicas of a shard are the same: nothing is on its way that
-    would explain a difference. Pure."""
+    """Say whether the last answers of all replicas of a shard are unchanged, so that no write under
+    way explains a difference. Pure."""
     last = rounds[-STILL:]
     known = all(
         r.points is not None and r.operation is not None and not r.hidden
@@ -108,9 +108,9 @@ def still(rounds: Sequence[Sequence[Held]]) -> bool:
 
 
 def behind(replicas: Iterable[Held]) -> frozenset[tuple[int, int]]:
-    """Shard and peer of replicas that hold less than another that can be captured as well. Pure.
+    """Return shard and peer of replicas that hold fewer points than another that can be captured.
 
-    Operation numbers are a replica's own: only the points can be compared.
+    Pure. Operation numbers belong to a single replica: only points can be compared.
     """
     every = [r for r in replicas if r.state in READABLE_STATES and r.points is not None]
     most: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Points of a live collection, as the server's JSON has them."""
+"""Read points of a live collection, in the form of the server's JSON."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ RawPoint: TypeAlias = dict[str, Any]
 PAGE = 500
 IDS_PAGE = 10_000
 DRAWS = 8
-"""Places of a collection that a sample comes from."""
+"""How many places of a collection a sample is taken from."""
 SAMPLING_REQUESTS = DRAWS + 9
-"""One for the first point, six for the length of integers, one for UUIDs, one to fill up."""
+"""One for the first point, six for the size of integer ids, one for UUIDs, one to fill up."""
 
 
 def scroll_points(
@@ -30,10 +30,11 @@ def scroll_points(
     limit: int | None = None,
     content: bool = True,
 ) -> Iterator[RawPoint]:
-    """Every point in order of id, page by page; of one shard of this node if `shard` is given.
+    """Yield every point in order of id, page by page; of one shard of this node if `shard` is
+    given.
 
-    `limit` is the server's `max_query_limit` (strict mode refuses larger pages). Without
-    `content` only ids. Deferred points (`prevent_unoptimized`) are hidden by the server.
+    `limit` is the server's `max_query_limit` (strict mode refuses larger pages). Without `content`
+    only ids. The server hides deferred points (`prevent_unoptimized`).
     Raise ServerFailed if the server does not advance, and what any call raises.
     """
     where = path_of(collection, *_shard(shard), "points", "scroll")
@@ -57,7 +58,7 @@ def scroll_points(
 def count_by_scrolling(
     node: Node, collection: str, *, shard: int | None = None, limit: int | None = None
 ) -> int:
-    """Exact number of points where strict mode forbids to ask for it."""
+    """Count the points exactly where strict mode forbids a count."""
     return sum(1 for _ in scroll_points(node, collection, shard=shard, limit=limit, content=False))
 
 
@@ -69,10 +70,10 @@ def points_by_id(
     shard: int | None = None,
     limit: int | None = None,
 ) -> Iterator[RawPoint]:
-    """The points of these ids that exist, with payload and vectors; unknown ids are left out.
+    """Return the existing points of these ids, with payload and vectors; unknown ids are left out.
 
-    Each costs a token of the collection's read limit, so one request takes no more than our share
-    of a minute.
+    Each point costs a token of the collection's read limit, so one request takes no more than our
+    share of a minute.
     """
     step = min(PAGE, limit) if limit else PAGE
     if share := node.share_of(collection):
@@ -94,14 +95,13 @@ def sample_points(
     shard: int | None = None,
     limit: int | None = None,
 ) -> list[RawPoint]:
-    """Up to `count` points with payload and vectors, chosen by a seed, spread over all ids; of one
-    shard of this node if `shard` is given, for of others a node asks any replica.
+    """Sample up to `count` points with payload and vectors, chosen by a seed, spread over all ids;
+    of one shard of this node if `shard` is given (for other shards a node would ask any replica).
 
-    A scroll begins at the first id that is not below its offset (integers before UUIDs), so random
-    offsets find points without reading the others. However many points there are, this takes
-    `SAMPLING_REQUESTS` scrolls at most, and nothing that costs more: readers share one limit with
-    us. Gaps make the pick uneven, never empty.
-    """
+    A scroll starts at the first id not below its offset (integers before UUIDs), so random offsets
+    find points without reading the others. However many points there are, this takes at most
+    `SAMPLING_REQUESTS` scrolls and no costlier calls, because other readers share the limit with
+    us. Gaps make the sample uneven, never empty."""
     chance = random.Random(seed)
     first = _page(node, collection, shard, None, 1)
     if not first:
@@ -119,7 +119,7 @@ def sample_points(
         offset = offsets[n % len(offsets)]()
         for point in _page(node, collection, shard, offset, size, content=True):
             found.setdefault(point["id"], point)
-    if len(found) < count:  # offsets lay behind the last point, or too near to each other
+    if len(found) < count:  # offsets were after the last point, or too close to each other
         missing = min(count, limit) if limit else count
         for point in _page(node, collection, shard, None, missing, content=True):
             found.setdefault(point["id"], point)
@@ -127,7 +127,8 @@ def sample_points(
 
 
 def bits_of_integers(node: Node, collection: str, shard: int | None = None) -> int:
-    """Binary digits of the largest integer id; so half of all offsets lie below it, or more."""
+    """Return the binary digits of the largest integer id, so that at least half of the offsets are
+    below it."""
     low, high = 1, 64
     while low < high:
         middle = (low + high) // 2
@@ -146,7 +147,7 @@ def _page(
     *,
     content: bool = False,
 ) -> list[RawPoint]:
-    """The first points at or behind an id."""
+    """Return the first points at or after an id."""
     asked: dict[str, Any] = {"limit": limit, "with_payload": content, "with_vector": content}
     if offset is not None:
         asked["offset"] = offset

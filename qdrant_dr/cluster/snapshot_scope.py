@@ -1,4 +1,4 @@
-"""Where a node keeps snapshots: of the whole instance, of a collection, or of one of its shards."""
+"""Scopes of snapshots on a node: the whole instance, a collection, or one of its shards."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from qdrant_dr.records import Manifest
 
 @dataclass(frozen=True, slots=True)
 class SnapshotScope:
-    """The three kinds have the same calls below different paths. No collection: the instance."""
+    """The three scopes have the same calls under different paths. Without a collection: the
+    instance."""
 
     collection: str | None = None
     shard: int | None = None
 
     def path(self, *rest: str) -> str:
-        """The REST path of the list, or of one file in it."""
+        """Return the REST path of the list, or of one file in it."""
         if self.collection is None:
             return "/".join(["/snapshots", *map(piece_of, rest)])
         if self.shard is None:
@@ -29,14 +30,14 @@ class SnapshotScope:
 
     @property
     def key(self) -> str:
-        """Folder below the root of the node's snapshots, in S3 mode and on disk alike (measured on
-        Qdrant 1.18.3); empty for the instance."""
+        """Return the folder below the root of the node's snapshots, the same in S3 mode and on disk
+        (measured on Qdrant 1.18.3); empty for the instance."""
         shard = f"/shards/{self.shard}" if self.shard is not None else ""
         return f"{self.collection}{shard}" if self.collection is not None else ""
 
     def may_hold(self, name: str) -> bool:
-        """Whether a create call here could have given a file this name: servers in S3 mode list
-        what lies on the shelves below, too (measured on Qdrant 1.18.3)."""
+        """Say whether a create call in this scope could have given a file this name: servers in S3
+        mode also list the files of narrower scopes (measured on Qdrant 1.18.3)."""
         if self.collection is None:
             return name.startswith("full-snapshot-")
         begins = tuple({self.collection, key_piece(self.collection)})
@@ -57,17 +58,17 @@ _OF_SHARD = re.compile(r"-shard-\d+-\d{4}(-\d\d){5}\.snapshot$")
 _PLAIN = "".join(c for c in map(chr, range(32, 127)) if c not in '\\{^}%`]">[~<#|*?/')
 
 Where = str | SnapshotScope
-"""The name of a collection, or a shelf."""
+"""The name of a collection, or a scope."""
 
 
 def shelf_of(where: Where) -> SnapshotScope:
-    """The shelf that is meant."""
+    """Return the scope that is meant."""
     return where if isinstance(where, SnapshotScope) else SnapshotScope(where)
 
 
 def stamp_of(name: str) -> datetime | None:
-    """The second, by the node's clock, in which a snapshot of this name was begun (of a full one,
-    the end of its parts); None for names that no create call gives."""
+    """Return the second, by the node's clock, in which a snapshot of this name was begun (for a
+    full one, the end of its parts); None for names that no create call gives."""
     if (match := _STAMP.search(name)) is None:
         return None
     try:
@@ -77,12 +78,12 @@ def stamp_of(name: str) -> datetime | None:
 
 
 def server_snapshots(manifest: Manifest) -> Iterator[tuple[str, SnapshotScope, str]]:
-    """Node, place and name of the snapshot that each part came from."""
+    """Yield node, scope and name of the snapshot from which each part came."""
     for part in manifest.parts:
         if not part.server_name:
             continue
-        # re-framed shards came out of an archive of the collection, the parts of a full snapshot
-        # out of one of the instance
+        # re-framed shards come from an archive of the collection, the parts of a full snapshot
+        # from one of the instance
         of_shard = part.kind == "shard" and not part.reframed
         shelf = SnapshotScope(manifest.collection, part.shards[0] if of_shard else None)
         name = part.server_name.partition("/")[0]  # `<full snapshot>/<its member>` of a full one
@@ -90,8 +91,8 @@ def server_snapshots(manifest: Manifest) -> Iterator[tuple[str, SnapshotScope, s
 
 
 def key_piece(piece: str) -> str:
-    """A piece of a path as it stands in the key of an object, and so in the lists of a server in
-    S3 mode: its library encodes what is not ASCII and what storages advise against
-    (object_store 0.13.2, path/parts.rs), while the answer to a create call has the name as it is.
+    """Encode a piece of a path as in the key of an object, and so in the lists of a server in S3
+    mode: its library encodes characters that are not ASCII or that stores advise against
+    (object_store 0.13.2, path/parts.rs), while the answer to a create call has the plain name.
     """
     return quote(piece, safe=_PLAIN).replace("~", "%7E")

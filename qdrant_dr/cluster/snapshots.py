@@ -1,4 +1,4 @@
-"""Snapshots on a node, of a collection, a shard or all: list, create, delete our own."""
+"""Snapshots on a node (of a collection, a shard or the instance): list, create, delete our own."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from qdrant_dr.records import ListedSnapshot
 POLL_SECONDS = 2.0
 GONE = "is not on the node any more"
 DELETED_SECONDS = 5.0
-"""How long a file is looked for that was told to go and not said to be gone."""
+"""How long to watch for a file to disappear after an unconfirmed delete call."""
 Progress = Callable[[float, Sequence[ListedSnapshot]], None]
-"""Called while a create call is silent: seconds waited, files that are new on the node."""
+"""Called while a create call is silent, with the seconds waited and the new files on the node."""
 
 
 def list_snapshots(node: Node, where: Where) -> tuple[ListedSnapshot, ...]:
-    """Finished snapshot files of a collection (or of another shelf) on this node, by name.
+    """List finished snapshot files of a collection (or another scope) on this node, by name.
 
-    Servers that store snapshots in S3 list everything below the folder: for a collection those of
-    its shards too, for the instance those of every collection (measured on Qdrant 1.18.3).
+    Servers that store snapshots in S3 list everything below the folder: for a collection also those
+    of its shards, for the instance those of every collection (measured on Qdrant 1.18.3).
     """
     shelf = shelf_of(where)
     doing = f"list the snapshots of {shelf}"
@@ -73,12 +73,12 @@ def create_snapshot(
     progress: Progress | None = None,
     poll_seconds: float = POLL_SECONDS,
 ) -> ListedSnapshot:
-    """Make a snapshot with one long `wait=true` call and return what the server answered.
+    """Make a snapshot with one long `wait=true` call and return the server's answer.
 
-    Its only limit is `timeout` (default `timeouts.snapshot`); no answer is expected before the end.
-    The server goes on when a client leaves, and a second call would make a second file. So a call
-    that was sent and not answered raises SnapshotUnanswered, which names the files that are new
-    on the node, and is never repeated here.
+    Its only limit is `timeout` (default `timeouts.snapshot`); the answer comes only at the end.
+    The server continues when a client leaves, and a second call would make a second file. So a call
+    that was sent but not answered raises SnapshotUnanswered, which names the new files on the node,
+    and is never repeated here.
     Raise CollectionVanished, AccessDenied, NodeUnreachable (nothing was sent), SnapshotFailed with
     the server's words, Interrupted if `stop` is set.
     """
@@ -107,13 +107,13 @@ def delete_own_snapshot(
     answered: ListedSnapshot,
     listed_before: Sequence[ListedSnapshot],
 ) -> str:
-    """Delete the file that our create call made: "deleted", or why it was kept. Raises nothing
-    of the tree: by now the backup is safe, and this is only a matter of tidiness.
+    """Delete the file that our create call made; return "deleted", or why it was kept.
+    It raises no error of the tree, because the backup is already safe. Names have a resolution of
+    one
 
-    Names have a resolution of one second: calls of the same second answer the same name and the
-    last one wins (measured on Qdrant 1.18.3). Only a file whose name was not there before, and
-    whose size and checksum still equal our answer, is ours.
-    """
+    second: calls in the same second answer the same name and the last one wins (measured on Qdrant
+    1.18.3). So a file is ours only if its name was not there before, and its size and checksum
+    still equal our answer."""
     if listed_as(listed_before, answered.name):
         return f"kept: {answered.name} was on the node before our call"
     try:
@@ -135,7 +135,7 @@ def delete_own_snapshot(
 
 
 def gone_after_all(node: Node, where: Where, name: str) -> bool:
-    """Whether a file is not listed any more after a delete call that nobody confirmed."""
+    """Say whether a file is gone after an unconfirmed delete call."""
     try:
         return confirmed_changes.seen(
             lambda: listed_as(list_snapshots(node, where), name) is None,
@@ -147,15 +147,15 @@ def gone_after_all(node: Node, where: Where, name: str) -> bool:
 
 
 def listed_as(listed: Sequence[ListedSnapshot], name: str) -> ListedSnapshot | None:
-    """The entry of a list that is the file of this name: a server in S3 mode lists its key."""
+    """Find the entry of the file of this name in a list: a server in S3 mode lists its key."""
     return next((s for s in listed if s.name in (name, key_piece(name))), None)
 
 
 def new_snapshots(
     node: Node, where: Where, before: Sequence[ListedSnapshot]
 ) -> tuple[ListedSnapshot, ...]:
-    """Files that a create call may have made since: they were not there before, or are other files
-    under the same name now."""
+    """Return files that a create call may have made since: new ones, and those replaced under the
+    same name."""
     known = {s.name: s for s in before}
     new = (
         s
@@ -166,7 +166,7 @@ def new_snapshots(
 
 
 def delete_snapshot(node: Node, where: Where, name: str) -> None:
-    """Delete one snapshot file, whoever made it. Raise ServerFailed if it cannot be."""
+    """Delete one snapshot file, whoever made it. Raise ServerFailed if that is not possible."""
     shelf = shelf_of(where)
     node.ask(
         "DELETE", shelf.path(name), f"delete the snapshot {name}",
@@ -175,22 +175,22 @@ def delete_snapshot(node: Node, where: Where, name: str) -> None:
 
 
 def delete_command(node_url: str, where: Where, name: str) -> str:
-    """The command line by which a person deletes one snapshot file, whatever the names hold.
+    """Return the command line with which a person deletes one snapshot file, whatever its name.
 
-    Unquoted, the `#` of a collection `movies#old` would cut the path behind `/collections/movies`
-    and delete that collection; `--path-as-is` keeps curl from doing the same to a name `..`.
-    """
+    Unquoted, the `#` of a collection `movies#old` would cut the path after `/collections/movies`
+    and delete that collection; `--path-as-is` prevents curl from resolving a name `..` the same
+    way."""
     return f"curl -X DELETE {_curl(node_url, shelf_of(where).path(name))}"
 
 
 def same_file(one: ListedSnapshot, other: ListedSnapshot) -> bool:
-    """Equal size and checksum; where a server states none (S3 storage), equal size and none."""
+    """Say whether size and checksum are equal; without checksums (S3 storage), the size alone."""
     sums = [s.checksum.strip().lower() if s.checksum else None for s in (one, other)]
     return one.size_bytes == other.size_bytes and sums[0] == sums[1]
 
 
 class _Call(threading.Thread):
-    """The POST in a thread of its own: it may be silent for hours and cannot be cancelled."""
+    """The POST in a separate thread: it may be silent for hours and cannot be cancelled."""
 
     def __init__(self, node: Node, client: httpx.Client, path: str) -> None:
         super().__init__(name=f"create snapshot {path}", daemon=True)
@@ -203,7 +203,7 @@ class _Call(threading.Thread):
 
     @property
     def seconds(self) -> float:
-        """Since the call was made."""
+        """Return the seconds since the call was made."""
         return time.monotonic() - self._called_at
 
     def run(self) -> None:
@@ -211,7 +211,7 @@ class _Call(threading.Thread):
             self.response = self._client.post(
                 self._url, params={"wait": "true"}, headers=self._headers
             )
-        except (httpx.HTTPError, RuntimeError, OSError) as e:  # closed under it: given up
+        except (httpx.HTTPError, RuntimeError, OSError) as e:  # also when closed on giving up
             self.failure = e
         finally:
             self.done.set()
@@ -236,7 +236,7 @@ def _answer_of(
             key=node.key_reference(write=True), collection=shelf.collection,
         )  # fmt: skip
         if error.undecided and _made_something(node, shelf, before):
-            # it failed once the file was there, or somebody on the way did
+            # it failed after the file was made, or a proxy failed
             raise _unanswered(node, shelf, before, error.message)
         if isinstance(error, ServerFailed):
             raise SnapshotFailed(error.message, cause_hint(error.message))
@@ -252,16 +252,16 @@ def _made_something(node: Node, shelf: SnapshotScope, before: Sequence[ListedSna
     try:
         return bool(new_snapshots(node, shelf, before))
     except ClusterError:
-        return False  # the failure itself is told
+        return False  # the failure itself is reported
 
 
 def _with_checksum(node: Node, shelf: SnapshotScope, made: ListedSnapshot) -> ListedSnapshot:
-    """The answer with the checksum of the list, if that has one: its file appears an instant after
+    """Return the answer with the checksum of the list, if there is one: its file appears just after
     the snapshot's (snapshots_manager.rs of Qdrant 1.18.3). In S3 mode there is none."""
     try:
         now = listed_as(list_snapshots(node, shelf), made.name)
     except ClusterError:
-        return made  # what came of the call is known; the list is asked for more only
+        return made  # the result of the call is known; the list only adds to it
     return now if now and now.name == made.name and now.size_bytes == made.size_bytes else made
 
 
@@ -288,7 +288,7 @@ def _report(
     shelf: SnapshotScope,
     before: Sequence[ListedSnapshot],
 ) -> None:
-    """Progress is a courtesy: a node too busy to list its files does not end the wait."""
+    """Report progress; a node too busy to list its files does not end the wait."""
     try:
         new = new_snapshots(node, shelf, before)
     except (NodeBusy, NodeUnreachable):
@@ -298,13 +298,13 @@ def _report(
 
 def _look(node: Node, shelf: SnapshotScope) -> str:
     return (
-        "the server may still finish it. look before you run again: "
+        "the server may still finish it. Before you run this again, list the snapshots with "
         f"curl {_curl(node.url, shelf.path())} ; delete what is yours with "
         + delete_command(node.url, shelf, "NAME")
     )
 
 
 def _curl(node_url: str, path: str) -> str:
-    """Arguments for a shell: inside single quotes only a single quote means anything."""
+    """Build arguments for a shell: inside single quotes only a single quote is special."""
     url = (node_url.rstrip("/") + path).replace("'", "'\\''")
     return f"--path-as-is -H \"api-key: $KEY\" '{url}'"

@@ -1,4 +1,4 @@
-"""The nodes of a source that answer, and what each says of itself and of a collection."""
+"""The nodes of a source that answer, and what each reports about itself and a collection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A node that answers, and what it says of itself."""
+    """A node that answers, with its facts."""
 
     node: Node
     about: NodeFacts
@@ -33,9 +33,9 @@ class Sources:
 
     @property
     def silent(self) -> tuple[str, ...]:
-        """Whom nobody could ask: they might have said that a replica is not full any more."""
+        """Return doubts about nodes that do not answer: they may know of an incomplete replica."""
         return tuple(
-            f"{url} does not answer, what it knows of the replicas was not asked: {e.message}"
+            f"{url} does not answer, so its view of the replicas is unknown: {e.message}"
             for url, e in self.lost.items()
         )
 
@@ -44,7 +44,7 @@ class Sources:
         return any(s.about.clustered for s in self.answering)
 
     def lose(self, source: Source, error: ClusterError) -> None:
-        """One source less; what it has given so far stays."""
+        """Drop a source; what it has given so far stays."""
         self.lost.setdefault(source.node.url, error)
 
     @property
@@ -52,9 +52,9 @@ class Sources:
         return [s for s in self.answering if s.node.url not in self.lost]
 
     def placements(self, collection: str) -> dict[int, tuple[Source, Placement]]:
-        """What each says of the collection, by its peer id; who does not answer is lost.
+        """Return each node's placement of the collection, by peer id; silent nodes are dropped.
 
-        Raise NodeUnreachable if nobody answers, ServerFailed if one is not who it said it is.
+        Raise NodeUnreachable if none answers, ServerFailed if a node is no longer the same peer.
         """
         found: dict[int, tuple[Source, Placement]] = {}
         for source, said in self.ask(self.at_hand, lambda s: placement(s.node, collection)):
@@ -62,7 +62,7 @@ class Sources:
             if mine is not None and said.peer_id != mine:
                 raise ServerFailed(
                     f"{source.node.url} answered as peer {mine} and now as {said.peer_id}",
-                    "is it the address of a load balancer? name every node by its own.",
+                    "if it is the address of a load balancer, configure each node's own address.",
                 )
             found[said.peer_id or 0] = source, said
         return found
@@ -70,7 +70,8 @@ class Sources:
     def ask(
         self, sources: Sequence[Source], question: Callable[[Source], T]
     ) -> list[tuple[Source, T]]:
-        """The answers of all that answer; who does not is lost. Raise its error if nobody does."""
+        """Return the answers of all that answer; silent nodes are dropped. Raise if none
+        answers."""
 
         def one(source: Source) -> tuple[Source, T] | None:
             try:
@@ -90,7 +91,7 @@ class Sources:
 
 @contextmanager
 def open_sources(config: Config, urls: Sequence[str]) -> Iterator[Sources]:
-    """Open the nodes and learn who they are. Raise NodeUnreachable if none of them answers."""
+    """Open the nodes and read their facts. Raise NodeUnreachable if none of them answers."""
     with ExitStack() as stack:
         nodes = [stack.enter_context(node_of(config, url)) for url in urls]
         found, lost = [], {}

@@ -1,4 +1,4 @@
-"""How large will the archive of a collection be? No call of Qdrant says; this is an upper guess."""
+"""Estimate an upper bound for the size of a collection's archive; no Qdrant call tells it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ WAL_PER_SHARD = 2 * 32 * 2**20
 
 @understood("estimate the size of a collection")
 def estimated_bytes(node: Node, facts: CollectionFacts) -> int | None:
-    """Apparent length of all segment files plus two WAL files per shard; None if not told.
+    """Return the apparent bytes of all segment files plus two WAL files per shard; None if unknown.
 
-    Files are often sparse and archives then smaller by far: the size of the previous archive is
-    the better estimate where there is one. `GET .../memory` is undocumented (Qdrant 1.18.3) and
-    looks at every page of the collection, so do not ask often.
-    """
+    Files are often sparse and archives then much smaller: the size of the previous archive is the
+    better estimate if there is one. `GET .../memory` is undocumented (Qdrant 1.18.3) and reads
+    every page of the collection, so call it rarely."""
     doing = f"estimate the size of {facts.collection!r}"
     try:
         memory = node.ask(

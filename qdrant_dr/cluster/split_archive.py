@@ -1,10 +1,9 @@
-"""Cuts the shards out of a node's collection archive, in passing: one archive of its own for each.
+"""Split a node's collection archive into one archive per shard, as it streams.
 
-A collection archive holds what lies on one node: its local shards below `<shard>/`, log included,
-then the files of the collection. A shard re-framed so (prefix dropped from the names, all else
-byte for byte) is taken by Qdrant's shard upload and its log is replayed: equal content, measured on
-1.18.3, on one node, on several, and with custom sharding.
-"""
+A collection archive holds one node's data: its local shards below `<shard>/`, log included, then
+the files of the collection. A shard re-framed this way (prefix removed from the names, all else
+byte for byte) is accepted by Qdrant's shard upload and its log is replayed: equal content, measured
+on 1.18.3, on one node, on several, and with custom sharding."""
 
 from __future__ import annotations
 
@@ -18,10 +17,10 @@ from qdrant_dr.errors import ArchiveForeign, ArchiveInvalid, ArchiveTooLarge
 from qdrant_dr.tar import BLOCK, Buffer, Member, Source, members
 
 OUTPUT_BLOCK = 256 * 1024
-"""Smaller pieces are joined up to this: every block costs a step through each queue behind."""
+"""Smaller pieces are joined up to this size: every block costs a step through each later queue."""
 MAX_MEMBERS = 1_000_000
 MAX_FILE = 16 * 2**20
-"""Bytes of a file of metadata: those are kept in memory."""
+"""The largest metadata file, in bytes: these are kept in memory."""
 COLLECTION_FILES = ("version.info", "config.json", "shard_key_mapping.json", "payload_index.json")
 """In the order of the archive, at its end (collection/snapshots.rs of Qdrant 1.18.3)."""
 
@@ -34,19 +33,18 @@ class Reframing:
 
         reframing = Reframing(blocks, wanted={0, 2})
         for shard, archive in reframing.shards():   # in the order of the archive
-            store(shard, archive)                   # consumed before the next is asked for
+            store(shard, archive)                   # read it before you ask for the next
         reframing.uuid, reframing.logged            # after the end only
 
-    `files` are those of the collection, `every` all shards that it names, also those that lie
-    elsewhere. With `peer` it must be that peer's, and its replicas full. `logged` are the wanted
-    shards whose log is in the archive: a listener puts an empty one in, which is a `closed-` file
-    and no `open-` one (lib/wal of Qdrant 1.18.3).
+    `files` are those of the collection, `every` all shards that it names, also those on other
+    nodes. With `peer` it must be that peer's, and its replicas complete. `logged` are the wanted
+    shards whose log is in the archive: a listener writes an empty one, which has a `closed-` file
+    but no `open-` one (lib/wal of Qdrant 1.18.3).
 
-    What the archive is, is judged as strictly as in a proof: an archive that is cut, has members
-    that Qdrant does not write, or lacks a wanted shard raises ArchiveTruncated, ArchiveInvalid,
+    The archive is judged as strictly as in a proof: if it is truncated, has members that Qdrant
+    does not write, or lacks a wanted shard, it raises ArchiveTruncated, ArchiveInvalid,
     ArchiveHostile, ArchiveTooLarge, ArchiveForeign or CollectionChanged, at the latest at the end
-    of `shards()`. Until then no shard that came out of it may be believed.
-    """
+    of `shards()`. Until then no shard from it may be believed."""
 
     def __init__(
         self,
@@ -65,7 +63,7 @@ class Reframing:
         self._blocks = blocks
 
     def shards(self) -> Iterator[tuple[int, Iterator[bytes]]]:
-        """Each wanted shard's number and archive. To be called once and gone through to the end."""
+        """Yield each wanted shard's number and archive. Call once, and iterate to the end."""
         everything = members(Source(self._blocks, self.name), max_members=MAX_MEMBERS)
         for shard, group in groupby(everything, _shard_of):
             if shard is None:
@@ -79,7 +77,7 @@ class Reframing:
                 archive = _joined(self._reframed(shard, group))
                 yield shard, archive
                 for _ in archive:
-                    pass  # what the caller left: it must be whole all the same
+                    pass  # read what the caller left, because it must be complete as well
         if tuple(self.files) != COLLECTION_FILES:
             raise ArchiveInvalid(
                 f"{self.name} ends with {', '.join(self.files) or 'no file of the collection'} "
@@ -92,7 +90,8 @@ class Reframing:
 
     @property
     def uuid(self) -> str | None:
-        """Which life of the collection it is: clusters give each one. Raise ArchiveInvalid."""
+        """Return the collection's uuid, which clusters give each incarnation. Raise
+        ArchiveInvalid."""
         uuid = _parsed(self.files.get("config.json", b""), f"config.json of {self.name}").get(
             "uuid"
         )
@@ -116,7 +115,7 @@ class Reframing:
                 yield from member.chunks()
             yield bytes(-member.stored % BLOCK)
         if names[-2:] != [_STATE, _CONFIG]:
-            raise ArchiveInvalid(f"shard {shard} of {self.name} ends with {names[-2:]}: it is cut")
+            raise ArchiveInvalid(f"shard {shard} of {self.name} is truncated after {names[-2:]}")
         if not segments:
             raise ArchiveInvalid(f"shard {shard} of {self.name} has no segment")
         yield _END
@@ -126,7 +125,7 @@ class Reframing:
         state = _parsed(data, f"{member.name} of {self.name}")
         where = f"shard {shard} in {self.name}"
         if state.get("is_local") is not True:
-            raise ArchiveForeign(f"{where} lies on another node: the archive names it only")
+            raise ArchiveForeign(f"{where} is on another node: the archive only names it")
         if self.peer is not None:
             full_replica(state, self.peer, where)
         return data
@@ -138,7 +137,7 @@ class Reframing:
 
 
 def _shard_of(member: Member) -> int | None:
-    """The shard that a member belongs to; None for the files of the collection."""
+    """Return the shard to which a member belongs; None for the files of the collection."""
     top, slash, _ = member.name.partition("/")
     if not slash and not member.is_folder:
         return None
@@ -148,12 +147,12 @@ def _shard_of(member: Member) -> int | None:
 
 
 def _renamed(member: Member, name: str) -> bytes:
-    """Its header under another name, its checksum made anew; a name that is too long for it
-    stands in a member before it, as GNU tar writes it."""
+    """Return its header under another name with a new checksum; a name that is too long goes into a
+    member before it, as GNU tar does."""
     encoded = name.encode() + (b"/" if member.is_folder else b"")
     head = bytearray(member.header)
     if head[257:263] == b"ustar\0":
-        head[345:500] = bytes(155)  # the other form keeps the start of a long name there
+        head[345:500] = bytes(155)  # ustar keeps the start of a long name there
     head[:100] = encoded[:100].ljust(100, b"\0")
     long = b"" if len(encoded) <= 100 else _long_name(encoded + b"\0")
     return long + _summed(head)
@@ -198,8 +197,8 @@ def _parsed(data: bytes, what: str) -> dict[str, Any]:
 
 
 def _joined(pieces: Iterable[Buffer]) -> Iterator[bytes]:
-    """The same bytes in blocks of at least `OUTPUT_BLOCK`, the last one apart; each is copied at
-    most once, and a block that came whole is handed on as it is."""
+    """Yield the same bytes in blocks of at least `OUTPUT_BLOCK`, except the last. Each byte is
+    copied at most once; a block that is large enough is passed on as it is."""
     waiting: list[Buffer] = []
     length = 0
     for piece in pieces:

@@ -1,7 +1,8 @@
-"""Shard archives that are streamed: nothing is stored on the node, and nothing vouches for them.
+"""Stream shard archives: nothing is stored on the node, and there is no checksum.
 
-Such a stream has no length and no checksum, and one that fails half way ends as a clean 200
-(measured on Qdrant 1.18.3: paused for 330 s, it gave 4.4 of 76.6 MB and ended). Only its end tells.
+Such a stream has neither length nor checksum, and one that fails half-way ends as a clean 200
+(measured on Qdrant 1.18.3: paused for 330 s, it gave 4.4 of 76.6 MB and ended). Only the end of the
+tar shows that it is complete.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ _LAST = ["replica_state.json", "shard_config.json"]
 def stream_shard(
     node: Node, collection: str, shard: int, *, stop: threading.Event | None = None
 ) -> Iterator[bytes]:
-    """The blocks of a shard's archive as it is now, to be drained at full speed.
+    """Yield the blocks of a shard's present archive; read them at full speed.
 
     Raise NodeUnreachable, AccessDenied, CollectionVanished, ServerFailed, DownloadMismatch (a
-    proxy encodes it), Interrupted. That it ends says nothing: see `whole_shard`.
+    proxy encodes it), Interrupted. Its end does not mean that it is complete: see `whole_shard`.
     """
     doing = f"stream shard {shard} of {collection!r}"
     path = path_of(collection, "shards", shard, "snapshot")
@@ -43,7 +44,7 @@ def stream_shard(
 
 def whole_shard(blocks: Iterable[Buffer], name: str, *, peer: int | None = None) -> None:
     """Read an archive of one shard to its end. Raise ArchiveTruncated unless both zero blocks are
-    there, ArchiveInvalid or ArchiveForeign unless it is a shard that lies on this node, and what
+    there, ArchiveInvalid or ArchiveForeign unless it is a shard of this node, and what
     `full_replica` raises unless it is of `peer`."""
     segments, names = 0, [""]
     for member in members(Source(blocks, name), max_members=MAX_MEMBERS):
@@ -56,7 +57,7 @@ def whole_shard(blocks: Iterable[Buffer], name: str, *, peer: int | None = None)
             except (ValueError, KeyError, TypeError):
                 raise ArchiveInvalid(f"{_LAST[0]} of {name} is not what Qdrant writes") from None
             if local is not True:
-                raise ArchiveForeign(f"{name} is of a shard that lies on another node")
+                raise ArchiveForeign(f"{name} is of a shard on another node")
             if peer is not None:
                 full_replica(state, peer, name)
     if names != _LAST or not segments:

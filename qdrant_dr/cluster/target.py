@@ -1,4 +1,4 @@
-"""A server that a backup is restored to: what is there, and an empty collection like the source."""
+"""The target of a restore: read what exists, and create an empty collection like the source."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from qdrant_dr.errors import (
 from qdrant_dr.records.manifest import SourceKind
 
 FILLER = "qdr-filler-"
-"""Shard keys that only use up ids, so that the next key gets those it had; gone at the end."""
+"""Shard keys that only use up ids, so that the next key gets its former ids; deleted at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetFacts:
-    """What a plan needs to know of a target. `peers` is empty where there is no cluster.
+    """What a plan needs to know about a target. `peers` is empty without a cluster.
 
-    `aliases` maps alias to collection. `broken` collections are listed and answer an error
+    `aliases` maps alias to collection. `broken` collections are listed but answer an error
     (measured on Qdrant 1.18.3: 500 after the server was killed while restoring one).
     """
 
@@ -81,21 +81,20 @@ def create_target(
     asked: bool = False,
     stop: threading.Event | None = None,
 ) -> None:
-    """Create an empty collection (`creation_body`) and, in this order, its shard keys.
+    """Create an empty collection (`creation_body`) and its shard keys, in this order.
 
     Ids of keys that the source had deleted are used up by keys of our own, deleted at the end.
-    A call that is not confirmed may take effect later: what it makes is looked for, and is ours if
-    it is empty and as asked for. `asked`: so may a call of an earlier run, not seen to do so yet.
-    Raise PlanRefused, with nothing created, if the name is taken by a collection or an alias, or
-    keys are asked of a server without cluster mode; RecoverFailed, with the collection left for
-    `clean_failed`, if the shards did not get the ids they had; RecoverUnanswered if a call may
-    still take effect.
-    """
+    An unconfirmed call may take effect later: we wait for its result, and take it as ours if it is
+    empty and as requested. `asked`: an earlier run made such a call, without a result so far.
+    Raise PlanRefused, with nothing created, if the name is taken by a collection or an alias, or if
+    keys are needed on a server without cluster mode; RecoverFailed, with the collection left for
+    `clean_failed`, if the shards did not get their former ids; RecoverUnanswered if a call may
+    still take effect."""
     if not asked or collection not in collection_names(node):
         _refuse_taken(node, collection)
     if keys and not _clustered(node):
         raise PlanRefused(
-            f"{node.url} is no cluster and cannot create shard keys",
+            f"{node.url} does not run in cluster mode and cannot create shard keys",
             "start it with `cluster.enabled: true`; one node is enough.",
         )
     _make(node, collection, body, asked=asked, stop=stop)
@@ -125,9 +124,9 @@ def _make(
     asked: bool,
     stop: threading.Event | None,
 ) -> None:
-    """Create it, or take over what a call of ours has made without saying so.
+    """Create it, or take over what an unconfirmed call of ours has made.
 
-    Raise PlanRefused if it is not, or not only, what was asked for.
+    Raise PlanRefused if it is not exactly what was requested.
     """
 
     def there() -> bool:
@@ -139,21 +138,21 @@ def _make(
         try:
             confirmed = _put(node, collection, (), body, doing, done=there, stop=stop)
         except RecoverFailed:
-            if not (asked and there()):  # refused, for it has come just now
+            if not (asked and there()):  # refused because the earlier call has just taken effect
                 raise
     if confirmed:
         return
     if (holder := _in_use(node, collection)) is not None:
-        what = f"it is the aim of the alias {holder!r}"
+        what = f"the alias {holder!r} points to it"
     elif not same_settings(body, _settings_of(node, collection)):
-        what = "it is not configured as asked for"
+        what = "it is not configured as requested"
     elif next(scroll_points(node, collection, limit=1, content=False), None) is not None:
         what = "it holds points"
     else:
         return
     raise PlanRefused(
-        f"{node.url} was asked to create {collection!r} and did not confirm it; there is one now, "
-        f"and {what}: somebody else made it, or uses it",
+        f"{node.url} was asked to create {collection!r} and did not confirm it; it now exists, but "
+        f"{what}: somebody else made it, or uses it",
         "restore under another name, or delete that collection if nobody needs it.",
     )
 
@@ -174,8 +173,8 @@ def _info_of(node: Node, collection: str) -> dict[str, Any]:
 def create_payload_indexes(node: Node, collection: str, schema: Mapping[str, Any]) -> None:
     """Create every payload index of `payload_schema` (of `GET /collections/{c}`), and wait.
 
-    On an empty collection this takes no time: the shards that are then recovered are indexed by
-    the target's schema. Raise RecoverFailed with the server's words.
+    On an empty collection this is quick: shards recovered later are indexed by the target's schema.
+    Raise RecoverFailed with the server's words.
     """
     for field, index in schema.items():
         asked = {"field_name": field, "field_schema": index.get("params") or index["data_type"]}
@@ -188,9 +187,9 @@ def create_payload_indexes(node: Node, collection: str, schema: Mapping[str, Any
 
 
 def holders(node: Node, collection: str) -> dict[int, tuple[int, ...]]:
-    """The peers with a replica of each shard, those first that serve it; as any one node sees it.
+    """Return the peers with a replica of each shard, serving ones first, as one node sees them.
 
-    A server without cluster mode holds all and names itself by a peer id, too.
+    A server without cluster mode holds all shards and also has a peer id.
     """
     return {
         shard: tuple(peer for _, peer in sorted(found))
@@ -201,19 +200,18 @@ def holders(node: Node, collection: str) -> dict[int, tuple[int, ...]]:
 def clean_failed(
     node: Node, collection: str, *, created: bool, uploads: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Remove what a failed or killed restore left on this node; say what was removed.
+    """Remove what a failed or killed restore left on this node; return what was removed.
 
-    The collection only if we `created` it, also one that answers 500 (it may keep the server from
-    starting again). `uploads` are the names given to `recover_by_upload` on this node: their files
-    outlive the collection, out of reach of the API until one of that name exists, so an empty one
-    is made and deleted for it. Nothing else is touched.
-    Raise what the calls raise; safe to repeat.
-    """
+    The collection is removed only if we `created` it, even if it answers 500 (it might prevent the
+    server from starting again). `uploads` are the names given to `recover_by_upload` on this node:
+    their files outlive the collection, and the API reaches them only while a collection of that
+    name exists, so an empty one is created and deleted. Nothing else is touched. Raise what the
+    calls raise; safe to repeat."""
     said: list[str] = []
     there = collection in collection_names(node)
     left = list(uploads)
     if there:
-        with suppress(ServerFailed):  # it answers 500: reached below, under an empty collection
+        with suppress(ServerFailed):  # it answers 500: deleted below through an empty collection
             said += _delete_files(node, collection, left)
             left = []
     if there and created:
@@ -253,7 +251,7 @@ def _create_keys(
     keys: Sequence[tuple[ShardKey, tuple[int, ...]]],
     stop: threading.Event | None,
 ) -> list[str]:
-    """Create the keys in order and return the fillers made in between."""
+    """Create the keys in order and return the filler keys made in between."""
     fillers: list[str] = []
     following = 1  # the first shard of a key is number 1 (collection/sharding_keys.rs)
     for key, ids in keys:
@@ -276,7 +274,7 @@ def _create_key(
 
 
 def _keys(node: Node, collection: str) -> set[ShardKey]:
-    """The keys that its shards have now."""
+    """Return the present keys of its shards."""
     found = _cluster_of(node, collection)
     every = (*found["local_shards"], *found["remote_shards"])
     return {s["shard_key"] for s in every if s.get("shard_key") is not None}
@@ -293,8 +291,7 @@ def _put(
     stop: threading.Event | None = None,
     **params: str,
 ) -> bool:
-    """A change of the target's shape, as `change`. What a server refuses of it, it refuses for
-    good."""
+    """Change the target's configuration, as `change`. A server's refusal is final."""
     try:
         return change(
             node, "PUT", path_of(collection, *rest), doing, done=done, json=dict(body),
@@ -306,15 +303,15 @@ def _put(
 
 
 def _waiting(node: Node) -> dict[str, str]:
-    """How long a cluster may take to agree, and its replicas to be there: less than we wait."""
+    """Return how long a cluster may take to agree and create replicas: less than we wait."""
     return {"timeout": str(max(1, math.floor(node.timeouts.read.total_seconds() * 0.9)))}
 
 
 def _refuse_taken(node: Node, collection: str) -> None:
     if collection in collection_names(node):
         raise PlanRefused(
-            f"there is a collection {collection!r} on {node.url} already",
-            "restore under another name, or say that it goes into the existing one.",
+            f"there is already a collection {collection!r} on {node.url}",
+            "restore under another name, or into the existing one with `--into-existing`.",
         )
     if holder := aliases_of(node).get(collection):
         raise PlanRefused(
@@ -348,7 +345,7 @@ def _cluster_of(node: Node, collection: str) -> dict[str, Any]:
 
 
 def _replicas(cluster: Mapping[str, Any]) -> dict[int, list[tuple[bool, int]]]:
-    """Per shard: does it not serve reads, and on which peer."""
+    """Return for each shard the peers, with whether they do not serve reads."""
     found: dict[int, list[tuple[bool, int]]] = {}
     mine = cluster["peer_id"]
     for replica in (*cluster["local_shards"], *cluster["remote_shards"]):

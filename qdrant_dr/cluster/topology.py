@@ -1,5 +1,5 @@
-"""Who is in a cluster and where its peers answer; where replicas lie as all nodes see it. Pure,
-but for the one question."""
+"""Find the peers of a cluster and their addresses; merge the nodes' views of replicas. Pure, except
+for one call."""
 
 from __future__ import annotations
 
@@ -36,13 +36,12 @@ def cluster_view(node: Node) -> ClusterView:
 
 
 def node_map(views: Sequence[ClusterView], named: Mapping[str, str]) -> dict[int, str]:
-    """REST URL of every peer that has one: of the node that says it is that peer, else as `named`
-    in the configuration, else its own host with the scheme and port of the first node.
+    """Return the REST URL of every peer: that of the node which says it is that peer, else as
+    `named` in the configuration, else its own host with the scheme and port of the first node.
 
-    The last is how Qdrant finds the REST port of a peer itself (its nodes are configured alike);
-    it is a guess, to be believed once `/cluster` there answers that very peer id. An address at
-    which another peer answered is none.
-    """
+    The last is how Qdrant itself finds a peer's REST port (it assumes equal configuration); it is a
+    guess, believed only once `/cluster` there answers that peer id. An address at which another
+    peer answered is not used."""
     known: dict[int, str] = {}
     for view in views:
         if view.peer_id is not None:
@@ -59,14 +58,14 @@ def node_map(views: Sequence[ClusterView], named: Mapping[str, str]) -> dict[int
 
 
 def address_of(view: ClusterView, peer: int, named: Mapping[str, str]) -> str | None:
-    """Where a peer itself answers, whatever address led to `view`: as named in the configuration,
+    """Return a peer's own address, whatever address led to `view`: as named in the configuration,
     else its own host with that address's scheme and port, as in `node_map`."""
     uri = view.peers.get(peer)
     return named.get(str(peer)) or (_same_host(uri, view.url) if uri else None)
 
 
 def one_cluster(views: Sequence[ClusterView]) -> None:
-    """Refuse nodes that do not belong together: only one of them would be backed up.
+    """Refuse nodes of different clusters, because only one of them would be backed up.
 
     Raise ConfigInvalid.
     """
@@ -74,25 +73,24 @@ def one_cluster(views: Sequence[ClusterView]) -> None:
         return
     if alone := [v.url for v in views if v.peer_id is None]:
         raise ConfigInvalid(
-            f"cluster.nodes names {len(views)} nodes, and {', '.join(alone)} runs without cluster "
-            "mode: its collections are its own",
-            "write a configuration, with its own `cluster.name`, for each of them.",
+            f"cluster.nodes has {len(views)} nodes, but {', '.join(alone)} runs without cluster "
+            "mode, so its collections are separate",
+            "write a separate configuration, with its own `cluster.name`, for each of them.",
         )
     first = views[0]
     for view in views[1:]:
         if view.peer_id not in first.peers and first.peer_id not in view.peers:
             raise ConfigInvalid(
-                f"{first.url} and {view.url} in cluster.nodes are of different clusters",
-                "write a configuration, with its own `cluster.name`, for each of them.",
+                f"{first.url} and {view.url} in cluster.nodes belong to different clusters",
+                "write a separate configuration, with its own `cluster.name`, for each of them.",
             )
 
 
 @dataclass(frozen=True, slots=True)
 class JointPlacement:
-    """What several nodes say of one collection, laid together.
+    """The merged views of several nodes on one collection.
 
-    Where they disagree on a replica, `differ` (by shard and peer) says so, and it counts as the
-    worse of its states.
+    If they disagree on a replica, `differ` (by shard and peer) says so, and the worse state counts.
     """
 
     replicas: tuple[ShardState, ...]
@@ -103,21 +101,22 @@ class JointPlacement:
 
     @property
     def refusals(self) -> tuple[str, ...]:
-        """What runs now and makes every archive doubtful beyond use."""
+        """Return conditions under which no archive can be trusted."""
         found = []
         if self.resharding:
-            found.append("resharding is under way: points may lie in two shards")
+            found.append("resharding is under way: points may be in two shards")
         shards = sorted({r.shard for r in self.replicas})
         if self.shard_count > len(shards):
             found.append(
-                f"it has {self.shard_count} shards, and only {shards} have a replica anywhere: who "
-                "held the others was removed from the cluster; its earlier backups have them"
+                f"it has {self.shard_count} shards, but only {shards} have a replica: the node "
+                "with "
+                "the others was removed from the cluster; earlier backups have them"
             )
         return tuple(found)
 
 
 def joint(placements: Sequence[Placement]) -> JointPlacement:
-    """Lay the placements together; each replica once, by shard and peer."""
+    """Merge the placements; each replica once, by shard and peer."""
     said: dict[tuple[int, int], dict[str, str]] = {}
     about: dict[tuple[int, int], ShardState] = {}
     for placed in placements:
@@ -131,7 +130,7 @@ def joint(placements: Sequence[Placement]) -> JointPlacement:
         unseen = {p.node: "absent" for p in placements if p.node not in states}
         every = {**states, **unseen}
         if len(set(every.values())) > 1:
-            words = ", ".join(f"{state} says {node}" for node, state in sorted(every.items()))
+            words = ", ".join(f"{node} says {state}" for node, state in sorted(every.items()))
             differ[shard, peer] = f"the nodes disagree on shard {shard} on peer {peer}: {words}"
         worst = min(set(every.values()), key=lambda s: (s in READABLE_STATES, s))
         replicas.append(replace(about[shard, peer], state=worst))
@@ -145,7 +144,7 @@ def joint(placements: Sequence[Placement]) -> JointPlacement:
 
 
 def peer_of(replica: ShardState) -> int:
-    """The peer that holds it; a server without a cluster may not number itself."""
+    """Return the peer that holds it; a server without a cluster may have no peer id."""
     return replica.peer_id or 0
 
 

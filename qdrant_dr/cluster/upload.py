@@ -1,4 +1,5 @@
-"""One archive in one multipart request: known length, flat memory, nothing sent twice."""
+"""Upload one archive in one multipart request: known length, constant memory, nothing sent
+twice."""
 
 from __future__ import annotations
 
@@ -14,11 +15,11 @@ from qdrant_dr.cluster.node import Node
 from qdrant_dr.errors import RecoverFailed, RecoverUnanswered, ServerFailed
 
 UNANSWERED = frozenset({408, 502, 503, 504})
-"""Statuses of a time limit, here or in a proxy: the server behind may still be at work."""
+"""Statuses of a time limit, here or in a proxy: the server may still be working."""
 
 
 def upload_name() -> str:
-    """A name that no file on the node has: an equal one would be overwritten."""
+    """Make a name that no file on the node has, because an equal one would be overwritten."""
     return f"qdr-{secrets.token_hex(8)}.snapshot"
 
 
@@ -37,9 +38,9 @@ def post_archive(
     """POST `blocks` as the field `snapshot` and wait until the server has restored them.
 
     `blocks` must yield `size` bytes; an error they raise passes through and restores nothing.
-    Raise RecoverFailed with the server's words or if it has not got all of it, RecoverUnanswered if
-    it has and may still be at work, AccessDenied, NodeUnreachable if it was not reached at all.
-    """
+    Raise RecoverFailed with the server's words or if it did not receive everything,
+    RecoverUnanswered if it did and may still be working, AccessDenied, NodeUnreachable if it was
+    not reached at all."""
     boundary = f"qdr-{secrets.token_hex(16)}"
     head, tail = _frame(boundary, file_name)
     limit = (timeout or node.timeouts.snapshot).total_seconds()
@@ -66,8 +67,8 @@ def post_archive(
 
 
 def must_be_restored(node: Node, status: int, body: bytes, *, doing: str) -> None:
-    """Raise what the error status of a recover call means: RecoverFailed if the server refused,
-    RecoverUnanswered if somebody only grew tired of waiting for it."""
+    """Raise the error of a recover call's status: RecoverFailed if the server refused,
+    RecoverUnanswered if a time limit ended the wait."""
     if 200 <= status < 300:
         return
     error = refused(
@@ -93,8 +94,8 @@ def _frame(boundary: str, file_name: str) -> tuple[bytes, bytes]:
 def _body(
     head: bytes, blocks: Iterable[bytes], tail: bytes, size: int, whole: threading.Event
 ) -> Iterator[bytes]:
-    """Raise RecoverFailed before the last boundary if the blocks are not `size` bytes; `whole` is
-    set when that boundary goes out, for without it a server restores nothing."""
+    """Yield the body. Raise RecoverFailed before the last boundary if the blocks are not `size`
+    bytes. `whole` is set when that boundary is sent, as a server restores nothing without it."""
     sent = 0
     yield head
     for block in blocks:
@@ -104,7 +105,7 @@ def _body(
         yield block
     if sent != size:
         raise RecoverFailed(
-            f"an upload has {sent} bytes so far where {size} were announced",
+            f"an upload has {sent} bytes so far, but {size} were announced",
             "run `qdrant-dr verify BACKUP`: the copy does not match its manifest.",
         )
     whole.set()

@@ -1,10 +1,9 @@
 """Write points into a collection as they were read: every number keeps its bits.
 
-Vectors are sent as the decimals of binary64, which hold a binary32 exactly. Payload floats are sent
-in their shortest form. A server whose parser rounds some of them another way (serde_json without
+Vectors are sent as decimals of binary64, which hold a binary32 exactly. Payload floats are sent in
+their shortest form. A server whose parser rounds some of them differently (serde_json without
 `float_roundtrip`, as in Qdrant 1.18.3: measured, the last bits of 9 % of random doubles) can be
-sent another spelling, one that it reads as the number that is meant.
-"""
+sent another spelling that it reads as the intended number."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ from qdrant_dr.errors import NodeUnreachable, RecoverFailed, ServerFailed
 from qdrant_dr.stop import rest
 
 MAX_BYTES = 8 << 20
-"""Of one request; a server takes 32 MiB unless it is configured otherwise."""
+"""Bytes of one request; a server accepts 32 MiB unless configured otherwise."""
 _REFUSED_AT_ONCE = 16
 _MARK = "qdr:float:"
 _MARKED = re.compile(rf'"{_MARK}([^"]*)"')
@@ -31,9 +30,9 @@ _U64 = 1 << 64
 
 
 class Upserts:
-    """Points into one collection, each batch acknowledged as applied before the next is sent.
+    """Writes points into one collection; each batch is applied before the next is sent.
 
-    `refused` are the ids that the server, or JSON itself, did not take, with the reason.
+    `refused` are the ids that the server, or JSON itself, did not accept, with the reason.
     """
 
     def __init__(self, node: Node, collection: str) -> None:
@@ -47,10 +46,10 @@ class Upserts:
         shard_key: int | str | None = None,
         respell: bool = False,
     ) -> None:
-        """Upsert points of one page; `respell` floats for the server's own parser.
+        """Send the points of one page; `respell` floats for the server's own parser.
 
-        A batch that is refused is cut in halves, so that one point does not cost the others. Raise
-        RecoverFailed if the server takes none of many, NodeUnreachable or AccessDenied.
+        A refused batch is split in halves, so that one point does not cost the others. Raise
+        RecoverFailed if the server refuses many in a row, NodeUnreachable or AccessDenied.
         """
         texts: list[tuple[int | str, str]] = []
         for point in points:
@@ -65,7 +64,7 @@ class Upserts:
     def _send(
         self, batch: Sequence[tuple[int | str, str]], key: int | str | None, before: int
     ) -> bool:
-        """Was any of it taken?"""
+        """Send a batch; return whether any point was accepted."""
         try:
             self._put(batch, key)
         except ServerFailed as e:
@@ -76,13 +75,13 @@ class Upserts:
             taken = [self._send(some, key, before) for some in (batch[:half], batch[half:])]
             if not any(taken) and len(self.refused) - before >= _REFUSED_AT_ONCE:
                 raise RecoverFailed(
-                    f"{self.node.url} takes no point of {self.collection!r}: {e.message}"
+                    f"{self.node.url} accepts no point of {self.collection!r}: {e.message}"
                 ) from None
             return any(taken)
         return True
 
     def _put(self, batch: Sequence[tuple[int | str, str]], key: int | str | None) -> None:
-        """One request. An upsert may be repeated: the same points again change nothing."""
+        """Make one request. An upsert may be repeated: the same points again change nothing."""
         doing = f"write {len(batch)} points of {self.collection!r}"
         body = '{"points":[' + ",".join(text for _, text in batch) + "]"
         body += f',"shard_key":{json.dumps(key)}}}' if key is not None else "}"
@@ -130,7 +129,8 @@ def _batches(
 
 
 def point_text(point: RawPoint, *, respell: bool = False) -> str:
-    """The JSON of one point. Raise ValueError if it holds a number that JSON cannot."""
+    """Return the JSON of one point. Raise ValueError if it holds a number that JSON cannot
+    express."""
     payload = point.get("payload")
     vector = point.get("vector")
     body = {
@@ -157,12 +157,11 @@ def _respelled(value: Any) -> Any:
 
 
 def spelled(value: float) -> str | None:
-    """A decimal by which such a server comes to hand out exactly this number.
+    """Find a decimal for which such a server returns exactly this number.
 
-    Its parser takes up to 19 digits as an integer, makes a double of it, and multiplies it by or
-    divides it by a power of ten; what it read it stores as text, and reads that again whenever it
-    is asked for. None if the usual form will do, or no other was found.
-    """
+    Its parser reads up to 19 digits as an integer, converts it to a double, and multiplies or
+    divides it by a power of ten; it stores the result as text and parses that again on each read.
+    Return None if the usual form will do, or if no other was found."""
     size = abs(value)
     sign = "-" if value < 0 else ""
     if size == 0 or _read(_read(size)) == size:
@@ -174,7 +173,7 @@ def spelled(value: float) -> str | None:
 
 
 def _near(value: float) -> Iterator[float]:
-    """The number itself, then those beside it."""
+    """Yield the number itself, then its neighbours."""
     below = above = value
     yield value
     for _ in range(4):
@@ -184,7 +183,7 @@ def _near(value: float) -> Iterator[float]:
 
 
 def _decimal(value: float) -> str | None:
-    """A decimal that is parsed as this number."""
+    """Return a decimal that is parsed as this number."""
     for length in (17, 18, 19, 16):
         digits, exponent = _parts(f"{value:.{length - 1}e}")
         step = 1 << max(0, digits.bit_length() - 53)
@@ -196,12 +195,12 @@ def _decimal(value: float) -> str | None:
 
 
 def _read(value: float) -> float:
-    """What the parser makes of the shortest form of a number."""
+    """Return what the parser makes of the shortest form of a number."""
     return _parsed(*_parts(repr(value)))
 
 
 def _parts(text: str) -> tuple[int, int]:
-    """Significant digits, and the power of ten of the last of them."""
+    """Return the significant digits, and the power of ten of the last one."""
     mantissa, _, power = text.partition("e")
     whole, _, fraction = mantissa.partition(".")
     return int(whole + fraction), int(power or 0) - len(fraction)

@@ -1,8 +1,7 @@
-"""The points of one shard on several nodes side by side: windows of ids that all have shown whole.
+"""Read one shard on several nodes in parallel, in windows of ids that every node has shown fully.
 
-A scroll is in the order of ids, and names the first id of its next page: all that lies before the
-nearest of these names has been shown by every replica, and can be compared.
-"""
+A scroll is in the order of ids and gives the first id of its next page: everything before the
+lowest of these ids has been shown by every replica, and can be compared."""
 
 from __future__ import annotations
 
@@ -20,11 +19,12 @@ from qdrant_dr.cluster.scroll import RawPoint, bits_of_integers, points_by_id
 T = TypeVar("T")
 PointId: TypeAlias = int | str
 Window: TypeAlias = dict[str, list[RawPoint]]
-"""By node, its points of one range of ids."""
+"""The points of each node in one range of ids."""
 
 PAGE = 250
 SAMPLED = 24
-"""Windows of a sample beside the first: so many times `PAGE` points of each shard, at most."""
+"""How many windows a sample has beside the first: at most this many times `PAGE` points per
+shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class SideBySide:
     limit: int | None = None
 
     def whole(self) -> Iterator[Window]:
-        """Every point of the shard, window by window."""
+        """Yield every point of the shard, window by window."""
         offset: PointId | None = None
         while True:
             window, offset = self._window(offset)
@@ -49,12 +49,12 @@ class SideBySide:
                 return
 
     def sample(self, seed: int) -> Iterator[Window]:
-        """The first window, then those that begin at ids chosen by a seed."""
+        """Yield the first window, then those that begin at ids chosen by a seed."""
         for offset in (None, *self._offsets(random.Random(seed))):
             yield self._window(offset)[0]
 
     def again(self, ids: Sequence[PointId]) -> Window:
-        """These points once more, as each node has them now."""
+        """Read these points once more, as each node has them now."""
         return self._each(
             lambda node: list(
                 points_by_id(node, self.collection, ids, shard=self.shard, limit=self.limit)
@@ -62,7 +62,8 @@ class SideBySide:
         )
 
     def _offsets(self, chance: random.Random) -> list[PointId]:
-        """Half of each kind of id; where there is none of one kind, the window shows the next."""
+        """Choose half integers, half UUIDs; without ids of one kind, the window shows the next
+        id."""
         bits = max(
             self._each(lambda node: bits_of_integers(node, self.collection, self.shard)).values()
         )
@@ -84,7 +85,7 @@ class SideBySide:
         return shown, end
 
     def _each(self, question: Callable[[Node], T]) -> dict[str, T]:
-        """The same question to every node at once."""
+        """Ask every node the same question at once."""
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             return dict(zip(self.nodes, pool.map(question, self.nodes.values()), strict=True))
 
@@ -93,7 +94,7 @@ class SideBySide:
 def _page(
     node: Node, collection: str, shard: int, asked: Mapping[str, Any]
 ) -> tuple[list[RawPoint], PointId | None]:
-    """Points in the order of ids, and the first id behind them."""
+    """Return points in the order of ids, and the first id after them."""
     where = path_of(collection, "shards", shard, "points", "scroll")
     doing = f"read shard {shard} of {collection!r}"
     page = node.read(where, doing, collection=collection, json=dict(asked))
@@ -105,5 +106,5 @@ def _page(
 
 
 def order(point: PointId) -> tuple[bool, int]:
-    """The server's order of ids: integers before UUIDs. Pure."""
+    """Return the sort key of the server's order of ids: integers before UUIDs. Pure."""
     return (True, UUID(point).int) if isinstance(point, str) else (False, point)

@@ -1,4 +1,4 @@
-"""The configuration: a frozen model of what was promised. `configfile` reads it from YAML."""
+"""The configuration, as a frozen model. `configfile` reads it from YAML."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ __all__ = [
 
 
 class Config(Section):
-    """Everything a run may know, apart from its parameters."""
+    """Everything a run knows, apart from its parameters."""
 
     format: Literal[1]
     cluster: ClusterConfig
@@ -85,26 +85,28 @@ class Config(Section):
     def _adds_up(self) -> Config:
         self._repositories_differ()
         if (quorum := self.copies.quorum) > (have := len(self.repositories)):
-            raise wrong("copies.quorum", f"{quorum} copies need as many repositories, not {have}")
+            raise wrong("copies.quorum", f"{quorum} copies need {quorum} repositories, not {have}")
         if (domains := self.copies.domains) > (have := len({r.domain for r in self.repositories})):
-            raise wrong("copies.domains", f"{domains} domains are asked for, {have} configured")
+            raise wrong("copies.domains", f"{domains} domains are required, {have} configured")
         scratch = self.drill.scratch
         if scratch and scratch.url in {*self.cluster.nodes, *self.cluster.peers.values()}:
-            raise wrong("drill.scratch.url", "this is a node of the cluster, never a scratch")
+            raise wrong(
+                "drill.scratch.url", "this is a node of the cluster and cannot be a scratch"
+            )
         if scratch and self.drill.docker:
-            raise wrong("drill.docker", "there is a `drill.scratch` already: it is one or other")
+            raise wrong("drill.docker", "cannot be used together with `drill.scratch`")
         return self
 
     def _repositories_differ(self) -> None:
-        """One place under two names would be counted as two copies."""
+        """Refuse one place under two names, which would count as two copies."""
         for i, r in enumerate(self.repositories):
             for other in self.repositories[:i]:
                 if r.name == other.name:
-                    raise wrong(f"repositories.{i}.name", "two repositories have one name")
+                    raise wrong(f"repositories.{i}.name", "two repositories have the same name")
                 if r.id is not None and r.id == other.id:
                     raise wrong(
                         f"repositories.{i}.id",
-                        f"is that of {other.name}, too: one repository is one copy, not two",
+                        f"is also that of {other.name}: one repository is one copy, not two",
                     )
                 if one_place(place(r), place(other)):
                     raise wrong(
@@ -113,7 +115,7 @@ class Config(Section):
                     )
 
     def drift_limit_of(self, collection: str) -> float:
-        """That of the collection, else that of all."""
+        """Return the limit of the collection, else the general one."""
         own = self.collections.override(collection).objectives.drift_limit
         return self.objectives.drift_limit if own is None else own
 
@@ -122,5 +124,5 @@ class Config(Section):
 
     @property
     def sha256(self) -> str:
-        """Digest of what was configured; secrets enter as their references."""
+        """Return the digest of the configuration, with references in place of secrets."""
         return hashlib.sha256(canonical_json(self.model_dump(mode="json"))).hexdigest()

@@ -1,4 +1,4 @@
-"""The section `cluster`: where Qdrant answers, and how it is asked."""
+"""The section `cluster`: the nodes of the source, and how to call them."""
 
 from __future__ import annotations
 
@@ -25,31 +25,29 @@ class Timeouts(Section):
 
 
 class Tls(Section):
-    """Whom we trust and who we are, where the usual does not do. Files in PEM form."""
+    """Trusted CAs and our own certificate, if the defaults do not fit. Files in PEM form."""
 
-    ca: str | None = Field(
-        None, description="file of the CAs that are trusted, instead of the system's"
-    )
+    ca: str | None = Field(None, description="file of the trusted CAs, instead of the system's")
     certificate: str | None = Field(
-        None, description="file of our own certificate, if one is asked"
+        None, description="file of our own certificate, if the server demands one"
     )
     key: Annotated[str, Field(pattern=r"^(file|secret):.+$")] | None = Field(
         None,
-        description="file:PATH, or secret:NAME below $QDR_SECRETS_DIR, of its key, which has no "
-        "password; None: it is in `certificate`",
+        description="file:PATH, or secret:NAME below $QDR_SECRETS_DIR, of its key, without a "
+        "password; None: the key is in `certificate`",
     )
 
     @model_validator(mode="after")
     def _whole(self) -> Tls:
         if self.key is not None and self.certificate is None:
-            raise ValueError("`key` is the key of a `certificate`, which is not given")
+            raise ValueError("`key` needs a `certificate`, which is missing")
         return self
 
 
 class SnapshotsInS3(Section):
-    """Where a server in S3 mode puts its snapshots: read from there, not through the server."""
+    """Where a server in S3 mode stores its snapshots: they are read from there."""
 
-    url: str = Field(description="s3://bucket/prefix, the prefix being its `snapshots_path`")
+    url: str = Field(description="s3://bucket/prefix; the prefix is its `snapshots_path`")
     options: dict[str, Any] = Field(default_factory=dict)
     credentials: Credentials | None = None
     tls: Tls = Tls()
@@ -73,19 +71,19 @@ class ClusterConfig(Section):
         "`nodes`",
     )
     node_space: Size | None = Field(
-        None, description="free bytes for snapshots on each node, which no call of Qdrant tells"
+        None, description="free bytes for snapshots on each node, which no Qdrant call tells"
     )
     snapshots_s3: SnapshotsInS3 | None = Field(
         None, description="set if the servers store their snapshots in S3 themselves"
     )
     api_key: SecretRef | None = None
     read_api_key: SecretRef | None = Field(
-        None, description="used for what only reads; `check` proves that it can do no more"
+        None, description="used for read-only calls; `check` proves that it cannot write"
     )
     tls: Tls = Field(Tls(), description="for the nodes, and for targets of restores")
     timeouts: Timeouts = Timeouts()
     read_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.5, description="of a collection's `read_rate_limit`, so much is taken from its users"
+        0.5, description="the share of a collection's `read_rate_limit` that we use"
     )
     clock_skew_limit: Duration = timedelta(seconds=30)
 
@@ -99,5 +97,5 @@ class ClusterConfig(Section):
     def _peers(cls, peers: dict[str, str]) -> dict[str, str]:
         for peer in peers:
             if not peer.isdecimal():
-                raise wrong(f"cluster.peers.{peer}", "a peer id is the number that /cluster tells")
+                raise wrong(f"cluster.peers.{peer}", "a peer id is the number shown by /cluster")
         return {peer: rest_url(f"cluster.peers.{peer}", url) for peer, url in peers.items()}

@@ -1,4 +1,4 @@
-"""The section `collections`: which are backed up, and what is promised of one alone."""
+"""The section `collections`: which are backed up, and settings of single ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Exclusion(Section):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a collection is protected, by which rule, and why where somebody said so."""
+    """Whether a collection is protected, by which rule, and for which stated reason."""
 
     status: Literal["included", "excluded"]
     rule: str
@@ -35,7 +35,7 @@ class Override(Section):
 
 
 class Collections(Section):
-    """Which collections are protected. New ones are, by default."""
+    """Which collections are protected. By default new ones are."""
 
     include: tuple[str, ...] = ("*",)
     exclude: tuple[Exclusion, ...] = ()
@@ -49,12 +49,12 @@ class Collections(Section):
                 raise wrong(
                     f"collections.expect.{i}",
                     f"{name!r} is expected here and excluded by {rule.match!r} in "
-                    "`collections.exclude`: it must be one or the other",
+                    "`collections.exclude`: choose one of the two",
                 )
         return self
 
     def decide(self, collection: str) -> Decision:
-        """Expected means included, whatever `include` says; then the first rule that matches."""
+        """Decide: an expected collection is included; else the first matching rule counts."""
         if collection in self.expect:
             return Decision("included", "collections.expect")
         if rule := self.exclusion(collection):
@@ -64,15 +64,15 @@ class Collections(Section):
         return Decision("excluded", "collections.include", "no pattern of `include` matches it")
 
     def exclusion(self, collection: str) -> Exclusion | None:
-        """The first rule that excludes it."""
+        """Return the first rule that excludes it."""
         return next((e for e in self.exclude if fnmatch.fnmatchcase(collection, e.match)), None)
 
     def inclusion(self, collection: str) -> str | None:
-        """The first pattern that includes it."""
+        """Return the first pattern that includes it."""
         return next((p for p in self.include if fnmatch.fnmatchcase(collection, p)), None)
 
     def override(self, collection: str) -> Override:
-        """All matching overrides laid over each other, later ones on top."""
+        """Merge all matching overrides; later ones win."""
         merged: dict[str, Any] = {"match": collection, "objectives": {}, "retention": {}}
         for rule in self.overrides:
             if fnmatch.fnmatchcase(collection, rule.match):

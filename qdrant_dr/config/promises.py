@@ -1,4 +1,4 @@
-"""What was promised: `objectives`, `copies`, `retention`."""
+"""The sections `objectives`, `copies` and `retention`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CollectionObjectives(Section):
 
 
 class RetentionRules(Section):
-    """What of `retention` a repository or a collection has otherwise."""
+    """The settings of `retention` that a repository or collection overrides."""
 
     last: int | None = Field(None, ge=0)
     daily: int | None = Field(None, ge=0)
@@ -29,7 +29,7 @@ class RetentionRules(Section):
 
 
 class Copies(Section):
-    """How many copies, over how many failure domains, make a backup safe."""
+    """How many copies, in how many failure domains, make a backup safe."""
 
     quorum: int = Field(1, ge=1)
     domains: int = Field(1, ge=1)
@@ -42,7 +42,7 @@ class Proven(Section):
 
 
 class Objectives(Section):
-    """What the business was promised."""
+    """The objectives that backups and restores must meet."""
 
     rpo: Duration = timedelta(hours=26)
     rto: Duration = timedelta(hours=1)
@@ -50,22 +50,23 @@ class Objectives(Section):
     drill_every: Duration = timedelta(days=30)
     drift_limit: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5,
-        description="share of points that may go since the last accepted backup, or change from "
-        "one backup to the next, unremarked",
+        description="share of points that may vanish since the last accepted backup, or change "
+        "from one backup to the next, without a finding",
     )
 
 
 class Retention(Section):
-    """Which backups stay; used by `expire`. Days, weeks and months are of `timezone`."""
+    """Which backups are kept; used by `expire`. Days, weeks and months are those of `timezone`."""
 
     last: int = Field(7, ge=0)
     daily: int = Field(14, ge=0)
     weekly: int = Field(8, ge=0)
     monthly: int = Field(12, ge=0)
-    floor: int = Field(3, ge=1, description="backups of each life of a collection that always stay")
-    grace: Duration = Field(timedelta(days=2), description="what is younger always stays")
+    floor: int = Field(3, ge=1, description="backups of each incarnation that are always kept")
+    grace: Duration = Field(timedelta(days=2), description="younger backups are always kept")
     share: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.2, description="of a collection's copies in a repository, so many go at most in one run"
+        0.2,
+        description="largest share of a collection's copies in a repository that one run deletes",
     )
     timezone: str = "UTC"
 
@@ -75,6 +76,6 @@ class Retention(Section):
         return time_zone(name)
 
     def under(self, *rules: RetentionRules | None) -> Retention:
-        """With these rules laid over it, later ones on top."""
+        """Return these settings with the rules applied; later rules win."""
         laid = {k: v for r in rules if r for k, v in r.model_dump(exclude_none=True).items()}
         return self.model_copy(update=laid)

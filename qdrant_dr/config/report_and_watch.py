@@ -1,4 +1,4 @@
-"""Who is told: `report`, `watch`."""
+"""The sections `report` and `watch`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ReportConfig(Section):
     timezone: str = "UTC"
     tls: Tls = Tls()
     public_url: Annotated[str, Field(pattern=r"^https?://[^\s<>]+$")] | None = Field(
-        None, description="where readers find what is written to `url`; links lead there"
+        None, description="the address at which readers find what is written to `url`, for links"
     )
     options: dict[str, Any] = Field(default_factory=dict)
     credentials: Credentials | None = None
@@ -27,11 +27,11 @@ class ReportConfig(Section):
 
 
 class Watch(Section):
-    """Who is told of a look besides Prefect. A URL that is a secret stands here as a reference."""
+    """Whom a watch notifies besides Prefect. Write a secret URL as a reference."""
 
     heartbeat: HttpOrRef | None = Field(
-        None, description="called after each look at which no promise is broken"
+        None, description="called after each watch in which no objective is missed"
     )
     push: HttpOrRef | None = Field(
-        None, description="a Prometheus Pushgateway, given the metrics of each look"
+        None, description="a Prometheus Pushgateway for the metrics of each watch"
     )

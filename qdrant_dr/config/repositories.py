@@ -1,4 +1,4 @@
-"""A repository: where backups lie."""
+"""A repository: where backups are stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qdrant_dr.quantities import Duration, Size
 
 
 class RepositoryConfig(Section):
-    """A place where backups lie. `options` go to fsspec; values may be secret references."""
+    """A place where backups are stored. `options` go to fsspec; values may be secret references."""
 
     name: Name
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")] | None = Field(
@@ -26,12 +26,12 @@ class RepositoryConfig(Section):
         None, description="bytes per second"
     )
     append_only: bool = Field(
-        False, description="nothing is deleted there: another key or machine expires it"
+        False, description="nothing is deleted there by us: another key or machine expires it"
     )
     archive_restore_time: Duration | None = Field(
         None,
         description="how long it takes to bring a copy back from an archive class (S3 Glacier, "
-        "Azure Archive); without it such a copy counts for nothing",
+        "Azure Archive); without it such a copy does not count",
     )
     options: dict[str, Any] = Field(default_factory=dict)
     credentials: Credentials | None = None

@@ -1,4 +1,4 @@
-"""Kinds of values that several sections have: names, rates, addresses, credentials."""
+"""Types of values that several sections use: names, rates, addresses, credentials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
 def wrong(at: str, message: str) -> PydanticCustomError:
-    """An error that knows its key path, so that `configfile` can name the line."""
+    """Build an error that knows its key path, so that `configfile` can name the line."""
     return PydanticCustomError("adds_up", "{message}", {"at": at, "message": message})
 
 
@@ -33,15 +33,15 @@ def time_zone(name: str) -> str:
 
 
 def rest_url(at: str, url: str) -> str:
-    """The address of a server. It is not repeated where it is refused: it may hold a password."""
+    """Check the address of a server. An error omits it, because it may hold a password."""
     if not url.startswith(("http://", "https://")):
-        raise wrong(at, "a REST URL starts with http:// or https://, in small letters")
+        raise wrong(at, "a REST URL starts with http:// or https://, in lower case")
     if "@" in url.split("//", 1)[1].split("/", 1)[0]:
-        raise wrong(at, "a server's URL must not carry a user; use a key")
+        raise wrong(at, "a server's URL must not contain a user; use a key")
     try:
         parts = urlsplit(url)
         whole = bool(parts.hostname) and (parts.port or 1) > 0 and " " not in url
-    except ValueError:  # a port that is none, a bracket that is not closed
+    except ValueError:  # an invalid port, or an unclosed bracket
         whole = False
     if not whole or parts.query or parts.fragment:
         raise wrong(at, "a REST URL is a host and its port, such as http://qdrant-0:6333")
@@ -53,13 +53,13 @@ OWN_KEYS = frozenset({
     "connection_string", "account_name", "account_host", "account_key", "sas_token", "credential",
     "client_id", "client_secret", "tenant_id",
 })  # fmt: skip
-"""Options that say who comes, or to whose account: beside a block they would be half of each."""
+"""Options that hold credentials or an account: beside a block the two would be mixed."""
 
 
 def opens(block: str, info: ValidationInfo) -> str:
-    """That the block's type fits the URL, and that no key stands beside it."""
+    """Check that the block's type fits the URL, and that no key is given beside it."""
     if "url" not in info.data:
-        return block  # that it is wrong is said already
+        return block  # already reported as wrong
     named, kind = block.removeprefix("block:").partition("/")[0], split_url(info.data["url"])[0]
     if BLOCKS.get(named) != kind:
         fitting = [f"block:{name}/NAME" for name, opens in BLOCKS.items() if opens == kind]
@@ -69,7 +69,7 @@ def opens(block: str, info: ValidationInfo) -> str:
             else f"is for {', '.join(f'{k}://' for k in sorted(set(BLOCKS.values())))} only"
         )
     if beside := sorted(OWN_KEYS.intersection(info.data.get("options", {}))):
-        raise ValueError(f"and {', '.join(f'`options.{k}`' for k in beside)}: it is one or other")
+        raise ValueError(f"and {', '.join(f'`options.{k}`' for k in beside)}: use one of the two")
     inner = info.data.get("options", {}).get("client_kwargs")
     if isinstance(inner, dict) and "endpoint_url" in inner:
         raise ValueError("is beside an endpoint in `client_kwargs`: use `options.endpoint_url`")
@@ -80,7 +80,7 @@ Credentials = Annotated[
     str,
     Field(
         pattern=BLOCK,
-        description="block:TYPE/NAME, a credentials block of Prefect; `options` lie over it",
+        description="block:TYPE/NAME, a credentials block of Prefect; `options` override it",
     ),
     AfterValidator(opens),
 ]
@@ -94,7 +94,7 @@ HTTP_OR_REF = {"type": "string", "pattern": r"^(https?://|(env|file|secret):).+$
 
 
 def http_or_ref(value: str) -> str:
-    """It is not repeated where it is refused: it may be the secret itself."""
+    """Check a URL or reference. An error omits it, because it may be the secret itself."""
     if not re.match(HTTP_OR_REF["pattern"], value):
         raise ValueError("must be an http(s):// URL, or env:NAME, file:PATH or secret:NAME")
     return value

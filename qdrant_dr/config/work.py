@@ -1,4 +1,4 @@
-"""How work is done: `capture`, `proof`, `drill`."""
+"""The sections `capture`, `proof` and `drill`."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class CaptureConfig(Section):
 
 
 class ProofConfig(Section):
-    """What a proof may use: each runs in an engine process of its own."""
+    """What a proof may use; each runs in its own engine process."""
 
     memory: Size = Field(
-        default=8 * 2**30, validate_default=False, description="of one engine, mapped files apart"
+        default=8 * 2**30, validate_default=False, description="of one engine, without mapped files"
     )
     stall_timeout: Duration = Field(
-        timedelta(minutes=5), description="an engine without progress for so long is ended"
+        timedelta(minutes=5), description="an engine without progress for this long is killed"
     )
 
 
@@ -41,7 +41,7 @@ class Scratch(Section):
     url: str
     api_key: SecretRef | None = None
     tls: Tls = Tls()
-    disposable: bool = Field(False, description="say that everything on it may be lost")
+    disposable: bool = Field(False, description="declares that all data on it may be lost")
 
     @field_validator("url")
     @classmethod
@@ -50,10 +50,10 @@ class Scratch(Section):
 
 
 class Docker(Section):
-    """A container for each drill, of the server version that the backup comes from."""
+    """A container for each drill, with the server version of the backup."""
 
     image: str = Field(
-        "qdrant/qdrant", description="without a tag: that is the version of the backup's server"
+        "qdrant/qdrant", description="without a tag, which is the version of the backup's server"
     )
     memory: Size = Field(default=4 * 2**30, validate_default=False)
     cpus: float = Field(2, gt=0)
@@ -67,16 +67,16 @@ class Docker(Section):
 
 
 class Budget(Section):
-    """What one run of drills may cost."""
+    """The limits of one run of drills."""
 
     time: Duration = Field(
         timedelta(hours=2),
-        description="of a run; it drills as many copies as it expects to do in it, at least one",
+        description="time of a run; it drills as many copies as it expects to fit, at least one",
     )
     bytes: Size = Field(
         default=500 * 2**30,
         validate_default=False,
-        description="of all copies a run drills; a larger one is never picked",
+        description="of all copies that a run drills; a larger copy is never picked",
     )
 
 
@@ -86,4 +86,4 @@ class DrillConfig(Section):
     docker: Docker | None = None
     pick: Literal["coverage", "latest", "random"] = "coverage"
     budget: Budget = Budget()
-    isolation: str | None = Field(None, description="quoted in reports as declared")
+    isolation: str | None = Field(None, description="shown in reports as declared here")

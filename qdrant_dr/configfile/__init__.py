@@ -1,4 +1,4 @@
-"""`qdrant-dr.yaml`: found, read and explained. A reference is a path, a URL, or `block:NAME`."""
+"""Find, read and explain `qdrant-dr.yaml`. A reference is a path, a URL, or `block:NAME`."""
 
 from __future__ import annotations
 
@@ -41,32 +41,34 @@ _block_loaders: list[BlockLoader] = []
 
 
 def register_block_loader(loader: BlockLoader) -> None:
-    """Let `block:NAME` be read: `loader(name)` returns YAML or JSON text, or raises ConfigInvalid.
+    """Register the loader of `block:NAME`: it returns YAML or JSON text, or raises ConfigInvalid.
 
-    The library has none of its own; a process has at most one: the last one registered counts.
+    The library has no loader of its own; a process has at most one, the last one registered.
     """
     _block_loaders[:] = [loader]
 
 
 def find(reference: str | Path | None = None) -> str:
-    """What was given, else `$QDRANT_DR_CONFIG`, else `./qdrant-dr.yaml`. Raise ConfigInvalid."""
+    """Return the given reference, else `$QDRANT_DR_CONFIG`, else `./qdrant-dr.yaml`.
+
+    Raise ConfigInvalid if there is none.
+    """
     if found := str(reference or os.environ.get(VARIABLE, "")):
         return found
     if Path(DEFAULT).is_file():
         return DEFAULT
     raise ConfigInvalid(
         f"there is no {DEFAULT} here, no -c and no ${VARIABLE}",
-        "run `qdrant-dr init` to write one, or name yours with -c.",
+        "run `qdrant-dr init` to write one, or give yours with -c.",
     )
 
 
 def load(reference: str | Path) -> Config:
     """Read and check a configuration.
 
-    Raise ConfigInvalid with everything that is wrong in it, each with file, line and key path;
-    no error holds a value that may be a secret. Relative paths in a file on disk count from that
-    file, so that a run from elsewhere means the same place.
-    """
+    Raise ConfigInvalid with every error, each with file, line and key path, but without values that
+    may be secrets. Relative paths in a file on disk are relative to that file, so that they mean
+    the same place wherever a run starts."""
     where = str(reference)
     if where.startswith("block:"):
         return loads(_block(where), where=where)
@@ -74,7 +76,7 @@ def load(reference: str | Path) -> Config:
         return loads(_fetch(where), where=_without_password(where))
     path = Path(where).expanduser()
     try:
-        with path.open("rb") as file:  # a pipe, too: `-c <(...)`
+        with path.open("rb") as file:  # also a pipe: `-c <(...)`
             data = file.read(_MOST_BYTES)
     except FileNotFoundError:
         raise ConfigInvalid(
@@ -82,14 +84,14 @@ def load(reference: str | Path) -> Config:
         ) from None
     except IsADirectoryError as e:
         raise ConfigInvalid(
-            f"{where} cannot be read: {e.strerror}", f"name the file in it: -c {path / DEFAULT}"
+            f"{where} cannot be read: {e.strerror}", f"give the file in it: -c {path / DEFAULT}"
         ) from None
     except OSError as e:
         raise ConfigInvalid(
-            f"{where} cannot be read: {e.strerror}", "let this user read it, or name another."
+            f"{where} cannot be read: {e.strerror}", "let this user read it, or give another."
         ) from None
     except ValueError:  # a zero byte in its name
-        raise ConfigInvalid(f"{where} is no name of a file") from None
+        raise ConfigInvalid(f"{where} is not a file name") from None
     return loads(_text_of(data, where), where=where, folder=path.absolute().parent)
 
 
@@ -118,17 +120,17 @@ def init(path: Path, url: str) -> None:
             out.write(init_text(url))
     except FileExistsError:
         raise ConfigInvalid(
-            f"{path} exists already; nothing was written", "move it away, or name another with -c."
+            f"{path} already exists; nothing was written", "move it away, or give another with -c."
         ) from None
     except OSError as e:
         raise ConfigInvalid(
             f"{path} cannot be written: {e.strerror}",
-            "make its folder, or let this user write there; `-c PATH` names another place.",
+            "create its folder, or let this user write there; `-c PATH` chooses another place.",
         ) from None
 
 
 def schema() -> str:
-    """JSON Schema of the configuration, for editors."""
+    """Return the JSON Schema of the configuration, for editors."""
     body = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Config.model_json_schema(mode="validation"),
@@ -147,7 +149,7 @@ def _validate(source: Source) -> Config:
 
 
 def _invalid(where: str, source: Source, text: str, problems: list[Problem]) -> ConfigInvalid:
-    """Every problem with its place, its line as it is, and a mark below what is meant."""
+    """Build the error: every problem with its place, its line, and a mark below the column."""
     lines = text.splitlines()
     placed = sorted((p.line, p.column or source.column(p.path), str(p)) for p in problems)
     said = [
@@ -157,13 +159,13 @@ def _invalid(where: str, source: Source, text: str, problems: list[Problem]) -> 
     if len(said) > 1:
         said = [f"{where} has {len(said)} errors", *("  " + s.replace("\n", "\n  ") for s in said)]
     return ConfigInvalid(
-        "\n".join(said), "correct it there; `qdrant-dr schema config` prints every key."
+        "\n".join(said), "correct the file; `qdrant-dr schema config` prints every key."
     )
 
 
 def _text_of(data: bytes, where: str) -> str:
-    """The text of a file, without the mark that editors on Windows begin it with."""
-    # a character has four bytes at most: what was cut is too long as it is
+    """Return the text of a file, without the byte order mark of Windows editors."""
+    # a character has at most four bytes, so a text that was cut here is too long anyway
     try:
         return data.decode("utf-8-sig", errors="ignore" if len(data) >= _MOST_BYTES else "strict")
     except UnicodeDecodeError as e:
@@ -177,7 +179,7 @@ def _text_of(data: bytes, where: str) -> str:
 
 
 def _count_paths_from(folder: Path, data: dict[str, Any]) -> None:
-    """Make relative paths mean the same place wherever a run is started; a default, too."""
+    """Make relative paths, including defaults, relative to the file's folder."""
     if "report" not in data:
         data["report"] = {}
     if isinstance(data["report"], dict):
@@ -213,8 +215,8 @@ def _absolute(folder: Path, path: str) -> str:
 def _block(reference: str) -> str:
     if not _block_loaders:
         raise ConfigInvalid(
-            f"{reference} is a Prefect block, and no Prefect is loaded here",
-            "name a file or URL with -c; blocks are for flows.",
+            f"{reference} is a Prefect block, but Prefect is not loaded here",
+            "give a file or URL with -c; blocks are for flows.",
         )
     return _block_loaders[0](reference.removeprefix("block:"))
 
@@ -231,7 +233,7 @@ def _fetch(url: str) -> str:
             fs = make_filesystem(kind, {}, Tls())
             data: bytes = fs.cat_file(path, end=_MOST_BYTES)
         else:
-            # a proxy of the environment is used as anywhere else
+            # uses the proxy of the environment, like everything else
             given = {"client_kwargs": {"trust_env": True}} if kind in ("http", "https") else {}
             with fsspec.open(url, "rb", **given) as f:
                 data = f.read(_MOST_BYTES)

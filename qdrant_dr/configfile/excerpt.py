@@ -1,4 +1,4 @@
-"""The line that is meant, with a mark below it, and nothing in it that may be a secret."""
+"""Show a line of the configuration with a mark below it, without anything that may be a secret."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ WIDTH = 100
 HIDDEN = "..."
 _KEY = re.compile(r"([\w.-]+)[\"']?[ \t]*:")
 _DOUBTFUL = re.compile(
-    r"\S*@\S*"  # a user in a URL, or what is left of one
+    r"\S*@\S*"  # a user in a URL, or part of one
     r"|[?&]\S*=\S*|[\w-]+=\S+"  # a query, a connection string
-    r"|[^\s\"'\[\]{},:/.]{24,}"  # a key that stands where it does not belong
+    r"|[^\s\"'\[\]{},:/.]{24,}"  # a key in the wrong place
 )
 
 
 def excerpt(lines: list[str], line: int, column: int) -> str:
-    """Two lines: that one (from 1), cut to what a terminal shows, and a mark below the column.
+    """Return two lines: the line (from 1), cut to terminal width, and a mark below the column.
 
-    Empty where there is nothing to show.
+    Empty if there is nothing to show.
     """
     text = lines[line - 1] if 0 < line <= len(lines) else ""
     shown = printable(_without_secrets(lines, line - 1, text).replace("\t", " ")).rstrip()
@@ -32,7 +32,7 @@ def excerpt(lines: list[str], line: int, column: int) -> str:
 
 
 def _without_secrets(lines: list[str], index: int, text: str) -> str:
-    """Whatever stands behind a key of a secret, and whatever looks like one, is left out."""
+    """Leave out every value of a secret key, and whatever looks like a secret."""
     if not _KEY.search(text) and _continues_a_secret(lines, index):
         return text[: len(text) - len(text.lstrip())] + HIDDEN
     for key in _KEY.finditer(text):
@@ -43,7 +43,7 @@ def _without_secrets(lines: list[str], index: int, text: str) -> str:
 
 
 def _continues_a_secret(lines: list[str], index: int) -> bool:
-    """Whether the nearest key above is one of a secret, whose value may go on here."""
+    """Say whether the nearest key above is that of a secret, whose value may continue here."""
     for line in reversed(lines[:index]):
         if keys := _KEY.findall(line):
             return any(is_secret_key(key) for key in keys)

@@ -1,4 +1,4 @@
-"""What the model refuses, said with line, key path and the nearest key."""
+"""Explain what the model refuses, with line, key path and the nearest known key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PATTERNS = {
 
 
 def problems(error: ValidationError, source: Source) -> list[Problem]:
-    """One problem per key, in the order of lines."""
+    """Return one problem per key, in the order of lines."""
     by_path: dict[KeyPath, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
         by_path.setdefault(_in_file(details, source.data), []).append(details)
@@ -38,7 +38,7 @@ def problems(error: ValidationError, source: Source) -> list[Problem]:
 
 
 def as_text(error: ValidationError, source: Source) -> bool:
-    """Where the model wants text and YAML read a number, put the text. Whether any was put."""
+    """Replace numbers that YAML read by their text where the model wants text; say if any was."""
     put = False
     for details in error.errors(include_url=False, include_context=False):
         path = _in_file(details, source.data)
@@ -53,7 +53,7 @@ def as_text(error: ValidationError, source: Source) -> bool:
 
 
 def _in_file(details: ErrorDetails, data: Any) -> KeyPath:
-    """pydantic's location without the names of union members, which are not in the file."""
+    """Return pydantic's location without the names of union members, which are not in the file."""
     loc: KeyPath = details["loc"]
     if at := details.get("ctx", {}).get("at"):
         loc = tuple(int(p) if p.isdigit() else p for p in str(at).split("."))
@@ -86,7 +86,7 @@ def _message(path: KeyPath, group: list[ErrorDetails]) -> str:
 
 
 def plain(details: ErrorDetails) -> str:
-    """What the model says of one value, in words for people who know neither it nor Python."""
+    """Say what the model refuses, for people who know neither the model nor Python."""
     kind, context = details["type"], details.get("ctx", {})
     if kind == "value_error":
         return str(context.get("error", details["msg"].removeprefix("Value error, ")))
@@ -94,12 +94,12 @@ def plain(details: ErrorDetails) -> str:
         return known
     if (words := _WORDS.get(kind)) is not None:
         return words.format(**context)
-    return str(context["message"]) if kind == "adds_up" else "is not what belongs here"
+    return str(context["message"]) if kind == "adds_up" else "is not valid here"
 
 
 _NUMBER, _WHOLE = "must be a number, such as 0.5", "must be a whole number, such as 3"
 _YES_OR_NO, _TEXT = "must be `true` or `false`", "must be text: put it in quotes"
-_LIST = "must be a list: `[a, b]`, or one `- a` a line"
+_LIST = "must be a list: `[a, b]`, or one `- a` per line"
 _WORDS = {
     "greater_than": "must be greater than {gt:g}",
     "greater_than_equal": "must be {ge:g} or more",
@@ -108,7 +108,7 @@ _WORDS = {
     "int_type": _WHOLE,
     "int_parsing": _WHOLE,
     "int_from_float": _WHOLE,
-    "int_parsing_size": "is a number of too many digits",
+    "int_parsing_size": "is a number with too many digits",
     "float_type": _NUMBER,
     "float_parsing": _NUMBER,
     "finite_number": _NUMBER,
@@ -119,16 +119,16 @@ _WORDS = {
     "string_sub_type": _TEXT,
     "string_too_short": "must have at least {min_length} characters",
     "string_too_long": "must have at most {max_length} characters",
-    "string_pattern_mismatch": "has not the form that belongs here",
+    "string_pattern_mismatch": "does not have the required form",
     "tuple_type": _LIST,
     "list_type": _LIST,
-    "too_short": "must have an entry at least",
-    "dict_type": "must hold keys of its own: one `key: value` a line",
+    "too_short": "must have at least one entry",
+    "dict_type": "must hold keys of its own: one `key: value` per line",
     "missing": "is missing",
     "extra_forbidden": "is not known here",
     "literal_error": "must be {expected}",
 }
-"""What pydantic calls an error, and our words for it."""
+"""Our words for pydantic's error types."""
 
 
 def _one_of(allowed: list[str], given: Any) -> str:
@@ -156,7 +156,7 @@ def _keys_of(path: KeyPath) -> str:
 
 
 def _section(path: KeyPath) -> type[BaseModel] | None:
-    """The model that describes the mapping at a path."""
+    """Return the model of the mapping at a path."""
     model: type[BaseModel] | None = Config
     for step in path:
         if isinstance(step, int):

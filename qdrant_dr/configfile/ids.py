@@ -1,4 +1,4 @@
-"""Put the id of a new repository into the file, below its name, and touch nothing else."""
+"""Write the id of a new repository into the file, below its name, and change nothing else."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from qdrant_dr.errors import ConfigInvalid
 def save_ids(path: Path, ids: Mapping[str, str]) -> None:
     """Write `id:` lines for repositories by name; comments and layout stay as they are.
 
-    Raise ConfigInvalid, and leave the file as it was, if it is not written in a way that can be
-    added to, or cannot be replaced.
-    """
+    Raise ConfigInvalid, leaving the file unchanged, if its layout does not allow an insertion or if
+    it cannot be replaced."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:  # line ends stay as they are
+        with path.open(encoding="utf-8", newline="") as file:  # keep the line endings
             text = file.read()
         changed = with_ids(text, ids)
         new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -33,7 +32,7 @@ def save_ids(path: Path, ids: Mapping[str, str]) -> None:
 
 
 def with_ids(text: str, ids: Mapping[str, str]) -> str:
-    """The text with the ids in it. Raise ConfigInvalid if it cannot be added to."""
+    """Return the text with the ids in it. Raise ConfigInvalid if they cannot be inserted."""
     source = read(text)
     lines = text.splitlines(keepends=True)
     repositories = source.data.get("repositories", [])

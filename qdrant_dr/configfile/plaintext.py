@@ -1,4 +1,4 @@
-"""Secrets that stand in the configuration as text: found by the name of their key, never shown."""
+"""Find secrets written as plain text in the configuration, by the names of their keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECRET_KEY = re.compile(
 )
 _NOT_SECRET = re.compile(r"_(file|path|id|name|ttl|arn|version)$")
 _WAYS = frozenset({"anon", "cloud", "google_default", "browser", "cache"})
-"""Words that gcsfs takes as `token`: ways to log in, not tokens."""
+"""Values that gcsfs accepts as `token`: ways to log in, not tokens."""
 _IN_URL = re.compile(
     r"//[^/@\s]*:[^/@\s]*@|[?&](sig|token|password|key|secret|X-Amz-\w+)=", re.IGNORECASE
 )
@@ -22,22 +22,22 @@ REFERENCE = "must be a reference (env:NAME, file:PATH or secret:NAME), never the
 
 
 def is_secret_key(key: str) -> bool:
-    """Whether a value under this key is one to hide: `SSECustomerKey`, `account_key`, `token`."""
+    """Say whether to hide a value under this key: `SSECustomerKey`, `account_key`, `token`."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|-", "_", key).lower()
     return bool(_SECRET_KEY.search(snake)) and not _NOT_SECRET.search(snake)
 
 
 def plain_secrets(source: Source) -> Iterator[Problem]:
-    """Every scalar that is a secret in plain text. The problem never holds the text."""
+    """Yield a problem for every plain-text secret. The problem never holds the text."""
     for path, value in source.scalars():
         written = source.texts.get(path, value)
         if not isinstance(written, str):
             continue
         if _IN_URL.search(written):
-            yield Problem(source.line(path), path, "a URL must not carry a password or token")
+            yield Problem(source.line(path), path, "a URL must not contain a password or token")
         elif path[-1] == "credentials" and written.startswith("block:"):
-            if "options" in path:  # some file systems swallow what they do not know
-                yield Problem(source.line(path), path, "belongs beside `options`, not into it")
+            if "options" in path:  # some file systems silently ignore unknown options
+                yield Problem(source.line(path), path, "belongs beside `options`, not in it")
         elif _under_secret_key(path) and not _allowed(path, written):
             yield Problem(source.line(path), path, REFERENCE)
 
@@ -49,5 +49,5 @@ def _under_secret_key(path: KeyPath) -> bool:
 def _allowed(path: KeyPath, written: str) -> bool:
     if re.match(secrets.PATTERN, written):
         return not written.startswith("file://")
-    # gcsfs takes the path of a key file as its token
+    # gcsfs accepts the path of a key file as its token
     return path[-1] == "token" and (written in _WAYS or written.endswith(".json"))

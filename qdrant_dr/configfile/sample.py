@@ -1,13 +1,13 @@
-"""The configuration that `init` writes: it works on localhost, and says what else there is."""
+"""The configuration that `init` writes: it works on localhost and mentions the other options."""
 
 from __future__ import annotations
 
 import json
 
 _TEXT = """\
-# qdrant-dr: what is protected, where it goes, and what was promised.
+# qdrant-dr: what is protected, where copies go, and which objectives hold.
 # Durations (s, m, h, d, w) and sizes (MiB, GiB, ...) have units. `qdrant-dr schema config` prints
-# every key; relative paths count from this file.
+# every key; relative paths are relative to this file.
 format: 1
 
 cluster:
@@ -21,11 +21,11 @@ cluster:
 collections:
   include: ["*"]                    # new collections are protected by default
   exclude: []                       # - {{match: "tmp_*", reason: rebuilt nightly}}
-  expect: []                        # names that must be there: missing = failed run
+  expect: []                        # names that must exist: missing = failed run
 
 repositories:                       # order = reading preference
   - name: local
-    # here `qdrant-dr repository create local --save` adds its id
+    # `qdrant-dr repository create local --save` adds its id here
     url: ./backups                  # or s3://bucket/prefix, gs://..., abfs://...
     domain: this-machine            # failure domain: provider, account, region
     # bandwidth: 200MiB/s
@@ -46,7 +46,7 @@ objectives:
   drill_every: 30d
 
 drill:
-  engine: edge                      # server: needs a disposable one, see scratch
+  engine: edge                      # server: needs a disposable server, see scratch
   pick: coverage
   # scratch: {{url: "http://scratch:6333", disposable: true}}
 
@@ -57,5 +57,5 @@ report: {{url: ./reports, timezone: UTC}}
 
 
 def init_text(url: str) -> str:
-    """An annotated configuration for the server at `url`: one repository below ./backups."""
+    """Return an annotated configuration for the server at `url`: one repository in ./backups."""
     return _TEXT.format(url=json.dumps(url))

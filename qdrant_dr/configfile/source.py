@@ -1,4 +1,4 @@
-"""YAML with the line of every key, read strictly: what looks like text stays text."""
+"""Read YAML strictly, with the line of every key: what looks like text stays text."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from qdrant_dr.configfile.yamlwords import explained
 KeyPath = tuple[str | int, ...]
 
 LARGEST = 2**20
-"""Characters of a configuration: thousands of collections fit."""
+"""The largest configuration in characters: thousands of collections fit."""
 VALUES = 50_000
-"""Values with all aliases written out: ten lines of YAML can mean billions."""
+"""The limit for values after expanding aliases: ten lines of YAML can mean billions."""
 DEEPEST = 32
-"""Sections within each other; there are five."""
+"""The limit for nested sections; there are five."""
 _DIGITS = 1000
 _GLUED = re.compile(r"([\w.-]+):(?=\S)")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, and where: `line` and `column` count from 1. `column` None: where
-    the key of the path stands."""
+    """One error and its place: `line` and `column` count from 1. `column` None: the column of the
+    path's key."""
 
     line: int
     path: KeyPath
@@ -39,10 +39,9 @@ class Problem:
 
 @dataclass
 class Source:
-    """A document as plain values; `lines` has the line of every key and list entry, `columns` its
-    column.
+    """A document as plain values; `lines` and `columns` have the place of every key and list entry.
+    `texts` keeps the written form where YAML read a number: an id such as `10203040` is text.
 
-    `texts` keeps what was written where YAML read a number: an id such as `10203040` is text.
     """
 
     data: Any
@@ -52,27 +51,27 @@ class Source:
     problems: list[Problem] = field(default_factory=list)
     values: int = 0
     braces: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
-    """Line, from 1, and column behind the `{` of every mapping that is written in braces."""
+    """Line, from 1, and the column after the `{` of every mapping in braces."""
 
     def line(self, path: KeyPath) -> int:
-        """The line of a key, or of the nearest thing above it that is there."""
+        """Return the line of a key, or of its nearest existing parent."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
     def column(self, path: KeyPath) -> int:
-        """The column of what `line` gives the line of."""
+        """Return the column of the key that `line` finds."""
         while path and path not in self.columns:
             path = path[:-1]
         return self.columns.get(path, 1)
 
     def scalars(self) -> Iterator[tuple[KeyPath, Any]]:
-        """Every leaf with its path."""
+        """Yield every leaf with its path."""
         yield from _leaves(self.data, ())
 
 
 def dotted(path: KeyPath) -> str:
-    """`repositories[0].url`."""
+    """Write a path as `repositories[0].url`."""
     text = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
     return text.removeprefix(".")
 
@@ -92,24 +91,26 @@ _Core.add_implicit_resolver(
 
 
 def read(text: str) -> Source:
-    """Parse one YAML mapping. What is wrong with it ends up in `problems`."""
+    """Parse one YAML mapping. Its errors are in `problems`."""
     source = Source(None)
     if len(text) > LARGEST:
         source.problems.append(
-            Problem(1, (), f"the file has {len(text):,} characters, {LARGEST:,} are read")
+            Problem(
+                1, (), f"the file has {len(text):,} characters, at most {LARGEST:,} are allowed"
+            )
         )
         return source
     try:
-        # `_Core` makes nodes only, never objects
+        # `_Core` makes only nodes, never objects
         root = yaml.compose(text, Loader=_Core)
     except yaml.MarkedYAMLError as e:
         (line, column), said = explained(e, text)
         source.problems.append(Problem(line + 1, (), f"not YAML: {said}", column + 1))
     except RecursionError:
-        source.problems.append(Problem(1, (), "the file is nested too deep"))
+        source.problems.append(Problem(1, (), "the file is nested too deeply"))
     except yaml.reader.ReaderError as e:
         before = text[: e.position]
-        said = f"the invisible character U+{e.character:04X} stands here: remove it"
+        said = f"remove the invisible character U+{e.character:04X} here"
         column = len(before) - before.rfind("\n")
         source.problems.append(Problem(before.count("\n") + 1, (), f"not YAML: {said}", column))
     else:
@@ -137,10 +138,10 @@ def _build(node: yaml.Node, path: KeyPath, source: Source, above: tuple[yaml.Nod
     line = node.start_mark.line + 1
     source.values += 1
     if source.values > VALUES:
-        said = f"more than {VALUES:,} values, aliases written out: it cannot be meant so"
+        said = f"more than {VALUES:,} values with aliases expanded, which is surely a mistake"
         raise _TooMuchError(Problem(line, path[:2], said))
     if len(above) > DEEPEST:
-        raise _TooMuchError(Problem(line, path[:2], "is nested too deep"))
+        raise _TooMuchError(Problem(line, path[:2], "is nested too deeply"))
     source.lines.setdefault(path, line)
     source.columns.setdefault(path, node.start_mark.column + 1)
     if node in above:
@@ -167,13 +168,13 @@ def _mapping(
             source.problems.append(Problem(line, path, "a key must be a word", column))
             continue
         if key.style is None and (glued := _GLUED.match(key.value)):  # in braces it is a key alone
-            said = "a space is missing behind the colon: write `key: value`"
+            said = "a space is missing after the colon: write `key: value`"
             at = column + glued.end()
             source.problems.append(Problem(line, (*path, glued[1]), said, at))
             continue
         here = (*path, key.value)
         if key.value in found:
-            said = f"stands twice (first on line {source.lines[here]}): remove one"
+            said = f"appears twice (first on line {source.lines[here]}): remove one"
             source.problems.append(Problem(line, here, said, column))
             continue
         source.lines[here], source.columns[here] = line, column
@@ -191,7 +192,7 @@ def _scalar(node: yaml.Node, path: KeyPath, source: Source) -> Any:
         case "int" if len(text) <= _DIGITS:
             source.texts[path] = text
             return int(text)
-        case "int":  # Python itself turns no text of thousands of digits into a number
+        case "int":  # Python refuses to parse thousands of digits
             return text
         case "float":
             source.texts[path] = text

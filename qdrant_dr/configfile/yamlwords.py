@@ -1,9 +1,8 @@
-"""What is wrong with a text that is no YAML, in words for people who do not know its grammar.
+"""Explain YAML errors in words for people who do not know the grammar.
 
-The parser says what it expected when it noticed, often a line too late, and quotes what it met,
-which may be a secret. So its message only tells the kind; the place, the words and what to write
-instead are ours.
-"""
+The parser says what it expected where it noticed the error, often a line too late, and quotes the
+text, which may be a secret. So we take only the kind of error from its message; the place, the
+words and what to write instead are ours."""
 
 from __future__ import annotations
 
@@ -16,21 +15,19 @@ import yaml
 Place = tuple[int, int]
 """Line and column, from 0."""
 
-_INDENT = (
-    "its indentation fits no line above: begin it in the same column as the keys that it belongs to"
-)
+_INDENT = "its indentation matches no line above: begin it in the same column as the keys beside it"
 _QUOTE = 'put the whole value in quotes: "..."'
 _OPENS = re.compile(r"(?:(?<=[\s:,\[{-])|^)([\"'])|(?:(?<=\s)|^)(#)")
 _CLOSES = {'"': re.compile(r'(?:[^"\\]|\\.)*"'), "'": re.compile(r"(?:[^']|'')*'(?!')")}
 _UNKNOWN = (
-    "this cannot be read: compare its indentation, colons, quotes and brackets with the lines "
-    "above, which were understood"
+    "this cannot be read, unlike the lines above: check its indentation, colons, quotes and "
+    "brackets"
 )
 
 
 @dataclass(frozen=True)
 class _Met:
-    """The text, and the places that the parser named: where it was, and what that belongs to."""
+    """The text, and the places that the parser named: the error, and the start of its context."""
 
     lines: list[str]
     at: Place
@@ -40,7 +37,7 @@ class _Met:
         return self.lines[place[0]] if place[0] < len(self.lines) else ""
 
     def above(self, place: Place) -> tuple[int, str]:
-        """The nearest line before it with something on it, and its number."""
+        """Return the nearest line above that is not empty, and its number."""
         for i in reversed(range(place[0])):
             if line := self.lines[i].partition("#")[0].rstrip():
                 return i, line
@@ -54,7 +51,7 @@ Said = tuple[Place, str]
 
 
 def explained(error: yaml.MarkedYAMLError, text: str) -> Said:
-    """Where to look, and what to do there."""
+    """Say where the error is, and what to do there."""
     mark, context = error.problem_mark, error.context_mark
     at = (mark.line, mark.column) if mark else (0, 0)
     met = _Met(text.splitlines(), at, (context.line, context.column) if context else None)
@@ -66,7 +63,8 @@ def explained(error: yaml.MarkedYAMLError, text: str) -> Said:
 
 
 def _open_quote(met: _Met) -> Place | None:
-    """The parser goes on to the next quote, lines below, and stumbles behind it."""
+    """Find an unclosed quote: the parser continues to the next quote, lines below, and fails
+    there."""
     for i, line in enumerate(met.lines[: met.at[0] + 1]):
         if (column := _opened_in(line)) is not None:
             return i, column
@@ -74,7 +72,7 @@ def _open_quote(met: _Met) -> Place | None:
 
 
 def _opened_in(line: str) -> int | None:
-    """Where a value begins with a quote that this line does not close."""
+    """Find a value that begins with a quote which its line does not close."""
     at = 0
     while match := _OPENS.search(line, at):
         if match[2]:
@@ -86,7 +84,8 @@ def _opened_in(line: str) -> int | None:
 
 
 def _inside(place: Place, lines: list[str]) -> Place:
-    """The end of the last line with something on it, for what was missed at the end of the file."""
+    """Return the end of the last line that is not empty, for what is missing at the end of the
+    file."""
     if place[0] < len(lines) and (place[1] or lines[place[0]].strip()):
         return place
     written = [i for i, line in enumerate(lines[: place[0] + 1]) if line.strip()]
@@ -95,7 +94,7 @@ def _inside(place: Place, lines: list[str]) -> Place:
 
 def _character(met: _Met) -> Said:
     if met.char(met.at) == "\t":
-        return met.at, "a tab stands here: indent with spaces"
+        return met.at, "there is a tab here: indent with spaces"
     return met.at, f"a value cannot begin with this character: {_QUOTE}"
 
 
@@ -103,10 +102,10 @@ def _no_colon(met: _Met) -> Said:
     at = met.since or met.at
     line = met.line(at)
     if match := re.match(r"\s*(?:-\s+)?[\w.-]+:(?=\S)", line):
-        return (at[0], match.end()), "a space is missing behind the colon: write `key: value`"
+        return (at[0], match.end()), "a space is missing after the colon: write `key: value`"
     if "\t" in line[: at[1]]:
-        return (at[0], line.index("\t")), "a tab stands here: indent with spaces"
-    return at, "this is no `key: value`: a colon and a space are missing behind the key"
+        return (at[0], line.index("\t")), "there is a tab here: indent with spaces"
+    return at, "this is not `key: value`: a colon and a space are missing after the key"
 
 
 def _two_colons(met: _Met) -> Said:
@@ -117,7 +116,7 @@ def _two_colons(met: _Met) -> Said:
         return _no_colon(replace(met, at=(number, len(last) - len(last.lstrip())), since=None))
     if re.search(r":\s", before):
         return met.at, (
-            "a second colon on one line, which holds one key: put a value that has `: ` in it in "
+            "a second colon on a line that can hold one key: put a value that has `: ` in it in "
             "quotes"
         )
     if len(line) - len(line.lstrip()) > len(last) - len(last.lstrip()):
@@ -131,7 +130,7 @@ def _two_colons(met: _Met) -> Said:
 
 def _list_here(met: _Met) -> Said:
     return met.at, (
-        "a list cannot begin behind a key on its line: put each `- entry` on a line of its own "
+        "a list cannot begin on the line of its key: put each `- entry` on a line of its own "
         "below it, or write `[a, b]`"
     )
 
@@ -155,22 +154,22 @@ def _block(met: _Met) -> Said:
     line = met.line(met.at)
     before = line[: met.at[1]].rstrip()
     if match := re.match(r"\s*[\w.-]+(?=\s+[\[{])", line):
-        return (met.at[0], match.end()), "a colon is missing behind the key: write `key: value`"
+        return (met.at[0], match.end()), "a colon is missing after the key: write `key: value`"
     if before.endswith(('"', "'")):
         return met.at, (
-            "text stands behind a closing quote: put the whole value in one pair of quotes, and "
-            "a quote within it twice ('')"
+            "there is text after a closing quote: put the whole value in one pair of quotes, and "
+            "double a quote within it ('')"
         )
     if before.endswith(("]", "}")):
-        return met.at, "text stands behind a closing bracket: remove it, or put it into quotes"
+        return met.at, "there is text after a closing bracket: remove it, or put it in quotes"
     return met.at, _closing(met) or _INDENT
 
 
 def _closing(met: _Met) -> str | None:
     if met.char(met.at) == ",":
-        return "a value is expected before this comma: give one, or remove the comma"
+        return "a value is missing before this comma: write one, or remove the comma"
     if met.char(met.at) in ("]", "}"):
-        return "this closes or continues nothing that is open: remove it, or put it into quotes"
+        return "this closes or continues nothing that is open: remove it, or put it in quotes"
     return None
 
 
@@ -178,7 +177,7 @@ def _value(met: _Met) -> Said:
     end = met.line(met.at)[: met.at[1]].rstrip()
     if end.endswith(("[", "{")) and not met.char(met.at):
         return _not_closed(replace(met, since=(met.at[0], len(end) - 1)))
-    return met.at, _closing(met) or "a value is expected here, and there is none"
+    return met.at, _closing(met) or "a value is missing here"
 
 
 def _says(words: str) -> Callable[[_Met], Said]:
@@ -199,29 +198,29 @@ _KINDS: tuple[tuple[str, Callable[[_Met], Said]], ...] = (
     (
         "while scanning a double-quoted scalar",
         _says(
-            "a backslash in double quotes begins a code: write it twice, or use single quotes, as "
+            "a backslash in double quotes begins an escape: double it, or use single quotes, as "
             r"in 'C:\backups'"
         ),
     ),
     (
         "while scanning an a",  # an alias, an anchor
         _since(
-            "`*` or `&` at the beginning of a value means another one: put it in quotes, as in "
+            "`*` or `&` at the beginning of a value refers to another one: put it in quotes, as in "
             '["*"]'
         ),
     ),
     ("found undefined alias", _says(
-        "this refers by `*` to a value that nobody has named by `&`: put it in quotes if it is text"
+        "this refers by `*` to a value that no `&` names: put it in quotes if it is text"
     )),
-    ("found duplicate anchor", _says("two values are named alike by `&`: name one otherwise")),
-    ("tag", _since("`!` at the beginning of a value has a meaning of its own: put it in quotes")),
+    ("found duplicate anchor", _says("two values have the same `&` name: rename one")),
+    ("tag", _since("`!` at the beginning of a value has a special meaning: put it in quotes")),
     ("while scanning a directive", _since(f"a line cannot begin with `%`: {_QUOTE}")),
-    ("block scalar", _says("behind `|` or `>` the line ends: put the text on the lines below")),
-    ("another document", _says("`---` begins a second document: one file holds one; remove it")),
+    ("block scalar", _says("nothing may follow `|` or `>`: put the text on the lines below")),
+    ("another document", _says("`---` begins a second document: remove it, one file holds one")),
     ("expected the node content", _value),
     ("did not find expected", _value),
     ("while parsing a flow", _not_closed),
     ("while parsing a block", _block),
     ("expected '<document start>'", _block),
 )  # fmt: skip
-"""What a message of the parser contains, and what it means; the first that fits counts."""
+"""What a parser message contains, and what it means; the first match counts."""

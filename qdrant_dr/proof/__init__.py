@@ -1,7 +1,7 @@
-"""What makes a copy believable: archive structure, fingerprints, the engine, depths, the seal.
+"""Prove copies: archive structure, fingerprints, the engine, depths, the seal.
 
-Names are imported when they are asked for: the engine's child process imports this package too,
-and wakes up in half the time without what only its parent needs.
+Names are imported on first use: the engine's child process also imports this package, and starts in
+half the time without what only its parent needs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is taken of bytes in passing: size, SHA-256, and the digest of every block.
+"""Measure a stream as it passes: size, SHA-256, and the digest of every block.
 
-A sample reads some blocks, chosen by a seed, and compares each with the digest in the manifest:
-without those it could only tell that something can be read.
+A sample reads some blocks, chosen by a seed, and compares each with its digest in the manifest;
+without these digests it could only show that the bytes can be read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SAMPLE_BLOCK = 8 << 20
 
 
 class BlockDigests:
-    """Takes the SHA-256 of every `SAMPLE_BLOCK` bytes of a stream: what `Part.blocks` keeps."""
+    """Computes the SHA-256 of every `SAMPLE_BLOCK` bytes of a stream, for `Part.blocks`."""
 
     def __init__(self) -> None:
         self._done: list[str] = []
@@ -40,15 +40,15 @@ class BlockDigests:
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Of all blocks so far, the last one perhaps short."""
+        """Return the digests of all blocks so far; the last one may be short."""
         last = () if self._room == SAMPLE_BLOCK else (self._current.hexdigest(),)
         return (*self._done, *last)
 
 
 class Tally:
-    """Counts and hashes a stream of known length, in a thread of its own, one block behind.
+    """Counts and hashes a stream of known length in a separate thread, one block behind.
 
-    A stream that goes on after `expected` bytes is cut off there: it may have no end.
+    A stream longer than `expected` bytes is cut off there, because it may be endless.
     """
 
     def __init__(self, expected: int) -> None:
@@ -71,25 +71,26 @@ class Tally:
 
     @property
     def sha256(self) -> str:
-        """Of all that was yielded, once the stream is at its end."""
+        """Return the SHA-256 of everything yielded, once the stream has ended."""
         return self._sha256.hexdigest()
 
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """How much of the bytes to look at, and which: the same seed chooses the same blocks."""
+    """How much of the bytes to read, and which: the same seed chooses the same blocks."""
 
     per_mille: int
     seed: int
 
     def choose(self, part: Part) -> list[int]:
-        """Numbers of the blocks to read of one part, at least one of a part that has any."""
+        """Return the numbers of the blocks to read of one part: at least one, if it has any."""
         count = -(-part.size_bytes // SAMPLE_BLOCK)
         wanted = min(count, max(1, -(-count * self.per_mille // 1000)))
         return sorted(random.Random(f"{self.seed}:{part.name}").sample(range(count), wanted))
 
     def record(self, parts: Iterable[Part]) -> Sample:
-        """The sample as taken; the chance to see one damaged block is the share of blocks read."""
+        """Record the sample; the chance of detecting one damaged block is the share of blocks
+        read."""
         parts = list(parts)
         chosen = sum(len(self.choose(p)) for p in parts)
         blocks = sum(-(-p.size_bytes // SAMPLE_BLOCK) for p in parts)

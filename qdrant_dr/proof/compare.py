@@ -1,4 +1,4 @@
-"""Compare what was read with what is sealed, and what a server serves with what the engine read."""
+"""Compare a reading with the seal, and what a server returns with what the engine read."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _PAGE = 2000
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs, in the order of shards; how many points were looked at, and how many of them
-    are replayed ones whose vectors differ within the tolerance. `older_seal`: some vectors are not
-    finite, and the seal is of the version of the encoding that no server's JSON can be held
-    against: what differs may be nothing but that."""
+    """What differs, in the order of shards; how many points were compared, and how many of them are
+    replayed ones whose vectors differ within the tolerance. `older_seal`: some vectors are not
+    finite, and the seal has the older encoding, with which a server's JSON cannot be compared: that
+    alone may be the difference."""
 
     faults: tuple[ProofError, ...]
     points: int
@@ -36,25 +36,26 @@ class Comparison:
 
     @property
     def verdict(self) -> bool | None:
-        """Equal, or not; None if nothing differs and not everything could be looked at."""
+        """Return whether all is equal; None if nothing differs but not everything was compared."""
         return False if any(f.blames_copy for f in self.faults) else self.equal or None
 
     def fault(self, where: str, hint: str | None = None) -> ProofError | None:
-        """All that differs as one error, else the first thing that could not be looked at."""
+        """Return everything that differs as one error, else the first thing that was not
+        compared."""
         if self.verdict is False:
             what = "; ".join(f.message for f in self.faults)
             return ContentDiffers(f"{where}: {what}", hint)
         return next((type(f)(f"{where}: {f.message}", f.hint) for f in self.faults), None)
 
     def with_faults(self, faults: Iterable[ProofError]) -> Comparison:
-        """The same with more that differs."""
+        """Return the comparison with more differences."""
         return replace(self, faults=(*self.faults, *faults))
 
 
 def compare_counts(
     counts: Sequence[ShardCount], manifest: Manifest, seal: Seal | None
 ) -> list[ProofError]:
-    """Operations and exact counts against the seal, or else against the facts of the capture."""
+    """Compare operations and exact counts with the seal, or else with the facts of the capture."""
     sealed = {s.shard: s for s in seal.shards} if seal else {}
     facts = {s.shard: s for s in manifest.shards}
     faults: list[ProofError] = []
@@ -71,7 +72,8 @@ def compare_counts(
 
 
 def against_facts(count: ShardCount, facts: ShardFacts | None) -> list[ProofError]:
-    """Archive >= before; and where no write was applied, exactly the points that were counted."""
+    """Check that the archive is not older than the facts before the capture; if no write was
+    applied, that it holds exactly the points that were counted."""
     if facts is None:
         return [CountDiffers(f"shard {count.shard} is not in the manifest")]
     before = facts.operation_before
@@ -89,7 +91,7 @@ def against_facts(count: ShardCount, facts: ShardFacts | None) -> list[ProofErro
         return [
             CountDiffers(
                 f"shard {count.shard} holds {count.points} points, the source counted "
-                f"{' and '.join(map(str, sorted(live)))} though nothing was written: deleted "
+                f"{' and '.join(map(str, sorted(live)))} although nothing was written: deleted "
                 "points come back in archives without a write-ahead log",
                 "back up with method `collection`; this archive cannot be used.",
             )
@@ -115,10 +117,11 @@ def _against_sealed(count: ShardCount, sealed: SealedShard) -> list[ProofError]:
 
 
 def compare_with_seal(read: ReadBack, seal: Seal, manifest: Manifest) -> Comparison:
-    """Bit by bit, shard by shard, but for vectors that this machine just replayed from the log.
+    """Compare bit by bit, shard by shard, except vectors that this machine just replayed from the
+    log.
 
-    Those were computed here from bytes whose SHA-256 was verified in the same pass; where they
-    differ from what the sealing machine computed they are counted, not refused.
+    Those were computed here from bytes whose SHA-256 was verified in the same pass; if they differ
+    from what the sealing machine computed, they are counted, not refused.
     """
     faults = compare_counts([s.count for s in read.shards], manifest, seal)
     sealed = {s.shard: s for s in seal.shards}
@@ -151,7 +154,7 @@ def _compare_shard(read: ShardReading, sealed: SealedShard) -> tuple[list[ProofE
 
 
 def without_vectors(fingerprint: Fingerprint) -> Fingerprint:
-    """Vectors by their count alone."""
+    """Return the fingerprint with vectors reduced to their counts."""
     zero = Component(count=0, sum="0" * 64, buckets="0" * 4096)
     components = {
         name: zero.model_copy(update={"count": c.count}) if name.startswith("vector:") else c
@@ -166,10 +169,10 @@ def compare_served(
     shards: Sequence[SealedShard],
     replayed_points: Iterable[Mapping[str, Any]] = (),
 ) -> Comparison:
-    """The points of a server's scroll against a seal's shards, or those of a `ReadBack`'s seal.
+    """Compare the points of a server's scroll with a seal's shards, or with those of a `ReadBack`.
 
-    `replayed_points` is this machine's engine reading of the same verified bytes: replayed vectors
-    may differ from it by `TOLERANCE`, all else must be equal bit by bit.
+    `replayed_points` are this machine's engine reading of the same verified bytes: replayed vectors
+    may differ from it by `TOLERANCE`, everything else must be equal bit by bit.
     """
     replayed_ids = {i for s in shards for i in s.replayed_ids}
     settled, replayed = Fingerprinter(), Fingerprinter()
@@ -213,9 +216,10 @@ def compare_replayed(
     served: Mapping[int | str, Mapping[str, Any]],
     tolerance: float = TOLERANCE,
 ) -> tuple[list[int | str], int]:
-    """Ids that differ by more than vectors may; and how many vectors differ, within `tolerance`.
+    """Return ids that differ by more than vectors may, and how many vectors differ within
+    `tolerance`.
 
-    A served point that is not expected differs too.
+    An unexpected point in the server's answer also differs.
     """
     wrong: list[int | str] = []
     within = 0
@@ -240,8 +244,8 @@ def compare_replayed(
 def differing_points(
     one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]
 ) -> list[int | str]:
-    """Ids of points that two lists do not hold alike, but for vectors within the tolerance: each
-    replica normalizes what it is given by itself, and CPUs differ in the last bits."""
+    """Return ids of points that differ between two lists, except vectors within the tolerance: each
+    replica normalizes vectors itself, and CPUs differ in the last bits."""
     rows = [
         {p["id"]: row.tobytes() for p, row in zip(points, _rows(points), strict=True)}
         for points in (one, other)
@@ -253,7 +257,7 @@ def differing_points(
 
 
 def _rows(points: Sequence[Mapping[str, Any]]) -> Iterable[Any]:
-    """A digest for each point."""
+    """Yield a digest for each point."""
     if not points:
         return ()
     return Fingerprinter().add((p["id"], p.get("payload"), p.get("vector")) for p in points)
@@ -268,7 +272,7 @@ def _encoded(vectors: dict[str, Any]) -> dict[str, bytes]:
 
 
 def _distance(one: Any, two: Any) -> float | None:
-    """Largest difference of two numbers in the same place, None if the places differ."""
+    """Return the largest difference of numbers in the same place, None if the places differ."""
     if isinstance(one, Mapping) and isinstance(two, Mapping):
         if one.keys() != two.keys():
             return None
@@ -280,7 +284,7 @@ def _distance(one: Any, two: Any) -> float | None:
     elif _is_number(one) and _is_number(two):
         return abs(float(one) - float(two))
     elif not (_is_number(one) or _is_number(two)) and _is_component(one) and _is_component(two):
-        return 0.0  # not finite, both of them
+        return 0.0  # neither is finite
     else:
         return None
     if any(part is None for part in parts):

@@ -1,10 +1,9 @@
-"""Why an engine failed: because of what it read, or of the machine it read it on? Pure, but for one
-question to the disk.
+"""Decide why an engine failed: because of the bytes it read, or because of this machine. Pure,
+except for one test of the disk.
 
-A panic over bytes that were verified is a finding. What the kernel, somebody with `kill`, or a full
-disk did to the process says nothing of them. A crash without words may be either: a page of a
-mapped file that cannot be had (SIGBUS) is a full disk as often as a file that was cut.
-"""
+A panic over verified bytes is a finding. What the kernel, a `kill` or a full disk did to the
+process says nothing about the bytes. A crash without a message may be either: a page of a mapped
+file that cannot be read (SIGBUS) may mean a full disk or a truncated file."""
 
 from __future__ import annotations
 
@@ -18,13 +17,13 @@ from pathlib import Path
 from qdrant_dr.errors import DRError, EngineCrashed, EngineFailed, EngineHindered, StorageFull
 
 MORE_MEMORY = "raise `proof.memory`, or verify on a machine with more memory."
-MORE_ROOM = "free space there, or set `capture.spool.path`; nothing is known against the copy."
+MORE_ROOM = "free space there, or set `capture.spool.path`; this says nothing about the copy."
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 OURS = FULL | {
     errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
     errno.EAGAIN, errno.EINTR,
 }  # fmt: skip
-"""What a system call says of a machine. ENOENT and EINVAL are of the archive."""
+"""Error numbers that concern the machine. ENOENT and EINVAL concern the archive."""
 _NUMBERED = re.compile(r"os error (\d+)|\[Errno (\d+)\]|Os \{ code: (\d+)")
 _OF_ITSELF = frozenset({
     signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP,
@@ -35,14 +34,15 @@ _SHOWN = 600
 
 
 def failure(said: str, folder: Path) -> DRError:
-    """What the answer of an engine means that failed, and lives. `folder` is its scratch space."""
+    """Return the error for a failure that a living engine reports. `folder` is its scratch
+    space."""
     return _of_machine(said, f"the engine failed: {said}", folder) or EngineFailed(
         f"the engine failed: {said}"
     )
 
 
 def death(code: int, said: str, folder: Path) -> DRError:
-    """What the end of an engine means, by its exit code and its last words."""
+    """Return the error for the end of an engine, by its exit code and last words."""
     how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
     shown = said[-_SHOWN:].strip()
     words = f"the engine {how}{': ' + shown if shown else ''}"
@@ -67,7 +67,7 @@ def _of_machine(said: str, words: str, folder: Path) -> DRError | None:
 
 
 def refusal(folder: Path) -> str | None:
-    """Why nothing more can be written below a folder; None if it can: quotas count, too."""
+    """Say why nothing more can be written below a folder, by disk or quota; None if it can."""
     probe = folder / f"room-{os.getpid()}"
     try:
         with probe.open("wb", buffering=0) as file:

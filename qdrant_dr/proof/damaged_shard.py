@@ -1,6 +1,6 @@
-"""Open what can be opened of a damaged shard: whole, else without the segments that cannot be read.
+"""Open as much of a damaged shard as possible: all of it, else without the unreadable segments.
 
-Nothing here proves anything: it reads for a salvage, and says what it left out.
+Nothing here proves anything: it reads for a salvage, and reports what it left out.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ IDS_PAGE = 20_000
 
 @dataclass(frozen=True)
 class OpenShard:
-    """A shard that an engine holds open, every point of which was read once already.
+    """A shard that an engine holds open, of which every point was already read once.
 
-    `dropped` are the segments that could not be read, each with the ids of points it is known to
-    have held, None where not even those can be read. `logged` is whether the write-ahead log was
-    replayed, None where there is none. `notes` say what was wrong.
-    """
+    `dropped` are the unreadable segments, each with the ids of points that it is known to have
+    held, None if not even those can be read. `logged` says whether the write-ahead log was
+    replayed, None if there is none. `notes` say what was wrong."""
 
     shard: int
     engine: Engine
@@ -44,11 +43,11 @@ class OpenShard:
         return self.fingerprint.points
 
     def pages(self) -> Iterator[list[dict[str, Any]]]:
-        """Every point with payload and vectors, as a server's scroll would give it."""
+        """Yield every point with payload and vectors, in the form of a server's scroll."""
         yield from _pages(self.engine, PAGE, whole=True)
 
     def ids(self) -> Iterator[int | str]:
-        """The id of every point."""
+        """Yield the id of every point."""
         for page in _pages(self.engine, IDS_PAGE, whole=False):
             yield from page
 
@@ -57,24 +56,26 @@ class OpenShard:
 def open_pieces(
     shard: LaidShard, scratch: Path, limits: EngineLimits
 ) -> Iterator[OpenShard | None]:
-    """Open a laid out shard as whole as it will; None if no segment of it can be read.
+    """Open as much of an unpacked shard as possible; None if no segment of it can be read.
 
-    The laid out files stay as they are: every try is made on a copy below `scratch`, in a process
-    of its own, for a broken segment may end it. Raise StorageFull.
+    The unpacked files stay unchanged: every try uses a copy below `scratch` and its own process,
+    because a broken segment may crash it. Raise StorageFull.
     """
-    notes = [f"segment {uuid} of shard {shard.shard} is cut or damaged" for uuid in shard.broken]
+    notes = [
+        f"segment {uuid} of shard {shard.shard} is truncated or damaged" for uuid in shard.broken
+    ]
     dropped: dict[str, tuple[int | str, ...] | None] = dict.fromkeys(shard.broken)
     wanted = sorted(shard.segments.keys() - shard.broken)
     has_log = wal.last_operation(shard.folder / "wal") is not None
     with ExitStack() as stack:
         tries = _Tries(shard, scratch, limits)
-        # as it is, or, where a segment is missing, with a log that brings back what it can
+        # as it is or, if a segment is missing, with a log that restores what it can
         for use_log in (True, False) if has_log else (False,):
             try:
                 engine, read = stack.enter_context(tries.opened(wanted, use_log=use_log))
             except ProofError as e:
                 notes.append(f"shard {shard.shard} {_as_tried(wanted, use_log)}: {_why(e)}")
-                if use_log == has_log:  # once: which of them can be read at all?
+                if use_log == has_log:  # find out once which of them can be read at all
                     wanted, lost = tries.readable(wanted)
                     dropped |= lost
                     notes += tries.hindered
@@ -98,12 +99,12 @@ def _as_tried(segments: Sequence[str], use_log: bool) -> str:
 
 
 def _why(error: ProofError) -> str:
-    """What was wrong; and what to do where it was this machine: a second salvage brings more."""
+    """Say what was wrong; if it was this machine, also what to do: a second salvage brings more."""
     return error.message if error.blames_copy else f"{error.message}; {error.hint}"
 
 
 class _Tries:
-    """Copies of some segments of a shard, each opened by an engine of its own."""
+    """Copies of some segments of a shard, each opened by its own engine."""
 
     def __init__(self, shard: LaidShard, scratch: Path, limits: EngineLimits) -> None:
         self.shard, self.scratch, self.limits = shard, scratch, limits
@@ -123,7 +124,7 @@ class _Tries:
     def readable(
         self, segments: Sequence[str]
     ) -> tuple[list[str], dict[str, tuple[int | str, ...] | None]]:
-        """Which segments can be read alone; and of the others the ids, where those can."""
+        """Find the segments that can be read alone, and the ids of the others if possible."""
         good: list[str] = []
         lost: dict[str, tuple[int | str, ...] | None] = {}
         for uuid in segments:
@@ -165,7 +166,7 @@ class _Tries:
         if use_log:
             copy_tree(self.shard.folder / "wal", folder / "wal")
         if len(segments) == len(self.shard.segments):
-            # `applied_seq.json` lets a replay begin behind what segments hold: all of them must be
+            # `applied_seq.json` starts a replay after what the segments hold, if all are present
             for state in self.shard.folder.glob("*.json"):
                 shutil.copyfile(state, folder / state.name)
 

@@ -2,15 +2,15 @@
 
     presence    every object exists with its size
     bytes       SHA-256 of every byte, or a seeded sample of blocks
-    structure   the archives are whole, and of this collection and these shards
+    structure   the archives are complete, and of this collection and these shards
     load        the engine opens every shard, replays its log, and counts exactly
-    content     fingerprints of every point equal the seal; without a seal they are read for one
+    content     fingerprints of every point equal the seal; without a seal they are read to make one
     search      the archive's own indexes find what they found when it was sealed
 
-Bytes are read once: hashed, laid out and checked in one pass. What is wrong with the copy is a
-finding; what is wrong with this machine or the way to the copy is raised, unless something was
-found already. An engine that crashed over a part without a word gets it once more, read anew: a
-crash that comes back is of the part.
+Bytes are read once: hashed, unpacked and checked in one pass. A fault of the copy is a finding; a
+fault of this machine or of the way to the copy is raised, unless something was already found. If an
+engine crashes over a part without a message, the part is read once more: a crash that happens again
+is the part's fault.
 """
 
 from __future__ import annotations
@@ -82,24 +82,24 @@ def prove(
     alone: bool = False,
     limits: ProofLimits | None = None,
 ) -> Examination:
-    """Examine one copy to `depth`; scratch lies below `folder` and is gone afterwards.
+    """Examine one copy to `depth`; scratch files are below `folder` and are removed afterwards.
 
-    `sampled_ids` are points to return the digests of, `keep_replayed` returns the points that the
-    log brought. `alone` looks for what `depth` itself sees, as if the depths before had passed.
-    Raise EngineTooOld, EngineHindered, EngineStalled, StorageFull or RepositoryError if the copy
-    could not be examined here, NothingChecked if there was nothing to look at, or if its seal has
-    nothing to search for.
-    """
+    `sampled_ids` are points whose digests to return; `keep_replayed` also returns the points that
+    the log brought. `alone` checks only what `depth` itself adds, as if the depths before had
+    passed. Raise EngineTooOld, EngineHindered, EngineStalled, StorageFull or RepositoryError if the
+    copy could not be examined here, NothingChecked if there was nothing to examine or its seal has
+    no searches."""
     if depth not in get_args(ProvableDepth):
         raise UsageError(f"depth {depth} needs a running server")
     if depth == "search" and seal and (silent := unanswerable(seal, manifest)):
         raise NothingChecked(
-            f"the seal of {manifest.key} has {silent}: it was made before this depth was, or its "
+            f"the seal of {manifest.key} has {silent}: it was made before this depth existed, or "
+            "its "
             "indexes could not be asked",
             "verify it to depth `content`; back up again for a seal that can be searched.",
         )
     if sample and depth != "bytes":
-        raise UsageError(f"a sample can be taken at depth bytes, not {depth}")
+        raise UsageError(f"a sample is possible at depth bytes only, not at {depth}")
     if reaches(depth, "load"):
         require_engine(manifest.server_version)
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,18 +146,18 @@ class _Examiner:
         self.engines: list[Engine] = []
 
     def wants(self, depth: Depth) -> bool:
-        """Whether the examination goes to `depth` or deeper."""
+        """Say whether the examination goes to `depth` or deeper."""
         return reaches(self.depth, depth)
 
     def engines_wanted(self) -> int:
-        """Two where there is much to read, and a core and a copy on disk for each."""
+        """Return two if there is much to read, and a core and disk space for each."""
         if not self.wants("content"):
             return int(self.wants("load"))
         size = self.manifest.size_bytes
         return 2 if size >= _TWO_ENGINES_FROM and _cores() > 1 and 3 * size < self.free() else 1
 
     def free(self) -> int:
-        """Bytes that may be laid out here."""
+        """Return how many bytes may be unpacked here."""
         return min(shutil.disk_usage(self.scratch).free, self.limits.spool_bytes)
 
     def full(self) -> Examination:
@@ -167,7 +167,7 @@ class _Examiner:
                     self.examine(part)
         except Interrupted:
             raise
-        except DRError as e:  # an object that went meanwhile, or what kept us from going on
+        except DRError as e:  # an object that vanished meanwhile, or another obstacle
             self.note(self.depth if self.alone else "presence", None, [e])
         if self.wants("load") and not self.failed and self.hindrance is None:
             self.note("load", None, compare_counts(self.counts, self.manifest, self.seal))
@@ -180,24 +180,24 @@ class _Examiner:
                 self.note("content", None, compared.faults)
             if self.wants("search") and not self.failed:
                 self.judged = judge(read.asked, self.seal)
-                if self.seal:  # without one it is the source that is judged: `plan_seal` says so
+                if self.seal:  # without one the source is judged, by `plan_seal`
                     self.note("search", None, self.judged.faults)
         return self.result(read)
 
     def questions(self) -> Questions | None:
-        """For the indexes: those of the seal, or new ones where there is none yet."""
+        """Return questions for the indexes: those of the seal, or new ones if there is no seal."""
         if self.seal and not self.wants("search"):
             return None
         return Questions(self.manifest, self.seal)
 
     def present(self, part: Part) -> bool:
-        """`presence`: the object is there with its size."""
+        """Check `presence`: the object exists with its size."""
         size = self.reader.sizes(part)
         if size == part.size_bytes:
             return True
         fault: DRError
         if size is None:
-            fault = ObjectMissing(f"{part.file} is not there")
+            fault = ObjectMissing(f"{part.file} is missing")
         else:
             fault = BytesDiffer(
                 f"{part.file} has {size} bytes, its manifest says {part.size_bytes}"
@@ -206,7 +206,8 @@ class _Examiner:
         return False
 
     def examine(self, part: Part) -> None:
-        """`bytes`, and on the way whatever else is wanted. One read; one more behind a crash."""
+        """Check `bytes`, and in the same pass whatever else is wanted. One read; one more after a
+        crash."""
         checked = self.bytes_checked
         try:
             self.look(part)
@@ -221,7 +222,7 @@ class _Examiner:
                 self.note_engine(part, again)
 
     def look(self, part: Part) -> None:
-        """One read. Raise EngineCrashed if the engine died over it and did not say why."""
+        """Read once. Raise EngineCrashed if the engine died over it without a reason."""
         tally = Tally(part.size_bytes)
         stream = tally.watch(self.reader.blocks(part))
         if not self.wants("structure"):
@@ -232,7 +233,8 @@ class _Examiner:
         free = self.free()
         if part.size_bytes > free:
             raise StorageFull(
-                f"{part.file} has {part.size_bytes} bytes, {free} may be used below {self.scratch}",
+                f"{part.file} has {part.size_bytes} bytes, but {free} may be used below "
+                f"{self.scratch}",
                 "free space there, raise `capture.spool.max`, or prove to depth `bytes` only.",
             )
         place = self.scratch / part.name
@@ -247,12 +249,12 @@ class _Examiner:
                 name=part.name,
             )
             for _ in stream:
-                pass  # behind a fault: the digest is still of all bytes
+                pass  # after a fault: the digest still needs all bytes
             whole = self.compare_bytes(part, tally)
             sound = self.check_structure(part, laid) and whole
             if self.engines and (sound or self.alone):
                 self.check_engine(part, laid)
-        finally:  # an engine that was given up may still be at work in it: the rest goes with all
+        finally:  # an abandoned engine may still be working here: the rest is removed at the end
             shutil.rmtree(place, ignore_errors=True)
 
     def compare_bytes(self, part: Part, tally: Tally) -> bool:
@@ -260,11 +262,11 @@ class _Examiner:
         if tally.size_bytes != part.size_bytes:
             longer = "more than " if tally.size_bytes > part.size_bytes else ""
             words = f"{longer}{min(tally.size_bytes, part.size_bytes)} bytes"
-            fault = BytesDiffer(f"{part.file} gives {words}, its manifest says {part.size_bytes}")
+            fault = BytesDiffer(f"{part.file} has {words}, its manifest says {part.size_bytes}")
         elif tally.sha256 != part.sha256:
             fault = BytesDiffer(
                 f"SHA-256 of {part.file} is {tally.sha256[:16]}, its manifest says "
-                f"{part.sha256[:16]}: its {part.size_bytes} bytes are damaged or another's"
+                f"{part.sha256[:16]}: its {part.size_bytes} bytes are damaged or replaced"
             )
         else:
             return True
@@ -272,14 +274,14 @@ class _Examiner:
         return False
 
     def check_structure(self, part: Part, laid: LaidOut) -> bool:
-        """`structure`: what was laid out is all there has to be."""
+        """Check `structure`: what was unpacked is complete."""
         faults = inspect(laid, part, self.manifest)
         self.uuid = self.uuid or laid.uuid
         self.note("structure", part, faults)
         return not faults
 
     def check_engine(self, part: Part, laid: LaidOut) -> None:
-        """`load`, and the reading for `content`, of one part."""
+        """Check `load`, and read for `content`, one part."""
         try:
             if self.wants("content"):
                 readings = read_shards(
@@ -303,15 +305,16 @@ class _Examiner:
         self.note(self.depth if self.alone else "load", part, [fault])
 
     def sampled(self, sample: SampleRequest) -> Examination:
-        """`bytes` of chosen blocks only."""
+        """Check `bytes` of the chosen blocks only."""
         for part in self.manifest.parts:
             if not self.present(part):
                 continue
             blocks = -(-part.size_bytes // SAMPLE_BLOCK)
             if len(part.blocks) != blocks:
                 fault = NothingChecked(
-                    f"the manifest has no digests of the blocks of {part.file}: a sample of it "
-                    "could be compared with nothing",
+                    f"the manifest has no digests of the blocks of {part.file}, with which a "
+                    "sample "
+                    "could be compared",
                     "run `qdrant-dr verify --depth bytes` without `--sample`.",
                 )
                 self.note("bytes", part, [fault])
@@ -328,12 +331,12 @@ class _Examiner:
             pass
         self.bytes_checked += min(tally.size_bytes, end - start)
         if tally.sha256 != part.blocks[number]:
-            fault = BytesDiffer(f"bytes {start} to {end} of {part.file} are damaged or another's")
+            fault = BytesDiffer(f"bytes {start} to {end} of {part.file} are damaged or replaced")
             self.note("bytes", part, [fault])
 
     def note(self, depth: Depth, part: Part | None, faults: Sequence[DRError]) -> None:
-        """Remember what is wrong, and at which depth; and apart from it what kept us from looking,
-        for nothing is known of the copy by that."""
+        """Record faults with their depth; separately record what prevented the check, which says
+        nothing about the copy."""
         if self.alone and depth != self.depth:
             return
         for fault in faults:

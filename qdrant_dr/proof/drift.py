@@ -1,9 +1,9 @@
-"""How far the content of a collection has moved since what was last accepted: pure.
+"""Measure how far a collection's content has moved since what was last accepted. Pure.
 
-A loss is measured against the most that any backup since then had, so that neither many small ones
-nor growth in between can hide it. A change of content is told of a backup if it came at once; one
-that only adds up is the life of most collections, and is carried along as a share. A backup that is
-told of is what the next ones are measured against: they are like it, and nothing is told twice.
+A loss is measured against the highest counts of any backup since then, so that neither many small
+losses nor growth in between can hide it. A change of content is reported for a backup if it was
+sudden; slow change is normal for most collections, and is carried along as a share. Later backups
+are compared with a reported backup, so that nothing is reported twice.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ WHOLE = 1_000_000
 
 
 def baseline_of(older: Sequence[Seal], accepted: str | None = None) -> Baseline | None:
-    """What the next backup is measured against: what the last of the `older` ones of its life,
-    oldest first, hands on; but the `accepted` one (an id) if that is later. None: it is the first.
-    """
+    """Return the baseline for the next backup: that of the last of the `older` seals of its
+    incarnation (oldest first), or the `accepted` one (an id) if that is later. None: it is the
+    first."""
     if not older:
         return None
     carried = older[-1].baseline or _itself(older[-1])
@@ -40,15 +40,15 @@ def drift(
     baseline: Baseline,
     limit: float,
 ) -> tuple[str, ...]:
-    """Reasons to look at this content before trusting it: perhaps the source was damaged."""
+    """Return reasons to inspect this content before trusting it: the source may be damaged."""
     return tuple(_reasons(_counts(total), sketch, previous, baseline, limit))
 
 
 def carry(
     total: Fingerprint, sketch: Sequence[str], baseline: Baseline | None, *, drifted: bool
 ) -> Baseline | None:
-    """What the seal of this content hands on to the next; None: itself, for it is the first, or
-    it is told of."""
+    """Return the baseline that this seal passes on to the next; None: itself, because it is the
+    first or was reported."""
     if baseline is None or drifted:
         return None
     share = changed_share(baseline.sketch, sketch)

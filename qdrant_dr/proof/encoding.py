@@ -65,7 +65,7 @@ _COUNT = struct.Struct("<I").pack
 
 
 def encode_value(value: Any) -> bytes:
-    """A JSON value. Raise TypeError for anything else."""
+    """Encode a JSON value. Raise TypeError for anything else."""
     encode = _VALUES.get(type(value))
     if encode is None:
         raise TypeError(f"{type(value).__name__} is no JSON value")
@@ -82,7 +82,7 @@ _KEY_ORDERS_KEPT = 4096
 
 
 def _order(keys: tuple[str, ...]) -> list[tuple[str, bytes]]:
-    """Keys with their encodings, sorted; remembered, for points are alike."""
+    """Return keys with their encodings, sorted; cached, because points have the same keys."""
     order = sorted(((k, _string(k)) for k in keys), key=lambda pair: pair[0].encode())
     if len(keys) <= 64:
         if len(_key_orders) >= _KEY_ORDERS_KEPT:
@@ -119,7 +119,7 @@ _VALUES: dict[type, Callable[[Any], bytes]] = {
 
 
 def encode_id(point_id: int | str | UUID) -> bytes:
-    """A point's id: an unsigned integer, or a UUID in any of its spellings."""
+    """Encode a point's id: an unsigned integer, or a UUID in any spelling."""
     if isinstance(point_id, int):
         return b"i%d;" % point_id
     return b"u" + (point_id if isinstance(point_id, UUID) else UUID(point_id)).bytes
@@ -144,12 +144,12 @@ def _dense_packer(count: int) -> Callable[..., bytes]:
 
 
 def encode_vector(vector: Any) -> bytes:
-    """A dense, multi- or sparse vector, as the engine or as a server's JSON gives it."""
+    """Encode a dense, multi- or sparse vector, from the engine or a server's JSON."""
     return encode_bits(vector if is_finite(vector) else _with_token(vector))
 
 
 def is_finite(vector: Any) -> bool:
-    """Whether every component is a finite number; a null of a server's JSON is none."""
+    """Say whether every component is a finite number; null in a server's JSON is not."""
     if type(vector) is list:
         try:
             return isfinite(sum(vector))  # of binary32 in binary64: it cannot overflow
@@ -159,7 +159,7 @@ def is_finite(vector: Any) -> bool:
 
 
 def _with_token(vector: Any) -> Any:
-    """The same vector with a null for each component that is not finite."""
+    """Return the vector with null for each component that is not finite."""
     if isinstance(vector, list):
         if _is_multi(vector):
             return [_with_token(row) for row in vector]
@@ -175,7 +175,7 @@ def _is_multi(vector: list[Any]) -> bool:
 
 
 def encode_bits(vector: Any) -> bytes:
-    """The same in version 1: components that are not finite by their bits, as the engine reads
+    """Encode in version 1: components that are not finite by their bits, as the engine reads
     them."""
     if type(vector) is list:
         count = len(vector)
@@ -204,7 +204,7 @@ def _unusual(vector: list[Any]) -> bytes:
 
 @cache
 def vector_domain(name: str) -> bytes:
-    """What precedes id and value in the digest of the vectors of one name."""
+    """Return what precedes id and value in the digest of the vectors of one name."""
     return b"qdr1:vector:" + _string(name)
 
 
@@ -213,7 +213,7 @@ PAYLOAD_DOMAIN = b"qdr1:payload:"
 
 
 def named_vectors(vector: Any) -> dict[str, Any]:
-    """A point's vectors by name; a bare vector has the name ''."""
+    """Return a point's vectors by name; a bare vector has the name ''."""
     if vector is None:
         return {}
     return vector if isinstance(vector, dict) else {"": vector}
@@ -222,7 +222,7 @@ def named_vectors(vector: Any) -> dict[str, Any]:
 def point_digests(
     point_id: int | str | UUID, payload: dict[str, Any] | None, vector: Any
 ) -> dict[str, bytes]:
-    """The digest of every component that the point has."""
+    """Return the digest of every component that the point has."""
     ident = encode_id(point_id)
     digests = {"id": sha256(ID_DOMAIN + ident).digest()}
     if payload is not None:
@@ -234,6 +234,6 @@ def point_digests(
 
 
 def digest_point(point: Mapping[str, Any]) -> dict[str, int]:
-    """`point_digests` of one point of a server's scroll, as integers."""
+    """Return `point_digests` of one point of a server's scroll, as integers."""
     digests = point_digests(point["id"], point.get("payload"), point.get("vector"))
     return {name: int.from_bytes(d, "little") for name, d in digests.items()}

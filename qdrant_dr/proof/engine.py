@@ -1,9 +1,8 @@
-"""Qdrant's storage engine, held at arm's length: one child process, watched from outside.
+"""Run Qdrant's storage engine in a child process, watched from outside.
 
-A panic, an abort, a kill, a hang, too much memory or an answer that is none is an error of the
-tree, never a dead caller: EngineFailed if it is about what the engine read, EngineCrashed if that
-is likely, EngineHindered, EngineStalled or StorageFull if it is about this machine.
-"""
+A panic, an abort, a kill, a hang, too much memory or an invalid answer becomes an error of the
+tree, never a dead caller: EngineFailed if the archive is the cause, EngineCrashed if that is
+likely, EngineHindered, EngineStalled or StorageFull if this machine is the cause."""
 
 from __future__ import annotations
 
@@ -28,19 +27,19 @@ from qdrant_dr.records import Fingerprint
 
 ENGINE_PACKAGE = "qdrant-edge-py"
 _COVERS = {(0, 7): (1, 18), (0, 8): (1, 19), (0, 9): (1, 20)}
-"""Newest server whose archives an engine reads: a newer segment format is refused by it."""
+"""The newest server whose archives each engine reads; it refuses newer segment formats."""
 _WATCH_SECONDS = 0.2
 _MESSAGE_MAX = 1 << 30
 _LAST_WORDS = 4000
 
 
 def engine_version() -> str:
-    """Version of the installed engine, as recorded in proofs: `edge 0.9.0`."""
+    """Return the version of the installed engine, as recorded in proofs: `edge 0.9.0`."""
     return f"edge {version(ENGINE_PACKAGE)}"
 
 
 def engine_covers(server_version: str, engine: str | None = None) -> bool:
-    """Whether the engine is new enough for archives of this server; False if that is unknown."""
+    """Say whether the engine is new enough for archives of this server; False if unknown."""
     ours = _minor(engine or engine_version())
     theirs = _minor(server_version)
     if ours is None or theirs is None or ours < min(_COVERS):
@@ -53,7 +52,7 @@ def require_engine(server_version: str) -> None:
     if not engine_covers(server_version):
         raise EngineTooOld(
             f"{engine_version()} is too old for archives of Qdrant {server_version}: "
-            "what it says of them proves nothing"
+            "its results would prove nothing"
         )
 
 
@@ -64,7 +63,7 @@ def _minor(text: str) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class EngineLimits:
-    """What the child may use: anonymous memory in bytes, and time without progress."""
+    """The limits of the child: anonymous memory in bytes, and time without progress."""
 
     memory_bytes: int = 8 << 30
     stall_timeout: timedelta = timedelta(minutes=5)
@@ -72,21 +71,21 @@ class EngineLimits:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A shard as the engine opened it, write-ahead log replayed."""
+    """A shard as the engine opened it, with the write-ahead log replayed."""
 
     segments: dict[str, int]
     points: int
 
     @property
     def operation(self) -> int:
-        """Number of the last operation that changed this shard."""
+        """Return the number of the last operation that changed this shard."""
         return max(self.segments.values(), default=0)
 
 
 class Engine:
-    """One child process. Starting does not wait for it, so that it wakes up while bytes arrive.
+    """One child process. Starting does not wait for it, so that it starts up while bytes arrive.
 
-    Use it, and leave its `with` block, in the thread that made it: the child dies with that.
+    Use it, and leave its `with` block, in the thread that made it: the child dies with that thread.
     """
 
     def __init__(self, folder: Path, limits: EngineLimits) -> None:
@@ -131,7 +130,7 @@ class Engine:
         self._errors.unlink(missing_ok=True)
 
     def restart(self) -> None:
-        """A new child in place of one that died or is of no more use; no shard is open."""
+        """Start a new child in place of one that died or is no longer usable; no shard is open."""
         self._end()
         self._process = self._start()
 
@@ -143,14 +142,14 @@ class Engine:
                 pipe.close()
 
     def load(self, folder: Path) -> Loaded:
-        """Open the shard in `folder`, which changes it. Raise as `wait`."""
+        """Open the shard in `folder`, which changes its files. Raise as `wait`."""
         self.ask("load", path=str(folder))
         facts = self.wait()
         segments = {uuid: number or 0 for uuid, number in facts["segments"].items()}
         return Loaded(segments, facts["points"])
 
     def ask(self, do: str, **arguments: Any) -> None:
-        """Send a request; `wait` for its answer."""
+        """Send a request; `wait` returns its answer."""
         data = json.dumps({"do": do, **arguments}).encode()
         assert self._process.stdin is not None
         message = memoryview(len(data).to_bytes(4, "big") + data)
@@ -161,7 +160,7 @@ class Engine:
             raise self._died() from None
 
     def wait(self) -> Any:
-        """The answer to the last request. Progress resets the clock, and nothing else does.
+        """Return the answer to the last request. Only progress resets the timeout.
 
         Raise EngineFailed, EngineCrashed, EngineHindered, EngineStalled or StorageFull.
         """
@@ -173,12 +172,13 @@ class Engine:
                 raise failure(message["failed"], self._folder)
 
     def wait_read(self) -> tuple[Fingerprint, tuple[str, ...]]:
-        """The answer to `read` or `retrieve`: fingerprint, and the sketch of a whole shard."""
+        """Return the answer to `read` or `retrieve`: fingerprint, and the sketch of a whole
+        shard."""
         fingerprint, sketch, _ = self.wait_picked()
         return fingerprint, sketch
 
     def wait_picked(self) -> tuple[Fingerprint, tuple[str, ...], tuple[int | str, ...]]:
-        """The same, and the ids at the places that `read` was asked to pick."""
+        """Return the same, and the ids at the positions that `read` was asked to pick."""
         answer = self.wait()
         fingerprint = Fingerprint.model_validate(answer["fingerprint"])
         return fingerprint, tuple(answer.get("sketch", ())), tuple(answer.get("picked", ()))
@@ -187,13 +187,13 @@ class Engine:
         deadline = time.monotonic() + self.limits.stall_timeout.total_seconds()
         length = int.from_bytes(self._bytes(4, deadline), "big")
         if length > _MESSAGE_MAX:
-            raise EngineHindered(f"the engine answered with garbage: {length} bytes announced")
+            raise EngineHindered(f"the engine's answer is invalid: {length} bytes announced")
         try:
             message = json.loads(self._bytes(length, deadline))
         except ValueError as e:
-            raise EngineHindered(f"the engine answered with garbage: {e}") from None
+            raise EngineHindered(f"the engine's answer is invalid: {e}") from None
         if not isinstance(message, dict) or not message.keys() & {"done", "failed", "progress"}:
-            raise EngineHindered("the engine answered with something else than an answer")
+            raise EngineHindered("the engine's answer is invalid: not an object")
         return message
 
     def _bytes(self, wanted: int, deadline: float) -> bytes:
@@ -216,7 +216,8 @@ class Engine:
         used = anonymous_memory(self.pid)
         if used > self.limits.memory_bytes:
             raise EngineHindered(
-                f"the engine uses {used} bytes of memory, {self.limits.memory_bytes} are allowed",
+                f"the engine uses {used} bytes of memory, but {self.limits.memory_bytes} are "
+                "allowed",
                 MORE_MEMORY,
             )
 
@@ -228,7 +229,7 @@ class Engine:
 
 
 def anonymous_memory(pid: int) -> int:
-    """Bytes of RssAnon: what a process holds beside the files that it maps; 0 if it is gone."""
+    """Return the bytes of RssAnon: a process's memory without mapped files; 0 if it is gone."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):

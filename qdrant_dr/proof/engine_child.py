@@ -1,9 +1,9 @@
 """The only process that runs Qdrant's storage engine: `python -m qdrant_dr.proof.engine_child`.
 
-It reads requests and writes answers as JSON behind a length of four bytes, dies with its parent,
-and keeps its answers apart from whatever the engine prints. A panic ends it. What an end or an
-answer means is decided by its parent. Requests, each answered by `done`, `failed`, or any number of
-`progress` first:
+It reads requests and writes answers as JSON after a length of four bytes, dies with its parent, and
+keeps its answers separate from whatever the engine prints. A panic ends it. Its parent decides what
+an end or an answer means. Requests, each answered by `done` or `failed`, after any number of
+`progress`:
 
     load {path}                 -> segments {uuid: version}, points (exact count)
     read {skip?, limit?, table?, pick?}
@@ -52,14 +52,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 def id_key(point_id: int | str | UUID) -> bytes:
-    """17 bytes that sort as Qdrant scrolls: integers before UUIDs, each ascending."""
+    """Pack an id into 17 bytes that sort as Qdrant scrolls: integers before UUIDs, each
+    ascending."""
     if isinstance(point_id, int):
         return b"\0" + point_id.to_bytes(16, "big")
     return b"\1" + UUID(str(point_id)).bytes
 
 
 def key_id(key: bytes) -> int | str:
-    """The id that `id_key` packed, as JSON has it."""
+    """Return the id that `id_key` packed, in JSON's form."""
     return str(UUID(bytes=key[1:])) if key[0] else int.from_bytes(key[1:], "big")
 
 
@@ -85,7 +86,7 @@ def send(pipe: IO[bytes], message: dict[str, Any]) -> None:
 
 
 def receive(pipe: IO[bytes]) -> dict[str, Any] | None:
-    """The next request, None when the parent has closed the pipe."""
+    """Return the next request, None when the parent has closed the pipe."""
     head = pipe.read(4)
     if len(head) < 4:
         return None
@@ -95,7 +96,7 @@ def receive(pipe: IO[bytes]) -> dict[str, Any] | None:
 
 
 class Child:
-    """One open shard and what can be asked of it."""
+    """One open shard and the requests for it."""
 
     def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
         self._shard: edge.EdgeShard | None = None
@@ -103,7 +104,7 @@ class Child:
         self._tell = tell
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Do what is asked. Whatever the engine raises is a failed proof, told to the parent."""
+        """Carry out a request. Whatever the engine raises is reported to the parent as `failed`."""
         verbs: dict[str, Callable[..., Any]] = {
             "load": self._load,
             "read": self._read,
@@ -217,12 +218,11 @@ class Child:
         return list(search.answer(self._open, queries, self._alive))
 
     def _know(self, names: Iterable[str]) -> None:
-        """Open the shard anew if its engine does not know a vector by name.
+        """Reopen the shard if its engine does not know a vector by name.
 
-        Of a vector that the log deletes and makes again, and that the segments have already, it has
-        every value and forgets the name (engine 0.9.0). Without the names that it wrote down it
-        takes them from the segments, which have all since it was closed.
-        """
+        If the log deletes and recreates a vector that the segments already have, the engine has all
+        its values but forgets the name (engine 0.9.0). Without the names that it wrote down, it
+        takes them from the segments, which are complete since the shard was closed."""
         written = self._path / "edge_config.json"
         config = json.loads(written.read_bytes())
         known = {*config.get("vectors", {}), *config.get("sparse_vectors", {})}
@@ -286,7 +286,7 @@ def _scroll(
 
 
 def _ahead(pages: Iterator[list[edge.Record]]) -> Iterator[list[edge.Record]]:
-    """The same pages, read one ahead in a thread: the engine works while Python hashes."""
+    """Yield the same pages, read one ahead in a thread: the engine works while Python hashes."""
     ready: queue.Queue[list[edge.Record] | BaseException | None] = queue.Queue(maxsize=1)
 
     def work() -> None:

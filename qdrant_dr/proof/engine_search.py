@@ -1,10 +1,10 @@
-"""Questions to the shard that the engine's child process holds open: with its indexes, and without.
+"""Query the shard that the engine's child process holds open, with its indexes and without.
 
-Exact answers ignore every vector index: dense vectors are asked for with `exact`, and sparse ones,
+Exact answers ignore every vector index: dense vectors are searched with `exact`, and sparse ones,
 whose index the engine uses even then, as a sum of scores, which it reads from the vectors
-themselves. Points with no score above zero are no answer to a sparse query: they share nothing with
-it. Vectors that are not finite ask nothing, and nothing is nearest by a score that is no number.
-Payload indexes are dropped from the scratch copy before anything is counted without them.
+themselves. Points with no score above zero do not answer a sparse query: they share nothing with
+it. Vectors that are not finite are not used as queries, and a score that is no number does not
+count. Payload indexes are dropped from the scratch copy before anything is counted without them.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ from qdrant_dr.proof.payloads import in_turn
 
 TOP = 10
 ODD_MOST = 1000
-"""Points whose vector is not finite that a question makes room for."""
+"""For how many points with vectors that are not finite a question leaves room."""
 BATCH = 4
-"""Exact searches between two signs of life; those of one batch share a pass over the vectors."""
+"""Exact searches between two progress messages; those of one batch share a pass over the
+vectors."""
 
 PointId = int | str | UUID
 Alive = Callable[[], None]
 Carrier = tuple[PointId, Any, Mapping[str, Any] | None]
-"""A point to ask about, its vector, and the condition of the tenant that it is asked within."""
+"""A point to ask about, its vector, and the condition of the tenant within which it is asked."""
 
 
 def json_id(point_id: PointId) -> int | str:
-    """An id as JSON has it."""
+    """Return an id in JSON's form."""
     return point_id if isinstance(point_id, int) else str(point_id)
 
 
 def engine_id(point_id: int | str) -> PointId:
-    """An id as the engine takes it."""
+    """Return an id in the engine's form."""
     return UUID(point_id) if isinstance(point_id, str) else point_id
 
 
@@ -50,11 +51,11 @@ def choose(
     tenants: Mapping[str, Mapping[str, str]],
     alive: Alive,
 ) -> Iterator[dict[str, Any]]:
-    """Golden queries: for each vector name up to `each` of the points `ids` that carry it, or of
-    any others where those are too few, with the exact answer and that of the index.
+    """Make golden queries: for each vector name up to `each` of the points `ids` that have it, or
+    of any others if those are too few, with the exact answer and that of the index.
 
-    `names` says of how many points that vector is not finite, `tenants` has, of vectors that are
-    searched within tenants, the fields of these and the types of their indexes.
+    `names` says for how many points each vector is not finite; `tenants` has, for vectors that are
+    searched within tenants, their fields and the types of their indexes.
     """
     sampled = _fetch(shard, ids, payloads=any(tenants.values()))
     for name, odd in names.items():
@@ -78,8 +79,9 @@ def choose(
 def answer(
     shard: edge.EdgeShard, queries: Sequence[Mapping[str, Any]], alive: Alive
 ) -> Iterator[dict[str, Any]]:
-    """What the index answers to golden queries, whose points are in the shard; nothing to one of an
-    older seal whose vector is not finite. `odd` of a query says of how many points that is so."""
+    """Return the index's answers to golden queries whose points are in the shard; empty for one of
+    an older seal whose vector is not finite. `odd` of a query says for how many points that is
+    so."""
     for query in queries:
         name, where = query["vector"], query["condition"]
         (record,) = _fetch(shard, [query["point"]])
@@ -93,7 +95,7 @@ def answer(
 def count(
     shard: edge.EdgeShard, conditions: Sequence[Mapping[str, Any]], alive: Alive
 ) -> Iterator[int]:
-    """Points for which each condition holds."""
+    """Count the points for which each condition holds."""
     for spec in conditions:
         where = edge.Filter(must=[condition_of(spec)])
         yield shard.count(edge.CountRequest(exact=True, filter=where))
@@ -109,7 +111,7 @@ def drop_indexes(shard: edge.EdgeShard) -> None:
 
 
 def condition_of(spec: Mapping[str, Any]) -> Any:
-    """The engine's form of those REST conditions that a seal holds."""
+    """Convert a REST condition of a seal to the engine's form."""
     if "is_empty" in spec:
         return edge.IsEmptyCondition(spec["is_empty"]["key"])
     key = spec["key"]
@@ -127,7 +129,8 @@ def condition_of(spec: Mapping[str, Any]) -> Any:
 
 
 def wide(odd: int) -> int:
-    """How many answers to ask for, so that `TOP` are left without those that are not finite."""
+    """Return how many answers to ask for, so that `TOP` remain without those that are not
+    finite."""
     return TOP + min(odd, ODD_MOST)
 
 
@@ -139,8 +142,8 @@ def _answer(
     top: Sequence[int | str],
     limit: int,
 ) -> dict[str, Any]:
-    """What the index finds, with its usual and with the narrowest beam, and the exact scores of
-    all that and of `top`, best first."""
+    """Return what the index finds with its usual and with the narrowest beam, and the exact scores
+    of all these and of `top`, best first."""
     nearest, within = edge.Query.Nearest(vector, using=name or None), _filter(where)
     began = time.perf_counter()
     found = shard.query(edge.QueryRequest(limit=limit, query=nearest, filter=within))
@@ -173,8 +176,8 @@ def _exact(
     *,
     limit: int = TOP,
 ) -> list[list[edge.ScoredPoint]]:
-    """The best of the whole shard for which a condition holds, or all of `among` in order, by the
-    vectors themselves."""
+    """Return the best points of the shard for which a condition holds, or all of `among` in order,
+    from the vectors themselves."""
     sparse = isinstance(asked[0][0], edge.SparseVector)
     using = name or None
     requests = [
@@ -194,7 +197,7 @@ def _exact(
 
 
 def _asks(vector: Any) -> bool:
-    """Whether there is such a vector, anything in it, and all of it finite."""
+    """Say whether there is such a vector, not empty and entirely finite."""
     if vector is None or (isinstance(vector, edge.SparseVector) and not vector.indices):
         return False
     return is_finite(vector)
@@ -208,8 +211,8 @@ def _carriers(
     sampled: Sequence[edge.Record],
     fields: Mapping[str, str],
 ) -> list[Carrier]:
-    """Up to `each` points to ask about, of the sample first; within tenants if `fields` are given
-    and the points that carry the vector belong to any."""
+    """Return up to `each` points to ask about, those of the sample first; within tenants if
+    `fields` are given and the points with the vector belong to any."""
     first = [r for r in sampled if _asks(named_vectors(r.vector).get(name))]
     if len(first) < each:
         carries = edge.Filter(must=[edge.HasVectorCondition(name)])

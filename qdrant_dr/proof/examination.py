@@ -1,4 +1,4 @@
-"""What an examination of a copy needs, and what it comes to."""
+"""The input and the result of an examination of a copy."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from qdrant_dr.records import Depth, Finding, Part, Sample, Searched
 
 
 class Reader(Protocol):
-    """Where the bytes of one copy come from. Both raise RepositoryError if that cannot be said."""
+    """The source of one copy's bytes. Both methods raise RepositoryError if they get no answer."""
 
     def sizes(self, part: Part) -> int | None:
-        """Size of the stored object, asked of the store now; None if it is not there."""
+        """Ask the store for the size of the stored object; None if it is missing."""
 
     def blocks(self, part: Part, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """The bytes from `start` up to `end`."""
+        """Yield the bytes from `start` up to `end`."""
 
 
 @dataclass(frozen=True)
 class ProofLimits:
-    """What a proof may use of this machine: bytes of spool, and what its engine may."""
+    """The limits of a proof on this machine: bytes of spool, and those of its engine."""
 
     spool_bytes: int = 200 << 30
     engine: EngineLimits = field(default_factory=EngineLimits)
@@ -34,10 +34,10 @@ class Examination:
     """What was checked and found; a job turns it into a record.
 
     `reached` is the deepest depth that held for every part. A content examination without a seal
-    has a `read_back` to make one of, and proves nothing about content until there is one.
-    `searched` is what the archive's indexes answered, at depth `search`; `remarks` are true of the
-    source too. What could not be asked here is `unasked`, no finding, and not reached.
-    """
+    has a `read_back` from which to make one, and proves nothing about content until there is one.
+    `searched` are the answers of the archive's indexes at depth `search`; `remarks` also concern
+    the source. What could not be searched here is `unasked`: not a finding, but the depth is not
+    reached."""
 
     depth: Depth
     reached: Depth | None

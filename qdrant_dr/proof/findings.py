@@ -1,4 +1,4 @@
-"""The only door from an error to what a proof says of a copy: looked and found, or not at all."""
+"""Turn errors into findings of a proof; the only place that does."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from qdrant_dr.records import Finding
 
 
 def finding(error: DRError, part: str | None = None) -> Finding:
-    """What a proof says. Raise the error itself if it kept us from looking: of that there is no
-    proof."""
+    """Return the finding of an error that blames the copy. Raise any other error, because it
+    prevented the check: no proof is made of it."""
     if not error.blames_copy:
         raise error
     return Finding(code=error.code, message=error.message, part=part)
 
 
 def findings(errors: Iterable[DRError]) -> tuple[Finding, ...]:
-    """Those that blame the copy. Raise the first of the others if none does."""
+    """Return the findings of errors that blame the copy. If none does, raise the first of them."""
     every = tuple(errors)
     blaming = tuple(e for e in every if e.blames_copy)
     return tuple(map(finding, blaming or every))

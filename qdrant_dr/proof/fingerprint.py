@@ -1,11 +1,11 @@
-"""Order-independent fingerprints of sets of points: digests summed, by component and bucket.
+"""Compute order-independent fingerprints of sets of points: digests summed by component and bucket.
 
 The sum of a component is modulo 2^256 over its points' digests (little endian). A point falls into
 the bucket that the first byte of its id's digest names; each bucket sums the first eight bytes of
 the digests modulo 2^64. Sums of disjoint sets add, and a part can be taken out of a whole.
 
 Both versions of the encoding are summed at once: what a vector that is not finite adds in version 1
-is kept apart, so that a reading can be held against a seal of either.
+is kept separately, so that a reading can be compared with a seal of either version.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from qdrant_dr.proof.encoding import (
     vector_domain,
 )
 
-if TYPE_CHECKING:  # the engine's child wakes up without pydantic
+if TYPE_CHECKING:  # the engine's child starts without pydantic
     from qdrant_dr.records import Component, Fingerprint
 
 BUCKETS = 256
@@ -64,7 +64,7 @@ class Sums:
         self.buckets = self.buckets + other.buckets if sign > 0 else self.buckets - other.buckets
 
     def facts(self) -> dict[str, Any]:
-        """The fields of a `Component`."""
+        """Return the fields of a `Component`."""
         return {
             "count": self.count,
             "sum": f"{self.total % _WHOLE:064x}",
@@ -100,8 +100,8 @@ class Fingerprinter:
         """Add points given as (id, payload, vector), each once.
 
         Return a row of 32 bytes for each: the XOR of its components' digests in version 1, which
-        tells any two readings of the engine apart. This loop runs for every point of every drill:
-        it is flat on purpose.
+        distinguishes any two readings of the engine. This loop runs for every point of every drill,
+        so it is deliberately flat.
         """
         ids: list[bytes] = []
         payloads: list[bytes] = []
@@ -156,14 +156,15 @@ class Fingerprinter:
 
     @property
     def sketch(self) -> tuple[str, ...]:
-        """A row for each of the points whose ids hash lowest: the same ones in every backup.
+        """Return a row for each of the points whose ids hash lowest: the same ones in every backup.
 
         Of both versions of the encoding; `sketch_of` gives one.
         """
         return tuple(f"{i:016x}{row:016x}{bits:016x}" for i, row, bits in self._lowest.tolist())
 
     def facts(self) -> dict[str, Any]:
-        """The fields of a `Fingerprint`. Components that no point has are left out, but for ids."""
+        """Return the fields of a `Fingerprint`, without components that no point has, except
+        ids."""
         odd = {name: sums.facts() for name, sums in sorted(self.not_finite.items()) if sums.count}
         return {
             "encoding": ENCODING if odd else BITS,
@@ -177,14 +178,14 @@ class Fingerprinter:
         }
 
     def record(self) -> Fingerprint:
-        """What stands in a seal."""
+        """Return the record for a seal."""
         from qdrant_dr.records import Fingerprint
 
         return Fingerprint.model_validate(self.facts())
 
 
 def fingerprint_of(points: Iterable[Mapping[str, Any]]) -> Fingerprint:
-    """Of the points of a server's scroll, as JSON gives them."""
+    """Compute the fingerprint of the points of a server's scroll, as parsed from JSON."""
     work = Fingerprinter()
     rest = iter(points)
     while page := list(islice(rest, 2000)):
@@ -193,12 +194,12 @@ def fingerprint_of(points: Iterable[Mapping[str, Any]]) -> Fingerprint:
 
 
 def add(*parts: Fingerprint) -> Fingerprint:
-    """The fingerprint of disjoint sets together."""
+    """Return the fingerprint of the union of disjoint sets."""
     return _combined(parts, 1)
 
 
 def subtract(whole: Fingerprint, part: Fingerprint) -> Fingerprint:
-    """What remains of `whole` without `part`, which must be in it."""
+    """Return what remains of `whole` without `part`, which must be in it."""
     return _combined((whole, part), -1)
 
 
@@ -215,7 +216,7 @@ def _combined(parts: Iterable[Fingerprint], sign: int) -> Fingerprint:
 
 
 def in_bits(fingerprint: Fingerprint) -> Fingerprint:
-    """The same points as version 1 of the encoding sums them, where the engine has read them."""
+    """Return the fingerprint in version 1 of the encoding, if the engine has read the points."""
     work = Fingerprinter()
     for components in (fingerprint.components, fingerprint.not_finite):
         for name, component in components.items():
@@ -227,9 +228,9 @@ def in_bits(fingerprint: Fingerprint) -> Fingerprint:
 
 
 def differences(expected: Fingerprint, found: Fingerprint) -> list[str]:
-    """In words: which components differ, by how many points, in which buckets. Empty if equal.
+    """Say which components differ, by how many points, in which buckets. Empty if equal.
 
-    A seal of version 1 is compared with a reading by its bits; else what is not finite is one.
+    A seal of version 1 is compared by the bits; otherwise all values that are not finite are equal.
     """
     if expected.encoding < found.encoding:
         found = in_bits(found)
@@ -251,21 +252,22 @@ def _sums(fingerprint: Fingerprint, name: str) -> Sums:
 
 
 def sketch_of(sketch: Sequence[str], encoding: int) -> tuple[str, ...]:
-    """The rows of a `Fingerprinter`'s sketch in one version of the encoding, as a seal has them."""
+    """Return the rows of a `Fingerprinter`'s sketch in one version of the encoding, as in a
+    seal."""
     return tuple(row[:16] + (row[32:] if encoding == BITS else row[16:32]) for row in sketch)
 
 
 def merge_sketches(*sketches: Sequence[str]) -> tuple[str, ...]:
-    """The sketch of disjoint sets together."""
+    """Return the sketch of the union of disjoint sets."""
     return tuple(sorted(row for sketch in sketches for row in sketch)[:SKETCH])
 
 
 def changed_share(before: Sequence[str], after: Sequence[str]) -> float | None:
-    """Estimated share of the points of `before` that are gone or different, None without a sketch.
+    """Estimate the share of the points of `before` that are gone or different; None without a
+    sketch.
 
     Both sketches hold the points whose ids hash lowest, so up to the lower of their two ends they
-    are samples of the same ids: `sqrt(p (1 - p) / 256)` is the standard error, 3 % at most.
-    """
+    are samples of the same ids: `sqrt(p (1 - p) / 256)` is the standard error, at most 3 %."""
     end = after[-1][:16] if len(after) == SKETCH else "g"
     common = [row for row in before if row[:16] <= end]
     if not common:

@@ -1,11 +1,11 @@
-"""Lay an archive out on disk, shard by shard, straight from its stream.
+"""Unpack an archive to disk, shard by shard, straight from its stream.
 
 The result is `<folder>/<shard>/segments/<uuid>/...` and `<folder>/<shard>/wal/...`, ready for
 Qdrant's engine. Three framings occur: a collection archive (members below `<shard>/`, segments as
 nested tars), a stored or re-framed shard archive (the same without the prefix) and a streamed one
-(segments as folders). Sparse members stay sparse. What is wrong is collected as faults, so that
-one reading tells about bytes and structure at once; nothing is laid out behind the first fault of
-the stream itself.
+(segments as folders). Sparse members stay sparse. Errors are collected as faults, so that one
+reading checks bytes and structure at once; nothing is unpacked after the first fault of the stream
+itself.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _JSON_MAX = 64 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may ask of this machine, in bytes.
+    """How much of this machine an archive may use, in bytes.
 
-    `max_bytes` bounds what is really stored, `max_apparent` what sparse files claim to be long.
+    `max_bytes` limits what is really stored, `max_apparent` the claimed length of sparse files.
     """
 
     max_bytes: int
@@ -52,13 +52,13 @@ class Limits:
 
     @classmethod
     def of_part(cls, size_bytes: int, free_disk: int) -> Limits:
-        """For an archive whose size the manifest states."""
+        """Return the limits for an archive whose size the manifest states."""
         return cls(size_bytes, free_disk, max(64 << 30, 64 * size_bytes))
 
 
 @dataclass
 class LaidShard:
-    """One shard on disk, or the two state files of one that is not local to the node."""
+    """One shard on disk, or only the two state files of one on another node."""
 
     shard: int
     folder: Path
@@ -70,14 +70,14 @@ class LaidShard:
 
     @property
     def is_local(self) -> bool:
-        """Whether this archive carries its data, as the archive itself says."""
+        """Say whether this archive holds its data, according to the archive itself."""
         state = self.files.get("replica_state.json")
         return bool(state["is_local"]) if isinstance(state, dict) and "is_local" in state else True
 
 
 @dataclass(frozen=True)
 class LaidOut:
-    """What an archive left on disk, and every fault of the archive in the order it was met."""
+    """What was unpacked from an archive, and every fault of the archive in order."""
 
     kind: Literal["collection", "shard"]
     folder: Path
@@ -90,7 +90,7 @@ class LaidOut:
 
     @property
     def uuid(self) -> str | None:
-        """The collection's own identity; a single node writes null."""
+        """Return the collection's own identity; a single node writes null."""
         config = self.files.get("config.json")
         uuid = config.get("uuid") if isinstance(config, dict) else None
         return uuid if isinstance(uuid, str) else None
@@ -110,11 +110,11 @@ def lay_out(
     name: str = "archive",
     salvage: bool = False,
 ) -> LaidOut:
-    """Read `blocks` to the first fault or the end, laying out below `folder` (must be empty).
+    """Read `blocks` to the first fault or the end, unpacking below `folder` (must be empty).
 
-    `shard` is the number of a shard archive, which does not carry its own. The archive's faults are
-    in the result; raise StorageFull if this machine, not the archive, is the reason. In a
-    `salvage` a segment whose own tar is broken is in its shard's `broken` and ends nothing.
+    `shard` is the number of a shard archive, which does not contain it. The archive's faults are in
+    the result; raise StorageFull if this machine, not the archive, is the reason. In a `salvage` a
+    segment whose own tar is broken is listed in its shard's `broken` and the reading continues.
     """
     work = _Layout(folder, kind, shard, limits, name, salvage=salvage)
     try:
@@ -187,7 +187,7 @@ class _Layout:
             shard.files[name] = self._small(member, shard.folder / name)
         elif _WAL_FILE.fullmatch(name):
             shard.has_wal_folder = True
-            shard.has_log |= name.startswith("wal/open-")  # an empty one is a `closed-` file only
+            shard.has_log |= name.startswith("wal/open-")  # an empty log has only a `closed-` file
             self._write(member, shard.folder / name)
         elif match := _SEGMENT_TAR.fullmatch(name):
             self._salvage_segment(shard, match[1], member)
@@ -208,7 +208,7 @@ class _Layout:
 
     def _open_segment(self, shard: LaidShard, uuid: str, outer: Member) -> None:
         if uuid in shard.segments or len(outer.runs) != 1:
-            raise ArchiveInvalid(f"{self.name}: segment {uuid} of shard {shard.shard} stands twice")
+            raise ArchiveInvalid(f"{self.name} has segment {uuid} of shard {shard.shard} twice")
         names = shard.segments[uuid] = set()
         inner = Source(outer.chunks(), f"{self.name}:{outer.name}")
         for member in members(inner, max_members=self.limits.max_members, nested=True):
@@ -221,7 +221,7 @@ class _Layout:
             self._write(member, shard.folder / "segments" / uuid / name)
 
     def _small(self, member: Member, path: Path) -> Any:
-        """A file that is looked into: JSON, or the bare text of `version.info`."""
+        """Read a file whose content is examined: JSON, or the plain text of `version.info`."""
         if member.size > _JSON_MAX or len(member.runs) > 1:
             raise ArchiveTooLarge(f"{self.name}: {member.name} has {member.size} bytes")
         data = b"".join(member.chunks())
@@ -243,13 +243,13 @@ class _Layout:
             raise ArchiveTooLarge(
                 f"{self.name} declares {self.apparent} bytes, {self.stored} of them data, in "
                 f"{self.members} members; at most {limits.max_apparent} and {limits.max_bytes} "
-                "fit its manifest"
+                "match its manifest"
             )
         if self.members > limits.max_members:
             raise ArchiveTooLarge(f"{self.name} has more than {limits.max_members} members")
         if self.stored > limits.free_disk:
             raise StorageFull(
-                f"{limits.free_disk} bytes are free below {self.folder}, too few", MORE_ROOM
+                f"only {limits.free_disk} bytes are free below {self.folder}", MORE_ROOM
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -263,12 +263,12 @@ class _Layout:
 
     def _unexpected(self, member: Member) -> ArchiveInvalid:
         return ArchiveInvalid(
-            f"{self.name} has a member {member.name!r} that no {self.kind} archive has"
+            f"{self.name} has a member {member.name!r} that is unknown in a {self.kind} archive"
         )
 
 
 def _write_runs(file: int, member: Member) -> None:
-    """Data at its offsets, holes left as holes, the length as declared."""
+    """Write data at its offsets, keep holes, and set the declared length."""
     source = Source(member.chunks())
     for offset, length in member.runs:
         at = offset

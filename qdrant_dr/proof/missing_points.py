@@ -1,9 +1,8 @@
-"""Which points are missing? Told by the sums of a seal, where candidates are known.
+"""Find out which points are missing, from the sums of a seal and known candidates.
 
-A seal holds, in 256 buckets, sums of the digests of all ids. What a bucket lacks is the sum of the
-digests of its lost ids (less that of ids which should not be there): a set of candidates with that
-very sum is the set of the lost ones, but for a chance of 2^-64 per set that is tried.
-"""
+A seal holds sums of the digests of all ids, in 256 buckets. The difference of a bucket is the sum
+of the digests of its lost ids (minus that of unexpected ids): a set of candidates with exactly that
+sum is the set of lost ids, except for a chance of 2^-64 per set that is tried."""
 
 from __future__ import annotations
 
@@ -24,7 +23,8 @@ PointId = int | str
 
 @dataclass(frozen=True)
 class Lost:
-    """`ids` are lost for certain; `buckets` lack or have ids beyond those, it is unknown which."""
+    """`ids` are certainly lost; `buckets` have further missing or unexpected ids, not known
+    which."""
 
     ids: tuple[PointId, ...]
     buckets: tuple[int, ...]
@@ -36,11 +36,11 @@ def find_lost(
     found_ids: Collection[PointId],
     known: Iterable[PointId] = (),
 ) -> Lost:
-    """Compare the ids that were found with what is sealed.
+    """Compare the ids that were found with the seal.
 
-    `known` are ids that the backup is known to have held from elsewhere: the id list of a segment
-    that could not be read, another copy. Gaps between the integers that were found are candidates
-    by themselves, and so are the integers that follow them.
+    `known` are ids that the backup is known to have held from other sources: the id list of an
+    unreadable segment, or another copy. Gaps between the integers that were found, and the integers
+    that follow them, are candidates as well.
     """
     lacking = {
         bucket: (one - two) % _MODULUS
@@ -72,7 +72,7 @@ def _sums(fingerprint: Fingerprint) -> list[int]:
 
 
 def _gaps(found_ids: Collection[PointId], missing: int) -> list[int]:
-    """Integers that are not there, up to the highest and as many beyond it as may be missing."""
+    """Return missing integers, up to the highest and as many beyond it as may be missing."""
     there = {i for i in found_ids if isinstance(i, int)}
     end = max(there, default=-1) + 2 * missing + 1
     gaps: list[int] = []
@@ -98,7 +98,8 @@ def _by_bucket(
 def _solve(
     wanted: int, hints: Sequence[tuple[PointId, int]], gaps: Sequence[tuple[PointId, int]]
 ) -> list[PointId] | None:
-    """The candidates whose digests have this sum: all hints, gaps up to one, one or two of all."""
+    """Find candidates whose digests have this sum: all hints, gaps up to one, or one or two of
+    all."""
     known = {point_id for point_id, _ in hints}
     others = [entry for entry in gaps if entry[0] not in known]
     for first, rest in ((list(hints), others), ([], list(gaps))):

@@ -1,4 +1,4 @@
-"""What a payload holds at a path, for which index it is, and to which tenants it belongs. Pure."""
+"""Read payloads: values at a path, the index that finds them, the tenants they belong to. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _EXACT_FLOAT = 2**53
 
 
 def values_at(payload: Mapping[str, Any], path: str) -> list[Any]:
-    """The values that a payload has at a path such as `a.b` or `a[].b`; lists are opened."""
+    """Return the values of a payload at a path such as `a.b` or `a[].b`; lists are expanded."""
     found: list[Any] = [payload]
     for step in path.split("."):
         name = step.removesuffix("[]")
@@ -20,19 +20,18 @@ def values_at(payload: Mapping[str, Any], path: str) -> list[Any]:
 
 
 def fits(kind: str, value: Any) -> bool:
-    """Whether a payload index of this type finds the value."""
+    """Say whether a payload index of this type finds the value."""
     return _FITS.get(kind, _never)(value)
 
 
 def in_turn(
     payloads: Sequence[Mapping[str, Any]], fields: Mapping[str, str]
 ) -> list[tuple[int, dict[str, Any]]]:
-    """Places of `payloads`, each with the condition of a tenant that this point belongs to.
+    """Yield positions in `payloads`, each with the condition of a tenant of that point.
 
-    `fields` are those of tenants, with the type of their index. One point of each tenant, large
-    ones first, then a second one of each, and so on: few questions reach as many graphs as they
-    can. No place comes twice.
-    """
+    `fields` are those of tenants, with the type of their index. First comes one point of each
+    tenant, large ones first, then a second one of each, and so on, so that few questions reach as
+    many graphs as possible. No position comes twice."""
     members: dict[tuple[str, Any], list[int]] = {}
     for place, payload in enumerate(payloads):
         for field, kind in fields.items():

@@ -1,10 +1,11 @@
-"""Put questions to the indexes of a shard that an engine holds open: sealed ones, or new ones.
+"""Ask the indexes of a shard that an engine holds open: the questions of the seal, or new ones.
 
-An archive's graphs are asked even where the engine would rather scan: below `full_scan_threshold`
-vectors Qdrant ignores the graph it built (`hnsw_index/hnsw/vector_index_impl.rs`), and a broken one
-would show only once the collection has grown. So that threshold is lowered in the scratch copy.
-Not for vectors that are searched within tenants: a graph of a tenant is built only where it is
-used, and those questions are put as a server would be asked.
+An archive's graphs are searched even where the engine would prefer a scan: below
+`full_scan_threshold` vectors Qdrant ignores the graph it built
+(`hnsw_index/hnsw/vector_index_impl.rs`), and a broken one would show only after the collection has
+grown. So the threshold is lowered in the scratch copy. This does not apply to vectors that are
+searched within tenants: a tenant's graph is built only where it is used, so these questions are
+asked as on a server.
 """
 
 from __future__ import annotations
@@ -31,39 +32,39 @@ from qdrant_dr.records import (
 )
 
 SAMPLED = 64
-"""Points of a shard that golden queries and the values of conditions are taken from."""
+"""How many points of a shard supply golden queries and values for conditions."""
 QUERIES = 16
 SHARDS_IN_FULL = 4
 SCANNED = 1_000_000
-"""Payloads of a shard to be looked at for counts, beyond one condition for each field."""
+"""How many payloads of a shard supply counts, beyond one condition for each field."""
 
 
 @dataclass(frozen=True)
 class Questions:
-    """What every shard of one backup is asked. Without a `seal` the questions are new."""
+    """The questions for every shard of one backup. Without a `seal` they are new."""
 
     manifest: Manifest
     seal: Seal | None = None
 
     @cached_property
     def fields(self) -> Mapping[str, str]:
-        """Payload indexes of the source."""
+        """Return the payload indexes of the source."""
         return indexed_fields(self.manifest)
 
     @property
     def shards(self) -> int:
-        """How many shards the questions are spread over."""
+        """Return over how many shards the questions are spread."""
         return len(self.manifest.shards)
 
     def places(self, shard: int, points: int) -> tuple[int, ...]:
-        """Which points, in the order of their ids, are the sample for new questions. Seeded."""
+        """Choose, with a seed, which points in the order of their ids supply new questions."""
         if self.seal:
             return ()
         chance = random.Random(f"{self.manifest.backup_id}/{shard}")
         return tuple(sorted(chance.sample(range(points), min(SAMPLED, points))))
 
     def use_graphs(self, shard: LaidShard) -> None:
-        """Let searches go through the graphs of this scratch copy, before it is opened."""
+        """Make searches use the graphs of this scratch copy, before it is opened."""
         within_tenants = tenant_vectors(shard, self.manifest)
         for name, path, config in list(graph_configs(shard)):
             if name not in within_tenants:
@@ -79,8 +80,8 @@ class Questions:
     ) -> Asked:
         """Ask the shard that `engine` holds; `second`, if given, holds a copy of it.
 
-        An engine that fails over it is started again: what it read stays true. The payload indexes
-        of the copy (or of the shard) are gone afterwards.
+        An engine that fails here is started again: what it read before stays valid. The payload
+        indexes of the copy (or of the shard) are gone afterwards.
         """
         missing = missing_indexes(shard, self.fields)
         try:
@@ -176,7 +177,7 @@ class Questions:
 
 
 def missing_indexes(shard: LaidShard, fields: Mapping[str, str]) -> tuple[str, ...]:
-    """Payload indexes of the source that a segment has not, once the log was replayed."""
+    """Say which payload indexes of the source a segment lacks after the log was replayed."""
     lost: dict[str, int] = {}
     for segment in shard.segments:
         config = _parsed(shard.folder / "segments" / segment / "payload_index" / "config.json")

@@ -1,10 +1,9 @@
-"""Read every shard of a laid out archive with the engine: counts, operations, fingerprints.
+"""Read every shard of an unpacked archive with the engine: counts, operations, fingerprints.
 
-Where the write-ahead log goes beyond the segments, the shard is read twice, with and without it:
-points that only the log brought, or changed, are `replayed`. Their vectors were computed on this
-machine just now, and may differ in the last bits on another (cosine normalization: measured up to
-3e-8). All other points were stored as they are, and must be equal bit by bit everywhere.
-"""
+If the write-ahead log goes beyond the segments, the shard is read twice, with and without it:
+points that only the log brought or changed are `replayed`. Their vectors were just computed on this
+machine, and may differ in the last bits on another (cosine normalization: measured up to 3e-8). All
+other points were stored as they are, and must be equal bit by bit everywhere."""
 
 from __future__ import annotations
 
@@ -47,10 +46,9 @@ class ShardCount:
 class ShardReading:
     """One shard as the engine read it, every point once.
 
-    `vanished` points are in the segments alone: the log deletes them. `sampled` has the digests of
-    the points that were asked for and are in this shard, `replayed_points` those points as JSON,
-    `asked` what its indexes answered, if they were asked.
-    """
+    `vanished` points are in the segments only: the log deletes them. `sampled` has the digests of
+    the requested points in this shard, `replayed_points` those points as JSON, `asked` the answers
+    of its indexes, if they were asked."""
 
     count: ShardCount
     settled: Fingerprint
@@ -76,7 +74,7 @@ class ShardReading:
         return add(self.settled, self.replayed) if self.replayed else self.settled
 
     def sealed(self) -> SealedShard:
-        """What stands in a seal."""
+        """Return the shard's record for a seal."""
         return SealedShard(
             shard=self.shard,
             operation=self.count.operation,
@@ -89,7 +87,7 @@ class ShardReading:
 
 @dataclass(frozen=True)
 class ReadBack:
-    """What the archives of a backup hold, read with one engine on one machine."""
+    """The content of a backup's archives, read with one engine on one machine."""
 
     engine_version: str
     shards: tuple[ShardReading, ...]
@@ -104,11 +102,11 @@ class ReadBack:
 
     @property
     def sketch(self) -> tuple[str, ...]:
-        """As a seal of this reading has it."""
+        """Return the sketch for a seal of this reading."""
         return self.sketch_in(self.total.encoding)
 
     def sketch_in(self, encoding: int) -> tuple[str, ...]:
-        """In one version of the encoding: that of the seal it is compared with."""
+        """Return the sketch in one version of the encoding: that of the seal to compare with."""
         return sketch_of(merge_sketches(*(s.sketch for s in self.shards)), encoding)
 
     @property
@@ -131,7 +129,7 @@ def count_shards(laid: LaidOut, engine: Engine) -> list[ShardCount]:
     """
     counts = [_opened(shard, engine) for shard in laid.local_shards]
     if not counts:
-        raise ArchiveInvalid("the archive holds no shard that could be opened")
+        raise ArchiveInvalid("the archive holds no shard that can be opened")
     return counts
 
 
@@ -148,10 +146,9 @@ def read_shards(
 
     With two `engines` each reads one half of a shard; a shard with a log tail is read twice, for
     which a second engine is started if there is none. `scratch` takes copies of shards. The points
-    of `sampled_ids` come with their digests, replayed ones in full if `keep_replayed`; `questions`
-    are put to the indexes of each shard in the end. Raise CountDiffers (the engine counts other
-    than it reads), ArchiveInvalid, StorageFull, and what an engine's `wait` raises.
-    """
+    of `sampled_ids` come with their digests, replayed ones in full if `keep_replayed`; at the end
+    the indexes of each shard are asked the `questions`. Raise CountDiffers (the engine counts and
+    reads different numbers), ArchiveInvalid, StorageFull, and what an engine's `wait` raises."""
     engine, *more = engines
     readings = []
     for shard in laid.local_shards:
@@ -170,7 +167,7 @@ def read_shards(
                 reading = replace(reading, asked=asked)
         readings.append(reading)
     if not readings:
-        raise ArchiveInvalid("the archive holds no shard that could be read")
+        raise ArchiveInvalid("the archive holds no shard that can be read")
     return readings
 
 
@@ -211,11 +208,11 @@ class _Reader:
         return ShardReading(count, **_whole(count, [self.engine.wait_picked()]))
 
     def places(self, count: ShardCount) -> tuple[int, ...]:
-        """Which points to pick, in the order of their ids."""
+        """Return which points to pick, in the order of their ids."""
         return self.questions.places(count.shard, count.points) if self.questions else ()
 
     def halves(self, second: Engine) -> ShardReading:
-        """Two engines side by side, each on a copy of its own: each scrolls one half of the ids."""
+        """Read with two engines in parallel, each on its own copy and one half of the ids."""
         engine = self.engine
         copy_tree(self.shard.folder, self.scratch)
         self.kept.callback(shutil.rmtree, self.scratch, ignore_errors=True)
@@ -233,7 +230,7 @@ class _Reader:
         return ShardReading(count, **read)
 
     def twice(self, second: Engine) -> ShardReading:
-        """One engine with the log, one without it; what differs was replayed."""
+        """Read with the log and without it; what differs was replayed."""
         engine = self.engine
         bare = self.scratch / "shard"
         self.kept.callback(shutil.rmtree, self.scratch, ignore_errors=True)
@@ -268,7 +265,7 @@ def _close(engine: Engine) -> None:
 
 
 def _opened(shard: LaidShard, engine: Engine) -> ShardCount:
-    """Load, and see that the engine took every segment: it drops some without a word."""
+    """Load the shard, and check that the engine took every segment: it drops some silently."""
     laid = segments_of(shard)
     logged = wal.last_operation(shard.folder / "wal")
     loaded = engine.load(shard.folder)
@@ -292,7 +289,7 @@ def _opened(shard: LaidShard, engine: Engine) -> ShardCount:
 def _whole(
     count: ShardCount, read: Sequence[tuple[Fingerprint, tuple[str, ...], tuple[int | str, ...]]]
 ) -> dict[str, Any]:
-    """The parts of a shard together, as of a reading. Raise CountDiffers unless they are all."""
+    """Combine the parts of a shard. Raise CountDiffers unless they are complete."""
     whole = add(*(fingerprint for fingerprint, _, _ in read))
     if whole.points != count.points:
         raise CountDiffers(
@@ -305,9 +302,9 @@ def _whole(
 
 
 def compare_tables(with_log: Path, without: Path) -> tuple[list[int | str], int]:
-    """Ids that are new or different with the log, and how many are there only without it.
+    """Return ids that are new or different with the log, and how many exist only without it.
 
-    Both tables are sorted as the engine scrolls; raise EngineFailed if they are not.
+    Both tables must be sorted as the engine scrolls; raise EngineFailed if they are not.
     """
     replayed: list[int | str] = []
     vanished = 0
@@ -340,16 +337,16 @@ def _rows(table: Path) -> Iterator[bytes]:
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """Copy a tree of plain files, holes left as holes. Raise StorageFull if it would not fit.
+    """Copy a tree of plain files, keeping holes. Raise StorageFull if it would not fit.
 
-    Never linked: two engines replay their logs into what they open, payload indexes above all.
-    """
+    Files are never linked: engines replay their logs into what they open, payload indexes above
+    all."""
     files = [p for p in source.rglob("*") if p.is_file()]
     needed = sum(p.stat().st_blocks for p in files) * 512
     target.mkdir(parents=True)
     if needed > (free := shutil.disk_usage(target).free):
         raise StorageFull(
-            f"a second copy takes {needed} bytes below {target}, {free} are free", MORE_ROOM
+            f"a second copy needs {needed} bytes below {target}, but {free} are free", MORE_ROOM
         )
     for path in files:
         copy = target / path.relative_to(source)
@@ -372,7 +369,7 @@ def _data(file: int, size: int) -> Iterator[tuple[int, int]]:
     while at < size:
         try:
             at = os.lseek(file, at, os.SEEK_DATA)
-        except OSError:  # ENXIO: nothing but a hole from here on
+        except OSError:  # ENXIO: only a hole from here on
             return
         end = os.lseek(file, at, os.SEEK_HOLE)
         yield at, end
@@ -380,6 +377,6 @@ def _data(file: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def merge(readings: Sequence[Sequence[ShardReading]], engine_version: str) -> ReadBack:
-    """One reading of a whole backup from those of its parts."""
+    """Combine the readings of its parts into one reading of a whole backup."""
     shards = sorted((s for part in readings for s in part), key=lambda s: s.shard)
     return ReadBack(engine_version, tuple(shards))

@@ -1,4 +1,4 @@
-"""Decide what is true of a backup, once, from the first reading of its content."""
+"""Make the seal of a backup, once, from the first reading of its content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qdrant_dr.proof.search import carried, judge, mean_recalls
 from qdrant_dr.records import Baseline, Manifest, Seal
 
 RECALL_DRIFT = 0.2
-"""Share of its recall that an index may lose between two backups unremarked."""
+"""Share of its recall that an index may lose between two backups without a remark."""
 
 
 @dataclass(frozen=True)
@@ -34,29 +34,30 @@ def plan_seal(
     now: datetime,
     baseline: Baseline | None = None,
 ) -> Seal:
-    """The seal of a backup whose bytes were verified in full while `read` was made of them.
+    """Make the seal of a backup whose bytes were fully verified while `read` was made from them.
 
-    `previous` is that of the backup before, of the same life; `baseline` what its content is
-    measured against, None: what the previous one hands on.
+    `previous` is the seal of the backup before, of the same incarnation; `baseline` is what its
+    content is compared with, None: the one that `previous` passes on.
 
-    Raise OperationBehind if a shard misses writes that were acknowledged before the capture,
-    CountDiffers or ContentDiffers if nothing was written and the archive still holds something
-    else than the source, NotSealable if nothing shows that it holds the acknowledged writes and
-    only them, NothingChecked if a shard was not read.
+    Raise OperationBehind if a shard lacks writes that were acknowledged before the capture,
+    CountDiffers or ContentDiffers if nothing was written but the archive differs from the source,
+    NotSealable if nothing shows that it holds exactly the acknowledged writes, NothingChecked if a
+    shard was not read.
     """
     facts = {s.shard: s for s in manifest.shards}
     if facts.keys() != {s.shard for s in read.shards}:
         raise NothingChecked(
-            f"shards {sorted(s.shard for s in read.shards)} of {sorted(facts)} were read"
+            f"only shards {sorted(s.shard for s in read.shards)} of {sorted(facts)} were read"
         )
     for shard in read.shards:
         for fault in against_facts(shard.count, facts[shard.shard]):
             raise fault
     if unknown := [n for n, f in sorted(facts.items()) if f.operation_before is None]:
         raise NotSealable(
-            f"the source told no operation numbers of shards {unknown}: nothing shows that every "
-            "write acknowledged before the capture is inside",
-            "back up again; if it repeats, the server is too old to be proven.",
+            f"the source reported no operation numbers of shards {unknown}: nothing shows that "
+            "every "
+            "write acknowledged before the capture is in the archive",
+            "back up again; if it happens again, the server is too old to be proven.",
         )
     quiesced = all(
         facts[s.shard].operation_before == facts[s.shard].operation_after == s.count.operation
@@ -64,10 +65,10 @@ def plan_seal(
     )
     if not quiesced and (bare := [p.name for p in manifest.parts if not p.wal]):
         raise NotSealable(
-            f"{', '.join(bare)} keeps no write-ahead log, and the operation numbers do not show "
+            f"{', '.join(bare)} has no write-ahead log, and the operation numbers do not show "
             "that nothing was written: deleted points may have come back in it"
         )
-    judged = judge(read.asked, previous)  # told once: what it says already is a remark
+    judged = judge(read.asked, previous)  # a fault that the previous seal has too is a remark
     asked = {q.vector for a in read.asked for q in a.golden}
     doubt = _doubt(manifest, read, live, quiesced=quiesced)
     if quiesced and live is not None:
@@ -76,7 +77,7 @@ def plan_seal(
         baseline = baseline_of([previous])
     drifted: tuple[str, ...] = ()
     if baseline is not None and previous is not None:
-        # in the version of the seal before: each is the same wherever all is finite
+        # in the encoding of the previous seal: both are equal if everything is finite
         sketch = read.sketch_in(previous.total.encoding)
         drifted = drift(read.total, sketch, previous, baseline, drift_limit)
     return Seal(
@@ -110,8 +111,8 @@ def plan_seal(
 
 
 def fallen_indexes(read: ReadBack, previous: Seal | None) -> tuple[str, ...]:
-    """Vector indexes that answer worse than in the backup before. Every copy has them as they are
-    on the source, and no older backup has newer points."""
+    """Report vector indexes that answer worse than in the backup before. Every copy has them as
+    they are on the source, and no older backup has newer points."""
     before = mean_recalls(previous.golden) if previous else {}
     found = mean_recalls(q for a in read.asked for q in a.golden)
     return tuple(
@@ -123,14 +124,14 @@ def fallen_indexes(read: ReadBack, previous: Seal | None) -> tuple[str, ...]:
 
 
 def unasked(read: ReadBack) -> tuple[str, ...]:
-    """What kept this machine from asking the indexes: a seal made of this has no questions."""
+    """Say what prevented this machine from asking the indexes: the seal then has no questions."""
     return judge(read.asked).unasked
 
 
 def _doubt(
     manifest: Manifest, read: ReadBack, live: LiveSample | None, *, quiesced: bool
 ) -> str | None:
-    """Why this seal cannot say that the archive equals the source."""
+    """Say why this seal cannot claim that the archive equals the source."""
     if not quiesced:
         return "the source was written to during the capture"
     if any(s.count_before is None or s.count_after is None for s in manifest.shards):
@@ -146,7 +147,7 @@ def _compare_live(live: LiveSample, read: ReadBack) -> None:
     if missing:
         raise ContentDiffers(
             f"{len(missing)} of {len(live.points)} points of the live source are not in the "
-            f"archive, though nothing was written: {_some(missing)}"
+            f"archive, although nothing was written: {_some(missing)}"
         )
     # what this machine just replayed may differ from the source in the last bits of its vectors
     replayed = {i for s in read.shards for i in s.replayed_ids}

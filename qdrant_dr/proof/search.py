@@ -1,8 +1,7 @@
-"""Judge what indexes answer: golden queries against exact truth, filters against unindexed counts.
+"""Judge the answers of indexes: golden queries against exact answers, filters against unindexed
 
-Pure: the questions are put by `questions` to the engine, and by a job to a server that restored
-the backup. One shard after the other, for that is how an archive is opened, and how each graph is
-seen: a shard that answers badly does not hide among good ones.
+counts. Pure: `questions` asks the engine, and a job asks a server that restored the backup. Shards
+are judged one by one, as an archive is opened, so that a bad shard cannot hide among good ones.
 """
 
 from __future__ import annotations
@@ -19,19 +18,20 @@ from qdrant_dr.proof.payloads import fits, values_at
 from qdrant_dr.records import FilterTruth, Fingerprint, GoldenQuery, Manifest, Seal, Searched
 
 LOSS_PPM = 50_000
-"""Mean recall that a vector may lose since it was sealed; the same bytes lose none."""
+"""How much mean recall a vector may lose since it was sealed; the same bytes lose none."""
 SINGLE_LOSS_PPM = 500_000
-"""Recall that one query may lose."""
+"""How much recall one query may lose."""
 NARROW_LOSS_PPM = 100_000
-"""Mean recall that the narrowest beam may lose: it varies more where a server built graphs anew."""
+"""How much mean recall the narrowest beam may lose: it varies more when a server rebuilds
+graphs."""
 FLOOR_PPM = 250_000
-"""Mean recall below which an index is remarked on, even if it was no better when sealed."""
+"""Below this mean recall an index gets a remark, even if it was no better when sealed."""
 TIE = 1e-6
 _WHOLE = 1_000_000
 ANY = 16
-"""Values that one condition asks for."""
+"""How many values one condition asks for."""
 PARTS = (16, 2)
-"""Ranges hold about one of so many points."""
+"""Ranges hold about one of this many points."""
 SLACK = 2.0**-40
 """Share of a float by which a bound lies beside it. One in ten floats of a payload is read a last
 bit off what was written, but lies in its index as written (serde_json 1.0.150 without
@@ -40,10 +40,9 @@ bit off what was written, but lies in its index as written (serde_json 1.0.150 w
 
 @dataclass(frozen=True)
 class Asked:
-    """What one shard answered: recalls (usual and narrowest beam) and a latency for each golden
-    query, a count for each filter. `missing` says which payload indexes are not there, `fault` why
-    nothing more could be asked: that says nothing of the copy.
-    """
+    """The answers of one shard: recalls (usual and narrowest beam) and a latency for each golden
+    query, a count for each filter. `missing` lists missing payload indexes; `fault` says why
+    nothing more could be asked, which says nothing about the copy."""
 
     shard: int
     golden: tuple[GoldenQuery, ...] = ()
@@ -58,8 +57,8 @@ class Asked:
 
 @dataclass(frozen=True)
 class Judged:
-    """What searches came to. `faults` are the copy's, `remarks` are true of the source as well,
-    and `unasked` says of which shards nothing is known."""
+    """The result of searches. `faults` are those of the copy, `remarks` also concern the source,
+    and `unasked` says about which shards nothing is known."""
 
     faults: tuple[SearchDiffers, ...]
     remarks: tuple[str, ...]
@@ -68,9 +67,9 @@ class Judged:
 
 
 def recall_ppm(hits: Sequence[int | str], scores: Sequence[tuple[int | str, float]]) -> int:
-    """Share of the `TOP` best of `scores` (exact, best first) that an index hit, in millionths.
+    """Return the share of the `TOP` best of `scores` (exact, best first) that an index found, in
 
-    A hit that scores as well as the last of the best is as good: ties have no order.
+    millionths. A hit that scores as well as the last of the best counts: ties have no order.
     """
     wanted = min(TOP, len(scores))
     if not wanted:
@@ -82,9 +81,9 @@ def recall_ppm(hits: Sequence[int | str], scores: Sequence[tuple[int | str, floa
 
 
 def judge(asked: Sequence[Asked], seal: Seal | None = None) -> Judged:
-    """What is wrong, shard by shard, and what the searches came to.
+    """Judge the answers shard by shard, and summarise the searches.
 
-    What the `seal` says of the source in the same words is not the copy's fault.
+    What the `seal` already says about the source in the same words is not the copy's fault.
     """
     faults: list[SearchDiffers] = []
     remarks: list[str] = []
@@ -111,7 +110,7 @@ def judge(asked: Sequence[Asked], seal: Seal | None = None) -> Judged:
 
 
 def _judge_shard(asked: Asked) -> tuple[list[str], list[str]]:
-    """What was lost, and which indexes answer badly as they did before."""
+    """Return what was lost, and which indexes answer as badly as before."""
     where = f"shard {asked.shard}"
     lost, poor = [f"{where}: {words}" for words in asked.missing], list[str]()
     by_vector: dict[str, list[tuple[GoldenQuery, int, int]]] = {}
@@ -137,7 +136,7 @@ def _judge_shard(asked: Asked) -> tuple[list[str], list[str]]:
 def _loss(
     index: str, words: str, found: float, answers: Sequence[tuple[GoldenQuery, int, int]]
 ) -> str | None:
-    """What an index does not find any more of what it found when it was sealed."""
+    """Say what an index no longer finds of what it found when it was sealed."""
     sealed = fmean(q.recall_ppm for q, _, _ in answers)
     if sealed - found > LOSS_PPM:
         return f"{index} {words}, {sealed / _WHOLE:.0%} when it was sealed"
@@ -152,7 +151,7 @@ def _loss(
 
 
 def mean_recalls(golden: Iterable[GoldenQuery]) -> dict[tuple[str, bool], float]:
-    """Mean recall when sealed, 0 to 1, of each vector name, asked within tenants or not."""
+    """Return the mean recall when sealed, 0 to 1, of each vector name, within tenants or not."""
     by_vector: dict[tuple[str, bool], list[int]] = {}
     for query in golden:
         asked = query.vector, query.condition is not None
@@ -161,13 +160,13 @@ def mean_recalls(golden: Iterable[GoldenQuery]) -> dict[tuple[str, bool], float]
 
 
 def indexed_fields(manifest: Manifest) -> dict[str, str]:
-    """Payload indexes of the source: field and type."""
+    """Return the payload indexes of the source: field and type."""
     schema = manifest.payload_schema
     return {name: str(about.get("data_type")) for name, about in sorted(schema.items())}
 
 
 def carried(total: Fingerprint) -> set[str]:
-    """Names of the vectors that points have, and that are finite on any."""
+    """Return the names of the vectors that points have and that are finite on at least one."""
     return {
         name.removeprefix("vector:")
         for name, component in total.components.items()
@@ -176,10 +175,10 @@ def carried(total: Fingerprint) -> set[str]:
 
 
 def unanswerable(seal: Seal, manifest: Manifest) -> str | None:
-    """Why a search would look at nothing: what has points and no question in the seal.
+    """Say why a search would check nothing: what has points but no question in the seal.
 
     A collection without points, finite vectors or payload indexes has nothing that an index could
-    lose; nor has one of vectors by which nothing is found.
+    lose; nor has one whose vectors find nothing.
     """
     if not seal.points:
         return None
@@ -194,11 +193,10 @@ def unanswerable(seal: Seal, manifest: Manifest) -> str | None:
 def conditions(
     fields: Mapping[str, str], payloads: Sequence[Mapping[str, Any]], most: int
 ) -> list[tuple[str, str, dict[str, Any]]]:
-    """Conditions to count, with field and type of index: one for each field, more up to `most`.
+    """Return conditions to count, with field and type of index: one per field, more up to `most`.
 
-    Values come from `payloads`, a sample. A field whose values are not all what its index is for
-    is asked only whether it is there: such values match without an index and not with it.
-    """
+    Values come from `payloads`, a sample. If some values of a field do not fit the type of its
+    index, only its existence is asked: such values match without the index, but not with it."""
     ranked: list[tuple[int, str, str, dict[str, Any]]] = []
     for field, kind in fields.items():
         values = [v for payload in payloads for v in values_at(payload, field)]
@@ -211,9 +209,9 @@ def conditions(
 
 
 def _specs(kind: str, values: list[Any]) -> list[dict[str, Any]]:
-    """Narrow conditions first: those an index answers, where it would scan for broad ones."""
+    """Return narrow conditions first: the index answers these, but would scan for broad ones."""
     specs: list[dict[str, Any]] = []
-    if kind == "bool":  # the engine's binding takes true for 1, which no boolean matches
+    if kind == "bool":  # the engine's binding turns true into 1, which matches no boolean
         specs.append({"values_count": {"gte": 1}})
     if kind in ("keyword", "uuid", "integer"):
         rarest = sorted(Counter(values).items(), key=lambda pair: (pair[1], pair[0]))
@@ -236,7 +234,7 @@ def _specs(kind: str, values: list[Any]) -> list[dict[str, Any]]:
 
 
 def _middle(values: list[Any], part: int) -> tuple[Any, Any]:
-    """Bounds of the middle one of `part` values; none lies on a float."""
+    """Return the bounds of the middle one of `part` ranges of values; no bound equals a float."""
     ordered = sorted(values)
     half = len(ordered) // part // 2
     middle = len(ordered) // 2

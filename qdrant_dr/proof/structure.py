@@ -1,8 +1,9 @@
-"""Whether what was laid out is all that Qdrant writes, and of the collection that was backed up.
+"""Check that an unpacked archive has everything Qdrant writes, and belongs to the backed up
 
-Qdrant's own restore checks neither collection, shard nor vector parameters, and takes a collection
-archive that was cut before its last member: all points are there, all payload indexes are gone.
-"""
+collection.
+Qdrant's own restore checks neither collection, shard nor vector parameters, and accepts a
+collection archive that was cut before its last member: all points are there, all payload indexes
+are gone."""
 
 from __future__ import annotations
 
@@ -29,14 +30,15 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Segment:
-    """What `segment.json` says: the last operation applied, and whether there are points in it."""
+    """The content of `segment.json`: the last operation applied, and whether there are points."""
 
     version: int
     populated: bool
 
 
 def segments_of(shard: LaidShard) -> dict[str, Segment]:
-    """The shard's segments by UUID, as laid out. Raise ArchiveInvalid if one cannot be read."""
+    """Return the shard's segments by UUID, as unpacked. Raise ArchiveInvalid if one is
+    unreadable."""
     found = {}
     for uuid, names in shard.segments.items():
         state = _segment_json(shard, uuid)
@@ -48,7 +50,7 @@ def segments_of(shard: LaidShard) -> dict[str, Segment]:
 
 
 def inspect(laid: LaidOut, part: Part, manifest: Manifest) -> list[ArchiveError]:
-    """Every fault of one archive against its manifest; the faults of its stream come first."""
+    """Return every fault of one archive against its manifest; those of its stream come first."""
     faults = [*laid.faults, *_frame(laid, part), *_shards(laid, part)]
     try:
         faults += _identity(laid, manifest)
@@ -61,7 +63,7 @@ def _frame(laid: LaidOut, part: Part) -> Iterator[ArchiveError]:
     if laid.last_members != _LAST[laid.kind]:
         yield ArchiveInvalid(
             f"{part.name} ends with {' and '.join(laid.last_members) or 'nothing'} instead of "
-            f"{' and '.join(_LAST[laid.kind])}: it is cut or re-arranged"
+            f"{' and '.join(_LAST[laid.kind])}: it is truncated or rearranged"
         )
     if laid.kind == "collection":
         for name, kind in _KINDS.items():
@@ -84,7 +86,7 @@ def _shards(laid: LaidOut, part: Part) -> Iterator[ArchiveError]:
                 yield ArchiveInvalid(f"{where} has no {name}")
         if not shard.is_local:
             if shard.segments:
-                yield ArchiveInvalid(f"{where} has segments and says that it is not local")
+                yield ArchiveInvalid(f"{where} has segments but says that it is not local")
             continue
         yield from _local(shard, part, where)
 
@@ -129,7 +131,7 @@ def _identity(laid: LaidOut, manifest: Manifest) -> Iterator[ArchiveError]:
 
 
 def _segment_vectors(shard: LaidShard, params: dict[str, Any]) -> Iterator[ArchiveError]:
-    """A shard archive says nothing of its collection, but its segments know their vectors."""
+    """Check the vectors of segments, because a shard archive does not name its collection."""
     vectors = params.get("vectors") or {}
     dense = {"": vectors} if "size" in vectors else vectors
     expected = {name: (v["size"], v["distance"]) for name, v in dense.items()}
@@ -165,12 +167,12 @@ def _segment_json(shard: LaidShard, uuid: str) -> dict[str, Any]:
 
 
 def _index_type(schema: Any) -> Any:
-    """`"integer"`, or the parameters of an index with its type among them."""
+    """Return `"integer"`, or the parameters of an index, which include its type."""
     return schema.get("type") if isinstance(schema, dict) else schema
 
 
 def _bare(value: Any) -> Any:
-    """Without nulls: absent and null mean the same in a configuration."""
+    """Return the value without nulls: absent and null mean the same in a configuration."""
     if isinstance(value, dict):
         return {k: _bare(v) for k, v in value.items() if v is not None}
     return value

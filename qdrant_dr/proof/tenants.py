@@ -1,9 +1,9 @@
-"""Vectors that are searched within tenants only: which they are, and how their points are asked.
+"""Find vectors that are searched within tenants only, and the fields of these tenants.
 
-With `m: 0` and a `payload_m` Qdrant links no common graph, but one for each value of an indexed
-field that more points hold than it would scan (hnsw_index/hnsw/build.rs of 1.18.3). A search
-without a filter then scans a small segment and finds next to nothing in a large one: that is how
-the collection is meant to be used, and no damage.
+With `m: 0` and a `payload_m` Qdrant builds no common graph, but one for each value of an indexed
+field with more points than it would scan (hnsw_index/hnsw/build.rs of 1.18.3). A search without a
+filter then scans a small segment and finds almost nothing in a large one: this is intended and no
+damage.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from qdrant_dr.records import Manifest
 
 _INDEX = "vector_index"
 _MATCHED = ("keyword", "uuid", "integer")
-"""Types of payload index whose every value may be a tenant."""
+"""Types of payload index of which every value may be a tenant."""
 
 
 def graph_configs(shard: LaidShard) -> Iterator[tuple[str, Path, Mapping[str, Any]]]:
-    """The graphs of a shard that is laid out: vector name, file and content of its settings."""
+    """Yield the graphs of an unpacked shard: vector name, file and content of its settings."""
     for path in shard.folder.glob(f"segments/*/{_INDEX}*/hnsw_config.json"):
         try:
             config = json.loads(path.read_bytes())
@@ -33,8 +33,8 @@ def graph_configs(shard: LaidShard) -> Iterator[tuple[str, Path, Mapping[str, An
 
 
 def tenant_vectors(shard: LaidShard, manifest: Manifest) -> set[str]:
-    """Names of the vectors that have graphs for tenants, and none for all points: in a segment of
-    the archive, or in all of them once an optimizer has followed the configuration."""
+    """Return the names of vectors with graphs for tenants but none for all points: in a segment of
+    the archive, or in all of them once an optimizer has applied the configuration."""
     config = manifest.info.get("config") or {}
     dense = (config.get("params") or {}).get("vectors") or {}
     named = {"": dense} if isinstance(dense.get("size"), int) else dense
@@ -50,9 +50,9 @@ def _given(settings: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def tenant_fields(manifest: Manifest) -> dict[str, str]:
-    """Fields whose values have graphs of their own, with the type of their index.
+    """Return fields whose values have their own graphs, with the type of their index: those marked
 
-    Those marked `is_tenant`, or, where none is, all that can be matched by value.
+    `is_tenant`, or if there are none, all that can be matched by value.
     """
     schema = manifest.payload_schema
     linked, marked = {}, {}

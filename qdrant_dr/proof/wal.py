@@ -1,4 +1,4 @@
-"""Whether a write-ahead log goes beyond its segments, read from the log's own files.
+"""Find out from a write-ahead log's own files whether it goes beyond its segments.
 
 File format, as measured on Qdrant 1.18.3: `closed-<first operation>` and `open-<n>`, each 8 bytes
 `wal\\0` and a seed, then entries of length (u64, little endian), data, padding and CRC (u32), the
@@ -14,9 +14,9 @@ _HEADER = 8
 
 
 def last_operation(folder: Path) -> int | None:
-    """Number of the last entry in `folder`, None when it holds none or cannot be understood.
+    """Return the number of the last entry in `folder`, None if it has none or cannot be parsed.
 
-    An upper bound: entries of an earlier use of a file may be counted too.
+    This is an upper bound: entries of an earlier use of a file may be counted as well.
     """
     closed = sorted((int(p.name.removeprefix("closed-")), p) for p in folder.glob("closed-*"))
     opened = sorted((int(p.name.removeprefix("open-")), p) for p in folder.glob("open-*"))

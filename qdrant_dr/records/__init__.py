@@ -1,4 +1,4 @@
-"""Frozen, versioned records: parsed at the door, canonical on the way out."""
+"""Frozen, versioned records: validated when read, canonical when written."""
 
 from qdrant_dr.records.acknowledgement import AcceptedBackup, Acknowledgement
 from qdrant_dr.records.base import Record, canonical_json, format_time, parse_time

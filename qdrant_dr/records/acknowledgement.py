@@ -1,4 +1,4 @@
-"""Somebody has seen a finding, or looked at a backup and accepted it, and says so by name."""
+"""The record by which a named person acknowledges a finding or accepts a backup."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qdrant_dr.records.manifest import BackupId, Sha256
 
 
 class AcceptedBackup(Frozen):
-    """What was accepted: the content that this seal states, of one life of the collection."""
+    """What was accepted: the content in this seal, of one incarnation of the collection."""
 
     backup_id: BackupId
     collection: str
@@ -23,11 +23,10 @@ class AcceptedBackup(Frozen):
 class Acknowledgement(Record):
     """`acknowledged/<cluster>/<acknowledgement id>.json`: this finding is known.
 
-    `code` and `scope` say which finding, `facts` which instance of it: a later one of the same
-    kind has others, and is told. It quiets the alarm and nothing else. Never changed: it ends at
-    `until`, or when a later one names it in `releases`; a record that only releases has
-    `acknowledges` false. `accepts`: the content of that backup is what it is meant to be.
-    """
+    `code` and `scope` name the finding, `facts` its instance: a later one of the same kind has
+    other facts and raises its alarm. The record silences the alarm and does nothing else. It never
+    changes: it ends at `until`, or when a later one names it in `releases`; a record that only
+    releases has `acknowledges` false. `accepts`: the content of that backup is as intended."""
 
     KIND: ClassVar[str] = "acknowledgement"
 

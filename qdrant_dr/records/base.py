@@ -1,4 +1,4 @@
-"""Canonical JSON records with a digest of themselves, so that an edited one is known."""
+"""Canonical JSON records with their own digest, so that an edited one is detected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 from qdrant_dr.errors import RecordDamaged, RecordError, RecordUnknown
 
 LARGEST = 64 * 2**20
-"""Bytes of a record, at most: more is neither written nor read. See docs/decisions.md."""
+"""The largest record in bytes: a larger one is neither written nor read. See docs/decisions.md."""
 
 NEWER = "newer"
 
@@ -37,7 +37,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 def format_time(at: datetime) -> str:
-    """RFC 3339 in UTC with microseconds and `Z`."""
+    """Format as RFC 3339 in UTC with microseconds and `Z`."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -65,7 +65,7 @@ def _is_json(text: str) -> str:
 
 
 def _plain(error: Exception) -> str:
-    """Its text, fit to be written: a parser quotes what it read, half a character too."""
+    """Return the error's text, encodable: a parser may quote an unpaired surrogate."""
     return str(error).encode(errors="backslashreplace").decode()
 
 
@@ -75,25 +75,25 @@ Time = Annotated[
     AfterValidator(_aware),
     PlainSerializer(format_time, return_type=str),
 ]
-"""A moment in UTC, microseconds."""
+"""A moment in UTC, with microseconds."""
 
 RawJSON = Annotated[str, AfterValidator(_is_json)]
-"""A server's answer kept as the text it was: client models know only their own version (R12)."""
+"""A server's answer kept as text, because client models know only their own version (R12)."""
 
 
 def later(default: Any, **about: Any) -> Any:
-    """A field that older records do not have: left out of the bytes while it has its default, so
-    that a record of before still has the bytes, and the digest, it was written with."""
+    """Define a field that older records lack. It is left out of the bytes while it has its default,
+    so that older records keep their bytes and digest."""
     return Field(default, exclude_if=lambda value: value == default, **about)
 
 
 def newer(message: str) -> PydanticCustomError:
-    """What a validator raises for a value that only a later version can have written."""
+    """Build the error of a validator for a value that only a later version can have written."""
     return PydanticCustomError(NEWER, "{said}", {"said": message})
 
 
 class Frozen(BaseModel):
-    """A value inside a record: immutable, and unknown fields are refused."""
+    """A value in a record: immutable, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
@@ -106,31 +106,31 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class Record(Frozen):
-    """A file of a repository: `format` and `kind` first, `sha256` over all the rest."""
+    """A file of a repository: `format` and `kind`, the fields, and `sha256` over all the others."""
 
     KIND: ClassVar[str]
     FORMAT: ClassVar[int] = 1
 
     def to_bytes(self) -> bytes:
-        """Canonical bytes, digest included. Equal records have equal bytes. Raise RecordError for
-        more than anybody would read back."""
+        """Return the canonical bytes with the digest. Equal records have equal bytes. Raise
+        RecordError for a record larger than `LARGEST`, which could not be read back."""
         body = {**self.model_dump(mode="json"), "format": self.FORMAT, "kind": self.KIND}
         digest = hashlib.sha256(canonical_json(body)).hexdigest()
         data = canonical_json({**body, "sha256": digest})
         if len(data) > LARGEST:
             raise RecordError(
-                f"a {self.KIND} of {len(data)} bytes: no record may have more than {LARGEST}",
-                "name fewer collections in one run.",
+                f"a {self.KIND} of {len(data)} bytes is too large: a record may have {LARGEST}",
+                "select fewer collections in one run.",
             )
         return data
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the whole file as stored, hex. Computed once: a record does not change."""
+        """Return the SHA-256 of the whole file as stored, hex; computed once."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Another record has another digest."""
+        """Copy the record; the copy has its own digest."""
         copied = super().model_copy(update=update, deep=deep)
         copied.__dict__.pop("sha256", None)
         return copied
@@ -139,8 +139,8 @@ class Record(Frozen):
     def from_bytes(cls, data: bytes, *, where: str) -> Self:
         """Parse what `to_bytes` wrote; `where` names the file in errors.
 
-        Raise RecordDamaged if it is cut, edited or not canonical, RecordUnknown if it is of a
-        newer format, another kind, or has a field this version does not know.
+        Raise RecordDamaged if it is truncated, edited or not canonical, RecordUnknown if it has a
+        newer format, another kind, or a field that this version does not know.
         """
         try:
             body = json.loads(data, object_pairs_hook=_no_duplicates)
@@ -150,8 +150,8 @@ class Record(Frozen):
             if (digest := body.pop("sha256", None)) is None:
                 raise RecordDamaged(f"{where} has no digest of itself")
             rest = canonical_json(body)
-        except (ValueError, RecursionError) as e:  # the parser takes NaN and half a character
-            raise RecordDamaged(f"{where} is not a whole record: {_plain(e)}") from None
+        except (ValueError, RecursionError) as e:  # the parser accepts NaN and lone surrogates
+            raise RecordDamaged(f"{where} is not a complete record: {_plain(e)}") from None
         if hashlib.sha256(rest).hexdigest() != digest:
             raise RecordDamaged(f"{where} was changed after it was written (its digest differs)")
         if whole != data:

@@ -1,4 +1,4 @@
-"""What is written down around the create call, before a manifest exists."""
+"""The records around a create call, written before a manifest exists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qdrant_dr.records.base import Frozen, Record, Time, later
 
 
 class ListedSnapshot(Frozen):
-    """One entry of a node's snapshot list: name, size in bytes, checksum where it has one."""
+    """One entry of a node's snapshot list: name, size in bytes, checksum if it has one."""
 
     name: str
     size_bytes: int
@@ -18,14 +18,12 @@ class ListedSnapshot(Frozen):
 
 
 class Intent(Record):
-    """`intent.json`: written before the create call, so that whatever it makes is known as ours.
+    """`intent.json`: written before the create call, so that whatever it makes is known to be ours.
 
     A backup of several calls has several: `intent-2.json` and so on, each with its answer. `shard`
-    is there for the snapshot of one shard; a `streamed` one leaves nothing on the node.
-
-    What lay there before is kept as digests of the names that a create call could give, for the
-    question whether a name is new: a repository need not know what else lies on the server. Older
-    records hold lists instead.
+    is set for the snapshot of one shard; a `streamed` one leaves nothing on the node.
+    Earlier snapshots on the node are kept only as digests of their names, to tell whether a name is
+    new: the repository need not know what else is on the server. Older records hold lists instead.
     """
 
     KIND: ClassVar[str] = "intent"
@@ -54,11 +52,12 @@ class Intent(Record):
 
     @property
     def full(self) -> bool:
-        """Whether the call was for a snapshot of the whole instance."""
+        """Say whether the call was for a snapshot of the whole instance."""
         return self.listed_full is not None or self.full_before is not None
 
     def knew(self, name: str, *, full: bool = False) -> bool:
-        """Whether a file of this name was there before the call; `full`: among full snapshots."""
+        """Say whether a file of this name was there before the call; `full`: among full
+        snapshots."""
         digests = self.full_before if full else self.names_before
         if digests is not None:
             return name_digest(self.backup_id, name) in digests
@@ -67,17 +66,17 @@ class Intent(Record):
 
 
 def name_digest(backup_id: str, name: str) -> str:
-    """What an intent keeps of a name: enough to know it again, another one in every backup."""
+    """Return a name's digest, which recognizes the name and differs from backup to backup."""
     return hashlib.sha256(f"{backup_id}\n{name}".encode()).hexdigest()[:16]
 
 
 def name_digests(backup_id: str, names: Iterable[str]) -> tuple[str, ...]:
-    """The digests of several names, in an order that says nothing."""
+    """Return the digests of several names, in an order that reveals nothing."""
     return tuple(sorted(name_digest(backup_id, name) for name in names))
 
 
 class SnapshotAnswer(Record):
-    """`snapshot.json`: what the server answered; only a file that equals it may be deleted."""
+    """`snapshot.json`: the server's answer; only a file that equals it may be deleted."""
 
     KIND: ClassVar[str] = "snapshot"
 

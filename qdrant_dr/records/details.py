@@ -1,4 +1,4 @@
-"""What the outcome of each kind of unit says beyond its verdict."""
+"""The details of an outcome, for each kind of unit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qdrant_dr.records.manifest import ReplicaCount, Sha256, SourceKind
 from qdrant_dr.records.proof import Depth
 
 AliasMode = Literal["keep", "create", "move"]
-"""Aliases of what is restored: none is set, those that nobody has, or also those of others."""
+"""Aliases of a restored collection: set none, those that are free, or also those of others."""
 
 
 class ErrorFacts(Frozen):
@@ -30,8 +30,8 @@ class Phase(Frozen):
 
 
 class KeptSnapshot(Frozen):
-    """A snapshot of a capture that stayed on a node. `node` is an address of that very node, which
-    need not be the one that was asked. `collection` None: of the whole instance."""
+    """A snapshot of a capture that stayed on a node. `node` is that node's own address, which may
+    differ from the address that was asked. `collection` None: of the whole instance."""
 
     node: str
     collection: str | None
@@ -50,7 +50,7 @@ class Captured(Frozen):
     transfer_us: int
     server_snapshot: str = Field(description="`deleted`, or why it was kept")
     manifest_sha256: Sha256 | None = later(None, description="None: made by an older version")
-    kept: tuple[KeptSnapshot, ...] = later((), description="what of its calls lies on nodes still")
+    kept: tuple[KeptSnapshot, ...] = later((), description="its snapshots that stayed on nodes")
 
 
 class Proved(Frozen):
@@ -65,10 +65,10 @@ class Proved(Frozen):
 
 
 class Diverging(Frozen):
-    """Points of one shard that its replicas do not hold alike, though nobody was writing them.
+    """Points of one shard that differ between its replicas although nothing was being written.
 
-    `points` is how many there are, `lacking` and `differing` name the first: ids that a node (by
-    address) has not, and ids that all have and not with the same payload and vectors.
+    `points` is their number; `lacking` and `differing` name the first ones: ids that a node (by
+    address) lacks, and ids that all have but with different payload or vectors.
     """
 
     shard: int
@@ -78,8 +78,8 @@ class Diverging(Frozen):
 
 
 class Compared(Frozen):
-    """The replicas of a collection, laid side by side. `apart` are those whose counts differ,
-    `points` how many points were read of all `shards` together, of every replica."""
+    """The comparison of a collection's replicas. `apart` are those whose counts differ, `points`
+    how many points were read in total, over all `shards` and replicas."""
 
     kind: Literal["compared"] = "compared"
     reading: Literal["sample", "whole"]
@@ -91,7 +91,7 @@ class Compared(Frozen):
 
     @property
     def equal(self) -> bool:
-        """Of what was looked at."""
+        """Say whether everything that was compared is equal."""
         return not self.apart and not self.diverging
 
 
@@ -104,11 +104,11 @@ class Healed(Frozen):
 
 
 class Played(Frozen):
-    """A scenario a drill was done under, and what it left of the promises about the collection.
+    """The scenario of a drill, and which objectives could still be met.
 
     `unused` are the repositories that counted as lost. `newest_proven_us` is the age of the newest
-    backup that is proven in the others, or was by this drill; None if there is none. `copies_left`
-    and `domains_left` are its copies that count, and where they lie.
+    backup that is proven in the others, or was proven by this drill; None if there is none.
+    `copies_left` and `domains_left` are its copies that count, and their failure domains.
     """
 
     name: str = Field(description="lost-collection, lost-node, lost-cloud:NAME or no-prefect")
@@ -140,15 +140,15 @@ class Drilled(Frozen):
 
     @property
     def recovery_us(self) -> int:
-        """From the decision to verified: every phase but the tear-down."""
+        """Return the time from decision to verified: every phase except the tear-down."""
         return sum(p.duration_us for p in self.phases if p.name != "tear down")
 
 
 class Restored(Frozen):
-    """A restore for real. `route`: the archive as a whole, shard by shard, or point by point.
+    """A real restore. `route`: the archive as a whole, shard by shard, or point by point. `sources`
 
-    `sources` are the repositories that bytes were read from, `sent_bytes` what passed through
-    this process. `lost_ids` are the points a salvage could not bring back.
+    are the repositories from which bytes were read, `sent_bytes` those that passed through this
+    process. `lost_ids` are the points that a salvage could not restore.
     """
 
     kind: Literal["restored"] = "restored"
@@ -171,7 +171,7 @@ class Restored(Frozen):
     aliases_left: tuple[str, ...] = ()
     created: bool
     removed: tuple[str, ...] = Field((), description="of what this restore had put there")
-    stays: bool = later(False, description="it is there in whole, and differs")
+    stays: bool = later(False, description="it is complete, but differs")
     resumed: bool = False
     phases: tuple[Phase, ...]
     total_us: int
@@ -180,9 +180,9 @@ class Restored(Frozen):
 
     @property
     def came_to(self) -> str:
-        """Whether it is what was backed up, in words. A salvage is never called equal."""
+        """Say whether the content equals the backup. A salvage is never called equal."""
         if self.route != "salvage":
-            differs = "CONTENT DIFFERS" + ", and it stays" * self.stays
+            differs = "CONTENT DIFFERS" + ", and it was kept" * self.stays
             equal = {True: "content equal", False: differs, None: "content not compared"}
             return equal[self.fingerprint_equal]
         if self.points_restored is None:
@@ -194,7 +194,7 @@ class Restored(Frozen):
 
 
 class Deleted(Frozen):
-    """A copy that retention let go. `hidden_bytes` are those the store still keeps."""
+    """A copy that retention deleted. `hidden_bytes` are those that the store still keeps."""
 
     kind: Literal["deleted"] = "deleted"
     reason: str
@@ -207,7 +207,7 @@ class Deleted(Frozen):
 class LeftSnapshot(Frozen):
     """A snapshot that a create call of ours left on a node, or may have left.
 
-    `collection` None: of the whole instance. `of` names the capture that asked for it. Unless
+    `collection` None: of the whole instance. `of` names the capture that requested it. Unless
     `ours`, somebody else may have made it.
     """
 
@@ -222,9 +222,9 @@ class LeftSnapshot(Frozen):
 
 
 class Swept(Frozen):
-    """What a sweep removed and left, of a repository or of `node`.
+    """What a sweep removed from and left in a repository or on `node`.
 
-    `left` are all snapshots of ours that the node had then; None in records of older versions.
+    `left` are all our snapshots that the node then had; None in records of older versions.
     """
 
     kind: Literal["swept"] = "swept"
@@ -235,8 +235,8 @@ class Swept(Frozen):
 
 
 class Signed(Frozen):
-    """Somebody looked at what a run of drills came to. `end_sha256` is of its end record as read:
-    what was signed is that and nothing else. Who gave the signature is the actor of the run."""
+    """A review of a run of drills. `end_sha256` is that of its end record as read, which alone was
+    signed. The actor of the run gave the signature."""
 
     kind: Literal["signed"] = "signed"
     run_id: str
@@ -257,7 +257,7 @@ Severity = Literal["notice", "warning", "critical"]
 
 
 class Acknowledged(Frozen):
-    """Who knows of a finding, why it may stay, and how bad it is without that."""
+    """Who acknowledged a finding and why, and its severity without the acknowledgement."""
 
     by: str
     at: Time
@@ -267,9 +267,10 @@ class Acknowledged(Frozen):
 
 
 class Found(Frozen):
-    """One finding as a look left it. `code` and `scope` say which one it is, `what` may differ.
+    """One finding as a watch recorded it. `code` and `scope` identify it; `what` may change.
+    `facts`
 
-    `facts` tell this instance of it from the next. One that is acknowledged is a notice.
+    distinguish this instance from the next. An acknowledged finding is a notice.
     """
 
     severity: Severity
@@ -288,18 +289,18 @@ class Found(Frozen):
 
 
 class Watched(Frozen):
-    """What a look found, and what of it is new or over since the look it was compared with.
+    """What a watch found, and what is new or over since the watch with which it was compared.
 
-    `unseen` are the halves that could not be looked at (`records`, `cluster`): what was known of
-    them stands in `findings` as before. `waiting` are collections without a first backup, and
-    since when a look sees them. `unsent` is which sign of life or metrics did not arrive, and why.
+    `unseen` are the halves that could not be checked (`records`, `cluster`): their known findings
+    stay in `findings`. `waiting` are collections without a first backup, and since when watches see
+    them. `unsent` says which heartbeat or metrics could not be sent, and why.
     """
 
     kind: Literal["watched"] = "watched"
     findings: tuple[Found, ...]
     appeared: tuple[Found, ...]
     cleared: tuple[Found, ...]
-    compared_with: Time | None = Field(description="the end of that look; None: none was known")
+    compared_with: Time | None = Field(description="the end of that watch; None: none was known")
     unseen: tuple[Literal["records", "cluster"], ...] = ()
     waiting: dict[str, Time] = Field(default_factory=dict)
     unsent: tuple[str, ...] = ()

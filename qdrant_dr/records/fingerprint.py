@@ -1,4 +1,4 @@
-"""What a fingerprint of points looks like in a record; `proof.fingerprint` computes it."""
+"""The fingerprint of a set of points in a record; `proof.fingerprint` computes it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ BucketSums = Annotated[str, Field(pattern=rf"^[0-9a-f]{{{BUCKETS * 16}}}$")]
 
 
 class Component(Frozen):
-    """One aspect of all points: how many have it, their digests summed, and summed per bucket.
+    """One component of all points: how many have it, the sum of their digests, and sums per bucket.
 
-    `sum` is modulo 2^256; `buckets` is 256 sums modulo 2^64, hex, one after the other.
+    `sum` is modulo 2^256; `buckets` is 256 sums modulo 2^64, hex, concatenated.
     """
 
     count: int = Field(ge=0)
@@ -26,15 +26,15 @@ class Component(Frozen):
 
 
 class Fingerprint(Frozen):
-    """Order-independent digest of a set of points.
+    """An order-independent digest of a set of points.
 
     `components` has `id` (existence), `payload`, and `vector:<name>` for each vector name that
     any point carries (`vector:` is the unnamed one).
 
-    `encoding` is 1 where both versions are equal: where every vector is finite, and in seals of
-    before. Else it is 2, and `not_finite` has, for those vector names, how many points have a
-    component that is not finite, and what version 1 adds to the sums: its bits as the engine
-    reads them, which no server's JSON tells.
+    `encoding` is 1 if both versions are equal, because every vector is finite, and in older seals.
+    Else it is 2, and `not_finite` holds for each vector name concerned how many points have a
+    component that is not finite, and what version 1 adds to the sums: its bits as the engine reads
+    them, which a server's JSON does not show.
     """
 
     encoding: int = 1
@@ -47,7 +47,7 @@ class Fingerprint(Frozen):
         if self.encoding not in (1, 2):
             raise newer(f"encoding {self.encoding} of points is newer than this version")
         if (self.encoding == 2) is not bool(self.not_finite):
-            raise ValueError("version 2 is of what is not finite, and of nothing else")
+            raise ValueError("version 2 needs vectors that are not finite, and only those")
         return self
 
     @model_validator(mode="after")
@@ -57,6 +57,7 @@ class Fingerprint(Frozen):
         return self
 
     def odd(self, vector: str) -> int:
-        """Of how many points the vector of this name is not finite, as far as was looked for."""
+        """Return how many points have a vector of this name that is not finite, if it was
+        checked."""
         found = self.not_finite.get(f"vector:{vector}")
         return found.count if found else 0

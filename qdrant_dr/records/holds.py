@@ -1,4 +1,4 @@
-"""What keeps a backup, and what became of one that is gone."""
+"""Records that keep a backup, and that outlive a deleted one."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Hold(Record):
 class Expired(Record):
     """`expired/<cluster>/<collection>/<backup id>/<run id>.json`: written before a copy is deleted.
 
-    The facts of the backup are repeated, so that history outlives it. A tombstone beside files
-    that are still there means that the deletion was denied or cut: the next run finishes it. Beside
-    a copy that is still whole it is deleted or, where nothing can be, taken back by another one.
-    """
+    The facts of the backup are repeated, so that history outlives it. A tombstone beside files that
+    still exist means that the deletion was denied or interrupted: the next run finishes it. Beside
+    a copy that is still complete the tombstone is deleted or, where nothing can be deleted, taken
+    back by another one."""
 
     KIND: ClassVar[str] = "expired"
 

@@ -1,4 +1,4 @@
-"""The record whose existence makes a backup exist."""
+"""The manifest: a backup exists once it is written."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ SourceKind = Literal["sandbox", "server"]
 
 
 def collection_slug(name: str) -> str:
-    """Folder name of a collection: a readable slug and 8 hex digits of SHA-256 of its name."""
+    """Return the folder name of a collection: a readable slug and 8 hex digits of its name's
+    SHA-256."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "x"
     return f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 class BackupKey(Frozen):
-    """Which backup: enough to find it in any repository."""
+    """The key of a backup: enough to find it in any repository."""
 
     cluster: str
     collection: str
@@ -34,7 +35,7 @@ class BackupKey(Frozen):
 
     @property
     def folder(self) -> str:
-        """Path below `backups/` and `proofs/`."""
+        """Return its path below `backups/` and `proofs/`."""
         return f"{self.cluster}/{collection_slug(self.collection)}/{self.backup_id}"
 
     def __str__(self) -> str:
@@ -42,11 +43,11 @@ class BackupKey(Frozen):
 
 
 class Part(Frozen):
-    """What is kept of one snapshot: a whole collection archive, or one shard of it.
+    """What is stored of one snapshot: a whole collection archive, or one shard of it.
 
     `sha256` and `size_bytes` are of the bytes as stored in layout `plain`; `server_*` is what the
-    node said of the file it made (absent for streams and in S3 mode). A `reframed` part was cut
-    out of that file: one shard of a node's collection archive, its log included.
+    node reported about its file (absent for streams and in S3 mode). A `reframed` part was cut out
+    of that file: one shard of a node's collection archive, its log included.
     """
 
     name: PartName
@@ -69,12 +70,12 @@ class Part(Frozen):
 
     @property
     def file(self) -> str:
-        """Name of the stored object in layout `plain`."""
+        """Return the name of the stored object in layout `plain`."""
         return f"{self.name}.snapshot"
 
 
 class SourceNode(Frozen):
-    """One node that a part came from."""
+    """One node from which a part came."""
 
     url: str
     peer_id: int | None
@@ -94,7 +95,7 @@ class ShardFacts(Frozen):
 
 
 class ReplicaCount(Frozen):
-    """What one replica of a shard held just before the capture: exact, as its own node counts."""
+    """The exact number of points that one replica held just before the capture, by its own node."""
 
     shard: int
     peer_id: int | None
@@ -105,9 +106,9 @@ class ReplicaCount(Frozen):
 class Manifest(Record):
     """`manifest.json`: create-only, byte-identical in every repository, no floats.
 
-    `captured_at` is taken before the first create call: RPO counts from it. `doubts` are the
-    things that were waited for in vain and are reported (status, optimizer, names).
-    The raw answers of the server are kept as text, so that a bare cluster can be rebuilt.
+    `captured_at` is taken before the first create call: RPO counts from it. `doubts` are conditions
+    (status, optimizer, names) that did not clear in time and are reported. The server's raw answers
+    are kept as text, so that a bare cluster can be rebuilt.
     """
 
     KIND: ClassVar[str] = "manifest"
@@ -162,41 +163,42 @@ class Manifest(Record):
 
     @property
     def info(self) -> dict[str, Any]:
-        """The collection as its server described it: configuration, payload schema, counts."""
+        """Return the server's description of the collection: configuration, payload schema,
+        counts."""
         return dict(json.loads(self.collection_info))
 
     @property
     def params(self) -> dict[str, Any]:
-        """Vectors, shards and replication, as they were configured."""
+        """Return vectors, shards and replication, as configured."""
         return dict(self.info["config"]["params"])
 
     @property
     def payload_schema(self) -> dict[str, Any]:
-        """The payload indexes, by field."""
+        """Return the payload indexes, by field."""
         return dict(self.info.get("payload_schema") or {})
 
     @property
     def shards_of_cluster(self) -> dict[str, Any]:
-        """What the server said of the collection's shards and peers."""
+        """Return what the server reported about the collection's shards and peers."""
         return dict(json.loads(self.collection_cluster) or {})
 
     @property
     def custom_sharding(self) -> bool:
-        """Whether shards were made by hand, each with a key."""
+        """Say whether shards were made by hand, each with a key."""
         return bool(self.params.get("sharding_method") == "custom")
 
     @property
     def replication_factor(self) -> int:
-        """Replicas of each shard, as it was."""
+        """Return the configured number of replicas of each shard."""
         return int(self.params.get("replication_factor") or 1)
 
     @property
     def skew(self) -> timedelta | None:
-        """How far apart its parts may be: from the first create call to the last answer.
+        """Return how far apart in time its parts may be: from the first create call to the last
+        answer.
 
-        Shards are captured one by one, there is no instant that holds for all of them. None for a
-        backup of one part.
-        """
+        Shards are captured one by one, so no single instant holds for all of them. None for a
+        backup of one part."""
         asked = [p.asked_at for p in self.parts if p.asked_at]
         answered = [p.answered_at for p in self.parts if p.answered_at]
         if len(self.parts) < 2 or not asked or not answered:
@@ -205,7 +207,7 @@ class Manifest(Record):
 
     @property
     def quiet(self) -> bool:
-        """No write was applied between the facts before and after the capture."""
+        """Say whether no write was applied between the facts before and after the capture."""
         return all(
             s.operation_before is not None
             and s.operation_before == s.operation_after

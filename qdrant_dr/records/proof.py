@@ -1,4 +1,4 @@
-"""What was checked about one copy at one location, and what was found."""
+"""The proof: what was checked about one copy at one location, and what was found."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ DEPTHS: tuple[Depth, ...] = (
 
 
 def depth_rank(depth: Depth) -> int:
-    """Order depths: the deeper, the larger."""
+    """Return the rank of a depth: the deeper, the larger."""
     return DEPTHS.index(depth)
 
 
 def reaches(depth: Depth, wanted: Depth) -> bool:
-    """Say whether a look to `depth` includes everything that one to `wanted` shows."""
+    """Say whether a proof to `depth` includes everything that one to `wanted` shows."""
     return depth_rank(depth) >= depth_rank(wanted)
 
 
 class Location(Frozen):
-    """Where a repository lies: a copy of it elsewhere is another location, and proves nothing."""
+    """Where a repository is. A copy of it elsewhere is another location and has no proofs here."""
 
     protocol: str
     endpoint: str
@@ -47,7 +47,7 @@ class Location(Frozen):
 
 
 class Sample(Frozen):
-    """A seeded part of the bytes. `detection_ppm`: the chance to see one damaged block of
+    """A seeded sample of the bytes. `detection_ppm`: the chance of detecting one damaged block of
     `block_bytes`, in millionths."""
 
     seed: int
@@ -65,8 +65,8 @@ class Finding(Frozen):
 
 
 class Searched(Frozen):
-    """What searches on the restored index came to. Latencies are of this machine, in
-    microseconds; `recall_ppm` is the mean share of the exact answers that were found."""
+    """The result of searches on the restored index. Latencies are of this machine, in microseconds;
+    `recall_ppm` is the mean share of the exact answers that were found, in millionths."""
 
     queries: int = Field(ge=0)
     recall_ppm: int | None = Field(ge=0, le=1_000_000)
@@ -79,11 +79,10 @@ class Searched(Frozen):
 class Proof(Record):
     """`proofs/<cluster>/<collection>/<backup id>/<time>-<random>.json`.
 
-    `depth` was asked for; `reached` is the deepest that passed. It passed only if it looked at
-    something, found nothing, and reached what was asked. `clears` names failed proofs that this
-    one, at least as deep and as wide, supersedes: clocks do not decide.
-    The facts of the backup are repeated, so that history outlives its expiry.
-    """
+    `depth` was requested; `reached` is the deepest that passed. The proof passed only if it
+    examined something, found nothing, and reached the requested depth. `clears` names failed proofs
+    that this one, at least as deep and as wide, supersedes: clocks do not decide that. The facts of
+    the backup are repeated, so that history outlives its expiry."""
 
     KIND: ClassVar[str] = "proof"
 
@@ -135,5 +134,5 @@ class Proof(Record):
 
     @property
     def full(self) -> bool:
-        """Looked at everything, not at a sample."""
+        """Say whether it read everything, not a sample."""
         return self.sample is None

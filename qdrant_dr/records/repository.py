@@ -1,4 +1,4 @@
-"""What makes a folder or bucket a repository."""
+"""The record that makes a folder or bucket a repository."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from qdrant_dr.records.base import Record, Time, later
 
 
 class RepositoryRecord(Record):
-    """`repository.json`: written by `repository create`, and once more where a copied repository
-    becomes one of its own. A missing one is an error."""
+    """`repository.json`: written by `repository create`, and again when a copied repository gets
+    its own id. It is an error if it is missing."""
 
     KIND: ClassVar[str] = "repository"
 

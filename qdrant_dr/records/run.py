@@ -1,4 +1,4 @@
-"""Every run writes its start and its end, with the inventory it saw and an outcome per unit."""
+"""The records of a run: its start, and its end with the inventory and an outcome per unit."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Kind = Literal[
     "sign",
 ]
 Verdict = Literal["ok", "degraded", "failed", "skipped"]
-"""Of a unit. A run's verdict is never `skipped`."""
+"""The verdict of a unit. A run's verdict is never `skipped`."""
 Trigger = Literal["schedule", "manual", "automation", "cli"]
 
 
@@ -87,7 +87,7 @@ Detail = Annotated[
 
 
 class Outcome(Frozen):
-    """What became of one unit. `detail` is absent when it failed before there was one."""
+    """The outcome of one unit. `detail` is absent if the unit failed before there was one."""
 
     unit: Literal[
         "capture",
@@ -115,7 +115,7 @@ class Outcome(Frozen):
 
     @property
     def about(self) -> str:
-        """Say which unit it was: `verify movies in aws`; so begins what a run says of it."""
+        """Name the unit: `verify movies in aws`; messages of a run about it begin like this."""
         return f"{self.unit} {self.collection}" + (f" in {self.repository}" * bool(self.repository))
 
 
@@ -123,15 +123,14 @@ CapturedFull.model_rebuild()
 
 
 AS_TYPED = " (as typed)"
-"""Behind the name of a requester that nothing but a form knows."""
+"""Suffix for the name of a requester who only typed it into a form."""
 
 
 def is_same_person(requester: str, approver: str) -> bool:
-    """Tell whether who asked for a restore approved of it.
+    """Say whether the requester of a restore also approved it.
 
-    The requester is as the run knows it (`prefect:ana`, `ana@host`, `Ana (as typed)`), the other a
-    typed name.
-    """
+    The requester is as the run knows it (`prefect:ana`, `ana@host`, `Ana (as typed)`), the approver
+    a typed name."""
     asked = requester.removeprefix("prefect:").removesuffix(AS_TYPED).strip().casefold()
     return approver.strip().casefold() in (asked, asked.partition("@")[0])
 
@@ -158,8 +157,8 @@ class RunStart(Record):
 class RunEnd(Record):
     """`runs/<year>/<month>/<run id>.end.json`: also of failed and refused runs.
 
-    Those of `watch` lie in `watches/`, apart: there are many, and nothing is derived from them.
-    """
+    Those of `watch` are in a separate folder `watches/`: there are many, and nothing is derived
+    from them."""
 
     KIND: ClassVar[str] = "run-end"
 
@@ -172,4 +171,4 @@ class RunEnd(Record):
     seen: tuple[SeenCollection, ...] = ()
     repositories: tuple[RepositorySeen, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
-    remarks: tuple[str, ...] = later((), description="worth knowing, and no part of the verdict")
+    remarks: tuple[str, ...] = later((), description="worth knowing, but not part of the verdict")

@@ -1,4 +1,4 @@
-"""What is true of a backup, established once by its first content proof."""
+"""The seal: the content of a backup, established once by its first content proof."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Consistency = Literal["quiesced", "in-motion"]
 
 
 SketchRow = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-"""Eight bytes of the digest of a point's id, eight of the digest of all that it holds."""
+"""Eight bytes of the digest of a point's id, and eight of the digest of its whole content."""
 
 
 class SealedShard(Frozen):
@@ -43,13 +43,12 @@ class SealedShard(Frozen):
 class GoldenQuery(Frozen):
     """A search with one of the backup's own vectors, and its exact answer.
 
-    `vector` is the vector's name, empty for the unnamed one. `top` are the ids of the exact
-    nearest points of this shard, best first, found without any index; `recall_ppm` is the share
-    of them, in millionths, that the archive's own index found when the backup was sealed,
-    `narrow_ppm` with the narrowest beam, which a broken graph does not survive. What scores as
-    well as the last of them counts as found: ties must not make recall wander. With a `condition`,
-    one of a REST filter, both are of the points that it holds for: a tenant's.
-    """
+    `vector` is the vector's name, empty for the unnamed one. `top` are the ids of the exact nearest
+    points of this shard, best first, found without any index. `recall_ppm` is the share of them, in
+    millionths, that the archive's own index found when the backup was sealed; `narrow_ppm` the same
+    with the narrowest beam, which reveals a broken graph. A point that scores as well as the last
+    of them counts as found, so that ties do not change the recall. With a `condition` of a REST
+    filter (a tenant's), both concern only the points for which it holds."""
 
     shard: int
     vector: str
@@ -61,7 +60,7 @@ class GoldenQuery(Frozen):
 
 
 class FilterTruth(Frozen):
-    """How many points of one shard a condition holds for, counted without any index.
+    """How many points of one shard meet a condition, counted without any index.
 
     `condition` is one of a REST filter; `index` the type of the field's payload index.
     """
@@ -74,14 +73,13 @@ class FilterTruth(Frozen):
 
 
 class Baseline(Frozen):
-    """What the content of a collection is measured against: that of the backup that was last
-    accepted or told of as suspect, else of the first.
+    """The content with which later backups are compared: that of the backup that was last accepted
+    or reported as suspect, else of the first.
 
-    `counts` is the most that any backup since then had of each component, so that growth does not
-    hide a loss; `changed_ppm` the share of the baseline's points, in millionths, that are gone or
-    different in the backup this stands in. It is carried from seal to seal: retention lets the
-    backups go, not what was in them.
-    """
+    `counts` is the highest count of each component in any backup since then, so that growth does
+    not hide a loss. `changed_ppm` is the share of the baseline's points, in millionths, that are
+    gone or different in the backup of this seal. The baseline is carried from seal to seal, so that
+    it outlives deleted backups."""
 
     backup_id: BackupId
     counts: dict[str, int]
@@ -93,14 +91,12 @@ class Baseline(Frozen):
 class Seal(Record):
     """`seal.json`: create-only, byte-identical everywhere.
 
-    `reference` is `source` when nothing moved and the live sample agreed, else `self`: then it
-    says only that copies equal each other, never that they equal the source.
-    `suspect` are the reasons (drift, lost payload indexes) to look before trusting it. `remarks`
-    are true of the source and take nothing from the backup: its vector indexes answer badly there
-    too. `unsearchable` vectors are on points, and no search with one
-    of them finds anything: empty sparse ones. `baseline` is what later backups are measured
-    against; None: this one itself.
-    """
+    `reference` is `source` if nothing changed and the live sample agreed, else `self`: then the
+    seal says only that copies equal each other, never that they equal the source. `suspect` are
+    reasons (drift, lost payload indexes) to inspect the backup before trusting it. `remarks`
+    concern the source and are no fault of the backup, such as vector indexes that answer badly
+    there too. `unsearchable` are vectors that points have but with which no search finds anything:
+    empty sparse ones. Later backups are compared with `baseline`; None: with this one."""
 
     KIND: ClassVar[str] = "seal"
 

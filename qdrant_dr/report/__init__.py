@@ -1,7 +1,7 @@
-"""From records to evidence, from evidence to frames, findings and the page to be signed.
+"""Turn records into evidence, and evidence into findings, frames and the page to be signed.
 
-Here is what needs no pandas: `status` uses no more and must start quickly. Frames, the page and
-files are in `frames`, `html` and `write`.
+This package exports only what works without pandas, because `status` must start quickly. Frames,
+the page and files are in `frames`, `page` and `outputs`.
 """
 
 from qdrant_dr.report.evidence.evidence import Evidence

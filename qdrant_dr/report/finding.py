@@ -1,4 +1,5 @@
-"""One thing that is wrong: how bad, which, where, since when, how much is affected, what to do."""
+"""One finding: severity, code, scope, what is wrong, since when, how much is affected, what to
+do."""
 
 from __future__ import annotations
 
@@ -13,13 +14,13 @@ RANK: dict[Severity, int] = {"critical": 0, "warning": 1, "notice": 2}
 
 @dataclass(frozen=True)
 class Problem:
-    """A row of the frame `findings`. `critical`: a promise is broken, or could not be checked.
+    """A row of the frame `findings`. `critical`: an objective is missed, or could not be checked.
 
-    `code` and `scope` are its identity: two with the same are one finding, however the numbers in
-    `what` change. So a scope is what lasts (a collection), where the newest backup is meant.
+    `code` and `scope` are its identity: problems with the same code and scope are one finding, even
+    if the numbers in `what` change. So where the newest backup is meant, the scope names what lasts
 
-    `facts` tell this instance from the next of the same identity (a run id, a digest); empty: its
-    beginning does. One that is `acknowledged` is a notice.
+    (its collection). `facts` (a run id, a digest) distinguish this instance from the next one with
+    the same identity; if empty, `since` does. An acknowledged problem counts as a notice.
     """
 
     severity: Severity
@@ -34,28 +35,29 @@ class Problem:
 
     @property
     def pin(self) -> str:
-        """What an acknowledgement is bound to; empty if nothing tells one instance from another."""
+        """Return what an acknowledgement is bound to; empty if instances cannot be
+        distinguished."""
         return self.facts or (format_time(self.since) if self.since else "")
 
     @property
     def worth(self) -> Severity:
-        """How bad it is, whoever knows of it."""
+        """Return how severe it is, acknowledged or not."""
         return self.acknowledged.severity if self.acknowledged else self.severity
 
     @property
     def identity(self) -> tuple[str, str]:
-        """What makes it the same finding at the next look."""
+        """Return what makes it the same finding in the next watch."""
         return self.code, self.scope
 
     @property
     def order(self) -> tuple[int, float, str, str]:
-        """Worst first, then oldest first; what has no known beginning before the rest."""
+        """Sort worst first, then oldest first; findings of unknown age come before the others."""
         since = self.since.timestamp() if self.since else float("-inf")
         return RANK[self.severity], since, self.scope, self.what
 
 
 def span(length: timedelta) -> str:
-    """A length of time as people say it, two units at most: `3 d 4 h`, `12 min`, `8.4 s`."""
+    """Format a duration for people, two units at most: `3 d 4 h`, `12 min`, `8.4 s`."""
     seconds = length.total_seconds()
     if seconds < 0:
         return f"-{span(-length)}"

@@ -21,7 +21,7 @@ from qdrant_dr.report.page.html import headline
 
 
 class ReportRequest(Frozen):
-    """What this run is asked for. `as_of` None = when it began; `url` None = as configured."""
+    """The request of a report run. `as_of` None: when the run began; `url` None: as configured."""
 
     period: timedelta = Field(timedelta(days=30), gt=timedelta(0))
     as_of: datetime | None = None
@@ -33,9 +33,9 @@ Compile = Callable[[Config, ReportRequest, datetime], Outcome]
 
 
 def compile_report(config: Config, request: ReportRequest, as_of: datetime) -> Outcome:
-    """Write the report and say what it says: its verdict is that of the worst it found.
+    """Write the report. The verdict is that of its worst finding.
 
-    A report that is written is a job done; but a red state must not end in a green run.
+    Even a report that was written without trouble must not end green while the state is red.
     """
     started_at = utc_now()
     assessment = Assessment.of(gather(config, as_of, request.period))
@@ -68,14 +68,14 @@ def compile_report(config: Config, request: ReportRequest, as_of: datetime) -> O
 def report(
     config: Config, request: ReportRequest, run: Run, compile_: Compile = compile_report
 ) -> RunEnd:
-    """Compile and conclude. The report does not speak of its own run."""
+    """Write the report and conclude the run. The report does not cover its own run."""
     as_of = request.as_of or run.start.started_at - timedelta(microseconds=1)
     try:
         if as_of > run.start.started_at:
             raise UsageError(
-                f"{as_of:%Y-%m-%d %H:%M:%S} UTC is in the future: the same report would be another "
-                "one tomorrow",
-                "give a moment that has passed, or none.",
+                f"{as_of:%Y-%m-%d %H:%M:%S} UTC is in the future: the same report would differ "
+                "tomorrow",
+                "give a time in the past, or leave it out.",
             )
         outcome = compile_(config, request, as_of)
     except DRError as e:
@@ -84,7 +84,7 @@ def report(
 
 
 def _place(configured: ReportConfig, url: str | None) -> ReportConfig:
-    """Another place; the configured options fit only the same kind of one."""
+    """Return another place; the configured options are kept only for the same kind of store."""
     if url is None:
         return configured
     if "://" in url and url.partition("://")[0] == configured.url.partition("://")[0]:

@@ -1,1 +1,1 @@
-"""Places to keep bytes: what each provider is asked, how it answers, and what its codes mean."""
+"""Stores for bytes: the calls of each provider, its answers, and the meaning of its error codes."""

@@ -1,6 +1,6 @@
 """Azure Blob Storage: staged blocks, `If-None-Match`, tiers.
 
-What a container does with deleted blobs, and its lifecycle rules, no client of the storage is told.
+The storage API does not tell how long a container keeps deleted blobs, nor its lifecycle rules.
 """
 
 # ruff: noqa: ARG002 -- one signature fits three
@@ -19,7 +19,7 @@ from qdrant_dr.stores.tiers import Storage
 class Azure(Provider):
     """Microsoft's."""
 
-    one_request = 2**20  # its client sends one request's bytes in one go; blocks are streamed
+    one_request = 2**20  # the client sends one request's bytes at once; blocks are streamed
 
     def filesystem(self, options: Mapping[str, Any], tls: Tls, **ours: Any) -> Any:
         from qdrant_dr.stores.azure_client import FileSystem
@@ -38,7 +38,7 @@ class Azure(Provider):
 
 @dataclass(slots=True)
 class AzureUpload:
-    """Blocks under names of our own, then one list of them; Azure drops the rest in a week."""
+    """An upload of blocks, then of their list; Azure drops uncommitted blocks after a week."""
 
     fs: Any
     bucket: str
@@ -48,7 +48,7 @@ class AzureUpload:
     _count: int = 0
 
     async def begin(self) -> None:
-        """Nothing to do: blocks need no upload."""
+        """Do nothing: blocks need no upload."""
 
     async def put(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
         async with self._blob() as blob:
@@ -62,7 +62,7 @@ class AzureUpload:
             await blob.commit_block_list([BlobBlock(self._name(n)) for n in range(self._count)])
 
     async def abort(self) -> None:
-        """Nothing to do: uncommitted blocks are invisible and expire."""
+        """Do nothing: uncommitted blocks are invisible and expire."""
 
     def _name(self, number: int) -> str:
         return f"{self._prefix}-{number:06d}"

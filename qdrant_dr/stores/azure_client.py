@@ -1,8 +1,7 @@
-"""adlfs with a client of our making: trust, proxy and retries are ours, as with every other store.
+"""Use adlfs with a client of our own: its trust, proxy and retries are ours, as with every store.
 
-Azure's own retries wait 15 seconds before the first; our deadlines would cut them, and "no answer
-in time" would be said of a store that answers, and says why it will not.
-"""
+Azure's own retries wait 15 seconds before the first one; our deadlines would interrupt them, and
+the error would be "no answer in time" although the store answered with a reason."""
 
 from __future__ import annotations
 
@@ -17,11 +16,11 @@ from azure.storage.blob.aio import BlobServiceClient, LinearRetry
 from qdrant_dr.config import Tls
 from qdrant_dr.network import proxy_for, tls_context
 
-_CONNECT, _READ = 5, 60  # seconds, of calls that are not given their own
+_CONNECT, _READ = 5, 60  # seconds, for calls without timeouts of their own
 
 
 class FileSystem(AzureBlobFileSystem):  # type: ignore[misc]  # adlfs has no types
-    """The same calls as adlfs's; `tls` says whom the client trusts and who it is."""
+    """The same calls as adlfs's; `tls` holds the client's trusted CAs and certificate."""
 
     def __init__(self, *args: Any, tls: Tls, **kwargs: Any) -> None:
         self._context = tls_context(tls)
@@ -50,7 +49,7 @@ class FileSystem(AzureBlobFileSystem):  # type: ignore[misc]  # adlfs has no typ
         )
 
     async def _details(self, contents: Any, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
-        """With the tier of each blob, which adlfs leaves out: an archived one cannot be read."""
+        """Add the tier of each blob, which adlfs leaves out: an archived one cannot be read."""
         blobs = list(contents)
         tiers = {f"{b.container}/{b.name}": b.get("blob_tier") for b in blobs if "container" in b}
         found: list[dict[str, Any]] = await super()._details(blobs, *args, **kwargs)
@@ -73,7 +72,7 @@ class _Transport(AioHttpTransport):  # type: ignore[misc]  # untyped for mypy
 
     async def open(self) -> None:
         if self.session is None and not self._has_been_opened:
-            self.session: Any = aiohttp.ClientSession(  # within the loop, which it is bound to
+            self.session: Any = aiohttp.ClientSession(  # must be created within its event loop
                 connector=aiohttp.TCPConnector(ssl=self._context),
                 proxy=self._proxy,
                 cookie_jar=aiohttp.DummyCookieJar(),

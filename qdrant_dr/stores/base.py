@@ -1,7 +1,7 @@
-"""What a repository needs of a place to keep bytes; `tests/contract/test_store.py` is its law.
+"""The interface between a repository and a store; `tests/contract/test_store.py` is its contract.
 
 Implementations: `local` (a disk), `objects` (S3, GCS, Azure through fsspec) and `memory` (tests).
-Paths are relative, with `/`. Everything raised is of the tree in `errors`.
+Paths are relative, with `/`. Everything raised is an error of the tree in `errors`.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from qdrant_dr.records.base import LARGEST
 from qdrant_dr.stores.tiers import AT_HAND, Storage
 
 BLOCK = 2**20
-"""Bytes per block that a disk yields."""
+"""Bytes per block read from a disk."""
 PART_FLOOR = 8 * 2**20
 MAX_PARTS = 9000
-"""S3 allows 10,000 parts; the rest is for a size that was underestimated."""
+"""S3 allows 10,000 parts; the rest is a reserve for underestimated sizes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
     """One object as the store describes it now: size in bytes, time by the store's clock.
 
-    `mark` changes with the content (an ETag); empty where a listing tells none. `storage` says
-    whether it can be read: what lies in an archive is there, and is not readable.
-    """
+    `mark` changes with the content (an ETag); empty if a listing has none. `storage` says whether
+    it can be read: an archived object exists but is not readable."""
 
     path: str
     size_bytes: int
@@ -40,7 +39,7 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class OpenUpload:
-    """An upload that was begun and neither committed nor aborted. `token` is the store's own."""
+    """An upload that was begun but neither committed nor aborted. `token` is the store's own."""
 
     path: str
     token: str
@@ -48,7 +47,7 @@ class OpenUpload:
 
 
 class Sink(Protocol):
-    """An object in the making: nothing is visible under its name before `commit` returns."""
+    """An object being written: nothing is visible under its name before `commit` returns."""
 
     def write(self, block: bytes) -> None:
         """Append."""
@@ -57,13 +56,13 @@ class Sink(Protocol):
         """Make it durable and visible, in one step."""
 
     def abort(self) -> None:
-        """Take everything back. May be called at any time, also twice; after commit it is void."""
+        """Discard everything. May be called at any time, also twice; no effect after commit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """What deleting an object comes to. `hidden`: the store keeps its bytes, and how they ever go;
-    `locked_until`: they cannot go before."""
+    """The effect of deleting an object. `hidden`: the store keeps its bytes, and what removes them;
+    `locked_until`: it cannot be deleted before."""
 
     hidden: str | None = None
     locked_until: datetime | None = None
@@ -75,72 +74,75 @@ class Store(Protocol):
     name: str
 
     def create(self, path: str, data: bytes) -> None:
-        """Create the object in one atomic request. Raise Conflict if another content is there.
+        """Create the object in one atomic request. Raise Conflict if it exists with other content.
 
-        Equal bytes that are there already are success: a retry of our own request must not fail.
+        Existing equal bytes count as success, because a retry of our own request must not fail.
         """
 
     def read(self, path: str) -> bytes:
-        """All bytes of a record. Raise ObjectMissing; RecordDamaged, without reading it, if it is
-        larger than any record may be, or on a disk no file."""
+        """Return all bytes of a record. Raise ObjectMissing; raise RecordDamaged, without reading
+        it, if it is larger than a record may be, or on a disk is no file."""
 
     def read_range(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Bytes from `start` up to `end`, as far as the object goes. Raise ObjectMissing."""
+        """Yield the bytes from `start` up to `end`, or to the object's end. Raise ObjectMissing."""
 
     def stat(self, path: str) -> Stat | None:
-        """Ask the store itself, no cache; None if absent."""
+        """Ask the store, without a cache; return None if the object does not exist."""
 
     def find(self, folder: str) -> list[Stat]:
-        """Every object below the folder, at any depth, sorted; no cache. Not what storages make by
-        themselves (see `strangers`)."""
+        """List every object below the folder, at any depth, sorted, without a cache; except files
+        that storages make by themselves (see `ignored_files`)."""
 
     def sink(self, path: str, *, size_hint: int | None = None, replace: bool = False) -> Sink:
         """Begin an object of any size. Raise Conflict if it exists and `replace` is not set."""
 
     def delete(self, path: str) -> None:
-        """Remove an object; an absent one is fine."""
+        """Remove an object; no error if it does not exist."""
 
     def deletion(self, path: str) -> Deletion:
-        """What deleting this object would come to, as far as the store tells."""
+        """Return the effect of deleting this object, as far as the store tells."""
 
     def open_uploads(self, folder: str) -> list[OpenUpload]:
-        """Uploads below the folder that are neither committed nor aborted, where it can tell."""
+        """List uploads below the folder that are neither committed nor aborted, if it can tell."""
 
     def discard_upload(self, upload: OpenUpload) -> None:
-        """Free what such an upload holds; one that is gone is fine: another sweep was faster."""
+        """Free what such an upload holds; no error if it is gone, as another sweep may be
+        faster."""
 
     def free_bytes(self) -> int | None:
-        """Free space, None where a store does not say."""
+        """Return the free space in bytes, None if the store does not tell."""
 
     def signed_url(self, path: str, seconds: int) -> str:
-        """A URL by which anyone may read the object for so long: a secret, never to be shown.
+        """Return a URL with which anyone can read the object for so many seconds: a secret.
 
-        Nothing is asked, so it is given of an absent object, too. Raise CannotSign.
+        The store is not asked, so even a missing object gets one. Raise CannotSign.
         """
 
 
 def no_record(name: str, path: str, what: str) -> RecordDamaged:
-    """The error for what lies where a record should, and can be none."""
+    """Build the error for something in a record's place that cannot be a record."""
     return RecordDamaged(
         f"{name}/{path} {what}",
-        "look who put it there; `qdrant-dr replicate` brings a good copy from another repository.",
+        "find out who put it there; `qdrant-dr replicate` brings a good copy from another "
+        "repository.",
     )
 
 
 def within_bounds(data: bytes, name: str, path: str) -> bytes:
-    """What was read of a record, up to one byte more than it may have. Raise RecordDamaged."""
+    """Return what was read of a record, at most one byte too many. Raise RecordDamaged if so."""
     if len(data) > LARGEST:
         raise no_record(name, path, f"is larger than any record may be ({format_size(LARGEST)})")
     return data
 
 
 def part_size(size_hint: int | None) -> int:
-    """Bytes per uploaded part: 8 MiB, or more where the object would need too many of them."""
+    """Return the bytes per uploaded part: 8 MiB, or more if the object would need too many
+    parts."""
     needed = -(-(size_hint or 0) // MAX_PARTS)
     return max(PART_FLOOR, -(-needed // 2**20) * 2**20)
 
 
 def in_utc(value: datetime | str) -> datetime:
-    """A time as a client library gives it."""
+    """Convert a time from a client library to UTC."""
     at = datetime.fromisoformat(value) if isinstance(value, str) else value
     return at.astimezone(UTC)

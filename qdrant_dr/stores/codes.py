@@ -1,7 +1,7 @@
-"""What the codes of providers and disks mean: one table, code by code, and what to do about each.
+"""A table of the error codes of providers and disks: what each means, and what to do about it.
 
-A status is asked only where no code is known: one class of answers has many meanings (a 409 of
-Azure is `BlobAlreadyExists`, an immutable blob, a container in deletion, a lease).
+The HTTP status is used only if no code is known, because one status has many meanings (a 409 of
+Azure is `BlobAlreadyExists`, an immutable blob, a container being deleted, a lease).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ EXISTS: Final = frozenset({
     "BlobAlreadyExists",
     "conditionNotMet",  # GCS, whose only condition here is ifGenerationMatch=0
 })  # fmt: skip
-"""Codes that answer a create-only write: the name is taken, nothing was written."""
+"""Codes of a refused create-only write: the name is taken, nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The error that a code is, in words, and its own next step where it has one."""
+    """The error of a code, its words, and its own next step if it has one."""
 
     kind: type[DRError]
     words: str
@@ -39,11 +39,11 @@ class Meaning:
 
 _CHECKSUMS = "config_kwargs: {request_checksum_calculation: %s}"
 _REGION = (
-    "set `options: {client_kwargs: {region_name: ...}}` to the bucket's region and take "
+    "set `options: {client_kwargs: {region_name: ...}}` to the bucket's region and use the "
     "`endpoint_url` of that region."
 )
 _CLOCK = "set this machine's clock (NTP), then run `qdrant-dr check`."
-_AGAIN = "run again; what is whole already is not sent twice."
+_AGAIN = "run it again; what is already complete is not sent twice."
 
 _TABLE: Final[tuple[tuple[Meaning, str], ...]] = (
     (Meaning(StorageFull, "no space or quota is left"),
@@ -52,15 +52,15 @@ _TABLE: Final[tuple[tuple[Meaning, str], ...]] = (
     (Meaning(StorageFull, "the quota of this user or folder is used up",
              "raise the quota or remove files (`quota -s`), then run `qdrant-dr replicate`."),
      "EDQUOT"),
-    (Meaning(StorageFull, "its file system takes no file as large",
+    (Meaning(StorageFull, "its file system does not allow a file that large",
              "use a file system without that limit, or raise `ulimit -f`."),
      "EFBIG"),
     (Meaning(RepositoryMissing, "there is no such bucket, container or folder"),
      ("NoSuchBucket ContainerNotFound bucketNotFound InvalidBucketName InvalidResourceName "
      "ENOTDIR ENODEV ENXIO")),
     (Meaning(RepositoryMissing, "the container is being deleted",
-             "somebody deleted it: where soft delete is on, it can be restored there; else make "
-             "another and run `qdrant-dr repository create`."),
+             "somebody deleted it: restore it there if soft delete is on, else make another and "
+             "run `qdrant-dr repository create`."),
      "ContainerBeingDeleted"),
     (Meaning(RepositoryDenied, "access was refused"),
      ("AccessDenied AllAccessDisabled InvalidToken AuthenticationFailed AuthorizationFailure "
@@ -71,61 +71,61 @@ _TABLE: Final[tuple[tuple[Meaning, str], ...]] = (
      "AuthorizationRequired ClientAuthenticationError AzureSigningError PermissionError "
      "RefreshError GoogleAuthError UserProjectAccessDenied")),
     (Meaning(RepositoryDenied, "access was refused: no usable credentials were found",
-             "name them in the repository's `options:` or `credentials:`, or where the provider's "
+             "set them in the repository's `options:` or `credentials:`, or where the provider's "
              "tools look for them, then run `qdrant-dr check -r REPOSITORY`."),
      ("NoCredentialsError PartialCredentialsError TokenRetrievalError UnauthorizedSSOTokenError "
      "SSOTokenLoadError CredentialRetrievalError DefaultCredentialsError "
      "CredentialUnavailableError")),
-    (Meaning(RepositoryDenied, "the user of this process may not do it",
+    (Meaning(RepositoryDenied, "the user of this process does not have permission",
              "check owner and mode of the folder for the user that runs qdrant-dr "
              "(`ls -ld`, `id`)."),
      "EACCES EPERM"),
     (Meaning(RepositoryDenied, "its disk is mounted read-only",
-             "a disk turns read-only after errors: look at `dmesg`, then mount it for writing."),
+             "a disk turns read-only after errors: read `dmesg`, then mount it for writing."),
      "EROFS"),
     (Meaning(RepositoryDenied, "access was refused: the store does not know this access key",
-             "compare the key that the configuration refers to with the store's: was it revoked, "
-             "or does it belong to another endpoint?"),
+             "compare the key that the configuration refers to with the store's: it may have been "
+             "revoked, or belong to another endpoint."),
      "InvalidAccessKeyId"),
-    (Meaning(RepositoryDenied, "access was refused: the signature does not fit the key",
+    (Meaning(RepositoryDenied, "access was refused: the signature does not match the key",
              "compare the secret that the configuration refers to; if it is right, a proxy "
              "changes the requests."),
      "SignatureDoesNotMatch"),
     (Meaning(RepositoryDenied, "access was refused: the credentials have expired",
-             "fetch new ones, or use some that renew themselves (a role or an identity)."),
+             "get new ones, or use some that renew themselves (a role or an identity)."),
      "ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired"),
     (Meaning(RepositoryDenied,
              "access was refused: this machine's clock and the store's are too far apart", _CLOCK),
      "RequestTimeTooSkewed"),
-    (Meaning(RepositoryDenied, "the identity may not do this",
-             "give it the role Storage Blob Data Contributor on the container; that takes some "
-             "minutes to count."),
+    (Meaning(RepositoryDenied, "the identity does not have permission",
+             "give it the role Storage Blob Data Contributor on the container; that takes effect "
+             "after some minutes."),
      "AuthorizationPermissionMismatch"),
     (Meaning(RepositoryDenied, "a retention rule or a hold keeps the object as it is",
-             "nothing is wrong with the copy: it can be changed or deleted when that rule ends."),
+             "the copy is not at fault: it can be changed or deleted when that rule ends."),
      ("BlobImmutableDueToPolicy BlobImmutableDueToLegalHold retentionPolicyNotMet "
      "objectUnderActiveHold ObjectLocked")),
     (Meaning(RepositoryDenied, "a rule of the organization forbids it",
-             "ask who administers the cloud which constraint it is."),
+             "ask the cloud's administrators which constraint it is."),
      "orgPolicyConstraintFailed"),
     (Meaning(RepositoryDenied, "the account is closed, suspended or not paid for",
-             "look at the billing of the account at its provider."),
+             "check the billing of the account at its provider."),
      ("accountDisabled AccountIsDisabled AccountProblem NotSignedUp UserSuspended "
      "UserProjectAccountProblem billingNotEnabled projectDisabled")),
-    (Meaning(RepositoryDenied, "readers of this bucket pay, and nobody says who",
+    (Meaning(RepositoryDenied, "readers of this bucket pay, and no payer is configured",
              "set `options: {requester_pays: ...}`."),
      "userProjectMissing UserProjectMissing"),
-    (Meaning(ObjectArchived, "the object lies in an archive and cannot be read"),
+    (Meaning(ObjectArchived, "the object is in an archive and cannot be read"),
      "InvalidObjectState BlobArchived BlobBeingRehydrated BlobNotRehydrated"),
     (Meaning(RepositoryRefuses, "the key that encrypts the bucket cannot be used",
              "enable that key in the provider's key management, and let these credentials use "
              "it."),
      ("kmsKeyUnusable KeyVaultEncryptionKeyNotFound "
      "KeyVaultAccessTokenCannotBeAcquired KeyVaultVaultNotFound")),
-    (Meaning(RepositoryRefuses, "it wants a checksum with every write (Object Lock does)",
+    (Meaning(RepositoryRefuses, "it requires a checksum with every write (as for Object Lock)",
              f"set `options: {{{_CHECKSUMS % 'when_supported'}}}`."),
      "MissingContentMD5"),
-    (Meaning(RepositoryRefuses, "it does not understand a part of the request, such as checksums",
+    (Meaning(RepositoryRefuses, "it does not support part of the request, such as checksums",
              f"set `options: {{{_CHECKSUMS % 'when_required'}}}`."),
      "XAmzContentSHA256Mismatch NotImplemented UnsupportedHeader"),
     (Meaning(RepositoryRefuses, "the request was signed for another region", _REGION),
@@ -139,19 +139,19 @@ _TABLE: Final[tuple[tuple[Meaning, str], ...]] = (
     (Meaning(RepositoryRefuses, "a blob of another kind has this name",
              "a page or append blob is not ours: find out who wrote it, and move it away."),
      "InvalidBlobType BlobTypeNotSupported"),
-    (Meaning(RepositoryRefuses, "a name is longer than it takes",
-             "take a shorter prefix in the repository's `url`."),
+    (Meaning(RepositoryRefuses, "a name is longer than it allows",
+             "use a shorter prefix in the repository's `url`."),
      "KeyTooLongError ENAMETOOLONG"),
     (Meaning(RepositoryRefuses, "this process has too many open files",
-             "raise `ulimit -n`, then run again."),
+             "raise `ulimit -n`, then run it again."),
      "EMFILE ENFILE"),
     (Meaning(RepositoryUnreachable, "it asks for fewer calls",
-             "run again later, and fewer things at a time (`capture.parallel_collections`)."),
+             "run it again later, with fewer things at a time (`capture.parallel_collections`)."),
      ("SlowDown SlowDownRead SlowDownWrite ServerBusy Throttling ThrottlingException "
      "RequestLimitExceeded TooManyRequests TooManyRequestsException BandwidthLimitExceeded "
      "rateLimitExceeded userRateLimitExceeded usageLimits")),
-    (Meaning(RepositoryUnreachable, "it has trouble of its own",
-             "look at the provider's status page; run again later."),
+    (Meaning(RepositoryUnreachable, "it has an internal error",
+             "check the provider's status page; run it again later."),
      ("InternalError ServiceUnavailable OperationTimedOut backendError internalError "
      "XMinioServerNotInitialized XMinioReadQuorum XMinioWriteQuorum")),
     (Meaning(RepositoryUnreachable, "bytes were lost or changed on the way", _AGAIN),
@@ -163,14 +163,14 @@ _TABLE: Final[tuple[tuple[Meaning, str], ...]] = (
              "mount it again (`umount -f`, `mount`), then run `qdrant-dr check -r REPOSITORY`."),
      "ESTALE ENOTCONN"),
     (Meaning(RepositoryUnreachable, "its disk has errors",
-             "look at `dmesg` and at the disk's health; copies in other repositories are good."),
+             "check `dmesg` and the disk's health; copies in other repositories are not affected."),
      "EIO EREMOTEIO EUCLEAN"),
     (Meaning(RepositoryUnreachable, "the name of its host is not known",
              "check `endpoint_url` and the name service (DNS), then run `qdrant-dr check -r "
              "REPOSITORY`."),
      "gaierror ClientConnectorDNSError"),
     (Meaning(RepositoryUnreachable, "the proxy does not let it through",
-             "check `HTTP_PROXY` and `HTTPS_PROXY`, or name the store's host in `NO_PROXY`."),
+             "check `HTTP_PROXY` and `HTTPS_PROXY`, or add the store's host to `NO_PROXY`."),
      ("ClientHttpProxyError ClientProxyConnectionError ProxyConnectionError ProxyError "
      "InvalidProxiesConfigError")),
     (Meaning(RepositoryUnreachable, "it does not answer"),
@@ -196,14 +196,15 @@ _BY_STATUS: Final = {
 
 
 def meaning_of(code: str) -> Meaning | None:
-    """Of a provider's code, a name such as ENOSPC, or the class of an error; None: not known."""
+    """Return the meaning of a provider's code, a name such as ENOSPC, or an error class; else
+    None."""
     if re.match(r"(KMS\.|KeyVault)", code):
         return _KEY_OUT_OF_ORDER
     return _MEANINGS.get(code)
 
 
 def meaning_of_status(status: int) -> Meaning | None:
-    """What an answer means of which nothing else is known; None where it is none of an error."""
+    """Return the meaning of a status without a known code; None if it is not an error."""
     if found := _BY_STATUS.get(status):
         return found
     if 300 <= status < 400:
@@ -216,4 +217,4 @@ def meaning_of_status(status: int) -> Meaning | None:
 MISSING_PLACES: Final = frozenset(
     code for code, meaning in _MEANINGS.items() if meaning.kind is RepositoryMissing
 )
-"""Codes that say that the bucket, not one object in it, is not there."""
+"""Codes which say that the bucket, not one object in it, is missing."""

@@ -1,7 +1,7 @@
-"""What providers and disks raise, in our words and never in theirs.
+"""Translate errors of providers and disks into our own words.
 
-Messages of providers can hold signatures, keys or signed URLs. So only what an answer is called is
-kept: its code, its status, the id of its request; else the name of the error.
+Provider messages can hold signatures, keys or signed URLs. So we keep only the code, status and
+request id of an answer, else the name of the error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from qdrant_dr.stores.codes import (
 )
 
 _TELLING = (
-    # one code for many reasons: a phrase of the message tells which, and is not repeated
+    # one code has many reasons: a phrase of the message shows which, and is not repeated
     ("InvalidRequest", "Object Lock", "MissingContentMD5"),
     ("AccessDenied", "object lock", "ObjectLocked"),
     ("AccessDenied", "cap exceeded", "QuotaExceeded"),
@@ -38,7 +38,7 @@ _TELLING = (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is an error. `code` is None where it has none, as those to HEAD have."""
+    """An error answer. `code` is None if it has none, like answers to HEAD."""
 
     code: str | None
     status: int | None
@@ -54,10 +54,10 @@ class Refusal:
 
 
 def translate(error: BaseException, *, repository: str, doing: str) -> DRError:
-    """An error of the tree for whatever a store's library raised while `doing` something."""
+    """Return an error of the tree for whatever a store's library raised while `doing` something."""
     if isinstance(error, DRError):
         return error
-    # what has a dot is no name of a repository but a key of the configuration
+    # a text with a dot is a key of the configuration, not the name of a repository
     about = repository if "." in repository else f"repository {repository}"
     if found := tls_words(error):
         return RepositoryUntrusted(f"{about}: {found[0]} while {doing}", found[1])
@@ -67,9 +67,9 @@ def translate(error: BaseException, *, repository: str, doing: str) -> DRError:
     if refusal := refusal_of(error):
         return _refused(refusal, about, doing)
     if type(error).__module__ == "builtins" and isinstance(error, OSError) and error.errno:
-        # of the system itself: what it was raised after is no cause of it
+        # a system error: the error before it in the chain is not its cause
         links = links if error.__cause__ else [error]
-    # the innermost knows most: wrappers know less than what they wrap
+    # the innermost error knows most: wrappers know less than what they wrap
     for link in links:
         for name in _names(link):
             if meaning := meaning_of(name):
@@ -80,20 +80,20 @@ def translate(error: BaseException, *, repository: str, doing: str) -> DRError:
 
 
 def refusal_of(error: BaseException) -> Refusal | None:
-    """The answer behind an error: the innermost with a code, else the innermost with a status."""
+    """Return the answer behind an error: the innermost with a code, else with a status."""
     found = [r for link in chain(error) if (r := _refusal(link)) is not None]
     return next((r for r in reversed(found) if r.code), found[-1] if found else None)
 
 
 def is_absent(error: BaseException) -> bool:
-    """Whether an error says that one object, not its bucket, is not there."""
+    """Say whether an error means that one object, not its bucket, is missing."""
     if refusal := refusal_of(error):
         return refusal.status == 404 and refusal.code not in MISSING_PLACES
     return any(isinstance(link, FileNotFoundError) for link in chain(error))
 
 
 def is_taken(error: BaseException) -> bool:
-    """Whether an error says of a create-only write that the name is taken, and nothing else."""
+    """Say whether an error means only that the name of a create-only write is taken."""
     if refusal := refusal_of(error):
         return refusal.code in EXISTS or (refusal.code is None and refusal.status == 412)
     return any(isinstance(link, FileExistsError) for link in chain(error))
@@ -136,10 +136,10 @@ def _refusal(error: BaseException) -> Refusal | None:
 
 
 def _told(code: Any, status: Any, message: str, request_id: Any, region: Any) -> Refusal | None:
-    """As far as each is what it says it is: an answer can hold anything."""
+    """Build a refusal from plausible values only: an answer can hold anything."""
     number = int(status) if _is_status(status) else None
     name = _word(code, 64)
-    if name is not None and name.isdecimal():  # botocore makes a code of a status
+    if name is not None and name.isdecimal():  # botocore turns a status into a code
         number, name = number or int(name), None
     if name is None and number is None:
         return None
@@ -157,13 +157,13 @@ def _word(value: Any, longest: int) -> str | None:
 
 
 def _proxys(links: list[BaseException]) -> str | None:
-    """The class of an error that is a proxy's: its status is not the store's."""
+    """Return the class of a proxy's error, whose status is not the store's; else None."""
     names = (c.__name__ for link in links for c in type(link).__mro__)
     return next((n for n in names if "Prox" in n and meaning_of(n)), None)
 
 
 def _names(error: BaseException) -> list[str]:
-    """Of the number of an error, then of its classes."""
+    """Return the name of an error's number, then those of its classes."""
     found = []
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
         number = error.errno

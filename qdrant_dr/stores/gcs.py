@@ -1,6 +1,6 @@
 """Google Cloud Storage: resumable uploads, `ifGenerationMatch`, versions and soft delete.
 
-Every class is read at once.
+Objects of every storage class can be read immediately.
 """
 
 # ruff: noqa: SLF001, ARG002 -- fsspec's coroutines begin with `_`; one signature fits three
@@ -31,8 +31,8 @@ class Gcs(Provider):
     """Google's."""
 
     def filesystem(self, options: Mapping[str, Any], tls: Tls, **ours: Any) -> Any:
-        # what gcsfs tries otherwise is gRPC: every first call to an endpoint that is not Google's
-        # waits a minute for it. this variable keeps it from even loading gRPC
+        # otherwise gcsfs tries gRPC: the first call to an endpoint that is not Google's then waits
+        # a minute. This variable prevents even loading gRPC
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         from qdrant_dr.stores.gcs_client import FileSystem
 
@@ -55,7 +55,7 @@ class Gcs(Provider):
 
 @dataclass(slots=True)
 class GcsUpload:
-    """A resumable upload: strictly one part after the other, each a multiple of 256 KiB."""
+    """A resumable upload: one part after the other, each a multiple of 256 KiB."""
 
     fs: Any
     bucket: str
@@ -80,13 +80,13 @@ class GcsUpload:
             },
             data=Body(data),
         )
-        # the server may keep less than it was sent, and says so by the range it has
+        # the server may keep less than was sent, and reports the range that it has
         end = offset + len(data) - 1
         if (kept := headers.get("Range")) and (missing := end - int(kept.rpartition("-")[2])):
             await self.put(number, end + 1 - missing, data[-missing:], last=last)
 
     async def finish(self) -> None:
-        """Nothing to do: the last part finished it."""
+        """Do nothing: the last part finished it."""
 
     async def abort(self) -> None:
         if self._url:
@@ -94,7 +94,7 @@ class GcsUpload:
 
 
 async def _pipe(fs: Any, bucket: str, key: str, data: bytes, *, mode: str) -> None:
-    """One request for a small object, as gcsfs makes it, with a body the loop can stream."""
+    """Upload a small object in one request, as gcsfs does, with a body that the loop can stream."""
     frontier = secrets.token_hex(16)
     head = (
         f"--{frontier}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n"
@@ -113,25 +113,25 @@ async def _pipe(fs: Any, bucket: str, key: str, data: bytes, *, mode: str) -> No
 
 
 class GcsVersions:
-    """Versions, and the days that Google keeps every deleted object for (soft delete)."""
+    """Versions, and for how many days Google keeps every deleted object (soft delete)."""
 
     def __init__(self, store: Calls, bucket: str) -> None:
         try:
             found = store.call("asking about", bucket, "_call", "GET", f"b/{bucket}", json_out=True)
         except DRError:
-            found = {}  # an account may write objects and not read its bucket's settings
+            found = {}  # some accounts may write objects but not read the bucket's settings
         self.hidden: str | None = None
         soft = int(found.get("softDeletePolicy", {}).get("retentionDurationSeconds", 0))
         if found.get("versioning", {}).get("enabled"):
             self.hidden = (
                 f"bucket {bucket} keeps versions: a lifecycle rule on numNewerVersions or "
-                "daysSinceNoncurrentTime lets deleted ones go"
+                "daysSinceNoncurrentTime removes deleted ones"
             )
         elif soft:
             self.hidden = f"bucket {bucket} keeps deleted objects for {soft // 86400} days"
 
     def locked_until(self, key: str) -> datetime | None:
-        return None  # a retention policy refuses the deletion itself
+        return None  # a retention policy refuses the deletion when it is tried
 
 
 def _options(options: Mapping[str, Any], tls: Tls) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""gcsfs whose errors keep what was answered, and whose retries end before a deadline cuts them.
+"""Use gcsfs with errors that keep the answer, and with retries that end before our deadlines.
 
-Its own reader of answers drops the reason of a 403, takes every 412 for an existing object, and
-takes a message with "invalid" in it for a wrong argument; it tries everything six times, a
-certificate that is not trusted, too.
+Its own code drops the reason of a 403, takes every 412 for an existing object, and takes a message
+with "invalid" in it for a wrong argument; it tries everything six times, even with an untrusted
+certificate.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from gcsfs.core import GCSFileSystem
 from qdrant_dr.network import chain
 
 AGAIN_SECONDS = (0.5, 1.5, 3.0)
-"""Pauses before what may pass is tried again; all of them together stay below any deadline."""
+"""Pauses before a temporary error is retried; their sum stays below any deadline."""
 _LONGEST_PAUSE = 10.0
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _CANCELLED = 499
-"""How Google answers an upload that was taken back: as it should."""
+"""Google's normal answer to an upload that was cancelled."""
 _GONE = "specified bucket does not exist"
 
 
 class Refused(OSError):
-    """An answer that is an error. The message is Google's: it is never shown."""
+    """An error answer. Its message is Google's and never shown."""
 
     def __init__(
         self, message: str, status: int, error_code: str | None, request_id: str | None
@@ -39,7 +39,7 @@ class Refused(OSError):
 
 
 class NotThere(Refused, FileNotFoundError):
-    """404, in the class that gcsfs itself looks for."""
+    """A 404, in the class that gcsfs itself looks for."""
 
 
 class FileSystem(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
@@ -58,7 +58,7 @@ class FileSystem(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
         **kwargs: Any,
     ) -> tuple[int, Mapping[str, str], Any, bytes]:
         for pause in (*AGAIN_SECONDS, None):
-            # before the headers are made: credentials may have been renewed meanwhile
+            # before the headers are made, because credentials may have been renewed meanwhile
             await self._set_session()
             if hasattr(data, "seek"):
                 data.seek(0)
@@ -94,7 +94,7 @@ def _refused(status: int, headers: Mapping[str, str], content: bytes) -> Refused
         message = str(told.get("message", ""))
         reason = told.get("errors", [{}])[0].get("reason") or told.get("status")
     except (ValueError, LookupError, TypeError, AttributeError):
-        pass  # plain text, or of a proxy: the status says what there is to say
+        pass  # plain text, or from a proxy: only the status is useful
     if status == 404 and _GONE in message:
         reason = "bucketNotFound"
     kind = NotThere if status == 404 else Refused
@@ -102,6 +102,6 @@ def _refused(status: int, headers: Mapping[str, str], content: bytes) -> Refused
 
 
 def _asked_for(headers: Mapping[str, str]) -> float | None:
-    """`Retry-After`, if it can be waited for."""
+    """Return `Retry-After` if it is short enough to wait for."""
     text = headers.get("Retry-After", "")
     return min(float(text), _LONGEST_PAUSE) if text.isdecimal() else None

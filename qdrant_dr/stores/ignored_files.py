@@ -1,4 +1,4 @@
-"""What storages, desktops and consoles make by themselves: no listing tells of it."""
+"""Files that storages, desktops and consoles make by themselves; listings leave them out."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _KNOWN = (
     ".TemporaryItems", ".Trashes", ".DocumentRevisions-V100",
     # Windows
     "Thumbs.db", "ehthumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information",
-    # what copies and synchronises
+    # tools that copy and synchronise
     ".stfolder", ".stversions", ".stignore", ".syncthing.*.tmp", "~syncthing~*.tmp", ".rsync-tmp",
-    # folders that consoles and Hadoop make of empty objects
+    # empty objects by which consoles and Hadoop mark folders
     "*_$folder$",
 )  # fmt: skip
 
@@ -29,7 +29,7 @@ _STEP = re.compile("|".join(translate(name) for name in _KNOWN), re.IGNORECASE)
 
 
 def is_known(path: str, size_bytes: int = 0) -> bool:
-    """Whether a storage, a desktop or a console made it by itself: no listing tells of it."""
+    """Say whether a storage, a desktop or a console made the file by itself."""
     if in_our_place(path):
         return False
     if path.endswith("/") and not size_bytes:

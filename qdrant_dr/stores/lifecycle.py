@@ -1,4 +1,4 @@
-"""What rules of a bucket do to objects by and by: move them into an archive, or delete them."""
+"""Lifecycle rules of a bucket, which in time archive or delete objects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule that reaches into a repository. `archive`: the class it moves objects to; empty: it
+    """One rule that affects a repository. `archive`: the class to which it moves objects; empty: it
     deletes them."""
 
     name: str

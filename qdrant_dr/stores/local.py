@@ -1,10 +1,10 @@
 """A store on a local disk or mount: temporary file, fsync, link, fsync of the folder.
 
-fsspec's local create checks first and opens then (two threads both won 82 of 300 races), so the
-disk is spoken to directly: `os.link` refuses an existing name in one step.
+fsspec's local create first checks and then opens (two threads both won 82 of 300 races), so we call
+the system directly: `os.link` refuses an existing name in one step.
 
-Who may read what is written is what the repository's own folder says, whatever the umask; nobody
-but the owner may write to a file, for none is ever changed.
+Files are readable by whoever may read the repository's folder, whatever the umask; only the owner
+may write to a file, because files are never changed.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from qdrant_dr.stores.ignored_files import is_known
 
 log = logging.getLogger(__name__)
 
-_SYNC_EVERY = 64 * 2**20  # bytes: so that the fsync at the end has little left to do
+_SYNC_EVERY = 64 * 2**20  # bytes: leaves little work for the fsync at the end
 _TEMPORARY = re.compile(r"\.[A-Za-z0-9].*\.[0-9a-f]{8}", re.DOTALL)
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 class LocalStore:
-    """Files below one folder. That folder must stay the one it was: a disk can be unmounted."""
+    """Files below one folder, which must stay the same one: a disk can be unmounted."""
 
     def __init__(self, name: str, root: Path, *, make: bool = False) -> None:
         self.name, self._root = name, root
@@ -71,10 +71,10 @@ class LocalStore:
             try:
                 return read_regular(self.file(path), LARGEST)
             except NoFile as e:
-                raise no_record(self.name, path, f"is {e.strerror}, no record") from None
+                raise no_record(self.name, path, f"is {e.strerror}, not a record") from None
             except TooLarge as e:
                 most = format_size(LARGEST)
-                what = f"has {e.strerror}: no record is larger than {most}"
+                what = f"has {e.strerror}: a record has at most {most}"
                 raise no_record(self.name, path, what) from None
 
     def _holds(self, path: str, data: bytes) -> bool:
@@ -89,7 +89,7 @@ class LocalStore:
                 file = open_regular(self.file(path))
             except NoFile as e:
                 raise ObjectMissing(
-                    f"repository {self.name}: {path} is {e.strerror}, no file"
+                    f"repository {self.name}: {path} is {e.strerror}, not a file"
                 ) from None
         with file:
             file.seek(start)
@@ -123,7 +123,7 @@ class LocalStore:
     ) -> Sink:
         with self.speaking("creating", path):
             if not replace and self.file(path).exists():
-                raise Conflict(f"repository {self.name}: {path} exists already")
+                raise Conflict(f"repository {self.name}: {path} already exists")
             return _LocalSink(self, path, replace=replace)
 
     def delete(self, path: str) -> None:
@@ -137,7 +137,7 @@ class LocalStore:
                 try:
                     folder.rmdir()
                 except OSError:
-                    break  # not empty, or gone already
+                    break  # not empty, or already gone
 
     def deletion(self, path: str) -> Deletion:  # noqa: ARG002 - what is gone here is gone
         return Deletion()
@@ -164,7 +164,7 @@ class LocalStore:
     # for the sink
 
     def temporary(self, path: str) -> tuple[Path, BinaryIO]:
-        """A new file beside its target, so that a link or rename never crosses disks."""
+        """Open a new file beside its target, so that a link or rename never crosses disks."""
         self.same_root()
         target = self.file(path)
         for attempt in range(3):
@@ -176,7 +176,7 @@ class LocalStore:
                 if attempt == 2:
                     raise
             else:
-                with suppress(OSError):  # FAT and some mounts have no modes of their own
+                with suppress(OSError):  # FAT and some mounts have no file modes
                     os.fchmod(made, self._file_mode)
                 return file, os.fdopen(made, "wb", buffering=0)
         raise AssertionError("unreachable")
@@ -205,12 +205,12 @@ class LocalStore:
         def unless_not_ours(error: OSError) -> None:
             closed = Path(error.filename or self._root)
             if isinstance(error, PermissionError) and not may_hold_ours(self._path_of(closed)):
-                found.append(closed)  # nothing of ours can be in there
+                found.append(closed)  # it cannot hold anything of ours
             elif not isinstance(error, FileNotFoundError):
                 raise error
 
         for where, folders, files in os.walk(self.file(folder), onerror=unless_not_ours):
-            # a link to a folder is not entered, and must not look as if nothing were there
+            # a link to a folder is not followed, but must not look like an empty place
             names = (*files, *(f for f in folders if (Path(where) / f).is_symlink()))
             found += (Path(where) / name for name in names)
             folders[:] = [f for f in folders if not is_known(self._path_of(Path(where) / f), 1)]
@@ -242,7 +242,7 @@ class LocalStore:
     def same_root(self) -> None:
         if self._identify() != self._identity:
             raise RepositoryMissing(
-                f"repository {self.name}: another disk is mounted at {self._root} than before"
+                f"repository {self.name}: a different disk is now mounted at {self._root}"
             )
 
     @contextmanager
@@ -282,7 +282,7 @@ class _LocalSink:
                 self._temporary.replace(self._target)
             else:
                 self._link()
-                with suppress(OSError):  # it is there; a second name of it harms nobody
+                with suppress(OSError):  # the object exists; a second name for it is harmless
                     self._temporary.unlink()
             _sync_folder(self._target.parent)
 
@@ -302,7 +302,7 @@ class _LocalSink:
             ) from None
 
     def abort(self) -> None:
-        with suppress(OSError):  # what cannot be removed now, the sweep finds
+        with suppress(OSError):  # a sweep finds what cannot be removed now
             self._file.close()
             self._temporary.unlink(missing_ok=True)
 
@@ -312,7 +312,7 @@ def _is_temporary(path: str) -> bool:
 
 
 def _target(temporary: str) -> str:
-    """`a/.b.snapshot.1f2e3d4c` was to become `a/b.snapshot`."""
+    """Return the target of a temporary name: `a/b.snapshot` for `a/.b.snapshot.1f2e3d4c`."""
     folder, _, name = temporary.rpartition("/")
     return f"{folder}/{name[1:].rpartition('.')[0]}"
 

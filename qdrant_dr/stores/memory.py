@@ -57,11 +57,11 @@ class MemoryStore:
         replace: bool = False,
     ) -> Sink:
         if not replace and path in self._objects:
-            raise Conflict(f"repository {self.name}: {path} exists already")
+            raise Conflict(f"repository {self.name}: {path} already exists")
         return _MemorySink(self, path, replace=replace)
 
     def put(self, path: str, data: bytes) -> None:
-        """Write without asking what is there."""
+        """Write without checking what exists."""
         with _lock:
             self._objects[path] = (data, datetime.now(UTC))
 
@@ -76,7 +76,7 @@ class MemoryStore:
         return []
 
     def discard_upload(self, upload: OpenUpload) -> None:
-        """It has none."""
+        """Do nothing: there are no open uploads."""
 
     def signed_url(self, path: str, seconds: int) -> str:  # noqa: ARG002
         raise CannotSign(f"repository {self.name}: memory has no URL that a server could fetch")

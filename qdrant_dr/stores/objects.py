@@ -1,7 +1,7 @@
 """A store in an object storage, through fsspec: S3, GCS or Azure with native preconditions.
 
-Every call has a deadline. The libraries below retry for minutes; a dead endpoint must be known in
-seconds, a busy one must not be taken for dead.
+Every call has a deadline. The libraries below retry for minutes; a dead endpoint must be detected
+in seconds, but a busy one must not count as dead.
 """
 
 # ruff: noqa: SLF001 -- the coroutines of fsspec begin with an underscore
@@ -50,12 +50,12 @@ log = logging.getLogger(__name__)
 
 _READ = 8 * 2**20  # bytes per range request
 _AHEAD = 2  # range requests that run ahead of the reader
-_ASKED = 16  # objects that are asked at once whether they can be read
+_ASKED = 16  # how many objects are asked at once whether they can be read
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds that a call may take: the first one ever, one of a record, one of much data."""
+    """Seconds that a call may take: the very first one, one for a record, one for much data."""
 
     contact: float = 10.0
     quick: float = 30.0
@@ -63,7 +63,7 @@ class Deadlines:
 
 
 class ObjectStore:
-    """Objects below `bucket/prefix` of an fsspec file system with an event loop of its own."""
+    """Objects below `bucket/prefix` of an fsspec file system with its own event loop."""
 
     def __init__(
         self, name: str, fs: Any, kind: str, bucket: str, prefix: str, deadlines: Deadlines
@@ -79,7 +79,7 @@ class ObjectStore:
         try:
             self.pipe(path, data, mode="create")
         except Conflict:
-            # a retry of our own success is answered so, too: only other bytes are a conflict
+            # a retry after our own success gets this answer too: only other bytes are a conflict
             if self._begin(path, len(data) + 1) != data:
                 raise Conflict(
                     f"repository {self.name}: {path} exists with other content"
@@ -89,12 +89,12 @@ class ObjectStore:
         return within_bounds(self._begin(path, LARGEST + 1), self.name, path)
 
     def _begin(self, path: str, size: int) -> bytes:
-        """The first bytes of an object, so many or all that it has, in one request."""
+        """Return up to `size` first bytes of an object in one request."""
         call = partial(self._fs._cat_file, self._full(path), start=0, end=size)
         try:
             data: bytes = self.run("reading", path, call)
         except RepositoryError as e:
-            # of nothing there is no first byte: each store refuses that in its own words
+            # an empty object has no first byte: each store refuses the range in its own way
             refused = isinstance(e, RepositoryRefuses)
             if refused and (there := self.stat(path)) and not there.size_bytes:
                 return b""
@@ -157,13 +157,13 @@ class ObjectStore:
         return Stat(path, info["size"], _time(info), mark, self._provider.listed(info))
 
     def _asked(self, stats: list[Stat]) -> list[Stat]:
-        """The same, each asked itself where a listing does not tell whether it can be read."""
+        """Ask each object itself if a listing does not tell whether it can be read."""
         found = list(stats)
         running: deque[tuple[int, Future[Any]]] = deque()
 
         def take() -> None:
             at, future = running.popleft()
-            # one that is gone meanwhile, or may not be asked, is what the listing says
+            # for one that is gone meanwhile, or may not be asked, the listing counts
             with suppress(ObjectMissing, RepositoryDenied, RepositoryRefuses):
                 head = self.result(future, "looking at", found[at].path)
                 found[at] = replace(
@@ -187,7 +187,7 @@ class ObjectStore:
 
     def sink(self, path: str, *, size_hint: int | None = None, replace: bool = False) -> Sink:
         if not replace and self.stat(path) is not None:
-            raise Conflict(f"repository {self.name}: {path} exists already")
+            raise Conflict(f"repository {self.name}: {path} already exists")
         return _ObjectSink(self, path, part_size(size_hint), replace=replace)
 
     def delete(self, path: str) -> None:
@@ -202,11 +202,11 @@ class ObjectStore:
         return Deletion(self._versions.hidden, self._versions.locked_until(self._prefix + path))
 
     def lifecycle(self) -> tuple[Rule, ...]:
-        """What rules of the bucket do to objects here by and by; none where it does not tell."""
+        """Return the bucket's lifecycle rules for objects here; empty if it does not tell."""
         return self._provider.lifecycle(self, self._bucket, self._prefix)
 
     def call(self, doing: str, path: str, method: str, *args: Any, **given: Any) -> Any:
-        """One call of the file system's own, by the name of its coroutine."""
+        """Make a call of the file system, by the name of its coroutine."""
         return self.run(doing, path, lambda: getattr(self._fs, method)(*args, **given))
 
     def open_uploads(self, folder: str) -> list[OpenUpload]:
@@ -224,7 +224,7 @@ class ObjectStore:
             url = str(self._fs.sign(self._full(path), expiration=seconds))
         except Exception as e:  # noqa: BLE001 -- each library has errors of its own for a key it lacks
             raise CannotSign(
-                f"repository {self.name}: its credentials sign no URL ({type(e).__name__})",
+                f"repository {self.name}: its credentials cannot sign a URL ({type(e).__name__})",
                 "give the repository a key that can sign, or use `--way upload`.",
             ) from None
         if "?" not in url:
@@ -262,8 +262,8 @@ class ObjectStore:
         absent: type[DRError] = ObjectMissing,
         creating: bool = False,
     ) -> Any:
-        """Make one call and wait for it; `absent` is what a 404 means to it, and one that is
-        `creating` may be told that the name is taken (Conflict)."""
+        """Make one call and wait for it. `absent` is the error of a 404; a call that is `creating`
+        may raise Conflict because the name is taken."""
         future = self.submit(call(), patient=patient)
         return self.result(future, doing, path, absent=absent, creating=creating)
 
@@ -284,8 +284,8 @@ class ObjectStore:
         creating: bool = False,
     ) -> Any:
         """Wait for a call that was started. Raise errors of the tree."""
-        # asked for, not raised: raised in a handler it would take over what was handled there, and
-        # that would be read as its cause
+        # asked for, not raised: raised in an exception handler it would get the handled error as
+        # its context, which would be taken for its cause
         error = future.exception()
         if error is None:
             self._met = True
@@ -300,14 +300,14 @@ class ObjectStore:
         if is_absent(error):
             self._met = True
             what = path if absent is ObjectMissing else "the bucket or container"
-            raise absent(f"{about}: {what} is not there")
+            raise absent(f"{about}: {what} is missing")
         if creating and is_taken(error):
-            raise Conflict(f"{about}: {path} exists already")
+            raise Conflict(f"{about}: {path} already exists")
         raise translate(error, repository=self.name, doing=f"{doing} {path}")
 
 
 class _ObjectSink:
-    """Cuts blocks into parts of one size, of which some are on their way while others fill."""
+    """Cuts blocks into parts of equal size; some are being sent while the next is filled."""
 
     def __init__(self, store: ObjectStore, path: str, size: int, *, replace: bool) -> None:
         self._store, self._path, self._size, self._replace = store, path, size, replace
@@ -318,7 +318,7 @@ class _ObjectSink:
 
     def write(self, block: bytes) -> None:
         self._buffer += block
-        # more than one part, never just one: the last must not be empty
+        # send only when there is more than one part, because the last must not be empty
         while len(self._buffer) > self._size:
             with memoryview(self._buffer) as view:
                 part = bytes(view[: self._size])
@@ -352,7 +352,7 @@ class _ObjectSink:
             with suppress(ObjectMissing):
                 self._store.run("aborting the upload of", self._path, upload.abort)
         except DRError as e:
-            log.info("an open upload is left to the sweep: %s", e.message)
+            log.info("an open upload is left for the sweep: %s", e.message)
 
     def _send(self, part: bytes, *, last: bool) -> None:
         if self._upload is None:
@@ -370,7 +370,7 @@ class _ObjectSink:
         self._store.result(self._running.popleft(), "writing", self._path)
 
     def _finish(self, upload: Upload) -> None:
-        with suppress(ObjectMissing):  # a retry of our own finish is answered "no such upload"
+        with suppress(ObjectMissing):  # a retry of our own finish gets "no such upload"
             self._store.run("finishing", self._path, upload.finish, patient=True)
         there = self._store.stat(self._path)
         if there is None or there.size_bytes != self._offset:

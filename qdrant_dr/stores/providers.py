@@ -1,4 +1,4 @@
-"""The object storages that we know, by the short names of their protocols."""
+"""The known object storages, by the short names of their protocols."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PROVIDERS: Mapping[str, Provider] = {"s3": S3(), "gs": Gcs(), "az": Azure()}
 
 
 def make_filesystem(kind: str, options: Mapping[str, Any], tls: Tls) -> Any:
-    """A new one of `s3`, `gs` or `az`; nothing is reached yet, except that some libraries look
-    for credentials now. No listing or instance caches: what another process did must be seen.
+    """Make a file system of `s3`, `gs` or `az`, without a call, except that some libraries look for
+    credentials now. It has no listing or instance caches, so that changes by others are seen.
 
-    Raise ImportError, ConfigInvalid, and whatever the library makes of wrong options.
+    Raise ImportError, ConfigInvalid, and whatever the library raises for wrong options.
     """
     ours = {"use_listings_cache": False, "skip_instance_cache": True, "loop": get_loop()}
     return PROVIDERS[kind].filesystem(options, tls, **ours)

@@ -19,17 +19,17 @@ from qdrant_dr.stores.tiers import Storage
 
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _MOVING = "INTELLIGENT_TIERING"
-_MONITORED = 128 * 1024  # bytes: smaller objects are never moved to another of its tiers
+_MONITORED = 128 * 1024  # bytes: smaller objects are never moved to another tier
 
 
 class S3(Provider):
-    """Amazon's, and whatever speaks its protocol."""
+    """Amazon S3, and whatever speaks its protocol."""
 
     def filesystem(self, options: Mapping[str, Any], tls: Tls, **ours: Any) -> Any:
         from s3fs import S3FileSystem
 
         made = S3FileSystem(**laid_over(_options(options, tls), options), **ours)
-        made.retries = 2  # over those of the client: more would last longer than any deadline
+        made.retries = 2  # on top of the client's own: more would take longer than any deadline
         return made
 
     def upload(self, fs: Any, bucket: str, key: str) -> Upload:
@@ -40,8 +40,8 @@ class S3(Provider):
         return Storage(name, archived=name in ARCHIVES)
 
     def tells_more(self, storage: Storage, size_bytes: int) -> bool:
-        """Of an archive a listing does not tell whether somebody has had a copy brought back, nor
-        of `INTELLIGENT_TIERING` whether the object was moved to an archive tier."""
+        """Say whether to ask the object: a listing tells neither whether an archived object was
+        brought back, nor whether one in `INTELLIGENT_TIERING` was moved to an archive tier."""
         return storage.archived or (storage.name == _MOVING and size_bytes >= _MONITORED)
 
     def head(self, fs: Any, bucket: str, key: str) -> Coroutine[Any, Any, Any]:
@@ -63,7 +63,7 @@ class S3(Provider):
         return S3Versions(store, bucket)
 
     def lifecycle(self, store: Calls, bucket: str, prefix: str) -> tuple[Rule, ...]:
-        """Enabled rules that archive or delete below `prefix`; none if that is not told."""
+        """Return enabled rules that archive or delete below `prefix`; empty if that is unknown."""
         try:
             found = store.call(
                 "asking for the lifecycle of",
@@ -73,7 +73,7 @@ class S3(Provider):
                 Bucket=bucket,
             )
         except (ObjectMissing, RepositoryDenied, RepositoryRefuses):
-            return ()  # there is none, these credentials may not ask, or it is no S3 of Amazon's
+            return ()  # there are none, these credentials may not ask, or it is not Amazon's S3
         return tuple(rules_of(found, prefix))
 
     def open_uploads(self, store: Calls, bucket: str, prefix: str, folder: str) -> list[OpenUpload]:
@@ -120,7 +120,7 @@ class S3Upload:
 
     async def put(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
         body = Body(data)
-        del data  # aiohttp looks into the body's buffer: if that is shared, it is copied first
+        del data  # aiohttp uses the body's buffer, and copies it first if it is shared
         answer = await self._call(
             "upload_part", UploadId=self._id, PartNumber=number + 1, Body=body
         )
@@ -145,7 +145,7 @@ class S3Upload:
 
 
 class S3Versions:
-    """Versioning hides what is deleted behind a marker; object lock keeps its versions."""
+    """Versioning hides deleted objects behind a marker; object lock keeps their versions."""
 
     def __init__(self, store: Calls, bucket: str) -> None:
         self._store, self._bucket = store, bucket
@@ -155,12 +155,12 @@ class S3Versions:
                 Bucket=bucket,
             )  # fmt: skip
         except (RepositoryDenied, RepositoryRefuses):
-            found = {}  # a key may delete objects and not read its bucket's settings
+            found = {}  # some keys may delete objects but not read the bucket's settings
         self.hidden: str | None = None
         if found.get("Status") == "Enabled":
             self.hidden = (
                 f"bucket {bucket} keeps versions: a lifecycle rule NoncurrentVersionExpiration "
-                "lets deleted ones go"
+                "removes deleted ones"
             )
 
     def locked_until(self, key: str) -> datetime | None:
@@ -176,7 +176,7 @@ class S3Versions:
 
 
 def rules_of(answer: Mapping[str, Any], prefix: str) -> Iterator[Rule]:
-    """Those of the answer that reach below `prefix`. Pure."""
+    """Return the rules of the answer that affect objects below `prefix`. Pure."""
     for rule in answer.get("Rules", ()):
         below = _prefix_of(rule)
         reaches = below.startswith(prefix) or prefix.startswith(below)
@@ -192,7 +192,8 @@ def rules_of(answer: Mapping[str, Any], prefix: str) -> Iterator[Rule]:
 
 
 def _prefix_of(rule: Mapping[str, Any]) -> str:
-    """Old rules have it beside their filter, and it may be one of several conditions."""
+    """Return a rule's prefix: old rules have it beside their filter, or among several
+    conditions."""
     chosen = rule.get("Filter") or {}
     several = chosen.get("And") or {}
     return str(rule.get("Prefix") or chosen.get("Prefix") or several.get("Prefix") or "")
@@ -208,14 +209,14 @@ def _options(options: Mapping[str, Any], tls: Tls) -> dict[str, Any]:
         "read_timeout": READ,
         "retries": {"max_attempts": 2, "mode": "standard"},
         "tcp_keepalive": True,
-        "max_pool_connections": 32,  # a catalog is thousands of small records
-        "signature_version": "s3v4",  # signed URLs are of the second version otherwise
+        "max_pool_connections": 32,  # a catalog has thousands of small records
+        "signature_version": "s3v4",  # otherwise signed URLs use version 2
     }
     if pair := client_pair(tls):
         config["client_cert"] = pair
     inner = options.get("client_kwargs")
     endpoint = options.get("endpoint_url") or (inner or {}).get("endpoint_url")
-    if endpoint:  # else the client knows its endpoint, and asks the environment by the same rule
+    if endpoint:  # else the client finds its endpoint and the environment's proxy by the same rule
         proxy = proxy_for(str(endpoint))
         config["proxies"] = {str(endpoint).partition(":")[0]: proxy} if proxy else {}
     return {"config_kwargs": config, "client_kwargs": {"verify": ca_file(tls)}}

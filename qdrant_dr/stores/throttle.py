@@ -17,18 +17,19 @@ class Throttle:
 
     def __init__(self, bytes_per_second: int) -> None:
         if bytes_per_second <= 0:
-            raise ValueError("a bandwidth is more than nothing")
+            raise ValueError("a bandwidth must be more than zero")
         self._rate = bytes_per_second
         self._free_at = time.monotonic()
         self._lock = threading.Lock()
 
     @property
     def piece(self) -> int:
-        """Bytes of a quarter of a second, one at least: what is best taken at once."""
+        """Return the bytes of a quarter of a second, at least one: the best amount to take at
+        once."""
         return max(1, int(self._rate * _BURST))
 
     def reserve(self, size: int) -> float:
-        """Take `size` bytes; they may pass in so many seconds."""
+        """Take `size` bytes; return after how many seconds they may be sent."""
         with self._lock:
             now = time.monotonic()
             self._free_at = max(self._free_at, now - _BURST) + size / self._rate
@@ -37,17 +38,16 @@ class Throttle:
 
 @cache
 def shared_throttle(location: str, bytes_per_second: int) -> Throttle:  # noqa: ARG001
-    """The one throttle of a repository in this process: units open it again and again."""
+    """Return the throttle of a repository in this process, shared by all units that open it."""
     return Throttle(bytes_per_second)
 
 
 class ThrottledSink:
     """A sink behind a throttle.
 
-    A wait for the throttle is ours and no stall of the store, and may be long where many share
-    it. `rest` waits so many seconds and says whether to go on: who watches over the writes puts
-    its own there, to know of the wait and to end it. What is left of a block is not written then.
-    """
+    Waiting for the throttle is not a stall of the store, and may take long if many share it. `rest`
+    waits so many seconds and returns whether to continue: whoever monitors the writes replaces it,
+    to know of the wait and to end it. The rest of a block is not written then."""
 
     def __init__(self, sink: Sink, throttle: Throttle) -> None:
         self._sink, self._throttle = sink, throttle

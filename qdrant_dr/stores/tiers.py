@@ -1,4 +1,4 @@
-"""Classes and tiers that providers keep objects in: which of them cannot be read at once."""
+"""Storage classes and tiers of providers, and which of them cannot be read at once."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """How a store keeps an object: class or tier in its own words; empty where it has none.
+    """How a store keeps an object: class or tier in its own words; empty if it has none.
 
-    `archived`: its bytes cannot be read before they are brought back; `thawing`: that is under way.
+    `archived`: its bytes cannot be read until they are brought back; `thawing`: that is under way.
     """
 
     name: str = ""

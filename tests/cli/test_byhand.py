@@ -141,11 +141,11 @@ def test_pasted_without_a_target_nothing_is_sent(tmp_path: Path) -> None:
         env={"PATH": f"{spy.parent}:/usr/bin:/bin", "SPIED": str(spied)}, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode != 0
-    assert "say which server to restore into" in done.stderr
+    assert "set the server to restore into" in done.stderr
     assert not spied.exists()
 
 
-def test_what_is_live_is_left_alone(tmp_path: Path) -> None:
+def test_restoring_by_hand_leaves_the_live_collection_alone(tmp_path: Path) -> None:
     """The collection goes on under its name, with its newer points, and keeps its alias."""
     lines = sharded(tmp_path / "repository")
     with (

@@ -105,7 +105,9 @@ def test_a_rewrite_from_the_alarm_to_its_end(source: Server, world: World, qdr: 
     assert run("backup").code == 3, "the next one is another"
 
 
-def test_a_word_in_one_bucket_is_no_order(source: Server, world: World, qdr: Any) -> None:
+def test_a_record_in_one_bucket_only_orders_no_deletion(
+    source: Server, world: World, qdr: Any
+) -> None:
     def run(*words: str) -> Any:
         return qdr(*words, "-c", world.reference, "--json")
 
@@ -126,7 +128,7 @@ def test_a_word_in_one_bucket_is_no_order(source: Server, world: World, qdr: Any
     assert run("status").json["rows"][0]["status"] == "degraded"
 
 
-def test_what_is_named_must_stand(source: Server, world: World, qdr: Any) -> None:
+def test_a_named_finding_must_exist(source: Server, world: World, qdr: Any) -> None:
     def run(*words: str) -> Any:
         return qdr(*words, "-c", world.reference, "--json")
 
@@ -136,9 +138,12 @@ def test_what_is_named_must_stand(source: Server, world: World, qdr: Any) -> Non
         (("acknowledge", "rto-unmeasured", "--reason", "known"), "is a notice"),
         (("acknowledge", "movies@latest"), "needs a reason"),
         (("acknowledge", "movies@latest", "--reason", "x"), "needs a reason"),
-        (("acknowledge", "--reason", "known"), "nothing is named"),
+        (("acknowledge", "--reason", "known"), "no finding or backup is named"),
         (("acknowledge", "movies@latest", "--reason", "known", "--until", "2d"), "not suspect"),
-        (("acknowledge", "movies@latest", "--reason", "known", "--until", "2001-01-01"), "over"),
+        (
+            ("acknowledge", "movies@latest", "--reason", "known", "--until", "2001-01-01"),
+            "in the past",
+        ),
         (("acknowledge", "movies@latest", "--release", "--reason", "known"), "nothing acknow"),
     ):
         found = run(*words)

@@ -261,7 +261,7 @@ class Slow(MemoryStore):
         self.put(path, data)
 
 
-def test_a_race_that_was_lost_is_lost_as_long_as_its_names_are_there() -> None:
+def test_a_lost_race_is_reported_while_its_names_exist() -> None:
     store = Slow("slow", "slow-race")
     for _ in range(ROUNDS + 2):
         with pytest.raises(StoreOverwrites):

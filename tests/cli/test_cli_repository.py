@@ -108,7 +108,7 @@ def test_all_unmounted_is_failed(qdr: Any, config: Path) -> None:
 def test_an_unknown_name_lists_the_known(command: str, qdr: Any, config: Path) -> None:
     said = qdr("repository", command, "three")
     assert said.code == 2
-    assert "there are one, two" in said.err
+    assert "choose from one, two" in said.err
 
 
 def test_an_old_id_is_replaced() -> None:
@@ -173,7 +173,7 @@ def test_adopt_says_what_it_would_do_and_changes_nothing(
     assert said.code == 0
     (row,) = said.json["rows"]
     assert (row["name"], row["was"], row["id"], row["backups"]) == ("two", copied, None, 0)
-    assert "nothing was changed; end what copies into it, then add --execute" in said.err
+    assert "nothing was changed; stop whatever copies into it, then add --execute" in said.err
     assert (config.parent / "two" / "repository.json").read_bytes() == before
     assert list((config.parent / "two").glob("probes/*")) == []
 
@@ -206,7 +206,7 @@ def test_adopt_refuses_with_the_reason(qdr: Any, config: Path, copied: str) -> N
     assert run in under_way.json["errors"][0]["message"]
     assert qdr("repository", "adopt", "three").code == 2
     alone = qdr("repository", "adopt", "two", "--save")
-    assert (alone.code, "--save keeps the ids that --execute makes" in alone.err) == (2, True)
+    assert (alone.code, "--save stores the ids that --execute makes" in alone.err) == (2, True)
     assert qdr("repository", "show", "one", "--json").json["rows"][0]["id"] == copied
 
 
@@ -228,7 +228,7 @@ def test_init_takes_what_people_type(typed: str, address: str, qdr: Any, tmp_pat
     said = qdr("-c", str(file), "init", "--url", typed)
     assert said.code == 0, said.err
     assert yaml.safe_load(file.read_text())["cluster"]["nodes"] == [address]
-    assert (f"{typed} was taken as" in said.err) == (typed != address)
+    assert (f"{typed} was read as" in said.err) == (typed != address)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_init_refuses_what_is_no_address(typed: str, qdr: Any, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("typed", "doubt"),
-    [("h:6334", "6334 usually is the port of gRPC"), ("h", "that is port 80"), ("h:6333", "")],
+    [("h:6334", "6334 is usually the gRPC port"), ("h", "this means port 80"), ("h:6333", "")],
 )
 def test_init_names_what_is_often_meant_otherwise(typed: str, doubt: str, qdr: Any) -> None:
     said = qdr("init", "--url", typed)
@@ -262,7 +262,7 @@ def test_init_where_nothing_can_be_written(qdr: Any, tmp_path: Path) -> None:
     said = qdr("init", "-c", str(tmp_path / "not" / "there.yaml"))
     assert said.code == 2
     assert "cannot be written" in said.err
-    assert "make its folder" in said.err
+    assert "create its folder" in said.err
 
 
 def test_no_backup_is_not_said_of_what_could_not_be_read(qdr: Any, config: Path) -> None:

@@ -122,7 +122,9 @@ def test_a_target_that_is_away(qdr: Callable[..., Any], world: World) -> None:
     assert "check the address given with `--to`" in said.err
 
 
-def test_executed(say: Callable[..., Any], world: World, target: Server) -> None:
+def test_restore_with_execute_restores(
+    say: Callable[..., Any], world: World, target: Server
+) -> None:
     said = say("--all", "--execute", "--ticket", "INC-9")
     assert said.code == 0, said.err
     assert names(target) == ["movies", "single"]

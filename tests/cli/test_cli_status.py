@@ -35,7 +35,7 @@ def rows(said: Any) -> dict[str, dict[str, Any]]:
 def test_before_the_first_backup_nothing_is_green(qdr: Callable[..., Any], world: World) -> None:
     said = qdr("-c", world.reference, "status")
     assert said.code == 1
-    assert "no collection was ever seen" in said.err
+    assert "no collection has been recorded yet" in said.err
 
 
 def test_protected_then_rotten(qdr: Callable[..., Any], world: World) -> None:

@@ -115,7 +115,7 @@ def test_one_of_two_that_does_not_answer_is_degraded_and_the_other_is_used(
     assert qdr("check", "-c", "c.yaml").code == 5
 
 
-def test_a_restore_to_nobody(world: Any, qdr: Any) -> None:
+def test_a_restore_to_an_unreachable_server(world: Any, qdr: Any) -> None:
     said = qdr("restore", "movies@latest", "--to", NOBODY, "-c", "c.yaml", "--json")
     assert (said.code, said.json["errors"][0]["code"]) == (5, "node-unreachable")
 

@@ -22,7 +22,7 @@ def test_what_stands_and_what_is_new(qdr: Callable[..., Any], tmp_path: Path) ->
     (line,) = [li for li in said.out.splitlines() if "cluster-unseen" in li]
     assert line.startswith("critical")
     assert "qdrant-dr check" in line
-    assert "new: critical: cluster: the cluster could not be looked at" in said.err
+    assert "new: critical: cluster: the cluster could not be checked" in said.err
     assert kept(world) == 0
     assert "new: " in qdr("-c", world.reference, "watch", "--record").err
     assert kept(world) == 1
@@ -34,7 +34,7 @@ def test_what_stands_and_what_is_new(qdr: Callable[..., Any], tmp_path: Path) ->
     assert found["nothing-protected", "cluster"]["since"].endswith("Z")
 
 
-def test_a_configuration_that_cannot_be_read_looks_at_nothing(
+def test_with_an_unreadable_configuration_nothing_is_checked(
     qdr: Callable[..., Any], tmp_path: Path
 ) -> None:
     said = qdr("-c", tmp_path / "no.yaml", "watch")

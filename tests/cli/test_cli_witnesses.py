@@ -92,4 +92,4 @@ def test_a_backup_planted_in_one_bucket_displaces_no_true_one(
     for name in world.folders:
         assert true.backup_id in {m.backup_id for m in world.manifests(name)}
     problems = yaml.safe_load(run("status", "--json").out)["errors"]
-    assert any(bad.backup_id in p["message"] and "tells of it" in p["message"] for p in problems)
+    assert any(bad.backup_id in p["message"] and "knows of it" in p["message"] for p in problems)

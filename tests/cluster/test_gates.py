@@ -46,7 +46,7 @@ def test_refusals(calm: CollectionFacts) -> None:
     cases = {
         "shard 1 is Dead": with_shard(calm, 1, state="Dead"),
         "no shard of it": changed(calm, replicas=()),
-        "shards [2] do not lie on this node": changed(
+        "shards [2] are no longer on this node": changed(
             with_shard(calm, 2, local=False, peer_id=7), chosen=frozenset({1, 2})
         ),
         "resharding": changed(calm, resharding=("{}",)),
@@ -65,7 +65,7 @@ def test_doubts_do_not_refuse(calm: CollectionFacts) -> None:
         "1 shard transfers": changed(calm, transfers=("{}",)),
         "operation numbers": with_shard(calm, 0, operation=None),
         "shards [0] could not be counted": with_shard(calm, 0, count=None),
-        "shards [1] were taken from a listener": with_shard(calm, 1, state="Listener"),
+        "shards [1] come from a listener": with_shard(calm, 1, state="Listener"),
     }
     for words, facts in cases.items():
         judged = preflight(facts)
@@ -82,16 +82,18 @@ def test_how_a_count_was_taken_is_no_doubt(calm: CollectionFacts) -> None:
 def test_an_optimizer_at_work_matters_only_without_a_wal(calm: CollectionFacts) -> None:
     busy = changed(calm, status="yellow", running_optimizations=1)
     assert preflight(busy).unsettled == ()
-    assert "keeps no WAL" in preflight(busy, method="stream").unsettled[0]
+    assert "has no WAL" in preflight(busy, method="stream").unsettled[0]
     assert preflight(calm, method="shard").unsettled == ()
     listening = with_shard(busy, 1, state="Listener")
-    assert "listener's shard [1] keeps no WAL" in preflight(listening).unsettled[0]
+    assert "listener's shard [1] has no WAL" in preflight(listening).unsettled[0]
 
 
 def test_without_a_wal_rest_must_be_shown(calm: CollectionFacts) -> None:
     for unknown in ({"operation": None}, {"count": None}):
         blind = with_shard(calm, 0, **unknown)
-        assert "no operation numbers or counts" in preflight(blind, method="shard").unsettled[0]
+        assert (
+            "without operation numbers or counts" in preflight(blind, method="shard").unsettled[0]
+        )
         assert check_gates(blind, blind, without_wal={0})
         assert check_gates(blind, blind, without_wal={1}) == ()
 
@@ -103,7 +105,7 @@ def test_without_a_wal_nothing_may_have_moved(calm: CollectionFacts) -> None:
         assert any("may be back" in b for b in check_gates(calm, after, without_wal={1}))
         assert check_gates(calm, after, without_wal={0, 2}) == ()
     busy = changed(calm, running_optimizations=1)
-    assert "not at rest" in check_gates(busy, calm, without_wal={0})[0]
+    assert "not settled" in check_gates(busy, calm, without_wal={0})[0]
 
 
 def test_what_moves_on_other_nodes_is_told_and_harmless(calm: CollectionFacts) -> None:
@@ -132,12 +134,12 @@ def test_a_name_that_no_snapshot_can_be_made_of(
 
     assert name_refusal(named(longest), method) is None
     said = name_refusal(named(longest + 1), method) or ""
-    assert f"more than {longest}" in said
+    assert f"longer than {longest}" in said
     assert "alias" in said
     assert name_refusal(named(longest // 2 + 1, "ü"), method)
     assert not preflight(named(sure), method=method).refusals
     (refused,) = preflight(named(sure + 1), method=method).refusals
-    assert f"more than {sure}" in refused
+    assert f"longer than {sure}" in refused
 
 
 def test_writes_break_no_gate(calm: CollectionFacts) -> None:

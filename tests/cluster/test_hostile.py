@@ -196,7 +196,7 @@ OTHERS: list[tuple[str, Any, Callable[[Node], object]]] = [
 
 
 @pytest.mark.parametrize(("path", "answer", "ask"), OTHERS)
-def test_nor_any_other_answer(
+def test_invalid_answers_are_refused_briefly(
     hostile: Hostile, node: Node, path: str, answer: Any, ask: Callable[[Node], object]
 ) -> None:
     hostile.answers[path] = answer

@@ -43,7 +43,7 @@ def backed_up(
     )  # fmt: skip
 
 
-def test_the_first_backup_begins_a_life(facts: CollectionFacts) -> None:
+def test_the_first_backup_begins_an_incarnation(facts: CollectionFacts) -> None:
     assert incarnation(facts, None, fresh="life-1") == "life-1"
 
 
@@ -82,7 +82,9 @@ def test_other_vectors_or_shards_begin_another(facts: CollectionFacts, node: Nod
     assert "number of shards" in another_life(wider, backed_up(facts, operation=1))[0]
 
 
-def test_another_index_over_the_same_vectors_is_the_same_life(facts: CollectionFacts) -> None:
+def test_another_index_over_the_same_vectors_is_the_same_incarnation(
+    facts: CollectionFacts,
+) -> None:
     """`PATCH /collections/{c}` sets it at any time; the backups before are of the same points."""
     info = facts.info
     vectors = info["config"]["params"]["vectors"]
@@ -110,7 +112,7 @@ def test_the_uuid_of_an_archive_decides_where_there_is_one(facts: CollectionFact
     assert incarnation(facts, backed_up(facts, operation=7), fresh="x", uuid="u-1") == "u-1"
 
 
-def test_another_uuid_is_another_life_where_one_was_known(facts: CollectionFacts) -> None:
+def test_another_uuid_is_another_incarnation_if_one_was_known(facts: CollectionFacts) -> None:
     previous = backed_up(facts, operation=7)
     assert another_uuid("u-1", None) == another_uuid("u-1", previous) == ()
     reframed = previous.model_copy(

@@ -146,7 +146,7 @@ def test_a_denied_inventory_is_an_error(source: ReplaySource) -> None:
 
 def test_not_a_qdrant(source: ReplaySource, node: Node) -> None:
     source.root = {"name": "elasticsearch"}
-    with pytest.raises(ServerFailed, match="does not answer as a Qdrant"):
+    with pytest.raises(ServerFailed, match="does not answer like a Qdrant server"):
         inventory_of([node])
 
 

@@ -59,7 +59,7 @@ def test_refused_and_unknown_hosts_are_unreachable() -> None:
             collection_names(node)
 
 
-def test_silence_is_unreachable() -> None:
+def test_a_silent_server_is_unreachable() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -77,7 +77,7 @@ def test_an_address_that_is_none_is_a_configuration_error() -> None:
 def test_denied_names_the_reference_and_never_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QDRANT_KEY", KEY)
     with ReplaySource(["single"], api_key="another") as source:
-        for key, said in (("env:QDRANT_KEY", "the key env:QDRANT_KEY"), (None, "no key")):
+        for key, said in (("env:QDRANT_KEY", "the key env:QDRANT_KEY"), (None, "needs a key")):
             with Node(source.url, api_key=key) as node:
                 for call in (collection_names, lambda n: list_snapshots(n, "single")):
                     with pytest.raises(AccessDenied) as e:
@@ -190,7 +190,7 @@ def test_redirects_are_not_followed_with_a_key() -> None:
 
 def test_something_else_than_qdrant(source: ReplaySource, node: Node) -> None:
     source.root = {"hello": "world"}
-    with pytest.raises(ServerFailed, match="as a Qdrant does"):
+    with pytest.raises(ServerFailed, match="like a Qdrant server"):
         node.ask("GET", "/", "read its version")
 
 

@@ -157,7 +157,7 @@ def test_a_node_out_of_tokens_is_waited_for(server: Server) -> None:
         assert len(list(scroll_points(node, name, content=False))) == 320
 
 
-def test_who_has_no_patience_is_told_what_it_is(server: Server) -> None:
+def test_a_node_that_stays_busy_names_the_read_rate_limit(server: Server) -> None:
     name = limited(server, "impatient", 2)
     spent(server, name)
     with (
@@ -169,7 +169,7 @@ def test_who_has_no_patience_is_told_what_it_is(server: Server) -> None:
     assert "read_rate_limit" in caught.value.hint
 
 
-def test_who_waits_can_be_stopped(server: Server) -> None:
+def test_a_wait_can_be_stopped(server: Server) -> None:
     name = limited(server, "stopped", 1)
     spent(server, name)
     soon = threading.Timer(0.5, stopping.set)

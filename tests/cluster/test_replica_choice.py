@@ -75,15 +75,15 @@ def test_shards_that_several_have_are_shared_out() -> None:
 def test_a_listener_only_where_nobody_else_is_whole() -> None:
     replicas = [replica(0, 1), replica(0, 2, "Listener"), replica(1, 2, "Listener")]
     assert covered(*replicas).refusals == (
-        "shard 1 has no full replica at hand: Listener on peer 2",
+        "shard 1 has no complete replica within reach: Listener on peer 2",
     )
     assert covered(*replicas, listeners=True) == Cover((Take(1, (0,)), Take(2, (1,))), ())
 
 
 @pytest.mark.parametrize("state", ["Dead", "Partial", "Recovery", "Unheard-of"])
-def test_who_cannot_give_it_is_named(state: str) -> None:
+def test_nodes_that_cannot_give_a_shard_are_named(state: str) -> None:
     cover = choose_replicas([replica(3, 7, state), replica(3, 8)], reached={7}, load={})
     assert cover.takes == ()
     (words,) = cover.refusals
-    assert f"shard 3 has no full replica at hand: {state} on peer 7" in words
+    assert f"shard 3 has no complete replica within reach: {state} on peer 7" in words
     assert "Active on peer 8 (not reached)" in words

@@ -62,6 +62,6 @@ def test_a_server_that_does_not_advance_is_an_error_not_a_loop(
         list(scroll_points(node, "movies"))
 
 
-def test_gone(node: Node) -> None:
+def test_a_collection_that_is_gone_is_reported(node: Node) -> None:
     with pytest.raises(CollectionVanished):
         list(scroll_points(node, "gone"))

@@ -138,7 +138,7 @@ def points_of(name: str) -> dict[int, tuple[dict[str, Any], list[float]]]:
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_only_the_names_change(name: str) -> None:
+def test_reframing_changes_only_names(name: str) -> None:
     data = archive(name)
     cut_out = reframed(data, *NODES[name])
     before = take_apart(data)
@@ -236,7 +236,7 @@ def test_only_shards_with_a_log_count_as_logged() -> None:
     [
         ({}, None, ""),
         ({"peers": {"7": "Listener"}}, None, ""),
-        ({"this_peer_id": 8}, ArchiveForeign, "was made by peer 8, peer 7 was asked"),
+        ({"this_peer_id": 8}, ArchiveForeign, "was made by peer 8, but peer 7 was asked"),
         ({"peers": {"7": "Partial", "8": "Active"}}, CollectionChanged, "replica was Partial"),
         ({"peers": {"8": "Active"}}, CollectionChanged, "replica was absent"),
         ({"peers": None}, ArchiveInvalid, "not what Qdrant writes"),
@@ -264,10 +264,10 @@ def test_an_archive_that_is_left_half_way_is_read_to_its_end() -> None:
     ("data", "error", "words"),
     [
         (whole(shard(0, SEGMENT)), ArchiveInvalid, "does not hold the shards"),
-        (whole(shard(1, SEGMENT, state=REMOTE)), ArchiveForeign, "lies on another node"),
-        (whole(shard(1, state=REMOTE)), ArchiveForeign, "lies on another node"),
+        (whole(shard(1, SEGMENT, state=REMOTE)), ArchiveForeign, "is on another node"),
+        (whole(shard(1, state=REMOTE)), ArchiveForeign, "is on another node"),
         (whole(shard(1)), ArchiveInvalid, "no segment"),
-        (whole(shard(1, SEGMENT)[:-1]), ArchiveInvalid, "it is cut"),
+        (whole(shard(1, SEGMENT)[:-1]), ArchiveInvalid, "is truncated"),
         (whole(shard(1, SEGMENT, state=b"?")), ArchiveInvalid, "not what Qdrant writes"),
         (whole(shard(1, SEGMENT), shard(0, SEGMENT), shard(1, ("x", b""))), ArchiveInvalid,
          "scattered"),
@@ -284,7 +284,7 @@ def test_an_archive_that_is_left_half_way_is_read_to_its_end() -> None:
         (tar(*FILES, ("1/segments/a", b"")), ArchiveInvalid, "scattered"),
     ],
 )  # fmt: skip
-def test_what_is_refused(data: bytes, error: type[ArchiveError], words: str) -> None:
+def test_archives_that_are_refused(data: bytes, error: type[ArchiveError], words: str) -> None:
     with pytest.raises(error, match=words):
         reframed(data, 1)
 

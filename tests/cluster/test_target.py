@@ -159,11 +159,11 @@ def test_aliases_are_never_taken_silently() -> None:
     there = {"live": "old", "mine": "new"}
     kept = plan_aliases(["live", "free"], there, "new", "keep")
     assert (kept.set, kept.move) == ((), ())
-    assert dict(kept.left) == {"live": "stays with 'old'", "free": "not asked for"}
+    assert dict(kept.left) == {"live": "stays with 'old'", "free": "not requested"}
     created = plan_aliases(["live", "free", "mine", "old", "new"], there, "new", "create")
     assert (created.set, created.move) == (("free",), ())
     assert dict(created.left) == {
-        "live": "belongs to 'old'; it is taken only when told to",
+        "live": "belongs to 'old'; it is moved only with `move`",
         "mine": "points there already",
         "old": "is the name of a collection",
         "new": "is the name of a collection",

@@ -326,7 +326,7 @@ def test_names_that_are_taken(target: Target) -> None:
     node, body = target.first, {"vectors": {"size": 1, "distance": "Dot"}}
     create_target(node, ODD, body)
     set_aliases(node, plan_aliases(["live #1", ODD], {}, ODD, "create"))
-    with pytest.raises(PlanRefused, match="there is a collection"):
+    with pytest.raises(PlanRefused, match="there is already a collection"):
         create_target(node, ODD, body)
     for act in (
         lambda: create_target(node, "live #1", body),
@@ -353,7 +353,7 @@ def test_an_alias_is_moved_in_one_step_and_not_if_it_moved_meanwhile(target: Tar
     there = target_facts(node).aliases
     kept = plan_aliases(["live", "spare"], there, "new", "create", ["old", "new", "third"])
     assert kept.set == ("spare",)
-    assert kept.left == (("live", "belongs to 'old'; it is taken only when told to"),)
+    assert kept.left == (("live", "belongs to 'old'; it is moved only with `move`"),)
     moved = plan_aliases(["live", "third"], there, "new", "move", ["old", "new", "third"])
     assert moved.move == (("live", "old"),)
     assert moved.left == (("third", "is the name of a collection"),)

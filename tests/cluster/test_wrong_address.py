@@ -48,15 +48,15 @@ def told(url: str) -> ClusterError:
     ("data", "kind", "message", "hint"),
     [
         # what a port of TLS, and one of gRPC, answer to plain HTTP
-        (b"\x15\x03\x03\x00\x02\x02F", NodeUnreachable, "does not speak HTTP: should it be", ""),
-        (b"\x00\x00\x06\x04\x00\x00\x00\x00\x00", NodeUnreachable, "(6334, where that of", ""),
-        (page("301 Moved", "location: https://x/"), ServerFailed, "(301", "mostly the same with"),
+        (b"\x15\x03\x03\x00\x02\x02F", NodeUnreachable, "does not speak HTTP: try https://", ""),
+        (b"\x00\x00\x06\x04\x00\x00\x00\x00\x00", NodeUnreachable, "not the gRPC port (6334)", ""),
+        (page("301 Moved", "location: https://x/"), ServerFailed, "(301", "often the same with"),
         (page("404 Not Found", body=""), ServerFailed, "(404)", "the REST port of a node"),
         (page("400 Bad", body="<html>" + "x" * 900), ServerFailed, "(400: a page for browsers)",
-         "with nothing behind it"),
+         "with nothing after the port"),
         (page("401 No", body='{"status": {"error": "who?"}}'), AccessDenied,
-         "lets nobody read its version with no key (401: who?)", "`cluster.api_key`"),
-        (page("200 OK"), ServerFailed, "does not answer as a Qdrant", "the REST port of a node"),
+         "needs a key to read its version (401: who?)", "`cluster.api_key`"),
+        (page("200 OK"), ServerFailed, "not answer like a Qdrant", "the REST port of a node"),
     ],
 )  # fmt: skip
 def test_what_answers_and_is_no_node(
@@ -70,7 +70,7 @@ def test_what_answers_and_is_no_node(
     assert hint in error.hint
 
 
-def test_nothing_and_nobody() -> None:
+def test_a_dead_port_and_an_unknown_host_are_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     assert "nothing listens there (" in told(f"http://127.0.0.1:{port}").message

@@ -253,7 +253,7 @@ def test_what_somebody_else_wrote_meanwhile_is_not_written_over(pair: Pair) -> N
     assert pair.opened(pair.mirror, winner).id == winner
 
 
-def test_a_record_of_before_has_its_bytes() -> None:
+def test_older_records_keep_their_bytes() -> None:
     before = RepositoryRecord(id="7f3a9c21", layout="plain", created_at=made.NOW, tool_version="1")
     assert b"adopted" not in before.to_bytes()
     assert sorted(json.loads(before.to_bytes())) == [

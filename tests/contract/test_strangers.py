@@ -45,7 +45,7 @@ def empty_folder_keys(repository: Repository, at: list[str]) -> list[str]:
     return [f"{folder}/" for folder in at]
 
 
-def test_strangers_in_every_folder_are_no_damage_and_stay(repository: Repository) -> None:
+def test_foreign_files_in_every_folder_are_no_damage_and_stay(repository: Repository) -> None:
     of = backed_up(repository)
     repository.put_seal(made.seal(of))
     repository.add_proof(made.proof(of, repository_id=repository.id, location=repository.location))

@@ -80,7 +80,7 @@ def test_the_scratch_server_shares_no_network_with_production() -> None:
     assert all(p.startswith("127.0.0.1:") for s in SERVICES.values() for p in s.get("ports", ()))
 
 
-def test_who_waits_waits_for_something_that_can_be_seen() -> None:
+def test_every_service_waits_for_a_health_check_or_an_end() -> None:
     waited = 0
     for name, service in SERVICES.items():
         for other, how in service.get("depends_on", {}).items():

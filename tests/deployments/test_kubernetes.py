@@ -193,7 +193,7 @@ def reaches(role: str, place: dict[str, Any]) -> bool:
         ("something without a role", set()),
     ],
 )
-def test_who_reaches_whom(role: str, there: set[str]) -> None:
+def test_network_policies_allow_only_intended_connections(role: str, there: set[str]) -> None:
     assert {name for name, place in PLACES.items() if reaches(role, place)} == there
 
 

@@ -39,7 +39,7 @@ OURS = [
 ]
 
 
-def test_there_is_something_to_run() -> None:
+def test_the_readme_has_commands_to_run() -> None:
     assert len(CONSOLE) == 3
     assert len(OURS) >= 10
 

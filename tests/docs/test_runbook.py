@@ -116,30 +116,30 @@ def test_every_block_says_whether_it_is_tried() -> None:
     assert kinds.count("try") >= 20
 
 
-def test_a_the_cluster_is_gone(burnt: Burnt, target: str, tmp_path: Path) -> None:
+def test_runbook_a_the_cluster_is_gone(burnt: Burnt, target: str, tmp_path: Path) -> None:
     follow(burnt, "A.", target, tmp_path)
     assert (count(target, "movies"), count(target, "users")) == (70, 80)
     assert aliases(target) == {"live": "movies"}
 
 
-def test_b_only_the_bucket_is_left(burnt: Burnt, target: str, tmp_path: Path) -> None:
+def test_runbook_b_only_the_bucket_is_left(burnt: Burnt, target: str, tmp_path: Path) -> None:
     follow(burnt, "B.", target, tmp_path, BUCKET=str(burnt.world.folders["one"]))
     assert count(target, "movies") == 70
 
 
-def test_c_the_report_needs_no_prefect(burnt: Burnt, target: str, tmp_path: Path) -> None:
+def test_runbook_c_the_report_needs_no_prefect(burnt: Burnt, target: str, tmp_path: Path) -> None:
     follow(burnt, "C.", target, tmp_path)
     assert list((tmp_path / "work" / "after").rglob("report.html"))
 
 
-def test_d_one_collection_is_lost(burnt: Burnt, target: str, tmp_path: Path) -> None:
+def test_runbook_d_one_collection_is_lost(burnt: Burnt, target: str, tmp_path: Path) -> None:
     seed(target, "users", points=5)
     said = follow(burnt, "D.", target, tmp_path)
     assert (count(target, "movies"), count(target, "users")) == (70, 5)
     assert "captured_at" in said
 
 
-def test_e_the_data_is_wrong(burnt: Burnt, target: str, tmp_path: Path) -> None:
+def test_runbook_e_the_data_is_wrong(burnt: Burnt, target: str, tmp_path: Path) -> None:
     seed(target, "movies", points=70)
     alias = {"create_alias": {"collection_name": "movies", "alias_name": "live"}}
     httpx.post(
@@ -150,13 +150,13 @@ def test_e_the_data_is_wrong(burnt: Burnt, target: str, tmp_path: Path) -> None:
     assert aliases(target) == {"live": "movies-before"}
 
 
-def test_g_by_hand(burnt: Burnt, target: str, tmp_path: Path) -> None:
+def test_runbook_g_restore_by_hand(burnt: Burnt, target: str, tmp_path: Path) -> None:
     follow(burnt, "G.", target, tmp_path, BUCKET=str(burnt.world.folders["two"]))
     assert count(target, "movies-by-hand") == count(target, "movies-salvaged") == 70
     assert aliases(target)["by-hand"] == "movies-by-hand"
 
 
-def test_h_the_quarterly_drill(burnt: Burnt, target: str, tmp_path: Path) -> None:
+def test_runbook_h_the_quarterly_drill(burnt: Burnt, target: str, tmp_path: Path) -> None:
     said = follow(
         burnt, "H.", target, tmp_path, CLOUD="two", PLAYER="Ana Li", REVIEWER="Bea Roth",
         QDR_SECRETS_DIR=str(tmp_path),

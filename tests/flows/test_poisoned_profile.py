@@ -13,7 +13,7 @@ from tests.support.world import World
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_trap_catches(tmp_path: Path) -> None:
+def test_the_trap_catches_a_call_to_prefect(tmp_path: Path) -> None:
     with trap() as (api, caught):
         command = [sys.executable, "-m", "prefect", "flow", "ls"]
         env = {

@@ -21,7 +21,9 @@ def known(server: PrefectServer) -> dict[str, dict[str, Any]]:
     return {a["name"]: a for a in found}
 
 
-def test_twice_is_once(in_process: PrefectServer, world: Callable[..., World]) -> None:
+def test_setup_twice_changes_nothing_more(
+    in_process: PrefectServer, world: Callable[..., World]
+) -> None:
     made = world(objectives={"rpo": "26h"})
     first = register(made.reference, "pool-one", save_as="prod")
     new = [line for line in first if not line.startswith("concurrency")]  # a run makes them, too
@@ -75,7 +77,7 @@ def test_a_notification_block_that_is_not_there_is_named(
         register(world().reference, "pool-four", notify="slack-webhook/ops")
 
 
-def test_what_is_urgent_is_handed_out_first_where_runs_must_wait(
+def test_urgent_runs_start_first_when_runs_must_wait(
     in_process: PrefectServer, world: Callable[..., World]
 ) -> None:
     call = in_process.call
@@ -109,7 +111,9 @@ def test_what_is_urgent_is_handed_out_first_where_runs_must_wait(
             call("DELETE", f"/deployments/{deployment}")
 
 
-def test_who_is_told_stays_told(in_process: PrefectServer, world: Callable[..., World]) -> None:
+def test_an_announced_finding_is_not_announced_again(
+    in_process: PrefectServer, world: Callable[..., World]
+) -> None:
     call = in_process.call
     kind = next(
         t for t in call("POST", "/block_types/filter", {}) if t["slug"] == "custom-webhook"

@@ -129,7 +129,7 @@ def test_the_account_of_the_worker_asked_for_nothing(
         ({"approve": True, "approved_by": " "}, "the approval has no name"),
     ],
 )
-def test_no_is_no(
+def test_a_refused_approval_cancels_the_restore(
     made: World, target: Server, in_process: PrefectServer, answer: dict[str, Any], why: str
 ) -> None:
     with somebody(in_process, **answer):
@@ -143,7 +143,9 @@ def test_no_is_no(
 
 
 @pytest.mark.usefixtures("in_process")
-def test_silence_is_no(made: World, target: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_answer_to_the_approval_counts_as_no(
+    made: World, target: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("flows.restore.timedelta", lambda minutes: timedelta(seconds=3 * minutes))
     state = run(made, target, approval_minutes=1)
     assert state.is_failed(), state.message  # Prefect's own, whatever the flow returns then

@@ -112,7 +112,7 @@ def state_of(server: PrefectServer) -> dict[str, Any]:
     return every | {n["name"]: n["limit"] for n in limits}
 
 
-def test_again_changes_nothing(pipeline: Pipeline, prefect_api: PrefectServer) -> None:
+def test_a_second_run_changes_nothing(pipeline: Pipeline, prefect_api: PrefectServer) -> None:
     before, worker = state_of(prefect_api), pipeline.process("worker")
     said = pipeline.run("up")
     done = said[: said.index("")]

@@ -116,7 +116,7 @@ def test_each_finding_is_an_event_for_machines(
     )  # fmt: skip
 
 
-def test_what_the_server_did_not_hear_is_told_by_the_next_look(
+def test_what_could_not_be_sent_is_announced_by_the_next_watch(
     in_process: PrefectServer, shop: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(telling, "reachable", lambda: False)
@@ -175,7 +175,7 @@ def test_a_message_that_could_not_be_sent_is_not_told(monkeypatch: pytest.Monkey
     assert telling.tell(ended(calm), calm) is True
 
 
-def test_a_look_that_could_not_be_kept_is_announced_as_a_failed_run() -> None:
+def test_a_watch_that_could_not_be_recorded_is_announced_as_a_failed_run() -> None:
     """No finding tells of it: under the name of a red look nobody would hear of it."""
     calm = Watched(findings=(), appeared=(), cleared=(), compared_with=None)
     state = telling.watch_state(

@@ -175,7 +175,7 @@ def test_said_how_long_it_takes_it_counts_and_a_promise_it_breaks_is_told(frozen
     with without_the_disk(frozen):
         assert "rto-missed" not in told(frozen)
         agree(frozen, "12h")
-        assert "12 h to bring one back" in told(frozen)["rto-missed"].what
+        assert "bringing one back takes 12 h" in told(frozen)["rto-missed"].what
 
 
 def test_verify_skips_it_with_the_reason_and_is_not_green(frozen: World) -> None:

@@ -74,7 +74,7 @@ def test_no_mutant_is_proven_and_what_it_was_made_of_always_is(
         assert exam.passed, f"{set_name} is good: {exam.findings}"
 
 
-def test_damage_of_before_the_manifest_is_found_or_changes_no_point(
+def test_damage_before_the_manifest_is_found_or_changes_no_point(
     sealed: dict[str, Seal], tmp_path: Path
 ) -> None:
     """All digests are right, as if the archive had come so: only what it holds can tell."""

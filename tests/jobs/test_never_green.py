@@ -78,7 +78,7 @@ def test_a_manifest_that_nobody_can_read_is_not_no_backup(world: World) -> None:
     assert do(world, "backup").verdict == "degraded"
 
 
-def test_a_cut_failure_does_not_make_a_rotten_copy_good(world: World) -> None:
+def test_a_truncated_failure_record_does_not_make_a_damaged_copy_good(world: World) -> None:
     assert do(world, "backup").verdict == "ok"
     assert do(world, "verify").verdict == "ok"
     rot(world, "two")
@@ -96,7 +96,7 @@ def test_a_cut_failure_does_not_make_a_rotten_copy_good(world: World) -> None:
     assert statuses(world)["movies"] != "protected"
 
 
-def test_a_failure_that_is_gone_does_not_make_a_rotten_copy_good(world: World) -> None:
+def test_a_lost_failure_record_does_not_make_a_damaged_copy_good(world: World) -> None:
     """The run that found it tells of it, until the content of that copy was read again."""
     assert do(world, "backup").verdict == "ok"
     assert do(world, "verify").verdict == "ok"
@@ -262,7 +262,7 @@ def test_lost_data_alarms_every_night_until_somebody_looks(tmp_path: Path) -> No
             assert proven_captures(end, config) == {}
 
 
-def test_a_new_life_of_a_name_is_said(source: ReplaySource, world: World) -> None:
+def test_a_new_incarnation_is_reported(source: ReplaySource, world: World) -> None:
     assert do(world, "backup").verdict == "ok"
     served = source.collections["movies"]
     lives = {m.incarnation for m in world.manifests("one")}

@@ -55,7 +55,7 @@ def test_a_shard_that_was_lost_with_its_peer(tmp_path: Path) -> None:
         assert end.verdict == "failed", end.outcomes
         error = the_capture(end).error
         assert error is not None
-        assert "it has 3 shards, and only" in error.message
+        assert "it has 3 shards, but only" in error.message
         assert world.manifests("one") == []
 
 
@@ -121,7 +121,7 @@ def test_an_archive_of_another_node_than_the_one_that_was_asked(
         end = do(world, "backup", collections=("movies",), method=method)
     assert end.verdict == "failed", end.outcomes
     said = " ".join(o.error.message for o in end.outcomes if o.error)
-    assert "was made by peer" in said or "lies on another node" in said, said
+    assert "was made by peer" in said or "is on another node" in said, said
     assert not list(world.folders["one"].glob("backups/**/seal.json"))
 
 

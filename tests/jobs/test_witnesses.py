@@ -337,7 +337,9 @@ def test_a_planted_backup_is_told_copied_nowhere_and_lets_nothing_go(
     assert not {c for c in codes(world) if c[0] in LOUD}
 
 
-def test_what_nobody_made_goes_when_somebody_names_it(again: tuple[World, list[Manifest]]) -> None:
+def test_an_unwitnessed_backup_is_deleted_only_when_named(
+    again: tuple[World, list[Manifest]],
+) -> None:
     world, backups = again
     of = plant(world, "two")
     end = do(world, "expire", backups=(str(of.key),))

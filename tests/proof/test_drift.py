@@ -126,7 +126,7 @@ def test_what_is_lost_or_changed_since_it_was_accepted_is_told_until_that_is_acc
         assert not story.backup().suspect
 
 
-def test_a_rewrite_is_told_once_and_of_one_backup() -> None:
+def test_a_rewrite_is_reported_once_for_one_backup() -> None:
     story = Story()
     story.backup()
     story.happen("rewrite", 1.0)
@@ -140,7 +140,7 @@ def test_a_rewrite_is_told_once_and_of_one_backup() -> None:
 
 
 @pytest.mark.parametrize("steps", [20, 30])
-def test_many_small_losses_are_one_large_one(steps: int) -> None:
+def test_many_small_losses_add_up_to_one_finding(steps: int) -> None:
     story = Story()
     story.backup()
     for _ in range(steps):
@@ -163,7 +163,7 @@ def test_growth_hides_no_loss() -> None:
                for seal in story.seals for s in seal.suspect)  # fmt: skip
 
 
-def test_what_grew_since_an_older_one_was_accepted_is_not_forgotten() -> None:
+def test_growth_since_an_accepted_backup_still_counts() -> None:
     story = Story(content=dict.fromkeys(range(40), 0))
     story.backup()
     story.happen("grow", 0.1)

@@ -95,7 +95,7 @@ def test_asked_after_its_death(engine: Engine, laid: LaidOut) -> None:
         engine.ask("close")
 
 
-def test_aborted(engine: Engine, laid: LaidOut) -> None:
+def test_an_engine_that_aborts_is_a_crash(engine: Engine, laid: LaidOut) -> None:
     engine.load(laid.shards[0].folder)
     os.kill(engine.pid, signal.SIGABRT)
     with pytest.raises(EngineCrashed, match="killed by signal 6"):

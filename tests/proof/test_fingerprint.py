@@ -102,7 +102,7 @@ def test_no_difference_has_no_words() -> None:
     assert differences(fingerprint_of(truth("basic")), fingerprint_of(truth("basic"))) == []
 
 
-def test_what_one_point_loses_another_does_not_replace() -> None:
+def test_a_gained_point_does_not_hide_a_lost_one() -> None:
     one = fingerprint_of([point(1), point(2)])
     swapped = [{**point(1), "payload": {"n": 2}}, {**point(2), "payload": {"n": 1}}]
     assert [w.split()[0] for w in differences(one, fingerprint_of(swapped))] == ["payload"]

@@ -173,7 +173,7 @@ def test_an_archive_without_a_log_of_a_source_in_motion(scratch: Path) -> None:
     manifest, reader = backup("busy", "shard-0", operations=[200])
     read = prove(manifest, reader, depth="content", folder=scratch).read_back
     assert read is not None
-    with pytest.raises(NotSealable, match="shard-0 keeps no write-ahead log"):
+    with pytest.raises(NotSealable, match="shard-0 has no write-ahead log"):
         seal_of(manifest, read)
 
 
@@ -188,7 +188,7 @@ def test_no_counts_no_source(read: Callable[[str], ReadBack]) -> None:
     assert (seal.reference, seal.reference_reason) == ("self", "the source gave no exact counts")
 
 
-def test_drift(read: Callable[[str], ReadBack]) -> None:
+def test_content_drift_is_reported(read: Callable[[str], ReadBack]) -> None:
     manifest, _ = backup("basic")
     first = seal_of(manifest, read("basic"))
     same = seal_of(manifest, read("basic"), previous=first)
@@ -326,7 +326,7 @@ def of_points(read: ReadBack, points: list[dict[str, Any]]) -> ReadBack:
     return replace(read, shards=(replace(shard, **fields, replayed_ids=()),))
 
 
-def test_a_seal_before_of_another_version_makes_nothing_suspect(
+def test_a_previous_seal_of_another_version_makes_nothing_suspect(
     read: Callable[[str], ReadBack],
 ) -> None:
     """Half of the vectors are not finite: by the other version's digests all those were changed."""

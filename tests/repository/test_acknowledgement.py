@@ -38,7 +38,7 @@ def count(
     return acknowledgements_that_count(found, repositories=repositories, now=now)
 
 
-def test_one_bucket_gives_no_orders() -> None:
+def test_one_bucket_alone_cannot_order_a_deletion() -> None:
     assert count({"a": [ONE], "b": [ONE]}) == (ONE,)
     assert count({"a": [ONE], "b": []}) == ()
     assert count({"a": [ONE, ONE]}) == (), "twice in one place is one place"
@@ -152,6 +152,6 @@ def test_what_tells_no_instance_of_itself_is_acknowledged_for_a_time_only(
     assert record.until == NOW + days(1)
 
 
-def test_no_repository_no_acknowledgement() -> None:
+def test_without_a_repository_nothing_is_acknowledged() -> None:
     with pytest.raises(CatalogIncomplete, match="none can be opened"):
         said({})

@@ -150,7 +150,7 @@ def test_a_repository_that_fails_while_it_is_read_is_unreachable(
     assert not catalog.complete
 
 
-def test_a_stranger_among_the_backups_is_told_and_is_no_damage(
+def test_a_foreign_file_among_backups_is_reported_but_is_no_damage(
     one: Repository, tmp_path: Path
 ) -> None:
     back_up(manifest_of(), one)
@@ -161,7 +161,7 @@ def test_a_stranger_among_the_backups_is_told_and_is_no_damage(
     assert [s.path for s in catalog.strangers] == ["backups/prod/notes.txt"]
 
 
-def test_a_catalog_of_nothing_is_not_complete() -> None:
+def test_an_empty_catalog_is_not_complete() -> None:
     assert not read_catalog([], cluster="prod").complete
 
 

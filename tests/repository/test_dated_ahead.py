@@ -79,7 +79,7 @@ def is_proven(repository: Repository, now: datetime) -> bool:
 
 
 @pytest.mark.parametrize(("ahead", "counts"), [(timedelta(minutes=2), True), (2 * DAY, False)])
-def test_a_proof_of_the_future_never_becomes_one(
+def test_a_proof_dated_in_the_future_never_counts(
     repository: Repository, now: datetime, ahead: timedelta, counts: bool
 ) -> None:
     of = stored(repository, now - timedelta(hours=2))
@@ -101,7 +101,9 @@ def test_a_failure_counts_whenever_it_was_and_is_not_closed_by_a_success_of_the_
     assert not is_proven(repository, now + 4 * DAY)
 
 
-def test_a_backup_of_the_future_is_never_the_newest(repository: Repository, now: datetime) -> None:
+def test_a_backup_dated_in_the_future_is_not_the_newest(
+    repository: Repository, now: datetime
+) -> None:
     """Else, in 30 days, what was captured today would be a recovery point of that day."""
     true = stored(repository, now - timedelta(hours=3))
     of = stored(repository, now + 30 * DAY)
@@ -135,7 +137,7 @@ def test_it_stays_until_somebody_names_it(repository: Repository, now: datetime)
     assert of.backup_id in goes((of.backup_id,))
 
 
-def test_a_time_of_before_the_repository_is_none(
+def test_a_time_before_the_repository_existed_does_not_count(
     repository: Repository, now: datetime, tmp_path: Path
 ) -> None:
     """Copied files may have any time: a whole repository must not look like one of the future."""
@@ -148,7 +150,7 @@ def test_a_time_of_before_the_repository_is_none(
     assert newest(catalog(repository).backups, now=now) is not None
 
 
-def test_a_release_of_the_future_releases_nothing_and_a_hold_holds(
+def test_a_release_dated_in_the_future_releases_nothing_but_a_hold_holds(
     repository: Repository, now: datetime
 ) -> None:
     of = stored(repository, now - timedelta(hours=2))

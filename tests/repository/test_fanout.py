@@ -405,7 +405,7 @@ def test_units_that_open_a_repository_again_share_its_bandwidth() -> None:
     assert shared_throttle("s3://bucket/b", 10 * MIB) is not first
 
 
-def test_who_asks_to_stop_does_not_wait_for_the_slow(disks: dict[str, LocalStore]) -> None:
+def test_a_stop_does_not_wait_for_slow_repositories(disks: dict[str, LocalStore]) -> None:
     """All is read and one sink crawls, or hangs in the middle of a write: seconds, no more."""
     hang, asked = threading.Event(), threading.Event()
     began = time.monotonic()

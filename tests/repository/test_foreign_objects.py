@@ -78,7 +78,7 @@ def test_a_name_that_differs_in_one_step_is_not_ours_or_is_one_we_could_write(
     st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_size=8),
     st.lists(st.tuples(st.integers(0, 7), STEPS), max_size=8),
 )
-def test_strangers_only_ever_keep_and_keep_only_what_they_lie_beside(
+def test_foreign_files_keep_only_the_copies_beside_them(
     history: list[tuple[int, bool]], beside: list[tuple[int, str]]
 ) -> None:
     backups = [backup_at(NOW - days(n), proven=proven) for n, proven in history]

@@ -101,7 +101,7 @@ def test_one_dated_ahead_counts_for_nothing_even_when_its_time_comes(
 
 
 @at_any_date
-def test_a_store_whose_clock_is_behind_has_a_last_look_all_the_same(
+def test_a_store_whose_clock_is_behind_still_has_a_last_watch(
     repository: Repository, folder: Path, now: datetime
 ) -> None:
     for before in (65, 5):

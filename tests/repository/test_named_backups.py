@@ -194,7 +194,7 @@ def test_one_witness_in_one_repository_is_enough() -> None:
     assert (lost.repositories, lost.files, lost.size_bytes) == (("azure",), {}, 0)
 
 
-def test_a_run_of_before_names_a_backup_without_its_digest() -> None:
+def test_an_older_run_names_a_backup_without_its_digest() -> None:
     of = daily(1)[0]
     places = [Place(name) for name in PLACES]
     for place in places:

@@ -91,7 +91,7 @@ def test_what_is_no_id_has_no_time(bad: str) -> None:
         "elsewhere/prod/movies/20261122T101530Z-7f3a9c/manifest.json",
     ],
 )
-def test_a_stranger_is_not_taken_for_a_backup(stranger: str) -> None:
+def test_a_foreign_file_is_not_taken_for_a_backup(stranger: str) -> None:
     assert layout.read_backup_path(stranger) is None
 
 

@@ -78,7 +78,7 @@ def memory(repository: Repository) -> Path:
     return memory_of(repository.id, repository.location)
 
 
-def test_the_second_look_fetches_nothing_and_sees_the_same(there: Repository) -> None:
+def test_a_second_read_uses_the_cache_and_gives_the_same(there: Repository) -> None:
     first, fetched = look(there)
     assert sorted(p.rpartition("/")[2][-13:] for p in fetched)[1:] == ["manifest.json", "seal.json"]
     again, fetched = look(there)
@@ -122,7 +122,7 @@ def test_what_is_gone_from_the_store_is_gone(there: Repository) -> None:
         "UPDATE records SET read_at = read_at + 86400",  # by a clock that was wrong
     ],
 )
-def test_a_memory_that_cannot_be_gone_by_is_not(there: Repository, change: str) -> None:
+def test_an_unusable_record_cache_is_ignored(there: Repository, change: str) -> None:
     first, fetched = look(there)
     with sqlite3.connect(memory(there)) as file:
         assert file.execute(change).rowcount == len(fetched) == 3
@@ -133,7 +133,7 @@ def test_a_memory_that_cannot_be_gone_by_is_not(there: Repository, change: str) 
     assert look(there)[1] == []
 
 
-def test_a_file_that_is_no_memory_is_thrown_away(there: Repository) -> None:
+def test_a_file_that_is_no_record_cache_is_removed(there: Repository) -> None:
     first, _ = look(there)
     memory(there).write_bytes(b"what is this?" * 1000)
     again, fetched = look(there)
@@ -153,7 +153,7 @@ def test_without_a_place_to_write_everything_is_fetched(
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770])
-def test_a_memory_that_others_may_write_to_is_not_believed(there: Repository, mode: int) -> None:
+def test_a_record_cache_that_others_may_write_to_is_ignored(there: Repository, mode: int) -> None:
     first, _ = look(there)
     memory(there).parent.chmod(mode)
     again, fetched = look(there)
@@ -163,14 +163,16 @@ def test_a_memory_that_others_may_write_to_is_not_believed(there: Repository, mo
     assert len(look(there)[1]) == 3
 
 
-def test_nor_one_of_somebody_else(there: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_cache_of_another_user_is_ignored(
+    there: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     look(there)
     us = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: us + 1)
     assert len(look(there)[1]) == 3
 
 
-def test_a_damaged_memory_in_a_folder_that_is_closed(
+def test_a_damaged_record_cache_in_a_read_only_folder(
     there: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look(there)
@@ -202,7 +204,7 @@ def test_what_a_later_listing_does_not_have_is_not_remembered(there: Repository)
         store.read(path)
 
 
-def test_two_who_look_at_once_do_not_disturb_each_other(there: Repository) -> None:
+def test_two_concurrent_readers_do_not_disturb_each_other(there: Repository) -> None:
     first, _ = look(there)
     with sqlite3.connect(memory(there), isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -224,7 +226,7 @@ def test_a_disk_is_read_as_it_is(tmp_path: Path) -> None:
     assert remembering(disk) is disk
 
 
-def test_every_memory_that_is_opened_is_closed(
+def test_every_record_cache_that_is_opened_is_closed(
     there: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By whoever was done with it, whatever lay there; Python 3.13 warns of one that is not."""

@@ -66,13 +66,13 @@ def test_an_outage_does_not_eat_history() -> None:
     assert not found.goes
 
 
-def test_while_nothing_of_a_life_is_proven_nothing_of_it_goes() -> None:
+def test_an_incarnation_without_a_proven_backup_loses_nothing() -> None:
     found = plan(daily(5, proven=False))
     assert not found.goes
     assert all("nothing of this life" in s.reasons[0] for s in found.stays)
 
 
-def test_a_life_that_is_over_keeps_its_newest_proven_until_it_is_named() -> None:
+def test_an_ended_incarnation_keeps_its_newest_proven_backup_until_named() -> None:
     old = [backup_at(NOW - days(40 + n), life="before") for n in range(3)]
     new = daily(2, life="now")
     found = plan([*old, *new])
@@ -146,7 +146,7 @@ def test_nothing_is_decided_from_a_catalog_that_is_not_whole_or_empty() -> None:
     assert "gcp" in (found.refused or "")
 
 
-def test_a_backup_from_the_future_neither_goes_nor_counts() -> None:
+def test_a_backup_dated_in_the_future_is_kept_but_does_not_count() -> None:
     future = backup_at(NOW + days(2))
     backups = [future, *daily(3)]
     found = plan(backups, policy(last=1))

@@ -62,7 +62,7 @@ def plan(repository: Repository, **fields: object):
     return plan_sweep(catalog, "one", store_now=datetime.now(UTC), **fields)
 
 
-def test_what_is_young_stays(repository: Repository, tmp_path: Path) -> None:
+def test_young_leftovers_are_kept(repository: Repository, tmp_path: Path) -> None:
     of = leave_behind(repository)
     before = files(tmp_path)
     age(tmp_path, ORPHAN_GRACE - HOUR)

@@ -48,7 +48,7 @@ REFUSED: list[tuple[str, int, str, type[DRError], str]] = [
     ("s3", 403, "AccessDenied", RepositoryDenied, "bucket policy"),
     ("s3", 403, "InvalidAccessKeyId", RepositoryDenied, "revoked"),
     ("s3", 403, "SignatureDoesNotMatch", RepositoryDenied, "secret"),
-    ("s3", 400, "ExpiredToken", RepositoryDenied, "fetch new ones"),
+    ("s3", 400, "ExpiredToken", RepositoryDenied, "get new ones"),
     ("s3", 403, "RequestTimeTooSkewed", RepositoryDenied, "clock"),
     ("s3", 403, "InvalidObjectState", ObjectArchived, "archive"),
     ("s3", 400, "KMS.DisabledException", RepositoryRefuses, "enable that key"),
@@ -61,8 +61,8 @@ REFUSED: list[tuple[str, int, str, type[DRError], str]] = [
     ("s3", 404, "NoSuchBucket", RepositoryMissing, "repository create"),
     ("s3", 403, "QuotaExceeded", StorageFull, "quota"),
     ("s3", 507, "XMinioStorageFull", StorageFull, "free space"),
-    ("s3", 409, "OperationAborted", RepositoryUnreachable, "run again"),
-    ("s3", 409, "ConditionalRequestConflict", RepositoryUnreachable, "run again"),
+    ("s3", 409, "OperationAborted", RepositoryUnreachable, "run it again"),
+    ("s3", 409, "ConditionalRequestConflict", RepositoryUnreachable, "run it again"),
     ("s3", 403, "UserSuspended", RepositoryDenied, "billing"),
     ("s3", 409, "CodeOfTomorrow", RepositoryRefuses, "request id"),
     ("gs", 401, "authError", RepositoryDenied, "credentials"),
@@ -84,7 +84,7 @@ REFUSED: list[tuple[str, int, str, type[DRError], str]] = [
     ("az", 403, "AuthenticationFailed", RepositoryDenied, "credentials"),
     ("az", 403, "UnauthorizedBlobOverwrite", RepositoryDenied, "credentials"),
     ("az", 403, "KeyVaultEncryptionKeyNotFound", RepositoryRefuses, "enable that key"),
-    ("az", 404, "ContainerNotFound", RepositoryMissing, "bucket right"),
+    ("az", 404, "ContainerNotFound", RepositoryMissing, "the bucket is right"),
 ]
 
 

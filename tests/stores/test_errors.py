@@ -126,7 +126,7 @@ CASES: list[tuple[BaseException, type[DRError]]] = [
 OF_A_DISK = {
     errno.ENOSPC: "no space",
     errno.EDQUOT: "quota",
-    errno.EFBIG: "no file as large",
+    errno.EFBIG: "a file that large",
     errno.EROFS: "read-only",
     errno.EACCES: "user of this process",
     errno.EPERM: "user of this process",

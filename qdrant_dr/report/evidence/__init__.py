@@ -1,1 +1,1 @@
-"""What the records say: gathered, and brought into the order in which it is judged."""
+"""Evidence: what the records say, gathered and brought into a fixed order for judgement."""

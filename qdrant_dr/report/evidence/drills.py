@@ -1,4 +1,4 @@
-"""What each test restore measured, and what of it may be called a recovery time."""
+"""What each drill measured, and which of it counts as a recovery time."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Result = Literal["failed", "not run", "passed"]
 
 @dataclass(frozen=True)
 class Signature:
-    """What a reviewer said of a run of drills. `account` gave it; `holds`: over the very record
-    that this report was made from."""
+    """A reviewer's signature of a run of drills. `account` gave it; `holds`: it is over the same
+    record that this report was made from."""
 
     reviewer: str
     account: str
@@ -28,7 +28,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class Drill:
-    """One drill unit of one run. Nothing is measured unless it passed."""
+    """One drill unit of one run. Only a passed drill measures anything."""
 
     drill_id: str
     run: RunEnd
@@ -42,7 +42,7 @@ class Drill:
 
     @property
     def verdict(self) -> Result:
-        """Passed needs evidence: an equal fingerprint and every point, whatever the unit says."""
+        """Return `passed` only with evidence: an equal fingerprint and every point."""
         if self.outcome.verdict == "skipped":
             return "not run"
         d = self.detail
@@ -53,7 +53,7 @@ class Drill:
 
     @property
     def working(self) -> timedelta | None:
-        """From the decision to the verified target: all phases but the tear-down."""
+        """Return the time from the decision to the verified target: all phases except tear-down."""
         if self.verdict != "passed" or self.detail is None:
             return None
         spent = self.detail.recovery_us
@@ -61,7 +61,7 @@ class Drill:
 
     @property
     def restore(self) -> timedelta | None:
-        """What the server itself took: recover and ready. On the sandbox it is only that."""
+        """Return the server's own time (recover and ready), which is all a sandbox can measure."""
         if self.verdict != "passed" or self.detail is None or self.detail.engine != "server":
             return None
         spent = [p.duration_us for p in self.detail.phases if p.name in ("recover", "ready")]
@@ -69,19 +69,20 @@ class Drill:
 
     @property
     def readback(self) -> timedelta | None:
-        """An engine drill: shows that the bytes can be read, never how long recovery takes."""
+        """Return the time of an engine drill: it shows that the bytes can be read, but never how
+        long a recovery takes."""
         return self.working if self.detail and self.detail.engine == "edge" else None
 
     @property
     def rto(self) -> timedelta | None:
-        """A recovery time: only from a passed drill into a real server."""
+        """Return the recovery time: only of a passed drill into a real server."""
         d = self.detail
         real = d is not None and d.engine == "server" and d.target_kind == "server"
         return self.working if real else None
 
     @property
     def scenario(self) -> str | None:
-        """What was to count as lost; of one that failed early, too."""
+        """Return what was to count as lost, even if the drill failed early."""
         asked = self.run.start.parameters.get("scenario")
         return self.played.name if self.played else str(asked) if asked else None
 
@@ -91,25 +92,27 @@ class Drill:
 
     @property
     def rpo(self) -> timedelta | None:
-        """Age of the newest proven backup in what the scenario left. Not known where there is none,
-        nor from a drill that failed: it may have failed for another reason."""
+        """Return the age of the newest proven backup in what the scenario left.
+
+        None if there was no such backup, or if the drill failed, perhaps for another reason.
+        """
         age = self.played.newest_proven_us if self.played else None
         return None if age is None or self.verdict != "passed" else timedelta(microseconds=age)
 
     def rpo_met(self, promised: timedelta) -> bool | None:
-        """Would the recovery point have been kept under the scenario? None: not shown."""
+        """Say whether the recovery point objective was met under the scenario; None: not shown."""
         if self.played is None or self.verdict != "passed":
             return None
         return self.rpo is not None and self.rpo <= promised
 
     @property
     def ran_by(self) -> str:
-        """Who ran it: the name that was given, else the account."""
+        """Return who ran it: the name that was given, else the account."""
         return who_ran(self.run.start)
 
 
 def drills_of(evidence: Evidence) -> tuple[Drill, ...]:
-    """Every drill that the run records tell of, oldest first; those without detail too."""
+    """List every drill in the run records, oldest first, also those without detail."""
     found: dict[str, Drill] = {}
     signed = _signatures(evidence)
     for end in evidence.run_ends:
@@ -123,7 +126,8 @@ def drills_of(evidence: Evidence) -> tuple[Drill, ...]:
 
 
 def _signatures(evidence: Evidence) -> dict[str, Signature]:
-    """The last one of each run of drills; who ran it does not overrule who reviewed it."""
+    """Return the last signature of each run of drills, except that the person who ran it cannot
+    replace the signature of another reviewer."""
     ends = {e.start.run_id: e for e in evidence.run_ends}
     found: dict[str, Signature] = {}
     for end in sorted(evidence.run_ends, key=lambda e: (e.ended_at, e.start.run_id)):

@@ -1,4 +1,4 @@
-"""All that a report may look at, as one frozen value: frames, findings and HTML are pure in it."""
+"""All input of a report as one frozen value; frames, findings and HTML are pure functions of it."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ from qdrant_dr.repository import (
 T = TypeVar("T")
 
 CRASHED_AFTER = timedelta(hours=6)
-"""A run that began longer ago and wrote no end is taken for dead."""
+"""A run that began longer ago and wrote no end record counts as crashed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """Records of one cluster, none of them later than `as_of`.
 
-    Whatever the caller hands in, later and foreign records are dropped, doubles (one run recorded
-    in several repositories) are merged and everything is put in one order, so that equal records
-    give equal reports. `unreadable` are run records; those of backups are in the catalog.
-    `runs_missed` are repositories that lack young run records: how many of how many.
-    `acknowledgements` are those that count at `as_of`. `strangers` lie among the records, and are
-    none.
+    Later records and those of other clusters are dropped, duplicates (one run recorded in several
+    repositories) are merged, and everything is sorted, so that equal records give equal reports.
+    `unreadable` are run records; unreadable records of backups are in the catalog. `runs_missed`
+    are repositories that lack recent run records: how many of how many. `acknowledgements` are
+    those in force at `as_of`. `strangers` are files among the records that are no records.
     """
 
     config: Config
@@ -53,10 +52,10 @@ class Evidence:
         if self.as_of.utcoffset() != timedelta(0):
             raise ValueError("as_of must be in UTC")
         if self.period <= timedelta(0):
-            raise ValueError("a report covers a period longer than nothing")
+            raise ValueError("the period of a report must be longer than zero")
         names = [r.name for r in self.config.repositories]
         if sorted(r.name for r in self.catalog.repositories) != sorted(names):
-            raise ValueError("every configured repository must be accounted for")
+            raise ValueError("every configured repository must have a state or an error")
         at, cluster = self.as_of, self.config.cluster.name
         ends = [e for e in self.run_ends if e.ended_at <= at and e.start.cluster == cluster]
         starts = [*self.run_starts, *(e.start for e in ends)]
@@ -78,12 +77,12 @@ class Evidence:
 
     @property
     def since(self) -> datetime:
-        """Begin of the period that runs and drills are listed for."""
+        """Return the start of the period for which runs and drills are listed."""
         return self.as_of - self.period
 
     @property
     def repositories(self) -> tuple[RepositoryState, ...]:
-        """Every configured repository, in order of preference."""
+        """Return every configured repository, in order of preference."""
         return self.catalog.repositories
 
     @property
@@ -92,12 +91,12 @@ class Evidence:
 
     @property
     def complete(self) -> bool:
-        """Everything could be looked at."""
+        """Say whether everything could be read."""
         return not self.unreachable and not self.unreadable
 
     @property
     def crashed(self) -> tuple[RunStart, ...]:
-        """Runs that began long ago and never wrote an end."""
+        """Return runs that began long ago and wrote no end record."""
         ended = {e.start.run_id for e in self.run_ends}
         return tuple(
             s
@@ -107,18 +106,18 @@ class Evidence:
 
     @property
     def inventory(self) -> RunEnd | None:
-        """The last run that wrote down which collections it saw."""
+        """Return the last run that recorded which collections it saw."""
         with_seen = [e for e in self.run_ends if e.seen]
         return max(with_seen, key=lambda e: (e.ended_at, e.start.run_id), default=None)
 
 
 def _merge(items: Iterable[tuple[str, T]]) -> tuple[T, ...]:
-    """One value per name, in order of names."""
+    """Return one value per name, in order of names."""
     return tuple(value for _, value in sorted(dict(items).items(), key=lambda item: item[0]))
 
 
 def _settle(catalog: Catalog, names: list[str], at: datetime) -> Catalog:
-    """The catalog as of `at`: repositories in order, no later backup, seal or proof."""
+    """Return the catalog as of `at`: repositories in order, no later backup, seal or proof."""
     return replace(
         catalog,
         repositories=tuple(
@@ -146,7 +145,8 @@ def _settle_copy(copy: Copy, at: datetime) -> Copy:
     proofs = tuple(p for p in copy.proofs if p.ended_at <= at)
     inherited = tuple(p for p in copy.inherited if p.ended_at <= at)
     state = copy.state
-    # what is lost or broken now is so in every report; what only a proof said, from then on
+    # an object that is lost or broken now is so in every report; a failed proof counts from its
+    # time
     if open_failures(proofs):
         state = "damaged" if state in ("present", "behind", "archived") else state  # cleared later
     elif state == "damaged" and open_failures(copy.proofs) and not copy.lacks:

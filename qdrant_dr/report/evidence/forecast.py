@@ -1,4 +1,4 @@
-"""When will it be full? A straight line through measured sizes, with the interval it deserves."""
+"""Forecast when a place is full: a straight line through measured sizes, with its intervals."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from datetime import datetime, timedelta
 
 DAY = timedelta(days=1)
 LEAST_DAYS = 5
-"""Fewer measured days give no line that deserves an interval."""
+"""With fewer measured days no meaningful interval can be computed."""
 LEAST_SPAN = timedelta(days=3)
 HORIZON = 30.0
-"""Days ahead that the expected size is given for."""
+"""How many days ahead the expected size is given."""
 FARTHEST = 3650.0
-"""A limit that is not reached within so many days is not reached."""
+"""A limit that is not reached within this many days counts as not reached."""
 _NORMAL = 1.959963984540054
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Bytes at a moment."""
+    """A size in bytes at one moment."""
 
     at: datetime
     size_bytes: int
@@ -28,7 +28,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and the bounds of its 95 % interval; None: not within reach of the forecast."""
+    """An estimate and the bounds of its 95 % interval; None: beyond the range of the forecast."""
 
     expected: float | None
     low: float | None
@@ -48,17 +48,17 @@ class Line:
     squares: float
 
     def at(self, day: float) -> float:
-        """Bytes on the line."""
+        """Return the bytes on the line at a day."""
         return self.mean + self.per_day * (day - self.middle)
 
     def margin(self, day: float) -> float:
-        """Half of the 95 % prediction interval: where one more measured size would lie."""
+        """Return half of the 95 % prediction interval, in which one more measurement would lie."""
         far = (day - self.middle) ** 2 / self.squares
         return self.spread * math.sqrt(1 + 1 / self.count + far)
 
     def reaches(self, limit: float, side: int, now: float) -> float | None:
-        """First day from `now` on that the line (0), its upper (1) or its lower (-1) bound is at
-        `limit`; None if it is not within `FARTHEST` days."""
+        """Return the first day from `now` on which the line (0), its upper (1) or its lower (-1)
+        bound reaches `limit`; None if that is not within `FARTHEST` days."""
 
         def bound(day: float) -> float:
             return self.at(day) + side * self.margin(day)
@@ -78,7 +78,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """Either `line` and what follows from it, or `why` there is none."""
+    """Either `line` and what follows from it, or `why` there is no line."""
 
     measured: tuple[Measured, ...]
     why: str | None
@@ -90,13 +90,13 @@ class Forecast:
 
 
 def forecast(measured: Sequence[Measured], *, now: datetime, limit: int | None) -> Forecast:
-    """The growth per day, the size in `HORIZON` days and the days until `limit`, each with its
-    95 % interval: that of the slope, of a prediction, and the days between which the prediction
-    interval reaches the limit.
+    """Estimate the growth per day, the size in `HORIZON` days and the days until `limit`, each with
+    its 95 % interval: that of the slope, that of a prediction, and the days between which the
+    prediction interval reaches the limit.
 
-    At most one size a day is wanted. Fewer than `LEAST_DAYS`, or within less than `LEAST_SPAN`,
-    are no measurement. Errors are taken as independent: a step (an import, a purge) shows as a
-    wide interval, not as a trend.
+    Pass at most one size a day. Fewer than `LEAST_DAYS` sizes, or sizes within less than
+    `LEAST_SPAN`, give no forecast. Errors are assumed to be independent: a step (an import, a
+    purge) shows as a wide interval, not as a trend.
     """
     sizes = tuple(sorted(measured, key=lambda m: m.at))
     if len(sizes) < LEAST_DAYS:
@@ -123,7 +123,7 @@ def forecast(measured: Sequence[Measured], *, now: datetime, limit: int | None) 
 
 
 def _fit(sizes: Sequence[Measured]) -> tuple[Line, float]:
-    """The line, and half of the 95 % interval of its slope."""
+    """Fit the line; also return half of the 95 % interval of its slope."""
     begin, n = sizes[0].at, len(sizes)
     days = [(m.at - begin) / DAY for m in sizes]
     middle = math.fsum(days) / n
@@ -141,12 +141,12 @@ def _fit(sizes: Sequence[Measured]) -> tuple[Line, float]:
 
 
 def student(freedom: int) -> float:
-    """97.5 % quantile of Student's t, for at least 3 degrees of freedom: off by 0.2 % at most.
+    """Return the 97.5 % quantile of Student's t for at least 3 degrees of freedom, within 0.2 %.
 
     Expansion around the normal quantile (Abramowitz and Stegun 26.7.5).
     """
     if freedom < 3:
-        raise ValueError("with so few measurements nothing can be said")
+        raise ValueError("the quantile needs at least 3 degrees of freedom")
     z, v = _NORMAL, float(freedom)
     terms = (
         z,
@@ -159,12 +159,13 @@ def student(freedom: int) -> float:
 
 
 def _roots(a: float, b: float, c: float) -> list[float]:
-    """Real solutions of a u^2 + b u + c = 0."""
+    """Return the real solutions of a u^2 + b u + c = 0."""
     if a == 0:
         return [] if b == 0 else [-c / b]
     inside = b * b - 4 * a * c
     if inside < 0:
-        # a line without spread touches its limit once; rounding must not hide that
+        # a line without spread touches its limit once; rounding must not hide that solution
+        # solution solution
         inside = 0.0 if -inside <= 1e-9 * b * b else inside
     if inside < 0:
         return []

@@ -32,12 +32,12 @@ Runs: TypeAlias = tuple[Read[RunStart], Read[RunEnd]]
 def gather(
     config: Config, as_of: datetime, period: timedelta, *, remember: bool = False
 ) -> Evidence:
-    """The evidence of all configured repositories, read side by side.
+    """Read the evidence of all configured repositories in parallel.
 
-    A repository that cannot be read is in it as such, with its error; it never raises for one.
-    Runs are read back to the longest of the period and what objectives ask about (drills, proofs),
-    so that the newest drill is known even where the period is shorter; the catalog learns of those
-    within `REACH`. `remember`: see `open_all`; a report is evidence and reads everything.
+    A repository that cannot be read is listed with its error; no exception is raised for it. Runs
+    are read back over the period or the longest objective (drills, proofs), whichever is longer, so
+    that the newest drill is known even if the period is shorter; the catalog uses those within
+    `REACH`. `remember`: see `open_all`; a report is evidence and reads everything.
     """
     opened, failed = open_all(config, remember=remember)
     promises = config.objectives
@@ -96,9 +96,9 @@ def gather(
 
 
 def disputed(ends: Mapping[str, Sequence[RunEnd]]) -> Iterator[Unreadable]:
-    """Ends of one run that are not the same in every repository: neither can be believed. Pure.
+    """Find end records of one run that differ between repositories: none can be believed. Pure.
 
-    A run writes one and the same record everywhere, so another one was made by somebody else.
+    A run writes the same record everywhere, so a different one was written by somebody else.
     """
     first: dict[str, tuple[str, RunEnd]] = {}
     for repository, every in ends.items():
@@ -107,14 +107,14 @@ def disputed(ends: Mapping[str, Sequence[RunEnd]]) -> Iterator[Unreadable]:
             where, other = first.setdefault(run_id, (repository, end))
             if other.sha256 != end.sha256:
                 path = layout.run_end(run_id, end.start.started_at)
-                differs = Conflict(f"{repository}/{path} is not the one in {where}")
+                differs = Conflict(f"{repository}/{path} differs from the record in {where}")
                 yield Unreadable(repository, path, differs)
 
 
 def _read_runs(
     repositories: Sequence[Repository], since: datetime, until: datetime
 ) -> tuple[dict[str, Runs], dict[str, DRError]]:
-    """Run records by repository; one that fails meanwhile counts as unreachable."""
+    """Read run records by repository; a repository that fails meanwhile counts as unreachable."""
 
     def read(repository: Repository) -> Runs | DRError:
         try:
@@ -133,8 +133,8 @@ def _read_runs(
 
 
 def _location(repository: RepositoryConfig) -> Location | None:
-    """Where it should lie; None where it cannot be told: the URL means nothing, or a secret that
-    it hangs on is missing."""
+    """Return the configured location; None if it cannot be determined because the URL is invalid or
+    a secret that it needs is missing."""
     try:
         return location_of(repository)
     except UsageError:

@@ -1,6 +1,6 @@
-"""Coverage counted anew from the raw bytes of records, with nothing but `json` and `hashlib`.
+"""Recount coverage from the raw bytes of records, with nothing but `json` and `hashlib`.
 
-It repeats no code of the frames on purpose: what both ways of counting say alike is believed.
+It deliberately shares no code with the frames: a result on which both agree can be believed.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from qdrant_dr.config import Config
 
 Body: TypeAlias = dict[str, Any]
 Gap: TypeAlias = tuple[str, str]
-"""Where, and what."""
+"""Scope, and what is wrong there."""
 
 DEPTHS = ("presence", "bytes", "structure", "load", "content", "search", "restore")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One collection: its newest proven backup and the copies of it that count."""
+    """One collection: its newest proven backup and the copies that count."""
 
     collection: str
     backups: int
@@ -36,19 +36,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Recount:
-    """What the raw records say, and every gap in it."""
+    """The result of a recount: covered collections, and every gap."""
 
     rows: tuple[Row, ...]
     gaps: tuple[Gap, ...]
 
 
 def believed(data: bytes) -> tuple[Body | None, str]:
-    """The record if its digest holds and its bytes are canonical, else why not."""
+    """Return the record if its digest holds and its bytes are canonical, else the reason."""
     try:
         body = json.loads(data)
         claimed = body.pop("sha256")
     except (ValueError, KeyError, TypeError, AttributeError):
-        return None, "not a whole record"
+        return None, "not a complete record"
     if hashlib.sha256(_canonical(body)).hexdigest() != claimed:
         return None, "changed after it was written"
     if _canonical({**body, "sha256": claimed}) != data:
@@ -63,13 +63,13 @@ def recount(
     as_of: datetime,
     archived: Collection[tuple[str, str, str]] = (),
 ) -> Recount:
-    """Count what is covered. `records` are repository, path and bytes; `locations` are where the
-    repositories lie that were read; `archived` are copies (collection, backup, repository) that no
-    restore can read in time, which stores know and records do not.
+    """Count what is covered. `records` are repository, path and bytes; `locations` are the places
+    of the repositories that were read; `archived` are copies (collection, backup, repository) that
+    a restore cannot read in time, which only stores know.
 
-    Which collections must be restorable is read from the configuration, the last inventory and the
-    manifests. A copy is proven by a passed, full proof, deep and young enough, made of this very
-    manifest at this very location, while no failed proof is open.
+    The configuration, the last inventory and the manifests say which collections must be
+    restorable. A copy is proven by a passed, full proof, deep and young enough, of exactly this
+    manifest at exactly this location, while no failed proof is open.
     """
     return _Count(records, locations, config, as_of, archived).result()
 
@@ -128,7 +128,7 @@ class _Count:
             newest = max(self.inventories, key=lambda i: i[0])[1]
             wanted |= {seen["collection"] for seen in newest}
         else:
-            self.gaps.append(("cluster", "no run wrote down which collections there are"))
+            self.gaps.append(("cluster", "no run recorded which collections exist"))
         return sorted(
             c
             for c in wanted
@@ -166,7 +166,7 @@ class _Count:
         return Row(collection, len(found), backup_id, age, len(safe), domains)
 
     def _standing(self, key: tuple[str, str], repository: str, digest: str) -> tuple[bool, bool]:
-        """(counts for the quorum, proven) of one copy."""
+        """Say of one copy whether it counts for the quorum, and whether it is proven."""
         promise = self.config.objectives.proven
         mine = [
             p

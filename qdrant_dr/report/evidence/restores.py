@@ -1,4 +1,4 @@
-"""What each restore for real brought back, who let it happen, and what it says of recovery."""
+"""What each real restore brought back, who approved it, and its recovery time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Result = Literal["failed", "not run", "partial", "passed"]
 
 @dataclass(frozen=True)
 class Restore:
-    """One restore unit of one run. `requester` started the run, `approver` let it go on."""
+    """One restore unit of one run. `requester` started the run, `approver` approved it."""
 
     restore_id: str
     run: RunEnd
@@ -36,12 +36,12 @@ class Restore:
 
     @property
     def same_person(self) -> bool | None:
-        """Approved by who asked for it; None where no approval was recorded."""
+        """Say whether the requester approved it; None if no approval was recorded."""
         return is_same_person(self.requester, self.approver) if self.approver else None
 
     @property
     def lost(self) -> int | None:
-        """Points that should be there and are not: those a salvage names, or the difference."""
+        """Return the number of missing points: those a salvage lists, or the difference."""
         d = self.detail
         if d is None or d.points_expected is None or d.points_restored is None:
             return len(d.lost_ids) if d and d.lost_ids else None
@@ -49,9 +49,9 @@ class Restore:
 
     @property
     def verdict(self) -> Result:
-        """Passed needs evidence: an equal fingerprint and every point, whatever the unit says.
+        """Return `passed` only with evidence: an equal fingerprint and every point.
 
-        `partial`: something is there, but not all of it, or nobody compared it.
+        `partial`: something was restored, but not everything, or it was not compared.
         """
         if self.outcome.verdict == "skipped":
             return "not run"
@@ -63,17 +63,17 @@ class Restore:
 
     @property
     def spent(self) -> timedelta | None:
-        """What its phases took together; of a resumed one, since it was taken up again."""
+        """Return the total time of its phases; for a resumed restore, since it was resumed."""
         if self.detail is None or not self.detail.phases:
             return None
         return timedelta(microseconds=sum(p.duration_us for p in self.detail.phases))
 
     @property
     def rto(self) -> timedelta | None:
-        """From the decision to the verified target, all of it: only where nothing is left out.
+        """Return the recovery time, from the decision to the verified target.
 
-        A real server, every point proven equal, by one uninterrupted restore of archives: what a
-        salvage or a resumed restore took says nothing of the next recovery.
+        Only for a real server and an uninterrupted restore of archives with every point proven
+        equal: the time of a salvage or a resumed restore says nothing about the next recovery.
         """
         d = self.detail
         real = d is not None and d.target_kind == "server" and d.route != "salvage"
@@ -82,7 +82,7 @@ class Restore:
 
 
 def restores_of(evidence: Evidence) -> tuple[Restore, ...]:
-    """Every restore that the run records tell of, oldest first; those without detail too."""
+    """List every restore in the run records, oldest first, also those without detail."""
     found: dict[str, Restore] = {}
     for end in evidence.run_ends:
         units = [o for o in end.outcomes if o.unit == "restore"]

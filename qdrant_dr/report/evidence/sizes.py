@@ -1,4 +1,4 @@
-"""What grows: sizes by day of collections, node snapshots and repositories, and what is to come."""
+"""Daily sizes of collections, node snapshots and repositories, and their forecasts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Kind = Literal["collection", "node", "repository"]
 KINDS: tuple[Kind, ...] = ("collection", "node", "repository")
 
 WARN_DAYS = 14.0
-"""A limit that may be reached sooner is a finding: time to order a disk."""
+"""A limit that may be reached sooner than this is a finding: in time to order a disk."""
 
 
 @dataclass(frozen=True)
 class Daily:
-    """The last size of a day (UTC); `backup_id` where it is that of one backup."""
+    """The last size of a day (UTC); `backup_id` if it is the size of one backup."""
 
     day: date
     measured: Measured
@@ -31,12 +31,11 @@ class Daily:
 
 @dataclass(frozen=True)
 class Series:
-    """What was measured of one thing, and its forecast.
+    """The measured sizes of one subject, and their forecast.
 
-    `collection`: bytes of its backups, limited by the spool that proofs lay them out in. `node`:
-    the largest file that one node makes for them, limited by the operator's figure of its space.
-    `repository`: all bytes that lie there; of its limit no store tells.
-    """
+    `collection`: bytes of its backups, limited by the spool in which proofs unpack them. `node`:
+    the largest file that one node makes for them, limited by the space that the operator
+    configured. `repository`: all bytes stored there, without limit, because no store tells one."""
 
     kind: Kind
     subject: str
@@ -46,7 +45,7 @@ class Series:
 
 
 def sizes_of(evidence: Evidence, standings: Sequence[Standing]) -> tuple[Series, ...]:
-    """Every series, collections first, by name."""
+    """Return every series, collections first, by name."""
     config = evidence.config
     known = [
         (s, [b.manifest for b in s.backups if b.manifest.captured_at <= evidence.as_of])
@@ -75,12 +74,12 @@ def sizes_of(evidence: Evidence, standings: Sequence[Standing]) -> tuple[Series,
 
 
 def largest_file(manifest: Manifest) -> int:
-    """Bytes of the largest snapshot that a node made for it: its disk must hold that."""
+    """Return the bytes of the largest snapshot that a node made for it: its disk must hold that."""
     return max(p.server_size_bytes or p.size_bytes for p in manifest.parts)
 
 
 def _daily(sizes: Iterable[tuple[datetime, int, str | None]]) -> tuple[Daily, ...]:
-    """The last of each day."""
+    """Return the last size of each day."""
     days: dict[date, Daily] = {}
     for at, size, backup_id in sorted(sizes, key=lambda s: s[0]):
         days[at.date()] = Daily(at.date(), Measured(at, size), backup_id)
@@ -96,7 +95,7 @@ def _series(
     *,
     unknown: str | None = None,
 ) -> Series:
-    """`unknown` says why the past cannot be told: then nothing is said of the future."""
+    """Build a series. `unknown` says why the past is unknown; then there is no forecast."""
     name, most = limit or (None, None)
     measured = tuple(d.measured for d in days)
     told = (
@@ -108,10 +107,10 @@ def _series(
 
 
 def _stored(evidence: Evidence, repository: str) -> Series:
-    """Bytes that had been stored by each day: what lies there now, dated by its backup.
+    """Return the bytes stored by each day: what is there now, dated by its backup.
 
-    Were backups removed meanwhile, their bytes are missing from the past, and it looks like growth
-    what is none: then no forecast is made.
+    If backups were removed meanwhile, their bytes are missing from the past, which would look like
+    growth: then no forecast is made.
     """
     here = sorted(
         ((b.manifest, b.copy(repository)) for b in evidence.catalog.backups),

@@ -1,4 +1,4 @@
-"""Where each collection stands: what exists of it, what of that is proven, what was promised."""
+"""The standing of each collection: which backups exist, which are proven, what is promised."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ Status = Literal["protected", "degraded", "unproven", "unprotected", "excluded",
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """One collection at `as_of`.
+    """The standing of one collection at `as_of`.
 
-    `backups` are of its present incarnation, oldest first: another life of the name is another
-    collection, and its backups prove nothing about this one. `earlier` are those of past lives,
-    `lost` those that only other records than their manifests tell of.
-    `proof` is the newest that makes its newest proven backup so, `deepest` the deepest of them.
+    `backups` are of its present incarnation, oldest first: a collection that was deleted and made
+    again under the same name is another one, and its backups prove nothing about this one.
+    `earlier` are backups of former incarnations, `lost` those without a manifest that other records
+    mention.
+    `proof` is the newest proof of its newest proven backup, `deepest` the deepest one.
     """
 
     collection: str
@@ -63,11 +64,11 @@ class Standing:
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """Failure domains that the safe copies of the newest proven backup lie in."""
+        """Return the failure domains with safe copies of the newest proven backup."""
         return tuple(sorted({c.domain for c in self.safe_copies}))
 
     def short_of(self, wanted: Copies) -> tuple[str, ...]:
-        """What the newest proven backup lacks in copies and failure domains, in words."""
+        """Say how many copies and failure domains the newest proven backup lacks."""
         short = []
         if len(self.safe_copies) < wanted.quorum:
             short.append(f"{len(self.safe_copies)} of {wanted.quorum} copies")
@@ -77,14 +78,15 @@ class Standing:
 
     @property
     def rto(self) -> Drill | Restore | None:
-        """The newest drill or restore for real that measured a recovery time."""
+        """Return the newest drill or real restore that measured a recovery time."""
         every: list[Drill | Restore] = [*self.drills, *self.restores]
         measured = [m for m in every if m.rto is not None]
         return max(measured, key=lambda m: m.outcome.started_at, default=None)
 
     @property
     def wait(self) -> timedelta:
-        """Until a copy of the newest proven backup can be read, where all lie in an archive."""
+        """Return how long until a copy of the newest proven backup can be read, if all of them are
+        in an archive."""
         return time_to_reach(self.safe_copies)
 
     @property
@@ -97,7 +99,7 @@ class Standing:
             return "unprotected"
         if self.proven is None:
             return "unproven"
-        # what is known and bad enough to break a promise is quiet, and the promise still broken
+        # an acknowledged critical finding raises no alarm, but the objective is still missed
         wanting = any(p.severity != "notice" or p.worth == "critical" for p in self.problems)
         return "degraded" if wanting else "protected"
 
@@ -107,14 +109,14 @@ class Standing:
 
     @property
     def next_command(self) -> str | None:
-        """That of the worst problem that nobody has acknowledged."""
+        """Return the next command of the worst problem that is not acknowledged."""
         wrong = (p for p in self.problems if p.acknowledged is None)
         worst = min(wrong, key=lambda p: p.order, default=None)
         return worst.next_command if worst else None
 
 
 def best_proof(copy: Copy) -> Proof | None:
-    """The passed proof that says most: a full one before a sample, then depth, then time."""
+    """Return the passed proof that says most: full before sample, then depth, then time."""
     return max(
         (p for p in copy.proofs if p.passed),
         key=lambda p: (p.full, depth_rank(p.depth), p.bytes_checked, p.ended_at, p.proof_id),
@@ -123,20 +125,21 @@ def best_proof(copy: Copy) -> Proof | None:
 
 
 def last_search(copy: Copy) -> Proof | None:
-    """The newest proof at this location that tried searches, passed or not."""
+    """Return the newest proof at this location that tried searches, passed or not."""
     tried = (p for p in copy.proofs if p.searched and (p.searched.queries or p.searched.filters))
     return max(tried, key=lambda p: (p.ended_at, p.proof_id), default=None)
 
 
 def standings(evidence: Evidence) -> tuple[Standing, ...]:
-    """Each collection that was seen, expected, excluded or backed up, by name; no problems yet."""
+    """List each collection that was seen, expected, excluded or backed up, by name; no problems
+    yet."""
     drills: dict[str, list[Drill]] = defaultdict(list)
     for drill in drills_of(evidence):
         drills[drill.outcome.collection].append(drill)
     restores: dict[str, list[Restore]] = defaultdict(list)
     for restore in restores_of(evidence):
         restores[restore.outcome.collection].append(restore)
-    # a name that was only ever expected, and is so no more, was a slip of the pen
+    # a name that was once expected, never existed, and is no longer expected was a typing error
     seen = {s.collection for e in evidence.run_ends for s in e.seen if s.status != "missing"}
     expected = evidence.config.collections.expect
     lost: dict[str, list[Lost]] = defaultdict(list)
@@ -156,7 +159,7 @@ def standings(evidence: Evidence) -> tuple[Standing, ...]:
 
 
 def exclusion_of(evidence: Evidence, collection: str) -> str | None:
-    """Why the configuration leaves it out, or None."""
+    """Say why the configuration excludes it, or return None."""
     decided = evidence.config.collections.decide(collection)
     return f"{decided.reason} (rule {decided.rule})" if decided.status == "excluded" else None
 
@@ -204,7 +207,7 @@ def _newest_proof(evidence: Evidence, backup: Backup) -> Proof | None:
 
 
 def _deepest_proof(evidence: Evidence, backup: Backup) -> Proof | None:
-    """Of all full proofs that are young enough and compared with this backup's seal, if any."""
+    """Return the deepest full proof that is young enough and compared with this backup's seal."""
     promise, at = evidence.config.objectives.proven, evidence.as_of
     copies = proven_copies(backup, depth=promise.depth, max_age=promise.max_age, now=at)
     sealed = backup.seal.sha256 if backup.seal else None
@@ -225,7 +228,7 @@ def _seen_kind(evidence: Evidence) -> SourceKind | None:
 
 
 def _gone_since(evidence: Evidence, name: str) -> datetime | None:
-    """When it was first absent from an inventory, if it is absent from the newest."""
+    """Return when it was first absent from an inventory, if it is absent from the newest one."""
     since = None
     for end in sorted((e for e in evidence.run_ends if e.seen), key=lambda e: e.ended_at)[::-1]:
         if any(s.collection == name and s.status != "missing" for s in end.seen):

@@ -1,1 +1,1 @@
-"""What is wrong, worst first: about collections, the cluster, runs, drills and repositories."""
+"""Findings, worst first: about collections, the cluster, runs, drills and repositories."""

@@ -1,4 +1,4 @@
-"""Findings that somebody knows of: shown with who and why, quiet as long as that holds. Pure."""
+"""Acknowledged findings: shown with who and why, and silent while that is in force. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from qdrant_dr.report.finding import Problem
 
 
 def quieted(problems: Iterable[Problem], records: Sequence[Acknowledgement]) -> tuple[Problem, ...]:
-    """The problems, those that are acknowledged as notices. An acknowledgement is of one instance:
-    another of the same kind, with other facts, is as loud as ever."""
+    """Turn acknowledged problems into notices. An acknowledgement covers one instance: another one
+    of the same kind, with other facts, raises its alarm as before."""
     known = {(a.code, a.scope, a.facts): a for a in records}
     return tuple(
         by(p, known[key]) if (key := (p.code, p.scope, p.pin)) in known else p for p in problems
@@ -20,7 +20,7 @@ def quieted(problems: Iterable[Problem], records: Sequence[Acknowledgement]) -> 
 
 
 def by(problem: Problem, record: Acknowledgement) -> Problem:
-    """The problem as acknowledged by this record; once is enough."""
+    """Return the problem as acknowledged by this record; a further record changes nothing."""
     if problem.acknowledged is not None or problem.severity == "notice":
         return problem
     about = Acknowledged(
@@ -34,7 +34,7 @@ def by(problem: Problem, record: Acknowledgement) -> Problem:
 
 
 def loud_again(f: Found, now: datetime) -> Found:
-    """A finding of a look before whose acknowledgement is over since."""
+    """Return a finding of an earlier watch whose acknowledgement has since ended."""
     known = f.acknowledged
     if known is None or known.until is None or known.until > now:
         return f
@@ -42,13 +42,13 @@ def loud_again(f: Found, now: datetime) -> Found:
 
 
 def words(known: Acknowledged) -> str:
-    """`acknowledged by ana until 2027-01-31: the rewrite was meant`."""
+    """Write `acknowledged by ana until 2027-01-31: the rewrite was meant`."""
     until = f" until {known.until:%Y-%m-%d %H:%M:%S} UTC" if known.until else ""
     return f"acknowledged by {known.by}{until}: {known.reason}"
 
 
 def ended(f: Found) -> str:
-    """What is told of a finding that is an alarm no more: it is over, or somebody knows of it."""
+    """Say why a finding no longer raises an alarm: it is over, or it was acknowledged."""
     if f.acknowledged is None:
         return f"over: {f.scope}: {f.what}"
     return f"{f.scope}: {f.what}; {words(f.acknowledged)}"

@@ -1,4 +1,4 @@
-"""What became of runs that ended badly: which copies were healed since, and what settled them."""
+"""What happened after runs that ended badly: which copies were healed, which run settled them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Copy: TypeAlias = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Healing:
-    """One run that healed copies, and when the last of them was whole."""
+    """One run that healed copies, and when the last of them was complete."""
 
     run_id: str
     job: str
@@ -26,9 +26,9 @@ class Healing:
 
 @dataclass(frozen=True)
 class Afterwards:
-    """Of one run: the copies that it named bad or left behind, those of them that were healed by
-    now, by which runs, and the run that made up for it as a whole; or, where none did yet, the last
-    one that spoke in its place and ended badly itself."""
+    """What happened after one run: the copies that it called bad or could not write, those of them
+    healed since, by which runs, and the run that settled it as a whole; if none did yet, the last
+    later run of its scope, which ended badly itself."""
 
     copies: int = 0
     healed: int = 0
@@ -38,13 +38,13 @@ class Afterwards:
 
     @property
     def healed_at(self) -> datetime | None:
-        """When the last of its copies was healed; None until all are."""
+        """Return when the last of its copies was healed; None until all are."""
         whole = self.copies and self.healed == self.copies
         return max(h.at for h in self.healings) if whole else None
 
 
 def afterwards(evidence: Evidence) -> dict[str, Afterwards]:
-    """By run id, of every run of the evidence that crashed or did not end well."""
+    """Return this, by run id, for every run that crashed or did not end well."""
     spoken_for = settlements(evidence)
     heals: dict[_Copy, list[tuple[RunEnd, Outcome]]] = {}
     for end in evidence.run_ends:
@@ -66,7 +66,7 @@ def afterwards(evidence: Evidence) -> dict[str, Afterwards]:
 def _followed(
     run_id: str, spoken_for: Mapping[str, Settlement]
 ) -> tuple[RunEnd | None, RunEnd | None]:
-    """The run that made up for this one, else the last that only said the same again."""
+    """Return the run that settled this one, else the last one that found the same again."""
     last = None
     while found := spoken_for.get(run_id):
         if found.good:
@@ -104,7 +104,7 @@ def _named_bad(outcome: Outcome) -> Iterator[_Copy]:
 
 
 def _left_behind(outcome: Outcome) -> Iterator[_Copy]:
-    """Copies that a backup could not write everywhere."""
+    """List the copies that a backup could not write."""
     if isinstance(outcome.detail, Captured) and outcome.backup_id:
         for repository in outcome.detail.left_behind:
             yield outcome.collection, outcome.backup_id, repository

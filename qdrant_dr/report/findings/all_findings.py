@@ -1,4 +1,4 @@
-"""All that is wrong: about collections, repositories, runs and what they left, worst first."""
+"""All findings: about collections, repositories, runs and what they left, worst first."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def findings(
     restores: Sequence[Restore],
     series: Sequence[Series],
 ) -> tuple[Problem, ...]:
-    """Every problem once, worst first, then oldest first."""
+    """List every problem once, worst first, then oldest first."""
     found = [
         *(p for s in standings for p in s.problems),
         *_repositories(evidence),
@@ -52,7 +52,7 @@ def findings(
 
 
 def worst_first(found: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Each finding once, the worst of it."""
+    """List each finding once, in its worst form."""
     unique = {p.identity: p for p in sorted(found, key=lambda p: p.order, reverse=True)}
     return tuple(sorted(unique.values(), key=lambda p: p.order))
 
@@ -66,7 +66,7 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             "repository-unreadable",
             repository.name,
             "repository could not be read: "
-            + (f"{error.code}: {error.message}" if error else "not told why"),
+            + (f"{error.code}: {error.message}" if error else "reason unknown"),
             _last_reached(evidence, repository.name),
             f"every copy in {repository.domain}; {count(known, 'backup')} known from elsewhere",
             command("check", "-r", repository.name),
@@ -82,7 +82,7 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             name,
             f"{count(len(records), 'record')} could not be read: {first.path}: {first.error.code}",
             None,
-            "what those records say is missing from this report",
+            "the content of those records is missing from this report",
             _read_again(evidence, first),
             facts=digest(r.path for r in records),
         )
@@ -94,7 +94,7 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             name,
             strangers_in_words(paths),
             None,
-            "no backup: they are never read, and a copy in whose folder one lies is not expired",
+            "no backup: they are never read, but a copy in whose folder one lies is not expired",
             command("repository", "show", name),
             facts=digest(paths),
         )
@@ -104,11 +104,12 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             "runs-missing",
             name,
             f"{lacks} of {count(of, 'run')} of the last {span(RECENT)} have no record there, "
-            "though other records name them",
+            "although other records name them",
             None,
-            "what those runs did is told by other repositories only, or by none",
-            f"{DECIDE}who deletes there? look at the rules of the bucket, put them back from its "
-            "versions if it keeps any, or say that they are lost with "
+            "only other repositories show what those runs did, or none does",
+            f"{DECIDE}who deletes records there? Check the rules of the bucket, put the records "
+            "back "
+            "from its versions if it keeps any, or acknowledge that they are lost with "
             f"`{_known('runs-missing', name, '--until', '7d')}`.",
         )
     for a, b in combinations([r for r in evidence.repositories if r.location], 2):
@@ -116,7 +117,7 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             continue
         place = (a.location.protocol, a.location.endpoint, a.location.bucket)
         if place == (b.location.protocol, b.location.endpoint, b.location.bucket):
-            local = a.location.protocol == "file"  # may be a mount from elsewhere: cannot be told
+            local = a.location.protocol == "file"  # it may be a mount from elsewhere: unknown here
             yield Problem(
                 "notice" if local else "warning",
                 "domains-shared",
@@ -124,16 +125,17 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
                 "declared as two failure domains, but both are "
                 + ("local folders" if local else f"in {a.location.protocol}://{a.location.bucket}"),
                 None,
-                "off-site on paper only" + (", unless mounted from elsewhere" * local),
-                f"{DECIDE}is one of them elsewhere in truth? if not, give both one `domain:`, and "
+                "one may not be off-site" + (", unless mounted from elsewhere" * local),
+                f"{DECIDE}is one of them really elsewhere? If not, give both the same `domain:` "
+                "and "
                 "add a repository in another; "
-                f"`{command('repository', 'show', b.name)}` says where this one lies.",
+                f"`{command('repository', 'show', b.name)}` shows where this one is.",
                 facts=digest([f"{a.name} {a.location}", f"{b.name} {b.location}"]),
             )
 
 
 def _left_to_others(evidence: Evidence) -> Iterator[Problem]:
-    """What the last `expire` left in append-only repositories, for whoever may delete there."""
+    """Report what the last `expire` left in append-only repositories for those who may delete."""
     ends = [e for e in evidence.run_ends if e.start.job == "expire" and e.error is None]
     last = max(ends, key=lambda e: e.ended_at, default=None)
     for outcome in last.outcomes if last else ():
@@ -144,14 +146,14 @@ def _left_to_others(evidence: Evidence) -> Iterator[Problem]:
                 outcome.repository,
                 "; ".join(outcome.notes),
                 outcome.ended_at,
-                "space only: every copy is kept",
+                "disk space only: every copy is kept",
                 command("expire", "-r", outcome.repository),
             )
 
 
 def _read_again(evidence: Evidence, record: Unreadable) -> str:
-    """A record that lies elsewhere, too, is brought from there; a proof is made again; what a run
-    or a hold said is gone."""
+    """Say how to heal an unreadable record: copy it from another repository if it is there; make a
+    proof again; the content of a run or hold record is lost."""
     error = record.error
     if error.hint != RecordDamaged.mark(RecordDamaged.default_hint):
         return error.hint
@@ -162,8 +164,8 @@ def _read_again(evidence: Evidence, record: Unreadable) -> str:
     if key is not None and record.path.startswith(f"{layout.PROOFS}/"):
         return command("verify", str(key), "-r", record.repository, "--depth", "content")
     return (
-        f"{DECIDE}put {record.path} back from the versions that the bucket keeps, or say with "
-        f"`{_known('records-unreadable', record.repository)}` that it is lost."
+        f"{DECIDE}put {record.path} back from the versions that the bucket keeps, or acknowledge "
+        f"with `{_known('records-unreadable', record.repository)}` that it is lost."
     )
 
 
@@ -186,7 +188,7 @@ LEFTOVER = "leftover-snapshot"
 
 
 def _leftovers(evidence: Evidence) -> Iterator[Problem]:
-    """What the last sweep of each node found there, and what captures since then left."""
+    """Report what the last sweep of each node found, and what later captures left there."""
     swept = _last_sweeps(evidence)
     for node, (_, found) in sorted(swept.items()):
         yield from _swept(node, found)
@@ -211,7 +213,7 @@ def _leftovers(evidence: Evidence) -> Iterator[Problem]:
 
 
 Sweeps = dict[str, tuple[datetime, tuple[LeftSnapshot, ...]]]
-"""By node: when its last sweep began, and what that found there."""
+"""By node: when its last sweep began, and what it found there."""
 
 
 def _last_sweeps(evidence: Evidence) -> Sweeps:
@@ -219,15 +221,15 @@ def _last_sweeps(evidence: Evidence) -> Sweeps:
     for outcome in (o for end in evidence.run_ends for o in end.outcomes):
         d = outcome.detail
         if not isinstance(d, Swept) or d.node is None or d.left is None:
-            continue  # older versions did not say what they found
+            continue  # older versions did not record what they found
         if d.node not in last or last[d.node][0] < outcome.started_at:
             last[d.node] = outcome.started_at, d.left
     return last
 
 
 def _looked_for(manifest: Manifest | None, capture: Outcome, swept: Sweeps) -> bool:
-    """Whether every node that a capture came from was swept since: what is still there is told by
-    that sweep, and what it did not find is gone."""
+    """Say whether every node of a capture was swept since: then the sweep reports what is still
+    there, and anything it did not find is gone."""
     d = capture.detail
     nodes = {k.node for k in d.kept} if isinstance(d, Captured) else set()
     nodes = nodes or ({part.node for part in manifest.parts} if manifest else set(swept))
@@ -257,9 +259,9 @@ def _swept(node: str, found: Sequence[LeftSnapshot]) -> Iterator[Problem]:
 
 
 def _delete(collection: str, captured: Captured, manifest: Manifest | None) -> str:
-    """One command for each snapshot, at the node that keeps it. Older versions wrote down what a
-    backup came from, not what stayed: then every snapshot of that."""
-    # all that is said to Qdrant hangs on this import, and `status` is to start without it
+    """Return one delete command per snapshot, at the node that keeps it. Older versions recorded
+    what a backup came from, not what stayed: then every such snapshot."""
+    # imported here: it loads the whole Qdrant client code, and `status` must start without it
     from qdrant_dr.cluster import SnapshotScope, delete_command, server_snapshots
 
     kept = [(k.node, SnapshotScope(k.collection, k.shard), k.name) for k in captured.kept]
@@ -268,7 +270,7 @@ def _delete(collection: str, captured: Captured, manifest: Manifest | None) -> s
     commands = dict.fromkeys(delete_command(node, shelf, name) for node, shelf, name in kept)
     return "; ".join(commands) or command(
         "backup", collection
-    )  # begins with a look at what is left
+    )  # a backup begins with a sweep of what is left
 
 
 def _unmeasured(standings: Sequence[Standing]) -> Iterator[Problem]:
@@ -279,7 +281,7 @@ def _unmeasured(standings: Sequence[Standing]) -> Iterator[Problem]:
             "notice",
             "rto-unmeasured",
             "cluster",
-            "recovery time was never measured on a real server",
+            "no recovery time was ever measured on a real server",
             None,
             f"{len(unknown)} of {count(len(included), 'collection')}",
             command("drill", "--engine", "server"),

@@ -1,4 +1,4 @@
-"""Everything that is derived from the evidence, once: without pandas, so that `status` is quick."""
+"""Derive everything from the evidence once, without pandas, so that `status` is quick."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from qdrant_dr.report.findings.collections import assess
 
 @dataclass(frozen=True)
 class Assessment:
-    """Everything derived from the evidence once; frames and page only lay it out."""
+    """Everything derived from the evidence; frames and page only present it."""
 
     evidence: Evidence
     standings: tuple[Standing, ...]
@@ -47,12 +47,13 @@ class Assessment:
 
     @property
     def verdict(self) -> Literal["ok", "degraded", "failed"]:
-        """As red as the worst that was found."""
+        """Return the verdict of the worst finding."""
         worst = {p.severity for p in self.problems}
         return "failed" if "critical" in worst else "degraded" if "warning" in worst else "ok"
 
     @property
     def source_kind(self) -> SourceKind | None:
-        """Of the newest record that says; the sandbox must never pass for a server."""
+        """Return the kind of source in the newest record that has one, so that a sandbox is never
+        taken for a server."""
         kinds = [s.source_kind for s in self.standings if s.source_kind]
         return "sandbox" if "sandbox" in kinds else ("server" if kinds else None)

@@ -1,7 +1,7 @@
-"""What only the cluster itself can tell, now: who answers, what is unprotected or was left there.
+"""Findings of the live cluster: which nodes answer, what is unprotected, what was left there.
 
-It reads, and nothing else: per node three calls, and one for each place where a backup of ours may
-have left a snapshot.
+It only reads: three calls per node, and one for each place where a backup of ours may have left a
+snapshot.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ from qdrant_dr.repository import Repository
 from qdrant_dr.text import count, digest
 
 PATIENCE = timedelta(seconds=20)
-"""Longest wait for one answer of a node."""
+"""The longest wait for one answer of a node."""
 LOOK_FOR = timedelta(seconds=120)
-"""For the snapshots of all nodes together; what is not reached by then was not seen."""
+"""Time limit for the snapshots of all nodes together; later ones count as not checked."""
 NAMED = 3
-"""Delete commands that one finding has room for."""
+"""How many delete commands one finding lists."""
 
 
 @dataclass(slots=True)
 class Live:
-    """What a look at the cluster found. `whole`: all of it could be looked at."""
+    """What was found on the cluster. `whole`: all of it could be checked."""
 
     whole: bool = True
     source_kind: SourceKind | None = None
@@ -63,7 +63,7 @@ class Live:
     waiting: dict[str, datetime] = field(default_factory=dict)
 
     def unseen(self, problem: Problem) -> None:
-        """Part of it could not be looked at: that is a finding, never silence."""
+        """Add a finding for a part that could not be checked."""
         self.problems.append(problem)
         self.whole = False
 
@@ -74,9 +74,9 @@ def look_live(
     repositories: Mapping[str, Repository],
     waited: Mapping[str, datetime],
 ) -> Live:
-    """Ask the cluster. `waited` says since when collections without a backup are being seen.
+    """Check the cluster. `waited` says since when each collection without a backup has been seen.
 
-    Never raises an error of the tree: what cannot be looked at is a problem.
+    Never raises an error of the tree: what cannot be checked is a problem.
     """
     live = Live()
     cluster = evidence.config.cluster
@@ -95,8 +95,8 @@ def look_live(
             ]
             live.names = frozenset(name for n in answering for name in collection_names(n))
         except DRError as e:
-            live.unseen(_unseen("cluster", f"the cluster could not be looked at: {e.message}"))
-            live.waiting = dict(waited)  # what waits for a first backup waits on
+            live.unseen(_unseen("cluster", f"the cluster could not be checked: {e.message}"))
+            live.waiting = dict(waited)  # keep what still waits for a first backup
             return live
         for lost in unreached:
             live.unseen(_silent(lost))
@@ -107,7 +107,7 @@ def look_live(
 
 
 def _hurried(config: Config) -> Config:
-    """The same with short waits: a look that hangs is worth nothing."""
+    """Return the configuration with short timeouts: a watch must not hang."""
     times = config.cluster.timeouts
     short = times.model_copy(update={"read": min(times.read, PATIENCE)})
     return config.model_copy(
@@ -117,7 +117,7 @@ def _hurried(config: Config) -> Config:
 
 def _unseen(scope: str, what: str) -> Problem:
     return Problem(
-        "critical", "cluster-unseen", scope, what, None, "all that only it can tell",
+        "critical", "cluster-unseen", scope, what, None, "all that only the cluster can tell",
         command("check", "--read-only"),
     )  # fmt: skip
 
@@ -134,13 +134,14 @@ def _clocks(seen: Sequence[NodeFacts], limit: timedelta) -> Iterator[Problem]:
         scope = f"node {facts.url}"
         if facts.clock is None:
             yield Problem(
-                "notice", "clock-unseen", scope, "tells no time: its clock cannot be compared",
+                "notice", "clock-unseen", scope, "sends no time: its clock cannot be compared",
                 None, "times of its backups", command("check", "--read-only"),
             )  # fmt: skip
         elif facts.clock.exceeds(limit):
             yield Problem(
                 "warning", "clock-skew", scope,
-                f"its clock is {clock_text(facts.clock)} from ours, at most {span(limit)} are good",
+                f"its clock is {clock_text(facts.clock)} from ours; at most {span(limit)} is "
+                "allowed",
                 None, "ages, retention and recovery points", command("check", "--read-only"),
             )  # fmt: skip
     for row in clocks_apart(seen, limit):
@@ -156,7 +157,7 @@ def _collections(
     live: Live,
     waited: Mapping[str, datetime],
 ) -> Iterator[Problem]:
-    """Included ones that no backup run ever saw, and known ones that are not there any more."""
+    """Report included collections that no backup run has seen, and known ones that are gone."""
     assert live.names is not None
     known = {s.collection: s for s in standings}
     config, at = evidence.config, evidence.as_of
@@ -168,13 +169,13 @@ def _collections(
         if at - since > first:
             yield Problem(
                 "critical", "no-backup", name,
-                f"on the cluster for {span(at - since)} or longer, and no backup run has seen it",
+                f"on the cluster for {span(at - since)} or longer, but no backup run has seen it",
                 since, "the whole collection", command("backup", name),
             )  # fmt: skip
     for name in sorted(known.keys() - live.names):
         s = known[name]
         if s.exclusion is not None or s.gone_since is not None:
-            continue  # left out on purpose, or told of already
+            continue  # excluded, or already reported
         expected = name in config.collections.expect
         yield Problem(
             "critical", "collection-missing", name,
@@ -185,7 +186,7 @@ def _collections(
 
 
 Made = dict[str, dict[SnapshotScope, set[str]]]
-"""Names of snapshots that we made and may have left, by node and place on it."""
+"""Names of snapshots that we made and may have left, by node and place on the node."""
 
 
 def _leftovers(
@@ -217,7 +218,7 @@ def _leftovers(
                 if shelf != INSTANCE and shelf.collection not in live.names:
                     continue
                 if time.monotonic() > until:
-                    words = f"not all of them could be looked for within {span(LOOK_FOR)}"
+                    words = f"not all of them could be checked within {span(LOOK_FOR)}"
                     live.unseen(_unseen(f"snapshots on {node.url}", words))
                     return
                 ours = here[shelf]
@@ -232,8 +233,8 @@ def _dead_calls(
     repositories: Mapping[str, Repository],
     journal: CallJournal,
 ) -> list[Begun]:
-    """Create calls of runs that died before they committed a backup. What committed ones made is
-    known from their manifests, without asking again."""
+    """Find create calls of runs that died before they committed a backup. Those of committed ones
+    are known from their manifests."""
     ended = {e.start.run_id for e in evidence.run_ends}
     spool = evidence.config.capture.spool.path
     unfinished = replace(evidence.catalog, backups=())
@@ -242,7 +243,7 @@ def _dead_calls(
     except DRError as e:
         begun, lost = [], [e.message]
     for words in lost:
-        live.unseen(_unseen("snapshots", f"what a killed run left cannot be told: {words}"))
+        live.unseen(_unseen("snapshots", f"what a killed run left is unknown: {words}"))
     return [
         b
         for b in begun
@@ -251,7 +252,7 @@ def _dead_calls(
 
 
 def _made(evidence: Evidence) -> Made:
-    """Every snapshot that a kept backup came from, but for runs that are under way."""
+    """List every snapshot that a kept backup came from, except those of runs under way."""
     over = {e.start.run_id for e in evidence.run_ends} | {s.run_id for s in evidence.crashed}
     running = {s.run_id for s in evidence.run_starts} - over
     made: Made = defaultdict(lambda: defaultdict(set))
@@ -263,8 +264,8 @@ def _made(evidence: Evidence) -> Made:
 
 
 def _left(node: Node, shelf: SnapshotScope, ours: set[str], unsure: set[str]) -> Iterator[Problem]:
-    """`unsure`: made since a call of ours that was never answered, or called ours by one bucket
-    alone; a person must tell by whom."""
+    """Report snapshots left on a node. `unsure`: made after a call of ours that got no answer, or
+    known as ours from one bucket only; a person must find out who made them."""
     listed = list_snapshots_of(node, shelf)
     there = [f for name in sorted(ours | unsure) if (f := listed_as(listed, name)) is not None]
     if not there:

@@ -1,4 +1,4 @@
-"""What is wrong about one collection: pure, from where it stands."""
+"""Findings about one collection, from its standing. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from qdrant_dr.text import count
 
 
 def assess(evidence: Evidence) -> tuple[Standing, ...]:
-    """Every collection with what is wrong about it, worst first; what is excluded has no wrongs."""
+    """Return every collection with its problems, worst first; excluded ones have no problems."""
     return tuple(
         s if s.exclusion is not None else replace(s, problems=_problems(evidence, s))
         for s in standings(evidence)
@@ -84,9 +84,9 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             "critical",
             "none-proven",
             s.collection,
-            f"no backup is proven to {promise.depth} within {age}" + f"; {ice}" * bool(ice),
+            f"no backup was proven to {promise.depth} within {age}" + f"; {ice}" * bool(ice),
             s.newest.manifest.captured_at,
-            f"the whole collection; {count(len(s.backups), 'backup')} of unknown worth",
+            f"the whole collection; {count(len(s.backups), 'backup')} without a valid proof",
             _verify(evidence, s, s.newest),
         )
     elif s.newest.key != s.proven.key:
@@ -95,7 +95,7 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             "warning",
             "newest-unproven",
             s.collection,
-            f"the newest backup is not proven; an older one is ({s.proven.key.backup_id})"
+            f"the newest backup is not proven, but an older one is ({s.proven.key.backup_id})"
             + f"; {ice}" * bool(ice),
             s.newest.manifest.captured_at,
             f"{lost} of writes",
@@ -104,7 +104,7 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
 
 
 def _frozen(backup: Backup) -> str:
-    """That no copy of it can be read, in words; empty if one can, or if there is none."""
+    """Say that no copy of a backup can be read; empty if one can, or if there is no copy."""
     there = [c for c in backup.copies if c.committed]
     if not there or not all(c.archived for c in there):
         return ""
@@ -114,11 +114,11 @@ def _frozen(backup: Backup) -> str:
 
 
 def missing_step(collection: str, *, restorable: bool) -> str:
-    """A collection that the cluster has no more: whether that was meant is known to a person."""
+    """Return the next step for a vanished collection: only a person knows if that was intended."""
     known = command("acknowledge", f"collection-missing:{collection}", "--reason", "WHY")
     back = command("restore", f"{collection}@latest-proven", "--to", "TARGET")
-    choice = f"restore it with `{back}`" if restorable else "make it again"
-    return f"{DECIDE}was that meant? if not, {choice}; if it was, say so with `{known}`."
+    choice = f"restore it with `{back}`" if restorable else "create it again"
+    return f"{DECIDE}was that intended? If not, {choice}; if so, acknowledge it with `{known}`."
 
 
 def _verify(evidence: Evidence, s: Standing, newest: Backup) -> str:
@@ -127,7 +127,8 @@ def _verify(evidence: Evidence, s: Standing, newest: Backup) -> str:
 
 
 def newest_id(s: Standing) -> str:
-    """The last backup of a collection: when it is gone again, there was another one meanwhile."""
+    """Return the id of the last backup, so that a collection that vanishes a second time is a new
+    instance of the finding."""
     return s.newest.key.backup_id if s.newest else "without a backup"
 
 
@@ -137,11 +138,11 @@ def _future(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             "warning",
             "future-dated",
             str(future.key),
-            "dated in the future: never counted as newest",
+            "dated in the future: never counts as the newest",
             future.manifest.captured_at,
-            "1 backup, and the clock that made it",
+            "1 backup, and the clock of the machine that made it",
             f"{BY_HAND}synchronise the clock of the machine that made it (`qdrant-dr check` "
-            "compares them); this backup stays, and is never the newest of anything.",
+            "compares clocks); this backup is kept, but never counts as the newest.",
         )
 
 
@@ -164,7 +165,7 @@ def _recency(s: Standing) -> Iterator[Problem]:
             "notice",
             "captured-with-doubts",
             s.collection,
-            f"captured with doubts: {'; '.join(s.newest.manifest.doubts)}",
+            f"doubts about the capture: {'; '.join(s.newest.manifest.doubts)}",
             s.newest.manifest.captured_at,
             "this backup",
             command("show", str(s.newest.key)),
@@ -174,15 +175,17 @@ def _recency(s: Standing) -> Iterator[Problem]:
             "notice",
             "source-index",
             s.collection,
-            f"searched badly on the source: {'; '.join(s.newest.seal.remarks)}",
+            f"poor search results on the source: {'; '.join(s.newest.seal.remarks)}",
             s.newest.manifest.captured_at,
-            "searches there, and on what is restored from this backup; no point is missing",
+            "searches on the source and on whatever is restored from this backup; no point is "
+            "missing",
             command("show", str(s.newest.key)),
         )
 
 
 def _versions(s: Standing) -> Iterator[Problem]:
-    """A part of a newer server may not load where the older ones do."""
+    """Report a backup from nodes of different versions: an older server may not load a newer
+    part."""
     versions = sorted({n.version for n in s.newest.manifest.sources}) if s.newest else []
     if s.newest and len(versions) > 1:
         yield Problem(
@@ -192,7 +195,7 @@ def _versions(s: Standing) -> Iterator[Problem]:
             f"captured from nodes of different versions: {', '.join(versions)}",
             s.newest.manifest.captured_at,
             "restoring it into a server older than the newest of them",
-            f"{BY_HAND}give all nodes one version, then run `{command('backup', s.collection)}`.",
+            f"{BY_HAND}run one version on all nodes, then run `{command('backup', s.collection)}`.",
             facts=", ".join(versions),
         )
 
@@ -201,12 +204,12 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
     if s.newest is None or s.gone_since is not None:
         return
     at, every = evidence.as_of, evidence.config.objectives.drill_every
-    # one that passed elsewhere says nothing about the copy that failed
+    # a drill that passed on another copy says nothing about the copy that failed
     known = {r.name for r in evidence.repositories}
     last = {
         where: d
         for d in s.drills
-        # of a repository that is configured no more nothing can be drilled again
+        # a repository that is no longer configured cannot be drilled again
         if d.verdict != "not run" and ((where := d.outcome.repository) is None or where in known)
     }
     for failed in [d for d in last.values() if d.verdict == "failed"][:1]:
@@ -220,7 +223,7 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             f"the last drill{where} failed: {why}",
             failed.outcome.started_at,
             "restoring this collection",
-            # one that passes elsewhere would say nothing about this copy
+            # a drill of another copy would say nothing about this one
             command("drill", s.collection, *(["-r", there] if there else [])),
         )
     passed = [d.outcome.started_at for d in s.drills if d.verdict == "passed"]
@@ -242,8 +245,8 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             "critical",
             "rto-missed",
             s.collection,
-            f"recovery time objective missed: every copy of {s.proven.key} that counts lies in an "
-            f"archive, {span(s.wait)} to bring one back"
+            f"recovery time objective missed: every copy of {s.proven.key} that counts is in an "
+            f"archive; bringing one back takes {span(s.wait)}"
             + (f" and {span(measured)} to restore it" if measured else "")
             + f", promised {span(s.rto_objective)}",
             s.proven.manifest.captured_at,
@@ -259,6 +262,6 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             f"promised {span(s.rto_objective)}",
             s.rto.outcome.started_at,
             "restoring this collection in time",
-            f"{DECIDE}a faster target, or another `objectives.rto`; then measure it again with "
+            f"{DECIDE}use a faster target or another `objectives.rto`? Then measure again with "
             f"`{command('drill', s.collection, '--engine', 'server')}`.",
         )

@@ -1,4 +1,4 @@
-"""What is wrong with the copies of a collection: too few, damaged, behind, gone. Pure."""
+"""Findings about the copies of a collection: too few, damaged, behind, gone. Pure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def quorum(evidence: Evidence, s: Standing) -> Iterator[Problem]:
 
 
 def damaged(evidence: Evidence, s: Standing) -> Iterator[Problem]:
-    """Of every backup that is kept, past lives too: no damage is too old to be told."""
+    """Report damaged copies of every kept backup, including those of former incarnations."""
     for backup in (*s.earlier, *s.backups):
         if backup.conflict:
             yield Problem(
@@ -50,7 +50,7 @@ def damaged(evidence: Evidence, s: Standing) -> Iterator[Problem]:
                 str(backup.key),
                 f"{backup.conflict.code}: {backup.conflict.message}",
                 backup.manifest.captured_at,
-                f"all {count(len(backup.copies), 'copy')}: it is not known which is true",
+                f"all {count(len(backup.copies), 'copy')}: it is not known which is right",
                 filled(backup.conflict.hint, backup=str(backup.key), collection=s.collection),
             )
         for copy in backup.copies:
@@ -74,7 +74,8 @@ def heal(evidence: Evidence, s: Standing, backup: Backup, copy: Copy) -> str:
 
 
 def unwitnessed(evidence: Evidence, s: Standing) -> Iterator[Problem]:
-    """What records name and nobody has, and what somebody has and no other record names."""
+    """Report backups that records name but no repository has, and backups that one repository has
+    but no other record names."""
     for lost in s.lost:
         yield Problem(
             "warning" if lost.kept_less else "critical",
@@ -92,9 +93,9 @@ def unwitnessed(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             "warning",
             "unwitnessed",
             str(backup.key),
-            f"only {where} tells of it: {UNWITNESSED}",
+            f"only {where} knows of it: {UNWITNESSED}",
             backup.manifest.captured_at,
-            "1 backup, and whoever can write there",
+            "1 backup; somebody who can write there may have forged it",
             doubt_step(backup) or command("backup", s.collection),
         )
 
@@ -103,7 +104,7 @@ def _wrong_with(copy: Copy) -> tuple[datetime | None, str]:
     failures = open_failures(copy.proofs)
     if not failures:
         lost = ", ".join(copy.lacks) or "a record"
-        return None, f"damaged: {lost} is lost, cut or unreadable"
+        return None, f"damaged: {lost} is lost, truncated or unreadable"
     newest = max(failures, key=lambda f: (f.ended_at, f.proof_id))
     found = newest.findings[0] if newest.findings else None
     why = f"{found.code}: {found.message}" if found else f"reached {newest.reached or 'nothing'}"
@@ -118,7 +119,7 @@ def per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
     for repository in (r for r in evidence.repositories if r.error is None):
         here = [(b, b.copy(repository.name)) for b in s.backups]
         scope = f"{s.collection} in {repository.name}"
-        # of past lives what was there and is gone: what was never copied need not be any more
+        # for former incarnations only what was there and is gone counts as missing
         past = [(b, c) for b in s.earlier if (c := b.copy(repository.name)).held]
         absent = [(b, c) for b, c in (*past, *here) if c.state in ("behind", "missing")]
         if absent:
@@ -141,7 +142,7 @@ def per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
                 "warning",
                 "proof-too-old",
                 scope,
-                f"no copy proven to {promise.depth} within {span(promise.max_age)}",
+                f"no copy was proven to {promise.depth} within {span(promise.max_age)}",
                 max(
                     (p.ended_at for _, c in here for p in c.proofs if p.passed and p.full),
                     default=first,
@@ -152,7 +153,8 @@ def per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
 
 
 def _archived(scope: str, copies: Sequence[tuple[Backup, Copy]]) -> Iterator[Problem]:
-    """What must be brought back before it can be read: as configured, or by a rule of a bucket."""
+    """Report copies that must be brought back from an archive: as configured, or by a bucket
+    rule."""
     frozen = [(b, c) for b, c in copies if c.archived]
     if not frozen:
         return
@@ -165,7 +167,7 @@ def _archived(scope: str, copies: Sequence[tuple[Backup, Copy]]) -> Iterator[Pro
         scope,
         f"{count(len(frozen), 'copy')} archived{f' ({classes})' if classes else ''}: "
         + (
-            "not readable before the provider brings them back, so they count for nothing"
+            "not readable until the provider brings them back, so they do not count"
             if agreed is None
             else f"readable {span(agreed)} after the provider is asked to bring them back"
         ),
@@ -177,7 +179,7 @@ def _archived(scope: str, copies: Sequence[tuple[Backup, Copy]]) -> Iterator[Pro
 
 
 def _prove_there(evidence: Evidence, s: Standing, repository: str) -> str:
-    """Of the newest backup, if its copy there may be good."""
+    """Return the command that proves the newest backup there, if its copy may be good."""
     newest = s.newest or s.backups[-1]
     if repository in sources(newest, evidence.as_of):
         return command("verify", str(newest.key), "-r", repository)
@@ -185,7 +187,7 @@ def _prove_there(evidence: Evidence, s: Standing, repository: str) -> str:
 
 
 def _bring(evidence: Evidence, s: Standing, absent: Sequence[tuple[Backup, Copy]]) -> str:
-    """Those that can be brought are brought at once; for the rest see the first of them."""
+    """Return the command that copies all that can be copied; for the others, look at the first."""
     at = evidence.as_of
     if any(set(sources(b, at)) - {c.repository} for b, c in absent):
         return command("replicate", "-r", absent[0][1].repository)

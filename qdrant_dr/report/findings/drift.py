@@ -1,4 +1,4 @@
-"""What a backup lost against the ones before it, at once or slowly. Pure."""
+"""Findings about changes between backups, sudden or slow. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from qdrant_dr.repository import accepted_since, accepting, open_suspects
 
 
 def drift(evidence: Evidence, s: Standing) -> Iterator[Problem]:
-    """What changed at once, or was lost, and that nobody has accepted: once, where it happened,
-    however many backups follow. And what has changed bit by bit since the last that was accepted.
+    """Report sudden changes and losses that nobody has accepted: once, at the backup where they
+    happened, however many backups follow. Also report slow change since the last accepted backup.
     """
     known, life = evidence.acknowledgements, s.backups
     opened = open_suspects(life, known)
@@ -22,7 +22,7 @@ def drift(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         settled = accepting(backup, life, known)
         recent = backup.manifest.captured_at >= evidence.since
         if backup not in opened and (settled is None or not recent):
-            continue  # told of with the one before it, or settled long ago
+            continue  # reported with the backup before it, or settled long ago
         assert backup.seal is not None
         problem = Problem(
             "warning",
@@ -30,10 +30,10 @@ def drift(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             str(backup.key),
             f"suspect: {'; '.join(backup.seal.suspect)}",
             backup.manifest.captured_at,
-            "what this backup, and those after it, would bring back",
-            f"{DECIDE}was that meant? if it was, accept it with "
+            "what this backup and later ones would restore",
+            f"{DECIDE}was that intended? If so, accept it with "
             f"`{command('acknowledge', str(backup.key), '--reason', 'WHY')}`; if not, restore the "
-            f"one before: `{command('show', str(backup.key), '--proofs')}` names it.",
+            f"backup before it, which `{command('show', str(backup.key), '--proofs')}` names.",
             facts=backup.seal.sha256,
         )
         yield problem if settled is None else by(problem, settled)
@@ -57,10 +57,10 @@ def slow_drift(evidence: Evidence, s: Standing) -> Iterator[Problem]:
         "drifted",
         s.collection,
         f"about {newest.changed_ppm / 1e6:.0%} of the points of {newest.backup_id} have gone or "
-        "changed since, bit by bit",
+        "changed since, little by little",
         min(beyond),
-        "if that is no life of this collection: every backup since",
-        f"{DECIDE}is that its life? if so, say it with "
+        "every backup since, unless that is normal for this collection",
+        f"{DECIDE}is that normal for this collection? If so, acknowledge it with "
         f"`{command('acknowledge', f'drifted:{s.collection}', '--reason', 'WHY')}`; if not, "
         f"restore {newest.backup_id} beside it and compare.",
         facts=newest.backup_id,

@@ -1,4 +1,4 @@
-"""Replicas of the source that differ: a finding about it, never about a copy. Pure."""
+"""Findings about replicas of the source that differ; never about a copy. Pure."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ APART = "replicas-apart"
 
 @dataclass(frozen=True)
 class Look:
-    """What a capture, or a check, saw of all replicas of a collection. `whole`: every point of
-    every replica was read."""
+    """What a capture or a check saw of all replicas of a collection. `whole`: it read every point
+    of every replica."""
 
     at: datetime
     apart: tuple[ReplicaCount, ...]
@@ -30,8 +30,8 @@ class Look:
 def replica_problems(
     evidence: Evidence, collection: str, newest: Manifest | None
 ) -> Iterator[Problem]:
-    """At most one. Counts that are equal end a difference of counts; points that differ are equal
-    again when every replica was read as a whole, and is."""
+    """Return at most one problem. Equal counts end a difference of counts; a difference of points
+    ends only when every point of every replica was read and is equal."""
     counts: tuple[datetime, str] | None = None
     points: tuple[datetime, str] | None = None
     for look in _looks(evidence, collection, newest):
@@ -45,15 +45,15 @@ def replica_problems(
             "warning",
             APART,
             collection,
-            f"Active replicas do not hold the same: {found[1]}",
+            f"Active replicas hold different points: {found[1]}",
             found[0],
-            "what a node that lacks points answers, and serves alone once the others are lost",
+            "answers of a node that lacks points, and all answers once the other replicas are lost",
             command("check", collection, "--replicas", "whole"),
         )
 
 
 def _looks(evidence: Evidence, collection: str, newest: Manifest | None) -> list[Look]:
-    """Oldest first."""
+    """List what was seen, oldest first."""
     found = [Look(newest.captured_at, newest.apart)] if newest is not None else []
     for end in evidence.run_ends:
         for o in end.outcomes:
@@ -64,7 +64,7 @@ def _looks(evidence: Evidence, collection: str, newest: Manifest | None) -> list
 
 
 def _counts(apart: Sequence[ReplicaCount]) -> str:
-    # all that is said to Qdrant hangs on this import, and `status` is to start without it
+    # imported here: it loads the whole Qdrant client code, and `status` must start without it
     from qdrant_dr.cluster.replica_counts import differing_counts
 
     return "; ".join(differing_counts(apart))
@@ -74,5 +74,5 @@ def _points(diverging: Sequence[Diverging]) -> str:
     many = count(sum(d.points for d in diverging), "point")
     shards = ", ".join(str(d.shard) for d in diverging)
     lacking = sorted({url for d in diverging for url in d.lacking})
-    where = f"; some are lacking on {', '.join(lacking)}" if lacking else ""
+    where = f"; some are missing on {', '.join(lacking)}" if lacking else ""
     return f"{many} of shard {shards} not the same on every node{where}"

@@ -1,4 +1,4 @@
-"""What is wrong with restores for real: lost points, unproven targets, nobody asked. Pure."""
+"""Findings about real restores: lost points, unproven targets, self-approval. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qdrant_dr.text import count
 
 
 def restore_problems(restores: Sequence[Restore]) -> Iterator[Problem]:
-    """What the last restore of each collection to each place lacked."""
+    """Report what the last restore of each collection to each place lacked."""
     last: dict[tuple[str, str, str], Restore] = {}
     for r in restores:
         last[r.outcome.collection, *place_of(r)] = r
@@ -21,7 +21,7 @@ def restore_problems(restores: Sequence[Restore]) -> Iterator[Problem]:
 
 
 def place_of(r: Restore) -> tuple[str, str]:
-    """URL and name that it was to be restored to; of one that failed early, as was asked for."""
+    """Return the URL and name of the target; if the restore failed early, as requested."""
     if r.detail is not None:
         return r.detail.target.rstrip("/"), r.detail.name
     given = r.run.start.parameters
@@ -29,14 +29,14 @@ def place_of(r: Restore) -> tuple[str, str]:
 
 
 def approval_problems(restores: Sequence[Restore]) -> Iterator[Problem]:
-    """Who let their own restore into a real server go on."""
+    """Report people who approved their own restore into a real server."""
     for r in restores:
         if r.same_person and r.detail and r.detail.target_kind == "server":
             yield Problem(
                 "warning",
                 "self-approved",
                 f"restore {r.restore_id}",
-                f"approved by {r.approver}, who asked for it",
+                f"approved by {r.approver}, who requested it",
                 r.outcome.started_at,
                 f"{r.detail.name} on {r.detail.target}",
                 _look(r),
@@ -76,14 +76,14 @@ def _key(r: Restore) -> str:
 
 
 def _look(r: Restore) -> str:
-    """What came back, and whether that will do."""
+    """Return the next step after an incomplete restore."""
     show = command("show", _key(r), "--proofs")
-    return f"{DECIDE}is that good enough? `{show}` says what the backup holds."
+    return f"{DECIDE}is that good enough? `{show}` shows what the backup holds."
 
 
 def _again(r: Restore) -> str:
-    """Prints the plan, and stops: nothing is restored by pasting it."""
+    """Return a command that only prints the plan: pasting it restores nothing."""
     if r.detail is None:
-        return f"{DECIDE}is it to be restored still? see `{command('restore', '--help')}`."
+        return f"{DECIDE}is the restore still wanted? See `{command('restore', '--help')}`."
     again = command("restore", _key(r), "--to", r.detail.target, "--as", r.detail.name)
-    return f"{DECIDE}is it to be restored still? `{again}` prints the plan."
+    return f"{DECIDE}is the restore still wanted? `{again}` prints the plan."

@@ -1,4 +1,4 @@
-"""Runs that ended badly, until a later one of the same or a wider scope speaks in their place."""
+"""Findings about runs that ended badly, until a later run of at least their scope settles them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from qdrant_dr.report.finding import Problem, span
 from qdrant_dr.text import count
 
 ON_DEMAND = ("restore", "startup", "sign")
-"""Jobs that somebody asked for once; one that was refused changed nothing."""
+"""Jobs that somebody requested once; a refused one changed nothing."""
 MISASKED = frozenset({"usage-error", "nothing-selected", "backup-not-found"})
 PEOPLE = frozenset({"cli", "manual"})
 NAMES = (
     "backups", "backup", "collections", "collection", "repositories", "repository", "scenario",
 )  # fmt: skip
-"""Parameters of requests, and of flows, that name something."""
+"""Parameters of requests and flows that name something."""
 
 
 def is_misasked(end: RunEnd) -> bool:
-    """Whether a person named what does not exist, and was told at once: nothing was done, and the
-    run says nothing of its job. What a schedule asks for is read by nobody, and is told; so is that
-    nothing is there at all, where nothing was named."""
+    """Say whether a person named something that does not exist and was told at once: nothing was
+    done, so the run says nothing about its job. A scheduled run is still reported, because nobody
+    reads its output; so is a run that named nothing and found nothing."""
     start, error = end.start, end.error
     slip = error is not None and error.code in MISASKED and not end.outcomes
     named = start.job in ON_DEMAND or any(start.parameters.get(key) for key in NAMES)
@@ -39,8 +39,8 @@ def is_misasked(end: RunEnd) -> bool:
 
 @dataclass(frozen=True)
 class Scope:
-    """What a run was about; None is all there is. `reach` orders how much a run looks at where a
-    deeper one makes up for a shallower: the depth of a verification."""
+    """What a run covered; None means everything. `reach` orders runs of which a deeper one settles
+    a shallower one: the depth of a verification."""
 
     job: str
     collections: frozenset[str] | None = None
@@ -53,7 +53,7 @@ class Scope:
 
     @classmethod
     def of(cls, config: Config, start: RunStart) -> Scope:
-        """Read from its parameters: those of a request, or of a flow."""
+        """Read the scope from the parameters of a request or a flow."""
         given = start.parameters
         backups = _names(given, "backups", "backup")
         collections = _names(given, "collections", "collection")
@@ -78,7 +78,8 @@ class Scope:
         )
 
     def covers(self, other: Scope) -> bool:
-        """The same or wider: what came of it also says what became of the other."""
+        """Say whether this scope is the same or wider, so that this run's result settles the
+        other."""
         return (
             (self.job, self.scenario) == (other.job, other.scenario)
             and _within(other.collections, self.collections)
@@ -96,7 +97,7 @@ class Scope:
 
     @cached_property
     def words(self) -> str:
-        """` of movies, users in aws`; nothing for a run of everything."""
+        """Write ` of movies, users in aws`; empty for a run of everything."""
         names = self.backups if self.backups is not None else self.collections
         said = f" of {', '.join(sorted(names))}" if names is not None else ""
         said += f" in {', '.join(sorted(self.repositories))}" if self.repositories else ""
@@ -105,7 +106,7 @@ class Scope:
 
 
 def run_problems(evidence: Evidence) -> Iterator[Problem]:
-    """Runs that crashed or ended badly and that nothing has made up for; no backup run at all."""
+    """Report runs that crashed or ended badly and were not settled, and missing backup runs."""
     settled = settlements(evidence)
     yield from _crashed(evidence, settled)
     yield from _bad(evidence, settled)
@@ -114,18 +115,18 @@ def run_problems(evidence: Evidence) -> Iterator[Problem]:
 
 @dataclass(frozen=True)
 class Settlement:
-    """The first later run that speaks in place of one that crashed or ended badly. If not `good`,
-    it ended badly itself, and what was bad may still be."""
+    """The first later run that settles one that crashed or ended badly. If not `good`, it ended
+    badly itself, and the trouble may persist."""
 
     by: RunEnd
     good: bool
 
 
 def settlements(evidence: Evidence) -> dict[str, Settlement]:
-    """By the id of each run that crashed or ended badly and that a later run speaks for.
+    """Return the settlement of each run that crashed or ended badly and has one, by run id.
 
-    One that crashed needs a run that was ok; one that ended badly a run of the same or a wider
-    scope, or one after which everything that it did badly is done well.
+    A crashed run needs a later run that was ok. A run that ended badly needs a run of the same or a
+    wider scope, or later runs that did well everything it did badly.
     """
     found = {}
     for start in evidence.crashed:
@@ -153,7 +154,7 @@ def settlements(evidence: Evidence) -> dict[str, Settlement]:
                 good = by.verdict == "ok" or min(settled) == again
                 found[end.start.run_id] = Settlement(by, good)
         of_job.setdefault(job, []).append(at)
-        if scopes[at].sample is None:  # a part of the bytes makes up for nothing
+        if scopes[at].sample is None:  # a sample of the bytes settles nothing
             for outcome in (o for o in end.outcomes if o.verdict == "ok"):
                 redone.setdefault(_unit(outcome), []).append((at, _reach(outcome)))
     return found
@@ -170,7 +171,7 @@ def _crashed(evidence: Evidence, settled: Mapping[str, Settlement]) -> Iterator[
             "notice" if recovered else "critical",
             "run-crashed",
             f"{start.job} run {start.run_id}",
-            "began and never ended: killed, or its machine died"
+            "began but never ended: it was killed, or its machine died"
             + ("; a later run was ok" if recovered else ""),
             start.started_at,
             "whatever it was doing",
@@ -192,7 +193,7 @@ def _bad(evidence: Evidence, settled: Mapping[str, Settlement]) -> Iterator[Prob
         failed = sum(o.verdict == "failed" for o in end.outcomes)
         refused = job in ON_DEMAND and end.error is not None and not end.outcomes
         if refused and not first:
-            continue  # nothing was changed, and something else was asked for since
+            continue  # nothing was changed, and something else was requested since
         state = "was refused" if refused else "failed" if end.verdict == "failed" else "is degraded"
         yield Problem(
             "notice" if refused else "critical" if end.verdict == "failed" else "warning",
@@ -207,15 +208,15 @@ def _bad(evidence: Evidence, settled: Mapping[str, Settlement]) -> Iterator[Prob
 
 
 def _told_elsewhere(end: RunEnd) -> bool:
-    """A report is red because of what it found: that is found here again anyway. Each restore is
-    told of with its collection."""
+    """Say whether other findings cover this run: what made a report red is found here again, and
+    each restore is reported with its collection."""
     quiet = end.start.job == "report" and end.error is None
     return end.verdict == "ok" or quiet or (end.start.job == "restore" and bool(end.outcomes))
 
 
 def _left_of(scope: Scope, end: RunEnd) -> Scope:
-    """What a later run must cover to make up for this one: the collections that it did badly, or
-    all of it where the run as a whole is to blame."""
+    """Return what a later run must cover to settle this one: the collections that it did badly, or
+    all of its scope if the run as a whole failed."""
     blamed = _blamed(end)
     bad = {o.collection for o in blamed}
     if not bad or "*" in bad:
@@ -227,8 +228,8 @@ def _left_of(scope: Scope, end: RunEnd) -> Scope:
 
 
 def _blamed(end: RunEnd) -> list[Outcome]:
-    """Units that alone made a run end badly. None if anything else did: an error, a repository that
-    was away, something expected that was not there."""
+    """Return the units that alone made a run end badly. Empty if anything else did: an error, an
+    unreachable repository, an expected collection that was missing."""
     bad = [o for o in end.outcomes if o.verdict in ("failed", "degraded")]
     explained = tuple(f"{o.about}: " for o in bad)
     alone = end.error is None and all(r.startswith(explained) for r in end.reasons)
@@ -243,13 +244,13 @@ def _unit(outcome: Outcome) -> _Unit:
 
 
 def _reach(outcome: Outcome) -> int:
-    """How deep a proof went; 0 of anything else."""
+    """Return how deep a proof went; 0 for anything else."""
     return depth_rank(outcome.detail.depth) if isinstance(outcome.detail, Proved) else 0
 
 
 def _redone_at(end: RunEnd, redone: Mapping[_Unit, list[tuple[int, int]]]) -> int | None:
-    """The place of the run after which everything that this one did badly was done well, by
-    whatever runs: the same copy of the same backup, at least as deep. None while there is none."""
+    """Return the position of the run by which everything this run did badly had been done well, by
+    any runs: the same copy of the same backup, at least as deep. None while there is none."""
     bad = _blamed(end)
     if not bad or any(o.backup_id is None for o in bad):
         return None
@@ -274,20 +275,20 @@ def _absent(evidence: Evidence) -> Iterator[Problem]:
             "cluster",
             f"no backup run began in the last {span(rpo)}",
             max(began) + rpo if began else None,
-            "every collection; is the schedule still there?",
+            "every collection; check that the schedule still exists",
             command("backup"),
         )
 
 
 def _run_again(config: Config, start: RunStart) -> str:
-    """A run that makes up for this one; what somebody asked for once is theirs to ask again."""
+    """Return a command that settles this run; a one-time request is repeated only by a person."""
     job, given = start.job, start.parameters
     if job in ON_DEMAND:
         verb = "startup-archive" if job == "startup" else job
-        return f"{DECIDE}is it wanted still? see `{command(verb, '--help')}`."
-    if job == "expire":  # deleting is never what a hint runs: a dry run first, as wide as that was
+        return f"{DECIDE}is it still wanted? See `{command(verb, '--help')}`."
+    if job == "expire":  # no hint deletes anything: first a dry run of the same scope
         again = command("expire", *_scope_words(given))
-        return f"{DECIDE}is what `{again}` says to go still to go? then run it with --execute."
+        return f"{DECIDE}are the copies that `{again}` lists to be deleted? Then add --execute."
     words: list[str] = []
     if given.get("scenario"):
         words += ["--scenario", str(given["scenario"])]
@@ -300,7 +301,7 @@ def _run_again(config: Config, start: RunStart) -> str:
 
 
 def _scope_words(given: dict[str, object] | object) -> list[str]:
-    """Backups, collections and repositories that a run was about, as options."""
+    """Return the backups, collections and repositories of a run as options."""
     words = sorted(_names(given, "backups", "backup") or ())
     for option, key in (("--collection", "collections"), ("-r", "repositories")):
         for name in sorted(_names(given, key) or ()):
@@ -309,7 +310,7 @@ def _scope_words(given: dict[str, object] | object) -> list[str]:
 
 
 def _names(given: dict[str, object] | object, *keys: str) -> frozenset[str] | None:
-    """The names under the first of these parameters that has any."""
+    """Return the names under the first of these parameters that has any."""
     assert isinstance(given, dict)
     for key in keys:
         value = given.get(key)

@@ -1,5 +1,4 @@
-"""What is wrong with drills beyond one collection: games that were lost, signatures, places that
-nobody drilled."""
+"""Findings about drills beyond one collection: failed scenarios, signatures, undrilled places."""
 
 from __future__ import annotations
 
@@ -20,27 +19,28 @@ from qdrant_dr.report.findings.runs import is_misasked
 from qdrant_dr.text import count, digest
 
 NAMED = 3
-"""Names of a list that a sentence can hold."""
+"""How many names one sentence lists."""
 
 
 def drill_problems(
     evidence: Evidence, standings: Sequence[Standing], drills: Sequence[Drill]
 ) -> Iterator[Problem]:
-    """Everything about drills that no collection tells by itself. `drills` are of the period."""
+    """Report findings about drills that belong to no single collection. `drills` are of the
+    period."""
     yield from _lost_games(evidence, drills)
     yield from _signatures(drills)
     yield from _undrilled(evidence, standings)
 
 
 def outcome_of(config: Config, d: Drill) -> tuple[bool | None, str]:
-    """Whether the objectives would have been met under the scenario of a drill, and in words.
+    """Say whether the objectives would have been met under the scenario of a drill, also in words.
 
     None: it was not shown. A recovery time counts only where a real server was restored.
     """
     if d.verdict != "passed":
         return (None if d.verdict == "not run" else False), f"the drill {d.verdict}"
     if d.played is None:  # the run was cut short before it judged
-        return None, "the drill passed; what the scenario leaves was not looked at"
+        return None, "the drill passed; what the scenario leaves was not examined"
     own = config.collections.override(d.outcome.collection).objectives
     rpo, rto = own.rpo or config.objectives.rpo, own.rto or config.objectives.rto
     back = "nothing was proven" if d.rpo is None else f"{span(d.rpo)} old"
@@ -54,7 +54,8 @@ def outcome_of(config: Config, d: Drill) -> tuple[bool | None, str]:
 
 
 def _lost_games(evidence: Evidence, drills: Sequence[Drill]) -> Iterator[Problem]:
-    """Of the last whole game of each scenario, and those of single collections since."""
+    """Report failures of the last complete run of each scenario, and of single collections
+    since."""
     of_run: dict[str, list[Drill]] = defaultdict(list)
     for d in drills:
         of_run[d.run.start.run_id].append(d)
@@ -74,7 +75,7 @@ def _lost_games(evidence: Evidence, drills: Sequence[Drill]) -> Iterator[Problem
             "warning",
             "game-lost",
             scenario,
-            f"the last drill under {scenario} did not keep what is promised: "
+            f"the last drill under {scenario} did not meet the objectives: "
             + (f"{collection}: {why}" if collection else why),
             since,
             f"{count(max(1, len({c for c, _, _ in lost if c})), 'collection')} if that happens",
@@ -83,7 +84,7 @@ def _lost_games(evidence: Evidence, drills: Sequence[Drill]) -> Iterator[Problem
 
 
 def _can_be_played(config: Config, scenario: str) -> bool:
-    """What was lost to a cloud that is configured no more can never be won again."""
+    """Say whether a scenario can be repeated: not if its cloud is no longer configured."""
     try:
         unused(config, scenario)
     except UsageError:
@@ -94,8 +95,8 @@ def _can_be_played(config: Config, scenario: str) -> bool:
 def _lost(
     config: Config, ends: Sequence[RunEnd], of_run: Mapping[str, Sequence[Drill]]
 ) -> list[tuple[str, str, datetime]]:
-    """Collection, why and since when, of games in their order. A run may fail without a drill that
-    tells: of what lies nowhere none is begun; then there is no collection."""
+    """Return collection, reason and time of failures, in order. A run may fail without a drill,
+    because none is begun for a collection without a copy; then the collection is empty."""
     lost: list[tuple[str, str, datetime]] = []
     settled: set[str] = set()
     for end in reversed(ends):
@@ -120,13 +121,13 @@ def _signatures(drills: Sequence[Drill]) -> Iterator[Problem]:
         if not s.holds:
             yield Problem(
                 "critical", "signature-differs", scope,
-                f"what {s.reviewer} signed is not the record of this run that lies here",
+                f"what {s.reviewer} signed is not the record of this run found here",
                 s.at, "the review of this run", again,
             )  # fmt: skip
         elif not s.accepted:
             yield Problem(
                 "warning", "drill-rejected", scope, f"reviewed and not accepted by {s.reviewer}",
-                s.at, "what that run is to show", command("drill"),
+                s.at, "the evidence of that run", command("drill"),
             )  # fmt: skip
         if s.same_person:
             yield Problem(
@@ -136,15 +137,16 @@ def _signatures(drills: Sequence[Drill]) -> Iterator[Problem]:
 
 
 def _sign_again(run_id: str) -> str:
-    """A signature is somebody's word."""
+    """Return the next step: only a person can sign."""
     return (
-        f"{DECIDE}who has looked at that run signs it: `{command('sign', run_id, '--as', 'NAME')}`."
+        f"{DECIDE}who has reviewed that run? They sign with "
+        f"`{command('sign', run_id, '--as', 'NAME')}`."
     )
 
 
 def _undrilled(evidence: Evidence, standings: Sequence[Standing]) -> Iterator[Problem]:
-    """Places that no passed drill read within the period, of collections that were drilled from
-    elsewhere; the others are told of by themselves."""
+    """Report places that no passed drill read within the period, for collections that were drilled
+    from another place; a collection that was not drilled at all has its own finding."""
     at, every = evidence.as_of, evidence.config.objectives.drill_every
     late: dict[str, datetime] = {}
     places = 0

@@ -1,4 +1,4 @@
-"""Places that fill up, or have too little room already. Pure."""
+"""Findings about places that fill up or already have too little space. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qdrant_dr.report.finding import Problem
 
 
 def size_problems(every: Sequence[Series]) -> Iterator[Problem]:
-    """Limits that the lower bound of the forecast reaches soon."""
+    """Report limits that the lower bound of the forecast reaches soon."""
     for s in every:
         left, limit = s.forecast.days_left, s.forecast.limit
         if left is None or left.low is None or left.low >= WARN_DAYS or limit is None:

@@ -1,4 +1,4 @@
-"""The frames, as pure functions of the evidence."""
+"""Build the frames, as pure functions of the evidence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NO_END = "no-end"
 
 
 def build_frames(assessment: Assessment) -> dict[str, pd.DataFrame]:
-    """All frames by name, in the order of the schema, each with its `as_of` in `attrs`."""
+    """Build all frames by name, in the order of the schema, each with its `as_of` in `attrs`."""
     evidence = assessment.evidence
     about = {"cluster": evidence.config.cluster.name, "source_kind": assessment.source_kind}
     rows = {

@@ -1,4 +1,4 @@
-"""What a frame is made of: typed columns with unit and meaning, a key, and rows that must fit."""
+"""The parts of a frame: typed columns with unit and meaning, a key, and checked rows."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Column:
         return self.type
 
     def series(self, values: Sequence[Any]) -> pd.Series[Any]:
-        """A typed column. Raise ValueError for a value that the category does not have."""
+        """Build a typed column. Raise ValueError for a value that the category does not have."""
         if isinstance(self.type, tuple):
             foreign = {v for v in values if v is not None} - set(self.type)
             if foreign:
@@ -59,7 +59,7 @@ class Column:
 
 @dataclass(frozen=True)
 class FrameSchema:
-    """One frame: what a row is, which columns name it, and what each column means."""
+    """One frame: what a row stands for, its key columns, and what each column means."""
 
     name: str
     row: str
@@ -67,7 +67,7 @@ class FrameSchema:
     columns: tuple[Column, ...]
 
     def build(self, rows: Sequence[Mapping[str, Any]], *, as_of: datetime) -> pd.DataFrame:
-        """A typed frame of rows that have exactly these columns; `None` becomes NA.
+        """Build a typed frame from rows with exactly these columns; `None` becomes NA.
 
         Raise ValueError for a row with other columns, or for two rows with one key.
         """
@@ -77,13 +77,13 @@ class FrameSchema:
                 raise ValueError(f"{self.name}: columns differ: {sorted(set(row) ^ set(names))}")
         keys = [tuple(row[k] for k in self.key) for row in rows]
         if len(set(keys)) != len(keys):
-            raise ValueError(f"{self.name}: two rows have one key {self.key}")
+            raise ValueError(f"{self.name}: two rows have the same key {self.key}")
         frame = pd.DataFrame({c.name: c.series([r[c.name] for r in rows]) for c in self.columns})
         frame.attrs |= {"frame": self.name, "as_of": as_of.isoformat()}
         return frame
 
     def arrow(self) -> pa.Schema:
-        """The same types for Parquet."""
+        """Return the same types for Parquet."""
         return pa.schema(
             [
                 pa.field(
@@ -98,7 +98,7 @@ class FrameSchema:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What `qdrant-dr schema frames` prints."""
+        """Return what `qdrant-dr schema frames` prints."""
         return {
             "name": self.name,
             "row": self.row,

@@ -1,4 +1,4 @@
-"""Frames as CSV that a spreadsheet cannot be tricked with: equal frames, equal bytes."""
+"""Write frames as CSV without spreadsheet formulas: equal frames give equal bytes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pandas as pd
 
 from qdrant_dr.records import format_time
 
-# a cell that starts so is taken for a formula by spreadsheets; the wide forms by some of them too
+# spreadsheets take a cell that starts like this for a formula, some also the wide forms
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:
-    """As RFC 4180 has it, in UTF-8; times as RFC 3339; an empty cell was not measured.
+    """Write RFC 4180 in UTF-8; times as RFC 3339; an empty cell was not measured.
 
-    Text that a spreadsheet would run is preceded by an apostrophe, as it does itself.
+    Text that a spreadsheet would run as a formula gets a leading apostrophe, its own escape.
     """
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\r\n")
@@ -36,7 +36,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return format_time(value)
     text = str(value)
-    # what cannot be seen before it does not keep a spreadsheet from taking it for a formula
+    # invisible characters before it do not stop a spreadsheet from taking it for a formula
     first = next((c for c in text if c.isprintable() and not c.isspace()), "")
     risky = isinstance(value, str) and (first in _FORMULA or text.startswith(_FORMULA))
     return f"'{text}" if risky else text

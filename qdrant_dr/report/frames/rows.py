@@ -14,12 +14,12 @@ from qdrant_dr.report.evidence.sizes import Series
 
 
 def seconds(span: timedelta | None) -> float | None:
-    """None stays None: not measured."""
+    """Convert to seconds; None (not measured) stays None."""
     return None if span is None else span.total_seconds()
 
 
 def drill_row(config: Config, d: Drill) -> dict[str, Any]:
-    """Of the frame `drills`."""
+    """Build a row of the frame `drills`."""
     o, detail, played = d.outcome, d.detail, d.played
     own = config.collections.override(o.collection).objectives
     rto, rpo = own.rto or config.objectives.rto, own.rpo or config.objectives.rpo
@@ -65,7 +65,7 @@ def drill_row(config: Config, d: Drill) -> dict[str, Any]:
 
 
 def phase_rows(d: Drill) -> Iterator[dict[str, Any]]:
-    """Of the frame `drill_phases`."""
+    """Build rows of the frame `drill_phases`."""
     for phase in d.detail.phases if d.detail else ():
         yield {
             "cluster": d.run.start.cluster,
@@ -79,7 +79,7 @@ def phase_rows(d: Drill) -> Iterator[dict[str, Any]]:
 
 
 def restore_row(r: Restore) -> dict[str, Any]:
-    """Of the frame `restores`."""
+    """Build a row of the frame `restores`."""
     o, detail = r.outcome, r.detail
     return {
         "cluster": r.run.start.cluster,
@@ -117,7 +117,7 @@ def restore_row(r: Restore) -> dict[str, Any]:
 
 
 def size_rows(s: Series) -> Iterator[dict[str, Any]]:
-    """Of the frame `sizes`; cluster and source apart."""
+    """Build rows of the frame `sizes`, without cluster and source."""
     for d in s.days:
         yield {
             "kind": s.kind,
@@ -130,7 +130,7 @@ def size_rows(s: Series) -> Iterator[dict[str, Any]]:
 
 
 def forecast_row(s: Series) -> dict[str, Any]:
-    """Of the frame `forecasts`; cluster and source apart."""
+    """Build a row of the frame `forecasts`, without cluster and source."""
     f = s.forecast
     first, last = (f.measured[0], f.measured[-1]) if f.measured else (None, None)
     return {
@@ -149,7 +149,7 @@ def forecast_row(s: Series) -> dict[str, Any]:
 
 
 def _interval(name: str, estimate: str, of: Interval | None) -> dict[str, float | None]:
-    """Rounded to what is meant: thousandths of a byte or day."""
+    """Round to thousandths of a byte or day."""
     values = (of.expected, of.low, of.high) if of else (None, None, None)
     columns = (estimate, f"{name}_low", f"{name}_high")
     return {

@@ -27,14 +27,14 @@ def _frame(name: str, row: str, key: tuple[str, ...], *columns: Column) -> Frame
                 "source_kind",
                 ("sandbox", "server"),
                 "",
-                "what was backed up: a real server, or the sandbox of the demo",
+                "what was backed up: a real server, or the demo's sandbox",
             ),
             *columns,
         ),
     )
 
 
-NEXT_STEP = "what to run next, or what a person decides or does"
+NEXT_STEP = "the command to run next, or what a person must decide or do"
 
 COLLECTIONS = _frame(
     "collections",
@@ -45,9 +45,9 @@ COLLECTIONS = _frame(
         "status",
         STATUSES,
         "",
-        "strictest of: a backup exists, it is proven, every promise about it holds",
+        "the strictest that applies: a backup exists, it is proven, every objective is met",
     ),
-    Column("exclusion_reason", TEXT, "", "why it is not protected, as configured"),
+    Column("exclusion_reason", TEXT, "", "why the configuration excludes it"),
     Column("owner", TEXT, "", "as configured"),
     Column("criticality", ("low", "normal", "high"), "", "as configured"),
     Column("newest_backup_id", TEXT, "", "newest backup, proven or not"),
@@ -57,7 +57,7 @@ COLLECTIONS = _frame(
         "proven_depth",
         DEPTHS,
         "",
-        "of the newest proven backup: its deepest young proof",
+        "depth of the deepest recent proof of the newest proven backup",
     ),
     Column("rpo_seconds", NUMBER, "s", "as_of minus capture time of the newest proven backup"),
     Column("rpo_objective_seconds", NUMBER, "s", "as configured"),
@@ -65,29 +65,29 @@ COLLECTIONS = _frame(
         "rto_seconds",
         NUMBER,
         "s",
-        "decision to verified, of the newest passed drill or proven restore on a real server",
+        "from decision to verified, in the newest passed drill or proven restore on a real server",
     ),
     Column("rto_objective_seconds", NUMBER, "s", "as configured"),
-    Column("rto_measured_at", TIME, "", "when that began"),
-    Column("rto_from", ("drill", "restore"), "", "what measured it: a test, or a restore for real"),
+    Column("rto_measured_at", TIME, "", "when that drill or restore began"),
+    Column("rto_from", ("drill", "restore"), "", "what measured it: a drill or a real restore"),
     Column(
         "copies_proven_count",
         COUNT,
         "copies",
         "copies of the newest proven backup with a full proof of bytes and no open failure",
     ),
-    Column("domains_proven_count", COUNT, "domains", "failure domains that those copies lie in"),
+    Column("domains_proven_count", COUNT, "domains", "failure domains of those copies"),
     Column(
         "next_command",
         TEXT,
         "",
-        "what to run next, or what a person decides or does; missing when nothing is wanted",
+        "the command to run next, or what a person must decide or do; missing if nothing is needed",
     ),
 )
 
 RUNS = _frame(
     "runs",
-    "each run that began in the period, crashed ones too",
+    "each run that began in the period, including crashed ones",
     ("run_id",),
     Column("run_id", TEXT, "", "name of the run"),
     Column("kind", TEXT, "", "backup, replicate, verify, drill, restore, report, sign, ..."),
@@ -95,20 +95,20 @@ RUNS = _frame(
     Column("actor", TEXT, "", "who or what started it"),
     Column("scheduled_for", TIME, "", "when it should have begun"),
     Column("started_at", TIME, "", "when it began"),
-    Column("ended_at", TIME, "", "when it wrote its end; missing while it runs or if it crashed"),
+    Column("ended_at", TIME, "", "when it wrote its end; missing while it runs, or if it crashed"),
     Column("verdict", ("ok", "degraded", "failed"), "", "of the run; missing while it runs"),
     Column("units_count", COUNT, "units", "pieces of work it reported on"),
     Column("units_failed_count", COUNT, "units", "those that failed"),
     Column("error_code", TEXT, "", "error that ended it; `no-end` = it crashed"),
-    Column("copies_bad_count", COUNT, "copies", "copies that it named bad or left behind"),
-    Column("copies_healed_count", COUNT, "copies", "those of them that were healed since"),
+    Column("copies_bad_count", COUNT, "copies", "copies that it called bad or could not write"),
+    Column("copies_healed_count", COUNT, "copies", "those of them that have been healed since"),
     Column("healed_by", TEXT, "", "runs that healed them, the first for each copy"),
     Column("healed_at", TIME, "", "when the last of them was healed; missing until all are"),
     Column(
         "settled_by",
         TEXT,
         "",
-        "the later run that made up for it; missing while nothing did, or nothing had to",
+        "the later run that settled it; missing while none has, or if none is needed",
     ),
     Column("settled_at", TIME, "", "when that run ended"),
     Column("config_sha256", TEXT, "", "digest of the configuration it ran with"),
@@ -121,33 +121,34 @@ BACKUPS = _frame(
     ("backup_id", "collection"),
     Column("backup_id", TEXT, "", "sorts by time"),
     Column("collection", TEXT, "", "name on the cluster"),
-    Column("captured_at", TIME, "", "before the first create call: recovery points count from it"),
+    Column("captured_at", TIME, "", "before the first create call; recovery points count from it"),
     Column("committed_at", TIME, "", "when all bytes were durable and the manifest was written"),
     Column("method", ("collection", "shard", "stream", "full"), "", "how it was captured"),
     Column(
         "consistency",
         ("in-motion", "quiesced"),
         "",
-        "whether writes went on meanwhile; missing until sealed",
+        "whether writes continued during the capture; missing until sealed",
     ),
     Column(
         "seal_reference",
         ("self", "source"),
         "",
-        "`source`: compared with the live collection; `self`: copies equal each other only",
+        "`source`: compared with the live collection; `self`: copies only compared with each other",
     ),
-    Column("points_count", COUNT, "points", "exact count the engine read; missing until sealed"),
+    Column("points_count", COUNT, "points", "exact count read by the engine; missing until sealed"),
     Column("parts_count", COUNT, "parts", "stored objects with data"),
     Column("nodes_count", COUNT, "nodes", "nodes that they came from"),
     Column(
         "skew_seconds",
         NUMBER,
         "s",
-        "how far apart the parts may be: first create call to last answer; missing for one part",
+        "how far apart in time the parts may be: first create call to last answer; missing for "
+        "one part",
     ),
     Column("size_bytes", COUNT, "B", "bytes of all parts"),
-    Column("capture_seconds", NUMBER, "s", "first create call to last answer"),
-    Column("transfer_seconds", NUMBER, "s", "last answer to all bytes durable"),
+    Column("capture_seconds", NUMBER, "s", "from the first create call to the last answer"),
+    Column("transfer_seconds", NUMBER, "s", "from the last answer until all bytes are durable"),
     Column("throughput_bytes_per_second", NUMBER, "B/s", "size over transfer time"),
     Column("fingerprint", TEXT, "", "SHA-256 of the sealed fingerprint of all points"),
     Column("manifest_sha256", TEXT, "", "SHA-256 of `manifest.json` as stored"),
@@ -156,7 +157,7 @@ BACKUPS = _frame(
 
 COPIES = _frame(
     "copies",
-    "each backup in each configured repository, absent copies too",
+    "each backup in each configured repository, including missing copies",
     ("backup_id", "collection", "repository"),
     Column("backup_id", TEXT, "", "which backup"),
     Column("collection", TEXT, "", "name on the cluster"),
@@ -166,37 +167,37 @@ COPIES = _frame(
         "state",
         ("present", "behind", "archived", "damaged", "missing", "expired", "unreachable"),
         "",
-        "`behind`: a record of it is lacking; `missing`: nothing of it is there; "
-        "`archived`: whole, and not readable before it is brought back from an archive; "
-        "`expired`: a retention run of ours deleted it; "
-        "`damaged`: an object is lost or of another size, or a failed proof is open",
+        "`behind`: a record of it is missing; `missing`: nothing of it is there; "
+        "`archived`: complete, but not readable until it is brought back from an archive; "
+        "`expired`: one of our retention runs deleted it; "
+        "`damaged`: an object is lost or has another size, or a failed proof is open",
     ),
-    Column("storage", TEXT, "", "classes or tiers of its objects, as the store calls them"),
+    Column("storage", TEXT, "", "storage classes or tiers of its objects, as the store names them"),
     Column(
         "stored_bytes",
         COUNT,
         "B",
-        "bytes that lie there, records included; missing if it could not be asked",
+        "bytes stored there, including records; missing if the store could not be asked",
     ),
     Column("deepest_proof", DEPTHS, "", "depth of the best passed proof at this location"),
     Column("proven_at", TIME, "", "when that proof ended"),
-    Column("bytes_checked_ratio", NUMBER, "1", "share of the bytes that proof read"),
+    Column("bytes_checked_ratio", NUMBER, "1", "share of the bytes that the proof read"),
     Column(
         "detection_probability",
         NUMBER,
         "1",
-        "chance that it would have seen one damaged block: 1 for a full proof, less for a sample",
+        "chance of detecting one damaged block: 1 for a full proof, less for a sample",
     ),
     Column("searched_at", TIME, "", "when searches on the restored index were last tried"),
-    Column("recall", NUMBER, "1", "mean share of the exact answers that they found"),
+    Column("recall", NUMBER, "1", "mean share of the exact answers that the searches found"),
     Column("recall_lowest", NUMBER, "1", "that of the worst search"),
-    Column("search_p95_seconds", NUMBER, "s", "95 of 100 took no longer, where it was proven"),
+    Column("search_p95_seconds", NUMBER, "s", "95th percentile of search time, where proven"),
     Column("filters_count", COUNT, "filters", "payload indexes compared with unindexed counts"),
 )
 
 DRILLS = _frame(
     "drills",
-    "each test restore that began in the period, failed and refused ones too",
+    "each drill that began in the period, including failed and refused ones",
     ("drill_id",),
     Column("drill_id", TEXT, "", "name of the drill"),
     Column("backup_id", TEXT, "", "which backup; missing if none was picked"),
@@ -207,39 +208,40 @@ DRILLS = _frame(
     Column("pick", TEXT, "", "how the backup was chosen"),
     Column("verdict", ("failed", "not run", "passed"), "", "passed only with an equal fingerprint"),
     Column("seed", COUNT, "", "seed of a random pick"),
-    Column("backup_age_seconds", NUMBER, "s", "drill begin minus capture time"),
+    Column("backup_age_seconds", NUMBER, "s", "start of the drill minus capture time"),
     Column("points_expected_count", COUNT, "points", "by the seal"),
     Column("points_restored_count", COUNT, "points", "counted in the target"),
     Column("size_bytes", COUNT, "B", "bytes of the backup"),
     Column("fingerprint_equal", FLAG, "", "every id, payload and vector equals the seal"),
     Column("rto_met", FLAG, "", "missing unless a recovery time was measured"),
     Column("restore_seconds", NUMBER, "s", "recover and ready, on a server or the sandbox"),
-    Column("readback_seconds", NUMBER, "s", "all of an engine drill: never a recovery time"),
-    Column("rto_seconds", NUMBER, "s", "decision to verified, passed drills on real servers only"),
+    Column("readback_seconds", NUMBER, "s", "total time of an engine drill: never a recovery time"),
+    Column("rto_seconds", NUMBER, "s", "decision to verified; passed drills on real servers only"),
     Column("rto_objective_seconds", NUMBER, "s", "as configured"),
-    Column("scenario", TEXT, "", "what counted as lost and was not used; missing for nothing"),
+    Column("scenario", TEXT, "", "what counted as lost and was not used; missing if nothing did"),
     Column(
         "rpo_met",
         FLAG,
         "",
-        "the recovery point would have been kept under the scenario; missing without one, or if "
+        "the recovery point objective was met under the scenario; missing without a scenario, or "
+        "if "
         "the drill did not pass",
     ),
     Column(
         "rpo_seconds",
         NUMBER,
         "s",
-        "age of the newest backup that was proven in what the scenario left; missing if none was",
+        "age of the newest proven backup in what the scenario left; missing if there was none",
     ),
     Column("rpo_objective_seconds", NUMBER, "s", "as configured; missing without a scenario"),
-    Column("copies_left_count", COUNT, "copies", "of that backup, that count for the quorum"),
-    Column("domains_left_count", COUNT, "domains", "failure domains that those copies lie in"),
-    Column("ran_by", TEXT, "", "name given for who ran it, else the account"),
+    Column("copies_left_count", COUNT, "copies", "copies of that backup that count for the quorum"),
+    Column("domains_left_count", COUNT, "domains", "failure domains of those copies"),
+    Column("ran_by", TEXT, "", "who ran it: the given name, else the account"),
     Column("reviewed_by", TEXT, "", "who signed the run; missing until somebody does"),
-    Column("reviewed_at", TIME, "", "when that was"),
-    Column("accepted", FLAG, "", "by the reviewer, and what was signed is what lies here"),
-    Column("same_person", FLAG, "", "the two are one; missing until somebody signs"),
-    Column("isolation_declared", TEXT, "", "quoted as declared in the configuration"),
+    Column("reviewed_at", TIME, "", "when the run was signed"),
+    Column("accepted", FLAG, "", "the reviewer accepted it, and signed the record found here"),
+    Column("same_person", FLAG, "", "the same person ran and signed it; missing until signed"),
+    Column("isolation_declared", TEXT, "", "isolation as declared in the configuration"),
     Column("teardown", TEXT, "", "what became of the target"),
     Column("error_code", TEXT, "", "why it failed or did not run"),
 )
@@ -257,7 +259,7 @@ DRILL_PHASES = _frame(
 
 RESTORES = _frame(
     "restores",
-    "each restore for real that began in the period, failed and refused ones too",
+    "each real restore that began in the period, including failed and refused ones",
     ("restore_id",),
     Column("restore_id", TEXT, "", "name of the restore"),
     Column("backup_id", TEXT, "", "which backup"),
@@ -267,7 +269,7 @@ RESTORES = _frame(
     Column("target_kind", ("sandbox", "server"), "", "what the target is"),
     Column("server_version", TEXT, "", "of the target"),
     Column("repositories", TEXT, "", "where bytes were read from, in order"),
-    Column("route", ("salvage", "shards", "whole"), "", "point by point, by shard, or as it was"),
+    Column("route", ("salvage", "shards", "whole"), "", "by point, by shard, or as one archive"),
     Column("way", ("upload", "url", "server-file"), "", "how the bytes reached the target"),
     Column(
         "verdict",
@@ -275,45 +277,44 @@ RESTORES = _frame(
         "",
         "passed only with an equal fingerprint and every point; `partial`: less than that",
     ),
-    Column("resumed", FLAG, "", "taken up again after it was interrupted"),
+    Column("resumed", FLAG, "", "continued after an interruption"),
     Column("started_at", TIME, "", "when it began"),
     Column("ended_at", TIME, "", "when it ended"),
-    Column("restore_seconds", NUMBER, "s", "all its phases together"),
+    Column("restore_seconds", NUMBER, "s", "total time of its phases"),
     Column(
         "rto_seconds",
         NUMBER,
         "s",
-        "all of it, where it measures a recovery time: passed, at one go, on a real server, "
-        "no salvage",
+        "total time if it is a recovery time: passed, uninterrupted, on a real server, no salvage",
     ),
     Column("size_bytes", COUNT, "B", "bytes of the backup"),
     Column("sent_bytes", COUNT, "B", "bytes that passed through our process"),
     Column("points_expected_count", COUNT, "points", "by the seal"),
     Column("points_restored_count", COUNT, "points", "counted in the target"),
-    Column("points_lost_count", COUNT, "points", "expected and not there"),
+    Column("points_lost_count", COUNT, "points", "points expected but missing"),
     Column("fingerprint_equal", FLAG, "", "every id, payload and vector equals the seal"),
-    Column("aliases_set", TEXT, "", "that point to it now"),
-    Column("aliases_left", TEXT, "", "of the backup that were left alone"),
+    Column("aliases_set", TEXT, "", "aliases that now point to it"),
+    Column("aliases_left", TEXT, "", "aliases of the backup that were not set"),
     Column("requester", TEXT, "", "who or what started the run"),
-    Column("approved_by", TEXT, "", "who let it go on; missing where nobody was asked"),
-    Column("same_person", FLAG, "", "the two are one; missing where nobody was asked"),
-    Column("ticket", TEXT, "", "as given"),
+    Column("approved_by", TEXT, "", "who approved it; missing if no approval was requested"),
+    Column("same_person", FLAG, "", "requester and approver are one; missing without approval"),
+    Column("ticket", TEXT, "", "ticket as given"),
     Column("error_code", TEXT, "", "why it failed or did not run"),
 )
 
 SIZES = _frame(
     "sizes",
-    "the last size of each day (UTC) that something was measured on",
+    "the last size measured on each day (UTC)",
     ("kind", "subject", "day"),
     Column(
         "kind",
         ("collection", "node", "repository"),
         "",
         "`collection`: a backup; `node`: the largest file a node made for it, where "
-        "`cluster.node_space` is configured; `repository`: all that lies there",
+        "`cluster.node_space` is configured; `repository`: all bytes stored there",
     ),
     Column("subject", TEXT, "", "name of the collection or repository"),
-    Column("day", TIME, "", "midnight at its begin"),
+    Column("day", TIME, "", "midnight at the start of the day"),
     Column("measured_at", TIME, "", "when it was captured; for a repository, stored"),
     Column("backup_id", TEXT, "", "which backup; missing for a repository"),
     Column("size_bytes", COUNT, "B", "what was measured"),
@@ -321,7 +322,7 @@ SIZES = _frame(
 
 FORECASTS = _frame(
     "forecasts",
-    "each kind and subject of `sizes`, and the straight line through it",
+    "each kind and subject of `sizes`, with the straight line through its sizes",
     ("kind", "subject"),
     Column("kind", ("collection", "node", "repository"), "", "as in `sizes`"),
     Column("subject", TEXT, "", "name of the collection or repository"),
@@ -331,36 +332,36 @@ FORECASTS = _frame(
     Column("growth_bytes_per_day", NUMBER, "B/d", "slope of the line"),
     Column("growth_low", NUMBER, "B/d", "its 95 % confidence interval"),
     Column("growth_high", NUMBER, "B/d", "its 95 % confidence interval"),
-    Column("expected_bytes", NUMBER, "B", "on the line, 30 days after `as_of`"),
+    Column("expected_bytes", NUMBER, "B", "size on the line 30 days after `as_of`"),
     Column("expected_low", NUMBER, "B", "95 % prediction interval"),
     Column("expected_high", NUMBER, "B", "95 % prediction interval"),
-    Column("limit_name", TEXT, "", "setting that limits it; missing where none does"),
+    Column("limit_name", TEXT, "", "setting that limits it; missing if none does"),
     Column("limit_bytes", COUNT, "B", "that limit"),
-    Column("days_left", NUMBER, "d", "until the line reaches it; missing if not in ten years"),
+    Column("days_left", NUMBER, "d", "until the line reaches it; missing if not within ten years"),
     Column("days_left_low", NUMBER, "d", "until the upper bound of the prediction reaches it"),
-    Column("days_left_high", NUMBER, "d", "until its lower bound reaches it"),
-    Column("not_measured", TEXT, "", "why there is no line: too few days, too close together"),
+    Column("days_left_high", NUMBER, "d", "until the lower bound of the prediction reaches it"),
+    Column("not_measured", TEXT, "", "why there is no line: too few days, or too close together"),
 )
 
 FINDINGS = _frame(
     "findings",
-    "each thing that is wrong or wants a look, worst first",
+    "each finding, worst first",
     ("code", "scope"),
-    Column("severity", SEVERITIES, "", "critical: a promise is broken or could not be checked"),
-    Column("code", TEXT, "", "which kind; with the scope it stays the same from look to look"),
+    Column("severity", SEVERITIES, "", "critical: an objective is missed or could not be checked"),
+    Column("code", TEXT, "", "kind of finding; code and scope identify it from report to report"),
     Column("scope", TEXT, "", "the collection, backup, copy, repository or run concerned"),
     Column("what", TEXT, "", "what is wrong"),
     Column("since", TIME, "", "since when, as far as records tell"),
     Column("blast_radius", TEXT, "", "how much is affected"),
     Column("next_command", TEXT, "", NEXT_STEP),
     Column(
-        "facts", TEXT, "", "tell this instance from the next; what an acknowledgement is bound to"
+        "facts", TEXT, "", "distinguish this instance from the next; an acknowledgement covers one"
     ),
-    Column("acknowledged_by", TEXT, "", "who knows of it; missing where nobody said so"),
-    Column("acknowledged_at", TIME, "", "when that was"),
-    Column("acknowledged_reason", TEXT, "", "why it may stand"),
-    Column("acknowledged_until", TIME, "", "until when; missing: for as long as it is the same"),
-    Column("severity_unacknowledged", SEVERITIES, "", "how bad it is, whoever knows of it"),
+    Column("acknowledged_by", TEXT, "", "who acknowledged it; missing if nobody did"),
+    Column("acknowledged_at", TIME, "", "when it was acknowledged"),
+    Column("acknowledged_reason", TEXT, "", "the reason that was given"),
+    Column("acknowledged_until", TIME, "", "until when; missing: until the finding changes"),
+    Column("severity_unacknowledged", SEVERITIES, "", "severity without the acknowledgement"),
 )
 
 FRAMES: Final[tuple[FrameSchema, ...]] = (
@@ -378,16 +379,16 @@ FRAMES: Final[tuple[FrameSchema, ...]] = (
 
 
 def frames_json() -> dict[str, Any]:
-    """All frames, for `qdrant-dr schema frames`."""
+    """Return all frames, for `qdrant-dr schema frames`."""
     return {"format": 1, "frames": [f.to_json() for f in FRAMES]}
 
 
 def frames_markdown() -> str:
-    """The page `docs/frames.md`, generated."""
+    """Generate the page `docs/frames.md`."""
     lines = [
         "# Frames",
         "",
-        "Generated from `qdrant_dr/report/frames/schema.py`; a test keeps it in step.",
+        "Generated from `qdrant_dr/report/frames/schema.py`; a test keeps it up to date.",
         "A missing value means *not measured*, never zero. Times are UTC with microseconds.",
         "",
         "```python",
@@ -399,7 +400,7 @@ def frames_markdown() -> str:
     ]
     for frame in FRAMES:
         key = ", ".join(f"`{k}`" for k in frame.key)
-        lines += ["", f"## {frame.name}", "", f"A row is {frame.row}. Key: {key}.", ""]
+        lines += ["", f"## {frame.name}", "", f"One row for {frame.row}. Key: {key}.", ""]
         lines += ["| column | type | unit | meaning |", "|---|---|---|---|"]
         lines += [f"| {c.name} | {c.type_name} | {c.unit} | {c.meaning} |" for c in frame.columns]
     return "\n".join(lines) + "\n"

@@ -1,1 +1,1 @@
-"""Where a report goes: files, metrics, signs of life."""
+"""Outputs of a report: files, metrics, heartbeat."""

@@ -1,6 +1,6 @@
-"""The standing of every collection as Prometheus metrics, for those who alert elsewhere.
+"""Export the standing of every collection as Prometheus metrics, for alerts elsewhere.
 
-What was not measured has no sample; it is never 0. So alert on absence, too.
+What was not measured has no sample; it is never 0. So also alert on absence.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ STATUSES = ("protected", "degraded", "unproven", "unprotected", "excluded", "gon
 
 
 def prometheus(assessment: Assessment) -> str:
-    """The text format, version 0.0.4: gauges only, durations in seconds, times as Unix seconds."""
+    """Write the text format 0.0.4: gauges only, durations in seconds, times as Unix seconds."""
     evidence = assessment.evidence
     cluster = {"cluster": evidence.config.cluster.name}
     wanted = [s for s in assessment.standings if s.status != "excluded"]
@@ -34,23 +34,23 @@ def prometheus(assessment: Assessment) -> str:
                 for s in assessment.standings for status in STATUSES
             ]),
             _metric("collection_rpo_seconds", "age of the newest proven backup", each("rpo")),
-            _metric("collection_rpo_objective_seconds", "what was promised",
+            _metric("collection_rpo_objective_seconds", "recovery point objective",
                     each("rpo_objective")),
             _metric("collection_proof_timestamp_seconds", "when that backup was last proven",
                     each("proof")),
             _metric("collection_rto_seconds", "newest recovery time measured on a real server",
                     each("rto")),
-            _metric("collection_rto_objective_seconds", "what was promised",
+            _metric("collection_rto_objective_seconds", "recovery time objective",
                     each("rto_objective")),
             _metric("collection_copies", "copies of it that count", each("copies")),
-            _metric("collection_domains", "failure domains they lie in", each("domains")),
+            _metric("collection_domains", "failure domains of those copies", each("domains")),
             _metric("repository_readable", "0 if it could not be read", [
                 ({**cluster, "repository": r.name, "domain": r.domain}, float(r.error is None))
                 for r in evidence.repositories
             ]),
-            _metric("unreadable_records", "records that are there and cannot be believed",
+            _metric("unreadable_records", "records that exist but cannot be believed",
                     [(cluster, float(len(evidence.unreadable)))]),
-            _metric("findings", "what is wrong, by severity", [
+            _metric("findings", "findings by severity", [
                 ({**cluster, "severity": severity}, float(severities.count(severity)))
                 for severity in ("critical", "warning", "notice")
             ]),

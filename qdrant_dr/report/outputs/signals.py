@@ -1,4 +1,4 @@
-"""What a look tells the world outside: a sign of life, and metrics. Losing one costs a warning."""
+"""Send the heartbeat and metrics of a watch. A failure to send is only a warning."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SCHEMES = ("http://", "https://")
 
 
 def signal(config: Config, assessed: Assessment) -> tuple[str, ...]:
-    """Push the metrics; ping the heartbeat unless the verdict is `failed`. What did not work, in
-    words; the URLs, which are often secrets, are in none of them.
+    """Push the metrics; ping the heartbeat unless the verdict is `failed`. Return what did not
+    work, in words, without URLs, which are often secrets.
 
-    The heartbeat says: somebody looks, and no promise is broken. So whoever waits for it hears of
-    a dead watch and of a broken promise alike, though Prefect be gone.
+    The heartbeat means that the watch runs and no objective is missed. So whoever waits for it
+    learns of a dead watch and of a missed objective, even if Prefect is gone.
     """
     to, lost = config.watch, []
     if to.push is not None:
@@ -46,7 +46,7 @@ def _tried(what: str, reference: str, send: Callable[[str], None]) -> list[str]:
     except urllib.error.HTTPError as e:
         why = f"the answer was {e.code}"
     except (OSError, http.client.HTTPException, ValueError) as e:
-        # its text may hold a piece of the URL
+        # its text may contain part of the URL
         reason = getattr(e, "reason", None)
         why = type(reason if isinstance(reason, Exception) else e).__name__
     else:
@@ -58,7 +58,7 @@ def _tried(what: str, reference: str, send: Callable[[str], None]) -> list[str]:
 def _url(reference: str) -> str:
     url = reference if reference.startswith(SCHEMES) else secrets.resolve(reference)
     if not url.startswith(SCHEMES):
-        raise ConfigInvalid(f"what {reference} holds is no http(s):// URL")
+        raise ConfigInvalid(f"the value of {reference} is not an http(s):// URL")
     return url
 
 
@@ -72,7 +72,7 @@ def _put(url: str, body: bytes) -> None:
 
 
 def _send(request: urllib.request.Request) -> None:
-    # not httpx: it logs every URL it calls
+    # httpx is not used here because it logs every URL that it calls
     proxy = proxy_for(request.full_url)
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({request.type: proxy} if proxy else {}),

@@ -29,7 +29,7 @@ FORMATS: Final[tuple[Format, ...]] = ("html", "csv", "parquet")
 
 @dataclass(frozen=True)
 class Written:
-    """Where a report lies: its folder, the addresses of its files, the digest of its frames."""
+    """Where a report was written: its folder, the addresses of its files, its frames' digest."""
 
     folder: str
     files: tuple[str, ...]
@@ -43,12 +43,12 @@ def write(
     to: ReportConfig,
     formats: Sequence[Format] = FORMATS,
 ) -> Written:
-    """Write below `<url>/<cluster>/<as of>/`; the same evidence writes the same bytes again.
+    """Write below `<url>/<cluster>/<as of>/`; the same evidence gives the same bytes again.
 
     Raise NothingSelected without a format, RepositoryError if the place cannot be written.
     """
     if not formats:
-        raise NothingSelected("no format is asked for", f"choose among {', '.join(FORMATS)}.")
+        raise NothingSelected("no format is given", f"choose from {', '.join(FORMATS)}.")
     evidence = assessment.evidence
     folder = f"{to.url.rstrip('/')}/{evidence.config.cluster.name}/{evidence.as_of:%Y%m%dT%H%M%SZ}"
     written = []
@@ -62,7 +62,7 @@ def write(
         if isinstance(e, OSError) and e.strerror and split_url(folder)[0] == "file":
             raise RepositoryError(
                 f"the report cannot be written to {folder}: {e.strerror}",
-                "name a folder that this user may write to: `qdrant-dr report --out FOLDER`, or "
+                "choose a folder that this user may write to: `qdrant-dr report --out FOLDER`, or "
                 "`report.url` in the configuration.",
             ) from None
         raise translate(e, repository="report.url", doing="writing the report") from None
@@ -93,7 +93,7 @@ def _files(
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
-    """Parquet with the types, units and meanings of the schema, and the frame's `as_of`."""
+    """Write Parquet with the types, units and meanings of the schema, and the frame's `as_of`."""
     schema = next(f for f in FRAMES if f.name == frame.attrs["frame"]).arrow()
     table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
     table = table.replace_schema_metadata(

@@ -1,1 +1,1 @@
-"""The page of a report: what the evidence says, to be printed and signed."""
+"""The HTML page of a report, to be printed and signed."""

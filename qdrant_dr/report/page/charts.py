@@ -1,4 +1,4 @@
-"""Inline SVG, made by hand: no script, no font, no colour that is not a variable of the page."""
+"""Draw inline SVG by hand: no script, no font, and only colours that are variables of the page."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ ROW = 30
 
 @dataclass(frozen=True)
 class Dot:
-    """A measured restore. `kind`: `rto` of a drill on a real server, `real` of a restore for real,
-    `restore` on the sandbox."""
+    """A measured restore. `kind`: `rto` for a drill on a real server, `real` for a real restore,
+    `restore` for one on the sandbox."""
 
     seconds: float
     kind: str
@@ -50,7 +50,7 @@ class Line:
 class Trend:
     """Measured sizes, the line through them with its band up to `end`, and a limit, in bytes.
 
-    `line` and `band` are of (moment, bytes) and (moment, low, high); empty: not measured.
+    `line` and `band` hold (moment, bytes) and (moment, low, high); empty: not measured.
     `tone` colours the note: `bad`, `warn` or nothing.
     """
 
@@ -65,7 +65,8 @@ class Trend:
 
 @dataclass(frozen=True)
 class Cell:
-    """`level`: 0-3 fresh to nearly too old, `due` with time left, or `late`, `bad`, `none`."""
+    """One cell. `level`: 0-3 fresh to nearly too old, `due` with time left, `late`, `bad`,
+    `none`."""
 
     text: str
     level: str
@@ -103,7 +104,7 @@ _TICKS = (0.01, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86400, 7 * 86400, 30 * 8640
 
 
 def restores(strips: Sequence[Strip]) -> Markup:
-    """Restore seconds against the objective, on a logarithmic axis; a row for each collection."""
+    """Draw restore seconds against the objective on a logarithmic axis, one row per collection."""
     values = [d.seconds for s in strips for d in s.dots] + [s.objective for s in strips]
     low = max((t for t in _TICKS if t <= min(values)), default=_TICKS[0])
     high = min((t for t in _TICKS if t >= max(values) and t > low), default=_TICKS[-1])
@@ -141,7 +142,7 @@ def restores(strips: Sequence[Strip]) -> Markup:
 
 
 def sizes(lines: Sequence[Line], begin: datetime, end: datetime) -> Markup:
-    """Size of each backup over time: small panels of one time axis, each from zero."""
+    """Draw the size of each backup over time: small panels with one time axis, each from zero."""
     columns, wide, tall, gap = 4, 222, 96, 24
     length = max((end - begin).total_seconds(), HOUR)  # seconds apart are no distance
     body = []
@@ -174,9 +175,9 @@ def sizes(lines: Sequence[Line], begin: datetime, end: datetime) -> Markup:
 
 
 def forecasts(trends: Sequence[Trend], begin: datetime, now: datetime, end: datetime) -> Markup:
-    """What was measured up to `now` and what is expected up to `end`: panels, each from zero.
+    """Draw sizes measured up to `now` and expected up to `end`: panels, each from zero.
 
-    The limit is drawn where it lies within reach of the panel; else the note alone tells of it.
+    The limit is drawn if it fits into the panel; else only the note mentions it.
     """
     columns, wide, tall, gap = 3, 304, 132, 24
     length = max((end - begin).total_seconds(), 1)
@@ -225,9 +226,10 @@ def forecasts(trends: Sequence[Trend], begin: datetime, now: datetime, end: date
 def proof_ages(
     columns: Sequence[tuple[str, str]], rows: Sequence[tuple[str, Sequence[Cell]]]
 ) -> Markup:
-    """Age of the newest sufficient proof: a row for each collection, a column for each repository.
+    """Draw the age of the newest sufficient proof, one row per collection, one column per
+    repository.
 
-    `columns` are repository and failure domain. Words stand in every cell: colour only repeats.
+    `columns` are repository and failure domain. Every cell has words; the colour only repeats them.
     """
     top, tall = 44, 30
     wide = min(150.0, (WIDTH - LABEL) / max(len(columns), 1))

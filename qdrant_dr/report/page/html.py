@@ -1,4 +1,4 @@
-"""The page: what the evidence says, worst first, in a form that can be printed and signed."""
+"""Render the page: what the evidence says, worst first, to be printed and signed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WORST_FIRST: tuple[Status, ...] = (
     "unprotected", "gone", "unproven", "degraded", "protected", "excluded",
 )  # fmt: skip
 SHOWN = 25
-"""Rows of a list that may be endless; the page says how many it leaves out."""
+"""Limit for rows of long lists; the page says how many it leaves out."""
 
 DRILLS = 10
 YEAR = 365
@@ -54,7 +54,7 @@ class Tile:
 def render(
     assessment: Assessment, frames: Mapping[str, pd.DataFrame], tables: Sequence[str] = ()
 ) -> bytes:
-    """Render the whole page as UTF-8. `tables` are files beside it that it links to."""
+    """Render the whole page as UTF-8. `tables` are files beside it to which it links."""
     evidence = assessment.evidence
     zone = ZoneInfo(evidence.config.report.timezone)
     environment = Environment(
@@ -103,7 +103,7 @@ def render(
 
 
 def frames_digest(frames: Mapping[str, pd.DataFrame]) -> str:
-    """SHA-256 over the CSV of all frames: two reports of the same evidence carry the same."""
+    """Return the SHA-256 over the CSV of all frames: equal for reports of the same evidence."""
     total = hashlib.sha256()
     for name, frame in frames.items():
         total.update(name.encode() + b"\0" + csv_bytes(frame) + b"\0")
@@ -111,7 +111,7 @@ def frames_digest(frames: Mapping[str, pd.DataFrame]) -> str:
 
 
 def headline(assessment: Assessment) -> str:
-    """One sentence. What could not be looked at comes before what is fine."""
+    """Write one sentence. What could not be checked comes before what is fine."""
     evidence = assessment.evidence
     promise = evidence.config.objectives.proven
     wanted = [s for s in assessment.standings if s.exclusion is None]
@@ -136,14 +136,14 @@ def headline(assessment: Assessment) -> str:
 
 
 def tiles(assessment: Assessment, zone: ZoneInfo) -> tuple[Tile, ...]:
-    """Protected of total, worst RPO, worst measured RTO, copies below quorum."""
+    """Return the tiles: protected of total, worst RPO, worst measured RTO, copies below quorum."""
     wanted = [s for s in assessment.standings if s.exclusion is None]
     protected = sum(s.status == "protected" for s in wanted)
     return (
         Tile(
             "Protected",
             f"{protected} of {len(wanted)}",
-            "collections with every promise kept",
+            "collections with every objective met",
             "good" if wanted and protected == len(wanted) else "bad",
         ),
         _worst_rpo(wanted),
@@ -160,7 +160,7 @@ def _worst_rpo(wanted: list[Standing]) -> Tile:
     rpo, s = max(known, key=lambda pair: (pair[0] / pair[1].rpo_objective, pair[1].collection))
     note = f"{s.collection}; promised {span(s.rpo_objective)}"
     if none:
-        note = f"for {count(none, 'collection')}; of the others {span(rpo)} ({note})"
+        note = f"for {count(none, 'collection')}; for the others {span(rpo)} ({note})"
         return Tile("Worst recovery point", "none", note, "bad")
     return Tile("Worst recovery point", span(rpo), note, "bad" if rpo > s.rpo_objective else "good")
 
@@ -171,7 +171,7 @@ def _worst_rto(wanted: list[Standing], assessment: Assessment, zone: ZoneInfo) -
     if not measured:
         other = sum(d.verdict == "passed" for d in assessment.drills)
         words = f"{count(other, 'drill')} passed, none into a real server" if other else "no drill"
-        never = assessment.source_kind == "sandbox"  # on it nothing could be measured
+        never = assessment.source_kind == "sandbox"  # it cannot measure a recovery time
         return Tile(name, "not measured", words, "plain" if never and other else "warn")
     rto, by, s = max(measured, key=lambda m: (m[0] / m[2].rto_objective, m[2].collection))
     note = (
@@ -195,7 +195,8 @@ def _quorum(wanted: list[Standing], assessment: Assessment) -> Tile:
 
 
 def _runs(assessment: Assessment) -> dict[str, Any]:
-    """Counts of the period, those that did not end well, and times without a backup run."""
+    """Return run counts of the period, runs that did not end well, and times without a backup
+    run."""
     evidence = assessment.evidence
     ends = {e.start.run_id: e for e in evidence.run_ends}
     crashed = {s.run_id for s in evidence.crashed}
@@ -225,8 +226,8 @@ def _runs(assessment: Assessment) -> dict[str, Any]:
 
 
 def _games(assessment: Assessment) -> list[tuple[Drill, bool | None, str, str]]:
-    """Drills under a scenario, and runs that somebody signed: with whether the objectives would
-    have been kept, why, and what was not used."""
+    """Return drills under a scenario and signed runs: whether the objectives were met, why, and
+    what was not used."""
     config = assessment.evidence.config
     found = []
     for d in assessment.drills[::-1]:
@@ -238,7 +239,7 @@ def _games(assessment: Assessment) -> list[tuple[Drill, bool | None, str, str]]:
 
 
 def _forecasts(assessment: Assessment) -> list[Series]:
-    """Those with a limit that comes into reach within a year, soonest first."""
+    """Return series whose limit may be reached within a year, soonest first."""
     near = [
         (left.low, s.subject, s)
         for s in assessment.series
@@ -248,7 +249,7 @@ def _forecasts(assessment: Assessment) -> list[Series]:
 
 
 def _gaps(assessment: Assessment) -> list[tuple[datetime, datetime, timedelta]]:
-    """Stretches of the period in which no backup run began although one was due."""
+    """Return the parts of the period in which no backup run began although one was due."""
     evidence = assessment.evidence
     began = sorted(s.started_at for s in evidence.run_starts if s.job == "backup")
     if not began:
@@ -287,12 +288,12 @@ def _scope(assessment: Assessment) -> dict[str, Any]:
 
 
 def days_left(days: float | None) -> str:
-    """Whole days, rounded down: nobody is told of a day that may not be there."""
-    return "not in ten years" if days is None else f"{int(days)} d"
+    """Format whole days, rounded down, so as never to promise a day too many."""
+    return "not within ten years" if days is None else f"{int(days)} d"
 
 
 def format_moment(at: datetime | None, zone: ZoneInfo) -> str | Markup:
-    """`2026-11-22 13:00:07 CET`; a dash where there is none."""
+    """Format `2026-11-22 13:00:07 CET`; a dash for None."""
     return Markup("&ndash;") if at is None else f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
 
 

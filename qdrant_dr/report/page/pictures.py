@@ -1,4 +1,4 @@
-"""What the charts show: chosen from the assessment, worst first, never more than fits."""
+"""Choose what the charts show from the assessment: worst first, never more than fits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PANELS = 12
 
 @dataclass(frozen=True)
 class Picture:
-    """A chart and how much of the whole it shows; without a chart, why there is none."""
+    """A chart and how much of the whole it shows; without a chart, the reason."""
 
     svg: Markup | None
     note: str
@@ -36,7 +36,7 @@ class Picture:
 def draw(
     assessment: Assessment, ranked: Sequence[Standing], zone: ZoneInfo, most: int
 ) -> dict[str, Picture]:
-    """The charts by name: restores, sizes, forecasts, ages. `ranked` is worst first."""
+    """Draw the charts by name: restores, sizes, forecasts, ages. `ranked` is worst first."""
     wanted = [s for s in ranked if s.exclusion is None]
     return {
         "restores": _restores(assessment, wanted, zone, most),
@@ -69,11 +69,11 @@ def _restores(
 
 
 def _dot(of: Drill | Restore, zone: ZoneInfo) -> charts.Dot | None:
-    """Of a restore for real only what counts as a recovery time."""
+    """Return the dot of a drill, or of a real restore that counts as a recovery time."""
     if of.rto is not None:
         measured = of.rto
         kind, words = (
-            ("real", "a restore for real, decision to the end")
+            ("real", "a real restore, from decision to end")
             if isinstance(of, Restore)
             else ("rto", "decision to verified, on a real server")
         )
@@ -109,12 +109,12 @@ STEPS = 24
 
 
 def _forecasts(assessment: Assessment) -> Picture:
-    """Those that are full first come first, then the largest growth."""
+    """Draw the forecasts: those that are full soonest first, then the largest growth."""
     told = [s for s in assessment.series if s.forecast.line]
     mute = len(assessment.series) - len(told)
-    rest = f"Too few days were measured for {mute} more." if mute else ""
+    rest = f"For {mute} more, too few days were measured." if mute else ""
     if not told:
-        return Picture(None, "No size was measured on enough days: five, over three days or more.")
+        return Picture(None, "No size was measured on enough days: five, over at least three days.")
     told.sort(key=_urgency)
     shown = told[:TRENDS]
     now = assessment.evidence.as_of
@@ -166,7 +166,7 @@ def _days(days: float | None) -> str:
 def _ages(assessment: Assessment, wanted: Sequence[Standing], most: int) -> Picture:
     repositories = assessment.evidence.repositories
     if not wanted:
-        return Picture(None, "There is no collection to look at.")
+        return Picture(None, "There is no collection to show.")
     rows = [
         (s.collection, [_cell(assessment, s, n) for n in range(len(repositories))])
         for s in wanted[:most]
@@ -176,7 +176,7 @@ def _ages(assessment: Assessment, wanted: Sequence[Standing], most: int) -> Pict
 
 
 def _cell(assessment: Assessment, s: Standing, n: int) -> charts.Cell:
-    """What most wants a look wins: unreachable, damaged, missing, never proven, then the age."""
+    """Return the most urgent state: unreachable, damaged, missing, never proven, then the age."""
     evidence = assessment.evidence
     repository, promise, at = (
         evidence.repositories[n],
@@ -194,7 +194,7 @@ def _cell(assessment: Assessment, s: Standing, n: int) -> charts.Cell:
     if latest.state not in ("present", "archived"):
         return charts.Cell(latest.state, "bad", f"the newest backup is {latest.state} here")
     if not latest.within_reach:
-        return charts.Cell("archived", "bad", "the newest backup lies in an archive: not readable")
+        return charts.Cell("archived", "bad", "the newest backup is in an archive: not readable")
     proofs = [
         p
         for b, c in here
@@ -205,11 +205,11 @@ def _cell(assessment: Assessment, s: Standing, n: int) -> charts.Cell:
         best = best_proof(latest)
         due = s.backups[0].manifest.captured_at + promise.max_age
         if best and best.full and at <= due and reaches(best.depth, "bytes"):
-            # one copy a night is read to its content, the others' turn comes
+            # one copy a night is proven to content; the others have their turn later
             said = f"every byte proven; {promise.depth} is due by {due:%Y-%m-%d}"
             return charts.Cell(f"{best.depth}, in time", "due", said)
         shallow = f"{best.depth} only" if best and best.full else "sample" if best else "unproven"
-        return charts.Cell(shallow, "late", f"no proof to {promise.depth} within the promised age")
+        return charts.Cell(shallow, "late", f"no proof to {promise.depth} within the required age")
     age = at - max(p.ended_at for p in proofs)
     level = min(int(4 * (age / promise.max_age)), 3)
     return charts.Cell(span(age), str(level), f"proven to {promise.depth} {span(age)} ago")

@@ -1,1 +1,1 @@
-"""`watch`: what is new and what is over since the look before."""
+"""`watch`: find what is new and what is over since the previous watch."""

@@ -1,4 +1,4 @@
-"""`acknowledge`: find what a name means among the findings and backups of now, write it down."""
+"""`acknowledge`: find what a name means among the present findings and backups, and record it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from qdrant_dr.report.watch.job import last_findings
 from qdrant_dr.repository import Repository
 
 PERIOD = timedelta(days=30)
-ON_RECORD = "`qdrant-dr acknowledge` lists what is acknowledged, `qdrant-dr watch` what is wrong."
+ON_RECORD = "`qdrant-dr acknowledge` lists acknowledgements, `qdrant-dr watch` lists findings."
 
 
 def acknowledge_named(
@@ -40,11 +40,11 @@ def acknowledge_named(
     now: datetime,
     release: bool = False,
 ) -> Written:
-    """Acknowledge the finding (`CODE`, `CODE:SCOPE`) or accept the backup (`NAME@ID`) of this name,
-    in every repository that can be reached; or take back what acknowledges it.
+    """Acknowledge the finding (`CODE`, `CODE:SCOPE`) or accept the backup (`NAME@ID`) of this name
+    in every reachable repository, or take its acknowledgement back.
 
-    The errors are also of repositories that could not be opened, and why the record does not count
-    yet, if it does not. Raise UsageError, NothingSelected, BackupNotFound or CatalogIncomplete.
+    The returned errors include repositories that could not be opened, and the reason if the record
+    is not in force yet. Raise UsageError, NothingSelected, BackupNotFound or CatalogIncomplete.
     """
     if len(reason.strip()) < 3:
         raise UsageError("an acknowledgement needs a reason", "add --reason 'new embedding model'.")
@@ -63,8 +63,8 @@ def acknowledge_named(
         backup = select(name, catalog, proven=config.objectives.proven, now=now)
         if until is not None and not (backup.seal and backup.seal.suspect):
             raise UsageError(
-                f"{backup.key} is not suspect: there is nothing to quiet until then",
-                "leave out --until: then it is what later backups are measured against.",
+                f"{backup.key} is not suspect: there is no alarm to silence",
+                "leave out --until to compare later backups with this one.",
             )
         record, lost = accept(opened, backup, reason=reason, until=until, by=by, now=now)
     every = {**failed, **lost}
@@ -73,7 +73,7 @@ def acknowledge_named(
 
 
 def acknowledged_now(config: Config, now: datetime) -> tuple[list[Acknowledgement], list[DRError]]:
-    """What counts now, and the errors of repositories that could not be opened."""
+    """Return the acknowledgements in force, and the errors of repositories that did not open."""
     opened, failed = open_all(config)
     known = acknowledgements_of(config, opened, now=now, lost=failed)
     return list(known), list(failed.values())
@@ -82,7 +82,8 @@ def acknowledged_now(config: Config, now: datetime) -> tuple[list[Acknowledgemen
 def findings_now(
     config: Config, opened: Mapping[str, Repository], now: datetime
 ) -> tuple[Found, ...]:
-    """What the records tell, and what only the cluster could tell the last look that was kept."""
+    """Return the findings of the records, and those that only the cluster could show, from the last
+    recorded watch."""
     assessed = Assessment.of(gather(config, now, PERIOD))
     told = [found(p, None, now) for p in assessed.problems]
     known = {f.identity for f in told}
@@ -91,8 +92,8 @@ def findings_now(
 
 
 def named(name: str, standing: Sequence[Found]) -> Found | None:
-    """The finding of this name; None if it is no name of a finding. Raise UsageError for one that
-    does not stand, means several, or raises no alarm."""
+    """Return the finding of this name; None if the name cannot be that of a finding. Raise
+    UsageError if there is no such finding, if there are several, or if it raises no alarm."""
     code, colon, scope = name.partition(":")
     of_code = [f for f in standing if f.code == code]
     if not of_code and "@" in name:
@@ -102,9 +103,9 @@ def named(name: str, standing: Sequence[Found]) -> Found | None:
         raise UsageError(f"there is no finding {name!r}", _nearest(name, standing))
     if len(meant) > 1:
         listed = ", ".join(repr(f"{f.code}:{f.scope}") for f in meant)
-        raise UsageError(f"{name} may be {len(meant)} findings: {listed}", "write one of them.")
+        raise UsageError(f"{name} may mean {len(meant)} findings: {listed}", "write one of them.")
     if meant[0].severity == "notice" and meant[0].acknowledged is None:
-        raise UsageError(f"{name} is a notice: it raises no alarm", "nothing is to be done.")
+        raise UsageError(f"{name} is a notice: it raises no alarm", "there is nothing to do.")
     return meant[0]
 
 
@@ -126,7 +127,7 @@ def _withdrawn(
     by: str,
     now: datetime,
 ) -> Written:
-    """The finding need not stand any more, nor the backup be there."""
+    """Take an acknowledgement back, even if the finding or backup no longer exists."""
     known = acknowledgements_of(config, opened, now=now, lost=[r.name for r in config.repositories])
     code, colon, scope = name.partition(":")
     of_code = {(a.code, a.scope) for a in known if a.code == code}

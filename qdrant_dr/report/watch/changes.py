@@ -1,4 +1,4 @@
-"""What is new and what is over since the look before: pure, so that nothing is told twice."""
+"""Find what is new and what is over since the previous watch. Pure; nothing is announced twice."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from qdrant_dr.report.finding import RANK, Problem
 from qdrant_dr.report.findings.acknowledged import loud_again
 
 Half = Literal["records", "cluster"]
-"""What a look is made of: the records in the repositories, and the cluster as it answers."""
+"""The two halves of a watch: the records in the repositories, and the live cluster."""
 
 AFRESH = frozenset({"repository-unreadable", "cluster-unseen", "space-unseen"})
-"""Kinds that tell themselves what cannot be looked at: known afresh at every look."""
+"""Kinds that report what could not be checked: they are determined afresh in every watch."""
 BLIND = ("cluster-unseen", "cluster")
-"""The finding that no node at all answers: which of them do not is not known then."""
+"""The finding that no node answers at all: single nodes are not known then."""
 ON_CLUSTER = frozenset({"clock-skew", "clocks-apart", "clock-unseen", "leftover-snapshot"})
 ON_BOTH = frozenset({"collection-missing", "no-backup"})
-"""Kinds by the half that must be seen before one of them can be over."""
+"""Kinds by the half that must be checked before a finding of them can be over."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """`standing` is all that is wrong; `appeared` and `cleared` are what has to be told."""
+    """`standing` is all that is wrong; `appeared` and `cleared` are what must be announced."""
 
     standing: tuple[Found, ...]
     appeared: tuple[Found, ...]
@@ -40,12 +40,13 @@ def changes(
     unseen: Collection[Half] = (),
     doubted: Callable[[Found], bool] = lambda _: False,
 ) -> Changes:
-    """Compare with the findings of the look before; None: what stood then is not known.
+    """Compare with the findings of the previous watch; None: they are not known.
 
-    What could not be looked at is not over: it stands as it was known; `doubted` says what a
-    record that cannot be read may tell. A notice is never told, so one that becomes louder appears,
-    and a loud one that becomes a notice is over; where somebody acknowledged it, what is told says
-    so. What became critical appears again, and so does what was acknowledged until before `at`.
+    A finding that could not be checked is not over: it stands as it was; `doubted` says what an
+    unreadable record may still show. Notices are never announced, so a notice that becomes more
+    severe appears, and an alarm that becomes a notice is over, with the acknowledgement if there is
+    one. A finding that became critical appears again, and so does one whose acknowledgement has
+    ended before `at`.
     """
     known = {f.identity: f for f in before or ()}
     seen = {f.identity for f in now}
@@ -74,7 +75,8 @@ def changes(
 
 
 def found(problem: Problem, before: Sequence[Found] | None, at: datetime) -> Found:
-    """A problem as a look keeps it: since when, if nothing else tells, since it is being seen."""
+    """Return a problem as a watch records it; without another source, `since` is when it was first
+    seen."""
     known = {f.identity: f for f in before or ()}
     since = problem.since
     if since is None:
@@ -93,7 +95,8 @@ def found(problem: Problem, before: Sequence[Found] | None, at: datetime) -> Fou
 
 
 def _hidden(f: Found, unseen: Collection[Half], seen: Collection[tuple[str, str]]) -> bool:
-    """Whether what would tell that it is over was not seen; `seen` are the findings of now."""
+    """Say whether the half that would show its end was not checked; `seen` are the present
+    findings."""
     if f.code in AFRESH:
         return False
     if f.code == "node-unreachable":

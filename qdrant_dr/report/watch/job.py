@@ -1,4 +1,4 @@
-"""`watch`: look at records and cluster, compare with the look before, say what is new and over."""
+"""`watch`: check records and cluster, compare with the previous watch, say what is new and over."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ from qdrant_dr.repository import Repository, Stat
 
 PERIOD = timedelta(days=30)
 RECORDED_EVERY = timedelta(minutes=55)
-"""A look that brought nothing new is kept once an hour; 5 min for schedules that are not exact."""
+"""A watch without changes is recorded once an hour; 5 min are allowed for inexact schedules."""
 WRITTEN_WITHIN = timedelta(seconds=30)
-"""A record reaches its store within so long after its end was written into it."""
+"""A record reaches its store within this time after its end time was written into it."""
 
 LIVE = AFRESH | ON_BOTH | ON_CLUSTER | {"node-unreachable", "space-low", "store-clock-skew"}
-"""Kinds that no record tells."""
+"""Kinds that no record can show."""
 
 Look = Callable[[Config, datetime], Outcome]
 Tell = Callable[[RunEnd, Watched], bool]
-"""Announce a look; False: nobody could be told, so that the next look must try again."""
+"""Announces a watch; False: nobody could be told, so the next watch must try again."""
 
 
 class WatchRequest(Frozen):
-    """`record`: keep the look, so that what it has told is not told again."""
+    """`record`: record the findings, so that what was announced is not announced again."""
 
     record: bool = True
 
 
 def look(config: Config, now: datetime) -> Outcome:
-    """One look at everything; it reads only. Its verdict is that of the worst that stands.
+    """Check everything, reading only. The verdict is that of the worst finding.
 
-    A part that cannot be looked at is a finding; nothing of it is taken for over.
+    A part that cannot be checked is a finding, and none of its findings count as over.
     """
     opened, _ = open_all(config)  # what cannot be opened is in the evidence, with its error
     last = _last_looks(opened, config.cluster.name, now)
@@ -105,20 +105,20 @@ def watch(
     look_: Look = look,
     tell: Tell = lambda _end, _watched: True,
 ) -> RunEnd:
-    """Look, tell, and keep the look if it changed something or the last one is an hour old.
+    """Check, announce, and record the watch if something changed or the last record is an hour old.
 
-    Told first and kept afterwards: a change that nobody could be told is told by the next look.
+    It announces first and records afterwards: if nobody could be told, the next watch tries again.
     """
     outcome = look_(config, run.start.started_at)
     end = run.concluded(config, [outcome])
     if (watched := _watched(end)) is None:
-        return end  # it did not look: what it would be compared with stays
+        return end  # it checked nothing: the previous findings stay the reference
     told = tell(end, watched)
     changed = bool(watched.appeared or watched.cleared)
     at = watched.compared_with
     due = changed or at is None or end.ended_at - at >= RECORDED_EVERY
     if request.record and due and (told or not changed):
-        # its end is when it is written: that is what the clocks of the stores are compared with
+        # the end time is when the record is written; the stores' clocks are compared with it
         end = run.concluded(config, [outcome])
         run.write_everywhere(end)
         if run.unwritten:
@@ -129,8 +129,8 @@ def watch(
 def last_findings(
     opened: Mapping[str, Repository], cluster: str, now: datetime
 ) -> tuple[Found, ...]:
-    """What only the cluster, or the room and the clocks of stores, told the last look that was
-    kept."""
+    """Return the findings of the last recorded watch that only the cluster, or the space and clocks
+    of stores, can show."""
     looks = _last_looks(opened, cluster, now)
     newest = max((end for end, _ in looks.values()), key=lambda e: e.ended_at, default=None)
     watched = _watched(newest)
@@ -145,21 +145,21 @@ def _watched(end: RunEnd | None) -> Watched | None:
 def _last_looks(
     opened: Mapping[str, Repository], cluster: str, now: datetime
 ) -> dict[str, tuple[RunEnd, Stat]]:
-    """The newest look that each repository has; one that cannot be read has none."""
+    """Return the newest watch that each repository has; None for one that cannot be read."""
     last = {}
     for name, repository in opened.items():
         try:
             there = repository.last_watch(cluster, now)
         except DRError:
-            continue  # the evidence tells that it cannot be read
+            continue  # the evidence reports that it cannot be read
         if there is not None and _watched(there[0]) is not None:
             last[name] = there
     return last
 
 
 def _from_records(assessed: Assessment, live: Live) -> Iterator[Problem]:
-    """What the records say, but for what the cluster itself tells better: a snapshot that was left
-    may be gone since, and a collection that had vanished may be back."""
+    """Return the findings of the records, except those that the live cluster shows better: a
+    leftover snapshot may be gone since, and a vanished collection may be back."""
     for problem in assessed.problems:
         back = live.names is not None and problem.scope in live.names
         if problem.code != LEFTOVER and not (problem.code == "collection-missing" and back):
@@ -169,7 +169,7 @@ def _from_records(assessed: Assessment, live: Live) -> Iterator[Problem]:
 def _space(
     config: Config, assessed: Assessment, opened: Mapping[str, Repository]
 ) -> Iterator[Problem]:
-    """Room for the next backups, by the sizes of the last ones."""
+    """Check the space for the next backups, by the sizes of the last ones."""
     sizes = {
         s.collection: Size(round(s.newest.manifest.size_bytes * GROWTH))
         for s in assessed.standings
@@ -179,7 +179,7 @@ def _space(
     asked = [(f"repository {n}", [r]) for n, r in opened.items() if n not in lost]
     for scope, repositories in [*asked, ("spool", [])]:
         try:
-            # each repository by itself, its row is the first; nodes and spool once, by themselves
+            # each repository separately, its row is the first; nodes and spool once, separately
             rows = check_space(config, sizes, repositories)
             for row in islice(rows, 1 if repositories else None):
                 if row.state in ("failed", "degraded"):
@@ -190,7 +190,7 @@ def _space(
         except (DRError, OSError) as e:
             why = e.message if isinstance(e, DRError) else str(e)
             yield Problem(
-                "warning", "space-unseen", scope, f"its space could not be looked at: {why}", None,
+                "warning", "space-unseen", scope, f"its space could not be checked: {why}", None,
                 "the next backups", command("check"),
             )  # fmt: skip
 
@@ -198,11 +198,11 @@ def _space(
 def _store_clocks(
     config: Config, opened: Mapping[str, Repository], last: Mapping[str, tuple[RunEnd, Stat]]
 ) -> Iterator[Problem]:
-    """The time a store gave to the last look against the one in it: nothing is written for it."""
+    """Compare the store's time of the last watch record with the time in it, without writing."""
     ms = timedelta(milliseconds=1)
     for name, (end, file) in last.items():
         if opened[name].id not in {seen.repository_id for seen in end.repositories}:
-            continue  # it came here with an adopted copy: at the time of the copy
+            continue  # it came with an adopted copy, so it has the time of the copy
         half = WRITTEN_WITHIN / 2
         clock = ClockOffset(round((file.modified_at - end.ended_at - half) / ms), round(half / ms))
         if clock.exceeds(config.cluster.clock_skew_limit):

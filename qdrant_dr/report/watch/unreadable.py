@@ -1,4 +1,4 @@
-"""What a record that cannot be read may tell: pure. It is not over because its record is lost."""
+"""Find what an unreadable record may show: no finding is over because its record is lost. Pure."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ OF_BACKUPS = frozenset(
         "drifted", "future-dated", "mixed-versions", "newest-unproven", "suspect",
     }
 )  # fmt: skip
-"""Kinds that the loss of a record may hide. What is too old or missing (`rpo-missed`) is not among
-them: without a record it only looks worse."""
+"""Kinds that the loss of a record may hide. Findings that something is too old or missing
+(`rpo-missed`) are not among them: without a record they only look worse."""
 
 
 def in_doubt(unreadable: Sequence[str]) -> Callable[[Found], bool]:
-    """Whether one of the records at these paths may tell of a finding that nothing tells now: one
-    of a run of all that runs tell, one of a backup, or a proof, of its own collection."""
+    """Say whether an unreadable record at these paths may show a finding that nothing shows now: a
+    run record may show any finding of runs, a backup's record or proof those of its collection."""
     of_runs = any(path.startswith(f"{layout.RUNS}/") for path in unreadable)
     taken = [layout.read_backup_path(path) for path in unreadable]
     slugs = {at.collection_folder for at in taken if at is not None}
@@ -44,6 +44,6 @@ def in_doubt(unreadable: Sequence[str]) -> Callable[[Found], bool]:
 
 
 def _names_in(scope: str) -> tuple[str, ...]:
-    """What may be the collection in it: `C`, `C@ID`, `C in REPOSITORY`, `C@ID in REPOSITORY`."""
+    """Return the possible collections in `C`, `C@ID`, `C in REPOSITORY`, `C@ID in REPOSITORY`."""
     alone = scope.rpartition(" in ")[0] or scope
     return scope, alone, scope.rpartition("@")[0], alone.rpartition("@")[0]

@@ -142,7 +142,7 @@ def test_a_peer_without_an_address_is_named_with_the_next_step(
     capture = the_capture(end)
     assert capture.error is not None
     assert capture.error.code == "plan-refused"
-    assert "has no full replica at hand" in capture.error.message
+    assert "has no complete replica within reach" in capture.error.message
     assert sum("cluster.peers" in reason for reason in end.reasons) == 2
 
 
@@ -178,7 +178,7 @@ def test_shards_without_a_full_replica_are_refused_by_name(tmp_path: Path) -> No
     error = the_capture(end).error
     assert error is not None
     assert error.code == "plan-refused"
-    assert "shard 0 has no full replica at hand: Dead on peer" in error.message
+    assert "shard 0 has no complete replica within reach: Dead on peer" in error.message
 
 
 def test_a_dead_replica_is_left_alone(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_transfer_under_way_is_waited_for_and_marked(
     capture = the_capture(end)
     if method == "shard":
         assert capture.error is not None
-        assert "1 shard transfers are under way, and method shard keeps no WAL" in (
+        assert "1 shard transfers are under way, and method shard has no WAL" in (
             capture.error.message
         )
         assert world.manifests("one") == []

@@ -31,7 +31,7 @@ def test_the_last_backup_is_the_better_estimate() -> None:
 
 
 @pytest.mark.parametrize("free", [None, 120, 10**12])
-def test_enough_is_no_matter(free: int | None) -> None:
+def test_enough_space_gives_no_finding(free: int | None) -> None:
     assert judge_space([room("the node", free), room("repository one", free)], quorum=1) == Judged()
 
 

@@ -79,7 +79,7 @@ def test_the_fullest_replica_is_captured_and_the_source_is_told_of(
     assert part.peer_id == CLUSTER_PEERS[whole]
     assert set(gone) <= ids_in(world, manifest, tmp_path / "read")[0]
     (said,) = [d for d in manifest.doubts if "replicas of shard" in d]
-    assert said.startswith("the replicas of shard 0 differ though nobody writes (372 on ")
+    assert said.startswith("the replicas of shard 0 differ although nothing is written (372 on ")
     assert said.endswith("the fullest was taken")
     assert said in the_capture(end).notes
     assert {(r.shard, r.peer_id, r.points) for r in manifest.apart} == {

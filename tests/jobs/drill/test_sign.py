@@ -112,7 +112,9 @@ def test_a_repository_that_is_away_degrades_it_and_the_others_tell(
     assert code == 3
 
 
-def test_two_truths_are_signed_by_nobody(world: World, drilled: RunEnd, tmp_path: Path) -> None:
+def test_differing_end_records_cannot_be_signed(
+    world: World, drilled: RunEnd, tmp_path: Path
+) -> None:
     (path,) = world.folders["two"].glob(f"runs/**/{drilled.start.run_id}.end.json")
     kept = path.read_bytes()
     path.write_bytes(drilled.model_copy(update={"reasons": ("another",)}).to_bytes())

@@ -171,7 +171,7 @@ def test_a_release_in_one_of_two_repositories_ends_no_hold(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("what", ["repository away", "manifest damaged", "hold damaged", "empty"])
-def test_nothing_goes_while_not_everything_can_be_read(tmp_path: Path, what: str) -> None:
+def test_nothing_is_deleted_while_something_cannot_be_read(tmp_path: Path, what: str) -> None:
     world = world_of(tmp_path)
     if what != "empty":
         fill(world, 4)

@@ -264,7 +264,7 @@ def test_what_differs_is_never_green(world: World, target: Server) -> None:
     assert remove in outcome.error.hint
     assert any("restored in whole" in n and remove in n for n in outcome.notes)
     assert (restored(end).fingerprint_equal, restored(end).stays) == (False, True)
-    assert restored(end).came_to == "CONTENT DIFFERS, and it stays"
+    assert restored(end).came_to == "CONTENT DIFFERS, and it was kept"
     assert not any("collection" in what for what in restored(end).removed)
     assert names(target.url) == ["movies"]
     assert aliases(target.url) == {}
@@ -289,7 +289,7 @@ def test_the_same_command_says_what_stays_there_and_never_goes_over_it(
             again = bring_back(world, spy.url, dry_run=dry_run)
             assert again.error is not None
             assert again.error.code == "plan-refused"
-            assert "brought back in whole (it differs: " in again.error.message
+            assert "UTC (it differs: " in again.error.message
             assert "1999 points, the seal says 2000" in again.error.message
             assert f"curl -X DELETE {spy.url}/collections/movies" in again.error.message
         count = loopback.post(f"{target.url}/collections/movies/points/count", json={"exact": True})

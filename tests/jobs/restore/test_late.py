@@ -82,7 +82,7 @@ def test_a_collection_that_comes_after_the_restore_gave_up(
     outcome, detail = only(bring_back(world, spy.url, "sharded"))
     assert outcome.error is not None
     assert outcome.error.code == "recover-unanswered"
-    assert "may still come" in outcome.error.message
+    assert "but still may" in outcome.error.message
     assert "run the same command again" in outcome.error.hint
     assert detail.removed == ()
     eventually(lambda: names(spy.target) == ["sharded"])

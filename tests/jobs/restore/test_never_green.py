@@ -201,7 +201,7 @@ def test_what_was_made_anew_under_the_name_is_not_ours(
         assert end.verdict == "failed"
         if whole and backup != mine:  # what came back in whole is like any other collection
             error: Any = end.error
-            assert "unless somebody has made it anew since" in error.message
+            assert "unless somebody has recreated it since" in error.message
         else:
             error = only(end)[0].error
             assert "somebody may use it, and it is not touched" in error.message
@@ -442,7 +442,7 @@ def test_a_target_of_another_version_than_the_plan_saw_is_refused(
     )
     end = bring_back(world, target.url)
     assert end.verdict == "failed"
-    assert "an older server does not restore it" in end.reasons[0]
+    assert "an older server cannot restore it" in end.reasons[0]
     assert names(target.url) == []
 
 

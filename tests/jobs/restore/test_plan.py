@@ -194,7 +194,7 @@ CLUSTER = facts(clustered=True, peer_id=1, peers=(1, 2, 3))
 HERE = facts(collections=("movies",))
 
 REFUSED: list[tuple[str, Backup, Any, dict[str, Any], str]] = [
-    ("older server", proven(), facts(version="1.17.9"), {}, "an older server does not restore it"),
+    ("older server", proven(), facts(version="1.17.9"), {}, "an older server cannot restore it"),
     ("two minors on", proven(), facts(version="1.20.0"), {}, "only the same or the next minor"),
     ("next major", proven(), facts(version="2.0.0"), {}, "only the same or the next minor"),
     (
@@ -202,7 +202,7 @@ REFUSED: list[tuple[str, Backup, Any, dict[str, Any], str]] = [
         proven(manifest(server_version="1.15.4")),
         facts(version="1.18.3"),
         {},
-        "from before the migration of 1.16",
+        "its storage format is older than 1.16",
     ),
     ("no version", proven(), facts(version="dev"), {}, "the versions cannot be compared"),
     ("name exists", proven(), HERE, {}, "restore beside it with `--as NAME`"),
@@ -211,7 +211,7 @@ REFUSED: list[tuple[str, Backup, Any, dict[str, Any], str]] = [
         proven(),
         facts(),
         {"name": "ü" * 121},
-        "has 242 bytes, and a server restores no archive under one with more than 235",
+        "has 242 bytes; a server restores no archive under a name longer than 235",
     ),
     ("an alias", proven(), facts(aliases={"movies": "m2"}), {}, "is an alias of 'm2'"),
     (
@@ -230,7 +230,7 @@ REFUSED: list[tuple[str, Backup, Any, dict[str, Any], str]] = [
         replace(UNPROVEN, copies=(Copy("aws", "a", "unreachable"),)),
         facts(),
         {"allow_unproven": True},
-        "no repository that can be read has a whole copy",
+        "no readable repository has a complete copy",
     ),
     ("custom sharding", proven(custom()), facts(), {}, "has shard keys"),
     ("replicas", proven(), CLUSTER, {"replication_factor": 5}, "5 replicas of each shard need"),
@@ -241,8 +241,8 @@ REFUSED: list[tuple[str, Backup, Any, dict[str, Any], str]] = [
         {"way": "url"},
         "aws cannot sign",
     ),
-    ("url of what is cut", proven(), CLUSTER, {"way": "url"}, "must be cut into shards"),
-    ("no server file", proven(), facts(), {"way": "server-file"}, "needs the place of the file"),
+    ("url of what is cut", proven(), CLUSTER, {"way": "url"}, "must be split into shards"),
+    ("no server file", proven(), facts(), {"way": "server-file"}, "needs the location"),
     (
         "one file, two parts",
         proven(by_shard()),
@@ -250,9 +250,9 @@ REFUSED: list[tuple[str, Backup, Any, dict[str, Any], str]] = [
         {"way": "server-file", "server_file": "x.snapshot"},
         "has 2 parts",
     ),
-    ("file to upload", proven(), facts(), {"server_file": "x"}, "is for `--way server-file`"),
+    ("file to upload", proven(), facts(), {"server_file": "x"}, "needs `--way server-file`"),
     ("salvage by url", proven(), facts(), {"salvage": True, "way": "url"}, "reads the archive"),
-    ("salvage over", proven(), HERE, {"salvage": True}, "a salvage would add to it"),
+    ("salvage over", proven(), HERE, {"salvage": True}, "a salvage would add points to it"),
 ]
 
 
@@ -413,11 +413,11 @@ def test_a_single_server_has_no_replicas_and_a_cluster_has() -> None:
 def test_what_is_cut_or_laid_out_needs_room_on_this_machine() -> None:
     small = {"capture": {"spool": {"path": "/spool", "max": "1MiB"}}}
     (why,) = plan(there=CLUSTER, sections=small).refusals
-    assert "needs 1.38 MiB on this machine, `capture.spool.max` is 1.00 MiB" in why
+    assert "needs 1.38 MiB on this machine, but `capture.spool.max` is 1.00 MiB" in why
     (why,) = plan(sections=small, salvage=True).refusals
     assert "with the engine needs 1.38 MiB" in why
     (why,) = plan(there=OnTarget(CLUSTER, spool_free=2**20)).refusals
-    assert "which has 1.00 MiB free" in why
+    assert "which has only 1.00 MiB free" in why
     assert plan(there=OnTarget(CLUSTER, spool_free=2**21)).possible
     passes_through = {"sections": small, "there": OnTarget(facts(), spool_free=0)}
     assert plan(**passes_through).possible
@@ -447,4 +447,4 @@ def test_a_salvage_measures_no_server() -> None:
 
 def test_reasons_are_sentences() -> None:
     (why,) = plan(there=facts(version="1.20.0")).refusals
-    assert "take it there one minor version after the other, or read it with `--salvage`" in why
+    assert "upgrade it one minor version at a time, or read it with `--salvage`" in why

@@ -141,7 +141,7 @@ def test_a_forged_call_in_one_bucket_deletes_nothing(
 
 
 @pytest.mark.parametrize("quorum", [1, 2])
-def test_nor_does_a_forged_backup(
+def test_a_forged_backup_deletes_nothing(
     tmp_path: Path, production: str, theirs: ListedSnapshot, quorum: int
 ) -> None:
     """Planted whole, as recent as can be, its run ended well."""
@@ -320,7 +320,7 @@ def below_quorum(world: World, source: ReplaySource) -> str:
     return kept
 
 
-def test_it_is_not_deleted_while_not_everything_can_be_read(
+def test_it_is_not_deleted_while_something_cannot_be_read(
     tmp_path: Path, source: ReplaySource
 ) -> None:
     """A repository that is away may hold the only copy."""
@@ -361,7 +361,7 @@ def test_what_a_dead_capture_left_is_deleted_by_who_can_tell(
     assert not remembered.exists()
 
 
-def test_a_copy_that_expires_leaves_the_memory_of_its_snapshot(
+def test_an_expired_copy_leaves_the_facts_of_its_snapshot(
     tmp_path: Path, source: ReplaySource
 ) -> None:
     world = make_world(tmp_path, source.url)

@@ -35,7 +35,7 @@ def chosen(selector: str, **proven: object) -> str:
         ("us@rs@latest", OTHER),
     ],
 )
-def test_what_is_meant(selector: str, meant: object) -> None:
+def test_a_selector_chooses_the_backup_that_is_meant(selector: str, meant: object) -> None:
     assert chosen(selector) == meant.backup_id  # type: ignore[attr-defined]
 
 
@@ -57,7 +57,7 @@ def test_the_nearest_name_is_told() -> None:
     assert "did you mean movies@latest?" in caught.value.hint
 
 
-def test_a_prefix_of_nothing() -> None:
+def test_an_id_prefix_that_matches_nothing() -> None:
     with pytest.raises(BackupNotFound, match="begins with 1999"):
         chosen("movies@1999")
 

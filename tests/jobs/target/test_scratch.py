@@ -263,7 +263,9 @@ def plant(spool: Path) -> Path:
     return file
 
 
-def test_what_waits_is_delivered(waiting: Callable[[], list[str]], spool: Path) -> None:
+def test_undelivered_records_are_delivered_later(
+    waiting: Callable[[], list[str]], spool: Path
+) -> None:
     plant(spool)
     assert len(waiting()) == 2
     assert list(spool.glob(f"{undelivered.FOLDER}/*/*")) == []

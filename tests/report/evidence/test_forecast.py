@@ -39,11 +39,11 @@ def test_too_few_are_not_measured() -> None:
     assert close.days_left is None
     assert close.why == "2.0 of 3 days in between"
     assert told([]).why == "0 of 5 days"
-    with pytest.raises(ValueError, match="nothing can be said"):
+    with pytest.raises(ValueError, match="at least 3 degrees of freedom"):
         student(2)
 
 
-def test_a_textbook_case() -> None:
+def test_a_line_matches_a_textbook_example() -> None:
     """By hand: slope 19.5, S = 10, residual sum of squares 67.5, t(3) = 3.182."""
     f = told(series(100, 125, 140, 155, 182))
     assert f.line is not None

@@ -141,7 +141,7 @@ def test_where_backups_were_removed_the_past_of_a_repository_is_unknown() -> Non
     assert line(gone, "repository", "gcp")["growth_bytes_per_day"] == G
 
 
-def test_another_life_of_the_name_is_another_history() -> None:
+def test_another_incarnation_has_another_history() -> None:
     old, new = grown([50] * 3), grown([1] * 6)
     former = [
         m.model_copy(update={"incarnation": "00000000", "captured_at": m.captured_at - days(9)})

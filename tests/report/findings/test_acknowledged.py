@@ -135,7 +135,7 @@ def looked(of: Evidence, before: Any = None) -> Any:
     return changes(before, now, at=NOW)
 
 
-def test_a_look_tells_that_it_is_known_once_and_that_it_is_back() -> None:
+def test_a_watch_reports_once_that_a_finding_is_acknowledged_and_that_it_is_back() -> None:
     base = looked(good())
     came = looked(with_run(), base.standing)
     assert [f.code for f in came.appeared] == ["run-bad"]

@@ -141,7 +141,7 @@ def test_what_only_failed_again_has_settled_nothing() -> None:
     assert "failed, too" not in page(FAILED, again, well)
 
 
-def test_a_run_that_is_well_has_nothing_to_tell() -> None:
+def test_a_good_run_has_no_afterwards() -> None:
     told = frames(evidence(ends=(HEAL,)))["runs"].iloc[0]
     assert pd.isna(told["copies_bad_count"])
     assert afterwards(evidence(ends=(HEAL,))) == {}

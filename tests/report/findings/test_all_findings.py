@@ -126,7 +126,7 @@ def test_a_poor_index_of_the_source_is_a_notice() -> None:
     m = r.manifest()
     seals = [r.seal(m, remarks=("shard 0: the source's own index of the vectors finds 2%",))]
     base = evidence({"aws": [m], "gcp": [m]}, seals=seals, proofs=[r.proof(m)])
-    found = one(base, "searched badly on the source")
+    found = one(base, "poor search results on the source")
     assert (found.severity, found.code) == ("notice", "source-index")
     assert not [p for p in problems(base) if p.code == "suspect"]
 
@@ -138,7 +138,7 @@ def test_unreadable_records_are_as_loud_as_a_failure() -> None:
     assert "record-damaged" in found.what
 
 
-def test_a_crashed_run_and_one_that_was_made_up_for() -> None:
+def test_a_crashed_run_and_a_settled_one() -> None:
     crashed = r.run_start("backup", NOW - hours(30))
     assert one(evidence(starts=[crashed]), "never ended").severity == "critical"
     assert one(good(starts=[crashed]), "never ended").severity == "notice"
@@ -259,7 +259,7 @@ def test_no_recent_proof_in_one_repository() -> None:
         for m in (old, new)
         for w, d in (("aws", "content"), ("gcp", "bytes"))
     ]
-    found = one(evidence(held, proofs=proofs), "no copy proven to content within 8 d")
+    found = one(evidence(held, proofs=proofs), "no copy was proven to content within 8 d")
     assert (found.severity, found.scope) == ("warning", "movies in gcp")
 
 

@@ -78,7 +78,9 @@ def evidence(of: Catalog) -> Evidence:
 
 @quick
 @given(archivals())
-def test_it_counts_for_nothing_unless_agreed(worlds: tuple[Catalog, Catalog, Any]) -> None:
+def test_an_archived_copy_does_not_count_unless_configured(
+    worlds: tuple[Catalog, Catalog, Any],
+) -> None:
     before, after, time = worlds
     for was, now in zip(before.backups, after.backups, strict=True):
         counted = counted_copies(now, now=NOW)
@@ -94,7 +96,7 @@ def test_it_counts_for_nothing_unless_agreed(worlds: tuple[Catalog, Catalog, Any
 
 @quick
 @given(archivals())
-def test_nothing_looks_better_for_it(worlds: tuple[Catalog, Catalog, Any]) -> None:
+def test_an_archived_copy_improves_no_figure(worlds: tuple[Catalog, Catalog, Any]) -> None:
     before, after, time = worlds
     was, now = (Assessment.of(evidence(of)) for of in (before, after))
     assert VERDICTS.index(now.verdict) >= VERDICTS.index(was.verdict)
@@ -109,7 +111,7 @@ def test_nothing_looks_better_for_it(worlds: tuple[Catalog, Catalog, Any]) -> No
 
 @quick
 @given(archivals())
-def test_nobody_plans_to_read_it(worlds: tuple[Catalog, Catalog, Any]) -> None:
+def test_no_plan_reads_an_archived_copy(worlds: tuple[Catalog, Catalog, Any]) -> None:
     _, after, time = worlds
     config = r.config(*PLACES)
 

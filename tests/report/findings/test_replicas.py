@@ -59,15 +59,15 @@ def test_counts_that_differ_before_a_capture() -> None:
     assert found.next_command == "qdrant-dr check movies --replicas whole"
 
 
-def test_equal_counts_end_what_counts_told_and_not_what_points_told() -> None:
+def test_equal_counts_end_a_difference_of_counts_but_not_of_points() -> None:
     assert told([look(NOW - hours(9), apart=APART, reading="sample")]) == []
     (found,) = told([look(NOW - hours(9), apart=APART, diverging=LOST)])
-    assert found.what.startswith("Active replicas do not hold the same: 7 points of shard 0")
-    assert found.what.endswith("lacking on http://b")
+    assert found.what.startswith("Active replicas hold different points: 7 points of shard 0")
+    assert found.what.endswith("missing on http://b")
     assert found.since == NOW - hours(9) + timedelta(minutes=1)
 
 
-def test_only_the_whole_ends_what_was_found_by_reading() -> None:
+def test_only_a_full_comparison_ends_a_difference_of_points() -> None:
     differ = look(NOW - hours(9), diverging=LOST)
     assert told([differ, look(NOW - hours(1), reading="sample")]) != []
     assert told([differ, look(NOW - hours(1), verdict="degraded")]) != []

@@ -64,7 +64,7 @@ def test_what_is_no_recovery_time(detail: dict[str, Any]) -> None:
     got = world(run(r.restored(r.manifest(), detail=detail)))
     assert pd.isna(restore(got)["rto_seconds"])
     assert pd.isna(row(got)["rto_seconds"])
-    assert any("recovery time was never measured" in what for _, _, what in said(got))
+    assert any("no recovery time was ever measured" in what for _, _, what in said(got))
 
 
 def test_the_newest_measurement_counts_drill_or_restore() -> None:
@@ -101,7 +101,7 @@ def test_a_failed_restore_degrades_until_one_passes() -> None:
         "the last restore of movies on https://new.internal:6333 failed: recover-failed: 500"
     )
     assert problem.next_command == (
-        f"decide: is it to be restored still? `qdrant-dr restore {m.key} "
+        f"decide: is the restore still wanted? `qdrant-dr restore {m.key} "
         "--to https://new.internal:6333 --as movies` prints the plan."
     )
     assert row(broken)["status"] == "degraded"
@@ -123,7 +123,7 @@ def test_one_that_failed_before_there_was_a_detail_is_a_row_too() -> None:
 def test_a_refused_run_without_units_has_a_command_that_exists() -> None:
     refused = run(verdict="failed", error=r.error("plan-refused", "no space"))
     problem = next(p for p in Assessment.of(world(refused)).problems if "no space" in p.what)
-    assert problem.next_command == ("decide: is it wanted still? see `qdrant-dr restore --help`.")
+    assert problem.next_command == ("decide: is it still wanted? See `qdrant-dr restore --help`.")
 
 
 def test_points_that_a_salvage_lost() -> None:
@@ -148,11 +148,11 @@ def test_approving_ones_own_restore_is_told_on_a_real_server_only() -> None:
     m = r.manifest()
     own = world(run(r.restored(m), actor="ana"))
     assert restore(own)["same_person"] is True
-    assert any("approved by ana, who asked for it" in what for _, _, what in said(own))
+    assert any("approved by ana, who requested it" in what for _, _, what in said(own))
     for actor in ("prefect:Ana", "ana@bastion", "Ana (as typed)"):
         assert restore(world(run(r.restored(m), actor=actor)))["same_person"] is True
     sandbox = world(run(r.restored(m, detail={"target_kind": "sandbox"}), actor="ana"))
-    assert not any("who asked for it" in what for _, _, what in said(sandbox))
+    assert not any("who requested it" in what for _, _, what in said(sandbox))
     nobody = world(run(r.restored(m, detail={"approved_by": ""}), actor="ana"))
     assert pd.isna(restore(nobody)["same_person"])
     assert pd.isna(restore(nobody)["approved_by"])

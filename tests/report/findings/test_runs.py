@@ -95,7 +95,7 @@ def test_a_narrow_run_is_settled_by_the_same_or_a_wider_one(
     assert bool(scopes(*ends)) is not settles
 
 
-def test_the_failure_of_one_collection_is_made_up_for_by_a_run_of_it() -> None:
+def test_the_failure_of_one_collection_is_settled_by_a_run_of_it() -> None:
     outcomes = (unit("verify", "movies"), unit("verify", "users", "failed", "gcp"))
     nightly = run("verify", 9, "failed", outcomes=outcomes)
     assert scopes(nightly) == {"last verify run"}
@@ -113,7 +113,7 @@ def test_a_run_by_hand_does_not_hide_the_nightly_one() -> None:
     assert told.facts == FAILED.start.run_id
 
 
-def test_a_later_bad_run_speaks_for_the_one_before() -> None:
+def test_a_later_bad_run_replaces_the_one_before() -> None:
     (told,) = bad(FAILED, run("verify", 1, "degraded"))
     assert (told.severity, told.facts) == ("warning", "verify-1")
 
@@ -122,7 +122,7 @@ SLIPS = ("usage-error", "nothing-selected", "backup-not-found")
 
 
 @pytest.mark.parametrize("code", SLIPS)
-def test_a_slip_of_the_pen_raises_no_alarm(code: str) -> None:
+def test_a_mistyped_name_raises_no_alarm(code: str) -> None:
     slip = run("backup", 1, "failed", collections=("moveis",), error=r.error(code, "no such"))
     assert is_misasked(slip)
     assert bad(slip) == []
@@ -142,7 +142,9 @@ def test_a_slip_of_the_pen_raises_no_alarm(code: str) -> None:
         ("cli", "nothing-selected", (unit("capture", "movies"),)),
     ],
 )
-def test_what_is_no_slip_is_told(trigger: str, code: str, outcomes: Sequence[Outcome]) -> None:
+def test_a_failure_that_is_no_typing_error_is_reported(
+    trigger: str, code: str, outcomes: Sequence[Outcome]
+) -> None:
     end = run(
         "backup", 1, "failed", trigger, collections=("moveis",), error=r.error(code, "why"),
         outcomes=tuple(outcomes),
@@ -150,12 +152,12 @@ def test_what_is_no_slip_is_told(trigger: str, code: str, outcomes: Sequence[Out
     assert [p.severity for p in bad(end)] == ["critical"]
 
 
-def test_that_nothing_is_there_is_no_slip_where_nothing_was_named() -> None:
+def test_finding_nothing_is_reported_if_nothing_was_named() -> None:
     gone = r.error("backup-not-found", "there is no backup to verify")
     assert [p.severity for p in bad(run("verify", 1, "failed", error=gone))] == ["critical"]
 
 
-def test_a_crash_is_made_up_for_by_a_run_as_wide() -> None:
+def test_a_crash_is_settled_by_a_run_of_the_same_scope() -> None:
     crashed = r.run_start("verify", NOW - hours(30), run_id="v")
     narrow, wide = run("verify", 1, collections=("movies",)), run("verify", 1)
     for later, severity in ((narrow, "critical"), (wide, "notice")):
@@ -212,7 +214,7 @@ def games(config: Any, *ends: RunEnd) -> list[str]:
     return [p.scope for p in found if p.code == "game-lost"]
 
 
-def test_a_game_that_nobody_can_play_again_is_over() -> None:
+def test_a_scenario_that_cannot_be_repeated_is_over() -> None:
     lost = run("drill", 1, "failed", scenario="lost-cloud:azure")
     slip = run(
         "drill", 1, "failed", scenario="lost-cloud:aws", error=r.error("usage-error", "no such")
@@ -230,7 +232,7 @@ SCOPES = st.builds(
 
 
 @given(SCOPES, SCOPES, SCOPES)
-def test_wider_is_an_order(a: Scope, b: Scope, c: Scope) -> None:
+def test_scopes_are_ordered_by_width(a: Scope, b: Scope, c: Scope) -> None:
     assert a.covers(a)
     if a.covers(b) and b.covers(c):
         assert a.covers(c)
@@ -277,7 +279,7 @@ def test_what_the_run_as_a_whole_lacked_is_not_settled_by_single_copies() -> Non
     assert scopes(before, run("verify", 1)) == set()
 
 
-def test_a_sample_makes_up_for_nothing() -> None:
+def test_a_sample_settles_no_failed_run() -> None:
     before = run("verify", 5, "failed", outcomes=(proved("failed", "bytes"),))
     part = run("verify", 1, sample_per_mille=50, outcomes=(proved("ok", "bytes"),))
     assert "last verify run" in scopes(before, part)

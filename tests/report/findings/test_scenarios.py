@@ -77,7 +77,7 @@ def page(of: Evidence) -> str:
     return render(assessment, build_frames(assessment)).decode()
 
 
-def test_a_game_that_kept_the_objectives() -> None:
+def test_a_scenario_that_met_the_objectives() -> None:
     world = played(game())
     found = row(world)
     assert (found["rpo_met"], found["rto_met"]) == (True, True)
@@ -99,20 +99,20 @@ def test_a_game_that_kept_the_objectives() -> None:
         ({"verdict": "failed"}, None, "the drill failed"),
     ],
 )
-def test_a_game_that_was_lost_is_a_finding(
+def test_a_failed_scenario_is_a_finding(
     fields: dict[str, Any], rpo_met: bool | None, why: str
 ) -> None:
     world = played(game(**fields))
     met = row(world)["rpo_met"]
     assert (None if pd.isna(met) else bool(met)) == rpo_met
     (what,) = [w for severity, scope, w in said(world) if scope == "lost-cloud:aws"]
-    assert what.startswith("the last drill under lost-cloud:aws did not keep what is promised: ")
+    assert what.startswith("the last drill under lost-cloud:aws did not meet the objectives: ")
     assert "movies: " in what
     assert why.replace("91 min", "1 h 31 min").replace("60 min", "1 h") in what
     assert "not kept" in page(world)
 
 
-def test_only_the_last_game_of_each_scenario_counts() -> None:
+def test_only_the_last_run_of_each_scenario_counts() -> None:
     lost = game(at=NOW - days(4), age=days(3))
     assert not [f for f in said(played(lost, game())) if f[1] == "lost-cloud:aws"]
     other = game("lost-node", at=NOW - days(2), age=days(3))
@@ -126,7 +126,7 @@ def lost_games(world: Evidence) -> list[str]:
 
 
 @pytest.mark.parametrize("drilled", [True, False])
-def test_a_game_that_failed_for_what_was_not_drilled_is_lost(drilled: bool) -> None:
+def test_a_scenario_fails_for_what_was_not_drilled(drilled: bool) -> None:
     before = game(at=NOW - days(1))
     kept = game()
     failed = kept.model_copy(
@@ -140,7 +140,7 @@ def test_a_game_that_failed_for_what_was_not_drilled_is_lost(drilled: bool) -> N
     assert said_of.endswith(": no sealed, sound copy of users is there to drill")
 
 
-def test_a_game_of_one_collection_does_not_cover_up_what_the_whole_one_lost() -> None:
+def test_a_scenario_of_one_collection_does_not_hide_what_a_full_one_failed() -> None:
     whole = game(at=NOW - days(1))
     (users,) = game(at=NOW - days(1), age=days(9)).outcomes
     detail = users.detail.model_copy(update={"drill_id": "of-users"})  # type: ignore[union-attr]
@@ -159,10 +159,10 @@ def test_a_game_of_one_collection_does_not_cover_up_what_the_whole_one_lost() ->
     assert lost_games(played(whole, won)) == []
 
 
-def test_a_game_that_was_cut_short_is_not_kept() -> None:
+def test_an_interrupted_scenario_did_not_meet_the_objectives() -> None:
     cut = game(detail={"scenario": None})
     (said_of,) = lost_games(played(cut))
-    assert "what the scenario leaves was not looked at" in said_of
+    assert "what the scenario leaves was not examined" in said_of
 
 
 def test_who_ran_it_does_not_overrule_who_reviewed_it() -> None:
@@ -183,7 +183,7 @@ def test_a_drill_without_a_scenario_claims_nothing() -> None:
     assert frame["scenario"].isna().all()
     assert frame["rpo_met"].isna().all()
     assert frame["rpo_objective_seconds"].isna().all()
-    assert "Games and sign-off" not in page(good("movies"))
+    assert "Scenarios and sign-off" not in page(good("movies"))
 
 
 def test_an_engine_drill_keeps_no_recovery_time() -> None:
@@ -238,7 +238,9 @@ def test_a_rejected_run_and_a_signature_of_another_record_are_findings() -> None
         ("ana@bastion", "", "Bea", False),
     ],
 )
-def test_who_is_one_person(actor: str, ran_by: str, reviewer: str, same: bool) -> None:
+def test_who_ran_and_who_reviewed_are_compared(
+    actor: str, ran_by: str, reviewer: str, same: bool
+) -> None:
     start: RunStart = r.run_start("drill", actor=actor, parameters={"ran_by": ran_by})
     assert same_person(start, reviewer) is same
     assert who_ran(start) == (ran_by or actor)

@@ -82,7 +82,7 @@ def test_only_future_dated_backups_are_no_backup() -> None:
     assert any("dated in the future" in what for _, _, what in said(alone))
 
 
-def test_another_life_of_the_name_proves_nothing() -> None:
+def test_backups_of_another_incarnation_prove_nothing() -> None:
     past, present = r.manifest(at=NOW - hours(9), incarnation="one"), r.manifest(incarnation="two")
     held = [past, present]
     reborn = evidence({"aws": held, "gcp": held}, proofs=[r.proof(past), r.proof(past, "gcp")])
@@ -103,7 +103,7 @@ def test_another_life_of_the_name_proves_nothing() -> None:
         ({}, "protected"),
     ],
 )
-def test_what_makes_a_backup_proven(change: dict[str, object], status: str) -> None:
+def test_which_copies_make_a_backup_proven(change: dict[str, object], status: str) -> None:
     m = r.manifest(at=NOW - days(10) if "ended_at" in change else NOW - hours(2))
     proofs = [r.proof(m, where, **change) for where in ("aws", "gcp")]
     assert row(evidence({"aws": [m], "gcp": [m]}, proofs=proofs))["status"] == status
@@ -287,7 +287,7 @@ def test_evidence_refuses_what_a_report_cannot_state() -> None:
         evidence(period=timedelta(seconds=-1))
     with pytest.raises(ValueError, match="UTC"):
         evidence(as_of=NOW.astimezone(None).replace(tzinfo=None))
-    with pytest.raises(ValueError, match="accounted"):
+    with pytest.raises(ValueError, match="a state or an error"):
         evidence(config=r.config("aws", "gcp", "minio"))
 
 

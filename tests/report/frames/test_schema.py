@@ -56,7 +56,7 @@ def phases(**changes: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([phases(), phases()], "one key"),
+        ([phases(), phases()], "the same key"),
         ([phases(phase="nap")], "phase is one of"),
         ([{**phases(), "mood": "good"}], "mood"),
         ([{"drill_id": "d"}], "columns differ"),

@@ -35,8 +35,8 @@ def test_the_order_is_that_of_the_reader() -> None:
         "Findings", "Collections", "Measured",
         "Restore time against the objective", "Size of backups over time",
         "What is to come", "Age of the newest proof, by collection and repository", "Drills",
-        "Runs", "Scope and evidence", "Where was looked", "What is left out, and why",
-        "Records that could not be read", "How much was looked at", "Promises and versions",
+        "Runs", "Scope and evidence", "Repositories", "Excluded collections",
+        "Records that could not be read", "How much was checked", "Objectives and versions",
         "Sign-off",
     ]  # fmt: skip
     assert "As of 2026-11-22 12:00:00 UTC, for the 30 d since 2026-10-23 12:00:00 UTC" in got.words
@@ -160,7 +160,7 @@ def test_read_back_is_never_called_recovery() -> None:
     assert "No restore into a server was measured" in words
 
 
-def test_a_page_of_nothing_is_a_page() -> None:
+def test_a_report_without_evidence_still_renders() -> None:
     got = page(evidence(unreachable=["aws", "gcp"]))
     assert "2 of 2 repositories could not be read" in got.headings[0]
     assert "a missing one would not be noticed" in got.words
@@ -183,7 +183,7 @@ def second_copy(depth: str, captured: float) -> str:
     return render(Assessment.of(of), build_frames(Assessment.of(of))).decode()
 
 
-def test_a_copy_whose_turn_comes_is_not_too_shallow() -> None:
+def test_a_copy_that_is_proven_deeper_in_turn_is_not_too_shallow() -> None:
     """Each night proves one copy to its content and the others to every byte."""
     fresh = second_copy("bytes", 0.5)
     assert 'class="cell l-due"' in fresh

@@ -57,7 +57,7 @@ def loud(findings: Any) -> set[tuple[str, str]]:
 
 
 @given(LOOK, LOOK, UNSEEN)
-def test_what_is_told_leads_from_the_look_before_to_this_one(
+def test_announced_changes_lead_from_the_previous_findings_to_the_present(
     before: list[Found], now: list[Found], unseen: Any
 ) -> None:
     got = changes(before, now, unseen=unseen)
@@ -116,7 +116,7 @@ def one(code: str, scope: str) -> Found:
         (one("clock-skew", "node http://a"), one("clock-unseen", "node http://a")),
     ],
 )
-def test_what_goes_blind_altogether_is_not_over_in_part(known: Found, why: Found) -> None:
+def test_findings_of_an_unseen_half_are_not_over(known: Found, why: Found) -> None:
     assert not changes([known], [why]).cleared
     assert loud(changes([known], []).cleared) == {known.identity}
 
@@ -219,7 +219,7 @@ def test_nothing_wrong_is_ok_and_is_kept_once_an_hour(world: World) -> None:
     assert not list(world.folders["one"].glob(f"runs/**/{end.start.run_id}*"))
 
 
-def test_an_old_look_is_followed_by_one_that_is_kept(
+def test_an_old_watch_is_followed_by_a_recorded_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked(world)
@@ -228,7 +228,7 @@ def test_an_old_look_is_followed_by_one_that_is_kept(
     assert len(kept(world)) == 2
 
 
-def test_a_look_by_hand_takes_nothing_from_the_next(world: World) -> None:
+def test_a_manual_watch_leaves_announcements_to_the_next_watch(world: World) -> None:
     configure(world, cluster={"node_space": "1kB"})
     assert ("space-low", "cluster") in loud(looked(world, record=False).appeared)
     assert not kept(world)
@@ -243,7 +243,7 @@ def test_what_nobody_could_be_told_is_told_by_the_next(world: World) -> None:
     assert not looked(world).appeared
 
 
-def test_a_look_that_was_cut_short_or_is_damaged_does_not_count(world: World) -> None:
+def test_an_interrupted_or_damaged_watch_does_not_count(world: World) -> None:
     first = ended(world)
     config = configfile.load(world.reference)
     begin(config, "watch").finish(config, outcomes=(), error=Interrupted("cancelled"))
@@ -253,7 +253,7 @@ def test_a_look_that_was_cut_short_or_is_damaged_does_not_count(world: World) ->
     assert looked(world).compared_with == first.ended_at
 
 
-def test_a_look_dated_in_the_future_is_not_compared_with(world: World) -> None:
+def test_a_watch_dated_in_the_future_is_not_compared_with(world: World) -> None:
     """Else all that changed since would be told by every look until its time comes."""
     end = ended(world)
     (file, *others) = [next(f.glob("watches/**/*.json")) for f in world.folders.values()]
@@ -267,7 +267,7 @@ def test_a_look_dated_in_the_future_is_not_compared_with(world: World) -> None:
     assert not looked(world).appeared, "told again"
 
 
-def test_many_looks_that_were_cut_short_hide_none(world: World) -> None:
+def test_many_interrupted_watches_do_not_hide_a_complete_one(world: World) -> None:
     first = ended(world)
     config = configfile.load(world.reference)
     for _ in range(7):
@@ -276,7 +276,7 @@ def test_many_looks_that_were_cut_short_hide_none(world: World) -> None:
     assert looked(world).compared_with == first.ended_at
 
 
-def test_a_look_that_no_repository_takes_is_not_green(
+def test_a_watch_that_no_repository_accepts_is_not_green(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(self: Repository, end: RunEnd) -> None:
@@ -463,7 +463,7 @@ def test_clocks_of_nodes_and_stores(world: World, monkeypatch: pytest.MonkeyPatc
     assert loud(looked(world).cleared) == {("store-clock-skew", "repository one")}
 
 
-def test_a_look_that_was_copied_here_tells_nothing_of_the_clock_here(world: World) -> None:
+def test_a_copied_watch_record_says_nothing_about_the_clock_here(world: World) -> None:
     """An adopted repository: when its files were copied is no time of a store."""
     end = ended(world)
     of_another = tuple(s.model_copy(update={"repository_id": "0" * 8}) for s in end.repositories)
@@ -580,7 +580,7 @@ def test_what_a_call_without_an_answer_may_have_made_is_not_called_ours(
         ).raise_for_status()
 
 
-def test_a_look_changes_nothing_and_asks_little(world: World, source: Spy) -> None:
+def test_a_watch_changes_nothing_and_makes_few_calls(world: World, source: Spy) -> None:
     source.log.clear()
     looked(world)
     assert {call.partition(" ")[0] for call in source.log} == {"GET"}
@@ -596,7 +596,7 @@ def outside() -> Iterator[Listener]:
         yield kept_here
 
 
-def test_a_sign_of_life_and_metrics_after_each_look(
+def test_heartbeat_and_metrics_are_sent_after_each_watch(
     world: World, outside: Listener, tmp_path: Path
 ) -> None:
     secret = tmp_path / "heartbeat"
