@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from qdrant_dr.cli.session import Column, Given, Reply
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.errors import DRError, Interrupted, UsageError
 from qdrant_dr.jobs.check import Checked, CheckRow
 from qdrant_dr.jobs.check.job import CheckRequest, conclude_check, look
 from qdrant_dr.jobs.check.rows import worst_first
-from qdrant_dr.jobs.dispatch.threads import in_threads
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.records import ErrorFacts
 

@@ -10,9 +10,9 @@ from qdrant_dr.cli.progress import Progress
 from qdrant_dr.cli.session import Column, Reply, Said, Session
 from qdrant_dr.cli.words import span
 from qdrant_dr.config import Config
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.hints import apart
-from qdrant_dr.jobs.dispatch.threads import in_threads
 from qdrant_dr.jobs.drill.scenario import words
 from qdrant_dr.jobs.run.run import Run, begin
 from qdrant_dr.jobs.run.units import Perform

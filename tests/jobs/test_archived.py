@@ -15,8 +15,8 @@ import yaml
 from qdrant_dr import configfile, layout
 from qdrant_dr.cli.byhand import bring_back
 from qdrant_dr.config import RepositoryConfig
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.jobs.check.archive import check_archive
-from qdrant_dr.jobs.dispatch.threads import in_threads
 from qdrant_dr.jobs.restore.job import RestoreRequest, plans_of
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.run import begin, utc_now

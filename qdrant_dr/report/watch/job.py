@@ -9,13 +9,14 @@ from itertools import islice
 
 from qdrant_dr.cluster import ClockOffset
 from qdrant_dr.config import Config
-from qdrant_dr.errors import DRError
+from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.hints import command
 from qdrant_dr.jobs.check.space import Size, check_space
 from qdrant_dr.jobs.run.archive_size import GROWTH
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.clocks import clock_text
 from qdrant_dr.jobs.run.run import Run, utc_now
+from qdrant_dr.jobs.run.units import Perform, WatchUnit
 from qdrant_dr.records import Found, Outcome, RunEnd, Watched
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.report.evidence.gather import gather
@@ -38,7 +39,6 @@ WRITTEN_WITHIN = timedelta(seconds=30)
 LIVE = AFRESH | ON_BOTH | ON_CLUSTER | {"node-unreachable", "space-low", "store-clock-skew"}
 """Kinds that no record tells."""
 
-Look = Callable[[Config, datetime], Outcome]
 Tell = Callable[[RunEnd, Watched], bool]
 """Announce a look; False: nobody could be told, so that the next look must try again."""
 
@@ -49,11 +49,12 @@ class WatchRequest(Frozen):
     record: bool = True
 
 
-def look(config: Config, now: datetime) -> Outcome:
+def find_problems(config: Config, unit: WatchUnit) -> Outcome:
     """One look at everything; it reads only. Its verdict is that of the worst that stands.
 
     A part that cannot be looked at is a finding; nothing of it is taken for over.
     """
+    now = unit.now
     opened, _ = open_all(config)  # what cannot be opened is in the evidence, with its error
     last = _last_looks(opened, config.cluster.name, now)
     newest = max((end for end, _ in last.values()), key=lambda e: e.ended_at, default=None)
@@ -101,15 +102,18 @@ def watch(
     config: Config,
     request: WatchRequest,
     run: Run,
+    perform: Perform,
     *,
-    look_: Look = look,
     tell: Tell = lambda _end, _watched: True,
 ) -> RunEnd:
     """Look, tell, and keep the look if it changed something or the last one is an hour old.
 
     Told first and kept afterwards: a change that nobody could be told is told by the next look.
     """
-    outcome = look_(config, run.start.started_at)
+    try:
+        (outcome,) = perform([WatchUnit(now=run.start.started_at)])
+    except Interrupted as e:
+        return run.finish(config, outcomes=(), error=e)
     end = run.concluded(config, [outcome])
     if (watched := _watched(end)) is None:
         return end  # it did not look: what it would be compared with stays

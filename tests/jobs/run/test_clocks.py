@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from qdrant_dr import configfile
 from qdrant_dr.cluster import ClockOffset
-from qdrant_dr.jobs.dispatch.threads import in_threads
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.jobs.expire import job as expire_job
 from qdrant_dr.jobs.expire.decide import ExpireRequest
 from qdrant_dr.jobs.expire.hold import place_hold
