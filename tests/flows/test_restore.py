@@ -146,7 +146,7 @@ def test_silence_is_no(made: World, target: Server, monkeypatch: pytest.MonkeyPa
     end = made.ends("one")[-1]
     assert end.verdict == "failed"
     assert end.error is not None
-    assert "nobody answered within 3s" in end.error.message
+    assert "nobody answered within 3 s" in end.error.message
 
 
 @thorough

@@ -289,7 +289,7 @@ def test_the_time_to_bring_it_back_is_in_the_forecast(frozen: World, target: Ser
             assert any("disk, else bucket (archived)" in str(step) for step in plan.steps)
             assert any("bucket is archived" in warning for warning in plan.warnings)
         else:
-            assert "12h to bring it back" in plan.estimate
+            assert "12 h to bring it back" in plan.estimate
     assert seconds["bucket"] == pytest.approx(seconds[None] + 12 * 3600)
 
 

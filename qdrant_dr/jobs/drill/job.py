@@ -27,7 +27,7 @@ from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.run.selection import FIRST
 from qdrant_dr.jobs.run.units import DrillUnit, Perform
-from qdrant_dr.quantities import format_duration
+from qdrant_dr.quantities import how_long
 from qdrant_dr.records import Drilled, Outcome, Played, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import Backup, Copy
@@ -290,7 +290,7 @@ def missed_under(
         elif (age := timedelta(microseconds=left.newest_proven_us)) > promised:
             missed[name] = (
                 f"under {left.name} the newest proven backup of {name} is "
-                f"{format_duration(timedelta(seconds=round(age.total_seconds())))} old, "
-                f"promised {format_duration(promised)}"
+                f"{how_long(age)} old, "
+                f"promised {how_long(promised)}"
             )
     return list(missed.values())

@@ -9,34 +9,20 @@ from __future__ import annotations
 from typing import Any, Final
 
 from qdrant_dr.records.proof import DEPTHS
-from qdrant_dr.report.frames.columns import COUNT, FLAG, NUMBER, TEXT, TIME, Column, FrameSchema
+from qdrant_dr.report.frames.columns import (
+    COUNT,
+    NUMBER,
+    TEXT,
+    TIME,
+    Column,
+    FrameSchema,
+    frame,
+)
+from qdrant_dr.report.frames.of_runs import DRILL_PHASES, DRILLS, FINDINGS, RESTORES, RUNS
 
-SEVERITIES: Final = ("notice", "warning", "critical")
 STATUSES: Final = ("protected", "degraded", "unproven", "unprotected", "excluded", "gone")
-PHASES: Final = ("pick", "fetch", "start", "recover", "ready", "prove", "read back", "tear down")
 
-
-def _frame(name: str, row: str, key: tuple[str, ...], *columns: Column) -> FrameSchema:
-    return FrameSchema(
-        name,
-        row,
-        key,
-        (
-            Column("cluster", TEXT, "", "name of the cluster in the configuration"),
-            Column(
-                "source_kind",
-                ("sandbox", "server"),
-                "",
-                "what was backed up: a real server, or the sandbox of the demo",
-            ),
-            *columns,
-        ),
-    )
-
-
-NEXT_STEP = "what to run next, or what a person decides or does"
-
-COLLECTIONS = _frame(
+COLLECTIONS = frame(
     "collections",
     "each collection that was seen, expected, excluded or backed up",
     ("collection",),
@@ -85,37 +71,8 @@ COLLECTIONS = _frame(
     ),
 )
 
-RUNS = _frame(
-    "runs",
-    "each run that began in the period, crashed ones too",
-    ("run_id",),
-    Column("run_id", TEXT, "", "name of the run"),
-    Column("kind", TEXT, "", "backup, replicate, verify, drill, restore, report, sign, ..."),
-    Column("trigger", TEXT, "", "schedule, manual, automation or cli"),
-    Column("actor", TEXT, "", "who or what started it"),
-    Column("scheduled_for", TIME, "", "when it should have begun"),
-    Column("started_at", TIME, "", "when it began"),
-    Column("ended_at", TIME, "", "when it wrote its end; missing while it runs or if it crashed"),
-    Column("verdict", ("ok", "degraded", "failed"), "", "of the run; missing while it runs"),
-    Column("units_count", COUNT, "units", "pieces of work it reported on"),
-    Column("units_failed_count", COUNT, "units", "those that failed"),
-    Column("error_code", TEXT, "", "error that ended it; `no-end` = it crashed"),
-    Column("copies_bad_count", COUNT, "copies", "copies that it named bad or left behind"),
-    Column("copies_healed_count", COUNT, "copies", "those of them that were healed since"),
-    Column("healed_by", TEXT, "", "runs that healed them, the first for each copy"),
-    Column("healed_at", TIME, "", "when the last of them was healed; missing until all are"),
-    Column(
-        "settled_by",
-        TEXT,
-        "",
-        "the later run that made up for it; missing while nothing did, or nothing had to",
-    ),
-    Column("settled_at", TIME, "", "when that run ended"),
-    Column("config_sha256", TEXT, "", "digest of the configuration it ran with"),
-    Column("tool_version", TEXT, "", "version of qdrant-dr"),
-)
 
-BACKUPS = _frame(
+BACKUPS = frame(
     "backups",
     "each backup with a manifest in a reachable repository",
     ("backup_id", "collection"),
@@ -154,7 +111,7 @@ BACKUPS = _frame(
     Column("server_version", TEXT, "", "of the server that made it"),
 )
 
-COPIES = _frame(
+COPIES = frame(
     "copies",
     "each backup in each configured repository, absent copies too",
     ("backup_id", "collection", "repository"),
@@ -194,114 +151,8 @@ COPIES = _frame(
     Column("filters_count", COUNT, "filters", "payload indexes compared with unindexed counts"),
 )
 
-DRILLS = _frame(
-    "drills",
-    "each test restore that began in the period, failed and refused ones too",
-    ("drill_id",),
-    Column("drill_id", TEXT, "", "name of the drill"),
-    Column("backup_id", TEXT, "", "which backup; missing if none was picked"),
-    Column("collection", TEXT, "", "name on the cluster"),
-    Column("repository", TEXT, "", "where the bytes came from"),
-    Column("server_version", TEXT, "", "of the target"),
-    Column("engine", ("edge", "server"), "", "read back by the engine, or restored into a server"),
-    Column("pick", TEXT, "", "how the backup was chosen"),
-    Column("verdict", ("failed", "not run", "passed"), "", "passed only with an equal fingerprint"),
-    Column("seed", COUNT, "", "seed of a random pick"),
-    Column("backup_age_seconds", NUMBER, "s", "drill begin minus capture time"),
-    Column("points_expected_count", COUNT, "points", "by the seal"),
-    Column("points_restored_count", COUNT, "points", "counted in the target"),
-    Column("size_bytes", COUNT, "B", "bytes of the backup"),
-    Column("fingerprint_equal", FLAG, "", "every id, payload and vector equals the seal"),
-    Column("rto_met", FLAG, "", "missing unless a recovery time was measured"),
-    Column("restore_seconds", NUMBER, "s", "recover and ready, on a server or the sandbox"),
-    Column("readback_seconds", NUMBER, "s", "all of an engine drill: never a recovery time"),
-    Column("rto_seconds", NUMBER, "s", "decision to verified, passed drills on real servers only"),
-    Column("rto_objective_seconds", NUMBER, "s", "as configured"),
-    Column("scenario", TEXT, "", "what counted as lost and was not used; missing for nothing"),
-    Column(
-        "rpo_met",
-        FLAG,
-        "",
-        "the recovery point would have been kept under the scenario; missing without one, or if "
-        "the drill did not pass",
-    ),
-    Column(
-        "rpo_seconds",
-        NUMBER,
-        "s",
-        "age of the newest backup that was proven in what the scenario left; missing if none was",
-    ),
-    Column("rpo_objective_seconds", NUMBER, "s", "as configured; missing without a scenario"),
-    Column("copies_left_count", COUNT, "copies", "of that backup, that count for the quorum"),
-    Column("domains_left_count", COUNT, "domains", "failure domains that those copies lie in"),
-    Column("ran_by", TEXT, "", "name given for who ran it, else the account"),
-    Column("reviewed_by", TEXT, "", "who signed the run; missing until somebody does"),
-    Column("reviewed_at", TIME, "", "when that was"),
-    Column("accepted", FLAG, "", "by the reviewer, and what was signed is what lies here"),
-    Column("same_person", FLAG, "", "the two are one; missing until somebody signs"),
-    Column("isolation_declared", TEXT, "", "quoted as declared in the configuration"),
-    Column("teardown", TEXT, "", "what became of the target"),
-    Column("error_code", TEXT, "", "why it failed or did not run"),
-)
 
-DRILL_PHASES = _frame(
-    "drill_phases",
-    "each measured phase of each drill",
-    ("drill_id", "phase"),
-    Column("drill_id", TEXT, "", "which drill"),
-    Column("phase", PHASES, "", "in order of time"),
-    Column("started_at", TIME, "", "when it began"),
-    Column("duration_seconds", NUMBER, "s", "measured by a monotonic clock"),
-    Column("size_bytes", COUNT, "B", "bytes it moved"),
-)
-
-RESTORES = _frame(
-    "restores",
-    "each restore for real that began in the period, failed and refused ones too",
-    ("restore_id",),
-    Column("restore_id", TEXT, "", "name of the restore"),
-    Column("backup_id", TEXT, "", "which backup"),
-    Column("collection", TEXT, "", "name of the collection that was backed up"),
-    Column("name", TEXT, "", "name on the target"),
-    Column("target", TEXT, "", "URL of the server restored into"),
-    Column("target_kind", ("sandbox", "server"), "", "what the target is"),
-    Column("server_version", TEXT, "", "of the target"),
-    Column("repositories", TEXT, "", "where bytes were read from, in order"),
-    Column("route", ("salvage", "shards", "whole"), "", "point by point, by shard, or as it was"),
-    Column("way", ("upload", "url", "server-file"), "", "how the bytes reached the target"),
-    Column(
-        "verdict",
-        ("failed", "not run", "partial", "passed"),
-        "",
-        "passed only with an equal fingerprint and every point; `partial`: less than that",
-    ),
-    Column("resumed", FLAG, "", "taken up again after it was interrupted"),
-    Column("started_at", TIME, "", "when it began"),
-    Column("ended_at", TIME, "", "when it ended"),
-    Column("restore_seconds", NUMBER, "s", "all its phases together"),
-    Column(
-        "rto_seconds",
-        NUMBER,
-        "s",
-        "all of it, where it measures a recovery time: passed, at one go, on a real server, "
-        "no salvage",
-    ),
-    Column("size_bytes", COUNT, "B", "bytes of the backup"),
-    Column("sent_bytes", COUNT, "B", "bytes that passed through our process"),
-    Column("points_expected_count", COUNT, "points", "by the seal"),
-    Column("points_restored_count", COUNT, "points", "counted in the target"),
-    Column("points_lost_count", COUNT, "points", "expected and not there"),
-    Column("fingerprint_equal", FLAG, "", "every id, payload and vector equals the seal"),
-    Column("aliases_set", TEXT, "", "that point to it now"),
-    Column("aliases_left", TEXT, "", "of the backup that were left alone"),
-    Column("requester", TEXT, "", "who or what started the run"),
-    Column("approved_by", TEXT, "", "who let it go on; missing where nobody was asked"),
-    Column("same_person", FLAG, "", "the two are one; missing where nobody was asked"),
-    Column("ticket", TEXT, "", "as given"),
-    Column("error_code", TEXT, "", "why it failed or did not run"),
-)
-
-SIZES = _frame(
+SIZES = frame(
     "sizes",
     "the last size of each day (UTC) that something was measured on",
     ("kind", "subject", "day"),
@@ -319,7 +170,7 @@ SIZES = _frame(
     Column("size_bytes", COUNT, "B", "what was measured"),
 )
 
-FORECASTS = _frame(
+FORECASTS = frame(
     "forecasts",
     "each kind and subject of `sizes`, and the straight line through it",
     ("kind", "subject"),
@@ -342,26 +193,6 @@ FORECASTS = _frame(
     Column("not_measured", TEXT, "", "why there is no line: too few days, too close together"),
 )
 
-FINDINGS = _frame(
-    "findings",
-    "each thing that is wrong or wants a look, worst first",
-    ("code", "scope"),
-    Column("severity", SEVERITIES, "", "critical: a promise is broken or could not be checked"),
-    Column("code", TEXT, "", "which kind; with the scope it stays the same from look to look"),
-    Column("scope", TEXT, "", "the collection, backup, copy, repository or run concerned"),
-    Column("what", TEXT, "", "what is wrong"),
-    Column("since", TIME, "", "since when, as far as records tell"),
-    Column("blast_radius", TEXT, "", "how much is affected"),
-    Column("next_command", TEXT, "", NEXT_STEP),
-    Column(
-        "facts", TEXT, "", "tell this instance from the next; what an acknowledgement is bound to"
-    ),
-    Column("acknowledged_by", TEXT, "", "who knows of it; missing where nobody said so"),
-    Column("acknowledged_at", TIME, "", "when that was"),
-    Column("acknowledged_reason", TEXT, "", "why it may stand"),
-    Column("acknowledged_until", TIME, "", "until when; missing: for as long as it is the same"),
-    Column("severity_unacknowledged", SEVERITIES, "", "how bad it is, whoever knows of it"),
-)
 
 FRAMES: Final[tuple[FrameSchema, ...]] = (
     COLLECTIONS,
@@ -397,9 +228,9 @@ def frames_markdown() -> str:
         'frames["findings"]',
         "```",
     ]
-    for frame in FRAMES:
-        key = ", ".join(f"`{k}`" for k in frame.key)
-        lines += ["", f"## {frame.name}", "", f"A row is {frame.row}. Key: {key}.", ""]
+    for each in FRAMES:
+        key = ", ".join(f"`{k}`" for k in each.key)
+        lines += ["", f"## {each.name}", "", f"A row is {each.row}. Key: {key}.", ""]
         lines += ["| column | type | unit | meaning |", "|---|---|---|---|"]
-        lines += [f"| {c.name} | {c.type_name} | {c.unit} | {c.meaning} |" for c in frame.columns]
+        lines += [f"| {c.name} | {c.type_name} | {c.unit} | {c.meaning} |" for c in each.columns]
     return "\n".join(lines) + "\n"

@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from qdrant_dr.records import Found
 from qdrant_dr.report.finding import RANK, Problem
 from qdrant_dr.report.findings.acknowledged import loud_again
-
-Half = Literal["records", "cluster"]
-"""What a look is made of: the records in the repositories, and the cluster as it answers."""
-
-AFRESH = frozenset({"repository-unreadable", "cluster-unseen", "space-unseen"})
-"""Kinds that tell themselves what cannot be looked at: known afresh at every look."""
-BLIND = ("cluster-unseen", "cluster")
-"""The finding that no node at all answers: which of them do not is not known then."""
-ON_CLUSTER = frozenset({"clock-skew", "clocks-apart", "clock-unseen", "leftover-snapshot"})
-ON_BOTH = frozenset({"collection-missing", "no-backup"})
-"""Kinds by the half that must be seen before one of them can be over."""
+from qdrant_dr.report.kinds import Half, kind_of
 
 
 @dataclass(frozen=True)
@@ -94,15 +83,16 @@ def found(problem: Problem, before: Sequence[Found] | None, at: datetime) -> Fou
 
 def _hidden(f: Found, unseen: Collection[Half], seen: Collection[tuple[str, str]]) -> bool:
     """Whether what would tell that it is over was not seen; `seen` are the findings of now."""
-    if f.code in AFRESH:
-        return False
-    if f.code == "node-unreachable":
-        return BLIND in seen
-    if f.code == "space-low" and any(code == "space-unseen" for code, _ in seen):
-        return True
-    if f.code in ON_CLUSTER:
-        return "cluster" in unseen or (f.code == "clock-skew" and ("clock-unseen", f.scope) in seen)
-    return "records" in unseen or (f.code in ON_BOTH and "cluster" in unseen)
+    hidden_by = kind_of(f.code).hidden_by
+    return any(half in unseen for half in hidden_by) or any(
+        code in hidden_by and _speaks_of(code, scope, f) for code, scope in seen
+    )
+
+
+def _speaks_of(code: str, scope: str, f: Found) -> bool:
+    """Whether a finding that part of something could not be seen is about `f`: room that could not
+    be seen is not told place by place, and without any node it is not known which are away."""
+    return code == "space-unseen" or scope == ("cluster" if code == "cluster-unseen" else f.scope)
 
 
 def _loud(f: Found) -> bool:

@@ -25,8 +25,9 @@ from qdrant_dr.report.findings.acknowledged import quieted
 from qdrant_dr.report.findings.all_findings import LEFTOVER
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.findings.cluster import Live, look_live
+from qdrant_dr.report.kinds import Half, kind_of
 from qdrant_dr.report.outputs.signals import signal
-from qdrant_dr.report.watch.changes import AFRESH, ON_BOTH, ON_CLUSTER, Half, changes, found
+from qdrant_dr.report.watch.changes import changes, found
 from qdrant_dr.report.watch.unreadable import in_doubt
 from qdrant_dr.repository import Repository, Stat
 
@@ -35,9 +36,6 @@ RECORDED_EVERY = timedelta(minutes=55)
 """A look that brought nothing new is kept once an hour; 5 min for schedules that are not exact."""
 WRITTEN_WITHIN = timedelta(seconds=30)
 """A record reaches its store within so long after its end was written into it."""
-
-LIVE = AFRESH | ON_BOTH | ON_CLUSTER | {"node-unreachable", "space-low", "store-clock-skew"}
-"""Kinds that no record tells."""
 
 Tell = Callable[[RunEnd, Watched], bool]
 """Announce a look; False: nobody could be told, so that the next look must try again."""
@@ -138,7 +136,11 @@ def last_findings(
     looks = _last_looks(opened, cluster, now)
     newest = max((end for end, _ in looks.values()), key=lambda e: e.ended_at, default=None)
     watched = _watched(newest)
-    return tuple(f for f in watched.findings if f.code in LIVE) if watched else ()
+    return (
+        tuple(f for f in watched.findings if kind_of(f.code).seen_by != "records")
+        if watched
+        else ()
+    )
 
 
 def _watched(end: RunEnd | None) -> Watched | None:

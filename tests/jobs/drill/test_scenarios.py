@@ -347,6 +347,6 @@ class TestRecorded:
         assert [d.detail.scenario.newest_proven_us is None for d in told] == [False, True]
         assert missed_under(config, told) == ["under lost-node no backup of movies is proven"]
         assert missed_under(config, told[:1]) == [
-            "under lost-node the newest proven backup of movies is 2h old, promised 1h"
+            "under lost-node the newest proven backup of movies is 2 h old, promised 1 h"
         ]
         assert recorded(config, None, (), done, held.backups, now=NOW) == done

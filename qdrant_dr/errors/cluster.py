@@ -1,0 +1,88 @@
+"""Errors of a cluster and its nodes."""
+
+from __future__ import annotations
+
+from qdrant_dr.errors.base import DRError
+
+
+class ClusterError(DRError):
+    """`undecided`: a call was sent and nobody said what became of it: it may still take effect."""
+
+    default_hint = "run `qdrant-dr check`."
+    undecided: bool = False
+
+
+class NodeUnreachable(ClusterError):
+    exit_code = 5
+    transient = True
+    default_hint = "check the address in `cluster.nodes`, then run `qdrant-dr check`."
+
+
+class NodeUntrusted(NodeUnreachable):
+    transient = False
+    default_hint = "give `cluster.tls`, then run `qdrant-dr check`."
+
+
+class NodeBusy(ClusterError):
+    transient = True
+    default_hint = (
+        "its readers need all that the limit allows: run again at a quieter time, or raise the "
+        "collection's `read_rate_limit`, `cluster.read_share` or `cluster.timeouts.busy`."
+    )
+
+
+class AccessDenied(ClusterError):
+    default_hint = "check the key that `cluster.api_key` refers to, then run `qdrant-dr check`."
+
+
+class ServerFailed(ClusterError):
+    default_hint = "read the server's log, then run `qdrant-dr check`."
+
+
+class CollectionVanished(ClusterError):
+    default_hint = (
+        "decide: whoever deleted it meant it, or it is restored; `qdrant-dr list COLLECTION` shows "
+        "what there is."
+    )
+
+
+class CollectionChanged(ClusterError):
+    default_hint = "run `qdrant-dr backup COLLECTION` when it has settled."
+
+
+class ReplicaMoved(CollectionChanged):
+    default_hint = "run `qdrant-dr backup COLLECTION` when its shards stay where they are."
+
+
+class SnapshotUnanswered(ClusterError):
+    default_hint = "run `qdrant-dr backup COLLECTION`: it looks first at what was left on the node."
+
+
+class SnapshotFailed(ClusterError):
+    default_hint = "read the server's log, then run `qdrant-dr check`."
+
+
+class DownloadInterrupted(ClusterError):
+    transient = True
+    default_hint = "run `qdrant-dr backup COLLECTION`; the snapshot is still on the server."
+
+
+class DownloadMismatch(ClusterError):
+    default_hint = (
+        "run `qdrant-dr backup COLLECTION`; if it repeats, suspect a proxy or the node's disk."
+    )
+
+
+class RecoverFailed(ClusterError):
+    default_hint = "read the target's log, delete the half-restored collection, then try again."
+
+
+class RecoverUnanswered(ClusterError):
+    default_hint = (
+        "look at the collection there, which the server may still finish; then run the same "
+        "command again, which waits for it and goes on."
+    )
+
+
+class ClockSkew(ClusterError):
+    default_hint = "synchronise the clocks (NTP), then run `qdrant-dr check`."
