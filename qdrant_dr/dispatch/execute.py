@@ -46,10 +46,10 @@ def execute(config: Config, unit: Unit, run_id: str) -> Outcome:
 
         return heal_copy(config, unit, run_id)
     if isinstance(unit, DrillUnit):
-        from qdrant_dr.jobs.drill.scenario import under
+        from qdrant_dr.jobs.drill.scenario import apply_scenario
         from qdrant_dr.jobs.drill.unit import drill_copy
 
-        return drill_copy(under(config, unit.scenario), unit, run_id)
+        return drill_copy(apply_scenario(config, unit.scenario), unit, run_id)
     if isinstance(unit, RestoreUnit):
         from qdrant_dr.jobs.restore.unit import restore_backup
 

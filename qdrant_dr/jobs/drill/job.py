@@ -21,7 +21,13 @@ from qdrant_dr.jobs.drill.plan import (
     plan_drills,
     plan_one,
 )
-from qdrant_dr.jobs.drill.scenario import played, refuse_impossible, standing_under, under, unused
+from qdrant_dr.jobs.drill.scenario import (
+    apply_scenario,
+    played,
+    refuse_impossible,
+    standing_under,
+    unused,
+)
 from qdrant_dr.jobs.run.lookup import archive_skip
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
@@ -64,7 +70,7 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
         lost = unused(config, request.scenario)
         assert run.repositories.keys().isdisjoint(lost), "begin such a run with `usable`"
         refuse_impossible(config, request.scenario, engine=engine)
-        config = under(config, request.scenario)
+        config = apply_scenario(config, request.scenario)
         with played(request.scenario):
             catalog = run.look(config)
             names = (request.collection,) if request.collection is not None else None
