@@ -12,7 +12,7 @@ from flows.parameters import ALONE, ConfigRef
 from qdrant_dr.report.watch.job import WatchRequest
 from qdrant_dr.report.watch.job import watch as job
 from tasks.run_job import run_job
-from tasks.watch import tell, watch_state
+from tasks.watch import announce_changes, watch_state
 
 
 @flow(name="watch", description="Look at everything; tell what is new and what is over.", **ALONE)
@@ -27,8 +27,8 @@ def watch(config: ConfigRef) -> State[Any]:
     return run_job(
         config,
         "watch",
-        partial(job, tell=tell),
+        partial(job, announce=announce_changes),
         WatchRequest(),
-        tell=lambda _end, _config: None,  # told already, before it was kept
+        announce=lambda _end, _config: None,  # done already, before it was kept
         state=watch_state,
     )

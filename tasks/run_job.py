@@ -18,7 +18,7 @@ from qdrant_dr.jobs.run.run import Run, begin
 from qdrant_dr.jobs.run.units import Perform
 from qdrant_dr.records import RunEnd
 from qdrant_dr.records.run import AS_TYPED, Kind, Trigger
-from tasks.announce import announce
+from tasks.announce import announce as announce_run
 from tasks.concurrency_limits import ensure_limits
 from tasks.config import RunRef, held, load
 from tasks.console import outlive_the_worker
@@ -87,7 +87,7 @@ def run_job(
     job: Callable[[Config, Request, Run, Perform], RunEnd],
     request: Request,
     *,
-    tell: Callable[[RunEnd, Config], None] = announce,
+    announce: Callable[[RunEnd, Config], None] = announce_run,
     state: Callable[[RunEnd], State[Any]] = run_state,
     usable: Callable[[Config], Sequence[str] | None] = lambda _: None,
 ) -> State[Any]:
@@ -117,7 +117,7 @@ def run_job(
         return refused_state(error)
     if perform.signal:
         raise perform.signal  # the end is on record; now Prefect may have its cancellation
-    tell(end, config)
+    announce(end, config)
     return state(end)
 
 

@@ -29,7 +29,7 @@ LISTED = 20
 """Findings that one message has room for."""
 
 
-def tell(end: RunEnd, watched: Watched) -> bool:
+def announce_changes(end: RunEnd, watched: Watched) -> bool:
     """Send the events of a look; False if people could not be told of a change.
 
     One event for each finding, for machines; one for all of them, for people.

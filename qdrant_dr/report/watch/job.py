@@ -37,7 +37,7 @@ RECORDED_EVERY = timedelta(minutes=55)
 WRITTEN_WITHIN = timedelta(seconds=30)
 """A record reaches its store within so long after its end was written into it."""
 
-Tell = Callable[[RunEnd, Watched], bool]
+Announce = Callable[[RunEnd, Watched], bool]
 """Announce a look; False: nobody could be told, so that the next look must try again."""
 
 
@@ -102,7 +102,7 @@ def watch(
     run: Run,
     perform: Perform,
     *,
-    tell: Tell = lambda _end, _watched: True,
+    announce: Announce = lambda _end, _watched: True,
 ) -> RunEnd:
     """Look, tell, and keep the look if it changed something or the last one is an hour old.
 
@@ -115,11 +115,11 @@ def watch(
     end = run.concluded(config, [outcome])
     if (watched := _watched(end)) is None:
         return end  # it did not look: what it would be compared with stays
-    told = tell(end, watched)
+    announced = announce(end, watched)
     changed = bool(watched.appeared or watched.cleared)
     at = watched.compared_with
     due = changed or at is None or end.ended_at - at >= RECORDED_EVERY
-    if request.record and due and (told or not changed):
+    if request.record and due and (announced or not changed):
         # its end is when it is written: that is what the clocks of the stores are compared with
         end = run.concluded(config, [outcome])
         run.write_everywhere(end)

@@ -240,7 +240,7 @@ def test_a_look_by_hand_takes_nothing_from_the_next(world: World) -> None:
 def test_what_nobody_could_be_told_is_told_by_the_next(world: World) -> None:
     looked(world)
     configure(world, cluster={"node_space": "1kB"})
-    assert looked(world, tell=lambda _end, _watched: False).appeared
+    assert looked(world, announce=lambda _end, _watched: False).appeared
     assert looked(world).appeared
     assert not looked(world).appeared
 
