@@ -68,7 +68,7 @@ class Live:
         self.whole = False
 
 
-def look_live(
+def ask_cluster(
     evidence: Evidence,
     standings: Sequence[Standing],
     repositories: Mapping[str, Repository],

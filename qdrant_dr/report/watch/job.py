@@ -24,7 +24,7 @@ from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.acknowledged import quieted
 from qdrant_dr.report.findings.all_findings import LEFTOVER
 from qdrant_dr.report.findings.assessment import Assessment
-from qdrant_dr.report.findings.cluster import Live, look_live
+from qdrant_dr.report.findings.cluster import Live, ask_cluster
 from qdrant_dr.report.kinds import Half, kind_of
 from qdrant_dr.report.outputs.signals import signal
 from qdrant_dr.report.watch.changes import changes, found
@@ -54,11 +54,11 @@ def find_problems(config: Config, unit: WatchUnit) -> Outcome:
     """
     now = unit.now
     opened, _ = open_all(config)  # what cannot be opened is in the evidence, with its error
-    last = _last_looks(opened, config.cluster.name, now)
+    last = _last_watches(opened, config.cluster.name, now)
     newest = max((end for end, _ in last.values()), key=lambda e: e.ended_at, default=None)
     before = _watched(newest)
     assessed = Assessment.of(gather(config, now, PERIOD))
-    live = look_live(
+    live = ask_cluster(
         assessed.evidence, assessed.standings, opened, before.waiting if before else {}
     )
     problems = [
@@ -133,7 +133,7 @@ def last_findings(
 ) -> tuple[Found, ...]:
     """What only the cluster, or the room and the clocks of stores, told the last look that was
     kept."""
-    looks = _last_looks(opened, cluster, now)
+    looks = _last_watches(opened, cluster, now)
     newest = max((end for end, _ in looks.values()), key=lambda e: e.ended_at, default=None)
     watched = _watched(newest)
     return (
@@ -148,7 +148,7 @@ def _watched(end: RunEnd | None) -> Watched | None:
     return next((d for d in details if isinstance(d, Watched)), None)
 
 
-def _last_looks(
+def _last_watches(
     opened: Mapping[str, Repository], cluster: str, now: datetime
 ) -> dict[str, tuple[RunEnd, Stat]]:
     """The newest look that each repository has; one that cannot be read has none."""
