@@ -8,8 +8,8 @@ from prefect import flow
 from prefect.client.schemas import State
 
 from flows.parameters import ALONE, ConfigRef, Names
-from qdrant_dr.jobs.expire.decide import ExpireRequest
 from qdrant_dr.jobs.expire.job import expire as job
+from qdrant_dr.jobs.expire.plan import ExpireRequest
 from tasks.run_job import run_job
 
 

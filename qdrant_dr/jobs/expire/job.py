@@ -7,7 +7,8 @@ from datetime import datetime
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, DRError, PlanRefused
-from qdrant_dr.jobs.expire.decide import (
+from qdrant_dr.jobs.expire.deletable import added_only, open_to_deletion
+from qdrant_dr.jobs.expire.plan import (
     Decision,
     ExpireRequest,
     begun_deletions,
@@ -15,7 +16,6 @@ from qdrant_dr.jobs.expire.decide import (
     holds_of,
     policies,
 )
-from qdrant_dr.jobs.expire.deletable import added_only, open_to_deletion
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.clocks import ask_nodes, clocks_of

@@ -31,8 +31,8 @@ from qdrant_dr.errors import DRError
 from qdrant_dr.hints import command
 from qdrant_dr.jobs.check.nodes import clocks_apart
 from qdrant_dr.jobs.run.begun_calls import Begun, begun_calls, is_dead, made_by_us
+from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.clocks import clock_text
-from qdrant_dr.jobs.run.create_calls import CallJournal
 from qdrant_dr.jobs.sweep.job import list_snapshots_of, unclaimed
 from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records.manifest import SourceKind

@@ -14,8 +14,8 @@ import yaml
 
 from qdrant_dr import configfile
 from qdrant_dr.jobs.expire.job import expire_copy
+from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.catalogs import open_all
-from qdrant_dr.jobs.run.create_calls import CallJournal
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import ExpireUnit, SweepUnit
 from qdrant_dr.jobs.sweep.job import sweep
