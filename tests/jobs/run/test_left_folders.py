@@ -28,7 +28,7 @@ from qdrant_dr.records import (
     SnapshotAnswer,
     Swept,
 )
-from qdrant_dr.repository import Repository, bury, new_id
+from qdrant_dr.repository import Repository, new_id, record_expiry
 from tests.support import records as made
 from tests.support.driving import do, outcomes
 from tests.support.replay import ReplaySource
@@ -394,7 +394,7 @@ def let_go(world: World, name: str, of: Manifest) -> None:
         run_id=RUN, decided_at=utc_now(), reason="of the test", captured_at=of.captured_at,
         size_bytes=of.size_bytes, points=None, manifest_sha256=of.sha256, seal_sha256=None,
     )  # fmt: skip
-    bury(opened(world)[name], record)
+    record_expiry(opened(world)[name], record)
     unit = ExpireUnit(
         key=of.key, repository=name, decided_at=utc_now(), reason="begun", finish=True
     )
