@@ -11,8 +11,8 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 .PHONY: install demo up down test lint bench lock clean help
 
 help:
-	@echo "make demo   see the whole promise work on a sandbox (or on QDRANT_URL); KEEP=1 leaves it open"
-	@echo "make up     qdrant-dr.yaml to a scheduled pipeline on Prefect; again, it changes nothing"
+	@echo "make demo   see it all work on a sandbox (or on QDRANT_URL); KEEP=1 leaves it open"
+	@echo "make up     from qdrant-dr.yaml to a scheduled pipeline on Prefect; run again, it changes nothing"
 	@echo "make down   end the worker and server of make up; deployments and data stay"
 	@echo "make test   all tests    make lint   style, types, import contracts"
 	@echo "make bench  ratios against peers    make lock   refresh the locked requirements"
@@ -43,8 +43,8 @@ up: $(READY)
 down:
 	@$(BIN)/python -m deployments.down
 
-# What drives Prefect's server, workers and runs needs the cores: with three at a time on two cores its
-# clocks run out. The rest waits more than it works.
+# Tests that drive Prefect's server, workers and runs need the cores: with three at a time on two cores
+# their time limits run out. The other tests wait more than they work.
 REAL_RUNS := tests/flows tests/docs/test_runbook.py tests/test_demo.py
 
 test: $(READY) $(AZURITE)
