@@ -20,8 +20,8 @@ import httpx
 
 from benchmarks import machine, verdict
 from qdrant_dr.config import Config
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.jobs.backup.job import BackupRequest, backup
-from qdrant_dr.jobs.dispatch.threads import in_threads
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.records import Manifest
 from qdrant_dr.repository import create_repository

@@ -29,7 +29,7 @@ import yaml
 
 from benchmarks import machine, side, verdict
 from qdrant_dr import configfile
-from qdrant_dr.jobs.dispatch.threads import in_threads
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.jobs.verify.job import VerifyRequest, verify
 from qdrant_dr.records import RunEnd

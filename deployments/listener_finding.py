@@ -33,8 +33,8 @@ import yaml
 
 from qdrant_dr import configfile
 from qdrant_dr.children import SERVER, bare_environment
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.jobs.backup.job import BackupRequest, backup
-from qdrant_dr.jobs.dispatch.threads import in_threads
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.jobs.target.scratch import QUIET, free_ports

@@ -11,7 +11,7 @@ from pydantic import Field
 from flows.parameters import FLOW, ConfigRef, Names, ProofDepth
 from qdrant_dr.jobs.backup.job import BackupRequest
 from qdrant_dr.jobs.backup.job import backup as job
-from tasks.conduct import conduct
+from tasks.run_job import run_job
 
 
 @flow(
@@ -49,4 +49,4 @@ def backup(
         note=note,
         dry_run=dry_run,
     )
-    return conduct(config, "backup", lambda cfg, run, perform: job(cfg, request, run, perform))
+    return run_job(config, "backup", job, request)

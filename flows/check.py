@@ -11,7 +11,7 @@ from pydantic import Field
 from flows.parameters import FLOW, ConfigRef, Names
 from qdrant_dr.jobs.check.job import CheckRequest
 from qdrant_dr.jobs.check.job import check as job
-from tasks.conduct import conduct
+from tasks.run_job import run_job
 
 
 @flow(name="check", description="Test what a backup needs; compare the replicas.", **FLOW)
@@ -37,4 +37,4 @@ def check(
         repositories=repositories,
         seed=seed,
     )
-    return conduct(config, "check", lambda cfg, run, perform: job(cfg, request, run, perform))
+    return run_job(config, "check", job, request)

@@ -12,7 +12,7 @@ from flows.parameters import ALONE, ConfigRef
 from qdrant_dr.jobs.drill.job import DrillRequest
 from qdrant_dr.jobs.drill.job import drill as job
 from qdrant_dr.jobs.drill.scenario import usable
-from tasks.conduct import conduct
+from tasks.run_job import run_job
 
 
 @flow(name="drill", description="Restore a backup to a disposable server and measure.", **ALONE)
@@ -60,9 +60,4 @@ def drill(
         ran_by=ran_by,
         note=note,
     )
-    return conduct(
-        config,
-        "drill",
-        lambda cfg, run, perform: job(cfg, request, run, perform),
-        usable=lambda cfg: usable(cfg, scenario),
-    )
+    return run_job(config, "drill", job, request, usable=lambda cfg: usable(cfg, scenario))

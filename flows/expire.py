@@ -8,9 +8,9 @@ from prefect import flow
 from prefect.client.schemas import State
 
 from flows.parameters import ALONE, ConfigRef, Names
-from qdrant_dr.jobs.expire.decide import ExpireRequest
 from qdrant_dr.jobs.expire.job import expire as job
-from tasks.conduct import conduct
+from qdrant_dr.jobs.expire.plan import ExpireRequest
+from tasks.run_job import run_job
 
 
 @flow(name="expire", description="Delete the copies that no retention rule keeps.", **ALONE)
@@ -29,4 +29,4 @@ def expire(
         dry_run: Plan and report; delete nothing.
     """
     request = ExpireRequest(collections=collections, repositories=repositories, dry_run=dry_run)
-    return conduct(config, "expire", lambda cfg, run, perform: job(cfg, request, run, perform))
+    return run_job(config, "expire", job, request)

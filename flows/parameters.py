@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from tasks.conduct import run_name
+from tasks.run_job import run_name
 from tasks.runner import ChosenRunner
 
 ConfigRef = Annotated[str, Field(min_length=1, examples=["/etc/qdrant-dr.yaml", "block:prod"])]

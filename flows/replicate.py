@@ -10,7 +10,7 @@ from prefect.client.schemas import State
 from flows.parameters import FLOW, ConfigRef, Names
 from qdrant_dr.jobs.replicate.job import ReplicateRequest
 from qdrant_dr.jobs.replicate.job import replicate as job
-from tasks.conduct import conduct
+from tasks.run_job import run_job
 
 
 @flow(name="replicate", description="Heal missing, incomplete and damaged copies.", **FLOW)
@@ -29,4 +29,4 @@ def replicate(
         dry_run: Plan and report; change nothing.
     """
     request = ReplicateRequest(collections=collections, repositories=repositories, dry_run=dry_run)
-    return conduct(config, "replicate", lambda cfg, run, perform: job(cfg, request, run, perform))
+    return run_job(config, "replicate", job, request)

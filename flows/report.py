@@ -12,9 +12,7 @@ from pydantic import AwareDatetime, Field
 from flows.parameters import ALONE, ConfigRef
 from qdrant_dr.report.job import ReportRequest
 from qdrant_dr.report.job import report as job
-from tasks.conduct import conduct
-from tasks.config import RunRef
-from tasks.report import compiling
+from tasks.run_job import run_job
 
 
 @flow(name="report", description="Write the report, computed from the records alone.", **ALONE)
@@ -33,10 +31,4 @@ def report(
         as_of: The moment to report on; the same records give the same report. None: now.
     """
     request = ReportRequest(period=timedelta(days=period_days), as_of=as_of)
-    return conduct(
-        config,
-        "report",
-        lambda cfg, run, _: job(
-            cfg, request, run, compiling(RunRef(config, run.run_id, cfg.sha256))
-        ),
-    )
+    return run_job(config, "report", job, request)

@@ -16,7 +16,7 @@ from flows.parameters import ALONE, ConfigRef
 from qdrant_dr.config import Config
 from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.restore.job import Approval, on_a_word
-from qdrant_dr.jobs.restore.job import restore as job
+from qdrant_dr.jobs.restore.job import restore as restore_job
 from qdrant_dr.jobs.restore.options import RestoreRequest
 from qdrant_dr.jobs.restore.plan import RestorePlan
 from qdrant_dr.jobs.run.run import Run
@@ -25,7 +25,7 @@ from qdrant_dr.jobs.target.nodes import is_scratch
 from qdrant_dr.records import RunEnd
 from qdrant_dr.records.details import AliasMode
 from tasks.approve import ask
-from tasks.conduct import conduct
+from tasks.run_job import run_job
 from tasks.states import refused_state
 
 
@@ -115,12 +115,12 @@ def restore(
         refused.extend([] if answer.given else [answer.reason])
         return answer
 
-    def do(cfg: Config, run: Run, perform: Perform) -> RunEnd:
+    def job(cfg: Config, request: RestoreRequest, run: Run, perform: Perform) -> RunEnd:
         free = is_scratch(cfg, to)
         approve = on_a_word if free else partial(approved, requester=run.start.actor)
-        return job(cfg, request, run, perform, approve)
+        return restore_job(cfg, request, run, perform, approve)
 
-    state = conduct(config, "restore", do)
+    state = run_job(config, "restore", job, request)
     return Cancelled(message=f"not approved: {refused[0]}") if refused else state
 
 

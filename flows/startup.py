@@ -11,7 +11,7 @@ from pydantic import Field
 from flows.parameters import ALONE, ConfigRef, Names
 from qdrant_dr.jobs.startup_archive.job import StartupRequest
 from qdrant_dr.jobs.startup_archive.job import startup as job
-from tasks.conduct import conduct
+from tasks.run_job import run_job
 
 
 @flow(name="startup", description="Write one file with which an empty server starts.", **ALONE)
@@ -31,4 +31,4 @@ def startup(
         prove: Start a scratch server with it and compare every point and alias; counts as a drill.
     """
     request = StartupRequest(backups=tuple(backups) if backups else None, out=out, prove=prove)
-    return conduct(config, "startup", lambda cfg, run, perform: job(cfg, request, run, perform))
+    return run_job(config, "startup", job, request)

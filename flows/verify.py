@@ -12,7 +12,7 @@ from flows.parameters import FLOW, ConfigRef, Names
 from qdrant_dr.jobs.verify.job import VerifyRequest
 from qdrant_dr.jobs.verify.job import verify as job
 from qdrant_dr.records import Depth
-from tasks.conduct import conduct
+from tasks.run_job import run_job
 
 
 @flow(name="verify", description="Read copies and prove them to a given depth.", **FLOW)
@@ -49,4 +49,4 @@ def verify(
         seed=seed,
         not_proven_since_hours=not_proven_since_hours,
     )
-    return conduct(config, "verify", lambda cfg, run, perform: job(cfg, request, run, perform))
+    return run_job(config, "verify", job, request)

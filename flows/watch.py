@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from prefect import flow
@@ -10,9 +11,8 @@ from prefect.client.schemas import State
 from flows.parameters import ALONE, ConfigRef
 from qdrant_dr.report.watch.job import WatchRequest
 from qdrant_dr.report.watch.job import watch as job
-from tasks.conduct import conduct
-from tasks.config import RunRef
-from tasks.watch import looking, tell, watch_state
+from tasks.run_job import run_job
+from tasks.watch import announce_changes, watch_state
 
 
 @flow(name="watch", description="Check everything; announce what is new and what is over.", **ALONE)
@@ -24,16 +24,11 @@ def watch(config: ConfigRef) -> State[Any]:
     Args:
         config: Path or URL of qdrant-dr.yaml as the worker sees it, or block:NAME.
     """
-    return conduct(
+    return run_job(
         config,
         "watch",
-        lambda cfg, run, _: job(
-            cfg,
-            WatchRequest(),
-            run,
-            look_=looking(RunRef(config, run.run_id, cfg.sha256)),
-            tell=tell,
-        ),
-        tell=lambda _end, _config: None,  # already announced, before it was recorded
+        partial(job, announce=announce_changes),
+        WatchRequest(),
+        announce=lambda _end, _config: None,  # done already, before it was kept
         state=watch_state,
     )

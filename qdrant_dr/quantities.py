@@ -1,4 +1,4 @@
-"""Durations and sizes with units, as people write them: `26h`, `90s`, `200GiB`."""
+"""Durations and sizes, as a configuration writes them (`26h`) and people read them (`1 d 2 h`)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,30 @@ def parse_duration(text: object) -> timedelta:
 
 
 def format_duration(span: timedelta) -> str:
-    """The largest whole unit: `26h`, `8d`; below a second three decimals."""
+    """As a configuration writes it, in the largest whole unit: `26h`, `8d`."""
     seconds = span.total_seconds()
     for unit, size in reversed(_SECONDS.items()):
         if seconds >= size and seconds % size == 0:
             return f"{int(seconds // size)}{unit}"
     return f"{seconds:.3f}s".replace(".000s", "s")
+
+
+def how_long(length: timedelta | float) -> str:
+    """A length of time, or so many seconds, as people read it: `3 d 4 h`, `12 min`, `8.4 s`."""
+    seconds = length.total_seconds() if isinstance(length, timedelta) else length
+    if seconds < 0:
+        return f"-{how_long(-length)}"
+    if seconds < 60:
+        return (
+            f"{seconds:.1f}".rstrip("0").rstrip(".") + " s" if seconds < 10 else f"{seconds:.0f} s"
+        )
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
+    if minutes < 60:
+        rest = int(seconds % 60)
+        return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
+    if hours < 48:
+        return f"{hours} h {minutes % 60} min" if hours < 10 and minutes % 60 else f"{hours} h"
+    return f"{days} d {hours % 24} h" if days < 10 and hours % 24 else f"{days} d"
 
 
 def parse_size(text: object) -> int:

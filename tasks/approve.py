@@ -13,7 +13,7 @@ from pydantic import Field
 
 from qdrant_dr.jobs.restore.job import Approval
 from qdrant_dr.jobs.restore.plan import RestorePlan
-from qdrant_dr.quantities import format_duration, format_size
+from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records.run import is_same_person
 from tasks.render import escape
 
@@ -48,7 +48,7 @@ def ask(
             key=uuid4().hex,  # Prefect gives an old answer to a run that is tried again
         )
     except FlowPauseTimeout:
-        return Approval(given=False, reason=f"nobody answered within {format_duration(timeout)}")
+        return Approval(given=False, reason=f"nobody answered within {how_long(timeout)}")
     assert answer is not None
     who = answer.approved_by.strip()
     if not answer.approve:

@@ -2,7 +2,7 @@
 
 Dask gives the work of a lost worker to another one, finished work included as long as its result
 was not fetched. So results are fetched and released one by one, and what may run twice must bear
-it (see `qdrant_dr.jobs.dispatch.execute_again`).
+it (see `qdrant_dr.dispatch.execute_again`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from prefect_dask import DaskTaskRunner
 from prefect_dask.task_runners import PrefectDaskFuture
 
 from qdrant_dr.errors import UnitLost, WorkersUnfit
-from tasks.runner import late
+from tasks.results import late
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class DaskRunner(DaskTaskRunner):  # type: ignore[misc]  # prefect_dask has no t
                                + "; ".join(unfit))  # fmt: skip
         log.info("%d Dask workers at %s, all alike", len(asked), self.address)
 
-    def gathered(
+    def results_of(
         self, futures: Sequence[PrefectDaskFuture[Any]], deadline: timedelta
     ) -> list[object]:
         """What each future came to; UnitLost for those that nobody will finish."""
@@ -179,7 +179,7 @@ def _probe() -> Callable[[], dict[str, str]]:
                 found[name] = "absent"
         try:
             found["qdrant-dr"] = import_module("qdrant_dr.version").__version__
-            import_module("tasks.perform")
+            import_module("tasks.unit_tasks")
         except ImportError as error:
             found["qdrant-dr"] = f"not usable ({error})"
         return found

@@ -13,7 +13,7 @@ from typing import Any
 
 from qdrant_dr.records import Outcome, RunEnd, SeenCollection, Verdict
 from qdrant_dr.text import visible
-from tasks.words import hints, reasons, shortened, told
+from tasks.words import hints, outcome_in_words, reasons, shortened
 
 REASONS = 10
 HINTS = 5
@@ -92,7 +92,7 @@ def unit_rows(end: RunEnd) -> list[dict[str, Any]]:
             "unit": o.unit,
             "collection": o.collection,
             "repository": o.repository,
-            "result": shortened(told(o)),
+            "result": shortened(outcome_in_words(o)),
             "next": o.error.hint if o.error else None,
             "seconds": round((o.ended_at - o.started_at).total_seconds(), 1),
             "backup": o.backup_id,
@@ -132,7 +132,9 @@ def _units(outcomes: Sequence[Outcome]) -> list[str]:
     for verdict, heading in HEADINGS.items():
         if bad := worst_first(o for o in outcomes if o.verdict == verdict):
             # not a table: Prefect's page does not wrap its cells
-            lines = [f"- **{_unit(o)}**: {escape(shortened(told(o)))}" for o in bad[:WORST]]
+            lines = [
+                f"- **{_unit(o)}**: {escape(shortened(outcome_in_words(o)))}" for o in bad[:WORST]
+            ]
             lines += _left_out(len(bad), WORST, "- ")
             blocks += [f"## {heading}: {len(bad)}", "\n".join(lines)]
     well: defaultdict[str, list[Outcome]] = defaultdict(list)
@@ -155,7 +157,7 @@ def _well(outcomes: Sequence[Outcome]) -> str:
     """One unit is told; of many, how many, and of which collections."""
     if len(outcomes) == 1:
         (o,) = outcomes
-        return f"{_unit(o)}: {escape(shortened(told(o)))}"
+        return f"{_unit(o)}: {escape(shortened(outcome_in_words(o)))}"
     skipped = sum(o.verdict == "skipped" for o in outcomes)
     text = f"{outcomes[0].unit}: {len(outcomes) - skipped} ok" + (
         f", {skipped} skipped" if skipped else ""

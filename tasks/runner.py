@@ -8,10 +8,9 @@ from datetime import timedelta
 from typing import Any, Protocol, runtime_checkable
 
 from prefect.context import FlowRunContext
-from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from qdrant_dr.errors import UnitLost, UsageError
+from qdrant_dr.errors import UsageError
 
 RUNNER = "QDR_RUNNER"
 ADDRESS = "QDR_DASK_ADDRESS"
@@ -25,7 +24,7 @@ class Spread(Protocol):
     def preflight(self) -> None:
         """Raise WorkersUnfit if they cannot do the units."""
 
-    def gathered(self, futures: Sequence[Any], deadline: timedelta) -> list[object]:
+    def results_of(self, futures: Sequence[Any], deadline: timedelta) -> list[object]:
         """What each future came to, an exception as itself; never later than `deadline`."""
 
     def abandon(self, futures: Sequence[Any]) -> None:
@@ -83,23 +82,3 @@ def runner_at_hand() -> TaskRunner[Any] | None:
     if isinstance(runner, ChosenRunner) and runner.refused:
         raise runner.refused
     return runner
-
-
-def gathered(futures: Sequence[PrefectFuture[Any]], deadline: timedelta) -> list[object]:
-    """What each unit in a thread came to, an exception as itself; never later than `deadline`."""
-    wait(list(futures), timeout=deadline.total_seconds())
-    return [_result(future) for future in futures]
-
-
-def late() -> UnitLost:
-    """What a unit came to that is not done in time."""
-    return UnitLost("not finished within the deadline of its run")
-
-
-def _result(future: PrefectFuture[Any]) -> object:
-    try:
-        return future.result(timeout=1, raise_on_failure=False)
-    except TimeoutError:
-        return late()
-    except Exception as error:  # noqa: BLE001  whatever it is, it is an outcome
-        return error

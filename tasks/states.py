@@ -9,7 +9,7 @@ from prefect.states import Completed, Failed
 
 from qdrant_dr.errors import DRError
 from qdrant_dr.records import Outcome, RunEnd
-from tasks.words import next_command, reasons, shortened, summary, told
+from tasks.words import next_command, outcome_in_words, reasons, shortened, summary
 
 SHOWN = 5
 """Reasons that fit into a state's message; the artifact has all of them."""
@@ -56,7 +56,7 @@ def unit_state(outcome: Outcome, *, transient: bool = False) -> State[Any]:
 
     `transient`: what made it fail may pass, so that it is worth another try.
     """
-    said = told(outcome)
+    said = outcome_in_words(outcome)
     if outcome.error:
         said += f". Next: {outcome.error.hint}"
     if outcome.verdict == "failed":

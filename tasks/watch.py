@@ -1,29 +1,22 @@
-"""Look at everything, and tell the Prefect server what is new and what is over."""
+"""Tell the Prefect server what is new and what is over."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
-from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas import State
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from qdrant_dr.config import Config
-from qdrant_dr.records import Found, Outcome, RunEnd, Watched
+from qdrant_dr.records import Found, RunEnd, Watched
 from qdrant_dr.report.findings.acknowledged import ended
-from qdrant_dr.report.watch.job import Look
-from qdrant_dr.report.watch.job import look as act
 from tasks.announce import log, publish
-from tasks.config import RunRef, config_of
-from tasks.retries import SHELL, awaited
 from tasks.server import reachable
-from tasks.states import SHOWN, unit_state
+from tasks.states import SHOWN
 
 WATCHED = "qdrant-dr.cluster.watched"
 CHANGED = "qdrant-dr.findings.changed"
@@ -36,27 +29,7 @@ LISTED = 20
 """Findings that one message has room for."""
 
 
-@task(name="look", task_run_name="look at records and cluster", retries=0, **SHELL)
-def look(run: RunRef, now: datetime) -> State[Any]:
-    """Read the records, ask the cluster, compare with the look before; change nothing.
-
-    Args:
-        run: The run it belongs to, and its configuration.
-        now: The moment the look speaks of.
-    """
-    return unit_state(act(config_of(run), now))
-
-
-def looking(run: RunRef) -> Look:
-    """Look as a task: what the watch's job calls instead of looking itself."""
-
-    def look_(_config: Config, now: datetime) -> Outcome:
-        return awaited(look.submit(run, now))
-
-    return look_
-
-
-def tell(end: RunEnd, watched: Watched) -> bool:
+def announce_changes(end: RunEnd, watched: Watched) -> bool:
     """Send the events of a look; False if people could not be told of a change.
 
     One event for each finding, for machines; one for all of them, for people.

@@ -74,7 +74,7 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def told(outcome: Outcome) -> str:
+def outcome_in_words(outcome: Outcome) -> str:
     """What became of a unit, in words."""
     said = [_detail(outcome)] if outcome.detail else []
     said += [outcome.error.message] if outcome.error else []

@@ -16,7 +16,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.run.healing_steps import heal_step
-from qdrant_dr.quantities import format_duration
+from qdrant_dr.quantities import how_long
 from qdrant_dr.records import Location, Manifest, Part
 from qdrant_dr.repository import Backup, Copy, InArchive, Lost
 from qdrant_dr.repository.location import location_of
@@ -74,7 +74,7 @@ def bring_back(config: Config, backup: Backup) -> list[str]:
         cfg = config.repository(copy.repository)
         assert cfg is not None, "a copy lies in a configured repository"
         location = location_of(cfg)
-        time = f"about {format_duration(copy.restore_time)}" if copy.restore_time else "hours"
+        time = f"about {how_long(copy.restore_time)}" if copy.restore_time else "hours"
         lines.append(f"# {copy.repository}: {copy.archive}; it takes {time}")
         for frozen in copy.archived:
             if frozen.storage.thawing:

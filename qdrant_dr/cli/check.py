@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from qdrant_dr.cli.session import Column, Given, Reply
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.errors import DRError, Interrupted, UsageError
 from qdrant_dr.jobs.check import Checked, CheckRow
-from qdrant_dr.jobs.check.job import CheckRequest, conclude_check, look
+from qdrant_dr.jobs.check.job import CheckRequest, conclude_check, run_checks
 from qdrant_dr.jobs.check.rows import worst_first
-from qdrant_dr.jobs.dispatch.threads import in_threads
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.records import ErrorFacts
 
@@ -81,7 +81,7 @@ def check(
     run = None if read_only else begin(config, "check", parameters=request.model_dump())
     perform = in_threads(config, run.run_id if run else "")
     try:
-        checked, outcomes = look(config, request, perform, told)
+        checked, outcomes = run_checks(config, request, perform, told)
     except DRError as e:
         if run is not None:  # a start record without an end record would look like a crash
             run.finish(config, outcomes=(), error=e)

@@ -11,9 +11,9 @@ from qdrant_dr.cli.runs import run_verb
 from qdrant_dr.cli.session import Column, Given, Reply
 from qdrant_dr.cli.words import moment_ahead
 from qdrant_dr.errors import UsageError
-from qdrant_dr.jobs.expire.decide import ExpireRequest, holds_of
 from qdrant_dr.jobs.expire.hold import place_hold, release_holds
 from qdrant_dr.jobs.expire.job import expire as let_go
+from qdrant_dr.jobs.expire.plan import ExpireRequest, holds_of
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.run import user_name, utc_now
 from qdrant_dr.jobs.run.selection import select

@@ -9,15 +9,15 @@ from cyclopts import Parameter
 
 from qdrant_dr.cli.catalog import Repositories, backup_row, read, with_troubles
 from qdrant_dr.cli.session import Column, Given, Reply
-from qdrant_dr.cli.words import moment, span, yes
+from qdrant_dr.cli.words import moment, yes
 from qdrant_dr.errors import BackupNotFound
-from qdrant_dr.quantities import format_size
+from qdrant_dr.quantities import format_size, how_long
 
 BACKUPS = (
     Column("collection", "COLLECTION"),
     Column("backup_id", "BACKUP"),
     Column("captured_at", "CAPTURED", moment),
-    Column("age_seconds", "AGE", span, right=True),
+    Column("age_seconds", "AGE", how_long, right=True),
     Column("size_bytes", "SIZE", format_size, right=True),
     Column("points", "POINTS", str, right=True),
     Column("copies", "COPIES", str, right=True),

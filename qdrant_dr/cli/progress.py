@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from qdrant_dr.cli.session import Session
-from qdrant_dr.cli.words import span
 from qdrant_dr.jobs.run.units import Unit
+from qdrant_dr.quantities import how_long
 from qdrant_dr.records import Outcome
 from qdrant_dr.text import printable
 
@@ -70,6 +70,6 @@ class Progress:
 
 
 def _result(outcome: Outcome) -> str:
-    took = span((outcome.ended_at - outcome.started_at).total_seconds())
+    took = how_long((outcome.ended_at - outcome.started_at).total_seconds())
     why = f" ({outcome.error.code})" if outcome.error else ""
     return f"{outcome.verdict}{why}, {took}"

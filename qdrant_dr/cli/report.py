@@ -10,13 +10,15 @@ from cyclopts import Parameter
 
 from qdrant_dr.cli.runs import reply_of
 from qdrant_dr.cli.session import Given, Reply
+from qdrant_dr.dispatch.threads import in_this_thread
 from qdrant_dr.errors import Interrupted, UsageError
 from qdrant_dr.jobs.run.run import begin
+from qdrant_dr.jobs.run.units import Format
 from qdrant_dr.quantities import parse_duration
 from qdrant_dr.records import Reported
 from qdrant_dr.report.job import ReportRequest
-from qdrant_dr.report.job import report as compile_and_conclude
-from qdrant_dr.report.outputs.write import FORMATS, Format
+from qdrant_dr.report.job import report as write_report
+from qdrant_dr.report.outputs.write import FORMATS
 
 
 def report(
@@ -53,7 +55,7 @@ def report(
         config, "report", parameters={"period": period, "as_of": as_of, "formats": request.formats}
     )
     try:
-        end = compile_and_conclude(config, request, run)
+        end = write_report(config, request, run, in_this_thread(config, run.run_id))
     except KeyboardInterrupt:
         end = run.finish(config, outcomes=(), error=Interrupted("report was interrupted"))
     reply = reply_of(end, unwritten=run.unwritten)

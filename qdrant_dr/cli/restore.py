@@ -122,7 +122,7 @@ def _plan(session: Session, request: RestoreRequest) -> Reply:
     possible = all(p.possible for p in plans)
     return Reply(
         rows=[_row(p) for p in plans],
-        text="\n\n".join(map(told, plans)),
+        text="\n\n".join(map(plan_in_words, plans)),
         verdict="ok" if possible else "failed",
         exit_code=0 if possible else PlanRefused.exit_code,
         errors=[PlanRefused(f"{p.key}: {r}") for p in plans for r in p.refusals],
@@ -136,7 +136,7 @@ def _unread(run: Run) -> list[str]:
     return [*away, *(f"{u.repository}/{u.path}: {u.error.message}" for u in run.unreadable)]
 
 
-def told(plan: RestorePlan) -> str:
+def plan_in_words(plan: RestorePlan) -> str:
     """Write the plan for people."""
     head = f"{plan.key} to {plan.target} as {plan.name} ({format_size(plan.size_bytes)})"
     if plan.refusals:

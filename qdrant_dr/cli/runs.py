@@ -8,15 +8,14 @@ from typing import Any, TypeVar
 from qdrant_dr.cli.exit_codes import exit_code
 from qdrant_dr.cli.progress import Progress
 from qdrant_dr.cli.session import Column, Reply, Said, Session
-from qdrant_dr.cli.words import span
 from qdrant_dr.config import Config
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.hints import apart
-from qdrant_dr.jobs.dispatch.threads import in_threads
 from qdrant_dr.jobs.drill.scenario import words
 from qdrant_dr.jobs.run.run import Run, begin
 from qdrant_dr.jobs.run.units import Perform
-from qdrant_dr.quantities import format_size
+from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import (
     Captured,
     Deleted,
@@ -44,7 +43,7 @@ COLUMNS = (
     Column("repository", "REPOSITORY"),
     Column("backup_id", "BACKUP"),
     Column("verdict", "VERDICT"),
-    Column("seconds", "TOOK", span, right=True),
+    Column("seconds", "TOOK", how_long, right=True),
     Column("size_bytes", "SIZE", format_size, right=True),
     Column("points", "POINTS", str, right=True),
     Column("remark", "REMARK"),

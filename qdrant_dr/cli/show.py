@@ -12,12 +12,12 @@ from qdrant_dr.cli.byhand import bring_back, by_hand, lost_by_hand
 from qdrant_dr.cli.catalog import Repositories, backup_row, deepest, read, with_troubles
 from qdrant_dr.cli.output import table
 from qdrant_dr.cli.session import Column, Given, Reply, Session
-from qdrant_dr.cli.words import moment, span, yes
+from qdrant_dr.cli.words import moment, yes
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.selection import LATEST_PROVEN, doubted_before, select, skipped
 from qdrant_dr.jobs.run.selection import split as split_selector
-from qdrant_dr.quantities import format_size
+from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import Proof
 from qdrant_dr.repository import (
     Backup,
@@ -124,12 +124,14 @@ def _facts(session: Session, backup: Backup, now: datetime) -> dict[str, Any]:
         "collection": manifest.collection,
         "backup_id": manifest.backup_id,
         "captured_at": moment(manifest.captured_at),
-        "age": span(row["age_seconds"]),
+        "age": how_long(row["age_seconds"]),
         "proven": row["proven"],
         "size_bytes": manifest.size_bytes,
         "parts": len(manifest.parts),
         "nodes": ", ".join(n.url for n in manifest.sources) or None,
-        "parts_apart": span(math.ceil(manifest.skew.total_seconds())) if manifest.skew else None,
+        "parts_apart": how_long(math.ceil(manifest.skew.total_seconds()))
+        if manifest.skew
+        else None,
         "points": row["points"],
         "aliases": ", ".join(manifest.aliases) or None,
         "method": f"{manifest.method} ({manifest.method_reason})",

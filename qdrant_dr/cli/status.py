@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qdrant_dr.cli.session import Column, Given, Reply
-from qdrant_dr.cli.words import span
 from qdrant_dr.errors import UsageError
+from qdrant_dr.quantities import how_long
 from qdrant_dr.records import ErrorFacts
 from qdrant_dr.report.evidence.gather import gather
 from qdrant_dr.report.evidence.standing import Standing
@@ -21,9 +21,9 @@ from qdrant_dr.report.outputs.metrics import prometheus
 COLLECTIONS = (
     Column("collection", "COLLECTION"),
     Column("status", "STATUS"),
-    Column("rpo_seconds", "RPO", span, right=True),
-    Column("rpo_objective_seconds", "PROMISED", span, right=True),
-    Column("proof_age_seconds", "PROVEN", span, right=True),
+    Column("rpo_seconds", "RPO", how_long, right=True),
+    Column("rpo_objective_seconds", "PROMISED", how_long, right=True),
+    Column("proof_age_seconds", "PROVEN", how_long, right=True),
     Column("copies", "COPIES", str, right=True),
     Column("domains", "DOMAINS", str, right=True),
     Column("next_command", "NEXT"),

@@ -7,13 +7,15 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from qdrant_dr.cli.exit_codes import exit_code
+from qdrant_dr.cli.runs import reply_of
 from qdrant_dr.cli.session import Column, Given, Reply
+from qdrant_dr.dispatch.threads import in_this_thread
 from qdrant_dr.errors import Interrupted
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.records import Found, Watched
 from qdrant_dr.report.findings.acknowledged import ended, words
 from qdrant_dr.report.watch.job import WatchRequest
-from qdrant_dr.report.watch.job import watch as look_and_conclude
+from qdrant_dr.report.watch.job import watch as watch_once
 
 FINDINGS = (
     Column("severity", "SEVERITY"),
@@ -40,10 +42,14 @@ def watch(*, record: Annotated[bool, Parameter(negative=())] = False, session: G
     config = session.config
     run = begin(config, "watch")
     try:
-        end = look_and_conclude(config, WatchRequest(record=record), run)
+        end = watch_once(
+            config, WatchRequest(record=record), run, in_this_thread(config, run.run_id)
+        )
     except KeyboardInterrupt:
         raise Interrupted("watch was interrupted") from None
-    watched = next(o.detail for o in end.outcomes if isinstance(o.detail, Watched))
+    watched = next((o.detail for o in end.outcomes if isinstance(o.detail, Watched)), None)
+    if watched is None:
+        return reply_of(end, unwritten=run.unwritten)
     return Reply(
         rows=[_row(f, watched) for f in watched.findings],
         columns=FINDINGS,

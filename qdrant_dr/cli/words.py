@@ -1,4 +1,4 @@
-"""Format moments, durations and yes/no answers for tables."""
+"""Format moments and yes/no answers for tables."""
 
 from __future__ import annotations
 
@@ -10,17 +10,6 @@ from qdrant_dr.quantities import parse_duration
 
 def moment(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def span(seconds: float) -> str:
-    """Format seconds in the two largest units: `3d 4h`, `12m 5s`."""
-    left = int(abs(seconds))
-    words: list[str] = []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        if left >= size or words:
-            words.append(f"{left // size}{unit}")
-            left %= size
-    return ("-" if seconds < 0 else "") + (" ".join(words[:2]) or "0s")
 
 
 def yes(value: bool) -> str:

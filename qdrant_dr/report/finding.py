@@ -4,7 +4,7 @@ do."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from qdrant_dr.records import Acknowledged, format_time
 from qdrant_dr.records.details import Severity
@@ -54,21 +54,3 @@ class Problem:
         """Sort worst first, then oldest first; findings of unknown age come before the others."""
         since = self.since.timestamp() if self.since else float("-inf")
         return RANK[self.severity], since, self.scope, self.what
-
-
-def span(length: timedelta) -> str:
-    """Format a duration for people, two units at most: `3 d 4 h`, `12 min`, `8.4 s`."""
-    seconds = length.total_seconds()
-    if seconds < 0:
-        return f"-{span(-length)}"
-    if seconds < 60:
-        return (
-            f"{seconds:.1f}".rstrip("0").rstrip(".") + " s" if seconds < 10 else f"{seconds:.0f} s"
-        )
-    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
-    if minutes < 60:
-        rest = int(seconds % 60)
-        return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
-    if hours < 48:
-        return f"{hours} h {minutes % 60} min" if hours < 10 and minutes % 60 else f"{hours} h"
-    return f"{days} d {hours % 24} h" if days < 10 and hours % 24 else f"{days} d"

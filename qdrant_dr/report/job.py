@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from pydantic import Field
@@ -11,12 +10,13 @@ from qdrant_dr.config import Config, ReportConfig
 from qdrant_dr.errors import DRError, UsageError
 from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.run.run import Run, utc_now
+from qdrant_dr.jobs.run.units import Format, Perform, ReportUnit
 from qdrant_dr.records import Outcome, Reported, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.report.evidence.gather import gather
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.frames.build import build_frames
-from qdrant_dr.report.outputs.write import FORMATS, Format, write
+from qdrant_dr.report.outputs.write import FORMATS, write
 from qdrant_dr.report.page.html import headline
 
 
@@ -29,21 +29,18 @@ class ReportRequest(Frozen):
     formats: tuple[Format, ...] = FORMATS
 
 
-Compile = Callable[[Config, ReportRequest, datetime], Outcome]
-
-
-def compile_report(config: Config, request: ReportRequest, as_of: datetime) -> Outcome:
+def compile_report(config: Config, unit: ReportUnit) -> Outcome:
     """Write the report. The verdict is that of its worst finding.
 
     Even a report that was written without trouble must not end green while the state is red.
     """
     started_at = utc_now()
-    assessment = Assessment.of(gather(config, as_of, request.period))
+    assessment = Assessment.of(gather(config, unit.as_of, unit.period))
     written = write(
         assessment,
         build_frames(assessment),
-        to=_place(config.report, request.url),
-        formats=request.formats,
+        to=_place(config.report, unit.url),
+        formats=unit.formats,
     )
     return Outcome(
         unit="report",
@@ -65,9 +62,7 @@ def compile_report(config: Config, request: ReportRequest, as_of: datetime) -> O
     )
 
 
-def report(
-    config: Config, request: ReportRequest, run: Run, compile_: Compile = compile_report
-) -> RunEnd:
+def report(config: Config, request: ReportRequest, run: Run, perform: Perform) -> RunEnd:
     """Write the report and conclude the run. The report does not cover its own run."""
     as_of = request.as_of or run.start.started_at - timedelta(microseconds=1)
     try:
@@ -77,9 +72,14 @@ def report(
                 "tomorrow",
                 "give a time in the past, or leave it out.",
             )
-        outcome = compile_(config, request, as_of)
+        unit = ReportUnit(
+            as_of=as_of, period=request.period, url=request.url, formats=request.formats
+        )
+        (outcome,) = perform([unit])
     except DRError as e:
         return run.finish(config, outcomes=(), error=e)
+    if outcome.error is not None:  # nothing is written: it is the run that failed
+        return run.finish(config, outcomes=(), error=outcome.error)
     return run.finish(config, outcomes=[outcome])
 
 

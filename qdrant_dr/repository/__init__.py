@@ -44,11 +44,11 @@ from qdrant_dr.repository.foreign_objects import Stranger, stranger_remarks, str
 from qdrant_dr.repository.holds_and_deletions import (
     Freed,
     add_hold,
-    bury,
     delete_copy,
     find_expired,
     read_expired,
     read_holds,
+    record_expiry,
     withdraw,
 )
 from qdrant_dr.repository.location import location_of
@@ -132,7 +132,6 @@ __all__ = [
     "add_hold",
     "adopt_repository",
     "ask_to_delete",
-    "bury",
     "clean",
     "counted_copies",
     "create_repository",
@@ -160,6 +159,7 @@ __all__ = [
     "read_expired",
     "read_holds",
     "read_repository",
+    "record_expiry",
     "refuse_late_commit",
     "remembering",
     "runs_missed",

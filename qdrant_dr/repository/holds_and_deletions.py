@@ -53,7 +53,7 @@ def read_holds(repository: Repository, cluster: str) -> Read[Hold]:
     return Read(tuple(sorted(holds, key=lambda h: h.made_at)), read.unreadable)
 
 
-def bury(repository: Repository, expired: Expired) -> None:
+def record_expiry(repository: Repository, expired: Expired) -> None:
     """Write down that a copy goes, before any of it does. Once a run: a retry finds it there."""
     path = layout.expired(_key(expired), expired.run_id)
     if repository.store.stat(path) is None:
@@ -114,7 +114,7 @@ def delete_copy(repository: Repository, folder: str, *, remember: Collection[int
     """Delete the copy below `backups/<folder>`, but for the records of those of its create calls
     that are to be remembered: what they made may still lie on a node.
 
-    Raise ObjectMissing unless `bury` wrote down why, and that can be read. What a denied or cut
+    Raise ObjectMissing unless `record_expiry` wrote why, and that can be read. What a denied or cut
     deletion leaves is finished by the next call.
     """
     if not read_expired(repository, folder).records:

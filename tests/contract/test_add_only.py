@@ -14,12 +14,12 @@ from qdrant_dr.jobs.check.store import check_repository
 from qdrant_dr.repository import (
     Repository,
     ask_to_delete,
-    bury,
     delete_copy,
     open_repository,
     plan_sweep,
     read_catalog,
     read_expired,
+    record_expiry,
     same_place,
     sweep,
     withdraw,
@@ -124,7 +124,7 @@ def test_what_cannot_be_taken_back_is_taken_back_by_another_record(repository: R
     """Else a loss of the copy, one day, would be explained by a deletion that never was."""
     of = backed_up(repository)
     record = made.expired(of)
-    bury(repository, record)
+    record_expiry(repository, record)
     with pytest.raises(RepositoryDenied):
         delete_copy(repository, of.key.folder)
     for _ in range(3):
@@ -149,6 +149,6 @@ def test_the_same_is_deleted_by_a_key_that_may(place: Place) -> None:
         of = backed_up(repository)
     may = reopened(repository, place)
     ask_to_delete(may, "prod")
-    bury(may, made.expired(of))
+    record_expiry(may, made.expired(of))
     delete_copy(may, of.key.folder)
     assert may.find_backups("prod") == []

@@ -17,7 +17,6 @@ from qdrant_dr.repository import (
     Repository,
     add_hold,
     adopt_repository,
-    bury,
     create_repository,
     is_proven,
     new_id,
@@ -26,6 +25,7 @@ from qdrant_dr.repository import (
     read_catalog,
     read_holds,
     read_repository,
+    record_expiry,
     same_place,
 )
 from qdrant_dr.repository.location import open_store
@@ -74,10 +74,10 @@ class Pair:
         add_hold(repository, hold)
         self.copy()
 
-    def bury(self) -> None:
+    def record_expiry(self) -> None:
         """The original let its copy go, after it was copied; that was copied, too."""
         manifest, run = self.manifest, made.run_start(at=made.NOW)
-        bury(
+        record_expiry(
             read_repository(self.mirror, stall_timeout=PATIENCE),
             Expired(
                 backup_id=manifest.backup_id,
@@ -167,7 +167,7 @@ def test_a_copy_gets_its_id_and_nothing_of_the_original_is_believed(pair: Pair) 
 def test_what_the_original_let_go_does_not_explain_a_loss_here(pair: Pair) -> None:
     """Its copy here lives: without its manifest it would be damaged, not expired, and its parts
     would be the next `expire`'s."""
-    pair.bury()
+    pair.record_expiry()
     new = adopt_repository(plan_adopt(pair.config(), "mirror", NOW).found, NOW)
     mirror = pair.opened(pair.mirror, new)
     mirror.store.delete(f"backups/{pair.manifest.key.folder}/manifest.json")

@@ -9,7 +9,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from qdrant_dr import layout
-from qdrant_dr.repository import Repository, bury, delete_copy, plan_sweep, read_catalog, sweep
+from qdrant_dr.repository import (
+    Repository,
+    delete_copy,
+    plan_sweep,
+    read_catalog,
+    record_expiry,
+    sweep,
+)
 from qdrant_dr.stores.objects import ObjectStore
 from tests.support import records as made
 from tests.support.backed_up import backed_up
@@ -70,7 +77,7 @@ def test_foreign_files_in_every_folder_are_no_damage_and_stay(repository: Reposi
     runs, ends = repository.read_runs(made.NOW - timedelta(days=40), made.NOW)
     assert (runs.unreadable, ends.unreadable) == ((), ())
 
-    bury(repository, made.expired(of))
+    record_expiry(repository, made.expired(of))
     delete_copy(repository, of.key.folder)
     assert repository.find_backups("prod") == []
     for path in (p for p in known + unknown if p.startswith(f"backups/{of.key.folder}/")):

@@ -19,7 +19,7 @@ from qdrant_dr.errors import WorkersUnfit
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import SweepUnit
 from qdrant_dr.records import Outcome, RunEnd
-from tasks import dask_runner, perform, retries
+from tasks import dask_runner, submit_units, unit_tasks
 from tasks.config import RunRef
 from tasks.runner import ChosenRunner
 from tests.support.dask import DaskCluster, dask_cluster
@@ -40,7 +40,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
 def on_dask(workers: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> DaskCluster:
     """Two workers for every flow of this test, and none of its units done in this process."""
     use(workers, monkeypatch)
-    monkeypatch.setattr(retries, "execute", not_here)
+    monkeypatch.setattr(unit_tasks, "execute", not_here)
     return workers
 
 
@@ -80,13 +80,13 @@ def test_a_unit_that_reads_another_configuration_fails_its_run(
 ) -> None:
     made = world()
     assert backup(config=made.reference, return_state=True).name == "Completed"
-    submit_all = perform.submit_all
+    submitter = submit_units.UnitSubmitter
 
-    def edited_now(*arguments: Any, **options: Any) -> perform.TaskPerform:
+    def edited_now(*arguments: Any, **options: Any) -> submit_units.UnitSubmitter:
         made.file.write_text(made.file.read_text() + "objectives: {rpo: 13h}\n")
-        return submit_all(*arguments, **options)
+        return submitter(*arguments, **options)
 
-    monkeypatch.setattr("tasks.conduct.submit_all", edited_now)
+    monkeypatch.setattr("tasks.run_job.UnitSubmitter", edited_now)
     state = verify(config=made.reference, return_state=True)
     assert state.name == "Failed"
     end = made.ends("one")[-1]
@@ -103,7 +103,9 @@ def harness(monkeypatch: pytest.MonkeyPatch, **options: Any) -> Outcome:
     @flow(task_runner=ChosenRunner(max_workers=2), validate_parameters=False)
     def run() -> list[Outcome]:
         run_ref = RunRef("/nowhere.yaml", "run", "0")
-        return perform.submit_all(run_ref, **options)([SweepUnit(repository="one", now=utc_now())])
+        return submit_units.UnitSubmitter(run_ref, **options)(
+            [SweepUnit(repository="one", now=utc_now())]
+        )
 
     (outcome,) = run()
     return outcome

@@ -153,7 +153,7 @@ def test_no_answer_to_the_approval_counts_as_no(
     end = made.ends("one")[-1]
     assert end.verdict == "failed"
     assert end.error is not None
-    assert "nobody answered within 3s" in end.error.message
+    assert "nobody answered within 3 s" in end.error.message
 
 
 @thorough

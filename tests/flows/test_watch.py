@@ -170,9 +170,9 @@ def test_a_message_that_could_not_be_sent_is_not_told(monkeypatch: pytest.Monkey
     monkeypatch.setattr(telling, "_table", lambda *_: None)
     new = (finding(1),)
     watched = Watched(findings=new, appeared=new, cleared=(), compared_with=None)
-    assert telling.tell(ended(watched), watched) is False
+    assert telling.announce_changes(ended(watched), watched) is False
     calm = watched.model_copy(update={"appeared": ()})
-    assert telling.tell(ended(calm), calm) is True
+    assert telling.announce_changes(ended(calm), calm) is True
 
 
 def test_a_watch_that_could_not_be_recorded_is_announced_as_a_failed_run() -> None:

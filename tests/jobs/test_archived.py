@@ -15,8 +15,8 @@ import yaml
 from qdrant_dr import configfile, layout
 from qdrant_dr.cli.byhand import bring_back
 from qdrant_dr.config import RepositoryConfig
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.jobs.check.archive import check_archive
-from qdrant_dr.jobs.dispatch.threads import in_threads
 from qdrant_dr.jobs.restore.job import RestoreRequest, plans_of
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.run import begin, utc_now
@@ -289,7 +289,7 @@ def test_the_time_to_bring_it_back_is_in_the_forecast(frozen: World, target: Ser
             assert any("disk, else bucket (archived)" in str(step) for step in plan.steps)
             assert any("bucket is archived" in warning for warning in plan.warnings)
         else:
-            assert "12h to bring it back" in plan.estimate
+            assert "12 h to bring it back" in plan.estimate
     assert seconds["bucket"] == pytest.approx(seconds[None] + 12 * 3600)
 
 

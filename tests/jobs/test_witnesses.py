@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr import configfile
-from qdrant_dr.jobs.dispatch.threads import in_threads
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.jobs.run.run import begin, utc_now
 from qdrant_dr.jobs.run.units import SweepUnit
 from qdrant_dr.layout import run_end

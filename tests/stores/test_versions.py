@@ -12,7 +12,7 @@ import pytest
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.records import Expired
 from qdrant_dr.repository import Repository, create_repository, delete_copy, open_repository
-from qdrant_dr.repository.holds_and_deletions import bury
+from qdrant_dr.repository.holds_and_deletions import record_expiry
 from tests.support import records as made
 from tests.support.stores import Place, s3_place
 
@@ -48,7 +48,7 @@ def buried(repository: Repository) -> str:
     sink = repository.part_sink(of.key, of.parts[0].file)
     sink.write(bytes(1000))
     sink.commit()
-    bury(
+    record_expiry(
         repository,
         Expired(
             backup_id=of.backup_id, cluster=of.cluster, collection="movies", incarnation="one",

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from qdrant_dr import configfile
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.jobs.backup.job import BackupRequest, backup
 from qdrant_dr.jobs.check.job import CheckRequest, check
-from qdrant_dr.jobs.dispatch.threads import in_threads
 from qdrant_dr.jobs.drill.job import DrillRequest, drill
 from qdrant_dr.jobs.drill.scenario import usable
-from qdrant_dr.jobs.expire.decide import ExpireRequest
 from qdrant_dr.jobs.expire.job import expire
+from qdrant_dr.jobs.expire.plan import ExpireRequest
 from qdrant_dr.jobs.replicate.job import ReplicateRequest, replicate
 from qdrant_dr.jobs.restore.job import restore
 from qdrant_dr.jobs.restore.options import RestoreRequest

@@ -41,22 +41,24 @@ def performed(
     from prefect import flow
     from prefect.task_runners import ThreadPoolTaskRunner
 
-    from tasks import perform, retries
+    from tasks import submit_units, unit_tasks
     from tasks.concurrency_limits import ensure_limits
     from tasks.config import RunRef, held
 
-    monkeypatch.setattr(retries, "execute", lambda config, unit, run_id: act(unit))
+    monkeypatch.setattr(unit_tasks, "execute", lambda config, unit, run_id: act(unit))
     hasty = {
         name: task if name == "capture" else task.with_options(retry_delay_seconds=0)
-        for name, task in perform.TASKS.items()
+        for name, task in submit_units.TASKS.items()
     }
-    monkeypatch.setattr(perform, "TASKS", hasty)
+    monkeypatch.setattr(submit_units, "TASKS", hasty)
 
     @flow(task_runner=ThreadPoolTaskRunner(max_workers=4), validate_parameters=False)
     def harness() -> list[Outcome]:
         ensure_limits(CONFIG)
         with held(RUN, CONFIG):
-            return perform.submit_all(RunRef("unused.yaml", RUN, CONFIG.sha256), **options)(units)
+            return submit_units.UnitSubmitter(RunRef("unused.yaml", RUN, CONFIG.sha256), **options)(
+                units
+            )
 
     return harness()
 

@@ -8,8 +8,8 @@ import pytest
 
 from qdrant_dr.errors import ConfigInvalid, NodeUnreachable
 from qdrant_dr.records import Outcome
-from tasks.retries import worth_retrying
 from tasks.states import SHOWN, UnitFailed, refused_state, run_state, unit_state
+from tasks.unit_tasks import worth_retrying
 from tests.support import records as made
 
 FAILED = made.captured(

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import DRError, PlanRefused
-from qdrant_dr.quantities import format_duration
+from qdrant_dr.quantities import how_long
 from qdrant_dr.repository import (
     ORPHAN_GRACE,
     Repository,
@@ -56,7 +56,7 @@ def plan_adopt(config: Config, name: str, now: datetime) -> AdoptPlan:
             )
     if runs := under_way(found, now):
         reasons.append(
-            f"a run is under way, or died less than {format_duration(ORPHAN_GRACE / 2)} ago: "
+            f"a run is under way, or died less than {how_long(ORPHAN_GRACE / 2)} ago: "
             f"{', '.join(runs)}; wait for its end, and copy that, too"
         )
     if reasons:

@@ -38,9 +38,9 @@ from qdrant_dr.jobs.backup.destinations import TakingPart
 from qdrant_dr.jobs.backup.nodes import look
 from qdrant_dr.jobs.backup.space import judge_room
 from qdrant_dr.jobs.backup.transfer import WHOLE, Taken, new_to
+from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.clocks import Since
-from qdrant_dr.jobs.run.create_calls import CallJournal
 from qdrant_dr.jobs.run.progress import watched
 from qdrant_dr.jobs.run.run import error_facts, utc_now
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder

@@ -11,7 +11,7 @@ from qdrant_dr.cluster.source_nodes import Source
 from qdrant_dr.cluster.topology import address_of
 from qdrant_dr.errors import ClusterError
 from qdrant_dr.jobs.backup.transfer import Creation
-from qdrant_dr.jobs.run.create_calls import CallJournal
+from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.records import KeptSnapshot
 
 

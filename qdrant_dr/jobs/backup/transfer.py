@@ -48,8 +48,8 @@ from qdrant_dr.errors import (
 from qdrant_dr.jobs.backup.destinations import TakingPart
 from qdrant_dr.jobs.backup.node_locks import add_load, alone_on, load_of
 from qdrant_dr.jobs.backup.nodes import Look, look
+from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.cancel import stopping
-from qdrant_dr.jobs.run.create_calls import CallJournal
 from qdrant_dr.jobs.run.progress import Together
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import CaptureUnit

@@ -8,7 +8,7 @@ from qdrant_dr import layout
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, ok
-from qdrant_dr.quantities import format_duration
+from qdrant_dr.quantities import how_long
 from qdrant_dr.repository import Repository, Stat
 from qdrant_dr.stores.lifecycle import Rule
 from qdrant_dr.stores.objects import ObjectStore
@@ -43,7 +43,7 @@ def _ruled(scope: str, cfg: RepositoryConfig, rule: Rule) -> CheckRow:
             "take that rule off this prefix: `qdrant-dr expire` lets backups go.",
         )  # fmt: skip
     if cfg.archive_restore_time is not None:
-        time = format_duration(cfg.archive_restore_time)
+        time = how_long(cfg.archive_restore_time)
         return ok(scope, LIFECYCLE, f"{rule}; to bring a copy back takes {time}, as configured")
     return degraded(
         scope, LIFECYCLE, f"{rule}: copies there cannot be read, and count for nothing",

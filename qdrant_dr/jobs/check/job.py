@@ -34,13 +34,13 @@ class CheckRequest(Frozen):
 def check(config: Config, request: CheckRequest, run: Run, perform: Perform) -> RunEnd:
     """Check and conclude. What failed makes the run fail, what is doubtful degrades it."""
     try:
-        checked, outcomes = look(config, request, perform)
+        checked, outcomes = run_checks(config, request, perform)
     except DRError as e:
         return run.finish(config, outcomes=(), error=e)
     return conclude_check(config, run, checked, outcomes)
 
 
-def look(
+def run_checks(
     config: Config, request: CheckRequest, perform: Perform, told: Told = nobody
 ) -> tuple[Checked, list[Outcome]]:
     """All rows, those of replicas last, and the outcomes that these are made of.

@@ -21,13 +21,19 @@ from qdrant_dr.jobs.drill.plan import (
     plan_drills,
     plan_one,
 )
-from qdrant_dr.jobs.drill.scenario import played, refuse_impossible, standing_under, under, unused
+from qdrant_dr.jobs.drill.scenario import (
+    apply_scenario,
+    played,
+    refuse_impossible,
+    standing_under,
+    unused,
+)
 from qdrant_dr.jobs.run.lookup import archive_skip
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.run.selection import FIRST
 from qdrant_dr.jobs.run.units import DrillUnit, Perform
-from qdrant_dr.quantities import format_duration
+from qdrant_dr.quantities import how_long
 from qdrant_dr.records import Drilled, Outcome, Played, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import Backup, Copy
@@ -64,7 +70,7 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
         lost = unused(config, request.scenario)
         assert run.repositories.keys().isdisjoint(lost), "begin such a run with `usable`"
         refuse_impossible(config, request.scenario, engine=engine)
-        config = under(config, request.scenario)
+        config = apply_scenario(config, request.scenario)
         with played(request.scenario):
             catalog = run.look(config)
             names = (request.collection,) if request.collection is not None else None
@@ -290,7 +296,7 @@ def missed_under(
         elif (age := timedelta(microseconds=left.newest_proven_us)) > promised:
             missed[name] = (
                 f"under {left.name} the newest proven backup of {name} is "
-                f"{format_duration(timedelta(seconds=round(age.total_seconds())))} old, "
-                f"promised {format_duration(promised)}"
+                f"{how_long(age)} old, "
+                f"promised {how_long(promised)}"
             )
     return list(missed.values())

@@ -17,7 +17,7 @@ from typing import Literal
 
 from qdrant_dr.config import Budget
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.quantities import format_duration, format_size
+from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import Drilled, Outcome, RunEnd
 from qdrant_dr.repository import Backup, Copy, sound
 
@@ -277,7 +277,7 @@ def behind(
     where = "yet: they wait for their turn" if enough else "at this budget"
     return (
         f"{len(late)} of {len(places)} copies are not drilled within "
-        f"{format_duration(every)} {where}: needs {format_size(size)} and "
+        f"{how_long(every)} {where}: needs {format_size(size)} and "
         f"{length.total_seconds():.0f} s a day, a run may use {format_size(budget.bytes)} and "
         f"{budget.time.total_seconds():.0f} s"
     )
@@ -364,4 +364,4 @@ def _too_large(c: Drillable, budget: Budget) -> str:
 
 def _recent(c: Drillable, every: timedelta) -> str:
     at = f"{c.drilled_at:%Y-%m-%d}" if c.drilled_at else "?"
-    return f"drilled on {at}, due again {format_duration(every / 2)} later"
+    return f"drilled on {at}, due again {how_long(every / 2)} later"

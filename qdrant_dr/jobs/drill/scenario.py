@@ -28,7 +28,7 @@ DEAD_API = "http://127.0.0.1:1/api"
 """Nobody listens on port 1 (tcpmux) of loopback."""
 
 
-def under(config: Config, scenario: str | None) -> Config:
+def apply_scenario(config: Config, scenario: str | None) -> Config:
     """The configuration without what is lost under this scenario.
 
     `lost-node` and `lost-cloud:NAME` take every address and key of the cluster away (the
@@ -66,7 +66,9 @@ def unused(config: Config, scenario: str | None) -> tuple[str, ...]:
 
 def usable(config: Config, scenario: str | None) -> tuple[str, ...] | None:
     """Names of the repositories that a run may open; None for all. Raise as `under` does."""
-    return tuple(r.name for r in under(config, scenario).repositories) if scenario else None
+    return (
+        tuple(r.name for r in apply_scenario(config, scenario).repositories) if scenario else None
+    )
 
 
 def words(scenario: str, lost: Sequence[str] = ()) -> str:

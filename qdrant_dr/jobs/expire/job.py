@@ -7,7 +7,8 @@ from datetime import datetime
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, DRError, PlanRefused
-from qdrant_dr.jobs.expire.decide import (
+from qdrant_dr.jobs.expire.deletable import added_only, open_to_deletion
+from qdrant_dr.jobs.expire.plan import (
     Decision,
     ExpireRequest,
     begun_deletions,
@@ -15,7 +16,6 @@ from qdrant_dr.jobs.expire.decide import (
     holds_of,
     policies,
 )
-from qdrant_dr.jobs.expire.deletable import added_only, open_to_deletion
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.clocks import ask_nodes, clocks_of
@@ -37,12 +37,12 @@ from qdrant_dr.repository import (
     Repository,
     Stay,
     active_holds,
-    bury,
     delete_copy,
     find_expired,
     is_refusal,
     may_not_delete,
     plan_expire,
+    record_expiry,
     strangers_in_words,
     time_of,
     withdraw,
@@ -146,7 +146,7 @@ def expire_copy(config: Config, unit: ExpireUnit, run_id: str) -> Outcome:
             return _outcome(unit, started_at, "skipped", (f"stays: {stays}",))
         if backup is None:
             raise BackupNotFound(f"{unit.key} is not there any more")
-        bury(repository, _tombstone(backup, unit, run_id))
+        record_expiry(repository, _tombstone(backup, unit, run_id))
     try:
         calls = _to_remember(repository, unit.key, backup, opened)
         freed = delete_copy(repository, unit.key.folder, remember=calls)
@@ -185,7 +185,7 @@ def _give_up(
         raise PlanRefused(f"{unit.key} stays: it is held ({why[0]})", "`qdrant-dr hold` lists it.")
     proofs = {w.record for w in lost.words if w.kind == "proof" and w.repository == unit.repository}
     place = next(r for r in repositories if r.name == unit.repository)
-    bury(
+    record_expiry(
         place,
         Expired(
             backup_id=unit.key.backup_id,

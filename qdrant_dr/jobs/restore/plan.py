@@ -29,7 +29,7 @@ from qdrant_dr.jobs.restore.refusals import (
     way_reasons,
 )
 from qdrant_dr.jobs.run.units import RestoreOptions, RestoreUnit, Route
-from qdrant_dr.quantities import format_duration, format_size
+from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import (
     BackupKey,
     Drilled,
@@ -132,7 +132,7 @@ def plan_restore(
     seconds, estimate = no_faster(options, manifest, route, *estimate_of(manifest, ends))
     if wait:
         seconds += wait.total_seconds()
-        estimate += f", and {format_duration(wait)} to bring it back from the archive"
+        estimate += f", and {how_long(wait)} to bring it back from the archive"
     unit = None
     if not refusals:
         unit = RestoreUnit(

@@ -18,7 +18,7 @@ from qdrant_dr.jobs.restore.journal import Journal
 from qdrant_dr.jobs.restore.options import OnTarget, RestoreRequest, goes_on, route_of
 from qdrant_dr.jobs.run.units import Route
 from qdrant_dr.location_key import split_url
-from qdrant_dr.quantities import format_duration, format_size
+from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import Manifest
 from qdrant_dr.repository import Backup, Copy, open_failures, proven_copies
 
@@ -91,7 +91,7 @@ def archive_reasons(
         tool = THAW.get(split_url(cfg.url)[0], "its provider's tool") if cfg else ""
         last = " and is read last" if copy in sources and len(sources) > 1 else ""
         time = (
-            f"about {format_duration(copy.restore_time)}"
+            f"about {how_long(copy.restore_time)}"
             if copy.restore_time
             else "an unknown time (`archive_restore_time` is not set)"
         )

@@ -10,7 +10,7 @@ from itertools import combinations
 
 from qdrant_dr import layout
 from qdrant_dr.cluster import INSTANCE, SnapshotScope, key_piece, stamp_of
-from qdrant_dr.jobs.run.create_calls import CallJournal
+from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.scratch_dir import abandoned
 from qdrant_dr.records import BackupKey, Intent, RunEnd, SnapshotAnswer
 from qdrant_dr.repository import ORPHAN_GRACE, Catalog, Repository, Stat

@@ -52,7 +52,7 @@ def utc_now() -> datetime:
 
 
 def error_facts(
-    error: BaseException,
+    error: BaseException | ErrorFacts,
     *,
     repository: str | None = None,
     collection: str | None = None,
@@ -60,6 +60,8 @@ def error_facts(
 ) -> ErrorFacts:
     """An exception as a record: one of ours as it is, anything else named for what it is. What it
     happened to is filled in where the hint leaves it open."""
+    if isinstance(error, ErrorFacts):
+        return error
     if isinstance(error, DRError):
         hint = filled(
             error.hint,
@@ -188,7 +190,7 @@ class Run:
         *,
         outcomes: Sequence[Outcome],
         seen: Sequence[SeenCollection] = (),
-        error: BaseException | None = None,
+        error: BaseException | ErrorFacts | None = None,
         objections: Sequence[str] = (),
         doubts: Sequence[str] = (),
     ) -> RunEnd:
@@ -224,7 +226,7 @@ class Run:
         outcomes: Sequence[Outcome],
         *,
         seen: Sequence[SeenCollection] = (),
-        error: BaseException | None = None,
+        error: BaseException | ErrorFacts | None = None,
         objections: Sequence[str] = (),
         doubts: Sequence[str] = (),
     ) -> RunEnd:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from qdrant_dr.disk import is_own_folder, own_folder, why_unsafe
 from qdrant_dr.errors import FolderUnsafe, StorageFull
-from qdrant_dr.jobs.run import create_calls as calls
+from qdrant_dr.jobs.run import call_journal as calls
 from qdrant_dr.jobs.run import undelivered
 from qdrant_dr.proof.crash_cause import MORE_ROOM, OURS
 

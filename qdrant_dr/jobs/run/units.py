@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -234,6 +235,42 @@ class SweepUnit(Frozen):
         return self.repository or self.node or "?"
 
 
+Format = Literal["html", "csv", "parquet"]
+
+
+class ReportUnit(Frozen):
+    """Write the report of `as_of` and the `period` before; `url` None = as configured."""
+
+    unit: Literal["report"] = "report"
+    as_of: datetime
+    period: timedelta
+    url: str | None = None
+    formats: tuple[Format, ...]
+
+    @property
+    def collection(self) -> str:
+        return "*"
+
+    @property
+    def label(self) -> str:
+        return f"as of {self.as_of:%Y-%m-%d %H:%M}"
+
+
+class WatchUnit(Frozen):
+    """Read the records and ask the cluster, as of `now`, what is wrong; change nothing."""
+
+    unit: Literal["watch"] = "watch"
+    now: Time
+
+    @property
+    def collection(self) -> str:
+        return "*"
+
+    @property
+    def label(self) -> str:
+        return "records and cluster"
+
+
 Unit = Annotated[
     CaptureUnit
     | FullUnit
@@ -243,7 +280,9 @@ Unit = Annotated[
     | DrillUnit
     | RestoreUnit
     | ExpireUnit
-    | SweepUnit,
+    | SweepUnit
+    | ReportUnit
+    | WatchUnit,
     Field(discriminator="unit"),
 ]
 

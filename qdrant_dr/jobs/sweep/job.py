@@ -31,8 +31,8 @@ from qdrant_dr.jobs.run.begun_calls import (
     made_by_us,
     scratch_of,
 )
+from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
-from qdrant_dr.jobs.run.create_calls import CallJournal
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import dead_folders, empty_scratch, remove_scratch
 from qdrant_dr.jobs.run.units import SweepUnit

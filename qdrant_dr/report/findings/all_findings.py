@@ -10,14 +10,14 @@ from itertools import combinations
 from qdrant_dr import layout
 from qdrant_dr.errors import RecordDamaged
 from qdrant_dr.hints import DECIDE, command
-from qdrant_dr.quantities import format_size
+from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import Captured, LeftSnapshot, Manifest, Outcome, Swept
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.restores import Restore
 from qdrant_dr.report.evidence.sizes import Series
 from qdrant_dr.report.evidence.standing import Standing
-from qdrant_dr.report.finding import Problem, span
+from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.restores import approval_problems
 from qdrant_dr.report.findings.runs import run_problems
 from qdrant_dr.report.findings.scenarios import drill_problems
@@ -103,7 +103,7 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             "warning",
             "runs-missing",
             name,
-            f"{lacks} of {count(of, 'run')} of the last {span(RECENT)} have no record there, "
+            f"{lacks} of {count(of, 'run')} of the last {how_long(RECENT)} have no record there, "
             "although other records name them",
             None,
             "only other repositories show what those runs did, or none does",

@@ -31,14 +31,14 @@ from qdrant_dr.errors import DRError
 from qdrant_dr.hints import command
 from qdrant_dr.jobs.check.nodes import clocks_apart
 from qdrant_dr.jobs.run.begun_calls import Begun, begun_calls, is_dead, made_by_us
+from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.clocks import clock_text
-from qdrant_dr.jobs.run.create_calls import CallJournal
 from qdrant_dr.jobs.sweep.job import list_snapshots_of, unclaimed
-from qdrant_dr.quantities import format_size
+from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.standing import Standing
-from qdrant_dr.report.finding import Problem, span
+from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.all_findings import LEFTOVER
 from qdrant_dr.report.findings.collections import missing_step, newest_id
 from qdrant_dr.repository import Repository
@@ -68,7 +68,7 @@ class Live:
         self.whole = False
 
 
-def look_live(
+def ask_cluster(
     evidence: Evidence,
     standings: Sequence[Standing],
     repositories: Mapping[str, Repository],
@@ -140,7 +140,7 @@ def _clocks(seen: Sequence[NodeFacts], limit: timedelta) -> Iterator[Problem]:
         elif facts.clock.exceeds(limit):
             yield Problem(
                 "warning", "clock-skew", scope,
-                f"its clock is {clock_text(facts.clock)} from ours; at most {span(limit)} is "
+                f"its clock is {clock_text(facts.clock)} from ours; at most {how_long(limit)} is "
                 "allowed",
                 None, "ages, retention and recovery points", command("check", "--read-only"),
             )  # fmt: skip
@@ -169,7 +169,8 @@ def _collections(
         if at - since > first:
             yield Problem(
                 "critical", "no-backup", name,
-                f"on the cluster for {span(at - since)} or longer, but no backup run has seen it",
+                f"on the cluster for {how_long(at - since)} or longer, but no backup run has "
+                "seen it",
                 since, "the whole collection", command("backup", name),
             )  # fmt: skip
     for name in sorted(known.keys() - live.names):
@@ -218,7 +219,7 @@ def _leftovers(
                 if shelf != INSTANCE and shelf.collection not in live.names:
                     continue
                 if time.monotonic() > until:
-                    words = f"not all of them could be checked within {span(LOOK_FOR)}"
+                    words = f"not all of them could be checked within {how_long(LOOK_FOR)}"
                     live.unseen(_unseen(f"snapshots on {node.url}", words))
                     return
                 ours = here[shelf]

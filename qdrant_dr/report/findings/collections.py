@@ -10,9 +10,10 @@ from qdrant_dr.hints import BY_HAND, DECIDE, command
 from qdrant_dr.jobs.run.healing_steps import (
     verify_step,
 )
+from qdrant_dr.quantities import how_long
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.standing import Standing, standings
-from qdrant_dr.report.finding import Problem, span
+from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.copies import damaged, per_repository, quorum, unwitnessed
 from qdrant_dr.report.findings.drift import drift
 from qdrant_dr.report.findings.replicas import replica_problems
@@ -77,7 +78,7 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
                 command("backup", s.collection),
             )
         return
-    age = span(promise.max_age)
+    age = how_long(promise.max_age)
     ice = _frozen(s.newest)
     if s.proven is None:
         yield Problem(
@@ -90,7 +91,7 @@ def _existence(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             _verify(evidence, s, s.newest),
         )
     elif s.newest.key != s.proven.key:
-        lost = span(s.newest.manifest.captured_at - s.proven.manifest.captured_at)
+        lost = how_long(s.newest.manifest.captured_at - s.proven.manifest.captured_at)
         yield Problem(
             "warning",
             "newest-unproven",
@@ -154,10 +155,10 @@ def _recency(s: Standing) -> Iterator[Problem]:
             "critical",
             "rpo-missed",
             s.collection,
-            f"recovery point objective missed: newest proven backup is {span(s.rpo)} old, "
-            f"promised {span(s.rpo_objective)}",
+            f"recovery point objective missed: newest proven backup is {how_long(s.rpo)} old, "
+            f"promised {how_long(s.rpo_objective)}",
             s.proven.manifest.captured_at + s.rpo_objective,
-            f"{span(s.rpo)} of writes",
+            f"{how_long(s.rpo)} of writes",
             command("backup", s.collection),
         )
     if s.newest and s.newest.manifest.doubts:
@@ -229,12 +230,12 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
     passed = [d.outcome.started_at for d in s.drills if d.verdict == "passed"]
     since = max(passed, default=s.backups[0].manifest.captured_at)
     if at - since > every:
-        ago = f"last passed drill {span(at - since)} ago" if passed else "never drilled"
+        ago = f"last passed drill {how_long(at - since)} ago" if passed else "never drilled"
         yield Problem(
             "warning",
             "drill-overdue",
             s.collection,
-            f"drill overdue: {ago}, promised every {span(every)}",
+            f"drill overdue: {ago}, promised every {how_long(every)}",
             since + every,
             "restoring this collection",
             command("drill", s.collection),
@@ -246,9 +247,9 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             "rto-missed",
             s.collection,
             f"recovery time objective missed: every copy of {s.proven.key} that counts is in an "
-            f"archive; bringing one back takes {span(s.wait)}"
-            + (f" and {span(measured)} to restore it" if measured else "")
-            + f", promised {span(s.rto_objective)}",
+            f"archive; bringing one back takes {how_long(s.wait)}"
+            + (f" and {how_long(measured)} to restore it" if measured else "")
+            + f", promised {how_long(s.rto_objective)}",
             s.proven.manifest.captured_at,
             "restoring this collection in time",
             command("show", str(s.proven.key)),
@@ -258,8 +259,8 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             "critical",
             "rto-missed",
             s.collection,
-            f"recovery time objective missed: {span(measured)} measured, "
-            f"promised {span(s.rto_objective)}",
+            f"recovery time objective missed: {how_long(measured)} measured, "
+            f"promised {how_long(s.rto_objective)}",
             s.rto.outcome.started_at,
             "restoring this collection in time",
             f"{DECIDE}use a faster target or another `objectives.rto`? Then measure again with "

@@ -17,10 +17,10 @@ from qdrant_dr.jobs.run.healing_steps import (
     sources,
     thaw_step,
 )
-from qdrant_dr.quantities import format_size
+from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.standing import Standing
-from qdrant_dr.report.finding import Problem, span
+from qdrant_dr.report.finding import Problem
 from qdrant_dr.repository import UNWITNESSED, Backup, Copy, is_proven, open_failures
 from qdrant_dr.text import count, digest
 
@@ -142,7 +142,7 @@ def per_repository(evidence: Evidence, s: Standing) -> Iterator[Problem]:
                 "warning",
                 "proof-too-old",
                 scope,
-                f"no copy was proven to {promise.depth} within {span(promise.max_age)}",
+                f"no copy was proven to {promise.depth} within {how_long(promise.max_age)}",
                 max(
                     (p.ended_at for _, c in here for p in c.proofs if p.passed and p.full),
                     default=first,
@@ -169,7 +169,7 @@ def _archived(scope: str, copies: Sequence[tuple[Backup, Copy]]) -> Iterator[Pro
         + (
             "not readable until the provider brings them back, so they do not count"
             if agreed is None
-            else f"readable {span(agreed)} after the provider is asked to bring them back"
+            else f"readable {how_long(agreed)} after the provider is asked to bring them back"
         ),
         min(b.manifest.captured_at for b, _ in frozen),
         f"{len(frozen)} of {count(len(copies), 'copy')}",

@@ -11,10 +11,11 @@ from typing import TypeAlias
 from qdrant_dr.config import Config
 from qdrant_dr.hints import DECIDE, apart, command
 from qdrant_dr.jobs.run.selection import LATEST, LATEST_PROVEN
+from qdrant_dr.quantities import how_long
 from qdrant_dr.records import DEPTHS, Outcome, Proved, RunEnd, RunStart
 from qdrant_dr.records.proof import depth_rank
 from qdrant_dr.report.evidence.evidence import Evidence
-from qdrant_dr.report.finding import Problem, span
+from qdrant_dr.report.finding import Problem
 from qdrant_dr.text import count
 
 ON_DEMAND = ("restore", "startup", "sign")
@@ -273,7 +274,7 @@ def _absent(evidence: Evidence) -> Iterator[Problem]:
             "critical",
             "no-backup-run",
             "cluster",
-            f"no backup run began in the last {span(rpo)}",
+            f"no backup run began in the last {how_long(rpo)}",
             max(began) + rpo if began else None,
             "every collection; check that the schedule still exists",
             command("backup"),

@@ -10,11 +10,12 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import UsageError
 from qdrant_dr.hints import DECIDE, command
 from qdrant_dr.jobs.drill.scenario import unused
+from qdrant_dr.quantities import how_long
 from qdrant_dr.records import RunEnd
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.standing import Standing
-from qdrant_dr.report.finding import Problem, span
+from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.runs import is_misasked
 from qdrant_dr.text import count, digest
 
@@ -43,13 +44,15 @@ def outcome_of(config: Config, d: Drill) -> tuple[bool | None, str]:
         return None, "the drill passed; what the scenario leaves was not examined"
     own = config.collections.override(d.outcome.collection).objectives
     rpo, rto = own.rpo or config.objectives.rpo, own.rto or config.objectives.rto
-    back = "nothing was proven" if d.rpo is None else f"{span(d.rpo)} old"
+    back = "nothing was proven" if d.rpo is None else f"{how_long(d.rpo)} old"
     met = bool(d.rpo_met(rpo))
-    said = f"recovery point {'kept' if met else 'missed'}: {back}, promised {span(rpo)}"
+    said = f"recovery point {'kept' if met else 'missed'}: {back}, promised {how_long(rpo)}"
     if d.rto is None:
         return met, f"{said}; recovery time not measured"
     kept = d.rto <= rto
-    took = f"recovery time {'kept' if kept else 'missed'}: {span(d.rto)}, promised {span(rto)}"
+    took = (
+        f"recovery time {'kept' if kept else 'missed'}: {how_long(d.rto)}, promised {how_long(rto)}"
+    )
     return met and kept, f"{said}; {took}"
 
 
@@ -168,7 +171,7 @@ def _undrilled(evidence: Evidence, standings: Sequence[Standing]) -> Iterator[Pr
             "warning",
             "copies-undrilled",
             "cluster",
-            f"{count(len(late), 'copy')} not drilled within {span(every)}: {named}",
+            f"{count(len(late), 'copy')} not drilled within {how_long(every)}: {named}",
             min(late.values()),
             f"restoring from there; {len(late)} of {places} places",
             command("drill", "--pick", "coverage"),

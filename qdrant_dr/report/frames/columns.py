@@ -114,3 +114,21 @@ class FrameSchema:
                 for c in self.columns
             ],
         }
+
+
+def frame(name: str, row: str, key: tuple[str, ...], *columns: Column) -> FrameSchema:
+    return FrameSchema(
+        name,
+        row,
+        key,
+        (
+            Column("cluster", TEXT, "", "name of the cluster in the configuration"),
+            Column(
+                "source_kind",
+                ("sandbox", "server"),
+                "",
+                "what was backed up: a real server, or the sandbox of the demo",
+            ),
+            *columns,
+        ),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import fsspec
 import pandas as pd
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from qdrant_dr.config import ReportConfig
 from qdrant_dr.errors import NothingSelected, RepositoryError
+from qdrant_dr.jobs.run.units import Format
 from qdrant_dr.location_key import KINDS, split_url
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.frames.csv_table import csv_bytes
@@ -23,7 +24,6 @@ from qdrant_dr.secrets import resolve_options
 from qdrant_dr.stores.errors import translate
 from qdrant_dr.stores.providers import make_filesystem
 
-Format = Literal["html", "csv", "parquet"]
 FORMATS: Final[tuple[Format, ...]] = ("html", "csv", "parquet")
 
 

@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
-from qdrant_dr.quantities import format_size
-from qdrant_dr.report.finding import span
+from qdrant_dr.quantities import format_size, how_long
 
 HOUR = 3600
 WIDTH = 960
@@ -119,7 +118,7 @@ def restores(strips: Sequence[Strip]) -> Markup:
     for tick in (t for t in _TICKS if low <= t <= high):
         body += [
             _line(x(tick), top - 6, x(tick), bottom, "grid"),
-            _text(x(tick), top - 11, span(timedelta(seconds=tick)), "tick", "middle"),
+            _text(x(tick), top - 11, how_long(timedelta(seconds=tick)), "tick", "middle"),
         ]
     for n, strip in enumerate(strips):
         y = top + ROW * n + ROW / 2

@@ -18,11 +18,10 @@ from markupsafe import Markup
 
 from qdrant_dr.hints import step_of
 from qdrant_dr.jobs.drill.scenario import words
-from qdrant_dr.quantities import format_size
+from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.sizes import Series
 from qdrant_dr.report.evidence.standing import Standing, Status, best_proof
-from qdrant_dr.report.finding import span
 from qdrant_dr.report.findings.acknowledged import words as words_of
 from qdrant_dr.report.findings.afterwards import afterwards
 from qdrant_dr.report.findings.assessment import Assessment
@@ -67,7 +66,7 @@ def render(
     environment.filters |= {
         "time": partial(format_moment, zone=zone),
         "day": partial(format_day, zone=zone),
-        "span": span,
+        "span": how_long,
         "size": format_size,
         "count": count,
         "points": lambda n: Markup("&ndash;") if n is None else f"{n:,}",
@@ -119,7 +118,7 @@ def headline(assessment: Assessment) -> str:
     action = sum(s.status != "protected" for s in wanted)
     first = (
         f"{restorable} of {count(len(wanted), 'collection')} restorable, "
-        f"proven within {span(promise.max_age)}"
+        f"proven within {how_long(promise.max_age)}"
     )
     rest = [f"{action} {'needs' if action == 1 else 'need'} action" if action else ""]
     if evidence.unreachable:
@@ -158,11 +157,16 @@ def _worst_rpo(wanted: list[Standing]) -> Tile:
     if not known:
         return Tile("Worst recovery point", "none", "no backup is proven", "bad")
     rpo, s = max(known, key=lambda pair: (pair[0] / pair[1].rpo_objective, pair[1].collection))
-    note = f"{s.collection}; promised {span(s.rpo_objective)}"
+    note = f"{s.collection}; promised {how_long(s.rpo_objective)}"
     if none:
-        note = f"for {count(none, 'collection')}; for the others {span(rpo)} ({note})"
+        note = f"for {count(none, 'collection')}; for the others {how_long(rpo)} ({note})"
         return Tile("Worst recovery point", "none", note, "bad")
-    return Tile("Worst recovery point", span(rpo), note, "bad" if rpo > s.rpo_objective else "good")
+    return Tile(
+        "Worst recovery point",
+        how_long(rpo),
+        note,
+        "bad" if rpo > s.rpo_objective else "good",
+    )
 
 
 def _worst_rto(wanted: list[Standing], assessment: Assessment, zone: ZoneInfo) -> Tile:
@@ -176,10 +180,10 @@ def _worst_rto(wanted: list[Standing], assessment: Assessment, zone: ZoneInfo) -
     rto, by, s = max(measured, key=lambda m: (m[0] / m[2].rto_objective, m[2].collection))
     note = (
         f"{s.collection}, {by.kind} of {format_day(by.outcome.started_at, zone)}; promised "
-        f"{span(s.rto_objective)}; measured for {len(measured)} of {len(wanted)}"
+        f"{how_long(s.rto_objective)}; measured for {len(measured)} of {len(wanted)}"
     )
     tone = "bad" if rto > s.rto_objective else "good" if len(measured) == len(wanted) else "warn"
-    return Tile(name, span(rto), note, tone)
+    return Tile(name, how_long(rto), note, tone)
 
 
 def _quorum(wanted: list[Standing], assessment: Assessment) -> Tile:

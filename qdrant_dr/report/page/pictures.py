@@ -9,14 +9,13 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-from qdrant_dr.quantities import format_size
+from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records.proof import reaches
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.forecast import DAY, HORIZON
 from qdrant_dr.report.evidence.restores import Restore
 from qdrant_dr.report.evidence.sizes import KINDS, WARN_DAYS, Series
 from qdrant_dr.report.evidence.standing import Standing, best_proof
-from qdrant_dr.report.finding import span
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.page import charts
 from qdrant_dr.repository import is_proven, proof_of
@@ -82,7 +81,7 @@ def _dot(of: Drill | Restore, zone: ZoneInfo) -> charts.Dot | None:
     else:
         return None
     at = f"{of.outcome.started_at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
-    return charts.Dot(measured.total_seconds(), kind, f"{at}: {span(measured)}, {words}")
+    return charts.Dot(measured.total_seconds(), kind, f"{at}: {how_long(measured)}, {words}")
 
 
 def _sizes(wanted: Sequence[Standing]) -> Picture:
@@ -160,7 +159,7 @@ def _trend(s: Series, assessment: Assessment) -> charts.Trend:
 
 
 def _days(days: float | None) -> str:
-    return "ten years or more" if days is None else span(timedelta(days=int(days)))
+    return "ten years or more" if days is None else how_long(timedelta(days=int(days)))
 
 
 def _ages(assessment: Assessment, wanted: Sequence[Standing], most: int) -> Picture:
@@ -212,7 +211,11 @@ def _cell(assessment: Assessment, s: Standing, n: int) -> charts.Cell:
         return charts.Cell(shallow, "late", f"no proof to {promise.depth} within the required age")
     age = at - max(p.ended_at for p in proofs)
     level = min(int(4 * (age / promise.max_age)), 3)
-    return charts.Cell(span(age), str(level), f"proven to {promise.depth} {span(age)} ago")
+    return charts.Cell(
+        how_long(age),
+        str(level),
+        f"proven to {promise.depth} {how_long(age)} ago",
+    )
 
 
 def _of(shown: int, total: int) -> str:

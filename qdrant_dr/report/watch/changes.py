@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from qdrant_dr.records import Found
 from qdrant_dr.report.finding import RANK, Problem
 from qdrant_dr.report.findings.acknowledged import loud_again
-
-Half = Literal["records", "cluster"]
-"""The two halves of a watch: the records in the repositories, and the live cluster."""
-
-AFRESH = frozenset({"repository-unreadable", "cluster-unseen", "space-unseen"})
-"""Kinds that report what could not be checked: they are determined afresh in every watch."""
-BLIND = ("cluster-unseen", "cluster")
-"""The finding that no node answers at all: single nodes are not known then."""
-ON_CLUSTER = frozenset({"clock-skew", "clocks-apart", "clock-unseen", "leftover-snapshot"})
-ON_BOTH = frozenset({"collection-missing", "no-backup"})
-"""Kinds by the half that must be checked before a finding of them can be over."""
+from qdrant_dr.report.kinds import Half, kind_of
 
 
 @dataclass(frozen=True)
@@ -97,15 +86,16 @@ def found(problem: Problem, before: Sequence[Found] | None, at: datetime) -> Fou
 def _hidden(f: Found, unseen: Collection[Half], seen: Collection[tuple[str, str]]) -> bool:
     """Say whether the half that would show its end was not checked; `seen` are the present
     findings."""
-    if f.code in AFRESH:
-        return False
-    if f.code == "node-unreachable":
-        return BLIND in seen
-    if f.code == "space-low" and any(code == "space-unseen" for code, _ in seen):
-        return True
-    if f.code in ON_CLUSTER:
-        return "cluster" in unseen or (f.code == "clock-skew" and ("clock-unseen", f.scope) in seen)
-    return "records" in unseen or (f.code in ON_BOTH and "cluster" in unseen)
+    hidden_by = kind_of(f.code).hidden_by
+    return any(half in unseen for half in hidden_by) or any(
+        code in hidden_by and _speaks_of(code, scope, f) for code, scope in seen
+    )
+
+
+def _speaks_of(code: str, scope: str, f: Found) -> bool:
+    """Say whether a finding of something unchecked is about `f`: unchecked space is not
+    reported place by place, and without any node nobody knows which nodes are away."""
+    return code == "space-unseen" or scope == ("cluster" if code == "cluster-unseen" else f.scope)
 
 
 def _loud(f: Found) -> bool:

@@ -9,13 +9,14 @@ from itertools import islice
 
 from qdrant_dr.cluster import ClockOffset
 from qdrant_dr.config import Config
-from qdrant_dr.errors import DRError
+from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.hints import command
 from qdrant_dr.jobs.check.space import Size, check_space
 from qdrant_dr.jobs.run.archive_size import GROWTH
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.clocks import clock_text
 from qdrant_dr.jobs.run.run import Run, utc_now
+from qdrant_dr.jobs.run.units import Perform, WatchUnit
 from qdrant_dr.records import Found, Outcome, RunEnd, Watched
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.report.evidence.gather import gather
@@ -23,9 +24,10 @@ from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.acknowledged import quieted
 from qdrant_dr.report.findings.all_findings import LEFTOVER
 from qdrant_dr.report.findings.assessment import Assessment
-from qdrant_dr.report.findings.cluster import Live, look_live
+from qdrant_dr.report.findings.cluster import Live, ask_cluster
+from qdrant_dr.report.kinds import Half, kind_of
 from qdrant_dr.report.outputs.signals import signal
-from qdrant_dr.report.watch.changes import AFRESH, ON_BOTH, ON_CLUSTER, Half, changes, found
+from qdrant_dr.report.watch.changes import changes, found
 from qdrant_dr.report.watch.unreadable import in_doubt
 from qdrant_dr.repository import Repository, Stat
 
@@ -35,12 +37,8 @@ RECORDED_EVERY = timedelta(minutes=55)
 WRITTEN_WITHIN = timedelta(seconds=30)
 """A record reaches its store within this time after its end time was written into it."""
 
-LIVE = AFRESH | ON_BOTH | ON_CLUSTER | {"node-unreachable", "space-low", "store-clock-skew"}
-"""Kinds that no record can show."""
-
-Look = Callable[[Config, datetime], Outcome]
-Tell = Callable[[RunEnd, Watched], bool]
-"""Announces a watch; False: nobody could be told, so the next watch must try again."""
+Announce = Callable[[RunEnd, Watched], bool]
+"""Announce a watch; False: nobody could be told, so the next watch must try again."""
 
 
 class WatchRequest(Frozen):
@@ -49,17 +47,18 @@ class WatchRequest(Frozen):
     record: bool = True
 
 
-def look(config: Config, now: datetime) -> Outcome:
+def find_problems(config: Config, unit: WatchUnit) -> Outcome:
     """Check everything, reading only. The verdict is that of the worst finding.
 
     A part that cannot be checked is a finding, and none of its findings count as over.
     """
+    now = unit.now
     opened, _ = open_all(config)  # what cannot be opened is in the evidence, with its error
-    last = _last_looks(opened, config.cluster.name, now)
+    last = _last_watches(opened, config.cluster.name, now)
     newest = max((end for end, _ in last.values()), key=lambda e: e.ended_at, default=None)
     before = _watched(newest)
     assessed = Assessment.of(gather(config, now, PERIOD))
-    live = look_live(
+    live = ask_cluster(
         assessed.evidence, assessed.standings, opened, before.waiting if before else {}
     )
     problems = [
@@ -101,23 +100,26 @@ def watch(
     config: Config,
     request: WatchRequest,
     run: Run,
+    perform: Perform,
     *,
-    look_: Look = look,
-    tell: Tell = lambda _end, _watched: True,
+    announce: Announce = lambda _end, _watched: True,
 ) -> RunEnd:
     """Check, announce, and record the watch if something changed or the last record is an hour old.
 
     It announces first and records afterwards: if nobody could be told, the next watch tries again.
     """
-    outcome = look_(config, run.start.started_at)
+    try:
+        (outcome,) = perform([WatchUnit(now=run.start.started_at)])
+    except Interrupted as e:
+        return run.finish(config, outcomes=(), error=e)
     end = run.concluded(config, [outcome])
     if (watched := _watched(end)) is None:
         return end  # it checked nothing: the previous findings stay the reference
-    told = tell(end, watched)
+    announced = announce(end, watched)
     changed = bool(watched.appeared or watched.cleared)
     at = watched.compared_with
     due = changed or at is None or end.ended_at - at >= RECORDED_EVERY
-    if request.record and due and (told or not changed):
+    if request.record and due and (announced or not changed):
         # the end time is when the record is written; the stores' clocks are compared with it
         end = run.concluded(config, [outcome])
         run.write_everywhere(end)
@@ -131,10 +133,14 @@ def last_findings(
 ) -> tuple[Found, ...]:
     """Return the findings of the last recorded watch that only the cluster, or the space and clocks
     of stores, can show."""
-    looks = _last_looks(opened, cluster, now)
+    looks = _last_watches(opened, cluster, now)
     newest = max((end for end, _ in looks.values()), key=lambda e: e.ended_at, default=None)
     watched = _watched(newest)
-    return tuple(f for f in watched.findings if f.code in LIVE) if watched else ()
+    return (
+        tuple(f for f in watched.findings if kind_of(f.code).seen_by != "records")
+        if watched
+        else ()
+    )
 
 
 def _watched(end: RunEnd | None) -> Watched | None:
@@ -142,7 +148,7 @@ def _watched(end: RunEnd | None) -> Watched | None:
     return next((d for d in details if isinstance(d, Watched)), None)
 
 
-def _last_looks(
+def _last_watches(
     opened: Mapping[str, Repository], cluster: str, now: datetime
 ) -> dict[str, tuple[RunEnd, Stat]]:
     """Return the newest watch that each repository has; None for one that cannot be read."""

@@ -7,23 +7,7 @@ from collections.abc import Callable, Sequence
 from qdrant_dr import layout
 from qdrant_dr.records import Found
 from qdrant_dr.records.manifest import collection_slug
-
-OF_RUNS = frozenset(
-    {
-        "collection-missing", "drill-failed", "drill-rejected", "game-lost", "replicas-apart",
-        "restore-failed",
-        "restore-partial", "rto-missed", "run-bad", "run-crashed", "self-approved",
-        "signature-differs",
-    }
-)  # fmt: skip
-OF_BACKUPS = frozenset(
-    {
-        "below-quorum", "copies-absent", "copies-archived", "copies-conflict", "copy-damaged",
-        "drifted", "future-dated", "mixed-versions", "newest-unproven", "suspect",
-    }
-)  # fmt: skip
-"""Kinds that the loss of a record may hide. Findings that something is too old or missing
-(`rpo-missed`) are not among them: without a record they only look worse."""
+from qdrant_dr.report.kinds import BACKUPS, RUNS, kind_of
 
 
 def in_doubt(unreadable: Sequence[str]) -> Callable[[Found], bool]:
@@ -34,9 +18,10 @@ def in_doubt(unreadable: Sequence[str]) -> Callable[[Found], bool]:
     slugs = {at.collection_folder for at in taken if at is not None}
 
     def doubted(f: Found) -> bool:
-        if f.code in OF_RUNS:
+        hidden_by = kind_of(f.code).hidden_by
+        if RUNS in hidden_by:
             return of_runs
-        return f.code in OF_BACKUPS and any(
+        return BACKUPS in hidden_by and any(
             collection_slug(name) in slugs for name in _names_in(f.scope)
         )
 

@@ -14,7 +14,7 @@ from qdrant_dr.cluster.source_nodes import Source
 from qdrant_dr.errors import SnapshotFailed, SnapshotUnanswered
 from qdrant_dr.jobs.backup.leftovers import delete_created
 from qdrant_dr.jobs.backup.transfer import Creation
-from qdrant_dr.jobs.run.create_calls import CallJournal
+from qdrant_dr.jobs.run.call_journal import CallJournal
 from tests.support.servers import CLUSTER_PEERS, sandbox_cluster, sandbox_server
 from tests.support.spy import Spy
 

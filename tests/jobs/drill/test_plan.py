@@ -95,7 +95,7 @@ class TestWorstFirst:
         assert names(found.chosen) == ["b in aws"]
         (left,) = found.left_out
         assert (left.collection, left.wanted) == ("a", False)
-        assert "drilled on 2026-11-08, due again 15d later" in left.reason
+        assert "drilled on 2026-11-08, due again 15 d later" in left.reason
 
     def test_if_nothing_is_due_the_oldest_is_drilled_all_the_same(self) -> None:
         places = [waiting("a", drilled_at=NOW - days(1)), waiting("b", drilled_at=NOW - days(2))]
@@ -173,7 +173,7 @@ class TestBudget:
         places = [waiting(str(n), size=100 * MIB) for n in range(60)]
         found = plan(places, Budget(bytes="100MiB", time="1h"))
         (said,) = found.doubts
-        assert said.startswith("30 of 60 copies are not drilled within 30d at this budget: ")
+        assert said.startswith("30 of 60 copies are not drilled within 30 d at this budget: ")
         assert said.endswith("needs 200.00 MiB and 70 s a day, a run may use 100.00 MiB and 3600 s")
         assert plan(places, Budget(bytes="210MiB", time="1h")).doubts == ()
 

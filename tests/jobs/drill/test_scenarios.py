@@ -26,9 +26,9 @@ from qdrant_dr.cli import main
 from qdrant_dr.errors import PlanRefused, TargetNotDisposable, UsageError
 from qdrant_dr.jobs.drill.job import missed_under, recorded
 from qdrant_dr.jobs.drill.scenario import (
+    apply_scenario,
     refuse_impossible,
     standing_under,
-    under,
     unused,
     usable,
     words,
@@ -109,7 +109,7 @@ def tree(folder: Path) -> dict[str, int]:
 class TestWhatIsLeft:
     def test_a_lost_cloud_is_its_whole_domain_and_the_cluster(self, world: World) -> None:
         config = configfile.load(world.reference)
-        left = under(config, "lost-cloud:two")
+        left = apply_scenario(config, "lost-cloud:two")
         assert [r.name for r in left.repositories] == ["far"]
         assert unused(config, "lost-cloud:two") == ("one", "two")
         assert usable(config, "lost-cloud:two") == ("far",)
@@ -117,14 +117,14 @@ class TestWhatIsLeft:
 
     def test_a_lost_node_is_the_cluster_alone(self, world: World) -> None:
         config = configfile.load(world.reference)
-        left = under(config, "lost-node")
+        left = apply_scenario(config, "lost-node")
         assert left.repositories == config.repositories
         assert left.cluster.nodes == ()
 
     @pytest.mark.parametrize("scenario", ["lost-collection", "no-prefect", None])
     def test_the_others_take_nothing_away(self, world: World, scenario: str | None) -> None:
         config = configfile.load(world.reference)
-        assert under(config, scenario) == config
+        assert apply_scenario(config, scenario) == config
         assert unused(config, scenario) == ()
 
     @pytest.mark.parametrize(
@@ -139,14 +139,14 @@ class TestWhatIsLeft:
     )
     def test_other_words_are_refused(self, world: World, scenario: str, hint: str) -> None:
         with pytest.raises(UsageError) as refused:
-            under(configfile.load(world.reference), scenario)
+            apply_scenario(configfile.load(world.reference), scenario)
         assert hint in refused.value.hint
 
     def test_one_domain_for_all_leaves_nothing(self, world: World) -> None:
         rewrite(world, domains={"far": "disk-one"}, copies={"quorum": 2, "domains": 1})
         before = {name: tree(folder) for name, folder in world.folders.items()}
         with pytest.raises(PlanRefused, match="nothing is left"):
-            under(configfile.load(world.reference), "lost-cloud:one")
+            apply_scenario(configfile.load(world.reference), "lost-cloud:one")
         assert main(["-q", "-c", world.reference, "drill", "--scenario", "lost-cloud:one"]) == 4
         assert {name: tree(folder) for name, folder in world.folders.items()} == before
 
@@ -347,6 +347,6 @@ class TestRecorded:
         assert [d.detail.scenario.newest_proven_us is None for d in told] == [False, True]
         assert missed_under(config, told) == ["under lost-node no backup of movies is proven"]
         assert missed_under(config, told[:1]) == [
-            "under lost-node the newest proven backup of movies is 2h old, promised 1h"
+            "under lost-node the newest proven backup of movies is 2 h old, promised 1 h"
         ]
         assert recorded(config, None, (), done, held.backups, now=NOW) == done

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from qdrant_dr import configfile
 from qdrant_dr.cluster import ClockOffset
-from qdrant_dr.jobs.dispatch.threads import in_threads
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.jobs.expire import job as expire_job
-from qdrant_dr.jobs.expire.decide import ExpireRequest
 from qdrant_dr.jobs.expire.hold import place_hold
 from qdrant_dr.jobs.expire.job import expire
+from qdrant_dr.jobs.expire.plan import ExpireRequest
 from qdrant_dr.jobs.run import clocks
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.clocks import Since, compare, store_clock

@@ -13,8 +13,8 @@ import yaml
 
 from qdrant_dr import configfile
 from qdrant_dr.jobs.expire.job import expire_copy
+from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.catalogs import open_all
-from qdrant_dr.jobs.run.create_calls import CallJournal
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import ExpireUnit, SweepUnit
 from qdrant_dr.jobs.sweep.job import sweep
@@ -27,7 +27,7 @@ from qdrant_dr.records import (
     SnapshotAnswer,
     Swept,
 )
-from qdrant_dr.repository import Repository, bury, new_id
+from qdrant_dr.repository import Repository, new_id, record_expiry
 from tests.support import records as made
 from tests.support.driving import do, outcomes
 from tests.support.loopback import loopback
@@ -395,7 +395,7 @@ def let_go(world: World, name: str, of: Manifest) -> None:
         run_id=RUN, decided_at=utc_now(), reason="of the test", captured_at=of.captured_at,
         size_bytes=of.size_bytes, points=None, manifest_sha256=of.sha256, seal_sha256=None,
     )  # fmt: skip
-    bury(opened(world)[name], record)
+    record_expiry(opened(world)[name], record)
     unit = ExpireUnit(
         key=of.key, repository=name, decided_at=utc_now(), reason="begun", finish=True
     )

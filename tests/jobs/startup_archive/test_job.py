@@ -15,8 +15,8 @@ import pytest
 
 from qdrant_dr import configfile
 from qdrant_dr.cli import main
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.jobs.dispatch.threads import in_threads
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.jobs.startup_archive.archive import plan_startup
 from qdrant_dr.jobs.startup_archive.job import StartupRequest, noted, startup, suspects

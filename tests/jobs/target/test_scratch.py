@@ -18,9 +18,9 @@ from qdrant_dr.errors import FolderUnsafe, PlanRefused, StorageFull
 from qdrant_dr.jobs.check.space import Size, check_space
 from qdrant_dr.jobs.restore import journal as restore_journal
 from qdrant_dr.jobs.restore.journal import journal_of, unfinished
-from qdrant_dr.jobs.run import create_calls as calls
+from qdrant_dr.jobs.run import call_journal as calls
 from qdrant_dr.jobs.run import undelivered
-from qdrant_dr.jobs.run.create_calls import CallJournal
+from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.scratch_dir import (
     JOURNALS,
     LOCK,

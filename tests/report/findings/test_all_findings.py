@@ -8,9 +8,10 @@ import pytest
 
 from qdrant_dr.cluster import INSTANCE, SnapshotScope, delete_command
 from qdrant_dr.errors import ManifestConflict, RecordDamaged
+from qdrant_dr.quantities import how_long
 from qdrant_dr.records import KeptSnapshot, LeftSnapshot, Manifest, Outcome, Swept
 from qdrant_dr.report.evidence.evidence import Evidence
-from qdrant_dr.report.finding import RANK, Problem, span
+from qdrant_dr.report.finding import RANK, Problem
 from qdrant_dr.report.frames.build import Assessment
 from qdrant_dr.repository import Unreadable
 from tests.support import records as r
@@ -278,4 +279,4 @@ def test_a_copy_that_is_missing() -> None:
      (5400, "1 h 30 min"), (93600, "26 h"), (8 * 86400, "8 d"), (-5, "-5 s")],
 )  # fmt: skip
 def test_spans(seconds: float, words: str) -> None:
-    assert span(timedelta(seconds=seconds)) == words
+    assert how_long(timedelta(seconds=seconds)) == words

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qdrant_dr.report.frames.schema import FRAMES, PHASES, FrameSchema, frames_json, frames_markdown
+from qdrant_dr.report.frames.of_runs import PHASES
+from qdrant_dr.report.frames.schema import FRAMES, FrameSchema, frames_json, frames_markdown
 from qdrant_dr.report.outputs.write import parquet_bytes
 from tests.support.records import NOW
 from tests.support.worlds import evidence, frames, good

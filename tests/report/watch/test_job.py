@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from qdrant_dr import configfile
 from qdrant_dr.cluster import ClockOffset
 from qdrant_dr.config import Config
+from qdrant_dr.dispatch.threads import in_this_thread
 from qdrant_dr.errors import Interrupted, RepositoryDenied
 from qdrant_dr.jobs.run.run import begin, utc_now
 from qdrant_dr.records import Found, RunEnd, Watched
@@ -172,7 +173,8 @@ def ended(
 ) -> RunEnd:
     config = configfile.load(world.reference)
     run = begin(config, "watch", now=utc_now() + ahead)
-    return watch(config, WatchRequest(record=record), run, **options)
+    perform = in_this_thread(config, run.run_id)
+    return watch(config, WatchRequest(record=record), run, perform, **options)
 
 
 def detail(end: RunEnd) -> Watched:
@@ -238,7 +240,7 @@ def test_a_manual_watch_leaves_announcements_to_the_next_watch(world: World) -> 
 def test_what_nobody_could_be_told_is_told_by_the_next(world: World) -> None:
     looked(world)
     configure(world, cluster={"node_space": "1kB"})
-    assert looked(world, tell=lambda _end, _watched: False).appeared
+    assert looked(world, announce=lambda _end, _watched: False).appeared
     assert looked(world).appeared
     assert not looked(world).appeared
 

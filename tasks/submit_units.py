@@ -8,27 +8,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from prefect import Task
 from prefect.exceptions import TerminationSignal
 
+from qdrant_dr.dispatch.execute import failed_outcome
 from qdrant_dr.errors import Interrupted
-from qdrant_dr.jobs.dispatch.execute import failed_outcome
 from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import Unit
 from qdrant_dr.records import Outcome
-from tasks.capture import capture, capture_full
-from tasks.compare import compare
 from tasks.config import RunRef
-from tasks.drill import drill
-from tasks.expire import expire
-from tasks.heal import heal
-from tasks.restore import restore
-from tasks.runner import Spread, gathered, runner_at_hand
+from tasks.results import results_of
+from tasks.runner import Spread, runner_at_hand
 from tasks.slots import let_go
 from tasks.states import UnitFailed
-from tasks.sweep import sweep
-from tasks.verify import verify
+from tasks.unit_tasks import TASKS
 
 log = logging.getLogger(__name__)
 
@@ -38,22 +31,11 @@ one is for what it cannot see."""
 
 CANCELLED = "the flow run was cancelled"
 
-TASKS: dict[str, Task[..., Any]] = {
-    "capture": capture,
-    "capture-full": capture_full,
-    "verify": verify,
-    "compare": compare,
-    "heal": heal,
-    "drill": drill,
-    "restore": restore,
-    "expire": expire,
-    "sweep": sweep,
-}
-
 
 @dataclass
-class TaskPerform:
-    """A `perform` that submits each unit to its task, on the runner of the flow that calls it.
+class UnitSubmitter:
+    """The `perform` of a flow: submits each unit to its task, on the runner of the flow that calls
+    it; each task resolves the configuration of `run` for itself.
 
     Every future is settled: a unit that raised, crashed or is not done within `deadline` has a
     failed outcome. None is left out, so nothing is silently green. On Dask the workers are looked
@@ -63,7 +45,7 @@ class TaskPerform:
     """
 
     run: RunRef
-    deadline: timedelta
+    deadline: timedelta = DEADLINE
     signal: BaseException | None = None
     done: list[Outcome] = field(default_factory=list)
 
@@ -76,7 +58,7 @@ class TaskPerform:
             if spread and units:
                 spread.preflight()
             futures += [TASKS[u.unit].submit(self.run, u) for u in units]
-            found = (spread.gathered if spread else gathered)(futures, self.deadline)
+            found = (spread.results_of if spread else results_of)(futures, self.deadline)
         except (TerminationSignal, KeyboardInterrupt) as signal:
             stopping.set()
             if spread:
@@ -88,11 +70,6 @@ class TaskPerform:
         settled = [_settle(u, r, started_at) for u, r in zip(units, found, strict=True)]
         self.done += settled
         return settled
-
-
-def submit_all(run: RunRef, *, deadline: timedelta = DEADLINE) -> TaskPerform:
-    """The `perform` of a flow: each task resolves the configuration of `run` for itself."""
-    return TaskPerform(run, deadline)
 
 
 def _settle(unit: Unit, result: object, started_at: datetime) -> Outcome:

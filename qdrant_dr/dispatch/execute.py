@@ -13,10 +13,12 @@ from qdrant_dr.jobs.run.units import (
     ExpireUnit,
     FullUnit,
     HealUnit,
+    ReportUnit,
     RestoreUnit,
     SweepUnit,
     Unit,
     VerifyUnit,
+    WatchUnit,
 )
 from qdrant_dr.records import Outcome
 
@@ -44,10 +46,10 @@ def execute(config: Config, unit: Unit, run_id: str) -> Outcome:
 
         return heal_copy(config, unit, run_id)
     if isinstance(unit, DrillUnit):
-        from qdrant_dr.jobs.drill.scenario import under
+        from qdrant_dr.jobs.drill.scenario import apply_scenario
         from qdrant_dr.jobs.drill.unit import drill_copy
 
-        return drill_copy(under(config, unit.scenario), unit, run_id)
+        return drill_copy(apply_scenario(config, unit.scenario), unit, run_id)
     if isinstance(unit, RestoreUnit):
         from qdrant_dr.jobs.restore.unit import restore_backup
 
@@ -60,6 +62,18 @@ def execute(config: Config, unit: Unit, run_id: str) -> Outcome:
         from qdrant_dr.jobs.sweep.job import sweep
 
         return sweep(config, unit, run_id)
+    return _judge(config, unit)
+
+
+def _judge(config: Config, unit: ReportUnit | WatchUnit) -> Outcome:
+    if isinstance(unit, WatchUnit):
+        from qdrant_dr.report.watch.job import find_problems
+
+        return find_problems(config, unit)
+    if isinstance(unit, ReportUnit):
+        from qdrant_dr.report.job import compile_report
+
+        return compile_report(config, unit)
     raise TypeError(f"no such unit: {unit!r}")
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from qdrant_dr.config import Config
+from qdrant_dr.dispatch.execute import execute, failed_outcome
 from qdrant_dr.errors import Interrupted
-from qdrant_dr.jobs.dispatch.execute import execute, failed_outcome
 from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import Perform, Unit
@@ -29,14 +29,10 @@ def in_threads(config: Config, run_id: str, *, watch: Watch = _ignore) -> Perfor
     width = config.capture.parallel_collections
 
     def one(unit: Unit) -> Outcome:
-        started_at = utc_now()
         if stopping.is_set():
             raise Interrupted(f"asked to stop before {unit.unit} {unit.label}")
         watch(unit, None)
-        try:
-            outcome = execute(config, unit, run_id)
-        except Exception as e:  # noqa: BLE001  one unit's defect must not take the others along
-            outcome = failed_outcome(unit, e, started_at=started_at, ended_at=utc_now())
+        outcome = _settled(config, unit, run_id)
         watch(unit, outcome)
         return outcome
 
@@ -52,3 +48,16 @@ def in_threads(config: Config, run_id: str, *, watch: Watch = _ignore) -> Perfor
                 raise
 
     return perform
+
+
+def in_this_thread(config: Config, run_id: str) -> Perform:
+    """A `perform` for a run of one unit, that an interrupt ends where it is."""
+    return lambda units: [_settled(config, unit, run_id) for unit in units]
+
+
+def _settled(config: Config, unit: Unit, run_id: str) -> Outcome:
+    started_at = utc_now()
+    try:
+        return execute(config, unit, run_id)
+    except Exception as e:  # noqa: BLE001  one unit's defect must not take the others along
+        return failed_outcome(unit, e, started_at=started_at, ended_at=utc_now())

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from qdrant_dr import configfile
+from qdrant_dr.dispatch.execute import execute
+from qdrant_dr.dispatch.execute_again import execute_again
 from qdrant_dr.errors import SnapshotUnanswered
-from qdrant_dr.jobs.dispatch.execute import execute
-from qdrant_dr.jobs.dispatch.execute_again import execute_again
 from qdrant_dr.jobs.run.begun_calls import Begun
 from qdrant_dr.jobs.run.units import CaptureUnit, FullUnit
 from qdrant_dr.jobs.sweep.job import NodeSweep

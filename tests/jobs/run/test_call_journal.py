@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qdrant_dr.jobs.run.create_calls import CallJournal
+from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.records import Intent, ListedSnapshot, SnapshotAnswer
 from tests.support import records as made
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from prefect.client.schemas import State
 from prefect.context import FlowRunContext
@@ -18,12 +18,12 @@ from qdrant_dr.jobs.run.run import Run, begin
 from qdrant_dr.jobs.run.units import Perform
 from qdrant_dr.records import RunEnd
 from qdrant_dr.records.run import AS_TYPED, Kind, Trigger
-from tasks.announce import announce
+from tasks.announce import announce as announce_run
 from tasks.concurrency_limits import ensure_limits
 from tasks.config import RunRef, held, load
 from tasks.console import outlive_the_worker
-from tasks.perform import CANCELLED, submit_all
 from tasks.states import refused_state, run_state
+from tasks.submit_units import CANCELLED, UnitSubmitter
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ NOBODY = "not known to Prefect"
 NAMED = 3
 """Collections that the name of a run has room for."""
 
-Job = Callable[[Config, Run, Perform], RunEnd]
+Request = TypeVar("Request")
 OURS = ("qdrant_dr", "tasks")
 """Loggers whose INFO belongs into a run's log. PREFECT_LOGGING_EXTRA_LOGGERS gives them Prefect's
 handler but no level, and a level for all would bring every request of httpx along."""
@@ -81,12 +81,13 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def conduct(
+def run_job(
     reference: str,
-    job: Kind,
-    do: Job,
+    kind: Kind,
+    job: Callable[[Config, Request, Run, Perform], RunEnd],
+    request: Request,
     *,
-    tell: Callable[[RunEnd, Config], None] = announce,
+    announce: Callable[[RunEnd, Config], None] = announce_run,
     state: Callable[[RunEnd], State[Any]] = run_state,
     usable: Callable[[Config], Sequence[str] | None] = lambda _: None,
 ) -> State[Any]:
@@ -101,12 +102,12 @@ def conduct(
         config = load(reference)
         ensure_limits(config)
         run = begin(
-            config, job, parameters=parameters(), repositories=usable(config), **provenance()
+            config, kind, parameters=parameters(), repositories=usable(config), **provenance()
         )
-        perform = submit_all(RunRef(reference, run.run_id, config.sha256))
+        perform = UnitSubmitter(RunRef(reference, run.run_id, config.sha256))
         with held(run.run_id, config):
             try:
-                end = do(config, run, perform)
+                end = job(config, request, run, perform)
             except (TerminationSignal, KeyboardInterrupt):  # between two steps
                 run.cut_short(config, Interrupted(CANCELLED), perform.done)
                 raise
@@ -116,7 +117,7 @@ def conduct(
         return refused_state(error)
     if perform.signal:
         raise perform.signal  # the end is on record; now Prefect may have its cancellation
-    tell(end, config)
+    announce(end, config)
     return state(end)
 
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 
 from qdrant_dr.cluster.addresses import node_of
 from qdrant_dr.config import Config
+from qdrant_dr.dispatch.execute import execute
 from qdrant_dr.errors import ClusterError, SnapshotUnanswered
-from qdrant_dr.jobs.dispatch.execute import execute
 from qdrant_dr.jobs.run.begun_calls import Begun, begun_calls
+from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
-from qdrant_dr.jobs.run.create_calls import CallJournal
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import CaptureUnit, FullUnit, Unit
 from qdrant_dr.jobs.sweep.job import NodeSweep, Shelves
