@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from qdrant_dr import digests
 from qdrant_dr.errors import (
     EngineHindered,
     EngineStalled,
@@ -24,7 +26,7 @@ from qdrant_dr.errors import (
     StorageFull,
     UsageError,
 )
-from qdrant_dr.proof import EngineLimits, Examination, ProofLimits, SampleRequest, blocks, prove
+from qdrant_dr.proof import EngineLimits, Examination, ProofLimits, SampleRequest, prove
 from qdrant_dr.proof.encoding import digest_point
 from qdrant_dr.proof.fingerprint import differences, fingerprint_of
 from qdrant_dr.records import Depth, Part, Seal
@@ -373,8 +375,8 @@ def test_digests_of_points_that_were_asked_for(scratch: Path) -> None:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> int:
-    for module in ("blocks", "depths"):
-        monkeypatch.setattr(f"qdrant_dr.proof.{module}.SAMPLE_BLOCK", 4096)
+    for module in ("digests", "proof.blocks", "proof.depths"):
+        monkeypatch.setattr(f"qdrant_dr.{module}.SAMPLE_BLOCK", 4096)
     return 4096
 
 
@@ -418,14 +420,15 @@ def test_a_sample_with_nothing_to_compare_is_no_pass(scratch: Path) -> None:
 
 
 def test_block_digests_do_not_depend_on_the_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "SAMPLE_BLOCK", 1000)
+    monkeypatch.setattr(digests, "SAMPLE_BLOCK", 1000)
     data = bytes(range(256)) * 20
     found = set()
     for size in (1, 7, 999, 1000, 1001, 10_000):
-        digests = blocks.BlockDigests()
+        digest = digests.StreamDigest()
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
-        assert b"".join(digests.watch(pieces)) == data
-        found.add(digests.digests)
+        assert b"".join(digest.watch(pieces)) == data
+        assert (digest.size_bytes, digest.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        found.add(digest.blocks)
     assert len(found) == 1
     assert len(found.pop()) == 6
 
