@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qdrant_dr import digests
 from qdrant_dr.errors import (
     EngineHindered,
     EngineStalled,
@@ -417,20 +415,6 @@ def test_a_sample_with_nothing_to_compare_is_no_pass(scratch: Path) -> None:
         prove(manifest, reader, depth="bytes", folder=scratch, sample=request)
     with pytest.raises(UsageError):
         prove(manifest, reader, depth="load", folder=scratch, sample=request)
-
-
-def test_block_digests_do_not_depend_on_the_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digests, "SAMPLE_BLOCK", 1000)
-    data = bytes(range(256)) * 20
-    found = set()
-    for size in (1, 7, 999, 1000, 1001, 10_000):
-        digest = digests.StreamDigest()
-        pieces = [data[at : at + size] for at in range(0, len(data), size)]
-        assert b"".join(digest.watch(pieces)) == data
-        assert (digest.size_bytes, digest.sha256) == (len(data), hashlib.sha256(data).hexdigest())
-        found.add(digest.blocks)
-    assert len(found) == 1
-    assert len(found.pop()) == 6
 
 
 @pytest.mark.parametrize("depth", ["bytes", "structure", "load", "content"])

@@ -14,7 +14,6 @@ from qdrant_dr.jobs.backup.draft import begin, clock_doubts, new_life
 from qdrant_dr.jobs.backup.engine import Engine
 from qdrant_dr.jobs.backup.leftovers import all_kept, delete_created
 from qdrant_dr.jobs.backup.manifest import Taken
-from qdrant_dr.jobs.backup.node_locks import load_of
 from qdrant_dr.jobs.backup.space import judge_capture
 from qdrant_dr.jobs.backup.transfer import Transfer
 from qdrant_dr.jobs.run.catalogs import open_all
@@ -34,9 +33,8 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
     started_at = utc_now()
     destinations = Destinations.of(*open_all(config, unit.repositories))
     with open_sources(config, unit.nodes) as sources:
-        load = load_of(run_id)
-        draft = begin(config, unit, run_id, sources, destinations, load=load, started_at=started_at)
-        space = judge_capture(config, unit, draft.seen, draft.previous, destinations.taking_part)
+        draft = begin(config, unit, run_id, sources, destinations, started_at)
+        space = judge_capture(config, [draft], destinations.taking_part)
         spool, backup_id = config.capture.spool.path, draft.key.backup_id
         engine = Engine(config, what=str(draft.key))
 

@@ -5,7 +5,7 @@ Captures of nodes and full snapshots make their backups by it; `engine` brings t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -27,6 +27,7 @@ from qdrant_dr.errors import CollectionChanged, QuorumMissed, ReplicaMoved
 from qdrant_dr.jobs.backup.destinations import Destinations
 from qdrant_dr.jobs.backup.leftovers import Creation
 from qdrant_dr.jobs.backup.manifest import Taken, counted_points, manifest_of
+from qdrant_dr.jobs.backup.node_locks import load_of
 from qdrant_dr.jobs.backup.nodes import Look, look
 from qdrant_dr.jobs.run.clocks import Since
 from qdrant_dr.jobs.run.conclude import copies_missing
@@ -230,12 +231,10 @@ def begin(
     run_id: str,
     sources: Sources,
     destinations: Destinations,
-    *,
-    load: Mapping[str, int],
     started_at: datetime,
 ) -> Draft:
     """The facts before it, and the backup before this one. Raise what keeps it from being taken."""
-    seen = look(sources, unit, load=load)
+    seen = look(sources, unit, load=load_of(run_id))
     since = Since.then(seen.captured_at)
     key = BackupKey(
         cluster=config.cluster.name,

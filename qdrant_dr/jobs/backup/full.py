@@ -27,7 +27,7 @@ from qdrant_dr.jobs.backup.destinations import Destinations
 from qdrant_dr.jobs.backup.draft import Draft, begin, clock_doubts
 from qdrant_dr.jobs.backup.engine import WHOLE, Engine
 from qdrant_dr.jobs.backup.leftovers import Creation, delete_one
-from qdrant_dr.jobs.backup.space import judge_room
+from qdrant_dr.jobs.backup.space import judge_capture
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.run import error_facts, utc_now
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
@@ -114,7 +114,8 @@ def capture_full(config: Config, unit: FullUnit, run_id: str) -> Outcome:
     with open_sources(config, (unit.node,)) as sources:
         (source,) = sources.answering
         refuse_cluster(source.about)
-        split = Split(config, source, opened)
+        engine = Engine(config, what=f"the full snapshot of {source.node.url}")
+        split = Split(engine, source, opened)
         for name in unit.collections:
             at = utc_now()
             one = CaptureUnit(
@@ -127,7 +128,7 @@ def capture_full(config: Config, unit: FullUnit, run_id: str) -> Outcome:
             )
             try:
                 destinations = Destinations.of(opened, failed)
-                draft = begin(config, one, run_id, sources, destinations, load={}, started_at=at)
+                draft = begin(config, one, run_id, sources, destinations, at)
                 draft.listed_before = list_snapshots(source.node, name)
             except DRError as e:
                 outcomes.append(_failure(name, e, at))
@@ -156,16 +157,12 @@ def capture_full(config: Config, unit: FullUnit, run_id: str) -> Outcome:
 class Split:
     """One full snapshot under way. `files` are those of each collection within it."""
 
-    config: Config
+    engine: Engine
     source: Source
     opened: dict[str, Repository]
     shares: dict[str, Share] = field(default_factory=dict)
     files: dict[str, ListedSnapshot] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
-    engine: Engine = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.engine = Engine(self.config, what=f"the full snapshot of {self.source.node.url}")
 
     @property
     def living(self) -> list[Share]:
@@ -185,16 +182,9 @@ class Split:
     def transfer(self) -> str:
         """Create it, read it once into many backups, commit those, delete it. Say "deleted", or
         what was kept and why."""
-        space = judge_room(
-            self.config,
-            self.source.node,
-            [share.before for share in self.living],
-            {share.draft.key.collection: share.draft.previous for share in self.living},
-            self.opened,
-            method="full",
-        )
-        self.remarks = space.remarks
-        spool = self.config.capture.spool.path
+        config = self.engine.config
+        space = judge_capture(config, [share.draft for share in self.living], self.opened)
+        self.remarks, spool = space.remarks, config.capture.spool.path
         with ExitStack() as locks:
             for share in self.living:  # first: an intent without a lock looks like one of the dead
                 folder = scratch_folder(spool, f"capture-{share.draft.key.backup_id}")
@@ -205,9 +195,9 @@ class Split:
             label = f"full snapshot of {self.source.node.url}:"
             with self.engine.deleting_if_interrupted(label, lambda: self._delete(created)):
                 archive = self._read(created)
-            said = (*space.doubts, *checksum_doubts(created.answer, self.config.cluster))
+            said = (*space.doubts, *checksum_doubts(created.answer, config.cluster))
             self.each(lambda share: self._commit(share, created, archive, said))
-        quorum = self.config.copies.quorum
+        quorum = config.copies.quorum
         if short := [n for n, s in self.shares.items() if len(s.draft.committed) < quorum]:
             return f"kept: {', '.join(short)} has fewer than {quorum} copies"
         return self._delete(created)
@@ -259,7 +249,7 @@ class Split:
         if now != sorted(was):
             told = f"its aliases changed meanwhile: {list(was)} before, {now} in it"
             said = (*said, told)
-        clocks = clock_doubts(self.config, [self.source.about])
+        clocks = clock_doubts(draft.config, [self.source.about])
         doubts = (*draft.seen.doubts, *clocks, *draft.strange, *said)
         share.manifest = draft.commit([taken], doubts=doubts)
 
@@ -269,7 +259,7 @@ class Split:
         In S3 mode it is one object per collection, too, which the server leaves there (measured on
         Qdrant 1.18.3): its list of the instance is recursive, and knows what was there before.
         """
-        said, _ = delete_one(created, self.config.cluster.peers)
+        said, _ = delete_one(created, self.engine.config.cluster.peers)
         for name, file in self.files.items() if created.answer.checksum is None else ():
             one = delete_own_snapshot(self.source.node, name, file, created.listed_before)
             if one != "deleted" and said == "deleted":

@@ -1,0 +1,58 @@
+"""What captures of nodes and full snapshots share, seen from outside."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from qdrant_dr import digests
+from tests.support.driving import do
+from tests.support.replay import ReplaySource
+from tests.support.world import make_world
+
+MODULES = {"node": "qdrant_dr.cluster.download", "stores": "qdrant_dr.digests"}
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many bytes are hashed where, from now on."""
+    hashed: Counter[str] = Counter()
+
+    class Counted:
+        def __init__(self, where: str) -> None:
+            self._where, self._real = where, hashlib.sha256()
+            self.hexdigest = self._real.hexdigest
+
+        def update(self, data: bytes) -> None:
+            hashed[self._where] += len(data)
+            self._real.update(data)
+
+    for where, module in MODULES.items():
+        ours = SimpleNamespace(sha256=lambda where=where: Counted(where))
+        monkeypatch.setattr(f"{module}.hashlib", ours)
+    return hashed
+
+
+@pytest.mark.parametrize("method", ["collection", "shard", "stream", "full"])
+def test_bytes_are_hashed_once_on_their_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Of an archive that is kept as it is, one digest is for the manifest and for the checksum of
+    the server; below one block it is that of the block as well. What is cut out of a file has a
+    digest of its own."""
+    with ReplaySource(("basic", "single")) as source:
+        world = make_world(tmp_path, source.url)
+        hashed = counting(monkeypatch)
+        do(world, "backup", method=method, prove="bytes")
+    manifests = world.manifests("one")
+    assert [m.collection for m in manifests] == ["movies", "single"]
+    kept = sum(m.size_bytes for m in manifests)
+    assert kept < digests.SAMPLE_BLOCK
+    assert hashed["stores"] == kept
+    if method == "full":
+        assert hashed["node"] > kept  # all of the tar that they were cut out of
+    else:
+        assert hashed["node"] == 0
