@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +15,8 @@ import pytest
 from qdrant_dr import digests
 from tests.support.driving import do
 from tests.support.replay import ReplaySource
-from tests.support.world import make_world
+from tests.support.servers import sandbox_server
+from tests.support.world import make_world, seed
 
 MODULES = {"node": "qdrant_dr.cluster.download", "stores": "qdrant_dr.digests"}
 
@@ -32,8 +36,20 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     for where, module in MODULES.items():
         ours = SimpleNamespace(sha256=lambda where=where: Counted(where))
-        monkeypatch.setattr(f"{module}.hashlib", ours)
+        monkeypatch.setattr(import_module(module), "hashlib", ours)
     return hashed
+
+
+@contextmanager
+def node(folder: Path, method: str) -> Iterator[str]:
+    """A server that knows the method."""
+    if method in ("collection", "full"):
+        with ReplaySource(("basic", "single")) as source:
+            yield source.url
+    else:
+        with sandbox_server(folder) as server:
+            seed(server.url, "movies", points=50)
+            yield server.url
 
 
 @pytest.mark.parametrize("method", ["collection", "shard", "stream", "full"])
@@ -43,14 +59,13 @@ def test_bytes_are_hashed_once_on_their_way(
     """Of an archive that is kept as it is, one digest is for the manifest and for the checksum of
     the server; below one block it is that of the block as well. What is cut out of a file has a
     digest of its own."""
-    with ReplaySource(("basic", "single")) as source:
-        world = make_world(tmp_path, source.url)
+    with node(tmp_path / "node", method) as url:
+        world = make_world(tmp_path / "world", url)
         hashed = counting(monkeypatch)
-        do(world, "backup", method=method, prove="bytes")
-    manifests = world.manifests("one")
-    assert [m.collection for m in manifests] == ["movies", "single"]
-    kept = sum(m.size_bytes for m in manifests)
-    assert kept < digests.SAMPLE_BLOCK
+        end = do(world, "backup", method=method, prove="bytes")
+    assert end.verdict in ("ok", "degraded"), end.reasons
+    kept = sum(m.size_bytes for m in world.manifests("one"))
+    assert 0 < kept < digests.SAMPLE_BLOCK
     assert hashed["stores"] == kept
     if method == "full":
         assert hashed["node"] > kept  # all of the tar that they were cut out of
