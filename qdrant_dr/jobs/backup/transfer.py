@@ -235,7 +235,7 @@ class Transfer:
         file = self.folder / f"shard-{shard}"
         with alone_on(url):
             number, asked_at = next(engine.numbers), utc_now()
-            self.draft.intend(source, SnapshotScope(collection), number, (), streamed=True)
+            self.draft.intend(source, SnapshotScope(collection, shard), number, (), streamed=True)
             blocks = stream_shard(source.node, collection, shard, stop=stopping)
             size = self._spool(engine.unless_failed(blocks), file)
         answered_at = utc_now()
