@@ -13,11 +13,19 @@ from types import SimpleNamespace
 import pytest
 
 from qdrant_dr import digests
+from qdrant_dr.records import Intent
 from tests.support.driving import do
 from tests.support.replay import ReplaySource
 from tests.support.servers import sandbox_server
 from tests.support.world import make_world, seed
 
+ANNOUNCED = {
+    "collection": (None, False, False),
+    "shard": (0, False, False),
+    "stream": (0, True, False),
+    "full": (None, False, True),
+}
+"""Shard, whether it is streamed, whether it is of the whole instance."""
 MODULES = {"node": "qdrant_dr.cluster.download", "stores": "qdrant_dr.digests"}
 
 
@@ -53,10 +61,12 @@ def node(folder: Path, method: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("method", ["collection", "shard", "stream", "full"])
-def test_bytes_are_hashed_once_on_their_way(
+def test_each_call_is_announced_and_its_bytes_are_hashed_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """Of an archive that is kept as it is, one digest is for the manifest and for the checksum of
+    """The intent says what the call is for: a sweep acts by it.
+
+    Of an archive that is kept as it is, one digest is for the manifest and for the checksum of
     the server; below one block it is that of the block as well. What is cut out of a file has a
     digest of its own."""
     with node(tmp_path / "node", method) as url:
@@ -64,6 +74,9 @@ def test_bytes_are_hashed_once_on_their_way(
         hashed = counting(monkeypatch)
         end = do(world, "backup", method=method, prove="bytes")
     assert end.verdict in ("ok", "degraded"), end.reasons
+    written = sorted(world.folders["one"].glob("backups/**/intent.json"))
+    intents = [Intent.from_bytes(path.read_bytes(), where=str(path)) for path in written]
+    assert {(i.shard, i.streamed, i.full) for i in intents} == {ANNOUNCED[method]}
     kept = sum(m.size_bytes for m in world.manifests("one"))
     assert 0 < kept < digests.SAMPLE_BLOCK
     assert hashed["stores"] == kept
