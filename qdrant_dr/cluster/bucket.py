@@ -57,8 +57,9 @@ def blocks_of(
     """Yield the bytes of a snapshot in the best way; they are good only if the iterator ends
     cleanly.
 
-    With a checksum: through the server, compared with it by `digest` as in `download`. Without one: from the bucket if
-    `snapshots_s3` is configured, else through the server, and the tar must be complete.
+    With a checksum: through the server, compared with it (`digest` as in `download`). Without one:
+    from the bucket if `snapshots_s3` is configured, else through the server, and the tar must be
+    complete.
     Raise what `download` and `read_object` raise, ArchiveTruncated.
     """
     if snapshot.checksum:
