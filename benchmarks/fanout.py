@@ -30,7 +30,6 @@ import boto3
 
 from benchmarks import machine, side, verdict
 from qdrant_dr.config import RepositoryConfig
-from qdrant_dr.proof import BlockDigests
 from qdrant_dr.records import BackupKey
 from qdrant_dr.repository import create_repository, fan_out, new_id, open_repository
 from tests.support.stores import Place, s3_place
@@ -111,9 +110,8 @@ def _ours(file: Path, configs: Sequence[RepositoryConfig]) -> None:
     opened = [open_repository(cfg, stall_timeout=PATIENCE) for cfg in configs]
     key = BackupKey(cluster="bench", collection="movies", backup_id=new_id(datetime.now(UTC)))
     size = file.stat().st_size
-    digests = BlockDigests()
     written = fan_out(
-        digests.watch(_blocks(file)),
+        _blocks(file),
         {r.name: partial(r.part_sink, key, "collection.snapshot", size) for r in opened},
         stall_timeout=PATIENCE,
     )

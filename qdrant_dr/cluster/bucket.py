@@ -19,6 +19,7 @@ from qdrant_dr.cluster.download import BACKOFF_SECONDS, FRUITLESS, download
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.cluster.snapshot_scope import SnapshotScope, Where, key_piece, shelf_of
 from qdrant_dr.config import ClusterConfig, SnapshotsInS3
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import (
     AccessDenied,
     ArchiveTruncated,
@@ -51,16 +52,18 @@ def blocks_of(
     config: ClusterConfig,
     *,
     stop: threading.Event | None = None,
+    digest: StreamDigest | None = None,
 ) -> Iterator[bytes]:
     """Yield the bytes of a snapshot in the best way; they are good only if the iterator ends
     cleanly.
 
-    With a checksum: through the server, compared with it. Without one: from the bucket if
-    `snapshots_s3` is configured, else through the server, and the tar must be complete.
+    With a checksum: through the server, compared with it (`digest` as in `download`). Without one:
+    from the bucket if `snapshots_s3` is configured, else through the server, and the tar must be
+    complete.
     Raise what `download` and `read_object` raise, ArchiveTruncated.
     """
     if snapshot.checksum:
-        return download(node, where, snapshot, stop=stop)
+        return download(node, where, snapshot, stop=stop, digest=digest)
     if config.snapshots_s3 is None:
         return whole_tar(download(node, where, snapshot, stop=stop), snapshot.name)
     return whole_tar(read_object(config.snapshots_s3, where, snapshot, stop=stop), snapshot.name)

@@ -12,6 +12,7 @@ import httpx
 
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.cluster.snapshot_scope import SnapshotScope, Where, shelf_of
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import (
     DownloadInterrupted,
     DownloadMismatch,
@@ -36,9 +37,14 @@ def download(
     snapshot: ListedSnapshot,
     *,
     stop: threading.Event | None = None,
+    digest: StreamDigest | None = None,
     backoff_seconds: float = BACKOFF_SECONDS,
 ) -> Iterator[bytes]:
     """Yield the file in blocks of about 1 MiB; they are good only if the iterator ends cleanly.
+
+    A checksum that the server announced is compared at the end. The reader updates `digest` with
+    each block before it asks for the next, so what reached the reader is compared and nothing is
+    hashed twice. Without `digest` the blocks are hashed here.
 
     After a cut it continues with `Range` and `If-Match` as long as attempts bring bytes. If the
     file was replaced on the server (412, another size), it starts again if nothing was yielded yet.
@@ -47,6 +53,7 @@ def download(
     `create`, the body is encoded, the file is gone), Interrupted, AccessDenied, CollectionVanished
     or ServerFailed."""
     transfer = _Transfer(node, shelf_of(where), snapshot)
+    own = hashlib.sha256()
     fruitless = 0
     while not transfer.complete:
         had = transfer.received
@@ -54,6 +61,8 @@ def download(
             for block in transfer.attempt():
                 if stop is not None and stop.is_set():
                     raise Interrupted(f"asked to stop in the download of {snapshot.name}")
+                if digest is None and snapshot.checksum:
+                    own.update(block)
                 yield block
             continue
         except (NodeBusy, NodeUnreachable) as cut:
@@ -70,7 +79,7 @@ def download(
         pause = min(LONGEST_BACKOFF_SECONDS, backoff_seconds * 2**fruitless)
         if (stop or threading.Event()).wait(pause):
             raise Interrupted(f"asked to stop in the download of {snapshot.name}")
-    transfer.verify()
+    transfer.verify(digest.sha256 if digest else own.hexdigest())
 
 
 class _Exchanged(Exception):
@@ -87,9 +96,6 @@ class _Transfer:
     received: int = 0
     etag: str | None = None
     ended: bool = False
-
-    def __post_init__(self) -> None:
-        self._digest = hashlib.sha256()
 
     @property
     def complete(self) -> bool:
@@ -129,13 +135,13 @@ class _Transfer:
                 yield bytes(buffer)
         self.ended = True
 
-    def verify(self) -> None:
+    def verify(self, sha256: str) -> None:
         """Raise DownloadMismatch unless size and SHA-256 are what the server answered."""
         if self.received != self.snapshot.size_bytes:
             raise self.mismatch(f"{self.received} bytes came")
         announced = self.snapshot.checksum
-        if announced and (found := self._digest.hexdigest()) != announced.strip().lower():
-            raise self.mismatch(f"SHA-256 is {found}, the server announced {announced}")
+        if announced and sha256 != announced.strip().lower():
+            raise self.mismatch(f"SHA-256 is {sha256}, the server announced {announced}")
 
     def mismatch(self, what: str) -> DownloadMismatch:
         """Build the error, with what was announced."""
@@ -181,7 +187,6 @@ class _Transfer:
         self.received += len(piece)
         if self.received > self.snapshot.size_bytes:
             raise self.mismatch(f"it is longer than announced: {self.received} bytes so far")
-        self._digest.update(piece)
 
 
 def _strong(etag: str | None) -> str | None:

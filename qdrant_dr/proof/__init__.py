@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qdrant_dr.proof.blocks import SAMPLE_BLOCK, BlockDigests, SampleRequest
+    from qdrant_dr.proof.blocks import SampleRequest
     from qdrant_dr.proof.compare import (
         TOLERANCE,
         Comparison,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from qdrant_dr.proof.search import Asked, judge, recall_ppm, unanswerable
 
 _HOME = {
-    "blocks": ("BlockDigests", "SAMPLE_BLOCK", "SampleRequest"),
+    "blocks": ("SampleRequest",),
     "compare": (
         "Comparison",
         "TOLERANCE",
@@ -67,10 +67,8 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "SAMPLE_BLOCK",
     "TOLERANCE",
     "Asked",
-    "BlockDigests",
     "Comparison",
     "EngineLimits",
     "Examination",

@@ -1,4 +1,4 @@
-"""Measure a stream as it passes: size, SHA-256, and the digest of every block.
+"""Read a copy to prove it: all of its bytes, counted and hashed, or a sample of its blocks.
 
 A sample reads some blocks, chosen by a seed, and compares each with its digest in the manifest;
 without these digests it could only show that the bytes can be read.
@@ -12,37 +12,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from qdrant_dr.digests import SAMPLE_BLOCK
 from qdrant_dr.records import Part, Sample
-
-SAMPLE_BLOCK = 8 << 20
-
-
-class BlockDigests:
-    """Computes the SHA-256 of every `SAMPLE_BLOCK` bytes of a stream, for `Part.blocks`."""
-
-    def __init__(self) -> None:
-        self._done: list[str] = []
-        self._current = hashlib.sha256()
-        self._room = SAMPLE_BLOCK
-
-    def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the blocks unchanged."""
-        for block in blocks:
-            rest = memoryview(block)
-            while rest:
-                piece, rest = rest[: self._room], rest[self._room :]
-                self._current.update(piece)
-                self._room -= len(piece)
-                if not self._room:
-                    self._done.append(self._current.hexdigest())
-                    self._current, self._room = hashlib.sha256(), SAMPLE_BLOCK
-            yield block
-
-    @property
-    def digests(self) -> tuple[str, ...]:
-        """Return the digests of all blocks so far; the last one may be short."""
-        last = () if self._room == SAMPLE_BLOCK else (self._current.hexdigest(),)
-        return (*self._done, *last)
 
 
 class Tally:

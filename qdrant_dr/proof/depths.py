@@ -24,6 +24,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
+from qdrant_dr.digests import SAMPLE_BLOCK
 from qdrant_dr.errors import (
     ArchiveError,
     BytesDiffer,
@@ -36,7 +37,7 @@ from qdrant_dr.errors import (
     StorageFull,
     UsageError,
 )
-from qdrant_dr.proof.blocks import SAMPLE_BLOCK, SampleRequest, Tally
+from qdrant_dr.proof.blocks import SampleRequest, Tally
 from qdrant_dr.proof.compare import compare_counts, compare_with_seal
 from qdrant_dr.proof.engine import Engine, engine_version, require_engine
 from qdrant_dr.proof.examination import Examination, ProofLimits, Reader

@@ -42,6 +42,11 @@ class BackupKey(Frozen):
         return f"{self.collection}@{self.backup_id}"
 
 
+def part_file(name: str) -> str:
+    """Return the name of the object that holds a part in layout `plain`."""
+    return f"{name}.snapshot"
+
+
 class Part(Frozen):
     """What is stored of one snapshot: a whole collection archive, or one shard of it.
 
@@ -71,7 +76,7 @@ class Part(Frozen):
     @property
     def file(self) -> str:
         """Return the name of the stored object in layout `plain`."""
-        return f"{self.name}.snapshot"
+        return part_file(self.name)
 
 
 class SourceNode(Frozen):

@@ -8,7 +8,6 @@ threads: a socket that hangs for ever must not keep the process from ending.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import queue
 import threading
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import DRError, Interrupted, Stalled
 from qdrant_dr.stores.base import Sink
 from qdrant_dr.stores.errors import translate
@@ -32,10 +32,11 @@ long (Prefect kills a cancelled run after 30), and has more to do after this."""
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was read from the source, and committed: bytes and SHA-256 in hex."""
+    """What was read from the source, and committed: bytes, SHA-256 of them and of each block."""
 
     size_bytes: int
     sha256: str
+    blocks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +52,23 @@ def fan_out(
     sinks: Mapping[str, Callable[[], Sink]],
     *,
     stall_timeout: timedelta,
+    digest: StreamDigest | None = None,
     queue_blocks: int = 8,
     stopped: Callable[[], bool] = lambda: False,
 ) -> FanOut:
     """Write every block to every sink, then commit each.
 
     An error of the source is raised after every sink was aborted: nothing is visible anywhere.
-    When all sinks are left behind, reading stops. Raise Interrupted soon after `stopped` says so,
+    When all sinks are left behind, reading stops. The blocks are hashed once, as they are handed
+    on; a source that knows what they should be is given the same `digest`, to compare it before it
+    ends. Raise Interrupted soon after `stopped` says so,
     also while a slow sink is waited for; a faster one may have committed then.
     """
     workers = [_Worker(n, make, stall_timeout, queue_blocks, stopped) for n, make in sinks.items()]
-    digest, size = hashlib.sha256(), 0
+    digest = digest or StreamDigest()
     try:
         for block in blocks:
             digest.update(block)
-            size += len(block)
             for worker in workers:
                 worker.put(block)
             if all(worker.error for worker in workers):
@@ -80,7 +83,7 @@ def fan_out(
         for worker in workers:
             worker.settle()
         raise
-    receipt = Receipt(size, digest.hexdigest())
+    receipt = Receipt(digest.size_bytes, digest.sha256, digest.blocks)
     return FanOut(
         receipts={w.name: receipt for w in workers if w.error is None},
         left_behind={w.name: w.error for w in workers if w.error is not None},

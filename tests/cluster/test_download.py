@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from qdrant_dr.cluster import Node, create_snapshot, download
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import (
     AccessDenied,
     CollectionVanished,
@@ -46,6 +47,34 @@ def test_every_archive_arrives_byte_for_byte(node: Node, name: str) -> None:
     archive = next(s["archives"]["collection"] for s in sets if s.get("collection") == name)
     assert hashlib.sha256(whole).hexdigest() == archive["sha256"]
     assert max(map(len, blocks)) < 2 * 2**20
+
+
+def test_what_got_to_the_reader_is_compared_with_the_checksum(
+    source: ReplaySource, node: Node, snapshot: ListedSnapshot
+) -> None:
+    """The reader hashes what it hands on, cuts or not, and nothing is hashed a second time."""
+    source.faults.cut_after = 300_001
+    digest = StreamDigest()
+    for block in download(node, "movies", snapshot, digest=digest, backoff_seconds=0.001):
+        digest.update(block)
+    assert digest.sha256 == snapshot.checksum
+
+
+@pytest.mark.parametrize("fed", ["another byte", "a byte less", "nothing"])
+def test_what_was_changed_on_the_way_to_the_reader_does_not_pass(
+    node: Node, snapshot: ListedSnapshot, fed: str
+) -> None:
+    digest = StreamDigest()
+
+    def read() -> None:
+        for number, block in enumerate(download(node, "movies", snapshot, digest=digest)):
+            if fed == "nothing":
+                continue
+            first = bytes([block[0] ^ 1]) if fed == "another byte" else b""
+            digest.update(block if number else first + block[1:])
+
+    with pytest.raises(DownloadMismatch, match="the server announced"):
+        read()
 
 
 def test_a_cut_is_resumed_where_it_happened(

@@ -102,7 +102,7 @@ def test_an_archive_of_another_node_than_the_one_that_was_asked(
 ) -> None:
     """An address that is now one node, now another: facts of the first, bytes of the second. Both
     hold the shard, and the numbers of the one say nothing of the other."""
-    parts = importlib.import_module("qdrant_dr.jobs.backup.transfer")
+    parts = importlib.import_module("qdrant_dr.jobs.backup.engine")
     create, read = parts.create_snapshot, parts.blocks_of
     with sandbox_cluster(tmp_path / "nodes") as (a, b, c), ExitStack() as stack:
         opened = {n.url: stack.enter_context(Node(n.url)) for n in (a, b, c)}

@@ -24,7 +24,7 @@ from qdrant_dr.errors import (
     StorageFull,
     UsageError,
 )
-from qdrant_dr.proof import EngineLimits, Examination, ProofLimits, SampleRequest, blocks, prove
+from qdrant_dr.proof import EngineLimits, Examination, ProofLimits, SampleRequest, prove
 from qdrant_dr.proof.encoding import digest_point
 from qdrant_dr.proof.fingerprint import differences, fingerprint_of
 from qdrant_dr.records import Depth, Part, Seal
@@ -373,8 +373,8 @@ def test_digests_of_points_that_were_asked_for(scratch: Path) -> None:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> int:
-    for module in ("blocks", "depths"):
-        monkeypatch.setattr(f"qdrant_dr.proof.{module}.SAMPLE_BLOCK", 4096)
+    for module in ("digests", "proof.blocks", "proof.depths"):
+        monkeypatch.setattr(f"qdrant_dr.{module}.SAMPLE_BLOCK", 4096)
     return 4096
 
 
@@ -415,19 +415,6 @@ def test_a_sample_with_nothing_to_compare_is_no_pass(scratch: Path) -> None:
         prove(manifest, reader, depth="bytes", folder=scratch, sample=request)
     with pytest.raises(UsageError):
         prove(manifest, reader, depth="load", folder=scratch, sample=request)
-
-
-def test_block_digests_do_not_depend_on_the_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "SAMPLE_BLOCK", 1000)
-    data = bytes(range(256)) * 20
-    found = set()
-    for size in (1, 7, 999, 1000, 1001, 10_000):
-        digests = blocks.BlockDigests()
-        pieces = [data[at : at + size] for at in range(0, len(data), size)]
-        assert b"".join(digests.watch(pieces)) == data
-        found.add(digests.digests)
-    assert len(found) == 1
-    assert len(found.pop()) == 6
 
 
 @pytest.mark.parametrize("depth", ["bytes", "structure", "load", "content"])

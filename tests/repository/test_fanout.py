@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from qdrant_dr.digests import SAMPLE_BLOCK, StreamDigest
 from qdrant_dr.errors import DownloadMismatch, Interrupted, RepositoryError, Stalled, StorageFull
 from qdrant_dr.repository import fan_out
 from qdrant_dr.stores.local import LocalStore
@@ -96,6 +97,28 @@ def test_one_read_reaches_every_sink(disks: dict[str, LocalStore]) -> None:
 def test_an_empty_source_makes_empty_objects(disks: dict[str, LocalStore]) -> None:
     done = fan_out(iter(()), sinks(disks), stall_timeout=PATIENCE)
     assert [r.size_bytes for r in done.receipts.values()] == [0, 0, 0]
+    assert [r.blocks for r in done.receipts.values()] == [(), (), ()]
+
+
+def test_a_source_that_knows_its_digest_is_asked_before_anything_is_committed(
+    disks: dict[str, LocalStore],
+) -> None:
+    """It compares what was handed on with what it announced, once it has no more."""
+    digest = StreamDigest()
+
+    def comparing(announced: str) -> Iterator[bytes]:
+        yield from blocks()
+        if digest.sha256 != announced:
+            raise DownloadMismatch("other bytes")
+
+    with pytest.raises(DownloadMismatch):
+        fan_out(comparing("0" * 64), sinks(disks), stall_timeout=PATIENCE, digest=digest)
+    assert all(nothing(disk) for disk in disks.values())
+    digest = StreamDigest()
+    done = fan_out(comparing(DIGEST), sinks(disks), stall_timeout=PATIENCE, digest=digest)
+    assert all(whole(disk) for disk in disks.values())
+    each = [WHOLE[at : at + SAMPLE_BLOCK] for at in range(0, len(WHOLE), SAMPLE_BLOCK)]
+    assert done.receipts["one"].blocks == tuple(hashlib.sha256(b).hexdigest() for b in each)
     assert all(d.stat("a/p.snapshot") for d in disks.values())
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from qdrant_dr.proof.blocks import BlockDigests
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.records import Manifest, Part, ShardFacts
 from tests.support import records
 from tests.support.replay import expected
@@ -58,9 +58,8 @@ def part(
     wal: bool = True,
 ) -> Part:
     """The part that these bytes are."""
-    digests = BlockDigests()
-    for _ in digests.watch([data]):
-        pass
+    digest = StreamDigest()
+    digest.update(data)
     return Part(
         name=name,
         kind=kind,
@@ -69,7 +68,7 @@ def part(
         size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         node="http://127.0.0.1:6333",
-        blocks=digests.digests,
+        blocks=digest.blocks,
     )
 
 

@@ -1,9 +1,9 @@
-"""The repositories that one capture writes to, as they fall behind one by one."""
+"""The repositories that one backup is written to, as they fall behind one by one."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from qdrant_dr.errors import BytesDiffer, DRError, QuorumMissed
@@ -15,11 +15,18 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class TakingPart:
-    """The repositories that still take part in one capture, and why the others do not."""
+class Destinations:
+    """The repositories that still take part in one backup, and why the others do not."""
 
     taking_part: dict[str, Repository]
     left_behind: dict[str, ErrorFacts] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, opened: Mapping[str, Repository], failed: Mapping[str, DRError]) -> Destinations:
+        """Those that could be opened. Raise QuorumMissed if none could."""
+        found = cls(dict(opened), {name: error_facts(e) for name, e in failed.items()})
+        found.each(lambda _: None)
+        return found
 
     def leave(self, name: str, error: DRError) -> None:
         """One repository less; the others go on."""

@@ -6,21 +6,58 @@ manifest: what verifies, drills, restores and reports needs to know nothing of w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from qdrant_dr.cluster import NodeFacts
-from qdrant_dr.cluster.source_nodes import open_sources
+from qdrant_dr.cluster import (
+    INSTANCE,
+    CollectionFacts,
+    NodeFacts,
+    checksum_doubts,
+    delete_own_snapshot,
+    list_snapshots,
+)
+from qdrant_dr.cluster.full import FullArchive, FullMember
+from qdrant_dr.cluster.source_nodes import Source, open_sources
 from qdrant_dr.config import Config
-from qdrant_dr.errors import DRError, NothingChecked, PlanRefused, QuorumMissed
-from qdrant_dr.jobs.backup.capture import us
-from qdrant_dr.jobs.backup.full_split import Share, Work, begin, transfer
+from qdrant_dr.errors import CollectionVanished, DRError, NothingChecked, PlanRefused, QuorumMissed
+from qdrant_dr.jobs.backup.destinations import Destinations
+from qdrant_dr.jobs.backup.draft import Draft, begin, clock_doubts
+from qdrant_dr.jobs.backup.engine import WHOLE, Engine
+from qdrant_dr.jobs.backup.leftovers import Creation, delete_one
+from qdrant_dr.jobs.backup.space import judge_capture
 from qdrant_dr.jobs.run.catalogs import open_all
-from qdrant_dr.jobs.run.conclude import copies_missing
-from qdrant_dr.jobs.run.run import error_facts, seen_repositories, utc_now
+from qdrant_dr.jobs.run.run import error_facts, utc_now
+from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.jobs.run.units import CaptureUnit, FullUnit
-from qdrant_dr.records import BackupKey, Captured, CapturedFull, Outcome
-from qdrant_dr.records.run import Verdict
+from qdrant_dr.records import (
+    BackupKey,
+    CapturedFull,
+    ListedSnapshot,
+    Manifest,
+    Outcome,
+    Part,
+)
+from qdrant_dr.repository import Repository
+
+
+@dataclass(slots=True)
+class Share:
+    """One collection's part in a full snapshot. `error` is what made it drop out; the others go
+    on."""
+
+    draft: Draft
+    part: Part | None = None
+    transferred_at: datetime | None = None
+    manifest: Manifest | None = None
+    error: DRError | None = None
+
+    @property
+    def before(self) -> CollectionFacts:
+        (before,) = self.draft.seen.facts.values()
+        return before
 
 
 def plan_full(config: Config, captures: Sequence[CaptureUnit]) -> tuple[FullUnit, ...]:
@@ -75,22 +112,36 @@ def capture_full(config: Config, unit: FullUnit, run_id: str) -> Outcome:
     opened, failed = open_all(config, unit.repositories)
     outcomes: list[Outcome] = []
     with open_sources(config, (unit.node,)) as sources:
-        work = Work(config, unit, run_id, sources, opened, failed)
-        refuse_cluster(work.source.about)
+        (source,) = sources.answering
+        refuse_cluster(source.about)
+        engine = Engine(config, what=f"the full snapshot of {source.node.url}")
+        split = Split(engine, source, opened)
         for name in unit.collections:
             at = utc_now()
+            one = CaptureUnit(
+                collection=name,
+                nodes=(source.node.url,),
+                repositories=unit.repositories,
+                method="full",
+                method_reason=unit.method_reason,
+                note=unit.note,
+            )
             try:
-                work.shares[name] = begin(work, name, at)
+                destinations = Destinations.of(opened, failed)
+                draft = begin(config, one, run_id, sources, destinations, at)
+                draft.listed_before = list_snapshots(source.node, name)
             except DRError as e:
                 outcomes.append(_failure(name, e, at))
+            else:
+                split.shares[name] = Share(draft)
         kept = "nothing was made"
-        if work.shares:
+        if split.shares:
             try:
-                kept = transfer(work)
+                kept = split.transfer()
             except DRError as e:
-                for share in work.living:
+                for share in split.living:
                     share.error = e
-    outcomes += [_outcome(work, share, kept) for share in work.shares.values()]
+    outcomes += [split.outcome(share, kept) for share in split.shares.values()]
     worst = {o.verdict for o in outcomes}
     return Outcome(
         unit="capture-full",
@@ -102,45 +153,135 @@ def capture_full(config: Config, unit: FullUnit, run_id: str) -> Outcome:
     )
 
 
-def _outcome(work: Work, share: Share, kept: str) -> Outcome:
-    """One collection's outcome, worded as that of a capture of its own."""
-    facts, config, left = share.facts, work.config, share.targets.left_behind
-    if share.error is not None or facts is None or share.part is None:
-        error = share.error or NothingChecked(f"{share.key} was not captured")
-        return _failure(share.key.collection, error, share.started_at, share.key)
-    seen = seen_repositories(config, work.opened, work.failed)
-    missing = copies_missing(share.committed, seen, config.copies)
-    notes = [f"{n} left behind: {e.message}" for n, e in left.items()]
-    notes += facts.doubts
-    notes += [f"server snapshot {kept}"] if kept != "deleted" else []
-    verdict: Verdict = "failed" if missing else "degraded" if notes else "ok"
-    notes += work.remarks
-    if work.checksum:
-        # known of the server's code, and out of reach of its interface: said, and no reason to act
-        notes.append(
-            f"a small orphan stays on the node: {work.files[share.key.collection].name}.checksum"
+@dataclass(slots=True)
+class Split:
+    """One full snapshot under way. `files` are those of each collection within it."""
+
+    engine: Engine
+    source: Source
+    opened: dict[str, Repository]
+    shares: dict[str, Share] = field(default_factory=dict)
+    files: dict[str, ListedSnapshot] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def living(self) -> list[Share]:
+        return [s for s in self.shares.values() if s.error is None]
+
+    def each(self, act: Callable[[Share], None]) -> None:
+        """Do something for every collection still in it. Raise the last error if none is left."""
+        last: DRError | None = None
+        for share in self.living:
+            try:
+                act(share)
+            except DRError as e:
+                share.error = last = e
+        if last is not None and not self.living:
+            raise last
+
+    def transfer(self) -> str:
+        """Create it, read it once into many backups, commit those, delete it. Say "deleted", or
+        what was kept and why."""
+        config = self.engine.config
+        space = judge_capture(config, [share.draft for share in self.living], self.opened)
+        self.remarks, spool = space.remarks, config.capture.spool.path
+        with ExitStack() as locks:
+            for share in self.living:  # first: an intent without a lock looks like one of the dead
+                folder = scratch_folder(spool, f"capture-{share.draft.key.backup_id}")
+                locks.enter_context(folder)
+            created = self.engine.create(
+                self.source, INSTANCE, lambda act: self.each(lambda share: act(share.draft))
+            )
+            label = f"full snapshot of {self.source.node.url}:"
+            with self.engine.deleting_if_interrupted(label, lambda: self._delete(created)):
+                archive = self._read(created)
+            said = (*space.doubts, *checksum_doubts(created.answer, config.cluster))
+            self.each(lambda share: self._commit(share, created, archive, said))
+        quorum = config.copies.quorum
+        if short := [n for n, s in self.shares.items() if len(s.draft.committed) < quorum]:
+            return f"kept: {', '.join(short)} has fewer than {quorum} copies"
+        return self._delete(created)
+
+    def _read(self, created: Creation) -> FullArchive:
+        """All of it, each collection that is wanted into its repositories."""
+        archive = FullArchive(self.engine.read(created), created.answer.name)
+        for member in archive.members():
+            self.files[member.collection] = ListedSnapshot(
+                name=member.file, size_bytes=member.size_bytes
+            )
+            mine = self.shares.get(member.collection)
+            if mine is not None and mine.error is None:
+                try:
+                    self._write(mine, member, created)
+                except QuorumMissed as e:
+                    mine.error = e
+        return archive
+
+    def _write(self, share: Share, member: FullMember, created: Creation) -> None:
+        """One member into every repository. Raise QuorumMissed if none takes it."""
+        about: dict[str, object] = {
+            "kind": "collection",
+            "shards": tuple(s.shard for s in share.before.shards),
+            "wal": True,
+            "node": self.source.node.url,
+            "server_name": f"{created.answer.name}/{member.file}",
+            "server_size_bytes": member.size_bytes,
+        }
+        size = member.size_bytes
+        share.part = self.engine.store(share.draft, WHOLE, member.blocks, size, about)
+        share.transferred_at = utc_now()
+
+    def _commit(
+        self, share: Share, created: Creation, archive: FullArchive, said: tuple[str, ...]
+    ) -> None:
+        """Gates after it, then the manifests. The whole snapshot was read and is the server's."""
+        draft, name = share.draft, share.draft.key.collection
+        if share.part is None:
+            raise CollectionVanished(f"{archive.name} has no archive of {name!r}")
+        taken = draft.checked(
+            self.source,
+            share.before,
+            [share.part],
+            created.answered_at,
+            transferred_at=share.transferred_at,
         )
-    return Outcome(
-        unit="capture",
-        collection=share.key.collection,
-        backup_id=share.key.backup_id,
-        verdict=verdict,
-        started_at=share.started_at,
-        ended_at=utc_now(),
-        error=error_facts(QuorumMissed(f"{share.key}: {missing}")) if missing else None,
-        notes=tuple(notes),
-        detail=Captured(
-            size_bytes=share.part.size_bytes,
-            points_count=facts.points,
-            committed=share.committed,
-            left_behind=left,
-            captured_at=share.captured_at,
-            capture_us=us(facts.answered_at - share.captured_at),
-            transfer_us=us(facts.transferred_at - facts.answered_at),
-            server_snapshot=kept,
-            manifest_sha256=share.manifest_sha256,
-        ),
-    )
+        was, now = share.before.aliases, sorted(a for a, c in archive.aliases.items() if c == name)
+        if now != sorted(was):
+            told = f"its aliases changed meanwhile: {list(was)} before, {now} in it"
+            said = (*said, told)
+        clocks = clock_doubts(draft.config, [self.source.about])
+        doubts = (*draft.seen.doubts, *clocks, *draft.strange, *said)
+        share.manifest = draft.commit([taken], doubts=doubts)
+
+    def _delete(self, created: Creation) -> str:
+        """Say "deleted", or what was kept and why.
+
+        In S3 mode it is one object per collection, too, which the server leaves there (measured on
+        Qdrant 1.18.3): its list of the instance is recursive, and knows what was there before.
+        """
+        said, _ = delete_one(created, self.engine.config.cluster.peers)
+        for name, file in self.files.items() if created.answer.checksum is None else ():
+            one = delete_own_snapshot(self.source.node, name, file, created.listed_before)
+            if one != "deleted" and said == "deleted":
+                said = f"{one} (the server left it below {name!r})"
+        if said == "deleted":
+            for share in self.shares.values():
+                share.draft.journal.forget(share.draft.key.backup_id, created.number)
+        return said
+
+    def outcome(self, share: Share, kept: str) -> Outcome:
+        """One collection's outcome, worded as that of a capture of its own."""
+        draft = share.draft
+        if share.error is not None or share.manifest is None:
+            error = share.error or NothingChecked(f"{draft.key} was not captured")
+            return _failure(draft.key.collection, error, draft.started_at, draft.key)
+        remarks = list(self.remarks)
+        if any(created.answer.checksum for created in self.engine.created):
+            # known of the server's code, and out of reach of its interface: said, and no reason to
+            # act
+            file = self.files[draft.key.collection].name
+            remarks.append(f"a small orphan stays on the node: {file}.checksum")
+        return draft.outcome(share.manifest, kept, remarks=remarks)
 
 
 def _failure(name: str, error: DRError, at: datetime, key: BackupKey | None = None) -> Outcome:

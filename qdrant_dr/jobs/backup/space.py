@@ -18,11 +18,9 @@ from qdrant_dr.cluster import CollectionFacts, Node, estimated_bytes
 from qdrant_dr.config import Config
 from qdrant_dr.disk import free_below
 from qdrant_dr.errors import ClusterError, DRError, PlanRefused
-from qdrant_dr.jobs.backup.nodes import Look
+from qdrant_dr.jobs.backup.draft import Draft
 from qdrant_dr.jobs.run.archive_size import GROWTH, ON_NODE, SMALLEST
-from qdrant_dr.jobs.run.units import CaptureUnit
 from qdrant_dr.quantities import format_size
-from qdrant_dr.records import Manifest
 from qdrant_dr.records.manifest import Method
 from qdrant_dr.repository import Repository
 
@@ -121,49 +119,26 @@ def judge_space(rooms: Sequence[Room], *, quorum: int) -> Judged:
 
 
 def judge_capture(
-    config: Config,
-    unit: CaptureUnit,
-    seen: Look,
-    previous: Manifest | None,
-    repositories: Mapping[str, Repository],
-) -> Judged:
-    """`judge_room` of one collection, whose shards may come from several nodes."""
-    busiest = max(seen.takes, key=lambda take: len(take.shards))
-    return judge_room(
-        config,
-        seen.sources[busiest.peer].node,
-        [seen.facts[busiest.peer]],
-        {unit.collection: previous},
-        repositories,
-        method=unit.method,
-        share=Fraction(len(busiest.shards), sum(len(take.shards) for take in seen.takes)),
-    )
-
-
-def judge_room(
-    config: Config,
-    node: Node,
-    collections: Sequence[CollectionFacts],
-    previous: Mapping[str, Manifest | None],
-    repositories: Mapping[str, Repository],
-    *,
-    method: Method,
-    share: Fraction = Fraction(1),
+    config: Config, drafts: Sequence[Draft], repositories: Mapping[str, Repository]
 ) -> Judged:
     """Judge one capture, of several collections for a full snapshot, before its create call.
 
-    `share` is what of it the busiest node gives, of several; its archive may hold more than that.
-
-    Raise PlanRefused with numbers and the next step; what is only tight comes back as doubts.
+    Where the shards come from several nodes, the busiest of them counts; its archive may hold more
+    than the share that it gives. Raise PlanRefused with numbers and the next step; what is only
+    tight comes back as doubts.
     """
+    takes, method = drafts[0].seen.takes, drafts[0].unit.method
+    busiest = max(takes, key=lambda take: len(take.shards))
+    share = Fraction(len(busiest.shards), sum(len(take.shards) for take in takes))
+    node = drafts[0].seen.sources[busiest.peer].node
 
     def needs(*, ask: bool) -> Need:
         """The node is asked where there is no backup yet, or to be sure: it looks at every page of
         the collection for its answer."""
         each = []
-        for facts in collections:
-            last = previous.get(facts.collection)
-            upper = _upper(node, facts) if ask or last is None else None
+        for draft in drafts:
+            last = draft.previous
+            upper = _upper(node, draft.seen.facts[busiest.peer]) if ask or last is None else None
             each.append(need_of(last.size_bytes if last else None, upper))
         return sum(each[1:], start=each[0])
 

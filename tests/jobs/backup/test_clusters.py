@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
+from qdrant_dr.jobs.backup import draft, transfer
+from qdrant_dr.jobs.backup import engine as capture_engine
 from qdrant_dr.jobs.backup import nodes as capture_sources
-from qdrant_dr.jobs.backup import transfer as capture_parts
 from qdrant_dr.records import RunEnd, Seal
 from tests.support.clusters import (
     call,
@@ -226,7 +227,7 @@ def on_the_way(
 ) -> Callable[[], int]:
     """`strike` at the node that is asked for `movies`, before or after its archive is made, as
     often as one is asked that `strike` has something against."""
-    create, struck = capture_parts.create_snapshot, []
+    create, struck = capture_engine.create_snapshot, []
 
     def striking(node: Any, *of: Any, **options: Any) -> Any:
         struck.append(node.url)
@@ -237,7 +238,7 @@ def on_the_way(
             strike(node.url)
         return answer
 
-    monkeypatch.setattr(capture_parts, "create_snapshot", striking)
+    monkeypatch.setattr(capture_engine, "create_snapshot", striking)
     return lambda: len(struck)
 
 
@@ -291,15 +292,15 @@ def test_replicas_that_never_stay_are_given_up(
         checked.append(1)
         return ("replicas changed: shard 1 went from Active to Dead",)
 
-    monkeypatch.setattr(capture_parts, "check_gates", always)
-    monkeypatch.setattr(capture_parts, "lost_replicas", always)
+    monkeypatch.setattr(draft, "check_gates", always)
+    monkeypatch.setattr(draft, "lost_replicas", always)
     with sandbox_cluster(tmp_path / "nodes") as nodes:
         world = world_of(tmp_path / "world", nodes)
         end = do(world, "backup", collections=("movies",), prove="bytes")
     error = the_capture(end).error
     assert error is not None
     assert error.code == "replica-moved"
-    assert len(checked) == 2 * 2 * (capture_parts.MOVES + 1)
+    assert len(checked) == 2 * 2 * (transfer.MOVES + 1)
     assert world.manifests("one") == []
 
 
@@ -370,7 +371,7 @@ def killing(monkeypatch: pytest.MonkeyPatch, node: Node, moment: str) -> Callabl
             killed.set()
             node.kill()
 
-    create, read = capture_parts.create_snapshot, capture_parts.blocks_of
+    create, read = capture_engine.create_snapshot, capture_engine.blocks_of
 
     def dying(of: Any, where: Any, **options: Any) -> Any:
         if of.url == node.url and moment == "in the create call":
@@ -387,8 +388,8 @@ def killing(monkeypatch: pytest.MonkeyPatch, node: Node, moment: str) -> Callabl
             if of.url == node.url and moment == "in the download":
                 kill()
 
-    monkeypatch.setattr(capture_parts, "create_snapshot", dying)
-    monkeypatch.setattr(capture_parts, "blocks_of", cut)
+    monkeypatch.setattr(capture_engine, "create_snapshot", dying)
+    monkeypatch.setattr(capture_engine, "blocks_of", cut)
     return killed.is_set
 
 

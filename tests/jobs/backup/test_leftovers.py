@@ -12,9 +12,9 @@ from qdrant_dr.cluster import Node, SnapshotScope, create_snapshot, list_snapsho
 from qdrant_dr.cluster.snapshots import delete_own_snapshot
 from qdrant_dr.cluster.source_nodes import Source
 from qdrant_dr.errors import SnapshotFailed, SnapshotUnanswered
-from qdrant_dr.jobs.backup.leftovers import delete_created
-from qdrant_dr.jobs.backup.transfer import Creation
+from qdrant_dr.jobs.backup.leftovers import Creation, delete_created
 from qdrant_dr.jobs.run.call_journal import CallJournal
+from tests.support import records
 from tests.support.servers import CLUSTER_PEERS, sandbox_cluster, sandbox_server
 from tests.support.spy import Spy
 
@@ -31,7 +31,7 @@ def test_behind_a_load_balancer_the_node_itself_is_named(tmp_path: Path) -> None
     ):
         source = Source(node, node_facts(node))
         made = create_snapshot(node, "movies")
-        created = [Creation(1, source, SnapshotScope("movies"), made, ())]
+        created = [Creation(1, source, SnapshotScope("movies"), made, (), records.NOW, records.NOW)]
         journal = CallJournal(tmp_path / "spool")
         balancer.target = b.url
         named = {str(CLUSTER_PEERS["a"]): a.url}

@@ -13,8 +13,8 @@ import pytest
 
 from qdrant_dr.cluster import replicas
 from qdrant_dr.errors import NodeUnreachable, SnapshotFailed
+from qdrant_dr.jobs.backup import engine as capture_engine
 from qdrant_dr.jobs.backup import nodes as capture_sources
-from qdrant_dr.jobs.backup import transfer as capture_parts
 from tests.support.clusters import (
     call,
     compared,
@@ -106,14 +106,14 @@ def test_equal_replicas_are_not_waited_for(
 def test_it_is_taken_from_the_other_where_the_fullest_cannot_give_it(
     nodes: dict[str, Node], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = capture_parts.create_snapshot
+    create = capture_engine.create_snapshot
 
     def not_on_c(node, *of, **options):  # type: ignore[no-untyped-def]
         if node.url == nodes["c"].url:
             raise SnapshotFailed("no space left")
         return create(node, *of, **options)
 
-    monkeypatch.setattr(capture_parts, "create_snapshot", not_on_c)
+    monkeypatch.setattr(capture_engine, "create_snapshot", not_on_c)
     world = world_of(tmp_path / "world", urls(nodes))
     with lost(nodes["b"], 0, 2):
         end = do(world, "backup", collections=("movies",), prove="bytes")

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from qdrant_dr.jobs.backup import transfer as capture_parts
+from qdrant_dr.jobs.backup import engine as capture_engine
 from tests.support.clusters import (
     call,
     compared,
@@ -104,7 +104,7 @@ def test_a_shard_that_is_moved_while_it_is_captured(
     nodes: tuple[Node, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """By the cluster's own move, to the node that does not have it."""
-    create, moved = capture_parts.create_snapshot, threading.Event()
+    create, moved = capture_engine.create_snapshot, threading.Event()
     acknowledged: list[int] = []
 
     def move(url: str) -> None:
@@ -125,7 +125,7 @@ def test_a_shard_that_is_moved_while_it_is_captured(
             move(node.url)
         return answer
 
-    monkeypatch.setattr(capture_parts, "create_snapshot", moving)
+    monkeypatch.setattr(capture_engine, "create_snapshot", moving)
     put(nodes[0].url, "movies", range(1000, 1200))
     acknowledged += range(1000, 1200)
     world = world_of(tmp_path / "world", nodes)
