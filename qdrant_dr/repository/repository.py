@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -44,6 +43,7 @@ from qdrant_dr.repository.foreign_objects import Stranger
 from qdrant_dr.repository.location import open_place
 from qdrant_dr.stores.base import OpenUpload, Sink, Stat, Store
 from qdrant_dr.stores.throttle import Throttle, ThrottledSink, shared_throttle
+from qdrant_dr.verified_read import VerifiedRead
 from qdrant_dr.version import __version__
 
 R = TypeVar("R", bound=Record)
@@ -310,8 +310,20 @@ class Repository:
     def read_part(
         self, key: BackupKey, part: Part, start: int = 0, end: int | None = None
     ) -> Iterator[bytes]:
-        """Bytes of a part, as many as there are: the reader compares them with the manifest."""
+        """Bytes of a part as they are there, for who finds out what is wrong with them; whoever
+        needs good ones takes `read_verified`."""
         return self.store.read_range(layout.in_backup(key, part.file), start, end)
+
+    def read_verified(
+        self,
+        key: BackupKey,
+        part: Part,
+        passing: Callable[[Iterator[bytes]], Iterator[bytes]] = iter,
+    ) -> VerifiedRead:
+        """All bytes of a part, which turn out to be the manifest's: BytesDiffer is raised before
+        the last of them is given. `passing` sees each block as it comes, to count or stop it."""
+        what = f"{part.file} of {key} in {self.name} has"
+        return VerifiedRead(passing(self.read_part(key, part)), part, what)
 
     def presigned(self, key: BackupKey, part: Part, seconds: int) -> str:
         """A URL by which anyone may read the part for so long: a secret, never to be shown.
@@ -326,16 +338,13 @@ class Repository:
         Raise BytesDiffer, and leave what is there untouched, unless size and SHA-256 of the
         blocks are the manifest's.
         """
+        if not isinstance(blocks, VerifiedRead):
+            what, then = f"{part.file} of {key} came with", f". nothing was replaced in {self.name}"
+            blocks = VerifiedRead(blocks, part, what, then)
         sink = self._sink(layout.in_backup(key, part.file), part.size_bytes, replace=True)
-        digest, size = hashlib.sha256(), 0
         try:
             for block in blocks:
-                digest.update(block)
-                size += len(block)
-                if size > part.size_bytes:
-                    break
                 sink.write(block)
-            self._compare(key, part, size, digest.hexdigest())
             sink.commit()
         except BaseException:
             sink.abort()
@@ -503,22 +512,9 @@ class Repository:
         others = [there for there in found if not layout.in_our_place(there.path)]
         return ours, tuple(Stranger(self.name, s.path, s.size_bytes) for s in others)
 
-    def _compare(self, key: BackupKey, part: Part, size: int, sha256: str) -> None:
-        if (size, sha256) != (part.size_bytes, part.sha256):
-            raise BytesDiffer(
-                f"{part.file} of {key} came with {size} bytes, SHA-256 {sha256[:12]}; the manifest "
-                f"says {part.size_bytes}, {part.sha256[:12]}. nothing was replaced in {self.name}"
-            )
-
     def _sink(self, path: str, size_hint: int | None, *, replace: bool) -> Sink:
         sink = self.store.sink(path, size_hint=size_hint, replace=replace)
         return ThrottledSink(sink, self._throttle) if self._throttle else sink
-
-    def _optional(self, kind: type[R], path: str) -> R | None:
-        try:
-            return self._parse(kind, path, self.store.read(path))
-        except ObjectMissing:
-            return None
 
     def _parse(self, kind: type[R], path: str, data: bytes, key: BackupKey | None = None) -> R:
         """Parse a record and compare it with the place it lies in."""

@@ -28,6 +28,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.lookup import Found
+from qdrant_dr.jobs.run.progress import in_transit
 from qdrant_dr.jobs.run.prove import CopyReader, bytes_proof
 from qdrant_dr.jobs.run.run import Run, error_facts, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups
@@ -200,8 +201,8 @@ def _put(config: Config, out: BinaryIO, backup: Backup, run_id: str, now: dateti
         try:
             found = Found(config, backup.key, copy.repository)
             with put.watch.phase("fetch", part.size_bytes):
-                blocks = found.repository.read_part(backup.key, part)
-                add_member(out, backup.manifest, part, blocks)
+                read = found.repository.read_verified(backup.key, part, in_transit(part))
+                add_member(out, backup.manifest, part, read)
         except BytesDiffer as e:
             notes.append(e.message)
             _record(found, e, put, run_id)
