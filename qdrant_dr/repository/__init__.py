@@ -80,6 +80,7 @@ from qdrant_dr.repository.retention import (
     active_holds,
     plan_expire,
 )
+from qdrant_dr.repository.sources import Source, rank_sources
 from qdrant_dr.repository.sweep import (
     ORPHAN_GRACE,
     Sweeping,
@@ -115,6 +116,7 @@ __all__ = [
     "Repository",
     "RepositoryState",
     "Sink",
+    "Source",
     "Stat",
     "Stay",
     "Store",
@@ -155,6 +157,7 @@ __all__ = [
     "plan_sweep",
     "proof_of",
     "proven_copies",
+    "rank_sources",
     "read_acknowledgements",
     "read_catalog",
     "read_expired",

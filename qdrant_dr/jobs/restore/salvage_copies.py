@@ -9,10 +9,11 @@ from pathlib import Path
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.run.cancel import stoppable
 from qdrant_dr.jobs.run.lookup import Found
+from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.proof import lay_out
 from qdrant_dr.proof.layout import LaidOut, Limits
 from qdrant_dr.records import Part
-from qdrant_dr.repository import Repository
+from qdrant_dr.repository import Repository, rank_sources
 from qdrant_dr.verified_read import Tally
 
 
@@ -38,15 +39,8 @@ def laid_copies(
 
 def _copies(found: Found) -> list[Repository]:
     first = found.repository
-    others = [
-        found.opened[c.repository]
-        for c in found.backup.copies
-        if c.committed
-        and not c.archived
-        and c.repository != first.name
-        and c.repository in found.opened
-    ]
-    return [first, *others]
+    ranked = [s.copy.repository for s in rank_sources(found.backup, now=utc_now()) if s.readable]
+    return [first, *(found.opened[n] for n in ranked if n != first.name and n in found.opened)]
 
 
 def _lay_out(

@@ -56,6 +56,7 @@ from qdrant_dr.repository import (
     accepts,
     newest_proven,
     proven_copies,
+    rank_sources,
     sound,
 )
 
@@ -184,16 +185,16 @@ def _proven(config: Config, backup: Backup, now: datetime) -> tuple[Copy, ...]:
 
 
 def _put(config: Config, out: BinaryIO, backup: Backup, run_id: str, now: datetime) -> Put:
-    """Bring one archive in, from the first copy whose bytes are the manifest's; proven ones first.
+    """Bring one archive in, from the first sound copy whose bytes are the manifest's.
 
     What the transfer saw of each copy is a proof of its bytes, good or bad. Raise ObjectMissing
     if no copy is good, ObjectArchived if all of them lie in an archive.
     """
     (part,) = backup.manifest.parts
     notes: list[str] = []
-    proven = _proven(config, backup, now)
-    others = [c for c in backup.copies if c not in proven and sound(backup, c)]
-    for copy in (*proven, *others):
+    ranked = rank_sources(backup, now=now, promise=config.objectives.proven)
+    copies = [s.copy for s in ranked if sound(backup, s.copy)]
+    for copy in copies:
         if copy.archived:
             notes.append(f"{copy.repository} cannot give it: {copy.archive}")
             continue
@@ -213,7 +214,7 @@ def _put(config: Config, out: BinaryIO, backup: Backup, run_id: str, now: dateti
         else:
             _record(found, None, put, run_id)
             return put
-    if all(c.archived for c in (*proven, *others)):
+    if all(c.archived for c in copies):
         raise ObjectArchived(
             f"no copy of {backup.key} can be read: {'; '.join(notes)}",
             f"`qdrant-dr show {backup.key}` prints the commands that bring it back.",
