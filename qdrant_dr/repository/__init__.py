@@ -61,16 +61,11 @@ from qdrant_dr.repository.named_backups import (
     runs_missed,
     spoken,
 )
+from qdrant_dr.repository.opening import create_repository, open_repository, read_repository
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.record_cache import remembering
-from qdrant_dr.repository.repository import (
-    Read,
-    Repository,
-    Unreadable,
-    create_repository,
-    open_repository,
-    read_repository,
-)
+from qdrant_dr.repository.record_files import Read, Unreadable
+from qdrant_dr.repository.repository import Repository
 from qdrant_dr.repository.retention import (
     ExpirePlan,
     Expiry,

@@ -14,7 +14,7 @@ from qdrant_dr.errors import (
     ObjectMissing,
     RecordDamaged,
 )
-from qdrant_dr.records import BackupKey, Expired, Manifest, Proof, Record, RunEnd, Seal
+from qdrant_dr.records import BackupKey, Expired, Manifest, Record, RunEnd, Seal
 from qdrant_dr.repository.assemble import Reading, assemble
 from qdrant_dr.repository.catalog import (
     Catalog,
@@ -27,7 +27,8 @@ from qdrant_dr.repository.named_backups import (
     missed,
     testimony,
 )
-from qdrant_dr.repository.repository import Repository, Unreadable
+from qdrant_dr.repository.record_files import Unreadable, key_of
+from qdrant_dr.repository.repository import Repository
 
 R = TypeVar("R", bound=Record)
 
@@ -115,7 +116,7 @@ def _read(
         reading.strangers.extend(proofs.result().strangers)
         reading.ahead |= proofs.result().ahead
         for proof in proofs.result().records:
-            reading.proofs.setdefault(_folder(proof), []).append(proof)
+            reading.proofs.setdefault(key_of(proof).folder, []).append(proof)
     reading.uploads = tuple(repository.open_uploads(cluster))
     _read_tombstones(reading, repository, cluster, collection, backup_id)
     _forget_the_deleted(reading)
@@ -138,7 +139,7 @@ def _read_tombstones(
     reading.unreadable += [u for u in found.unreadable if not isinstance(u.error, ObjectMissing)]
     said: dict[str, list[Expired]] = {}
     for tombstone in found.records:
-        said.setdefault(_folder(tombstone), []).append(tombstone)
+        said.setdefault(key_of(tombstone).folder, []).append(tombstone)
     reading.tombstones |= {f: list(left) for f, every in said.items() if (left := standing(every))}
 
 
@@ -207,7 +208,7 @@ def _read_backups(
         for m in manifests
         if repository.dated_ahead(m.captured_at, reading.files[m.key.folder][layout.MANIFEST])
     }
-    reading.seals = {_folder(s): s for s in _records(repository, Seal, layout.SEAL, reading)}
+    reading.seals = {key_of(s).folder: s for s in _records(repository, Seal, layout.SEAL, reading)}
 
 
 def _in_the_way(repository: Repository, path: str) -> Unreadable:
@@ -236,9 +237,3 @@ def _records(repository: Repository, kind: type[R], file: str, reading: Reading)
     )
     reading.unreadable.extend(found.unreadable)
     return found.records
-
-
-def _folder(record: Seal | Proof | Expired) -> str:
-    return BackupKey(
-        cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
-    ).folder
