@@ -53,16 +53,7 @@ from qdrant_dr.proof.readback import (
 )
 from qdrant_dr.proof.search import Judged, judge, unanswerable
 from qdrant_dr.proof.structure import inspect
-from qdrant_dr.records import (
-    DEPTHS,
-    Depth,
-    Finding,
-    Manifest,
-    Part,
-    ProvableDepth,
-    Sample,
-    Seal,
-)
+from qdrant_dr.records import DEPTHS, Depth, Finding, Manifest, Part, ProvableDepth, Sample, Seal
 from qdrant_dr.records.proof import depth_rank, reaches
 from qdrant_dr.verified_read import Tally
 

@@ -64,7 +64,7 @@ from qdrant_dr.repository.named_backups import (
 from qdrant_dr.repository.opening import create_repository, open_repository, read_repository
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.record_cache import remembering
-from qdrant_dr.repository.record_files import Read, Unreadable
+from qdrant_dr.repository.record_files import Read, Unreadable, key_of
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.repository.retention import (
     ExpirePlan,
@@ -139,6 +139,7 @@ __all__ = [
     "find_expired",
     "is_proven",
     "is_refusal",
+    "key_of",
     "location_of",
     "may_not_delete",
     "new_id",

@@ -19,7 +19,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.records import BackupKey, Intent, Manifest, Part, Proof, Seal, SnapshotAnswer
 from qdrant_dr.repository.record_files import R, Read, Unreadable, key_of
 from qdrant_dr.repository.run_records import RunRecords
-from qdrant_dr.stores.base import OpenUpload, Sink, Stat
+from qdrant_dr.stores.base import OpenUpload, Sink, Stat, fill
 from qdrant_dr.stores.throttle import Throttle, ThrottledSink, shared_throttle
 from qdrant_dr.verified_read import VerifiedRead
 
@@ -155,13 +155,7 @@ class Repository(RunRecords):
             try:
                 self._parse(kind, path, self.store.read(path), key)
             except RecordDamaged:
-                sink = self.store.sink(path, size_hint=len(data), replace=True)
-                try:
-                    sink.write(data)
-                    sink.commit()
-                except BaseException:
-                    sink.abort()
-                    raise
+                fill(self.store.sink(path, size_hint=len(data), replace=True), [data])
             except RecordError:
                 raise other(f"{key}: {e.message}") from None
             else:
@@ -226,14 +220,8 @@ class Repository(RunRecords):
         if not isinstance(blocks, VerifiedRead):
             what, then = f"{part.file} of {key} came with", f". nothing was replaced in {self.name}"
             blocks = VerifiedRead(blocks, part, what, then)
-        sink = self._sink(layout.in_backup(key, part.file), part.size_bytes, replace=True)
-        try:
-            for block in blocks:
-                sink.write(block)
-            sink.commit()
-        except BaseException:
-            sink.abort()
-            raise
+        path = layout.in_backup(key, part.file)
+        fill(self._sink(path, part.size_bytes, replace=True), blocks)
 
     # proofs
 

@@ -9,20 +9,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdrant_dr.cluster import (
-    DRILL_PREFIX,
-    Node,
-    drop_target,
-    node_facts,
-    wait_restored,
-)
+from qdrant_dr.cluster import DRILL_PREFIX, Node, drop_target, node_facts, wait_restored
 from qdrant_dr.config import Config
-from qdrant_dr.errors import (
-    ContentDiffers,
-    DRError,
-    NothingChecked,
-    SearchDiffers,
-)
+from qdrant_dr.errors import ContentDiffers, DRError, NothingChecked, SearchDiffers
 from qdrant_dr.jobs.run.cancel import stoppable, stopping
 from qdrant_dr.jobs.run.lookup import Found
 from qdrant_dr.jobs.run.progress import watched

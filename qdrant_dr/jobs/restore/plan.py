@@ -11,13 +11,7 @@ from datetime import datetime
 
 from qdrant_dr.cluster.aliases import AliasPlan, plan_aliases
 from qdrant_dr.config import Config
-from qdrant_dr.jobs.restore.options import (
-    OnTarget,
-    RestoreRequest,
-    continues,
-    goes_on,
-    route_of,
-)
+from qdrant_dr.jobs.restore.options import OnTarget, RestoreRequest, continues, goes_on, route_of
 from qdrant_dr.jobs.restore.refusals import (
     archive_reasons,
     name_reasons,
@@ -30,15 +24,7 @@ from qdrant_dr.jobs.restore.refusals import (
 )
 from qdrant_dr.jobs.run.units import RestoreOptions, RestoreUnit, Route
 from qdrant_dr.quantities import format_duration, format_size
-from qdrant_dr.records import (
-    BackupKey,
-    Drilled,
-    Manifest,
-    Outcome,
-    Restored,
-    RunEnd,
-    Seal,
-)
+from qdrant_dr.records import BackupKey, Drilled, Manifest, Outcome, Restored, RunEnd, Seal
 from qdrant_dr.repository import Backup, Copy, rank_sources, time_to_reach
 
 ASSUMED_RATE = 20 * 2**20

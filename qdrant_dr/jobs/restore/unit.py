@@ -8,10 +8,7 @@ from uuid import uuid4
 
 from qdrant_dr.cluster.aliases import plan_aliases, set_aliases
 from qdrant_dr.cluster.ready import wait_restored
-from qdrant_dr.cluster.target import (
-    TargetFacts,
-    target_facts,
-)
+from qdrant_dr.cluster.target import TargetFacts, target_facts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import (
     ClusterError,
@@ -24,10 +21,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.jobs.restore.clean_up import clean_up
 from qdrant_dr.jobs.restore.failover import Meter, Sources
 from qdrant_dr.jobs.restore.journal import journal_of
-from qdrant_dr.jobs.restore.ownership import (
-    operations_of,
-    since_proven,
-)
+from qdrant_dr.jobs.restore.ownership import operations_of, since_proven
 from qdrant_dr.jobs.restore.refusals import how_to_remove, versions_reasons
 from qdrant_dr.jobs.restore.send import Recovery
 from qdrant_dr.jobs.restore.take_over import create_collection, take_over

@@ -9,13 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from qdrant_dr.cluster import (
-    DRILL_PREFIX,
-    Node,
-    drop_target,
-    node_facts,
-    wait_restored,
-)
+from qdrant_dr.cluster import DRILL_PREFIX, Node, drop_target, node_facts, wait_restored
 from qdrant_dr.config import Config
 from qdrant_dr.errors import NothingChecked, PlanRefused
 from qdrant_dr.jobs.run.cancel import stopping
