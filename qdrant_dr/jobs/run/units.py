@@ -148,6 +148,7 @@ class RestoreOptions(Frozen):
     allow_unproven: bool = False
     salvage: bool = False
     keep_failed: bool = False
+    trial: bool = False
     ticket: str = ""
     note: str = ""
 
