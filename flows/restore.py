@@ -52,7 +52,6 @@ def restore(
     allow_unproven: bool = False,
     salvage: bool = False,
     keep_failed: bool = False,
-    trial: bool = False,
     approval_minutes: Annotated[int, Field(ge=1, le=10080)] = 60,
     requested_by: str = "",
     ticket: str = "",
@@ -86,7 +85,6 @@ def restore(
         allow_unproven: Restore a backup that is unproven or suspect.
         salvage: Read the archive with the engine and write its points one by one.
         keep_failed: Keep the collection of a restore that failed half-way, for inspection.
-        trial: Do nothing: it shows how many edits an option takes.
         approval_minutes: How long to wait for an answer.
         requested_by: Your name; Prefect itself knows it only where people log in.
         ticket: The change or incident to which this belongs; the approver may give another.

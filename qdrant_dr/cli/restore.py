@@ -40,7 +40,6 @@ def restore(
     allow_unproven: Annotated[bool, Parameter(negative=())] = False,
     salvage: Annotated[bool, Parameter(negative=())] = False,
     keep_failed: Annotated[bool, Parameter(negative=())] = False,
-    trial: Annotated[bool, Parameter(negative=())] = False,
     repository: Annotated[str | None, Parameter(name=["--repository", "-r"])] = None,
     ticket: str = "",
     note: str = "",
@@ -93,8 +92,6 @@ def restore(
     keep_failed
         Keep the collection of a restore that failed half-way, for inspection. A complete collection
         whose content differs is always kept.
-    trial
-        Do nothing: it shows how many edits an option takes.
     repository
         Use only the copy in this repository. Default: the healthiest, then the next one if it
         fails.

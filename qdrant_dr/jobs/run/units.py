@@ -148,7 +148,6 @@ class RestoreOptions(Frozen):
     allow_unproven: bool = False
     salvage: bool = False
     keep_failed: bool = False
-    trial: bool = False
     ticket: str = ""
     note: str = ""
 
