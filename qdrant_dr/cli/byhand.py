@@ -18,7 +18,7 @@ from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.run.healing_steps import heal_step
 from qdrant_dr.quantities import how_long
 from qdrant_dr.records import Location, Manifest, Part
-from qdrant_dr.repository import Backup, Copy, InArchive, Lost
+from qdrant_dr.repository import Backup, Copy, InArchive, Lost, rank_sources
 from qdrant_dr.repository.location import location_of
 
 TARGET = (
@@ -36,13 +36,12 @@ def by_hand(config: Config, backup: Backup) -> list[str]:
     single shards the collection is created first, with its shard keys and payload indexes, because
     such archives hold neither.
     """
-    usable = [
-        c
-        for c in sorted(backup.copies, key=lambda c: bool(c.archived))
-        if c.committed and c.state in ("present", "archived") and not c.lacks
-    ]
+    now = datetime.now(UTC)
+    ranked = rank_sources(backup, now=now, promise=config.objectives.proven)
+    whole = ("present", "archived")
+    usable = [s.copy for s in ranked if s.copy.state in whole and not s.copy.lacks]
     if not usable:
-        step = heal_step(backup, backup.copies[0], now=datetime.now(UTC))
+        step = heal_step(backup, backup.copies[0], now=now)
         return [f"# {told_with('no copy is whole', step)}"]
     manifest = backup.manifest
     frozen = ["# first bring it back from the archive, as below"] if usable[0].archived else []

@@ -1,4 +1,4 @@
-"""Read a copy to prove it: all of its bytes, counted and hashed, or a sample of its blocks.
+"""Samples of the blocks of a copy, compared with their digests.
 
 A sample reads some blocks, chosen by a seed, and compares each with its digest in the manifest;
 without these digests it could only show that the bytes can be read.
@@ -6,44 +6,12 @@ without these digests it could only show that the bytes can be read.
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qdrant_dr.digests import SAMPLE_BLOCK
 from qdrant_dr.records import Part, Sample
-
-
-class Tally:
-    """Counts and hashes a stream of known length in a separate thread, one block behind.
-
-    A stream longer than `expected` bytes is cut off there, because it may be endless.
-    """
-
-    def __init__(self, expected: int) -> None:
-        self.expected = expected
-        self.size_bytes = 0
-        self._sha256 = hashlib.sha256()
-
-    def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the blocks unchanged."""
-        pending: Future[None] | None = None
-        with ThreadPoolExecutor(1) as hasher:
-            for block in blocks:
-                if pending:
-                    pending.result()
-                pending = hasher.submit(self._sha256.update, block)
-                self.size_bytes += len(block)
-                yield block
-                if self.size_bytes > self.expected:
-                    break
-
-    @property
-    def sha256(self) -> str:
-        """Return the SHA-256 of everything yielded, once the stream has ended."""
-        return self._sha256.hexdigest()
 
 
 @dataclass(frozen=True)

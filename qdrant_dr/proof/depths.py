@@ -37,7 +37,7 @@ from qdrant_dr.errors import (
     StorageFull,
     UsageError,
 )
-from qdrant_dr.proof.blocks import SampleRequest, Tally
+from qdrant_dr.proof.blocks import SampleRequest
 from qdrant_dr.proof.compare import compare_counts, compare_with_seal
 from qdrant_dr.proof.engine import Engine, engine_version, require_engine
 from qdrant_dr.proof.examination import Examination, ProofLimits, Reader
@@ -54,17 +54,9 @@ from qdrant_dr.proof.readback import (
 )
 from qdrant_dr.proof.search import Judged, judge, unanswerable
 from qdrant_dr.proof.structure import inspect
-from qdrant_dr.records import (
-    DEPTHS,
-    Depth,
-    Finding,
-    Manifest,
-    Part,
-    ProvableDepth,
-    Sample,
-    Seal,
-)
+from qdrant_dr.records import DEPTHS, Depth, Finding, Manifest, Part, ProvableDepth, Sample, Seal
 from qdrant_dr.records.proof import depth_rank, reaches
+from qdrant_dr.verified_read import Tally
 
 _TWO_ENGINES_FROM = 64 << 20
 log = logging.getLogger(__name__)
@@ -224,7 +216,7 @@ class _Examiner:
 
     def look(self, part: Part) -> None:
         """Read once. Raise EngineCrashed if the engine died over it without a reason."""
-        tally = Tally(part.size_bytes)
+        tally = Tally(part.size_bytes, part.sha256)
         stream = tally.watch(self.reader.blocks(part))
         if not self.wants("structure"):
             for _ in stream:
@@ -260,17 +252,17 @@ class _Examiner:
 
     def compare_bytes(self, part: Part, tally: Tally) -> bool:
         self.bytes_checked += min(tally.size_bytes, part.size_bytes)
+        if tally.whole:
+            return True
         if tally.size_bytes != part.size_bytes:
             longer = "more than " if tally.size_bytes > part.size_bytes else ""
             words = f"{longer}{min(tally.size_bytes, part.size_bytes)} bytes"
             fault = BytesDiffer(f"{part.file} has {words}, its manifest says {part.size_bytes}")
-        elif tally.sha256 != part.sha256:
+        else:
             fault = BytesDiffer(
                 f"SHA-256 of {part.file} is {tally.sha256[:16]}, its manifest says "
                 f"{part.sha256[:16]}: its {part.size_bytes} bytes are damaged or replaced"
             )
-        else:
-            return True
         self.note("bytes", part, [fault])
         return False
 
@@ -327,11 +319,11 @@ class _Examiner:
     def check_block(self, part: Part, number: int) -> None:
         start = number * SAMPLE_BLOCK
         end = min(start + SAMPLE_BLOCK, part.size_bytes)
-        tally = Tally(end - start)
+        tally = Tally(end - start, part.blocks[number])
         for _ in tally.watch(self.reader.blocks(part, start, end)):
             pass
         self.bytes_checked += min(tally.size_bytes, end - start)
-        if tally.sha256 != part.blocks[number]:
+        if not tally.whole:
             fault = BytesDiffer(f"bytes {start} to {end} of {part.file} are damaged or replaced")
             self.note("bytes", part, [fault])
 

@@ -61,16 +61,11 @@ from qdrant_dr.repository.named_backups import (
     runs_missed,
     spoken,
 )
+from qdrant_dr.repository.opening import create_repository, open_repository, read_repository
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.record_cache import remembering
-from qdrant_dr.repository.repository import (
-    Read,
-    Repository,
-    Unreadable,
-    create_repository,
-    open_repository,
-    read_repository,
-)
+from qdrant_dr.repository.record_files import Read, Unreadable, key_of
+from qdrant_dr.repository.repository import Repository
 from qdrant_dr.repository.retention import (
     ExpirePlan,
     Expiry,
@@ -80,6 +75,7 @@ from qdrant_dr.repository.retention import (
     active_holds,
     plan_expire,
 )
+from qdrant_dr.repository.sources import Source, rank_sources
 from qdrant_dr.repository.sweep import (
     ORPHAN_GRACE,
     Sweeping,
@@ -115,6 +111,7 @@ __all__ = [
     "Repository",
     "RepositoryState",
     "Sink",
+    "Source",
     "Stat",
     "Stay",
     "Store",
@@ -141,6 +138,7 @@ __all__ = [
     "find_expired",
     "is_proven",
     "is_refusal",
+    "key_of",
     "location_of",
     "may_not_delete",
     "new_id",
@@ -154,6 +152,7 @@ __all__ = [
     "plan_sweep",
     "proof_of",
     "proven_copies",
+    "rank_sources",
     "read_acknowledgements",
     "read_catalog",
     "read_expired",

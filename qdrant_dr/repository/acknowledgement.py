@@ -10,7 +10,8 @@ from datetime import datetime
 from qdrant_dr import layout
 from qdrant_dr.records import Acknowledgement
 from qdrant_dr.repository.catalog import CLOCK_TOLERANCE, Backup
-from qdrant_dr.repository.repository import Read, Repository
+from qdrant_dr.repository.record_files import Read
+from qdrant_dr.repository.repository import Repository
 
 WITNESSES = 2
 """Repositories that must have an acknowledgement, where there are so many."""

@@ -16,6 +16,7 @@ from qdrant_dr.repository.delete_permission import clean
 from qdrant_dr.repository.holds_and_deletions import withdraw
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.repository.sweep import ORPHAN_GRACE
+from qdrant_dr.stores.base import fill
 from qdrant_dr.version import __version__
 
 _RUNS = 20
@@ -45,13 +46,7 @@ def adopt_repository(found: Repository, now: datetime) -> str:
     for folder in _let_go(found):
         withdraw(found, folder)
     data = record.to_bytes()
-    sink = found.store.sink(layout.REPOSITORY, size_hint=len(data), replace=True)
-    try:
-        sink.write(data)
-        sink.commit()
-    except BaseException:
-        sink.abort()
-        raise
+    fill(found.store.sink(layout.REPOSITORY, size_hint=len(data), replace=True), [data])
     if found.store.read(layout.REPOSITORY) != data:
         raise Conflict(
             f"repository {found.name}: {layout.REPOSITORY} is not as it was just written",

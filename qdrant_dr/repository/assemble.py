@@ -30,7 +30,7 @@ from qdrant_dr.repository.named_backups import (
     testimony,
     witness,
 )
-from qdrant_dr.repository.repository import Unreadable
+from qdrant_dr.repository.record_files import Unreadable
 from qdrant_dr.stores.base import OpenUpload, Stat
 
 

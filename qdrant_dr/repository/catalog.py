@@ -18,7 +18,7 @@ from qdrant_dr.records import BackupKey, Depth, Location, Manifest, Proof, Seal
 from qdrant_dr.records.proof import reaches
 from qdrant_dr.repository.foreign_objects import Stranger
 from qdrant_dr.repository.named_backups import LONGEST_RUN, Lost, Witness
-from qdrant_dr.repository.repository import Unreadable
+from qdrant_dr.repository.record_files import Unreadable
 from qdrant_dr.stores.base import OpenUpload, Stat
 from qdrant_dr.stores.tiers import Storage
 
@@ -301,12 +301,10 @@ def whole(backup: Backup, copy: Copy) -> bool:
 def proven_copies(
     backup: Backup, *, depth: Depth, max_age: timedelta, now: datetime
 ) -> tuple[Copy, ...]:
-    """The proven copies, in reading preference: those that must be brought back from an archive
-    come last. A backup is proven when there is one."""
-    proven = [
+    """The proven copies. A backup is proven when there is one."""
+    return tuple(
         c for c in backup.copies if is_proven(backup, c, depth=depth, max_age=max_age, now=now)
-    ]
-    return tuple(sorted(proven, key=lambda c: bool(c.archived)))
+    )
 
 
 def time_to_reach(copies: Iterable[Copy]) -> timedelta:

@@ -9,10 +9,10 @@ from functools import partial
 
 from qdrant_dr import layout
 from qdrant_dr.errors import ObjectMissing
-from qdrant_dr.records import BackupKey
 from qdrant_dr.records.holds import Expired, Hold
 from qdrant_dr.repository.delete_permission import clean
-from qdrant_dr.repository.repository import Read, Repository
+from qdrant_dr.repository.record_files import Read, key_of
+from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import Stat
 
 _ORDER = {layout.MANIFEST: 0, layout.INTENT: 2}
@@ -31,7 +31,7 @@ class Freed:
 
 def add_hold(repository: Repository, hold: Hold) -> Stat | None:
     """Keep a hold on a backup, or its release; as the store describes it."""
-    path = layout.hold(_key(hold), hold.hold_id)
+    path = layout.hold(key_of(hold), hold.hold_id)
     repository.store.create(path, hold.to_bytes())
     return repository.store.stat(path)
 
@@ -46,7 +46,7 @@ def read_holds(repository: Repository, cluster: str) -> Read[Hold]:
     read = repository.read_records(Hold, [*there, *renamed])
     holds = [
         h.model_copy(update={"releases": ()})
-        if repository.dated_ahead(h.made_at, there.get(layout.hold(_key(h), h.hold_id)))
+        if repository.dated_ahead(h.made_at, there.get(layout.hold(key_of(h), h.hold_id)))
         else h
         for h in read.records
     ]
@@ -55,7 +55,7 @@ def read_holds(repository: Repository, cluster: str) -> Read[Hold]:
 
 def record_expiry(repository: Repository, expired: Expired) -> None:
     """Write down that a copy goes, before any of it does. Once a run: a retry finds it there."""
-    path = layout.expired(_key(expired), expired.run_id)
+    path = layout.expired(key_of(expired), expired.run_id)
     if repository.store.stat(path) is None:
         repository.store.create(path, expired.to_bytes())
 
@@ -71,7 +71,7 @@ def withdraw(repository: Repository, folder: str) -> None:
     paths = [s.path for s in repository.find(f"{layout.EXPIRED}/{folder}")]
     read = repository.read_records(Expired, paths)
     # those that take back go last: what they took back must not count again
-    last = {layout.expired(_key(r), r.run_id) for r in read.records if r.withdraws}
+    last = {layout.expired(key_of(r), r.run_id) for r in read.records if r.withdraws}
     for path in sorted(paths, key=lambda p: p in last):
         if clean(repository, partial(repository.store.delete, path)) is not None:
             _take_back(repository, read.records)
@@ -82,7 +82,7 @@ def _take_back(repository: Repository, records: Sequence[Expired]) -> None:
     for record in standing(records):
         run_id = layout.new_id(record.decided_at)
         other = record.model_copy(update={"run_id": run_id, "withdraws": record.run_id})
-        repository.store.create(layout.expired(_key(record), run_id), other.to_bytes())
+        repository.store.create(layout.expired(key_of(record), run_id), other.to_bytes())
 
 
 def standing(records: Sequence[Expired]) -> tuple[Expired, ...]:
@@ -142,9 +142,3 @@ def delete_copy(repository: Repository, folder: str, *, remember: Collection[int
             hidden += file.size_bytes
             notes.add(comes_to.hidden)
     return Freed(freed, hidden, tuple(sorted(notes)), max(locked, default=None))
-
-
-def _key(record: Hold | Expired) -> BackupKey:
-    return BackupKey(
-        cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
-    )

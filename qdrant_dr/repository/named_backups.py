@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Literal
 from qdrant_dr import layout
 from qdrant_dr.errors import ObjectArchived
 from qdrant_dr.records import BackupKey, Captured, Deleted, Healed, Proved
+from qdrant_dr.repository.record_files import key_of
 
 if TYPE_CHECKING:
-    from qdrant_dr.records import Expired, Manifest, Proof, RunEnd, Seal
+    from qdrant_dr.records import Expired, Manifest, RunEnd
     from qdrant_dr.repository.assemble import Reading
     from qdrant_dr.repository.catalog import Catalog
 
@@ -138,7 +139,7 @@ def testimony(cluster: str, readings: Sequence[Reading]) -> dict[str, Named]:
             calls = sorted(f for f in reading.files[folder] if layout.call_of(f))
             found[folder].words += [Word(where, "call", call) for call in calls[:1]]
         for tombstone in (t for every in reading.tombstones.values() for t in every):
-            named = of(_key(tombstone))
+            named = of(key_of(tombstone))
             if fits(tombstone, named):
                 digest = tombstone.manifest_sha256
                 named.words.append(Word(where, "tombstone", tombstone.run_id, digest))
@@ -152,11 +153,11 @@ def _lying_there(reading: Reading) -> Iterator[tuple[BackupKey, Word]]:
     for manifest in reading.manifests.values():
         yield manifest.key, Word(where, "manifest", layout.MANIFEST, manifest.sha256)
     for seal in reading.seals.values():
-        yield _key(seal), Word(where, "seal", layout.SEAL, seal.manifest_sha256)
+        yield key_of(seal), Word(where, "seal", layout.SEAL, seal.manifest_sha256)
     for proof in (p for proofs in reading.proofs.values() for p in proofs):
         made = proof.made_by == "backup"
         digest = proof.manifest_sha256
-        yield _key(proof), Word(where, "proof", proof.proof_id, digest, made=made)
+        yield key_of(proof), Word(where, "proof", proof.proof_id, digest, made=made)
 
 
 def fits(tombstone: Expired, named: Named | None) -> bool:
@@ -204,12 +205,6 @@ def _configured(end: RunEnd, told: Iterable[str], readings: Sequence[Reading]) -
         for state in (r.repository for r in readings)
         if (state.id == ids[name] if ids.get(name) else state.name == name)
     }
-
-
-def _key(record: Seal | Proof | Expired) -> BackupKey:
-    return BackupKey(
-        cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
-    )
 
 
 # who made it

@@ -6,31 +6,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from qdrant_dr import layout
-from qdrant_dr.errors import (
-    DRError,
-    ObjectMissing,
-    RecordDamaged,
-)
-from qdrant_dr.records import BackupKey, Expired, Manifest, Proof, Record, RunEnd, Seal
+from qdrant_dr.errors import DRError, ObjectMissing, RecordDamaged
+from qdrant_dr.records import BackupKey, Expired, Manifest, Record, RunEnd, Seal
 from qdrant_dr.repository.assemble import Reading, assemble
-from qdrant_dr.repository.catalog import (
-    Catalog,
-    RepositoryState,
-)
+from qdrant_dr.repository.catalog import Catalog, RepositoryState
 from qdrant_dr.repository.holds_and_deletions import standing
-from qdrant_dr.repository.named_backups import (
-    Doubt,
-    in_doubt,
-    missed,
-    testimony,
-)
-from qdrant_dr.repository.repository import Repository, Unreadable
+from qdrant_dr.repository.named_backups import Doubt, in_doubt, missed, testimony
+from qdrant_dr.repository.record_files import Unreadable, key_of
+from qdrant_dr.repository.repository import Repository
 
 R = TypeVar("R", bound=Record)
-
+Scope: TypeAlias = tuple[str, str | None, str | None]
+"""A cluster, one of its collections, one backup of that; None: all."""
 
 _SECOND_LOOKS = 50
 """So many of what seems lost are looked at again, the youngest: it may have come meanwhile."""
@@ -63,11 +53,11 @@ def read_catalog(
         def each(do: Callable[[Repository, Reading], None]) -> list[Reading]:
             return list(pool.map(lambda r, at: _or_unreachable(do, r, at), repositories, there))
 
-        scope = layout.backups(cluster, collection, backup_id).removeprefix(f"{layout.BACKUPS}/")
-        scope += "/" * (backup_id is None)
-        there = [_empty(r, known.get(r.name, ()), scope) for r in repositories]
+        scope = cluster, collection, backup_id
+        below = layout.backups(*scope).removeprefix(f"{layout.BACKUPS}/") + "/" * (not backup_id)
+        there = [_empty(r, known.get(r.name, ()), below) for r in repositories]
         lost = [Reading(r) for r in unreachable]
-        there = each(lambda r, at: _read(r, at, cluster, collection, backup_id, runs))
+        there = each(lambda r, at: _read(r, at, scope, runs))
         if doubts := in_doubt(cluster, [*there, *lost]):
             there = each(lambda r, at: _ask_runs(r, at, doubts))
             gone = missed(testimony(cluster, [*there, *lost]), [*there, *lost])
@@ -100,45 +90,34 @@ def _or_unreachable(
 
 
 def _read(
-    repository: Repository,
-    reading: Reading,
-    cluster: str,
-    collection: str | None,
-    backup_id: str | None,
-    runs: tuple[datetime, datetime] | None,
+    repository: Repository, reading: Reading, scope: Scope, runs: tuple[datetime, datetime] | None
 ) -> None:
     """What one repository holds."""
     with ThreadPoolExecutor(1) as beside:  # as many objects as the backups: not after them
-        proofs = beside.submit(repository.read_proofs, cluster, collection, backup_id)
-        _read_backups(reading, repository, cluster, collection, backup_id)
+        proofs = beside.submit(repository.read_proofs, *scope)
+        _read_backups(reading, repository, scope)
         reading.unreadable.extend(proofs.result().unreadable)
         reading.strangers.extend(proofs.result().strangers)
         reading.ahead |= proofs.result().ahead
         for proof in proofs.result().records:
-            reading.proofs.setdefault(_folder(proof), []).append(proof)
-    reading.uploads = tuple(repository.open_uploads(cluster))
-    _read_tombstones(reading, repository, cluster, collection, backup_id)
+            reading.proofs.setdefault(key_of(proof).folder, []).append(proof)
+    reading.uploads = tuple(repository.open_uploads(scope[0]))
+    _read_tombstones(reading, repository, scope)
     _forget_the_deleted(reading)
     for month in layout.run_months(*runs) if runs else ():
         _read_ends(reading, repository, [s.path for s in repository.find(month)])
 
 
-def _read_tombstones(
-    reading: Reading,
-    repository: Repository,
-    cluster: str,
-    collection: str | None,
-    backup_id: str | None,
-) -> None:
+def _read_tombstones(reading: Reading, repository: Repository, scope: Scope) -> None:
     """Why copies are gone: by what the records say. What is no such record explains nothing."""
-    there, others = repository.sort_out(layout.all_expired(cluster, collection, backup_id))
+    there, others = repository.sort_out(layout.all_expired(*scope))
     reading.strangers.extend(others)
     found = repository.read_records(Expired, [s.path for s in there])
     # one that is gone was taken back meanwhile: it explains nothing, and nothing is wrong
     reading.unreadable += [u for u in found.unreadable if not isinstance(u.error, ObjectMissing)]
     said: dict[str, list[Expired]] = {}
     for tombstone in found.records:
-        said.setdefault(_folder(tombstone), []).append(tombstone)
+        said.setdefault(key_of(tombstone).folder, []).append(tombstone)
     reading.tombstones |= {f: list(left) for f, every in said.items() if (left := standing(every))}
 
 
@@ -176,7 +155,7 @@ def _look_again(repository: Repository, reading: Reading, keys: Sequence[BackupK
     """Read what seems lost once more: it was committed, or let go, while the rest was read."""
     for key in keys:
         now = Reading(reading.repository)
-        _read(repository, now, key.cluster, key.collection, key.backup_id, None)
+        _read(repository, now, (key.cluster, key.collection, key.backup_id), None)
         reading.files.pop(key.folder, None)
         reading.files |= now.files
         reading.manifests |= now.manifests
@@ -186,14 +165,8 @@ def _look_again(repository: Repository, reading: Reading, keys: Sequence[BackupK
         reading.unreadable += [u for u in now.unreadable if u.path not in known]
 
 
-def _read_backups(
-    reading: Reading,
-    repository: Repository,
-    cluster: str,
-    collection: str | None,
-    backup_id: str | None,
-) -> None:
-    found, others = repository.sort_out(layout.backups(cluster, collection, backup_id))
+def _read_backups(reading: Reading, repository: Repository, scope: Scope) -> None:
+    found, others = repository.sort_out(layout.backups(*scope))
     reading.strangers.extend(others)
     for there in found:
         if (at := layout.read_backup_path(there.path)) is None:
@@ -207,7 +180,7 @@ def _read_backups(
         for m in manifests
         if repository.dated_ahead(m.captured_at, reading.files[m.key.folder][layout.MANIFEST])
     }
-    reading.seals = {_folder(s): s for s in _records(repository, Seal, layout.SEAL, reading)}
+    reading.seals = {key_of(s).folder: s for s in _records(repository, Seal, layout.SEAL, reading)}
 
 
 def _in_the_way(repository: Repository, path: str) -> Unreadable:
@@ -236,9 +209,3 @@ def _records(repository: Repository, kind: type[R], file: str, reading: Reading)
     )
     reading.unreadable.extend(found.unreadable)
     return found.records
-
-
-def _folder(record: Seal | Proof | Expired) -> str:
-    return BackupKey(
-        cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
-    ).folder

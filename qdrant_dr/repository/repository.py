@@ -1,146 +1,35 @@
-"""One repository: records and parts of backups, proofs and runs, in layout `plain`."""
+"""One repository, in layout `plain`: what a capture writes, and what is read of it again."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from datetime import timedelta
 
 from qdrant_dr import layout
-from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import (
     BytesDiffer,
     Conflict,
-    DRError,
     ManifestConflict,
-    ObjectArchived,
     ObjectMissing,
     RecordDamaged,
     RecordError,
-    RepositoryMismatch,
-    RepositoryMissing,
     SealConflict,
 )
-from qdrant_dr.records import (
-    BackupKey,
-    Intent,
-    Location,
-    Manifest,
-    Part,
-    Proof,
-    Record,
-    RunEnd,
-    RunStart,
-    Seal,
-    SnapshotAnswer,
-    Watched,
-)
-from qdrant_dr.records.repository import RepositoryRecord
-from qdrant_dr.repository.foreign_objects import Stranger
-from qdrant_dr.repository.location import open_place
-from qdrant_dr.stores.base import OpenUpload, Sink, Stat, Store
+from qdrant_dr.records import BackupKey, Intent, Manifest, Part, Proof, Seal, SnapshotAnswer
+from qdrant_dr.repository.record_files import R, Read, Unreadable, key_of
+from qdrant_dr.repository.run_records import RunRecords
+from qdrant_dr.stores.base import OpenUpload, Sink, Stat, fill
 from qdrant_dr.stores.throttle import Throttle, ThrottledSink, shared_throttle
-from qdrant_dr.version import __version__
-
-R = TypeVar("R", bound=Record)
-_LOOKS = 5  # read at once to find the last: names tell the second only, and one may be damaged
-_AHEAD = timedelta(seconds=60)  # a look by another clock, or while this one began, may be so late
-_AFTER_ALL = timedelta(minutes=5)
-"""How far a record may be dated ahead of the time that the store gave to it: two clocks are never
-equal."""
-_READERS = 16  # records are small: reading them is waiting
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A record that is there and cannot be believed."""
-
-    repository: str
-    path: str
-    error: DRError
-
-
-@dataclass(frozen=True, slots=True)
-class Read(Generic[R]):
-    """Records that were asked for, and those that could not be read: never dropped."""
-
-    records: tuple[R, ...] = ()
-    unreadable: tuple[Unreadable, ...] = ()
-    ahead: frozenset[str] = frozenset()
-    """Digests of records that were dated in the future when they were written."""
-    strangers: tuple[Stranger, ...] = ()
-    """What lies among them and is not ours."""
-
-
-def create_repository(
-    cfg: RepositoryConfig, now: datetime, *, stall_timeout: timedelta = timedelta(seconds=90)
-) -> str:
-    """Make an empty place a repository and return its id. Raise Conflict if it is one already."""
-    location, store = open_place(cfg, stall_timeout=stall_timeout, make=True)
-    if store.stat(layout.REPOSITORY) is not None:
-        raise Conflict(
-            f"repository {cfg.name}: {location} is a repository already",
-            "`qdrant-dr repository show NAME` prints its id; nothing was changed.",
-        )
-    record = RepositoryRecord(
-        id=secrets.token_hex(4), layout="plain", created_at=now, tool_version=__version__
-    )
-    store.create(layout.REPOSITORY, record.to_bytes())
-    return record.id
-
-
-def open_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repository:
-    """Open what `repository create` made.
-
-    Raise RepositoryMissing without a repository.json (an unmounted disk must not look like an
-    empty repository), RepositoryMismatch if it has another id than configured,
-    RepositoryUnreachable or RepositoryDenied if it cannot be read.
-    """
-    found = read_repository(cfg, stall_timeout=stall_timeout)
-    if found.id != cfg.id:
-        raise RepositoryMismatch(
-            f"repository {cfg.name}: {found.location} has id {found.id}, "
-            f"the configuration says {cfg.id or 'nothing'}"
-        )
-    return found
-
-
-def read_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repository:
-    """Open a repository whatever its id; for `repository show` and `repository list`."""
-    location, store = open_place(cfg, stall_timeout=stall_timeout)
-    try:
-        data = store.read(layout.REPOSITORY)
-    except ObjectMissing:
-        raise RepositoryMissing(
-            f"repository {cfg.name}: there is no {layout.REPOSITORY} at {location}"
-        ) from None
-    record = RepositoryRecord.from_bytes(data, where=f"{cfg.name}/{layout.REPOSITORY}")
-    return Repository(
-        name=cfg.name,
-        record=record,
-        domain=cfg.domain,
-        location=location,
-        bandwidth=cfg.bandwidth,
-        store=store,
-        append_only=cfg.append_only,
-        restore_time=cfg.archive_restore_time,
-    )
+from qdrant_dr.verified_read import VerifiedRead
 
 
 @dataclass(slots=True)
-class Repository:
+class Repository(RunRecords):
     """A place where backups lie, opened. Safe to use from several threads."""
 
-    name: str
-    record: RepositoryRecord
     domain: str
-    location: Location
     bandwidth: int | None
-    store: Store
     append_only: bool = False
     restore_time: timedelta | None = None
     """How long it takes to bring a copy back from an archive, as configured."""
@@ -150,10 +39,6 @@ class Repository:
         self._throttle = (
             shared_throttle(str(self.location), self.bandwidth) if self.bandwidth else None
         )
-
-    @property
-    def id(self) -> str:
-        return self.record.id
 
     # capture, in its order
 
@@ -241,7 +126,7 @@ class Repository:
 
     def put_seal(self, seal: Seal) -> None:
         """Write a seal, create-only. Raise SealConflict if a different one is there."""
-        key = BackupKey(cluster=seal.cluster, collection=seal.collection, backup_id=seal.backup_id)
+        key = key_of(seal)
         try:
             self.store.create(layout.in_backup(key, layout.SEAL), seal.to_bytes())
         except Conflict as e:
@@ -256,7 +141,7 @@ class Repository:
 
     def repair_seal(self, seal: Seal) -> None:
         """The same of a seal. Raise SealConflict."""
-        key = BackupKey(cluster=seal.cluster, collection=seal.collection, backup_id=seal.backup_id)
+        key = key_of(seal)
         self._repair(Seal, key, layout.SEAL, seal.to_bytes(), SealConflict)
 
     def _repair(
@@ -270,13 +155,7 @@ class Repository:
             try:
                 self._parse(kind, path, self.store.read(path), key)
             except RecordDamaged:
-                sink = self.store.sink(path, size_hint=len(data), replace=True)
-                try:
-                    sink.write(data)
-                    sink.commit()
-                except BaseException:
-                    sink.abort()
-                    raise
+                fill(self.store.sink(path, size_hint=len(data), replace=True), [data])
             except RecordError:
                 raise other(f"{key}: {e.message}") from None
             else:
@@ -310,8 +189,20 @@ class Repository:
     def read_part(
         self, key: BackupKey, part: Part, start: int = 0, end: int | None = None
     ) -> Iterator[bytes]:
-        """Bytes of a part, as many as there are: the reader compares them with the manifest."""
+        """Bytes of a part as they are there, for who finds out what is wrong with them; whoever
+        needs good ones takes `read_verified`."""
         return self.store.read_range(layout.in_backup(key, part.file), start, end)
+
+    def read_verified(
+        self,
+        key: BackupKey,
+        part: Part,
+        passing: Callable[[Iterator[bytes]], Iterator[bytes]] = iter,
+    ) -> VerifiedRead:
+        """All bytes of a part, which turn out to be the manifest's: BytesDiffer is raised before
+        the last of them is given. `passing` sees each block as it comes, to count or stop it."""
+        what = f"{part.file} of {key} in {self.name} has"
+        return VerifiedRead(passing(self.read_part(key, part)), part, what)
 
     def presigned(self, key: BackupKey, part: Part, seconds: int) -> str:
         """A URL by which anyone may read the part for so long: a secret, never to be shown.
@@ -326,29 +217,17 @@ class Repository:
         Raise BytesDiffer, and leave what is there untouched, unless size and SHA-256 of the
         blocks are the manifest's.
         """
-        sink = self._sink(layout.in_backup(key, part.file), part.size_bytes, replace=True)
-        digest, size = hashlib.sha256(), 0
-        try:
-            for block in blocks:
-                digest.update(block)
-                size += len(block)
-                if size > part.size_bytes:
-                    break
-                sink.write(block)
-            self._compare(key, part, size, digest.hexdigest())
-            sink.commit()
-        except BaseException:
-            sink.abort()
-            raise
+        if not isinstance(blocks, VerifiedRead):
+            what, then = f"{part.file} of {key} came with", f". nothing was replaced in {self.name}"
+            blocks = VerifiedRead(blocks, part, what, then)
+        path = layout.in_backup(key, part.file)
+        fill(self._sink(path, part.size_bytes, replace=True), blocks)
 
-    # proofs and runs
+    # proofs
 
     def add_proof(self, proof: Proof) -> None:
         """Keep a proof of a copy in this repository."""
-        key = BackupKey(
-            cluster=proof.cluster, collection=proof.collection, backup_id=proof.backup_id
-        )
-        self.store.create(layout.proof(key, proof.proof_id), proof.to_bytes())
+        self.store.create(layout.proof(key_of(proof), proof.proof_id), proof.to_bytes())
 
     def read_proofs(
         self, cluster: str, collection: str | None = None, backup_id: str | None = None
@@ -360,92 +239,10 @@ class Repository:
         ahead = {
             p.sha256
             for p in read.records
-            if self.dated_ahead(p.ended_at, there.get(layout.proof(_key(p), p.proof_id)))
+            if self.dated_ahead(p.ended_at, there.get(layout.proof(key_of(p), p.proof_id)))
         }
         ordered = sorted(read.records, key=lambda p: p.ended_at)
         return Read(tuple(ordered), read.unreadable, frozenset(ahead), others)
-
-    def write_run_start(self, start: RunStart) -> None:
-        """Say that a run began."""
-        self.store.create(layout.run_start(start.run_id, start.started_at), start.to_bytes())
-
-    def began(self, start: RunStart) -> Stat | None:
-        """The record that a run began, as the store describes it: its clock, read off an object
-        that is there anyway."""
-        return self.store.stat(layout.run_start(start.run_id, start.started_at))
-
-    def write_run_end(self, end: RunEnd) -> None:
-        """Say how it ended. Looks lie apart from the runs that reports are made of."""
-        start = end.start
-        if start.job == "watch":
-            path = layout.watch(start.cluster, start.run_id, start.started_at)
-        else:
-            path = layout.run_end(start.run_id, start.started_at)
-        self.store.create(path, end.to_bytes())
-
-    def last_watch(self, cluster: str, now: datetime) -> tuple[RunEnd, Stat] | None:
-        """The newest look of this month or the ones beside it that can be read, and its file.
-
-        The next month, too: a look lies in the month in which it began by its own clock, which may
-        have been ahead. One that ends in the future is none, and one that was written before the
-        time it gives stands behind those that were not: their clock knew better.
-        """
-        months = [layout.watches(cluster, month) for month in layout.months_around(now)]
-        files = {layout.stem(s.path): s for month in months for s in self.find(month)}
-        newest_first = sorted(files, reverse=True)
-        for at in range(0, len(files), _LOOKS):
-            paths = [files[run_id].path for run_id in newest_first[at : at + _LOOKS]]
-            looks = [
-                (end, there)
-                for end in self.read_records(RunEnd, paths).records
-                if end.ended_at <= now + _AHEAD
-                and any(isinstance(o.detail, Watched) for o in end.outcomes)
-                and (there := files.get(end.start.run_id))
-            ]
-            in_time = [(e, there) for e, there in looks if e.ended_at <= there.modified_at + _AHEAD]
-            if looks:
-                return max(in_time or looks, key=lambda look: look[0].ended_at)
-        return None
-
-    def read_runs(self, since: datetime, until: datetime) -> tuple[Read[RunStart], Read[RunEnd]]:
-        """Runs that began within the period: their starts, and their ends where there are."""
-        months = [self.sort_out(m) for m in layout.run_months(since, until)]
-        paths = [s.path for ours, _ in months for s in ours]
-        starts = self.read_records(RunStart, [p for p in paths if p.endswith(".start.json")])
-        ends = self.read_records(RunEnd, [p for p in paths if p.endswith(".end.json")])
-        return (
-            Read(
-                tuple(s for s in starts.records if since <= s.started_at <= until),
-                starts.unreadable,
-                strangers=tuple(s for _, others in months for s in others),
-            ),
-            Read(
-                tuple(e for e in ends.records if since <= e.start.started_at <= until),
-                ends.unreadable,
-            ),
-        )
-
-    def read_end(self, run_id: str) -> Read[RunEnd]:
-        """The end record of one run, if it is here."""
-        path = layout.run_end(run_id, layout.time_of(run_id))
-        return self.read_records(RunEnd, [path] if self.store.stat(path) else [])
-
-    def read_records(self, kind: type[R], paths: Sequence[str]) -> Read[R]:
-        """Records of one kind; what is damaged, unknown, in an archive or just vanished is told,
-        not dropped."""
-
-        def read(path: str) -> R | Unreadable:
-            try:
-                return self._parse(kind, path, self.store.read(path))
-            except (RecordError, ObjectMissing, ObjectArchived) as e:
-                return Unreadable(self.name, path, e)
-
-        with ThreadPoolExecutor(_READERS) as pool:
-            found = list(pool.map(read, paths))
-        return Read(
-            tuple(r for r in found if not isinstance(r, Unreadable)),
-            tuple(r for r in found if isinstance(r, Unreadable)),
-        )
 
     # what the catalog and the sweep need
 
@@ -477,62 +274,6 @@ class Repository:
                 raise ValueError(f"{file.path} is not below {folder}")
             self.store.delete(file.path)
 
-    def dated_ahead(self, at: datetime, there: Stat | None) -> bool:
-        """Whether a record says that it is of later than the store had when it took it: what such a
-        clock says is not true once that time has come.
-
-        A time of before this repository was made is none: it came with a copy of the files.
-        """
-        if there is None:
-            return False
-        return self.record.created_at <= there.modified_at < at - _AFTER_ALL
-
-    def find(self, folder: str) -> list[Stat]:
-        """Every object of ours below a folder. Raise RepositoryMissing if it is gone."""
-        return self.sort_out(folder)[0]
-
-    def sort_out(self, folder: str) -> tuple[list[Stat], tuple[Stranger, ...]]:
-        """The same, and what else lies there. Raise RepositoryMissing."""
-        found = self.store.find(folder)
-        if not found and self.store.stat(layout.REPOSITORY) is None:
-            # some stores list a bucket that is gone as an empty one
-            raise RepositoryMissing(
-                f"repository {self.name}: {layout.REPOSITORY} is gone from {self.location}"
-            )
-        ours = [there for there in found if layout.in_our_place(there.path)]
-        others = [there for there in found if not layout.in_our_place(there.path)]
-        return ours, tuple(Stranger(self.name, s.path, s.size_bytes) for s in others)
-
-    def _compare(self, key: BackupKey, part: Part, size: int, sha256: str) -> None:
-        if (size, sha256) != (part.size_bytes, part.sha256):
-            raise BytesDiffer(
-                f"{part.file} of {key} came with {size} bytes, SHA-256 {sha256[:12]}; the manifest "
-                f"says {part.size_bytes}, {part.sha256[:12]}. nothing was replaced in {self.name}"
-            )
-
     def _sink(self, path: str, size_hint: int | None, *, replace: bool) -> Sink:
         sink = self.store.sink(path, size_hint=size_hint, replace=replace)
         return ThrottledSink(sink, self._throttle) if self._throttle else sink
-
-    def _optional(self, kind: type[R], path: str) -> R | None:
-        try:
-            return self._parse(kind, path, self.store.read(path))
-        except ObjectMissing:
-            return None
-
-    def _parse(self, kind: type[R], path: str, data: bytes, key: BackupKey | None = None) -> R:
-        """Parse a record and compare it with the place it lies in."""
-        record = kind.from_bytes(data, where=f"{self.name}/{path}")
-        if isinstance(record, Manifest | Seal | Proof | Intent):
-            of = _key(record)
-            if f"/{of.folder}/" not in f"/{path}":
-                raise RecordDamaged(f"{self.name}/{path} is the {kind.KIND} of {of}: misplaced")
-            if key is not None and of != key:
-                raise RecordDamaged(f"{self.name}/{path} is the {kind.KIND} of {of}, not {key}")
-        return record
-
-
-def _key(record: Manifest | Seal | Proof | Intent) -> BackupKey:
-    return BackupKey(
-        cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
-    )

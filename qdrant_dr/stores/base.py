@@ -6,7 +6,7 @@ Paths are relative, with `/`. Everything raised is an error of the tree in `erro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -133,6 +133,16 @@ def within_bounds(data: bytes, name: str, path: str) -> bytes:
     if len(data) > LARGEST:
         raise no_record(name, path, f"is larger than any record may be ({format_size(LARGEST)})")
     return data
+
+
+def fill(sink: Sink, blocks: Iterable[bytes]) -> None:
+    """Write all of it and commit, or take everything back."""
+    try:
+        for block in blocks:
+            sink.write(block)
+        sink.commit()
+    finally:
+        sink.abort()
 
 
 def part_size(size_hint: int | None) -> int:

@@ -32,6 +32,7 @@ from qdrant_dr.jobs.check.probes import LAST, kept_probes, remove_probes
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.run.clocks import clock_text, store_clock
 from qdrant_dr.repository import Repository, Store, is_refusal, open_repository
+from qdrant_dr.stores.base import fill
 
 ROUNDS = 4
 """Races per store: a store that checks first and writes then loses one of them sooner or later."""
@@ -120,12 +121,7 @@ def _put(store: Store, path: str, data: bytes) -> None:
     if store.stat(path) is None:
         store.create(path, data)
         return
-    sink = store.sink(path, size_hint=len(data), replace=True)
-    try:
-        sink.write(data)
-        sink.commit()
-    finally:
-        sink.abort()
+    fill(store.sink(path, size_hint=len(data), replace=True), [data])
 
 
 def _race(store: Store, folder: str) -> str:

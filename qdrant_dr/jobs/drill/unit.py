@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -10,21 +9,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdrant_dr.cluster import (
-    DRILL_PREFIX,
-    Node,
-    drop_target,
-    node_facts,
-    wait_restored,
-)
+from qdrant_dr.cluster import DRILL_PREFIX, Node, drop_target, node_facts, wait_restored
 from qdrant_dr.config import Config
-from qdrant_dr.errors import (
-    BytesDiffer,
-    ContentDiffers,
-    DRError,
-    NothingChecked,
-    SearchDiffers,
-)
+from qdrant_dr.errors import ContentDiffers, DRError, NothingChecked, SearchDiffers
 from qdrant_dr.jobs.run.cancel import stoppable, stopping
 from qdrant_dr.jobs.run.lookup import Found
 from qdrant_dr.jobs.run.progress import watched
@@ -40,6 +27,7 @@ from qdrant_dr.jobs.target.search import prove_served
 from qdrant_dr.proof import Comparison
 from qdrant_dr.records import Drilled, Outcome, Part
 from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.verified_read import VerifiedRead
 
 FOLDER = f"{PREFIX}drill-"
 KEPT_PREFIX = "qdr-kept-"
@@ -205,44 +193,33 @@ def _search(
 
 def _fetch(found: Found, archives: Path, run_id: str) -> str:
     """Bring the bytes here, proven in passing; a copy with other bytes gets a failed proof."""
-    started_at = utc_now()
-    total, size = found.manifest.size_bytes, 0
-    read = watched(_every_part(found, archives), total)
+    started_at, reads = utc_now(), list[VerifiedRead]()
+
+    def laid_down() -> Iterator[bytes]:
+        for part in found.manifest.parts:
+            reads.append(found.repository.read_verified(found.backup.key, part))
+            with (archives / part.file).open("wb") as out:
+                for block in reads[-1]:
+                    out.write(block)
+                    yield block
+
     error: DRError | None = None
     try:
-        for block in stoppable(read):
-            size += len(block)
+        for _ in stoppable(watched(laid_down(), found.manifest.size_bytes)):
+            pass
     except DRError as e:
         if not e.blames_copy:
             raise
         error = e
     proof = bytes_proof(
-        found.backup, found.repository, error, bytes_checked=size, run_id=run_id,
+        found.backup, found.repository, error,
+        bytes_checked=sum(read.size_bytes for read in reads), run_id=run_id,
         made_by="drill", started_at=started_at, ended_at=utc_now(),
     )  # fmt: skip
     found.repository.add_proof(proof)
     if error:
         raise error
     return proof.proof_id
-
-
-def _every_part(found: Found, archives: Path) -> Iterator[bytes]:
-    """All blocks of all parts, laid down in passing. Raise BytesDiffer behind one that is not
-    what the manifest says."""
-    for part in found.manifest.parts:
-        digest, size = hashlib.sha256(), 0
-        with (archives / part.file).open("wb") as out:
-            for block in found.repository.read_part(found.backup.key, part):
-                digest.update(block)
-                size += len(block)
-                out.write(block)
-                yield block
-        if (size, digest.hexdigest()) != (part.size_bytes, part.sha256):
-            raise BytesDiffer(
-                f"{part.file} of {found.backup.key} in {found.repository.name} has {size} bytes, "
-                f"SHA-256 {digest.hexdigest()[:12]}; the manifest says {part.size_bytes}, "
-                f"{part.sha256[:12]}"
-            )
 
 
 def _tear_down(target: Node, name: str, *, keep: bool) -> str:

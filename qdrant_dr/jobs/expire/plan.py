@@ -13,7 +13,7 @@ from qdrant_dr.errors import CatalogIncomplete, PlanRefused
 from qdrant_dr.jobs.run.scope import selected_names, selected_repositories
 from qdrant_dr.jobs.run.selection import select
 from qdrant_dr.jobs.run.units import ExpireUnit
-from qdrant_dr.records import Acknowledgement, BackupKey, Hold
+from qdrant_dr.records import Acknowledgement, Hold
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import (
     Catalog,
@@ -22,6 +22,7 @@ from qdrant_dr.repository import (
     PolicyOf,
     Repository,
     Stay,
+    key_of,
     plan_expire,
     read_expired,
     read_holds,
@@ -181,16 +182,15 @@ def begun_deletions(
     catalog: Catalog, repositories: Mapping[str, Repository], *, now: datetime
 ) -> tuple[ExpireUnit, ...]:
     """Copies whose deletion was begun: no manifest any more, files left, and a record of why."""
-    units = []
-    for left in (u for u in catalog.unfinished if u.expired and not u.only_calls):
-        for record in read_expired(repositories[left.repository], left.folder).records[:1]:
-            key = BackupKey(
-                cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
-            )
-            reason = "its deletion was begun before and not finished"
-            units.append(
-                ExpireUnit(
-                    key=key, repository=left.repository, decided_at=now, finish=True, reason=reason
-                )
-            )
-    return tuple(units)
+    return tuple(
+        ExpireUnit(
+            key=key_of(record),
+            repository=left.repository,
+            decided_at=now,
+            finish=True,
+            reason="its deletion was begun before and not finished",
+        )
+        for left in catalog.unfinished
+        if left.expired and not left.only_calls
+        for record in read_expired(repositories[left.repository], left.folder).records[:1]
+    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -13,7 +12,6 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
-from qdrant_dr.jobs.run.cancel import stoppable
 from qdrant_dr.jobs.run.clocks import clocks_of
 from qdrant_dr.jobs.run.healing_steps import (
     DAMAGED,
@@ -24,15 +22,16 @@ from qdrant_dr.jobs.run.healing_steps import (
     sources,
 )
 from qdrant_dr.jobs.run.lookup import Found
-from qdrant_dr.jobs.run.progress import watched
+from qdrant_dr.jobs.run.progress import in_transit
 from qdrant_dr.jobs.run.prove import bytes_proof
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.run.units import HealUnit, Perform, SweepUnit, VerifyUnit
-from qdrant_dr.records import BackupKey, Depth, Healed, Outcome, Part, RunEnd
+from qdrant_dr.records import BackupKey, Depth, Healed, Outcome, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.records.proof import depth_rank
-from qdrant_dr.repository import Backup, Catalog, Copy, Repository, newest_proven, open_failures
+from qdrant_dr.repository import Backup, Catalog, Copy, newest_proven, open_failures
+from qdrant_dr.verified_read import VerifiedRead
 
 
 class ReplicateRequest(Frozen):
@@ -244,17 +243,21 @@ def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
             last = found.failed.get(name, last)
             bad = False
             continue
+        read: VerifiedRead | None = None
         try:
             for part in parts:
-                target.replace_part(unit.key, part, _proving(source, unit.key, part))
+                read = source.read_verified(unit.key, part, in_transit(part))
+                target.replace_part(unit.key, part, read)
             # the seal first: a copy that has its manifest must not look unsealed
             if found.backup.seal is not None:
                 target.repair_seal(found.backup.seal)
             target.repair_manifest(unit.key, manifest.to_bytes())
-        except _BadSourceError as e:
-            last = e.why
+        except (BytesDiffer, ObjectMissing) as e:
+            if read is None or e is not read.fault:
+                raise  # the target's: no proof of the source
+            last = e
             proof = bytes_proof(
-                found.backup, source, e.why, bytes_checked=0, run_id=run_id,
+                found.backup, source, e, bytes_checked=0, run_id=run_id,
                 made_by="replicate", started_at=started_at, ended_at=utc_now(),
             )  # fmt: skip
             source.add_proof(proof)
@@ -278,38 +281,3 @@ def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
         none = replace(found.backup, copies=(copy,))
         raise type(last)(last.message, heal_step(none, copy, now=utc_now()))
     raise last
-
-
-class _BadSourceError(Exception):
-    """The source is damaged; what else goes wrong in a copy is the target's, and no proof of it."""
-
-    def __init__(self, why: DRError) -> None:
-        super().__init__(why)
-        self.why = why
-
-
-def _proving(source: Repository, key: BackupKey, part: Part) -> Iterator[bytes]:
-    """The bytes of a source, which must turn out to be the manifest's.
-
-    Raise _BadSourceError if they are others or not there; an unreachable source raises its error.
-    """
-    digest, size = hashlib.sha256(), 0
-    blocks = stoppable(watched(source.read_part(key, part), part.size_bytes))
-    while True:
-        try:
-            block = next(blocks, None)
-        except ObjectMissing as e:
-            raise _BadSourceError(e) from None
-        if block is None:
-            break
-        digest.update(block)
-        size += len(block)
-        yield block
-    if (size, digest.hexdigest()) != (part.size_bytes, part.sha256):
-        raise _BadSourceError(
-            BytesDiffer(
-                f"{part.file} of {key} in {source.name} gave {size} bytes, SHA-256 "
-                f"{digest.hexdigest()[:12]}; the manifest says {part.size_bytes}, "
-                f"{part.sha256[:12]}"
-            )
-        )

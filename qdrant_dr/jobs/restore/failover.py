@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -103,36 +102,27 @@ class Sources:
         raise last or RepositoryError(f"no repository has {what}")
 
     def verified(self, repository: Repository, part: Part) -> Iterator[bytes]:
-        """The bytes of a part. Raise BytesDiffer before the last one is given, if any is wrong.
+        """The bytes of a part. Raise BytesDiffer before the last one is given, if any is wrong;
+        what was seen of the copy is a proof of its bytes, good or bad."""
+        read = repository.read_verified(
+            self.found.backup.key, part, lambda blocks: self.meter.through(stoppable(blocks))
+        )
+        try:
+            for block in read:
+                if read.whole:
+                    self._is_whole(repository, part)
+                yield block
+        except BytesDiffer as error:
+            self._prove(repository, error, read.size_bytes)
+            raise
 
-        Whoever receives them is then cut off in the middle, and believes nothing.
-        """
-        digest, size = hashlib.sha256(), 0
-        held = b""
-        read = stoppable(repository.read_part(self.found.backup.key, part))
-        for block in self.meter.through(read):
-            digest.update(block)
-            size += len(block)
-            if size > part.size_bytes:
-                break
-            if held:
-                yield held
-            held = block
-        if (size, digest.hexdigest()) != (part.size_bytes, part.sha256):
-            error = BytesDiffer(
-                f"{part.file} of {self.found.backup.key} in {repository.name} has {size} bytes, "
-                f"SHA-256 {digest.hexdigest()[:12]}; the manifest says {part.size_bytes}, "
-                f"{part.sha256[:12]}"
-            )
-            self._prove(repository, error, size)
-            raise error
+    def _is_whole(self, repository: Repository, part: Part) -> None:
         with self._lock:
             seen = self.whole.setdefault(repository.name, set())
             seen.add(part.name)
             everything = len(seen) == len(self.found.manifest.parts)
         if everything:
             self._prove(repository, None, self.found.manifest.size_bytes)
-        yield held
 
     def signed(self, repository: Repository, part: Part, seconds: int) -> str:
         """A URL that anyone may read the part by: a secret. Raise CannotSign."""

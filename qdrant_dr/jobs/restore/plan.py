@@ -11,13 +11,7 @@ from datetime import datetime
 
 from qdrant_dr.cluster.aliases import AliasPlan, plan_aliases
 from qdrant_dr.config import Config
-from qdrant_dr.jobs.restore.options import (
-    OnTarget,
-    RestoreRequest,
-    continues,
-    goes_on,
-    route_of,
-)
+from qdrant_dr.jobs.restore.options import OnTarget, RestoreRequest, continues, goes_on, route_of
 from qdrant_dr.jobs.restore.refusals import (
     archive_reasons,
     name_reasons,
@@ -30,17 +24,8 @@ from qdrant_dr.jobs.restore.refusals import (
 )
 from qdrant_dr.jobs.run.units import RestoreOptions, RestoreUnit, Route
 from qdrant_dr.quantities import format_size, how_long
-from qdrant_dr.records import (
-    BackupKey,
-    Drilled,
-    Manifest,
-    Outcome,
-    Restored,
-    RunEnd,
-    Seal,
-)
-from qdrant_dr.records.proof import depth_rank
-from qdrant_dr.repository import Backup, Copy, sound, time_to_reach
+from qdrant_dr.records import BackupKey, Drilled, Manifest, Outcome, Restored, RunEnd, Seal
+from qdrant_dr.repository import Backup, Copy, rank_sources, time_to_reach
 
 ASSUMED_RATE = 20 * 2**20
 """Bytes per second from start to proven, where nothing was measured yet."""
@@ -102,7 +87,7 @@ def plan_restore(
     manifest = backup.manifest
     name = options.name or manifest.collection
     route = route_of(manifest, there.facts, salvage=options.salvage)
-    sources = sources_of(backup, repositories)
+    sources = sources_of(backup, repositories, now=now)
     frozen = archive_reasons(config, backup, sources, repositories)
     refusals, warnings = trust(
         config, backup, sources, options, now=now, accepted=accepted, frozen=frozen
@@ -162,34 +147,17 @@ def plan_restore(
     )
 
 
-def sources_of(backup: Backup, repositories: Sequence[str]) -> tuple[Copy, ...]:
-    """Copies that may be read, the healthiest first.
+def sources_of(backup: Backup, repositories: Sequence[str], *, now: datetime) -> tuple[Copy, ...]:
+    """Copies that may be read, the one to read first in front.
 
-    Those that can be read at once before those that must be brought back from an archive first,
-    which are none if nobody knows how long that takes. Sound ones before those with an open failure
-    (whose bytes are compared in passing like any), then the deepest proof, the newest of these, and
-    reading order.
+    Those with an open failure are the last resort: their bytes are compared in passing like any.
+    What lies in an archive is none if nobody knows how long it takes to bring it back.
     """
-
-    def health(copy: Copy) -> tuple[bool, bool, int, float]:
-        good = [
-            (depth_rank(p.depth), p.ended_at.timestamp())
-            for p in copy.proofs
-            if p.passed and p.full
-        ]
-        depth, at = max(good, default=(-1, 0.0))
-        return bool(copy.archived), not sound(backup, copy), -depth, -at
-
-    files = {p.file for p in backup.manifest.parts}
-    readable = [
-        c
-        for c in backup.copies
-        if c.repository in repositories
-        and c.committed
-        and not files & set(c.lacks)
-        and c.within_reach
-    ]
-    return tuple(sorted(readable, key=health))
+    return tuple(
+        s.copy
+        for s in rank_sources(backup, now=now)
+        if s.complete and s.copy.within_reach and s.copy.repository in repositories
+    )
 
 
 def estimate_of(manifest: Manifest, ends: Sequence[RunEnd]) -> tuple[float, str]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.run.cancel import stoppable
 from qdrant_dr.jobs.run.lookup import Found
+from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.proof import lay_out
-from qdrant_dr.proof.blocks import Tally
 from qdrant_dr.proof.layout import LaidOut, Limits
 from qdrant_dr.records import Part
-from qdrant_dr.repository import Repository
+from qdrant_dr.repository import Repository, rank_sources
+from qdrant_dr.verified_read import Tally
 
 
 def laid_copies(
@@ -38,15 +39,8 @@ def laid_copies(
 
 def _copies(found: Found) -> list[Repository]:
     first = found.repository
-    others = [
-        found.opened[c.repository]
-        for c in found.backup.copies
-        if c.committed
-        and not c.archived
-        and c.repository != first.name
-        and c.repository in found.opened
-    ]
-    return [first, *others]
+    ranked = [s.copy.repository for s in rank_sources(found.backup, now=utc_now()) if s.readable]
+    return [first, *(found.opened[n] for n in ranked if n != first.name and n in found.opened)]
 
 
 def _lay_out(
@@ -54,7 +48,7 @@ def _lay_out(
 ) -> tuple[LaidOut, bool]:
     """What can be laid out of one copy, and whether its bytes are those of the manifest."""
     where.mkdir(parents=True, exist_ok=True)
-    tally = Tally(part.size_bytes)
+    tally = Tally(part.size_bytes, part.sha256)
     fault: list[DRError] = []
 
     def blocks() -> Iterator[bytes]:
@@ -74,5 +68,4 @@ def _lay_out(
     for _ in passing:
         pass  # the hash is of all bytes, also behind a fault
     notes += [error.message for error in (*fault, *laid.faults)]
-    whole = (tally.size_bytes, tally.sha256) == (part.size_bytes, part.sha256)
-    return laid, whole
+    return laid, tally.whole

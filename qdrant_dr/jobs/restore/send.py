@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from qdrant_dr.cluster import Node, recover_by_upload
 from qdrant_dr.cluster.recover import recover_from, recover_shard_by_upload
@@ -22,6 +23,8 @@ from qdrant_dr.jobs.target.nodes import TargetNodes
 from qdrant_dr.jobs.target.split import Cut, cut_shards
 from qdrant_dr.records import Part
 from qdrant_dr.repository import Repository
+
+Upload: TypeAlias = Callable[[Repository], None]
 
 
 @dataclass(slots=True)
@@ -60,21 +63,29 @@ class Recovery:
                 size=part.size_bytes, sha256=part.sha256, priority=unit.priority, name=file,
             )  # fmt: skip
 
-        def by_url(repository: Repository) -> None:
-            recover_from(
-                self.node, name, self._signed(repository, part),
-                sha256=part.sha256, priority=unit.priority,
-            )  # fmt: skip
-
         if unit.way == "server-file":
             assert unit.server_file is not None
-            recover_from(
-                self.node, name, unit.server_file, sha256=part.sha256, priority=unit.priority
-            )
-        elif unit.way == "url":
+            self._fetched(self.node, part, unit.server_file)
+        else:
+            self._from_each(part, self.node, upload)
+
+    def _from_each(
+        self, part: Part, target: Node, upload: Upload, shard: int | None = None
+    ) -> None:
+        """One copy after the other, by upload or by a signed URL, until the target has the part."""
+        seconds = round(self.node.timeouts.snapshot.total_seconds())
+
+        def by_url(repository: Repository) -> None:
+            self._fetched(target, part, self.sources.signed(repository, part, seconds), shard)
+
+        if self.unit.way == "url":
             self.sources.each(part.file, by_url, RecoverFailed)
         else:
             self.sources.each(part.file, upload)
+
+    def _fetched(self, target: Node, part: Part, location: str, shard: int | None = None) -> None:
+        name, priority = self.unit.name, self.unit.priority
+        recover_from(target, name, location, sha256=part.sha256, priority=priority, shard=shard)
 
     def _shards(self, nodes: TargetNodes) -> None:
         """Each shard into the first node that holds it; the others follow from there."""
@@ -121,16 +132,7 @@ class Recovery:
                 size=part.size_bytes, sha256=part.sha256, priority=unit.priority,
             )  # fmt: skip
 
-        def by_url(repository: Repository) -> None:
-            recover_from(
-                target, name, self._signed(repository, part),
-                sha256=part.sha256, priority=unit.priority, shard=shard,
-            )  # fmt: skip
-
-        if unit.way == "url":
-            self.sources.each(part.file, by_url, RecoverFailed)
-        else:
-            self.sources.each(part.file, upload)
+        self._from_each(part, target, upload, shard)
 
     def _cut(self, part: Part, repository: Repository) -> list[Cut]:
         """The shards of a whole archive, on the spool: none is believed before all bytes are."""
@@ -144,10 +146,6 @@ class Recovery:
             target, self.unit.name, piece.shard, self.sources.meter.paced(piece.blocks()),
             size=piece.size_bytes, sha256=piece.sha256, priority=self.unit.priority,
         )  # fmt: skip
-
-    def _signed(self, repository: Repository, part: Part) -> str:
-        seconds = round(self.node.timeouts.snapshot.total_seconds())
-        return self.sources.signed(repository, part, seconds)
 
 
 def _piece(part: Part, shard: int) -> str:

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
 from uuid import uuid4
 
-from qdrant_dr.cluster import Node
 from qdrant_dr.cluster.aliases import plan_aliases, set_aliases
-from qdrant_dr.cluster.collection_config import creation_body, shard_key_order
 from qdrant_dr.cluster.ready import wait_restored
-from qdrant_dr.cluster.recover import wait_unoccupied
-from qdrant_dr.cluster.target import (
-    TargetFacts,
-    clean_failed,
-    create_payload_indexes,
-    create_target,
-    target_facts,
-)
+from qdrant_dr.cluster.target import TargetFacts, target_facts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import (
     ClusterError,
@@ -28,22 +16,16 @@ from qdrant_dr.errors import (
     DRError,
     NothingChecked,
     PlanRefused,
-    RecoverUnanswered,
     RepositoryError,
 )
+from qdrant_dr.jobs.restore.clean_up import clean_up
 from qdrant_dr.jobs.restore.failover import Meter, Sources
-from qdrant_dr.jobs.restore.journal import Journal, OpenJournal, journal_of
-from qdrant_dr.jobs.restore.options import continues, goes_on
-from qdrant_dr.jobs.restore.ownership import (
-    holds,
-    must_be_unused,
-    operations_of,
-    since_proven,
-    vectors_of,
-    why_kept,
-)
-from qdrant_dr.jobs.restore.refusals import how_to_remove, left_whole, versions_reasons
+from qdrant_dr.jobs.restore.journal import journal_of
+from qdrant_dr.jobs.restore.ownership import operations_of, since_proven
+from qdrant_dr.jobs.restore.refusals import how_to_remove, versions_reasons
 from qdrant_dr.jobs.restore.send import Recovery
+from qdrant_dr.jobs.restore.take_over import create_collection, take_over
+from qdrant_dr.jobs.restore.work import Result, Work
 from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.lookup import Found
 from qdrant_dr.jobs.run.progress import watcher
@@ -54,34 +36,9 @@ from qdrant_dr.jobs.run.stopwatch import Stopwatch
 from qdrant_dr.jobs.run.units import RestoreUnit
 from qdrant_dr.jobs.target.nodes import TargetNodes, facts_of, open_target, target_nodes
 from qdrant_dr.jobs.target.restored_content import Reference, compare_content, unlike
-from qdrant_dr.records import Manifest, Outcome, Restored
-from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.records import Outcome, Restored
 from qdrant_dr.repository import Repository
 from qdrant_dr.stores.throttle import Throttle
-
-NOTED_SECONDS = 1.0
-"""A wait this long is told, and what was seen before it is looked at again."""
-
-
-@dataclass(slots=True)
-class Result:
-    """What a restore has come to so far; kept if it fails half-way. `whole`: every point is there,
-    equal to the seal, or after a salvage, which is never called equal, to what was read."""
-
-    target_kind: SourceKind | None = None
-    server_version: str | None = None
-    points_restored: int | None = None
-    fingerprint_equal: bool | None = None
-    whole: bool = False
-    lost_ids: tuple[int | str, ...] = ()
-    aliases_set: tuple[str, ...] = ()
-    aliases_left: tuple[str, ...] = ()
-    created: bool = False
-    stays: bool = False
-    removed: list[str] = field(default_factory=list)
-    resumed: bool = False
-    doubts: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def restore_backup(config: Config, unit: RestoreUnit, run_id: str) -> Outcome:
@@ -160,24 +117,10 @@ def _found(config: Config, unit: RestoreUnit) -> Found:
     return Found(config, unit.key, unit.repositories[-1])
 
 
-@dataclass(slots=True)
-class Restoration:
-    """One restore at work; the journal is locked, so there is no other into this name."""
+class Restoration(Work):
+    """The steps, in order."""
 
-    config: Config
-    unit: RestoreUnit
-    restore_id: str
-    found: Found
-    sources: Sources
-    node: Node
-    journal: OpenJournal
-    folder: Path
-    watch: Stopwatch
-    result: Result
-
-    @property
-    def manifest(self) -> Manifest:
-        return self.found.manifest
+    __slots__ = ()
 
     def run(self) -> None:
         """Every step in order. What fails is cleaned up, if it was ours, and raised."""
@@ -195,27 +138,22 @@ class Restoration:
             target = self._look()
         with target_nodes(self.config, self.node, target) as nodes:
             with self.watch.phase("take over"):
-                self._take_over(target, nodes)
+                take_over(self, target, nodes)
             self.result.doubts += [
                 f"peer {peer} of the target does not answer: what it holds was not counted"
                 for peer in nodes.silent
             ]
             try:
-                if (was := self._begun.proven) is None:
+                if (was := self.begun.proven) is None:
                     self._restore(target, nodes)
                 else:
                     self._proven(was, nodes)
                 with self.watch.phase("aliases"):
                     self._aliases()
             except DRError as e:
-                self._failed(e, nodes)
+                clean_up(self, e, nodes)
                 raise
         self.journal.drop()
-
-    @property
-    def _begun(self) -> Journal:
-        assert self.journal.now is not None
-        return self.journal.now
 
     def _restore(self, target: TargetFacts, nodes: TargetNodes) -> None:
         name = self.unit.name
@@ -224,7 +162,7 @@ class Restoration:
                 self._salvage(target)
         else:
             with self.watch.phase("create"):
-                self._create(target)
+                create_collection(self, target)
             with self.watch.phase("recover", self.manifest.size_bytes):
                 Recovery(
                     self.unit, self.config, self.sources, self.node, self.journal, self.folder
@@ -246,7 +184,7 @@ class Restoration:
         """Only aliases were left to set. If it was written to since, that is no fault of ours, but
         then it is not known any more what an alias would lead to."""
         self.result.points_restored = points
-        doubt = since_proven(self._begun.operations, operations_of(nodes, self.unit.name))
+        doubt = since_proven(self.begun.operations, operations_of(nodes, self.unit.name))
         if doubt is not None:
             self.result.doubts.append(doubt)
             return
@@ -263,87 +201,6 @@ class Restoration:
             raise PlanRefused("; ".join(reasons))
         return target
 
-    # before
-
-    def _take_over(self, target: TargetFacts, nodes: TargetNodes) -> None:
-        """Go on where a restore of this backup ended, or remove what another made there."""
-        name, left = self.unit.name, self.journal.found
-        there, asked = name in target.collections, False
-        if left is not None and goes_on(left, self.unit.key, self.unit.route):
-            waited = wait_unoccupied(nodes.by_peer.values(), name, stop=stopping)
-            if waited >= NOTED_SECONDS:
-                self.result.notes.append(
-                    f"waited {waited:.0f} s for a recovery that an earlier run had begun"
-                )
-                target = target_facts(self.node)
-                there = name in target.collections
-            if there and left.created:
-                must_be_unused(left, target, nodes)
-            self.result.resumed = continues(left, self.unit.key, self.unit.route)
-            sound = there and name not in target.broken
-            begun = bool(left.recovered) or left.proven is not None
-            ready = begun if left.created else self.unit.into_existing
-            if self.result.resumed and sound and ready:
-                self.journal.begin(left)
-                self.result.created = left.created
-                self.result.removed += clean_failed(
-                    self.node, name, created=False, uploads=left.uploads
-                )
-                return
-            self.result.removed += clean_failed(
-                self.node, name, created=left.created, uploads=left.uploads
-            )
-            # a create call that nobody has seen the effect of may take effect yet
-            asked = left.asked and not there
-            there = there and not left.created
-        elif left is not None and there and not self.unit.into_existing:
-            raise PlanRefused(left_whole(left), how_to_remove(self.node.url, name) + ".")
-        self.journal.drop()
-        if name in target.aliases:
-            raise PlanRefused(f"{name!r} on {self.node.url} is an alias meanwhile", "plan again.")
-        if there and not self.unit.into_existing:
-            raise PlanRefused(f"{name!r} exists on {self.node.url} meanwhile", "plan again.")
-        self.result.created, seal = not there, self.found.backup.seal
-        self.journal.begin(
-            Journal(
-                restore_id=self.restore_id,
-                target=self.node.url,
-                name=name,
-                backup=str(self.unit.key),
-                route=self.unit.route,
-                began_at=utc_now(),
-                created=not there,
-                asked=asked,
-                vectors=vectors_of(self.manifest),
-                holds={} if self.unit.route == "salvage" else holds(self.manifest, seal),
-            )
-        )
-
-    def _create(self, target: TargetFacts) -> None:
-        """Make the collection, unless it is there, or will come out of the archive."""
-        fresh = self._begun.created and not self._begun.recovered
-        if self.unit.route != "shards" or not fresh:
-            return
-        info = self.manifest.info
-        keys = (
-            shard_key_order(self.manifest.shards_of_cluster, json.loads(self.manifest.shard_keys))
-            if self.manifest.custom_sharding
-            else ()
-        )
-        before = self._begun.asked
-        self.journal.note(asked=True)
-        create_target(
-            self.node, self.unit.name, self._body(target), keys=keys, asked=before, stop=stopping
-        )
-        create_payload_indexes(self.node, self.unit.name, info.get("payload_schema") or {})
-
-    def _body(self, target: TargetFacts) -> dict[str, object]:
-        return creation_body(
-            self.manifest.info,
-            replication_factor=self.unit.replication_factor,
-            clustered=target.clustered,
-        )
-
     # the bytes
 
     def _salvage(self, target: TargetFacts) -> None:
@@ -353,7 +210,7 @@ class Restoration:
         self.found.repository = self._reader()
         saved = salvage(
             self.config, self.found, self.node, self.unit.name, self.folder,
-            body=self._body(target) if target.clustered else None,
+            body=self.body(target) if target.clustered else None,
         )  # fmt: skip
         result = self.result
         result.points_restored, result.lost_ids = saved.points, saved.lost_ids
@@ -433,69 +290,3 @@ class Restoration:
         if left and not proven:
             left = [(a, f"the content of {self.unit.name!r} is not proven") for a, _ in left]
         self.result.notes += [f"alias {a!r} is left alone: {why}" for a, why in left]
-
-    def _failed(self, error: DRError, nodes: TargetNodes) -> None:
-        """Take back what is half-made and ours, for it can keep a server from starting, or say why
-        it stays. What was restored in whole always does, whatever was found of it."""
-        name, now = self.unit.name, self._begun
-        where = f"{name!r} on {self.node.url}"
-        if not now.created and not now.whole:
-            self.result.notes.append(
-                f"{where} was there before and is not removed; it may be half overwritten"
-            )
-        if now.proven is not None and isinstance(error, PlanRefused):
-            self.journal.drop()
-            return
-        if now.complete and now.proven is None and error.blames_copy:
-            self._stays(error, where)
-            return
-        try:
-            later = error.transient or isinstance(error, RecoverUnanswered)
-            if stopping.is_set() or later or now.whole:
-                self.result.notes.append(self._unfinished(where))
-                return
-            kept = None
-            if now.created:
-                asked = "as asked: it is NOT what was backed up" if self.unit.keep_failed else None
-                kept = why_kept(now, nodes, error, resumed=self.result.resumed) or asked
-            ours = now.created and kept is None
-            removed = clean_failed(self.node, name, created=ours, uploads=now.uploads)
-        except DRError as e:
-            self.result.notes.append(
-                f"what was made of {where} could not be removed now ({e.message}): the same "
-                "command does it, and begins again"
-            )
-            return
-        self.result.removed += removed
-        if removed:
-            self.result.notes.append(f"removed from {self.node.url}: {', '.join(removed)}")
-        if kept is not None:
-            self.result.notes.append(f"{where} is kept: {kept}")
-        self.journal.drop()
-
-    def _stays(self, error: DRError, where: str) -> None:
-        """It came back in whole and is something else: the journal tells whoever comes next."""
-        since = " (it was begun by an earlier run and may be in use since)"
-        self.result.stays = True
-        self.result.notes.append(
-            f"{where} stays{since * self.result.resumed}: it was "
-            f"{'restored' if self._begun.created else 'there before, and overwritten'} in whole, "
-            f"and is NOT what was backed up: {how_to_remove(self.node.url, self.unit.name)}"
-        )
-        try:
-            self.journal.differ(error.message)
-            self.result.removed += clean_failed(
-                self.node, self.unit.name, created=False, uploads=self._begun.uploads
-            )
-        except DRError as e:
-            self.result.notes.append(f"a file that was uploaded may be left there: {e.message}")
-
-    def _unfinished(self, where: str) -> str:
-        if self._begun.complete:
-            return f"{where} is there in whole, and is not compared: the same command does it"
-        if self.unit.route != "salvage":
-            return f"{where} is unfinished: the same command continues it"
-        return (
-            f"{where} may hold half a salvage, which is neither continued nor removed: delete it, "
-            "then the same command begins again, or give another name with `--as`"
-        )

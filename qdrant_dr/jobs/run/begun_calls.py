@@ -13,7 +13,7 @@ from qdrant_dr.cluster import INSTANCE, SnapshotScope, key_piece, stamp_of
 from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.scratch_dir import abandoned
 from qdrant_dr.records import BackupKey, Intent, RunEnd, SnapshotAnswer
-from qdrant_dr.repository import ORPHAN_GRACE, Catalog, Repository, Stat
+from qdrant_dr.repository import ORPHAN_GRACE, Catalog, Repository, Stat, key_of
 
 STAMPED_WITHIN = timedelta(hours=1)
 """A node names a snapshot by the second in which it begins it, right after the call came (measured
@@ -76,13 +76,6 @@ class Begun:
         after = ORPHAN_GRACE / 2 if asked is None or self.intent.full else STAMPED_WITHIN
         begun = min(asked or self.since, self.since + ORPHAN_GRACE / 2)
         return begun - STAMPED_WITHIN <= stamped <= begun + after
-
-
-def key_of(intent: Intent) -> BackupKey:
-    """The backup that an intent is of."""
-    return BackupKey(
-        cluster=intent.cluster, collection=intent.collection, backup_id=intent.backup_id
-    )
 
 
 def scratch_of(backup_id: str) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from qdrant_dr.hints import BY_HAND, DECIDE, command, filled
-from qdrant_dr.records import DEPTHS
-from qdrant_dr.records.proof import depth_rank
-from qdrant_dr.repository import Backup, Copy, open_failures, proof_of
+from qdrant_dr.repository import Backup, Copy, open_failures, proof_of, rank_sources
 from qdrant_dr.text import digest
 
 DAMAGED = "copy-damaged"
@@ -15,18 +13,9 @@ DAMAGED = "copy-damaged"
 
 
 def sources(backup: Backup, now: datetime) -> tuple[str, ...]:
-    """Copies with all their parts and no open failure: deepest proven first."""
-
-    def rank(copy: Copy) -> int:
-        known = [d for d in DEPTHS if proof_of(copy, depth=d, now=now)]
-        return -depth_rank(known[-1]) if known else 1
-
-    return tuple(c.repository for c in sorted(filter(_may_be_good, backup.copies), key=rank))
-
-
-def _may_be_good(copy: Copy) -> bool:
-    whole = copy.committed and copy.state in ("present", "behind") and not copy.archived
-    return whole and set(copy.lacks) <= {"seal"}
+    """Copies to heal others from, that can be read now: the one to read first in front."""
+    ranked = rank_sources(backup, now=now)
+    return tuple(s.copy.repository for s in ranked if s.believed and s.readable)
 
 
 def thaw_step(backup: Backup, copy: Copy, then: str = "") -> str:

@@ -14,13 +14,7 @@ from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.proof import baseline_of
 from qdrant_dr.records import BackupKey, Baseline, Manifest, Outcome, Seal
-from qdrant_dr.repository import (
-    Backup,
-    Copy,
-    Repository,
-    accepts,
-    newest,
-)
+from qdrant_dr.repository import Backup, Copy, Repository, accepts, newest
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 
+from qdrant_dr.jobs.run.cancel import stoppable
+from qdrant_dr.records import Part
+
 Watcher = Callable[[int, int], None]
 """Called in the thread of the transfer with bytes done and bytes in all: it must not wait."""
 
@@ -20,6 +23,11 @@ def watched(blocks: Iterable[bytes], total: int) -> Iterator[bytes]:
         if watch is not None:
             watch(done, total)
         yield block
+
+
+def in_transit(part: Part) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
+    """What the blocks of one part pass on their way: they are watched, and can be stopped."""
+    return lambda blocks: stoppable(watched(blocks, part.size_bytes))
 
 
 class Together:

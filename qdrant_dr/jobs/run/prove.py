@@ -38,15 +38,7 @@ from qdrant_dr.proof import (
 )
 from qdrant_dr.proof.findings import finding, findings
 from qdrant_dr.proof.seal import fallen_indexes, unasked
-from qdrant_dr.records import (
-    Depth,
-    ErrorFacts,
-    Finding,
-    Part,
-    Proof,
-    Seal,
-    Searched,
-)
+from qdrant_dr.records import Depth, ErrorFacts, Finding, Part, Proof, Seal, Searched
 from qdrant_dr.records.proof import reaches
 from qdrant_dr.repository import Backup, Copy, Repository, new_id, open_failures
 

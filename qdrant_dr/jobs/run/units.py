@@ -15,6 +15,16 @@ from qdrant_dr.records.manifest import Method
 from qdrant_dr.secrets import SecretRef
 
 
+class OfBackup(Frozen):
+    """What a unit is about, where that is one backup."""
+
+    key: BackupKey
+
+    @property
+    def collection(self) -> str:
+        return self.key.collection
+
+
 class CaptureUnit(Frozen):
     """Make one backup of one collection, in every repository named."""
 
@@ -52,24 +62,19 @@ class FullUnit(Frozen):
         return f"{len(self.collections)} collections of {self.node}"
 
 
-class VerifyUnit(Frozen):
+class VerifyUnit(OfBackup):
     """Read one copy and prove it to `depth`; a sample is `per_mille` of its blocks.
 
     `unread` are ids of its proofs that cannot be read, as the catalog knows them.
     """
 
     unit: Literal["verify"] = "verify"
-    key: BackupKey
     repository: str
     depth: Depth
     sample_per_mille: int | None = Field(None, gt=0, lt=1000)
     seed: int | None = None
     made_by: Literal["backup", "verify", "replicate"] = "verify"
     unread: tuple[str, ...] = ()
-
-    @property
-    def collection(self) -> str:
-        return self.key.collection
 
     @property
     def label(self) -> str:
@@ -90,29 +95,23 @@ class CompareUnit(Frozen):
         return f"the replicas of {self.collection}"
 
 
-class HealUnit(Frozen):
+class HealUnit(OfBackup):
     """Bring one copy back from the first of `sources` that proves its bytes in the transfer."""
 
     unit: Literal["heal"] = "heal"
-    key: BackupKey
     repository: str
     sources: tuple[str, ...] = Field(min_length=1)
     why: str
-
-    @property
-    def collection(self) -> str:
-        return self.key.collection
 
     @property
     def label(self) -> str:
         return f"{self.key} in {self.repository}"
 
 
-class DrillUnit(Frozen):
+class DrillUnit(OfBackup):
     """Restore one copy somewhere disposable, prove it there, and measure."""
 
     unit: Literal["drill"] = "drill"
-    key: BackupKey
     repository: str
     engine: Literal["edge", "server"]
     pick: str
@@ -120,10 +119,6 @@ class DrillUnit(Frozen):
     keep: bool = False
     note: str = ""
     scenario: str | None = None
-
-    @property
-    def collection(self) -> str:
-        return self.key.collection
 
     @property
     def label(self) -> str:
@@ -163,7 +158,7 @@ class RestoreOptions(Frozen):
         return {name: given[name] for name in RestoreOptions.model_fields if name in given}
 
 
-class RestoreUnit(RestoreOptions):
+class RestoreUnit(OfBackup, RestoreOptions):
     """Restore one backup for real, from the first of `repositories` that proves its bytes.
 
     `name` is the collection's on the target. `accepted`: that the backup is suspect was settled.
@@ -171,7 +166,6 @@ class RestoreUnit(RestoreOptions):
     """
 
     unit: Literal["restore"] = "restore"
-    key: BackupKey
     repositories: tuple[str, ...] = Field(min_length=1)
     target: str
     target_key: SecretRef | None = None
@@ -182,15 +176,11 @@ class RestoreUnit(RestoreOptions):
     remarks: tuple[str, ...] = ()
 
     @property
-    def collection(self) -> str:
-        return self.key.collection
-
-    @property
     def label(self) -> str:
         return f"{self.key} to {self.target} as {self.name}"
 
 
-class ExpireUnit(Frozen):
+class ExpireUnit(OfBackup):
     """Let one copy go, if a look at the records of now still says so.
 
     `decided_at` is by clocks that were compared: whoever does this judges by it, not by its own.
@@ -199,16 +189,11 @@ class ExpireUnit(Frozen):
     """
 
     unit: Literal["expire"] = "expire"
-    key: BackupKey
     repository: str
     decided_at: Time
     reason: str
     named: bool = False
     finish: bool = False
-
-    @property
-    def collection(self) -> str:
-        return self.key.collection
 
     @property
     def label(self) -> str:

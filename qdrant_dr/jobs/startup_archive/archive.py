@@ -7,12 +7,11 @@ aliases. The file appears when it is whole and every byte of it was proven, or n
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,14 +19,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from qdrant_dr.cluster.full import CONFIG
-from qdrant_dr.errors import BytesDiffer, PlanRefused, StorageFull
-from qdrant_dr.jobs.run.cancel import stoppable
-from qdrant_dr.jobs.run.progress import watched
+from qdrant_dr.errors import PlanRefused, StorageFull
 from qdrant_dr.quantities import format_size
 from qdrant_dr.records import Manifest, Part
 from qdrant_dr.records.manifest import collection_slug
 from qdrant_dr.repository import Backup
 from qdrant_dr.tar import BLOCK
+from qdrant_dr.verified_read import VerifiedRead
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,33 +121,18 @@ def member_name(manifest: Manifest) -> str:
     return f"{collection_slug(manifest.collection)}-{manifest.backup_id.lower()}.snapshot"
 
 
-def add_member(out: BinaryIO, manifest: Manifest, part: Part, blocks: Iterable[bytes]) -> None:
+def add_member(out: BinaryIO, manifest: Manifest, part: Part, read: VerifiedRead) -> None:
     """Append one collection. If its bytes are not the manifest's, the file is as before, and
     BytesDiffer (or what reading raised) says why."""
     start = out.tell()
     try:
-        _copy(out, manifest, part, blocks)
+        out.write(_header(member_name(manifest), part.size_bytes, manifest.captured_at))
+        out.writelines(read)
+        out.write(bytes(-part.size_bytes % BLOCK))
     except BaseException:
         out.seek(start)
         out.truncate()
         raise
-
-
-def _copy(out: BinaryIO, manifest: Manifest, part: Part, blocks: Iterable[bytes]) -> None:
-    digest, size = hashlib.sha256(), 0
-    out.write(_header(member_name(manifest), part.size_bytes, manifest.captured_at))
-    for block in stoppable(watched(blocks, part.size_bytes)):
-        digest.update(block)
-        size += len(block)
-        if size > part.size_bytes:
-            break
-        out.write(block)
-    if (size, digest.hexdigest()) != (part.size_bytes, part.sha256):
-        raise BytesDiffer(
-            f"{part.file} of {manifest.key} has {size} bytes, SHA-256 {digest.hexdigest()[:12]}; "
-            f"the manifest says {part.size_bytes}, {part.sha256[:12]}"
-        )
-    out.write(bytes(-size % BLOCK))
 
 
 def finish(out: BinaryIO, plan: StartupPlan, now: datetime) -> None:

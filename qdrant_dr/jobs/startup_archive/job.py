@@ -28,6 +28,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.lookup import Found
+from qdrant_dr.jobs.run.progress import in_transit
 from qdrant_dr.jobs.run.prove import CopyReader, bytes_proof
 from qdrant_dr.jobs.run.run import Run, error_facts, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups
@@ -55,6 +56,7 @@ from qdrant_dr.repository import (
     accepts,
     newest_proven,
     proven_copies,
+    rank_sources,
     sound,
 )
 
@@ -183,16 +185,16 @@ def _proven(config: Config, backup: Backup, now: datetime) -> tuple[Copy, ...]:
 
 
 def _put(config: Config, out: BinaryIO, backup: Backup, run_id: str, now: datetime) -> Put:
-    """Bring one archive in, from the first copy whose bytes are the manifest's; proven ones first.
+    """Bring one archive in, from the first sound copy whose bytes are the manifest's.
 
     What the transfer saw of each copy is a proof of its bytes, good or bad. Raise ObjectMissing
     if no copy is good, ObjectArchived if all of them lie in an archive.
     """
     (part,) = backup.manifest.parts
     notes: list[str] = []
-    proven = _proven(config, backup, now)
-    others = [c for c in backup.copies if c not in proven and sound(backup, c)]
-    for copy in (*proven, *others):
+    ranked = rank_sources(backup, now=now, promise=config.objectives.proven)
+    copies = [s.copy for s in ranked if sound(backup, s.copy)]
+    for copy in copies:
         if copy.archived:
             notes.append(f"{copy.repository} cannot give it: {copy.archive}")
             continue
@@ -200,8 +202,8 @@ def _put(config: Config, out: BinaryIO, backup: Backup, run_id: str, now: dateti
         try:
             found = Found(config, backup.key, copy.repository)
             with put.watch.phase("fetch", part.size_bytes):
-                blocks = found.repository.read_part(backup.key, part)
-                add_member(out, backup.manifest, part, blocks)
+                read = found.repository.read_verified(backup.key, part, in_transit(part))
+                add_member(out, backup.manifest, part, read)
         except BytesDiffer as e:
             notes.append(e.message)
             _record(found, e, put, run_id)
@@ -212,7 +214,7 @@ def _put(config: Config, out: BinaryIO, backup: Backup, run_id: str, now: dateti
         else:
             _record(found, None, put, run_id)
             return put
-    if all(c.archived for c in (*proven, *others)):
+    if all(c.archived for c in copies):
         raise ObjectArchived(
             f"no copy of {backup.key} can be read: {'; '.join(notes)}",
             f"`qdrant-dr show {backup.key}` prints the commands that bring it back.",

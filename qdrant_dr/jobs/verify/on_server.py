@@ -9,18 +9,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from qdrant_dr.cluster import (
-    DRILL_PREFIX,
-    Node,
-    drop_target,
-    node_facts,
-    wait_restored,
-)
+from qdrant_dr.cluster import DRILL_PREFIX, Node, drop_target, node_facts, wait_restored
 from qdrant_dr.config import Config
 from qdrant_dr.errors import NothingChecked, PlanRefused
 from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.lookup import Found
-from qdrant_dr.jobs.run.progress import watched
+from qdrant_dr.jobs.run.progress import in_transit
 from qdrant_dr.jobs.run.prove import CopyReader, ProvedCopy, prove_copy
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import PREFIX, dead_folders, remove_scratch, scratch_folder
@@ -124,7 +118,7 @@ def _recover(config: Config, nodes: TargetNodes, name: str, found: Found, folder
     """Let the server restore what is read from the repository, byte by byte compared."""
 
     def read(part: Part) -> Iterator[bytes]:
-        return watched(found.repository.read_part(found.backup.key, part), part.size_bytes)
+        return found.repository.read_verified(found.backup.key, part, in_transit(part))
 
     recover_onto(nodes, name, found.manifest, read, folder, limit=config.capture.spool.max)
     wait_restored(nodes.by_peer, name, stop=stopping)

@@ -95,12 +95,12 @@ def test_a_collection_that_comes_between_the_look_and_the_call_of_the_next_run(
     world: World, spy: Spy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next run has looked and found nothing; its own call is then refused, for it is there."""
-    from qdrant_dr.jobs.restore import unit as restoring
+    from qdrant_dr.jobs.restore import take_over
 
     monkeypatch.setattr(confirmed_changes, "APPEAR_SECONDS", 0.1)
     spy.answer_late(*CREATE, seconds=math.inf)
     assert only(bring_back(world, spy.url, "sharded"))[0].error is not None
-    create = restoring.create_target
+    create = take_over.create_target
 
     def late(*given, **named):  # type: ignore[no-untyped-def]
         assert spy.pending is not None
@@ -108,7 +108,7 @@ def test_a_collection_that_comes_between_the_look_and_the_call_of_the_next_run(
         return create(*given, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(restoring, "create_target", late)
+        patch.setattr(take_over, "create_target", late)
         again = bring_back(world, spy.url, "sharded")
     assert again.verdict == "ok", again.reasons
     assert spy.count(*CREATE) == 1

@@ -19,6 +19,7 @@ from qdrant_dr.cluster import Node, ShardState
 from qdrant_dr.errors import Interrupted, RecoverFailed, UsageError
 from qdrant_dr.jobs.restore import salvage as salvage_module
 from qdrant_dr.jobs.restore import send as restore_recover
+from qdrant_dr.jobs.restore import take_over
 from qdrant_dr.jobs.restore import unit as restoring
 from qdrant_dr.jobs.restore.journal import unfinished
 from qdrant_dr.jobs.restore.options import RestoreRequest
@@ -272,13 +273,13 @@ def test_a_collection_that_appears_before_ours_is_made_stays(fresh: World, targe
     """Between the last look and the creation: the restore fails and takes nothing away."""
     cut = by_shard(fresh, "movies")
     with pytest.MonkeyPatch.context() as patch:
-        create = restoring.create_target
+        create = take_over.create_target
 
         def late(*given: Any, **named: Any) -> None:
             theirs(target.url, fresh)
             create(*given, **named)
 
-        patch.setattr(restoring, "create_target", late)
+        patch.setattr(take_over, "create_target", late)
         end = bring_back(fresh, target.url, f"movies@{cut.backup_id}")
     assert end.verdict == "failed"
     outcome, _ = only(end)

@@ -374,9 +374,9 @@ def test_sources_come_in_order_of_health() -> None:
         ),
     )
     names = [c.repository for c in backup.copies]
-    ordered = [c.repository for c in sources_of(backup, names)]
+    ordered = [c.repository for c in sources_of(backup, names, now=NOW)]
     assert ordered == ["newer", "deep", "shallow", "none", "failed"]
-    assert [c.repository for c in sources_of(backup, ["none", "deep"])] == ["deep", "none"]
+    assert [c.repository for c in sources_of(backup, ["none", "deep"], now=NOW)] == ["deep", "none"]
 
 
 def test_the_inventory_is_of_the_newest_backup_run_or_the_one_named() -> None:

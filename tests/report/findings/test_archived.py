@@ -143,7 +143,7 @@ def test_no_plan_reads_an_archived_copy(worlds: tuple[Catalog, Catalog, Any]) ->
     assert len(doubts) == (len(frozen) if time is None else 0)
     assert not [o for o in objections if " is archived" in o]
     for backup in after.backups:
-        order = [bool(c.archived) for c in sources_of(backup, PLACES)]
+        order = [bool(c.archived) for c in sources_of(backup, PLACES, now=NOW)]
         assert order == sorted(order), "what must be brought back comes last"
         assert time is not None or not any(order)
 

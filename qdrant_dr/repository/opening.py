@@ -1,0 +1,69 @@
+"""Make a place a repository, and open it again: never another one, never one that is gone."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+
+from qdrant_dr import layout
+from qdrant_dr.config import RepositoryConfig
+from qdrant_dr.errors import Conflict, ObjectMissing, RepositoryMismatch, RepositoryMissing
+from qdrant_dr.records.repository import RepositoryRecord
+from qdrant_dr.repository.location import open_place
+from qdrant_dr.repository.repository import Repository
+from qdrant_dr.version import __version__
+
+
+def create_repository(
+    cfg: RepositoryConfig, now: datetime, *, stall_timeout: timedelta = timedelta(seconds=90)
+) -> str:
+    """Make an empty place a repository and return its id. Raise Conflict if it is one already."""
+    location, store = open_place(cfg, stall_timeout=stall_timeout, make=True)
+    if store.stat(layout.REPOSITORY) is not None:
+        raise Conflict(
+            f"repository {cfg.name}: {location} is a repository already",
+            "`qdrant-dr repository show NAME` prints its id; nothing was changed.",
+        )
+    record = RepositoryRecord(
+        id=secrets.token_hex(4), layout="plain", created_at=now, tool_version=__version__
+    )
+    store.create(layout.REPOSITORY, record.to_bytes())
+    return record.id
+
+
+def open_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repository:
+    """Open what `repository create` made.
+
+    Raise RepositoryMissing without a repository.json (an unmounted disk must not look like an
+    empty repository), RepositoryMismatch if it has another id than configured,
+    RepositoryUnreachable or RepositoryDenied if it cannot be read.
+    """
+    found = read_repository(cfg, stall_timeout=stall_timeout)
+    if found.id != cfg.id:
+        raise RepositoryMismatch(
+            f"repository {cfg.name}: {found.location} has id {found.id}, "
+            f"the configuration says {cfg.id or 'nothing'}"
+        )
+    return found
+
+
+def read_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repository:
+    """Open a repository whatever its id; for `repository show` and `repository list`."""
+    location, store = open_place(cfg, stall_timeout=stall_timeout)
+    try:
+        data = store.read(layout.REPOSITORY)
+    except ObjectMissing:
+        raise RepositoryMissing(
+            f"repository {cfg.name}: there is no {layout.REPOSITORY} at {location}"
+        ) from None
+    record = RepositoryRecord.from_bytes(data, where=f"{cfg.name}/{layout.REPOSITORY}")
+    return Repository(
+        name=cfg.name,
+        record=record,
+        domain=cfg.domain,
+        location=location,
+        bandwidth=cfg.bandwidth,
+        store=store,
+        append_only=cfg.append_only,
+        restore_time=cfg.archive_restore_time,
+    )

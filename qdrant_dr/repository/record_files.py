@@ -1,0 +1,135 @@
+"""Records of a repository: found, read, compared with where they lie; nothing odd is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from qdrant_dr import layout
+from qdrant_dr.errors import (
+    DRError,
+    ObjectArchived,
+    ObjectMissing,
+    RecordDamaged,
+    RecordError,
+    RepositoryMissing,
+)
+from qdrant_dr.records import (
+    BackupKey,
+    Expired,
+    Hold,
+    Intent,
+    Location,
+    Manifest,
+    Proof,
+    Record,
+    Seal,
+)
+from qdrant_dr.records.repository import RepositoryRecord
+from qdrant_dr.repository.foreign_objects import Stranger
+from qdrant_dr.stores.base import Stat, Store
+
+R = TypeVar("R", bound=Record)
+_AFTER_ALL = timedelta(minutes=5)
+"""How far a record may be dated ahead of the time that the store gave to it: two clocks are never
+equal."""
+_READERS = 16  # records are small: reading them is waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that is there and cannot be believed."""
+
+    repository: str
+    path: str
+    error: DRError
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Generic[R]):
+    """Records that were asked for, and those that could not be read: never dropped."""
+
+    records: tuple[R, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    ahead: frozenset[str] = frozenset()
+    """Digests of records that were dated in the future when they were written."""
+    strangers: tuple[Stranger, ...] = ()
+    """What lies among them and is not ours."""
+
+
+@dataclass(slots=True)
+class RecordFiles:
+    """The records in one store, whatever they are of. Safe to use from several threads."""
+
+    name: str
+    record: RepositoryRecord
+    location: Location
+    store: Store
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    def read_records(self, kind: type[R], paths: Sequence[str]) -> Read[R]:
+        """Records of one kind; what is damaged, unknown, in an archive or just vanished is told,
+        not dropped."""
+
+        def read(path: str) -> R | Unreadable:
+            try:
+                return self._parse(kind, path, self.store.read(path))
+            except (RecordError, ObjectMissing, ObjectArchived) as e:
+                return Unreadable(self.name, path, e)
+
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = list(pool.map(read, paths))
+        return Read(
+            tuple(r for r in found if not isinstance(r, Unreadable)),
+            tuple(r for r in found if isinstance(r, Unreadable)),
+        )
+
+    def dated_ahead(self, at: datetime, there: Stat | None) -> bool:
+        """Whether a record says that it is of later than the store had when it took it: what such a
+        clock says is not true once that time has come.
+
+        A time of before this repository was made is none: it came with a copy of the files.
+        """
+        if there is None:
+            return False
+        return self.record.created_at <= there.modified_at < at - _AFTER_ALL
+
+    def find(self, folder: str) -> list[Stat]:
+        """Every object of ours below a folder. Raise RepositoryMissing if it is gone."""
+        return self.sort_out(folder)[0]
+
+    def sort_out(self, folder: str) -> tuple[list[Stat], tuple[Stranger, ...]]:
+        """The same, and what else lies there. Raise RepositoryMissing."""
+        found = self.store.find(folder)
+        if not found and self.store.stat(layout.REPOSITORY) is None:
+            # some stores list a bucket that is gone as an empty one
+            raise RepositoryMissing(
+                f"repository {self.name}: {layout.REPOSITORY} is gone from {self.location}"
+            )
+        ours = [there for there in found if layout.in_our_place(there.path)]
+        others = [there for there in found if not layout.in_our_place(there.path)]
+        return ours, tuple(Stranger(self.name, s.path, s.size_bytes) for s in others)
+
+    def _parse(self, kind: type[R], path: str, data: bytes, key: BackupKey | None = None) -> R:
+        """Parse a record and compare it with the place it lies in."""
+        record = kind.from_bytes(data, where=f"{self.name}/{path}")
+        if isinstance(record, Manifest | Seal | Proof | Intent):
+            of = key_of(record)
+            if f"/{of.folder}/" not in f"/{path}":
+                raise RecordDamaged(f"{self.name}/{path} is the {kind.KIND} of {of}: misplaced")
+            if key is not None and of != key:
+                raise RecordDamaged(f"{self.name}/{path} is the {kind.KIND} of {of}, not {key}")
+        return record
+
+
+def key_of(record: Manifest | Seal | Proof | Intent | Hold | Expired) -> BackupKey:
+    """The backup that a record is of."""
+    return BackupKey(
+        cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
+    )
