@@ -62,6 +62,7 @@ class Node:
     `read_api_key` where there is one. Proxy and trust are those of `network`; redirects are not
     followed, so that a key goes to the configured address only. A node that asks for fewer calls
     (429) is asked again when it says, within `timeouts.busy`.
+    `grpc_port` is where the same server speaks gRPC, None: at the port of REST + 1, 0: nowhere.
     Every failure is of the tree: NodeUnreachable, NodeBusy, AccessDenied, CollectionVanished,
     ServerFailed.
     """
@@ -74,6 +75,7 @@ class Node:
         timeouts: Timeouts = Timeouts(),
         tls: Tls = Tls(),
         read_share: float = 0.5,
+        grpc_port: int | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         try:
@@ -83,7 +85,7 @@ class Node:
         self.timeouts = timeouts
         self._refs = {True: api_key, False: read_api_key or api_key}
         self._keys = {write: _key(ref) if ref else None for write, ref in self._refs.items()}
-        self.tls, self.read_share = tls, read_share
+        self.tls, self.read_share, self.grpc_port = tls, read_share, grpc_port
         self._context = tls_context(tls) if self.url.startswith("https:") else False
         self._proxy = proxy_for(self.url)
         self.pace = pace_of(self.url, read_share)
@@ -111,7 +113,7 @@ class Node:
     def at(self, url: str) -> Node:
         """Another node of the same cluster: same keys, same time-outs, same trust."""
         write, read = self._refs[True], self._refs[False]
-        return Node(url, write, read, self.timeouts, self.tls, self.read_share)
+        return Node(url, write, read, self.timeouts, self.tls, self.read_share, self.grpc_port)
 
     @property
     def key_in_clear(self) -> bool:
@@ -187,9 +189,16 @@ class Node:
 
     def read(self, path: str, doing: str, *, collection: str, json: object, cost: int = 1) -> Any:
         """`ask` for points, within our share of the collection's limit; `cost` in its tokens."""
+        return self.read_sized(path, doing, collection=collection, json=json, cost=cost)[0]
+
+    def read_sized(
+        self, path: str, doing: str, *, collection: str, json: object, cost: int = 1
+    ) -> tuple[Any, int]:
+        """`read`, and how many bytes the answer had."""
         if share := self.share_of(collection):
             share.spend(cost)
-        return self.ask("POST", path, doing, json=json, collection=collection)
+        response = self.exchange("POST", path, doing, json=json, collection=collection)
+        return result_of(response, url=self.url, doing=doing), len(response.content)
 
     def share_of(self, collection: str) -> Share | None:
         """What is ours of the collection's `read_rate_limit`; None if it has none."""
@@ -342,5 +351,11 @@ def open_nodes(config: ClusterConfig) -> tuple[Node, ...]:
 def node_at(config: ClusterConfig, url: str) -> Node:
     """A Node of the cluster at an address. Raise SecretMissing; nothing is reached yet."""
     return Node(
-        url, config.api_key, config.read_api_key, config.timeouts, config.tls, config.read_share
+        url,
+        config.api_key,
+        config.read_api_key,
+        config.timeouts,
+        config.tls,
+        config.read_share,
+        config.grpc_port,
     )

@@ -192,6 +192,12 @@ def fingerprint_of(points: Iterable[Mapping[str, Any]]) -> Fingerprint:
     return work.record()
 
 
+def only_ids(fingerprint: Fingerprint) -> Fingerprint:
+    """Of the same points, their ids alone."""
+    ids = {"id": fingerprint.components["id"]}
+    return fingerprint.model_copy(update={"encoding": BITS, "components": ids, "not_finite": {}})
+
+
 def add(*parts: Fingerprint) -> Fingerprint:
     """The fingerprint of disjoint sets together."""
     return _combined(parts, 1)
