@@ -8,6 +8,7 @@ caller reads the same over REST, which is the reference.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,7 +51,7 @@ class GrpcPoints:
             response_deserializer=None,
         )
         self._seconds = node.timeouts.read.total_seconds()
-        self._asked = 0
+        self._asked, self._lock = 0, threading.Lock()
         self._before = self._counted()
 
     def page(
@@ -119,10 +120,14 @@ class GrpcPoints:
             answer: bytes = self._call(request, timeout=self._seconds, metadata=metadata)
         except grpc.RpcError as e:
             if e.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED):
-                self._asked += 1
+                self._count()
             raise GrpcUnfit(f"{e.code().name}: {e.details()}") from e
-        self._asked += 1
+        self._count()
         return answer
+
+    def _count(self) -> None:
+        with self._lock:
+            self._asked += 1
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from operator import ge
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -24,6 +26,7 @@ PAGE_BYTES = 8 << 20
 FIRST_PAGE = 16
 """Of content, of a collection of which nothing is known: a point may have many megabytes."""
 MOST_POINTS = 20_000
+PAGES_AT_ONCE = 3
 GRPC_MISSES = 3
 """So many pages are tried over gRPC in vain before the rest is read over REST."""
 DRAWS = 8
@@ -45,24 +48,19 @@ def scroll_points(
 
     Pages have about `PAGE_BYTES`, however large the points are; the next one is read while this one
     is used. `limit` is the server's `max_query_limit` (strict mode refuses larger pages). Without
-    `content` only ids. `over_grpc` reads whole collections faster; what it cannot read is read over
-    REST. Deferred points (`prevent_unoptimized`) are hidden by the server.
+    `content` only ids. `over_grpc` reads whole collections faster, some pages at once; what it
+    cannot read is read over REST. Deferred points (`prevent_unoptimized`) are hidden by the server.
     Raise ServerFailed if the server does not advance or gives more than was asked for, and what any
     call raises.
     """
     pages = _Pages(node, collection, shard, limit, content, over_grpc)
-    ahead = ThreadPoolExecutor(1, "next-page")
-    try:
-        coming = ahead.submit(pages.read, None, None)
-        while True:
-            page = coming.result()
-            if page.following is not None:
-                coming = ahead.submit(pages.read, page.following, page)
-            yield from page.points
-            if page.following is None:
-                return
-    finally:
-        ahead.shutdown(wait=False, cancel_futures=True)
+    if over_grpc is None:
+        found = pages.one_ahead()
+    else:
+        every = scroll_points(node, collection, shard=shard, limit=limit, content=False)
+        found = pages.side_by_side(p["id"] for p in every)
+    for page in found:
+        yield from page.points
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +89,56 @@ class _Pages:
         self._limit = limit or MOST_POINTS
         self._grpc, self._misses = over_grpc, 0
 
-    def read(self, offset: int | str | None, before: _Page | None) -> _Page:
-        """The page that begins at an id; `before` is the one before it."""
-        size = before.next_size if before else FIRST_PAGE if self._content else IDS_PAGE
-        size = min(size, self._limit)
+    def one_ahead(self) -> Iterator[_Page]:
+        """Every page; the next one is read while this one is used."""
+        size = FIRST_PAGE if self._content else IDS_PAGE
+        ahead = ThreadPoolExecutor(1, "next-page")
+        try:
+            coming = ahead.submit(self._page, None, min(size, self._limit))
+            while True:
+                page = coming.result()
+                if page.following is not None:
+                    coming = ahead.submit(self._page, page.following, page.next_size)
+                yield page
+                if page.following is None:
+                    return
+        finally:
+            ahead.shutdown(wait=False, cancel_futures=True)
+
+    def side_by_side(self, ids: Iterator[int | str]) -> Iterator[_Page]:
+        """Every page in order, some of them read at the same time: which ids are there is known."""
+        pool = ThreadPoolExecutor(PAGES_AT_ONCE, "page")
+        coming: deque[Future[_Page]] = deque()
+        size = min(FIRST_PAGE, self._limit)
+        try:
+            while True:
+                while len(coming) <= PAGES_AT_ONCE and (some := list(islice(ids, size))):
+                    coming.append(pool.submit(self._exactly, some))
+                if not coming:
+                    return
+                page = coming.popleft().result()
+                yield page
+                size = page.next_size
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _exactly(self, ids: list[int | str]) -> _Page:
+        page = self._page(ids[0], len(ids))
+        if [p["id"] for p in page.points] != ids:
+            raise ServerFailed(
+                f"{self._node.url} gave other points of {self._collection!r} than it had named: it "
+                "changed while it was read",
+                "see that nobody writes to it, then run the same command again.",
+            )
+        return page
+
+    def _page(self, offset: int | str | None, size: int) -> _Page:
+        """The page that begins at an id."""
         points, following, took = self._over_grpc(offset, size) or self._over_rest(offset, size)
         self._must_advance(offset, points, following, size)
         fits = PAGE_BYTES * max(1, len(points)) // max(1, took)
-        return _Page(points, following, max(1, min(fits, size * 4)) if self._content else size)
+        more = max(1, min(fits, size * 4, self._limit)) if self._content else size
+        return _Page(points, following, more)
 
     def _over_grpc(
         self, offset: int | str | None, size: int
