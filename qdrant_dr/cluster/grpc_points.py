@@ -8,6 +8,7 @@ caller reads the same over REST, which is the reference.
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,9 +42,10 @@ class GrpcUnfit(Exception):
 class GrpcPoints:
     """One node's collections over gRPC, from `grpc_points`. Counts the pages that it read."""
 
-    def __init__(self, node: Node, channel: grpc.Channel) -> None:
+    def __init__(self, node: Node, channel: grpc.Channel, address: str) -> None:
         from qdrant_client import grpc as messages
 
+        self.address = address
         self._node, self._messages = node, messages
         self._call = channel.unary_unary(
             SCROLL,
@@ -135,7 +137,12 @@ def grpc_points(node: Node) -> Iterator[GrpcPoints]:
     """A node's gRPC port, once it has shown that it is this node's. Raise GrpcUnfit."""
     import grpc
 
-    address = _address(node)
+    host, port = _place(node)
+    address = f"{f'[{host}]' if ':' in host else host}:{port}"
+    try:
+        socket.create_connection((host, port), CONNECT_SECONDS).close()
+    except OSError as e:
+        raise GrpcUnfit(f"nothing answers at {address} ({e})") from None
     options = [("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)]
     secure = node.url.startswith("https:")
     channel = (
@@ -147,9 +154,9 @@ def grpc_points(node: Node) -> Iterator[GrpcPoints]:
         try:
             grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
         except grpc.FutureTimeoutError:
-            raise GrpcUnfit(f"nothing answers at {address}") from None
+            raise GrpcUnfit(f"what answers at {address} does not speak gRPC") from None
         try:
-            points = GrpcPoints(node, channel)
+            points = GrpcPoints(node, channel, address)
             points.prove_whose()
         except ClusterError as e:
             raise GrpcUnfit(f"the node does not tell whose port that is: {e.message}") from None
@@ -158,7 +165,7 @@ def grpc_points(node: Node) -> Iterator[GrpcPoints]:
         channel.close()
 
 
-def _address(node: Node) -> str:
+def _place(node: Node) -> tuple[str, int]:
     parts = urlsplit(node.url)
     if node.grpc_port == 0:
         raise GrpcUnfit("`cluster.grpc_port` is 0")
@@ -168,9 +175,7 @@ def _address(node: Node) -> str:
         raise GrpcUnfit("the node's address has a path")
     if node.grpc_port is None and parts.port is None:
         raise GrpcUnfit("the node's address has no port, and `cluster.grpc_port` is not set")
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    return f"{host}:{node.grpc_port or (parts.port or 0) + 1}"
+    return parts.hostname or "", node.grpc_port or (parts.port or 0) + 1
 
 
 def _credentials(node: Node) -> grpc.ChannelCredentials:
