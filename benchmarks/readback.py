@@ -26,7 +26,7 @@ from tests.support import records
 from tests.support.archives import part
 from tests.support.servers import qdrant_server, sandbox_server
 
-DIMENSIONS = 128
+DIMENSIONS = int(os.environ.get("BENCH_DIMENSIONS", "128"))
 ROUNDS = 5
 BATCH = 1000
 AIM = 0.2

@@ -4,9 +4,11 @@ Ours is the way of a real restore: read from an opened repository on disk, hashe
 streamed as an upload with checksum and priority, until the server answered; then the uploaded file
 is deleted again. The peer is `curl -F snapshot=@file` with the same checksum and priority. Both
 restore into a collection that does not exist; the sides take turns.
+A third side is ours with the proof: every point that the server then serves is read and compared
+with the seal, still against `curl` without any proof.
 Needs `QDRANT_BIN`: on the sandbox both sides wait for Python, so that ratio is labelled so.
 
-BENCH_POINTS (200000, on the sandbox 10000) of 128 dimensions, BENCH_ROUNDS (5).
+BENCH_POINTS (200000, on the sandbox 10000) of BENCH_DIMENSIONS (128), BENCH_ROUNDS (5).
 """
 
 from __future__ import annotations
@@ -22,19 +24,22 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import httpx
 
 from benchmarks import machine, side, verdict
-from benchmarks.readback import make_archive
+from benchmarks.readback import FileReader, first_seal, make_archive, manifest_of
 from qdrant_dr.cluster import Node, recover_by_upload
 from qdrant_dr.config import RepositoryConfig
-from qdrant_dr.records import BackupKey, Part
+from qdrant_dr.jobs.target.restored_content import Reference, compare_content
+from qdrant_dr.records import BackupKey, Part, Seal
 from qdrant_dr.repository import Repository, create_repository, new_id, open_repository
 from tests.support.archives import part
 from tests.support.servers import qdrant_server, sandbox_server
 
 AIM = 1.15
+PROVEN_AIM = 2.5
 PATIENCE = timedelta(seconds=300)
 TARGET = "restored"
 
@@ -56,8 +61,12 @@ def main() -> None:
             file = folder / "collection.snapshot"
             make_archive(client, points, file)
             stored = _store(folder / "repository", file)
+            manifest = manifest_of(client, file)
+            seal = first_seal(manifest, FileReader(file), folder)
+            port = running.grpc_port
             sides: dict[str, Callable[[], object]] = {
-                "ours, from a repository": partial(_ours, running.url, *stored)
+                "ours, from a repository": partial(_ours, running.url, *stored),
+                "ours, content proven": partial(_proven, running.url, port, seal, *stored),
             }
             if curl:
                 sides["curl, multipart"] = partial(_curl, curl, running.url, file, stored[2])
@@ -79,8 +88,9 @@ def main() -> None:
     if not curl:
         print("restore: skipped: there is no curl in PATH, so there is no ratio")
         return
-    ours, peer = (median(values) for values in seconds.values())
+    ours, proven, peer = (median(values) for values in seconds.values())
     print(verdict("restore", what, ours / peer, AIM))
+    print(verdict("restore", f"proof included, {what}", proven / peer, PROVEN_AIM))
 
 
 def _store(folder: Path, file: Path) -> tuple[Repository, BackupKey, Part]:
@@ -106,6 +116,17 @@ def _ours(url: str, repository: Repository, key: BackupKey, about: Part) -> None
             size=about.size_bytes, sha256=about.sha256,
         )  # fmt: skip
         assert digest.hexdigest() == about.sha256
+
+
+def _proven(
+    url: str, grpc_port: int, seal: Seal, repository: Repository, key: BackupKey, about: Part
+) -> None:
+    _ours(url, repository, key, about)
+    unused = cast("Any", None)  # a seal without replayed points needs nothing else
+    with Node(url, grpc_port=grpc_port) as node:
+        reference = Reference(unused, unused, seal, unused, Path())
+        found = compare_content(reference, {None: node}, TARGET)
+    assert found.equal, found.faults
 
 
 def _hashed(blocks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:

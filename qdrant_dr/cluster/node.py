@@ -63,8 +63,10 @@ class Node:
     `read_api_key` if there is one. Proxy and trust are those of `network`; redirects are not
     followed, so that a key is sent to the configured address only. If a node asks for fewer calls
     (429), the call is repeated when the node says so, within `timeouts.busy`.
+    `grpc_port` is where the same server speaks gRPC, None: at the port of REST + 1, 0: nowhere.
     Every failure is an error of the tree: NodeUnreachable, NodeBusy, AccessDenied,
-    CollectionVanished, ServerFailed."""
+    CollectionVanished, ServerFailed.
+    """
 
     def __init__(
         self,
@@ -74,6 +76,7 @@ class Node:
         timeouts: Timeouts = Timeouts(),
         tls: Tls = Tls(),
         read_share: float = 0.5,
+        grpc_port: int | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         try:
@@ -83,7 +86,7 @@ class Node:
         self.timeouts = timeouts
         self._refs = {True: api_key, False: read_api_key or api_key}
         self._keys = {write: _key(ref) if ref else None for write, ref in self._refs.items()}
-        self.tls, self.read_share = tls, read_share
+        self.tls, self.read_share, self.grpc_port = tls, read_share, grpc_port
         self._context = tls_context(tls) if self.url.startswith("https:") else False
         self._proxy = proxy_for(self.url)
         self.pace = pace_of(self.url, read_share)
@@ -111,7 +114,7 @@ class Node:
     def at(self, url: str) -> Node:
         """Return another node of the same cluster, with the same keys, timeouts and trust."""
         write, read = self._refs[True], self._refs[False]
-        return Node(url, write, read, self.timeouts, self.tls, self.read_share)
+        return Node(url, write, read, self.timeouts, self.tls, self.read_share, self.grpc_port)
 
     @property
     def key_in_clear(self) -> bool:
@@ -186,9 +189,16 @@ class Node:
 
     def read(self, path: str, doing: str, *, collection: str, json: object, cost: int = 1) -> Any:
         """Ask for points, within our share of the collection's limit; `cost` is in its tokens."""
+        return self.read_sized(path, doing, collection=collection, json=json, cost=cost)[0]
+
+    def read_sized(
+        self, path: str, doing: str, *, collection: str, json: object, cost: int = 1
+    ) -> tuple[Any, int]:
+        """Read points, and tell how many bytes the answer had."""
         if share := self.share_of(collection):
             share.spend(cost)
-        return self.ask("POST", path, doing, json=json, collection=collection)
+        response = self.exchange("POST", path, doing, json=json, collection=collection)
+        return result_of(response, url=self.url, doing=doing), len(response.content)
 
     def share_of(self, collection: str) -> Share | None:
         """Return our share of the collection's `read_rate_limit`; None if it has no limit."""
@@ -342,5 +352,11 @@ def open_nodes(config: ClusterConfig) -> tuple[Node, ...]:
 def node_at(config: ClusterConfig, url: str) -> Node:
     """Open a Node of the cluster at an address, without a call. Raise SecretMissing."""
     return Node(
-        url, config.api_key, config.read_api_key, config.timeouts, config.tls, config.read_share
+        url,
+        config.api_key,
+        config.read_api_key,
+        config.timeouts,
+        config.tls,
+        config.read_share,
+        config.grpc_port,
     )

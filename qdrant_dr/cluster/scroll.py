@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from operator import ge
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from qdrant_dr.cluster.grpc_points import GrpcPoints, GrpcUnfit
 from qdrant_dr.cluster.http_errors import understood
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.errors import ServerFailed
@@ -16,6 +22,13 @@ RawPoint: TypeAlias = dict[str, Any]
 
 PAGE = 500
 IDS_PAGE = 10_000
+PAGE_BYTES = 8 << 20
+FIRST_PAGE = 16
+"""Of content, of a collection of which nothing is known: a point may have many megabytes."""
+MOST_POINTS = 20_000
+PAGES_AT_ONCE = 3
+GRPC_MISSES = 3
+"""So many pages are tried over gRPC in vain before the rest is read over REST."""
 DRAWS = 8
 """How many places of a collection a sample is taken from."""
 SAMPLING_REQUESTS = DRAWS + 9
@@ -29,30 +42,162 @@ def scroll_points(
     shard: int | None = None,
     limit: int | None = None,
     content: bool = True,
+    over_grpc: GrpcPoints | None = None,
 ) -> Iterator[RawPoint]:
     """Yield every point in order of id, page by page; of one shard of this node if `shard` is
     given.
 
-    `limit` is the server's `max_query_limit` (strict mode refuses larger pages). Without `content`
-    only ids. The server hides deferred points (`prevent_unoptimized`).
-    Raise ServerFailed if the server does not advance, and what any call raises.
+    Pages have about `PAGE_BYTES`, however large the points are; the next one is read while this one
+    is used. `limit` is the server's `max_query_limit` (strict mode refuses larger pages). Without
+    `content` only ids. `over_grpc` reads whole collections faster, some pages at once; what it
+    cannot read is read over REST. Deferred points (`prevent_unoptimized`) are hidden by the server.
+    Raise ServerFailed if the server does not advance or gives more than was asked for, and what any
+    call raises.
     """
-    where = path_of(collection, *_shard(shard), "points", "scroll")
-    page = PAGE if content else IDS_PAGE
-    asked: dict[str, Any] = {
-        "limit": min(page, limit) if limit else page,
-        "with_payload": content,
-        "with_vector": content,
-    }
-    while True:
-        answer = node.read(where, f"scroll {collection!r}", collection=collection, json=asked)
-        yield from answer["points"]
-        following = answer.get("next_page_offset")
-        if following is None:
-            return
-        if following == asked.get("offset") or not answer["points"]:
-            raise ServerFailed(f"{node.url} does not advance in a scroll of {collection!r}")
-        asked["offset"] = following
+    pages = _Pages(node, collection, shard, limit, content, over_grpc)
+    if over_grpc is None:
+        found = pages.one_ahead()
+    else:
+        every = scroll_points(node, collection, shard=shard, limit=limit, content=False)
+        found = pages.side_by_side(p["id"] for p in every)
+    for page in found:
+        yield from page.points
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Some points, the id that the next page begins with, and how many may be asked for there."""
+
+    points: list[RawPoint]
+    following: int | str | None
+    next_size: int
+
+
+class _Pages:
+    """Reads pages of one scroll, over gRPC as long as that serves."""
+
+    def __init__(
+        self,
+        node: Node,
+        collection: str,
+        shard: int | None,
+        limit: int | None,
+        content: bool,
+        over_grpc: GrpcPoints | None,
+    ) -> None:
+        self._node, self._collection, self._content = node, collection, content
+        self._where = path_of(collection, *_shard(shard), "points", "scroll")
+        self._limit = limit or MOST_POINTS
+        self._grpc, self._misses = over_grpc, 0
+
+    def one_ahead(self) -> Iterator[_Page]:
+        """Every page; the next one is read while this one is used."""
+        size = FIRST_PAGE if self._content else IDS_PAGE
+        ahead = ThreadPoolExecutor(1, "next-page")
+        try:
+            coming = ahead.submit(self._page, None, min(size, self._limit))
+            while True:
+                page = coming.result()
+                if page.following is not None:
+                    coming = ahead.submit(self._page, page.following, page.next_size)
+                yield page
+                if page.following is None:
+                    return
+        finally:
+            ahead.shutdown(wait=False, cancel_futures=True)
+
+    def side_by_side(self, ids: Iterator[int | str]) -> Iterator[_Page]:
+        """Every page in order, some of them read at the same time: which ids are there is known."""
+        pool = ThreadPoolExecutor(PAGES_AT_ONCE, "page")
+        coming: deque[Future[_Page]] = deque()
+        size = min(FIRST_PAGE, self._limit)
+        try:
+            while True:
+                while len(coming) <= PAGES_AT_ONCE and (some := list(islice(ids, size))):
+                    coming.append(pool.submit(self._exactly, some))
+                if not coming:
+                    return
+                page = coming.popleft().result()
+                yield page
+                size = page.next_size
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _exactly(self, ids: list[int | str]) -> _Page:
+        page = self._page(ids[0], len(ids))
+        if [p["id"] for p in page.points] != ids:
+            raise ServerFailed(
+                f"{self._node.url} gave other points of {self._collection!r} than it had named: it "
+                "changed while it was read",
+                "see that nobody writes to it, then run the same command again.",
+            )
+        return page
+
+    def _page(self, offset: int | str | None, size: int) -> _Page:
+        """The page that begins at an id."""
+        points, following, took = self._over_grpc(offset, size) or self._over_rest(offset, size)
+        self._must_advance(offset, points, following, size)
+        fits = PAGE_BYTES * max(1, len(points)) // max(1, took)
+        more = max(1, min(fits, size * 4, self._limit)) if self._content else size
+        return _Page(points, following, more)
+
+    def _over_grpc(
+        self, offset: int | str | None, size: int
+    ) -> tuple[list[RawPoint], int | str | None, int] | None:
+        if self._grpc is None or self._misses >= GRPC_MISSES:
+            return None
+        if share := self._node.share_of(self._collection):
+            share.spend(1)
+        try:
+            return self._grpc.page(self._collection, offset, size)
+        except GrpcUnfit:
+            self._misses += 1
+            return None
+
+    def _over_rest(
+        self, offset: int | str | None, size: int
+    ) -> tuple[list[RawPoint], int | str | None, int]:
+        asked: dict[str, Any] = {
+            "limit": size,
+            "with_payload": self._content,
+            "with_vector": self._content,
+        }
+        if offset is not None:
+            asked["offset"] = offset
+        answer, took = self._node.read_sized(
+            self._where, f"scroll {self._collection!r}", collection=self._collection, json=asked
+        )
+        return answer["points"], answer.get("next_page_offset"), took
+
+    def _must_advance(
+        self,
+        offset: int | str | None,
+        points: list[RawPoint],
+        following: int | str | None,
+        size: int,
+    ) -> None:
+        where = f"in a scroll of {self._collection!r}"
+        try:
+            order = [id_order(p["id"]) for p in points]
+            order += [id_order(following)] if following is not None else []
+            first = None if offset is None else id_order(offset)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            raise ServerFailed(
+                f"{self._node.url} gives points without proper ids {where}"
+            ) from None
+        behind = first is not None and bool(order) and order[0] < first
+        stuck = following is not None and not points
+        if behind or stuck or any(map(ge, order, order[1:])):
+            raise ServerFailed(f"{self._node.url} does not advance {where}")
+        if len(points) > size:
+            raise ServerFailed(
+                f"{self._node.url} gave {len(points)} points {where}, {size} were asked for"
+            )
+
+
+def id_order(point_id: int | str) -> tuple[int, int]:
+    """Where an id comes in a scroll: integers before UUIDs."""
+    return (0, point_id) if isinstance(point_id, int) else (1, UUID(point_id).int)
 
 
 def count_by_scrolling(

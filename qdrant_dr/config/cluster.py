@@ -70,6 +70,11 @@ class ClusterConfig(Section):
         description="peer id: REST URL, for peers not reached on their own host at the port of "
         "`nodes`",
     )
+    grpc_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        None,
+        description="of every node, to read restored content over; None: that of REST + 1; 0: "
+        "content is read over REST",
+    )
     node_space: Size | None = Field(
         None, description="free bytes for snapshots on each node, which no Qdrant call tells"
     )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         add,
         differences,
         fingerprint_of,
+        only_ids,
         subtract,
     )
     from qdrant_dr.proof.layout import LaidOut, Limits, lay_out
@@ -51,7 +52,14 @@ _HOME = {
     "encoding": ("digest_point",),
     "engine": ("EngineLimits", "engine_covers", "engine_version", "require_engine"),
     "examination": ("Examination", "ProofLimits", "Reader"),
-    "fingerprint": ("Fingerprinter", "add", "differences", "fingerprint_of", "subtract"),
+    "fingerprint": (
+        "Fingerprinter",
+        "add",
+        "differences",
+        "fingerprint_of",
+        "only_ids",
+        "subtract",
+    ),
     "layout": ("LaidOut", "Limits", "lay_out"),
     "readback": ("ReadBack", "ShardReading", "read_shards"),
     "seal": ("LiveSample", "plan_seal"),
@@ -94,6 +102,7 @@ __all__ = [
     "fingerprint_of",
     "judge",
     "lay_out",
+    "only_ids",
     "plan_seal",
     "prove",
     "read_shards",

@@ -9,7 +9,13 @@ from math import isfinite
 from typing import Any
 
 from qdrant_dr.errors import ContentDiffers, CountDiffers, OperationBehind, ProofError
-from qdrant_dr.proof.encoding import ENCODING, encode_value, encode_vector, named_vectors
+from qdrant_dr.proof.encoding import (
+    ENCODING,
+    encode_value,
+    encode_vector,
+    named_vectors,
+    unpacked,
+)
 from qdrant_dr.proof.fingerprint import Fingerprinter, add, differences
 from qdrant_dr.proof.readback import ReadBack, ShardCount, ShardReading
 from qdrant_dr.records import Component, Fingerprint, Manifest, Seal, SealedShard, ShardFacts
@@ -230,7 +236,10 @@ def compare_replayed(
         if other is None or not _same_payload(point, other):
             wrong.append(point["id"])
             continue
-        one, two = named_vectors(point.get("vector")), named_vectors(other.get("vector"))
+        one, two = (
+            {name: unpacked(v) for name, v in named_vectors(p.get("vector")).items()}
+            for p in (point, other)
+        )
         if _encoded(one) == _encoded(two):
             continue
         apart = _distance(one, two)

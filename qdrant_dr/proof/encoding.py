@@ -58,6 +58,8 @@ from math import isfinite, nan
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+
 BITS, ENCODING = 1, 2
 """The versions; a set in which everything is finite is of the first, for both are equal there."""
 _DOUBLE = struct.Struct(">d").pack
@@ -144,12 +146,15 @@ def _dense_packer(count: int) -> Callable[..., bytes]:
 
 
 def encode_vector(vector: Any) -> bytes:
-    """Encode a dense, multi- or sparse vector, from the engine or a server's JSON."""
+    """Encode a dense, multi- or sparse vector, from the engine or a server's JSON; a dense one also
+    from its bytes: components as binary32, little endian."""
     return encode_bits(vector if is_finite(vector) else _with_token(vector))
 
 
 def is_finite(vector: Any) -> bool:
     """Say whether every component is a finite number; null in a server's JSON is not."""
+    if type(vector) is bytes:
+        return isfinite(np.frombuffer(vector, "<f4").sum(dtype=np.float64))
     if type(vector) is list:
         try:
             return isfinite(sum(vector))  # of binary32 in binary64: it cannot overflow
@@ -160,6 +165,7 @@ def is_finite(vector: Any) -> bool:
 
 def _with_token(vector: Any) -> Any:
     """Return the vector with null for each component that is not finite."""
+    vector = unpacked(vector)
     if isinstance(vector, list):
         if _is_multi(vector):
             return [_with_token(row) for row in vector]
@@ -170,6 +176,15 @@ def _with_token(vector: Any) -> Any:
     return {**sparse, "values": _with_token(list(sparse["values"]))}
 
 
+def unpacked(vector: Any) -> Any:
+    """A vector given as bytes as the list of its components; any other as it is."""
+    return list(_unpack(vector)) if type(vector) is bytes else vector
+
+
+def _unpack(vector: bytes) -> tuple[float, ...]:
+    return struct.unpack(f"<{len(vector) // 4}f", vector)
+
+
 def _is_multi(vector: list[Any]) -> bool:
     return bool(vector) and isinstance(vector[0], list)
 
@@ -177,6 +192,8 @@ def _is_multi(vector: list[Any]) -> bool:
 def encode_bits(vector: Any) -> bytes:
     """Encode in version 1: components that are not finite by their bits, as the engine reads
     them."""
+    if type(vector) is bytes:
+        return b"D" + _COUNT(len(vector) // 4) + vector
     if type(vector) is list:
         count = len(vector)
         try:

@@ -193,6 +193,12 @@ def fingerprint_of(points: Iterable[Mapping[str, Any]]) -> Fingerprint:
     return work.record()
 
 
+def only_ids(fingerprint: Fingerprint) -> Fingerprint:
+    """Of the same points, their ids alone."""
+    ids = {"id": fingerprint.components["id"]}
+    return fingerprint.model_copy(update={"encoding": BITS, "components": ids, "not_finite": {}})
+
+
 def add(*parts: Fingerprint) -> Fingerprint:
     """Return the fingerprint of the union of disjoint sets."""
     return _combined(parts, 1)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import uvicorn
@@ -41,6 +42,7 @@ def serve(
     storage_snapshot: Path | None = None,
     force_snapshot: bool = False,
     topology: Path | None = None,
+    grpc_port: int | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Call it in the main thread: it takes the signals.
@@ -48,8 +50,9 @@ def serve(
     Port 0 takes a free one. `snapshots` (`FILE:NAME`) or `storage_snapshot` are recovered before
     the port opens, `points` are written into the collections of the demo after it. Then `ready`
     gets the URL; by default it is printed. `topology` makes it one node of a scripted cluster (see
-    `qdrant_dr.sandbox.peers`). All data lies in a fresh folder below `data` (the
-    system's temporary directory by default), which is removed at the end: a sandbox starts empty.
+    `qdrant_dr.sandbox.peers`). `grpc_port` also scrolls over gRPC. All data lies in a fresh folder
+    below `data` (the system's temporary directory by default), which is removed at the end: a
+    sandbox starts empty.
     Raise ValueError for a host that is not loopback, StartupError for a snapshot that cannot be
     recovered, OSError for a port that is taken, and whatever seeding and `ready` raise, when the
     server has stopped.
@@ -75,12 +78,22 @@ def serve(
                     seed_demo(url, points, api_key=api_key)
                 (ready or _say)(url)
 
-            app = create_app(node, Keys(api_key or None, read_api_key or None))
-            _run(app, listening, prepare, stopping)
+            keys = Keys(api_key or None, read_api_key or None)
+            app = create_app(node, keys)
+            with _over_grpc(node, keys, grpc_port):
+                _run(app, listening, prepare, stopping)
     finally:
         if node:
             node.close()
         shutil.rmtree(folder)
+
+
+def _over_grpc(node: Node, keys: Keys, port: int | None) -> AbstractContextManager[None]:
+    if port is None:
+        return nullcontext()
+    from qdrant_dr.sandbox.grpc_points import grpc_served  # half a second that few need
+
+    return grpc_served(node, keys, port)
 
 
 def _run(
@@ -130,6 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m qdrant_dr.sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="loopback only")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--grpc-port", type=int, help="scroll over gRPC there, too")
     parser.add_argument("--data", type=Path, help="where to put the data (temporary by default)")
     parser.add_argument("--points", type=int, default=0, help="write collections to try out")
     recover = parser.add_argument_group("recover before the port opens")
@@ -153,6 +167,7 @@ def main() -> None:
             storage_snapshot=arguments.storage_snapshot,
             force_snapshot=arguments.force_snapshot,
             topology=arguments.topology,
+            grpc_port=arguments.grpc_port,
         )
     except StartupError as error:
         sys.stderr.write(f"{error}\n")

@@ -7,6 +7,7 @@ import json
 import secrets
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,7 @@ class Node:
         self.peer_id = peers.peer_id if peers else secrets.randbelow(2**53)
         self.transfers: list[dict[str, Json]] = []
         self.id = str(uuid4())
+        self.grpc_answers: Counter[str] = Counter()
         self.startup = datetime.now(UTC)
         self.temp = data / "tmp"
         self.temp.mkdir(parents=True, exist_ok=True)
@@ -41,6 +43,11 @@ class Node:
         self._collections: dict[str, Collection] = {}
         self._aliases: dict[str, str] = {}
         self._lock = threading.RLock()
+
+    def count_grpc(self, method: str) -> None:
+        """One more answer over gRPC, whatever it says."""
+        with self._lock:
+            self.grpc_answers[method] += 1
 
     # Collections and aliases.
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -41,11 +41,12 @@ CLUSTER_PEERS = {"a": 7412946778860962, "b": 1232854065688735, "c": 452645156877
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that listens: `url` without a trailing slash."""
+    """A server that listens: `url` without a trailing slash; `grpc_port` 0: not over gRPC."""
 
     url: str
     pid: int
     kind: Literal["sandbox", "server"]
+    grpc_port: int = 0
 
 
 class Node:
@@ -111,17 +112,23 @@ class Node:
 
 @contextmanager
 def sandbox_server(
-    folder: Path, *, api_key: str | None = None, read_api_key: str | None = None
+    folder: Path,
+    *,
+    api_key: str | None = None,
+    read_api_key: str | None = None,
+    over_grpc: bool = False,
 ) -> Iterator[Server]:
-    """A fresh, empty sandbox with its data in `folder`."""
+    """A fresh, empty sandbox with its data in `folder`; with gRPC at the port of REST + 1."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "qdrant_dr.sandbox", "--port", "0"]
+    port, grpc_port = _two_in_a_row() if over_grpc else (0, 0)
+    command = [sys.executable, "-m", "qdrant_dr.sandbox", "--port", str(port)]
+    command += ["--grpc-port", str(grpc_port)] if over_grpc else []
     command += ["--data", str(folder / "data")]
     keys = {"QDR_SANDBOX_API_KEY": api_key, "QDR_SANDBOX_READ_API_KEY": read_api_key}
     environment = {**os.environ, **{name: key for name, key in keys.items() if key}}
     with _child(command, folder, environment, speaks=True) as process:
         url = _first_line(process, folder / "stderr.log")
-        yield Server(url, process.pid, "sandbox")
+        yield Server(url, process.pid, "sandbox", grpc_port)
 
 
 def emptied(server: Server) -> Server:
@@ -148,7 +155,7 @@ def qdrant_server(
     with _child([str(binary)], folder, {**os.environ, **settings}, speaks=False) as process:
         url = f"http://127.0.0.1:{http_port}"
         _await_ready(process, url, folder / "stderr.log")
-        yield Server(url, process.pid, "server")
+        yield Server(url, process.pid, "server", grpc_port)
 
 
 @contextmanager
@@ -330,6 +337,14 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _two_in_a_row() -> tuple[int, int]:
+    while True:
+        (port,) = _lasting_ports(1)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port + 1))
+            return port, port + 1
 
 
 def _lasting_ports(count: int) -> list[int]:

@@ -17,6 +17,7 @@ from qdrant_dr.cluster import (
     node_facts,
     probe_read_only,
 )
+from qdrant_dr.cluster.grpc_points import GrpcUnfit, grpc_points
 from qdrant_dr.config import Config
 from qdrant_dr.errors import AccessDenied, ClockSkew, CollectionVanished, DRError
 from qdrant_dr.jobs.check.engine import engine_row
@@ -70,6 +71,7 @@ class ClusterCheck:
         reached.append(facts)
         yield ok(scope, "reach", _what(facts))
         yield from self._about(facts)
+        yield from _grpc(scope, node)
 
     def _about(self, facts: NodeFacts) -> Iterator[CheckRow]:
         """What a node that answers says of itself."""
@@ -229,3 +231,16 @@ def _loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _grpc(scope: str, node: Node) -> Iterator[CheckRow]:
+    """Over what restored content is read; nothing where gRPC was neither named nor found."""
+    try:
+        with grpc_points(node) as points:
+            yield ok(scope, "content", f"read over gRPC at {points.address}")
+    except GrpcUnfit as e:
+        if node.grpc_port:
+            yield degraded(
+                scope, "content", f"read over REST, not gRPC: {e}",
+                "set `cluster.grpc_port` to the port of this node's gRPC, or leave it out.",
+            )  # fmt: skip

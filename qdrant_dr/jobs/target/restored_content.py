@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from qdrant_dr.cluster import CollectionFacts, Node, RawPoint, collection_facts, scroll_points
 from qdrant_dr.cluster.collection_config import differences
 from qdrant_dr.cluster.facts import READABLE_STATES, ShardState
+from qdrant_dr.cluster.grpc_points import GrpcPoints, GrpcUnfit, grpc_points
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ContentDiffers, Interrupted, NothingChecked, ProofError
 from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.prove import proof_limits
-from qdrant_dr.proof import Comparison, ReadBack, Reader, compare_served, prove
+from qdrant_dr.proof import (
+    Comparison,
+    Fingerprinter,
+    ReadBack,
+    Reader,
+    add,
+    compare_served,
+    only_ids,
+    prove,
+)
+from qdrant_dr.proof import differences as differences_of
 from qdrant_dr.records import Manifest, Seal, SealedShard
 
+REPLICAS_AT_ONCE = 4
 REPLICATION = ("params.replication_factor ", "params.write_consistency_factor ")
 
 
@@ -77,10 +92,11 @@ def compare_content(
 
     A replica that kept what it had may be Active and hold equally many points (`no_sync` into an
     existing collection: measured on Qdrant 1.18.3). So each is read by itself, shard by shard,
-    which also shows points that lie in another shard than they did.
+    which also shows points that lie in another shard than they did. A collection that lies on one
+    node alone is read whole over gRPC, where that node speaks it.
     """
     sealed = {s.shard: s for s in reference.shards()}
-    found: dict[int, list[Comparison]] = {shard: [] for shard in sealed}
+    replicas: list[tuple[CollectionFacts, Node, SealedShard]] = []
     foreign: list[ContentDiffers] = []
     for node in nodes.values():
         facts = collection_facts(node, name)
@@ -88,20 +104,89 @@ def compare_content(
             if replica.shard not in sealed:
                 foreign += not_of_the_backup(replica, node)
             elif replica.state in READABLE_STATES:
-                expected = sealed[replica.shard]
-                found[replica.shard].append(_compare_replica(reference, facts, node, expected))
+                replicas.append((facts, node, sealed[replica.shard]))
+    whole = _read_whole(reference, replicas) if len(nodes) == 1 and replicas else None
+    if whole is not None and whole.equal:
+        return whole.with_faults(foreign)
+    with ThreadPoolExecutor(REPLICAS_AT_ONCE, "compare") as pool:
+        read = list(pool.map(lambda r: _compare_replica(reference, *r), replicas))
+    found: dict[int, list[Comparison]] = {shard: [] for shard in sealed}
+    for (_, _, of_shard), comparison in zip(replicas, read, strict=True):
+        found[of_shard.shard].append(comparison)
     faults: list[ProofError] = [
-        fault for of_shard in found.values() for c in of_shard for fault in c.faults
+        fault for comparisons in found.values() for c in comparisons for fault in c.faults
     ]
     faults += [
         NothingChecked(f"no replica of shard {shard} could be read: nothing of it was compared")
-        for shard, of_shard in found.items()
-        if not of_shard
+        for shard, comparisons in found.items()
+        if not comparisons
     ]
+    if whole is not None and not faults:
+        faults.append(_two_answers(whole))
     faults += foreign
-    firsts = [of_shard[0] for of_shard in found.values() if of_shard]
+    firsts = [comparisons[0] for comparisons in found.values() if comparisons]
     within = sum(c.within_tolerance for c in firsts)
     return Comparison(tuple(faults), sum(c.points for c in firsts), within)
+
+
+def _two_answers(whole: Comparison) -> NothingChecked:
+    what = "; ".join(f.message for f in whole.faults)
+    return NothingChecked(
+        f"read over REST everything is equal, over gRPC it is not ({what}): nothing is proven",
+        "set `cluster.grpc_port: 0`, run this again, and report this: one of the two is wrong.",
+    )
+
+
+def _read_whole(
+    reference: Reference, replicas: Sequence[tuple[CollectionFacts, Node, SealedShard]]
+) -> Comparison | None:
+    """All shards at once over gRPC, which cannot read one alone; over REST only which ids each of
+    them holds. None where that cannot be, or where it was not this node that answered: then what
+    was read says nothing."""
+    facts, node, _ = replicas[0]
+    sealed = [s for _, _, s in replicas]
+    ours = {s.shard for s in sealed}
+    if facts.shard_ids != ours or not all(r.local for r in facts.replicas):
+        return None
+    if ours != {s.shard for s in reference.shards()}:
+        return None
+    try:
+        with grpc_points(node) as over_grpc:
+            found = _compare(reference, sealed, partial(_points, facts, node, None, over_grpc))
+            misplaced = [] if len(sealed) == 1 else _misplaced(facts, node, sealed)
+            return found.with_faults(misplaced) if over_grpc.belongs_to_node() else None
+    except GrpcUnfit:
+        return None
+
+
+def _misplaced(
+    facts: CollectionFacts, node: Node, sealed: Sequence[SealedShard]
+) -> list[ContentDiffers]:
+    """Shards that hold other ids than they did."""
+    faults = []
+    for shard in sealed:
+        ids = Fingerprinter()
+        limit = facts.max_query_limit
+        points = scroll_points(
+            node, facts.collection, shard=shard.shard, limit=limit, content=False
+        )
+        while page := list(islice(points, 10_000)):
+            ids.add((p["id"], None, None) for p in page)
+        expected = add(*(f for f in (shard.settled, shard.replayed) if f))
+        if words := differences_of(only_ids(expected), ids.record()):
+            faults.append(ContentDiffers(f"shard {shard.shard}: {'; '.join(words)}"))
+    return faults
+
+
+def _points(
+    facts: CollectionFacts, node: Node, shard: int | None, over_grpc: GrpcPoints | None
+) -> Iterator[RawPoint]:
+    for point in scroll_points(
+        node, facts.collection, shard=shard, limit=facts.max_query_limit, over_grpc=over_grpc
+    ):
+        if stopping.is_set():
+            raise Interrupted(f"asked to stop while {facts.collection!r} was compared")
+        yield point
 
 
 def not_of_the_backup(replica: ShardState, node: Node) -> list[ContentDiffers]:
@@ -119,29 +204,32 @@ def not_of_the_backup(replica: ShardState, node: Node) -> list[ContentDiffers]:
 def _compare_replica(
     reference: Reference, facts: CollectionFacts, node: Node, sealed: SealedShard
 ) -> Comparison:
-    """One node's replica of one shard.
-
-    Vectors that a server replayed from the log may differ in the last bits from what sealed the
-    backup: then they are held against this machine's own reading of the same bytes. So is all of
-    it where an older seal has components that are not finite by their bits, which no server tells.
-    """
-
-    def points() -> Iterator[RawPoint]:
-        limit = facts.max_query_limit
-        for point in scroll_points(node, facts.collection, shard=sealed.shard, limit=limit):
-            if stopping.is_set():
-                raise Interrupted(f"asked to stop while {facts.collection!r} was compared")
-            yield point
-
-    found = compare_served(points(), [sealed])
-    if found.faults and found.older_seal:
-        (sealed,) = (s for s in reference.as_read() if s.shard == sealed.shard)
-        found = compare_served(points(), [sealed])
-    if found.faults and sealed.replayed_ids:
-        found = compare_served(points(), [sealed], reference.replayed(sealed))
+    """One node's replica of one shard."""
+    found = _compare(reference, [sealed], partial(_points, facts, node, sealed.shard, None))
     where = f"shard {sealed.shard} on {node.url}"
     faults = [type(f)(f"{where}: {f.message}", f.hint) for f in found.faults]
     return replace(found, faults=tuple(faults))
+
+
+def _compare(
+    reference: Reference, sealed: Sequence[SealedShard], points: Callable[[], Iterator[RawPoint]]
+) -> Comparison:
+    """What a server serves of some shards with what they held.
+
+    Vectors that a server replayed from the log may differ in the last bits from what sealed the
+    backup: then they are held against this machine's own reading of the same bytes. So is all of
+    it where an older seal has components that are not finite by their bits, which no server's JSON
+    tells.
+    """
+    found = compare_served(points(), sealed)
+    if found.faults and found.older_seal:
+        ours = {s.shard for s in sealed}
+        sealed = [s for s in reference.as_read() if s.shard in ours]
+        found = compare_served(points(), sealed)
+    if found.faults and any(s.replayed_ids for s in sealed):
+        replayed = [p for s in sealed for p in reference.replayed(s)]
+        found = compare_served(points(), sealed, replayed)
+    return found
 
 
 def lost_indexes(manifest: Manifest, node: Node, name: str) -> tuple[ContentDiffers, ...]:

@@ -94,12 +94,12 @@ def count_shard(found: Found, shard: int, body: Body, node: TheNode) -> Response
 
 @router.post(f"{_POINTS}/scroll")
 def scroll(found: Found, body: Body, node: TheNode) -> Response:
-    return ok(_page(found, body, node, None))
+    return ok(page(found, body, node, None))
 
 
 @router.post(f"{_SHARD_POINTS}/scroll")
 def scroll_shard(found: Found, shard: int, body: Body, node: TheNode) -> Response:
-    return ok(_page(found, body, node, shard))
+    return ok(page(found, body, node, shard))
 
 
 @router.post(f"{_POINTS}/query")
@@ -110,8 +110,8 @@ def query(found: Found, body: Body, node: TheNode) -> Response:
     whole = {**body, "limit": offset + limit, "offset": None}
     if body.get("query") is None:
         payload = body.get("with_payload") or False
-        page = _page(found, {**whole, "with_payload": payload}, node, None)
-        points = [{**point, "version": 0, "score": 0.0} for point in page["points"]]
+        first = page(found, {**whole, "with_payload": payload}, node, None)
+        points = [{**point, "version": 0, "score": 0.0} for point in first["points"]]
         return ok({"points": points[offset:]})
     vector = dense_vectors(found.config).get(body.get("using") or "")
     parts = gather(node, found, None, f"{INTERNAL}/query", whole, lambda n: _best(found, whole, n))
@@ -158,7 +158,11 @@ def _retrieve(found: Collection, body: Json, node: Node, shard: int | None) -> l
     return in_order([record for part in parts for record in part], body["ids"])
 
 
-def _page(found: Collection, body: Json, node: Node, shard: int | None) -> dict[str, Json]:
+def page(found: Collection, body: Json, node: Node, shard: int | None) -> dict[str, Json]:
+    """The first points at or behind an id, of one shard or of all, and where the next page begins.
+
+    Raise ApiError.
+    """
     if body.get("order_by") is not None:
         raise ApiError(501, "Not implemented: the sandbox scrolls in the order of ids only")
     offset = None if body.get("offset") is None else point_id(body["offset"])

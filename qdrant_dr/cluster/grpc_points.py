@@ -1,0 +1,257 @@
+"""Points over gRPC: vectors come as the bytes that they are, and no float is made of them.
+
+Read with the channel of qdrant-client's own dependency and its messages. A gRPC port says nothing
+of whose it is, so a node is believed to answer there only while its own count of answers over gRPC
+(`/telemetry` over REST) grows with what was asked. Whatever goes wrong here is `GrpcUnfit`: the
+caller reads the same over REST, which is the reference.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from qdrant_dr.cluster.node import Node
+from qdrant_dr.errors import ClusterError
+from qdrant_dr.network import ca_file, client_pair, proxy_for
+
+if TYPE_CHECKING:
+    import grpc
+    from qdrant_client import grpc as messages
+
+SCROLL: Final = "/qdrant.Points/Scroll"
+CONNECT_SECONDS: Final = 3.0
+PROBES: Final = 3
+_NO_COLLECTION: Final = "qdr-no-such-collection"
+_BEYOND_INTEGERS: Final = float(1 << 63)
+"""A server's gRPC gives an integer at or above this as a double (conversions/json.rs of Qdrant
+1.18.3)."""
+_PACKED: Final = 0x0A
+"""The key of field 1 with a length, as `DenseVector.data` and `VectorOutput.data` are written."""
+
+
+class GrpcUnfit(Exception):
+    """This cannot be read over gRPC: `str()` says why."""
+
+
+class GrpcPoints:
+    """One node's collections over gRPC, from `grpc_points`. Counts the pages that it read."""
+
+    def __init__(self, node: Node, channel: grpc.Channel, address: str) -> None:
+        from qdrant_client import grpc as messages
+
+        self.address = address
+        self._node, self._messages = node, messages
+        self._call = channel.unary_unary(
+            SCROLL,
+            request_serializer=messages.ScrollPoints.SerializeToString,
+            response_deserializer=None,
+        )
+        self._seconds = node.timeouts.read.total_seconds()
+        self._asked, self._lock = 0, threading.Lock()
+        self._before = self._counted()
+
+    def page(
+        self, collection: str, offset: int | str | None, limit: int
+    ) -> tuple[list[dict[str, Any]], int | str | None, int]:
+        """The first points at or behind an id, the id behind them, and how many bytes they took.
+
+        In the form of a server's JSON, but for dense vectors, which are bytes: binary32, little
+        endian. Raise GrpcUnfit.
+        """
+        request = self._messages.ScrollPoints(
+            collection_name=collection,
+            limit=limit,
+            with_payload=self._messages.WithPayloadSelector(enable=True),
+            with_vectors=self._messages.WithVectorsSelector(enable=True),
+        )
+        if isinstance(offset, int):
+            request.offset.num = offset
+        elif offset is not None:
+            request.offset.uuid = offset
+        from google.protobuf.message import DecodeError
+
+        raw = self._exchange(request)
+        try:
+            answer = self._messages.ScrollResponse.FromString(raw)
+            points = [_point(p) for p in answer.result]
+            more = answer.HasField("next_page_offset")
+            following = _id(answer.next_page_offset) if more else None
+        except (DecodeError, ValueError, RecursionError) as e:
+            raise GrpcUnfit(f"a page could not be read: {e}") from None
+        return points, following, len(raw)
+
+    def belongs_to_node(self) -> bool:
+        """Whether the node has counted every answer that was given here since the beginning."""
+        return self._asked > 0 and self._counted() - self._before >= self._asked
+
+    def _counted(self) -> int:
+        found = self._node.ask("GET", "/telemetry", "count its answers over gRPC")
+        try:
+            answers = found["requests"]["grpc"]["responses"].get(SCROLL, {})
+            return sum(int(status["count"]) for status in answers.values())
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise GrpcUnfit("the node does not count its answers over gRPC") from None
+
+    def prove_whose(self) -> None:
+        """Ask for what is not there, some times. Raise GrpcUnfit unless the node counted that."""
+        import grpc
+
+        for _ in range(PROBES):
+            request = self._messages.ScrollPoints(collection_name=_NO_COLLECTION, limit=1)
+            try:
+                self._exchange(request)
+            except GrpcUnfit as e:
+                error = e.__context__
+                known = {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED}
+                if not isinstance(error, grpc.RpcError) or error.code() not in known:
+                    raise
+        if not self.belongs_to_node():
+            raise GrpcUnfit("what answers there is another server")
+
+    def _exchange(self, request: messages.ScrollPoints) -> bytes:
+        import grpc
+
+        metadata = [(k, v) for k, v in self._node.headers(write=False).items() if k == "api-key"]
+        try:
+            answer: bytes = self._call(request, timeout=self._seconds, metadata=metadata)
+        except grpc.RpcError as e:
+            if e.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED):
+                self._count()
+            raise GrpcUnfit(f"{e.code().name}: {e.details()}") from e
+        self._count()
+        return answer
+
+    def _count(self) -> None:
+        with self._lock:
+            self._asked += 1
+
+
+@contextmanager
+def grpc_points(node: Node) -> Iterator[GrpcPoints]:
+    """A node's gRPC port, once it has shown that it is this node's. Raise GrpcUnfit."""
+    import grpc
+
+    host, port = _place(node)
+    address = f"{f'[{host}]' if ':' in host else host}:{port}"
+    try:
+        socket.create_connection((host, port), CONNECT_SECONDS).close()
+    except OSError as e:
+        raise GrpcUnfit(f"nothing answers at {address} ({e})") from None
+    options = [("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)]
+    secure = node.url.startswith("https:")
+    channel = (
+        grpc.secure_channel(address, _credentials(node), options)
+        if secure
+        else grpc.insecure_channel(address, options)
+    )
+    try:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
+        except grpc.FutureTimeoutError:
+            raise GrpcUnfit(f"what answers at {address} does not speak gRPC") from None
+        try:
+            points = GrpcPoints(node, channel, address)
+            points.prove_whose()
+        except ClusterError as e:
+            raise GrpcUnfit(f"the node does not tell whose port that is: {e.message}") from None
+        yield points
+    finally:
+        channel.close()
+
+
+def _place(node: Node) -> tuple[str, int]:
+    parts = urlsplit(node.url)
+    if node.grpc_port == 0:
+        raise GrpcUnfit("`cluster.grpc_port` is 0")
+    if proxy_for(node.url) is not None:
+        raise GrpcUnfit("the node is reached through a proxy")
+    if parts.path.strip("/"):
+        raise GrpcUnfit("the node's address has a path")
+    if node.grpc_port is None and parts.port is None:
+        raise GrpcUnfit("the node's address has no port, and `cluster.grpc_port` is not set")
+    return parts.hostname or "", node.grpc_port or (parts.port or 0) + 1
+
+
+def _credentials(node: Node) -> grpc.ChannelCredentials:
+    import grpc
+
+    pair = client_pair(node.tls)
+    certificate, key = (Path(f).read_bytes() for f in pair) if pair else (None, None)
+    return grpc.ssl_channel_credentials(Path(ca_file(node.tls)).read_bytes(), key, certificate)
+
+
+def _id(given: messages.PointId) -> int | str:
+    which = given.WhichOneof("point_id_options")
+    if which is None:
+        raise ValueError("a point without an id")
+    return given.num if which == "num" else str(given.uuid)
+
+
+def _point(given: messages.RetrievedPoint) -> dict[str, Any]:
+    payload = {key: _value(value) for key, value in given.payload.items()}
+    return {"id": _id(given.id), "payload": payload, "vector": _vectors(given.vectors)}
+
+
+def _value(given: messages.Value) -> Any:
+    kind = given.WhichOneof("kind")
+    if kind == "string_value":
+        return given.string_value
+    if kind == "integer_value":
+        return given.integer_value
+    if kind == "double_value":
+        number = given.double_value
+        if _BEYOND_INTEGERS <= number <= 2 * _BEYOND_INTEGERS:
+            raise ValueError("a payload's number may be an integer or not")
+        return number
+    if kind == "bool_value":
+        return given.bool_value
+    if kind == "null_value":
+        return None
+    if kind == "list_value":
+        return [_value(v) for v in given.list_value.values]
+    if kind == "struct_value":
+        return {k: _value(v) for k, v in given.struct_value.fields.items()}
+    raise ValueError("a payload's value of no kind that is known")
+
+
+def _vectors(given: messages.VectorsOutput) -> Any:
+    which = given.WhichOneof("vectors_options")
+    if which == "vector":
+        return _vector(given.vector)
+    return {name: _vector(vector) for name, vector in given.vectors.vectors.items()}
+
+
+def _vector(given: messages.VectorOutput) -> Any:
+    which = given.WhichOneof("vector")
+    if which == "dense":
+        return _packed(given.dense.SerializeToString())
+    if which == "sparse":
+        return {"indices": list(given.sparse.indices), "values": list(given.sparse.values)}
+    if which == "multi_dense":
+        return [list(row.data) for row in given.multi_dense.vectors]
+    if given.HasField("indices") or given.HasField("vectors_count"):
+        raise ValueError("a vector in a form of servers before 1.16")
+    return _packed(given.SerializeToString())
+
+
+def _packed(message: bytes) -> bytes:
+    """The numbers of a message that holds nothing else, as they were sent."""
+    if not message:
+        return b""
+    length, shift, at = 0, 0, 1
+    with suppress(IndexError):
+        while shift < 35:
+            byte = message[at]
+            length |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:
+                break
+    if message[0] != _PACKED or len(message) != at + length or length % 4:
+        raise ValueError("a vector of a form that is not known")
+    return message[at:]
