@@ -39,10 +39,10 @@ demo: $(READY)
 	@$(BIN)/python -m deployments.demo
 
 up: $(READY)
-	@$(BIN)/python -m deployments.up
+	@$(BIN)/qdrant-dr up
 
 down:
-	@$(BIN)/python -m deployments.down
+	@$(BIN)/qdrant-dr down
 
 # Tests that drive Prefect's server, workers and runs need the cores: with three at a time on two cores
 # their time limits run out. The other tests wait more than they work.

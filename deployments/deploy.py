@@ -68,7 +68,7 @@ def _changes(entry: Entry, there: DeploymentResponse | None) -> list[str]:
 def _to_deploy(entry: Entry, there: DeploymentResponse | None) -> dict[str, Any]:
     """The entry for `prefect deploy`: what is there keeps its switches; schedules come after."""
     one = copy.deepcopy(entry.raw)
-    one["version"] = prefect_yaml.version(entry.raw)
+    one |= {"version": prefect_yaml.version(entry.raw), "pull": entry.pull}
     if there is None:
         return one
     one |= {"schedules": [], "paused": there.paused}
@@ -97,7 +97,7 @@ def _run_prefect_deploy(
         said = (done.stdout + done.stderr).strip()[-2000:]
         raise SetupFailed(
             f"`prefect deploy` failed; what came before the failure stays deployed:\n{said}",
-            "correct what it says, then run `make up` again: it goes on where it was.",
+            "correct what it says, then run `qdrant-dr up` again: it goes on where it was.",
         )
 
 

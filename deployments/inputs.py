@@ -1,4 +1,4 @@
-"""What `make up` is to set up, read and checked as a whole before anything is touched."""
+"""What `qdrant-dr up` is to set up, read and checked as a whole before anything is touched."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from qdrant_dr.errors import ConfigInvalid, UsageError
 from tasks.config import load
 
 POOL = "QDR_WORK_POOL"
+DEFAULT_POOL = "qdrant-dr"
 BLOCK = "block:"
 
 
@@ -61,7 +62,7 @@ def look(prefect_file: Path, environ: Mapping[str, str]) -> Asked:
         raise UsageError(
             f"{prefect_file} refers to {', '.join(unset)}, which "
             f"{'is' if len(unset) == 1 else 'are'} not set; Prefect would deploy an empty text",
-            f"`export {unset[0]}=...`, then `make up` again.",
+            f"`export {unset[0]}=...`, then `qdrant-dr up` again.",
         )
     config = load(reference)
     if without := [r.name for r in config.repositories if not r.id]:
@@ -73,7 +74,7 @@ def look(prefect_file: Path, environ: Mapping[str, str]) -> Asked:
         raise UsageError(
             f"{reference} refers to env:{', env:'.join(lacking)}, not set here: the worker would "
             "start without",
-            f"`export {lacking[0]}=...`, then `make up` again; or refer to a file or a Secret "
+            f"`export {lacking[0]}=...`, then `qdrant-dr up` again; or refer to a file or a Secret "
             "block.",
         )
     return Asked(reference, config, environ[POOL], spec)

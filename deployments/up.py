@@ -1,21 +1,20 @@
-"""`make up`: from a written qdrant-dr.yaml to a scheduled pipeline. Again: without a change.
+"""`qdrant-dr up`: from a written qdrant-dr.yaml to a scheduled pipeline. Again: without a change.
 
 It uses the Prefect API that is configured (`PREFECT_API_URL` or a profile), which it never changes;
 only where there is none it starts a server of its own below `.up/`. Then: work pool and queues,
 limits, configuration block, automations, the deployments of prefect.yaml, a worker; and it waits
-until the server sees the worker and has made a run for every schedule. `make down` takes the
+until the server sees the worker and has made a run for every schedule. `qdrant-dr down` takes the
 processes away again; deployments and data stay.
 """
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,40 +24,27 @@ from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_se
 
 from deployments import prefect_yaml
 from deployments.deploy import deploy
-from deployments.inputs import POOL, Asked, is_file, look, named
+from deployments.inputs import DEFAULT_POOL, POOL, Asked, is_file, look, named
 from deployments.local_server import LocalServer
 from deployments.register import register
 from deployments.upcoming import await_scheduled
 from deployments.worker import Worker, online
 from qdrant_dr.configfile import VARIABLE
 from qdrant_dr.disk import own_folder
-from qdrant_dr.errors import DRError, SetupFailed, UsageError
+from qdrant_dr.errors import SetupFailed, UsageError
 
-ROOT = Path(__file__).parents[1]
-DEFAULT_POOL = "qdrant-dr"
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Do it, a line for each thing; exit 1 with what is wrong and the next step."""
-    parser = argparse.ArgumentParser(prog="python -m deployments.up", description=__doc__)
-    parser.add_argument("--prefect-file", type=Path, default=ROOT / "prefect.yaml",
-                        help="the deployments")  # fmt: skip
-    given = parser.parse_args(arguments)
-    try:
-        with alone(home()):
-            up(given.prefect_file, os.environ)
-    except DRError as e:
-        sys.exit(f"{e.message}\n  {e.hint}")
+PREFECT_YAML = Path(__file__).parents[1] / "prefect.yaml"
+Say = Callable[[str], None]
 
 
 def home() -> Path:
-    """Where the processes of this checkout leave their pids, logs and data."""
+    """Where the processes that are started here leave their pids, logs and data."""
     return Path(os.environ.get("QDR_UP_HOME", ".up")).resolve()
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """One `make up` or `make down` at a time. Raise UsageError for the second, FolderUnsafe
+    """One `up` or `down` at a time. Raise UsageError for the second, FolderUnsafe
     if others may write there."""
     own_folder(folder, "$QDR_UP_HOME")  # by the pids in it, processes are ended
     with (folder / "lock").open("w") as lock:
@@ -66,13 +52,24 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(
-                f"another `make up` or `make down` is at work in {folder}", "wait for its end."
+                f"another `qdrant-dr up` or `down` is at work in {folder}", "wait for its end."
             ) from None
         yield
 
 
-def up(prefect_file: Path, environ: Mapping[str, str]) -> None:
-    """Set everything up and say so. Raise UsageError before, SetupFailed on the way."""
+def say(text: str) -> None:
+    """To the person watching, at once."""
+    print(text, flush=True)
+
+
+def up(prefect_file: Path | None, environ: Mapping[str, str], say: Say = say) -> None:
+    """Set everything up and say so, one `up` at a time. Raise UsageError before, SetupFailed on
+    the way."""
+    with alone(home()):
+        _up(prefect_file or PREFECT_YAML, environ, say)
+
+
+def _up(prefect_file: Path, environ: Mapping[str, str], say: Say) -> None:
     server = LocalServer(home())
     api = configured_api()
     own = api is None or api == server.api
@@ -90,7 +87,7 @@ def up(prefect_file: Path, environ: Mapping[str, str]) -> None:
         chosen = server.environment(chosen)
         api = server.api
     with temporary_settings({PREFECT_API_URL: api}):
-        set_up(asked, str(api), {**chosen, VARIABLE: asked.reference}, own=own)
+        set_up(asked, str(api), {**chosen, VARIABLE: asked.reference}, say, own=own)
 
 
 def configured_api() -> str | None:
@@ -105,7 +102,7 @@ def refuse_silent(api: str) -> None:
             raise SetupFailed(
                 f"the Prefect API that is configured, {shown(api)}, does not answer: {error}",
                 "start it or log in (`prefect config view` shows where the address comes from); "
-                "without any address `make up` starts a server here.",
+                "without any address `qdrant-dr up` starts a server here.",
             )
         try:  # its health needs no key: what follows does
             client.read_work_pools(limit=1)
@@ -125,7 +122,7 @@ _KEYS = (
 )
 
 
-def set_up(asked: Asked, api: str, environ: Mapping[str, str], *, own: bool) -> None:
+def set_up(asked: Asked, api: str, environ: Mapping[str, str], say: Say, *, own: bool) -> None:
     """Register, deploy, start, wait, and tell what comes next."""
     notify = environ.get("QDR_NOTIFY") or None
     for line in register(asked.reference, asked.pool, asked.block, notify):
@@ -143,18 +140,19 @@ def set_up(asked: Asked, api: str, environ: Mapping[str, str], *, own: bool) -> 
     say("\nscheduled next (UTC):")
     for run in coming:
         say(f"  {run.due:%Y-%m-%d %H:%M}  {run.deployment}")
-    tell_next(shown(api), own=own)
+    tell_next(shown(api), say, own=own)
 
 
-def tell_next(api: str, *, own: bool) -> None:
+def tell_next(api: str, say: Say, *, own: bool) -> None:
     """What one wants to do now, as commands to copy."""
     say(f"\npages  {ui_of(api)}\nlogs   {home()}\n")
     lines = [(f"export PREFECT_API_URL={api}", "so that Prefect's commands find it")] if own else []
     lines += [
         (f"{command('prefect')} deployment run backup/nightly --watch", "a backup now"),
         (f"{command('qdrant-dr')} status", "what is protected"),
-        ("make down", "end the worker" + (" and the server; data stays" if own else "")),
-    ]
+        (f"{command('qdrant-dr')} down",
+         "end the worker" + (" and the server; data stays" if own else "")),
+    ]  # fmt: skip
     width = max(len(line) for line, _ in lines)
     for line, why in lines:
         say(f"{line:<{width}}  # {why}")
@@ -175,12 +173,3 @@ def command(name: str) -> str:
 def shown(url: str) -> str:
     """An address without the password that may be in it."""
     return re.sub(r"//[^/@]*@", "//", url)
-
-
-def say(text: str) -> None:
-    """To the person watching, at once."""
-    print(text, flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -137,6 +137,22 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr watch",
         "qdrant-dr watch --record",
     ),
+    "up": (
+        "pipeline:up",
+        "Make a scheduled pipeline on Prefect of the configuration; again, it changes nothing.",
+        "qdrant-dr up",
+        "qdrant-dr up --notify slack-webhook/ops",
+    ),
+    "down": (
+        "pipeline:down",
+        "End the worker and the server that `up` has started; deployments and data stay.",
+        "qdrant-dr down",
+    ),
+    "register": (
+        "pipeline:register",
+        "Tell the Prefect API what deployments need: pool, queues, limits, block, automations.",
+        "qdrant-dr register --config /etc/qdrant-dr.yaml --pool dr --notify slack-webhook/ops",
+    ),
     "sandbox": (
         "sandbox:sandbox",
         "Run a small Qdrant-compatible server on loopback, to try things out.",

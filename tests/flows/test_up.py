@@ -1,4 +1,4 @@
-"""`make up` and `make down`: out of a configuration a pipeline that runs by itself, and back."""
+"""`qdrant-dr up` and `down`: out of a configuration a pipeline that runs by itself, and back."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ A_CHECKOUT = {
 
 @dataclass
 class Pipeline:
-    """What one checkout's `make up` works with; `env` is its whole environment."""
+    """What one `qdrant-dr up` works with; `env` is its whole environment."""
 
     home: Path
     file: Path
     world: World
     env: Mapping[str, str]
 
-    def run(self, module: str) -> list[str]:
-        """`python -m deployments.MODULE` to its end; the lines it printed."""
+    def run(self, command: str) -> list[str]:
+        """`qdrant-dr COMMAND` to its end; the lines it printed."""
         done = subprocess.run(
-            [sys.executable, "-m", f"deployments.{module}",
-             *(["--prefect-file", str(self.file)] if module == "up" else [])],
+            [sys.executable, "-m", "qdrant_dr.cli", command,
+             *(["--prefect-file", str(self.file)] if command == "up" else [])],
             cwd=ROOT, env=dict(self.env), capture_output=True, text=True,
             timeout=240, check=False,
         )  # fmt: skip
@@ -99,7 +99,7 @@ def pipeline(
 
 
 def state_of(server: PrefectServer) -> dict[str, Any]:
-    """All that `make up` makes, with when it was last changed."""
+    """All that `qdrant-dr up` makes, with when it was last changed."""
     call = server.call
     every = {a["name"]: a["updated"] for a in call("POST", "/automations/filter", {})}
     for kind in ("deployments", "work_pools", "block_documents"):
@@ -254,7 +254,7 @@ def asked(
     in_process: PrefectServer, world: Callable[..., World], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., None]:  # fmt: skip
-    """`make up` in this process; keyword arguments are variables, and nothing may come of it."""
+    """`up` in this process; keyword arguments are variables, and nothing may come of it."""
     from deployments.up import up
 
     monkeypatch.setenv("QDR_UP_HOME", str(tmp_path / "up"))
