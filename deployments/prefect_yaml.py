@@ -191,3 +191,23 @@ def same_schedule(schedule: Mapping[str, Any], there: Any) -> bool:
         and all(getattr(ours, k) == getattr(theirs, k) for k in ours.model_fields_set)
         and (schedule.get("parameters") or {}) == (there.parameters or {})
     )
+
+
+def written(schedule: Mapping[str, Any]) -> dict[str, Any]:
+    """A schedule of the file as it is written to the server."""
+    return {
+        "schedule": when(schedule).model_dump(mode="json", exclude_unset=True),
+        "parameters": dict(schedule.get("parameters") or {}),
+    }
+
+
+def as_written(ours: Mapping[str, Any], there: Any) -> bool:
+    """Whether a schedule of the server is still as it was written."""
+    return same_schedule({**ours["schedule"], "parameters": ours["parameters"]}, there)
+
+
+def told(schedule: Mapping[str, Any]) -> str:
+    """When, in a few words: `cron 15 2 * * * (UTC)`."""
+    kind = next(k for k in KINDS if k in schedule)
+    zone = schedule.get("timezone")
+    return f"{kind} {schedule[kind]}" + (f" ({zone})" if zone else "")

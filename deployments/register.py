@@ -33,6 +33,19 @@ QUEUES = ("restore", "backup", "upkeep")
 """The work queues of the pool, the most urgent first. `prefect.yaml` says who goes where."""
 
 
+NOBODY = (
+    "\nNOBODY WILL BE TOLD when a backup fails, a restore waits for approval, or nothing runs: no "
+    "notification block is set.\nMake one (Prefect's page, Blocks: Slack, email, PagerDuty, "
+    "webhook), then `qdrant-dr up --notify TYPE/NAME`, such as slack-webhook/ops."
+)
+
+
+def is_told(client: SyncPrefectClient, config: Config) -> bool:
+    """Whether our automations tell anybody."""
+    ours = (client.read_automations_by_name(a.name) for a in automations(config, None))
+    return _told_now(a for found in ours for a in found) is not None
+
+
 def register(
     reference: str, pool: str, save_as: str | None = None, notify: str | None = None
 ) -> list[str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,19 +18,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from prefect.client.orchestration import get_client
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from deployments import prefect_yaml
+from deployments.configured_api import configured_api, look_at, shown
 from deployments.deploy import deploy
 from deployments.inputs import DEFAULT_POOL, POOL, Asked, is_file, look, named
 from deployments.local_server import LocalServer
-from deployments.register import register
+from deployments.register import NOBODY, is_told, register
 from deployments.upcoming import await_scheduled
 from deployments.worker import Worker, online
 from qdrant_dr.configfile import VARIABLE
 from qdrant_dr.disk import own_folder
 from qdrant_dr.errors import SetupFailed, UsageError
+from tasks.config import load
 
 PREFECT_YAML = Path(__file__).parents[1] / "prefect.yaml"
 Say = Callable[[str], None]
@@ -77,7 +77,8 @@ def _up(prefect_file: Path, environ: Mapping[str, str], say: Say) -> None:
     if own:
         chosen = server.environment(chosen)
     else:
-        refuse_silent(str(api))
+        for line in look_at(str(api)):
+            say(line)
     if own and not is_file(named(chosen)):  # a block of that server must be asked for
         server.ensure(chosen)
     with temporary_settings({PREFECT_API_URL: server.api if own else api}):
@@ -90,36 +91,28 @@ def _up(prefect_file: Path, environ: Mapping[str, str], say: Say) -> None:
         set_up(asked, str(api), {**chosen, VARIABLE: asked.reference}, say, own=own)
 
 
-def configured_api() -> str | None:
-    """The Prefect API of the environment or the active profile. An ephemeral one is none."""
-    return get_current_settings().api.url or None
+def register_only(environ: Mapping[str, str], save_as: str | None, say: Say = say) -> None:
+    """Tell the API that is configured, or that of an earlier `up`, what deployments need.
 
-
-def refuse_silent(api: str) -> None:
-    """Raise SetupFailed if the configured API does not answer."""
-    with get_client(sync_client=True) as client:
-        if error := client.api_healthcheck():
-            raise SetupFailed(
-                f"the Prefect API that is configured, {shown(api)}, does not answer: {error}",
-                "start it or log in (`prefect config view` shows where the address comes from); "
-                "without any address `qdrant-dr up` starts a server here.",
-            )
-        try:  # its health needs no key: what follows does
-            client.read_work_pools(limit=1)
-        except PrefectHTTPStatusError as e:
-            status = e.response.status_code
-            raise SetupFailed(
-                f"the Prefect API that is configured, {shown(api)}, answers {status}",
-                _KEYS
-                if status in {401, 403}
-                else "is the address right, down to its /api? `prefect config view` shows it.",
-            ) from None
-
-
-_KEYS = (
-    "set PREFECT_API_KEY for Prefect Cloud, or PREFECT_API_AUTH_STRING as the server has it in "
-    "PREFECT_SERVER_API_AUTH_STRING."
-)
+    Raise SetupFailed before anything is made if there is none, or it cannot be worked with.
+    """
+    reference, pool = named(environ), environ.get(POOL) or DEFAULT_POOL
+    server = LocalServer(home())
+    if (api := configured_api() or server.api) is None:
+        raise SetupFailed(
+            "no Prefect API is configured",
+            "`export PREFECT_API_URL=http://HOST:4200/api` for a server of yours; "
+            "`qdrant-dr up` starts one here.",
+        )
+    with temporary_settings({PREFECT_API_URL: api}):
+        for line in look_at(api):
+            say(line)
+        notify = environ.get("QDR_NOTIFY") or None
+        for line in register(reference, pool, save_as, notify):
+            say(line)
+        with get_client(sync_client=True) as client:
+            if not is_told(client, load(reference)):
+                say(NOBODY)
 
 
 def set_up(asked: Asked, api: str, environ: Mapping[str, str], say: Say, *, own: bool) -> None:
@@ -134,13 +127,17 @@ def set_up(asked: Asked, api: str, environ: Mapping[str, str], say: Say, *, own:
             did = Worker(home()).ensure(client, asked.pool, shown(api), environ)
             say(f"worker: {did}")
         elif not online(client, asked.pool):
-            say(f"worker: none is online, and pool {asked.pool} is of type {kind}: start one there")
+            say(f"worker: none is online, and pool {asked.pool} is of type {kind}: start one "
+                f"there, `prefect worker start --pool {asked.pool}`")  # fmt: skip
         names = [e.name for e in prefect_yaml.entries(asked.spec, environ)]
         coming = await_scheduled(client, names)
+        told = is_told(client, asked.config)
     say("\nscheduled next (UTC):")
     for run in coming:
         say(f"  {run.due:%Y-%m-%d %H:%M}  {run.deployment}")
     tell_next(shown(api), say, own=own)
+    if not told:
+        say(NOBODY)
 
 
 def tell_next(api: str, say: Say, *, own: bool) -> None:
@@ -168,8 +165,3 @@ def command(name: str) -> str:
     ours = Path(sys.executable).parent / name
     found = shutil.which(name)
     return name if found and Path(found) == ours else os.path.relpath(ours)
-
-
-def shown(url: str) -> str:
-    """An address without the password that may be in it."""
-    return re.sub(r"//[^/@]*@", "//", url)

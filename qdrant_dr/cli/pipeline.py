@@ -74,15 +74,12 @@ def register(
         Keep the configuration file as this block.
     notify
         Notification block for alerts, TYPE/NAME such as slack-webhook/ops; none: nobody. Else
-        whoever is told now.
+        $QDR_NOTIFY, else whoever is told now.
     """
     did, say = _told(session)
-    inputs = project.load("deployments.inputs")
-    given = {**os.environ, **({VARIABLE: session.reference} if session.reference else {})}
-    chosen = pool or os.environ.get(POOL) or inputs.DEFAULT_POOL
-    asked = project.load("deployments.register").register
-    for line in asked(inputs.named(given), chosen, save_as, notify):
-        say(line)
+    given = {VARIABLE: session.reference, POOL: pool, NOTIFY: notify}
+    environ = {**os.environ, **{name: value for name, value in given.items() if value}}
+    project.load("deployments.up").register_only(environ, save_as, say)
     return _reply(session, did)
 
 
