@@ -23,7 +23,7 @@ from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_se
 from deployments import prefect_yaml
 from deployments.configured_api import configured_api, look_at, shown
 from deployments.deploy import deploy
-from deployments.inputs import DEFAULT_POOL, POOL, Asked, is_file, look, named
+from deployments.inputs import DEFAULT_POOL, NOTIFY, POOL, Asked, is_file, look, named
 from deployments.local_server import LocalServer
 from deployments.register import NOBODY, is_told, register
 from deployments.upcoming import await_scheduled
@@ -31,7 +31,6 @@ from deployments.worker import Worker, online
 from qdrant_dr.configfile import VARIABLE
 from qdrant_dr.disk import own_folder
 from qdrant_dr.errors import SetupFailed, UsageError
-from tasks.config import load
 
 PREFECT_YAML = Path(__file__).parents[1] / "prefect.yaml"
 Say = Callable[[str], None]
@@ -91,38 +90,47 @@ def _up(prefect_file: Path, environ: Mapping[str, str], say: Say) -> None:
         set_up(asked, str(api), {**chosen, VARIABLE: asked.reference}, say, own=own)
 
 
-def register_only(environ: Mapping[str, str], save_as: str | None, say: Say = say) -> None:
-    """Tell the API that is configured, or that of an earlier `up`, what deployments need.
+def register_only(
+    prefect_file: Path | None, environ: Mapping[str, str], save_as: str | None, say: Say = say
+) -> None:
+    """What `up` does, but start nothing: the worker and the server are those of somebody else.
 
-    Raise SetupFailed before anything is made if there is none, or it cannot be worked with.
+    Raise SetupFailed before anything is made if no API is configured and no earlier `up` has left
+    one here, or if it cannot be worked with.
     """
-    reference, pool = named(environ), environ.get(POOL) or DEFAULT_POOL
     server = LocalServer(home())
-    if (api := configured_api() or server.api) is None:
-        raise SetupFailed(
-            "no Prefect API is configured",
-            "`export PREFECT_API_URL=http://HOST:4200/api` for a server of yours; "
-            "`qdrant-dr up` starts one here.",
-        )
+    chosen = {**environ, POOL: environ.get(POOL) or DEFAULT_POOL}
+    if (api := configured_api()) is None:
+        if (api := server.api) is None:
+            raise SetupFailed(
+                "no Prefect API is configured",
+                "`export PREFECT_API_URL=http://HOST:4200/api` for a server of yours; "
+                "`qdrant-dr up` starts one here.",
+            )
+        chosen = server.environment(chosen)
     with temporary_settings({PREFECT_API_URL: api}):
         for line in look_at(api):
             say(line)
-        notify = environ.get("QDR_NOTIFY") or None
-        for line in register(reference, pool, save_as, notify):
-            say(line)
+        asked = look(prefect_file or PREFECT_YAML, chosen, worker_here=False)
+        make(asked, {**chosen, VARIABLE: asked.reference}, save_as, say)
         with get_client(sync_client=True) as client:
-            if not is_told(client, load(reference)):
+            if not is_told(client, asked.config):
                 say(NOBODY)
 
 
-def set_up(asked: Asked, api: str, environ: Mapping[str, str], say: Say, *, own: bool) -> None:
-    """Register, deploy, start, wait, and tell what comes next."""
-    notify = environ.get("QDR_NOTIFY") or None
-    for line in register(asked.reference, asked.pool, asked.block, notify):
+def make(asked: Asked, environ: Mapping[str, str], save_as: str | None, say: Say) -> None:
+    """Register and deploy, a line each."""
+    for line in register(asked.reference, asked.pool, save_as, environ.get(NOTIFY) or None):
         say(line)
     with get_client(sync_client=True) as client:
         for line in deploy(client, asked.spec, environ):
             say(line)
+
+
+def set_up(asked: Asked, api: str, environ: Mapping[str, str], say: Say, *, own: bool) -> None:
+    """Register, deploy, start, wait, and tell what comes next."""
+    make(asked, environ, asked.block, say)
+    with get_client(sync_client=True) as client:
         if (kind := client.read_work_pool(asked.pool).type) == "process":
             did = Worker(home()).ensure(client, asked.pool, shown(api), environ)
             say(f"worker: {did}")

@@ -150,7 +150,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     ),
     "register": (
         "pipeline:register",
-        "Tell the Prefect API what deployments need: pool, queues, limits, block, automations.",
+        "Do all that `up` does on the Prefect API, and start nothing: worker and server are yours.",
         "qdrant-dr register --config /etc/qdrant-dr.yaml --pool dr --notify slack-webhook/ops",
     ),
     "sandbox": (

@@ -37,9 +37,8 @@ def up(
     prefect_file
         The deployments. Else those of this package.
     """
-    given = {VARIABLE: session.reference, POOL: pool, NOTIFY: notify}
-    environ = {**os.environ, **{name: value for name, value in given.items() if value}}
     did, say = _told(session)
+    environ = _environ(session, pool, notify)
     project.load("deployments.up").up(prefect_file, environ, say)
     return _reply(session, did)
 
@@ -57,30 +56,39 @@ def down(*, session: Given) -> Reply:
 def register(
     *,
     pool: str | None = None,
-    save_as: str | None = None,
     notify: str | None = None,
+    save_as: str | None = None,
+    prefect_file: Path | None = None,
     session: Given,
 ) -> Reply:
-    """Tell the Prefect API what deployments need: pool, queues, limits, block, automations.
+    """Do all that `up` does on the Prefect API, and start nothing: worker and server are yours.
 
-    What is there and equal is left alone. `up` does this, too.
+    Work pool and queues, concurrency limits, automations, deployments. What is there and equal is
+    left alone.
 
     Parameters
     ----------
     pool
         The work pool, made as a process pool where there is none. Else $QDR_WORK_POOL, else
         qdrant-dr.
-    save_as
-        Keep the configuration file as this block.
     notify
         Notification block for alerts, TYPE/NAME such as slack-webhook/ops; none: nobody. Else
         $QDR_NOTIFY, else whoever is told now.
+    save_as
+        Keep the configuration file as this block.
+    prefect_file
+        The deployments. Else those of this package.
     """
     did, say = _told(session)
-    given = {VARIABLE: session.reference, POOL: pool, NOTIFY: notify}
-    environ = {**os.environ, **{name: value for name, value in given.items() if value}}
-    project.load("deployments.up").register_only(environ, save_as, say)
+    environ = _environ(session, pool, notify)
+    project.load("deployments.up").register_only(prefect_file, environ, save_as, say)
     return _reply(session, did)
+
+
+def _environ(session: Session, pool: str | None, notify: str | None) -> dict[str, str]:
+    """The environment, with what the command line says instead of it."""
+    given = {VARIABLE: session.reference, POOL: pool, NOTIFY: notify}
+    return {**os.environ, **{name: value for name, value in given.items() if value}}
 
 
 def _told(session: Session) -> tuple[list[str], Callable[[str], None]]:

@@ -31,7 +31,7 @@ def test_setup_twice_changes_nothing_more(
     before = known(in_process)
     assert set(before) >= {
         "qdr-deadman-shop", "qdr-unwatched-shop", "qdr-findings-shop", "qdr-did-not-look",
-        "qdr-ended-badly", "qdr-late", "qdr-zombie",
+        "qdr-ended-badly", "qdr-late", "qdr-approval", "qdr-zombie",
     }  # fmt: skip
     again = register(made.reference, "pool-one", save_as="prod")
     assert len(again) == len(first)
