@@ -151,7 +151,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "register": (
         "pipeline:register",
         "Do all that `up` does on the Prefect API, and start nothing: worker and server are yours.",
-        "qdrant-dr register --config /etc/qdrant-dr.yaml --pool dr --notify slack-webhook/ops",
+        "qdrant-dr register --pool dr --notify slack-webhook/ops",
     ),
     "sandbox": (
         "sandbox:sandbox",
