@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import yaml
 
 from qdrant_dr.version import __version__
 from tests.support.prefect import QUIET, free_port
+from tests.support.servers import sandbox_server
 from tests.support.thorough import thorough
 from tests.support.waiting import eventually
 from tests.support.wheel import Installed, build, environment, foreign_wheel, names
+from tests.support.world import seed
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ("flows", "tasks", "deployments")
@@ -132,7 +135,7 @@ def test_the_command_line_answers(installed: Installed, tmp_path: Path) -> None:
 @pytest.mark.prefect
 @pytest.mark.timeout(600)
 def test_three_commands_reach_a_scheduled_backup_and_a_green_status(
-    installed: Installed, source: str, tmp_path: Path, request: pytest.FixtureRequest
+    installed: Installed, tmp_path: Path
 ) -> None:
     """Outside any checkout, with a foreign `flows` installed, a `tasks/` at hand, a worker that
     starts elsewhere; the schedule is one that comes soon."""
@@ -144,6 +147,13 @@ def test_three_commands_reach_a_scheduled_backup_and_a_green_status(
         "PREFECT_HOME": str(tmp_path / "users"),
         "PREFECT_PROFILES_PATH": str(tmp_path / "users" / "none.toml"),
     }
+    with sandbox_server(tmp_path / "source") as source:
+        seed(source.url, "movies", points=300)
+        reach(installed, place, env, source.url)
+
+
+def reach(installed: Installed, place: Path, env: Mapping[str, str], source: str) -> None:
+    """From nothing to a scheduled backup that ran, and a green status."""
     home = place / ".up"
     home.mkdir()
     (home / "port").write_text(f"{free_port()}\n")
