@@ -148,7 +148,7 @@ def test_a_package_of_that_name_on_a_worker_does_not_stand_in_front_of_ours(
     with dask_cluster(tmp_path / "dask", workers=0) as cluster:
         cluster.add(env=foreign)
         use(cluster, monkeypatch)
-        monkeypatch.setattr(retries, "execute", not_here)
+        monkeypatch.setattr(unit_tasks, "execute", not_here)
         state = backup(config=made.reference, collections=["users"], return_state=True)
     assert state.type.value == "COMPLETED", state.message
     assert only_end(made).verdict == "ok"
