@@ -25,8 +25,8 @@ ENTER = (
     "import importlib, json\n"
     "from qdrant_dr import project\n"
     "entered = project.pull()\n"
-    "import flows.backup, tasks.conduct, deployments\n"
-    "found = [m.__file__ for m in (flows.backup, tasks.conduct, deployments)]\n"
+    "import flows.backup, tasks.config, deployments\n"
+    "found = [m.__file__ for m in (flows.backup, tasks.config, deployments)]\n"
     "print(json.dumps([entered['directory'], *found]))\n"
 )
 
