@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+import httpx
 import prefect
 from packaging.version import Version
 from prefect.client.base import ServerType
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from qdrant_dr.errors import SetupFailed
@@ -17,6 +17,7 @@ KEYS = (
     "set PREFECT_API_KEY for Prefect Cloud, or PREFECT_API_AUTH_STRING as the server has it in "
     "PREFECT_SERVER_API_AUTH_STRING."
 )
+BROKEN = "read the log of that server."
 ADDRESS = "is the address right, down to its /api? `prefect config view` shows it."
 
 
@@ -35,7 +36,10 @@ def look_at(api: str) -> list[str]:
     named = f"the Prefect API that is configured, {shown(api)},"
     try:
         with get_client(sync_client=True) as client:
-            if error := client.api_healthcheck():
+            error = client.api_healthcheck()
+            if isinstance(error, httpx.HTTPStatusError):  # without its /api a server answers, too
+                raise error
+            if error:
                 raise SetupFailed(
                     f"{named} does not answer: {error}",
                     "start it or log in (`prefect config view` shows where the address comes "
@@ -43,10 +47,10 @@ def look_at(api: str) -> list[str]:
                 )
             client.read_work_pools(limit=1)  # its health needs no key: this does
             return _of_its_version(client, named)
-    except PrefectHTTPStatusError as e:
+    except httpx.HTTPStatusError as e:
         status = e.response.status_code
-        keys = status in {401, 403}
-        raise SetupFailed(f"{named} answers {status}", KEYS if keys else ADDRESS) from None
+        hint = KEYS if status in {401, 403} else BROKEN if e.response.is_server_error else ADDRESS
+        raise SetupFailed(f"{named} answers {status}", hint) from None
     except ValueError:  # a page for people, or somebody else's JSON
         raise SetupFailed(f"{named} does not speak as Prefect's API does", ADDRESS) from None
 
