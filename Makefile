@@ -3,25 +3,30 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 TOOLS  := .tools
-READY  := $(VENV)/.ready
+# of one Python at a time: with another one, .venv is made anew
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+READY  := $(VENV)/.ready-$(VERSION)
+RESOLVED := .resolved
 AZURITE := $(TOOLS)/node_modules/.bin/azurite-blob
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: install demo up down test lint bench lock clean help
+.PHONY: install demo up down test test-resolved lint bench lock clean help
 
 help:
 	@echo "make demo   see it all work on a sandbox (or on QDRANT_URL); KEEP=1 leaves it open"
 	@echo "make up     from qdrant-dr.yaml to a scheduled pipeline on Prefect; run again, it changes nothing"
 	@echo "make down   end the worker and server of make up; deployments and data stay"
-	@echo "make test   all tests    make lint   style, types, import contracts"
+	@echo "make test   all tests (PYTHON=python3.13: on that one)    make lint   style, types, import contracts"
+	@echo "make test-resolved   all tests on what pip resolves today, not on the lock"
 	@echo "make bench  ratios against peers    make lock   refresh the locked requirements"
 	@echo "make test-quick   under a minute: laws, plans, records, contracts, one way from capture to restore"
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python >= 3.11 is needed; say which one with make PYTHON=..."; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	  { echo "Python >= 3.11 is needed, and $(PYTHON) is none; say which one with make PYTHON=..."; exit 1; }
+	@$(BIN)/python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(VERSION)")' 2>/dev/null || \
+	  { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
@@ -39,10 +44,10 @@ demo: $(READY)
 	@$(BIN)/python -m deployments.demo
 
 up: $(READY)
-	@$(BIN)/python -m deployments.up
+	@$(BIN)/qdrant-dr up
 
 down:
-	@$(BIN)/python -m deployments.down
+	@$(BIN)/qdrant-dr down
 
 # Tests that drive Prefect's server, workers and runs need the cores: with three at a time on two cores
 # their time limits run out. The other tests wait more than they work.
@@ -68,6 +73,19 @@ test-quick: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
 	  -k "not s3 and not gcs and not azure" $(QUICK)
 
+# What pip resolves today instead of what is locked, in an environment of its own. CI's second job.
+test-resolved: $(AZURITE)
+	rm -rf $(RESOLVED)
+	$(PYTHON) -m venv $(RESOLVED)
+	$(RESOLVED)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(RESOLVED)/bin/python -m pip install --quiet --group dev -r deployments/tools/build.in
+	$(RESOLVED)/bin/python -m pip install --quiet --no-build-isolation \
+	  -e '.[gcs,azure,aws-blocks,gcp-blocks,azure-blocks,dask,notebook]'
+	$(RESOLVED)/bin/python -m pip check
+	$(RESOLVED)/bin/python -m pip freeze --exclude-editable
+	$(RESOLVED)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(REAL_RUNS)
+	$(RESOLVED)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests $(REAL_RUNS:%=--ignore=%)
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -86,4 +104,4 @@ lock:
 	  -c requirements.lock deployments/tools/build.in -o deployments/images/build.lock
 
 clean:
-	rm -rf $(VENV) $(TOOLS) .demo
+	rm -rf $(VENV) $(TOOLS) $(RESOLVED) .demo

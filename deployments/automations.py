@@ -150,6 +150,25 @@ def automations(
             ),
         ),
         AutomationCore(
+            name="qdr-approval",
+            description="A restore waits for somebody to approve of it.",
+            trigger=EventTrigger(
+                posture=Posture.Reactive,
+                match=_resource("prefect.flow-run.*"),
+                match_related=_tagged(TAG),
+                expect={"prefect.flow-run.Paused"},
+                threshold=1,
+                within=timedelta(0),
+            ),
+            actions=_say(
+                notify,
+                "Qdrant DR: {{ flow_run.name }} waits for approval",
+                "Until {{ flow_run.state.state_details.pause_timeout }} somebody may approve of "
+                "it, or it ends undone: its page has the plan, and Resume has the form.\n"
+                "{{ flow_run|ui_url }}",
+            ),
+        ),
+        AutomationCore(
             name="qdr-zombie",
             description="A run stopped telling that it lives: its worker is gone. It is marked.",
             trigger=EventTrigger(

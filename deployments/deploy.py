@@ -10,7 +10,7 @@ import copy
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,6 +28,8 @@ from qdrant_dr.errors import SetupFailed
 
 ROOT = Path(__file__).parents[1]
 DEPLOY_SECONDS = 300.0
+WRITTEN = "qdrant_dr_schedules"
+"""The variable that holds what `up` last wrote into the schedules."""
 
 
 def deploy(
@@ -42,15 +44,19 @@ def deploy(
     if to_deploy:
         _run_prefect_deploy(spec, to_deploy, environ)
     said = []
+    ours = _Written(client)
     for entry in wanted:
         there = before[entry.name]
         if there is None:
             said.append(f"deployment {entry.name}: created")
+            ours.remember(entry, entry.schedules)
             continue
-        schedules = _align_schedules(client, entry, there)
+        schedules, kept = _align_schedules(client, entry, there, ours.of(entry))
+        ours.remember(entry, set(entry.schedules) - set(kept))
         did = "; ".join([*changed[entry.name], *schedules])
         said.append(f"deployment {entry.name}: {f'updated ({did})' if did else 'unchanged'}")
-        said += _kept(entry, there)
+        said += [*_kept(entry, there), *kept.values()]
+    ours.save()
     return said + _not_in_file(client, wanted)
 
 
@@ -68,7 +74,7 @@ def _changes(entry: Entry, there: DeploymentResponse | None) -> list[str]:
 def _to_deploy(entry: Entry, there: DeploymentResponse | None) -> dict[str, Any]:
     """The entry for `prefect deploy`: what is there keeps its switches; schedules come after."""
     one = copy.deepcopy(entry.raw)
-    one["version"] = prefect_yaml.version(entry.raw)
+    one |= {"version": prefect_yaml.version(entry.raw), "pull": entry.pull}
     if there is None:
         return one
     one |= {"schedules": [], "paused": there.paused}
@@ -97,33 +103,69 @@ def _run_prefect_deploy(
         said = (done.stdout + done.stderr).strip()[-2000:]
         raise SetupFailed(
             f"`prefect deploy` failed; what came before the failure stays deployed:\n{said}",
-            "correct what it says, then run `make up` again: it goes on where it was.",
+            "correct what it says, then run `qdrant-dr up` again: it goes on where it was.",
         )
 
 
+class _Written:
+    """What we wrote into the schedules of each deployment, as the server remembers it for us.
+
+    A schedule that is not as we wrote it was changed by an operator since, and stays theirs.
+    """
+
+    def __init__(self, client: SyncPrefectClient) -> None:
+        self._client = client
+        found = client.read_variable_by_name(WRITTEN)
+        self._before = dict(found.value) if found and isinstance(found.value, dict) else {}
+        self._known = copy.deepcopy(self._before)
+
+    def of(self, entry: Entry) -> dict[str, Any]:
+        """By slug, for one deployment."""
+        return dict(self._known.get(entry.name) or {})
+
+    def remember(self, entry: Entry, slugs: Iterable[str]) -> None:
+        """These are now as the file has them."""
+        known = {k: v for k, v in self.of(entry).items() if k in entry.schedules}
+        known |= {slug: prefect_yaml.written(entry.schedules[slug]) for slug in slugs}
+        self._known[entry.name] = known
+
+    def save(self) -> None:
+        if self._known != self._before:
+            body = {"value": self._known}
+            if self._before:
+                self._client.request("PATCH", f"/variables/name/{WRITTEN}", json=body)  # type: ignore[arg-type]
+            else:
+                self._client.request("POST", "/variables/", json={"name": WRITTEN, **body})
+
+
 def _align_schedules(
-    client: SyncPrefectClient, entry: Entry, there: DeploymentResponse
-) -> list[str]:
-    """Make the schedules those of the file; on or off stays what it was. What was done."""
+    client: SyncPrefectClient, entry: Entry, there: DeploymentResponse, ours: Mapping[str, Any]
+) -> tuple[list[str], dict[str, str]]:
+    """Make the schedules those of the file, but for those that an operator has changed; on or off
+    stays what it was. What was done; and what was kept, by slug."""
     known = {s.slug: s for s in there.schedules if s.slug}
     base = f"/deployments/{there.id}/schedules"
-    done = []
+    done, kept = [], {}
     for slug, schedule in entry.schedules.items():
-        body = {
-            "schedule": prefect_yaml.when(schedule).model_dump(mode="json", exclude_unset=True),
-            "parameters": schedule.get("parameters") or {},
-        }
+        body: dict[str, Any] = prefect_yaml.written(schedule)
         if slug not in known:
             body |= {"slug": slug, "active": schedule.get("active", True)}
             client.request("POST", base, json=[body])  # type: ignore[arg-type]
             done.append(f"schedule {slug} is new")
-        elif not prefect_yaml.same_schedule(schedule, known[slug]):
+        elif prefect_yaml.same_schedule(schedule, known[slug]):
+            continue
+        elif slug in ours and not prefect_yaml.as_written(ours[slug], known[slug]):
+            kept[slug] = (
+                f"  schedule {slug} was changed by an operator and stays so; prefect.yaml says "
+                f"{prefect_yaml.told(schedule)} (to have that, delete it on the server first)"
+            )
+        else:
             client.request("PATCH", f"{base}/{known[slug].id}", json=body)  # type: ignore[arg-type]
             done.append(f"schedule {slug} changed")
     for slug in sorted(set(known) - set(entry.schedules)):
         client.delete_deployment_schedule(there.id, known[slug].id)
         done.append(f"schedule {slug}, which is not in prefect.yaml, removed")
-    return done
+    return done, kept
 
 
 def _kept(entry: Entry, there: DeploymentResponse) -> list[str]:

@@ -1,4 +1,4 @@
-"""What `make up` is to set up, read and checked as a whole before anything is touched."""
+"""What `qdrant-dr up` is to set up, read and checked as a whole before anything is touched."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from qdrant_dr.errors import ConfigInvalid, UsageError
 from tasks.config import load
 
 POOL = "QDR_WORK_POOL"
+NOTIFY = "QDR_NOTIFY"
+DEFAULT_POOL = "qdrant-dr"
 BLOCK = "block:"
 
 
@@ -52,8 +54,11 @@ def named(environ: Mapping[str, str]) -> str:
     return str(Path(reference).expanduser().resolve()) if is_file(reference) else reference
 
 
-def look(prefect_file: Path, environ: Mapping[str, str]) -> Asked:
-    """Read and check it all; touch nothing. Raise ConfigInvalid, UsageError."""
+def look(prefect_file: Path, environ: Mapping[str, str], *, worker_here: bool = True) -> Asked:
+    """Read and check it all; touch nothing. Raise ConfigInvalid, UsageError.
+
+    `worker_here`: the worker gets this environment, and with it what the configuration refers to.
+    """
     reference = named(environ)
     spec = prefect_yaml.read(prefect_file)
     known = {**environ, VARIABLE: reference}
@@ -61,7 +66,7 @@ def look(prefect_file: Path, environ: Mapping[str, str]) -> Asked:
         raise UsageError(
             f"{prefect_file} refers to {', '.join(unset)}, which "
             f"{'is' if len(unset) == 1 else 'are'} not set; Prefect would deploy an empty text",
-            f"`export {unset[0]}=...`, then `make up` again.",
+            f"`export {unset[0]}=...`, then `qdrant-dr up` again.",
         )
     config = load(reference)
     if without := [r.name for r in config.repositories if not r.id]:
@@ -69,11 +74,12 @@ def look(prefect_file: Path, environ: Mapping[str, str]) -> Asked:
             f"{reference}: repository {', '.join(without)} has no `id`: no backup could run",
             f"`qdrant-dr repository create {without[0]} --save` makes it and writes its id.",
         )
-    if lacking := sorted(n for n in referred(config) if not environ.get(n)):
+    lacking = sorted(n for n in referred(config) if not environ.get(n))
+    if lacking and worker_here:
         raise UsageError(
             f"{reference} refers to env:{', env:'.join(lacking)}, not set here: the worker would "
             "start without",
-            f"`export {lacking[0]}=...`, then `make up` again; or refer to a file or a Secret "
+            f"`export {lacking[0]}=...`, then `qdrant-dr up` again; or refer to a file or a Secret "
             "block.",
         )
     return Asked(reference, config, environ[POOL], spec)

@@ -7,6 +7,7 @@ that is killed takes its program along.
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
@@ -53,7 +54,8 @@ def keep(command: Sequence[str]) -> None:
         if told.is_set():
             return
         failures = 0 if time.monotonic() - began > LIVED else failures + 1
-        wait = pause(failures - 1 if failures else 0)
+        # the workers of one lost server do not come back in one moment
+        wait = pause(failures - 1 if failures else 0) * random.uniform(0.75, 1)
         print(
             f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {' '.join(command[1:4])} {became}; "
             f"it is started again in {wait:.0f} s", file=sys.stderr, flush=True,

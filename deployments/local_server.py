@@ -1,7 +1,7 @@
 """A Prefect server of this machine, for who has none: started once, reused, never the user's.
 
-Its database, log and address lie in the folder of `make up`; it listens on loopback only. It keeps
-its port, so that whoever has exported its address finds it there again.
+Its database, log and address lie in the folder of `qdrant-dr up`; it listens on loopback only. It
+keeps its port, so that whoever has exported its address finds it there again.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class LocalServer:
             if not processes.running(self.file) or time.monotonic() > deadline:
                 said = self.log.read_text(errors="replace")[-1500:].strip()
                 raise SetupFailed(f"the Prefect server does not answer at {self.api}:\n{said}",
-                                  f"its log is {self.log}; `make down` ends it.")  # fmt: skip
+                                  f"its log is {self.log}; `qdrant-dr down` ends it.")  # fmt: skip
             time.sleep(0.3)
 
 

@@ -7,7 +7,7 @@ a deployment is paused, whether a schedule is on, and how many runs a deployment
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,9 +19,12 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRu
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
+from qdrant_dr import project
 from qdrant_dr.errors import UsageError
 from qdrant_dr.version import __version__
 
+OURS = f"{project.__name__}.{project.pull.__name__}"
+"""Our pull step, as prefect.yaml calls it."""
 VARIABLE = re.compile(r"\{\{\s*\$(\w+)\s*\}\}")
 COMPARED = {
     "name", "entrypoint", "description", "tags", "parameters", "schedules", "concurrency_limit",
@@ -43,7 +46,7 @@ class Entry:
     raw: dict[str, Any]
     meant: dict[str, Any]
     flow: Any
-    pull: list[Any]
+    pull: list[dict[str, Any]]
 
     @property
     def name(self) -> str:
@@ -57,7 +60,7 @@ class Entry:
         if nameless := [s for s in listed if not s.get("slug")]:
             raise UsageError(
                 f"a schedule of {self.name} has no `slug`: {nameless[0]}",
-                "give it one in prefect.yaml: that is how a second `make up` finds it again.",
+                "give it one in prefect.yaml: that is how a second `qdrant-dr up` finds it again.",
             )
         return {schedule["slug"]: schedule for schedule in listed}
 
@@ -104,12 +107,21 @@ def entries(spec: Mapping[str, Any], environ: Mapping[str, str]) -> list[Entry]:
     found = []
     for raw in spec["deployments"]:
         meant = filled(raw, environ)
-        pull = raw["pull"] if "pull" in raw else spec.get("pull")
+        pull = of_this_version(raw["pull"] if "pull" in raw else spec.get("pull"))
         flow: Flow[..., Any] = load_flow_from_entrypoint(
             meant["entrypoint"], use_placeholder_flow=False
         )
-        found.append(Entry(raw, meant, flow, filled(pull or [], environ)))
+        found.append(Entry(raw, meant, flow, filled(pull, environ)))
     return found
+
+
+def of_this_version(pull: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+    """The pull steps; ours is told the version of who deploys, to compare it on the worker."""
+    return [
+        {name: {"version": __version__, **(said or {})} if name == OURS else said}
+        for step in pull or ()
+        for name, said in step.items()
+    ]
 
 
 def differences(entry: Entry, there: DeploymentResponse) -> list[str]:
@@ -179,3 +191,23 @@ def same_schedule(schedule: Mapping[str, Any], there: Any) -> bool:
         and all(getattr(ours, k) == getattr(theirs, k) for k in ours.model_fields_set)
         and (schedule.get("parameters") or {}) == (there.parameters or {})
     )
+
+
+def written(schedule: Mapping[str, Any]) -> dict[str, Any]:
+    """A schedule of the file as it is written to the server."""
+    return {
+        "schedule": when(schedule).model_dump(mode="json", exclude_unset=True),
+        "parameters": dict(schedule.get("parameters") or {}),
+    }
+
+
+def as_written(ours: Mapping[str, Any], there: Any) -> bool:
+    """Whether a schedule of the server is still as it was written."""
+    return same_schedule({**ours["schedule"], "parameters": ours["parameters"]}, there)
+
+
+def told(schedule: Mapping[str, Any]) -> str:
+    """When, in a few words: `cron 15 2 * * * (UTC)`."""
+    kind = next(k for k in KINDS if k in schedule)
+    zone = schedule.get("timezone")
+    return f"{kind} {schedule[kind]}" + (f" ({zone})" if zone else "")

@@ -2,7 +2,7 @@
 
 A pid alone is not enough: the kernel gives it to somebody else some day, and a file may be left
 from before a reboot. Whatever is not the process that the file means counts as gone, and is never
-killed. Linux only: it reads /proc.
+killed.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-PROC = Path("/proc")
+import psutil
 
-
-def _parent(pid: int) -> int | None:
-    found = _stat(pid)
-    return int(found[1]) if found else None
-
-
-def _stat(pid: int) -> list[str] | None:
-    """State, parent and so on. The name before them may hold anything, so count from its end."""
-    try:
-        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def birth(pid: int) -> str | None:
     """What tells this process from all others, ever; None if there is none or it is dead."""
-    if (found := _stat(pid)) is None or found[0] in "ZX":
+    try:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        # both are told by the clock of today: their difference stays when somebody sets it
+        return f"{_boot()}/{process.create_time() - psutil.boot_time():.2f}"
+    except psutil.NoSuchProcess:
         return None
-    boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot}/{found[19]}"
+
+
+def _boot() -> str:
+    """Which start of this machine it is, where the kernel says so; psutil has only its time."""
+    with suppress(OSError):
+        return BOOT_ID.read_text().strip()
+    return ""
 
 
 def start(
@@ -73,21 +73,20 @@ def running(file: Path) -> dict[str, Any] | None:
 
 def descendants(pid: int) -> dict[int, str]:
     """Every process below this one, with its birth."""
-    found: dict[int, str] = {}
-    below = [pid]
-    while below:
-        for thread in (PROC / str(below.pop()) / "task").glob("*/children"):
-            with suppress(FileNotFoundError, ProcessLookupError):
-                for child in map(int, thread.read_text().split()):
-                    if born := birth(child):
-                        found[child] = born
-                        below.append(child)
-    return found
+    return _below(pid, recursive=True)
 
 
 def children(pid: int) -> dict[int, str]:
     """The processes that this one has started itself, with their births."""
-    return {child: born for child, born in descendants(pid).items() if _parent(child) == pid}
+    return _below(pid, recursive=False)
+
+
+def _below(pid: int, *, recursive: bool) -> dict[int, str]:
+    try:
+        found = psutil.Process(pid).children(recursive=recursive)
+    except psutil.NoSuchProcess:
+        return {}
+    return {p.pid: born for p in found if (born := birth(p.pid))}
 
 
 def end_children(pid: int, *, patience: float) -> int:

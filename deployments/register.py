@@ -1,7 +1,7 @@
 """Tell the Prefect API everything that deployments need: again and again, changing nothing twice.
 
-    python -m deployments.register --config /etc/qdrant-dr.yaml --pool dr [--save-as prod]
-                                   [--notify slack-webhook/ops]
+    qdrant-dr register --config /etc/qdrant-dr.yaml --pool dr [--save-as prod]
+                       [--notify slack-webhook/ops]
 
 Work pool, concurrency limits, the configuration as a block (with --save-as), automations. An
 automation that is equal is left alone: an update would restart the window of its switch, and one
@@ -10,9 +10,7 @@ that is updated often enough never fires.
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 from uuid import UUID
@@ -26,30 +24,26 @@ from prefect.exceptions import ObjectNotFound
 from deployments.automations import automations
 from qdrant_dr.config import Config
 from qdrant_dr.configfile import loads
-from qdrant_dr.errors import DRError, UsageError
+from qdrant_dr.errors import UsageError
+from qdrant_dr.prefect_block import SLUG, ConfigBlock
 from tasks.concurrency_limits import set_limits
-from tasks.config import ConfigBlock, load
+from tasks.config import load
 
 QUEUES = ("restore", "backup", "upkeep")
 """The work queues of the pool, the most urgent first. `prefect.yaml` says who goes where."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Register, and print a line for each thing: created, updated or unchanged."""
-    parser = argparse.ArgumentParser(prog="python -m deployments.register")
-    parser.add_argument("--config", required=True, help="path, URL or block:NAME")
-    parser.add_argument("--pool", required=True, help="work pool; made as a process pool")
-    parser.add_argument("--save-as", help="keep the configuration file as this block")
-    parser.add_argument(
-        "--notify", help="notification block, TYPE/NAME such as slack-webhook/ops; none: nobody; "
-        "else whoever is told now"
-    )  # fmt: skip
-    given = parser.parse_args(arguments)
-    try:
-        for line in register(given.config, given.pool, given.save_as, given.notify):
-            print(line)
-    except DRError as e:
-        sys.exit(f"{e.message}\n  {e.hint}")
+NOBODY = (
+    "\nNOBODY WILL BE TOLD when a backup fails, a restore waits for approval, or nothing runs: no "
+    "notification block is set.\nMake one (Prefect's page, Blocks: Slack, email, PagerDuty, "
+    "webhook), then `qdrant-dr up --notify TYPE/NAME`, such as slack-webhook/ops."
+)
+
+
+def is_told(client: SyncPrefectClient, config: Config) -> bool:
+    """Whether our automations tell anybody."""
+    ours = (client.read_automations_by_name(a.name) for a in automations(config, None))
+    return _told_now(a for found in ours for a in found) is not None
 
 
 def register(
@@ -64,8 +58,7 @@ def register(
         said += [f"work queue {q}: {did}" for q, did in _queues(client, pool)]
         said += [f"concurrency limit {n}: {did}" for n, did in set_limits(client, config)]
         if save_as:
-            said.append(f"block {ConfigBlock._block_type_slug}/{save_as}: "  # noqa: SLF001
-                        f"{_block(reference, save_as)}")  # fmt: skip
+            said.append(f"block {SLUG}/{save_as}: {_block(reference, save_as)}")
             if loads(Path(reference).read_text(), where=reference) != config:
                 said.append("  its relative paths have no file to count from in a block: write "
                             "absolute ones before a worker reads it there")  # fmt: skip
@@ -169,7 +162,3 @@ def _known(value: object) -> object:
     if isinstance(value, list):
         return sorted((_known(v) for v in value), key=repr)
     return value
-
-
-if __name__ == "__main__":
-    main()

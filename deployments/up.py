@@ -1,64 +1,49 @@
-"""`make up`: from a written qdrant-dr.yaml to a scheduled pipeline. Again: without a change.
+"""`qdrant-dr up`: from a written qdrant-dr.yaml to a scheduled pipeline. Again: without a change.
 
 It uses the Prefect API that is configured (`PREFECT_API_URL` or a profile), which it never changes;
 only where there is none it starts a server of its own below `.up/`. Then: work pool and queues,
 limits, configuration block, automations, the deployments of prefect.yaml, a worker; and it waits
-until the server sees the worker and has made a run for every schedule. `make down` takes the
+until the server sees the worker and has made a run for every schedule. `qdrant-dr down` takes the
 processes away again; deployments and data stay.
 """
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import os
-import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from prefect.client.orchestration import get_client
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from deployments import prefect_yaml
+from deployments.configured_api import configured_api, look_at, shown
 from deployments.deploy import deploy
-from deployments.inputs import POOL, Asked, is_file, look, named
+from deployments.inputs import DEFAULT_POOL, NOTIFY, POOL, Asked, is_file, look, named
 from deployments.local_server import LocalServer
-from deployments.register import register
+from deployments.register import NOBODY, is_told, register
 from deployments.upcoming import await_scheduled
 from deployments.worker import Worker, online
 from qdrant_dr.configfile import VARIABLE
 from qdrant_dr.disk import own_folder
-from qdrant_dr.errors import DRError, SetupFailed, UsageError
+from qdrant_dr.errors import SetupFailed, UsageError
 
-ROOT = Path(__file__).parents[1]
-DEFAULT_POOL = "qdrant-dr"
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Do it, a line for each thing; exit 1 with what is wrong and the next step."""
-    parser = argparse.ArgumentParser(prog="python -m deployments.up", description=__doc__)
-    parser.add_argument("--prefect-file", type=Path, default=ROOT / "prefect.yaml",
-                        help="the deployments")  # fmt: skip
-    given = parser.parse_args(arguments)
-    try:
-        with alone(home()):
-            up(given.prefect_file, os.environ)
-    except DRError as e:
-        sys.exit(f"{e.message}\n  {e.hint}")
+PREFECT_YAML = Path(__file__).parents[1] / "prefect.yaml"
+Say = Callable[[str], None]
 
 
 def home() -> Path:
-    """Where the processes of this checkout leave their pids, logs and data."""
+    """Where the processes that are started here leave their pids, logs and data."""
     return Path(os.environ.get("QDR_UP_HOME", ".up")).resolve()
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """One `make up` or `make down` at a time. Raise UsageError for the second, FolderUnsafe
+    """One `up` or `down` at a time. Raise UsageError for the second, FolderUnsafe
     if others may write there."""
     own_folder(folder, "$QDR_UP_HOME")  # by the pids in it, processes are ended
     with (folder / "lock").open("w") as lock:
@@ -66,13 +51,24 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(
-                f"another `make up` or `make down` is at work in {folder}", "wait for its end."
+                f"another `qdrant-dr up` or `down` is at work in {folder}", "wait for its end."
             ) from None
         yield
 
 
-def up(prefect_file: Path, environ: Mapping[str, str]) -> None:
-    """Set everything up and say so. Raise UsageError before, SetupFailed on the way."""
+def say(text: str) -> None:
+    """To the person watching, at once."""
+    print(text, flush=True)
+
+
+def up(prefect_file: Path | None, environ: Mapping[str, str], say: Say = say) -> None:
+    """Set everything up and say so, one `up` at a time. Raise UsageError before, SetupFailed on
+    the way."""
+    with alone(home()):
+        _up(prefect_file or PREFECT_YAML, environ, say)
+
+
+def _up(prefect_file: Path, environ: Mapping[str, str], say: Say) -> None:
     server = LocalServer(home())
     api = configured_api()
     own = api is None or api == server.api
@@ -80,7 +76,8 @@ def up(prefect_file: Path, environ: Mapping[str, str]) -> None:
     if own:
         chosen = server.environment(chosen)
     else:
-        refuse_silent(str(api))
+        for line in look_at(str(api)):
+            say(line)
     if own and not is_file(named(chosen)):  # a block of that server must be asked for
         server.ensure(chosen)
     with temporary_settings({PREFECT_API_URL: server.api if own else api}):
@@ -90,71 +87,77 @@ def up(prefect_file: Path, environ: Mapping[str, str]) -> None:
         chosen = server.environment(chosen)
         api = server.api
     with temporary_settings({PREFECT_API_URL: api}):
-        set_up(asked, str(api), {**chosen, VARIABLE: asked.reference}, own=own)
+        set_up(asked, str(api), {**chosen, VARIABLE: asked.reference}, say, own=own)
 
 
-def configured_api() -> str | None:
-    """The Prefect API of the environment or the active profile. An ephemeral one is none."""
-    return get_current_settings().api.url or None
+def register_only(
+    prefect_file: Path | None, environ: Mapping[str, str], save_as: str | None, say: Say = say
+) -> None:
+    """What `up` does, but start nothing: the worker and the server are those of somebody else.
 
-
-def refuse_silent(api: str) -> None:
-    """Raise SetupFailed if the configured API does not answer."""
-    with get_client(sync_client=True) as client:
-        if error := client.api_healthcheck():
+    Raise SetupFailed before anything is made if no API is configured and no earlier `up` has left
+    one here, or if it cannot be worked with.
+    """
+    server = LocalServer(home())
+    chosen = {**environ, POOL: environ.get(POOL) or DEFAULT_POOL}
+    if (api := configured_api()) is None:
+        if (api := server.api) is None:
             raise SetupFailed(
-                f"the Prefect API that is configured, {shown(api)}, does not answer: {error}",
-                "start it or log in (`prefect config view` shows where the address comes from); "
-                "without any address `make up` starts a server here.",
+                "no Prefect API is configured",
+                "`export PREFECT_API_URL=http://HOST:4200/api` for a server of yours; "
+                "`qdrant-dr up` starts one here.",
             )
-        try:  # its health needs no key: what follows does
-            client.read_work_pools(limit=1)
-        except PrefectHTTPStatusError as e:
-            status = e.response.status_code
-            raise SetupFailed(
-                f"the Prefect API that is configured, {shown(api)}, answers {status}",
-                _KEYS
-                if status in {401, 403}
-                else "is the address right, down to its /api? `prefect config view` shows it.",
-            ) from None
+        chosen = server.environment(chosen)
+    with temporary_settings({PREFECT_API_URL: api}):
+        for line in look_at(api):
+            say(line)
+        asked = look(prefect_file or PREFECT_YAML, chosen, worker_here=False)
+        make(asked, {**chosen, VARIABLE: asked.reference}, save_as, say)
+        with get_client(sync_client=True) as client:
+            if not is_told(client, asked.config):
+                say(NOBODY)
 
 
-_KEYS = (
-    "set PREFECT_API_KEY for Prefect Cloud, or PREFECT_API_AUTH_STRING as the server has it in "
-    "PREFECT_SERVER_API_AUTH_STRING."
-)
-
-
-def set_up(asked: Asked, api: str, environ: Mapping[str, str], *, own: bool) -> None:
-    """Register, deploy, start, wait, and tell what comes next."""
-    notify = environ.get("QDR_NOTIFY") or None
-    for line in register(asked.reference, asked.pool, asked.block, notify):
+def make(asked: Asked, environ: Mapping[str, str], save_as: str | None, say: Say) -> None:
+    """Register and deploy, a line each."""
+    for line in register(asked.reference, asked.pool, save_as, environ.get(NOTIFY) or None):
         say(line)
     with get_client(sync_client=True) as client:
         for line in deploy(client, asked.spec, environ):
             say(line)
+
+
+def set_up(asked: Asked, api: str, environ: Mapping[str, str], say: Say, *, own: bool) -> None:
+    """Register, deploy, start, wait, and tell what comes next."""
+    make(asked, environ, asked.block, say)
+    with get_client(sync_client=True) as client:
         if (kind := client.read_work_pool(asked.pool).type) == "process":
             did = Worker(home()).ensure(client, asked.pool, shown(api), environ)
             say(f"worker: {did}")
         elif not online(client, asked.pool):
-            say(f"worker: none is online, and pool {asked.pool} is of type {kind}: start one there")
+            say(f"worker: none is online, and pool {asked.pool} is of type {kind}: start one "
+                f"there, `prefect worker start --pool {asked.pool}`")  # fmt: skip
         names = [e.name for e in prefect_yaml.entries(asked.spec, environ)]
         coming = await_scheduled(client, names)
+        told = is_told(client, asked.config)
     say("\nscheduled next (UTC):")
     for run in coming:
         say(f"  {run.due:%Y-%m-%d %H:%M}  {run.deployment}")
-    tell_next(shown(api), own=own)
+    tell_next(shown(api), say, own=own)
+    if not told:
+        say(NOBODY)
 
 
-def tell_next(api: str, *, own: bool) -> None:
+def tell_next(api: str, say: Say, *, own: bool) -> None:
     """What one wants to do now, as commands to copy."""
     say(f"\npages  {ui_of(api)}\nlogs   {home()}\n")
     lines = [(f"export PREFECT_API_URL={api}", "so that Prefect's commands find it")] if own else []
     lines += [
         (f"{command('prefect')} deployment run backup/nightly --watch", "a backup now"),
         (f"{command('qdrant-dr')} status", "what is protected"),
-        ("make down", "end the worker" + (" and the server; data stays" if own else "")),
-    ]
+        (f"{command('qdrant-dr')} down",
+         "end the worker" + (" and the server; data stays" if own else "")),
+    ]  # fmt: skip
     width = max(len(line) for line, _ in lines)
     for line, why in lines:
         say(f"{line:<{width}}  # {why}")
@@ -170,17 +173,3 @@ def command(name: str) -> str:
     ours = Path(sys.executable).parent / name
     found = shutil.which(name)
     return name if found and Path(found) == ours else os.path.relpath(ours)
-
-
-def shown(url: str) -> str:
-    """An address without the password that may be in it."""
-    return re.sub(r"//[^/@]*@", "//", url)
-
-
-def say(text: str) -> None:
-    """To the person watching, at once."""
-    print(text, flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -40,9 +40,9 @@ class Worker:
         if kept := processes.running(self.file):
             if (kept.get("pool"), kept.get("api")) != (pool, api):
                 raise UsageError(
-                    f"a worker of an earlier `make up` (pid {kept['pid']}) serves the pool "
+                    f"a worker of an earlier `qdrant-dr up` (pid {kept['pid']}) serves the pool "
                     f"{kept.get('pool')} of {kept.get('api')}",
-                    "`make down` first, with what it was started with, or go on with that.",
+                    "`qdrant-dr down` first, with what it was started with, or go on with that.",
                 )
             if self._healthy(kept):
                 self._await_online(client, pool, kept["name"], None)

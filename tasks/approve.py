@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 from prefect import pause_flow_run
+from prefect.artifacts import create_markdown_artifact
 from prefect.exceptions import FlowPauseTimeout
 from prefect.input import RunInput
 from pydantic import Field
 
 from qdrant_dr.jobs.restore.job import Approval
 from qdrant_dr.jobs.restore.plan import RestorePlan
+from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records.run import is_same_person
+from tasks.announce import publish
 from tasks.render import escape
 
 POLL_SECONDS = 10
@@ -37,8 +40,11 @@ def ask(
     An approval without a name is none. That requester and approver are one is noted, not refused:
     at three in the morning there may be only one.
     """
+    asked = question(plans, requester, until=utc_now() + timeout)
+    # who was told that a restore waits opens the page of its run: there is the plan
+    publish("plan", lambda: create_markdown_artifact(asked, key="qdr-approval"))
     form = RestoreApproval.with_initial_data(
-        description=question(plans, requester), approve=False, approved_by="", ticket=ticket
+        description=asked, approve=False, approved_by="", ticket=ticket
     )
     try:
         answer = pause_flow_run(
@@ -60,9 +66,10 @@ def ask(
     return Approval(given=True, by=who, ticket=answer.ticket, note=note)
 
 
-def question(plans: Sequence[RestorePlan], requester: str) -> str:
-    """What is to be approved, as Markdown: what, where, over what, at whose request."""
-    parts = [f"Asked for by **{escape(requester)}**, to restore for real:"]
+def question(plans: Sequence[RestorePlan], requester: str, *, until: datetime) -> str:
+    """What is to be approved, as Markdown: what, where, for whom, until when."""
+    asked = f"Asked for by **{escape(requester)}**, to restore for real"
+    parts = [f"{asked}, if somebody approves before **{until:%Y-%m-%d %H:%M} UTC**:"]
     for plan in plans:
         head = f"**{escape(str(plan.key))}** to **{plan.target}** as **{escape(plan.name)}**"
         if plan.unit is not None and plan.unit.into_existing:

@@ -12,30 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
-from prefect.blocks.core import Block
-from pydantic import Field
-
 from qdrant_dr import configfile
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ConfigDiffers, ConfigInvalid
+from qdrant_dr.prefect_block import SLUG
 from qdrant_dr.secrets import register_block_reader, register_resolver
 from tasks.blocks import BlockMissing, ServerAway, read_anew, read_block
 from tasks.credentials import credentials_block
 from tasks.secrets import secret_block
 
-SLUG = "qdrant-dr"
-_SAVE = "python -m deployments.register --config FILE --pool POOL --save-as NAME"
+_SAVE = "qdrant-dr register --config FILE --save-as NAME"
 
 _held: dict[str, Config] = {}
-
-
-class ConfigBlock(Block):
-    """A qdrant-dr configuration that the Prefect server keeps, instead of a file on each worker."""
-
-    _block_type_name = "Qdrant DR configuration"
-    _block_type_slug = SLUG
-
-    text: str = Field(description="what qdrant-dr.yaml would hold; keys in it are references")
 
 
 def config_block(name: str) -> str:

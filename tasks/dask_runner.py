@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from distributed import TimeoutError as DaskTimeout
+from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 from prefect_dask import DaskTaskRunner
 from prefect_dask.task_runners import PrefectDaskFuture
@@ -67,6 +68,8 @@ class DaskRunner(DaskTaskRunner):  # type: ignore[misc]  # prefect_dask has no t
         if unfit := unlike(probe(), asked):
             raise WorkersUnfit(f"{len(unfit)} of {len(asked)} Dask workers cannot do the units: "
                                + "; ".join(unfit))  # fmt: skip
+        within(PATIENCE, lambda: client.register_plugin(_entering()),
+               f"the Dask workers of {self.address} do not enter the project")  # fmt: skip
         log.info("%d Dask workers at %s, all alike", len(asked), self.address)
 
     def results_of(
@@ -160,6 +163,24 @@ def unlike(ours: Mapping[str, str], asked: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _entering() -> WorkerPlugin:
+    """What lets workers that come later find the units, too, wherever they have this package.
+
+    A nested class is sent as it is.
+    """
+
+    class Entering(WorkerPlugin):  # type: ignore[misc]
+        name = "qdrant-dr"
+        idempotent = True
+
+        def setup(self, worker: object) -> None:  # noqa: ARG002
+            from qdrant_dr.project import enter
+
+            enter()
+
+    return Entering()
+
+
 def _probe() -> Callable[[], dict[str, str]]:
     """What each worker runs: can it import what units need, and of which version is it?
 
@@ -179,8 +200,8 @@ def _probe() -> Callable[[], dict[str, str]]:
                 found[name] = "absent"
         try:
             found["qdrant-dr"] = import_module("qdrant_dr.version").__version__
-            import_module("tasks.unit_tasks")
-        except ImportError as error:
+            import_module("qdrant_dr.project").load("tasks.unit_tasks")
+        except Exception as error:  # noqa: BLE001  an unfit worker says why, whatever it is
             found["qdrant-dr"] = f"not usable ({error})"
         return found
 

@@ -48,6 +48,8 @@ RETRIED: dict[str, Any] = {
     **ONCE,
     "retries": 2,
     "retry_delay_seconds": [10, 60],
+    # units that failed together do not come back together
+    "retry_jitter_factor": 0.5,
     "retry_condition_fn": worth_retrying,
 }
 

@@ -14,18 +14,5 @@ if ! grep -q '^ *id:' "$QDRANT_DR_CONFIG"; then
 fi
 # 3: something needs a look, for instance that there is no collection yet
 qdrant-dr check || [ $? -eq 3 ]
-python -m deployments.register --config "$QDRANT_DR_CONFIG" --pool "$QDR_WORK_POOL"
-# as `make up` does it: what an operator paused stays paused
-python -c '
-import os
-from pathlib import Path
-
-import yaml
-from prefect.client.orchestration import get_client
-
-from deployments.deploy import deploy
-
-with get_client(sync_client=True) as client:
-    for line in deploy(client, yaml.safe_load(Path("prefect.yaml").read_text()), os.environ):
-        print(line)
-'
+# as often as it likes: what is equal is left alone, what an operator paused stays paused
+qdrant-dr register

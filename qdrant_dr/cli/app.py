@@ -137,6 +137,22 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr watch",
         "qdrant-dr watch --record",
     ),
+    "up": (
+        "pipeline:up",
+        "Make a scheduled pipeline on Prefect of the configuration; again, it changes nothing.",
+        "qdrant-dr up",
+        "qdrant-dr up --notify slack-webhook/ops",
+    ),
+    "down": (
+        "pipeline:down",
+        "End the worker and the server that `up` has started; deployments and data stay.",
+        "qdrant-dr down",
+    ),
+    "register": (
+        "pipeline:register",
+        "Do all that `up` does on the Prefect API, and start nothing: worker and server are yours.",
+        "qdrant-dr register --pool dr --notify slack-webhook/ops",
+    ),
     "sandbox": (
         "sandbox:sandbox",
         "Run a small Qdrant-compatible server on loopback, to try things out.",

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from qdrant_dr.cluster.download import BACKOFF_SECONDS, FRUITLESS, download
+from qdrant_dr.cluster.download import BACKOFF_SECONDS, FRUITLESS, download, pause
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.cluster.snapshot_scope import SnapshotScope, Where, key_piece, shelf_of
 from qdrant_dr.config import ClusterConfig, SnapshotsInS3
@@ -109,7 +109,7 @@ def read_object(
             fruitless += 1
             if fruitless >= FRUITLESS:
                 raise
-            if (stop or threading.Event()).wait(backoff_seconds * 2**fruitless):
+            if (stop or threading.Event()).wait(pause(fruitless, backoff_seconds)):
                 raise Interrupted(f"asked to stop in the download of {snapshot.name}") from None
             continue
         fruitless = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import re
 import threading
 from collections.abc import Iterator
@@ -76,10 +77,15 @@ def download(
             fruitless += 1
             if fruitless >= FRUITLESS:
                 raise transfer.mismatch("the file keeps changing on the server") from None
-        pause = min(LONGEST_BACKOFF_SECONDS, backoff_seconds * 2**fruitless)
-        if (stop or threading.Event()).wait(pause):
+        if (stop or threading.Event()).wait(pause(fruitless, backoff_seconds)):
             raise Interrupted(f"asked to stop in the download of {snapshot.name}")
     transfer.verify(digest.sha256 if digest else own.hexdigest())
+
+
+def pause(fruitless: int, backoff_seconds: float) -> float:
+    """Seconds before the next attempt, each reader's its own: all that were cut off together do not
+    come back together."""
+    return min(LONGEST_BACKOFF_SECONDS, backoff_seconds * 2.0**fruitless) * random.uniform(0.5, 1)
 
 
 class _Exchanged(Exception):

@@ -7,6 +7,8 @@
     - SecretMissing            a reference to a secret finds nothing
     - NothingSelected          `[]`, or a name that matches nothing
   * SetupFailed                a process or server of the pipeline is missing or wrong
+    - ProjectMissing           the package lacks the Prefect project that it should carry
+    - ProjectShadowed          another package's `flows` or `tasks` is imported instead of ours
   * PlanRefused                a plan or a safety check refused: exit 4
     - TargetNotDisposable      a drill target that is not declared disposable, or not empty
     - WorkersUnfit             Dask workers are missing, or have another version

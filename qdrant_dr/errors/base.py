@@ -39,7 +39,17 @@ class DRError(Exception):
 
 
 class SetupFailed(DRError):
-    default_hint = "read the log named above, then run `make up` again: it continues."
+    default_hint = "read the log named above, then run `qdrant-dr up` again: it continues."
+
+
+class ProjectMissing(SetupFailed):
+    default_hint = "`pip install --force-reinstall qdrant-dr` there, then run it again."
+
+
+class ProjectShadowed(SetupFailed):
+    default_hint = (
+        "use an environment where nothing imports another package of that name, then run it again."
+    )
 
 
 class UnitLost(DRError):

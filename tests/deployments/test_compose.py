@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -208,8 +209,10 @@ def test_the_health_check_of_qdrant_knows_a_server_that_is_there(tmp_path: Any) 
 
 def test_setup_is_a_script_that_a_shell_takes() -> None:
     (command,) = SERVICES["setup"]["command"]
-    file = ROOT / command
+    assert f"deployments/images/{Path(command).name}" in (IMAGES / "Dockerfile").read_text()
+    file = IMAGES / command
     assert os.access(file, os.X_OK)
     subprocess.run(["sh", "-n", str(file)], check=True, timeout=10)
     words = shlex.split(file.read_text(), comments=True)
-    assert "deployments.register" in words
+    at = words.index("register")
+    assert words[at - 1] == "qdrant-dr"

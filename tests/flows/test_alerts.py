@@ -64,10 +64,10 @@ def set_state(server: PrefectServer, run: str, kind: str, name: str) -> None:
 def test_every_alert_arrives(
     in_process: PrefectServer, alerts: Callable[[str], list[dict[str, Any]]]
 ) -> None:
-    """Nothing ran: the switch fires. A run fails, one is degraded, one is late, one's worker dies:
-    each is announced; one that went well, and one of somebody else, is not. Of the runs of `watch`
-    only one that could not look is, and one whose worker died is marked; what a red one found is
-    told by its findings."""
+    """Nothing ran: the switch fires. A run fails, one is degraded, one is late, one waits for
+    approval, one's worker dies: each is announced; one that went well, and somebody else's, is
+    not. Of the runs of `watch` one that could not look is, and one whose worker died is marked;
+    what a red one found is told by its findings."""
     good = flow_run(in_process, "good")
     set_state(in_process, good, "COMPLETED", "Completed")
     others = in_process.call("POST", "/flows/", {"name": "theirs"})["id"]
@@ -75,6 +75,9 @@ def test_every_alert_arrives(
     set_state(in_process, theirs, "FAILED", "Failed")
     set_state(in_process, flow_run(in_process, "bad"), "FAILED", "Failed")
     set_state(in_process, flow_run(in_process, "poor"), "COMPLETED", "Degraded")
+    asks = flow_run(in_process, "asks")
+    for kind, name in (("RUNNING", "Running"), ("PAUSED", "Paused")):
+        set_state(in_process, asks, kind, name)
     due = (datetime.now(UTC) - timedelta(minutes=2)).isoformat()
     flow_run(
         in_process, "due",
@@ -106,6 +109,7 @@ def test_every_alert_arrives(
         triggers = [event["payload"]["triggering_event"] for event in alerts(name)]
         return {str(t["resource"]["prefect.resource.name"]) for t in triggers}
 
+    eventually(lambda: about("qdr-approval") == {"asks"}, within=60)
     assert {"bad", "poor"} <= about("qdr-ended-badly")
     assert not about("qdr-ended-badly") & {"good", "theirs", "blind"}
     assert not [n for n in about("qdr-ended-badly") if n.startswith("watch")]

@@ -118,8 +118,8 @@ def test_a_worker_without_this_package_is_refused_before_any_unit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = world()
-    (tmp_path / "old" / "tasks").mkdir(parents=True)
-    (tmp_path / "old" / "tasks" / "__init__.py").write_text("raise ImportError('an old image')")
+    (tmp_path / "old" / "qdrant_dr").mkdir(parents=True)
+    (tmp_path / "old" / "qdrant_dr" / "__init__.py").write_text("raise ImportError('an old image')")
     bare = {"PYTHONPATH": str(tmp_path / "old"), "PYTHONSAFEPATH": "1"}
     old = workers.add(env=bare)
     try:
@@ -135,6 +135,23 @@ def test_a_worker_without_this_package_is_refused_before_any_unit(
     assert "1 of 3 Dask workers" in end.error.message
     assert "an old image" in end.error.message
     assert "requirements.lock" in (state.message or "")
+
+
+def test_a_package_of_that_name_on_a_worker_does_not_stand_in_front_of_ours(
+    world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("flows", "tasks"):
+        (tmp_path / "theirs" / name).mkdir(parents=True)
+        (tmp_path / "theirs" / name / "__init__.py").write_text("raise ImportError('theirs')")
+    foreign = {"PYTHONPATH": str(tmp_path / "theirs"), "PYTHONSAFEPATH": "1"}
+    made = world()
+    with dask_cluster(tmp_path / "dask", workers=0) as cluster:
+        cluster.add(env=foreign)
+        use(cluster, monkeypatch)
+        monkeypatch.setattr(unit_tasks, "execute", not_here)
+        state = backup(config=made.reference, collections=["users"], return_state=True)
+    assert state.type.value == "COMPLETED", state.message
+    assert only_end(made).verdict == "ok"
 
 
 def test_workers_that_are_gone_are_not_waited_for(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -95,6 +96,11 @@ def test_it_is_done_once_somebody_approves(
     assert "users@" in asked[0]
     assert target.url in asked[0]
     assert "Ben (as typed)" in asked[0]
+    assert re.search(r"approves before \*\*20\d\d-\d\d-\d\d \d\d:\d\d UTC\*\*", asked[0])
+    (page,) = in_process.call(
+        "POST", "/artifacts/filter", {"artifacts": {"key": {"any_": ["qdr-approval"]}}}
+    )[-1:]
+    assert page["data"] == asked[0]
     assert "compare all 50 points with the seal" in asked[0]
     end = made.ends("one")[-1]
     assert end.start.actor == "Ben (as typed)"

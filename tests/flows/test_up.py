@@ -1,4 +1,4 @@
-"""`make up` and `make down`: out of a configuration a pipeline that runs by itself, and back."""
+"""`qdrant-dr up` and `down`: out of a configuration a pipeline that runs by itself, and back."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ import yaml
 
 from deployments import processes
 from qdrant_dr.errors import ConfigInvalid, SetupFailed, UsageError
+from qdrant_dr.version import __version__
 from tests.support.prefect import PrefectServer, free_port
 from tests.support.thorough import thorough
 from tests.support.waiting import eventually
@@ -40,18 +41,18 @@ A_CHECKOUT = {
 
 @dataclass
 class Pipeline:
-    """What one checkout's `make up` works with; `env` is its whole environment."""
+    """What one `qdrant-dr up` works with; `env` is its whole environment."""
 
     home: Path
     file: Path
     world: World
     env: Mapping[str, str]
 
-    def run(self, module: str) -> list[str]:
-        """`python -m deployments.MODULE` to its end; the lines it printed."""
+    def run(self, command: str) -> list[str]:
+        """`qdrant-dr COMMAND` to its end; the lines it printed."""
         done = subprocess.run(
-            [sys.executable, "-m", f"deployments.{module}",
-             *(["--prefect-file", str(self.file)] if module == "up" else [])],
+            [sys.executable, "-m", "qdrant_dr.cli", command,
+             *(["--prefect-file", str(self.file)] if command == "up" else [])],
             cwd=ROOT, env=dict(self.env), capture_output=True, text=True,
             timeout=240, check=False,
         )  # fmt: skip
@@ -99,7 +100,7 @@ def pipeline(
 
 
 def state_of(server: PrefectServer) -> dict[str, Any]:
-    """All that `make up` makes, with when it was last changed."""
+    """All that `qdrant-dr up` makes, with when it was last changed."""
     call = server.call
     every = {a["name"]: a["updated"] for a in call("POST", "/automations/filter", {})}
     for kind in ("deployments", "work_pools", "block_documents"):
@@ -120,6 +121,7 @@ def test_a_second_run_changes_nothing(pipeline: Pipeline, prefect_api: PrefectSe
     assert {line.rpartition(": ")[2] for line in done} == {"unchanged"}, done
     assert state_of(prefect_api) == before
     assert pipeline.process("worker") == worker
+    assert any(line.startswith("NOBODY WILL BE TOLD") for line in said)
     coming = [line.split()[-1] for line in said[said.index("scheduled next (UTC):") + 1 :][:3]]
     assert sorted(coming) == ["backup/nightly", "drill/daily", "expire/daily"]
 
@@ -133,6 +135,9 @@ def test_what_an_operator_chose_stays_and_a_dead_worker_is_replaced(
     off = expire["schedules"][0]["id"]
     call("PATCH", f"/deployments/{expire['id']}/schedules/{off}", {"active": False})
     call("PATCH", f"/deployments/{expire['id']}", {"concurrency_limit": 3})
+    earlier = {"cron": "30 4 * * *", "timezone": "UTC"}
+    drilled = drill["schedules"][0]["id"]
+    call("PATCH", f"/deployments/{drill['id']}/schedules/{drilled}", {"schedule": earlier})
     call("PATCH", "/v2/concurrency_limits/qdr-repository-one", {"limit": 9})
     dead = pipeline.process("worker")
     assert dead is not None
@@ -150,6 +155,9 @@ def test_what_an_operator_chose_stays_and_a_dead_worker_is_replaced(
     assert "deployment drill/daily: updated (description)" in said
     assert "  it is paused, and stays so" in said
     assert "  schedule daily is off, and stays so" in said
+    (changed,) = [line for line in said if "changed by an operator" in line]
+    assert changed.startswith("  schedule daily was changed by an operator and stays so")
+    assert "cron 30 5 * * * (UTC)" in changed
     assert "  runs at a time: 3 is kept, prefect.yaml says 1" in said
     (backup,) = [line for line in said if line.startswith("deployment backup")]
     assert backup.endswith(
@@ -157,6 +165,8 @@ def test_what_an_operator_chose_stays_and_a_dead_worker_is_replaced(
     )
     drill, expire = (call("GET", f"/deployments/name/{n}/daily") for n in ("drill", "expire"))
     assert (drill["paused"], drill["description"]) == (True, "another drill")
+    assert drill["schedules"][0]["schedule"]["cron"] == "30 4 * * *"
+    assert drill["pull_steps"] == [{"qdrant_dr.project.pull": {"version": __version__}}]
     assert [s["active"] for s in expire["schedules"]] == [False]
     assert expire["global_concurrency_limit"]["limit"] == 3
     assert call("GET", "/v2/concurrency_limits/qdr-repository-one")["limit"] == 9
@@ -254,7 +264,7 @@ def asked(
     in_process: PrefectServer, world: Callable[..., World], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., None]:  # fmt: skip
-    """`make up` in this process; keyword arguments are variables, and nothing may come of it."""
+    """`up` in this process; keyword arguments are variables, and nothing may come of it."""
     from deployments.up import up
 
     monkeypatch.setenv("QDR_UP_HOME", str(tmp_path / "up"))
@@ -328,6 +338,8 @@ def test_a_configured_server_that_is_away_is_an_error_not_a_reason_for_another(
         (401, "PREFECT_API_AUTH_STRING"),
         (403, "PREFECT_API_KEY"),
         (404, "down to its /api"),
+        (405, "down to its /api"),
+        (503, "the log of that server"),
     ],
 )
 def test_an_api_that_is_healthy_and_refuses_is_one_line_that_names_the_setting(
@@ -341,7 +353,8 @@ def test_an_api_that_is_healthy_and_refuses_is_one_line_that_names_the_setting(
 
     class Guarded(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            open_ = self.path.endswith("/health")
+            # without its /api a real server answers 404 to the question for its health
+            open_ = self.path.endswith("/health") and status != 404
             self.send_response(200 if open_ else status)
             self.send_header("content-type", "application/json")
             self.end_headers()
