@@ -1,15 +1,16 @@
 """Points over gRPC: vectors come as the bytes that they are, and no float is made of them.
 
 Read with the channel of qdrant-client's own dependency and its messages. A gRPC port says nothing
-of whose it is, so a node is believed to answer there only while its own count of answers over gRPC
-(`/telemetry` over REST) grows with what was asked. Whatever goes wrong here is `GrpcUnfit`: the
-caller reads the same over REST, which is the reference.
+of whose it is, so a node is believed to answer there only while its own count of refused scrolls
+over gRPC (`/telemetry` over REST) grows by exactly as many as were sent, a random number, several
+times. What other clients read there does not count, and the key is sent afterwards only. Whatever
+goes wrong here is `GrpcUnfit`: the caller reads the same over REST, which is the reference.
 """
 
 from __future__ import annotations
 
+import secrets
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,8 +27,13 @@ if TYPE_CHECKING:
 
 SCROLL: Final = "/qdrant.Points/Scroll"
 CONNECT_SECONDS: Final = 3.0
-PROBES: Final = 3
+ROUNDS: Final = 3
+MOST_PROBES: Final = 16
+LARGEST_PAGE: Final = 1 << 30
 _NO_COLLECTION: Final = "qdr-no-such-collection"
+_REFUSED: Final = ("5", "7", "16")
+"""Codes of gRPC: not found, permission denied, unauthenticated. A server counts all of them, before
+it looks at a key (measured on Qdrant 1.18.3)."""
 _BEYOND_INTEGERS: Final = float(1 << 63)
 """A server's gRPC gives an integer at or above this as a double (conversions/json.rs of Qdrant
 1.18.3)."""
@@ -40,7 +46,7 @@ class GrpcUnfit(Exception):
 
 
 class GrpcPoints:
-    """One node's collections over gRPC, from `grpc_points`. Counts the pages that it read."""
+    """One node's collections over gRPC, from `grpc_points`."""
 
     def __init__(self, node: Node, channel: grpc.Channel, address: str) -> None:
         from qdrant_client import grpc as messages
@@ -53,8 +59,7 @@ class GrpcPoints:
             response_deserializer=None,
         )
         self._seconds = node.timeouts.read.total_seconds()
-        self._asked, self._lock = 0, threading.Lock()
-        self._before = self._counted()
+        self._channel, self._connected = channel, True
 
     def page(
         self, collection: str, offset: int | str | None, limit: int
@@ -87,32 +92,55 @@ class GrpcPoints:
         return points, following, len(raw)
 
     def belongs_to_node(self) -> bool:
-        """Whether the node has counted every answer that was given here since the beginning."""
-        return self._asked > 0 and self._counted() - self._before >= self._asked
+        """Whether this still is the connection of the beginning, and the node's."""
+        return self._connected and self._counts_with_node()
 
-    def _counted(self) -> int:
+    def prove_whose(self) -> None:
+        """Raise GrpcUnfit unless the node answers here, ClusterError if it does not tell."""
+        self._channel.subscribe(self._follow)
+        if not self._counts_with_node():
+            raise GrpcUnfit("what answers there is another server")
+
+    def close(self) -> None:
+        """Stop following the connection."""
+        self._channel.unsubscribe(self._follow)
+
+    def _follow(self, state: grpc.ChannelConnectivity) -> None:
+        """A connection that is made anew may lead elsewhere."""
+        import grpc
+
+        self._connected = self._connected and state is grpc.ChannelConnectivity.READY
+
+    def _counts_with_node(self) -> bool:
+        for _ in range(ROUNDS):
+            many = 1 + secrets.randbelow(MOST_PROBES)
+            before = self._refused()
+            for _ in range(many):
+                self._be_refused()
+            if self._refused() - before != many:
+                return False
+        return True
+
+    def _refused(self) -> int:
         found = self._node.ask("GET", "/telemetry", "count its answers over gRPC")
         try:
             answers = found["requests"]["grpc"]["responses"].get(SCROLL, {})
-            return sum(int(status["count"]) for status in answers.values())
+            return sum(int(answers[code]["count"]) for code in _REFUSED if code in answers)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise GrpcUnfit("the node does not count its answers over gRPC") from None
 
-    def prove_whose(self) -> None:
-        """Ask for what is not there, some times. Raise GrpcUnfit unless the node counted that."""
+    def _be_refused(self) -> None:
+        """Ask for what is not there, without a key."""
         import grpc
 
-        for _ in range(PROBES):
-            request = self._messages.ScrollPoints(collection_name=_NO_COLLECTION, limit=1)
-            try:
-                self._exchange(request)
-            except GrpcUnfit as e:
-                error = e.__context__
-                known = {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED}
-                if not isinstance(error, grpc.RpcError) or error.code() not in known:
-                    raise
-        if not self.belongs_to_node():
-            raise GrpcUnfit("what answers there is another server")
+        request = self._messages.ScrollPoints(collection_name=_NO_COLLECTION, limit=1)
+        try:
+            self._call(request, timeout=self._seconds)
+        except grpc.RpcError as e:
+            if str(e.code().value[0]) in _REFUSED:
+                return
+            raise GrpcUnfit(f"{e.code().name}: {e.details()}") from None
+        raise GrpcUnfit("it has what no server has")
 
     def _exchange(self, request: messages.ScrollPoints) -> bytes:
         import grpc
@@ -121,15 +149,8 @@ class GrpcPoints:
         try:
             answer: bytes = self._call(request, timeout=self._seconds, metadata=metadata)
         except grpc.RpcError as e:
-            if e.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED):
-                self._count()
-            raise GrpcUnfit(f"{e.code().name}: {e.details()}") from e
-        self._count()
+            raise GrpcUnfit(f"{e.code().name}: {e.details()}") from None
         return answer
-
-    def _count(self) -> None:
-        with self._lock:
-            self._asked += 1
 
 
 @contextmanager
@@ -143,7 +164,7 @@ def grpc_points(node: Node) -> Iterator[GrpcPoints]:
         socket.create_connection((host, port), CONNECT_SECONDS).close()
     except OSError as e:
         raise GrpcUnfit(f"nothing answers at {address} ({e})") from None
-    options = [("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)]
+    options = [("grpc.max_receive_message_length", LARGEST_PAGE), ("grpc.enable_http_proxy", 0)]
     secure = node.url.startswith("https:")
     channel = (
         grpc.secure_channel(address, _credentials(node), options)
@@ -160,7 +181,10 @@ def grpc_points(node: Node) -> Iterator[GrpcPoints]:
             points.prove_whose()
         except ClusterError as e:
             raise GrpcUnfit(f"the node does not tell whose port that is: {e.message}") from None
-        yield points
+        try:
+            yield points
+        finally:
+            points.close()
     finally:
         channel.close()
 

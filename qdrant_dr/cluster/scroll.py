@@ -25,7 +25,6 @@ IDS_PAGE = 10_000
 PAGE_BYTES = 8 << 20
 FIRST_PAGE = 16
 """Of content, of a collection of which nothing is known: a point may have many megabytes."""
-MOST_POINTS = 20_000
 PAGES_AT_ONCE = 3
 GRPC_MISSES = 3
 """So many pages are tried over gRPC in vain before the rest is read over REST."""
@@ -87,8 +86,10 @@ class _Pages:
     ) -> None:
         self._node, self._collection, self._content = node, collection, content
         self._where = path_of(collection, *_shard(shard), "points", "scroll")
-        self._limit = limit or MOST_POINTS
+        most = PAGE if content else IDS_PAGE
+        self._limit = min(most, limit) if limit else most
         self._grpc, self._misses = over_grpc, 0
+        self._largest = 1
 
     def one_ahead(self) -> Iterator[_Page]:
         """Every page; the next one is read while this one is used."""
@@ -137,8 +138,9 @@ class _Pages:
         """The page that begins at an id."""
         points, following, took = self._over_grpc(offset, size) or self._over_rest(offset, size)
         self._must_advance(offset, points, following, size)
-        fits = PAGE_BYTES * max(1, len(points)) // max(1, took)
-        more = max(1, min(fits, size * 4, self._limit)) if self._content else size
+        self._largest = max(self._largest, took // max(1, len(points)))
+        more = min(max(1, PAGE_BYTES // self._largest), size * 4) if self._content else size
+        more = min(more, self._limit)
         return _Page(points, following, more)
 
     def _over_grpc(

@@ -154,7 +154,7 @@ def encode_vector(vector: Any) -> bytes:
 def is_finite(vector: Any) -> bool:
     """Say whether every component is a finite number; null in a server's JSON is not."""
     if type(vector) is bytes:
-        return isfinite(np.frombuffer(vector, "<f4").sum(dtype=np.float64))
+        return bool(np.isfinite(np.frombuffer(vector, "<f4")).all())
     if type(vector) is list:
         try:
             return isfinite(sum(vector))  # of binary32 in binary64: it cannot overflow

@@ -55,9 +55,9 @@ def rank_sources(
     """Every copy whose manifest can be read, the one to read first in front.
 
     What can be read now comes before what lies in an archive, the healthier before the others, then
-    the deepest proof, the newest of these, and the order of the configuration. Copies that keep the
-    `promise`, if there is one, come before all others, and are alike but for archives: it is the
-    configuration that knows which of them is near.
+    the deepest proof, the newest of these, and the order of the configuration. Of the readable and
+    of the archived copies those that keep the `promise`, if there is one, come first and are alike:
+    it is the configuration that knows which of them is near.
     """
     found = [_source(backup, c, now, promise) for c in backup.copies if c.committed]
     return tuple(sorted(found, key=_rank))
@@ -85,9 +85,9 @@ def _health(backup: Backup, copy: Copy) -> Health:
 def _rank(source: Source) -> tuple[bool, bool, int, int, float]:
     archived = not source.readable
     if source.kept:
-        return False, archived, 0, 0, 0.0
+        return archived, False, 0, 0, 0.0
     health = get_args(Health).index(source.health)
     if source.proof is None:
-        return True, archived, health, 1, 0.0
+        return archived, True, health, 1, 0.0
     deepest, at = depth_rank(source.proof.depth), source.proof.ended_at.timestamp()
-    return True, archived, health, -deepest, -at
+    return archived, True, health, -deepest, -at

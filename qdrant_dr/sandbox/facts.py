@@ -23,7 +23,9 @@ ROOT: dict[str, Json] = {
 
 def telemetry(node: Node) -> dict[str, Json]:
     """Requests over gRPC are counted, those over REST are not: nobody looks at them here."""
-    answers = {method: {"0": {"count": n}} for method, n in node.grpc_answers.items()}
+    answers: dict[str, dict[str, Json]] = {}
+    for (method, code), count in sorted(node.grpc_answers.items()):
+        answers.setdefault(method, {})[str(code)] = {"count": count}
     startup = node.startup.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {
         "id": node.id,

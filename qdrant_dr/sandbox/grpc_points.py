@@ -59,10 +59,12 @@ def _scroll(
         body["offset"] = request.offset.num if which == "num" else request.offset.uuid
     try:
         keys.check("POST", f"/collections/{name}/points/scroll", metadata)
-        node.count_grpc(SCROLL)
         found = page(node.find(name), body, node, None)
     except ApiError as error:
-        context.abort(_CODES.get(error.status, grpc.StatusCode.INTERNAL), error.text)
+        status = _CODES.get(error.status, grpc.StatusCode.INTERNAL)
+        node.count_grpc(SCROLL, status.value[0])
+        context.abort(status, error.text)
+    node.count_grpc(SCROLL, 0)
     following = found["next_page_offset"]
     return messages.ScrollResponse(
         result=[_point(point) for point in found["points"]],

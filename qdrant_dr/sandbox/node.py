@@ -33,7 +33,7 @@ class Node:
         self.peer_id = peers.peer_id if peers else secrets.randbelow(2**53)
         self.transfers: list[dict[str, Json]] = []
         self.id = str(uuid4())
-        self.grpc_answers: Counter[str] = Counter()
+        self.grpc_answers: Counter[tuple[str, int]] = Counter()
         self.startup = datetime.now(UTC)
         self.temp = data / "tmp"
         self.temp.mkdir(parents=True, exist_ok=True)
@@ -44,10 +44,10 @@ class Node:
         self._aliases: dict[str, str] = {}
         self._lock = threading.RLock()
 
-    def count_grpc(self, method: str) -> None:
-        """One more answer over gRPC, whatever it says."""
+    def count_grpc(self, method: str, code: int) -> None:
+        """Count one more answer over gRPC, by its status."""
         with self._lock:
-            self.grpc_answers[method] += 1
+            self.grpc_answers[method, code] += 1
 
     # Collections and aliases.
 

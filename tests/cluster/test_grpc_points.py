@@ -8,16 +8,18 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
+import grpc
 import httpx
 import pytest
 
 from qdrant_dr.cluster import Node, scroll_points
-from qdrant_dr.cluster.grpc_points import GrpcUnfit, grpc_points
-from qdrant_dr.cluster.scroll import GRPC_MISSES
+from qdrant_dr.cluster.grpc_points import GrpcPoints, GrpcUnfit, grpc_points
+from qdrant_dr.cluster.scroll import GRPC_MISSES, PAGE, PAGE_BYTES, _Pages
 from qdrant_dr.errors import ServerFailed
 from qdrant_dr.proof import fingerprint_of
 from qdrant_dr.proof.encoding import unpacked
@@ -150,6 +152,46 @@ def test_the_port_of_another_server_is_not_believed(server: Server, tmp_path: Pa
         pass
 
 
+def test_nobody_hears_the_key_before_it_is_known_who_listens(tmp_path: Path) -> None:
+    heard: list[Any] = []
+
+    def listen(_: Any, context: grpc.ServicerContext) -> bytes:
+        heard.extend(context.invocation_metadata())
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
+        raise AssertionError
+
+    foreign = grpc.server(ThreadPoolExecutor(2))
+    scroll = grpc.unary_unary_rpc_method_handler(listen)
+    handlers = grpc.method_handlers_generic_handler("qdrant.Points", {"Scroll": scroll})
+    foreign.add_generic_rpc_handlers((handlers,))
+    port = foreign.add_insecure_port("127.0.0.1:0")
+    foreign.start()
+    (tmp_path / "key").write_text("top-secret")
+    try:
+        with (
+            sandbox_server(tmp_path / "server", api_key="top-secret") as ours,
+            Node(ours.url, api_key=f"file:{tmp_path / 'key'}", grpc_port=port) as node,
+            pytest.raises(GrpcUnfit, match="another server"),
+            grpc_points(node),
+        ):
+            pass
+    finally:
+        foreign.stop(None)
+    assert heard, "nobody was asked"
+    assert "top-secret" not in str(heard)
+
+
+def test_a_server_that_wants_a_key_gets_it(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("secret")
+    with (
+        sandbox_server(tmp_path / "server", api_key="secret", over_grpc=True) as ours,
+        Node(ours.url, api_key=f"file:{tmp_path / 'key'}") as node,
+        grpc_points(node) as over_grpc,
+        pytest.raises(GrpcUnfit, match="NOT_FOUND"),
+    ):
+        over_grpc.page("nothing", None, 1)
+
+
 def test_a_connection_that_ends_up_at_another_server_is_noticed_at_the_end(
     server: Server, tmp_path: Path
 ) -> None:
@@ -242,6 +284,29 @@ class _Lying:
 def test_pages_that_are_none_are_refused(node: Node, change: dict[str, int], said: str) -> None:
     with pytest.raises(ServerFailed, match=said):
         list(scroll_points(node, "plain", over_grpc=_Lying(**change)))  # type: ignore[arg-type]
+
+
+def test_pages_are_cut_by_the_largest_points_seen(node: Node) -> None:
+    class Growing:
+        """Small points first, then some of a megabyte; then small ones again."""
+
+        sizes: ClassVar[list[int]] = []
+
+        def page(
+            self, _: str, offset: int | str | None, limit: int
+        ) -> tuple[list[dict[str, Any]], int | str | None, int]:
+            first = 0 if offset is None else int(offset)
+            self.sizes.append(limit)
+            each = 2**20 if 80 <= first < 200 else 10
+            ids = range(first, min(first + limit, 500))
+            following = ids.stop if ids.stop < 500 else None
+            points = [{"id": i, "payload": {}, "vector": b""} for i in ids]
+            return points, following, each * len(ids)
+
+    pages = _Pages(node, "plain", None, None, True, cast("GrpcPoints", Growing()))
+    assert sum(len(p.points) for p in pages.one_ahead()) == 500
+    assert max(Growing.sizes) <= PAGE
+    assert max(Growing.sizes[3:]) <= PAGE_BYTES // 2**20
 
 
 def test_after_some_pages_in_vain_no_more_are_tried(node: Node) -> None:

@@ -90,10 +90,10 @@ def test_the_worse_never_comes_before_the_better(backup: Backup, promise: Any) -
 
 def _better(one: Source, other: Source) -> bool:
     """Whether one is to be read before the other, whatever the configuration says."""
-    if one.kept != other.kept:
-        return one.kept
     if one.readable != other.readable:
         return one.readable
+    if one.kept != other.kept:
+        return one.kept
     if one.kept:
         return False
     if one.health != other.health:

@@ -62,6 +62,7 @@ class Node:
     ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.kind = "sandbox" if command[:3] == SANDBOX else "server"
+        self.grpc_port = int(settings.get("QDRANT__SERVICE__GRPC_PORT", "0"))
         self.folder = folder
         self._command = command
         self._settings = settings

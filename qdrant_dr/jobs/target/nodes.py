@@ -43,7 +43,8 @@ def open_target(config: Config, url: str, key: SecretRef | None) -> Node:
     tls = cluster.tls
     if scratch is not None and is_scratch(config, url):
         key, tls = key or scratch.api_key, scratch.tls
-    return Node(url, key, None, cluster.timeouts, tls, cluster.read_share)
+    off = 0 if cluster.grpc_port == 0 else None  # another port is that of the cluster's nodes
+    return Node(url, key, None, cluster.timeouts, tls, cluster.read_share, off)
 
 
 def facts_of(config: Config, node: Node) -> TargetFacts:

@@ -15,7 +15,13 @@ from qdrant_dr.cluster.collection_config import differences
 from qdrant_dr.cluster.facts import READABLE_STATES, ShardState
 from qdrant_dr.cluster.grpc_points import GrpcPoints, GrpcUnfit, grpc_points
 from qdrant_dr.config import Config
-from qdrant_dr.errors import ContentDiffers, Interrupted, NothingChecked, ProofError
+from qdrant_dr.errors import (
+    ContentDiffers,
+    Interrupted,
+    NothingChecked,
+    ProofError,
+    ServerFailed,
+)
 from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.prove import proof_limits
 from qdrant_dr.proof import (
@@ -142,7 +148,8 @@ def _read_whole(
 ) -> Comparison | None:
     """All shards at once over gRPC, which cannot read one alone; over REST only which ids each of
     them holds. None where that cannot be, or where it was not this node that answered: then what
-    was read says nothing."""
+    was read says nothing. Nor does it where an id lies in several shards, as it may with custom
+    sharding: a scroll of all of them gives it once (point_ops.rs of Qdrant 1.18.3)."""
     facts, node, _ = replicas[0]
     sealed = [s for _, _, s in replicas]
     ours = {s.shard for s in sealed}
@@ -153,9 +160,12 @@ def _read_whole(
     try:
         with grpc_points(node) as over_grpc:
             found = _compare(reference, sealed, partial(_points, facts, node, None, over_grpc))
-            misplaced = [] if len(sealed) == 1 else _misplaced(facts, node, sealed)
-            return found.with_faults(misplaced) if over_grpc.belongs_to_node() else None
-    except GrpcUnfit:
+            if len(sealed) > 1:
+                if found.points != sum(s.points for s in sealed):
+                    return None
+                found = found.with_faults(_misplaced(facts, node, sealed))
+            return found if over_grpc.belongs_to_node() else None
+    except (GrpcUnfit, ServerFailed):
         return None
 
 
