@@ -121,7 +121,7 @@ def test_a_disk_that_vanishes_while_open_gets_no_byte(
     folder.rename(folder.with_name("elsewhere"))
     folder.mkdir()
     other = manifest_of(at=made.NOW)
-    with pytest.raises(RepositoryMissing, match="another disk"):
+    with pytest.raises(RepositoryMissing, match="a different disk"):
         put_part(repository, other)
     with pytest.raises(RepositoryMissing):
         repository.add_proof(made.proof(backup))

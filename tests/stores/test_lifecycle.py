@@ -92,4 +92,4 @@ def test_check_warns_of_rules_that_take_copies_out_of_reach(place: Place) -> Non
     agreed = cfg.model_copy(update={"archive_restore_time": timedelta(hours=12)})
     rows = list(check_archive(agreed, repository))
     assert [r.state for r in rows] == ["ok", "degraded"]
-    assert "12h" in rows[0].found
+    assert "12 h" in rows[0].found

@@ -195,7 +195,7 @@ def test_a_listener_gives_what_nobody_else_at_hand_has_and_it_is_said(tmp_path: 
     world, end = scripted(tmp_path, reached=2, states={"0": {str(listener): "Listener"}})
     capture = the_capture(end)
     assert capture.verdict == "degraded", end.reasons
-    assert any("shards [0] were taken from a listener" in note for note in capture.notes)
+    assert any("shards [0] come from a listener" in note for note in capture.notes)
     parts = {p.shards[0]: p for p in manifest_of(world, "movies").parts}
     assert sorted(parts) == [0, 1, 2]
     assert parts[0].peer_id == listener

@@ -235,7 +235,7 @@ def test_without_a_docker_command(
         ({"docker": {"image": "qdrant/qdrant:v1.18.3"}}, "without a tag"),
         ({"docker": {"image": "--privileged"}}, "name of an image"),
         ({"docker": {"memory": 4}}, "no unit"),
-        ({"docker": {}, "scratch": {"url": "http://scratch:6333"}}, "one or other"),
+        ({"docker": {}, "scratch": {"url": "http://scratch:6333"}}, "cannot be used together"),
     ],
 )
 def test_what_the_configuration_refuses(world: World, drill: dict[str, Any], line: str) -> None:
