@@ -177,7 +177,8 @@ def test_three_clouds_with_keys_from_blocks_and_no_key_anywhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from flows.backup import backup
-    from tasks.config import ConfigBlock, load
+    from qdrant_dr.prefect_block import ConfigBlock
+    from tasks.config import load
 
     made = [entry(name, place, clouds.blocks[name]) for name, place in clouds.places.items()]
     file = configuration(tmp_path, source, made)

@@ -122,7 +122,8 @@ def test_a_configuration_may_be_a_block(
     from prefect.blocks.system import Secret
 
     from qdrant_dr.errors import ConfigInvalid
-    from tasks.config import ConfigBlock, load
+    from qdrant_dr.prefect_block import ConfigBlock
+    from tasks.config import load
 
     made = world()
     ConfigBlock(text=made.file.read_text()).save("shop", overwrite=True)

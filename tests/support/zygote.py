@@ -27,8 +27,8 @@ from tests.support.waiting import eventually
 STANDARD = (0, 1, 2)
 ALONE = {"OPENBLAS_NUM_THREADS": "1"}
 """A process that forks has one thread."""
-SELDOM = ("__main__", "_client", "sandbox", "engine_child")
-"""Not imported beforehand: programs of their own, and what stores in clouds need."""
+SELDOM = ("__main__", "_client", "sandbox", "engine_child", "prefect_block")
+"""Not imported beforehand: programs of their own, what stores in clouds need, and Prefect."""
 CALL = """
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as s:
