@@ -182,7 +182,7 @@ def backup(config: Config, request: BackupRequest, run: Run, perform: Perform) -
     outcomes: list[Outcome] = []
     seen: tuple[SeenCollection, ...] = ()
     try:
-        inventory = take_inventory(config.cluster)
+        inventory = take_inventory(config.cluster, names_only=True)
         run.source_kind = inventory.source_kind
         now = utc_now()
         # what can be written to is written to, whatever of it could not be read
