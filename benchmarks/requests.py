@@ -1,4 +1,4 @@
-"""`python -m benchmarks.requests`: how often a whole backup, proof of content included, asks a node.
+"""`python -m benchmarks.requests`: how often a backup and its proof of content ask a node.
 
 Counted by a proxy between us and the server: a collection of one shard, a second collection, more
 shards of it. A sandbox, or with `QDRANT_BIN` a real server. There is no peer to compare with: one
