@@ -187,6 +187,7 @@ class TestVerify:
 class Read(tuple[Backup, ...]):
     """Backups that count how often all of them are gone through."""
 
+    __slots__ = ()
     times = 0
 
     def __iter__(self) -> Iterator[Backup]:
