@@ -17,6 +17,8 @@ NAMES = (
     "detection",
     "catalog",
     "status",
+    "looks",
+    "requests",
 )
 
 

@@ -5,13 +5,15 @@
 starts moto with a bucket `backups` that has a repository at `qdrant`: for each backup what a real
 one has, one part (of no bytes to speak of), intent, answer, manifest and seal, and two proofs. Put
 there in one process, for sixty thousand requests to an emulator take minutes. The seal is as large
-as that of a collection with payload and two vectors, 40 kB.
+as that of a collection with payload and two vectors, 40 kB. With more names (`PORT BACKUPS
+COLLECTIONS NAME ...`) there is a repository at each, with the same backups, proofs of its own, and
+the records of two runs for each backup.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from qdrant_dr import layout
@@ -24,19 +26,30 @@ from qdrant_dr.records.seal import SealedShard
 from tests.support import records as made
 
 BUCKET, PREFIX, ID = "backups", "qdrant", "7f3a9c21"
+NAMES = ("aws", "gcp", "azure")
 BODY = b"bytes that nobody reads"
 POINTS = 2000
 PARTS_OF_A_POINT = ("id", "payload", "vector:image", "vector:text")
 
 
 def history(
-    backups: int, collections: int, location: Location, now: datetime
+    backups: int,
+    collections: int,
+    location: Location,
+    now: datetime,
+    *,
+    repository_id: str = ID,
+    runs: bool = False,
 ) -> Iterator[tuple[str, bytes]]:
-    """Paths and bytes of a repository with so many backups, one an hour of each collection."""
+    """Paths and bytes of a repository with so many backups, one an hour of each collection, and
+    with `runs` the records of those that made and proved them."""
     yield (
         layout.REPOSITORY,
         RepositoryRecord(
-            id=ID, layout="plain", created_at=now - timedelta(days=3650), tool_version="0.1.0"
+            id=repository_id,
+            layout="plain",
+            created_at=now - timedelta(days=3650),
+            tool_version="0.1.0",
         ).to_bytes(),
     )
     for number in range(backups):
@@ -53,7 +66,22 @@ def history(
         yield f"{path}/{layout.SEAL}", seal.to_bytes()
         for minutes in (1, 61):
             proof = _proof(manifest, sealed, location, at + timedelta(minutes=minutes))
+            proof = proof.model_copy(update={"repository_id": repository_id})
             yield layout.proof(manifest.key, proof.proof_id), proof.to_bytes()
+        if runs:
+            yield from _runs(manifest, at)
+
+
+def _runs(manifest: Manifest, at: datetime) -> Iterator[tuple[str, bytes]]:
+    """The run that made it, and one that proved it again an hour later."""
+    later = at + timedelta(minutes=60)
+    made_it = made.run_start("backup", at, run_id=manifest.run_id)
+    again = made.run_start("verify", later, run_id=layout.new_id(later))
+    told = {made_it.run_id: (made.captured(manifest, *NAMES),), again.run_id: ()}
+    for start in (made_it, again):
+        end = made.run_end(start, outcomes=told[start.run_id])
+        yield layout.run_start(start.run_id, start.started_at), start.to_bytes()
+        yield layout.run_end(start.run_id, start.started_at), end.to_bytes()
 
 
 def _manifest(collection: str, at: datetime) -> Manifest:
@@ -74,7 +102,6 @@ def _proof(manifest: Manifest, sealed: str, location: Location, at: datetime) ->
     return proof.model_copy(
         update={
             "proof_id": layout.new_id(at),
-            "repository_id": ID,
             "location": location,
         }
     )
@@ -92,7 +119,7 @@ _TOTAL = Fingerprint(
 _INFO = '{"config":{"params":{"vectors":{"size":128,"distance":"Cosine"}}}' + " " * 1500 + "}"
 
 
-def serve(port: int, backups: int, collections: int) -> None:
+def serve(port: int, backups: int, collections: int, names: Sequence[str] = ()) -> None:
     """Fill the emulator's own tables, then serve them until killed."""
     from moto.core import DEFAULT_ACCOUNT_ID
     from moto.s3.models import s3_backends
@@ -100,11 +127,24 @@ def serve(port: int, backups: int, collections: int) -> None:
 
     here = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
     here.create_bucket(BUCKET, "us-east-1")
-    location = Location(protocol="s3", endpoint=f"127.0.0.1:{port}", bucket=BUCKET, prefix=PREFIX)
-    for path, data in history(backups, collections, location, datetime.now(UTC)):
-        here.put_object(BUCKET, f"{PREFIX}/{path}", data)
+    now = datetime.now(UTC)
+    for prefix in names or (PREFIX,):
+        location = Location(
+            protocol="s3", endpoint=f"127.0.0.1:{port}", bucket=BUCKET, prefix=prefix
+        )
+        every = history(
+            backups, collections, location, now,
+            repository_id=id_of(prefix) if names else ID, runs=bool(names),
+        )  # fmt: skip
+        for path, data in every:
+            here.put_object(BUCKET, f"{prefix}/{path}", data)
     main(["-H", "127.0.0.1", "-p", str(port)])
 
 
+def id_of(name: str) -> str:
+    """The id of the repository at a name."""
+    return made.digest(name)[:8]
+
+
 if __name__ == "__main__":
-    serve(*map(int, sys.argv[1:4]))
+    serve(*map(int, sys.argv[1:4]), sys.argv[4:])

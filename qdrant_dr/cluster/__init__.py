@@ -21,6 +21,7 @@ from qdrant_dr.cluster.facts import (
     Placement,
     ShardState,
     collection_facts,
+    facts_after,
     placement,
 )
 from qdrant_dr.cluster.gates import Preflight, check_gates, moved_elsewhere, preflight
@@ -50,7 +51,8 @@ from qdrant_dr.cluster.recover import (
     recover_shard_by_upload,
 )
 from qdrant_dr.cluster.replica_choice import Cover, Take, choose_replicas
-from qdrant_dr.cluster.scroll import RawPoint, points_by_id, sample_points, scroll_points
+from qdrant_dr.cluster.sampling import sample_points
+from qdrant_dr.cluster.scroll import RawPoint, points_by_id, scroll_points
 from qdrant_dr.cluster.snapshot_scope import (
     INSTANCE,
     SnapshotScope,
@@ -136,6 +138,7 @@ __all__ = [
     "download",
     "drop_target",
     "estimated_bytes",
+    "facts_after",
     "holders",
     "incarnation",
     "inventory_of",

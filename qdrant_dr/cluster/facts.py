@@ -161,7 +161,16 @@ def collection_facts(
     number and never as a count of a later state.
     Raise CollectionVanished, NodeUnreachable, AccessDenied or ServerFailed.
     """
+    return _facts(node, collection, shards)
 
+
+def _facts(
+    node: Node,
+    collection: str,
+    shards: Collection[int] | None,
+    *,
+    earlier: CollectionFacts | None = None,
+) -> CollectionFacts:
     def get(*rest: str) -> Any:
         about = rest[-1] if rest else "its information"
         return node.ask(
@@ -169,12 +178,15 @@ def collection_facts(
             collection=collection,
         )  # fmt: skip
 
-    info, cluster, keys = get(), get("cluster"), get("shards")
-    aliases = sorted(word(a["alias_name"]) for a in get("aliases")["aliases"])
+    info, cluster = get(), get("cluster")
+    if earlier is None:
+        keys = _text(get("shards"))
+        aliases = tuple(sorted(word(a["alias_name"]) for a in get("aliases")["aliases"]))
+    else:
+        keys, aliases = earlier.shard_keys_json, earlier.aliases
     strict = info["config"].get("strict_mode_config") or {}
-    node.pace.learn(collection, strict)
+    limit = _learned(node, collection, info)
     queue = info.get("update_queue") or {}
-    limit = maybe(whole, strict.get("max_query_limit")) if strict.get("enabled") else None
     notes: list[str] = []
     placed = _placement(node.url, cluster)
     chosen = None if shards is None else frozenset(shards)
@@ -191,14 +203,14 @@ def collection_facts(
         taken_at=datetime.now(UTC),
         info_json=_text(info),
         cluster_json=_text(cluster),
-        shard_keys_json=_text(keys),
-        aliases=tuple(aliases),
+        shard_keys_json=keys,
+        aliases=aliases,
         status=word(info["status"]),
         optimizer_status=_optimizer(info.get("optimizer_status")),
         points_count=maybe(whole, info.get("points_count")),
         queue_length=maybe(whole, queue.get("length")),
         deferred_points=maybe(whole, queue.get("deferred_points")) or 0,
-        running_optimizations=running_optimizations(node, collection),
+        running_optimizations=running_optimizations(node, collection) if earlier is None else None,
         strict_mode=bool(strict.get("enabled")),
         max_query_limit=limit,
         peer_id=placed.peer_id,
@@ -210,6 +222,56 @@ def collection_facts(
         notes=tuple(notes),
         chosen=chosen,
     )
+
+
+@understood("read what it knows of a collection")
+def facts_after(node: Node, before: CollectionFacts) -> CollectionFacts:
+    """Ask for what the gates compare with the facts before a capture, about the same shards.
+
+    What they do not look at again is not asked again: aliases and shard keys are as before, and
+    `running_optimizations` is None, so these facts are never `resting`. Raises what
+    `collection_facts` does.
+    """
+    return _facts(node, before.collection, before.chosen, earlier=before)
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """The operation number of each shard asked for that is whole on this node, and whether some
+    points are hidden."""
+
+    numbers: Mapping[int, int | None]
+    deferred_points: int
+    max_query_limit: int | None
+
+
+@understood("read the operation numbers")
+def operations_now(node: Node, collection: str, shards: Collection[int]) -> Operations:
+    """Ask one node which operations its replicas have applied: less than all facts, for who only
+    needs to know that nothing was written. Raises what `collection_facts` does."""
+    info = node.ask(
+        "GET", path_of(collection), f"read its information of {collection!r}",
+        collection=collection,
+    )  # fmt: skip
+    limit = _learned(node, collection, info)
+    whole_ones = [
+        r.shard
+        for r in placement(node, collection).replicas
+        if r.local and r.shard in shards and (r.state in READABLE_STATES or r.state == LISTENER)
+    ]
+    queue = info.get("update_queue") or {}
+    return Operations(
+        numbers={shard: operation_number(node, collection, shard) for shard in whole_ones},
+        deferred_points=maybe(whole, queue.get("deferred_points")) or 0,
+        max_query_limit=limit,
+    )
+
+
+def _learned(node: Node, collection: str, info: Mapping[str, Any]) -> int | None:
+    """Learn how often it may be read; return the largest page that it allows."""
+    strict = info["config"].get("strict_mode_config") or {}
+    node.pace.learn(collection, strict)
+    return maybe(whole, strict.get("max_query_limit")) if strict.get("enabled") else None
 
 
 @understood("read the number of the last operation")

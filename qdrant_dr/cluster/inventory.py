@@ -87,7 +87,8 @@ class Inventory:
     the first node that lists it: a node that lags behind the cluster does not know the newest.
 
     `nodes` are the configured nodes that answer, then the peers that they know; `unreached` the
-    others.
+    others. `names` are all collections, readable or not, sorted; one of names only has no
+    collections, nor aliases.
     """
 
     taken_at: datetime
@@ -96,12 +97,7 @@ class Inventory:
     unreadable: tuple[Unreadable, ...]
     aliases: dict[str, str]
     unreached: tuple[Unreached, ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return every collection, readable or not, sorted."""
-        listed = [c.collection for c in self.collections] + [u.collection for u in self.unreadable]
-        return tuple(sorted(listed))
+    names: tuple[str, ...] = ()
 
     @property
     def source_kind(self) -> SourceKind:
@@ -109,22 +105,25 @@ class Inventory:
         return "sandbox" if any(n.source_kind == "sandbox" for n in self.nodes) else "server"
 
 
-def take_inventory(config: ClusterConfig) -> Inventory:
-    """Ask every node everything. Raise NodeUnreachable if no node answers, AccessDenied if one
-    refuses the key, ConfigInvalid if the nodes do not belong together.
+def take_inventory(config: ClusterConfig, *, names_only: bool = False) -> Inventory:
+    """Ask every node everything, or only which collections there are. Raise NodeUnreachable if no
+    node answers, AccessDenied if one refuses the key, ConfigInvalid if the nodes do not belong
+    together.
 
     A collection that answers an error (measured: 500 after a server was killed while restoring one)
     is `unreadable`; so is one that vanishes before it is asked about.
     """
     nodes = open_nodes(config)
     try:
-        return inventory_of(nodes, config.peers)
+        return inventory_of(nodes, config.peers, names_only=names_only)
     finally:
         for node in nodes:
             node.close()
 
 
-def inventory_of(nodes: Sequence[Node], peers: Mapping[str, str] | None = None) -> Inventory:
+def inventory_of(
+    nodes: Sequence[Node], peers: Mapping[str, str] | None = None, *, names_only: bool = False
+) -> Inventory:
     """Take the inventory of nodes that are already open; `peers` maps peer id to URL."""
     seen, unreached = survey(nodes, peers or {})
     known = {node.url: node for node in nodes}
@@ -137,9 +136,7 @@ def inventory_of(nodes: Sequence[Node], peers: Mapping[str, str] | None = None) 
             try:
                 with node.control("list the collections") as client:
                     names = [word(c.name) for c in client.get_collections().collections]
-                with node.control("list the aliases") as client:
-                    listed = client.get_aliases().aliases
-                named = {word(a.alias_name): word(a.collection_name) for a in listed}
+                named = {} if names_only else _aliases(node)
             except UnicodeError:
                 raise ServerFailed(f"{node.url} lists a name that is no text") from None
             except NodeUnreachable as e:
@@ -150,7 +147,8 @@ def inventory_of(nodes: Sequence[Node], peers: Mapping[str, str] | None = None) 
             aliases = named | aliases
         if len(silent) == len(seen):
             raise silent[0].error
-        found = list(pool.map(lambda name: _facts_or_error(lister[name], name), sorted(lister)))
+        asked = [] if names_only else sorted(lister)
+        found = list(pool.map(lambda name: _facts_or_error(lister[name], name), asked))
     return Inventory(
         taken_at=datetime.now(UTC),
         nodes=seen,
@@ -158,7 +156,14 @@ def inventory_of(nodes: Sequence[Node], peers: Mapping[str, str] | None = None) 
         unreadable=tuple(f for f in found if isinstance(f, Unreadable)),
         aliases=aliases,
         unreached=(*unreached, *silent),
+        names=tuple(sorted(lister)),
     )
+
+
+def _aliases(node: Node) -> dict[str, str]:
+    with node.control("list the aliases") as client:
+        listed = client.get_aliases().aliases
+    return {word(a.alias_name): word(a.collection_name) for a in listed}
 
 
 def survey(

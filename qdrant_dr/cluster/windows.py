@@ -14,7 +14,8 @@ from uuid import UUID
 
 from qdrant_dr.cluster.http_errors import understood
 from qdrant_dr.cluster.node import Node, path_of
-from qdrant_dr.cluster.scroll import RawPoint, bits_of_integers, points_by_id
+from qdrant_dr.cluster.sampling import bits_of_integers
+from qdrant_dr.cluster.scroll import RawPoint, points_by_id
 
 T = TypeVar("T")
 PointId: TypeAlias = int | str

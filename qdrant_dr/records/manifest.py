@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from datetime import timedelta
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -19,6 +20,7 @@ Method = Literal["collection", "shard", "stream", "full"]
 SourceKind = Literal["sandbox", "server"]
 
 
+@lru_cache(4096)
 def collection_slug(name: str) -> str:
     """Return the folder name of a collection: a readable slug and 8 hex digits of its name's
     SHA-256."""

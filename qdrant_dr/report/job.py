@@ -35,7 +35,7 @@ def compile_report(config: Config, unit: ReportUnit) -> Outcome:
     Even a report that was written without trouble must not end green while the state is red.
     """
     started_at = utc_now()
-    assessment = Assessment.of(gather(config, unit.as_of, unit.period))
+    assessment = Assessment.of(gather(config, unit.as_of, unit.period, remember=True))
     written = write(
         assessment,
         build_frames(assessment),

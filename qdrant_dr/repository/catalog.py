@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Literal
 
 from qdrant_dr.config import Copies
@@ -149,7 +150,7 @@ class Unfinished:
         return all(call_of(f.path.rpartition("/")[2]) for f in self.files)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Catalog:
     """Everything known of a cluster, oldest backup first. `lost` are backups without a manifest."""
 
@@ -182,7 +183,7 @@ class Catalog:
 
     def of(self, collection: str) -> tuple[Backup, ...]:
         """Backups of one collection, oldest first."""
-        return tuple(b for b in self.backups if b.manifest.collection == collection)
+        return tuple(self._by_collection.get(collection, ()))
 
     def strangers_beside(self, repository: str, folder: str) -> tuple[str, ...]:
         """What is not ours in the folder of one copy: nothing is deleted beside it."""
@@ -194,21 +195,30 @@ class Catalog:
         )
 
     def find(self, key: BackupKey) -> Backup | None:
-        return next((b for b in self.backups if b.key == key), None)
+        return self._by_key.get(key)
 
     @property
     def collections(self) -> tuple[str, ...]:
-        return tuple(sorted({b.manifest.collection for b in self.backups}))
+        return tuple(sorted(self._by_collection))
 
-    def unwitnessed(self, now: datetime) -> tuple[Backup, ...]:
+    @cached_property
+    def _by_collection(self) -> dict[str, list[Backup]]:
+        return by_collection(self.backups)
+
+    @cached_property
+    def _by_key(self) -> dict[BackupKey, Backup]:
+        return {b.key: b for b in reversed(self.backups)}  # the first of them, should there be two
+
+    def unwitnessed(self, now: datetime, collection: str | None = None) -> tuple[Backup, ...]:
         """Backups that nobody is known to have made, and of which no run can tell any more; none as
         long as a repository is away that may know."""
+        asked = self.backups if collection is None else self.of(collection)
         return (
             ()
             if self.unreachable
             else tuple(
                 b
-                for b in self.backups
+                for b in asked
                 if b.witness == "nobody"
                 or (b.witness == "awaited" and now - b.manifest.captured_at > LONGEST_RUN)
             )
@@ -329,6 +339,14 @@ def enough_copies(backup: Backup, copies: Copies, *, now: datetime) -> bool:
     """Whether the copies that count reach the quorum, in enough failure domains."""
     counted = counted_copies(backup, now=now)
     return len(counted) >= copies.quorum and len({c.domain for c in counted}) >= copies.domains
+
+
+def by_collection(backups: Iterable[Backup]) -> dict[str, list[Backup]]:
+    """The backups of each collection, in their order."""
+    found: dict[str, list[Backup]] = {}
+    for backup in backups:
+        found.setdefault(backup.manifest.collection, []).append(backup)
+    return found
 
 
 def newest(backups: Sequence[Backup], *, now: datetime) -> Backup | None:

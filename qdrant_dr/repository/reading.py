@@ -104,8 +104,9 @@ def _read(
     reading.uploads = tuple(repository.open_uploads(scope[0]))
     _read_tombstones(reading, repository, scope)
     _forget_the_deleted(reading)
-    for month in layout.run_months(*runs) if runs else ():
-        _read_ends(reading, repository, [s.path for s in repository.find(month)])
+    if runs:
+        months, _ = repository.sort_out_all(list(layout.run_months(*runs)))
+        _read_ends(reading, repository, [s.path for s in months])
 
 
 def _read_tombstones(reading: Reading, repository: Repository, scope: Scope) -> None:

@@ -1,8 +1,8 @@
 """Records read before need not be fetched again: they never change, and the store says if one did.
 
-For those who only look, and look often (`status`, `list`): a listing tells of every object the
-store's own mark of its content (the ETag), and what was read under that mark is taken from a file
-on this machine. Whoever proves, heals, restores or deletes reads the store.
+For those who only look, and look often (`watch`, `report`, `status`, `list`): a listing tells of
+every object the store's own mark of its content (the ETag), and what was read under that mark is
+taken from a file on this machine. Whoever proves, heals, restores or deletes reads the store.
 """
 
 from __future__ import annotations

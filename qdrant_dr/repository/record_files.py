@@ -106,12 +106,17 @@ class RecordFiles:
 
     def sort_out(self, folder: str) -> tuple[list[Stat], tuple[Stranger, ...]]:
         """The same, and what else lies there. Raise RepositoryMissing."""
-        found = self.store.find(folder)
-        if not found and self.store.stat(layout.REPOSITORY) is None:
+        return self.sort_out_all([folder])
+
+    def sort_out_all(self, folders: Sequence[str]) -> tuple[list[Stat], tuple[Stranger, ...]]:
+        """The same of several folders, one after the other. Raise RepositoryMissing."""
+        each = [self.store.find(folder) for folder in folders]
+        if not all(each) and self.store.stat(layout.REPOSITORY) is None:
             # some stores list a bucket that is gone as an empty one
             raise RepositoryMissing(
                 f"repository {self.name}: {layout.REPOSITORY} is gone from {self.location}"
             )
+        found = [there for some in each for there in some]
         ours = [there for there in found if layout.in_our_place(there.path)]
         others = [there for there in found if not layout.in_our_place(there.path)]
         return ours, tuple(Stranger(self.name, s.path, s.size_bytes) for s in others)

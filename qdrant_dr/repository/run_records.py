@@ -44,7 +44,7 @@ class RunRecords(RecordFiles):
         time it gives stands behind those that were not: their clock knew better.
         """
         months = [layout.watches(cluster, month) for month in layout.months_around(now)]
-        files = {layout.stem(s.path): s for month in months for s in self.find(month)}
+        files = {layout.stem(s.path): s for s in self.sort_out_all(months)[0]}
         newest_first = sorted(files, reverse=True)
         for at in range(0, len(files), _LOOKS):
             paths = [files[run_id].path for run_id in newest_first[at : at + _LOOKS]]
@@ -62,15 +62,15 @@ class RunRecords(RecordFiles):
 
     def read_runs(self, since: datetime, until: datetime) -> tuple[Read[RunStart], Read[RunEnd]]:
         """Runs that began within the period: their starts, and their ends where there are."""
-        months = [self.sort_out(m) for m in layout.run_months(since, until)]
-        paths = [s.path for ours, _ in months for s in ours]
+        found, others = self.sort_out_all(list(layout.run_months(since, until)))
+        paths = [s.path for s in found]
         starts = self.read_records(RunStart, [p for p in paths if p.endswith(".start.json")])
         ends = self.read_records(RunEnd, [p for p in paths if p.endswith(".end.json")])
         return (
             Read(
                 tuple(s for s in starts.records if since <= s.started_at <= until),
                 starts.unreadable,
-                strangers=tuple(s for _, others in months for s in others),
+                strangers=others,
             ),
             Read(
                 tuple(e for e in ends.records if since <= e.start.started_at <= until),

@@ -137,7 +137,9 @@ class ObjectStore:
 
     def find(self, folder: str) -> list[Stat]:
         top = self._full(folder)
-        found = self.run("listing", folder, lambda: self._fs._find(top, detail=True), patient=True)
+        found = self.run(
+            "listing", folder, lambda: self._provider.below(self._fs, top), patient=True
+        )
         cut = len(top) - len(folder)
         stats = sorted(
             (

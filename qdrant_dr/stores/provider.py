@@ -85,6 +85,11 @@ class Provider:
         answer: Coroutine[Any, Any, Any] = fs._pipe_file(f"{bucket}/{key}", data, mode=mode)  # noqa: SLF001
         return answer
 
+    def below(self, fs: Any, folder: str) -> Coroutine[Any, Any, Any]:
+        """List what lies below a folder at any depth, as fsspec describes it, by full path."""
+        answer: Coroutine[Any, Any, Any] = fs._find(folder, detail=True)  # noqa: SLF001
+        return answer
+
     def listed(self, info: Mapping[str, Any]) -> Storage:
         """Return the class or tier in a listing."""
         raise NotImplementedError

@@ -11,7 +11,7 @@ import pytest
 
 from qdrant_dr.cluster import Node, points_by_id, sample_points, scroll_points
 from qdrant_dr.cluster.rate_limit import Pace, Patience, Share
-from qdrant_dr.cluster.scroll import SAMPLING_REQUESTS
+from qdrant_dr.cluster.sampling import SAMPLING_REQUESTS
 from qdrant_dr.config import Timeouts
 from qdrant_dr.errors import Interrupted, NodeBusy, ServerFailed
 from qdrant_dr.stop import stopping

@@ -81,8 +81,8 @@ def test_a_node_that_falls_silent_behind_the_inventory(
     with sandbox_cluster(tmp_path / "nodes") as nodes:
         world = world_of(tmp_path / "world", nodes)
 
-        def then_dies(*of: Any) -> Any:
-            found = take_inventory(*of)
+        def then_dies(*of: Any, **how: Any) -> Any:
+            found = take_inventory(*of, **how)
             nodes[2].kill()
             return found
 

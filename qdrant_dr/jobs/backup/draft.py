@@ -16,7 +16,7 @@ from qdrant_dr.cluster import (
     SnapshotScope,
     another_life,
     check_gates,
-    collection_facts,
+    facts_after,
     incarnation,
     moved_elsewhere,
 )
@@ -135,7 +135,7 @@ class Draft:
         """Facts after it, and the gates. Raise CollectionChanged."""
         transferred_at = transferred_at or utc_now()
         name = self.key.collection
-        after = collection_facts(source.node, name, before.chosen)
+        after = facts_after(source.node, before)
         if broken := check_gates(before, after, without_wal=without_wal):
             lost = lost_replicas(before, after, without_wal=without_wal)
             # of a full snapshot nothing can be taken again from elsewhere

@@ -62,7 +62,7 @@ class Engine:
             number, asked_at = next(self.numbers), utc_now()
             listed = list_snapshots(source.node, scope)
             each(lambda draft: draft.intend(source, scope, number, listed))
-            answer = create_snapshot(source.node, scope, stop=stopping)
+            answer = create_snapshot(source.node, scope, listed_before=listed, stop=stopping)
             self._named_until[shelf] = time.monotonic() + NAME_SECONDS
         created = Creation(number, source, scope, answer, listed, asked_at, utc_now())
         self.created.append(created)

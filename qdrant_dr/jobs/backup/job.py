@@ -30,6 +30,7 @@ from qdrant_dr.records.base import Frozen
 from qdrant_dr.records.manifest import Method
 from qdrant_dr.records.proof import reaches
 from qdrant_dr.repository import Catalog, enough_copies, newest_proven
+from qdrant_dr.repository.catalog import by_collection
 
 
 class BackupRequest(Frozen):
@@ -147,12 +148,9 @@ def _proven_at(config: Config, catalog: Catalog, now: datetime) -> dict[str, dat
         if b.witness == "named" and enough_copies(b, config.copies, now=now)
     ]
     found = {
-        name: newest_proven(
-            [b for b in safe if b.manifest.collection == name],
-            depth=proven.depth, max_age=proven.max_age, now=now,
-        )
-        for name in catalog.collections
-    }  # fmt: skip
+        name: newest_proven(of_it, depth=proven.depth, max_age=proven.max_age, now=now)
+        for name, of_it in by_collection(safe).items()
+    }
     return {name: b.manifest.captured_at for name, b in found.items() if b is not None}
 
 
@@ -184,7 +182,7 @@ def backup(config: Config, request: BackupRequest, run: Run, perform: Perform) -
     outcomes: list[Outcome] = []
     seen: tuple[SeenCollection, ...] = ()
     try:
-        inventory = take_inventory(config.cluster)
+        inventory = take_inventory(config.cluster, names_only=True)
         run.source_kind = inventory.source_kind
         now = utc_now()
         # what can be written to is written to, whatever of it could not be read

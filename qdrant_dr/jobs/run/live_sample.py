@@ -6,8 +6,9 @@ import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
-from qdrant_dr.cluster import CollectionFacts, Node, RawPoint, collection_facts, sample_points
+from qdrant_dr.cluster import Node, RawPoint, sample_points
 from qdrant_dr.cluster.addresses import known_addresses, node_of
+from qdrant_dr.cluster.facts import Operations, operations_now
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.proof import LiveSample, digest_point
@@ -41,14 +42,14 @@ def live_sample(config: Config, manifest: Manifest) -> LiveSample | None:
         with ExitStack() as stack:
             nodes = {url: stack.enter_context(node_of(config, url)) for url in shards}
 
-            def still() -> CollectionFacts | None:
-                facts = None
+            def still() -> Operations | None:
+                now = None
                 for url, node in nodes.items():
-                    facts = collection_facts(node, manifest.collection, shards[url])
-                    same = facts.operations == {shard: after[shard] for shard in shards[url]}
-                    if not same or facts.deferred_points:
+                    now = operations_now(node, manifest.collection, shards[url])
+                    same = now.numbers == {shard: after[shard] for shard in shards[url]}
+                    if not same or now.deferred_points:
                         return None
-                return facts
+                return now
 
             if (before := still()) is None:
                 return None
@@ -70,11 +71,12 @@ def _live_points(
     pieces = [(url, shard) for url, mine in shards.items() for shard in mine]
     if len(pieces) > LIVE_SHARDS:
         pieces = random.Random(manifest.backup_id).sample(pieces, LIVE_SHARDS)
+    held = {s.shard: s.count_after for s in manifest.shards}
     return [
         point
         for url, shard in pieces
         for point in sample_points(
             nodes[url], manifest.collection, count=-(-LIVE_SAMPLE // len(pieces)),
-            seed=f"{manifest.backup_id} {shard}", shard=shard, limit=limit,
+            seed=f"{manifest.backup_id} {shard}", shard=shard, limit=limit, total=held[shard],
         )
     ]  # fmt: skip

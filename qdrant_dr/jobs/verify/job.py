@@ -23,7 +23,7 @@ from qdrant_dr.jobs.verify.on_server import prove_restored
 from qdrant_dr.records import Depth, Outcome, Proved, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import Backup, Copy, newest, proof_of, sound
-from qdrant_dr.repository.catalog import needs_seal
+from qdrant_dr.repository.catalog import by_collection, needs_seal
 
 
 class VerifyRequest(Frozen):
@@ -116,8 +116,7 @@ def unread(
 def _chosen(request: VerifyRequest, backups: Sequence[Backup], now: datetime) -> Sequence[Backup]:
     if request.which != "latest" or request.backups is not None:
         return backups
-    names = sorted({b.manifest.collection for b in backups})
-    found = (newest([b for b in backups if b.manifest.collection == n], now=now) for n in names)
+    found = (newest(of_it, now=now) for _, of_it in sorted(by_collection(backups).items()))
     return [b for b in found if b is not None]
 
 

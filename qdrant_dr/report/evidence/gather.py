@@ -30,16 +30,21 @@ Runs: TypeAlias = tuple[Read[RunStart], Read[RunEnd]]
 
 
 def gather(
-    config: Config, as_of: datetime, period: timedelta, *, remember: bool = False
+    config: Config,
+    as_of: datetime,
+    period: timedelta,
+    *,
+    remember: bool = False,
+    among: tuple[Mapping[str, Repository], Mapping[str, DRError]] | None = None,
 ) -> Evidence:
     """Read the evidence of all configured repositories in parallel.
 
     A repository that cannot be read is listed with its error; no exception is raised for it. Runs
     are read back over the period or the longest objective (drills, proofs), whichever is longer, so
     that the newest drill is known even if the period is shorter; the catalog uses those within
-    `REACH`. `remember`: see `open_all`; a report is evidence and reads everything.
+    `REACH`. `remember`: see `open_all`; `among`: what that gave, where they are open already.
     """
-    opened, failed = open_all(config, remember=remember)
+    opened, failed = among or open_all(config, remember=remember)
     promises = config.objectives
     back = max(period, promises.drill_every, promises.proven.max_age, promises.rpo)
     runs, broken = _read_runs(tuple(opened.values()), as_of - max(back, REACH), as_of)

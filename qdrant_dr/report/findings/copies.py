@@ -86,7 +86,7 @@ def unwitnessed(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             f"1 backup; {format_size(lost.size_bytes)} of its data are left",
             filled(BackupLost.default_hint, backup=str(lost.key)),
         )
-    strange = {b.key for b in evidence.catalog.unwitnessed(evidence.as_of)}
+    strange = {b.key for b in evidence.catalog.unwitnessed(evidence.as_of, s.collection)}
     for backup in (b for b in (*s.earlier, *s.backups) if b.key in strange):
         where = ", ".join(c.repository for c in backup.copies if c.committed)
         yield Problem(

@@ -53,11 +53,11 @@ def find_problems(config: Config, unit: WatchUnit) -> Outcome:
     A part that cannot be checked is a finding, and none of its findings count as over.
     """
     now = unit.now
-    opened, _ = open_all(config)  # what cannot be opened is in the evidence, with its error
+    opened, failed = open_all(config, remember=True)
     last = _last_watches(opened, config.cluster.name, now)
     newest = max((end for end, _ in last.values()), key=lambda e: e.ended_at, default=None)
     before = _watched(newest)
-    assessed = Assessment.of(gather(config, now, PERIOD))
+    assessed = Assessment.of(gather(config, now, PERIOD, among=(opened, failed)))
     live = ask_cluster(
         assessed.evidence, assessed.standings, opened, before.waiting if before else {}
     )

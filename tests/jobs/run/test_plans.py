@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from qdrant_dr.errors import ManifestConflict, NothingSelected
 from qdrant_dr.hints import apart
-from qdrant_dr.jobs.backup.job import BackupPlan, BackupRequest, plan_backup, plan_first_proofs
+from qdrant_dr.jobs.backup.job import (
+    BackupPlan,
+    BackupRequest,
+    _proven_at,
+    plan_backup,
+    plan_first_proofs,
+)
 from qdrant_dr.jobs.replicate.job import plan_heals, plan_reproofs
 from qdrant_dr.jobs.verify.job import VerifyRequest, plan_verify
 from qdrant_dr.records import Finding
+from qdrant_dr.repository import Backup
 from tests.support.records import (
     NOW,
     captured,
@@ -174,3 +182,32 @@ class TestVerify:
         request = VerifyRequest(sample_per_mille=50, seed=7)
         units, _, _ = plan_verify(config(), request, found.backups, now=NOW)
         assert {(u.depth, u.sample_per_mille, u.seed) for u in units} == {("bytes", 50, 7)}
+
+
+class Read(tuple[Backup, ...]):
+    """Backups that count how often all of them are gone through."""
+
+    __slots__ = ()
+    times = 0
+
+    def __iter__(self) -> Iterator[Backup]:
+        Read.times += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("collections", [3, 30])
+def test_plans_go_through_all_backups_a_few_times_however_many_collections(
+    collections: int,
+) -> None:
+    made = [manifest(f"c{n}", NOW - hours(h)) for n in range(collections) for h in (2, 26)]
+    proofs = [proof(m, where) for m in made for where in ("aws", "gcp")]
+    of = catalog({"aws": made, "gcp": made}, proofs=proofs)
+    backups = Read(of.backups)
+    Read.times = 0
+    units, _, _ = plan_verify(config(), VerifyRequest(), backups, now=NOW)
+    assert len(units) == 2 * collections
+    assert _proven_at(config(), replace(of, backups=backups), NOW) == {
+        m.collection: m.captured_at for m in made[::2]
+    }
+    assert all(len(replace(of, backups=backups).of(f"c{n}")) == 2 for n in range(3))
+    assert Read.times <= 6

@@ -1,0 +1,127 @@
+"""`python -m benchmarks.looks`: requests of a `watch` to S3, the first time and again.
+
+Three repositories on an emulator (moto), each with the same 200 backups, two proofs of each and the
+records of two runs for each: `gather`, as `watch`, `report` and `status` do it, in a process of its
+own. Requests are counted where the client sends them, those of retries, too. They are what a look
+costs: money and, over a distance, time. The second size says how they grow.
+
+BENCH_LOOKS (200,2000): numbers of backups.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks import machine, verdict
+from benchmarks.catalog import PATIENCE
+from benchmarks.history import BUCKET, NAMES, id_of
+from qdrant_dr.config import Config
+from tests.support import records as made
+from tests.support.stores import await_http, child, free_port
+
+COLD, WARM = 600, 60
+"""Requests for 200 backups."""
+
+
+def main() -> None:
+    """Measure, print both readings of each size and the verdicts."""
+    sizes = [int(n) for n in os.environ.get("BENCH_LOOKS", "200,2000").split(",")]
+    print(machine("moto"), flush=True)
+    for backups in sizes:
+        with emulator(backups) as url, TemporaryDirectory(prefix="qdr-bench-") as remembered:
+            for name, aim in (("the first time", COLD), ("again", WARM)):
+                took = _look(url, backups, remembered)
+                print(
+                    f"  {backups} backups x {len(NAMES)}, {name}: {took['requests']} requests, "
+                    f"{took['seconds']:.1f} s"
+                )
+                ratio = took["requests"] / aim
+                print(verdict("looks", f"{backups} backups, {name}, to {aim} requests", ratio, 1.0))
+
+
+@contextmanager
+def emulator(backups: int, collections: int = 10) -> Iterator[str]:
+    """The URL of one whose bucket has the three repositories."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.history", *map(str, (port, backups, collections))]
+    with child([*command, *NAMES], dict(os.environ)):
+        url = f"http://127.0.0.1:{port}"
+        await_http(f"{url}/moto-api/", within=PATIENCE)
+        yield url
+
+
+def configuration(url: str, **sections: Any) -> Config:
+    """The three repositories of an emulator."""
+    repositories = [
+        {
+            "name": name,
+            "id": id_of(name),
+            "url": f"s3://{BUCKET}/{name}",
+            "domain": name,
+            "options": {"endpoint_url": url, "key": "any", "secret": "any"},
+        }
+        for name in NAMES
+    ]
+    return made.config(*NAMES, repositories=repositories, **sections)
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """What the S3 client sends meanwhile in this process, by the method of HTTP."""
+    from aiobotocore.httpsession import AIOHTTPSession
+
+    sent: Counter[str] = Counter()
+    send = AIOHTTPSession.send
+
+    async def counting(self: Any, request: Any) -> Any:
+        sent[request.method] += 1
+        return await send(self, request)
+
+    AIOHTTPSession.send = counting  # type: ignore[method-assign]
+    try:
+        yield sent
+    finally:
+        AIOHTTPSession.send = send  # type: ignore[method-assign]
+
+
+def look(url: str) -> dict[str, float]:
+    """One reading, here."""
+    from qdrant_dr.report.evidence.gather import gather
+
+    with counted() as sent:
+        begin = time.perf_counter()
+        found = gather(configuration(url), datetime.now(UTC), timedelta(days=30), remember=True)
+        seconds = time.perf_counter() - begin
+    whole = found.complete and not found.catalog.lost
+    backups = len(found.catalog.backups) if whole else -1
+    return {"requests": sent.total(), "seconds": seconds, "backups": backups}
+
+
+def _look(url: str, expected: int, remembered: str) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.looks", url], capture_output=True, text=True,
+        env={**os.environ, "XDG_CACHE_HOME": remembered}, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    found: dict[str, float] = json.loads(done.stdout)
+    if found["backups"] != expected:
+        raise RuntimeError(f"{expected} backups should be there: {found}")
+    return found
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(json.dumps(look(sys.argv[1])))
+    else:
+        main()
