@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 from qdrant_dr.cli.session import Reply, Session
 from qdrant_dr.cli.usage import plain_words
 from qdrant_dr.errors import UsageError
+from qdrant_dr.json_lines import LogFormat, log_format
 
 GLOBAL = Group("Global options", sort_key=99)
 
@@ -236,6 +237,7 @@ def run(tokens: Sequence[str], session: Session) -> Reply | None:
         verbose: Annotated[
             bool, Parameter(name=["--verbose", "-v"], negative=(), show_default=False, group=GLOBAL)
         ] = False,
+        log: Annotated[LogFormat | None, Parameter(group=GLOBAL)] = None,
     ) -> Any:
         """
         Parameters
@@ -248,9 +250,13 @@ def run(tokens: Sequence[str], session: Session) -> Reply | None:
             Print no progress on stderr.
         verbose
             Log each step, and the traceback of a defect.
+        log
+            Log to stderr as text for people, or as JSON, a line per event. Default: $QDR_LOG, else
+            text.
         """
         session.reference, session.json = config, json
         session.quiet, session.verbose = quiet, verbose
+        session.log = log or log_format()
         names, _, _ = app.parse_commands(rest)
         session.command = " ".join(names)
         command, bound, extra = app.parse_args(rest, exit_on_error=False, print_error=False)
