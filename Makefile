@@ -98,6 +98,10 @@ docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "open .site/index.html"
 
+sbom: $(READY)
+	@mkdir -p dist
+	$(BIN)/python -m deployments.tools.sbom > dist/qdrant-dr.cdx.json
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
