@@ -154,6 +154,11 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "Do all that `up` does on the Prefect API, and start nothing: worker and server are yours.",
         "qdrant-dr register --pool dr --notify slack-webhook/ops",
     ),
+    "completion": (
+        "completion:completion",
+        "Print a script with which your shell completes commands and options.",
+        "qdrant-dr completion bash > ~/.local/share/bash-completion/completions/qdrant-dr",
+    ),
     "sandbox": (
         "sandbox:sandbox",
         "Run a small Qdrant-compatible server on loopback, to try things out.",
@@ -223,8 +228,14 @@ def run(tokens: Sequence[str], session: Session) -> Reply | None:
     Raise CycloptsError for a command line that cannot be understood, and whatever the command
     raises.
     """
-    app = build()
+    app = with_globals(build(), session)
     app.meta.suppress_keyboard_interrupt = False  # `main` puts it into an envelope, like any error
+    reply = app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    return reply if isinstance(reply, Reply) else None
+
+
+def with_globals(app: App, session: Session) -> App:
+    """Give the application its global options: what they say is put into the session."""
 
     @app.meta.default
     def launch(
@@ -263,8 +274,7 @@ def run(tokens: Sequence[str], session: Session) -> Reply | None:
         given = {"session": session} if "session" in extra else {}
         return command(*bound.args, **bound.kwargs, **given)
 
-    reply = app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-    return reply if isinstance(reply, Reply) else None
+    return app
 
 
 def usage_message(error: CycloptsError) -> str:
