@@ -20,6 +20,7 @@ help:
 	@echo "make test   all tests (PYTHON=python3.13: on that one)    make lint   style, types, import contracts"
 	@echo "make test-resolved   all tests on what pip resolves today, not on the lock"
 	@echo "make bench  ratios against peers    make lock   refresh the locked requirements"
+	@echo "make docs   these pages as a site    make sbom   what the lock file installs, as CycloneDX"
 	@echo "make test-quick   under a minute: laws, plans, records, contracts, one way from capture to restore"
 
 $(READY): requirements.lock pyproject.toml
@@ -92,6 +93,15 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: docs sbom
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "open .site/index.html"
+
+sbom: $(READY)
+	@mkdir -p dist
+	$(BIN)/python -m deployments.tools.sbom > dist/qdrant-dr.cdx.json
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
@@ -104,4 +114,4 @@ lock:
 	  -c requirements.lock deployments/tools/build.in -o deployments/images/build.lock
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(RESOLVED) .demo
+	rm -rf $(VENV) $(TOOLS) $(RESOLVED) .demo .site

@@ -12,6 +12,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 
+from qdrant_dr.at_work import at_work
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.run.run import Run, begin
@@ -21,7 +22,7 @@ from qdrant_dr.records.run import AS_TYPED, Kind, Trigger
 from tasks.announce import announce as announce_run
 from tasks.concurrency_limits import ensure_limits
 from tasks.config import RunRef, held, load
-from tasks.console import outlive_the_worker
+from tasks.console import outlive_the_worker, print_as_asked
 from tasks.states import refused_state, run_state
 from tasks.submit_units import CANCELLED, UnitSubmitter
 
@@ -99,13 +100,14 @@ def run_job(
         logging.getLogger(name).setLevel(logging.INFO)
     outlive_the_worker()
     try:
+        print_as_asked()
         config = load(reference)
         ensure_limits(config)
         run = begin(
             config, kind, parameters=parameters(), repositories=usable(config), **provenance()
         )
         perform = UnitSubmitter(RunRef(reference, run.run_id, config.sha256))
-        with held(run.run_id, config):
+        with held(run.run_id, config), at_work(run.run_id):
             try:
                 end = job(config, request, run, perform)
             except (TerminationSignal, KeyboardInterrupt):  # between two steps

@@ -22,6 +22,7 @@ from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import Unit
 from tasks.concurrency_limits import cluster_limit, polite, repository_limit
 from tasks.config import RunRef, config_of, is_held
+from tasks.console import print_as_asked
 from tasks.progress import shown
 from tasks.states import UnitFailed, unit_state
 
@@ -149,6 +150,8 @@ def do_unit(run: RunRef, unit: Unit) -> State[Any]:
     row, label = ROWS[unit.unit], f"{unit.unit} {unit.label}"
     started_at = utc_now()
     try:
+        if not is_held(run):  # another process than that of the run
+            print_as_asked()
         resolved = config_of(run)
         limits = [cluster_limit(resolved.cluster.name)] * row.cluster
         limits += map(repository_limit, row.repositories(unit))

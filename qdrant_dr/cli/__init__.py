@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from types import FrameType
 
 from cyclopts import CycloptsError
@@ -19,6 +21,9 @@ from qdrant_dr.cli.session import Reply, Session
 from qdrant_dr.errors import DRError, Interrupted, UsageError
 from qdrant_dr.hints import REPORT_IT
 from qdrant_dr.jobs.run.cancel import stopping
+from qdrant_dr.json_lines import VARIABLE, LogFormat
+
+log = logging.getLogger(__name__)
 
 __all__ = ["main"]
 
@@ -27,14 +32,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     any_text()
     tokens = [_as_utf8(word) for word in (sys.argv[1:] if arguments is None else arguments)]
-    session = Session(json="--json" in tokens)
-    reply = _reply(tokens, session)
-    try:
-        if reply is not None:
-            write(session, reply)
-    except BrokenPipeError:  # as in `qdrant-dr list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    session = Session(json="--json" in tokens, log=_log_format(tokens))
+    with logs("-v" in tokens or "--verbose" in tokens, session.log):
+        reply = _reply(tokens, session)
+        try:
+            if reply is not None:
+                write(session, reply)
+        except BrokenPipeError:  # as in `qdrant-dr list | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0 if reply is None else reply.code
+
+
+def _log_format(tokens: Sequence[str]) -> LogFormat:
+    """Look for `--log` before the line is parsed: a line that cannot be parsed is logged, too."""
+    said = [after for word, after in pairwise(tokens) if word == "--log"]
+    said += [word.removeprefix("--log=") for word in tokens if word.startswith("--log=")]
+    if said:
+        return "json" if said[-1] == "json" else "text"
+    return "json" if os.environ.get(VARIABLE) == "json" else "text"
 
 
 def _as_utf8(word: str) -> str:
@@ -47,7 +62,7 @@ def _as_utf8(word: str) -> str:
 
 def _reply(tokens: Sequence[str], session: Session) -> Reply | None:
     try:
-        with _signals(), logs("-v" in tokens or "--verbose" in tokens):
+        with _signals():
             return run(tokens, session)
     except CycloptsError as e:
         return _failure(UsageError(usage_message(e), _see_help(session)))
@@ -65,7 +80,9 @@ def _see_help(session: Session) -> str:
 
 
 def _defect(error: Exception, session: Session) -> DRError:
-    if session.verbose:
+    if session.verbose and session.log == "json":
+        log.error("a defect", exc_info=error)
+    elif session.verbose:
         traceback.print_exception(error)
     return DRError(
         f"{type(error).__name__}: {error}",

@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 from qdrant_dr.cli.session import Reply, Session
 from qdrant_dr.cli.usage import plain_words
 from qdrant_dr.errors import UsageError
+from qdrant_dr.json_lines import LogFormat, log_format
 
 GLOBAL = Group("Global options", sort_key=99)
 
@@ -153,6 +154,11 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "Do all that `up` does on the Prefect API, and start nothing: worker and server are yours.",
         "qdrant-dr register --pool dr --notify slack-webhook/ops",
     ),
+    "completion": (
+        "completion:completion",
+        "Print a script with which your shell completes commands and options.",
+        "qdrant-dr completion bash > ~/.local/share/bash-completion/completions/qdrant-dr",
+    ),
     "sandbox": (
         "sandbox:sandbox",
         "Run a small Qdrant-compatible server on loopback, to try things out.",
@@ -222,8 +228,14 @@ def run(tokens: Sequence[str], session: Session) -> Reply | None:
     Raise CycloptsError for a command line that cannot be understood, and whatever the command
     raises.
     """
-    app = build()
+    app = with_globals(build(), session)
     app.meta.suppress_keyboard_interrupt = False  # `main` puts it into an envelope, like any error
+    reply = app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    return reply if isinstance(reply, Reply) else None
+
+
+def with_globals(app: App, session: Session) -> App:
+    """Give the application its global options: what they say is put into the session."""
 
     @app.meta.default
     def launch(
@@ -236,6 +248,7 @@ def run(tokens: Sequence[str], session: Session) -> Reply | None:
         verbose: Annotated[
             bool, Parameter(name=["--verbose", "-v"], negative=(), show_default=False, group=GLOBAL)
         ] = False,
+        log: Annotated[LogFormat | None, Parameter(group=GLOBAL)] = None,
     ) -> Any:
         """
         Parameters
@@ -248,17 +261,20 @@ def run(tokens: Sequence[str], session: Session) -> Reply | None:
             Print no progress on stderr.
         verbose
             Log each step, and the traceback of a defect.
+        log
+            Log to stderr as text for people, or as JSON, a line per event. Default: $QDR_LOG, else
+            text.
         """
         session.reference, session.json = config, json
         session.quiet, session.verbose = quiet, verbose
+        session.log = log or log_format()
         names, _, _ = app.parse_commands(rest)
         session.command = " ".join(names)
         command, bound, extra = app.parse_args(rest, exit_on_error=False, print_error=False)
         given = {"session": session} if "session" in extra else {}
         return command(*bound.args, **bound.kwargs, **given)
 
-    reply = app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-    return reply if isinstance(reply, Reply) else None
+    return app
 
 
 def usage_message(error: CycloptsError) -> str:

@@ -1,13 +1,15 @@
-"""Log to stderr: our own messages, and with -v those of the storage and HTTP libraries."""
+"""Log to stderr: our own messages, and with -v those of the storage and HTTP libraries.
+
+As text for people, or as JSON lines for a log store."""
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from qdrant_dr.json_lines import QUERY, JsonLines, LogFormat, tell_events
 from qdrant_dr.text import lines, printable
 
 CLIENTS: Final = (
@@ -16,7 +18,6 @@ CLIENTS: Final = (
 )  # fmt: skip
 """Loggers of libraries. Warnings that matter become our own errors; without any handler Python
 would print them raw."""
-_QUERY = re.compile(r"\?[^\s'\"]+")
 
 
 class _Printable(logging.Formatter):
@@ -28,19 +29,25 @@ class _OneLine(logging.Formatter):
     """Format a record without traceback and URL query: both may hold a signature."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = _QUERY.sub("?...", record.getMessage())
+        text = QUERY.sub("?...", record.getMessage())
         return printable(f"{record.levelname} {record.name}: {text}")
 
 
 @contextmanager
-def logs(verbose: bool) -> Iterator[None]:
-    """Log our warnings; with -v all our messages, and those of libraries above debug level."""
+def logs(verbose: bool, form: LogFormat = "text") -> Iterator[None]:
+    """Log our warnings; with -v all our messages, and those of libraries above debug level.
+
+    As JSON also progress: each run and unit when it begins and when it ends.
+    """
+    as_json = form == "json"
     ours, theirs = logging.StreamHandler(), logging.StreamHandler()
-    ours.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
-    theirs.setFormatter(_OneLine())
+    text = _Printable("%(levelname)s %(name)s: %(message)s")
+    ours.setFormatter(JsonLines() if as_json else text)
+    theirs.setFormatter(JsonLines() if as_json else _OneLine())
     log = logging.getLogger("qdrant_dr")
     log.addHandler(ours)
-    log.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    log.setLevel(logging.DEBUG if verbose else logging.INFO if as_json else logging.WARNING)
+    tell_events(as_json or verbose)
     clients = [logging.getLogger(name) for name in CLIENTS]
     before = [(client.level, client.propagate) for client in clients]
     for client in clients:
@@ -51,6 +58,7 @@ def logs(verbose: bool) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(ours)
+        tell_events(False)
         for client, (level, propagate) in zip(clients, before, strict=True):
             client.removeHandler(theirs)
             client.setLevel(level)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import logging
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
+from qdrant_dr.at_work import at_work
 from qdrant_dr.cli.session import Column, Reply, Row, Said, Session
 from qdrant_dr.errors import UsageError
 from qdrant_dr.hints import helps
 from qdrant_dr.text import json_visible, lines, printable
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 ABSENT = "-"
@@ -30,9 +35,18 @@ def write(session: Session, reply: Reply) -> None:
     elif reply.rows:
         sys.stdout.write(table(reply.rows, reply.columns))
     sys.stdout.flush()
+    with at_work(reply.run_id) if reply.run_id else nullcontext():
+        _tell(session, reply)
+
+
+def _tell(session: Session, reply: Reply) -> None:
+    """Write what is for stderr: remarks and errors, for people or as JSON lines."""
     for remark in reply.remarks:
         session.say(remark)
-    if not session.json:
+    if session.log == "json":
+        for error in reply.errors:
+            log.error("%s", error.message, extra={"code": error.code, "hint": error.hint})
+    elif not session.json:
         for error in reply.errors:
             sys.stderr.write(for_people(error))
         if named := _helps(session, reply):

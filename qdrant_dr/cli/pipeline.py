@@ -97,6 +97,9 @@ def _told(session: Session) -> tuple[list[str], Callable[[str], None]]:
 
     def say(text: str) -> None:
         did.extend(text.strip().splitlines())
+        if session.json and session.log == "json":
+            session.say(text.strip())
+            return
         out = sys.stderr if session.json else sys.stdout
         out.write((lines(text) if out.isatty() else text) + "\n")
         out.flush()

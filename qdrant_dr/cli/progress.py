@@ -26,7 +26,7 @@ class Progress:
         self._running: dict[int, TaskID] = {}
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty() and not self._session.quiet:
+        if sys.stderr.isatty() and not self._session.quiet and self._session.log == "text":
             from rich.console import Console
             from rich.progress import Progress as Bars
             from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -51,6 +51,8 @@ class Progress:
             self._bars.stop()
 
     def __call__(self, unit: Unit, outcome: Outcome | None) -> None:
+        if self._session.log == "json":
+            return  # its events are logged where it is done
         doing = printable(f"{unit.unit} {unit.label}")
         if outcome is None:
             if self._bars is not None:

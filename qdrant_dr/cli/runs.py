@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from qdrant_dr.at_work import at_work
 from qdrant_dr.cli.exit_codes import exit_code
 from qdrant_dr.cli.progress import Progress
 from qdrant_dr.cli.session import Column, Reply, Said, Session
@@ -65,7 +66,7 @@ def run_verb(
     """
     config = config or session.config
     run = begin(config, job, parameters=request.model_dump(), repositories=repositories)
-    with Progress(session) as progress:
+    with at_work(run.run_id), Progress(session) as progress:
         try:
             end = verb(config, request, run, in_threads(config, run.run_id, watch=progress))
         except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from cyclopts import Parameter
 
 from qdrant_dr.cli.exit_codes import EXIT, Verdict
+from qdrant_dr.json_lines import LogFormat
 from qdrant_dr.text import lines
 
 if TYPE_CHECKING:
     from qdrant_dr.config import Config
+
+log = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 
@@ -70,6 +74,7 @@ class Session:
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    log: LogFormat = "text"
     command: str = ""
 
     @cached_property
@@ -81,7 +86,11 @@ class Session:
 
     def say(self, line: str) -> None:
         """Write one line of progress to stderr, unless -q."""
-        if not self.quiet:
+        if self.quiet:
+            return
+        if self.log == "json":
+            log.info("%s", line)
+        else:
             sys.stderr.write(lines(line) + "\n")
             sys.stderr.flush()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 from qdrant_dr.config import Config
 from qdrant_dr.dispatch.execute import execute, failed_outcome
@@ -41,7 +42,9 @@ def in_threads(config: Config, run_id: str, *, watch: Watch = _ignore) -> Perfor
             return []
         with ThreadPoolExecutor(max_workers=min(width, len(units))) as pool:
             try:
-                return list(pool.map(one, units))
+                # a copy each: what this thread works for, and the span it is in
+                contexts = [copy_context() for _ in units]
+                return list(pool.map(lambda context, unit: context.run(one, unit), contexts, units))
             except BaseException:
                 stopping.set()  # units under way end at their next block
                 pool.shutdown(wait=False, cancel_futures=True)

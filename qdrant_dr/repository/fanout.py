@@ -13,8 +13,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import DRError, Interrupted, Stalled
@@ -109,7 +111,8 @@ class _Worker:
         self._left = threading.Event()
         self._done = threading.Event()
         self._busy_since: float | None = time.monotonic()
-        threading.Thread(target=self._work, name=f"write-{name}", daemon=True).start()
+        work = partial(copy_context().run, self._work)  # it logs what the unit logs
+        threading.Thread(target=work, name=f"write-{name}", daemon=True).start()
 
     def put(self, block: bytes | None) -> None:
         """Hand over a block, or None for the end; waits while the queue is full."""

@@ -85,6 +85,7 @@ POISONED = [
     (["schema", "manifest"], 0),
     (["schema", "run"], 0),
     (["schema", "frames"], 0),
+    (["completion", "bash"], 0),
     (["repository", "create", "--save"], 0),
     (["repository", "list"], 0),
     (["repository", "show", "local"], 0),

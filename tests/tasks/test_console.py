@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -45,3 +46,35 @@ def test_a_broken_pipe_ends_nothing(tmp_path: Path) -> None:
     finally:
         os.close(writer)
     assert [file.name for file in ended.iterdir()] == ["ours"]
+
+
+JSON_PROGRAM = """
+import logging, sys
+from prefect.logging.configuration import setup_logging
+from qdrant_dr.at_work import at_work, events
+from tasks.console import print_as_asked
+setup_logging()
+logging.getLogger("qdrant_dr").setLevel(logging.INFO)
+print_as_asked()
+print_as_asked()
+with at_work("run-1"):
+    logging.getLogger("qdrant_dr.jobs").warning("[red]%s[/red] " + 300 * "long ", "a [link](x)")
+    events.info("verify began", extra={"event": "unit-began"})
+logging.getLogger("prefect.flow_runs").info("of Prefect", extra={"flow_run_name": "backup shop"})
+"""
+
+
+def test_json_lines_where_the_environment_asks_for_them(tmp_path: Path) -> None:
+    """One object a line: not wrapped, coloured or marked up; of ours and of Prefect's loggers."""
+    said = subprocess.run(
+        [sys.executable, "-c", JSON_PROGRAM],
+        cwd=ROOT, capture_output=True, text=True, timeout=90, check=True,
+        env={**os.environ, **QUIET, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path),
+             "QDR_LOG": "json", "PREFECT_LOGGING_EXTRA_LOGGERS": "qdrant_dr",
+             "PREFECT_LOGGING_TO_API_ENABLED": "false"},
+    )  # fmt: skip
+    ours, event, theirs = [json.loads(line) for line in said.stderr.splitlines()]
+    assert ours["message"].startswith("[red]a [link](x)[/red] long")
+    assert ours["run_id"] == event["run_id"] == "run-1"
+    assert event["event"] == "unit-began"
+    assert (theirs["message"], theirs["flow_run_name"]) == ("of Prefect", "backup shop")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
+from qdrant_dr.at_work import events
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.hints import REPORT_IT, filled, marked
@@ -199,6 +200,11 @@ class Run:
             config, outcomes, seen=seen, error=error, objections=objections, doubts=doubts
         )
         self.end = end
+        events.info(
+            "%s run ended: %s", end.start.job, end.verdict,
+            extra={"event": "run-ended", "run_id": end.start.run_id, "verdict": end.verdict,
+                   "seconds": (end.ended_at - end.start.started_at).total_seconds()},
+        )  # fmt: skip
         self.write_everywhere(end)
         self._keep_undelivered(config, end)
         return end
@@ -352,6 +358,7 @@ def begin(
         config_sha256=config.sha256,
         parameters=dict(parameters or {}),
     )
+    events.info("%s run began", job, extra={"event": "run-began", "run_id": start.run_id})
     dry = bool(start.parameters.get("dry_run"))
     run = Run(start=start, repositories=opened, unreachable=failed, dry=dry)
     if not dry:

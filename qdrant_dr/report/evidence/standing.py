@@ -84,6 +84,18 @@ class Standing:
         return max(measured, key=lambda m: m.outcome.started_at, default=None)
 
     @property
+    def last_drill(self) -> datetime | None:
+        """Return when the newest drill that passed began."""
+        passed = (d.outcome.started_at for d in self.drills if d.verdict == "passed")
+        return max(passed, default=None)
+
+    def drill_due(self, every: timedelta) -> datetime | None:
+        """Return when the next drill is due: the first one counts from the first backup."""
+        if self.newest is None or self.gone_since is not None:
+            return None
+        return (self.last_drill or self.backups[0].manifest.captured_at) + every
+
+    @property
     def wait(self) -> timedelta:
         """Return how long until a copy of the newest proven backup can be read, if all of them are
         in an archive."""

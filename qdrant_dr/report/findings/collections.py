@@ -202,9 +202,9 @@ def _versions(s: Standing) -> Iterator[Problem]:
 
 
 def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
-    if s.newest is None or s.gone_since is not None:
-        return
     at, every = evidence.as_of, evidence.config.objectives.drill_every
+    if (due := s.drill_due(every)) is None:
+        return
     # a drill that passed on another copy says nothing about the copy that failed
     known = {r.name for r in evidence.repositories}
     last = {
@@ -227,16 +227,15 @@ def _drilling(evidence: Evidence, s: Standing) -> Iterator[Problem]:
             # a drill of another copy would say nothing about this one
             command("drill", s.collection, *(["-r", there] if there else [])),
         )
-    passed = [d.outcome.started_at for d in s.drills if d.verdict == "passed"]
-    since = max(passed, default=s.backups[0].manifest.captured_at)
-    if at - since > every:
-        ago = f"last passed drill {how_long(at - since)} ago" if passed else "never drilled"
+    if at > due:
+        passed = s.last_drill
+        ago = f"last passed drill {how_long(at - passed)} ago" if passed else "never drilled"
         yield Problem(
             "warning",
             "drill-overdue",
             s.collection,
             f"drill overdue: {ago}, promised every {how_long(every)}",
-            since + every,
+            due,
             "restoring this collection",
             command("drill", s.collection),
         )
