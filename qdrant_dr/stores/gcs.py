@@ -137,7 +137,7 @@ class GcsVersions:
 def _options(options: Mapping[str, Any], tls: Tls) -> dict[str, Any]:
     import aiohttp
 
-    endpoint = options.get("endpoint_url") or os.environ.get("STORAGE_EMULATOR_HOST") or _GOOGLE
+    endpoint = options.get("endpoint_url") or _GOOGLE
     if "://" not in str(endpoint):
         endpoint = f"http://{endpoint}"
     return {

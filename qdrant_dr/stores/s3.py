@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from qdrant_dr.ambient_options import endpoint_of
 from qdrant_dr.config import Tls
 from qdrant_dr.errors import ObjectMissing, RepositoryDenied, RepositoryRefuses
 from qdrant_dr.network import ca_file, client_pair, proxy_for
@@ -211,12 +212,13 @@ def _options(options: Mapping[str, Any], tls: Tls) -> dict[str, Any]:
         "tcp_keepalive": True,
         "max_pool_connections": 32,  # a catalog has thousands of small records
         "signature_version": "s3v4",  # otherwise signed URLs use version 2
+        "ignore_configured_endpoint_urls": True,  # `ambient_options` looked: that one is recorded
     }
     if pair := client_pair(tls):
         config["client_cert"] = pair
-    inner = options.get("client_kwargs")
-    endpoint = options.get("endpoint_url") or (inner or {}).get("endpoint_url")
-    if endpoint:  # else the client finds its endpoint and the environment's proxy by the same rule
+    if endpoint := endpoint_of(
+        options
+    ):  # else the client finds its endpoint and the environment's proxy by the same rule
         proxy = proxy_for(str(endpoint))
         config["proxies"] = {str(endpoint).partition(":")[0]: proxy} if proxy else {}
     return {"config_kwargs": config, "client_kwargs": {"verify": ca_file(tls)}}
