@@ -119,7 +119,7 @@ def test_a_recorded_location_has_the_key_of_its_place(one: Any, other: Any) -> N
     "url", ["https://acme.blob.core.windows.net/b/q", "abfss://b@acme.dfs.core.windows.net/q"]
 )
 def test_a_signature_in_a_url_is_refused_and_not_shown(url: str, query: str) -> None:
-    with pytest.raises(ConfigInvalid, match="password or token|holds a query") as caught:
+    with pytest.raises(ConfigInvalid, match=r"password or token|holds a query") as caught:
         configfile.loads(configuration((f"{url}?{query}", {}), ("/mnt/x", {})), where="x")
     assert "hunter2" not in str(caught.value)
 
