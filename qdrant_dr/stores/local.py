@@ -81,7 +81,7 @@ class LocalStore:
                 raise no_record(self.name, path, f"is {e.strerror}, not a record") from None
             except TooLarge as e:
                 most = format_size(LARGEST)
-                what = f"has {e.strerror}: a record has at most {most}"
+                what = f"has {e.strerror}, larger than any record may be ({most})"
                 raise no_record(self.name, path, what) from None
 
     def _holds(self, path: str, data: bytes) -> bool:
