@@ -91,7 +91,8 @@ def client_options(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
     if ambient and not found.get("connection_string"):
         found["connection_string"] = ambient  # the client takes it anyway
     if _key_of_azure(_endpoint(kind, found, look_up=False)) != _key_of_azure(wanted):
-        by = f"${CONNECTION} leads" if ambient == found.get("connection_string") else "options lead"
+        from_here = ambient and ambient == found.get("connection_string")
+        by = f"${CONNECTION} leads" if from_here else "options lead"
         raise ValueError(f"{by} to another account or host than the configured one")
     return found
 

@@ -99,8 +99,8 @@ def _filesystem(cfg: RepositoryConfig, kind: str, resolved: dict[str, Any]) -> A
     except ValueError as e:
         raise ConfigInvalid(
             f"repository {cfg.name}: {e}",
-            "unset that variable, or name one account: in the URL, as `account_name`, or in a "
-            "connection string.",
+            "name one account, in the URL, as `account_name` or in a connection string; unset the "
+            "variable if it is for something else.",
         ) from None
     try:
         return make_filesystem(kind, options, cfg.tls)
