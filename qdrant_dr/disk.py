@@ -7,6 +7,7 @@ more is read than it may hold, and nothing of what is no file: a FIFO would neve
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import shutil
@@ -17,6 +18,9 @@ from typing import BinaryIO
 
 from qdrant_dr.errors import FolderUnsafe
 
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # of Linux
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NOT_SUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 OPEN_TO_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -34,6 +38,10 @@ class NoFile(OSError):
 
 class TooLarge(OSError):
     """It holds more than may be read at once."""
+
+
+class NoSuchRename(OSError):
+    """This system or file system has no rename that refuses an existing name."""
 
 
 Ours = Callable[[str], bool]
@@ -134,6 +142,32 @@ def _kind(file: Path, *, follow: bool) -> str | None:
     except OSError as e:
         return "a link to itself" if e.errno == errno.ELOOP else None
     return next((kind for test, kind in _KINDS if test(mode)), None)
+
+
+def take_name(old: Path, new: Path) -> None:
+    """Give a file a name that is free, in one step; its old name may stay, as a second one.
+
+    Raise FileExistsError, NoSuchRename if this file system cannot do that, OSError."""
+    try:
+        os.link(old, new)
+    except OSError as e:
+        if e.errno not in _NO_LINKS:
+            raise
+        rename_new(old, new)
+
+
+def rename_new(old: Path, new: Path) -> None:
+    """Rename within a file system unless the new name exists, in one step.
+
+    Raise FileExistsError, NoSuchRename, OSError."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        raise NoSuchRename(errno.ENOSYS, "no renameat2", str(new))
+    if rename(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), _RENAME_NOREPLACE) == 0:
+        return
+    number = ctypes.get_errno()
+    kind = NoSuchRename if number in _NOT_SUPPORTED else OSError
+    raise kind(number, os.strerror(number), str(old), None, str(new))
 
 
 def free_below(path: str) -> int:

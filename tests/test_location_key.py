@@ -12,7 +12,8 @@ import pytest
 from qdrant_dr import configfile, secrets
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import ConfigInvalid, Conflict, RepositoryMismatch, SecretMissing
-from qdrant_dr.location_key import one_place, place_of
+from qdrant_dr.location_key import Place, location_key, one_place, place_of, store_url
+from qdrant_dr.records import Location
 from qdrant_dr.repository import create_repository, open_repository
 from tests.support.records import NOW, config
 
@@ -34,6 +35,21 @@ SAME: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = [
         ("s3://b/q", {"client_kwargs": {"endpoint_url": MINIO + "/"}}),
     ),
     (("memory://b/q", {}), ("memory://b/q/", {})),
+    (("az://b/q", {"account_name": "acme"}), ("abfss://b@acme.dfs.core.windows.net/q", {})),
+    (("az://b/q", {"account_name": "acme"}), ("wasbs://b@ACME.blob.core.windows.net/q/", {})),
+    (("az://acme.blob.core.windows.net/b/q", {}), ("abfs://b@acme/q", {})),
+    (
+        ("https://acme.blob.core.windows.net/b/q", {}),
+        ("https://acme.dfs.core.windows.net/b/q/", {}),
+    ),
+    (("https://acme.blob.core.windows.net/b/q", {}), ("abfss://b@acme.dfs.core.windows.net/q", {})),
+    (
+        ("abfss://b@acme.dfs.core.chinacloudapi.cn/q", {}),
+        (
+            "az://b/q",
+            {"connection_string": "AccountName=acme;EndpointSuffix=core.chinacloudapi.cn"},
+        ),
+    ),
 ]
 OTHER: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = [
     (("/mnt/dr", {}), ("/mnt/dr2", {})),
@@ -43,6 +59,11 @@ OTHER: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = [
     (("s3://b/q", {"endpoint_url": "env:A"}), ("s3://b/q", {"endpoint_url": "env:B"})),
     (("az://b", {"connection_string": "env:A"}), ("az://b", {"connection_string": "env:B"})),
     (("az://b", {"account_name": "a"}), ("az://b", {"account_name": "b"})),
+    (("abfss://b@acme.dfs.core.windows.net/q", {}), ("abfss://c@acme.dfs.core.windows.net/q", {})),
+    (
+        ("abfss://b@acme.dfs.core.windows.net/q", {}),
+        ("abfss://b@acme.dfs.core.chinacloudapi.cn/q", {}),
+    ),
 ]
 
 
@@ -54,13 +75,24 @@ ONE: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = [
     (("gs://b/q", {}), ("gs://b/q", {"endpoint_url": "https://storage.googleapis.com"})),
     (("az://b/q", {"account_name": "acme"}), ("abfs://b@acme.dfs.core.windows.net/q", {})),
     (("az://b/q", {"account_name": "acme"}), ("az://b/q", {"connection_string": "BlobEndpoint=https://ACME.blob.core.windows.net"})),
+    (("az://a.privatelink.blob.core.windows.net/b", {}), ("az://b", {"account_name": "a"})),
+    (
+        ("abfss://b@a.dfs.core.usgovcloudapi.net/q", {}),
+        ("az://b/q", {"account_name": "a", "account_host": "a.blob.core.usgovcloudapi.net"}),
+    ),
+    (("s3://b/q", {"endpoint_url": "https://storage.googleapis.com"}), ("gs://b/q", {})),
+    (("s3://b/q", {}), ("s3://b/q", {"endpoint_url": "https://bucket.vpce-1a2b-3c4d.s3.us-east-1.vpce.amazonaws.com"})),
 ]  # fmt: skip
 """The same, to the eye of a comparison: the record of a place keeps what was written."""
 
 
+def placed(url: str, options: dict[str, Any]) -> Place:
+    return place_of(store_url(url), options)
+
+
 @pytest.mark.parametrize(("one", "other"), [*SAME, *ONE])
 def test_two_spellings_of_an_endpoint_are_one_copy(one: Any, other: Any) -> None:
-    assert one_place(place_of(*one), place_of(*other))
+    assert one_place(placed(*one), placed(*other))
 
 
 @pytest.mark.parametrize(("one", "other"), OTHER)
@@ -69,6 +101,27 @@ def test_places_with_other_endpoints_are_two(one: Any, other: Any) -> None:
     minio = ("s3://b/q", {"endpoint_url": MINIO})
     for elsewhere in ("https://minio:9001", "https://minio.example", "https://minio"):
         assert not one_place(place_of(*minio), place_of("s3://b/q", {"endpoint_url": elsewhere}))
+
+
+@pytest.mark.parametrize(("one", "other"), [*SAME, *ONE])
+def test_a_recorded_location_has_the_key_of_its_place(one: Any, other: Any) -> None:
+    """Proofs of a place count however the configuration spells it now."""
+    was, is_now = placed(*one), placed(*other)
+    recorded = Location(
+        protocol=was.kind, endpoint=was.endpoint, bucket=was.bucket, prefix=was.prefix.lstrip("/")
+    )
+    assert location_key(recorded) == location_key(is_now)
+    assert location_key(is_now) == location_key(location_key(is_now)), "a key is its own key"
+
+
+@pytest.mark.parametrize("query", ["sv=2024&sig=hunter2", "comp=hunter2"])
+@pytest.mark.parametrize(
+    "url", ["https://acme.blob.core.windows.net/b/q", "abfss://b@acme.dfs.core.windows.net/q"]
+)
+def test_a_signature_in_a_url_is_refused_and_not_shown(url: str, query: str) -> None:
+    with pytest.raises(ConfigInvalid, match=r"password or token|holds a query") as caught:
+        configfile.loads(configuration((f"{url}?{query}", {}), ("/mnt/x", {})), where="x")
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("by", ["link", "a link above", "dots", "bind mount"])
@@ -110,7 +163,7 @@ def test_a_folder_by_another_way_is_never_a_second_copy(tmp_path: Path, by: str)
 
 @pytest.mark.parametrize(("one", "other"), SAME)
 def test_one_place_is_equal_in_every_spelling(one: Any, other: Any) -> None:
-    assert place_of(*one) == place_of(*other)
+    assert placed(*one) == placed(*other)
 
 
 @pytest.mark.parametrize(("one", "other"), OTHER)

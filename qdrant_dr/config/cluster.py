@@ -56,7 +56,10 @@ class SnapshotsInS3(Section):
     @classmethod
     def _bucket(cls, url: str) -> str:
         if not re.fullmatch(r"s3a?://[^/]+(/.*)?", url):
-            raise wrong("cluster.snapshots_s3.url", "must be s3://bucket/prefix")
+            raise wrong(
+                "cluster.snapshots_s3.url",
+                "must be s3://bucket/prefix: Qdrant keeps snapshots on disk or in S3, nowhere else",
+            )
         return url
 
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from qdrant_dr.config.cluster import Tls
-from qdrant_dr.config.values import Credentials, HttpOrRef, Section, time_zone
+from qdrant_dr.config.values import Credentials, HttpOrRef, Section, StoreUrl, time_zone
 
 
 class ReportConfig(Section):
-    url: str = "./reports"
+    url: StoreUrl = "./reports"
     timezone: str = "UTC"
     tls: Tls = Tls()
     public_url: Annotated[str, Field(pattern=r"^https?://[^\s<>]+$")] | None = Field(

@@ -8,7 +8,7 @@ from pydantic import Field, WithJsonSchema, field_validator
 
 from qdrant_dr.config.cluster import Tls
 from qdrant_dr.config.promises import RetentionRules
-from qdrant_dr.config.values import RATE, Credentials, Name, Section
+from qdrant_dr.config.values import RATE, Credentials, Name, Section, StoreUrl
 from qdrant_dr.location_key import Place, place_of
 from qdrant_dr.quantities import Duration, Size
 
@@ -20,7 +20,7 @@ class RepositoryConfig(Section):
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")] | None = Field(
         None, description="printed by `repository create`"
     )
-    url: str
+    url: StoreUrl
     domain: str = Field(min_length=1, description="failure domain: provider, account, region")
     bandwidth: Annotated[Size, WithJsonSchema(RATE)] | None = Field(
         None, description="bytes per second"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from qdrant_dr.location_key import BLOCKS, split_url
+from qdrant_dr.location_key import BLOCKS, split_url, store_url
 from qdrant_dr.secrets import BLOCK
 
 RATE = {"type": "string", "pattern": r"^\d+(\.\d+)?[kKMGT]?i?B(/s)?$", "examples": ["200MiB/s"]}
@@ -46,6 +46,10 @@ def rest_url(at: str, url: str) -> str:
     if not whole or parts.query or parts.fragment:
         raise wrong(at, "a REST URL is a host and its port, such as http://qdrant-0:6333")
     return url.rstrip("/")
+
+
+StoreUrl = Annotated[str, AfterValidator(store_url)]
+"""A path or the URL of a store, in the one form of an Azure container that others build upon."""
 
 
 OWN_KEYS = frozenset({

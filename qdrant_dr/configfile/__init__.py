@@ -19,7 +19,7 @@ from qdrant_dr.configfile.plaintext import plain_secrets
 from qdrant_dr.configfile.sample import init_text
 from qdrant_dr.configfile.source import LARGEST, Problem, Source, read
 from qdrant_dr.errors import ConfigInvalid
-from qdrant_dr.location_key import KINDS, split_url
+from qdrant_dr.location_key import KINDS, client_options, place_of, split_url
 
 __all__ = [
     "find",
@@ -227,11 +227,12 @@ def _fetch(url: str) -> str:
     from qdrant_dr.stores.providers import make_filesystem
 
     where = _without_password(url)
-    kind, path = split_url(url)
+    kind, _ = split_url(url)
     try:
         if kind in KINDS.values():
-            fs = make_filesystem(kind, {}, Tls())
-            data: bytes = fs.cat_file(path, end=_MOST_BYTES)
+            fs = make_filesystem(kind, client_options(url, {}), Tls())
+            place = place_of(url, {})
+            data: bytes = fs.cat_file(f"{place.bucket}/{place.prefix}", end=_MOST_BYTES)
         else:
             # uses the proxy of the environment, like everything else
             given = {"client_kwargs": {"trust_env": True}} if kind in ("http", "https") else {}

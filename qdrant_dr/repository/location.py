@@ -5,14 +5,13 @@ Nothing is reached here; how a client is made stands in `providers`.
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import ConfigInvalid, DRError, StoreOverwrites
-from qdrant_dr.location_key import KINDS, Place, place_of, split_url
+from qdrant_dr.location_key import KINDS, Place, client_options, place_of, split_url
 from qdrant_dr.records import Location
 from qdrant_dr.secrets import resolve_options
 from qdrant_dr.stores.base import Store
@@ -22,6 +21,25 @@ from qdrant_dr.stores.memory import MemoryStore
 from qdrant_dr.stores.objects import Deadlines, ObjectStore
 from qdrant_dr.stores.providers import make_filesystem
 
+_USABLE = "s3://, gs://, abfss:// or a folder (a disk or a mount)"
+_MOUNTED = (
+    f"mount it, and give the folder as `url`; `check` tells whether it serves. Or use {_USABLE}."
+)
+INSTEAD = {
+    **dict.fromkeys(
+        ("smb", "nfs", "cifs", "sftp", "ssh", "webhdfs", "hdfs", "dav", "webdav"), _MOUNTED
+    ),
+    **dict.fromkeys(
+        ("http", "https"),
+        "for a bucket behind that address write s3://BUCKET/PREFIX and `options: {endpoint_url: "
+        "https://HOST}`, or gs://BUCKET/PREFIX for Google's.",
+    ),
+    "r2": "write s3://BUCKET/PREFIX and the `endpoint_url` of the account (see docs/stores.md).",
+    "b2": "write s3://BUCKET/PREFIX and the `endpoint_url` of the region (see docs/stores.md).",
+    "minio": "write s3://BUCKET/PREFIX and the server's `endpoint_url` (see docs/stores.md).",
+    "oci": "write s3://BUCKET/PREFIX and the compatibility `endpoint_url` (see docs/stores.md).",
+}
+"""What to write for a protocol that is no store of ours; `_USABLE` for all others."""
 _EXTRAS = {"s3": "", "gs": "[gcs]", "az": "[azure]"}
 
 
@@ -60,8 +78,9 @@ def _kind(cfg: RepositoryConfig) -> str:
     kind, _ = split_url(cfg.url)
     if kind not in {"file", "memory", *KINDS.values()}:
         raise StoreOverwrites(
-            f"repository {cfg.name}: {kind}:// cannot create an object without overwriting one",
-            "use file://, s3://, gs:// or az://.",
+            f"repository {cfg.name}: {kind}:// cannot create an object without overwriting one, "
+            "so no backup there would be safe",
+            INSTEAD.get(kind, f"use {_USABLE}."),
         )
     return kind
 
@@ -75,14 +94,16 @@ def _location(cfg: RepositoryConfig, place: Place) -> Location:
 
 
 def _filesystem(cfg: RepositoryConfig, kind: str, resolved: dict[str, Any]) -> Any:
-    ambient = "AZURE_STORAGE_CONNECTION_STRING"
-    if kind == "az" and resolved.get("account_name") and os.environ.get(ambient):
-        raise ConfigInvalid(
-            f"repository {cfg.name}: ${ambient} leads to its account, not to the configured one",
-            "unset that variable, or give this repository a connection string.",
-        )
     try:
-        return make_filesystem(kind, resolved, cfg.tls)
+        options = client_options(cfg.url, resolved)
+    except ValueError as e:
+        raise ConfigInvalid(
+            f"repository {cfg.name}: {e}",
+            "name one account, in the URL, as `account_name` or in a connection string; unset the "
+            "variable if it is for something else.",
+        ) from None
+    try:
+        return make_filesystem(kind, options, cfg.tls)
     except ImportError:
         raise ConfigInvalid(
             f"repository {cfg.name}: {kind}:// needs a package that is not installed",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qdrant_dr.config import Tls
+from qdrant_dr.stores.errors import is_taken
 from qdrant_dr.stores.provider import CONNECT, READ, Body, Provider, Upload
 from qdrant_dr.stores.tiers import Storage
 
@@ -27,13 +28,19 @@ class Azure(Provider):
         given = {"connection_timeout": CONNECT, "read_timeout": READ, **options}
         return FileSystem(**given, tls=tls, **ours)
 
-    def upload(self, fs: Any, bucket: str, key: str) -> Upload:
-        return AzureUpload(fs, bucket, key)
+    def upload(self, fs: Any, bucket: str, key: str, *, create: bool) -> Upload:
+        return AzureUpload(fs, bucket, key, create)
 
     def listed(self, info: Mapping[str, Any]) -> Storage:
         name = str(info.get("blob_tier") or "")
         thawing = name == "Archive" and bool(info.get("archive_status"))
         return Storage(name, archived=name == "Archive", thawing=thawing)
+
+
+async def _committed(blob: Any) -> list[str]:
+    """Return the names of the blocks of a blob."""
+    committed, _ = await blob.get_block_list("committed")
+    return [block.id for block in committed]
 
 
 @dataclass(slots=True)
@@ -43,6 +50,7 @@ class AzureUpload:
     fs: Any
     bucket: str
     key: str
+    create: bool
     IN_FLIGHT: int = 3
     _prefix: str = field(default_factory=lambda: secrets.token_hex(8))
     _count: int = 0
@@ -56,10 +64,22 @@ class AzureUpload:
         self._count += 1
 
     async def finish(self) -> None:
+        from azure.core import MatchConditions
         from azure.storage.blob import BlobBlock
 
+        names = [self._name(n) for n in range(self._count)]
+        condition = {"match_condition": MatchConditions.IfMissing} if self.create else {}
         async with self._blob() as blob:
-            await blob.commit_block_list([BlobBlock(self._name(n)) for n in range(self._count)])
+            try:
+                await blob.commit_block_list([BlobBlock(name) for name in names], **condition)
+            except Exception as e:  # noqa: BLE001 -- most are raised again
+                error = e
+            else:
+                return
+            # out of the handler, else a further error would have this one as its context; a retry
+            # after our own success is told that the name is taken
+            if not self.create or not is_taken(error) or await _committed(blob) != names:
+                raise error
 
     async def abort(self) -> None:
         """Do nothing: uncommitted blocks are invisible and expire."""

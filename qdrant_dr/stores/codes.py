@@ -125,8 +125,10 @@ _TABLE: Final[tuple[tuple[Meaning, str], ...]] = (
     (Meaning(RepositoryRefuses, "it requires a checksum with every write (as for Object Lock)",
              f"set `options: {{{_CHECKSUMS % 'when_supported'}}}`."),
      "MissingContentMD5"),
-    (Meaning(RepositoryRefuses, "it does not support part of the request, such as checksums",
-             f"set `options: {{{_CHECKSUMS % 'when_required'}}}`."),
+    (Meaning(RepositoryRefuses,
+             "it does not support part of the request, such as checksums or create-only writes",
+             f"set `options: {{{_CHECKSUMS % 'when_required'}}}`; if that is not it, it has no "
+             "If-None-Match and cannot hold a repository (see docs/stores.md)."),
      "XAmzContentSHA256Mismatch NotImplemented UnsupportedHeader"),
     (Meaning(RepositoryRefuses, "the request was signed for another region", _REGION),
      "AuthorizationHeaderMalformed IllegalLocationConstraintException"),

@@ -38,8 +38,8 @@ class Gcs(Provider):
 
         return FileSystem(**laid_over(_options(options, tls), options), **ours)
 
-    def upload(self, fs: Any, bucket: str, key: str) -> Upload:
-        return GcsUpload(fs, bucket, key)
+    def upload(self, fs: Any, bucket: str, key: str, *, create: bool) -> Upload:
+        return GcsUpload(fs, bucket, key, create)
 
     def pipe(
         self, fs: Any, bucket: str, key: str, data: bytes, *, mode: str
@@ -60,13 +60,16 @@ class GcsUpload:
     fs: Any
     bucket: str
     key: str
+    create: bool
     IN_FLIGHT: int = 1
     _url: str | None = None
 
     async def begin(self) -> None:
         from gcsfs.core import initiate_upload
 
-        self._url = await initiate_upload(self.fs, self.bucket, self.key)
+        self._url = await initiate_upload(
+            self.fs, self.bucket, self.key, mode="create" if self.create else "overwrite"
+        )
 
     async def put(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
         total = str(offset + len(data)) if last else "*"
@@ -137,7 +140,7 @@ class GcsVersions:
 def _options(options: Mapping[str, Any], tls: Tls) -> dict[str, Any]:
     import aiohttp
 
-    endpoint = options.get("endpoint_url") or os.environ.get("STORAGE_EMULATOR_HOST") or _GOOGLE
+    endpoint = options.get("endpoint_url") or _GOOGLE
     if "://" not in str(endpoint):
         endpoint = f"http://{endpoint}"
     return {

@@ -1,4 +1,5 @@
 """A store on a local disk or mount: temporary file, fsync, link, fsync of the folder.
+Where a file system has no hard links, a rename that refuses an existing name takes their place.
 
 fsspec's local create first checks and then opens (two threads both won 82 of 300 races), so we call
 the system directly: `os.link` refuses an existing name in one step.
@@ -20,7 +21,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from qdrant_dr.disk import NoFile, TooLarge, open_regular, read_regular
+from qdrant_dr.disk import (
+    NoFile,
+    NoSuchRename,
+    TooLarge,
+    open_regular,
+    read_regular,
+    take_name,
+)
 from qdrant_dr.errors import (
     CannotSign,
     Conflict,
@@ -39,7 +47,6 @@ log = logging.getLogger(__name__)
 
 _SYNC_EVERY = 64 * 2**20  # bytes: leaves little work for the fsync at the end
 _TEMPORARY = re.compile(r"\.[A-Za-z0-9].*\.[0-9a-f]{8}", re.DOTALL)
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 class LocalStore:
@@ -74,7 +81,7 @@ class LocalStore:
                 raise no_record(self.name, path, f"is {e.strerror}, not a record") from None
             except TooLarge as e:
                 most = format_size(LARGEST)
-                what = f"has {e.strerror}: a record has at most {most}"
+                what = f"has {e.strerror}, larger than any record may be ({most})"
                 raise no_record(self.name, path, what) from None
 
     def _holds(self, path: str, data: bytes) -> bool:
@@ -281,24 +288,25 @@ class _LocalSink:
             if self._replace:
                 self._temporary.replace(self._target)
             else:
-                self._link()
+                self._take_name()
                 with suppress(OSError):  # the object exists; a second name for it is harmless
-                    self._temporary.unlink()
+                    self._temporary.unlink(missing_ok=True)
             _sync_folder(self._target.parent)
 
-    def _link(self) -> None:
+    def _take_name(self) -> None:
         try:
-            os.link(self._temporary, self._target)
+            take_name(self._temporary, self._target)
         except FileExistsError:
             raise Conflict(
                 f"repository {self._store.name}: {self._path} exists with other content"
             ) from None
-        except OSError as e:
-            if e.errno not in _NO_LINKS:
-                raise
+        except NoSuchRename:
             raise StoreOverwrites(
-                f"repository {self._store.name}: this file system has no hard links, "
-                "so it cannot refuse to overwrite"
+                f"repository {self._store.name}: the file system at {self._store.file('')} has "
+                "neither hard links nor a rename that refuses an existing name, so it cannot "
+                "refuse to overwrite",
+                "use another file system (ext4, xfs, btrfs, zfs, NFS) or an object storage; an SMB "
+                "or FUSE mount may have an option for hard links (see docs/stores.md).",
             ) from None
 
     def abort(self) -> None:

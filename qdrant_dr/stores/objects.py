@@ -235,8 +235,8 @@ class ObjectStore:
 
     # for the sink
 
-    def upload(self, path: str) -> Upload:
-        return self._provider.upload(self._fs, self._bucket, self._prefix + path)
+    def upload(self, path: str, *, create: bool) -> Upload:
+        return self._provider.upload(self._fs, self._bucket, self._prefix + path, create=create)
 
     def pipe(self, path: str, data: bytes, *, mode: str) -> None:
         """Write in one request; `mode` is fsspec's: `create` or `overwrite`."""
@@ -358,8 +358,14 @@ class _ObjectSink:
 
     def _send(self, part: bytes, *, last: bool) -> None:
         if self._upload is None:
-            upload = self._store.upload(self._path)
-            self._store.run("creating", self._path, upload.begin, absent=RepositoryMissing)
+            upload = self._store.upload(self._path, create=not self._replace)
+            self._store.run(
+                "creating",
+                self._path,
+                upload.begin,
+                absent=RepositoryMissing,
+                creating=not self._replace,
+            )
             self._upload = upload
         while len(self._running) >= self._upload.IN_FLIGHT:
             self._wait()
@@ -369,11 +375,15 @@ class _ObjectSink:
         self._offset += len(part)
 
     def _wait(self) -> None:
-        self._store.result(self._running.popleft(), "writing", self._path)
+        self._store.result(
+            self._running.popleft(), "writing", self._path, creating=not self._replace
+        )
 
     def _finish(self, upload: Upload) -> None:
         with suppress(ObjectMissing):  # a retry of our own finish gets "no such upload"
-            self._store.run("finishing", self._path, upload.finish, patient=True)
+            self._store.run(
+                "finishing", self._path, upload.finish, patient=True, creating=not self._replace
+            )
         there = self._store.stat(self._path)
         if there is None or there.size_bytes != self._offset:
             raise RepositoryUnreachable(

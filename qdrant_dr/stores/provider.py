@@ -73,8 +73,9 @@ class Provider:
         """Make an fsspec file system with our proxy, trust and timeouts."""
         raise NotImplementedError
 
-    def upload(self, fs: Any, bucket: str, key: str) -> Upload:
-        """Return an upload in parts that is not begun yet."""
+    def upload(self, fs: Any, bucket: str, key: str, *, create: bool) -> Upload:
+        """Return an upload in parts that is not begun yet. With `create` its end is refused if the
+        name was taken meanwhile, where the store can."""
         raise NotImplementedError
 
     def pipe(

@@ -7,6 +7,7 @@ from typing import Any
 
 from fsspec.asyn import get_loop
 
+from qdrant_dr.ambient_options import with_ambient
 from qdrant_dr.config import Tls
 from qdrant_dr.stores.azure import Azure
 from qdrant_dr.stores.gcs import Gcs
@@ -23,4 +24,4 @@ def make_filesystem(kind: str, options: Mapping[str, Any], tls: Tls) -> Any:
     Raise ImportError, ConfigInvalid, and whatever the library raises for wrong options.
     """
     ours = {"use_listings_cache": False, "skip_instance_cache": True, "loop": get_loop()}
-    return PROVIDERS[kind].filesystem(options, tls, **ours)
+    return PROVIDERS[kind].filesystem(with_ambient(kind, options), tls, **ours)

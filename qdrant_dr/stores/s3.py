@@ -8,15 +8,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from qdrant_dr.ambient_options import endpoint_of
 from qdrant_dr.config import Tls
 from qdrant_dr.errors import ObjectMissing, RepositoryDenied, RepositoryRefuses
 from qdrant_dr.network import ca_file, client_pair, proxy_for
 from qdrant_dr.secrets import laid_over
 from qdrant_dr.stores.base import OpenUpload, in_utc
+from qdrant_dr.stores.errors import is_absent, is_taken, refusal_of
 from qdrant_dr.stores.lifecycle import Rule
 from qdrant_dr.stores.provider import CONNECT, READ, Body, Calls, Provider, Upload, Versions
 from qdrant_dr.stores.tiers import Storage
 
+_UNCONDITIONAL = frozenset({"NotImplemented", "UnsupportedHeader", "InvalidArgument"})
+"""Answers to a condition at the end of an upload that a store does not know."""
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _MOVING = "INTELLIGENT_TIERING"
 _MONITORED = 128 * 1024  # bytes: smaller objects are never moved to another tier
@@ -32,8 +36,8 @@ class S3(Provider):
         made.retries = 2  # on top of the client's own: more would take longer than any deadline
         return made
 
-    def upload(self, fs: Any, bucket: str, key: str) -> Upload:
-        return S3Upload(fs, bucket, key)
+    def upload(self, fs: Any, bucket: str, key: str, *, create: bool) -> Upload:
+        return S3Upload(fs, bucket, key, create)
 
     async def below(self, fs: Any, folder: str) -> Any:
         """List it in one request a page: `_find` asks two more where there is nothing, for an
@@ -115,6 +119,7 @@ class S3Upload:
     fs: Any
     bucket: str
     key: str
+    create: bool
     IN_FLIGHT: int = 3
     _id: str | None = None
     _tags: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -136,10 +141,40 @@ class S3Upload:
         }
 
     async def finish(self) -> None:
+        """Complete it, with a condition where the store knows one: Amazon does since 2024, others
+        refuse the header, or ignore it."""
+        if not self.create:
+            await self._complete()
+            return
+        try:
+            await self._complete(IfNoneMatch="*")
+        except Exception as e:  # noqa: BLE001 -- most are raised again
+            error = e
+        else:
+            return
+        # out of the handler, else a further error would have this one as its context
+        refusal = refusal_of(error)
+        if refusal and (refusal.code in _UNCONDITIONAL or refusal.status == 501):
+            await self._complete()
+        # a retry after our own success is told that the name is taken: then the upload is gone
+        elif not is_taken(error) or await self._is_open():
+            raise error
+
+    async def _complete(self, **condition: str) -> None:
         parts = [{"PartNumber": n + 1, **tag} for n, tag in sorted(self._tags.items())]
         await self._call(
-            "complete_multipart_upload", UploadId=self._id, MultipartUpload={"Parts": parts}
+            "complete_multipart_upload",
+            UploadId=self._id,
+            MultipartUpload={"Parts": parts},
+            **condition,
         )
+
+    async def _is_open(self) -> bool:
+        try:
+            await self._call("list_parts", UploadId=self._id)
+        except Exception as e:  # noqa: BLE001 -- whatever else it is, that it is gone is not shown
+            return not is_absent(e)
+        return True
 
     async def abort(self) -> None:
         if self._id:
@@ -216,12 +251,13 @@ def _options(options: Mapping[str, Any], tls: Tls) -> dict[str, Any]:
         "tcp_keepalive": True,
         "max_pool_connections": 32,  # a catalog has thousands of small records
         "signature_version": "s3v4",  # otherwise signed URLs use version 2
+        "ignore_configured_endpoint_urls": True,  # `ambient_options` looked: that one is recorded
     }
     if pair := client_pair(tls):
         config["client_cert"] = pair
-    inner = options.get("client_kwargs")
-    endpoint = options.get("endpoint_url") or (inner or {}).get("endpoint_url")
-    if endpoint:  # else the client finds its endpoint and the environment's proxy by the same rule
+    if endpoint := endpoint_of(
+        options
+    ):  # else the client finds its endpoint and the environment's proxy by the same rule
         proxy = proxy_for(str(endpoint))
         config["proxies"] = {str(endpoint).partition(":")[0]: proxy} if proxy else {}
     return {"config_kwargs": config, "client_kwargs": {"verify": ca_file(tls)}}

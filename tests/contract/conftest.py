@@ -17,7 +17,7 @@ def place(
 ) -> Iterator[Place]:
     kind = request.param
     if kind == "memory":
-        yield Place(kind, "memory://contract", proves=frozenset({"time"}))
+        yield Place(kind, "memory://contract", proves=frozenset({"time", "late writer"}))
     elif kind == "file":
         base = tmp_path_factory.mktemp("stores")
         yield Place(

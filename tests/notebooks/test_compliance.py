@@ -229,6 +229,12 @@ def test_a_copy_in_an_archive_counts_in_neither_way(place: Place) -> None:
     )  # fmt: skip
     assert [row.copies for row in found.rows] == [1, 1]
     assert ("movies", "1 of 2 copies") in found.gaps
+    respelled = recount.recount(
+        [(x.repository, x.path, x.data) for x in raw.records],
+        {n: {**at.model_dump(), "prefix": f"{at.prefix}/"} for n, at in raw.locations.items()},
+        place.config, NOW, away,
+    )  # fmt: skip
+    assert respelled == found, "a place is one however it is spelled"
     waits = tuple(
         x.model_copy(update={"archive_restore_time": hours(5)}) for x in place.config.repositories
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdrant_dr.errors import ManifestConflict, RepositoryUnreachable, SealConflict
-from qdrant_dr.records import DEPTHS, Manifest, Proof, Sample
+from qdrant_dr.records import DEPTHS, Location, Manifest, Proof, Sample
 from qdrant_dr.repository import (
     Repository,
     RepositoryState,
@@ -193,6 +194,19 @@ def test_two_manifests_under_one_id_are_a_conflict_that_proves_nothing(
     assert proven_copies(backup, depth="content", max_age=WEEK, now=made.NOW) == ()
     assert counted_copies(backup, now=made.NOW) == ()
     assert newest_proven([backup], depth="content", max_age=WEEK, now=made.NOW) is None
+
+
+def test_a_proof_counts_however_its_place_is_spelled(one: Repository) -> None:
+    of = manifest_of()
+    back_up(of, one)
+    one.put_seal(made.seal(of))
+    box = Location(protocol="az", endpoint="acme", bucket="box", prefix="q")
+    now = replace(one, location=box)
+    named = (("acme.blob.core.windows.net", 1), ("other", 1), ("acme", 2))
+    for n, (endpoint, counts) in enumerate(named):
+        spelled = box.model_copy(update={"endpoint": endpoint})
+        prove(of, one, ended_at=made.NOW + timedelta(seconds=n), location=spelled)
+        assert len(only(now).copy("one").proofs) == counts, endpoint
 
 
 def test_two_seals_are_a_conflict(one: Repository, two: Repository) -> None:

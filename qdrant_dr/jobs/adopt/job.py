@@ -8,6 +8,7 @@ from datetime import datetime
 
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import DRError, PlanRefused
+from qdrant_dr.location_key import one_place
 from qdrant_dr.quantities import how_long
 from qdrant_dr.repository import (
     ORPHAN_GRACE,
@@ -42,7 +43,7 @@ def plan_adopt(config: Config, name: str, now: datetime) -> AdoptPlan:
     for other in config.repositories:
         if other.name != name:
             reasons += _of_another(config, found, other, remarks)
-    if found.location in places_of_id(found):
+    if any(one_place(found.location, seen) for seen in places_of_id(found)):
         # on another machine a path means another disk, and nothing here tells one from the other
         if found.location.protocol == "file" and wanted.id != found.id:
             remarks.append(
@@ -77,5 +78,7 @@ def _of_another(
         if other.id == found.id:
             remarks.append(f"{other.name}, which {found.id} is, cannot be asked: {e.message}")
         return
-    if theirs.location == found.location or (theirs.id == found.id and same_place(found, theirs)):
+    if one_place(theirs.location, found.location) or (
+        theirs.id == found.id and same_place(found, theirs)
+    ):
         yield f"it is the very place of {other.name} ({theirs.location}): one repository, not two"

@@ -12,6 +12,7 @@ from qdrant_dr import layout
 from qdrant_dr.cluster import INSTANCE, SnapshotScope, key_piece, stamp_of
 from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.scratch_dir import abandoned
+from qdrant_dr.location_key import one_bucket
 from qdrant_dr.records import BackupKey, Intent, RunEnd, SnapshotAnswer
 from qdrant_dr.repository import ORPHAN_GRACE, Catalog, Repository, Stat, key_of
 
@@ -122,7 +123,7 @@ def apart(one: Repository, other: Repository) -> bool:
         return False
     if a.protocol == b.protocol == "file":
         return a.prefix != b.prefix
-    return (a.protocol, a.endpoint, a.bucket) != (b.protocol, b.endpoint, b.bucket)
+    return not one_bucket(a, b)
 
 
 def made_by_us(begun: Begun, opened: Mapping[str, Repository], journal: CallJournal) -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from qdrant_dr.cluster.full import CONFIG
+from qdrant_dr.disk import NoSuchRename, take_name
 from qdrant_dr.errors import PlanRefused, StorageFull
 from qdrant_dr.quantities import format_size
 from qdrant_dr.records import Manifest, Part
@@ -109,9 +110,15 @@ def new_archive(path: Path, size_bytes: int) -> Iterator[BinaryIO]:
             yield out
             out.flush()
             os.fsync(out.fileno())
-        os.link(part, path)
+        take_name(part, path)
     except FileExistsError:
         raise PlanRefused(f"{path} appeared meanwhile; it was left alone") from None
+    except NoSuchRename:
+        raise PlanRefused(
+            f"the file system at {path.parent} has neither hard links nor a rename that refuses an "
+            "existing name, so a file could be overwritten; nothing was written",
+            "give an --out on another disk.",
+        ) from None
     finally:
         part.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from qdrant_dr.config import Config
+from qdrant_dr.location_key import Place, one_place
 
 Body: TypeAlias = dict[str, Any]
 Gap: TypeAlias = tuple[str, str]
@@ -171,7 +172,8 @@ class _Count:
         mine = [
             p
             for p in self.proofs[(*key, repository)]
-            if p["location"] == self.locations[repository] and p["manifest_sha256"] == digest
+            if one_place(_place(p["location"]), _place(self.locations[repository]))
+            and p["manifest_sha256"] == digest
         ]
         passed = [p for p in mine if p["passed"]]
         for failure in (p for p in mine if not p["passed"]):
@@ -207,3 +209,10 @@ def _moment(text: str) -> datetime:
 
 def _rank(proof: Body) -> int:
     return DEPTHS.index(proof["depth"])
+
+
+def _place(location: Body) -> Place:
+    kind, endpoint, bucket, prefix = (
+        str(location[name]) for name in ("protocol", "endpoint", "bucket", "prefix")
+    )
+    return Place(kind, endpoint, bucket, prefix)

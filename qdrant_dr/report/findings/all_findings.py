@@ -10,6 +10,7 @@ from itertools import combinations
 from qdrant_dr import layout
 from qdrant_dr.errors import RecordDamaged
 from qdrant_dr.hints import DECIDE, command
+from qdrant_dr.location_key import one_bucket
 from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import Captured, LeftSnapshot, Manifest, Outcome, Swept
 from qdrant_dr.report.evidence.drills import Drill
@@ -115,8 +116,7 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
     for a, b in combinations([r for r in evidence.repositories if r.location], 2):
         if a.location is None or b.location is None or a.domain == b.domain:
             continue
-        place = (a.location.protocol, a.location.endpoint, a.location.bucket)
-        if place == (b.location.protocol, b.location.endpoint, b.location.bucket):
+        if one_bucket(a.location, b.location):
             local = a.location.protocol == "file"  # it may be a mount from elsewhere: unknown here
             yield Problem(
                 "notice" if local else "warning",

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from qdrant_dr.config import ReportConfig
 from qdrant_dr.errors import NothingSelected, RepositoryError
 from qdrant_dr.jobs.run.units import Format
-from qdrant_dr.location_key import KINDS, split_url
+from qdrant_dr.location_key import KINDS, client_options, place_of, split_url
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.frames.csv_table import csv_bytes
 from qdrant_dr.report.frames.schema import FRAMES
@@ -71,9 +71,11 @@ def write(
 
 def _filesystem(folder: str, to: ReportConfig) -> tuple[Any, str]:
     options = resolve_options(to.options, to.credentials)
-    kind, path = split_url(folder)
+    kind, _ = split_url(folder)
     if kind in KINDS.values():
-        return make_filesystem(kind, options, to.tls), path
+        place = place_of(folder, options)
+        fs = make_filesystem(kind, client_options(folder, options), to.tls)
+        return fs, f"{place.bucket}/{place.prefix}"
     given = {"use_listings_cache": False, **options}
     found: tuple[Any, str] = fsspec.core.url_to_fs(folder, skip_instance_cache=True, **given)
     return found

@@ -226,6 +226,11 @@ def test_one_place_declared_as_two_domains_is_told() -> None:
     assert [s for s, scope, _ in said(evidence(states=states)) if scope == "aws, gcp"] == [
         "warning"
     ]
+    respelled = here.model_copy(update={"endpoint": "s3.eu-central-1.amazonaws.com"})
+    states = [r.state("aws"), r.state("gcp", location=respelled)]
+    assert [s for s, scope, _ in said(evidence(states=states)) if scope == "aws, gcp"] == [
+        "warning"
+    ]
     local = here.model_copy(update={"protocol": "file", "bucket": ""})
     states = [r.state("aws", location=local), r.state("gcp", location=local)]
     assert [s for s, scope, _ in said(evidence(states=states)) if scope == "aws, gcp"] == ["notice"]
