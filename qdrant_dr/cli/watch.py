@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from qdrant_dr.cli.exit_codes import exit_code
 from qdrant_dr.cli.runs import reply_of
 from qdrant_dr.cli.session import Column, Given, Reply
+from qdrant_dr.cli.words import moment
 from qdrant_dr.dispatch.threads import in_this_thread
 from qdrant_dr.errors import Interrupted
 from qdrant_dr.jobs.run.run import begin
@@ -21,7 +22,7 @@ FINDINGS = (
     Column("severity", "SEVERITY"),
     Column("code", "FINDING"),
     Column("scope", "SCOPE"),
-    Column("since", "SINCE", lambda at: f"{at:%Y-%m-%d %H:%M:%S}"),
+    Column("since", "SINCE", moment, spare=1),
     Column("what", "WHAT"),
     Column("next_command", "NEXT"),
 )
