@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -20,6 +21,7 @@ from qdrant_dr.report.watch.job import watch as watch_once
 
 FINDINGS = (
     Column("severity", "SEVERITY"),
+    Column("new", "NEW", lambda new: "new" if new else "-"),
     Column("code", "FINDING"),
     Column("scope", "SCOPE"),
     Column("since", "SINCE", moment, spare=1),
@@ -51,6 +53,7 @@ def watch(*, record: Annotated[bool, Parameter(negative=())] = False, session: G
     watched = next((o.detail for o in end.outcomes if isinstance(o.detail, Watched)), None)
     if watched is None:
         return reply_of(end, unwritten=run.unwritten)
+    shown = sys.stdout.isatty() and not session.json  # in the column NEW of the table above it
     return Reply(
         rows=[_row(f, watched) for f in watched.findings],
         columns=FINDINGS,
@@ -58,7 +61,7 @@ def watch(*, record: Annotated[bool, Parameter(negative=())] = False, session: G
         exit_code=exit_code(end),
         run_id=end.start.run_id,
         remarks=[
-            *(f"new: {_line(f)}" for f in watched.appeared),
+            *(f"new: {_line(f)}" for f in watched.appeared if not shown),
             *map(ended, watched.cleared),
             *watched.unsent,
             *(f"no record in {name}: {e.message}" for name, e in run.unwritten.items()),
