@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -55,8 +55,9 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
 def rows_of(columns: tuple[Column, ...]) -> st.SearchStrategy[list[dict[str, Any]]]:
     fields = {}
     for column in columns:
-        kind = st.integers(0, 10**12) if column.right and column.write is str else None
-        fields[column.key] = st.none() | (kind or VALUES.get(column.write, st.just("word")))
+        values = VALUES.get(column.write, st.just("word"))
+        figure = column.right and column.write is str
+        fields[column.key] = st.none() | (st.integers(0, 10**12) if figure else values)
     return st.lists(st.fixed_dictionaries(fields), min_size=1, max_size=4)
 
 
@@ -67,6 +68,7 @@ def test_the_tables_were_found() -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", TABLES)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_no_line_is_wider_than_the_terminal_and_no_key_is_lost(
     name: str, width: int, data: st.DataObject
@@ -89,6 +91,7 @@ def test_no_line_is_wider_than_the_terminal_and_no_key_is_lost(
 
 
 @pytest.mark.parametrize("name", TABLES)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_in_a_pipe_each_row_is_one_line(name: str, data: st.DataObject) -> None:
     columns = TABLES[name]
