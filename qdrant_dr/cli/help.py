@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 SILENT = ("()", "[]", '""', "''", "False", "None", "")
 """Defaults that mean: if it is not given, nothing happens."""
 INDENT = "  "
+PIECE = re.compile(
+    r"""-\S+(?:\ (?!-)(?:'[^']*'|\S+))?  # an option with its value
+                     | '[^']*' | \S+""",
+    re.VERBOSE,
+)
 
 
 class Formatter(DefaultFormatter):
@@ -51,12 +57,12 @@ def example(*lines: str) -> str:
 def _continued(line: str, room: int) -> list[str]:
     if len(line) <= room:
         return [INDENT + line]
-    first, *options = line.split(" --")
-    parts = [first]
-    for option in options:
-        longer = f"{parts[-1]} --{option}"
-        if len(longer) + len(" \\") <= room:
-            parts[-1] = longer
+    parts = [""]
+    for piece in PIECE.findall(line):
+        if not parts[-1]:
+            parts[-1] = piece
+        elif len(f"{parts[-1]} {piece} \\") <= room:
+            parts[-1] += f" {piece}"
         else:
-            parts.append(f"{INDENT}--{option}")
+            parts.append(INDENT + piece)
     return [f"{INDENT}{part} \\" for part in parts[:-1]] + [INDENT + parts[-1]]
