@@ -82,7 +82,9 @@ def show(
     facts = _facts(session, found, now) | _choice(session, backup, found, catalog, now)
     copies = [_copy_row(session, found, copy, now) for copy in found.copies]
     every = [
-        _proof_row(copy.repository, proof, inherited=proof in copy.inherited)
+        _proof_row(
+            copy.repository, proof, inherited=proof in copy.inherited, people=not session.json
+        )
         for copy in found.copies
         for proof in sorted((*copy.proofs, *copy.inherited), key=lambda p: p.ended_at)
     ]
@@ -203,8 +205,9 @@ def _copy_row(session: Session, backup: Backup, copy: Copy, now: datetime) -> di
     }  # fmt: skip
 
 
-def _proof_row(repository: str, proof: Proof, *, inherited: bool) -> dict[str, Any]:
-    share = _share(proof.bytes_checked, proof.bytes_expected)
+def _proof_row(repository: str, proof: Proof, *, inherited: bool, people: bool) -> dict[str, Any]:
+    read = _share if people else _raw_share
+    share = read(proof.bytes_checked, proof.bytes_expected)
     if proof.points_checked is not None:
         share += f", {proof.points_checked} of {proof.points_expected} points"
     if (tried := proof.searched) and tried.recall_ppm is not None:
@@ -218,8 +221,6 @@ def _proof_row(repository: str, proof: Proof, *, inherited: bool) -> dict[str, A
         "made_by": proof.made_by,
         "depth": proof.depth,
         "passed": proof.passed,
-        "bytes_checked": proof.bytes_checked,
-        "bytes_expected": proof.bytes_expected,
         "looked_at": share,
         "found": _found(proof) or None,
     }
@@ -233,6 +234,10 @@ def _share(checked: int, expected: int) -> str:
     if read == whole:
         read, whole = f"{checked} B", f"{expected} B"
     return f"{read} of {whole}"
+
+
+def _raw_share(checked: int, expected: int) -> str:
+    return f"{checked} of {expected} bytes"
 
 
 def _found(proof: Proof) -> str:
