@@ -186,7 +186,7 @@ def _part(store: Store, folder: str) -> str:
     if store.stat(path) is not None:
         if b"".join(store.read_range(path)) != data:
             raise BytesDiffer(f"{store.name}: the part of an earlier check is not whole", _SUSPECT)
-        return f"{PART} bytes of an earlier check, whole"
+        return f"{format_size(PART)} of an earlier check, whole"
     for commit in (False, True):
         sink = store.sink(path, size_hint=PART)
         try:
