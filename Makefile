@@ -11,7 +11,7 @@ AZURITE := $(TOOLS)/node_modules/.bin/azurite-blob
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: install demo up down test test-resolved lint bench lock clean help
+.PHONY: install demo up down test test-resolved lint bench notebook lock clean help
 
 help:
 	@echo "make demo   see it all work on a sandbox (or on QDRANT_URL); KEEP=1 leaves it open"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-resolved   all tests on what pip resolves today, not on the lock"
 	@echo "make bench  ratios against peers    make lock   refresh the locked requirements"
 	@echo "make docs   these pages as a site    make sbom   what the lock file installs, as CycloneDX"
+	@echo "make notebook   compliance.html from qdrant-dr.yaml: the verdict first, no code; fails on a gap"
 	@echo "make test-quick   under a minute: laws, plans, records, contracts, one way from capture to restore"
 
 $(READY): requirements.lock pyproject.toml
@@ -101,6 +102,8 @@ docs: $(READY)
 sbom: $(READY)
 	@mkdir -p dist
 	$(BIN)/python -m deployments.tools.sbom > dist/qdrant-dr.cdx.json
+notebook: $(READY)
+	@$(BIN)/python notebooks/render.py --out compliance.html
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -9,8 +9,9 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdrant_dr.cli.output import envelope, table
+from qdrant_dr.cli.output import envelope
 from qdrant_dr.cli.session import Column, Reply
+from qdrant_dr.cli.tables import table
 from qdrant_dr.report.frames.csv_table import _cell
 from qdrant_dr.report.outputs.metrics import _metric
 from qdrant_dr.text import json_visible, lines, printable, visible

@@ -81,6 +81,7 @@ def _reply(
         verdict="failed" if blind else "degraded" if errors else "ok",
         exit_code=errors[0].exit_code if blind else None,
         errors=errors,
+        remarks=[] if records or errors else ["nothing is acknowledged"],
     )
 
 

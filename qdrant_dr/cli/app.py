@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
+from qdrant_dr.cli.help import Formatter, example
 from qdrant_dr.cli.session import Reply, Session
 from qdrant_dr.cli.usage import plain_words
 from qdrant_dr.errors import UsageError
@@ -206,7 +207,8 @@ def build() -> App:
         name="qdrant-dr",
         help="Disaster recovery for Qdrant: every backup proven restorable, by content.",
         help_format="plaintext",
-        help_epilogue=f"{_example(*FIRST_STEPS)}\n\n{EXITS}",
+        help_formatter=Formatter(),
+        help_epilogue=f"{example(*FIRST_STEPS)}\n\n{EXITS}",
         version=_version,
         version_flags=["--version"],
     )
@@ -214,7 +216,7 @@ def build() -> App:
     repositories = App(
         name="repository",
         help="Create and show repositories, the places where backups are stored.",
-        help_epilogue=_example("qdrant-dr repository list"),
+        help_epilogue=example("qdrant-dr repository list"),
         sort_key=len(COMMANDS),
     )
     _add(repositories, REPOSITORY)
@@ -321,13 +323,9 @@ def _add(app: App, commands: Mapping[str, tuple[str, ...]]) -> None:
             f"qdrant_dr.cli.{where}",
             name=name,
             help=help_text,
-            help_epilogue=_example(*examples),
+            help_epilogue=example(*examples),
             sort_key=position,
         )
-
-
-def _example(*lines: str) -> str:
-    return "\n".join(["Example:", *(f"  {line}" for line in lines)])
 
 
 def _version() -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from qdrant_dr.cli.progress import Progress
 from qdrant_dr.cli.session import Column, Given, Reply
 from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.errors import DRError, Interrupted, UsageError
@@ -66,9 +67,6 @@ def check(
             "--seed chooses a sample, but --replicas whole reads everything", "leave out --seed."
         )
 
-    def told(row: CheckRow) -> None:
-        session.say(f"{row.state:8}  {row.scope}: {row.what}")
-
     config = session.config
     # with --read-only not even a record of the run is written
     request = CheckRequest(
@@ -81,7 +79,12 @@ def check(
     run = None if read_only else begin(config, "check", parameters=request.model_dump())
     perform = in_threads(config, run.run_id if run else "")
     try:
-        checked, outcomes = run_checks(config, request, perform, told)
+        with Progress(session) as progress:
+
+            def told(row: CheckRow) -> None:
+                progress.step(f"{row.state:8}  {row.scope}: {row.what}")
+
+            checked, outcomes = run_checks(config, request, perform, told)
     except DRError as e:
         if run is not None:  # a start record without an end record would look like a crash
             run.finish(config, outcomes=(), error=e)

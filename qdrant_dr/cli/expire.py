@@ -118,6 +118,7 @@ def _reply(holds: Any, errors: list[Any], *, blind: bool = False) -> Reply:
         verdict="failed" if blind else "degraded" if errors else "ok",
         exit_code=errors[0].exit_code if blind else None,
         errors=errors,
+        remarks=[] if rows or errors else ["no backup is on hold"],
     )
 
 

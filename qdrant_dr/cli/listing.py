@@ -16,13 +16,13 @@ from qdrant_dr.quantities import format_size, how_long
 BACKUPS = (
     Column("collection", "COLLECTION"),
     Column("backup_id", "BACKUP"),
-    Column("captured_at", "CAPTURED", moment),
+    Column("captured_at", "CAPTURED", moment, spare=1),
     Column("age_seconds", "AGE", how_long, right=True),
     Column("size_bytes", "SIZE", format_size, right=True),
-    Column("points", "POINTS", str, right=True),
+    Column("points", "POINTS", str, right=True, spare=2),
     Column("copies", "COPIES", str, right=True),
     Column("proven", "PROVEN", yes),
-    Column("depth", "DEPTH"),
+    Column("depth", "DEPTH", spare=3),
 )
 
 

@@ -7,13 +7,13 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
 from qdrant_dr.at_work import at_work
-from qdrant_dr.cli.session import Column, Reply, Row, Said, Session
+from qdrant_dr.cli.session import Reply, Said, Session
+from qdrant_dr.cli.tables import table, terminal_width
 from qdrant_dr.errors import UsageError
 from qdrant_dr.hints import helps
 from qdrant_dr.text import json_visible, lines, printable
@@ -21,7 +21,6 @@ from qdrant_dr.text import json_visible, lines, printable
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-ABSENT = "-"
 
 
 def write(session: Session, reply: Reply) -> None:
@@ -33,7 +32,7 @@ def write(session: Session, reply: Reply) -> None:
         text = reply.text.removesuffix("\n") + "\n"
         sys.stdout.write(lines(text) if sys.stdout.isatty() else text)
     elif reply.rows:
-        sys.stdout.write(table(reply.rows, reply.columns))
+        sys.stdout.write(table(reply.rows, reply.columns, terminal_width()))
     sys.stdout.flush()
     with at_work(reply.run_id) if reply.run_id else nullcontext():
         _tell(session, reply)
@@ -82,28 +81,9 @@ def any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
-    """Lay out columns two spaces apart, as wide as needed: for people, `grep` and `awk`."""
-    cells = [[c.heading for c in columns]]
-    cells += [[_cell(row.get(c.key), c) for c in columns] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    written = []
-    for line in cells:
-        padded = [
-            text.rjust(width) if column.right else text.ljust(width)
-            for text, width, column in zip(line, widths, columns, strict=True)
-        ]
-        written.append("  ".join(padded).rstrip())
-    return "\n".join(written) + "\n"
-
-
 def for_people(error: Said) -> str:
     """Write `error: what happened`, and the next step on a line of its own."""
     return f"error: {lines(error.message)}\nHINT: {printable(error.hint)}\n"
-
-
-def _cell(value: Any, column: Column) -> str:
-    return ABSENT if value is None else printable(column.write(value))
 
 
 def _plain(value: Any) -> Any:

@@ -24,6 +24,7 @@ class Progress:
         self._session = session
         self._bars: Bars | None = None
         self._running: dict[int, TaskID] = {}
+        self._last: TaskID | None = None
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty() and not self._session.quiet and self._session.log == "text":
@@ -62,13 +63,23 @@ class Progress:
             return
         if self._bars is not None:
             self._bars.remove_task(self._running.pop(id(unit)))
-        self._say(f"{doing}: {_result(outcome)}")
+        self._done(f"{doing}: {_result(outcome)}")
 
-    def _say(self, line: str) -> None:
-        if self._bars is not None:
-            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+    def step(self, line: str) -> None:
+        """Report something that was done and was not announced: the last one stays in sight."""
+        if self._bars is not None and sys.stdout.isatty():
+            if self._last is None:
+                self._last = self._bars.add_task("", total=None)
+            self._bars.update(self._last, description=printable(line))
         else:
+            self._done(line)
+
+    def _done(self, line: str) -> None:
+        """Say it, unless the table that follows on the same terminal says it again."""
+        if self._bars is None:
             self._session.say(line)
+        elif self._session.json or not sys.stdout.isatty():
+            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _result(outcome: Outcome) -> str:

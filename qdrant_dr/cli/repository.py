@@ -12,7 +12,10 @@ from cyclopts import Parameter
 from qdrant_dr import layout
 from qdrant_dr.cli.exit_codes import Verdict
 from qdrant_dr.cli.session import Column, Given, Reply, Session
+from qdrant_dr.cli.tables import listed, table, terminal_width
+from qdrant_dr.cli.words import moment
 from qdrant_dr.errors import DRError, NothingSelected, UsageError
+from qdrant_dr.quantities import format_size
 from qdrant_dr.repository import (
     adopt_repository,
     create_repository,
@@ -39,6 +42,12 @@ LISTED = (
     Column("domain", "DOMAIN"),
     Column("state", "STATE"),
     Column("location", "LOCATION"),
+)
+
+HELD = (
+    Column("folder", "FOLDER"),
+    Column("objects", "OBJECTS", str, right=True),
+    Column("size", "SIZE", format_size, right=True),
 )
 
 
@@ -219,13 +228,37 @@ def show(name: str, /, *, session: Given) -> Reply:
     wrong = found.id != cfg.id
     return Reply(
         rows=[facts],
-        text="\n".join(f"{key:16}  {value}" for key, value in facts.items()),
+        text=_in_words(facts, folders),
         verdict="ok" if not wrong else "failed" if cfg.id else "degraded",
         remarks=[
             *([f"id: {found.id} is not the configured id"] if wrong else []),
             *stranger_remarks(strangers),
         ],
     )
+
+
+def _in_words(facts: dict[str, Any], folders: Sequence[str]) -> str:
+    """Write what is known of a repository, then what each folder holds."""
+    width = terminal_width()
+    free, configured = facts["free_bytes"], facts["configured_id"]
+    words = {
+        "name": facts["name"],
+        "id": facts["id"],
+        "configured id": None if configured == facts["id"] else configured or "none",
+        "domain": facts["domain"],
+        "location": facts["location"],
+        "layout": facts["layout"],
+        "created": f"{moment(facts['created_at'])} by qdrant-dr {facts['created_by']}",
+        "adopted from": facts["adopted_from"],
+        "free": None if free is None else format_size(free),
+        "foreign objects": facts["foreign_objects"],
+    }
+    told = [(name, printable(str(value))) for name, value in words.items() if value is not None]
+    held = [
+        {"folder": f, "objects": facts[f"{f}_objects"], "size": facts[f"{f}_bytes"]}
+        for f in folders
+    ]
+    return listed(told, width) + "\n" + table(held, HELD, width)
 
 
 def _wanted(session: Session, names: Sequence[str]) -> list[RepositoryConfig]:

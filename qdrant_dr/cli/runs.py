@@ -44,9 +44,9 @@ COLUMNS = (
     Column("repository", "REPOSITORY"),
     Column("backup_id", "BACKUP"),
     Column("verdict", "VERDICT"),
-    Column("seconds", "TOOK", how_long, right=True),
-    Column("size_bytes", "SIZE", format_size, right=True),
-    Column("points", "POINTS", str, right=True),
+    Column("seconds", "TOOK", how_long, right=True, spare=3),
+    Column("size_bytes", "SIZE", format_size, right=True, spare=2),
+    Column("points", "POINTS", str, right=True, spare=1),
     Column("remark", "REMARK"),
 )
 

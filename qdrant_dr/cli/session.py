@@ -36,12 +36,16 @@ class Said(Protocol):
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: its heading, and how a value of the row is written."""
+    """One column of a table: its heading, and how a value of the row is written.
+
+    A terminal that is too narrow goes without the columns that are `spare`, the lowest first.
+    """
 
     key: str
     heading: str
     write: Callable[[Any], str] = str
     right: bool = False
+    spare: int = 0
 
 
 @dataclass(frozen=True)

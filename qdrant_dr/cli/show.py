@@ -10,8 +10,8 @@ from cyclopts import Parameter
 
 from qdrant_dr.cli.byhand import bring_back, by_hand, lost_by_hand
 from qdrant_dr.cli.catalog import Repositories, backup_row, deepest, read, with_troubles
-from qdrant_dr.cli.output import table
 from qdrant_dr.cli.session import Column, Given, Reply, Session
+from qdrant_dr.cli.tables import listed, table, terminal_width
 from qdrant_dr.cli.words import moment, yes
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.catalogs import open_all
@@ -34,7 +34,7 @@ from qdrant_dr.text import printable
 
 COPIES = (
     Column("repository", "REPOSITORY"),
-    Column("domain", "DOMAIN"),
+    Column("domain", "DOMAIN", spare=1),
     Column("state", "STATE"),
     Column("depth", "DEPTH"),
     Column("proven", "PROVEN", yes),
@@ -44,7 +44,7 @@ COPIES = (
 PROOFS = (
     Column("ended_at", "ENDED", moment),
     Column("repository", "REPOSITORY"),
-    Column("made_by", "MADE BY"),
+    Column("made_by", "MADE BY", spare=1),
     Column("depth", "DEPTH"),
     Column("passed", "PASSED", yes),
     Column("looked_at", "LOOKED AT"),
@@ -82,15 +82,17 @@ def show(
     facts = _facts(session, found, now) | _choice(session, backup, found, catalog, now)
     copies = [_copy_row(session, found, copy, now) for copy in found.copies]
     every = [
-        _proof_row(copy.repository, proof, inherited=proof in copy.inherited)
+        _proof_row(
+            copy.repository, proof, inherited=proof in copy.inherited, people=not session.json
+        )
         for copy in found.copies
         for proof in sorted((*copy.proofs, *copy.inherited), key=lambda p: p.ended_at)
     ]
     steps = by_hand(session.config, found)
-    text = _listed(facts)
-    text += "\n\n" + table(copies, COPIES)
+    width = terminal_width()
+    text = _listed(facts) + "\n" + table(copies, COPIES, width)
     if proofs:
-        text += "\n" + (table(every, PROOFS) if every else "no proof of any copy\n")
+        text += "\n" + (table(every, PROOFS, width) if every else "no proof of any copy\n")
     text += "\nRestore by hand:\n" + "\n".join(f"  {line}" if line else "" for line in steps)
     row = facts | {"copies": copies, "restore_by_hand": steps}
     if thaw := bring_back(session.config, found):
@@ -113,7 +115,7 @@ def _show_lost(session: Session, lost: Lost) -> Reply:
         "size_bytes": lost.size_bytes,
     }
     steps = lost_by_hand(session.config, lost)
-    text = _listed(facts) + "\n\n" + "\n".join(steps)
+    text = _listed(facts) + "\n" + "\n".join(steps)
     return Reply(rows=[facts | {"steps": steps}], text=text)
 
 
@@ -167,14 +169,15 @@ def _choice(
 
 
 def _listed(facts: dict[str, Any]) -> str:
-    told = {key: value for key, value in facts.items() if value is not None}
-    width = max(map(len, told))
-    lines = []
-    for key, value in told.items():
-        words = yes(value) if isinstance(value, bool) else printable(str(value))
-        size = f" ({format_size(value)})" if key == "size_bytes" else ""
-        lines.append(f"{key.ljust(width)}  {words}{size}")
-    return "\n".join(lines)
+    """List the facts that are known, as people say them."""
+    told: list[tuple[str, str]] = []
+    for key, value in facts.items():
+        if key == "size_bytes" and value is not None:
+            told.append(("size", format_size(value)))
+        elif value is not None:
+            words = yes(value) if isinstance(value, bool) else printable(str(value))
+            told.append(("sha256" if key == "manifest_sha256" else key.replace("_", " "), words))
+    return listed(told, terminal_width())
 
 
 def _copy_row(session: Session, backup: Backup, copy: Copy, now: datetime) -> dict[str, Any]:
@@ -202,8 +205,9 @@ def _copy_row(session: Session, backup: Backup, copy: Copy, now: datetime) -> di
     }  # fmt: skip
 
 
-def _proof_row(repository: str, proof: Proof, *, inherited: bool) -> dict[str, Any]:
-    share = f"{proof.bytes_checked} of {proof.bytes_expected} bytes"
+def _proof_row(repository: str, proof: Proof, *, inherited: bool, people: bool) -> dict[str, Any]:
+    read = _share if people else _raw_share
+    share = read(proof.bytes_checked, proof.bytes_expected)
     if proof.points_checked is not None:
         share += f", {proof.points_checked} of {proof.points_expected} points"
     if (tried := proof.searched) and tried.recall_ppm is not None:
@@ -220,6 +224,20 @@ def _proof_row(repository: str, proof: Proof, *, inherited: bool) -> dict[str, A
         "looked_at": share,
         "found": _found(proof) or None,
     }
+
+
+def _share(checked: int, expected: int) -> str:
+    """Say how much was read; what is missing is never rounded away."""
+    if checked == expected:
+        return f"all {format_size(expected)}"
+    read, whole = format_size(checked), format_size(expected)
+    if read == whole:
+        read, whole = f"{checked} B", f"{expected} B"
+    return f"{read} of {whole}"
+
+
+def _raw_share(checked: int, expected: int) -> str:
+    return f"{checked} of {expected} bytes"
 
 
 def _found(proof: Proof) -> str:

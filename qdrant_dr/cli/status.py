@@ -23,9 +23,9 @@ COLLECTIONS = (
     Column("status", "STATUS"),
     Column("rpo_seconds", "RPO", how_long, right=True),
     Column("rpo_objective_seconds", "PROMISED", how_long, right=True),
-    Column("proof_age_seconds", "PROVEN", how_long, right=True),
+    Column("proof_age_seconds", "PROVEN", how_long, right=True, spare=1),
     Column("copies", "COPIES", str, right=True),
-    Column("domains", "DOMAINS", str, right=True),
+    Column("domains", "DOMAINS", str, right=True, spare=2),
     Column("next_command", "NEXT"),
 )
 REMARKED = (ELSEWHERE, FOREIGN)

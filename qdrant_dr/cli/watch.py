@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -9,6 +10,7 @@ from cyclopts import Parameter
 from qdrant_dr.cli.exit_codes import exit_code
 from qdrant_dr.cli.runs import reply_of
 from qdrant_dr.cli.session import Column, Given, Reply
+from qdrant_dr.cli.words import moment
 from qdrant_dr.dispatch.threads import in_this_thread
 from qdrant_dr.errors import Interrupted
 from qdrant_dr.jobs.run.run import begin
@@ -19,9 +21,10 @@ from qdrant_dr.report.watch.job import watch as watch_once
 
 FINDINGS = (
     Column("severity", "SEVERITY"),
+    Column("new", "NEW", lambda new: "new" if new else "-"),
     Column("code", "FINDING"),
     Column("scope", "SCOPE"),
-    Column("since", "SINCE", lambda at: f"{at:%Y-%m-%d %H:%M:%S}"),
+    Column("since", "SINCE", moment, spare=1),
     Column("what", "WHAT"),
     Column("next_command", "NEXT"),
 )
@@ -50,6 +53,7 @@ def watch(*, record: Annotated[bool, Parameter(negative=())] = False, session: G
     watched = next((o.detail for o in end.outcomes if isinstance(o.detail, Watched)), None)
     if watched is None:
         return reply_of(end, unwritten=run.unwritten)
+    shown = sys.stdout.isatty() and not session.json  # in the column NEW of the table above it
     return Reply(
         rows=[_row(f, watched) for f in watched.findings],
         columns=FINDINGS,
@@ -57,7 +61,7 @@ def watch(*, record: Annotated[bool, Parameter(negative=())] = False, session: G
         exit_code=exit_code(end),
         run_id=end.start.run_id,
         remarks=[
-            *(f"new: {_line(f)}" for f in watched.appeared),
+            *(f"new: {_line(f)}" for f in watched.appeared if not shown),
             *map(ended, watched.cleared),
             *watched.unsent,
             *(f"no record in {name}: {e.message}" for name, e in run.unwritten.items()),

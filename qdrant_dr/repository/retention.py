@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, tzinfo
 from itertools import groupby
 
 from qdrant_dr.config import Proven
+from qdrant_dr.quantities import how_long
 from qdrant_dr.records import Acknowledgement, BackupKey
 from qdrant_dr.records.holds import Hold
 from qdrant_dr.repository.acknowledgement import kept_for_doubt
@@ -345,7 +346,7 @@ def _reasons(
         if held.backup.manifest.captured_at > now - policy.grace:
             until = held.backup.manifest.captured_at + policy.grace
             why[held.key].append(
-                f"younger than {policy.grace}, until {until:%Y-%m-%d %H:%M:%S} UTC"
+                f"younger than {how_long(policy.grace)}, until {until:%Y-%m-%d %H:%M:%S} UTC"
             )
     lives: defaultdict[str, list[_Held]] = defaultdict(list)
     for held in copies:

@@ -18,8 +18,9 @@ import httpx
 import pytest
 
 from qdrant_dr.cli.logs import logs
-from qdrant_dr.cli.output import any_text, envelope, printable, table, write
+from qdrant_dr.cli.output import any_text, envelope, printable, write
 from qdrant_dr.cli.session import Column, Reply, Session
+from qdrant_dr.cli.tables import table
 
 ROOT = Path(__file__).parents[2]
 COLLECTION = Column("collection", "COLLECTION")

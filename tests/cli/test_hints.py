@@ -317,7 +317,7 @@ def test_the_only_copy_is_damaged(alone: Place, run: Any) -> None:
     for words in ((), ("--execute",)):
         kept = go("expire", str(bad.key), *words)
         assert kept.code == 0
-        assert "stays: younger than 2 days, 0:00:00, until 20" in kept.out
+        assert "stays: younger than 2 d, until 20" in kept.out
         assert "last 2 of 7, until 6 newer are made" in kept.out
         assert "daily" not in kept.out, "of a day the newest proven one is kept"
 

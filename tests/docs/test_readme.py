@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,32 +17,39 @@ from tests.support.world import seed
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-CONSOLE = [body for kind, body in FENCE.findall(README) if kind == "console"]
+BLOCKS = FENCE.findall(README)
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def said(block: str) -> list[tuple[str, list[str]]]:
-    """Each command behind a prompt, with what is printed below it."""
-    found: list[tuple[str, list[str]]] = []
-    for line in block.splitlines():
-        if line.startswith("$ "):
-            found.append((line[2:].split("  #")[0].strip(), []))
-        else:
-            found[-1][1].append(line)
-    return found
+def commands(block: str) -> list[str]:
+    """The commands of a block, without their remarks."""
+    return [line.split("  #")[0].strip() for line in block.splitlines() if line.strip()]
 
 
-OURS = [
-    line.removeprefix("make install && export PATH=$PWD/.venv/bin:$PATH ")
-    for block in CONSOLE
-    for line, _ in said(block)
-    if line.startswith("qdrant-dr ")
-]
+SHELL = [commands(body) for kind, body in BLOCKS if kind == "sh"]
+OURS = [line for block in SHELL for line in block if line.startswith("qdrant-dr ")]
+
+
+def printed_by(line: str) -> list[str]:
+    """What the README shows below a block that ends with this command."""
+    for (kind, body), (below, text) in pairwise(BLOCKS):
+        if kind == "sh" and below == "text" and commands(body)[-1] == line:
+            return text.splitlines()
+    return []
 
 
 def test_the_readme_has_commands_to_run() -> None:
-    assert len(CONSOLE) == 3
+    assert len(SHELL) >= 4
     assert len(OURS) >= 10
+
+
+def test_blocks_of_commands_can_be_copied_whole() -> None:
+    for page in PAGES:
+        for kind, body in FENCE.findall(page.read_text()):
+            assert kind != "console", page.name
+            if kind in ("sh", "bash"):
+                lines = body.splitlines()
+                assert not [li for li in lines if li.startswith("$ ") or li.strip() == "..."], page
 
 
 @pytest.mark.parametrize("line", OURS)
@@ -59,10 +67,10 @@ def test_the_first_commands_run_as_printed(
     monkeypatch.chdir(tmp_path)
     with sandbox_server(tmp_path / "source") as source:
         seed(source.url, "movies", points=250)
-        for line, printed in said(CONSOLE[0]):
+        for line in [*SHELL[0], *SHELL[1]]:
             words = shlex.split(line.replace("http://127.0.0.1:6333", source.url))
             assert main(words[1:]) == 0, line
-            out = capsys.readouterr().out.splitlines()
+            out, printed = capsys.readouterr().out.splitlines(), printed_by(line)
             assert [shape(p) for p in printed] == ([shape(o) for o in out] if printed else [])
 
 
@@ -73,7 +81,7 @@ def shape(line: str) -> list[str]:
 
 def test_every_target_of_make_exists() -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`|\$ )make ([a-z]+)", README, re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE))
     assert {"demo", "up", "down", "install"} <= named
     assert named <= targets
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ast
+import html
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -23,6 +28,7 @@ from tests.support.records import NOW, hours
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "compliance.ipynb"
+RENDER = ROOT / "notebooks" / "render.py"
 
 
 @pytest.fixture(autouse=True)
@@ -212,6 +218,45 @@ def test_an_unreachable_repository_fails(place: Place) -> None:
     assert "NotCompliant" in notebook.metadata["failed"]
     assert "repository could not be read" in shown(notebook)
     assert "1 of 2 copies" in shown(notebook)
+
+
+def render(place: Place, **environment: str) -> tuple[int, str, str]:
+    """Run the documented command in the folder of the configuration: exit code, output, page."""
+    command = [sys.executable, str(RENDER), "--out", "page.html"]
+    done = subprocess.run(
+        command, cwd=place.folder, env={**os.environ, **environment}, capture_output=True,
+        text=True, timeout=120, check=False,
+    )  # fmt: skip
+    page = (place.folder / "page.html").read_text()
+    return (
+        done.returncode,
+        done.stdout,
+        re.sub(r"<(style|script)\b.*?</\1>", "", page, flags=re.DOTALL),
+    )
+
+
+def test_the_command_writes_the_page_verdict_first_without_code(place: Place) -> None:
+    code, said, page = render(place)
+    assert (code, said) == (0, "compliant\nwrote page.html\n")
+    text = html.unescape(re.sub(r"<[^>]+>", " ", page))
+    assert text.index("compliant as of 2026-11-22 12:00:00 UTC") < text.index("Failures")
+    for source in ("found.verdict()", "found.failures()", "import look", "In\xa0["):
+        assert source not in text
+
+
+def test_the_command_fails_with_the_notebook_and_still_writes_the_page(place: Place) -> None:
+    shutil.rmtree(place.folder / "gcp")
+    code, said, page = render(place)
+    assert code == 1
+    assert said.startswith("NotCompliant: NOT compliant as of 2026-11-22 12:00:00 UTC")
+    text = html.unescape(re.sub(r"<[^>]+>", " ", page))
+    assert text.index("NOT compliant as of") < text.index("repository could not be read")
+    assert "found.demand()" not in text
+
+
+def test_make_notebook_runs_the_command() -> None:
+    (line,) = [li for li in (ROOT / "Makefile").read_text().splitlines() if "render.py" in li]
+    assert line == "\t@$(BIN)/python notebooks/render.py --out compliance.html"
 
 
 def test_a_copy_in_an_archive_counts_in_neither_way(place: Place) -> None:

@@ -31,6 +31,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.jobs.check.probes import LAST, kept_probes, remove_probes
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.run.clocks import clock_text, store_clock
+from qdrant_dr.quantities import format_size
 from qdrant_dr.repository import Repository, Store, is_refusal, open_repository
 from qdrant_dr.stores.base import fill
 
@@ -113,7 +114,7 @@ def _record(store: Store, folder: str) -> str:
         raise BytesDiffer(f"wrote {len(data)} bytes and read {len(back)} others back", _SUSPECT)
     if b"".join(store.read_range(path, 100, 200)) != data[100:200]:
         raise BytesDiffer("a range of an object is not the bytes in that range", _SUSPECT)
-    return f"{len(data)} bytes, read back equal"
+    return f"{format_size(len(data))}, read back equal"
 
 
 def _put(store: Store, path: str, data: bytes) -> None:
@@ -185,7 +186,7 @@ def _part(store: Store, folder: str) -> str:
     if store.stat(path) is not None:
         if b"".join(store.read_range(path)) != data:
             raise BytesDiffer(f"{store.name}: the part of an earlier check is not whole", _SUSPECT)
-        return f"{PART} bytes of an earlier check, whole"
+        return f"{format_size(PART)} of an earlier check, whole"
     for commit in (False, True):
         sink = store.sink(path, size_hint=PART)
         try:
@@ -202,7 +203,7 @@ def _part(store: Store, folder: str) -> str:
     there = store.stat(path)
     if there is None or there.size_bytes != PART:
         raise BytesDiffer(f"{store.name}: a part of {PART} bytes did not arrive whole", _SUSPECT)
-    return f"{PART} bytes, visible at their commit only"
+    return f"{format_size(PART)}, visible at its commit only"
 
 
 def _second_process(cfg: RepositoryConfig, store: Store, folder: str) -> str:

@@ -208,6 +208,7 @@ FRAMES: Final[tuple[FrameSchema, ...]] = (
     FORECASTS,
     FINDINGS,
 )
+BY_NAME: Final = {f.name: f for f in FRAMES}
 
 
 def frames_json() -> dict[str, Any]:
@@ -229,6 +230,16 @@ def frames_markdown() -> str:
         'frames = qdrant_dr.open("qdrant-dr.yaml").frames(period_days=30)',
         'frames["findings"]',
         "```",
+        "",
+        "`qdrant-dr report --format parquet` writes each frame to a file of its name, with the",
+        "unit and meaning of each column. `pandas.read_parquet` gives it back as it was: these",
+        "types, the values of categories in this order, and `attrs` with the frame's name and",
+        "`as_of`. Only the categories of a frame without rows are text unless `qdrant_dr.api`",
+        "was imported: Parquet has no place for them.",
+        "",
+        "CSV is for spreadsheets and loses the types, the order of categories and `attrs`; text",
+        "that a spreadsheet would run as a formula has an apostrophe in front. Compute with",
+        "Parquet.",
     ]
     for each in FRAMES:
         key = ", ".join(f"`{k}`" for k in each.key)

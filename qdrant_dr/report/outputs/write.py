@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import fsspec
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from qdrant_dr.config import ReportConfig
 from qdrant_dr.errors import NothingSelected, RepositoryError
@@ -18,7 +15,8 @@ from qdrant_dr.jobs.run.units import Format
 from qdrant_dr.location_key import KINDS, client_options, place_of, split_url
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.frames.csv_table import csv_bytes
-from qdrant_dr.report.frames.schema import FRAMES
+from qdrant_dr.report.frames.parquet_table import parquet_bytes
+from qdrant_dr.report.frames.schema import BY_NAME
 from qdrant_dr.report.page.html import frames_digest, render
 from qdrant_dr.secrets import resolve_options
 from qdrant_dr.stores.errors import translate
@@ -91,16 +89,4 @@ def _files(
         if "csv" in formats:
             yield f"{name}.csv", csv_bytes(frame)
         if "parquet" in formats:
-            yield f"{name}.parquet", parquet_bytes(frame)
-
-
-def parquet_bytes(frame: pd.DataFrame) -> bytes:
-    """Write Parquet with the types, units and meanings of the schema, and the frame's `as_of`."""
-    schema = next(f for f in FRAMES if f.name == frame.attrs["frame"]).arrow()
-    table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
-    table = table.replace_schema_metadata(
-        {"frame": frame.attrs["frame"], "as_of": frame.attrs["as_of"]}
-    )
-    out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd")
-    return out.getvalue()
+            yield f"{name}.parquet", parquet_bytes(frame, BY_NAME[name])
