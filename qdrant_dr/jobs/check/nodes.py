@@ -20,7 +20,7 @@ from qdrant_dr.cluster import (
 from qdrant_dr.cluster.grpc_points import GrpcUnfit, grpc_points
 from qdrant_dr.config import Config
 from qdrant_dr.errors import AccessDenied, ClockSkew, CollectionVanished, DRError
-from qdrant_dr.jobs.check.engine import engine_row
+from qdrant_dr.jobs.check.engine import engine_row, version_row
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.check.topology import topology_rows
 from qdrant_dr.jobs.run.clocks import clock_text
@@ -74,8 +74,9 @@ class ClusterCheck:
         yield from _grpc(scope, node)
 
     def _about(self, facts: NodeFacts) -> Iterator[CheckRow]:
-        """What a node that answers says of itself."""
+        """Yield what a node that answers says of itself."""
         scope = f"node {facts.url}"
+        yield version_row(scope, facts.version, sandbox=facts.source_kind == "sandbox")
         yield engine_row(scope, facts.version)
         if facts.clock is None:
             yield skipped(scope, "clock", "not proven: the node tells no time")

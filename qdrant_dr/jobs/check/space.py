@@ -16,6 +16,7 @@ from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.run.archive_size import GROWTH, ON_NODE, SMALLEST
 from qdrant_dr.jobs.run.scratch_dir import unsafe_spool
 from qdrant_dr.quantities import format_size
+from qdrant_dr.raw_settings import dense_vectors
 from qdrant_dr.repository import Repository
 
 PAYLOAD = 1024
@@ -49,9 +50,7 @@ def expected_sizes(
 
 def estimate(info: Mapping[str, Any], points: int, shards: int) -> int:
     """Bytes of a first backup, from vector sizes and points: rough, on the high side."""
-    params = info["config"]["params"]
-    vectors = params.get("vectors") or {}
-    every = [vectors] if "size" in vectors else list(vectors.values())
+    every = dense_vectors(info["config"]["params"]).values()
     sizes: list[int] = [v["size"] * _DATATYPE.get(v.get("datatype") or "", 4) for v in every]
     return math.ceil(points * (sum(sizes) + PAYLOAD) * OVERHEAD) + shards * WAL
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 
 from qdrant_dr.cluster import CollectionFacts, collection_facts
-from qdrant_dr.cluster.facts import vectors_text
+from qdrant_dr.cluster.facts import same_vectors, vectors_text
 from qdrant_dr.cluster.incarnation import fallen
 from qdrant_dr.cluster.target import TargetFacts
 from qdrant_dr.errors import (
@@ -39,7 +39,7 @@ def holds(manifest: Manifest, seal: Seal | None) -> dict[str, int]:
 
 
 def vectors_of(manifest: Manifest) -> str:
-    """Canonical text of the vectors that the collection is to have."""
+    """Return the text of the vectors that the collection is to have."""
     return vectors_text(manifest.params)
 
 
@@ -138,7 +138,7 @@ def _facts(nodes: TargetNodes, name: str) -> list[CollectionFacts]:
 
 def _foreign(facts: CollectionFacts, left: Journal) -> list[str]:
     why = []
-    if left.vectors and facts.vectors != left.vectors:
+    if left.vectors and not same_vectors(facts.vectors, left.vectors):
         why.append("it has other vectors")
     for shard in facts.shards:
         wanted = left.holds.get(str(shard.shard))

@@ -8,6 +8,7 @@ from typing import Any
 from qdrant_dr.cluster import RawPoint
 from qdrant_dr.cluster.collection_config import ShardKey, creation_body
 from qdrant_dr.proof.compare import without_vectors
+from qdrant_dr.raw_settings import dense_vectors
 from qdrant_dr.records import Fingerprint, Manifest, Seal
 
 
@@ -44,12 +45,9 @@ def body_for(info: Mapping[str, Any], *, clustered: bool) -> dict[str, Any]:
 
 def half_cosine(params: Mapping[str, Any]) -> frozenset[str]:
     """Names of the vectors that are stored normalised, in halves of a float."""
-    vectors = params.get("vectors") or {}
-    unnamed = isinstance(vectors.get("size"), int)  # else it is the name of a vector
-    named = {"": vectors} if unnamed else vectors
     return frozenset(
         name
-        for name, v in named.items()
+        for name, v in dense_vectors(params).items()
         if v.get("datatype") == "float16" and v.get("distance") == "Cosine"
     )
 
