@@ -36,7 +36,7 @@ class ClusterCheck:
         self.inventory: Inventory | None = None
 
     def rows(self) -> Iterator[CheckRow]:
-        """One row per thing tried; nodes first."""
+        """Yield one row for each thing tried; nodes first."""
         cluster = self._config.cluster
         try:
             reading = [node_at(cluster, url) for url in cluster.nodes]
@@ -175,8 +175,8 @@ def _versions(nodes: Sequence[NodeFacts]) -> Iterator[CheckRow]:
 
 
 def clocks_apart(nodes: Sequence[NodeFacts], limit: timedelta) -> Iterator[CheckRow]:
-    """Each may be near enough to ours, and two of them too far from each other: then the times of
-    one backup's parts cannot be compared."""
+    """Compare the nodes' clocks with each other. Each may be near ours and two still too far apart:
+    then the times of one backup's parts cannot be compared."""
     told = sorted(
         ((f.url, f.clock) for f in nodes if f.clock is not None), key=lambda t: t[1].offset_ms
     )
@@ -196,7 +196,7 @@ def clocks_apart(nodes: Sequence[NodeFacts], limit: timedelta) -> Iterator[Check
 
 
 def check_scratch(config: Config) -> Iterator[CheckRow]:
-    """The server that drills restore into, if one is configured."""
+    """Check the server that drills restore into, if one is configured."""
     scratch = config.drill.scratch
     if scratch is None:
         return

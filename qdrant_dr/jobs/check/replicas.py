@@ -49,7 +49,7 @@ class Tally:
 
     @property
     def told(self) -> int:
-        """Points that differ for sure."""
+        """Return the points that certainly differ."""
         lacking = {point for ids in self.lacking.values() for point in ids}
         return len(lacking) + len(self.differing)
 

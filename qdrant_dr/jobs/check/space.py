@@ -39,7 +39,7 @@ class Size:
 def expected_sizes(
     collections: Iterable[CollectionFacts], last_sizes: Mapping[str, int]
 ) -> dict[str, Size]:
-    """What the next backup of each collection may take."""
+    """Return what the next backup of each collection may take."""
     return {
         c.collection: Size(math.ceil(last_sizes[c.collection] * GROWTH))
         if c.collection in last_sizes
@@ -49,7 +49,7 @@ def expected_sizes(
 
 
 def estimate(info: Mapping[str, Any], points: int, shards: int) -> int:
-    """Bytes of a first backup, from vector sizes and points: rough, on the high side."""
+    """Estimate the bytes of a first backup from vector sizes and points: rough, on the high side."""
     every = dense_vectors(info["config"]["params"]).values()
     sizes: list[int] = [v["size"] * _DATATYPE.get(v.get("datatype") or "", 4) for v in every]
     return math.ceil(points * (sum(sizes) + PAYLOAD) * OVERHEAD) + shards * WAL

@@ -20,7 +20,7 @@ from qdrant_dr.verified_read import Tally
 def laid_copies(
     found: Found, part: Part, folder: Path, notes: list[str], used: dict[str, None]
 ) -> list[LaidOut]:
-    """Lay a part out below `folder`: of one copy whose bytes are the manifest's, else of all.
+    """Unpack a part below `folder`: from one copy whose bytes are the manifest's, else from all.
 
     Copies with the right bytes are all alike; damaged ones may hold what another has lost. What was
     wrong is added to `notes`, whose copies are read to `used`. Raise StorageFull or Interrupted.

@@ -40,7 +40,7 @@ class Recovery:
     folder: Path
 
     def run(self, nodes: TargetNodes) -> None:
-        """What the journal does not have yet."""
+        """Send what the journal does not have yet."""
         if self.unit.route == "whole":
             (part,) = self.sources.found.manifest.parts
             if self._left_to_do(part.name):
