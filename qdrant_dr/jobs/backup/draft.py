@@ -233,7 +233,8 @@ def begin(
     destinations: Destinations,
     started_at: datetime,
 ) -> Draft:
-    """Read the facts before the capture, and the previous backup. Raise what forbids the capture."""
+    """Read the facts before the capture, and the previous backup. Raise what forbids the
+    capture."""
     seen = look(sources, unit, load=load_of(run_id))
     since = Since.then(seen.captured_at)
     key = BackupKey(

@@ -61,7 +61,8 @@ class Share:
 
 
 def plan_full(config: Config, captures: Sequence[CaptureUnit]) -> tuple[FullUnit, ...]:
-    """Plan the captures of a run as one full snapshot. Pure; raise PlanRefused for several nodes."""
+    """Plan the captures of a run as one full snapshot. Pure; raise PlanRefused for several
+    nodes."""
     if not captures:
         return ()
     if len(config.cluster.nodes) > 1:

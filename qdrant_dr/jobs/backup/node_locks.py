@@ -34,7 +34,8 @@ def alone_on(url: str) -> Iterator[None]:
 
 
 def load_of(run_id: str) -> Counter[str]:
-    """Return a copy of how many shards this run has taken from each node; other runs are forgotten."""
+    """Return a copy of how many shards this run has taken from each node; other runs are
+    forgotten."""
     with _guard:
         for other in _loads.keys() - {run_id}:
             del _loads[other]

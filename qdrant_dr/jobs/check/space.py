@@ -49,7 +49,8 @@ def expected_sizes(
 
 
 def estimate(info: Mapping[str, Any], points: int, shards: int) -> int:
-    """Estimate the bytes of a first backup from vector sizes and points: rough, on the high side."""
+    """Estimate the bytes of a first backup from vector sizes and points: rough, on the high
+    side."""
     every = dense_vectors(info["config"]["params"]).values()
     sizes: list[int] = [v["size"] * _DATATYPE.get(v.get("datatype") or "", 4) for v in every]
     return math.ceil(points * (sum(sizes) + PAYLOAD) * OVERHEAD) + shards * WAL

@@ -45,7 +45,8 @@ class Meter:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def paced(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield the blocks unchanged and no faster than the limit: for what is sent a second time."""
+        """Yield the blocks unchanged and no faster than the limit: for what is sent a second
+        time."""
         for block in blocks:
             if self.throttle is not None:
                 time.sleep(self.throttle.reserve(len(block)))

@@ -108,7 +108,8 @@ def nothing_heals(backup: Backup, copy: Copy, newer: Backup | None) -> str:
 def verify_step(
     newest: Backup, *, depth: str, now: datetime, proven: Backup | None, gone: bool
 ) -> str:
-    """Return the next step for a newest backup that is not proven: prove it, if a copy may be good."""
+    """Return the next step for a newest backup that is not proven: prove it, if a copy may be
+    good."""
     if (choice := doubt_step(newest)) is not None:
         return choice
     if sources(newest, now) or not newest.copies:

@@ -71,7 +71,8 @@ def own_spool(spool: str | Path) -> Path:
 
 
 def unsafe_spool(spool: str | Path) -> FolderUnsafe | None:
-    """Say what is wrong with the spool as it is now, without making or changing it. Raise OSError."""
+    """Say what is wrong with the spool as it is now, without making or changing it. Raise
+    OSError."""
     base = Path(spool).expanduser()
     return why_unsafe(base, SETTING, _is_ours) if base.exists() else None
 

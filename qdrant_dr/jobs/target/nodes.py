@@ -48,7 +48,8 @@ def open_target(config: Config, url: str, key: SecretRef | None) -> Node:
 
 
 def facts_of(config: Config, node: Node) -> TargetFacts:
-    """Read `target_facts`; errors name the next step for an address or a key that came with `--to`."""
+    """Read `target_facts`; errors name the next step for an address or a key that came with
+    `--to`."""
     try:
         return target_facts(node)
     except NodeUntrusted:
