@@ -40,7 +40,7 @@ ONCE: dict[str, Any] = {
 
 
 def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Only what the error tree calls transient; a wrong key does not get right by waiting."""
+    """Retry only what the error tree calls transient; waiting does not make a wrong key right."""
     return isinstance(state.data, UnitFailed | DRError) and state.data.transient
 
 
