@@ -49,7 +49,7 @@ def config_block(name: str) -> str:
 
 
 def load(reference: str) -> Config:
-    """Read a configuration at the begin of a run; blocks of Prefect count, and are asked anew.
+    """Read a configuration at the beginning of a run; blocks of Prefect count, and are asked anew.
 
     Raise ConfigInvalid.
     """

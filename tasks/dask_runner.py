@@ -1,4 +1,4 @@
-"""Units on the workers of a Dask cluster: looked at before, watched while, let go as they end.
+"""Run units on a Dask cluster: check its workers first, watch them, let go of what has ended.
 
 Dask gives the work of a lost worker to another one, finished work included as long as its result
 was not fetched. So results are fetched and released one by one, and what may run twice must bear
@@ -110,7 +110,7 @@ class DaskRunner(DaskTaskRunner):  # type: ignore[misc]  # prefect_dask has no t
 
 
 class _Watch:
-    """Are there workers? Asked every `LOOK` seconds."""
+    """Ask every `LOOK` seconds whether there are workers."""
 
     def __init__(self, client: Any) -> None:
         self._client = client

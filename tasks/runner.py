@@ -19,7 +19,7 @@ KINDS = ("threads", "dask")
 
 @runtime_checkable
 class Spread(Protocol):
-    """A runner on other machines: looked at before, and they may go while they work."""
+    """A runner on other machines, which are checked first and may vanish while they work."""
 
     def preflight(self) -> None:
         """Raise WorkersUnfit if they cannot do the units."""

@@ -30,12 +30,12 @@ LISTED = 20
 
 
 def announce_changes(end: RunEnd, watched: Watched) -> bool:
-    """Send the events of a look; False if people could not be told of a change.
+    """Send the events of a watch; False if people could not be told of a change.
 
     One event for each finding, for machines; one for all of them, for people.
     """
     if not reachable():
-        log.warning("the Prefect API does not answer: what changed is told by the next look")
+        log.warning("the Prefect API does not answer: the next watch announces what changed")
         return False
     cluster = end.start.cluster
     for name, every in ((APPEARED, watched.appeared), (CLEARED, watched.cleared)):

@@ -37,7 +37,7 @@ def acknowledgements_that_count(
     """Return the acknowledgements that hold now, oldest first; `found` are the records by
     repository. Pure.
 
-    One and the same record must be in two of `repositories`, if there are so many. A release needs
+    The very same record must be in two of `repositories`, if there are two. A release needs
     no witness: it makes alarms louder.
     """
     every = [

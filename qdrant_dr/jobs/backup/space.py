@@ -134,8 +134,8 @@ def judge_capture(
     node = drafts[0].seen.sources[busiest.peer].node
 
     def needs(*, ask: bool) -> Need:
-        """The node is asked where there is no backup yet, or to be sure: it looks at every page of
-        the collection for its answer."""
+        """Add up what is needed. The node is asked only if there is no backup yet, or to be sure:
+        for its answer it reads every page of the collection."""
         each = []
         for draft in drafts:
             last = draft.previous

@@ -117,7 +117,7 @@ def _spool(config: Config, sizes: Sequence[Size]) -> CheckRow:
 
 
 def _room(scope: str, sizes: Sequence[Size], free: int, what: str) -> CheckRow:
-    """What was measured and does not fit fails; what is guessed is a reason to look."""
+    """Fail where it does not fit as measured; where it is a guess, ask for attention."""
     needed, measured = sum(s.bytes for s in sizes), sum(s.bytes for s in sizes if not s.guessed)
     text = f"about {format_size(needed)} for {what}"
     text += (GUESSED if needed > measured else "") + f", {format_size(free)} free"

@@ -1,4 +1,4 @@
-"""`sign`: somebody has looked at what a run of drills came to, and says so, as a record."""
+"""Sign a run of drills: a person has read what it came to, and a record says so."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def ended_run(run: Run, run_id: str) -> RunEnd:
         where = ", ".join(name for name, _ in found.values())
         raise Conflict(
             f"the end of run {run_id} is not the same everywhere: {where}",
-            "look at both records before anybody signs one.",
+            "compare both records before anybody signs one.",
         )
     ((_, end),) = found.values()
     if end.start.cluster != run.start.cluster:

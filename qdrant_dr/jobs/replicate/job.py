@@ -152,7 +152,7 @@ def plan_reproofs(
 
 
 def replicate(config: Config, request: ReplicateRequest, run: Run, perform: Perform) -> RunEnd:
-    """Look at every copy, heal what can be, prove what was healed, sweep, conclude."""
+    """Check every copy, heal what can be healed, prove it, sweep, conclude."""
     outcomes: list[Outcome] = []
     try:
         repositories = selected_repositories(config, request.repositories)

@@ -147,7 +147,8 @@ class _Work:
         return self.found.manifest
 
     def create(self, body: Mapping[str, Any] | None) -> None:
-        """Make the collection, without limits that would slow the writing down, and look at it."""
+        """Make the collection, without limits that would slow the writing down, and read its
+        facts."""
         clustered = target_facts(self.node).clustered
         by_shard = shard_keys_of(self.manifest)
         if self.name in collection_names(self.node):

@@ -108,7 +108,7 @@ def restore_backup(config: Config, unit: RestoreUnit, run_id: str) -> Outcome:
 
 
 def _found(config: Config, unit: RestoreUnit) -> Found:
-    """The backup, looked up; the first of its repositories that can be opened will do."""
+    """Look the backup up; the first of its repositories that can be opened will do."""
     for name in unit.repositories[:-1]:
         try:
             return Found(config, unit.key, name)

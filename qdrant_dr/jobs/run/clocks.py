@@ -42,7 +42,7 @@ def compare(now: datetime, told: Mapping[str, ClockOffset], limit: timedelta) ->
     return Clocks(
         earliest,
         f"{fast} is {clock_text(span)} ahead of {slow}, {limit.total_seconds():.0f} s are allowed: "
-        "by which of them something is old enough to go cannot be told",
+        "it is not known which is right, so nothing counts as old enough to go",
     )
 
 

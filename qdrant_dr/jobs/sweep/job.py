@@ -134,7 +134,7 @@ class NodeSweep:
                 # mode
                 self._unclaimed(begun, SnapshotScope(begun.intent.collection))
         except ClusterError as e:
-            self.kept.append(f"what {begun.key} left cannot be told: {e.message}")
+            self.kept.append(f"what {begun.key} left is not known: {e.message}")
             return
         if len(self.left) == known:
             self.forget(begun)
@@ -300,7 +300,7 @@ def _still_there(catalog: Catalog, shelves: Shelves) -> tuple[frozenset[str], li
         try:
             listed = shelves.list(shelf)
         except ClusterError as e:
-            unseen.append(f"what was left of {shelf} cannot be told: {e.message}")
+            unseen.append(f"what was left of {shelf} is not known: {e.message}")
             continue
         found.update(*(ids for name, ids in made.items() if listed_as(listed, name)))
     return frozenset(found), unseen
