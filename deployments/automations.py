@@ -40,8 +40,8 @@ def automations(
     heartbeat: timedelta = HEARTBEAT,
     unwatched_after: timedelta = UNWATCHED_AFTER,
 ) -> tuple[AutomationCore, ...]:
-    """All of them. `notify` is the document id of a notification block; without one they only
-    show in Prefect's event feed and on their own pages."""
+    """Return all automations. `notify` is the document id of a notification block; without one they
+    show only in Prefect's event feed and on their own pages."""
     cluster = config.cluster.name
     hours = config.objectives.rpo / timedelta(hours=1)
     return (

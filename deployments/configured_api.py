@@ -22,17 +22,18 @@ ADDRESS = "is the address right, down to its /api? `prefect config view` shows i
 
 
 def configured_api() -> str | None:
-    """The Prefect API of the environment or the active profile. An ephemeral one is none."""
+    """Return the Prefect API of the environment or the active profile. An ephemeral one does not
+    count."""
     return get_current_settings().api.url or None
 
 
 def shown(url: str) -> str:
-    """An address without the password that may be in it."""
+    """Return an address without the password that may be in it."""
     return re.sub(r"//[^/@]*@", "//", url)
 
 
 def look_at(api: str) -> list[str]:
-    """What is to be told of the configured API. Raise SetupFailed if it cannot be worked with."""
+    """Return what to tell of the configured API. Raise SetupFailed if it cannot be worked with."""
     named = f"the Prefect API that is configured, {shown(api)},"
     try:
         with get_client(sync_client=True) as client:

@@ -87,7 +87,7 @@ def main() -> int:
 
 
 def stay(ui: str, target: str) -> None:
-    """With `KEEP=1`, leave everything open until Ctrl-C; else say how."""
+    """Leave everything open until Ctrl-C with `KEEP=1`; else say how to do that."""
     if not KEEP:
         say("everything stops now; make demo KEEP=1 leaves it open, to look at")
         return
@@ -100,7 +100,7 @@ def stay(ui: str, target: str) -> None:
 
 
 def shown(path: Path) -> str:
-    """A path as a person would type it from here."""
+    """Return a path as a person would type it from here."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
@@ -157,7 +157,7 @@ class Story:
         self.broken: list[str] = []
 
     def tell(self) -> None:
-        """All acts in order."""
+        """Play all acts in order."""
         from flows.backup import backup
         from flows.drill import drill
         from flows.replicate import replicate
@@ -183,7 +183,7 @@ class Story:
         self.act("report: what an auditor gets", report, "ok", also=("degraded",))
 
     def disaster(self) -> None:
-        """The source dies with all that it stored; everything must come back on an empty server."""
+        """Kill the source with all that it stored; bring everything back on an empty server."""
         from flows.restore import restore
 
         before = remember(self.source.url)
@@ -200,7 +200,7 @@ class Story:
         self.expect_all(before, remember(self.target))
 
     def under_another_name(self) -> None:
-        """One collection once more, beside what is there, and its aliases lead there."""
+        """Restore one collection once more beside the existing ones, and move its aliases there."""
         from flows.restore import restore
 
         lost = to_bring_back(self.config)
@@ -237,7 +237,7 @@ class Story:
             self.broken.append(title)
 
     def expect_silence(self) -> None:
-        """Nobody may answer where the source was."""
+        """Check that nobody answers where the source was."""
         from qdrant_dr.cluster import Node, collection_names
         from qdrant_dr.errors import NodeUnreachable
 
@@ -249,7 +249,8 @@ class Story:
         self.broken.append("the source still answers")
 
     def expect_all(self, before: Memory, after: Memory) -> None:
-        """What the source held must be there: points counted, ids and payloads read once more."""
+        """Check that everything the source held is there: points counted, ids and payloads read
+        once more."""
         wrong = before.missing(after)
         for line in wrong:
             say(f"    {line}")
@@ -261,7 +262,7 @@ class Story:
         self.broken += wrong
 
     def expect_aliases(self, aliases: tuple[str, ...]) -> None:
-        """What clients ask for must be the collection that was restored last."""
+        """Check that the aliases lead to the collection that was restored last."""
         from qdrant_dr.cluster import Node, target_facts
 
         with Node(self.target) as node:
@@ -272,7 +273,7 @@ class Story:
                 self.broken.append(f"the alias {alias} was not moved")
 
     def summary(self, seconds: float) -> None:
-        """The table, what was protected, and where to look."""
+        """Print the table, what was protected, and where to read on."""
         say(f"\n{'step':<12}{'verdict':<12}{'':<14}{'seconds':>8}")
         for name, verdict, judged, took in self.rows:
             say(f"{name:<12}{verdict:<12}{judged:<14}{took:>8.1f}")

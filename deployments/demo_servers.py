@@ -27,7 +27,8 @@ class Memory:
 
     @property
     def words(self) -> str:
-        """`movies 1,470, notes 588: 2,058 points in 2 collections; live-movies leads to movies`."""
+        """Say what it holds: `movies 1,470, notes 588: 2,058 points in 2 collections; live-movies
+        leads to movies`."""
         each = ", ".join(f"{name} {count:,}" for name, count in self.points.items())
         led = "".join(f"; {alias} leads to {name}" for alias, name in self.aliases.items())
         return (
@@ -35,7 +36,7 @@ class Memory:
         )
 
     def missing(self, other: Memory) -> list[str]:
-        """What of this the other does not hold as it was; what it holds besides does not matter."""
+        """Name what the other does not hold as it was; what it holds besides does not matter."""
         wrong = []
         for name, held in self.points.items():
             if name not in other.points:
@@ -77,7 +78,7 @@ class Source:
 
     @property
     def ours(self) -> bool:
-        """Whether it is of the demo, to be killed in its last act."""
+        """Say whether it belongs to the demo, to be killed in its last act."""
         return self.process is not None
 
     def die(self) -> str:
@@ -98,7 +99,7 @@ class Source:
 
 @contextmanager
 def source_server(home: Path, yours: str | None) -> Iterator[Source]:
-    """The server to protect: yours, or one of ours that is filled first."""
+    """Yield the server to protect: yours, or one of ours that is filled first."""
     if yours:
         yield Source(yours.rstrip("/"))
         return
@@ -114,7 +115,7 @@ def source_server(home: Path, yours: str | None) -> Iterator[Source]:
 
 @contextmanager
 def empty_server(folder: Path) -> Iterator[str]:
-    """A fresh server on loopback: `$QDRANT_BIN` where there is one, else the sandbox."""
+    """Yield a fresh server on loopback: `$QDRANT_BIN` if it is set, else the sandbox."""
     from qdrant_dr.jobs.target.scratch import child_server
 
     with child_server(folder) as url:
@@ -146,5 +147,5 @@ def consent(url: str, place: str) -> None:
 
 
 def say(text: str = "") -> None:
-    """To the person watching, at once."""
+    """Print for the person watching, at once."""
     print(text, flush=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def protected(config: str) -> str:
-    """How much lies in the repositories, by the manifests."""
+    """Say how much lies in the repositories, by the manifests."""
     from qdrant_dr.quantities import format_size
 
     backups = read_catalog(config).backups
@@ -21,7 +21,7 @@ def protected(config: str) -> str:
 
 
 def read_catalog(config: str) -> Any:
-    """What lies in the repositories now."""
+    """Read what lies in the repositories now."""
     from qdrant_dr.configfile import load
     from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 
@@ -31,7 +31,7 @@ def read_catalog(config: str) -> Any:
 
 
 def to_bring_back(config: str) -> Any:
-    """The manifest of the collection with most aliases, else of the largest."""
+    """Return the manifest of the collection with most aliases, else of the largest."""
     manifests = [b.manifest for b in read_catalog(config).backups]
     return max(manifests, key=lambda m: (len(m.aliases), m.size_bytes))
 
@@ -50,7 +50,7 @@ def rot(repository: Path, backup_id: str) -> str:
 
 
 def newest_end(config: str) -> Any:
-    """The end record of the flow run just made, read back from the first repository."""
+    """Read back the end record of the flow run just made from the first repository."""
     from datetime import timedelta
 
     from qdrant_dr.configfile import load
@@ -67,13 +67,14 @@ def newest_end(config: str) -> Any:
 
 
 def order(outcome: Any) -> tuple[bool, str, str]:
-    """What was taken before what was looked at, then by name: runs end their units in any order."""
+    """Sort what was captured before what was checked, then by name: runs end their units in any
+    order."""
     kind = outcome.detail.kind if outcome.detail else ""
     return kind == "proved", outcome.collection, outcome.repository or ""
 
 
 def details(end: Any) -> Iterator[str]:
-    """What happened, in a line per unit that a person wants to see."""
+    """Describe what happened, in one line for each unit that a person wants to see."""
     from qdrant_dr.quantities import format_size
 
     for outcome in sorted(end.outcomes, key=order) if end else ():
@@ -105,12 +106,12 @@ def details(end: Any) -> Iterator[str]:
 
 
 def counted(points: int | None) -> str:
-    """`1,470 points`; what was not counted is not zero."""
+    """Format `1,470 points`; what was not counted is not zero."""
     return "uncounted points" if points is None else f"{points:,} points"
 
 
 def took(phases: Iterable[Any]) -> str:
-    """All phases together, and the two that grow with the data."""
+    """Format the time of all phases together, and of the two that grow with the data."""
     spent = {p.name: p.duration_us / 1e6 for p in phases}
     longest = "".join(f", {n} {spent[n]:.2f} s" for n in ("recover", "prove") if n in spent)
     return f"{sum(spent.values()):.2f} s in all{longest}"

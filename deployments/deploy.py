@@ -35,7 +35,8 @@ WRITTEN = "qdrant_dr_schedules"
 def deploy(
     client: SyncPrefectClient, spec: Mapping[str, Any], environ: Mapping[str, str]
 ) -> list[str]:
-    """What was done, a line each. Raise UsageError, SetupFailed with what Prefect said."""
+    """Deploy, and return what was done, a line each. Raise UsageError, SetupFailed with what
+    Prefect said."""
     wanted = prefect_yaml.entries(spec, environ)
     before = {e.name: _read(client, e.name) for e in wanted}
     changed = {e.name: _changes(e, before[e.name]) for e in wanted}
@@ -120,11 +121,11 @@ class _Written:
         self._known = copy.deepcopy(self._before)
 
     def of(self, entry: Entry) -> dict[str, Any]:
-        """By slug, for one deployment."""
+        """Return what was written for one deployment, by slug."""
         return dict(self._known.get(entry.name) or {})
 
     def remember(self, entry: Entry, slugs: Iterable[str]) -> None:
-        """These are now as the file has them."""
+        """Remember that these are now as the file has them."""
         known = {k: v for k, v in self.of(entry).items() if k in entry.schedules}
         known |= {slug: prefect_yaml.written(entry.schedules[slug]) for slug in slugs}
         self._known[entry.name] = known

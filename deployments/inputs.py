@@ -30,17 +30,18 @@ class Asked:
 
     @property
     def block(self) -> str | None:
-        """The name of the block that keeps the text of the file; None if it is no file."""
+        """Return the name of the block that keeps the text of the file; None if it is no file."""
         return self.config.cluster.name if is_file(self.reference) else None
 
 
 def is_file(reference: str) -> bool:
-    """Whether a reference is a path of this machine."""
+    """Say whether a reference is a path of this machine."""
     return "://" not in reference and not reference.startswith(BLOCK)
 
 
 def named(environ: Mapping[str, str]) -> str:
-    """The reference of the configuration; a path is absolute, for workers start elsewhere.
+    """Return the reference of the configuration; a path becomes absolute, for workers start
+    elsewhere.
 
     Raise ConfigInvalid if there is none.
     """
@@ -86,6 +87,6 @@ def look(prefect_file: Path, environ: Mapping[str, str], *, worker_here: bool = 
 
 
 def referred(config: Config) -> set[str]:
-    """The environment variables that the configuration takes keys from."""
+    """Return the environment variables that the configuration takes keys from."""
     texts = prefect_yaml.texts_of(config.model_dump())
     return {text.removeprefix("env:") for text in texts if text.startswith("env:")}

@@ -25,7 +25,7 @@ LIVED = 600.0
 
 
 def pause(failures: int) -> float:
-    """Seconds before the next start, after so many short lives in a row. Pure."""
+    """Return the seconds before the next start, after this many short lives in a row. Pure."""
     return min(FIRST_PAUSE * 2.0 ** min(failures, 10), LONGEST_PAUSE)
 
 

@@ -109,7 +109,7 @@ def _options() -> argparse.ArgumentParser:
 
 
 def table(taken: list[Taken], sizes: Sizes) -> str:
-    """One row per method, of the archives that were taken while the optimizer was at work."""
+    """Build one row per method, of the archives that were taken while the optimizer was at work."""
     head = f"archive ({sizes.points} points, {sizes.deleted} deleted and acknowledged)"
     lines = [f"| {head} | tries | wrong | points in it |", "|---|---|---|---|"]
     for method in dict.fromkeys(t.method for t in taken):

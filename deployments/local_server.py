@@ -35,14 +35,15 @@ class LocalServer:
 
     @property
     def api(self) -> str | None:
-        """Its address, which lasts; None if there never was one."""
+        """Return its address, which lasts; None if there never was one."""
         try:
             return f"http://127.0.0.1:{int(self._port.read_text())}/api"
         except (FileNotFoundError, ValueError):
             return None
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """What a process needs to talk to it, or to be it, with nothing of the user's profile."""
+        """Return what a process needs to talk to it, or to be it, with nothing of the user's
+        profile."""
         kept = {k: v for k, v in environ.items() if not k.startswith("PREFECT_")}
         prefect = self.home / "prefect"
         kept |= SQLITE
@@ -50,7 +51,8 @@ class LocalServer:
         return kept if self.api is None else {**kept, "PREFECT_API_URL": self.api}
 
     def ensure(self, environ: Mapping[str, str]) -> str:
-        """Have it run; what was done. Raise SetupFailed with the end of its log if it does not."""
+        """Start it unless it runs, and return what was done. Raise SetupFailed with the end of its
+        log if it does not start."""
         if processes.running(self.file) and self.api:
             self._await_healthy()
             return "unchanged"

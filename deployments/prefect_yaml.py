@@ -50,12 +50,13 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """FLOW/DEPLOYMENT, as Prefect's commands take it."""
+        """Return FLOW/DEPLOYMENT, as Prefect's commands take it."""
         return f"{self.flow.name}/{self.meant['name']}"
 
     @property
     def schedules(self) -> dict[str, dict[str, Any]]:
-        """By their slug. Raise UsageError for one without: it could not be found again."""
+        """Return the schedules by their slug. Raise UsageError for one without: it could not be
+        found again."""
         listed = self.meant.get("schedules") or []
         if nameless := [s for s in listed if not s.get("slug")]:
             raise UsageError(
@@ -66,7 +67,7 @@ class Entry:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """What the file says. Raise UsageError if it is not a file of deployments."""
+    """Read the file. Raise UsageError if it is not a file of deployments."""
     try:
         spec = yaml.safe_load(file.read_text())
     except (OSError, yaml.YAMLError) as e:
@@ -77,7 +78,7 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def texts_of(value: object) -> Iterator[str]:
-    """Every text in it, at any depth; keys do not count."""
+    """Yield every text in it, at any depth; keys do not count."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -89,12 +90,13 @@ def texts_of(value: object) -> Iterator[str]:
 
 
 def variables(spec: object) -> set[str]:
-    """The environment variables that it refers to as `{{ $NAME }}`; comments do not count."""
+    """Return the environment variables that it refers to as `{{ $NAME }}`; comments do not
+    count."""
     return {name for text in texts_of(spec) for name in VARIABLE.findall(text)}
 
 
 def filled(value: Any, environ: Mapping[str, str]) -> Any:
-    """With the variables put in, as deploying does. Prefect's own filling asks its process only."""
+    """Put the variables in, as deploying does. Prefect's own filling asks its process only."""
     if isinstance(value, str):
         return VARIABLE.sub(lambda m: environ[m.group(1)], value)
     if isinstance(value, Mapping):
@@ -103,7 +105,8 @@ def filled(value: Any, environ: Mapping[str, str]) -> Any:
 
 
 def entries(spec: Mapping[str, Any], environ: Mapping[str, str]) -> list[Entry]:
-    """Every entry with its flow. The variables must be set: Prefect makes an unset one empty."""
+    """Return every entry with its flow. The variables must be set: Prefect makes an unset one
+    empty."""
     found = []
     for raw in spec["deployments"]:
         meant = filled(raw, environ)
@@ -116,7 +119,7 @@ def entries(spec: Mapping[str, Any], environ: Mapping[str, str]) -> list[Entry]:
 
 
 def of_this_version(pull: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
-    """The pull steps; ours is told the version of who deploys, to compare it on the worker."""
+    """Return the pull steps; ours gets the version of who deploys, to compare it on the worker."""
     return [
         {name: {"version": __version__, **(said or {})} if name == OURS else said}
         for step in pull or ()
@@ -125,7 +128,7 @@ def of_this_version(pull: Sequence[Mapping[str, Any]] | None) -> list[dict[str, 
 
 
 def differences(entry: Entry, there: DeploymentResponse) -> list[str]:
-    """In what a deployment is not as its entry says, schedules and switches apart."""
+    """Say in what a deployment differs from its entry, schedules and switches apart."""
     meant, flow = entry.meant, entry.flow
     if beyond := sorted(set(meant) - COMPARED):
         return [f"{key}, which cannot be compared" for key in beyond]
@@ -158,19 +161,20 @@ def differences(entry: Entry, there: DeploymentResponse) -> list[str]:
 
 
 def version(raw: Mapping[str, Any]) -> str:
-    """That of the entry, else of the package, which is what a worker runs. Left to itself, Prefect
-    takes the commit of whatever checkout it is called in."""
+    """Return the version of the entry, else of the package, which is what a worker runs. Without
+    it, Prefect takes the commit of whatever checkout it is called in."""
     return str(raw.get("version") or __version__)
 
 
 def wanted_limit(entry: Entry) -> int | None:
-    """Runs at a time as the file has it."""
+    """Return how many runs the file allows at a time."""
     limit = entry.meant.get("concurrency_limit")
     return limit.get("limit") if isinstance(limit, dict) else limit
 
 
 def when(schedule: Mapping[str, Any]) -> Schedule:
-    """The schedule as Prefect knows it. Raise UsageError for one without cron, interval, rrule."""
+    """Build the schedule as Prefect knows it. Raise UsageError for one without cron, interval,
+    rrule."""
     for kind, model in KINDS.items():
         if kind in schedule:
             given = {k: v for k, v in schedule.items() if k in model.model_fields}
@@ -184,7 +188,8 @@ def when(schedule: Mapping[str, Any]) -> Schedule:
 
 
 def same_schedule(schedule: Mapping[str, Any], there: Any) -> bool:
-    """Whether a schedule of the server is as the file says; what is not said may be anything."""
+    """Say whether a schedule of the server is as the file says; what the file does not say may be
+    anything."""
     ours, theirs = when(schedule), there.schedule
     return (
         type(ours) is type(theirs)
@@ -194,7 +199,7 @@ def same_schedule(schedule: Mapping[str, Any], there: Any) -> bool:
 
 
 def written(schedule: Mapping[str, Any]) -> dict[str, Any]:
-    """A schedule of the file as it is written to the server."""
+    """Return a schedule of the file as it is written to the server."""
     return {
         "schedule": when(schedule).model_dump(mode="json", exclude_unset=True),
         "parameters": dict(schedule.get("parameters") or {}),
@@ -202,12 +207,12 @@ def written(schedule: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_written(ours: Mapping[str, Any], there: Any) -> bool:
-    """Whether a schedule of the server is still as it was written."""
+    """Say whether a schedule of the server is still as it was written."""
     return same_schedule({**ours["schedule"], "parameters": ours["parameters"]}, there)
 
 
 def told(schedule: Mapping[str, Any]) -> str:
-    """When, in a few words: `cron 15 2 * * * (UTC)`."""
+    """Say when, in a few words: `cron 15 2 * * * (UTC)`."""
     kind = next(k for k in KINDS if k in schedule)
     zone = schedule.get("timezone")
     return f"{kind} {schedule[kind]}" + (f" ({zone})" if zone else "")

@@ -23,7 +23,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def birth(pid: int) -> str | None:
-    """What tells this process from all others, ever; None if there is none or it is dead."""
+    """Return what tells this process from all others, ever; None if there is none or it is dead."""
     try:
         process = psutil.Process(pid)
         if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
@@ -62,7 +62,7 @@ def start(
 
 
 def running(file: Path) -> dict[str, Any] | None:
-    """What was remembered of a process that is still alive; None if there is none."""
+    """Return what was remembered of a process that is still alive; None if there is none."""
     try:
         kept = json.loads(file.read_text())
         alive = kept["birth"] is not None and birth(int(kept["pid"])) == kept["birth"]
@@ -72,12 +72,12 @@ def running(file: Path) -> dict[str, Any] | None:
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """Every process below this one, with its birth."""
+    """Return every process below this one, with its birth."""
     return _below(pid, recursive=True)
 
 
 def children(pid: int) -> dict[int, str]:
-    """The processes that this one has started itself, with their births."""
+    """Return the processes that this one has started itself, with their births."""
     return _below(pid, recursive=False)
 
 
@@ -90,7 +90,8 @@ def _below(pid: int, *, recursive: bool) -> dict[int, str]:
 
 
 def end_children(pid: int, *, patience: float) -> int:
-    """SIGTERM to the children of a process, SIGKILL to what is left of all below; their number."""
+    """Send SIGTERM to the children of a process, SIGKILL to what is left of all below; return their
+    number."""
     below, own = descendants(pid), children(pid)
     _send(signal.SIGTERM, own)
     if not _gone(below, patience):

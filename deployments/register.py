@@ -41,7 +41,7 @@ NOBODY = (
 
 
 def is_told(client: SyncPrefectClient, config: Config) -> bool:
-    """Whether our automations tell anybody."""
+    """Say whether our automations tell anybody."""
     ours = (client.read_automations_by_name(a.name) for a in automations(config, None))
     return _told_now(a for found in ours for a in found) is not None
 
@@ -49,7 +49,8 @@ def is_told(client: SyncPrefectClient, config: Config) -> bool:
 def register(
     reference: str, pool: str, save_as: str | None = None, notify: str | None = None
 ) -> list[str]:
-    """What was done, a line each. Raise ConfigInvalid, UsageError."""
+    """Register everything, and return what was done, a line each. Raise ConfigInvalid,
+    UsageError."""
     config = load(reference)
     said = []
     with get_client(sync_client=True) as client:
@@ -149,7 +150,7 @@ def _told_now(there: Iterable[Automation]) -> UUID | None:
 
 
 def same(there: Automation, wanted: AutomationCore) -> bool:
-    """Whether an automation is what it should be; an operator may have switched it off."""
+    """Say whether an automation is as it should be; an operator may have switched it off."""
     ours = wanted.model_dump(mode="json", exclude={"enabled"}, exclude_none=True)
     theirs = there.model_dump(mode="json", exclude_none=True)
     return _known(ours) == _known({k: theirs.get(k) for k in ours})

@@ -37,14 +37,14 @@ Say = Callable[[str], None]
 
 
 def home() -> Path:
-    """Where the processes that are started here leave their pids, logs and data."""
+    """Return where the processes that are started here keep their pids, logs and data."""
     return Path(os.environ.get("QDR_UP_HOME", ".up")).resolve()
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """One `up` or `down` at a time. Raise UsageError for the second, FolderUnsafe
-    if others may write there."""
+    """Allow one `up` or `down` at a time. Raise UsageError for the second, FolderUnsafe if others
+    may write there."""
     own_folder(folder, "$QDR_UP_HOME")  # by the pids in it, processes are ended
     with (folder / "lock").open("w") as lock:
         try:
@@ -57,7 +57,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """To the person watching, at once."""
+    """Print for the person watching, at once."""
     print(text, flush=True)
 
 
@@ -93,7 +93,7 @@ def _up(prefect_file: Path, environ: Mapping[str, str], say: Say) -> None:
 def register_only(
     prefect_file: Path | None, environ: Mapping[str, str], save_as: str | None, say: Say = say
 ) -> None:
-    """What `up` does, but start nothing: the worker and the server are those of somebody else.
+    """Do what `up` does, but start nothing: the worker and the server belong to somebody else.
 
     Raise SetupFailed before anything is made if no API is configured and no earlier `up` has left
     one here, or if it cannot be worked with.
@@ -149,7 +149,7 @@ def set_up(asked: Asked, api: str, environ: Mapping[str, str], say: Say, *, own:
 
 
 def tell_next(api: str, say: Say, *, own: bool) -> None:
-    """What one wants to do now, as commands to copy."""
+    """Print what people want to do now, as commands to copy."""
     say(f"\npages  {ui_of(api)}\nlogs   {home()}\n")
     lines = [(f"export PREFECT_API_URL={api}", "so that Prefect's commands find it")] if own else []
     lines += [
@@ -164,12 +164,12 @@ def tell_next(api: str, say: Say, *, own: bool) -> None:
 
 
 def ui_of(api: str) -> str:
-    """Where a person looks."""
+    """Return the address of the pages for people."""
     return shown(get_current_settings().ui_url or api.removesuffix("/api"))
 
 
 def command(name: str) -> str:
-    """How to call a program of this environment from here: it need not be activated."""
+    """Return how to call a program of this environment from here: it need not be activated."""
     ours = Path(sys.executable).parent / name
     found = shutil.which(name)
     return name if found and Path(found) == ours else os.path.relpath(ours)

@@ -36,7 +36,7 @@ class Next:
 def await_scheduled(
     client: SyncPrefectClient, names: Sequence[str], *, within: float = SCHEDULED_WITHIN
 ) -> list[Next]:
-    """The next run of every schedule that is on, soonest first.
+    """Wait for and return the next run of every schedule that is on, soonest first.
 
     Raise SetupFailed for the ones that have none after `within` seconds. Deployments that are
     paused and schedules that are off are left out.

@@ -33,7 +33,8 @@ class Worker:
     def ensure(
         self, client: SyncPrefectClient, pool: str, api: str, environ: Mapping[str, str]
     ) -> str:
-        """Have one at work for the pool, seen by the server; what was done.
+        """Start a worker for the pool unless one is at work, seen by the server; return what was
+        done.
 
         Raise UsageError if one of ours serves something else, SetupFailed if it does not come up.
         """
@@ -103,7 +104,7 @@ class Worker:
 
 
 def online(client: SyncPrefectClient, pool: str) -> list[str]:
-    """Names of the workers of the pool that the server has heard of lately."""
+    """Return the names of the workers of the pool that the server has heard of lately."""
     return [w["name"] for w in _workers(client, pool) if w["status"] == "ONLINE"]
 
 

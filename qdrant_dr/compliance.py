@@ -72,7 +72,7 @@ def judge(recovery: Recovery, as_of: datetime, period_days: int) -> Compliance:
 
 
 def out_of_reach(config: Config, copies: pd.DataFrame) -> set[tuple[str, str, str]]:
-    """Copies in an archive that no restore waits for: collection, backup and repository."""
+    """Return copies in an archive that no restore waits for: collection, backup and repository."""
     waits = {r.name for r in config.repositories if r.archive_restore_time is not None}
     return {
         (c["collection"], c["backup_id"], c["repository"])
@@ -82,7 +82,7 @@ def out_of_reach(config: Config, copies: pd.DataFrame) -> set[tuple[str, str, st
 
 
 def disagreements(counted: Recount, collections: pd.DataFrame) -> list[Gap]:
-    """Where the raw records and the frames say different things of a collection."""
+    """Return where the raw records and the frames say different things of a collection."""
     told = {r["collection"]: r for r in _rows(collections) if r["status"] != "excluded"}
     gaps: list[Gap] = []
     for row in counted.rows:
@@ -115,7 +115,7 @@ class Compliance:
 
     @property
     def words(self) -> str:
-        """The verdict in one line."""
+        """Say the verdict in one line."""
         at = f"as of {_words(self.as_of)}"
         if not self.gaps:
             return f"compliant {at}: {len(self.counted.rows)} collections, both counts agree"
@@ -124,7 +124,7 @@ class Compliance:
         return f"NOT compliant {at}: {gaps}; the first: {where}: {what}"
 
     def verdict(self) -> Shown:
-        """The verdict, and how much it rests on."""
+        """Show the verdict, and how much it rests on."""
         colour = BAD if self.gaps else GOOD
         read = f"{len(self.raw.locations)} of {len(self.config.repositories)} repositories"
         return Shown(
@@ -135,13 +135,13 @@ class Compliance:
         )
 
     def failures(self) -> Shown:
-        """Every gap."""
+        """Show every gap."""
         rows = [{"where": where, "what": what} for where, what in self.gaps]
         empty = "None: every collection is covered, and both counts agree."
         return _table("Every gap: where, and what.", ("where", "what"), rows, empty)
 
     def coverage(self) -> Shown:
-        """Each collection, by the raw records."""
+        """Show each collection, by the raw records."""
         rows = [
             {
                 "collection": row.collection, "backups": row.backups,
@@ -159,7 +159,7 @@ class Compliance:
         return _table(caption, columns, rows, "No collection.")
 
     def copies(self) -> Shown:
-        """State and deepest proof of the newest backup of each collection, by repository."""
+        """Show state and deepest proof of the newest backup of each collection, by repository."""
         newest = {r["collection"]: r["newest_backup_id"] for r in _rows(self.frames["collections"])}
         rows: dict[str, dict[str, Any]] = {}
         for c in _rows(self.frames["copies"]):
@@ -172,19 +172,19 @@ class Compliance:
         return _table(caption, columns, rows.values(), "No copy.")
 
     def frame(self, name: str, caption: str, columns: Sequence[str], empty: str) -> Shown:
-        """Columns of a frame, with their units."""
+        """Show columns of a frame, with their units."""
         units = {c.name: c.unit for f in FRAMES if f.name == name for c in f.columns}
         heads = {c: _head(c, units[c]) for c in columns}
         rows = _rows(self.frames[name][list(columns)].rename(columns=heads))
         return _table(caption, tuple(heads.values()), rows, empty)
 
     def findings(self) -> Shown:
-        """All findings of the frames, critical or not."""
+        """Show all findings of the frames, critical or not."""
         columns = ("severity", "scope", "what", "since", "blast_radius", "next_command")
         return self.frame("findings", "All findings, worst first.", columns, "No finding.")
 
     def collections(self) -> Shown:
-        """Each collection against what was promised."""
+        """Compare each collection with what was promised."""
         columns = (
             "collection", "status", "rpo_seconds", "rpo_objective_seconds", "rto_seconds",
             "rto_objective_seconds", "rto_measured_at", "copies_proven_count", "exclusion_reason",
@@ -193,7 +193,7 @@ class Compliance:
         return self.frame("collections", caption, columns, "No collection.")
 
     def drills(self) -> Shown:
-        """Drills of the period, failed ones too."""
+        """Show the drills of the period, failed ones too."""
         columns = (
             "collection", "backup_id", "repository", "engine", "verdict", "restore_seconds",
             "readback_seconds", "rto_seconds", "rto_met", "error_code",
@@ -205,7 +205,7 @@ class Compliance:
         return self.frame("drills", caption, columns, "No drill in this period.")
 
     def restores(self) -> Shown:
-        """Restores of the period, failed ones too."""
+        """Show the restores of the period, failed ones too."""
         columns = (
             "started_at", "collection", "backup_id", "target", "name", "route", "verdict",
             "points_lost_count", "rto_seconds", "requester", "approved_by", "ticket", "error_code",
@@ -214,7 +214,7 @@ class Compliance:
         return self.frame("restores", caption, columns, "No restore in this period.")
 
     def runs(self) -> Shown:
-        """Runs of the period that did not end well, and what became of them."""
+        """Show the runs of the period that did not end well, and what became of them."""
         runs = self.frames["runs"]
         bad = runs[runs["verdict"].isna() | (runs["verdict"] != "ok")]
         columns = (
@@ -228,11 +228,11 @@ class Compliance:
         return replace(self, frames={"runs": bad}).frame("runs", caption, columns, caption)
 
     def code(self) -> Shown:
-        """The code that counted the raw records, to be read."""
+        """Show the code that counted the raw records, for people to read."""
         return Shown(f"<pre>{escape(inspect.getsource(counting))}</pre>")
 
     def demand(self) -> str:
-        """The verdict; raise NotCompliant if there is any gap."""
+        """Return the verdict; raise NotCompliant if there is any gap."""
         if self.gaps:
             raise NotCompliant(self.words)
         return self.words

@@ -27,7 +27,7 @@ _QUOTED = re.compile(rf"`((?:{_PROGRAM}) [^`]+)`")
 
 
 def command(verb: str, *words: str) -> str:
-    """A command line that can be pasted, whatever the collection is called."""
+    """Build a command line that can be pasted, whatever the collection is called."""
     return shlex.join(["qdrant-dr", verb, *words])
 
 
@@ -50,7 +50,7 @@ def step_of(hint: str) -> Step:
 
 
 def marked(hint: str) -> str:
-    """The hint, with the mark of a person's step where it begins with no command."""
+    """Return the hint, marked as a step for a person if it begins with no command."""
     if hint.startswith((DECIDE, BY_HAND)) or step_of(hint).kind == "run":
         return hint
     return BY_HAND + hint
@@ -63,7 +63,7 @@ def filled(
     collection: str | None = None,
     backup: str | None = None,
 ) -> str:
-    """The hint, with the names that are known where its commands leave them open."""
+    """Return the hint with the known names filled in where its commands leave them open."""
     known = {"REPOSITORY": repository, "COLLECTION": collection, "BACKUP": backup}
     words = {place: shlex.quote(name) for place, name in known.items() if name and name != "*"}
 
@@ -74,18 +74,18 @@ def filled(
 
 
 def told_with(what: str, hint: str) -> str:
-    """One sentence of what happened and what is next."""
+    """Join what happened and the next step into one sentence."""
     return what + NEXT + (f"run `{hint}`." if _BARE.match(hint) else hint)
 
 
 def apart(sentence: str) -> tuple[str, str | None]:
-    """What happened, and the hint if the sentence tells one."""
+    """Split a sentence into what happened and its hint, if it has one."""
     what, _, hint = sentence.partition(NEXT)
     return what, hint or None
 
 
 def helps(hints: Iterable[str]) -> tuple[str, ...]:
-    """The help of every command of ours that these hints name, each once."""
+    """Return the help of every command of ours that these hints name, each once."""
     found: dict[str, None] = {}
     for command in (c for hint in hints for c in step_of(hint).commands):
         words = command.split(" ")

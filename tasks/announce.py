@@ -65,7 +65,8 @@ def announce(end: RunEnd, config: Config) -> None:
 
 
 def public_page(end: RunEnd, config: Config) -> str | None:
-    """Where readers find the report that this run wrote: `report.url` as `report.public_url`.
+    """Return where readers find the report that this run wrote: `report.url` as
+    `report.public_url`.
 
     None without a public address, a page, or a report written to where `report.url` says.
     """
@@ -99,7 +100,8 @@ def _tag(name: str) -> None:
 
 
 def proven_captures(end: RunEnd, config: Config) -> dict[str, Outcome]:
-    """The capture of each collection that this run both made and proved, to the depth promised.
+    """Return the capture of each collection that this run both made and proved, to the promised
+    depth.
 
     Only captures count: proving an old backup again says nothing about today's data, and must not
     quieten an alarm that waits for today's.
@@ -121,7 +123,8 @@ def proven_captures(end: RunEnd, config: Config) -> dict[str, Outcome]:
 
 
 def protected(end: RunEnd, config: Config) -> bool:
-    """Was every included and every expected collection captured and proven in this very run?
+    """Say whether every included and every expected collection was captured and proven in this very
+    run.
 
     A run for some collections only, or one that saw nothing, protects no cluster; nor does a
     failed one, whatever it proved: the strictest fact decides.

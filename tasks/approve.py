@@ -67,7 +67,7 @@ def ask(
 
 
 def question(plans: Sequence[RestorePlan], requester: str, *, until: datetime) -> str:
-    """What is to be approved, as Markdown: what, where, for whom, until when."""
+    """Describe in Markdown what is to be approved: what, where, for whom, until when."""
     asked = f"Asked for by **{escape(requester)}**, to restore for real"
     parts = [f"{asked}, if somebody approves before **{until:%Y-%m-%d %H:%M} UTC**:"]
     for plan in plans:

@@ -28,7 +28,8 @@ class ServerAway(ConnectionError):
 
 
 def read_block(kind: str, name: str) -> dict[str, Any]:
-    """The fields of the block `kind/name`, secrets in plain text. Raise BlockMissing, ServerAway.
+    """Read the fields of the block `kind/name`, secrets in plain text. Raise BlockMissing,
+    ServerAway.
 
     The document is read, not an object of its class: that needs none of the packages which blocks
     of clouds come from, and runs none of what they do when they are made (GcpCredentials asks

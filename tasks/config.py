@@ -27,7 +27,7 @@ _held: dict[str, Config] = {}
 
 
 def config_block(name: str) -> str:
-    """The text of the block. Raise ConfigInvalid if there is none, or no server to ask."""
+    """Return the text of the block. Raise ConfigInvalid if there is none, or no server to ask."""
     kind, _, own = name.rpartition("/")
     if kind not in ("", SLUG):
         raise ConfigInvalid(
@@ -49,7 +49,7 @@ def config_block(name: str) -> str:
 
 
 def load(reference: str) -> Config:
-    """Read a configuration at the begin of a run; blocks of Prefect count, and are asked anew.
+    """Read a configuration at the beginning of a run; blocks of Prefect count, and are asked anew.
 
     Raise ConfigInvalid.
     """
@@ -91,12 +91,12 @@ class RunRef:
 
 
 def is_held(run: RunRef) -> bool:
-    """Is this process the one that conducts the run?"""
+    """Say whether this process is the one that conducts the run."""
     return run.run_id in _held
 
 
 def config_of(run: RunRef) -> Config:
-    """The configuration of a unit: as its run has read it, else (another process) read anew.
+    """Return the configuration of a unit: as its run has read it or, in another process, read anew.
 
     Raise ConfigDiffers if that is not what the run has read, ConfigInvalid if it is none.
     """

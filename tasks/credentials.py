@@ -20,7 +20,7 @@ _AZURE = ".blob.core.windows.net"
 
 
 def credentials_block(name: str) -> dict[str, Any]:
-    """Options of fsspec for the block `TYPE/NAME`.
+    """Return the options of fsspec for the block `TYPE/NAME`.
 
     Raise SecretMissing if there is none, or no server to ask, and ConfigInvalid if it sets
     something that cannot be kept. No error holds any value of it.
@@ -46,7 +46,8 @@ def credentials_block(name: str) -> dict[str, Any]:
 
 
 def options_of(name: str, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """What the fields of the block `TYPE/NAME` are to the file system of its storage."""
+    """Translate the fields of the block `TYPE/NAME` into options of the file system of its
+    storage."""
     fields = {key: value for key, value in stored.items() if value not in (None, "", {}, [])}
     options = _OPTIONS[name.partition("/")[0]](name, fields)
     _refuse(name, fields)

@@ -1,4 +1,4 @@
-"""Units on the workers of a Dask cluster: looked at before, watched while, let go as they end.
+"""Run units on a Dask cluster: check its workers first, watch them, let go of what has ended.
 
 Dask gives the work of a lost worker to another one, finished work included as long as its result
 was not fetched. So results are fetched and released one by one, and what may run twice must bear
@@ -75,7 +75,7 @@ class DaskRunner(DaskTaskRunner):  # type: ignore[misc]  # prefect_dask has no t
     def results_of(
         self, futures: Sequence[PrefectDaskFuture[Any]], deadline: timedelta
     ) -> list[object]:
-        """What each future came to; UnitLost for those that nobody will finish."""
+        """Return what each future came to; UnitLost for those that nobody will finish."""
         found: list[object] = [None] * len(futures)
         pending = dict(enumerate(futures))
         woken = threading.Event()
@@ -110,14 +110,14 @@ class DaskRunner(DaskTaskRunner):  # type: ignore[misc]  # prefect_dask has no t
 
 
 class _Watch:
-    """Are there workers? Asked every `LOOK` seconds."""
+    """Ask every `LOOK` seconds whether there are workers."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self._looked = self._seen = time.monotonic()
 
     def given_up(self) -> UnitLost | None:
-        """Why nobody will finish, once there was no worker for `LONELY` seconds."""
+        """Say why nobody will finish, once there was no worker for `LONELY` seconds."""
         now = time.monotonic()
         if now - self._looked >= LOOK:
             self._looked = now
@@ -151,7 +151,7 @@ def _fetched(future: PrefectDaskFuture[Any]) -> object:
 
 
 def unlike(ours: Mapping[str, str], asked: Mapping[str, Any]) -> list[str]:
-    """Which workers are not as we are, and in what. Pure."""
+    """Name the workers that differ from this process, and in what. Pure."""
     found = []
     for worker, told in sorted(asked.items()):
         if not isinstance(told, Mapping):
@@ -209,7 +209,8 @@ def _probe() -> Callable[[], dict[str, str]]:
 
 
 def within(seconds: float, ask: Callable[[], T], what: str) -> T:
-    """The answer. Raise WorkersUnfit if there is none in time: most calls of Dask wait forever."""
+    """Return the answer. Raise WorkersUnfit if there is none in time: most calls of Dask wait
+    forever."""
     answer: list[T] = []
     raised: list[BaseException] = []
 

@@ -30,12 +30,12 @@ COMMAND = re.compile(r"`((?:qdrant-dr|prefect|make|curl) ?[^`]*)`")
 
 
 def escape(text: str) -> str:
-    """Text as it is: no table cell, tag or emphasis begins in a collection's name."""
+    """Escape text so that no table cell, tag or emphasis begins in a collection's name."""
     return re.sub(r"([\\`*_|<>\[\]~])", r"\\\1", visible(text)).replace("\n", " ")
 
 
 def escape_around_code(text: str) -> str:
-    """The same for advice: what stands between backticks is code, and stays as it is."""
+    """Escape advice in the same way, but leave the code between backticks as it is."""
     parts = visible(text).replace("\n", " ").split("`")
     if len(parts) % 2 == 0:  # one is left over: a name holds it
         return escape(text)
@@ -43,12 +43,14 @@ def escape_around_code(text: str) -> str:
 
 
 def worst_first(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """By verdict, then by collection; the units of one collection stay in the order of work."""
+    """Sort by verdict, then by collection; the units of one collection stay in the order of
+    work."""
     return sorted(outcomes, key=lambda o: (SEVERITY[o.verdict], o.collection))
 
 
 def markdown(end: RunEnd, *, page: str | None = None) -> str:
-    """Verdict and reasons first, then what to do, then what was seen and where the evidence is.
+    """Write the verdict and reasons first, then what to do, then what was seen and where the
+    evidence is.
 
     `page`: address of the report that this run wrote, where readers find it.
     """
@@ -85,7 +87,8 @@ def markdown(end: RunEnd, *, page: str | None = None) -> str:
 
 
 def unit_rows(end: RunEnd) -> list[dict[str, Any]]:
-    """One row per unit, the worst first, plain JSON types; at most ROWS, the best left out."""
+    """Return one row per unit, the worst first, in plain JSON types; at most ROWS, the best left
+    out."""
     return [
         {
             "verdict": o.verdict,

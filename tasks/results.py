@@ -12,13 +12,14 @@ from qdrant_dr.errors import UnitLost
 
 
 def results_of(futures: Sequence[PrefectFuture[Any]], deadline: timedelta) -> list[object]:
-    """What each unit in a thread came to, an exception as itself; never later than `deadline`."""
+    """Return what each unit in a thread came to, an exception as itself; never later than
+    `deadline`."""
     wait(list(futures), timeout=deadline.total_seconds())
     return [_result(future) for future in futures]
 
 
 def late() -> UnitLost:
-    """What a unit came to that is not done in time."""
+    """Return the outcome of a unit that is not done in time."""
     return UnitLost("not finished within the deadline of its run")
 
 

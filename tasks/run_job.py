@@ -70,7 +70,7 @@ def provenance() -> Provenance:
 
 
 def parameters() -> dict[str, Any]:
-    """The parameters of the flow run at hand, as a run record keeps them."""
+    """Return the parameters of this flow run, as a run record keeps them."""
     context = FlowRunContext.get()
     given = (context.parameters if context else None) or {}
     return {name: _plain(value) for name, value in given.items()}
@@ -124,7 +124,7 @@ def run_job(
 
 
 def run_name() -> str:
-    """`backup prod: movies, users (scheduled)`, as far as it can be known before the run."""
+    """Build `backup prod: movies, users (scheduled)`, as far as it can be known before the run."""
     given = flow_run.parameters or {}
     try:
         cluster = load(str(given.get("config"))).cluster.name

@@ -19,13 +19,13 @@ KINDS = ("threads", "dask")
 
 @runtime_checkable
 class Spread(Protocol):
-    """A runner on other machines: looked at before, and they may go while they work."""
+    """A runner on other machines, which are checked first and may vanish while they work."""
 
     def preflight(self) -> None:
         """Raise WorkersUnfit if they cannot do the units."""
 
     def results_of(self, futures: Sequence[Any], deadline: timedelta) -> list[object]:
-        """What each future came to, an exception as itself; never later than `deadline`."""
+        """Return what each future came to, an exception as itself; never later than `deadline`."""
 
     def abandon(self, futures: Sequence[Any]) -> None:
         """Let none of these begin that has not."""
@@ -41,7 +41,7 @@ class ChosenRunner(ThreadPoolTaskRunner[Any]):
     refused: UsageError | None = None
 
     def duplicate(self) -> Any:
-        """The runner of one flow run."""
+        """Return the runner of one flow run."""
         try:
             return chosen(os.environ) or super().duplicate()
         except UsageError as error:
@@ -52,7 +52,7 @@ class ChosenRunner(ThreadPoolTaskRunner[Any]):
 
 
 def chosen(environment: Mapping[str, str]) -> TaskRunner[Any] | None:
-    """The runner that the environment asks for; None for threads. Raise UsageError."""
+    """Return the runner that the environment asks for; None for threads. Raise UsageError."""
     kind = environment.get(RUNNER) or "threads"
     if kind not in KINDS:
         raise UsageError(
@@ -76,7 +76,7 @@ def chosen(environment: Mapping[str, str]) -> TaskRunner[Any] | None:
 
 
 def runner_at_hand() -> TaskRunner[Any] | None:
-    """The runner of the flow run at hand. Raise UsageError if none could be chosen."""
+    """Return the runner of this flow run. Raise UsageError if none could be chosen."""
     context = FlowRunContext.get()
     runner = context.task_runner if context else None
     if isinstance(runner, ChosenRunner) and runner.refused:

@@ -7,7 +7,7 @@ from tasks.blocks import BlockMissing, ServerAway, read_block
 
 
 def secret_block(name: str) -> str | None:
-    """The text of the Secret block `name`; None if there is none, or no server to ask.
+    """Return the text of the Secret block `name`; None if there is none, or no server to ask.
 
     As it was typed in: the block's own `get` reads it as JSON, and a key of `12e5` as a number.
     """

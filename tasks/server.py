@@ -15,7 +15,7 @@ _answered: dict[str | None, float] = {}
 
 
 def reachable(*, within: float = 0.0) -> bool:
-    """Whether the API answers, found out quickly; or did, in the last `within` seconds.
+    """Find out quickly whether the API answers, or did in the last `within` seconds.
 
     A client that was connected before retries for a minute when the server is gone, and Prefect
     serialises callers that wait for one limit; a new client with a short time-out does not.

@@ -84,7 +84,8 @@ class Slots:
         self._keeper: threading.Thread | None = None
 
     def take(self, names: Names, seconds: float) -> Lease | None:
-        """A slot of each, for one unit; None, with a warning, if there is none in that time."""
+        """Take a slot of each limit for one unit; None, with a warning, if there is none in that
+        time."""
         what = ", ".join(sorted(names))
         end = time.monotonic() + seconds
         while not stopping.is_set():
@@ -117,7 +118,8 @@ class Slots:
         return None
 
     def put(self, lease: Lease) -> None:
-        """The unit is done with it: keep it for the next, or let other processes have it.
+        """Put back the slots of a finished unit: keep them for the next one, or let other processes
+        have them.
 
         A cancelled process keeps none: Prefect ends it by a signal, without `atexit`.
         """
@@ -231,7 +233,7 @@ _slots: dict[str | None, Slots] = {}
 
 
 def slots() -> Slots:
-    """Those of the server at hand."""
+    """Return the slots of the server in use."""
     with _lock:
         return _slots.setdefault(PREFECT_API_URL.value(), Slots())
 

@@ -16,7 +16,7 @@ SHOWN = 5
 
 
 def run_state(end: RunEnd) -> State[Any]:
-    """The final state of a flow run; its message has the reasons and the next command."""
+    """Build the final state of a flow run; its message has the reasons and the next command."""
     if end.verdict == "ok":
         return Completed(message=summary(end))
     why = reasons(end)
@@ -32,7 +32,7 @@ def run_state(end: RunEnd) -> State[Any]:
 
 
 def refused_state(error: DRError) -> State[Any]:
-    """Of a run that could not begin: nothing was done, and that is a failure."""
+    """Build the state of a run that could not begin: nothing was done, and that is a failure."""
     return Failed(message=f"{error.message}. Next: {error.hint}")
 
 
@@ -52,7 +52,7 @@ class UnitFailed(Exception):
 
 
 def unit_state(outcome: Outcome, *, transient: bool = False) -> State[Any]:
-    """The state of a task run; it carries the outcome, whatever the verdict.
+    """Build the state of a task run; it carries the outcome, whatever the verdict.
 
     `transient`: what made it fail may pass, so that it is worth another try.
     """

@@ -41,7 +41,7 @@ ONCE: dict[str, Any] = {
 
 
 def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Only what the error tree calls transient; a wrong key does not get right by waiting."""
+    """Retry only what the error tree calls transient; waiting does not make a wrong key right."""
     return isinstance(state.data, UnitFailed | DRError) and state.data.transient
 
 
@@ -101,7 +101,7 @@ ROWS: dict[str, Row] = {
     ),
     "verify": Row("Read one copy and prove it to its depth.", repositories=_own),
     "compare": Row(
-        "Read every replica of one collection on its own node, and lay them side by side.",
+        "Read every replica of one collection on its own node, and compare them.",
         cluster=True,
     ),
     "heal": Row(
@@ -119,14 +119,14 @@ ROWS: dict[str, Row] = {
         repositories=lambda unit: unit.repositories[:1],
     ),
     "expire": Row(
-        "Look once more whether this copy may go, write it down, delete it.", repositories=_own
+        "Check again whether this copy may go, write that down, delete it.", repositories=_own
     ),
     "sweep": Row("Remove what killed runs left behind."),
     "report": Row(
         "Read the records of every repository, judge them, write the page and the frames."
     ),
     "watch": Row(
-        "Read the records, ask the cluster, compare with the look before; change nothing.",
+        "Read the records, ask the cluster, compare with the last watch; change nothing.",
         title=lambda unit: f"look at {unit.label}",
         retried=False,
         name="look",

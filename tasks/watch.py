@@ -30,12 +30,12 @@ LISTED = 20
 
 
 def announce_changes(end: RunEnd, watched: Watched) -> bool:
-    """Send the events of a look; False if people could not be told of a change.
+    """Send the events of a watch; False if people could not be told of a change.
 
     One event for each finding, for machines; one for all of them, for people.
     """
     if not reachable():
-        log.warning("the Prefect API does not answer: what changed is told by the next look")
+        log.warning("the Prefect API does not answer: the next watch announces what changed")
         return False
     cluster = end.start.cluster
     for name, every in ((APPEARED, watched.appeared), (CLEARED, watched.cleared)):
@@ -57,7 +57,7 @@ def announce_changes(end: RunEnd, watched: Watched) -> bool:
 
 
 def subject(cluster: str, watched: Watched) -> str:
-    """`prod: 2 new findings, 1 over, 1 acknowledged`."""
+    """Build the subject: `prod: 2 new findings, 1 over, 1 acknowledged`."""
     new = len(watched.appeared)
     known = sum(f.acknowledged is not None for f in watched.cleared)
     over = len(watched.cleared) - known
@@ -68,7 +68,7 @@ def subject(cluster: str, watched: Watched) -> str:
 
 
 def text(watched: Watched) -> str:
-    """What appeared with its next command, then what is over; worst first."""
+    """List what appeared with its next command, then what is over; worst first."""
     new = [
         f"{f.severity}: {f.scope}: {f.what}\n  affected: {f.blast_radius}\n  next: {f.next_command}"
         for f in watched.appeared
@@ -78,7 +78,7 @@ def text(watched: Watched) -> str:
 
 
 def watch_state(end: RunEnd) -> State[Any]:
-    """As red as what stands."""
+    """Build a state as red as the worst finding that stands."""
     watched = next((o.detail for o in end.outcomes if isinstance(o.detail, Watched)), None)
     if watched is None:
         return Failed(message="; ".join(end.reasons) or "nothing was looked at")
@@ -123,7 +123,7 @@ def _emit_one(event: str, cluster: str, f: Found) -> None:
 
 
 def slug(scope: str) -> str:
-    """Fit for the id of a resource; two scopes never share one."""
+    """Make a text fit for the id of a resource; two scopes never share one."""
     plain = re.sub(r"[^a-z0-9]+", "-", scope.lower()).strip("-")[:60]
     return plain if plain == scope else f"{plain}-{hashlib.sha256(scope.encode()).hexdigest()[:8]}"
 

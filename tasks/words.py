@@ -39,7 +39,7 @@ LONGEST = 300
 
 
 def summary(end: RunEnd) -> str:
-    """What was done, in a line."""
+    """Say in one line what was done."""
     units: Counter[str] = Counter(o.unit for o in end.outcomes if o.verdict != "skipped")
     skipped = sum(o.verdict == "skipped" for o in end.outcomes)
     said = [o.detail.headline for o in end.outcomes if isinstance(o.detail, Reported)]
@@ -49,7 +49,8 @@ def summary(end: RunEnd) -> str:
 
 
 def hints(end: RunEnd) -> list[str]:
-    """What to do, each once: of the run itself, then of its failed units, then of the rest."""
+    """List what to do, each once: for the run itself, then for its failed units, then for the
+    rest."""
     errors: list[ErrorFacts | None] = [end.error]
     errors += [o.error for o in end.outcomes if o.verdict == "failed"]
     errors += [r.error for r in end.repositories if not r.reachable]
@@ -58,24 +59,24 @@ def hints(end: RunEnd) -> list[str]:
 
 
 def reasons(end: RunEnd) -> tuple[str, ...]:
-    """Why it is not ok, the worst first; of a report, each of its findings."""
+    """Say why it is not ok, the worst first; for a report, list each of its findings."""
     found = tuple(n for o in end.outcomes if isinstance(o.detail, Reported) for n in o.notes)
     return found if found and end.error is None else end.reasons
 
 
 def next_command(end: RunEnd) -> str | None:
-    """The hint of the worst that happened."""
+    """Return the hint of the worst that happened."""
     return next(iter(hints(end)), None)
 
 
 def shortened(text: str) -> str:
-    """At most LONGEST characters, for a state or a row; records keep the whole."""
+    """Shorten to LONGEST characters, for a state or a row; records keep the whole."""
     text = visible(text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def outcome_in_words(outcome: Outcome) -> str:
-    """What became of a unit, in words."""
+    """Say what became of a unit."""
     said = [_detail(outcome)] if outcome.detail else []
     said += [outcome.error.message] if outcome.error else []
     return "; ".join([*said, *outcome.notes]) or outcome.verdict

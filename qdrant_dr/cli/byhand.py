@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from qdrant_dr import layout
 from qdrant_dr.cluster import creation_body, shard_key_order
+from qdrant_dr.cluster.collection_config import index_body
 from qdrant_dr.cluster.target import FILLER
 from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
@@ -176,7 +177,7 @@ def _create(manifest: Manifest, key: str) -> Iterator[str]:
     if schema:
         yield "# create its payload indexes before the points: the shards then bring them along"
     for field, index in schema.items():
-        asked = {"field_name": field, "field_schema": index.get("params") or index["data_type"]}
+        asked = index_body(field, index)
         yield _json("PUT", key, "/collections/$NAME/index?wait=true", asked)
 
 

@@ -9,15 +9,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from qdrant_dr.errors import PlanRefused
+from qdrant_dr.raw_settings import without_nulls
 
 ShardKey: TypeAlias = str | int
 """Qdrant distinguishes the key `"7"` from the key `7`."""
 KeyOrder: TypeAlias = tuple[tuple[ShardKey, tuple[int, ...]], ...]
+Path: TypeAlias = tuple[str, ...]
+"""The keys that lead to a setting: any of them may hold a dot."""
 
 _RENAMED = {"optimizer_config": "optimizers_config"}
 _NOT_RESTORED = frozenset({"read_fan_out_factor", "read_fan_out_delay_ms"})
 """Dropped by every creation, also by Qdrant's own recovery (collection_meta_ops.rs of 1.18.3)."""
 _NOT_COMPARED = _NOT_RESTORED | {"uuid"}
+_SCHEMA = "payload_schema"
+_OF_AN_INDEX = frozenset({"data_type", "params", "points"})
+_SECTIONS = frozenset(
+    {"hnsw_config", "optimizer_config", "wal_config", "strict_mode_config", "metadata"}
+)
 
 
 def creation_body(
@@ -81,19 +89,28 @@ def shard_key_order(
     return order
 
 
+def index_body(field: str, index: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the body of `PUT /collections/{c}/index` from an entry of `payload_schema`.
+
+    What stands beside type and parameters, and is no count, is passed on as well."""
+    more = {k: v for k, v in index.items() if k not in _OF_AN_INDEX}
+    return {**more, "field_name": field, "field_schema": index.get("params") or index["data_type"]}
+
+
 def differences(source_info: Mapping[str, Any], target_info: Mapping[str, Any]) -> tuple[str, ...]:
     """Say how a restored collection differs in configuration and payload indexes.
 
-    It compares the answers of `GET /collections/{c}`: every setting, and type and parameters of
-    each payload index. A null setting counts as absent. A restore can lose indexes and still answer
-    200 (measured on Qdrant 1.18.3)."""
-    before, after = (_settings(info["config"]) for info in (source_info, target_info))
-    said = [
-        f"{name} is {_shown(after.get(name))}, was {_shown(before.get(name))}"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]
+    It compares the answers of `GET /collections/{c}`: every setting, known to us or not, and type
+    and parameters of each payload index. A null setting counts as absent. A restore can lose
+    indexes and still answer 200 (measured on Qdrant 1.18.3)."""
+    said = []
     was, now = (_indexes(info) for info in (source_info, target_info))
+    before, after = (_settings(info) for info in (source_info, target_info))
+    for path in sorted(before.keys() | after.keys()):
+        once, here = (_shown(found.get(path)) for found in (before, after))
+        alone = path[0] == _SCHEMA and not (path[1] in was and path[1] in now)
+        if once != here and not alone:
+            said.append(f"{'.'.join(path)} is {here}, was {once}")
     for field in sorted(was.keys() | now.keys()):
         if field not in now:
             said.append(f"payload index on {field!r} is missing")
@@ -104,30 +121,64 @@ def differences(source_info: Mapping[str, Any], target_info: Mapping[str, Any]) 
     return tuple(said)
 
 
-def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(info: Mapping[str, Any]) -> dict[Path, Any]:
     """Return one entry per setting, named by its path. Disabled strict mode counts as absent."""
-    strict = config.get("strict_mode_config")
-    off = strict is not None and _bare(strict) == {"enabled": False}
-    kept = {k: v for k, v in config.items() if not (off and k == "strict_mode_config")}
-    found = dict(_leaves(_bare(kept), ""))
-    found.setdefault("params.sharding_method", "auto")
+    config = without_nulls({k: v for k, v in info["config"].items() if k != "uuid"})
+    if config.get("strict_mode_config") == {"enabled": False}:
+        del config["strict_mode_config"]
+    more = {
+        field: {k: v for k, v in entry.items() if k not in _OF_AN_INDEX}
+        for field, entry in (info.get(_SCHEMA) or {}).items()
+    }
+    found = dict(_leaves(_told(config, ()), ()))
+    beside = _leaves(without_nulls(more), ())
+    found |= {(_SCHEMA, *path): value for path, value in beside if path[1:]}
+    found.setdefault(("params", "sharding_method"), "auto")
     return found
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+def _told(value: Any, path: Path) -> Any:
+    """Return a setting without what is not compared, and without sections that say nothing.
+
+    Elsewhere an empty section is a choice: `{"binary": {}}` is a quantization with its defaults."""
+    if not isinstance(value, dict):
+        return value
+    told = {key: _told(below, (*path, key)) for key, below in value.items()}
+    return {
+        key: below
+        for key, below in told.items()
+        if not (path == ("params",) and key in _NOT_COMPARED)
+        and not (below == {} and _says_nothing_empty((*path, key)))
+    }
+
+
+def _says_nothing_empty(path: Path) -> bool:
+    """Say whether an empty section at this path means the same as none."""
+    match path:
+        case ("params", "vectors", _, "hnsw_config") | ("params", "sparse_vectors", _, "index"):
+            return True
+        case ("params", "vectors", "hnsw_config") | ("params", "vectors" | "sparse_vectors"):
+            return True
+        case (section,):
+            return section in _SECTIONS
+    return False
+
+
+def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     if isinstance(value, dict) and value:
         for key, below in value.items():
-            if path != "params" or key not in _NOT_COMPARED:
-                yield from _leaves(below, f"{path}.{key}" if path else key)
-    elif path != "uuid" and (value != {} or path.startswith("params.sparse_vectors.")):
-        yield path, value  # of a sparse vector without settings only the name counts
+            yield from _leaves(below, (*path, key))
+    elif path:
+        yield path, value
 
 
 def _indexes(info: Mapping[str, Any]) -> dict[str, str]:
     """Return type and parameters per field, as text that is equal if and only if they are."""
     return {
-        field: _shown({**_told_alike(_bare(entry.get("params") or {})), "type": entry["data_type"]})
-        for field, entry in (info.get("payload_schema") or {}).items()
+        field: _shown(
+            {**_told_alike(without_nulls(entry.get("params") or {})), "type": entry["data_type"]}
+        )
+        for field, entry in (info.get(_SCHEMA) or {}).items()
     }
 
 
@@ -138,14 +189,14 @@ def _told_alike(params: dict[str, Any]) -> dict[str, Any]:
     if given is None:
         return params
     words = {"languages": [given]} if isinstance(given, str) else given
-    return {**params, "stopwords": {k: sorted(v) for k, v in words.items() if v}}
+    if not isinstance(words, dict):
+        return params
+    return {**params, "stopwords": {k: _as_a_set(v) for k, v in words.items() if v != []}}
 
 
-def _bare(value: Any) -> Any:
-    """Return the value without null keys."""
-    if not isinstance(value, dict):
-        return value
-    return {k: _bare(v) for k, v in value.items() if v is not None}
+def _as_a_set(words: Any) -> Any:
+    plain = isinstance(words, list) and all(isinstance(word, str) for word in words)
+    return sorted(words) if plain else words
 
 
 def _shown(value: Any) -> str:

@@ -12,6 +12,7 @@ from qdrant_dr.cluster.http_errors import REPLICAS, maybe, understood, whole, wo
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.scroll import count_by_scrolling
 from qdrant_dr.errors import ServerFailed
+from qdrant_dr.raw_settings import without_nulls
 
 READABLE_STATES = frozenset({"Active", "ReshardingScaleDown"})
 """Replica states that hold all acknowledged writes and may serve as a source."""
@@ -95,7 +96,7 @@ class CollectionFacts:
 
     @property
     def vectors(self) -> str:
-        """Return the canonical text of the vector parameters: equal if and only if they are."""
+        """Return the text of the vector parameters, to compare with `same_vectors`."""
         return vectors_text(self.info["config"]["params"])
 
     @property
@@ -134,8 +135,14 @@ class CollectionFacts:
 
 
 def vectors_text(params: Mapping[str, Any]) -> str:
-    """Return the canonical text of the vector parameters in a collection's `params`."""
+    """Return the text of the vector parameters in a collection's `params`, every key of them."""
     return json.dumps([params.get("vectors"), params.get("sparse_vectors")], sort_keys=True)
+
+
+def same_vectors(one: str, two: str) -> bool:
+    """Say whether two of these texts mean the same: a later server may add keys that are null."""
+    both = ([without_nulls(v) or None for v in json.loads(text)] for text in (one, two))
+    return next(both) == next(both)
 
 
 @understood("read where the shards of a collection lie")

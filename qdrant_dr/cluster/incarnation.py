@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from qdrant_dr.cluster.facts import CollectionFacts
+from qdrant_dr.raw_settings import dense_vectors
 from qdrant_dr.records import Manifest
 
 _LASTING = ("size", "distance", "datatype", "multivector_config")
@@ -100,7 +101,6 @@ def _lasting(facts: CollectionFacts) -> tuple[str, int]:
 def _vectors(params: Mapping[str, Any]) -> str:
     """Return the vector parameters that no call can change. Index, quantization and storage can be
     changed at any time (`PATCH /collections/{c}`) without changing the points."""
-    vectors = params.get("vectors") or {}
-    dense = {"": vectors} if "size" in vectors else vectors
+    dense = dense_vectors(params)
     lasting = {name: {k: about.get(k) for k in _LASTING} for name, about in dense.items()}
     return json.dumps([lasting, sorted(params.get("sparse_vectors") or ())], sort_keys=True)

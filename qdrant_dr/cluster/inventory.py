@@ -13,9 +13,11 @@ from email.utils import parsedate_to_datetime
 import httpx
 import orjson
 
+from qdrant_dr.cluster.aliases import aliases_of
 from qdrant_dr.cluster.facts import CollectionFacts, collection_facts
 from qdrant_dr.cluster.http_errors import maybe, understood, word
 from qdrant_dr.cluster.node import Node, open_nodes
+from qdrant_dr.cluster.recover import collection_names
 from qdrant_dr.cluster.topology import ClusterView, cluster_view, node_map, one_cluster
 from qdrant_dr.config import ClusterConfig
 from qdrant_dr.errors import ClusterError, NodeUnreachable, NodeUntrusted, ServerFailed
@@ -134,11 +136,8 @@ def inventory_of(
         for about in seen:
             node = known.get(about.url) or stack.enter_context(nodes[0].at(about.url))
             try:
-                with node.control("list the collections") as client:
-                    names = [word(c.name) for c in client.get_collections().collections]
-                named = {} if names_only else _aliases(node)
-            except UnicodeError:
-                raise ServerFailed(f"{node.url} lists a name that is no text") from None
+                names = collection_names(node)
+                named = {} if names_only else aliases_of(node)
             except NodeUnreachable as e:
                 silent.append(Unreached(what=f"node {node.url}", error=e))
                 continue
@@ -158,12 +157,6 @@ def inventory_of(
         unreached=(*unreached, *silent),
         names=tuple(sorted(lister)),
     )
-
-
-def _aliases(node: Node) -> dict[str, str]:
-    with node.control("list the aliases") as client:
-        listed = client.get_aliases().aliases
-    return {word(a.alias_name): word(a.collection_name) for a in listed}
 
 
 def survey(

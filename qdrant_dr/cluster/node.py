@@ -1,14 +1,12 @@
-"""One server of the cluster: its address, its keys, and the two clients for it."""
+"""One server of the cluster: its address, its keys, and every call to it."""
 
 from __future__ import annotations
 
-import math
 import re
 import socket
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -20,9 +18,6 @@ from qdrant_dr.errors import ConfigInvalid, NodeUnreachable, SecretMissing, Serv
 from qdrant_dr.network import proxy_for, tls_context
 from qdrant_dr.secrets import SecretRef, resolve
 from qdrant_dr.stop import rest
-
-if TYPE_CHECKING:
-    from qdrant_client import QdrantClient
 
 IDENTITY = {"accept-encoding": "identity"}
 """Refuse compression: Qdrant compresses downloads on the fly if allowed, and omits their length."""
@@ -57,7 +52,7 @@ def piece_of(name: str) -> str:
 
 
 class Node:
-    """One Qdrant server. `httpx` for bytes and raw answers, `qdrant-client` for control.
+    """One Qdrant server. Answers stay raw JSON: client models know only their own version.
 
     Keys are resolved here, once, and appear in no message and no `repr`. Read-only calls use
     `read_api_key` if there is one. Proxy and trust are those of `network`; redirects are not
@@ -91,8 +86,6 @@ class Node:
         self._proxy = proxy_for(self.url)
         self.pace = pace_of(self.url, read_share)
         self._http = self._new_client()
-        self._control: dict[bool, QdrantClient] = {}
-        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Node({self.url!r})"
@@ -106,10 +99,6 @@ class Node:
     def close(self) -> None:
         """Close all connections. The node must not be used afterwards."""
         self._http.close()
-        with self._lock:
-            for client in self._control.values():
-                client.close()
-            self._control.clear()
 
     def at(self, url: str) -> Node:
         """Return another node of the same cluster, with the same keys, timeouts and trust."""
@@ -239,36 +228,6 @@ class Node:
         except httpx.RequestError as e:
             raise self.unreachable(e, doing) from None
 
-    @contextmanager
-    def control(
-        self, doing: str, *, write: bool = False, collection: str | None = None
-    ) -> Iterator[QdrantClient]:
-        """Yield Qdrant's own client, with its failures turned into ours."""
-        from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
-        from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
-
-        try:
-            yield self._control_client(write=write)
-        except UnexpectedResponse as e:
-            status, body = e.status_code or 0, e.content
-        except ResourceExhaustedResponse as e:
-            status, body = 429, str(e).encode()
-        except ResponseHandlingException as e:
-            if isinstance(e.source, httpx.RequestError):
-                raise self.unreachable(e.source, doing) from None
-            raise ServerFailed(
-                f"{self.url} gave an answer that cannot be read when asked to {doing}"
-            ) from None
-        except RecursionError:
-            raise ServerFailed(
-                f"{self.url} gave an answer that cannot be read when asked to {doing}"
-            ) from None
-        else:
-            return
-        raise refused(
-            status, body, url=self.url, doing=doing, key=self._refs[write], collection=collection
-        )
-
     def headers(self, *, write: bool) -> dict[str, str]:
         """Return the headers of a call: its key, and no compression."""
         key = self._keys[write]
@@ -315,23 +274,6 @@ class Node:
             socket_options=socket_options(),
             retries=connect_again,
         )
-
-    def _control_client(self, *, write: bool) -> QdrantClient:
-        from qdrant_client import QdrantClient
-
-        with self._lock:
-            if write not in self._control:
-                key = self._keys[write]
-                self._control[write] = QdrantClient(
-                    url=self.url,
-                    port=None,  # as in the URL: the client's default is 6333, that of httpx 443
-                    headers={"api-key": key} if key else None,
-                    timeout=math.ceil(self.timeouts.read.total_seconds()),
-                    prefer_grpc=False,
-                    check_compatibility=False,  # measured: client 1.20 works with 1.18 but warns
-                    transport=self._transport(CONNECT_AGAIN),
-                )
-            return self._control[write]
 
 
 def _key(reference: SecretRef) -> str:

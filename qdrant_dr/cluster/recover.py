@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import httpx
 
-from qdrant_dr.cluster.http_errors import understood, words_of
+from qdrant_dr.cluster.http_errors import understood, word, words_of
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.snapshots import delete_snapshot, list_snapshots
 from qdrant_dr.cluster.upload import must_be_restored, post_archive, upload_name
@@ -238,14 +238,14 @@ def drop_target(node: Node, collection: str) -> bool:
         return False
     for snapshot in list_snapshots(node, collection):
         delete_snapshot(node, collection, snapshot.name)
-    with node.control(f"delete {collection!r}", write=True) as client:
-        return bool(client.delete_collection(collection))
+    return bool(node.ask("DELETE", path_of(collection), f"delete {collection!r}", write=True))
 
 
+@understood("list the collections")
 def collection_names(node: Node) -> tuple[str, ...]:
     """Return every collection of a node, sorted."""
-    with node.control("list the collections") as client:
-        return tuple(sorted(c.name for c in client.get_collections().collections))
+    listed = node.ask("GET", "/collections", "list the collections")["collections"]
+    return tuple(sorted(word(c["name"]) for c in listed))
 
 
 def leftovers(node: Node) -> tuple[str, ...]:

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from qdrant_dr.cluster.aliases import aliases_of
-from qdrant_dr.cluster.collection_config import KeyOrder, ShardKey, creation_body, shard_key_order
+from qdrant_dr.cluster.collection_config import (
+    KeyOrder,
+    ShardKey,
+    creation_body,
+    index_body,
+    shard_key_order,
+)
 from qdrant_dr.cluster.confirmed_changes import change, same_settings
 from qdrant_dr.cluster.facts import READABLE_STATES
 from qdrant_dr.cluster.http_errors import understood
@@ -177,13 +183,12 @@ def create_payload_indexes(node: Node, collection: str, schema: Mapping[str, Any
     Raise RecoverFailed with the server's words.
     """
     for field, index in schema.items():
-        asked = {"field_name": field, "field_schema": index.get("params") or index["data_type"]}
         doing = f"create the payload index on {field!r} of {collection!r}"
 
         def done(field: str = field) -> bool:
             return field in _info_of(node, collection).get("payload_schema", {})
 
-        _put(node, collection, ("index",), asked, doing, done=done, wait="true")
+        _put(node, collection, ("index",), index_body(field, index), doing, done=done, wait="true")
 
 
 def holders(node: Node, collection: str) -> dict[int, tuple[int, ...]]:

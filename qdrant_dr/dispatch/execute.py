@@ -88,7 +88,7 @@ def _judge(config: Config, unit: ReportUnit | WatchUnit) -> Outcome:
 def failed_outcome(
     unit: Unit, error: BaseException, *, started_at: datetime, ended_at: datetime
 ) -> Outcome:
-    """The outcome of a unit that raised."""
+    """Build the outcome of a unit that raised."""
     key = getattr(unit, "key", None)
     repository = getattr(unit, "repository", None)
     return Outcome(

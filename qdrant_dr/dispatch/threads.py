@@ -23,7 +23,7 @@ def _ignore(unit: Unit, outcome: Outcome | None) -> None:
 
 
 def in_threads(config: Config, run_id: str, *, watch: Watch = _ignore) -> Perform:
-    """A `perform` that does `capture.parallel_collections` units at a time.
+    """Return a `perform` that does `capture.parallel_collections` units at a time.
 
     An error of a unit is its outcome; only an interrupt ends the run early.
     """
@@ -54,7 +54,7 @@ def in_threads(config: Config, run_id: str, *, watch: Watch = _ignore) -> Perfor
 
 
 def in_this_thread(config: Config, run_id: str) -> Perform:
-    """A `perform` for a run of one unit, that an interrupt ends where it is."""
+    """Return a `perform` for a run of one unit, which an interrupt ends at once."""
     return lambda units: [_settled(config, unit, run_id) for unit in units]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from qdrant_dr.errors import ArchiveError, ArchiveForeign, ArchiveInvalid
 from qdrant_dr.proof.layout import LaidOut, LaidShard
+from qdrant_dr.raw_settings import dense_vectors, without_nulls
 from qdrant_dr.records import Manifest, Part
 
 _LAST = {
@@ -110,9 +111,9 @@ def _local(shard: LaidShard, part: Part, where: str) -> Iterator[ArchiveError]:
 def _identity(laid: LaidOut, manifest: Manifest) -> Iterator[ArchiveError]:
     info = manifest.info
     info = info.get("result", info)
-    params = _bare(info.get("config", {}).get("params", {}))
+    params = without_nulls(info.get("config", {}).get("params", {}))
     if isinstance(config := laid.files.get("config.json"), dict):
-        archived = _bare(config["params"])
+        archived = without_nulls(config["params"])
         for name in ("vectors", "sparse_vectors", "shard_number", "sharding_method"):
             if (archived.get(name) or None) != (params.get(name) or None):
                 yield ArchiveForeign(
@@ -132,9 +133,7 @@ def _identity(laid: LaidOut, manifest: Manifest) -> Iterator[ArchiveError]:
 
 def _segment_vectors(shard: LaidShard, params: dict[str, Any]) -> Iterator[ArchiveError]:
     """Check the vectors of segments, because a shard archive does not name its collection."""
-    vectors = params.get("vectors") or {}
-    dense = {"": vectors} if "size" in vectors else vectors
-    expected = {name: (v["size"], v["distance"]) for name, v in dense.items()}
+    expected = {n: (v["size"], v["distance"]) for n, v in dense_vectors(params).items()}
     sparse = set(params.get("sparse_vectors") or {})
     for uuid, names in shard.segments.items():
         if "segment.json" not in names:
@@ -169,10 +168,3 @@ def _segment_json(shard: LaidShard, uuid: str) -> dict[str, Any]:
 def _index_type(schema: Any) -> Any:
     """Return `"integer"`, or the parameters of an index, which include its type."""
     return schema.get("type") if isinstance(schema, dict) else schema
-
-
-def _bare(value: Any) -> Any:
-    """Return the value without nulls: absent and null mean the same in a configuration."""
-    if isinstance(value, dict):
-        return {k: _bare(v) for k, v in value.items() if v is not None}
-    return value

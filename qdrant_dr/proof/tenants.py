@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qdrant_dr.proof.layout import LaidShard
+from qdrant_dr.raw_settings import dense_vectors, without_nulls
 from qdrant_dr.records import Manifest
 
 _INDEX = "vector_index"
@@ -36,17 +37,15 @@ def tenant_vectors(shard: LaidShard, manifest: Manifest) -> set[str]:
     """Return the names of vectors with graphs for tenants but none for all points: in a segment of
     the archive, or in all of them once an optimizer has applied the configuration."""
     config = manifest.info.get("config") or {}
-    dense = (config.get("params") or {}).get("vectors") or {}
-    named = {"": dense} if isinstance(dense.get("size"), int) else dense
+    named = dense_vectors(config.get("params") or {})
     common = config.get("hnsw_config") or {}
     settings: list[tuple[str, Mapping[str, Any]]]
-    settings = [(n, {**common, **_given(about.get("hnsw_config"))}) for n, about in named.items()]
+    settings = [
+        (name, {**common, **without_nulls(about.get("hnsw_config") or {})})
+        for name, about in named.items()
+    ]
     settings += [(name, built) for name, _, built in graph_configs(shard)]
     return {name for name, hnsw in settings if not hnsw.get("m", 1) and hnsw.get("payload_m")}
-
-
-def _given(settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {key: value for key, value in (settings or {}).items() if value is not None}
 
 
 def tenant_fields(manifest: Manifest) -> dict[str, str]:

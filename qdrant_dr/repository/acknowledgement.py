@@ -24,7 +24,7 @@ def add_acknowledgement(repository: Repository, record: Acknowledgement) -> None
 
 
 def read_acknowledgements(repository: Repository, cluster: str) -> Read[Acknowledgement]:
-    """Every acknowledgement and release of a cluster, oldest first."""
+    """Read every acknowledgement and release of a cluster, oldest first."""
     found, others = repository.sort_out(layout.acknowledgements(cluster))
     read = repository.read_records(Acknowledgement, [s.path for s in found])
     mine = [a for a in read.records if a.cluster == cluster]
@@ -34,9 +34,10 @@ def read_acknowledgements(repository: Repository, cluster: str) -> Read[Acknowle
 def acknowledgements_that_count(
     found: Mapping[str, Iterable[Acknowledgement]], *, repositories: int, now: datetime
 ) -> tuple[Acknowledgement, ...]:
-    """Those that hold now, oldest first; `found` are the records by repository. Pure.
+    """Return the acknowledgements that hold now, oldest first; `found` are the records by
+    repository. Pure.
 
-    One and the same record must be in two of `repositories`, if there are so many. A release needs
+    The very same record must be in two of `repositories`, if there are two. A release needs
     no witness: it makes alarms louder.
     """
     every = [
@@ -64,7 +65,7 @@ def acknowledgements_that_count(
 
 
 def accepts(record: Acknowledgement, backup: Backup) -> bool:
-    """Whether somebody accepted this very backup: its content, not its name."""
+    """Say whether somebody accepted this very backup: its content, not its name."""
     seal, of = backup.seal, record.accepts
     return (
         of is not None
@@ -77,7 +78,8 @@ def accepts(record: Acknowledgement, backup: Backup) -> bool:
 def accepted_since(
     backup_id: str, life: Sequence[Backup], records: Iterable[Acknowledgement]
 ) -> Acknowledgement | None:
-    """Who accepted this backup of a `life`, or a later one, for good; the last to do so.
+    """Return the last acknowledgement that accepted this backup of a `life`, or a later one, for
+    good.
 
     One that is there with another content than was accepted settles nothing.
     """
@@ -100,14 +102,15 @@ def accepted_since(
 def accepting(
     backup: Backup, life: Sequence[Backup], records: Iterable[Acknowledgement]
 ) -> Acknowledgement | None:
-    """Who settled that this backup is suspect: accepted it, or it or a later one for good."""
+    """Return who settled that this backup is suspect: by accepting it, or by accepting it or a
+    later one for good."""
     known = tuple(records)
     itself = next((a for a in reversed(known) if accepts(a, backup)), None)
     return itself or accepted_since(backup.key.backup_id, life, known)
 
 
 def open_suspects(life: Sequence[Backup], records: Iterable[Acknowledgement]) -> tuple[Backup, ...]:
-    """Suspect backups of one life that nobody has settled for good, oldest first.
+    """Return the suspect backups of one life that nobody has settled for good, oldest first.
 
     What was compared with the same backup tells of one and the same drift: only the first of them
     is told of. So older versions sealed every successor of one.
@@ -125,7 +128,8 @@ def open_suspects(life: Sequence[Backup], records: Iterable[Acknowledgement]) ->
 def kept_for_doubt(
     life: Sequence[Backup], good: Sequence[Backup], records: Iterable[Acknowledgement]
 ) -> list[tuple[Backup, str]]:
-    """What stays while a drift is not accepted: the suspect backup, and the last `good` one before.
+    """Return what is kept while a drift is not accepted: the suspect backup, and the last `good`
+    one before it.
 
     Of many only the first and the last: whatever is rewritten every night, and never acknowledged,
     must not fill the disk.

@@ -62,9 +62,9 @@ def _let_go(found: Repository) -> set[str]:
 
 
 def same_place(one: Repository, other: Repository) -> bool:
-    """Whether what is written into one is seen in the other: then they are one, however they are
-    reached (a bind mount, a second name of an endpoint). One small object comes and goes, or stays
-    where nothing may be deleted."""
+    """Say whether what is written into one appears in the other: then they are one, however they
+    are reached (a bind mount, a second name of an endpoint). One small object is written and
+    removed, or stays where nothing may be deleted."""
     path = f"{layout.PROBES}/{secrets.token_hex(8)}"
     one.store.create(path, b"are we one?")
     try:
@@ -74,7 +74,7 @@ def same_place(one: Repository, other: Repository) -> bool:
 
 
 def places_of_id(found: Repository) -> frozenset[Location]:
-    """Where its newest runs have reached the repository of its id."""
+    """Return where its newest runs have reached the repository of its id."""
     ends = [s.path for s in found.find(layout.RUNS) if s.path.endswith(".end.json")]
     read = found.read_records(RunEnd, sorted(ends)[-_RUNS:])
     return frozenset(
@@ -86,7 +86,8 @@ def places_of_id(found: Repository) -> frozenset[Location]:
 
 
 def under_way(found: Repository, now: datetime) -> tuple[str, ...]:
-    """Runs that began and have no end, as long as they may still commit: a later one is dead."""
+    """Return runs that began and have no end, as long as they may still commit: a later one is
+    dead."""
     since = now - ORPHAN_GRACE / 2
     there = {
         s.path.rpartition("/")[2]

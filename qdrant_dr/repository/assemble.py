@@ -58,7 +58,7 @@ class Reading:
 
     @property
     def expired(self) -> frozenset[str]:
-        """Folders of the copies that were to go from here."""
+        """Return the folders of the copies that were to be removed from here."""
         return frozenset(self.tombstones)
 
 

@@ -81,17 +81,17 @@ class Copy:
 
     @property
     def committed(self) -> bool:
-        """Its manifest is there and readable."""
+        """Say whether its manifest is there and readable."""
         return self.state in _THERE and "manifest" not in self.lacks
 
     @property
     def within_reach(self) -> bool:
-        """It can be read now, or it is known how long it takes until it can."""
+        """Say whether it can be read now, or after a time that is known."""
         return not self.archived or self.restore_time is not None
 
     @property
     def archive(self) -> str:
-        """What of it lies in which archive, in words; empty if nothing does."""
+        """Say which parts of it lie in which archive; empty if none does."""
         if not self.archived:
             return ""
         files = ", ".join(a.file for a in self.archived)
@@ -121,11 +121,13 @@ class Backup:
         return self.manifest.key
 
     def of_the_future(self, now: datetime) -> bool:
-        """Dated later than now, or once so: it is never the newest of anything."""
+        """Say whether it is dated later than now, or once was: it is never the newest of
+        anything."""
         return self.dated_ahead or self.manifest.captured_at > now + CLOCK_TOLERANCE
 
     def copy(self, repository: str) -> Copy:
-        """Its copy in one repository, absent ones too. Raise KeyError for an unknown name."""
+        """Return its copy in one repository, even an absent one. Raise KeyError for an unknown
+        name."""
         for copy in self.copies:
             if copy.repository == repository:
                 return copy
@@ -146,7 +148,8 @@ class Unfinished:
 
     @property
     def only_calls(self) -> bool:
-        """Nothing of it is left but the records of its create calls, which a node's sweep needs."""
+        """Say whether only the records of its create calls are left, which the sweep of a node
+        needs."""
         return all(call_of(f.path.rpartition("/")[2]) for f in self.files)
 
 
@@ -165,7 +168,7 @@ class Catalog:
 
     @property
     def complete(self) -> bool:
-        """Nothing was unreachable or unreadable: only then may something be deleted."""
+        """Say whether everything could be reached and read: only then may something be deleted."""
         return bool(self.repositories) and not self.unreadable and not self.unreachable
 
     @property
@@ -174,19 +177,19 @@ class Catalog:
 
     @property
     def blind(self) -> DRError | None:
-        """Why nothing at all could be read, if so; what does not answer is named first. Whatever is
-        said of backups then, be it that there is none, is a guess."""
+        """Return why nothing at all could be read, if so; what does not answer is named first. Then
+        everything said of backups, even that there is none, is a guess."""
         errors = [r.error for r in self.unreachable if r.error]
         if len(errors) < len(self.repositories) or not errors:
             return None
         return next((e for e in errors if isinstance(e, RepositoryUnreachable)), errors[0])
 
     def of(self, collection: str) -> tuple[Backup, ...]:
-        """Backups of one collection, oldest first."""
+        """Return the backups of one collection, oldest first."""
         return tuple(self._by_collection.get(collection, ()))
 
     def strangers_beside(self, repository: str, folder: str) -> tuple[str, ...]:
-        """What is not ours in the folder of one copy: nothing is deleted beside it."""
+        """Return what is not ours in the folder of one copy: nothing is deleted beside it."""
         below = f"{BACKUPS}/{folder}/"
         return tuple(
             s.path
@@ -210,8 +213,8 @@ class Catalog:
         return {b.key: b for b in reversed(self.backups)}  # the first of them, should there be two
 
     def unwitnessed(self, now: datetime, collection: str | None = None) -> tuple[Backup, ...]:
-        """Backups that nobody is known to have made, and of which no run can tell any more; none as
-        long as a repository is away that may know."""
+        """Return backups that nobody is known to have made and that no run can vouch for any more;
+        none as long as a repository is missing that may know."""
         asked = self.backups if collection is None else self.of(collection)
         return (
             ()
@@ -229,7 +232,7 @@ class Catalog:
 
 
 def clears(proof: Proof, failure: Proof) -> bool:
-    """Whether a passing proof closes a failed one: named, at least as deep and as wide.
+    """Say whether a passing proof clears a failed one: named in it, at least as deep and as wide.
 
     Clocks do not decide.
     """
@@ -242,7 +245,7 @@ def clears(proof: Proof, failure: Proof) -> bool:
 
 
 def open_failures(proofs: Iterable[Proof]) -> tuple[Proof, ...]:
-    """Failed proofs that no passing one clears."""
+    """Return failed proofs that no passing one clears."""
     known = tuple(proofs)
     return tuple(f for f in known if not f.passed and not any(clears(p, f) for p in known))
 
@@ -250,7 +253,8 @@ def open_failures(proofs: Iterable[Proof]) -> tuple[Proof, ...]:
 def proof_of(
     copy: Copy, *, depth: Depth, now: datetime, max_age: timedelta | None = None
 ) -> Proof | None:
-    """The newest passed, full proof of this copy of at least this depth, not from the future."""
+    """Return the newest passed, full proof of this copy of at least this depth, not from the
+    future."""
     good = [
         p
         for p in copy.proofs
@@ -272,7 +276,8 @@ def is_proven(
     now: datetime,
     readable: bool = True,
 ) -> bool:
-    """Whether one copy is proven: there, no conflict, no open failure, a young enough proof.
+    """Say whether one copy is proven: it is there, without a conflict or an open failure, and its
+    proof is young enough.
 
     A proof of content compared with a seal: it must be the one that the backup has. Not `readable`:
     one that lies out of reach in an archive, and was proven before it went there, is so, too.
@@ -287,18 +292,18 @@ def is_proven(
 
 
 def needs_seal(depth: Depth) -> bool:
-    """Whether a proof of this depth compares with a seal."""
+    """Say whether a proof of this depth compares with a seal."""
     return reaches(depth, "content")
 
 
 def sound(backup: Backup, copy: Copy) -> bool:
-    """There, with its manifest, nothing is known or may be hidden against it, and it can be read,
-    if need be after a time that is known."""
+    """Say whether the copy is there with its manifest, nothing is known or may be hidden against
+    it, and it can be read, if need be after a time that is known."""
     return whole(backup, copy) and copy.within_reach
 
 
 def whole(backup: Backup, copy: Copy) -> bool:
-    """The same, readable or not."""
+    """Say whether the copy is sound apart from whether it can be read."""
     return (
         backup.conflict is None
         and copy.state in ("present", "behind", "archived")
@@ -311,14 +316,15 @@ def whole(backup: Backup, copy: Copy) -> bool:
 def proven_copies(
     backup: Backup, *, depth: Depth, max_age: timedelta, now: datetime
 ) -> tuple[Copy, ...]:
-    """The proven copies. A backup is proven when there is one."""
+    """Return the proven copies. A backup is proven when there is one."""
     return tuple(
         c for c in backup.copies if is_proven(backup, c, depth=depth, max_age=max_age, now=now)
     )
 
 
 def time_to_reach(copies: Iterable[Copy]) -> timedelta:
-    """How long it takes at least until one of these copies can be read: nothing if one can."""
+    """Return the shortest time until one of these copies can be read: zero if one can be read
+    now."""
     times = [c.restore_time or timedelta(0) for c in copies if c.archived and c.within_reach]
     if not times or any(not c.archived for c in copies):
         return timedelta(0)
@@ -326,8 +332,8 @@ def time_to_reach(copies: Iterable[Copy]) -> timedelta:
 
 
 def counted_copies(backup: Backup, *, now: datetime) -> tuple[Copy, ...]:
-    """Copies that count for quorum and domains: a manifest, a full proof of all bytes, no open
-    failure. Age does not matter here."""
+    """Return the copies that count for quorum and domains: with a manifest and a full proof of all
+    bytes, without an open failure. Age does not matter here."""
     return tuple(
         c
         for c in backup.copies
@@ -336,7 +342,7 @@ def counted_copies(backup: Backup, *, now: datetime) -> tuple[Copy, ...]:
 
 
 def enough_copies(backup: Backup, copies: Copies, *, now: datetime) -> bool:
-    """Whether the copies that count reach the quorum, in enough failure domains."""
+    """Say whether the copies that count reach the quorum, in enough failure domains."""
     counted = counted_copies(backup, now=now)
     return len(counted) >= copies.quorum and len({c.domain for c in counted}) >= copies.domains
 
@@ -350,7 +356,7 @@ def by_collection(backups: Iterable[Backup]) -> dict[str, list[Backup]]:
 
 
 def newest(backups: Sequence[Backup], *, now: datetime) -> Backup | None:
-    """The newest by `captured_at`; one dated in the future is never it."""
+    """Return the newest by `captured_at`, never one dated in the future."""
     past = [b for b in backups if not b.of_the_future(now)]
     return max(past, key=lambda b: (b.manifest.captured_at, b.manifest.backup_id), default=None)
 
@@ -358,19 +364,19 @@ def newest(backups: Sequence[Backup], *, now: datetime) -> Backup | None:
 def newest_proven(
     backups: Sequence[Backup], *, depth: Depth, max_age: timedelta, now: datetime
 ) -> Backup | None:
-    """The newest of which a copy is proven: RPO counts from it."""
+    """Return the newest of which a copy is proven: RPO counts from it."""
     return newest(
         [b for b in backups if proven_copies(b, depth=depth, max_age=max_age, now=now)], now=now
     )
 
 
 def manifest_conflict(key: BackupKey, digests: dict[str, str]) -> ManifestConflict:
-    """Two repositories, one backup id, different manifests."""
+    """Build the error of two repositories with different manifests of one backup id."""
     return ManifestConflict(f"{key} is not the same everywhere: manifests {_listed(digests)}")
 
 
 def seal_conflict(key: BackupKey, digests: dict[str, str]) -> SealConflict:
-    """Two repositories, one backup, different seals."""
+    """Build the error of two repositories with different seals of one backup."""
     return SealConflict(f"{key} is not the same everywhere: seals {_listed(digests)}")
 
 

@@ -24,7 +24,7 @@ KEEPS: Final = "is append-only, as configured"
 
 
 def is_refusal(error: DRError) -> bool:
-    """Whether the store said no, for good: a policy, a lock, a lease."""
+    """Say whether the store refuses for good: a policy, a lock, a lease."""
     return isinstance(error, RepositoryDenied | RepositoryRefuses)
 
 
@@ -52,7 +52,7 @@ def ask_to_delete(repository: Repository, cluster: str) -> None:
 
 
 def may_not_delete(repository: Repository, refused: DRError) -> RepositoryDenied:
-    """The error of a deletion that was the work."""
+    """Build the error of a refused deletion, where deleting was the task."""
     needed = _PERMISSION.get(repository.location.protocol, "the permission to delete")
     return RepositoryDenied(
         f"{refused.message}: nothing of it is expired",

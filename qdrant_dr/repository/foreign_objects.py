@@ -24,7 +24,7 @@ class Stranger:
 
 
 def stranger_remarks(strangers: Sequence[Stranger]) -> list[str]:
-    """How many there are in each repository, and the first by name."""
+    """Say how many foreign objects each repository has, and name the first."""
     found: dict[str, list[str]] = {}
     for stranger in strangers:
         found.setdefault(stranger.repository, []).append(stranger.path)
@@ -36,7 +36,7 @@ def stranger_remarks(strangers: Sequence[Stranger]) -> list[str]:
 
 
 def strangers_in_words(paths: Iterable[str]) -> str:
-    """`2 objects are not ours: notes.txt, old.zip`."""
+    """Name them: `2 objects are not ours: notes.txt, old.zip`."""
     every = sorted(map(printable, paths))
     many = "1 object is not ours" if len(every) == 1 else f"{len(every)} objects are not ours"
     return f"{many}: {', '.join(every[:_NAMED])}{', ...' * (len(every) > _NAMED)}"

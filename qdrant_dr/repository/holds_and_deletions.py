@@ -37,8 +37,8 @@ def add_hold(repository: Repository, hold: Hold) -> Stat | None:
 
 
 def read_holds(repository: Repository, cluster: str) -> Read[Hold]:
-    """Every hold and release of a cluster, oldest first. What was dated in the future when it was
-    written releases nothing: a hold counts whenever it was made."""
+    """Read every hold and release of a cluster, oldest first. A release that was dated in the
+    future when it was written releases nothing; a hold counts whenever it was made."""
     ours, strangers = repository.sort_out(layout.holds(cluster))
     there = {s.path: s for s in ours}
     # a hold counts under any name: a copy that somebody renamed must not let go what is held
@@ -86,7 +86,7 @@ def _take_back(repository: Repository, records: Sequence[Expired]) -> None:
 
 
 def standing(records: Sequence[Expired]) -> tuple[Expired, ...]:
-    """Those of one copy that say that it goes, and were not taken back."""
+    """Return those records of one copy that say it is to go and were not taken back."""
     over = {r.withdraws for r in records}
     return tuple(r for r in records if r.withdraws is None and r.run_id not in over)
 
@@ -97,14 +97,14 @@ def find_expired(
     collection: str | None = None,
     backup_id: str | None = None,
 ) -> frozenset[str]:
-    """Folders, below `backups/`, of the copies that were to go from here."""
+    """Return the folders, below `backups/`, of the copies that were to be removed from here."""
     found = repository.find(layout.all_expired(cluster, collection, backup_id))
     taken = (layout.read_backup_path(s.path) for s in found)
     return frozenset(t.folder for t in taken if t is not None)
 
 
 def read_expired(repository: Repository, folder: str) -> Read[Expired]:
-    """Why the copy below `backups/<folder>` was to go: one record for each run that tried."""
+    """Read why the copy below `backups/<folder>` was to go: one record for each run that tried."""
     paths = [s.path for s in repository.find(f"{layout.EXPIRED}/{folder}")]
     read = repository.read_records(Expired, paths)
     return Read(standing(read.records), read.unreadable)

@@ -44,7 +44,8 @@ _EXTRAS = {"s3": "", "gs": "[gcs]", "az": "[azure]"}
 
 
 def location_of(cfg: RepositoryConfig) -> Location:
-    """Protocol, endpoint or account, bucket and prefix. Raise ConfigInvalid, SecretMissing."""
+    """Return protocol, endpoint or account, bucket and prefix. Raise ConfigInvalid,
+    SecretMissing."""
     kind = _kind(cfg)
     if kind == "file":
         folder = Path(split_url(cfg.url)[1]).expanduser().resolve().as_posix()[1:]
@@ -53,14 +54,14 @@ def location_of(cfg: RepositoryConfig) -> Location:
 
 
 def open_store(cfg: RepositoryConfig, *, stall_timeout: timedelta, make: bool = False) -> Store:
-    """The store of a repository; `make` lets a local folder be made. Nothing is read yet."""
+    """Open the store of a repository without reading; `make` allows a local folder to be made."""
     return open_place(cfg, stall_timeout=stall_timeout, make=make)[1]
 
 
 def open_place(
     cfg: RepositoryConfig, *, stall_timeout: timedelta, make: bool = False
 ) -> tuple[Location, Store]:
-    """Location and store; what its secrets are is asked once."""
+    """Return location and store; each of their secrets is resolved only once."""
     kind = _kind(cfg)
     if kind not in KINDS.values():
         where = location_of(cfg)

@@ -67,7 +67,7 @@ class Named:
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Every manifest that is named: more than one is a conflict."""
+        """Return every manifest that is named: more than one is a conflict."""
         return tuple(sorted({w.manifest_sha256 for w in self.words if w.manifest_sha256}))
 
 
@@ -88,13 +88,14 @@ class Lost:
 
     @property
     def manifest_sha256(self) -> str | None:
-        """Of the file that is gone; None if no record says, or they disagree."""
+        """Return the digest of the file that is gone; None if no record has it, or they
+        disagree."""
         found = {w.manifest_sha256 for w in self.words if w.manifest_sha256}
         return found.pop() if len(found) == 1 else None
 
     @property
     def what(self) -> str:
-        """What happened and who says so, in words."""
+        """Say what happened, and which records say so."""
         left = sum(len(f) for f in self.files.values())
         there = f"{left} of its files are left" if left else "nothing of it is left"
         elsewhere = "; retention let it go elsewhere" if self.kept_less else ""
@@ -105,7 +106,7 @@ class Lost:
 
 
 def spoken(words: Iterable[Word]) -> str:
-    """Who names it, in words: `a seal, 2 proofs and a run`."""
+    """Say which records name it: `a seal, 2 proofs and a run`."""
     counts: defaultdict[str, set[str]] = defaultdict(set)
     for word in words:
         if word.kind != "call":  # it names a capture that was begun, of any end
@@ -118,7 +119,7 @@ def spoken(words: Iterable[Word]) -> str:
 
 
 def testimony(cluster: str, readings: Sequence[Reading]) -> dict[str, Named]:
-    """Every backup that any record names, by its folder; of those that were read at all."""
+    """Return every backup that any record names, by its folder, as far as records could be read."""
     found: dict[str, Named] = {}
     scope = next((r.scope for r in readings if r.scope), "")
 
@@ -161,7 +162,7 @@ def _lying_there(reading: Reading) -> Iterator[tuple[BackupKey, Word]]:
 
 
 def fits(tombstone: Expired, named: Named | None) -> bool:
-    """Whether a deletion on record is of the backup that the other records name."""
+    """Say whether a recorded deletion is of the backup that the other records name."""
     digests = named.digests if named else ()
     return not digests or tombstone.manifest_sha256 in digests
 
@@ -211,7 +212,7 @@ def _configured(end: RunEnd, told: Iterable[str], readings: Sequence[Reading]) -
 
 
 def witness(manifest: Manifest, named: Named, readings: Sequence[Reading]) -> Witness:
-    """Whether this backup is named by enough: two repositories, or the only one that there was.
+    """Say whether enough repositories name this backup: two, or the only one that there was.
 
     A repository could tell of it only if it was told of runs by then: not if it is new, or was
     emptied since. A run that began and has no end may yet say that it made it.
@@ -244,14 +245,15 @@ def _in_archive(reading: Reading, folder: str) -> bool:
 
 
 def could_tell(reading: Reading, at: datetime) -> bool:
-    """Whether runs of that time were told to this repository. What cannot be read may know."""
+    """Say whether runs of that time were recorded in this repository. What cannot be read may
+    know."""
     if reading.repository.error is not None:
         return True
     return reading.first_run is not None and reading.first_run <= at
 
 
 def began_only(reading: Reading, run_id: str) -> bool:
-    """Whether a run is on record there as begun, and not as ended."""
+    """Say whether a run is on record there as begun, and not as ended."""
     return f"{run_id}.start.json" in reading.runs and f"{run_id}.end.json" not in reading.runs
 
 
@@ -259,7 +261,7 @@ def began_only(reading: Reading, run_id: str) -> bool:
 
 
 def missed(named: Mapping[str, Named], readings: Sequence[Reading]) -> tuple[Lost, ...]:
-    """Backups that records name and whose manifest lies nowhere, though nobody let them go.
+    """Return backups that records name and whose manifest is nowhere, though nobody let them go.
 
     One that may lie in what cannot be read now is not lost yet.
     """
@@ -301,15 +303,15 @@ class Doubt:
 
 
 def hidden_failures(named: Named, reading: Reading) -> tuple[str, ...]:
-    """Proofs of the copy here that a run says failed, that are gone, and that no later one cleared:
-    without them a bad copy would look good."""
+    """Return proofs of this copy that failed according to a run, are gone, and that no later one
+    cleared: without them a bad copy would look good."""
     proofs = reading.proofs.get(named.key.folder, ())
     known = {p.proof_id for p in proofs} | {i for p in proofs if p.passed for i in p.clears}
     return tuple(sorted(named.failed.get(reading.repository.name, set()) - known))
 
 
 def in_doubt(cluster: str, readings: Sequence[Reading]) -> tuple[Doubt, ...]:
-    """What is named by one repository only, and what has no manifest anywhere."""
+    """Return what only one repository names, and what has no manifest anywhere."""
     named = testimony(cluster, readings)
     several = len(readings) > 1  # whether the others could tell is in their lists of runs
     alone = {
@@ -336,8 +338,9 @@ def runs_missed(
     *,
     now: datetime,
 ) -> dict[str, tuple[int, int]]:
-    """Repositories that lack at least half of the young run records that they should have, and how
-    many of how many. `recorded` are the runs that each has a record of, `ends` what it has of ends.
+    """Return the repositories that lack at least half of the young run records that they should
+    have, and how many of how many. `recorded` are the runs that each has a record of, `ends` those
+    of which it has the end.
 
     They should have those of which another one says that it was reached, and those that their own
     manifests and proofs name. A few may be missing: a repository was away when the run began.

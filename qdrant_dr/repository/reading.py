@@ -36,7 +36,7 @@ def read_catalog(
     ends: Mapping[str, Sequence[RunEnd]] | None = None,
     runs: tuple[datetime, datetime] | None = None,
 ) -> Catalog:
-    """The catalog of a cluster, a collection or one backup, in the order of `repositories`.
+    """Read the catalog of a cluster, a collection or one backup, in the order of `repositories`.
 
     `unreachable` are configured repositories that could not even be opened, with their error.
     One that fails while it is read is unreachable, too: nothing half-read is used.

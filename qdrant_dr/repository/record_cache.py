@@ -36,7 +36,8 @@ _TABLE = (
 
 
 def remembering(repository: Repository) -> Repository:
-    """The same repository, whose records are fetched once; on a disk there is nothing to save."""
+    """Return the same repository with a cache for its records; on a local disk there is nothing to
+    save."""
     if repository.location.protocol in ("file", "memory"):
         return repository
     try:
@@ -48,7 +49,7 @@ def remembering(repository: Repository) -> Repository:
 
 
 def memory_of(repository_id: str, location: Location) -> Path:
-    """The file for one repository at one place, below $XDG_CACHE_HOME or ~/.cache."""
+    """Return the cache file for one repository at one place, below $XDG_CACHE_HOME or ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     where = hashlib.sha256(str(location).encode()).hexdigest()[:8]
     return Path(base) / "qdrant-dr" / f"{repository_id}-{where}.sqlite"

@@ -74,8 +74,8 @@ class RecordFiles:
         return self.record.id
 
     def read_records(self, kind: type[R], paths: Sequence[str]) -> Read[R]:
-        """Records of one kind; what is damaged, unknown, in an archive or just vanished is told,
-        not dropped."""
+        """Read the records of one kind; one that is damaged, unknown, in an archive or just
+        vanished is reported, not dropped."""
 
         def read(path: str) -> R | Unreadable:
             try:
@@ -91,8 +91,8 @@ class RecordFiles:
         )
 
     def dated_ahead(self, at: datetime, there: Stat | None) -> bool:
-        """Whether a record says that it is of later than the store had when it took it: what such a
-        clock says is not true once that time has come.
+        """Say whether a record claims a later time than the store had when it took it: what such a
+        clock says does not become true once that time has come.
 
         A time of before this repository was made is none: it came with a copy of the files.
         """
@@ -101,15 +101,16 @@ class RecordFiles:
         return self.record.created_at <= there.modified_at < at - _AFTER_ALL
 
     def find(self, folder: str) -> list[Stat]:
-        """Every object of ours below a folder. Raise RepositoryMissing if it is gone."""
+        """List every object of ours below a folder. Raise RepositoryMissing if it is gone."""
         return self.sort_out(folder)[0]
 
     def sort_out(self, folder: str) -> tuple[list[Stat], tuple[Stranger, ...]]:
-        """The same, and what else lies there. Raise RepositoryMissing."""
+        """List every object of ours below a folder, and what else lies there. Raise
+        RepositoryMissing."""
         return self.sort_out_all([folder])
 
     def sort_out_all(self, folders: Sequence[str]) -> tuple[list[Stat], tuple[Stranger, ...]]:
-        """The same of several folders, one after the other. Raise RepositoryMissing."""
+        """List the same of several folders, one after the other. Raise RepositoryMissing."""
         each = [self.store.find(folder) for folder in folders]
         if not all(each) and self.store.stat(layout.REPOSITORY) is None:
             # some stores list a bucket that is gone as an empty one
@@ -134,7 +135,7 @@ class RecordFiles:
 
 
 def key_of(record: Manifest | Seal | Proof | Intent | Hold | Expired) -> BackupKey:
-    """The backup that a record is of."""
+    """Return the backup that a record is of."""
     return BackupKey(
         cluster=record.cluster, collection=record.collection, backup_id=record.backup_id
     )

@@ -53,9 +53,9 @@ class Repository(RunRecords):
     def read_calls(
         self, files: Sequence[Stat]
     ) -> tuple[tuple[tuple[int, Intent, SnapshotAnswer | None], ...], tuple[Unreadable, ...]]:
-        """Every create call of one backup, out of all that lies in its folder, with its number, and
-        the records of calls that cannot be read. The answer is None where none was written.
-        """
+        """Read every create call of one backup, out of all that lies in its folder, with its
+        number, and the records of calls that cannot be read. The answer is None where none was
+        written."""
         at = {layout.call_of(f.path.rpartition("/")[2]): f.path for f in files}
         found: list[tuple[int, Intent, SnapshotAnswer | None]] = []
         unreadable: list[Unreadable] = []
@@ -74,7 +74,8 @@ class Repository(RunRecords):
     def has_call(
         self, key: BackupKey, number: int, intent: Intent, answer: SnapshotAnswer | None
     ) -> bool:
-        """Whether the very same records of a call lie here, and no answer where there is none."""
+        """Say whether the very same records of a call lie here; without an answer, there must be
+        none."""
         wanted: dict[str, bytes | None] = {
             layout.intent_file(number): intent.to_bytes(),
             layout.answer_file(number): answer.to_bytes() if answer else None,
@@ -140,7 +141,8 @@ class Repository(RunRecords):
         self._repair(Manifest, key, layout.MANIFEST, data, ManifestConflict)
 
     def repair_seal(self, seal: Seal) -> None:
-        """The same of a seal. Raise SealConflict."""
+        """Put a seal as another copy has it; one that is cut or edited is replaced. Raise
+        SealConflict."""
         key = key_of(seal)
         self._repair(Seal, key, layout.SEAL, seal.to_bytes(), SealConflict)
 
@@ -164,16 +166,16 @@ class Repository(RunRecords):
     # reading a backup
 
     def manifest_bytes(self, key: BackupKey) -> bytes:
-        """The manifest as stored. Raise ObjectMissing."""
+        """Return the manifest as stored. Raise ObjectMissing."""
         return self.store.read(layout.in_backup(key, layout.MANIFEST))
 
     def read_manifest(self, key: BackupKey) -> Manifest:
-        """The manifest. Raise ObjectMissing, RecordDamaged, RecordUnknown."""
+        """Read the manifest. Raise ObjectMissing, RecordDamaged, RecordUnknown."""
         path = layout.in_backup(key, layout.MANIFEST)
         return self._parse(Manifest, path, self.store.read(path), key)
 
     def read_seal(self, key: BackupKey) -> Seal | None:
-        """The seal; None before the first content proof."""
+        """Read the seal; None before the first content proof."""
         path = layout.in_backup(key, layout.SEAL)
         try:
             data = self.store.read(path)
@@ -182,15 +184,15 @@ class Repository(RunRecords):
         return self._parse(Seal, path, data, key)
 
     def part_size(self, key: BackupKey, part: Part) -> int | None:
-        """Bytes of a part as the store says now; None if it is not there."""
+        """Return the bytes of a part as the store reports them now; None if it is not there."""
         there = self.store.stat(layout.in_backup(key, part.file))
         return None if there is None else there.size_bytes
 
     def read_part(
         self, key: BackupKey, part: Part, start: int = 0, end: int | None = None
     ) -> Iterator[bytes]:
-        """Bytes of a part as they are there, for who finds out what is wrong with them; whoever
-        needs good ones takes `read_verified`."""
+        """Yield the bytes of a part as they are, to find out what is wrong with them; whoever needs
+        good ones takes `read_verified`."""
         return self.store.read_range(layout.in_backup(key, part.file), start, end)
 
     def read_verified(
@@ -199,13 +201,15 @@ class Repository(RunRecords):
         part: Part,
         passing: Callable[[Iterator[bytes]], Iterator[bytes]] = iter,
     ) -> VerifiedRead:
-        """All bytes of a part, which turn out to be the manifest's: BytesDiffer is raised before
-        the last of them is given. `passing` sees each block as it comes, to count or stop it."""
+        """Yield all bytes of a part and compare them with the manifest: BytesDiffer is raised
+        before the last of them is given. `passing` sees each block as it comes, to count or stop
+        it."""
         what = f"{part.file} of {key} in {self.name} has"
         return VerifiedRead(passing(self.read_part(key, part)), part, what)
 
     def presigned(self, key: BackupKey, part: Part, seconds: int) -> str:
-        """A URL by which anyone may read the part for so long: a secret, never to be shown.
+        """Return a URL by which anyone may read the part for this long: a secret, never to be
+        shown.
 
         Raise CannotSign where the store or its credentials give none.
         """
@@ -232,7 +236,7 @@ class Repository(RunRecords):
     def read_proofs(
         self, cluster: str, collection: str | None = None, backup_id: str | None = None
     ) -> Read[Proof]:
-        """Proofs of a cluster, a collection or a backup, oldest first."""
+        """Read the proofs of a cluster, a collection or a backup, oldest first."""
         found, others = self.sort_out(layout.proofs(cluster, collection, backup_id))
         read = self.read_records(Proof, [s.path for s in found])
         there = {s.path: s for s in found}
@@ -249,11 +253,11 @@ class Repository(RunRecords):
     def find_backups(
         self, cluster: str, collection: str | None = None, backup_id: str | None = None
     ) -> list[Stat]:
-        """Everything below the backups of a cluster, a collection or of one backup."""
+        """List everything below the backups of a cluster, a collection or one backup."""
         return self.find(layout.backups(cluster, collection, backup_id))
 
     def open_uploads(self, cluster: str) -> list[OpenUpload]:
-        """Uploads of a cluster that were begun and never finished, where the store can tell."""
+        """List uploads of a cluster that were begun and never finished, if the store can tell."""
         return self.store.open_uploads(layout.backups(cluster))
 
     def discard_upload(self, upload: OpenUpload) -> None:

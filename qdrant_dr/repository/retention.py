@@ -40,7 +40,7 @@ class Policy:
 
     @property
     def unkept(self) -> str:
-        """Why a copy goes."""
+        """Say why a copy goes."""
         return (
             f"none of last {self.last}, daily {self.daily}, weekly {self.weekly}, "
             f"monthly {self.monthly} keeps it"
@@ -101,12 +101,12 @@ class _Held:
         return manifest.captured_at, manifest.backup_id
 
     def named_of_the_past(self, current: str, named: Collection[str]) -> bool:
-        """A person wrote it down, and its life is over."""
+        """Say whether a person named this backup in a record and its incarnation is past."""
         return self.backup.manifest.incarnation != current and self.key.backup_id in named
 
 
 def active_holds(holds: Iterable[Hold], *, now: datetime) -> tuple[Hold, ...]:
-    """Those that keep something now: not over, and not released by another."""
+    """Return the holds that keep something now: not over, and not released by another record."""
     known = tuple(holds)
     released = {h for hold in known for h in hold.releases}
     return tuple(

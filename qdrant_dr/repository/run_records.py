@@ -23,12 +23,12 @@ class RunRecords(RecordFiles):
         self.store.create(layout.run_start(start.run_id, start.started_at), start.to_bytes())
 
     def began(self, start: RunStart) -> Stat | None:
-        """The record that a run began, as the store describes it: its clock, read off an object
-        that is there anyway."""
+        """Return the record that a run began, as the store describes it: this tells the store's
+        clock from an object that is there anyway."""
         return self.store.stat(layout.run_start(start.run_id, start.started_at))
 
     def write_run_end(self, end: RunEnd) -> None:
-        """Say how it ended. Looks lie apart from the runs that reports are made of."""
+        """Write how a run ended. Watches lie apart from the runs that reports are made of."""
         start = end.start
         if start.job == "watch":
             path = layout.watch(start.cluster, start.run_id, start.started_at)
@@ -37,11 +37,12 @@ class RunRecords(RecordFiles):
         self.store.create(path, end.to_bytes())
 
     def last_watch(self, cluster: str, now: datetime) -> tuple[RunEnd, Stat] | None:
-        """The newest look of this month or the ones beside it that can be read, and its file.
+        """Return the newest readable watch record of this month or the months beside it, and its
+        file.
 
-        The next month, too: a look lies in the month in which it began by its own clock, which may
-        have been ahead. One that ends in the future is none, and one that was written before the
-        time it gives stands behind those that were not: their clock knew better.
+        The next month, too: a watch lies in the month in which it began by its own clock, which may
+        have been ahead. One that ends in the future does not count, and one that was written before
+        the time it gives comes after those that were not: their clock is more credible.
         """
         months = [layout.watches(cluster, month) for month in layout.months_around(now)]
         files = {layout.stem(s.path): s for s in self.sort_out_all(months)[0]}
@@ -61,7 +62,8 @@ class RunRecords(RecordFiles):
         return None
 
     def read_runs(self, since: datetime, until: datetime) -> tuple[Read[RunStart], Read[RunEnd]]:
-        """Runs that began within the period: their starts, and their ends where there are."""
+        """Read the runs that began within the period: their starts and, where there are any, their
+        ends."""
         found, others = self.sort_out_all(list(layout.run_months(since, until)))
         paths = [s.path for s in found]
         starts = self.read_records(RunStart, [p for p in paths if p.endswith(".start.json")])
@@ -79,6 +81,6 @@ class RunRecords(RecordFiles):
         )
 
     def read_end(self, run_id: str) -> Read[RunEnd]:
-        """The end record of one run, if it is here."""
+        """Read the end record of one run, if it is here."""
         path = layout.run_end(run_id, layout.time_of(run_id))
         return self.read_records(RunEnd, [path] if self.store.stat(path) else [])

@@ -35,24 +35,24 @@ class Source:
 
     @property
     def readable(self) -> bool:
-        """Now, without being brought back from an archive first."""
+        """Say whether it can be read now, without being brought back from an archive first."""
         return not self.copy.archived
 
     @property
     def complete(self) -> bool:
-        """All its parts are there, whatever is known of their bytes."""
+        """Say whether all its parts are there, whatever is known of their bytes."""
         return self.health != "incomplete"
 
     @property
     def believed(self) -> bool:
-        """Complete, and nothing is known against it."""
+        """Say whether it is complete and nothing is known against it."""
         return self.health in ("sound", "doubted")
 
 
 def rank_sources(
     backup: Backup, *, now: datetime, promise: Proven | None = None
 ) -> tuple[Source, ...]:
-    """Every copy whose manifest can be read, the one to read first in front.
+    """Return every copy whose manifest can be read, the one to read first in front.
 
     What can be read now comes before what lies in an archive, the healthier before the others, then
     the deepest proof, the newest of these, and the order of the configuration. Of the readable and

@@ -42,7 +42,7 @@ class Sweeping:
 def refuse_late_commit(
     intent: Intent, *, now: datetime, orphan_grace: timedelta = ORPHAN_GRACE
 ) -> None:
-    """A run older than half of `orphan_grace` may not commit: a sweep may be at its parts.
+    """Refuse the commit of a run older than half of `orphan_grace`: a sweep may be at its parts.
 
     Raise PlanRefused.
     """
@@ -62,8 +62,9 @@ def plan_sweep(
     store_now: datetime,
     orphan_grace: timedelta = ORPHAN_GRACE,
 ) -> SweepPlan:
-    """Decide; `store_now` is by clocks that were compared with the store's. A partly readable
-    catalog sweeps nothing, and what any record names as a backup stays, whatever it lacks."""
+    """Decide what is swept; `store_now` is by clocks that were compared with the store's. A partly
+    readable catalog sweeps nothing, and what any record names as a backup stays, whatever it lacks.
+    """
     if not catalog.complete:
         unread = [r.name for r in catalog.unreachable] + [u.path for u in catalog.unreadable]
         return SweepPlan(repository, refused=f"not everything could be read: {', '.join(unread)}")

@@ -59,7 +59,8 @@ class Unpacked:
 
 
 def write_collection(path: Path, contents: Contents, lock: RLock) -> None:
-    """Shard by shard, as Qdrant does: the segments as one instant left them, then, later, the log.
+    """Write the archive shard by shard, as Qdrant does: the segments as of one instant, then,
+    later, the log.
 
     Writers wait for `lock` while either is copied, not in between: what they add then is in the
     log alone and is replayed by whoever opens the archive. Nobody else may flush meanwhile, for
@@ -85,7 +86,7 @@ def write_collection(path: Path, contents: Contents, lock: RLock) -> None:
 def write_shard(
     path: Path, shard: Shard, replicas: Replicas, peer_id: int, *, streamable: bool
 ) -> None:
-    """The shard as it is now, without its log: the caller keeps writers away meanwhile."""
+    """Write the shard as it is now, without its log; the caller keeps writers away meanwhile."""
     with path.open("wb") as out:
         tar = TarWriter(out)
         shard.flush()
@@ -135,7 +136,8 @@ def _add_states(tar: TarWriter, prefix: str, replicas: Replicas, peer_id: int) -
 
 
 def extract(path: Path, folder: Path) -> None:
-    """Only directories and plain or sparse files, only below `folder`. Raise ApiError 500."""
+    """Unpack directories and plain or sparse files only, and only below `folder`. Raise ApiError
+    500."""
     folder.mkdir(parents=True, exist_ok=True)
     if path.stat().st_size == 0:  # to Qdrant an archive without members
         return

@@ -53,7 +53,7 @@ class Collection:
         self._lock = threading.RLock()
 
     def add_shards(self, placement: Placement) -> None:
-        """Shards that are new to the collection; those that this node is to hold are empty."""
+        """Add shards that are new to the collection; those that this node is to hold are empty."""
         with self._lock:
             for number, replicas in placement.items():
                 if self._peer_id in replicas.states:
@@ -94,7 +94,7 @@ class Collection:
             self.placement = self.placement | (placement or {})
 
     def register(self, schema: dict[str, Json]) -> None:
-        """The payload schema of an archive, for shards that are adopted later."""
+        """Remember the payload schema of an archive for shards that are adopted later."""
         self._schema = dict(schema)
 
     def _index(self, shard: Shard) -> None:
@@ -135,12 +135,13 @@ class Collection:
             )
 
     def update(self, operation: edge.UpdateOperation) -> int:
-        """To every shard: a point that another hash placed is found too."""
+        """Apply an operation to every shard: a point that another hash placed is found too."""
         with self._lock:
             return self._everywhere(operation)
 
     def create_index(self, field: str, schema: Json) -> int:
-        """A server logs it twice: once as its consensus would, once as an update."""
+        """Create an index. A server logs it twice: once as its consensus would, once as an
+        update."""
         with self._lock:
             operation = edge.UpdateOperation.create_field_index(field, index_in(schema))
             self._everywhere(operation)
@@ -164,7 +165,7 @@ class Collection:
     # Reads, one shard each. Raise ApiError 404 or 400 for one that is not here.
 
     def spend(self, number: int, cost: int) -> None:
-        """What a read of a shard costs in strict mode. Raise ApiError 429."""
+        """Spend what a read of a shard costs in strict mode. Raise ApiError 429."""
         self._read_rate.spend(self.config.get("strict_mode_config"), number, cost)
 
     def count(self, number: int, where: edge.Filter | None) -> int:
@@ -180,7 +181,7 @@ class Collection:
         payload: Any,
         vector: Any,
     ) -> tuple[list[edge.Record], PointId | None]:
-        """A page in the order of ids, and the id that the next one starts with."""
+        """Return a page in the order of ids, and the id that the next one starts with."""
         with self._lock:
             found = self._here(number).scroll(offset, limit + 1, where, payload, vector)
         beyond = found[limit].id if len(found) > limit else None
@@ -197,7 +198,7 @@ class Collection:
             return self._here(number).query(request)
 
     def info(self, number: int) -> dict[str, Json]:
-        """What one shard says of itself; its payload schema is that of its segments, as in
+        """Return what one shard tells of itself; its payload schema is that of its segments, as in
         Qdrant."""
         with self._lock:
             info = self._here(number).info()
@@ -237,7 +238,8 @@ class Collection:
         }
 
     def set_state(self, number: int, peer: int, state: str) -> None:
-        """Of one replica, which may be new. Raise ApiError 404 for a shard that is nowhere."""
+        """Set the state of one replica, which may be new. Raise ApiError 404 for a shard that is
+        nowhere."""
         with self._lock:
             replicas = self.require_shard(number)
             states = {**replicas.states, peer: state}
@@ -254,7 +256,8 @@ class Collection:
             return self._here(shard).manifest()
 
     def apparent_size(self, pattern: str) -> int:
-        """Lengths of the files of all segments that match, holes included, as `/memory` says."""
+        """Add up the lengths of the matching files of all segments, holes included, as `/memory`
+        does."""
         with self._lock:
             roots = [shard.path / "segments" for shard in self._shards]
             files = (path for root in roots for path in root.glob(pattern))

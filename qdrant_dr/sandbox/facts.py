@@ -22,7 +22,8 @@ ROOT: dict[str, Json] = {
 
 
 def telemetry(node: Node) -> dict[str, Json]:
-    """Requests over gRPC are counted, those over REST are not: nobody looks at them here."""
+    """Return the telemetry. It counts requests over gRPC, but not those over REST: nobody reads
+    these here."""
     answers: dict[str, dict[str, Json]] = {}
     for (method, code), count in sorted(node.grpc_answers.items()):
         answers.setdefault(method, {})[str(code)] = {"count": count}
@@ -37,7 +38,7 @@ def telemetry(node: Node) -> dict[str, Json]:
 
 
 def metrics(node: Node) -> str:
-    """The lines that a monitoring of collections reads, in Prometheus' text format."""
+    """Return the lines that a monitoring of collections reads, in Prometheus' text format."""
     collections = [(name, node.find(name)) for name in node.names()]
     points = {
         name: sum(collection.info(shard)["points_count"] for shard in collection.local_shards())
@@ -63,7 +64,8 @@ def metrics(node: Node) -> str:
 
 
 def memory(collection: Collection) -> dict[str, Json]:
-    """Sizes on disk as apparent lengths; residency in memory is not measured and said to be 0."""
+    """Return sizes on disk as apparent lengths; residency in memory is not measured and given as
+    0."""
     schema = {
         field: None
         for shard in collection.local_shards()

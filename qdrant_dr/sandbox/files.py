@@ -13,8 +13,8 @@ _BLOCK = 1 << 20
 
 
 def stamp() -> str:
-    """The time in the name of a snapshot. Its resolution is one second, so that two made in the
-    same one share a name and the later stays: as in Qdrant."""
+    """Return the time in the name of a snapshot. Its resolution is one second: of two made in the
+    same second, which share a name, the later one stays, as in Qdrant."""
     return datetime.now(UTC).strftime("%Y-%m-%d-%H-%M-%S")
 
 
@@ -41,7 +41,8 @@ def find(folder: Path, name: str) -> Path:
 
 
 def find_of_shard(folder: Path, name: str) -> Path:
-    """The same for a shard, where Qdrant names the whole path. Raise ApiError 404."""
+    """Find the file of a shard's snapshot, where Qdrant names the whole path. Raise ApiError
+    404."""
     name = name.replace(SLASH, "/")
     path = folder / name
     if Path(name).name == name and not path.is_file():
@@ -77,14 +78,15 @@ def sha256(path: Path) -> str:
 
 
 def etag(path: Path) -> str:
-    """Strong: inode, size and time, as actix makes it."""
+    """Build a strong ETag from inode, size and time, as actix does."""
     stat = path.stat()
     seconds, nanoseconds = divmod(stat.st_mtime_ns, 10**9)
     return f'"{stat.st_ino:x}:{stat.st_size:x}:{seconds:x}:{nanoseconds:x}"'
 
 
 def disposition(name: str) -> str:
-    """The name of a download; what is not ASCII travels percent-encoded (RFC 6266)."""
+    """Build the header with the name of a download; what is not ASCII is percent-encoded (RFC
+    6266)."""
     if name.isascii():
         return f'attachment; filename="{name}"'
     return f"attachment; filename*=UTF-8''{quote(name)}"

@@ -28,7 +28,8 @@ _I64 = range(-(1 << 63), 1 << 63)
 
 @contextmanager
 def grpc_served(node: Node, keys: Keys, port: int) -> Iterator[None]:
-    """While it lasts, `port` of this machine speaks gRPC. Raise OSError for one that is taken."""
+    """Serve gRPC at `port` of this machine inside the block. Raise OSError for a port that is
+    taken."""
     server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
     handler = grpc.unary_unary_rpc_method_handler(
         lambda request, context: _scroll(node, keys, request, context),

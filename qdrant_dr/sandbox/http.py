@@ -48,7 +48,8 @@ def wrong_input(text: str) -> ApiError:
 
 
 def bad_body(text: str, length: int) -> ApiError:
-    """Qdrant names the place where its parser stopped: the end of the outermost value."""
+    """Build the error that names, as Qdrant does, where its parser stopped: the end of the
+    outermost value."""
     return ApiError(400, f"Format error in JSON body: {text} at line 1 column {length}")
 
 
@@ -57,12 +58,13 @@ def service_error(text: str) -> ApiError:
 
 
 def ok(result: Json, status: int = 200) -> Response:
-    """`numpy.float32` values are printed with the shortest digits that give them back."""
+    """Build a good answer; `numpy.float32` values are printed with the shortest digits that give
+    them back."""
     return _json({"result": result, "status": "ok", "time": _elapsed()}, status)
 
 
 def accepted() -> Response:
-    """What a call with `wait=false` answers: no result, no name, no job id."""
+    """Build the answer to a call with `wait=false`: no result, no name, no job id."""
     return _json({"status": "accepted", "time": _elapsed()}, 202)
 
 
@@ -76,7 +78,7 @@ def refused(error: ApiError) -> Response:
 
 
 async def json_body(request: Request) -> Json:
-    """The decoded body; an absent one is `{}`. Raise ApiError 400 for anything else but JSON."""
+    """Return the decoded body; an absent one is `{}`. Raise ApiError 400 for anything but JSON."""
     raw = await request.body()
     request.state.body_length = len(raw)
     try:

@@ -139,7 +139,7 @@ def die_with_parent() -> None:
 
 
 def main() -> None:
-    """`python -m qdrant_dr.sandbox`: the first line of stdout is its URL, once it is ready."""
+    """Run `python -m qdrant_dr.sandbox`: the first line of stdout is its URL, once it is ready."""
     parser = argparse.ArgumentParser(prog="python -m qdrant_dr.sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="loopback only")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")

@@ -56,7 +56,7 @@ class Node:
             return sorted(self._collections)
 
     def find(self, name: str) -> Collection:
-        """By name or alias. Raise ApiError 404."""
+        """Find a collection by name or alias. Raise ApiError 404."""
         with self._lock:
             try:
                 return self._collections[self._aliases.get(name, name)]
@@ -68,7 +68,8 @@ class Node:
             return self._aliases.get(name, name) in self._collections
 
     def create(self, name: str, config: dict[str, Json], schema: dict[str, Json]) -> Collection:
-        """Empty, on all nodes. Raise ApiError 409 when the name is taken, 400 when by an alias.
+        """Create an empty collection on all nodes. Raise ApiError 409 if a collection has the name,
+        400 if an alias has it.
 
         With custom sharding it has no shards until keys are created.
         """
@@ -91,7 +92,7 @@ class Node:
         uuid: str | None,
         schema: dict[str, Json],
     ) -> Collection:
-        """What `create` decided, on this node."""
+        """Make on this node what `create` decided."""
         with self._lock:
             if name in self._collections:
                 raise _taken(name)
@@ -105,7 +106,8 @@ class Node:
             return made
 
     def create_shard_key(self, name: str, key: ShardKey, request: dict[str, Json]) -> None:
-        """New shards for a key, on all nodes; their ids follow the greatest. Raise ApiError 400."""
+        """Make new shards for a key on all nodes; their ids follow the greatest. Raise ApiError
+        400."""
         collection = self.find(name)
         params = collection.config["params"]
         if self.peers is None:
@@ -132,7 +134,7 @@ class Node:
         self.tell_peers("PUT", name, "/shards", {"placement": placed(placement)})
 
     def drop_shard_key(self, name: str, key: ShardKey) -> None:
-        """On this node. Raise ApiError 400."""
+        """Drop a shard key on this node. Raise ApiError 400."""
         collection = self.find(name)
         gone = [n for n, replicas in collection.placement.items() if replicas.key == key]
         if not gone:
@@ -161,26 +163,26 @@ class Node:
     # The cluster.
 
     def tell_peers(self, method: str, name: str, rest: str, body: Json) -> list[int]:
-        """What this node decided about a collection, to all others: who missed it."""
+        """Tell all others what this node decided about a collection, and return who missed it."""
         if self.peers is None:
             return []
         path = f"/collections/{quote(name, safe='')}/sandbox{rest}"
         return self.peers.spread(method, path, json.dumps(body).encode())
 
     def lose(self, collection: Collection, peer: int, state: str) -> None:
-        """All replicas of a peer that missed something are in that state, on all nodes."""
+        """Put all replicas of a peer that missed something into that state, on all nodes."""
         for shard, replicas in collection.placement.items():
             if peer in replicas.states:
                 self.set_state(collection, shard, peer, state)
 
     def set_state(self, collection: Collection, shard: int, peer: int, state: str) -> None:
-        """Of one replica, on all nodes."""
+        """Set the state of one replica on all nodes."""
         collection.set_state(shard, peer, state)
         told = {"shard": shard, "peer": peer, "state": state}
         self.tell_peers("POST", collection.name, "/state", told)
 
     def placement(self, collection: Collection) -> Placement:
-        """Who holds what, with the states that the topology file scripts."""
+        """Return who holds what, with the states that the topology file scripts."""
         script = self.peers.scripted(collection.name).get("states", {}) if self.peers else {}
         laid: Placement = {}
         for number, replicas in collection.placement.items():
@@ -191,7 +193,7 @@ class Node:
         return laid
 
     def readable(self, collection: Collection, shard: int) -> list[int]:
-        """Peers that answer reads of a shard, this one first."""
+        """Return the peers that answer reads of a shard, this one first."""
         peers = self.placement(collection)[shard].readable()
         return sorted(peers, key=lambda peer: peer != self.peer_id)
 
@@ -204,7 +206,8 @@ class Node:
         return {**told, "shard_transfers": [*shown, *scripted.get("shard_transfers", [])]}
 
     def delete(self, name: str) -> bool:
-        """The snapshots stay, out of reach until the name exists again, as in Qdrant."""
+        """Delete a collection. Its snapshots stay, out of reach until the name exists again, as in
+        Qdrant."""
         with self._lock:
             collection = self._collections.pop(name, None)
             self._aliases = {a: c for a, c in self._aliases.items() if c != name}
@@ -222,7 +225,7 @@ class Node:
         ]
 
     def change_aliases(self, actions: Json) -> None:
-        """All of them, or, when one is refused, those before it, as in Qdrant."""
+        """Change all of them or, if one is refused, those before it, as Qdrant does."""
         with self._lock:
             for action in actions:
                 ((kind, told),) = action.items()
@@ -262,7 +265,8 @@ class Node:
         return self._build(lambda path: collection.write_shard(shard, path), final)
 
     def stream_shard(self, name: str, shard: int) -> tuple[Path, str]:
-        """A temporary file, to be removed by the caller, and the name that the download gets."""
+        """Return a temporary file, to be removed by the caller, and the name that the download
+        gets."""
         collection = self.find(name)
         _must_fit(f"{_shard_snapshot_name(collection, shard)}-temp-XXXXXX")
         built = self.temp_file()
@@ -270,7 +274,8 @@ class Node:
         return built, _shard_snapshot_name(collection, shard)
 
     def create_full_snapshot(self) -> dict[str, Json]:
-        """One collection after the other, then all of them and the aliases in one archive.
+        """Snapshot one collection after the other, then put all of them and the aliases into one
+        archive.
 
         As in Qdrant, the files of the collections go and their checksum files stay behind.
         """
@@ -301,7 +306,8 @@ class Node:
             building.unlink(missing_ok=True)
 
     def snapshot_folder(self, name: str) -> Path:
-        """Of a collection that exists, by name or alias, or of the one that has the name."""
+        """Return the folder of a collection that exists, by name or alias, or of the one that has
+        the name."""
         name = self._aliases.get(name, name)
         plain = name not in (".", "..", "") and "/" not in name and name != "tmp"
         return self.snapshots / (name if plain else hashlib.sha256(name.encode()).hexdigest())

@@ -77,17 +77,18 @@ class Peers:
         }
 
     def scripted(self, collection: str) -> dict[str, Json]:
-        """What the topology file says now of a collection; `{}` when it says nothing."""
+        """Return what the topology file says now of a collection; `{}` if it says nothing."""
         scripts = json.loads(self._path.read_bytes()).get("collections", {})
         script: dict[str, Json] = scripts.get(collection, {})
         return script
 
     def ask(self, peer: int, method: str, path: str, body: Json = None) -> Json:
-        """The `result` of one peer. Raise ApiError: its own, or Unreachable."""
+        """Return the `result` of one peer. Raise ApiError: its own, or Unreachable."""
         return self._result(self._send(peer, method, path, json=body))
 
     def spread(self, method: str, path: str, content: bytes = b"") -> list[int]:
-        """The same request at all others: who could not be reached misses it and is returned.
+        """Send the same request to all others, and return those that could not be reached and
+        missed it.
 
         Raise ApiError when one refuses.
         """
@@ -106,7 +107,7 @@ class Peers:
         return missed
 
     def upload(self, peer: int, path: str, archive: Path) -> None:
-        """One file as multipart. Raise ApiError."""
+        """Send one file as multipart. Raise ApiError."""
         with archive.open("rb") as source:
             files = {"snapshot": ("transfer.snapshot", source)}
             self._result(self._send(peer, "POST", path, files=files))

@@ -19,11 +19,11 @@ class Replicas:
     key: ShardKey | None = None
 
     def readable(self) -> list[int]:
-        """Peers whose replica answers reads, in the order of their ids."""
+        """Return the peers whose replica answers reads, in the order of their ids."""
         return sorted(peer for peer, state in self.states.items() if state in _READABLE)
 
     def state_file(self, peer_id: int) -> dict[str, Json]:
-        """`replica_state.json` as the node `peer_id` writes it."""
+        """Return `replica_state.json` as the node `peer_id` writes it."""
         peers = {str(peer): state for peer, state in self.states.items()}
         return {"is_local": peer_id in self.states, "this_peer_id": peer_id, "peers": peers}
 
@@ -37,7 +37,7 @@ def one_node(shards: Iterable[int], peer_id: int) -> Placement:
 
 
 def key_mapping(placement: Placement) -> list[Json]:
-    """`shard_key_mapping.json`: the shards of each key."""
+    """Return `shard_key_mapping.json`: the shards of each key."""
     mapping: dict[ShardKey, list[int]] = {}
     for number, replicas in placement.items():
         if replicas.key is not None:
@@ -46,12 +46,12 @@ def key_mapping(placement: Placement) -> list[Json]:
 
 
 def keys_of(mapping: Json) -> dict[int, ShardKey]:
-    """The key of each shard, from `shard_key_mapping.json`."""
+    """Return the key of each shard, from `shard_key_mapping.json`."""
     return {number: pair["key"] for pair in mapping for number in pair["shard_ids"]}
 
 
 def placed(placement: Placement) -> dict[str, Json]:
-    """As JSON, for the peers of a scripted cluster."""
+    """Turn a placement into JSON, for the peers of a scripted cluster."""
     return {
         str(number): {"states": replicas.states, "key": replicas.key}
         for number, replicas in placement.items()
@@ -59,7 +59,7 @@ def placed(placement: Placement) -> dict[str, Json]:
 
 
 def placement_in(told: dict[str, Json]) -> Placement:
-    """The same, read."""
+    """Read a placement back from that JSON."""
     return {
         int(number): Replicas({int(p): s for p, s in one["states"].items()}, one["key"])
         for number, one in told.items()

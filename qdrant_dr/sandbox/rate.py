@@ -48,7 +48,7 @@ class ReadRate:
 
 
 def conditions(where: Json) -> int:
-    """How many conditions a filter has, nested ones too: each costs a token."""
+    """Count the conditions of a filter, nested ones too: each costs a token."""
     if not isinstance(where, dict):
         return 0
     found = 0

@@ -24,7 +24,7 @@ def gather(
     body: Json,
     local: Callable[[int], Json],
 ) -> list[Json]:
-    """What `local` says of each shard that is read here, and a peer of each that is not.
+    """Collect what `local` says of each shard that is read here, and a peer of each that is not.
 
     `verb` is the rest of the path below the shard. A read of one shard is not passed on: ApiError
     404 when it is nowhere, 500 when it is elsewhere, as in Qdrant 1.18.3. Raise ApiError 500, too,
@@ -62,7 +62,8 @@ def _of_key(found: Collection, wanted: Json) -> list[int]:
 
 
 def merge_pages(pages: list[Json], limit: int) -> dict[str, Json]:
-    """Pages of shards, each in the order of ids and of at most `limit` points, as one page."""
+    """Merge pages of shards, each in the order of ids and of at most `limit` points, into one
+    page."""
     points = sorted((p for page in pages for p in page["points"]), key=lambda p: _order(p["id"]))
     following = [page["next_page_offset"] for page in pages if page["next_page_offset"] is not None]
     following += [point["id"] for point in points[limit:]]
@@ -99,7 +100,7 @@ def merge_info(infos: list[Json], config: Json) -> dict[str, Json]:
 
 
 def in_order(records: list[Json], ids: list[Json]) -> list[Json]:
-    """Each wanted point that was found, once, in the order in which it was asked for."""
+    """Return each wanted point that was found, once, in the order in which it was asked for."""
     by_id = {record["id"]: record for record in records}
     wanted = dict.fromkeys(id_json(point_id(i)) for i in ids)
     return [by_id[i] for i in wanted if i in by_id]

@@ -28,7 +28,8 @@ Fetch = Callable[[Path], None]
 
 
 def from_location(location: str, checksum: str | None, api_key: str | None, within: Path) -> Fetch:
-    """A collection's `location`: http(s) or a file below `within`, the snapshots of the node."""
+    """Fetch a collection's `location`: http(s), or a file below `within`, the snapshots of the
+    node."""
     scheme = urlsplit(location).scheme
     if not scheme:
         text = f'relative URL without a base: "{location}"'
@@ -50,7 +51,7 @@ def from_location(location: str, checksum: str | None, api_key: str | None, with
 def from_shard_location(
     location: str, checksum: str | None, api_key: str | None, within: Path
 ) -> Fetch:
-    """A shard's `location`: http(s), or the bare name of a snapshot of this shard."""
+    """Fetch a shard's `location`: http(s), or the bare name of a snapshot of this shard."""
     scheme = urlsplit(location).scheme
     if scheme in ("http", "https"):
         return lambda folder: _download(location, checksum, api_key, folder)
@@ -127,6 +128,7 @@ def check_checksum(checksum: str | None, where: str) -> None:
 
 
 def compare_upload(sha256: str, checksum: str | None) -> None:
-    """Qdrant swaps the two in its words. Raise ApiError 400."""
+    """Compare the checksum of an upload; like Qdrant, swap the two in the message. Raise ApiError
+    400."""
     if checksum and sha256 != checksum.strip().lower():
         raise ApiError(400, f"Checksum mismatch: expected {sha256}, actual {checksum}")

@@ -93,7 +93,7 @@ def recover_shard(
 
 
 def start_with(node: Node, name: str, path: Path) -> None:
-    """A collection as the archive has it, shard keys and all, instead of any of that name.
+    """Make a collection as the archive has it, shard keys and all, in place of any of that name.
 
     For a node that does not serve yet. Raise ApiError.
     """

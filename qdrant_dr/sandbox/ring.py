@@ -19,7 +19,7 @@ _INITIAL = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x746564
 
 
 def shard_of(point: int | str | UUID, shards: Iterable[int]) -> int:
-    """The shard among `shards`, which must not be empty."""
+    """Return the shard of a point among `shards`, which must not be empty."""
     places, owners = _ring(tuple(shards))
     at = bisect_left(places, _siphash(_key(point)))
     return owners[at % len(owners)]

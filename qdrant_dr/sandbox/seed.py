@@ -62,8 +62,8 @@ def seed(
 def seed_demo(
     url: str, points: int, *, seed: int = 1, api_key: str | None = None
 ) -> dict[str, int]:
-    """Three collections that share `points`: `movies` with the alias `live-movies`, `users` with
-    UUIDs, and `notes` with two named vectors and a sparse one in two shards.
+    """Make three collections that share `points`: `movies` with the alias `live-movies`, `users`
+    with UUIDs, and `notes` with two named vectors and a sparse one in two shards.
 
     Return how many points each holds. Raise httpx.HTTPError.
     """

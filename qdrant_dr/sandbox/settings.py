@@ -63,7 +63,7 @@ _DEBUG_FIELDS = (
 
 
 def new_config(request: Json, body_length: int, peers: int = 0) -> dict[str, Json]:
-    """The whole configuration from a create request, on a cluster of so many peers.
+    """Build the whole configuration from a create request, on a cluster of this many peers.
 
     Raise ApiError 400 as Qdrant does.
     """
@@ -95,7 +95,7 @@ def new_config(request: Json, body_length: int, peers: int = 0) -> dict[str, Jso
 
 
 def updated_config(config: dict[str, Json], request: Json) -> dict[str, Json]:
-    """`PATCH /collections/{c}`: absent and null fields stay as they are."""
+    """Apply `PATCH /collections/{c}`: absent and null fields stay as they are."""
     new = dict(config)
     for asked, kept in (
         ("params", "params"),
@@ -112,7 +112,7 @@ def updated_config(config: dict[str, Json], request: Json) -> dict[str, Json]:
 
 
 def edge_config(config: dict[str, Json]) -> edge.EdgeConfig:
-    """The engine's configuration of one shard; without any vector, with `PASSING`."""
+    """Build the engine's configuration of one shard; without any vector, with `PASSING`."""
     params = config["params"]
     dense = {n: _edge_vector(v, config) for n, v in dense_vectors(config).items()}
     sparse = {n: _edge_sparse(v) for n, v in params.get("sparse_vectors", {}).items()}
@@ -136,17 +136,23 @@ def edge_config(config: dict[str, Json]) -> edge.EdgeConfig:
 
 
 def dense_vectors(config: dict[str, Json]) -> dict[str, Json]:
-    """Parameters by vector name; the default vector's name is empty."""
+    """Return the parameters by vector name; the default vector's name is empty."""
     vectors = config["params"].get("vectors") or {}
-    return {"": vectors} if "size" in vectors else dict(vectors)
+    return {"": vectors} if _is_single(vectors) else dict(vectors)
 
 
 def describe_vectors(config: dict[str, Json]) -> str:
-    """Vector parameters as Qdrant prints them when two collections do not fit (Rust's `{:?}`)."""
+    """Format vector parameters as Qdrant prints them when two collections do not fit (Rust's
+    `{:?}`)."""
     vectors = config["params"].get("vectors") or {}
-    if "size" in vectors:
+    if _is_single(vectors):
         return f"Single({_debug(vectors)})"
     return "Multi({" + ", ".join(f'"{n}": {_debug(v)}' for n, v in sorted(vectors.items())) + "})"
+
+
+def _is_single(vectors: Json) -> bool:
+    """Say whether these are the parameters of the only vector, not of several by name."""
+    return not isinstance(vectors.get("size", {}), dict)
 
 
 def _debug(vector: Json) -> str:
@@ -160,7 +166,7 @@ def _debug(vector: Json) -> str:
 def _are_vectors(vectors: Json) -> bool:
     if not isinstance(vectors, dict):
         return False
-    each = [vectors] if "size" in vectors else list(vectors.values())
+    each = [vectors] if _is_single(vectors) else list(vectors.values())
     return all(
         isinstance(v, dict)
         and isinstance(v.get("size"), int)
@@ -175,7 +181,7 @@ def _must_be_in_range(request: Json, vectors: Json) -> None:
     """What Qdrant's validation refuses: ApiError 422."""
     each = (
         {"vectors": vectors}
-        if "size" in vectors
+        if _is_single(vectors)
         else {f"vectors.{n}": v for n, v in vectors.items()}
     )
     wrong = [

@@ -78,7 +78,7 @@ class Shard:
         return self._engine.info()
 
     def manifest(self) -> dict[str, Json]:
-        """The partial manifest: per segment its version and the versions of its files."""
+        """Return the partial manifest: per segment its version and the versions of its files."""
         manifest: dict[str, Json] = self._engine.snapshot_manifest()
         return manifest
 

@@ -30,7 +30,8 @@ class StartupError(Exception):
 def recover_at_start(
     node: Node, snapshots: Iterable[str], storage_snapshot: Path | None, *, force: bool
 ) -> None:
-    """A full snapshot, or else collection snapshots as `FILE:NAME`. Raise StartupError."""
+    """Recover a full snapshot, or else collection snapshots given as `FILE:NAME`. Raise
+    StartupError."""
     if storage_snapshot:
         _recover_storage(node, storage_snapshot, force=force)
         return

@@ -33,7 +33,7 @@ class TarWriter:
         self._pad(len(data))
 
     def add_file(self, name: str, path: Path) -> None:
-        """A file from disk with its time; sparse where the file system reports holes."""
+        """Add a file from disk with its time; sparse where the file system reports holes."""
         with path.open("rb") as source:
             size = os.fstat(source.fileno()).st_size
             mtime = int(os.fstat(source.fileno()).st_mtime)
@@ -52,18 +52,18 @@ class TarWriter:
         self._out.write(_header(name, 0, kind=tarfile.DIRTYPE, mode=0o755))
 
     def add_sparse(self, name: str, data: bytes, size: int) -> None:
-        """A file of `size` bytes that has `data` at its start and then nothing but a hole."""
+        """Add a file of `size` bytes that has `data` at its start and then only a hole."""
         self._out.write(_sparse_header(name, 0, len(data), size, [(0, len(data))]))
         self._out.write(data)
         self._pad(len(data))
 
     def add_folder(self, prefix: str, folder: Path) -> None:
-        """All files below `folder`, named below `prefix`."""
+        """Add all files below `folder`, named below `prefix`."""
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             self.add_file(f"{prefix}{path.relative_to(folder).as_posix()}", path)
 
     def add_nested(self, name: str, prefix: str, folder: Path) -> None:
-        """The same as an archive of their own, one plain member of this one."""
+        """Add all files below a folder as an archive of their own, one plain member of this one."""
         at = self._out.tell()
         self._out.write(_header(name, 0))
         start = self._out.tell()

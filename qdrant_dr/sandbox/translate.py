@@ -34,7 +34,7 @@ _TOKENIZERS = {
 
 
 def point_id(value: Json) -> PointId:
-    """An unsigned 64-bit integer or a UUID in any of its spellings."""
+    """Parse an unsigned 64-bit integer or a UUID in any of its spellings."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64:
         return value
     try:
@@ -45,7 +45,7 @@ def point_id(value: Json) -> PointId:
 
 
 def id_order(value: PointId) -> tuple[bool, int]:
-    """Qdrant's order of ids: integers, then UUIDs by their bytes."""
+    """Return the key of Qdrant's order of ids: integers, then UUIDs by their bytes."""
     return isinstance(value, UUID), int(value)
 
 
@@ -54,7 +54,7 @@ def id_json(value: PointId) -> Json:
 
 
 def points_in(request: Json, config: dict[str, Json]) -> list[edge.Point]:
-    """The points of an upsert, as a list or as a batch of columns. Vectors are checked here:
+    """Parse the points of an upsert, as a list or as a batch of columns. Vectors are checked here:
     the engine would write an operation that it then refuses into its log."""
     if batch := request.get("batch"):
         rows = _rows(batch)
@@ -109,7 +109,8 @@ def vector_in(vector: Json, config: dict[str, Json]) -> Any:
 
 
 def vector_out(vector: Any) -> Json:
-    """float32 values keep their type so that they print with their own shortest digits."""
+    """Convert a vector; float32 values keep their type, so that they print with their own shortest
+    digits."""
     if isinstance(vector, dict):
         return {name: vector_out(value) for name, value in vector.items()}
     if isinstance(vector, edge.SparseVector):
@@ -121,7 +122,7 @@ def vector_out(vector: Any) -> Json:
 def record_out(
     record: edge.Record | edge.ScoredPoint, shard_key: ShardKey | None = None
 ) -> dict[str, Json]:
-    """One point; what was not asked for is absent, not null."""
+    """Convert one point; what was not asked for is absent, not null."""
     point: dict[str, Json] = {"id": id_json(record.id)}  # type: ignore[arg-type]
     if isinstance(record, edge.ScoredPoint):
         point |= {"version": record.version, "score": np.float32(record.score)}
@@ -135,7 +136,7 @@ def record_out(
 
 
 def payload_selector(value: Json) -> Any:
-    """`true`, a list of keys, or `{"include": [..]}` and `{"exclude": [..]}`."""
+    """Parse `true`, a list of keys, or `{"include": [..]}` and `{"exclude": [..]}`."""
     if isinstance(value, dict):
         if "include" in value:
             return edge.PayloadSelector.Include(value["include"])
@@ -159,7 +160,8 @@ def filter_in(value: Json) -> edge.Filter | None:
 
 
 def query_in(request: Json, config: dict[str, Json]) -> edge.Query:
-    """Nearest to a vector. Raise ApiError 501 for every other kind of query."""
+    """Parse a query for the points nearest to a vector. Raise ApiError 501 for every other kind of
+    query."""
     query = request["query"]
     name = request.get("using")
     if isinstance(query, dict) and "nearest" in query:
@@ -174,7 +176,7 @@ def query_in(request: Json, config: dict[str, Json]) -> edge.Query:
 
 
 def index_in(schema: Json) -> Any:
-    """`"keyword"`, or `{"type": "keyword", ...parameters}`."""
+    """Parse `"keyword"`, or `{"type": "keyword", ...parameters}`."""
     kind = schema if isinstance(schema, str) else (schema or {}).get("type")
     if kind not in _INDEX_TYPES:
         text = "data did not match any variant of untagged enum PayloadFieldSchema"
@@ -192,7 +194,7 @@ def index_in(schema: Json) -> Any:
 
 
 def index_out(info: edge.PayloadIndexInfo, declared: Json) -> dict[str, Json]:
-    """One field of `payload_schema`; `params` only where the index was declared with some."""
+    """Build one field of `payload_schema`; `params` only where the index was declared with some."""
     kinds: Mapping[str, Any] = {name: kind for name, (kind, _) in _INDEX_TYPES.items()}
     data_type = next(name for name, kind in kinds.items() if kind == info.data_type)
     params = {"params": declared} if isinstance(declared, dict) else {}

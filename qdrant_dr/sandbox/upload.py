@@ -33,7 +33,7 @@ class _Body:
         self._buffer = b"\r\n"  # the first boundary has no line break before it
 
     async def until(self, mark: bytes) -> AsyncIterator[bytes]:
-        """All bytes before `mark`, in blocks; the mark is consumed. Raise ApiError 400."""
+        """Yield all bytes before `mark`, in blocks; the mark is consumed. Raise ApiError 400."""
         while (at := self._buffer.find(mark)) < 0:
             keep = len(mark) - 1
             if len(self._buffer) > keep:

@@ -29,6 +29,7 @@ from qdrant_dr.cluster import (
     take_inventory,
     wait_ready,
 )
+from qdrant_dr.cluster.node import path_of
 from qdrant_dr.config import ClusterConfig
 from qdrant_dr.errors import AccessDenied, CollectionVanished, RecoverFailed
 from tests.support.replay import COUNTS, FIXTURES, OPERATIONS, expected, truth
@@ -126,8 +127,10 @@ def test_writes_raise_the_operation_number_and_recreation_lets_it_fall(
     target = "qdr-drill-50%#a b"
     upload(node, target, (FIXTURES / "basic" / "collection.snapshot").read_bytes())
     before = wait_ready(node, target)
-    with node.control("delete a point", write=True) as client:
-        client.delete(target, points_selector=[truth("basic")[0]["id"]], wait=True)
+    node.ask(
+        "POST", path_of(target, "points", "delete"), "delete a point", write=True,
+        json={"points": [truth("basic")[0]["id"]]}, params={"wait": "true"},
+    )  # fmt: skip
     after = collection_facts(node, target)
     assert after.operations[0] is not None
     assert before.operations[0] is not None

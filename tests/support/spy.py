@@ -22,6 +22,7 @@ import httpx
 
 from tests.support.loopback import loopback
 
+_NOT_PASSED_ON = {"host", "connection", "content-length"}
 _DROPPED = {"transfer-encoding", "content-length", "connection", "content-encoding", "date"}
 
 
@@ -56,12 +57,15 @@ NO_CONSENSUS = (
 class Spy:
     """`log`: every "METHOD /path" that was made, `keys` the key of each, `traffic` the bytes of
     request and answer bodies by path and user agent. `after` is called when a call was answered;
-    where `instead` gives a status and a body, the target is not asked at all."""
+    where `instead` gives a status and a body, the target is not asked at all. `asked` and `told`
+    may change the body of a request and of its answer."""
 
     target: str
     log: list[str] = field(default_factory=list)
     after: Callable[[str], None] | None = None
     instead: Callable[[str], tuple[int, bytes] | None] | None = None
+    asked: Callable[[str, bytes], bytes] = lambda _, body: body
+    told: Callable[[str, bytes], bytes] = lambda _, body: body
     keys: list[str | None] = field(default_factory=list)
     traffic: list[tuple[str, str, int]] = field(default_factory=list)
     held: threading.Event = field(default_factory=threading.Event)
@@ -169,7 +173,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.spy.instead is not None and (said := self.spy.instead(f"{method} {path}")):
             self._say(*said)
             return
-        headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
+        body = self.spy.asked(f"{method} {path}", body)
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in _NOT_PASSED_ON}
 
         url = self.spy.target + self.path  # the next request on this connection has another
 
@@ -182,8 +187,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(*said)
             return
         answer = forward()
+        content = self.spy.told(f"{method} {path}", answer.content)
         agent = self.headers.get("user-agent") or ""
-        self.spy.traffic.append((path, agent, len(body) + len(answer.content)))
+        self.spy.traffic.append((path, agent, len(body) + len(content)))
         if self.spy.after is not None:
             self.spy.after(f"{method} {path}")
         self.spy.waits(method, path, forward=True)
@@ -193,9 +199,9 @@ class _Handler(BaseHTTPRequestHandler):
                 if name.lower() not in _DROPPED:
                     self.send_header(name, value)
             told = answer.headers.get("content-length") if method == "HEAD" else None
-            self.send_header("content-length", told or str(len(answer.content)))
+            self.send_header("content-length", told or str(len(content)))
             self.end_headers()
-            self.wfile.write(answer.content)
+            self.wfile.write(content)
         except OSError:  # who asked is dead: that is what this is for
             self.close_connection = True
 

@@ -143,7 +143,8 @@ def withdraw(
 
 
 def unconfirmed(config: Config, failed: Mapping[str, DRError]) -> CatalogIncomplete | None:
-    """Why an acknowledgement that these repositories did not take does not count yet, or None."""
+    """Say why an acknowledgement does not count yet: which of these repositories did not take it.
+    None: it counts."""
     wanted = min(WITNESSES, len(config.repositories))
     taken = len(config.repositories) - len(failed)
     if taken >= wanted:

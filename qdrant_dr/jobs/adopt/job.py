@@ -29,7 +29,7 @@ class AdoptPlan:
 
 
 def plan_adopt(config: Config, name: str, now: datetime) -> AdoptPlan:
-    """Look at the repository configured as `name`, and at the others.
+    """Read the repository configured as `name`, and the others.
 
     Raise PlanRefused with every reason against it, RepositoryMissing if there is none, KeyError
     for a name that is not configured.

@@ -23,13 +23,13 @@ class Destinations:
 
     @classmethod
     def of(cls, opened: Mapping[str, Repository], failed: Mapping[str, DRError]) -> Destinations:
-        """Those that could be opened. Raise QuorumMissed if none could."""
+        """Return the repositories that could be opened. Raise QuorumMissed if none could."""
         found = cls(dict(opened), {name: error_facts(e) for name, e in failed.items()})
         found.each(lambda _: None)
         return found
 
     def leave(self, name: str, error: DRError) -> None:
-        """One repository less; the others go on."""
+        """Give up one repository; the others go on."""
         self.taking_part.pop(name, None)
         self.left_behind[name] = error_facts(error, repository=name)
         log.warning("%s is left behind: %s", name, error.message)

@@ -132,7 +132,7 @@ class Draft:
         without_wal: frozenset[int] = frozenset(),
         doubts: tuple[str, ...] = (),
     ) -> Taken:
-        """Facts after it, and the gates. Raise CollectionChanged."""
+        """Read the facts after the capture and check the gates. Raise CollectionChanged."""
         transferred_at = transferred_at or utc_now()
         name = self.key.collection
         after = facts_after(source.node, before)
@@ -193,8 +193,8 @@ class Draft:
         kept: tuple[KeptSnapshot, ...] = (),
         remarks: Iterable[str] = (),
     ) -> Outcome:
-        """What became of it: below quorum what there is stays (one copy beats none), and it is a
-        failure."""
+        """Return what became of it. Below quorum the copies that exist stay (one is better than
+        none), and the outcome is a failure."""
         left = self.destinations.left_behind
         seen = seen_repositories(self.config, self.destinations.taking_part, {})
         missing = copies_missing(self.committed, seen, self.config.copies)
@@ -233,7 +233,8 @@ def begin(
     destinations: Destinations,
     started_at: datetime,
 ) -> Draft:
-    """The facts before it, and the backup before this one. Raise what keeps it from being taken."""
+    """Read the facts before the capture, and the previous backup. Raise what forbids the
+    capture."""
     seen = look(sources, unit, load=load_of(run_id))
     since = Since.then(seen.captured_at)
     key = BackupKey(
@@ -257,12 +258,12 @@ def begin(
 
 
 def new_life(reasons: Iterable[str]) -> tuple[str, ...]:
-    """The doubts that a name stands for another collection than last time."""
+    """Return the doubts that a name stands for another collection than last time."""
     return tuple(f"a new life of this name since the last backup: {r}" for r in reasons)
 
 
 def clock_doubts(config: Config, nodes: Sequence[NodeFacts]) -> tuple[str, ...]:
-    """Nodes whose clock is off: times of their records cannot be laid beside ours."""
+    """Name nodes whose clock is off: the times in their records cannot be compared with ours."""
     limit = config.cluster.clock_skew_limit
     found = []
     for about in nodes:

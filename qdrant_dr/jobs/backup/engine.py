@@ -53,7 +53,8 @@ class Engine:
     _progress: Together = field(default_factory=Together)
 
     def create(self, source: Source, scope: SnapshotScope, each: Each) -> Creation:
-        """Intents, create call, answers; each node makes one snapshot at a time."""
+        """Write intents, make the create calls, write the answers. Each node makes one snapshot at
+        a time."""
         shelf = source.node.url, scope
         with alone_on(source.node.url):
             self._refuse_failed()
@@ -70,25 +71,25 @@ class Engine:
         return created
 
     def read(self, created: Creation, digest: StreamDigest | None = None) -> Iterator[bytes]:
-        """The bytes that a call made. With `digest`, which their reader feeds, they are not hashed
-        a second time for the server's checksum."""
+        """Yield the bytes that a call made. With `digest`, which their reader feeds, they are not
+        hashed a second time for the server's checksum."""
         answer, cluster = created.answer, self.config.cluster
         node = created.source.node
         blocks = blocks_of(node, created.scope, answer, cluster, stop=stopping, digest=digest)
         return self.passing(blocks, answer.size_bytes)
 
     def passing(self, blocks: Iterable[bytes], total: int) -> Iterator[bytes]:
-        """The blocks unchanged, watched, and no more of them once another part failed."""
+        """Yield the blocks unchanged and watched, until another part fails."""
         return self._progress.watched(self.unless_failed(blocks), total)
 
     def unless_failed(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """The blocks unchanged. Raise Interrupted once another part failed."""
+        """Yield the blocks unchanged. Raise Interrupted once another part failed."""
         for block in blocks:
             self._refuse_failed()
             yield block
 
     def keep(self, draft: Draft, created: Creation, name: str, about: Mapping[str, object]) -> Part:
-        """What a call made, as it is, as one part of a backup."""
+        """Keep what a call made, unchanged, as one part of a backup."""
         digest, answer = StreamDigest(), created.answer
         about = {**about, **said_of(answer)}
         return self.store(
@@ -105,7 +106,7 @@ class Engine:
         *,
         digest: StreamDigest | None = None,
     ) -> Part:
-        """One stream as a part of a backup, read and hashed once, in every repository.
+        """Write one stream as a part of a backup into every repository, read and hashed once.
 
         Here alone a stream meets the repositories: what each makes of it is the business of its
         layout (`part_sink`). Raise QuorumMissed if none is left.
@@ -145,7 +146,7 @@ class Engine:
 
 
 def said_of(answer: ListedSnapshot) -> dict[str, object]:
-    """What a part keeps of the file that the server made."""
+    """Return what a part records of the file that the server made."""
     return {
         "server_name": answer.name,
         "server_size_bytes": answer.size_bytes,

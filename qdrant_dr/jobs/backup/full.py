@@ -61,7 +61,8 @@ class Share:
 
 
 def plan_full(config: Config, captures: Sequence[CaptureUnit]) -> tuple[FullUnit, ...]:
-    """The captures of a run as one full snapshot. Pure; raise PlanRefused for several nodes."""
+    """Plan the captures of a run as one full snapshot. Pure; raise PlanRefused for several
+    nodes."""
     if not captures:
         return ()
     if len(config.cluster.nodes) > 1:
@@ -83,7 +84,7 @@ def plan_full(config: Config, captures: Sequence[CaptureUnit]) -> tuple[FullUnit
 
 
 def flatten(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The outcomes of captures, those of a full snapshot each on its own."""
+    """Return the outcomes of captures, with those of a full snapshot one by one."""
     flat: list[Outcome] = []
     for outcome in outcomes:
         detail = outcome.detail
@@ -270,7 +271,7 @@ class Split:
         return said
 
     def outcome(self, share: Share, kept: str) -> Outcome:
-        """One collection's outcome, worded as that of a capture of its own."""
+        """Return the outcome of one collection, in the words of a capture of its own."""
         draft = share.draft
         if share.error is not None or share.manifest is None:
             error = share.error or NothingChecked(f"{draft.key} was not captured")

@@ -157,7 +157,8 @@ def _proven_at(config: Config, catalog: Catalog, now: datetime) -> dict[str, dat
 def plan_first_proofs(
     config: Config, captured: Sequence[Outcome], depth: Depth
 ) -> tuple[VerifyUnit, ...]:
-    """One copy of each new backup to `depth`, the others to `bytes`; the deep one comes first."""
+    """Plan to prove one copy of each new backup to `depth`, the others to `bytes`; the deep one
+    comes first."""
     deep: list[VerifyUnit] = []
     wide: list[VerifyUnit] = []
     for outcome in captured:

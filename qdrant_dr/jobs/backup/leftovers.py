@@ -65,7 +65,7 @@ def delete_one(one: Creation, peers: Mapping[str, str]) -> tuple[str, str]:
 
 
 def all_kept(created: Sequence[Creation]) -> tuple[KeptSnapshot, ...]:
-    """Where they lie, of a backup that is not safe yet."""
+    """Name every snapshot that stays on its node because its backup is not safe yet."""
     return tuple(_kept(one, one.source.node.url) for one in created)
 
 

@@ -46,7 +46,7 @@ def manifest_of(
     doubts: tuple[str, ...],
     apart: tuple[ReplicaCount, ...],
 ) -> Manifest:
-    """The record of one capture, once all of it was taken."""
+    """Build the record of one capture, once all of it was taken."""
     taken = sorted(taken, key=lambda t: t.parts[0].shards)
     before = taken[0].before
     # in the middle of an upgrade: what reads or restores all parts must cover the newest
@@ -86,7 +86,8 @@ def manifest_of(
 
 
 def counted_points(manifest: Manifest) -> int | None:
-    """Exact, right after it; None if a shard could not be counted."""
+    """Return the exact number of points right after the capture; None if a shard could not be
+    counted."""
     counts = [s.count_after for s in manifest.shards]
     return None if None in counts else sum(c for c in counts if c is not None)
 

@@ -18,7 +18,7 @@ _loads: dict[str, Counter[str]] = {}
 
 @contextmanager
 def alone_on(url: str) -> Iterator[None]:
-    """No other capture of this process makes a snapshot on this node meanwhile.
+    """Keep other captures of this process from making a snapshot on this node meanwhile.
 
     Raise Interrupted if asked to stop while it waits.
     """
@@ -34,7 +34,8 @@ def alone_on(url: str) -> Iterator[None]:
 
 
 def load_of(run_id: str) -> Counter[str]:
-    """Shards that this run has taken from each node so far, a copy; other runs are forgotten."""
+    """Return a copy of how many shards this run has taken from each node; other runs are
+    forgotten."""
     with _guard:
         for other in _loads.keys() - {run_id}:
             del _loads[other]

@@ -55,17 +55,17 @@ class Room:
 
     @property
     def short(self) -> bool:
-        """It cannot fit."""
+        """Say whether it cannot fit."""
         return self.free is not None and self.need.least > self.free
 
     @property
     def tight(self) -> bool:
-        """By what was measured it may not fit."""
+        """Say whether, as measured, it may not fit."""
         return self.free is not None and max(self.need.least, self.need.likely) > self.free
 
     @property
     def unsure(self) -> bool:
-        """By a guess it may not fit."""
+        """Say whether, as guessed, it may not fit."""
         return self.free is not None and self.need.most > self.free and not self.tight
 
     def __str__(self) -> str:
@@ -85,7 +85,7 @@ class Judged:
 
 
 def need_of(previous: int | None, upper: int | None) -> Need:
-    """What the next archive takes, from the size of the last one and an upper bound that the node
+    """Estimate the size of the next archive from the last one and from an upper bound that the node
     tells. Pure."""
     if previous is None:
         return Need(SMALLEST, 0, max(upper or 0, SMALLEST), "the node's files")
@@ -95,7 +95,8 @@ def need_of(previous: int | None, upper: int | None) -> Need:
 
 
 def judge_space(rooms: Sequence[Room], *, quorum: int) -> Judged:
-    """What is doubtful, and what is guessed. Pure; raise PlanRefused where shortage is certain.
+    """Return what is doubtful and what is guessed. Pure; raise PlanRefused where space is certainly
+    short.
 
     A repository that is too full is one copy less: it refuses only below the quorum.
     """
@@ -133,8 +134,8 @@ def judge_capture(
     node = drafts[0].seen.sources[busiest.peer].node
 
     def needs(*, ask: bool) -> Need:
-        """The node is asked where there is no backup yet, or to be sure: it looks at every page of
-        the collection for its answer."""
+        """Add up what is needed. The node is asked only if there is no backup yet, or to be sure:
+        for its answer it reads every page of the collection."""
         each = []
         for draft in drafts:
             last = draft.previous

@@ -23,7 +23,7 @@ Told = Callable[[CheckRow], None]
 
 
 def nobody(row: CheckRow) -> None:
-    """Nobody is listening."""
+    """Ignore every row."""
 
 
 def check(
@@ -52,7 +52,7 @@ def try_everything(
     read_only: bool,
     told: Told,
 ) -> list[CheckRow]:
-    """The rows of `check`; what `cluster` saw is on it afterwards."""
+    """Yield the rows of `check`; `cluster` then has what it saw."""
     names = selected_repositories(config, repositories)
     wanted = [r for r in config.repositories if r.name in names]
 

@@ -17,7 +17,7 @@ LIFECYCLE, ARCHIVE = "lifecycle", "archive"
 
 
 def check_archive(cfg: RepositoryConfig, repository: Repository) -> Iterator[CheckRow]:
-    """Rows of an object storage; nothing where it tells of no rule and keeps no archive."""
+    """Yield the rows of an object storage; none where it tells no rule and keeps no archive."""
     store, scope = repository.store, f"repository {cfg.name}"
     if not isinstance(store, ObjectStore):
         return

@@ -11,7 +11,7 @@ from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok
 
 
 def check_bucket(config: Config) -> Iterator[CheckRow]:
-    """One row, where `cluster.snapshots_s3` is configured."""
+    """Yield one row where `cluster.snapshots_s3` is configured."""
     bucket = config.cluster.snapshots_s3
     if bucket is None:
         return

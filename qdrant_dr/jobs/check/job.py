@@ -43,7 +43,7 @@ def check(config: Config, request: CheckRequest, run: Run, perform: Perform) -> 
 def run_checks(
     config: Config, request: CheckRequest, perform: Perform, told: Told = nobody
 ) -> tuple[Checked, list[Outcome]]:
-    """All rows, those of replicas last, and the outcomes that these are made of.
+    """Return all rows, those of replicas last, and the outcomes made of them.
 
     Raise NothingSelected for a name that is not configured, or not on the cluster.
     """
@@ -67,7 +67,7 @@ def run_checks(
 def conclude_check(
     config: Config, run: Run, checked: Checked, outcomes: Sequence[Outcome]
 ) -> RunEnd:
-    """The end record of a check."""
+    """Build the end record of a check."""
     of_units = {f"collection {o.collection}" for o in outcomes}
     wrong = [
         f"{r.scope}: {r.what}: {r.found}"
@@ -80,7 +80,7 @@ def conclude_check(
 def plan_compare(
     config: Config, request: CheckRequest, inventory: Inventory
 ) -> tuple[CompareUnit, ...]:
-    """A unit for each included collection, or for those that are named. Pure but for a new seed.
+    """Plan a unit for each included collection, or for the named ones. Pure, apart from a new seed.
 
     Raise NothingSelected for a name that is not there.
     """

@@ -20,7 +20,7 @@ from qdrant_dr.cluster import (
 from qdrant_dr.cluster.grpc_points import GrpcUnfit, grpc_points
 from qdrant_dr.config import Config
 from qdrant_dr.errors import AccessDenied, ClockSkew, CollectionVanished, DRError
-from qdrant_dr.jobs.check.engine import engine_row
+from qdrant_dr.jobs.check.engine import engine_row, version_row
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.check.topology import topology_rows
 from qdrant_dr.jobs.run.clocks import clock_text
@@ -36,7 +36,7 @@ class ClusterCheck:
         self.inventory: Inventory | None = None
 
     def rows(self) -> Iterator[CheckRow]:
-        """One row per thing tried; nodes first."""
+        """Yield one row for each thing tried; nodes first."""
         cluster = self._config.cluster
         try:
             reading = [node_at(cluster, url) for url in cluster.nodes]
@@ -74,8 +74,9 @@ class ClusterCheck:
         yield from _grpc(scope, node)
 
     def _about(self, facts: NodeFacts) -> Iterator[CheckRow]:
-        """What a node that answers says of itself."""
+        """Yield what a node that answers says of itself."""
         scope = f"node {facts.url}"
+        yield version_row(scope, facts.version, sandbox=facts.source_kind == "sandbox")
         yield engine_row(scope, facts.version)
         if facts.clock is None:
             yield skipped(scope, "clock", "not proven: the node tells no time")
@@ -174,8 +175,8 @@ def _versions(nodes: Sequence[NodeFacts]) -> Iterator[CheckRow]:
 
 
 def clocks_apart(nodes: Sequence[NodeFacts], limit: timedelta) -> Iterator[CheckRow]:
-    """Each may be near enough to ours, and two of them too far from each other: then the times of
-    one backup's parts cannot be compared."""
+    """Compare the nodes' clocks with each other. Each may be near ours and two still too far apart:
+    then the times of one backup's parts cannot be compared."""
     told = sorted(
         ((f.url, f.clock) for f in nodes if f.clock is not None), key=lambda t: t[1].offset_ms
     )
@@ -195,7 +196,7 @@ def clocks_apart(nodes: Sequence[NodeFacts], limit: timedelta) -> Iterator[Check
 
 
 def check_scratch(config: Config) -> Iterator[CheckRow]:
-    """The server that drills restore into, if one is configured."""
+    """Check the server that drills restore into, if one is configured."""
     scratch = config.drill.scratch
     if scratch is None:
         return

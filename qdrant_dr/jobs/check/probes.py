@@ -14,7 +14,7 @@ _ABANDONED = timedelta(minutes=10)
 
 
 def kept_probes(store: Store) -> str | None:
-    """The folder of probes that may not be removed; what can be removed of them is."""
+    """Return the folder of probes that may not be removed; remove those that may."""
     old = None
     try:
         if (old := _left_before(store)) is not None:

@@ -1,4 +1,4 @@
-"""Every replica of a collection read on its own node and laid beside the others: what differs.
+"""Read every replica of a collection on its own node, compare it with the others: what differs.
 
 The only test of "Active" that there is. What differs is looked at again before it is told, for a
 write reaches replicas one after the other.
@@ -49,7 +49,7 @@ class Tally:
 
     @property
     def told(self) -> int:
-        """Points that differ for sure."""
+        """Return the points that certainly differ."""
         lacking = {point for ids in self.lacking.values() for point in ids}
         return len(lacking) + len(self.differing)
 

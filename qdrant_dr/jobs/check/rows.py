@@ -60,7 +60,7 @@ class Checked:
 
     @property
     def verdict(self) -> Literal["ok", "degraded", "failed"]:
-        """The strictest state; nothing tried is a failure."""
+        """Return the strictest state; if nothing was tried, that is a failure."""
         states = {row.state for row in self.rows}
         if "failed" in states or not states - {"skipped"}:
             return "failed"
@@ -68,8 +68,8 @@ class Checked:
 
     @property
     def exit_code(self) -> int:
-        """5 if anything is out of reach (what else failed may follow from it), 2 if all that failed
-        is a matter of words, else 0, 1 or 3."""
+        """Return 5 if anything is out of reach (other failures may follow from it), 2 if everything
+        that failed is a usage error, else 0, 1 or 3."""
         codes = {row.exit_code for row in self.rows if row.state == "failed"}
         if UNREACHABLE in codes:
             return UNREACHABLE
@@ -79,6 +79,6 @@ class Checked:
 
 
 def worst_first(rows: Sequence[CheckRow]) -> list[CheckRow]:
-    """For people who read the first line only; the order within a state stays."""
+    """Sort for people who read only the first line; rows of one state keep their order."""
     order = ("failed", "degraded", "skipped", "ok")
     return sorted(rows, key=lambda row: order.index(row.state))

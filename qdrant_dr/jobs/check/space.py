@@ -16,6 +16,7 @@ from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.run.archive_size import GROWTH, ON_NODE, SMALLEST
 from qdrant_dr.jobs.run.scratch_dir import unsafe_spool
 from qdrant_dr.quantities import format_size
+from qdrant_dr.raw_settings import dense_vectors
 from qdrant_dr.repository import Repository
 
 PAYLOAD = 1024
@@ -38,7 +39,7 @@ class Size:
 def expected_sizes(
     collections: Iterable[CollectionFacts], last_sizes: Mapping[str, int]
 ) -> dict[str, Size]:
-    """What the next backup of each collection may take."""
+    """Return what the next backup of each collection may take."""
     return {
         c.collection: Size(math.ceil(last_sizes[c.collection] * GROWTH))
         if c.collection in last_sizes
@@ -48,10 +49,9 @@ def expected_sizes(
 
 
 def estimate(info: Mapping[str, Any], points: int, shards: int) -> int:
-    """Bytes of a first backup, from vector sizes and points: rough, on the high side."""
-    params = info["config"]["params"]
-    vectors = params.get("vectors") or {}
-    every = [vectors] if "size" in vectors else list(vectors.values())
+    """Estimate the bytes of a first backup from vector sizes and points: rough, on the high
+    side."""
+    every = dense_vectors(info["config"]["params"]).values()
     sizes: list[int] = [v["size"] * _DATATYPE.get(v.get("datatype") or "", 4) for v in every]
     return math.ceil(points * (sum(sizes) + PAYLOAD) * OVERHEAD) + shards * WAL
 
@@ -117,7 +117,7 @@ def _spool(config: Config, sizes: Sequence[Size]) -> CheckRow:
 
 
 def _room(scope: str, sizes: Sequence[Size], free: int, what: str) -> CheckRow:
-    """What was measured and does not fit fails; what is guessed is a reason to look."""
+    """Fail where it does not fit as measured; where it is a guess, ask for attention."""
     needed, measured = sum(s.bytes for s in sizes), sum(s.bytes for s in sizes if not s.guessed)
     text = f"about {format_size(needed)} for {what}"
     text += (GUESSED if needed > measured else "") + f", {format_size(free)} free"

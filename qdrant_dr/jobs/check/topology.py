@@ -21,7 +21,7 @@ CLUSTER = "cluster"
 
 
 def topology_rows(config: Config, first: Node, inventory: Inventory) -> Iterator[CheckRow]:
-    """Rows on the cluster as a whole, then on each included collection; `first` answers."""
+    """Yield rows on the cluster as a whole, then on each included collection; `first` answers."""
     rules = config.collections
     wanted = [c for c in inventory.collections if rules.decide(c.collection).status == "included"]
     peers = {n.peer_id: n for n in inventory.nodes if n.peer_id is not None}

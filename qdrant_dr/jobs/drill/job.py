@@ -129,7 +129,7 @@ def planned(
     pace: Pace,
     now: datetime,
 ) -> tuple[DrillPlan, list[DrillUnit]]:
-    """What to drill, and its units in this order. Pure, but for the seed of a random pick.
+    """Plan what to drill, as units in this order. Pure, apart from the seed of a random choice.
 
     `coverage` fills the budget; a named collection, another pick or a target that is kept (the next
     drill would not find its scratch empty) is one copy. Raise PlanRefused if there is none.
@@ -159,10 +159,9 @@ def planned(
 def perform_within(
     config: Config, plan: DrillPlan, units: Sequence[DrillUnit], pace: Pace, perform: Perform
 ) -> Iterator[list[Outcome]]:
-    """Drill the units. Engine drills may run side by side; those on a server one after another: a
-    scratch takes one at a time, and beside another none would measure its own time. They end when
-    the next is not expected to fit into what is left of the time; it is first in the next run.
-    """
+    """Drill the units until the next one is not expected to fit into the remaining time; it comes
+    first in the next run. Engine drills may run side by side. Those on a server run one after
+    another: a scratch takes one at a time, and two would distort each other's time."""
     if not units or units[0].engine == "edge":
         yield perform(units)
         return
@@ -182,7 +181,7 @@ def nothing_to_drill(
     ends: Sequence[RunEnd],
     frozen: Sequence[tuple[Backup, Copy]] = (),
 ) -> list[str]:
-    """Collections that should be protected and of which no copy can be drilled, in words. Pure.
+    """Name collections that should be protected and of which no copy can be drilled. Pure.
 
     `frozen` are those that lie in an archive.
     """
@@ -204,7 +203,7 @@ def _listed(frozen: Sequence[tuple[Backup, Copy]]) -> str:
 def protected(
     config: Config, ends: Sequence[RunEnd], candidates: Sequence[Drillable]
 ) -> frozenset[str]:
-    """Names of the collections that should be protected. Pure.
+    """Return the names of the collections that should be protected. Pure.
 
     They are those of the newest inventory and the expected ones: what lies nowhere is in no
     catalog, and must not be forgotten for it. Without an inventory, all that are included.
@@ -228,7 +227,7 @@ def recorded(
     *,
     now: datetime,
 ) -> list[Outcome]:
-    """The outcomes, with what the scenario left of the promises at `now`. Pure."""
+    """Return the outcomes, with what the scenario left of the promises at `now`. Pure."""
     if scenario is None:
         return list(outcomes)
     told = []
@@ -246,7 +245,7 @@ def recorded(
 
 
 def over_time(outcomes: Sequence[Outcome], limit: timedelta) -> list[str]:
-    """What to say of drills that together took longer than their budget. Pure."""
+    """Say which drills together took longer than their budget. Pure."""
     if not outcomes:
         return []
     took = max(o.ended_at for o in outcomes) - min(o.started_at for o in outcomes)
@@ -258,7 +257,7 @@ def over_time(outcomes: Sequence[Outcome], limit: timedelta) -> list[str]:
 
 
 def missed_objectives(config: Config, outcomes: Sequence[Outcome]) -> list[str]:
-    """Drills on a real server that took longer than promised. Pure."""
+    """Name drills on a real server that took longer than promised. Pure."""
     missed = []
     for outcome in outcomes:
         found = outcome.detail
@@ -278,7 +277,7 @@ def missed_objectives(config: Config, outcomes: Sequence[Outcome]) -> list[str]:
 def missed_under(
     config: Config, outcomes: Sequence[Outcome], unplayed: Mapping[str, Played] | None = None
 ) -> list[str]:
-    """Recovery points that the scenario would have cost, each collection once. Pure.
+    """Name the recovery points that the scenario would have cost, each collection once. Pure.
 
     `unplayed`: what is left of those that this run did not drill. A budget that leaves them for the
     next run does not keep their promise.

@@ -58,7 +58,7 @@ class Drillable:
 
     @property
     def waiting_since(self) -> datetime:
-        """When `drill_every` began for this place."""
+        """Return when `drill_every` began for this place."""
         return self.drilled_at or self.since or self.backup.manifest.captured_at
 
 
@@ -98,7 +98,7 @@ class Pace:
     setup: float = SETUP
 
     def seconds(self, copy: Drillable) -> float:
-        """Expected for one drill: as that place took before, more if the backup has grown."""
+        """Estimate one drill: as long as that place took before, longer if the backup has grown."""
         known = self.measured.get(copy.place)
         if known is None:
             return self.setup + copy.size_bytes / self.rate
@@ -106,12 +106,12 @@ class Pace:
         return took * max(1.0, copy.size_bytes / size if size else 1.0)
 
     def measured_only(self) -> Pace:
-        """The same, where a drill takes no time that nothing was measured of."""
+        """Estimate in the same way, but count no time where nothing was measured."""
         return replace(self, setup=0.0, rate=math.inf)
 
 
 def pace_of(ends: Sequence[RunEnd], *, engine: str) -> Pace:
-    """What past runs say of drills with this engine."""
+    """Return what past runs measured of drills with this engine."""
     took: dict[Place, list[tuple[float, int]]] = {}
     for outcome, detail in _drills(ends):
         if detail and detail.engine == engine and detail.fingerprint_equal:
@@ -136,7 +136,7 @@ def drillable(
     *,
     now: datetime,
 ) -> tuple[Drillable, ...]:
-    """Sealed, sound copies, none from the future, each with the last drills of its place."""
+    """Return sealed, sound copies, none from the future, each with the last drills of its place."""
     good: dict[Place, datetime] = {}
     tried: dict[Place, datetime] = {}
     for outcome, _ in _drills(ends):
@@ -164,7 +164,8 @@ def drillable(
 def archived_places(
     backups: Sequence[Backup], repositories: Sequence[str], candidates: Iterable[Drillable]
 ) -> tuple[tuple[Backup, Copy], ...]:
-    """Places of which no copy can be drilled because they lie in an archive: the newest of each."""
+    """Return places of which no copy can be drilled because all lie in an archive: the newest of
+    each."""
     open_places = {c.place for c in candidates}
     found: dict[Place, tuple[Backup, Copy]] = {}
     for b in sorted(backups, key=lambda b: b.manifest.captured_at):
@@ -178,7 +179,8 @@ def archived_places(
 def plan_one(
     candidates: Iterable[Drillable], *, pick: Pick, seed: int, budget: Budget
 ) -> DrillPlan:
-    """One copy: of the newest backup, a seeded random one, or of the place that waited longest.
+    """Choose one copy: of the newest backup, a seeded random one, or of the place that waited
+    longest.
 
     Raise PlanRefused if there is none: a drill of nothing is not a pass.
     """
@@ -202,7 +204,8 @@ def plan_drills(
     pace: Pace,
     now: datetime,
 ) -> DrillPlan:
-    """As many copies as the budget allows, those that waited longest first, and at least one.
+    """Choose as many copies as the budget allows, at least one; those that waited longest come
+    first.
 
     A place is due when half of `every` has passed since it was last drilled with success: then a
     failed or missed run leaves time for another, and a place that is not due costs nothing. If
@@ -233,8 +236,8 @@ def plan_drills(
 
 
 def too_large(copies: Sequence[Drillable], budget: Budget) -> list[str]:
-    """The collections of which no copy is small enough to be drilled ever, and those of which only
-    an older one is, in words."""
+    """Name the collections of which no copy is small enough to be drilled, and those of which only
+    an older copy is."""
     limit = f"`drill.budget.bytes` ({format_size(budget.bytes)})"
     last: dict[str, Drillable] = {}
     for c in sorted(copies, key=_oldest_first):
@@ -257,7 +260,7 @@ def behind(
     pace: Pace,
     now: datetime,
 ) -> str | None:
-    """What the budget cannot do, in words: the runs of the next period are played through."""
+    """Say what the budget cannot do: the runs of the next period are simulated."""
     every_place = {c.place: c for c in places}
     late: set[Place] = set()
     for step in range(math.ceil(every / pace.interval) + 1):

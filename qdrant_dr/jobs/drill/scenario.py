@@ -29,7 +29,7 @@ DEAD_API = "http://127.0.0.1:1/api"
 
 
 def apply_scenario(config: Config, scenario: str | None) -> Config:
-    """The configuration without what is lost under this scenario.
+    """Return the configuration without what this scenario loses.
 
     `lost-node` and `lost-cloud:NAME` take every address and key of the cluster away (the
     configuration does not say which cloud it runs in), the latter also each repository in the
@@ -56,7 +56,7 @@ def apply_scenario(config: Config, scenario: str | None) -> Config:
 
 
 def unused(config: Config, scenario: str | None) -> tuple[str, ...]:
-    """Names of the repositories that count as lost. Raise UsageError as `under` does."""
+    """Return the names of the repositories that count as lost. Raise UsageError as `under` does."""
     if scenario is None or _kind(config, scenario) != LOST_CLOUD:
         return ()
     named = config.repository(scenario.partition(":")[2])
@@ -65,14 +65,15 @@ def unused(config: Config, scenario: str | None) -> tuple[str, ...]:
 
 
 def usable(config: Config, scenario: str | None) -> tuple[str, ...] | None:
-    """Names of the repositories that a run may open; None for all. Raise as `under` does."""
+    """Return the names of the repositories that a run may open; None for all. Raise as `under`
+    does."""
     return (
         tuple(r.name for r in apply_scenario(config, scenario).repositories) if scenario else None
     )
 
 
 def words(scenario: str, lost: Sequence[str] = ()) -> str:
-    """What was not used, in words."""
+    """Say what was not used."""
     if scenario == LOST_COLLECTION:
         return "the collection was not read from the cluster, as in every drill"
     if scenario == NO_PREFECT:
@@ -107,8 +108,8 @@ def refuse_impossible(config: Config, scenario: str | None, *, engine: str) -> N
 
 @contextmanager
 def played(scenario: str | None) -> Iterator[None]:
-    """While it is played: under `no-prefect` no import of Prefect succeeds in this process, and
-    child processes are told an API address where nobody answers."""
+    """Play the scenario inside the block. Under `no-prefect` no import of Prefect succeeds in this
+    process, and child processes get an API address where nobody answers."""
     if scenario != NO_PREFECT:
         yield
         return
@@ -134,7 +135,7 @@ def standing_under(
     restored: str | None,
     now: datetime,
 ) -> Played:
-    """What is left of the promises about one collection. Pure.
+    """Return what is left of the promises about one collection. Pure.
 
     `backups` are those of the collection that were found in what is left; `restored` is the id of
     the one that this drill brought back equal, which proves it, too. Only the present incarnation

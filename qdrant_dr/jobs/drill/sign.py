@@ -1,4 +1,4 @@
-"""`sign`: somebody has looked at what a run of drills came to, and says so, as a record."""
+"""Sign a run of drills: a person has read what it came to, and a record says so."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def sign(config: Config, request: SignRequest, run: Run, perform: Perform) -> Ru
 
 
 def ended_run(run: Run, run_id: str) -> RunEnd:
-    """The end of a run of drills, as every repository that can be read has it.
+    """Return the end of a run of drills, if every readable repository has the same.
 
     Raise UsageError, NothingSelected, or Conflict if two repositories have different ones.
     """
@@ -85,7 +85,7 @@ def ended_run(run: Run, run_id: str) -> RunEnd:
         where = ", ".join(name for name, _ in found.values())
         raise Conflict(
             f"the end of run {run_id} is not the same everywhere: {where}",
-            "look at both records before anybody signs one.",
+            "compare both records before anybody signs one.",
         )
     ((_, end),) = found.values()
     if end.start.cluster != run.start.cluster:
@@ -99,14 +99,14 @@ def ended_run(run: Run, run_id: str) -> RunEnd:
 
 
 def who_ran(start: RunStart) -> str:
-    """The name given for who runs it, else the account that the system saw."""
+    """Return the name given for who runs it, else the account that the system saw."""
     return str(start.parameters.get("ran_by") or "").strip() or start.actor
 
 
 def same_person(start: RunStart, reviewer: str) -> bool:
-    """Whether a run was reviewed by who ran it, by the name given or by the account: a name given
-    for who ran it does not make its account another one. Names are compared by their letters and
-    digits alone, an account (`prefect:ana`, `ana@host`) by its user, too."""
+    """Say whether the reviewer ran the drills, by the given name or by the account: a name given
+    for who ran it does not turn its account into another one. Names are compared by their letters
+    and digits alone, an account (`prefect:ana`, `ana@host`) also by its user."""
     return bool((_names(who_ran(start)) | _names(start.actor)) & _names(reviewer))
 
 

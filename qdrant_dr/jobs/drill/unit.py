@@ -65,7 +65,8 @@ class Result:
 
 
 def drill_copy(config: Config, unit: DrillUnit, run_id: str) -> Outcome:
-    """Drill one copy. A drill that fails is a failed outcome with the phases it got through."""
+    """Drill one copy. If the drill fails, the outcome has failed and lists the phases that were
+    reached."""
     started_at, begun = utc_now(), time.perf_counter()
     watch, result = Stopwatch(), Result()
     drill_id = f"{run_id}-{secrets.token_hex(3)}"

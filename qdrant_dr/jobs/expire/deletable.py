@@ -17,7 +17,8 @@ from qdrant_dr.repository import KEEPS, Repository, ask_to_delete
 def open_to_deletion(
     config: Config, run: Run, units: Sequence[ExpireUnit], *, named: bool
 ) -> tuple[list[ExpireUnit], list[Outcome]]:
-    """The units of repositories that may be deleted from, and an outcome for each other repository.
+    """Return the units of repositories that may be deleted from, and an outcome for each other
+    repository.
 
     One that is append-only is a remark: somebody else expires it. Where the key is refused without
     being so configured, that is a failure. Raise PlanRefused if a person `named` what to expire,
@@ -48,7 +49,7 @@ def open_to_deletion(
 
 
 def added_only(repositories: Mapping[str, Repository], units: Sequence[ExpireUnit]) -> list[str]:
-    """What retention would let go where nothing may be deleted."""
+    """Report what retention would let go where nothing may be deleted."""
     counts = Counter(u.repository for u in units if repositories[u.repository].append_only)
     return [
         f"repository {name} {KEEPS}: {_copies(count)} that no rule keeps stay there until "

@@ -52,7 +52,8 @@ class Decision:
 
 
 def policies(config: Config) -> PolicyOf:
-    """The policy of each repository and collection: a collection's rules lie on top."""
+    """Return the policy of each repository and collection: a collection's rules override the common
+    ones."""
 
     def policy(repository: str, collection: str) -> Policy:
         place = config.repository(repository)
@@ -74,9 +75,9 @@ def policies(config: Config) -> PolicyOf:
 
 
 def holds_of(repositories: Sequence[Repository], cluster: str) -> tuple[Hold, ...]:
-    """Every hold that any repository knows, each once; a release counts where every repository that
-    has the hold has it, too. Raise CatalogIncomplete if one cannot be read: what it holds must not
-    go."""
+    """Return every hold that any repository knows, each once; a release counts if every repository
+    that has the hold has it, too. Raise CatalogIncomplete if one cannot be read: what it holds must
+    not go."""
     found: dict[str, Hold] = {}
     where: defaultdict[str, set[str]] = defaultdict(set)
     for repository in repositories:
@@ -107,7 +108,7 @@ def decide(
     now: datetime,
     acknowledged: Sequence[Acknowledgement] = (),
 ) -> Decision:
-    """Which copies go. Pure. Raise PlanRefused if nothing may be decided."""
+    """Decide which copies go. Pure. Raise PlanRefused if nothing may be decided."""
     proven = config.objectives.proven
     given_up, selectors = remains(catalog, request.backups, now=now)
     if request.backups and not selectors:
@@ -149,8 +150,8 @@ def decide(
 def remains(
     catalog: Catalog, selectors: Sequence[str] | None, *, now: datetime
 ) -> tuple[tuple[ExpireUnit, ...], tuple[str, ...]]:
-    """What is left of backups that are named here and have lost their manifest, and the selectors
-    of others. Pure. Raise PlanRefused where no record says which manifest it was."""
+    """Return what is left of named backups that have lost their manifest, and the selectors of all
+    others. Pure. Raise PlanRefused where no record says which manifest it was."""
     units: list[ExpireUnit] = []
     others: list[str] = []
     for selector in selectors or ():
@@ -181,7 +182,7 @@ def remains(
 def begun_deletions(
     catalog: Catalog, repositories: Mapping[str, Repository], *, now: datetime
 ) -> tuple[ExpireUnit, ...]:
-    """Copies whose deletion was begun: no manifest any more, files left, and a record of why."""
+    """Return copies whose deletion was begun: files without a manifest, and a record of why."""
     return tuple(
         ExpireUnit(
             key=key_of(record),

@@ -76,7 +76,8 @@ def plan_heals(
     proven: Mapping[str, Backup] = MappingProxyType({}),
     quiet: Container[tuple[str, str]] = (),
 ) -> HealPlan:
-    """One unit for each copy that is not whole, its sources in order of what is known of them.
+    """Plan one unit for each copy that is not whole, with its sources in order of what is known of
+    them.
 
     What one repository alone tells of is not carried into the others, unless it is vouched for.
     `proven` are the newest proven backups of collections; `quiet` what is acknowledged of damaged
@@ -119,7 +120,7 @@ def plan_heals(
 
 
 def out_of_reach(backup: Backup, *, but: str) -> str:
-    """Whether others are left that cannot be read now, in words; the next step says what then."""
+    """Say which other copies cannot be read now; the next step says what to do then."""
     frozen = [c.repository for c in backup.copies if c.archived and c.repository != but]
     if not frozen:
         return "is left"
@@ -151,7 +152,7 @@ def plan_reproofs(
 
 
 def replicate(config: Config, request: ReplicateRequest, run: Run, perform: Perform) -> RunEnd:
-    """Look at every copy, heal what can be, prove what was healed, sweep, conclude."""
+    """Check every copy, heal what can be healed, prove it, sweep, conclude."""
     outcomes: list[Outcome] = []
     try:
         repositories = selected_repositories(config, request.repositories)
@@ -220,7 +221,7 @@ def _repaired(heals: Sequence[HealUnit], healed: Sequence[Outcome]) -> frozenset
 
 
 def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
-    """Complete one copy from the first source whose bytes prove to be the manifest's.
+    """Complete one copy from the first source whose bytes equal the manifest's.
 
     The manifest comes last, as in a backup, behind the seal. A source that gives other bytes gets
     a failed proof and the next one is tried. Raise what the last one raised if none is good.

@@ -45,14 +45,15 @@ class Meter:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def paced(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """The blocks unchanged, no faster than the limit: what is on its way a second time."""
+        """Yield the blocks unchanged and no faster than the limit: for what is sent a second
+        time."""
         for block in blocks:
             if self.throttle is not None:
                 time.sleep(self.throttle.reserve(len(block)))
             yield block
 
     def through(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """The blocks unchanged, counted, and no faster than the limit."""
+        """Yield the blocks unchanged, counted, and no faster than the limit."""
         for block in self.paced(blocks):
             with self._lock:
                 self.sent += len(block)
@@ -102,8 +103,8 @@ class Sources:
         raise last or RepositoryError(f"no repository has {what}")
 
     def verified(self, repository: Repository, part: Part) -> Iterator[bytes]:
-        """The bytes of a part. Raise BytesDiffer before the last one is given, if any is wrong;
-        what was seen of the copy is a proof of its bytes, good or bad."""
+        """Yield the bytes of a part. Raise BytesDiffer before the last one is given, if any is
+        wrong; what was seen of the copy becomes a proof of its bytes, good or bad."""
         read = repository.read_verified(
             self.found.backup.key, part, lambda blocks: self.meter.through(stoppable(blocks))
         )
@@ -125,7 +126,7 @@ class Sources:
             self._prove(repository, None, self.found.manifest.size_bytes)
 
     def signed(self, repository: Repository, part: Part, seconds: int) -> str:
-        """A URL that anyone may read the part by: a secret. Raise CannotSign."""
+        """Return a URL by which anyone may read the part: a secret. Raise CannotSign."""
         return repository.presigned(self.found.backup.key, part, seconds)
 
     def _leave(self, name: str, what: str, error: DRError) -> None:

@@ -50,12 +50,13 @@ Approve = Callable[[Sequence[RestorePlan]], Approval]
 
 
 def on_a_word(_plans: Sequence[RestorePlan]) -> Approval:
-    """Whoever types `--execute` has said it."""
+    """Approve: whoever types `--execute` has said so."""
     return Approval(given=True)
 
 
 def plans_of(config: Config, request: RestoreRequest, run: Run) -> tuple[RestorePlan, ...]:
-    """A plan for every backup that is asked for. Asks the target and the catalog, changes nothing.
+    """Plan the restore of every backup that is asked for. This asks the target and the catalog and
+    changes nothing.
 
     Raise UsageError, NothingSelected, BackupNotFound, NodeUnreachable, AccessDenied or PlanRefused
     if there is nothing to plan.
@@ -131,14 +132,14 @@ def restore(
 
 
 def chosen_by_age(request: RestoreRequest, backups: Sequence[Backup]) -> list[bool]:
-    """Of each of them whether it was asked for as the newest proven one, whichever that is."""
+    """Say of each backup whether it was asked for as the newest proven one, whichever that is."""
     if request.every:
         return [True] * len(backups)
     return [split(selector)[1] == LATEST_PROVEN for selector in request.backups]
 
 
 def refusal(plans: Sequence[RestorePlan]) -> PlanRefused | None:
-    """One error with every reason of every plan; None if all of them can be done."""
+    """Return one error with every reason of every plan; None if all of them can be done."""
     reasons = [f"{p.key}: {r}" for p in plans for r in p.refusals]
     if not reasons:
         return None
@@ -146,7 +147,7 @@ def refusal(plans: Sequence[RestorePlan]) -> PlanRefused | None:
 
 
 def newest_inventory(ends: Sequence[RunEnd], of_run: str | None) -> RunEnd:
-    """The backup run whose inventory is restored. Pure. Raise BackupNotFound."""
+    """Return the backup run whose inventory is restored. Pure. Raise BackupNotFound."""
     runs = [e for e in ends if e.start.job == "backup" and e.seen]
     if of_run is not None:
         runs = [e for e in runs if e.start.run_id == of_run]

@@ -54,7 +54,8 @@ class Journal(Record):
 
     @property
     def whole(self) -> bool:
-        """All of it is on the target, whatever was found of it: it is like any other collection."""
+        """Say whether all of it is on the target, equal or not: then it is like any other
+        collection."""
         return self.complete or self.proven is not None
 
 
@@ -102,11 +103,11 @@ class OpenJournal:
 
     @property
     def recovered(self) -> tuple[str, ...]:
-        """Pieces that need not be sent again."""
+        """Return the pieces that need not be sent again."""
         return self.now.recovered if self.now else ()
 
     def drop(self) -> None:
-        """Nothing is left to continue."""
+        """Remove the journal: nothing is left to continue."""
         self.path.unlink(missing_ok=True)
         self.path.with_suffix(".new").unlink(missing_ok=True)
         self.now = None
@@ -134,7 +135,7 @@ class OpenJournal:
 
 
 def unfinished(spool: str | Path, target: str, name: str) -> Journal | None:
-    """The journal of a restore that did not end, be it at work or dead.
+    """Return the journal of a restore that did not end, whether it is at work or dead.
 
     Raise PlanRefused if it cannot be read: nobody knows then what is ours there. FolderUnsafe if
     others may write there: what it says is then no word of ours.
@@ -156,7 +157,8 @@ def unfinished(spool: str | Path, target: str, name: str) -> Journal | None:
 
 @contextmanager
 def journal_of(spool: str | Path, target: str, name: str) -> Iterator[OpenJournal]:
-    """The journal for one target and name, locked; the kernel drops the lock with its process.
+    """Lock and yield the journal for one target and name; the kernel drops the lock with its
+    process.
 
     Raise PlanRefused if another restore is at work there, or if what lies there cannot be read;
     StorageFull if the spool cannot be written, FolderUnsafe if others may write there.

@@ -63,7 +63,8 @@ class OnTarget:
 
 
 def route_of(manifest: Manifest, target: TargetFacts, *, salvage: bool) -> Route:
-    """A whole archive goes whole into a server that is no cluster; everything else by shard."""
+    """Choose the route: a whole archive goes whole into a server without a cluster, everything else
+    goes shard by shard."""
     if salvage:
         return "salvage"
     whole = [p.kind for p in manifest.parts] == ["collection"]
@@ -71,11 +72,12 @@ def route_of(manifest: Manifest, target: TargetFacts, *, salvage: bool) -> Route
 
 
 def continues(journal: Journal, key: BackupKey, route: Route) -> bool:
-    """Whether a journal is of a restore of this backup, its pieces cut alike, that can go on."""
+    """Say whether a journal is of a restore of this backup, cut into the same pieces, that can be
+    continued."""
     return journal.backup == str(key) and journal.route == route and not journal.differs
 
 
 def goes_on(journal: Journal, key: BackupKey, route: Route) -> bool:
-    """Whether what the journal tells of is unfinished. A collection that is whole is in use
-    perhaps: for a restore of another backup, or if it differs, it is like any other."""
+    """Say whether the journal's restore is unfinished. A complete collection may already be in use:
+    for a restore of another backup, or if it differs, it is like any other."""
     return not journal.whole or continues(journal, key, route)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 
 from qdrant_dr.cluster import CollectionFacts, collection_facts
-from qdrant_dr.cluster.facts import vectors_text
+from qdrant_dr.cluster.facts import same_vectors, vectors_text
 from qdrant_dr.cluster.incarnation import fallen
 from qdrant_dr.cluster.target import TargetFacts
 from qdrant_dr.errors import (
@@ -32,14 +32,14 @@ _PAUSE = 0.5
 
 
 def holds(manifest: Manifest, seal: Seal | None) -> dict[str, int]:
-    """Points of each shard once it is restored, as far as that is known."""
+    """Return the points of each shard once it is restored, as far as they are known."""
     if seal is not None:
         return {str(s.shard): s.points for s in seal.shards}
     return {str(s.shard): s.count_after for s in manifest.shards if s.count_after is not None}
 
 
 def vectors_of(manifest: Manifest) -> str:
-    """Canonical text of the vectors that the collection is to have."""
+    """Return the text of the vectors that the collection is to have."""
     return vectors_text(manifest.params)
 
 
@@ -67,7 +67,7 @@ def must_be_unused(left: Journal, target: TargetFacts, nodes: TargetNodes) -> No
 
 
 def why_kept(now: Journal, nodes: TargetNodes, error: DRError, *, resumed: bool) -> str | None:
-    """Why a collection is not removed though the restore that was to make it failed."""
+    """Say why a collection stays although the restore that was to make it failed."""
     if isinstance(error, PlanRefused) and not resumed:
         return "this restore did not make it"
     try:
@@ -87,7 +87,7 @@ def why_kept(now: Journal, nodes: TargetNodes, error: DRError, *, resumed: bool)
 
 
 def not_ours(nodes: TargetNodes, left: Journal) -> list[str]:
-    """Why the collection is not, or not only, what the restore of `left` put there."""
+    """Say why the collection is not, or not only, what the restore of `left` put there."""
     deadline = time.monotonic() + QUIET_SECONDS
     while True:
         every = _facts(nodes, left.name)
@@ -100,7 +100,7 @@ def not_ours(nodes: TargetNodes, left: Journal) -> list[str]:
 
 
 def operations_of(nodes: TargetNodes, name: str) -> dict[str, int | None]:
-    """The operation number of every replica, by node and shard."""
+    """Return the operation number of every replica, by node and shard."""
     return {
         f"{facts.node} {shard}": number
         for facts in _facts(nodes, name)
@@ -109,7 +109,7 @@ def operations_of(nodes: TargetNodes, name: str) -> dict[str, int | None]:
 
 
 def since_proven(left: Mapping[str, int | None], now: Mapping[str, int | None]) -> str | None:
-    """What became of a collection since its content was proven; None if nothing did.
+    """Say what changed in a collection since its content was proven; None if nothing did.
 
     Raise PlanRefused if it is another collection of that name.
     """
@@ -138,7 +138,7 @@ def _facts(nodes: TargetNodes, name: str) -> list[CollectionFacts]:
 
 def _foreign(facts: CollectionFacts, left: Journal) -> list[str]:
     why = []
-    if left.vectors and facts.vectors != left.vectors:
+    if left.vectors and not same_vectors(facts.vectors, left.vectors):
         why.append("it has other vectors")
     for shard in facts.shards:
         wanted = left.holds.get(str(shard.shard))

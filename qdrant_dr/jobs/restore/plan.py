@@ -148,7 +148,7 @@ def plan_restore(
 
 
 def sources_of(backup: Backup, repositories: Sequence[str], *, now: datetime) -> tuple[Copy, ...]:
-    """Copies that may be read, the one to read first in front.
+    """Return the copies that may be read, the one to read first in front.
 
     Those with an open failure are the last resort: their bytes are compared in passing like any.
     What lies in an archive is none if nobody knows how long it takes to bring it back.
@@ -161,7 +161,8 @@ def sources_of(backup: Backup, repositories: Sequence[str], *, now: datetime) ->
 
 
 def estimate_of(manifest: Manifest, ends: Sequence[RunEnd]) -> tuple[float, str]:
-    """Seconds until proven, and where the figure comes from: measured on a server, or assumed."""
+    """Estimate the seconds until proven, and say where the figure comes from: measured on a server,
+    or assumed."""
     measured = [
         (outcome.ended_at, *found)
         for end in ends
@@ -185,8 +186,9 @@ def estimate_of(manifest: Manifest, ends: Sequence[RunEnd]) -> tuple[float, str]
 def no_faster(
     options: RestoreRequest, manifest: Manifest, route: Route, seconds: float, estimate: str
 ) -> tuple[float, str]:
-    """The estimate, or what `--bandwidth` alone takes. What is cut here passes twice: as it is
-    read, and shard by shard as it is sent. A salvage and what the target fetches has no limit."""
+    """Return the estimate, or what `--bandwidth` alone takes if that is longer. What is cut here
+    passes twice: once as it is read, once shard by shard as it is sent. A salvage and what the
+    target fetches itself have no limit."""
     if options.bandwidth is None or options.way != "upload" or route == "salvage":
         return seconds, estimate
     cut = route == "shards"

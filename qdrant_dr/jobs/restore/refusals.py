@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from datetime import datetime
 
 from qdrant_dr.cluster.collection_config import shard_key_order
-from qdrant_dr.cluster.facts import vectors_text
+from qdrant_dr.cluster.facts import same_vectors, vectors_text
 from qdrant_dr.cluster.names import longest_restored, too_long
 from qdrant_dr.cluster.node import path_of
 from qdrant_dr.cluster.target import TargetFacts
@@ -21,6 +20,7 @@ from qdrant_dr.location_key import split_url
 from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import Manifest
 from qdrant_dr.repository import Backup, Copy, open_failures, proven_copies
+from qdrant_dr.supported import minor_of
 
 STORAGE_MIGRATION = (1, 18)
 """From this version on, Qdrant no longer reads storage segments from before 1.16."""
@@ -109,7 +109,7 @@ def versions_reasons(manifest: Manifest, target: TargetFacts, *, salvage: bool) 
     """Compare versions: Qdrant restores archives of its own or the previous minor version only."""
     if salvage:
         return []
-    made, there = version_of(manifest.server_version), version_of(target.version)
+    made, there = minor_of(manifest.server_version), minor_of(target.version)
     if made is None or there is None:
         return [
             (
@@ -137,12 +137,6 @@ def versions_reasons(manifest: Manifest, target: TargetFacts, *, salvage: bool) 
             "minor version at a time, or read it with `--salvage`"
         )
     ]
-
-
-def version_of(text: str) -> tuple[int, int] | None:
-    """Parse major and minor of a version such as `1.18.3`; None if the text is no version."""
-    found = re.match(r"v?(\d+)\.(\d+)", text)
-    return (int(found[1]), int(found[2])) if found else None
 
 
 def name_reasons(
@@ -237,7 +231,7 @@ def _unlike(manifest: Manifest, there: OnTarget, name: str) -> list[str]:
         return [f"{there.facts.url} does not tell the configuration of {name!r}"]
     params = manifest.params
     reasons = []
-    if facts.vectors != vectors_text(params):
+    if not same_vectors(facts.vectors, vectors_text(params)):
         reasons.append(f"{name!r} on {there.facts.url} has other vectors than {manifest.key}")
     shards = {s.shard for s in manifest.shards}
     if facts.shard_ids != shards:

@@ -79,7 +79,8 @@ class Salvaged:
 
     @property
     def whole(self) -> bool:
-        """Nothing is lost, changed or other than it was sealed, and that could be known."""
+        """Say whether nothing is lost, changed or different from the seal, and that could be
+        checked."""
         wrong = self.lost_ids or self.lost_unknown != 0 or self.changed_ids or self.differs
         return not wrong and self.expected is not None
 
@@ -146,7 +147,8 @@ class _Work:
         return self.found.manifest
 
     def create(self, body: Mapping[str, Any] | None) -> None:
-        """Make the collection, without limits that would slow the writing down, and look at it."""
+        """Make the collection, without limits that would slow the writing down, and read its
+        facts."""
         clustered = target_facts(self.node).clustered
         by_shard = shard_keys_of(self.manifest)
         if self.name in collection_names(self.node):
@@ -168,7 +170,7 @@ class _Work:
             )
 
     def pour_part(self, part: Part) -> None:
-        """Whatever can be read of one part."""
+        """Write whatever can be read of one part."""
         laid = self.folder / part.name
         self._pour(part, laid_copies(self.found, part, laid, self.notes, self.sources))
         shutil.rmtree(laid, ignore_errors=True)
@@ -238,7 +240,7 @@ class _Work:
         return wrong
 
     def finish(self) -> None:
-        """Payload indexes, and the limits that were held back."""
+        """Create the payload indexes, and set the limits that were held back."""
         create_payload_indexes(self.node, self.name, self.info.get("payload_schema") or {})
         if self.strict:
             self.node.ask(

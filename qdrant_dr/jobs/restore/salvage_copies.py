@@ -1,4 +1,4 @@
-"""The copies of a part as far as they can be laid out: the first with its very bytes, or all."""
+"""Unpack the copies of a part as far as possible: the first whose bytes are right, or all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from qdrant_dr.verified_read import Tally
 def laid_copies(
     found: Found, part: Part, folder: Path, notes: list[str], used: dict[str, None]
 ) -> list[LaidOut]:
-    """Lay a part out below `folder`: of one copy whose bytes are the manifest's, else of all.
+    """Unpack a part below `folder`: from one copy whose bytes are the manifest's, else from all.
 
     Copies with the right bytes are all alike; damaged ones may hold what another has lost. What was
     wrong is added to `notes`, whose copies are read to `used`. Raise StorageFull or Interrupted.
@@ -46,7 +46,7 @@ def _copies(found: Found) -> list[Repository]:
 def _lay_out(
     found: Found, repository: Repository, part: Part, where: Path, notes: list[str]
 ) -> tuple[LaidOut, bool]:
-    """What can be laid out of one copy, and whether its bytes are those of the manifest."""
+    """Unpack what one copy yields, and say whether its bytes are those of the manifest."""
     where.mkdir(parents=True, exist_ok=True)
     tally = Tally(part.size_bytes, part.sha256)
     fault: list[DRError] = []

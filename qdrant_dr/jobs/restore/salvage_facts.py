@@ -8,18 +8,20 @@ from typing import Any
 from qdrant_dr.cluster import RawPoint
 from qdrant_dr.cluster.collection_config import ShardKey, creation_body
 from qdrant_dr.proof.compare import without_vectors
+from qdrant_dr.raw_settings import dense_vectors
 from qdrant_dr.records import Fingerprint, Manifest, Seal
 
 
 def shard_keys_of(manifest: Manifest) -> dict[int, ShardKey]:
-    """The key of each shard, as string or number; empty without custom sharding."""
+    """Return the key of each shard, as string or number; empty without custom sharding."""
     cluster = manifest.shards_of_cluster
     replicas = [*(cluster.get("local_shards") or ()), *(cluster.get("remote_shards") or ())]
     return {int(r["shard_id"]): r["shard_key"] for r in replicas if r.get("shard_key") is not None}
 
 
 def renumbered(by_shard: Mapping[int, ShardKey]) -> list[tuple[ShardKey, tuple[int, ...]]]:
-    """The keys, each with as many shards as it had, numbered as a new collection numbers them."""
+    """Return the keys, each with as many shards as it had, numbered as a new collection numbers
+    them."""
     counts: dict[ShardKey, int] = {}
     for shard in sorted(by_shard):
         counts[by_shard[shard]] = counts.get(by_shard[shard], 0) + 1
@@ -31,7 +33,8 @@ def renumbered(by_shard: Mapping[int, ShardKey]) -> list[tuple[ShardKey, tuple[i
 
 
 def body_for(info: Mapping[str, Any], *, clustered: bool) -> dict[str, Any]:
-    """As the source was; where shard keys are unknown, with one shard in their place."""
+    """Build the body that creates the collection as it was; without cluster mode, one shard stands
+    for all shard keys."""
     params = info["config"]["params"]
     if params.get("sharding_method") == "custom" and not clustered:
         config = {
@@ -43,19 +46,16 @@ def body_for(info: Mapping[str, Any], *, clustered: bool) -> dict[str, Any]:
 
 
 def half_cosine(params: Mapping[str, Any]) -> frozenset[str]:
-    """Names of the vectors that are stored normalised, in halves of a float."""
-    vectors = params.get("vectors") or {}
-    unnamed = isinstance(vectors.get("size"), int)  # else it is the name of a vector
-    named = {"": vectors} if unnamed else vectors
+    """Return the names of the vectors that are stored normalised, in halves of a float."""
     return frozenset(
         name
-        for name, v in named.items()
+        for name, v in dense_vectors(params).items()
         if v.get("datatype") == "float16" and v.get("distance") == "Cosine"
     )
 
 
 def with_vectors(point: RawPoint, names: frozenset[str], *, only: bool) -> RawPoint:
-    """The point with these vectors alone, or with all but these."""
+    """Return the point with these vectors alone, or with all but these."""
     vector = point.get("vector") or {}
     if not names:
         return point
@@ -64,7 +64,7 @@ def with_vectors(point: RawPoint, names: frozenset[str], *, only: bool) -> RawPo
 
 
 def counted(manifest: Manifest) -> int | None:
-    """Points at the capture, if nothing was written meanwhile."""
+    """Return the number of points at the capture; None if something was written meanwhile."""
     counts = [s.count_after for s in manifest.shards]
     if not manifest.quiet or None in counts:
         return None
@@ -72,6 +72,7 @@ def counted(manifest: Manifest) -> int | None:
 
 
 def comparable(fingerprint: Fingerprint, seal: Seal) -> Fingerprint:
-    """With vectors by their number alone, where some of them come out of a replayed log."""
+    """Return the fingerprint, with vectors by their number alone if some of them come out of a
+    replayed log."""
     replayed = any(s.replayed_ids for s in seal.shards)
     return without_vectors(fingerprint) if replayed else fingerprint

@@ -40,7 +40,7 @@ class Recovery:
     folder: Path
 
     def run(self, nodes: TargetNodes) -> None:
-        """What the journal does not have yet."""
+        """Send what the journal does not have yet."""
         if self.unit.route == "whole":
             (part,) = self.sources.found.manifest.parts
             if self._left_to_do(part.name):
@@ -103,7 +103,7 @@ class Recovery:
         self._each([(name, act) for name, act in todo if self._left_to_do(name)])
 
     def _each(self, pieces: Sequence[tuple[str, Callable[[], None]]]) -> None:
-        """So many pieces at once as asked; each is written down when the target has it."""
+        """Send as many pieces at once as asked; each is written down when the target has it."""
 
         def recover(piece: tuple[str, Callable[[], None]]) -> None:
             if stopping.is_set():

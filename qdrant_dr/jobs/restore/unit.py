@@ -108,7 +108,7 @@ def restore_backup(config: Config, unit: RestoreUnit, run_id: str) -> Outcome:
 
 
 def _found(config: Config, unit: RestoreUnit) -> Found:
-    """The backup, looked up; the first of its repositories that can be opened will do."""
+    """Look the backup up; the first of its repositories that can be opened will do."""
     for name in unit.repositories[:-1]:
         try:
             return Found(config, unit.key, name)
@@ -123,7 +123,7 @@ class Restoration(Work):
     __slots__ = ()
 
     def run(self) -> None:
-        """Every step in order. What fails is cleaned up, if it was ours, and raised."""
+        """Do every step in order. If one fails, clean up what was ours and raise."""
         if self.found.backup.seal is None and not self.unit.allow_unproven:
             raise NothingChecked(
                 f"{self.unit.key} has no seal to compare a restore with",

@@ -60,12 +60,12 @@ class Work:
 
     @property
     def begun(self) -> Journal:
-        """The journal as it is written down now."""
+        """Return the journal as it is written down now."""
         assert self.journal.now is not None
         return self.journal.now
 
     def body(self, target: TargetFacts) -> dict[str, object]:
-        """What the collection is created with."""
+        """Build the body that creates the collection."""
         return creation_body(
             self.manifest.info,
             replication_factor=self.unit.replication_factor,

@@ -27,8 +27,8 @@ def acknowledgements_of(
     now: datetime,
     lost: Collection[str] = (),
 ) -> tuple[Acknowledgement, ...]:
-    """Those that count now. One that cannot be read, or confirmed, counts for nothing: then what it
-    was to settle is told, and kept.
+    """Return those that count now. One that cannot be read or confirmed counts for nothing: then
+    the finding it was to settle is reported, and the backup kept.
 
     `lost` are repositories that need not confirm it, for whoever brings something back when they
     are gone: nothing may be deleted or forgotten on the word of one.
@@ -43,7 +43,7 @@ def acknowledgements_of(
 def read_everywhere(
     opened: Mapping[str, Repository], cluster: str
 ) -> dict[str, Read[Acknowledgement]]:
-    """What each repository has; one that cannot be read has nothing."""
+    """Return what each repository has; nothing for one that cannot be read."""
 
     def read(name: str) -> Read[Acknowledgement]:
         try:

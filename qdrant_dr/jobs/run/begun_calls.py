@@ -43,7 +43,7 @@ class Begun:
 
     @property
     def shelf(self) -> SnapshotScope:
-        """Where on the node its snapshot lies."""
+        """Return where on the node its snapshot lies."""
         return (
             INSTANCE
             if self.intent.full
@@ -52,17 +52,18 @@ class Begun:
 
     @property
     def since(self) -> datetime:
-        """When it began at the latest: what is dated in the future is as old as its record."""
+        """Return when it began at the latest: a time in the future counts as the time of its
+        record."""
         return min(self.intent.started_at, self.seen_at)
 
     def knew(self, name: str, shelf: SnapshotScope) -> bool:
-        """Whether a file of this name lay on that shelf before the call; in S3 mode a list has its
-        key."""
+        """Say whether a file of this name lay in that place before the call; in S3 mode a list has
+        its key."""
         full = shelf == INSTANCE
         return any(self.intent.knew(n, full=full) for n in (name, key_piece(name)))
 
     def may_have_made(self, name: str, shelf: SnapshotScope, now: datetime) -> bool:
-        """Whether this may be what an unanswered call made.
+        """Say whether an unanswered call may have made this file.
 
         At first that is every new file. Later it is one that was begun in the time of the call:
         else whatever anybody makes there from now on would look like ours.
@@ -87,8 +88,8 @@ def scratch_of(backup_id: str) -> str:
 def is_dead(
     begun: Begun, ended: Container[str], spool: str, journal: CallJournal, now: datetime
 ) -> bool:
-    """Whether the capture that meant this is over: its process on this machine is gone or ended,
-    its run ended, or it began too long ago."""
+    """Say whether the capture that meant this is over: its process on this machine is gone or
+    ended, its run ended, or it began too long ago."""
     killed = abandoned(spool, scratch_of(begun.intent.backup_id))
     if killed is not None:
         return killed
@@ -98,7 +99,7 @@ def is_dead(
 
 
 def ended_runs(ends: Mapping[str, Sequence[RunEnd]], opened: Mapping[str, Repository]) -> set[str]:
-    """Runs that wrote an end: what they began and did not finish is dead.
+    """Return the runs that wrote an end: what they began and did not finish is dead.
 
     Where there are repositories apart from each other, two of them must say so: a forged end must
     not give away what a living capture is reading.
@@ -116,8 +117,8 @@ def _some_apart(repositories: Iterable[Repository]) -> bool:
 
 
 def apart(one: Repository, other: Repository) -> bool:
-    """Whether these are of two failure domains and, as far as can be told, two places: who may
-    write to one need not be able to write to the other."""
+    """Say whether these are of two failure domains and, as far as can be told, in two places:
+    whoever may write to one need not be able to write to the other."""
     a, b = one.location, other.location
     if one.domain == other.domain:
         return False
@@ -127,8 +128,8 @@ def apart(one: Repository, other: Repository) -> bool:
 
 
 def made_by_us(begun: Begun, opened: Mapping[str, Repository], journal: CallJournal) -> bool:
-    """Whether more than one bucket says that this call was ours: this machine wrote it down, or
-    another repository, apart from the first, has the very same intent and answer."""
+    """Say whether more than one bucket confirms that this call was ours: this machine wrote it
+    down, or another repository, apart from the first, has the very same intent and answer."""
     if journal.knows(begun.number, begun.intent, begun.answer):
         return True
     first = opened.get(begun.repository or "")

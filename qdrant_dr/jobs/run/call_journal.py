@@ -60,18 +60,18 @@ class CallJournal:
         self._write(_answer_file(answer.backup_id, number), answer)
 
     def forget(self, backup_id: str, number: int) -> None:
-        """Nothing of this call is on the node any more."""
+        """Forget a call of which nothing is left on the node."""
         with suppress(OSError):
             (self._folder / _answer_file(backup_id, number)).unlink(missing_ok=True)
             (self._folder / _intent_file(backup_id, number)).unlink(missing_ok=True)
             self._folder.rmdir()  # if it was the last
 
     def calls(self) -> tuple[Call, ...]:
-        """Every entry that can be believed, oldest first."""
+        """Return every entry that can be believed, oldest first."""
         return tuple(self._calls())
 
     def knows(self, number: int, intent: Intent, answer: SnapshotAnswer | None) -> bool:
-        """Whether this machine wrote these very records."""
+        """Say whether this machine wrote these very records."""
         if not self._ours():
             return False
         mine = self._read(Intent, _intent_file(intent.backup_id, number))

@@ -11,7 +11,7 @@ __all__ = ["stoppable", "stopping"]
 
 
 def stoppable(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The blocks unchanged. Raise Interrupted between two of them once the switch is set."""
+    """Yield the blocks unchanged. Raise Interrupted between two of them once the switch is set."""
     for block in blocks:
         if stopping.is_set():
             raise Interrupted("asked to stop in the middle of a transfer")

@@ -46,7 +46,8 @@ def catalog_of(
     backup_id: str | None = None,
     runs: tuple[datetime, datetime] | None = None,
 ) -> Catalog:
-    """The catalog over all configured repositories, those that could not be opened included."""
+    """Read the catalog over all configured repositories, including those that could not be
+    opened."""
     return read_catalog(
         list(opened.values()),
         cluster=config.cluster.name,

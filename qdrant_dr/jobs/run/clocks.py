@@ -31,7 +31,7 @@ class Clocks:
 
 
 def compare(now: datetime, told: Mapping[str, ClockOffset], limit: timedelta) -> Clocks:
-    """Lay the clocks beside each other. Pure; `told` are the others against ours."""
+    """Compare the clocks with each other. Pure; `told` are the others against ours."""
     every = {"this machine": ClockOffset(0, 0), **told}
     behind = sorted(every.items(), key=lambda item: item[1].offset_ms)
     (slow, least), (fast, most) = behind[0], behind[-1]
@@ -42,7 +42,7 @@ def compare(now: datetime, told: Mapping[str, ClockOffset], limit: timedelta) ->
     return Clocks(
         earliest,
         f"{fast} is {clock_text(span)} ahead of {slow}, {limit.total_seconds():.0f} s are allowed: "
-        "by which of them something is old enough to go cannot be told",
+        "it is not known which is right, so nothing counts as old enough to go",
     )
 
 
@@ -67,12 +67,12 @@ def clocks_of(config: Config, run: Run, nodes: Mapping[str, ClockOffset | None])
 
 
 def node_clocks(facts: Sequence[NodeFacts]) -> dict[str, ClockOffset | None]:
-    """What each node told of its time."""
+    """Return what each node told of its time."""
     return {about.url: about.clock for about in facts}
 
 
 def ask_nodes(config: Config) -> dict[str, ClockOffset | None]:
-    """The time of every configured node that answers: for jobs that need nothing else of it."""
+    """Ask every configured node for its time: for jobs that need nothing else of it."""
     cluster = config.cluster
     times = cluster.timeouts
     hurried = times.model_copy(
@@ -92,7 +92,8 @@ def ask_nodes(config: Config) -> dict[str, ClockOffset | None]:
 
 
 def store_clock(there: Stat, before: datetime, after: datetime) -> ClockOffset:
-    """A store's clock against ours, by the time it gave an object written between the two."""
+    """Compare a store's clock with ours, by the time it gave an object written between two of our
+    times."""
     whole = there.modified_at.microsecond == 0  # most stores keep whole seconds, cut off
     half = timedelta(seconds=0.5 if whole else 0)
     offset = (there.modified_at + half) - (before + (after - before) / 2)
@@ -100,7 +101,7 @@ def store_clock(there: Stat, before: datetime, after: datetime) -> ClockOffset:
 
 
 def clock_text(clock: ClockOffset) -> str:
-    """`+0.2 s (+- 0.5)`."""
+    """Format an offset: `+0.2 s (+- 0.5)`."""
     return f"{clock.offset_ms / 1000:+.1f} s (+- {clock.uncertainty_ms / 1000:.1f})"
 
 
@@ -118,6 +119,6 @@ class Since:
 
     @property
     def now(self) -> datetime:
-        """The later of what our clock says and what has passed since: setting it back makes
-        nothing younger."""
+        """Return the later of what our clock says and what has passed since: setting the clock back
+        makes nothing younger."""
         return max(utc_now(), self.at + timedelta(seconds=time.monotonic() - self.ticks))

@@ -21,7 +21,8 @@ class Conclusion:
 def copies_missing(
     committed: Sequence[str], repositories: Sequence[RepositorySeen], copies: Copies
 ) -> str | None:
-    """Why these copies are too few, or None: below quorum, or in too few failure domains."""
+    """Say why these copies are too few: below quorum, or in too few failure domains. None if they
+    are enough."""
     domains = {r.domain for r in repositories if r.name in committed}
     if len(set(committed)) < copies.quorum:
         return f"{len(set(committed))} of {copies.quorum} copies (quorum)"
@@ -40,7 +41,7 @@ def conclude(
     objections: Sequence[str] = (),
     doubts: Sequence[str] = (),
 ) -> Conclusion:
-    """The strictest of: the run itself, what was expected, what every unit came to.
+    """Return the strictest verdict of the run itself, of what was expected, and of every unit.
 
     Whether a run that did nothing may be fine is its job's to say, by an objection: a backup or
     drill of nothing never is, a replication that found every copy whole is. A repository that

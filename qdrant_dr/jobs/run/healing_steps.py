@@ -13,13 +13,14 @@ DAMAGED = "copy-damaged"
 
 
 def sources(backup: Backup, now: datetime) -> tuple[str, ...]:
-    """Copies to heal others from, that can be read now: the one to read first in front."""
+    """Return the copies that others can be healed from and that can be read now, the one to read
+    first in front."""
     ranked = rank_sources(backup, now=now)
     return tuple(s.copy.repository for s in ranked if s.believed and s.readable)
 
 
 def thaw_step(backup: Backup, copy: Copy, then: str = "") -> str:
-    """The next step for what lies in an archive: its provider brings it back, not we."""
+    """Return the next step for what lies in an archive: its provider must bring it back."""
     shown = command("show", str(backup.key))
     after = f", then run `{then}`" if then else ""
     where = f"the archive in {copy.repository}"
@@ -44,7 +45,7 @@ def heal_step(
     proven: Backup | None = None,
     gone: bool = False,
 ) -> str:
-    """The next step for a copy that is not whole.
+    """Return the next step for a copy that is not whole.
 
     From a good copy it is healed. Without one nothing brings it back: then a new backup is made,
     and what is to become of this one is for a person. `proven` is the newest proven backup of the
@@ -78,7 +79,7 @@ def _frozen(backup: Backup, *, but: str = "") -> Copy | None:
 
 
 def doubt_step(backup: Backup) -> str | None:
-    """The choice that comes first, where it is not known what this backup is, or whose."""
+    """Return the decision that comes first if it is not known what this backup is, or whose."""
     if backup.conflict is not None:
         return filled(
             backup.conflict.hint, backup=str(backup.key), collection=backup.key.collection
@@ -92,7 +93,7 @@ def doubt_step(backup: Backup) -> str | None:
 
 
 def nothing_heals(backup: Backup, copy: Copy, newer: Backup | None) -> str:
-    """The choice that is left where no copy is good and no new backup makes up for it."""
+    """Return the decision that is left if no copy is good and no new backup makes up for it."""
     instead = f"{newer.key} is newer and proven" if newer else "the cluster has it no more"
     scope = f"{DAMAGED}:{damage_scope(backup, copy)}"
     keep = command("acknowledge", scope, "--reason", "WHY")
@@ -107,7 +108,8 @@ def nothing_heals(backup: Backup, copy: Copy, newer: Backup | None) -> str:
 def verify_step(
     newest: Backup, *, depth: str, now: datetime, proven: Backup | None, gone: bool
 ) -> str:
-    """The next step for a newest backup that is not proven: prove it, if a copy may be good."""
+    """Return the next step for a newest backup that is not proven: prove it, if a copy may be
+    good."""
     if (choice := doubt_step(newest)) is not None:
         return choice
     if sources(newest, now) or not newest.copies:
@@ -119,7 +121,7 @@ def verify_step(
 
 
 def quorum_step(backup: Backup, *, now: datetime) -> str:
-    """The next step for a proven backup of which too few copies count."""
+    """Return the next step for a proven backup of which too few copies count."""
     if (choice := doubt_step(backup)) is not None:
         return choice
     if (frozen := next((c for c in backup.copies if not c.within_reach), None)) is not None:

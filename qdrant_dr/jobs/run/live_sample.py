@@ -23,7 +23,7 @@ LIVE_SHARDS = 8
 
 
 def live_sample(config: Config, manifest: Manifest) -> LiveSample | None:
-    """Seeded points of the source, if nothing was written since the capture; else None.
+    """Read seeded points of the source, if nothing was written since the capture; else return None.
 
     Nothing written: to none of the replicas that the parts came from, for operation numbers are a
     replica's own. The points are read from these very replicas: another one that lacks some, or

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def newest_manifest(
     config: Config, opened: Mapping[str, Repository], collection: str, *, now: datetime
 ) -> Manifest | None:
-    """The last backup of a collection that these repositories know to be ours."""
+    """Return the last backup of a collection that these repositories know to be ours."""
     backups = catalog_of(config, opened, {}, collection=collection).of(collection)
     found = newest([b for b in backups if b.witness != "nobody"], now=now)
     return found.manifest if found else None
@@ -31,7 +31,7 @@ def newest_manifest(
 def archive_skip(
     unit: Literal["verify", "drill"], backup: Backup, copy: Copy, now: datetime
 ) -> Outcome:
-    """The row of a copy that was not looked at, because it lies in an archive."""
+    """Build the row of a copy that was not read because it lies in an archive."""
     return Outcome(
         unit=unit,
         collection=backup.key.collection,
@@ -112,7 +112,7 @@ class Found:
         return seal
 
     def may_seal(self) -> str | None:
-        """Why no seal may be made now, or None: one may lie where nobody can look."""
+        """Say why no seal may be made now, or None: there may be one that cannot be read."""
         away = [*self.failed, *(r.name for r in self.catalog.unreachable if r.name in self.opened)]
         hidden = [f"{u.repository}/{u.path}" for u in self.catalog.unreadable]
         if not away and not hidden:
@@ -132,7 +132,7 @@ class Before:
 def sealed_before(
     config: Config, opened: Mapping[str, Repository], manifest: Manifest, *, now: datetime
 ) -> Before:
-    """Of the same incarnation: the newest older seal, suspect or not, and the baseline."""
+    """Return the newest older seal of the same incarnation, suspect or not, and the baseline."""
     catalog = catalog_of(config, opened, {}, collection=manifest.collection)
     older = [
         b

@@ -16,7 +16,7 @@ watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 
 def watched(blocks: Iterable[bytes], total: int) -> Iterator[bytes]:
-    """The blocks unchanged; the watcher of this context is told after each."""
+    """Yield the blocks unchanged, and tell the watcher of this context after each."""
     watch, done = watcher.get(), 0
     for block in blocks:
         done += len(block)
@@ -26,7 +26,7 @@ def watched(blocks: Iterable[bytes], total: int) -> Iterator[bytes]:
 
 
 def in_transit(part: Part) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
-    """What the blocks of one part pass on their way: they are watched, and can be stopped."""
+    """Pass the blocks of one part on: they are watched, and can be stopped."""
     return lambda blocks: stoppable(watched(blocks, part.size_bytes))
 
 
@@ -39,7 +39,7 @@ class Together:
         self._done = self._total = 0
 
     def watched(self, blocks: Iterable[bytes], total: int) -> Iterator[bytes]:
-        """The blocks of one of them, unchanged; `total` is added to what is expected."""
+        """Yield the blocks of one of them unchanged; `total` is added to what is expected."""
         with self._lock:
             self._total += total
         for block in blocks:

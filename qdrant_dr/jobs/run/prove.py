@@ -88,7 +88,7 @@ def prove_copy(
     made_by: MadeBy | None = None,
     keep_replayed: bool = False,
 ) -> ProvedCopy:
-    """Examine one copy; if the backup has no seal yet and the depth allows, make it.
+    """Examine one copy; if the backup has no seal yet and the depth allows one, make it.
 
     Raise what kept us from looking, or from sealing: of that there is no proof. What is wrong with
     the copy is in the result.
@@ -163,7 +163,7 @@ def prove_copy(
 
 
 def proof_limits(config: Config) -> ProofLimits:
-    """What a proof may use of this machine, as configured."""
+    """Return what a proof may use of this machine, as configured."""
     return ProofLimits(
         spool_bytes=config.capture.spool.max,
         engine=EngineLimits(config.proof.memory, config.proof.stall_timeout),
@@ -250,7 +250,8 @@ def restore_proof(
     made_by: MadeBy,
     started_at: datetime,
 ) -> Proof:
-    """A proof of depth `restore`: what a running server made of a copy whose bytes were all read.
+    """Build a proof of depth `restore`: what a running server made of a copy whose bytes were all
+    read.
 
     `reached` is the depth that was proven without the server, and holds if there are `faults`.
     Raise the first of them if none blames the copy.
@@ -283,8 +284,8 @@ def restore_proof(
 
 
 def cleared(copy: Copy, depth: Depth, *, passed: bool) -> tuple[str, ...]:
-    """What a passing full proof of this depth supersedes: open failures that were no deeper, and,
-    if it compared content, proofs that cannot be read any more. Pure."""
+    """Return what a passing full proof of this depth supersedes: open failures that were no deeper
+    and, if it compared content, proofs that cannot be read any more. Pure."""
     if not passed:
         return ()
     failures = [f for f in open_failures(copy.proofs) if reaches(depth, f.depth)]
@@ -303,7 +304,7 @@ def bytes_proof(
     started_at: datetime,
     ended_at: datetime,
 ) -> Proof:
-    """A proof of what a transfer saw of one copy: every byte good, or what was wrong. Pure.
+    """Build a proof of what a transfer saw of one copy: every byte good, or what was wrong. Pure.
 
     Raise the error itself if it only kept the transfer from looking.
     """

@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 def utc_now() -> datetime:
-    """The one clock of the jobs; decisions below them take `now` as an argument."""
+    """Read the one clock of the jobs; decisions below them take `now` as an argument."""
     return datetime.now(UTC)
 
 
@@ -59,8 +59,8 @@ def error_facts(
     collection: str | None = None,
     backup: BackupKey | None = None,
 ) -> ErrorFacts:
-    """An exception as a record: one of ours as it is, anything else named for what it is. What it
-    happened to is filled in where the hint leaves it open."""
+    """Turn an exception into a record: one of ours as it is, any other named for what it is. The
+    hint's open places are filled with what it happened to."""
     if isinstance(error, ErrorFacts):
         return error
     if isinstance(error, DRError):
@@ -77,7 +77,7 @@ def error_facts(
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides a result."""
+    """Return the versions of what decides a result."""
     found = {"qdrant-dr": __version__, "python": platform.python_version()}
     for package in ("qdrant-edge-py", "qdrant-client", "fsspec", "pandas"):
         try:
@@ -90,7 +90,7 @@ def versions() -> dict[str, str]:
 def seen_repositories(
     config: Config, opened: Mapping[str, Repository], failed: Mapping[str, DRError]
 ) -> tuple[RepositorySeen, ...]:
-    """Each configured repository: reachable, or why not."""
+    """Return each configured repository: reachable, or why not."""
     return tuple(
         RepositorySeen(
             name=r.name,
@@ -127,10 +127,10 @@ class Run:
         return self.start.run_id
 
     def look(self, config: Config, *, blind: bool = False) -> Catalog:
-        """The catalog that this run decides from. What of it could not be read is on the run:
-        it must not end as if those repositories and records did not exist. Raise the first error
-        where nothing could be read, unless `blind` is well enough: a run that sees nothing has
-        nothing to say."""
+        """Read the catalog that this run decides from. What could not be read is noted on the run,
+        which must not end as if those repositories and records did not exist. If nothing could be
+        read, raise the first error, unless `blind` allows it: a run that sees nothing has nothing
+        to say."""
         now = self.start.started_at
         catalog = catalog_of(config, self.repositories, self.unreachable, runs=(now - REACH, now))
         self.unreachable |= {r.name: r.error for r in catalog.unreachable if r.error}
@@ -219,8 +219,8 @@ class Run:
     def cut_short(
         self, config: Config, why: Interrupted, outcomes: Sequence[Outcome] = ()
     ) -> RunEnd:
-        """The end of a run that a signal ended between two units. One that had come to its end is
-        not given a second one: its record is written where it is not yet."""
+        """End a run that a signal ended between two units. One that already has its end gets no
+        second: its record is written where it is still missing."""
         if self.end is None:
             return self.finish(config, outcomes=outcomes, error=why)
         self.write_everywhere(self.end)
@@ -236,7 +236,7 @@ class Run:
         objections: Sequence[str] = (),
         doubts: Sequence[str] = (),
     ) -> RunEnd:
-        """The end record, not written yet.
+        """Build the end record, without writing it.
 
         `objections` are the job's own (nothing to do, a conflict): each makes the run fail;
         `doubts` degrade it. A run without a record anywhere has failed, whatever it did.
@@ -284,7 +284,8 @@ class Run:
         doubts: Sequence[str] = (),
         also: Sequence[Outcome] = (),
     ) -> RunEnd:
-        """The end of a dry run: what would be done, as skipped outcomes; `also` what would not."""
+        """Build the end of a dry run: what would be done, as skipped outcomes; `also` what would
+        not."""
         now = utc_now()
         outcomes = [
             Outcome(
@@ -322,7 +323,7 @@ class Run:
 
 
 def new_run_id(now: datetime) -> str:
-    """Sorts by time: `20261122T101530Z-7f3a9c`."""
+    """Make an id that sorts by time: `20261122T101530Z-7f3a9c`."""
     return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
@@ -369,7 +370,7 @@ def begin(
 
 
 def user_name() -> str:
-    """Who runs this, as the system knows them."""
+    """Return who runs this, as the system knows them."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -14,7 +14,7 @@ from qdrant_dr.repository import Backup, Catalog
 def selected_names(
     asked: Sequence[str] | None, known: Iterable[str], *, what: str
 ) -> frozenset[str]:
-    """The names asked for, all known ones for None.
+    """Return the names asked for; all known ones for None.
 
     Raise NothingSelected for an empty list, or a name that is not known: never a silent nothing.
     """
@@ -33,7 +33,7 @@ def selected_names(
 
 
 def selected_repositories(config: Config, asked: Sequence[str] | None) -> tuple[str, ...]:
-    """Names of the repositories asked for, in the order of the configuration."""
+    """Return the names of the repositories asked for, in the order of the configuration."""
     names = [r.name for r in config.repositories]
     wanted = selected_names(asked, names, what="repository")
     return tuple(n for n in names if n in wanted)
@@ -47,7 +47,8 @@ def selected_backups(
     *,
     now: datetime,
 ) -> tuple[Backup, ...]:
-    """Backups that selectors mean, else all of the collections asked for (None = of all).
+    """Return the backups that selectors mean, else all of the collections asked for (None = of
+    all).
 
     Raise NothingSelected, BackupNotFound or UsageError: a job on no backup did not do its work.
     """

@@ -31,7 +31,8 @@ TELLING = (f"{PREFIX}capture-", f"{PREFIX}drill-")
 
 @contextmanager
 def scratch_folder(spool: str | Path, name: str) -> Iterator[Path]:
-    """A new folder `qdr-<name>` below the spool, locked while in use and removed afterwards.
+    """Make a new folder `qdr-<name>` below the spool, lock it while in use, and remove it
+    afterwards.
 
     Folders whose owner was killed are removed first: the kernel drops a lock with its process.
     Raise StorageFull if the spool cannot be written, at first or while it is in use, FolderUnsafe
@@ -60,7 +61,7 @@ def scratch_folder(spool: str | Path, name: str) -> Iterator[Path]:
 
 
 def own_spool(spool: str | Path) -> Path:
-    """The spool, made if it is not there. Raise StorageFull, FolderUnsafe."""
+    """Return the spool, and make it if it is missing. Raise StorageFull, FolderUnsafe."""
     base = Path(spool).expanduser()
     try:
         own_folder(base, SETTING, _is_ours)
@@ -70,7 +71,8 @@ def own_spool(spool: str | Path) -> Path:
 
 
 def unsafe_spool(spool: str | Path) -> FolderUnsafe | None:
-    """What is wrong with the spool as it is now; it is not made, nor changed. Raise OSError."""
+    """Say what is wrong with the spool as it is now, without making or changing it. Raise
+    OSError."""
     base = Path(spool).expanduser()
     return why_unsafe(base, SETTING, _is_ours) if base.exists() else None
 
@@ -85,7 +87,8 @@ def _no_space(base: Path, error: OSError) -> StorageFull:
 
 
 def abandoned(spool: str | Path, name: str) -> bool | None:
-    """Was this folder's owner killed? None: there is no such folder here (or it ended well)."""
+    """Say whether this folder's owner was killed; None if there is no such folder here (or it ended
+    well)."""
     folder = Path(spool).expanduser() / f"{PREFIX}{name}"
     return _unlocked(folder) if is_own_folder(folder) else None
 
@@ -102,7 +105,7 @@ def sweep_scratch(base: Path) -> tuple[str, ...]:
 
 
 def dead_folders(spool: str | Path, kind: str) -> tuple[str, ...]:
-    """Names, without `qdr-`, of the folders `<kind>-...` whose owner was killed."""
+    """Return the names, without `qdr-`, of the folders `<kind>-...` whose owner was killed."""
     base = Path(spool).expanduser()
     found = filter(is_own_folder, base.glob(f"{PREFIX}{kind}-*")) if base.is_dir() else ()
     return tuple(sorted(f.name.removeprefix(PREFIX) for f in found if _unlocked(f)))

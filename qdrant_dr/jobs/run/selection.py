@@ -24,7 +24,8 @@ _PREFIX = re.compile(r"^\d{1,8}$|^\d{8}T\d{0,6}$|^\d{8}T\d{6}Z(-[0-9a-f]{0,6})?$
 
 
 def split(selector: str) -> tuple[str, str]:
-    """Collection and which one of it. Raise UsageError. Names of collections may hold an `@`."""
+    """Split a selector into the collection and which of its backups. Raise UsageError. Names of
+    collections may hold an `@`."""
     collection, at, which = selector.rpartition("@")
     if not at or not collection:
         raise UsageError(
@@ -40,7 +41,7 @@ def split(selector: str) -> tuple[str, str]:
 
 
 def select(selector: str, catalog: Catalog, *, proven: Proven, now: datetime) -> Backup:
-    """The one backup that a selector means.
+    """Return the one backup that a selector means.
 
     Raise UsageError if it means nothing or several, listing them, and BackupNotFound if there is
     none; repositories that could not be read are named then, for it may lie there. Where none
@@ -73,7 +74,7 @@ def select(selector: str, catalog: Catalog, *, proven: Proven, now: datetime) ->
 
 
 def skipped(backup: Backup, catalog: Catalog, *, proven: Proven, now: datetime) -> tuple[str, ...]:
-    """What `latest-proven` left out: the backups that are newer than the one it means, in words."""
+    """Name the backups that `latest-proven` skipped: those newer than the one it means."""
     newer = [
         b
         for b in catalog.of(backup.key.collection)
@@ -92,8 +93,8 @@ def skipped(backup: Backup, catalog: Catalog, *, proven: Proven, now: datetime) 
 def doubted_before(
     backup: Backup, catalog: Catalog, known: Iterable[Acknowledgement]
 ) -> tuple[str, ...]:
-    """What lies behind this backup that nobody has accepted: the content of it is that of a suspect
-    one, or came after it."""
+    """Return what this backup inherits and nobody has accepted: its content is that of a suspect
+    backup, or came after one."""
     manifest = backup.manifest
     life = [
         b

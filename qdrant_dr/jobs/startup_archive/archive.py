@@ -39,7 +39,7 @@ class StartupPlan:
 
     @property
     def size_bytes(self) -> int:
-        """Of the file, but for its small last member."""
+        """Return the size of the file without its small last member."""
         return sum(b.manifest.size_bytes + 2 * BLOCK for b in self.backups)
 
 
@@ -90,7 +90,7 @@ def _unfit(manifest: Manifest) -> Iterator[str]:
 
 @contextmanager
 def new_archive(path: Path, size_bytes: int) -> Iterator[BinaryIO]:
-    """A file that appears under its name when the block ends well; nothing is ever overwritten.
+    """Yield a file that appears under its name if the block ends well; nothing is ever overwritten.
 
     Raise PlanRefused if the name is taken, StorageFull if there is no room for `size_bytes`.
     """
@@ -124,13 +124,14 @@ def new_archive(path: Path, size_bytes: int) -> Iterator[BinaryIO]:
 
 
 def member_name(manifest: Manifest) -> str:
-    """The collection's file within the archive: plain letters, whatever its name holds."""
+    """Return the name of the collection's file in the archive: plain letters, whatever the
+    collection's name holds."""
     return f"{collection_slug(manifest.collection)}-{manifest.backup_id.lower()}.snapshot"
 
 
 def add_member(out: BinaryIO, manifest: Manifest, part: Part, read: VerifiedRead) -> None:
-    """Append one collection. If its bytes are not the manifest's, the file is as before, and
-    BytesDiffer (or what reading raised) says why."""
+    """Append one collection. If its bytes are not the manifest's, leave the file as it was and
+    raise BytesDiffer (or what reading raised)."""
     start = out.tell()
     try:
         out.write(_header(member_name(manifest), part.size_bytes, manifest.captured_at))
@@ -143,7 +144,7 @@ def add_member(out: BinaryIO, manifest: Manifest, part: Part, read: VerifiedRead
 
 
 def finish(out: BinaryIO, plan: StartupPlan, now: datetime) -> None:
-    """The last member, and the end of the tar."""
+    """Write the last member and the end of the tar."""
     config = {
         "collections_mapping": {
             b.manifest.collection: member_name(b.manifest) for b in plan.backups

@@ -125,7 +125,8 @@ def startup(config: Config, request: StartupRequest, run: Run, _perform: Perform
 def choose(
     config: Config, catalog: Catalog, selectors: Sequence[str] | None, *, now: datetime
 ) -> tuple[Backup, ...]:
-    """The backups that are meant, all of them proven. Pure; raise PlanRefused naming the others."""
+    """Choose the backups that are meant, all of them proven. Pure; raise PlanRefused naming the
+    others."""
     proven = config.objectives.proven
     if selectors is not None:
         chosen = selected_backups(catalog, config, selectors, None, now=now)
@@ -148,7 +149,7 @@ def choose(
 
 
 def suspects(chosen: Sequence[Backup], known: Sequence[Acknowledgement]) -> tuple[str, ...]:
-    """Those that nobody has accepted, with why. Pure."""
+    """Return the suspect backups that nobody has accepted, and why each is suspect. Pure."""
     return tuple(
         f"{b.key} is suspect: {'; '.join(b.seal.suspect)}"
         for b in chosen
@@ -165,7 +166,7 @@ def noted(
     *,
     now: datetime,
 ) -> dict[BackupKey, list[str]]:
-    """What is to be known of each choice: what newer ones it skipped, and what it follows. Pure."""
+    """Return the remarks on each choice: which newer ones it skipped, and what it follows. Pure."""
     by_age = (
         [split(s)[1] == LATEST_PROVEN for s in selectors] if selectors else [True] * len(chosen)
     )

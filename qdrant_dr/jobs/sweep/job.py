@@ -85,7 +85,8 @@ class Shelves:
         self._collections: frozenset[str] | None = None
 
     def list(self, shelf: SnapshotScope) -> tuple[ListedSnapshot, ...]:
-        """None of a collection that is gone: the server shows them to nobody."""
+        """List the snapshots of one place; none of a collection that is gone, which the server
+        hides."""
         if self._collections is None:
             self._collections = frozenset(collection_names(self.node))
         if shelf not in self._known:
@@ -133,14 +134,14 @@ class NodeSweep:
                 # mode
                 self._unclaimed(begun, SnapshotScope(begun.intent.collection))
         except ClusterError as e:
-            self.kept.append(f"what {begun.key} left cannot be told: {e.message}")
+            self.kept.append(f"what {begun.key} left is not known: {e.message}")
             return
         if len(self.left) == known:
             self.forget(begun)
 
     def forget(self, begun: Begun) -> None:
-        """Nothing of this call is on the node: so nothing needs to remember it. The records of a
-        backup stay with it; those of no backup go when all else below their folder went."""
+        """Forget a call of which nothing is left on the node. The records of a backup stay with it;
+        those of no backup go when everything else below their folder is gone."""
         number, intent, answer = begun.number, begun.intent, begun.answer
         old = self.now - begun.since > ORPHAN_GRACE
         if (old or answer is not None) and self.journal.knows(number, intent, answer):
@@ -299,7 +300,7 @@ def _still_there(catalog: Catalog, shelves: Shelves) -> tuple[frozenset[str], li
         try:
             listed = shelves.list(shelf)
         except ClusterError as e:
-            unseen.append(f"what was left of {shelf} cannot be told: {e.message}")
+            unseen.append(f"what was left of {shelf} is not known: {e.message}")
             continue
         found.update(*(ids for name, ids in made.items() if listed_as(listed, name)))
     return frozenset(found), unseen
@@ -356,12 +357,12 @@ def _forget_dead(spool: str, url: str, every: Sequence[Begun], now: datetime) ->
 def unclaimed(
     listed: Sequence[ListedSnapshot], begun: Begun, shelf: SnapshotScope, now: datetime
 ) -> list[ListedSnapshot]:
-    """Files of this place that an unanswered create call may have left there."""
+    """Return the files of this place that an unanswered create call may have left there."""
     return [s for s in listed if begun.may_have_made(s.name, shelf, now)]
 
 
 def list_snapshots_of(node: Node, shelf: SnapshotScope) -> tuple[ListedSnapshot, ...]:
-    """None of a collection that is gone: the server shows them to nobody."""
+    """List the snapshots of a collection; none if it is gone, because the server hides them."""
     try:
         return list_snapshots(node, shelf)
     except CollectionVanished:

@@ -33,7 +33,7 @@ _SETTINGS = {
 
 
 def image_of(docker: Docker, version: str) -> str:
-    """The image of one server version. Raise PlanRefused for what is no release."""
+    """Return the image of one server version. Raise PlanRefused for what is no release."""
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
         raise PlanRefused(
             f"there is no image of server version {version!r}",
@@ -45,7 +45,7 @@ def image_of(docker: Docker, version: str) -> str:
 def run_command(
     docker: Docker, *, version: str, name: str, port: int, clustered: bool = False
 ) -> list[str]:
-    """The arguments of `docker` that start the server. Pure.
+    """Build the arguments of `docker` that start the server. Pure.
 
     Without a key, so on loopback only; its files lie in a volume without a name, which `--rm`
     removes; nothing else can be written. `clustered`: cluster mode with one node, for shard keys.
@@ -77,7 +77,7 @@ def docker_server(
     clustered: bool = False,
     dead: Callable[[str], bool],
 ) -> Iterator[str]:
-    """URL of a fresh server in a container, which is removed at the end.
+    """Yield the URL of a fresh server in a container, which is removed at the end.
 
     `dead` says of a container of another drill whether that was killed: then it is removed, too.
     Raise ConfigInvalid without a docker command, ServerFailed in the words of docker.

@@ -31,7 +31,7 @@ Read: TypeAlias = Callable[[Part], Iterator[bytes]]
 
 @contextmanager
 def scratch_nodes(config: Config, node: Node) -> Iterator[TargetNodes]:
-    """Every node of the scratch that `node` is one of; most often the only one."""
+    """Yield every node of the scratch that `node` is one of; most often the only one."""
     with target_nodes(config, node, target_facts(node)) as nodes:
         yield nodes
 

@@ -24,7 +24,7 @@ from qdrant_dr.secrets import SecretRef
 
 
 def open_target(config: Config, url: str, key: SecretRef | None) -> Node:
-    """The target, with `key` if one is given.
+    """Open the target, with `key` if one is given.
 
     A key of the configuration goes to the address that it is configured for, and nowhere else.
     Raise UsageError for what is no address, or carries a user: it would be written everywhere.
@@ -48,7 +48,8 @@ def open_target(config: Config, url: str, key: SecretRef | None) -> Node:
 
 
 def facts_of(config: Config, node: Node) -> TargetFacts:
-    """`target_facts`, with the next step of an address or a key that came with `--to`."""
+    """Read `target_facts`; errors name the next step for an address or a key that came with
+    `--to`."""
     try:
         return target_facts(node)
     except NodeUntrusted:
@@ -67,7 +68,7 @@ def _unless_ours(config: Config, node: Node, hint: str) -> str | None:
 
 
 def is_scratch(config: Config, url: str) -> bool:
-    """Whether this is the configured scratch, on which everything may be lost."""
+    """Say whether this is the configured scratch, on which everything may be lost."""
     scratch = config.drill.scratch
     return scratch is not None and scratch.disposable and scratch.url == url.rstrip("/")
 
@@ -82,7 +83,7 @@ class TargetNodes:
     silent: tuple[int, ...] = ()
 
     def for_shard(self, shard: int, peers: Sequence[int]) -> Node:
-        """The node that takes a shard. Raise RecoverFailed if none of its peers answers."""
+        """Return the node that takes a shard. Raise RecoverFailed if none of its peers answers."""
         if len(self.by_peer) == 1 and not self.silent:
             return self.first
         for peer in peers:
@@ -96,7 +97,7 @@ class TargetNodes:
 
 @contextmanager
 def target_nodes(config: Config, node: Node, facts: TargetFacts) -> Iterator[TargetNodes]:
-    """The nodes of the target by peer id; outside a cluster there is the one.
+    """Yield the nodes of the target by peer id; without a cluster there is one.
 
     Addresses come from the target itself, or are named in the configuration; each is believed once
     the peer answers there. They get the key that the target has got.

@@ -58,16 +58,16 @@ class Reference:
     _read: ReadBack | None = None
 
     def shards(self) -> Sequence[SealedShard]:
-        """What each shard holds. Raise NothingChecked if an unsealed copy cannot be read."""
+        """Return what each shard holds. Raise NothingChecked if an unsealed copy cannot be read."""
         return self.seal.shards if self.seal is not None else self.as_read()
 
     def as_read(self) -> Sequence[SealedShard]:
-        """What each shard holds, as this machine reads bytes that equal the seal, if there is one:
-        in the version of the encoding of today. Raise NothingChecked if they cannot be read."""
+        """Return what each shard holds, as this machine reads bytes that equal the seal, if there
+        is one, in today's version of the encoding. Raise NothingChecked if they cannot be read."""
         return [s.sealed() for s in self._reading().shards]
 
     def replayed(self, sealed: SealedShard) -> list[Mapping[str, Any]]:
-        """The points of one shard that the log brought, as this machine reads them.
+        """Return the points of one shard that the log brought, as this machine reads them.
 
         Raise NothingChecked with what is wrong with the bytes.
         """
@@ -94,7 +94,8 @@ class Reference:
 def compare_content(
     reference: Reference, nodes: Mapping[int | None, Node], name: str
 ) -> Comparison:
-    """Every point of every replica on these nodes: what one node answers is not all of them.
+    """Compare every point of every replica on these nodes: what one node answers is not all of
+    them.
 
     A replica that kept what it had may be Active and hold equally many points (`no_sync` into an
     existing collection: measured on Qdrant 1.18.3). So each is read by itself, shard by shard,
@@ -200,7 +201,7 @@ def _points(
 
 
 def not_of_the_backup(replica: ShardState, node: Node) -> list[ContentDiffers]:
-    """A shard that the backup does not have: it may be there, and must be empty."""
+    """Report a shard that the backup does not have, unless it is empty."""
     if replica.count == 0:
         return []
     held = (
@@ -243,8 +244,8 @@ def _compare(
 
 
 def lost_indexes(manifest: Manifest, node: Node, name: str) -> tuple[ContentDiffers, ...]:
-    """Payload indexes that are not as they were: a restore can lose them and still answer 200
-    (measured on Qdrant 1.18.3 with an archive cut before its last member)."""
+    """Report payload indexes that are not as they were: a restore can lose them and still answer
+    200 (measured on Qdrant 1.18.3 with an archive cut before its last member)."""
     indexes, _ = unlike(manifest, node, name, replication_factor=None)
     return tuple(ContentDiffers(words) for words in indexes)
 
@@ -252,7 +253,7 @@ def lost_indexes(manifest: Manifest, node: Node, name: str) -> tuple[ContentDiff
 def unlike(
     manifest: Manifest, node: Node, name: str, *, replication_factor: int | None
 ) -> tuple[list[str], list[str]]:
-    """Payload indexes that are not as they were, and settings that are not: in words.
+    """Name payload indexes, and settings, that are not as they were.
 
     A replication that was asked for is no difference.
     """

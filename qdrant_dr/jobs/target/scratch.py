@@ -44,7 +44,8 @@ QUIET = {
 def drill_target(
     config: Config, folder: Path, dead: Collection[str] = (), *, manifest: Manifest
 ) -> Iterator[Node]:
-    """A node to restore to, swept of what killed drills left; `dead` are drills of this machine.
+    """Yield a node to restore to, swept of what killed drills left; `dead` are drills of this
+    machine.
 
     `drill.scratch.url` if there is one; a container if `drill.docker` says so; else a child
     process of `$QDRANT_BIN`; else the sandbox, which measures no RTO. What we start ourselves is
@@ -145,7 +146,7 @@ def _identity(node: Node) -> str | None:
 
 
 def address(url: str) -> tuple[str, int | None]:
-    """Host, resolved if it can be, and port: two URLs of one place have the same."""
+    """Return host, resolved if possible, and port: two URLs of one place give the same."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     with suppress(OSError):  # an unknown name is compared as it is
@@ -157,7 +158,8 @@ def address(url: str) -> tuple[str, int | None]:
 def child_server(
     folder: Path, *arguments: str, patience: float = START_SECONDS, clustered: bool = False
 ) -> Iterator[str]:
-    """URL of a fresh server on loopback that dies with us: `$QDRANT_BIN`, else the sandbox.
+    """Yield the URL of a fresh server on loopback that dies with us: `$QDRANT_BIN`, else the
+    sandbox.
 
     Both take the `arguments` of Qdrant's command line; `patience` in seconds, to its first answer.
     `clustered`: in cluster mode, with itself as the only node.
@@ -170,7 +172,7 @@ def child_server(
 def child_process(
     folder: Path, *arguments: str, patience: float = START_SECONDS, clustered: bool = False
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """`child_server` with its process, for who means to kill it."""
+    """Yield `child_server` together with its process, for callers that mean to kill it."""
     folder.mkdir(parents=True)
     binary = os.environ.get("QDRANT_BIN")
     port, grpc_port, p2p_port = free_ports(3)
@@ -228,8 +230,8 @@ def _alone(file: Path, port: int, p2p_port: int) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now. The kernel lends them to no connection, so that
-    they are free still when the server that is to have them has started."""
+    """Return ports of loopback that nobody listens on now. The kernel gives them to no connection,
+    so they are still free when the server that is to have them has started."""
     found: list[int] = []
     with ExitStack() as held:
         while len(found) < count:

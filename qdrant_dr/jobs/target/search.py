@@ -36,7 +36,8 @@ def prove_served(
     made_by: MadeBy,
     started_at: datetime,
 ) -> Proof | None:
-    """A proof of depth `restore` of a copy whose every byte was verified on its way to `target`.
+    """Build a proof of depth `restore` of a copy whose every byte was verified on its way to
+    `target`.
 
     `comparison` is of the points that the target serves as `name`, its payload indexes included;
     where they are equal its indexes are searched. `reached` is what was proven without a server.

@@ -47,7 +47,8 @@ class VerifyRequest(Frozen):
 def plan_verify(
     config: Config, request: VerifyRequest, backups: Sequence[Backup], *, now: datetime
 ) -> tuple[tuple[VerifyUnit, ...], tuple[str, ...], int]:
-    """Units, longest unproven first; objections; and how many copies were left out as fresh.
+    """Return the units, longest unproven first; objections; and how many copies were left out as
+    fresh.
 
     A copy that cannot be verified because it is missing or its backup is in conflict is an
     objection: silence would read as health.
@@ -89,8 +90,8 @@ def plan_verify(
 
 
 def only_archived(copy: Copy) -> bool:
-    """Whether a copy cannot be read and nothing else is wrong with it: that its seal is still to
-    come, `replicate` brings."""
+    """Say whether a copy cannot be read and nothing else is wrong with it. A seal that is still
+    missing does not count: `replicate` brings it."""
     if copy.state == "behind" and copy.committed:
         return bool(copy.archived) and set(copy.lacks) <= {"seal"}
     return copy.state == "archived"
@@ -99,8 +100,8 @@ def only_archived(copy: Copy) -> bool:
 def unread(
     config: Config, request: VerifyRequest, backups: Sequence[Backup], *, now: datetime
 ) -> tuple[tuple[Outcome, ...], tuple[str, ...]]:
-    """The chosen copies that lie in an archive: skipped, with the reason; and doubts of those of
-    which nobody knows when they can be read. Their last proof grows old meanwhile."""
+    """Skip the chosen copies that lie in an archive, each with the reason, and report a doubt for
+    those of which nobody knows when they can be read. Meanwhile their last proof grows old."""
     repositories = selected_repositories(config, request.repositories)
     skipped, doubts = [], []
     for backup in _chosen(request, backups, now):

@@ -55,6 +55,6 @@ OnlyPeers = Annotated[None, Depends(only_peers)]
 
 
 def logged(operation: int, *, wait: bool) -> Response:
-    """The operation is applied in either case; without `wait` nothing promises it."""
+    """Answer an operation, which is applied in either case; without `wait` nothing promises it."""
     status = "completed" if wait else "acknowledged"
     return ok({"operation_id": operation, "status": status})

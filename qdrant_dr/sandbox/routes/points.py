@@ -104,7 +104,7 @@ def scroll_shard(found: Found, shard: int, body: Body, node: TheNode) -> Respons
 
 @router.post(f"{_POINTS}/query")
 def query(found: Found, body: Body, node: TheNode) -> Response:
-    """Nearest to a vector, or, without a query, the first points by id."""
+    """Return the points nearest to a vector or, without a query, the first ones by id."""
     limit = body.get("limit") or _QUERY_LIMIT
     offset = body.get("offset") or 0
     whole = {**body, "limit": offset + limit, "offset": None}
@@ -159,7 +159,8 @@ def _retrieve(found: Collection, body: Json, node: Node, shard: int | None) -> l
 
 
 def page(found: Collection, body: Json, node: Node, shard: int | None) -> dict[str, Json]:
-    """The first points at or behind an id, of one shard or of all, and where the next page begins.
+    """Return the first points at or behind an id, of one shard or of all, and where the next page
+    begins.
 
     Raise ApiError.
     """

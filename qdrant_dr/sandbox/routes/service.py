@@ -57,7 +57,7 @@ def collection_cluster(found: Found, node: TheNode) -> Response:
 
 @router.get("/collections/{collection}/optimizations")
 def optimizations(found: Found, wanted: Annotated[str, Query(alias="with")] = "") -> Response:
-    """Nothing ever runs: the sandbox optimizes within the request that asks for it."""
+    """Report that nothing runs: the sandbox optimizes within the request that asks for it."""
     idle = sum(found.info(number)["segments_count"] for number in found.local_shards())
     counts = {"queued_optimizations": 0, "queued_segments": 0, "queued_points": 0}
     with_ = wanted.split(",")

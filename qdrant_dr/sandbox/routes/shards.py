@@ -45,7 +45,8 @@ async def upload(
     priority: str | None = None,
     checksum: str | None = None,
 ) -> Response:
-    """A checksum that is none is a mismatch here, not a 422, and the file does not stay."""
+    """Take an uploaded shard. A malformed checksum is a mismatch here, not a 422, and the file does
+    not stay."""
     check_priority(priority, "Query deserialize error", plain=True)
     path = node.temp_file()
     try:
@@ -98,7 +99,7 @@ def delete(collection: Name, shard: int, name: str, node: TheNode, wait: bool = 
 
 @router.get(f"{_SHARD}/snapshot")
 def stream(collection: Name, shard: int, node: TheNode) -> Response:
-    """No length, no checksum, no range, and nothing is kept."""
+    """Stream a shard: no length, no checksum, no range, and nothing is kept."""
     try:
         path, name = node.stream_shard(collection, shard)
     except ApiError as error:
@@ -112,7 +113,8 @@ def stream(collection: Name, shard: int, node: TheNode) -> Response:
 
 @router.get(f"{_SHARD}/snapshot/partial/manifest")
 def partial_manifest(found: Found, shard: int) -> Response:
-    """The greatest `segment_version` is the number of the last operation that changed the shard."""
+    """Return the partial manifest; the greatest `segment_version` is the number of the last
+    operation that changed the shard."""
     return ok(found.manifest(shard))
 
 

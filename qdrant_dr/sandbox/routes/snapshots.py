@@ -111,7 +111,8 @@ def delete_full(name: str, node: TheNode, wait: bool = True) -> Response:
 
 
 def done(work: Callable[[], Json], *, wait: bool) -> Response:
-    """The result, or, without `wait`, nothing but that it was accepted: it fails unheard."""
+    """Return the result or, without `wait`, only that the call was accepted: a failure is never
+    reported."""
     if wait:
         return ok(work())
     threading.Thread(target=work, daemon=True).start()
@@ -119,7 +120,7 @@ def done(work: Callable[[], Json], *, wait: bool) -> Response:
 
 
 def send(find: Callable[[], Path], request: Request) -> Response:
-    """A download; what is wrong is said in plain text."""
+    """Answer with a download; errors are in plain text."""
     try:
         return answer(find(), request.headers)
     except ApiError as error:
@@ -127,7 +128,7 @@ def send(find: Callable[[], Path], request: Request) -> Response:
 
 
 def told_of_recovery(body: Json) -> tuple[str, str | None, str | None]:
-    """Location, checksum and key of a recovery. Raise ApiError 400 or 422."""
+    """Return location, checksum and key of a recovery. Raise ApiError 400 or 422."""
     location = text_field(body, "location")
     check_priority(body.get("priority"), "Format error in JSON body")
     check_checksum(body.get("checksum"), "JSON body")

@@ -70,8 +70,7 @@ def saved(target: Node, tmp_path: Path) -> Callable[..., tuple[Salvaged, Points]
             result = salvage(config, found, node, name, tmp_path / "scratch", body=body)
             return result, list(scroll_points(node, name))
         finally:
-            with node.control("clean up", write=True) as client:
-                client.delete_collection(name)
+            node.ask("DELETE", f"/collections/{name}", "clean up", write=True)
 
     return run
 
@@ -187,8 +186,7 @@ def test_payload_indexes_come_back(target: Node, tmp_path: Path) -> None:
     assert {n: f["data_type"] for n, f in now.items()} == {
         n: f["data_type"] for n, f in was.items()
     }
-    with target.control("clean up", write=True) as client:
-        client.delete_collection("indexed")
+    target.ask("DELETE", "/collections/indexed", "clean up", write=True)
 
 
 def test_into_another_number_of_shards(saved: Callable[..., tuple[Salvaged, Points]]) -> None:
