@@ -82,6 +82,18 @@ class Loaded:
         return max(self.segments.values(), default=0)
 
 
+@dataclass(frozen=True)
+class PointsRead:
+    """What a child read: the ids at the positions that it was asked to `pick`, of how many points
+    the vectors were taken from the files, and why of none although it was asked to."""
+
+    fingerprint: Fingerprint
+    sketch: tuple[str, ...] = ()
+    picked: tuple[int | str, ...] = ()
+    stored: int = 0
+    disagreed: str | None = None
+
+
 class Engine:
     """One child process. Starting does not wait for it, so that it starts up while bytes arrive.
 
@@ -174,14 +186,19 @@ class Engine:
     def wait_read(self) -> tuple[Fingerprint, tuple[str, ...]]:
         """Return the answer to `read` or `retrieve`: fingerprint, and the sketch of a whole
         shard."""
-        fingerprint, sketch, _ = self.wait_picked()
-        return fingerprint, sketch
+        read = self.wait_points()
+        return read.fingerprint, read.sketch
 
-    def wait_picked(self) -> tuple[Fingerprint, tuple[str, ...], tuple[int | str, ...]]:
-        """Return the same, and the ids at the positions that `read` was asked to pick."""
+    def wait_points(self) -> PointsRead:
+        """Return all of the answer to `read` or `retrieve`."""
         answer = self.wait()
-        fingerprint = Fingerprint.model_validate(answer["fingerprint"])
-        return fingerprint, tuple(answer.get("sketch", ())), tuple(answer.get("picked", ()))
+        return PointsRead(
+            fingerprint=Fingerprint.model_validate(answer["fingerprint"]),
+            sketch=tuple(answer.get("sketch", ())),
+            picked=tuple(answer.get("picked", ())),
+            stored=answer.get("stored", 0),
+            disagreed=answer.get("disagreed"),
+        )
 
     def _message(self) -> dict[str, Any]:
         deadline = time.monotonic() + self.limits.stall_timeout.total_seconds()

@@ -18,7 +18,7 @@ from typing import Any
 from qdrant_dr.errors import ArchiveInvalid, CountDiffers, EngineFailed, StorageFull
 from qdrant_dr.proof import wal
 from qdrant_dr.proof.crash_cause import MORE_ROOM
-from qdrant_dr.proof.engine import Engine
+from qdrant_dr.proof.engine import Engine, PointsRead
 from qdrant_dr.proof.engine_child import key_id
 from qdrant_dr.proof.fingerprint import add, merge_sketches, sketch_of, subtract
 from qdrant_dr.proof.layout import LaidOut, LaidShard
@@ -60,6 +60,8 @@ class ShardReading:
     replayed_points: tuple[Mapping[str, Any], ...] = ()
     picked: tuple[int | str, ...] = ()
     asked: Asked | None = None
+    stored: int = 0
+    disagreed: str | None = None
 
     @property
     def shard(self) -> int:
@@ -118,6 +120,16 @@ class ReadBack:
         return tuple(p for s in self.shards for p in s.replayed_points)
 
     @property
+    def stored(self) -> int:
+        """Of how many points the vectors were taken from the files of their segments."""
+        return sum(s.stored for s in self.shards)
+
+    @property
+    def disagreed(self) -> tuple[str, ...]:
+        """Where a sample of such vectors was not what the engine reads."""
+        return tuple(f"shard {s.shard}: {s.disagreed}" for s in self.shards if s.disagreed)
+
+    @property
     def asked(self) -> tuple[Asked, ...]:
         return tuple(s.asked for s in self.shards if s.asked)
 
@@ -141,21 +153,24 @@ def read_shards(
     sampled_ids: Sequence[int | str] = (),
     keep_replayed: bool = False,
     questions: Questions | None = None,
+    seed: int | None = None,
 ) -> list[ShardReading]:
     """Open every local shard and read every point.
 
     With two `engines` each reads one half of a shard; a shard with a log tail is read twice, for
     which a second engine is started if there is none. `scratch` takes copies of shards. The points
     of `sampled_ids` come with their digests, replayed ones in full if `keep_replayed`; at the end
-    the indexes of each shard are asked the `questions`. Raise CountDiffers (the engine counts and
-    reads different numbers), ArchiveInvalid, StorageFull, and what an engine's `wait` raises."""
+    the indexes of each shard are asked the `questions`. With a `seed` vectors are taken from the
+    files where they are plain (`stored_vectors`): what is read so counts only if it equals what
+    was read without. Raise CountDiffers (the engine counts and reads different numbers),
+    ArchiveInvalid, StorageFull, and what an engine's `wait` raises."""
     engine, *more = engines
     readings = []
     for shard in laid.local_shards:
         if questions:
             questions.use_graphs(shard)
         with ExitStack() as kept:
-            work = _Reader(shard, engine, scratch / f"copy-{shard.shard}", questions, kept)
+            work = _Reader(shard, engine, scratch / f"copy-{shard.shard}", questions, seed, kept)
             reading = work.read(more[0] if more else None)
             if sampled_ids:
                 reading = replace(reading, sampled=_sampled(engine, sampled_ids))
@@ -190,10 +205,11 @@ class _Reader:
         engine: Engine,
         scratch: Path,
         questions: Questions | None,
+        seed: int | None,
         kept: ExitStack,
     ) -> None:
         self.shard, self.engine, self.scratch = shard, engine, scratch
-        self.questions, self.kept = questions, kept
+        self.questions, self.seed, self.kept = questions, seed, kept
 
     def read(self, second: Engine | None) -> ShardReading:
         stored = max((s.version for s in segments_of(self.shard).values()), default=0)
@@ -204,8 +220,8 @@ class _Reader:
         if second:
             return self.halves(second)
         count = _opened(self.shard, self.engine)
-        self.engine.ask("read", pick=self.places(count))
-        return ShardReading(count, **_whole(count, [self.engine.wait_picked()]))
+        self.engine.ask("read", pick=self.places(count), seed=self.seed)
+        return ShardReading(count, **_whole(count, [self.engine.wait_points()]))
 
     def places(self, count: ShardCount) -> tuple[int, ...]:
         """Return which points to pick, in the order of their ids."""
@@ -221,11 +237,12 @@ class _Reader:
         count = _opened(self.shard, engine)
         half = count.points // 2
         places = self.places(count)
-        engine.ask("read", limit=half, pick=[p for p in places if p < half])
+        engine.ask("read", limit=half, pick=[p for p in places if p < half], seed=self.seed)
         if (other := second.wait())["points"] != count.points:
             raise CountDiffers(f"two engines count {count.points} and {other['points']} points")
-        second.ask("read", skip=half, pick=[p - half for p in places if p >= half])
-        read = _whole(count, [engine.wait_picked(), second.wait_picked()])
+        later = [p - half for p in places if p >= half]
+        second.ask("read", skip=half, pick=later, seed=self.seed)
+        read = _whole(count, [engine.wait_points(), second.wait_points()])
         self.copied = second
         return ShardReading(count, **read)
 
@@ -239,11 +256,12 @@ class _Reader:
         with_log, without = self.scratch / "with-log", self.scratch / "without"
         second.ask("load", path=str(bare))
         count = _opened(self.shard, engine)
-        engine.ask("read", table=str(with_log), pick=self.places(count))
+        engine.ask("read", table=str(with_log), pick=self.places(count), seed=self.seed)
         second.wait()
-        second.ask("read", table=str(without))
-        total = _whole(count, [engine.wait_picked()])
-        second.wait_read()
+        second.ask("read", table=str(without), seed=self.seed)
+        total = _whole(count, [engine.wait_points()])
+        bare_read = second.wait_points()
+        total["disagreed"] = total["disagreed"] or bare_read.disagreed
         _close(second)
         ids, vanished = compare_tables(with_log, without)
         shutil.rmtree(bare)
@@ -286,19 +304,21 @@ def _opened(shard: LaidShard, engine: Engine) -> ShardCount:
     )
 
 
-def _whole(
-    count: ShardCount, read: Sequence[tuple[Fingerprint, tuple[str, ...], tuple[int | str, ...]]]
-) -> dict[str, Any]:
+def _whole(count: ShardCount, read: Sequence[PointsRead]) -> dict[str, Any]:
     """Combine the parts of a shard. Raise CountDiffers unless they are complete."""
-    whole = add(*(fingerprint for fingerprint, _, _ in read))
+    whole = add(*(r.fingerprint for r in read))
     if whole.points != count.points:
         raise CountDiffers(
             f"the engine counts {count.points} points in shard {count.shard} and reads "
             f"{whole.points}"
         )
-    picked = tuple(i for _, _, ids in read for i in ids)
-    sketch = merge_sketches(*(sketch for _, sketch, _ in read))
-    return {"settled": whole, "sketch": sketch, "picked": picked}
+    return {
+        "settled": whole,
+        "sketch": merge_sketches(*(r.sketch for r in read)),
+        "picked": tuple(i for r in read for i in r.picked),
+        "stored": sum(r.stored for r in read),
+        "disagreed": next((r.disagreed for r in read if r.disagreed), None),
+    }
 
 
 def compare_tables(with_log: Path, without: Path) -> tuple[list[int | str], int]:
