@@ -23,6 +23,7 @@ from typing import Any, Self
 from qdrant_dr.children import bare_environment
 from qdrant_dr.errors import DRError, EngineHindered, EngineStalled, EngineTooOld
 from qdrant_dr.proof.crash_cause import MORE_MEMORY, death, failure
+from qdrant_dr.proof.patience import Patience, effort_of
 from qdrant_dr.records import Fingerprint
 
 ENGINE_PACKAGE = "qdrant-edge-py"
@@ -63,7 +64,7 @@ def _minor(text: str) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class EngineLimits:
-    """The limits of the child: anonymous memory in bytes, and time without progress."""
+    """The limits of the child: anonymous memory in bytes, and time without a sign of work."""
 
     memory_bytes: int = 8 << 30
     stall_timeout: timedelta = timedelta(minutes=5)
@@ -172,7 +173,8 @@ class Engine:
             raise self._died() from None
 
     def wait(self) -> Any:
-        """Return the answer to the last request. Only progress resets the timeout.
+        """Return the answer to the last request. What the child does prolongs the time-out: what
+        it says, and while it is silent what the kernel sees of its work.
 
         Raise EngineFailed, EngineCrashed, EngineHindered, EngineStalled or StorageFull.
         """
@@ -201,19 +203,20 @@ class Engine:
         )
 
     def _message(self) -> dict[str, Any]:
-        deadline = time.monotonic() + self.limits.stall_timeout.total_seconds()
-        length = int.from_bytes(self._bytes(4, deadline), "big")
+        timeout = self.limits.stall_timeout.total_seconds()
+        patience = Patience(timeout, time.monotonic(), effort_of(self.pid))
+        length = int.from_bytes(self._bytes(4, patience), "big")
         if length > _MESSAGE_MAX:
             raise EngineHindered(f"the engine's answer is invalid: {length} bytes announced")
         try:
-            message = json.loads(self._bytes(length, deadline))
+            message = json.loads(self._bytes(length, patience))
         except ValueError as e:
             raise EngineHindered(f"the engine's answer is invalid: {e}") from None
         if not isinstance(message, dict) or not message.keys() & {"done", "failed", "progress"}:
             raise EngineHindered("the engine's answer is invalid: not an object")
         return message
 
-    def _bytes(self, wanted: int, deadline: float) -> bytes:
+    def _bytes(self, wanted: int, patience: Patience) -> bytes:
         assert self._process.stdout is not None
         data = bytearray()
         while len(data) < wanted:
@@ -223,9 +226,8 @@ class Engine:
                 if not more:
                     raise self._died()
                 data += more
-            elif time.monotonic() > deadline:
-                seconds = self.limits.stall_timeout.total_seconds()
-                raise EngineStalled(f"the engine made no progress in {seconds:.0f} s")
+            elif lost := patience.lost(time.monotonic(), effort_of(self.pid)):
+                raise EngineStalled(lost)
             self._watch_memory()
         return bytes(data)
 
