@@ -49,6 +49,7 @@ from qdrant_dr.proof.readback import (
     ReadBack,
     ShardCount,
     ShardReading,
+    Told,
     count_shards,
     merge,
     read_shards,
@@ -75,14 +76,15 @@ def prove(
     keep_replayed: bool = False,
     alone: bool = False,
     limits: ProofLimits | None = None,
+    told: Told | None = None,
 ) -> Examination:
     """Examine one copy to `depth`; scratch files are below `folder` and are removed afterwards.
 
     `sampled_ids` are points whose digests to return; `keep_replayed` also returns the points that
     the log brought. `alone` checks only what `depth` itself adds, as if the depths before had
-    passed. Raise EngineTooOld, EngineHindered, EngineStalled, StorageFull or RepositoryError if the
-    copy could not be examined here, NothingChecked if there was nothing to examine or its seal has
-    no searches."""
+    passed. `told` hears how many points of how many are read. Raise EngineTooOld, EngineHindered,
+    EngineStalled, StorageFull or RepositoryError if the copy could not be examined here,
+    NothingChecked if there was nothing to examine or its seal has no searches."""
     if depth not in get_args(ProvableDepth):
         raise UsageError(f"depth {depth} needs a running server")
     if depth == "search" and seal and (silent := unanswerable(seal, manifest)):
@@ -100,6 +102,7 @@ def prove(
     with tempfile.TemporaryDirectory(prefix="proof-", dir=folder) as scratch, ExitStack() as stack:
         work = _Examiner(manifest, reader, depth, seal, limits or ProofLimits(), Path(scratch))
         work.sampled_ids, work.keep_replayed, work.alone = sampled_ids, keep_replayed, alone
+        work.told = told
         if sample:
             return work.sampled(sample)
         for _ in range(work.engines_wanted()):
@@ -116,6 +119,7 @@ class _Examiner:
     sampled_ids: Sequence[int | str] = ()
     keep_replayed = False
     alone = False
+    told: Told | None = None
 
     def __init__(
         self,
@@ -318,6 +322,7 @@ class _Examiner:
                     keep_replayed=self.keep_replayed,
                     questions=self.questions(),
                     seed=self.seed,
+                    told=self.told,
                 )
                 self.readings.append(readings)
                 self.counts += [r.count for r in readings]

@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
@@ -172,9 +173,9 @@ class Engine:
         except BrokenPipeError:
             raise self._died() from None
 
-    def wait(self) -> Any:
+    def wait(self, told: Callable[[int], None] | None = None) -> Any:
         """Return the answer to the last request. What the child does prolongs the time-out: what
-        it says, and while it is silent what the kernel sees of its work.
+        it says, and while it is silent what the kernel sees of its work. `told` hears of points.
 
         Raise EngineFailed, EngineCrashed, EngineHindered, EngineStalled or StorageFull.
         """
@@ -184,6 +185,8 @@ class Engine:
                 return message["done"]
             if "failed" in message:
                 raise failure(message["failed"], self._folder)
+            if told:
+                told(message["progress"])
 
     def wait_read(self) -> tuple[Fingerprint, tuple[str, ...]]:
         """Return the answer to `read` or `retrieve`: fingerprint, and the sketch of a whole
@@ -191,9 +194,9 @@ class Engine:
         read = self.wait_points()
         return read.fingerprint, read.sketch
 
-    def wait_points(self) -> PointsRead:
+    def wait_points(self, told: Callable[[int], None] | None = None) -> PointsRead:
         """Return all of the answer to `read` or `retrieve`."""
-        answer = self.wait()
+        answer = self.wait(told)
         return PointsRead(
             fingerprint=Fingerprint.model_validate(answer["fingerprint"]),
             sketch=tuple(answer.get("sketch", ())),

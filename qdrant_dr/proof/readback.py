@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,8 @@ from qdrant_dr.proof.structure import segments_of
 from qdrant_dr.records import Fingerprint, SealedShard
 
 _KEY, _ROW = 17, 49
+Told = Callable[[int, int], None]
+"""Called with the points of a shard that are read, and how many it has."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def read_shards(
     keep_replayed: bool = False,
     questions: Questions | None = None,
     seed: int | None = None,
+    told: Told | None = None,
 ) -> list[ShardReading]:
     """Open every local shard and read every point.
 
@@ -171,6 +174,7 @@ def read_shards(
             questions.use_graphs(shard)
         with ExitStack() as kept:
             work = _Reader(shard, engine, scratch / f"copy-{shard.shard}", questions, seed, kept)
+            work.told = told
             reading = work.read(more[0] if more else None)
             if sampled_ids:
                 reading = replace(reading, sampled=_sampled(engine, sampled_ids))
@@ -198,6 +202,7 @@ class _Reader:
     """Reads one shard. `copied` is a second engine that holds a copy of it, until `kept` ends."""
 
     copied: Engine | None = None
+    told: Told | None = None
 
     def __init__(
         self,
@@ -221,7 +226,12 @@ class _Reader:
             return self.halves(second)
         count = _opened(self.shard, self.engine)
         self.engine.ask("read", pick=self.places(count), seed=self.seed)
-        return ShardReading(count, **_whole(count, [self.engine.wait_points()]))
+        return ShardReading(count, **_whole(count, [self.engine.wait_points(self.telling(count))]))
+
+    def telling(self, count: ShardCount, engines: int = 1) -> Callable[[int], None] | None:
+        """Return what hears of one of several engines that read at the same pace."""
+        told = self.told
+        return told and (lambda n: told(min(engines * n, count.points), count.points))
 
     def places(self, count: ShardCount) -> tuple[int, ...]:
         """Return which points to pick, in the order of their ids."""
@@ -242,7 +252,7 @@ class _Reader:
             raise CountDiffers(f"two engines count {count.points} and {other['points']} points")
         later = [p - half for p in places if p >= half]
         second.ask("read", skip=half, pick=later, seed=self.seed)
-        read = _whole(count, [engine.wait_points(), second.wait_points()])
+        read = _whole(count, [engine.wait_points(self.telling(count, 2)), second.wait_points()])
         self.copied = second
         return ShardReading(count, **read)
 
@@ -259,7 +269,7 @@ class _Reader:
         engine.ask("read", table=str(with_log), pick=self.places(count), seed=self.seed)
         second.wait()
         second.ask("read", table=str(without), seed=self.seed)
-        total = _whole(count, [engine.wait_points()])
+        total = _whole(count, [engine.wait_points(self.telling(count))])
         bare_read = second.wait_points()
         total["disagreed"] = total["disagreed"] or bare_read.disagreed
         _close(second)
