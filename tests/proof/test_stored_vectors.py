@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import qdrant_edge as edge
 
-from qdrant_dr.proof import Examination, prove, stored_pages
+from qdrant_dr.proof import Examination, prove
 from qdrant_dr.proof.engine import Engine, EngineLimits, PointsRead
 from qdrant_dr.proof.layout import Limits, lay_out
 from qdrant_dr.proof.stored_vectors import NotPlainError, StoredVectors
@@ -55,7 +55,7 @@ def test_held_archives_read_the_same(
         alone, filed = both(engine, shard.folder)
         assert filed.disagreed is None
         assert (filed.fingerprint, filed.sketch) == (alone.fingerprint, alone.sketch)
-        if set_name in ("basic", "motion"):
+        if set_name in ("basic", "motion", "sharded"):
             assert filed.stored > 0.9 * alone.fingerprint.points
 
 
@@ -216,7 +216,7 @@ def test_a_proof_against_a_seal_reads_files(sealed: Callable[[str], Seal], scrat
 def test_a_difference_that_the_engine_does_not_see_is_a_defect_and_no_fault(
     sealed: Callable[[str], Seal], scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A seed for which the child must read a vector wrongly, past its sample."""
+    """As if one vector were wrong that is in no sample."""
     manifest, reader = backup("basic")
     assert isinstance(reader, MemoryReader)
     real = Engine.wait_points
@@ -235,8 +235,5 @@ def test_a_difference_that_the_engine_does_not_see_is_a_defect_and_no_fault(
     assert proof.passed
     assert proof.bytes_checked == manifest.size_bytes
     (remark,) = proof.remarks
-    assert remark.startswith("defect of qdrant-dr: of movies@") or "Please report this" in remark
-
-
-def test_every_segment_is_in_the_sample() -> None:
-    assert stored_pages.ONE_IN == 64
+    assert remark.startswith("defect of qdrant-dr: ")
+    assert remark.endswith("only their fingerprint differs. Please report this.")
