@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,10 +60,16 @@ def test_held_archives_read_the_same(
             assert filed.stored > 0.9 * alone.fingerprint.points
 
 
-def shard_of(folder: Path, vectors: Any, *steps: Callable[[edge.EdgeShard], None]) -> Path:
+def shard_of(
+    folder: Path,
+    vectors: Any,
+    *steps: Callable[[edge.EdgeShard], None],
+    optimizers: edge.EdgeOptimizersConfig | None = None,
+) -> Path:
     """A shard that these steps have made."""
     folder.mkdir()
-    shard = edge.EdgeShard.create(str(folder), edge.EdgeConfig(vectors=vectors))
+    config = edge.EdgeConfig(vectors=vectors, optimizers=optimizers)
+    shard = edge.EdgeShard.create(str(folder), config)
     for step in steps:
         step(shard)
     shard.close()
@@ -85,6 +92,10 @@ def put(points: list[tuple[Any, Any]]) -> Callable[[edge.EdgeShard], None]:
 
 def drop(ids: list[Any]) -> Callable[[edge.EdgeShard], None]:
     return lambda shard: shard.update(edge.UpdateOperation.delete_points(ids))
+
+
+def optimized(shard: edge.EdgeShard) -> None:
+    assert shard.optimize()
 
 
 UUIDS = [UUID(int=n << 64 | 5) for n in range(50)]
@@ -111,6 +122,34 @@ def test_what_was_done_to_points_is_read(
     assert filed.disagreed is None
     assert filed.stored == alone.fingerprint.points > 0
     assert (filed.fingerprint, filed.sketch) == (alone.fingerprint, alone.sketch)
+
+
+@pytest.mark.parametrize("ids", [range(400), UUIDS, [*range(200), *UUIDS]], ids=len)
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_an_optimized_segment_is_read(
+    ids: list[Any], on_disk: bool, engine: Engine, tmp_path: Path
+) -> None:
+    """A matrix in one file, with a list of ids that is not appended to; later points elsewhere."""
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((len(ids), 1024)).astype(np.float32).tolist()
+    params = edge.EdgeVectorParams(size=1024, distance=edge.Distance.Cosine, on_disk=on_disk)
+    folder = shard_of(
+        tmp_path / "shard",
+        params,
+        put(list(zip(ids, vectors, strict=True))),
+        optimized,
+        put([(ids[7], vectors[8]), (10**9, vectors[9])]),
+        drop([ids[3]]),
+        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=50),
+    )
+    assert len(list(folder.glob("segments/*/id_tracker.mappings"))) == 1
+    (matrix,) = folder.glob("segments/*/vector_storage/matrix.dat")
+    kind = json.loads((matrix.parent.parent / "segment.json").read_bytes())["config"]
+    assert kind["vector_data"][""]["storage_type"] == ("Mmap" if on_disk else "InRamMmap")
+    alone, filed = both(engine, folder)
+    assert filed.disagreed is None
+    assert filed.fingerprint == alone.fingerprint
+    assert filed.stored == alone.fingerprint.points == len(ids)
 
 
 def test_a_component_that_is_not_finite_is_left_to_the_engine(
