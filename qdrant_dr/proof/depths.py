@@ -60,7 +60,8 @@ from qdrant_dr.records import DEPTHS, Depth, Finding, Manifest, Part, ProvableDe
 from qdrant_dr.records.proof import depth_rank, reaches
 from qdrant_dr.verified_read import Tally
 
-_TWO_ENGINES_FROM = 64 << 20
+_SEVERAL_FROM = 64 << 20
+_ENGINES = 4
 log = logging.getLogger(__name__)
 
 
@@ -151,11 +152,14 @@ class _Examiner:
         return reaches(self.depth, depth)
 
     def engines_wanted(self) -> int:
-        """Return two if there is much to read, and a core and disk space for each."""
+        """Return several if there is much to read, and a core and disk space for each."""
         if not self.wants("content"):
             return int(self.wants("load"))
         size = self.manifest.size_bytes
-        return 2 if size >= _TWO_ENGINES_FROM and _cores() > 1 and 3 * size < self.free() else 1
+        if size < _SEVERAL_FROM:
+            return 1
+        room = self.free() // size - 1  # the archive's bytes once more, beside a tree for each
+        return max(1, min(_cores(), _ENGINES, room))
 
     def free(self) -> int:
         """Return how many bytes may be unpacked here."""

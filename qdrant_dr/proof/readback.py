@@ -28,6 +28,8 @@ from qdrant_dr.proof.structure import segments_of
 from qdrant_dr.records import Fingerprint, SealedShard
 
 _KEY, _ROW = 17, 49
+READ_ONLY = "matrix.dat"
+"""The dense vectors of a segment that is not appended to: what is deleted is marked elsewhere."""
 Told = Callable[[int, int], None]
 """Called with the points of a shard that are read, and how many it has."""
 
@@ -160,7 +162,7 @@ def read_shards(
 ) -> list[ShardReading]:
     """Open every local shard and read every point.
 
-    With two `engines` each reads one half of a shard; a shard with a log tail is read twice, for
+    Several `engines` read a range of each shard; a shard with a log tail is read twice, for
     which a second engine is started if there is none. `scratch` takes copies of shards. The points
     of `sampled_ids` come with their digests, replayed ones in full if `keep_replayed`; at the end
     the indexes of each shard are asked the `questions`. With a `seed` vectors are taken from the
@@ -175,7 +177,7 @@ def read_shards(
         with ExitStack() as kept:
             work = _Reader(shard, engine, scratch / f"copy-{shard.shard}", questions, seed, kept)
             work.told = told
-            reading = work.read(more[0] if more else None)
+            reading = work.read(more)
             if sampled_ids:
                 reading = replace(reading, sampled=_sampled(engine, sampled_ids))
             if keep_replayed and reading.replayed_ids:
@@ -216,14 +218,15 @@ class _Reader:
         self.shard, self.engine, self.scratch = shard, engine, scratch
         self.questions, self.seed, self.kept = questions, seed, kept
 
-    def read(self, second: Engine | None) -> ShardReading:
+    def read(self, others: Sequence[Engine]) -> ShardReading:
         stored = max((s.version for s in segments_of(self.shard).values()), default=0)
         logged = wal.last_operation(self.shard.folder / "wal")
         if logged is not None and logged > stored:
-            other = second or self.kept.enter_context(Engine(self.scratch, self.engine.limits))
-            return self.twice(other)
-        if second:
-            return self.halves(second)
+            if not others:
+                others = [self.kept.enter_context(Engine(self.scratch, self.engine.limits))]
+            return self.twice(others[0])
+        if others:
+            return self.ranges(others)
         count = _opened(self.shard, self.engine)
         self.engine.ask("read", pick=self.places(count), seed=self.seed)
         return ShardReading(count, **_whole(count, [self.engine.wait_points(self.telling(count))]))
@@ -237,24 +240,36 @@ class _Reader:
         """Return which points to pick, in the order of their ids."""
         return self.questions.places(count.shard, count.points) if self.questions else ()
 
-    def halves(self, second: Engine) -> ShardReading:
-        """Read with two engines in parallel, each on its own copy and one half of the ids."""
-        engine = self.engine
-        copy_tree(self.shard.folder, self.scratch)
+    def ranges(self, others: Sequence[Engine]) -> ShardReading:
+        """Read with several engines in parallel, each on a tree of its own and a range of the
+        ids."""
+        engines = (self.engine, *others)
         self.kept.callback(shutil.rmtree, self.scratch, ignore_errors=True)
-        second.ask("load", path=str(self.scratch))
-        self.kept.callback(_close, second)
-        count = _opened(self.shard, engine)
-        half = count.points // 2
+        copies = [self.scratch / str(n) for n in range(len(others))]
+        for copy in copies:  # before the first engine writes into what is copied
+            copy_tree(self.shard.folder, copy)
+        for other, copy in zip(others, copies, strict=True):
+            other.ask("load", path=str(copy))
+            self.kept.callback(_close, other)
+        count = _opened(self.shard, self.engine)
         places = self.places(count)
-        engine.ask("read", limit=half, pick=[p for p in places if p < half], seed=self.seed)
-        if (other := second.wait())["points"] != count.points:
-            raise CountDiffers(f"two engines count {count.points} and {other['points']} points")
-        later = [p - half for p in places if p >= half]
-        second.ask("read", skip=half, pick=later, seed=self.seed)
-        read = _whole(count, [engine.wait_points(self.telling(count, 2)), second.wait_points()])
-        self.copied = second
-        return ShardReading(count, **read)
+        bounds = [count.points * n // len(engines) for n in range(len(engines))]
+        for n, (engine, low) in enumerate(zip(engines, bounds, strict=True)):
+            if n and (found := engine.wait()["points"]) != count.points:
+                raise CountDiffers(f"two engines count {count.points} and {found} points")
+            # the last one reads to the end, whatever the engine counted
+            high = None if engine is engines[-1] else bounds[n + 1]
+            engine.ask(
+                "read",
+                skip=low,
+                limit=None if high is None else high - low,
+                pick=[p - low for p in places if low <= p and (high is None or p < high)],
+                seed=self.seed,
+            )
+        told = self.telling(count, len(engines))
+        read = [e.wait_points(None if n else told) for n, e in enumerate(engines)]
+        self.copied = others[0]
+        return ShardReading(count, **_whole(count, read))
 
     def twice(self, second: Engine) -> ShardReading:
         """Read with the log and without it; what differs was replayed."""
@@ -369,10 +384,10 @@ def _rows(table: Path) -> Iterator[bytes]:
 def copy_tree(source: Path, target: Path) -> None:
     """Copy a tree of plain files, keeping holes. Raise StorageFull if it would not fit.
 
-    Files are never linked: engines replay their logs into what they open, payload indexes above
-    all."""
+    Engines replay their logs into what they open, payload indexes above all: only what they never
+    open for writing is linked."""
     files = [p for p in source.rglob("*") if p.is_file()]
-    needed = sum(p.stat().st_blocks for p in files) * 512
+    needed = sum(p.stat().st_blocks for p in files if p.name != READ_ONLY) * 512
     target.mkdir(parents=True)
     if needed > (free := shutil.disk_usage(target).free):
         raise StorageFull(
@@ -381,7 +396,17 @@ def copy_tree(source: Path, target: Path) -> None:
     for path in files:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.name == READ_ONLY and _linked(path, copy):
+            continue
         _copy_file(path, copy)
+
+
+def _linked(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        return False
+    return True
 
 
 def _copy_file(source: Path, target: Path) -> None:

@@ -16,6 +16,7 @@ import qdrant_edge as edge
 from qdrant_dr.proof import Examination, prove
 from qdrant_dr.proof.engine import Engine, EngineLimits, PointsRead
 from qdrant_dr.proof.layout import Limits, lay_out
+from qdrant_dr.proof.readback import copy_tree
 from qdrant_dr.proof.stored_vectors import NotPlainError, StoredVectors
 from qdrant_dr.records import Seal
 from tests.support.archives import OPERATIONS, MemoryReader, archive, backup
@@ -150,6 +151,34 @@ def test_an_optimized_segment_is_read(
     assert filed.disagreed is None
     assert filed.fingerprint == alone.fingerprint
     assert filed.stored == alone.fingerprint.points == len(ids)
+
+
+def test_a_copy_shares_what_no_engine_writes_and_nothing_else(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """An engine that changes and deletes points of one tree leaves the other as it was."""
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((200, 1024)).astype(np.float32).tolist()
+    folder = shard_of(
+        tmp_path / "shard",
+        dense(1024),
+        put(list(enumerate(vectors))),
+        optimized,
+        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=50),
+    )
+    copy_tree(folder, tmp_path / "copy")
+    shared = {p.name for p in folder.rglob("*") if p.is_file() and p.stat().st_nlink > 1}
+    assert shared == {"matrix.dat"}
+    before = read(engine, folder, None)
+    assert read(engine, tmp_path / "copy", 7).fingerprint == before.fingerprint
+    engine.ask("close")
+    engine.wait()
+    shard = edge.EdgeShard.load(str(tmp_path / "copy"))
+    put([(3, vectors[9]), (999, vectors[1])])(shard)
+    drop(list(range(50, 90)))(shard)
+    shard.close()
+    assert read(engine, tmp_path / "copy", 7).fingerprint.points == 161
+    assert read(engine, folder, None).fingerprint == before.fingerprint
 
 
 def test_a_component_that_is_not_finite_is_left_to_the_engine(
