@@ -414,6 +414,7 @@ class _Examiner:
             read_back=read,
             archive_uuid=self.uuid,
             searched=judged.searched if judged else None,
-            remarks=(*self.defects, *(judged.remarks if judged else ())),
+            remarks=judged.remarks if judged else (),
             unasked=judged.unasked if judged else (),
+            defects=tuple(self.defects),
         )

@@ -278,7 +278,8 @@ def test_a_proof_against_a_seal_reads_files(sealed: Callable[[str], Seal], scrat
     assert proof.passed
     assert proof.read_back
     assert proof.read_back.stored == 2000
-    assert proof.remarks == ()
+    assert proof.defects == ()
+    assert all(total == 2000 for _, total in heard)
 
 
 def test_a_difference_that_the_engine_does_not_see_is_a_defect_and_no_fault(
@@ -302,6 +303,6 @@ def test_a_difference_that_the_engine_does_not_see_is_a_defect_and_no_fault(
     proof = prove(manifest, reader, depth="content", folder=scratch, seal=sealed("basic"))
     assert proof.passed
     assert proof.bytes_checked == manifest.size_bytes
-    (remark,) = proof.remarks
-    assert remark.startswith("defect of qdrant-dr: ")
-    assert remark.endswith("only their fingerprint differs. Please report this.")
+    (defect,) = proof.defects
+    assert defect.startswith("defect of qdrant-dr: ")
+    assert defect.endswith("only their fingerprint differs. Please report this.")

@@ -115,7 +115,7 @@ def prove_copy(
             told=points_told(),
         )
     wrong = list(exam.findings)
-    seal, sealed, notes = backup.seal, False, list[str]()
+    seal, sealed, notes = backup.seal, False, list(exam.defects)
     held = exam.reached is not None and reaches(exam.reached, "content")
     if sealing and held and exam.read_back is not None:
         # of a backup made in this very run nobody else can have a seal
