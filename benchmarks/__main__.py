@@ -9,6 +9,7 @@ NAMES = (
     "fanout",
     "memory",
     "readback",
+    "read_rates",
     "restore",
     "recover_url",
     "reframe",

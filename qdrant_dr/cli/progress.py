@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from qdrant_dr.cli.session import Session
+from qdrant_dr.jobs.run.pace import Pace, What
+from qdrant_dr.jobs.run.progress import Watcher, watcher
 from qdrant_dr.jobs.run.units import Unit
 from qdrant_dr.quantities import how_long
 from qdrant_dr.records import Outcome
@@ -15,6 +18,8 @@ from qdrant_dr.text import printable
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
+
+LIVE_SECONDS, LINE_SECONDS = 0.5, 30.0
 
 
 class Progress:
@@ -55,6 +60,7 @@ class Progress:
         if self._session.log == "json":
             return  # its events are logged where it is done
         doing = printable(f"{unit.unit} {unit.label}")
+        watcher.set(None if outcome else self._watch(unit, doing))
         if outcome is None:
             if self._bars is not None:
                 self._running[id(unit)] = self._bars.add_task(doing, total=None)
@@ -64,6 +70,26 @@ class Progress:
         if self._bars is not None:
             self._bars.remove_task(self._running.pop(id(unit)))
         self._done(f"{doing}: {_result(outcome)}")
+
+    def _watch(self, unit: Unit, doing: str) -> Watcher:
+        """Return what shows how far this unit is: in its live line, else in a line now and then."""
+        pace, said = Pace(), time.monotonic()
+
+        def watch(done: int, total: int, what: What = "bytes", /) -> None:
+            nonlocal said
+            now = time.monotonic()
+            pace.note(done, total, what, now)
+            bar = self._running.get(id(unit)) if self._bars else None
+            if now - said < (LIVE_SECONDS if bar is not None else LINE_SECONDS):
+                return
+            said = now
+            line = f"{doing}: {pace.words()}"
+            if self._bars is not None and bar is not None:
+                self._bars.update(bar, description=line)
+            else:
+                self._session.say(line)
+
+        return watch
 
     def step(self, line: str) -> None:
         """Report something that was done and was not announced: the last one stays in sight."""

@@ -147,12 +147,15 @@ def _dense_packer(count: int) -> Callable[..., bytes]:
 
 def encode_vector(vector: Any) -> bytes:
     """Encode a dense, multi- or sparse vector, from the engine or a server's JSON; a dense one also
-    from its bytes: components as binary32, little endian."""
+    from its bytes: components as binary32, little endian. A memoryview is the encoding of a finite
+    vector already."""
     return encode_bits(vector if is_finite(vector) else _with_token(vector))
 
 
 def is_finite(vector: Any) -> bool:
     """Say whether every component is a finite number; null in a server's JSON is not."""
+    if type(vector) is memoryview:
+        return True
     if type(vector) is bytes:
         return bool(np.isfinite(np.frombuffer(vector, "<f4")).all())
     if type(vector) is list:
@@ -192,6 +195,8 @@ def _is_multi(vector: list[Any]) -> bool:
 def encode_bits(vector: Any) -> bytes:
     """Encode in version 1: components that are not finite by their bits, as the engine reads
     them."""
+    if type(vector) is memoryview:
+        return vector.tobytes()
     if type(vector) is bytes:
         return b"D" + _COUNT(len(vector) // 4) + vector
     if type(vector) is list:

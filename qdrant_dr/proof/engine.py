@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from typing import Any, Self
 from qdrant_dr.children import bare_environment
 from qdrant_dr.errors import DRError, EngineHindered, EngineStalled, EngineTooOld
 from qdrant_dr.proof.crash_cause import MORE_MEMORY, death, failure
+from qdrant_dr.proof.patience import Patience, effort_of
 from qdrant_dr.records import Fingerprint
 
 ENGINE_PACKAGE = "qdrant-edge-py"
@@ -63,7 +65,7 @@ def _minor(text: str) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class EngineLimits:
-    """The limits of the child: anonymous memory in bytes, and time without progress."""
+    """The limits of the child: anonymous memory in bytes, and time without a sign of work."""
 
     memory_bytes: int = 8 << 30
     stall_timeout: timedelta = timedelta(minutes=5)
@@ -80,6 +82,18 @@ class Loaded:
     def operation(self) -> int:
         """Return the number of the last operation that changed this shard."""
         return max(self.segments.values(), default=0)
+
+
+@dataclass(frozen=True)
+class PointsRead:
+    """What a child read: the ids at the positions that it was asked to `pick`, of how many points
+    the vectors were taken from the files, and why of none although it was asked to."""
+
+    fingerprint: Fingerprint
+    sketch: tuple[str, ...] = ()
+    picked: tuple[int | str, ...] = ()
+    stored: int = 0
+    disagreed: str | None = None
 
 
 class Engine:
@@ -159,8 +173,9 @@ class Engine:
         except BrokenPipeError:
             raise self._died() from None
 
-    def wait(self) -> Any:
-        """Return the answer to the last request. Only progress resets the timeout.
+    def wait(self, told: Callable[[int], None] | None = None) -> Any:
+        """Return the answer to the last request. What the child does prolongs the time-out: what
+        it says, and while it is silent what the kernel sees of its work. `told` hears of points.
 
         Raise EngineFailed, EngineCrashed, EngineHindered, EngineStalled or StorageFull.
         """
@@ -170,33 +185,41 @@ class Engine:
                 return message["done"]
             if "failed" in message:
                 raise failure(message["failed"], self._folder)
+            if told:
+                told(message["progress"])
 
     def wait_read(self) -> tuple[Fingerprint, tuple[str, ...]]:
         """Return the answer to `read` or `retrieve`: fingerprint, and the sketch of a whole
         shard."""
-        fingerprint, sketch, _ = self.wait_picked()
-        return fingerprint, sketch
+        read = self.wait_points()
+        return read.fingerprint, read.sketch
 
-    def wait_picked(self) -> tuple[Fingerprint, tuple[str, ...], tuple[int | str, ...]]:
-        """Return the same, and the ids at the positions that `read` was asked to pick."""
-        answer = self.wait()
-        fingerprint = Fingerprint.model_validate(answer["fingerprint"])
-        return fingerprint, tuple(answer.get("sketch", ())), tuple(answer.get("picked", ()))
+    def wait_points(self, told: Callable[[int], None] | None = None) -> PointsRead:
+        """Return all of the answer to `read` or `retrieve`."""
+        answer = self.wait(told)
+        return PointsRead(
+            fingerprint=Fingerprint.model_validate(answer["fingerprint"]),
+            sketch=tuple(answer.get("sketch", ())),
+            picked=tuple(answer.get("picked", ())),
+            stored=answer.get("stored", 0),
+            disagreed=answer.get("disagreed"),
+        )
 
     def _message(self) -> dict[str, Any]:
-        deadline = time.monotonic() + self.limits.stall_timeout.total_seconds()
-        length = int.from_bytes(self._bytes(4, deadline), "big")
+        timeout = self.limits.stall_timeout.total_seconds()
+        patience = Patience(timeout, time.monotonic(), effort_of(self.pid))
+        length = int.from_bytes(self._bytes(4, patience), "big")
         if length > _MESSAGE_MAX:
             raise EngineHindered(f"the engine's answer is invalid: {length} bytes announced")
         try:
-            message = json.loads(self._bytes(length, deadline))
+            message = json.loads(self._bytes(length, patience))
         except ValueError as e:
             raise EngineHindered(f"the engine's answer is invalid: {e}") from None
         if not isinstance(message, dict) or not message.keys() & {"done", "failed", "progress"}:
             raise EngineHindered("the engine's answer is invalid: not an object")
         return message
 
-    def _bytes(self, wanted: int, deadline: float) -> bytes:
+    def _bytes(self, wanted: int, patience: Patience) -> bytes:
         assert self._process.stdout is not None
         data = bytearray()
         while len(data) < wanted:
@@ -206,9 +229,8 @@ class Engine:
                 if not more:
                     raise self._died()
                 data += more
-            elif time.monotonic() > deadline:
-                seconds = self.limits.stall_timeout.total_seconds()
-                raise EngineStalled(f"the engine made no progress in {seconds:.0f} s")
+            elif lost := patience.lost(time.monotonic(), effort_of(self.pid)):
+                raise EngineStalled(lost)
             self._watch_memory()
         return bytes(data)
 

@@ -6,10 +6,12 @@ an end or an answer means. Requests, each answered by `done` or `failed`, after 
 `progress`:
 
     load {path}                 -> segments {uuid: version}, points (exact count)
-    read {skip?, limit?, table?, pick?}
+    read {skip?, limit?, table?, pick?, seed?}
                                 -> fingerprint, sketch of the points in the order of their ids;
                                    table: where to write a row for every point; picked: the ids at
-                                   the places `pick`, ascending, of what is read
+                                   the places `pick`, ascending, of what is read; seed: take
+                                   vectors from the files of the shard, compare a sample with the
+                                   engine; stored: of how many points, disagreed: why of none
     retrieve {ids}              -> fingerprint of these points alone
     digests {ids}               -> digest of each component of these points, [id, {name: hex}]
     points {ids}                -> these points, as a server's scroll would give them
@@ -44,6 +46,8 @@ import qdrant_edge as edge
 from qdrant_dr.proof import engine_search as search
 from qdrant_dr.proof.encoding import point_digests
 from qdrant_dr.proof.fingerprint import Fingerprinter
+from qdrant_dr.proof.stored_pages import DisagreesError, Point, StoredPages
+from qdrant_dr.proof.stored_vectors import NotPlainError
 
 PAGE = 2000
 SKIP_PAGE = 20_000
@@ -144,8 +148,28 @@ class Child:
             self._shard.close()
             self._shard = None
 
-    def _read(
+    def _read(self, table: str | None = None, **wanted: Any) -> dict[str, Any]:
+        """Read with vectors from the files, if `seed` is given and they are plain; with the engine
+        alone if not, or if a sample differs."""
+        stored = self._stored(wanted.pop("seed", None))
+        try:
+            return self._read_points(stored, table=table, **wanted)
+        except DisagreesError as e:
+            if table:
+                Path(table).unlink()
+            return {**self._read_points(None, table=table, **wanted), "disagreed": str(e)}
+
+    def _stored(self, seed: int | None) -> StoredPages | None:
+        if seed is None:
+            return None
+        try:
+            return StoredPages(self._open, self._path, seed)
+        except (NotPlainError, OSError, ValueError, KeyError, IndexError):
+            return None
+
+    def _read_points(
         self,
+        stored: StoredPages | None,
         skip: int = 0,
         limit: int | None = None,
         table: str | None = None,
@@ -156,22 +180,23 @@ class Child:
         place = next(wanted, None)
         rows = Path(table).open("xb") if table else None  # noqa: SIM115 - closed below
         try:
-            for page in _ahead(_pages(self._open, skip, limit)):
-                digests = work.add((r.id, r.payload, r.vector) for r in page)
+            for page in _ahead(_points(self._open, skip, limit, stored)):
+                digests = work.add(page)
                 while place is not None and place < seen + len(page):
-                    picked.append(search.json_id(page[place - seen].id))
+                    picked.append(search.json_id(page[place - seen][0]))
                     place = next(wanted, None)
                 seen += len(page)
                 if rows:
-                    for record, row in zip(page, digests, strict=True):
-                        rows.write(id_key(record.id) + row.tobytes())
+                    for point, row in zip(page, digests, strict=True):
+                        rows.write(id_key(point[0]) + row.tobytes())
                 if time.monotonic() - told > PROGRESS_SECONDS:
                     told = time.monotonic()
                     self._tell({"progress": work.sums["id"].count})
         finally:
             if rows:
                 rows.close()
-        return {"fingerprint": work.facts(), "sketch": work.sketch, "picked": picked}
+        answer = {"fingerprint": work.facts(), "sketch": work.sketch, "picked": picked}
+        return {**answer, "stored": stored.stored if stored else 0}
 
     def _retrieve(self, ids: list[int | str]) -> dict[str, Any]:
         work = Fingerprinter()
@@ -259,8 +284,19 @@ def _json_vector(vector: Any) -> Any:
     return vector
 
 
+def _points(
+    shard: edge.EdgeShard, skip: int, limit: int | None, stored: StoredPages | None
+) -> Iterator[list[Point]]:
+    vectors = stored.others if stored else True
+    for page in _pages(shard, skip, limit, vectors or False):
+        if stored:
+            yield stored.points(page)
+        else:
+            yield [(r.id, r.payload, r.vector) for r in page]
+
+
 def _pages(
-    shard: edge.EdgeShard, skip: int = 0, limit: int | None = None
+    shard: edge.EdgeShard, skip: int, limit: int | None, vectors: bool | list[str]
 ) -> Iterator[list[edge.Record]]:
     offset: int | str | UUID | None = None
     while skip:
@@ -269,7 +305,7 @@ def _pages(
         if offset is None:
             return
     while limit is None or limit:
-        page, offset = _scroll(shard, offset, min(PAGE, limit or PAGE), whole=True)
+        page, offset = _scroll(shard, offset, min(PAGE, limit or PAGE), vectors=vectors)
         if page:
             yield page
         if offset is None:
@@ -278,16 +314,22 @@ def _pages(
 
 
 def _scroll(
-    shard: edge.EdgeShard, offset: int | str | UUID | None, limit: int, *, whole: bool
+    shard: edge.EdgeShard,
+    offset: int | str | UUID | None,
+    limit: int,
+    *,
+    whole: bool = True,
+    vectors: bool | list[str] = True,
 ) -> tuple[list[edge.Record], int | str | UUID | None]:
+    vectors = whole and vectors
     return shard.scroll(
-        edge.ScrollRequest(offset=offset, limit=limit, with_payload=whole, with_vector=whole)
+        edge.ScrollRequest(offset=offset, limit=limit, with_payload=whole, with_vector=vectors)
     )
 
 
-def _ahead(pages: Iterator[list[edge.Record]]) -> Iterator[list[edge.Record]]:
+def _ahead(pages: Iterator[list[Point]]) -> Iterator[list[Point]]:
     """Yield the same pages, read one ahead in a thread: the engine works while Python hashes."""
-    ready: queue.Queue[list[edge.Record] | BaseException | None] = queue.Queue(maxsize=1)
+    ready: queue.Queue[list[Point] | BaseException | None] = queue.Queue(maxsize=1)
 
     def work() -> None:
         try:

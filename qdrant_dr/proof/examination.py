@@ -37,7 +37,7 @@ class Examination:
     has a `read_back` from which to make one, and proves nothing about content until there is one.
     `searched` are the answers of the archive's indexes at depth `search`; `remarks` also concern
     the source. What could not be searched here is `unasked`: not a finding, but the depth is not
-    reached."""
+    reached. `defects` are of this program, which read the copy in another way after them."""
 
     depth: Depth
     reached: Depth | None
@@ -54,6 +54,7 @@ class Examination:
     searched: Searched | None = None
     remarks: tuple[str, ...] = ()
     unasked: tuple[str, ...] = ()
+    defects: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:

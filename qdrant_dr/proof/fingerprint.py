@@ -119,6 +119,10 @@ class Fingerprinter:
                 if name not in vectors:
                     vectors[name] = (vector_domain(name), [], [])
                 domain, digests, where = vectors[name]
+                if type(value) is memoryview:  # encoded, and finite
+                    digests.append(sha256(domain + ident + value).digest())
+                    where.append(at)
+                    continue
                 digest = sha256(domain + ident + encode_bits(value)).digest()
                 if not is_finite(value):
                     bits, tokens, places = odd.setdefault(f"vector:{name}", ([], [], []))

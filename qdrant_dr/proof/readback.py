@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from qdrant_dr.errors import ArchiveInvalid, CountDiffers, EngineFailed, StorageFull
 from qdrant_dr.proof import wal
 from qdrant_dr.proof.crash_cause import MORE_ROOM
-from qdrant_dr.proof.engine import Engine
+from qdrant_dr.proof.engine import Engine, PointsRead
 from qdrant_dr.proof.engine_child import key_id
 from qdrant_dr.proof.fingerprint import add, merge_sketches, sketch_of, subtract
 from qdrant_dr.proof.layout import LaidOut, LaidShard
@@ -28,6 +28,10 @@ from qdrant_dr.proof.structure import segments_of
 from qdrant_dr.records import Fingerprint, SealedShard
 
 _KEY, _ROW = 17, 49
+READ_ONLY = "matrix.dat"
+"""The dense vectors of a segment that is not appended to: what is deleted is marked elsewhere."""
+Told = Callable[[int, int], None]
+"""Called with the points of a shard that are read, and how many it has."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class ShardReading:
     replayed_points: tuple[Mapping[str, Any], ...] = ()
     picked: tuple[int | str, ...] = ()
     asked: Asked | None = None
+    stored: int = 0
+    disagreed: str | None = None
 
     @property
     def shard(self) -> int:
@@ -118,6 +124,16 @@ class ReadBack:
         return tuple(p for s in self.shards for p in s.replayed_points)
 
     @property
+    def stored(self) -> int:
+        """Of how many points the vectors were taken from the files of their segments."""
+        return sum(s.stored for s in self.shards)
+
+    @property
+    def disagreed(self) -> tuple[str, ...]:
+        """Where a sample of such vectors was not what the engine reads."""
+        return tuple(f"shard {s.shard}: {s.disagreed}" for s in self.shards if s.disagreed)
+
+    @property
     def asked(self) -> tuple[Asked, ...]:
         return tuple(s.asked for s in self.shards if s.asked)
 
@@ -141,22 +157,27 @@ def read_shards(
     sampled_ids: Sequence[int | str] = (),
     keep_replayed: bool = False,
     questions: Questions | None = None,
+    seed: int | None = None,
+    told: Told | None = None,
 ) -> list[ShardReading]:
     """Open every local shard and read every point.
 
-    With two `engines` each reads one half of a shard; a shard with a log tail is read twice, for
+    Several `engines` read a range of each shard; a shard with a log tail is read twice, for
     which a second engine is started if there is none. `scratch` takes copies of shards. The points
     of `sampled_ids` come with their digests, replayed ones in full if `keep_replayed`; at the end
-    the indexes of each shard are asked the `questions`. Raise CountDiffers (the engine counts and
-    reads different numbers), ArchiveInvalid, StorageFull, and what an engine's `wait` raises."""
+    the indexes of each shard are asked the `questions`. With a `seed` vectors are taken from the
+    files where they are plain (`stored_vectors`): what is read so counts only if it equals what
+    was read without. Raise CountDiffers (the engine counts and reads different numbers),
+    ArchiveInvalid, StorageFull, and what an engine's `wait` raises."""
     engine, *more = engines
     readings = []
     for shard in laid.local_shards:
         if questions:
             questions.use_graphs(shard)
         with ExitStack() as kept:
-            work = _Reader(shard, engine, scratch / f"copy-{shard.shard}", questions, kept)
-            reading = work.read(more[0] if more else None)
+            work = _Reader(shard, engine, scratch / f"copy-{shard.shard}", questions, seed, kept)
+            work.told = told
+            reading = work.read(more)
             if sampled_ids:
                 reading = replace(reading, sampled=_sampled(engine, sampled_ids))
             if keep_replayed and reading.replayed_ids:
@@ -183,6 +204,7 @@ class _Reader:
     """Reads one shard. `copied` is a second engine that holds a copy of it, until `kept` ends."""
 
     copied: Engine | None = None
+    told: Told | None = None
 
     def __init__(
         self,
@@ -190,44 +212,64 @@ class _Reader:
         engine: Engine,
         scratch: Path,
         questions: Questions | None,
+        seed: int | None,
         kept: ExitStack,
     ) -> None:
         self.shard, self.engine, self.scratch = shard, engine, scratch
-        self.questions, self.kept = questions, kept
+        self.questions, self.seed, self.kept = questions, seed, kept
 
-    def read(self, second: Engine | None) -> ShardReading:
+    def read(self, others: Sequence[Engine]) -> ShardReading:
         stored = max((s.version for s in segments_of(self.shard).values()), default=0)
         logged = wal.last_operation(self.shard.folder / "wal")
         if logged is not None and logged > stored:
-            other = second or self.kept.enter_context(Engine(self.scratch, self.engine.limits))
-            return self.twice(other)
-        if second:
-            return self.halves(second)
+            if not others:
+                others = [self.kept.enter_context(Engine(self.scratch, self.engine.limits))]
+            return self.twice(others[0])
+        if others:
+            return self.ranges(others)
         count = _opened(self.shard, self.engine)
-        self.engine.ask("read", pick=self.places(count))
-        return ShardReading(count, **_whole(count, [self.engine.wait_picked()]))
+        self.engine.ask("read", pick=self.places(count), seed=self.seed)
+        return ShardReading(count, **_whole(count, [self.engine.wait_points(self.telling(count))]))
+
+    def telling(self, count: ShardCount, engines: int = 1) -> Callable[[int], None] | None:
+        """Return what hears of one of several engines that read at the same pace."""
+        told = self.told
+        return told and (lambda n: told(min(engines * n, count.points), count.points))
 
     def places(self, count: ShardCount) -> tuple[int, ...]:
         """Return which points to pick, in the order of their ids."""
         return self.questions.places(count.shard, count.points) if self.questions else ()
 
-    def halves(self, second: Engine) -> ShardReading:
-        """Read with two engines in parallel, each on its own copy and one half of the ids."""
-        engine = self.engine
-        copy_tree(self.shard.folder, self.scratch)
+    def ranges(self, others: Sequence[Engine]) -> ShardReading:
+        """Read with several engines in parallel, each on a tree of its own and a range of the
+        ids."""
+        engines = (self.engine, *others)
         self.kept.callback(shutil.rmtree, self.scratch, ignore_errors=True)
-        second.ask("load", path=str(self.scratch))
-        self.kept.callback(_close, second)
-        count = _opened(self.shard, engine)
-        half = count.points // 2
+        copies = [self.scratch / str(n) for n in range(len(others))]
+        for copy in copies:  # before the first engine writes into what is copied
+            copy_tree(self.shard.folder, copy)
+        for other, copy in zip(others, copies, strict=True):
+            other.ask("load", path=str(copy))
+            self.kept.callback(_close, other)
+        count = _opened(self.shard, self.engine)
         places = self.places(count)
-        engine.ask("read", limit=half, pick=[p for p in places if p < half])
-        if (other := second.wait())["points"] != count.points:
-            raise CountDiffers(f"two engines count {count.points} and {other['points']} points")
-        second.ask("read", skip=half, pick=[p - half for p in places if p >= half])
-        read = _whole(count, [engine.wait_picked(), second.wait_picked()])
-        self.copied = second
-        return ShardReading(count, **read)
+        bounds = [count.points * n // len(engines) for n in range(len(engines))]
+        for n, (engine, low) in enumerate(zip(engines, bounds, strict=True)):
+            if n and (found := engine.wait()["points"]) != count.points:
+                raise CountDiffers(f"two engines count {count.points} and {found} points")
+            # the last one reads to the end, whatever the engine counted
+            high = None if engine is engines[-1] else bounds[n + 1]
+            engine.ask(
+                "read",
+                skip=low,
+                limit=None if high is None else high - low,
+                pick=[p - low for p in places if low <= p and (high is None or p < high)],
+                seed=self.seed,
+            )
+        told = self.telling(count, len(engines))
+        read = [e.wait_points(None if n else told) for n, e in enumerate(engines)]
+        self.copied = others[0]
+        return ShardReading(count, **_whole(count, read))
 
     def twice(self, second: Engine) -> ShardReading:
         """Read with the log and without it; what differs was replayed."""
@@ -239,11 +281,12 @@ class _Reader:
         with_log, without = self.scratch / "with-log", self.scratch / "without"
         second.ask("load", path=str(bare))
         count = _opened(self.shard, engine)
-        engine.ask("read", table=str(with_log), pick=self.places(count))
+        engine.ask("read", table=str(with_log), pick=self.places(count), seed=self.seed)
         second.wait()
-        second.ask("read", table=str(without))
-        total = _whole(count, [engine.wait_picked()])
-        second.wait_read()
+        second.ask("read", table=str(without), seed=self.seed)
+        total = _whole(count, [engine.wait_points(self.telling(count))])
+        bare_read = second.wait_points()
+        total["disagreed"] = total["disagreed"] or bare_read.disagreed
         _close(second)
         ids, vanished = compare_tables(with_log, without)
         shutil.rmtree(bare)
@@ -286,19 +329,21 @@ def _opened(shard: LaidShard, engine: Engine) -> ShardCount:
     )
 
 
-def _whole(
-    count: ShardCount, read: Sequence[tuple[Fingerprint, tuple[str, ...], tuple[int | str, ...]]]
-) -> dict[str, Any]:
+def _whole(count: ShardCount, read: Sequence[PointsRead]) -> dict[str, Any]:
     """Combine the parts of a shard. Raise CountDiffers unless they are complete."""
-    whole = add(*(fingerprint for fingerprint, _, _ in read))
+    whole = add(*(r.fingerprint for r in read))
     if whole.points != count.points:
         raise CountDiffers(
             f"the engine counts {count.points} points in shard {count.shard} and reads "
             f"{whole.points}"
         )
-    picked = tuple(i for _, _, ids in read for i in ids)
-    sketch = merge_sketches(*(sketch for _, sketch, _ in read))
-    return {"settled": whole, "sketch": sketch, "picked": picked}
+    return {
+        "settled": whole,
+        "sketch": merge_sketches(*(r.sketch for r in read)),
+        "picked": tuple(i for r in read for i in r.picked),
+        "stored": sum(r.stored for r in read),
+        "disagreed": next((r.disagreed for r in read if r.disagreed), None),
+    }
 
 
 def compare_tables(with_log: Path, without: Path) -> tuple[list[int | str], int]:
@@ -339,10 +384,10 @@ def _rows(table: Path) -> Iterator[bytes]:
 def copy_tree(source: Path, target: Path) -> None:
     """Copy a tree of plain files, keeping holes. Raise StorageFull if it would not fit.
 
-    Files are never linked: engines replay their logs into what they open, payload indexes above
-    all."""
+    Engines replay their logs into what they open, payload indexes above all: only what they never
+    open for writing is linked."""
     files = [p for p in source.rglob("*") if p.is_file()]
-    needed = sum(p.stat().st_blocks for p in files) * 512
+    needed = sum(p.stat().st_blocks for p in files if p.name != READ_ONLY) * 512
     target.mkdir(parents=True)
     if needed > (free := shutil.disk_usage(target).free):
         raise StorageFull(
@@ -351,7 +396,17 @@ def copy_tree(source: Path, target: Path) -> None:
     for path in files:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.name == READ_ONLY and _linked(path, copy):
+            continue
         _copy_file(path, copy)
+
+
+def _linked(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        return False
+    return True
 
 
 def _copy_file(source: Path, target: Path) -> None:

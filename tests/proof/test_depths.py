@@ -315,12 +315,20 @@ def test_the_engine_makes_no_progress(scratch: Path) -> None:
     assert list(scratch.iterdir()) == []
 
 
-@pytest.mark.parametrize("set_name", ["basic", "rich", "sharded", "empty", "single", "motion"])
-def test_two_engines_read_what_one_reads(
-    set_name: str, sealed: Callable[[str], Seal], scratch: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("set_name", "engines"),
+    [(n, 2) for n in ("basic", "rich", "sharded", "empty", "single", "motion")]
+    + [("basic", 3), ("single", 4)],
+)
+def test_several_engines_read_what_one_reads(
+    set_name: str,
+    engines: int,
+    sealed: Callable[[str], Seal],
+    scratch: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("qdrant_dr.proof.depths._TWO_ENGINES_FROM", 0)
-    monkeypatch.setattr("qdrant_dr.proof.depths._cores", lambda: 2)
+    monkeypatch.setattr("qdrant_dr.proof.depths._SEVERAL_FROM", 0)
+    monkeypatch.setattr("qdrant_dr.proof.depths._cores", lambda: engines)
     manifest, reader = backup(set_name)
     seal = sealed(set_name)
     result = prove(manifest, reader, depth="content", folder=scratch, seal=seal)

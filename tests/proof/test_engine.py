@@ -116,6 +116,40 @@ def test_a_hang_is_seen(tmp_path: Path, laid: LaidOut) -> None:
     assert not psutil.pid_exists(engine.pid)
 
 
+BUSY = "import time\nend = time.monotonic() + 3\nwhile time.monotonic() < end: sum(range(10**5))\n"
+DISK = (
+    "import os, time\nfile = os.open({path!r}, os.O_CREAT | os.O_WRONLY | os.O_DSYNC)\n"
+    "for _ in range(15): os.write(file, bytes(1 << 16)); time.sleep(0.2)\n"
+)
+ANSWER = "import sys; sys.stdout.buffer.write(b'\\0\\0\\0\\x0b{\"done\": 1}'); sys.stdout.flush()\n"
+
+
+@pytest.mark.parametrize("work", [BUSY, DISK])
+def test_a_silent_child_that_works_is_waited_for(work: str, tmp_path: Path) -> None:
+    program = work.format(path=str(tmp_path / "log")) if work is DISK else work
+    with _Strange(tmp_path / "engine", program + ANSWER + "sys.stdin.read(9)") as engine:
+        engine.limits = replace(LIMITS, stall_timeout=timedelta(seconds=1.5))
+        begin = time.monotonic()
+        assert engine.wait() == 1
+        assert time.monotonic() - begin > 2
+
+
+def test_a_silent_child_that_does_nothing_is_not(tmp_path: Path) -> None:
+    with _Strange(tmp_path / "engine", "import time; time.sleep(60)") as engine:
+        engine.limits = replace(LIMITS, stall_timeout=timedelta(seconds=1.5))
+        begin = time.monotonic()
+        with pytest.raises(EngineStalled, match="neither used the processor nor moved bytes"):
+            engine.wait()
+        assert time.monotonic() - begin < 20
+
+
+def test_a_child_that_runs_in_circles_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    with _Strange(tmp_path / "engine", "while True: pass") as engine:
+        engine.limits = replace(LIMITS, stall_timeout=timedelta(seconds=0.1))
+        with pytest.raises(EngineStalled, match="worked for 2 s without any progress"):
+            engine.wait()
+
+
 class _Strange(Engine):
     """A child that answers as told."""
 

@@ -1,16 +1,23 @@
-"""Bytes as they pass, for whoever watches; nobody, by default."""
+"""Bytes as they pass, and points as they are read, for whoever watches; nobody, by default."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
+from typing import Protocol
 
 from qdrant_dr.jobs.run.cancel import stoppable
+from qdrant_dr.jobs.run.pace import What
 from qdrant_dr.records import Part
 
-Watcher = Callable[[int, int], None]
-"""Called in the thread of the transfer with bytes done and bytes in all: it must not wait."""
+
+class Watcher(Protocol):
+    """Called in the thread of the work with what is done, and how much it is in all: it must not
+    wait."""
+
+    def __call__(self, done: int, total: int, what: What = "bytes", /) -> None: ...
+
 
 watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
@@ -23,6 +30,12 @@ def watched(blocks: Iterable[bytes], total: int) -> Iterator[bytes]:
         if watch is not None:
             watch(done, total)
         yield block
+
+
+def points_told() -> Callable[[int, int], None] | None:
+    """What tells the watcher of this context of points; None if there is none."""
+    watch = watcher.get()
+    return watch and (lambda done, total: watch(done, total, "points"))
 
 
 def in_transit(part: Part) -> Callable[[Iterable[bytes]], Iterator[bytes]]:

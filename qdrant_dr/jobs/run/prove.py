@@ -22,7 +22,7 @@ from qdrant_dr.jobs.run.cancel import stoppable
 from qdrant_dr.jobs.run.healing_steps import sources
 from qdrant_dr.jobs.run.live_sample import live_sample
 from qdrant_dr.jobs.run.lookup import Found, sealed_before
-from qdrant_dr.jobs.run.progress import watched
+from qdrant_dr.jobs.run.progress import points_told, watched
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.jobs.run.units import VerifyUnit
@@ -112,9 +112,10 @@ def prove_copy(
             sampled_ids=list(live.points) if live else (),
             keep_replayed=keep_replayed,
             limits=proof_limits(config),
+            told=points_told(),
         )
     wrong = list(exam.findings)
-    seal, sealed, notes = backup.seal, False, list[str]()
+    seal, sealed, notes = backup.seal, False, list(exam.defects)
     held = exam.reached is not None and reaches(exam.reached, "content")
     if sealing and held and exam.read_back is not None:
         # of a backup made in this very run nobody else can have a seal
