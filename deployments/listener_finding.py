@@ -40,7 +40,7 @@ from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.jobs.target.scratch import QUIET, free_ports
 from qdrant_dr.parent_death import leashed
 from qdrant_dr.proof.engine import Engine, EngineLimits
-from qdrant_dr.proof.layout import Limits, lay_out
+from qdrant_dr.proof.unpack import Limits, lay_out
 from qdrant_dr.records import BackupKey
 from qdrant_dr.repository import create_repository
 

@@ -1,4 +1,8 @@
-"""Secrets are references; the text behind one lives only where it is used."""
+"""Secrets are references; the text behind one lives only where it is used.
+
+What is kept out of logs stands in `json_lines` and `cli/logs`, out of quoted files in
+`configfile/excerpt`; Secret blocks of Prefect are read by `tasks/secrets`.
+"""
 
 from __future__ import annotations
 

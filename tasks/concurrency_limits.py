@@ -2,6 +2,7 @@
 
 A cluster makes few snapshots at once and a repository takes few transfers at once, whatever flows
 happen to overlap. Nothing depends on it: when the server cannot be asked, the work goes on.
+That two runs of one deployment do not overlap stands in `prefect.yaml`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from qdrant_dr.jobs.run.healing_steps import heal_step
 from qdrant_dr.quantities import how_long
 from qdrant_dr.records import Location, Manifest, Part
 from qdrant_dr.repository import Backup, Copy, InArchive, Lost, rank_sources
-from qdrant_dr.repository.location import location_of
+from qdrant_dr.repository.open_store import location_of
 
 TARGET = (
     "# choose the server to restore into: TARGET=http://new-server:6333",

@@ -7,9 +7,18 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from qdrant_dr.config.capture_proof_drill import (
+    Budget,
+    CaptureConfig,
+    Docker,
+    DrillConfig,
+    ProofConfig,
+    Scratch,
+    Spool,
+)
 from qdrant_dr.config.cluster import ClusterConfig, SnapshotsInS3, Timeouts, Tls
 from qdrant_dr.config.collections import Collections, Decision, Exclusion, Override
-from qdrant_dr.config.promises import (
+from qdrant_dr.config.objectives import (
     CollectionObjectives,
     Copies,
     Objectives,
@@ -20,15 +29,6 @@ from qdrant_dr.config.promises import (
 from qdrant_dr.config.report_and_watch import ReportConfig, Watch
 from qdrant_dr.config.repositories import RepositoryConfig, place
 from qdrant_dr.config.values import Credentials, HttpOrRef, Name, Section, wrong
-from qdrant_dr.config.work import (
-    Budget,
-    CaptureConfig,
-    Docker,
-    DrillConfig,
-    ProofConfig,
-    Scratch,
-    Spool,
-)
 from qdrant_dr.location_key import one_place
 from qdrant_dr.records.base import canonical_json
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from qdrant_dr.config.promises import CollectionObjectives, RetentionRules
+from qdrant_dr.config.objectives import CollectionObjectives, RetentionRules
 from qdrant_dr.config.values import Section, wrong
 
 

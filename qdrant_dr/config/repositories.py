@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema, field_validator
 
 from qdrant_dr.config.cluster import Tls
-from qdrant_dr.config.promises import RetentionRules
+from qdrant_dr.config.objectives import RetentionRules
 from qdrant_dr.config.values import RATE, Credentials, Name, Section, StoreUrl
 from qdrant_dr.location_key import Place, place_of
 from qdrant_dr.quantities import Duration, Size

@@ -38,7 +38,7 @@ def _execute(config: Config, unit: Unit, run_id: str) -> Outcome:
 
         return capture(config, unit, run_id)
     if isinstance(unit, FullUnit):
-        from qdrant_dr.jobs.backup.full import capture_full
+        from qdrant_dr.jobs.backup.full_snapshot import capture_full
 
         return capture_full(config, unit, run_id)
     if isinstance(unit, VerifyUnit):

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from qdrant_dr.proof.drift import baseline_of
     from qdrant_dr.proof.encoding import digest_point
     from qdrant_dr.proof.engine import EngineLimits, engine_covers, engine_version, require_engine
-    from qdrant_dr.proof.examination import Examination, ProofLimits, Reader
     from qdrant_dr.proof.fingerprint import (
         Fingerprinter,
         add,
@@ -32,10 +31,11 @@ if TYPE_CHECKING:
         only_ids,
         subtract,
     )
-    from qdrant_dr.proof.layout import LaidOut, Limits, lay_out
+    from qdrant_dr.proof.proof_result import Examination, ProofLimits, Reader
     from qdrant_dr.proof.readback import ReadBack, ShardReading, read_shards
     from qdrant_dr.proof.seal import LiveSample, plan_seal
     from qdrant_dr.proof.search import Asked, judge, recall_ppm, unanswerable
+    from qdrant_dr.proof.unpack import LaidOut, Limits, lay_out
 
 _HOME = {
     "blocks": ("SampleRequest",),
@@ -51,7 +51,7 @@ _HOME = {
     "drift": ("baseline_of",),
     "encoding": ("digest_point",),
     "engine": ("EngineLimits", "engine_covers", "engine_version", "require_engine"),
-    "examination": ("Examination", "ProofLimits", "Reader"),
+    "proof_result": ("Examination", "ProofLimits", "Reader"),
     "fingerprint": (
         "Fingerprinter",
         "add",
@@ -60,7 +60,7 @@ _HOME = {
         "only_ids",
         "subtract",
     ),
-    "layout": ("LaidOut", "Limits", "lay_out"),
+    "unpack": ("LaidOut", "Limits", "lay_out"),
     "readback": ("ReadBack", "ShardReading", "read_shards"),
     "seal": ("LiveSample", "plan_seal"),
     "search": ("Asked", "judge", "recall_ppm", "unanswerable"),

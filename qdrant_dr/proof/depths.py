@@ -41,9 +41,8 @@ from qdrant_dr.errors import (
 from qdrant_dr.proof.blocks import SampleRequest
 from qdrant_dr.proof.compare import compare_counts, compare_with_seal
 from qdrant_dr.proof.engine import Engine, engine_version, require_engine
-from qdrant_dr.proof.examination import Examination, ProofLimits, Reader
 from qdrant_dr.proof.findings import finding
-from qdrant_dr.proof.layout import LaidOut, Limits, lay_out
+from qdrant_dr.proof.proof_result import Examination, ProofLimits, Reader
 from qdrant_dr.proof.questions import Questions
 from qdrant_dr.proof.readback import (
     ReadBack,
@@ -56,6 +55,7 @@ from qdrant_dr.proof.readback import (
 )
 from qdrant_dr.proof.search import Judged, judge, unanswerable
 from qdrant_dr.proof.structure import inspect
+from qdrant_dr.proof.unpack import LaidOut, Limits, lay_out
 from qdrant_dr.records import DEPTHS, Depth, Finding, Manifest, Part, ProvableDepth, Sample, Seal
 from qdrant_dr.records.proof import depth_rank, reaches
 from qdrant_dr.verified_read import Tally

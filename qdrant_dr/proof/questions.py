@@ -19,9 +19,9 @@ from pathlib import Path
 
 from qdrant_dr.errors import ProofError, StorageFull
 from qdrant_dr.proof.engine import Engine
-from qdrant_dr.proof.layout import LaidShard
 from qdrant_dr.proof.search import Asked, carried, conditions, indexed_fields, recall_ppm
 from qdrant_dr.proof.tenants import graph_configs, tenant_fields, tenant_vectors
+from qdrant_dr.proof.unpack import LaidShard
 from qdrant_dr.records import (
     FilterTruth,
     Fingerprint,

@@ -21,10 +21,10 @@ from qdrant_dr.proof.crash_cause import MORE_ROOM
 from qdrant_dr.proof.engine import Engine, PointsRead
 from qdrant_dr.proof.engine_child import key_id
 from qdrant_dr.proof.fingerprint import add, merge_sketches, sketch_of, subtract
-from qdrant_dr.proof.layout import LaidOut, LaidShard
 from qdrant_dr.proof.questions import Questions
 from qdrant_dr.proof.search import Asked
 from qdrant_dr.proof.structure import segments_of
+from qdrant_dr.proof.unpack import LaidOut, LaidShard
 from qdrant_dr.records import Fingerprint, SealedShard
 
 _KEY, _ROW = 17, 49

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qdrant_dr.errors import ArchiveError, ArchiveForeign, ArchiveInvalid
-from qdrant_dr.proof.layout import LaidOut, LaidShard
+from qdrant_dr.proof.unpack import LaidOut, LaidShard
 from qdrant_dr.raw_settings import dense_vectors, without_nulls
 from qdrant_dr.records import Manifest, Part
 

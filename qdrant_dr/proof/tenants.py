@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from qdrant_dr.proof.layout import LaidShard
+from qdrant_dr.proof.unpack import LaidShard
 from qdrant_dr.raw_settings import dense_vectors, without_nulls
 from qdrant_dr.records import Manifest
 

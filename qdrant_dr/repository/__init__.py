@@ -51,8 +51,7 @@ from qdrant_dr.repository.holds_and_deletions import (
     record_expiry,
     withdraw,
 )
-from qdrant_dr.repository.location import location_of
-from qdrant_dr.repository.named_backups import (
+from qdrant_dr.repository.lost_backups import (
     LONGEST_RUN,
     REACH,
     RECENT,
@@ -61,6 +60,7 @@ from qdrant_dr.repository.named_backups import (
     runs_missed,
     spoken,
 )
+from qdrant_dr.repository.open_store import location_of
 from qdrant_dr.repository.opening import create_repository, open_repository, read_repository
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.record_cache import remembering

@@ -23,12 +23,12 @@ from qdrant_dr.repository.catalog import (
     seal_conflict,
 )
 from qdrant_dr.repository.foreign_objects import Stranger
-from qdrant_dr.repository.named_backups import (
+from qdrant_dr.repository.lost_backups import (
     Named,
     fits,
     hidden_failures,
     missed,
-    testimony,
+    named_in_records,
     witness,
 )
 from qdrant_dr.repository.record_files import Unreadable
@@ -65,7 +65,7 @@ class Reading:
 def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
     """Put the catalog together; pure."""
     folders = sorted({f for r in readings for f in r.manifests})
-    named = testimony(cluster, readings)
+    named = named_in_records(cluster, readings)
     backups = [_backup(folder, readings, named[folder]) for folder in folders]
     pardoned = {
         f"{r.repository.name}/{path}"

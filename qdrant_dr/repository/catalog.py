@@ -18,7 +18,7 @@ from qdrant_dr.layout import BACKUPS, call_of
 from qdrant_dr.records import BackupKey, Depth, Location, Manifest, Proof, Seal
 from qdrant_dr.records.proof import reaches
 from qdrant_dr.repository.foreign_objects import Stranger
-from qdrant_dr.repository.named_backups import LONGEST_RUN, Lost, Witness
+from qdrant_dr.repository.lost_backups import LONGEST_RUN, Lost, Witness
 from qdrant_dr.repository.record_files import Unreadable
 from qdrant_dr.stores.base import OpenUpload, Stat
 from qdrant_dr.stores.tiers import Storage

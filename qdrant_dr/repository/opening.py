@@ -9,7 +9,7 @@ from qdrant_dr import layout
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import Conflict, ObjectMissing, RepositoryMismatch, RepositoryMissing
 from qdrant_dr.records.repository import RepositoryRecord
-from qdrant_dr.repository.location import open_place
+from qdrant_dr.repository.open_store import open_place
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.version import __version__
 

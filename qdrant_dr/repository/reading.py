@@ -14,7 +14,7 @@ from qdrant_dr.records import BackupKey, Expired, Manifest, Record, RunEnd, Seal
 from qdrant_dr.repository.assemble import Reading, assemble
 from qdrant_dr.repository.catalog import Catalog, RepositoryState
 from qdrant_dr.repository.holds_and_deletions import standing
-from qdrant_dr.repository.named_backups import Doubt, in_doubt, missed, testimony
+from qdrant_dr.repository.lost_backups import Doubt, in_doubt, missed, named_in_records
 from qdrant_dr.repository.record_files import Unreadable, key_of
 from qdrant_dr.repository.repository import Repository
 
@@ -60,7 +60,7 @@ def read_catalog(
         there = each(lambda r, at: _read(r, at, scope, runs))
         if doubts := in_doubt(cluster, [*there, *lost]):
             there = each(lambda r, at: _ask_runs(r, at, doubts))
-            gone = missed(testimony(cluster, [*there, *lost]), [*there, *lost])
+            gone = missed(named_in_records(cluster, [*there, *lost]), [*there, *lost])
             keys = sorted((g.key for g in gone), key=lambda k: k.backup_id)[-_SECOND_LOOKS:]
             there = each(lambda r, at: _look_again(r, at, keys))
     return assemble(cluster, [*there, *lost])

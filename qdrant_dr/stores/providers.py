@@ -1,4 +1,7 @@
-"""The known object storages, by the short names of their protocols."""
+"""The known object storages, by the short names of their protocols.
+
+Which URL leads to which of them, or to a folder, stands in `repository/open_store`.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from qdrant_dr.errors import (
     StoreOverwrites,
 )
 from qdrant_dr.jobs.check import CheckRow, check
-from qdrant_dr.jobs.check.engine import engine_row
+from qdrant_dr.jobs.check.proof_engine import engine_row
 from qdrant_dr.jobs.check.rows import Checked, degraded, failed, ok, skipped
 from qdrant_dr.jobs.check.space import Size, check_space, estimate, expected_sizes
 from qdrant_dr.jobs.check.store import (
@@ -279,7 +279,7 @@ def test_a_store_whose_clock_is_wrong() -> None:
 
 
 def test_a_second_process_that_sees_something_else(tmp_path: Path) -> None:
-    from qdrant_dr.repository.location import open_store
+    from qdrant_dr.repository.open_store import open_store
 
     cfg = RepositoryConfig(name="a", url=str(tmp_path / "a"), domain="d")
     store = open_store(cfg, stall_timeout=timedelta(seconds=5), make=True)

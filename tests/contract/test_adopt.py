@@ -28,7 +28,7 @@ from qdrant_dr.repository import (
     record_expiry,
     same_place,
 )
-from qdrant_dr.repository.location import open_store
+from qdrant_dr.repository.open_store import open_store
 from tests.support import records as made
 from tests.support.stores import Place
 

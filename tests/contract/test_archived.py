@@ -8,7 +8,7 @@ import pytest
 
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import ObjectArchived
-from qdrant_dr.repository.location import open_store
+from qdrant_dr.repository.open_store import open_store
 from qdrant_dr.stores.base import Store
 from tests.support.stores import Place, freeze, thaw
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from qdrant_dr.errors import Conflict
-from qdrant_dr.repository.location import open_store
+from qdrant_dr.repository.open_store import open_store
 from tests.support.proxy import forward_proxy
 from tests.support.stores import Place
 

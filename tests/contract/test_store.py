@@ -27,7 +27,7 @@ from qdrant_dr.errors import (
     RepositoryMissing,
     RepositoryUnreachable,
 )
-from qdrant_dr.repository.location import open_store
+from qdrant_dr.repository.open_store import open_store
 from qdrant_dr.stores.base import Sink, Store
 from tests.support.stores import Place
 
@@ -285,7 +285,7 @@ CHILD = """
 import json, os, sys
 from datetime import timedelta
 from qdrant_dr.config import RepositoryConfig
-from qdrant_dr.repository.location import open_store
+from qdrant_dr.repository.open_store import open_store
 cfg, do = json.load(sys.stdin)
 store = open_store(RepositoryConfig.model_validate(cfg), stall_timeout=timedelta(seconds=60))
 exec(do)

@@ -19,7 +19,7 @@ from qdrant_dr import configfile
 from qdrant_dr.cluster import Node, SnapshotScope, take_inventory
 from qdrant_dr.cluster.source_nodes import open_sources
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.jobs.backup.nodes import look
+from qdrant_dr.jobs.backup.prepare import look
 from qdrant_dr.jobs.run.units import CaptureUnit
 from tests.support.clusters import call, manifest_of, put, the_capture, world_of
 from tests.support.driving import do
@@ -102,7 +102,7 @@ def test_an_archive_of_another_node_than_the_one_that_was_asked(
 ) -> None:
     """An address that is now one node, now another: facts of the first, bytes of the second. Both
     hold the shard, and the numbers of the one say nothing of the other."""
-    parts = importlib.import_module("qdrant_dr.jobs.backup.engine")
+    parts = importlib.import_module("qdrant_dr.jobs.backup.capture_engine")
     create, read = parts.create_snapshot, parts.blocks_of
     with sandbox_cluster(tmp_path / "nodes") as (a, b, c), ExitStack() as stack:
         opened = {n.url: stack.enter_context(Node(n.url)) for n in (a, b, c)}

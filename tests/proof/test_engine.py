@@ -31,7 +31,7 @@ from qdrant_dr.proof.engine import (
     engine_version,
     require_engine,
 )
-from qdrant_dr.proof.layout import LaidOut, Limits, lay_out
+from qdrant_dr.proof.unpack import LaidOut, Limits, lay_out
 from tests.support.archives import archive
 
 LIMITS = EngineLimits(stall_timeout=timedelta(seconds=30))

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from qdrant_dr.proof import prove
 from qdrant_dr.proof.engine import Engine, EngineLimits
-from qdrant_dr.proof.layout import LaidShard
 from qdrant_dr.proof.payloads import fits, in_turn, values_at
 from qdrant_dr.proof.tenants import tenant_fields, tenant_vectors
+from qdrant_dr.proof.unpack import LaidShard
 from qdrant_dr.records import Manifest, Seal
 from tests.support import records
 from tests.support.archives import backup

@@ -17,7 +17,7 @@ from fsspec.config import conf
 from qdrant_dr.ambient_options import with_ambient
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import ConfigInvalid, StoreOverwrites
-from qdrant_dr.repository.location import open_place, open_store
+from qdrant_dr.repository.open_store import open_place, open_store
 from tests.support.scripted import scripted_store
 
 PATIENCE = timedelta(seconds=20)

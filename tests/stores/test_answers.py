@@ -19,7 +19,7 @@ from qdrant_dr.errors import (
     RepositoryUnreachable,
     StorageFull,
 )
-from qdrant_dr.repository.location import open_store
+from qdrant_dr.repository.open_store import open_store
 from qdrant_dr.stores.base import Store as OurStore
 from qdrant_dr.stores.codes import EXISTS
 from tests.support.scripted import REQUEST_ID, SECRET, Store, scripted_store

@@ -23,7 +23,7 @@ from qdrant_dr.errors import (
     ServerFailed,
 )
 from qdrant_dr.network import CA_VARIABLES, ca_file, proxy_for, tls_context
-from qdrant_dr.repository.location import open_store
+from qdrant_dr.repository.open_store import open_store
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.proxy import Proxy, forward_proxy
 from tests.support.scripted import Store, scripted_store

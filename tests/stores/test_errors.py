@@ -42,7 +42,7 @@ from qdrant_dr.errors import (
     StorageFull,
     StoreOverwrites,
 )
-from qdrant_dr.repository.location import location_of, open_store
+from qdrant_dr.repository.open_store import location_of, open_store
 from qdrant_dr.stores.errors import is_absent, translate
 from qdrant_dr.stores.gcs_client import Refused
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qdrant_dr.errors import Conflict
-from qdrant_dr.repository.location import open_store
+from qdrant_dr.repository.open_store import open_store
 from qdrant_dr.stores.objects import ObjectStore
 from tests.support.stores import PLACES, Place
 

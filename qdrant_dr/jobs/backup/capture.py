@@ -9,9 +9,9 @@ from qdrant_dr.cluster.replica_counts import apart_words
 from qdrant_dr.cluster.source_nodes import open_sources
 from qdrant_dr.config import Config
 from qdrant_dr.errors import CollectionChanged
+from qdrant_dr.jobs.backup.capture_engine import CaptureEngine
 from qdrant_dr.jobs.backup.destinations import Destinations
 from qdrant_dr.jobs.backup.draft import begin, clock_doubts, new_life
-from qdrant_dr.jobs.backup.engine import Engine
 from qdrant_dr.jobs.backup.leftovers import all_kept, delete_created
 from qdrant_dr.jobs.backup.manifest import Taken
 from qdrant_dr.jobs.backup.space import judge_capture
@@ -36,7 +36,7 @@ def capture(config: Config, unit: CaptureUnit, run_id: str) -> Outcome:
         draft = begin(config, unit, run_id, sources, destinations, started_at)
         space = judge_capture(config, [draft], destinations.taking_part)
         spool, backup_id = config.capture.spool.path, draft.key.backup_id
-        engine = Engine(config, what=str(draft.key))
+        engine = CaptureEngine(config, what=str(draft.key))
 
         def delete() -> tuple[str, tuple[KeptSnapshot, ...]]:
             peers = config.cluster.peers

@@ -28,11 +28,11 @@ from qdrant_dr.jobs.backup.destinations import Destinations
 from qdrant_dr.jobs.backup.leftovers import Creation
 from qdrant_dr.jobs.backup.manifest import Taken, counted_points, manifest_of
 from qdrant_dr.jobs.backup.node_locks import load_of
-from qdrant_dr.jobs.backup.nodes import Look, look
+from qdrant_dr.jobs.backup.prepare import Prepared, prepare
 from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.clocks import Since
 from qdrant_dr.jobs.run.conclude import copies_missing
-from qdrant_dr.jobs.run.lookup import newest_manifest
+from qdrant_dr.jobs.run.find_backup import newest_manifest
 from qdrant_dr.jobs.run.run import error_facts, seen_repositories, utc_now
 from qdrant_dr.jobs.run.units import CaptureUnit
 from qdrant_dr.records import (
@@ -64,7 +64,7 @@ class Draft:
     run_id: str
     key: BackupKey
     destinations: Destinations
-    seen: Look
+    seen: Prepared
     since: Since
     previous: Manifest | None
     strange: tuple[str, ...]
@@ -235,7 +235,7 @@ def begin(
 ) -> Draft:
     """Read the facts before the capture, and the previous backup. Raise what forbids the
     capture."""
-    seen = look(sources, unit, load=load_of(run_id))
+    seen = prepare(sources, unit, load=load_of(run_id))
     since = Since.then(seen.captured_at)
     key = BackupKey(
         cluster=config.cluster.name,

@@ -12,7 +12,7 @@ from pydantic import Field
 from qdrant_dr.cluster import take_inventory
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, NothingSelected
-from qdrant_dr.jobs.backup.full import flatten, plan_full
+from qdrant_dr.jobs.backup.full_snapshot import flatten, plan_full
 from qdrant_dr.jobs.run.clocks import clocks_of, node_clocks
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_names, selected_repositories
@@ -187,7 +187,7 @@ def backup(config: Config, request: BackupRequest, run: Run, perform: Perform) -
         run.source_kind = inventory.source_kind
         now = utc_now()
         # what can be written to is written to, whatever of it could not be read
-        catalog = run.look(config, blind=bool(run.repositories) and not request.dry_run)
+        catalog = run.read_catalog(config, blind=bool(run.repositories) and not request.dry_run)
         plan = plan_backup(
             config,
             request,

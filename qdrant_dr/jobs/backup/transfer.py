@@ -32,12 +32,12 @@ from qdrant_dr.errors import (
     ReplicaMoved,
     StorageFull,
 )
+from qdrant_dr.jobs.backup.capture_engine import WHOLE, CaptureEngine, said_of
 from qdrant_dr.jobs.backup.draft import Draft
-from qdrant_dr.jobs.backup.engine import WHOLE, Engine, said_of
 from qdrant_dr.jobs.backup.leftovers import Creation
 from qdrant_dr.jobs.backup.manifest import Taken
 from qdrant_dr.jobs.backup.node_locks import add_load, alone_on, load_of
-from qdrant_dr.jobs.backup.nodes import Look, look
+from qdrant_dr.jobs.backup.prepare import Prepared, prepare
 from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.quantities import format_size
@@ -57,7 +57,7 @@ class Transfer:
     way, and what was doubtful where a shard was looked for again; `apart` are replicas that
     differ."""
 
-    engine: Engine
+    engine: CaptureEngine
     draft: Draft
     sources: Sources
     folder: Path
@@ -81,7 +81,7 @@ class Transfer:
                 return taken
             plan = self._elsewhere(plan, failed)
 
-    def _in_parallel(self, plan: Look) -> tuple[list[Taken], dict[Take, ClusterError]]:
+    def _in_parallel(self, plan: Prepared) -> tuple[list[Taken], dict[Take, ClusterError]]:
         """One thread per peer. An error that no other peer can mend ends them all."""
         whole = self._whole(plan)
 
@@ -109,12 +109,12 @@ class Transfer:
             {take: r for take, r in results.items() if isinstance(r, ClusterError)},
         )
 
-    def _whole(self, plan: Look) -> bool:
+    def _whole(self, plan: Prepared) -> bool:
         """One server, one archive: it is kept as it is, restorable with Qdrant's own tools."""
         automatic = all(f.sharding_method == "auto" for f in plan.facts.values())
         return self.draft.unit.method == "collection" and not self.sources.clustered and automatic
 
-    def _elsewhere(self, plan: Look, failed: Mapping[Take, ClusterError]) -> Look:
+    def _elsewhere(self, plan: Prepared, failed: Mapping[Take, ClusterError]) -> Prepared:
         for take, error in failed.items():
             source = plan.sources[take.peer]
             if isinstance(error, ReplicaMoved):  # the node is well, and may have other shards
@@ -132,7 +132,7 @@ class Transfer:
         self._round += 1
         load = load_of(self.draft.run_id)
         try:
-            plan = look(self.sources, self.draft.unit, load=load, shards=shards)
+            plan = prepare(self.sources, self.draft.unit, load=load, shards=shards)
         except (PlanRefused, ClusterError) as e:
             error = next(iter(failed.values()))
             raise type(error)(f"{error.message}; {e.message}", error.hint) from None

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import DRError
-from qdrant_dr.repository.location import open_store
+from qdrant_dr.repository.open_store import open_store
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from qdrant_dr.cluster import (
 from qdrant_dr.cluster.grpc_points import GrpcUnfit, grpc_points
 from qdrant_dr.config import Config
 from qdrant_dr.errors import AccessDenied, ClockSkew, CollectionVanished, DRError
-from qdrant_dr.jobs.check.engine import engine_row, version_row
+from qdrant_dr.jobs.check.proof_engine import engine_row, version_row
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.check.topology import topology_rows
 from qdrant_dr.jobs.run.clocks import clock_text

@@ -14,10 +14,10 @@ from typing import Any
 from qdrant_dr.cluster import joint
 from qdrant_dr.cluster.node import path_of
 from qdrant_dr.cluster.replica_counts import PATIENCE, Counting, differing_counts
+from qdrant_dr.cluster.replica_scroll import PointId, SideBySide, Window, order
 from qdrant_dr.cluster.replicas import largest_page, several
 from qdrant_dr.cluster.source_nodes import Sources, open_sources
 from qdrant_dr.cluster.topology import peer_of
-from qdrant_dr.cluster.windows import PointId, SideBySide, Window, order
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted, NothingChecked
 from qdrant_dr.jobs.run.cancel import stopping

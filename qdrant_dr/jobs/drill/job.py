@@ -28,7 +28,7 @@ from qdrant_dr.jobs.drill.scenario import (
     standing_under,
     unused,
 )
-from qdrant_dr.jobs.run.lookup import archive_skip
+from qdrant_dr.jobs.run.find_backup import archive_skip
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.run.selection import FIRST
@@ -72,7 +72,7 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
         refuse_impossible(config, request.scenario, engine=engine)
         config = apply_scenario(config, request.scenario)
         with played(request.scenario):
-            catalog = run.look(config)
+            catalog = run.read_catalog(config)
             names = (request.collection,) if request.collection is not None else None
             asked = (request.repository,) if request.repository is not None else None
             now = utc_now()

@@ -53,7 +53,7 @@ def expire(config: Config, request: ExpireRequest, run: Run, perform: Perform) -
     """Decide, delete one by one, conclude."""
     outcomes: list[Outcome] = []
     try:
-        catalog = run.look(config)
+        catalog = run.read_catalog(config)
         now = utc_now() if request.dry_run else _compared(config, run)
         run.note_source(catalog.backups)
         holds = holds_of(list(run.repositories.values()), config.cluster.name)

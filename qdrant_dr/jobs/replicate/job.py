@@ -13,6 +13,7 @@ from qdrant_dr.errors import BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.clocks import clocks_of
+from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.healing_steps import (
     DAMAGED,
     damage,
@@ -21,7 +22,6 @@ from qdrant_dr.jobs.run.healing_steps import (
     heal_step,
     sources,
 )
-from qdrant_dr.jobs.run.lookup import Found
 from qdrant_dr.jobs.run.progress import in_transit
 from qdrant_dr.jobs.run.prove import bytes_proof
 from qdrant_dr.jobs.run.run import Run, utc_now
@@ -156,7 +156,7 @@ def replicate(config: Config, request: ReplicateRequest, run: Run, perform: Perf
     outcomes: list[Outcome] = []
     try:
         repositories = selected_repositories(config, request.repositories)
-        catalog = run.look(config)
+        catalog = run.read_catalog(config)
         now = utc_now()
         backups = selected_backups(catalog, config, request.backups, request.collections, now=now)
         opened, away = run.repositories, run.unreachable

@@ -73,7 +73,7 @@ def plans_of(config: Config, request: RestoreRequest, run: Run) -> tuple[Restore
     now = utc_now()
     with open_target(config, request.to, request.to_key) as node:
         facts = facts_of(config, node)  # the target first: it is the quicker to say no
-        catalog = run.look(config)
+        catalog = run.read_catalog(config)
         backups = _backups(config, request, run, catalog, now=now)
         run.note_source(backups)
         ends = run.past_ends(config, now)

@@ -35,7 +35,7 @@ from qdrant_dr.jobs.restore.salvage_facts import (
     with_vectors,
 )
 from qdrant_dr.jobs.run.cancel import stopping
-from qdrant_dr.jobs.run.lookup import Found
+from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.prove import proof_limits
 from qdrant_dr.proof import (
     TOLERANCE,
@@ -45,8 +45,8 @@ from qdrant_dr.proof import (
     engine_covers,
 )
 from qdrant_dr.proof.damaged_shard import OpenShard, open_pieces
-from qdrant_dr.proof.layout import LaidOut
 from qdrant_dr.proof.missing_points import find_lost
+from qdrant_dr.proof.unpack import LaidOut
 from qdrant_dr.records import Manifest, Part
 
 PointId = int | str

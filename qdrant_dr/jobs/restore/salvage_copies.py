@@ -8,10 +8,10 @@ from pathlib import Path
 
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.run.cancel import stoppable
-from qdrant_dr.jobs.run.lookup import Found
+from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.proof import lay_out
-from qdrant_dr.proof.layout import LaidOut, Limits
+from qdrant_dr.proof.unpack import LaidOut, Limits
 from qdrant_dr.records import Part
 from qdrant_dr.repository import Repository, rank_sources
 from qdrant_dr.verified_read import Tally

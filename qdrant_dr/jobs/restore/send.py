@@ -15,8 +15,8 @@ from qdrant_dr.cluster.target import holders
 from qdrant_dr.cluster.upload import upload_name
 from qdrant_dr.config import Config
 from qdrant_dr.errors import Interrupted, RecoverFailed, RecoverUnanswered
-from qdrant_dr.jobs.restore.failover import Sources
 from qdrant_dr.jobs.restore.journal import OpenJournal
+from qdrant_dr.jobs.restore.next_copy import Sources
 from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.units import RestoreUnit
 from qdrant_dr.jobs.target.nodes import TargetNodes

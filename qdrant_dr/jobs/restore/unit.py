@@ -19,15 +19,15 @@ from qdrant_dr.errors import (
     RepositoryError,
 )
 from qdrant_dr.jobs.restore.clean_up import clean_up
-from qdrant_dr.jobs.restore.failover import Meter, Sources
 from qdrant_dr.jobs.restore.journal import journal_of
+from qdrant_dr.jobs.restore.next_copy import Meter, Sources
 from qdrant_dr.jobs.restore.ownership import operations_of, since_proven
 from qdrant_dr.jobs.restore.refusals import how_to_remove, versions_reasons
+from qdrant_dr.jobs.restore.resume import create_collection, take_over
 from qdrant_dr.jobs.restore.send import Recovery
-from qdrant_dr.jobs.restore.take_over import create_collection, take_over
-from qdrant_dr.jobs.restore.work import Result, Work
+from qdrant_dr.jobs.restore.state import Result, Work
 from qdrant_dr.jobs.run.cancel import stopping
-from qdrant_dr.jobs.run.lookup import Found
+from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.progress import watcher
 from qdrant_dr.jobs.run.prove import CopyReader
 from qdrant_dr.jobs.run.run import error_facts, utc_now

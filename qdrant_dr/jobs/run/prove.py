@@ -19,9 +19,9 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.hints import command, filled
 from qdrant_dr.jobs.run.cancel import stoppable
+from qdrant_dr.jobs.run.find_backup import Found, sealed_before
 from qdrant_dr.jobs.run.healing_steps import sources
 from qdrant_dr.jobs.run.live_sample import live_sample
-from qdrant_dr.jobs.run.lookup import Found, sealed_before
 from qdrant_dr.jobs.run.progress import points_told, watched
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder

@@ -126,7 +126,7 @@ class Run:
     def run_id(self) -> str:
         return self.start.run_id
 
-    def look(self, config: Config, *, blind: bool = False) -> Catalog:
+    def read_catalog(self, config: Config, *, blind: bool = False) -> Catalog:
         """Read the catalog that this run decides from. What could not be read is noted on the run,
         which must not end as if those repositories and records did not exist. If nothing could be
         read, raise the first error, unless `blind` allows it: a run that sees nothing has nothing

@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from qdrant_dr.cluster.full import CONFIG
+from qdrant_dr.cluster.full_snapshot import CONFIG
 from qdrant_dr.disk import NoSuchRename, take_name
 from qdrant_dr.errors import PlanRefused, StorageFull
 from qdrant_dr.quantities import format_size

@@ -27,7 +27,7 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.cancel import stopping
-from qdrant_dr.jobs.run.lookup import Found
+from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.progress import in_transit
 from qdrant_dr.jobs.run.prove import CopyReader, bytes_proof
 from qdrant_dr.jobs.run.run import Run, error_facts, utc_now
@@ -102,7 +102,7 @@ def startup(config: Config, request: StartupRequest, run: Run, _perform: Perform
     remarks: tuple[str, ...] = ()
     try:
         now = utc_now()
-        catalog = run.look(config)
+        catalog = run.read_catalog(config)
         chosen = choose(config, catalog, request.backups, now=now)
         run.note_source(chosen)
         plan = plan_startup(chosen)

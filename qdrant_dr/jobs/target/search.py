@@ -16,7 +16,7 @@ from qdrant_dr.cluster.node import path_of
 from qdrant_dr.cluster.query import count_where, exact_scores, nearest
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.run.cancel import stopping
-from qdrant_dr.jobs.run.lookup import Found
+from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.prove import MadeBy, restore_proof
 from qdrant_dr.proof import Asked, Comparison, judge, recall_ppm, unanswerable
 from qdrant_dr.proof.encoding import is_finite, named_vectors

@@ -12,8 +12,8 @@ from qdrant_dr import layout
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.hints import told_with
+from qdrant_dr.jobs.run.find_backup import Found, archive_skip
 from qdrant_dr.jobs.run.healing_steps import doubt_step, heal_step
-from qdrant_dr.jobs.run.lookup import Found, archive_skip
 from qdrant_dr.jobs.run.prove import prove_copy
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
@@ -135,7 +135,7 @@ def verify(config: Config, request: VerifyRequest, run: Run, perform: Perform) -
     """Prove the chosen copies and conclude: one that fails makes the run fail."""
     outcomes: list[Outcome] = []
     try:
-        catalog = run.look(config)
+        catalog = run.read_catalog(config)
         now = utc_now()
         backups = selected_backups(catalog, config, request.backups, request.collections, now=now)
         units, objections, fresh = plan_verify(config, request, backups, now=now)

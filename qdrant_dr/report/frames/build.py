@@ -13,8 +13,8 @@ from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.standing import Standing, best_proof, last_search
 from qdrant_dr.report.finding import Problem
-from qdrant_dr.report.findings.afterwards import Afterwards, afterwards
 from qdrant_dr.report.findings.assessment import Assessment
+from qdrant_dr.report.findings.settled_runs import Afterwards, afterwards
 from qdrant_dr.report.frames import schema
 from qdrant_dr.report.frames.rows import (
     drill_row,

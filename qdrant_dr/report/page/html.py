@@ -23,9 +23,9 @@ from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.sizes import Series
 from qdrant_dr.report.evidence.standing import Standing, Status, best_proof
 from qdrant_dr.report.findings.acknowledged import words as words_of
-from qdrant_dr.report.findings.afterwards import afterwards
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.findings.scenarios import outcome_of
+from qdrant_dr.report.findings.settled_runs import afterwards
 from qdrant_dr.report.frames.csv_table import csv_bytes
 from qdrant_dr.report.page import pictures
 from qdrant_dr.text import count, visible

@@ -26,7 +26,7 @@ from qdrant_dr.report.findings.all_findings import LEFTOVER
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.findings.cluster import Live, ask_cluster
 from qdrant_dr.report.kinds import Half, kind_of
-from qdrant_dr.report.outputs.signals import signal
+from qdrant_dr.report.outputs.heartbeat import signal
 from qdrant_dr.report.watch.changes import changes, found
 from qdrant_dr.report.watch.unreadable import in_doubt
 from qdrant_dr.repository import Repository, Stat

@@ -19,9 +19,8 @@ from typing import Any
 
 import pytest
 
-from qdrant_dr.jobs.backup import draft, transfer
-from qdrant_dr.jobs.backup import engine as capture_engine
-from qdrant_dr.jobs.backup import nodes as capture_sources
+from qdrant_dr.jobs.backup import capture_engine, draft, transfer
+from qdrant_dr.jobs.backup import prepare as capture_sources
 from qdrant_dr.records import RunEnd, Seal
 from tests.support.clusters import (
     call,

@@ -13,8 +13,8 @@ import pytest
 
 from qdrant_dr.cluster import replicas
 from qdrant_dr.errors import NodeUnreachable, SnapshotFailed
-from qdrant_dr.jobs.backup import engine as capture_engine
-from qdrant_dr.jobs.backup import nodes as capture_sources
+from qdrant_dr.jobs.backup import capture_engine
+from qdrant_dr.jobs.backup import prepare as capture_sources
 from tests.support.clusters import (
     call,
     compared,

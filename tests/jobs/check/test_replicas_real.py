@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from qdrant_dr.jobs.backup import engine as capture_engine
+from qdrant_dr.jobs.backup import capture_engine
 from tests.support.clusters import (
     call,
     compared,

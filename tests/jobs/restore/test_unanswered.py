@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from qdrant_dr.jobs.restore.failover import Meter
+from qdrant_dr.jobs.restore.next_copy import Meter
 from qdrant_dr.records import Restored
 from qdrant_dr.stores.throttle import Throttle
 from tests.support.driving import do
@@ -132,7 +132,7 @@ def test_one_trusted_repository_of_two_that_disagree(tmp_path: Path) -> None:
 def test_what_is_cut_is_sent_no_faster_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same throttle a second time, counted once."""
     slept: list[float] = []
-    monkeypatch.setattr("qdrant_dr.jobs.restore.failover.time.sleep", slept.append)
+    monkeypatch.setattr("qdrant_dr.jobs.restore.next_copy.time.sleep", slept.append)
     meter = Meter(2**20, None, Throttle(2**20))
     assert list(meter.paced(iter([bytes(2**20)] * 3))) == [bytes(2**20)] * 3
     assert sum(slept) > 3

@@ -19,7 +19,7 @@ from qdrant_dr.records.holds import Expired
 from qdrant_dr.repository import Catalog, RepositoryState, plan_expire, plan_sweep
 from qdrant_dr.repository.assemble import Reading, assemble
 from qdrant_dr.repository.catalog import Backup
-from qdrant_dr.repository.named_backups import LONGEST_RUN, in_doubt, runs_missed
+from qdrant_dr.repository.lost_backups import LONGEST_RUN, in_doubt, runs_missed
 from qdrant_dr.repository.retention import Policy
 from qdrant_dr.stores.base import Stat
 from tests.support import records as made

@@ -19,7 +19,7 @@ from qdrant_dr.errors import (
     RepositoryError,
 )
 from qdrant_dr.jobs.run.cancel import stoppable
-from qdrant_dr.jobs.run.lookup import Found
+from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.progress import Watcher
 from qdrant_dr.jobs.run.prove import bytes_proof
 from qdrant_dr.jobs.run.run import utc_now

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdrant_dr.records import Outcome, RunEnd
-from qdrant_dr.report.findings.afterwards import Afterwards, afterwards
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.findings.runs import settlements
+from qdrant_dr.report.findings.settled_runs import Afterwards, afterwards
 from qdrant_dr.report.frames.build import build_frames
 from qdrant_dr.report.page.html import render
 from tests.support import records as r

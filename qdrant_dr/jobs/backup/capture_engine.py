@@ -40,7 +40,7 @@ Each = Callable[[Callable[[Draft], None]], None]
 
 
 @dataclass(slots=True)
-class Engine:
+class CaptureEngine:
     """One capture under way. `created` are the calls that were answered; `failed` is set where a
     part of it cannot be mended, and asks the others to end."""
 

@@ -19,13 +19,13 @@ from qdrant_dr.cluster import (
     delete_own_snapshot,
     list_snapshots,
 )
-from qdrant_dr.cluster.full import FullArchive, FullMember
+from qdrant_dr.cluster.full_snapshot import FullArchive, FullMember
 from qdrant_dr.cluster.source_nodes import Source, open_sources
 from qdrant_dr.config import Config
 from qdrant_dr.errors import CollectionVanished, DRError, NothingChecked, PlanRefused, QuorumMissed
+from qdrant_dr.jobs.backup.capture_engine import WHOLE, CaptureEngine
 from qdrant_dr.jobs.backup.destinations import Destinations
 from qdrant_dr.jobs.backup.draft import Draft, begin, clock_doubts
-from qdrant_dr.jobs.backup.engine import WHOLE, Engine
 from qdrant_dr.jobs.backup.leftovers import Creation, delete_one
 from qdrant_dr.jobs.backup.space import judge_capture
 from qdrant_dr.jobs.run.catalogs import open_all
@@ -115,7 +115,7 @@ def capture_full(config: Config, unit: FullUnit, run_id: str) -> Outcome:
     with open_sources(config, (unit.node,)) as sources:
         (source,) = sources.answering
         refuse_cluster(source.about)
-        engine = Engine(config, what=f"the full snapshot of {source.node.url}")
+        engine = CaptureEngine(config, what=f"the full snapshot of {source.node.url}")
         split = Split(engine, source, opened)
         for name in unit.collections:
             at = utc_now()
@@ -158,7 +158,7 @@ def capture_full(config: Config, unit: FullUnit, run_id: str) -> Outcome:
 class Split:
     """One full snapshot under way. `files` are those of each collection within it."""
 
-    engine: Engine
+    engine: CaptureEngine
     source: Source
     opened: dict[str, Repository]
     shares: dict[str, Share] = field(default_factory=dict)

@@ -29,7 +29,7 @@ from qdrant_dr.records.manifest import ReplicaCount
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Prepared:
     """What will be taken from whom, and the facts before it, by peer.
 
     `captured_at` is a moment before the facts: all that was acknowledged until then is within
@@ -44,13 +44,13 @@ class Look:
     apart: tuple[ReplicaCount, ...] = ()
 
 
-def look(
+def prepare(
     sources: Sources,
     unit: CaptureUnit,
     *,
     load: Mapping[str, int],
     shards: Collection[int] | None = None,
-) -> Look:
+) -> Prepared:
     """Choose who gives which of the shards (None: all), and ask them for the facts before it.
 
     All full replicas of a shard are counted until they agree or nothing moves: of those that differ
@@ -104,7 +104,7 @@ def look(
         if not (passing or unsettled or differ) or not patient:
             _refuse(sources, unit, unsettled)
             doubts = (*_said(judged, peers, "doubts"), *differ, *counting.doubts)
-            return Look(captured_at, cover.takes, peers, facts, doubts, counting.apart)
+            return Prepared(captured_at, cover.takes, peers, facts, doubts, counting.apart)
         _wait(unit)
 
 

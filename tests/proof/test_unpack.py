@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from qdrant_dr.errors import StorageFull
 from qdrant_dr.proof import wal
-from qdrant_dr.proof.layout import LaidOut, Limits, lay_out
 from qdrant_dr.proof.structure import inspect, segments_of
+from qdrant_dr.proof.unpack import LaidOut, Limits, lay_out
 from qdrant_dr.records import Manifest
 from tests.support.archives import (
     END,

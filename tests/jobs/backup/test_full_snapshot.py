@@ -13,7 +13,7 @@ import pytest
 from qdrant_dr import configfile
 from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.jobs.backup.full import plan_full
+from qdrant_dr.jobs.backup.full_snapshot import plan_full
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.jobs.run.units import CaptureUnit
 from qdrant_dr.jobs.startup_archive.job import StartupRequest, startup

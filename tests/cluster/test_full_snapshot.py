@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from qdrant_dr.cluster.full import FullArchive
+from qdrant_dr.cluster.full_snapshot import FullArchive
 from qdrant_dr.errors import ArchiveError, ArchiveInvalid, ArchiveTruncated
 from tests.support.archives import FIXTURES, file_member, header, tar
 from tests.support.replay import expected

@@ -18,7 +18,7 @@ from qdrant_dr.jobs.restore.journal import Journal
 from qdrant_dr.jobs.restore.options import continues, goes_on
 from qdrant_dr.jobs.restore.ownership import holds, must_be_unused, vectors_of
 from qdrant_dr.jobs.restore.refusals import how_to_remove, left_whole
-from qdrant_dr.jobs.restore.work import Work
+from qdrant_dr.jobs.restore.state import Work
 from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.target.nodes import TargetNodes

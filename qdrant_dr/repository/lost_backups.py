@@ -118,7 +118,7 @@ def spoken(words: Iterable[Word]) -> str:
     return " and ".join(filter(None, [", ".join(said[:-1]), *said[-1:]])) or "nobody"
 
 
-def testimony(cluster: str, readings: Sequence[Reading]) -> dict[str, Named]:
+def named_in_records(cluster: str, readings: Sequence[Reading]) -> dict[str, Named]:
     """Return every backup that any record names, by its folder, as far as records could be read."""
     found: dict[str, Named] = {}
     scope = next((r.scope for r in readings if r.scope), "")
@@ -312,7 +312,7 @@ def hidden_failures(named: Named, reading: Reading) -> tuple[str, ...]:
 
 def in_doubt(cluster: str, readings: Sequence[Reading]) -> tuple[Doubt, ...]:
     """Return what only one repository names, and what has no manifest anywhere."""
-    named = testimony(cluster, readings)
+    named = named_in_records(cluster, readings)
     several = len(readings) > 1  # whether the others could tell is in their lists of runs
     alone = {
         m.key.folder
