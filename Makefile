@@ -56,8 +56,10 @@ down:
 REAL_RUNS := tests/flows tests/docs/test_runbook.py tests/test_demo.py
 
 test: $(READY) $(AZURITE)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(REAL_RUNS)
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests $(REAL_RUNS:%=--ignore=%)
+	@failed=0; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(REAL_RUNS) || failed=1; \
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests $(REAL_RUNS:%=--ignore=%) || failed=1; \
+	exit $$failed
 
 # The inner loop: no emulator, hardly a process, and one collection captured, proven and restored.
 QUICK := tests/records tests/repository tests/report tests/proof tests/contract/test_store.py \

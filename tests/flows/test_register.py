@@ -122,11 +122,11 @@ def test_an_announced_finding_is_not_announced_again(
     )  # fmt: skip
     schemas = call("POST", "/block_schemas/filter",
                    {"block_schemas": {"block_type_id": {"any_": [kind["id"]]}}})  # fmt: skip
-    body = {"name": "ops", "block_type_id": kind["id"], "block_schema_id": schemas[0]["id"],
-            "data": {"name": "ops", "url": "http://127.0.0.1:9/"}}  # fmt: skip
+    body = {"name": "told", "block_type_id": kind["id"], "block_schema_id": schemas[0]["id"],
+            "data": {"name": "told", "url": "http://127.0.0.1:9/"}}  # fmt: skip
     block = call("POST", "/block_documents/", body)["id"]
     made = world().reference
-    register(made, "pool-told", notify="custom-webhook/ops")
+    register(made, "pool-told", notify="custom-webhook/told")
     for notify, told in ((None, [block]), ("none", [])):
         said = register(made, "pool-told", notify=notify)
         did = {line.rpartition(": ")[2] for line in said if line.startswith("automation")}
