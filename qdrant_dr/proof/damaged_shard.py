@@ -14,8 +14,8 @@ from typing import Any
 
 from qdrant_dr.errors import EngineFailed, ProofError
 from qdrant_dr.proof import wal
+from qdrant_dr.proof.copied_tree import copy_tree
 from qdrant_dr.proof.engine import Engine, EngineLimits
-from qdrant_dr.proof.readback import copy_tree
 from qdrant_dr.proof.unpack import LaidShard
 from qdrant_dr.records import Fingerprint
 

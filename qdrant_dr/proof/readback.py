@@ -7,27 +7,25 @@ other points were stored as they are, and must be equal bit by bit everywhere.""
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from qdrant_dr.errors import ArchiveInvalid, CountDiffers, EngineFailed, StorageFull
+from qdrant_dr.errors import ArchiveInvalid, CountDiffers, EngineFailed
 from qdrant_dr.proof import wal
-from qdrant_dr.proof.crash_cause import MORE_ROOM
+from qdrant_dr.proof.copied_tree import copy_tree
 from qdrant_dr.proof.engine import Engine, PointsRead
-from qdrant_dr.proof.engine_child import key_id
 from qdrant_dr.proof.fingerprint import add, merge_sketches, sketch_of, subtract
 from qdrant_dr.proof.questions import Questions
+from qdrant_dr.proof.replayed_points import compare_tables
 from qdrant_dr.proof.search import Asked
 from qdrant_dr.proof.structure import segments_of
 from qdrant_dr.proof.unpack import LaidOut, LaidShard
 from qdrant_dr.records import Fingerprint, SealedShard
 
-_KEY, _ROW = 17, 49
 READ_ONLY = "matrix.dat"
 """The dense vectors of a segment that is not appended to: what is deleted is marked elsewhere."""
 Told = Callable[[int, int], None]
@@ -344,91 +342,6 @@ def _whole(count: ShardCount, read: Sequence[PointsRead]) -> dict[str, Any]:
         "stored": sum(r.stored for r in read),
         "disagreed": next((r.disagreed for r in read if r.disagreed), None),
     }
-
-
-def compare_tables(with_log: Path, without: Path) -> tuple[list[int | str], int]:
-    """Return ids that are new or different with the log, and how many exist only without it.
-
-    Both tables must be sorted as the engine scrolls; raise EngineFailed if they are not.
-    """
-    replayed: list[int | str] = []
-    vanished = 0
-    others = _rows(without)
-    other = next(others, None)
-    for row in _rows(with_log):
-        key = row[:_KEY]
-        while other is not None and other[:_KEY] < key:
-            vanished += 1
-            other = next(others, None)
-        if other is None or other[:_KEY] > key:
-            replayed.append(key_id(key))
-            continue
-        if other != row:
-            replayed.append(key_id(key))
-        other = next(others, None)
-    return replayed, vanished + (other is not None) + sum(1 for _ in others)
-
-
-def _rows(table: Path) -> Iterator[bytes]:
-    last = b""
-    with table.open("rb") as file:
-        while page := file.read(_ROW * 4096):
-            for at in range(0, len(page), _ROW):
-                row = page[at : at + _ROW]
-                if row[:_KEY] <= last:
-                    raise EngineFailed("the engine did not scroll in the order of ids")
-                last = row[:_KEY]
-                yield row
-
-
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy a tree of plain files, keeping holes. Raise StorageFull if it would not fit.
-
-    Engines replay their logs into what they open, payload indexes above all: only what they never
-    open for writing is linked."""
-    files = [p for p in source.rglob("*") if p.is_file()]
-    needed = sum(p.stat().st_blocks for p in files if p.name != READ_ONLY) * 512
-    target.mkdir(parents=True)
-    if needed > (free := shutil.disk_usage(target).free):
-        raise StorageFull(
-            f"a second copy needs {needed} bytes below {target}, but {free} are free", MORE_ROOM
-        )
-    for path in files:
-        copy = target / path.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if path.name == READ_ONLY and _linked(path, copy):
-            continue
-        _copy_file(path, copy)
-
-
-def _linked(source: Path, target: Path) -> bool:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        return False
-    return True
-
-
-def _copy_file(source: Path, target: Path) -> None:
-    with source.open("rb") as old, target.open("xb") as new:
-        size = os.fstat(old.fileno()).st_size
-        for start, end in _data(old.fileno(), size):
-            at = start
-            while at < end:
-                at += os.copy_file_range(old.fileno(), new.fileno(), end - at, at, at)
-        os.truncate(new.fileno(), size)
-
-
-def _data(file: int, size: int) -> Iterator[tuple[int, int]]:
-    at = 0
-    while at < size:
-        try:
-            at = os.lseek(file, at, os.SEEK_DATA)
-        except OSError:  # ENXIO: only a hole from here on
-            return
-        end = os.lseek(file, at, os.SEEK_HOLE)
-        yield at, end
-        at = end
 
 
 def merge(readings: Sequence[Sequence[ShardReading]], engine_version: str) -> ReadBack:

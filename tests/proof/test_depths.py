@@ -327,8 +327,8 @@ def test_several_engines_read_what_one_reads(
     scratch: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("qdrant_dr.proof.depths._SEVERAL_FROM", 0)
-    monkeypatch.setattr("qdrant_dr.proof.depths._cores", lambda: engines)
+    monkeypatch.setattr("qdrant_dr.proof.examiner._SEVERAL_FROM", 0)
+    monkeypatch.setattr("qdrant_dr.proof.examiner._cores", lambda: engines)
     manifest, reader = backup(set_name)
     seal = sealed(set_name)
     result = prove(manifest, reader, depth="content", folder=scratch, seal=seal)

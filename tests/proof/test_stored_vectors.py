@@ -14,8 +14,8 @@ import pytest
 import qdrant_edge as edge
 
 from qdrant_dr.proof import Examination, prove
+from qdrant_dr.proof.copied_tree import copy_tree
 from qdrant_dr.proof.engine import Engine, EngineLimits, PointsRead
-from qdrant_dr.proof.readback import copy_tree
 from qdrant_dr.proof.stored_vectors import NotPlainError, StoredVectors
 from qdrant_dr.proof.unpack import Limits, lay_out
 from qdrant_dr.records import Seal
