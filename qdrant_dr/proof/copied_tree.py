@@ -9,7 +9,9 @@ from pathlib import Path
 
 from qdrant_dr.errors import StorageFull
 from qdrant_dr.proof.crash_cause import MORE_ROOM
-from qdrant_dr.proof.readback import READ_ONLY
+
+READ_ONLY = "matrix.dat"
+"""The dense vectors of a segment that is not appended to: what is deleted is marked elsewhere."""
 
 
 def copy_tree(source: Path, target: Path) -> None:

@@ -53,7 +53,7 @@ def _cores() -> int:
 
 
 class Examiner:
-    """Reads the parts of a copy one after the other, and keeps what is found: `full` or `sampled`."""
+    """Reads the parts of a copy, all of them or a sample, and keeps what is found."""
 
     sampled_ids: Sequence[int | str] = ()
     keep_replayed = False

@@ -26,8 +26,6 @@ from qdrant_dr.proof.structure import segments_of
 from qdrant_dr.proof.unpack import LaidOut, LaidShard
 from qdrant_dr.records import Fingerprint, SealedShard
 
-READ_ONLY = "matrix.dat"
-"""The dense vectors of a segment that is not appended to: what is deleted is marked elsewhere."""
 Told = Callable[[int, int], None]
 """Called with the points of a shard that are read, and how many it has."""
 

@@ -381,7 +381,7 @@ def test_digests_of_points_that_were_asked_for(scratch: Path) -> None:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> int:
-    for module in ("digests", "proof.blocks", "proof.depths"):
+    for module in ("digests", "proof.blocks", "proof.examiner"):
         monkeypatch.setattr(f"qdrant_dr.{module}.SAMPLE_BLOCK", 4096)
     return 4096
 
