@@ -22,7 +22,10 @@ ALSO: Final = (
     "flow_run_id", "flow_run_name", "task_run_id", "task_run_name",  # of Prefect
 )  # fmt: skip
 QUERY: Final = re.compile(r"\?[^\s'\"]+")
-_USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
+_USER = re.compile(r"(?<=://)[^\s/'\"]+@")
+_KEY = re.compile(
+    r"\b(AccountKey|SharedAccessKey|SharedAccessSignature|sig)=[^\s;'\"]+", re.IGNORECASE
+)
 
 
 def log_format() -> LogFormat:
@@ -54,7 +57,7 @@ class JsonLines(logging.Formatter):
             "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _clean(record.getMessage()),
+            "message": record.getMessage(),
         }
         here = facts()
         for name in (*FIELDS, *ALSO):
@@ -64,10 +67,12 @@ class JsonLines(logging.Formatter):
         if record.exc_info and record.exc_info[0] is not None:
             found["error"] = record.exc_info[0].__name__
             if record.name.partition(".")[0] in OURS:
-                found["traceback"] = _clean(self.formatException(record.exc_info))
-        return {k: v if isinstance(v, int | float | list) else str(v) for k, v in found.items()}
+                found["traceback"] = self.formatException(record.exc_info)
+        return {
+            k: v if isinstance(v, int | float | list) else _clean(str(v)) for k, v in found.items()
+        }
 
 
 def _clean(text: str) -> str:
     """Return the text without what in a URL may be a signature or a password."""
-    return _USER.sub("...@", QUERY.sub("?...", text))
+    return _KEY.sub(r"\1=...", _USER.sub("...@", QUERY.sub("?...", text)))

@@ -112,6 +112,13 @@ def one_bucket(a: Place | Location, b: Place | Location) -> bool:
     return location_key(a)[:3] == location_key(b)[:3]
 
 
+def one_path(a: Place | Location, b: Place | Location) -> bool:
+    """Whether two places are one but for their endpoints, of which the environment may have been
+    silent when one of them was written down."""
+    one, other = location_key(a), location_key(b)
+    return (one.bucket, one.prefix) == (other.bucket, other.prefix)
+
+
 def location_key(place: Place | Location) -> Place:
     """Return the one key of a place, equal for every spelling of its endpoint. Pure."""
     if isinstance(place, Location):

@@ -45,6 +45,18 @@ def test_a_line_has_a_time_a_level_and_its_words() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"GET https://u:p@{SECRET}@host/x?X-Amz-Signature={SECRET}&z=1",
+        f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={SECRET}==;",
+        f"SharedAccessSignature=sv=2020&sig={SECRET}",
+    ],
+)
+def test_no_field_holds_what_opens_a_store(text: str) -> None:
+    assert SECRET not in json.dumps(written(text, hint=text, code=text))
+
+
 def test_it_says_what_its_thread_works_for() -> None:
     with doing("run-1", VERIFY):
         said = written("hello")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from types import SimpleNamespace
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from qdrant_dr.cli.output import envelope
 from qdrant_dr.cli.session import Column, Reply
 from qdrant_dr.cli.tables import table
 from qdrant_dr.report.frames.csv_table import _cell
-from qdrant_dr.report.outputs.metrics import _metric
+from qdrant_dr.report.outputs.metrics import Gauge, _metric
 from qdrant_dr.text import json_visible, lines, printable, visible
 
 NASTY = (
@@ -69,11 +71,16 @@ def test_a_table_of_nasty_names_has_a_line_for_each() -> None:
 
 @given(names)
 def test_a_sample_of_prometheus_is_one_line_with_that_very_name(name: str) -> None:
-    text = _metric("x", "meaning", [({"collection": name}, 1.0)])
+    cluster = SimpleNamespace(name="shop")
+    config = SimpleNamespace(cluster=cluster)
+    about = cast("Any", SimpleNamespace(evidence=SimpleNamespace(config=config)))
+    text = _metric(Gauge("x", "meaning", lambda _: [({"collection": name}, 1.0)]), about)
     *_, sample, last = text.split("\n")
     assert len(text.split("\n")) == 4
     assert last == ""
-    found = re.fullmatch(r'qdrant_dr_x\{collection="((?:[^"\\\n]|\\[\\"n])*)"\} 1', sample)
+    found = re.fullmatch(
+        r'qdrant_dr_x\{cluster="shop",collection="((?:[^"\\\n]|\\[\\"n])*)"\} 1', sample
+    )
     assert found, sample
     back = re.sub(r"\\(.)", lambda m: {"n": "\n"}.get(m[1], m[1]), found[1])
     assert back == name, "two names must never become one"

@@ -35,7 +35,9 @@ def table(rows: Sequence[Row], columns: Sequence[Column], width: int | None = No
         return grid.written(grid.wanted)
     shown = list(columns)
     grid = _Grid.of(rows, shown)
-    while _sum(grid.least) > width and (spare := [c for c in shown if c.spare]):
+    if not rows:
+        return grid.written(grid.wanted)
+    while _sum(grid.least) > width and len(shown) > 1 and (spare := [c for c in shown if c.spare]):
         shown.remove(min(spare, key=lambda c: c.spare))
         grid = _Grid.of(rows, shown)
     as_list = _as_list(rows, columns, width)

@@ -68,7 +68,6 @@ def create_snapshot(
     node: Node,
     where: Where,
     *,
-    listed_before: Sequence[ListedSnapshot] | None = None,
     timeout: timedelta | None = None,
     stop: threading.Event | None = None,
     progress: Progress | None = None,
@@ -79,13 +78,13 @@ def create_snapshot(
     Its only limit is `timeout` (default `timeouts.snapshot`); the answer comes only at the end.
     The server continues when a client leaves, and a second call would make a second file. So a call
     that was sent but not answered raises SnapshotUnanswered, which names the new files on the node,
-    and is never repeated here. New is what is not in `listed_before`, or was not there just now.
+    and is never repeated here.
     Raise CollectionVanished, AccessDenied, NodeUnreachable (nothing was sent), SnapshotFailed with
     the server's words, Interrupted if `stop` is set.
     """
     shelf = shelf_of(where)
     limit = (timeout or node.timeouts.snapshot).total_seconds()
-    before = list_snapshots(node, shelf) if listed_before is None else listed_before
+    before = list_snapshots(node, shelf)
     with node.patient_client(limit) as client:
         call = _Call(node, client, shelf.path())
         call.start()

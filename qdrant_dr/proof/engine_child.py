@@ -164,7 +164,7 @@ class Child:
             return None
         try:
             return StoredPages(self._open, self._path, seed)
-        except (NotPlainError, OSError, ValueError, KeyError, IndexError):
+        except (NotPlainError, OSError, ValueError, KeyError, IndexError, MemoryError):
             return None
 
     def _read_points(

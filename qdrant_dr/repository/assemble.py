@@ -8,7 +8,7 @@ from datetime import datetime
 
 from qdrant_dr import layout
 from qdrant_dr.errors import DRError, ObjectArchived, ObjectMissing, RecordDamaged, SealConflict
-from qdrant_dr.location_key import one_place
+from qdrant_dr.location_key import one_path, one_place
 from qdrant_dr.records import Expired, Manifest, Proof, Record, RunEnd, Seal
 from qdrant_dr.repository.catalog import (
     Backup,
@@ -198,8 +198,9 @@ def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool, na
             mine is not None
             and proof.repository_id == where.id
             and where.location is not None
-            and one_place(proof.location, where.location)
             and proof.manifest_sha256 == mine.sha256
+            # a failure counts under whatever endpoint it was found; a success only here
+            and (one_path if not proof.passed else one_place)(proof.location, where.location)
             # a failure counts whenever it was; of a success, when is half of what it says
             and not (proof.passed and proof.sha256 in reading.ahead)
         )

@@ -89,7 +89,11 @@ class RememberingStore:
         """List, and learn the marks; what was read since the last listing is written down."""
         self._keep()
         found = self._store.find(folder)
-        marks = {s.path: f"{s.size_bytes} {s.mark}" for s in found if s.mark}
+        marks = {
+            s.path: f"{s.size_bytes} {s.mark} {s.modified_at.timestamp():.6f}"
+            for s in found
+            if s.mark
+        }
         with self._lock:  # what is not listed any more has no mark any more
             kept = {p: m for p, m in self._marks.items() if not p.startswith(f"{folder}/")}
             self._marks = kept | marks

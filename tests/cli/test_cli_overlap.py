@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,10 +32,11 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def test_both_are_backups_and_both_are_proven(source: str, tmp_path: Path) -> None:
-    """Names of snapshots have a resolution of one second: the calls may even get the same file."""
+    """Not within one second: then the server gives both calls one file, and one run fails."""
     world = make_world(tmp_path, source)
 
-    def backup(_: int) -> subprocess.CompletedProcess[str]:
+    def backup(number: int) -> subprocess.CompletedProcess[str]:
+        time.sleep(1.3 * number)
         return subprocess.run(
             [sys.executable, "-m", "qdrant_dr.cli", "backup", "-c", world.reference, "--json"],
             capture_output=True, text=True, cwd=ROOT, timeout=120, check=False,

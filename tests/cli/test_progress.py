@@ -16,6 +16,7 @@ class _Said:
     """A session that keeps what is said."""
 
     quiet = False
+    log = "text"
 
     def __init__(self) -> None:
         self.lines: list[str] = []

@@ -113,6 +113,12 @@ SIZE = Column("size", "SIZE", str, right=True, spare=1)
 ROW = {"name": "movies", "size": 12345, "what": "one two three four five six"}
 
 
+def test_a_table_without_rows_has_its_headings_on_every_terminal() -> None:
+    columns = [Column("a", "FIRST"), Column("b", "SECOND", spare=1)]
+    for width in (None, 200, 5):
+        assert table([], columns, width).split() == ["FIRST", "SECOND"]
+
+
 def test_what_is_spare_goes_first_and_is_named() -> None:
     told = table([ROW], [NAME, SIZE, WHAT], 24)
     assert told == (

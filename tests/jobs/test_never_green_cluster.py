@@ -19,7 +19,7 @@ from qdrant_dr import configfile
 from qdrant_dr.cluster import Node, SnapshotScope, take_inventory
 from qdrant_dr.cluster.source_nodes import open_sources
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.jobs.backup.prepare import look
+from qdrant_dr.jobs.backup.prepare import prepare
 from qdrant_dr.jobs.run.units import CaptureUnit
 from tests.support.clusters import call, manifest_of, put, the_capture, world_of
 from tests.support.driving import do
@@ -68,9 +68,9 @@ def test_a_shard_that_nobody_has_any_more_when_it_is_looked_for_again(tmp_path: 
             method="collection", method_reason="asked for", note="",
         )  # fmt: skip
         with open_sources(config, unit.nodes) as sources:
-            assert [t.shards for t in look(sources, unit, load={}, shards={1}).takes] == [(1,)]
+            assert [t.shards for t in prepare(sources, unit, load={}, shards={1}).takes] == [(1,)]
             with pytest.raises(PlanRefused, match=r"shards \[7\] have no replica any more"):
-                look(sources, unit, load={}, shards={1, 7})
+                prepare(sources, unit, load={}, shards={1, 7})
 
 
 def test_a_node_that_falls_silent_behind_the_inventory(

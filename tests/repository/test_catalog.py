@@ -209,6 +209,23 @@ def test_a_proof_counts_however_its_place_is_spelled(one: Repository) -> None:
         assert len(only(now).copy("one").proofs) == counts, endpoint
 
 
+@pytest.mark.parametrize(("passed", "state"), [(True, "present"), (False, "damaged")])
+def test_damage_counts_under_whatever_endpoint_it_was_found(
+    one: Repository, passed: bool, state: str
+) -> None:
+    """An earlier version wrote down no endpoint of the environment: damage that it found is still
+    there, while what it proved is to be proven again."""
+    of = manifest_of()
+    back_up(of, one)
+    one.put_seal(made.seal(of))
+    now = Location(protocol="s3", endpoint="minio:9000", bucket="box", prefix="q")
+    prove(of, one, passed=passed, location=now.model_copy(update={"endpoint": ""}))
+    copy = only(replace(one, location=now)).copy("one")
+    assert (copy.state, len(copy.proofs)) == (state, int(not passed))
+    elsewhere = now.model_copy(update={"bucket": "another"})
+    assert only(replace(one, location=elsewhere)).copy("one").state == "present"
+
+
 def test_two_seals_are_a_conflict(one: Repository, two: Repository) -> None:
     of = manifest_of()
     back_up(of, one, two)

@@ -63,7 +63,7 @@ class CaptureEngine:
             number, asked_at = next(self.numbers), utc_now()
             listed = list_snapshots(source.node, scope)
             each(lambda draft: draft.intend(source, scope, number, listed))
-            answer = create_snapshot(source.node, scope, listed_before=listed, stop=stopping)
+            answer = create_snapshot(source.node, scope, stop=stopping)
             self._named_until[shelf] = time.monotonic() + NAME_SECONDS
         created = Creation(number, source, scope, answer, listed, asked_at, utc_now())
         self.created.append(created)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from qdrant_dr.config import Config
-from qdrant_dr.location_key import Place, one_place
+from qdrant_dr.location_key import Place, one_path, one_place
 
 Body: TypeAlias = dict[str, Any]
 Gap: TypeAlias = tuple[str, str]
@@ -172,8 +172,11 @@ class _Count:
         mine = [
             p
             for p in self.proofs[(*key, repository)]
-            if one_place(_place(p["location"]), _place(self.locations[repository]))
-            and p["manifest_sha256"] == digest
+            if p["manifest_sha256"] == digest
+            # a failure counts under whatever endpoint it was found; a success only here
+            and (one_place if p["passed"] else one_path)(
+                _place(p["location"]), _place(self.locations[repository])
+            )
         ]
         passed = [p for p in mine if p["passed"]]
         for failure in (p for p in mine if not p["passed"]):
