@@ -17,8 +17,9 @@ from qdrant_dr.cluster.scroll import IDS_PAGE, RawPoint, id_order, shard_steps
 
 DRAWS = 6
 """How many places of a collection a sample is taken from."""
-SAMPLING_REQUESTS = DRAWS + 2
-"""Two for ids: the first of all, and the first UUIDs if those do not follow on the same page."""
+SAMPLING_REQUESTS = DRAWS + 3
+"""Two for ids: the first of all, and the first UUIDs if those do not follow on the same page; one
+to fill up."""
 _CAPS = 1 << 64, 1 << 128
 """What no integer id and no UUID reaches."""
 _GOLDEN = 2_654_435_769
@@ -66,6 +67,11 @@ def sample_points(
         for point in points:
             found.setdefault(point["id"], point)
         _learn(ranges, start, points)
+    missing = count - len(found)
+    if more and missing > 0:  # draws behind the last point found nothing
+        start = ids[chance.randrange(max(1, len(ids) - missing))]
+        for point in asked.points(start, min(missing, limit or missing)):
+            found.setdefault(point["id"], point)
     return list(found.values())[:count]
 
 
