@@ -70,7 +70,7 @@ QUICK := tests/records tests/repository tests/report tests/proof tests/contract/
   $(filter-out tests/test_demo.py,$(wildcard tests/test_*.py)) \
   "tests/jobs/restore/test_round_trips.py::test_deleted_and_restored_on_the_sandbox[product]" \
   $(patsubst %,--ignore=tests/%.py,proof/test_depths proof/test_search proof/test_engine \
-    repository/test_record_cache report/watch/test_job report/test_looks)
+    repository/test_record_cache report/watch/test_job report/test_looks repository/test_fanout)
 
 .PHONY: test-quick
 test-quick: $(READY)
