@@ -69,6 +69,8 @@ class GrpcPoints:
         In the form of a server's JSON, but for dense vectors, which are bytes: binary32, little
         endian. Raise GrpcUnfit.
         """
+        from google.protobuf.message import DecodeError
+
         request = self._messages.ScrollPoints(
             collection_name=collection,
             limit=limit,
@@ -79,8 +81,6 @@ class GrpcPoints:
             request.offset.num = offset
         elif offset is not None:
             request.offset.uuid = offset
-        from google.protobuf.message import DecodeError
-
         raw = self._exchange(request)
         try:
             answer = self._messages.ScrollResponse.FromString(raw)

@@ -137,7 +137,10 @@ class Examiner:
             self.seed, self.bytes_checked, self.counts, self.readings = None, 0, [], []
             for part in self.manifest.parts:
                 self.examine(part)
-            if self.failed or self.hindrance or len(self.readings) < len(self.manifest.parts):
+            if self.failed or self.hindrance:
+                return read
+            if len(self.readings) < len(self.manifest.parts):
+                self.note("content", None, compared.faults)
                 return read
             read = merge(self.readings, engine_version())
             compared = compare_with_seal(read, seal, self.manifest)

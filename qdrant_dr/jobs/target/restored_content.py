@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -56,6 +57,7 @@ class Reference:
     folder: Path
     late: Sequence[Mapping[str, Any]] | None = None
     _read: ReadBack | None = None
+    _reads: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def shards(self) -> Sequence[SealedShard]:
         """Return what each shard holds. Raise NothingChecked if an unsealed copy cannot be read."""
@@ -76,6 +78,10 @@ class Reference:
         return [p for p in late if p["id"] in ids]
 
     def _reading(self) -> ReadBack:
+        with self._reads:  # replicas are compared side by side; the archive is read once for all
+            return self._read_once()
+
+    def _read_once(self) -> ReadBack:
         if self._read is None:
             exam = prove(
                 self.manifest, self.reader, depth="content", folder=self.folder, seal=self.seal,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -160,6 +162,25 @@ def test_two_readings_that_disagree_are_no_proof(
     assert fault.code == "nothing-checked"
     assert "over gRPC it is not" in fault.message
     assert "cluster.grpc_port: 0" in str(fault.hint)
+
+
+def test_replicas_side_by_side_read_the_archive_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reading takes an engine, its memory and room for the archive."""
+    readings: list[Any] = []
+
+    def slow(*_: Any, **__: Any) -> Any:
+        readings.append(None)
+        time.sleep(0.1)
+        return SimpleNamespace(findings=(), read_back=SimpleNamespace(shards=()))
+
+    monkeypatch.setattr("qdrant_dr.jobs.target.restored_content.prove", slow)
+    monkeypatch.setattr("qdrant_dr.jobs.target.restored_content.proof_limits", lambda _: None)
+    nobody = cast("Any", None)
+    reference = Reference(nobody, nobody, nobody, nobody, Path())
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: reference.as_read(), range(8)))
+    assert found == [[]] * 8
+    assert len(readings) == 1
 
 
 def test_good_content_behind_the_grpc_port_of_another_server_proves_nothing(
