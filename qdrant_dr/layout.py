@@ -177,14 +177,25 @@ def recipe_file(part_file: str) -> str:
     return f"{part_file.removesuffix('.snapshot')}.recipe"
 
 
+def part_file_of(recipe: str) -> str | None:
+    """The file of the part that a recipe is of; None if it is no recipe."""
+    name = recipe.removesuffix(".recipe")
+    return f"{name}.snapshot" if name != recipe else None
+
+
 def packs(cluster: str, collection: str | None = None) -> str:
     """The folder of all packs of a cluster, or of one collection."""
     return _below(PACKS, cluster, collection, None)
 
 
+def is_pack_name(name: str) -> bool:
+    """Whether a pack may be called so."""
+    return _PACK.fullmatch(f"{name}.pack") is not None
+
+
 def pack(cluster: str, collection: str, name: str) -> str:
     """The path of a pack of one collection, by its name."""
-    if not _PACK.match(f"{name}.pack"):
+    if not is_pack_name(name):
         raise ValueError(f"{name!r} is no name of a pack")
     return f"{packs(cluster, collection)}/{name}.pack"
 
