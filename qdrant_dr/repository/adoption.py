@@ -15,8 +15,8 @@ from qdrant_dr.repository.catalog import CLOCK_TOLERANCE
 from qdrant_dr.repository.delete_permission import clean
 from qdrant_dr.repository.holds_and_deletions import withdraw
 from qdrant_dr.repository.repository import Repository
-from qdrant_dr.repository.sweep import ORPHAN_GRACE
 from qdrant_dr.stores.base import fill
+from qdrant_dr.vault.law import ORPHAN_GRACE
 from qdrant_dr.version import __version__
 
 _RUNS = 20

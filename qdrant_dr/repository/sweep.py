@@ -14,8 +14,8 @@ from qdrant_dr.repository.delete_permission import clean
 from qdrant_dr.repository.foreign_objects import strangers_in_words
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import OpenUpload
+from qdrant_dr.vault.law import ORPHAN_GRACE, may_commit
 
-ORPHAN_GRACE = timedelta(hours=48)
 _NAMED = 3
 
 
@@ -46,7 +46,7 @@ def refuse_late_commit(
 
     Raise PlanRefused.
     """
-    if now - intent.started_at > orphan_grace / 2:
+    if not may_commit(intent.started_at, now=now, grace=orphan_grace):
         raise PlanRefused(
             f"the capture of {intent.collection} began at "
             f"{intent.started_at:%Y-%m-%d %H:%M:%S} UTC, "
