@@ -8,6 +8,9 @@ from pydantic import Field
 
 from qdrant_dr.records.base import Record, Time, later
 
+Layout = Literal["plain", "chunked"]
+"""How parts lie: as the archives themselves, or as blocks that are stored once, in packs."""
+
 
 class RepositoryRecord(Record):
     """`repository.json`: written by `repository create`, and again when a copied repository gets
@@ -16,7 +19,7 @@ class RepositoryRecord(Record):
     KIND: ClassVar[str] = "repository"
 
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
-    layout: Literal["plain"]
+    layout: Layout
     created_at: Time
     tool_version: str
     adopted_from: tuple[str, ...] = later((), description="ids that it had before, oldest first")

@@ -17,6 +17,7 @@ from qdrant_dr.errors import DRError, ManifestConflict, RepositoryUnreachable, S
 from qdrant_dr.layout import BACKUPS, call_of
 from qdrant_dr.records import BackupKey, Depth, Location, Manifest, Proof, Seal
 from qdrant_dr.records.proof import reaches
+from qdrant_dr.records.repository import Layout
 from qdrant_dr.repository.foreign_objects import Stranger
 from qdrant_dr.repository.lost_backups import LONGEST_RUN, Lost, Witness
 from qdrant_dr.repository.record_files import Unreadable
@@ -36,7 +37,8 @@ CLOCK_TOLERANCE = timedelta(seconds=60)
 @dataclass(frozen=True, slots=True)
 class RepositoryState:
     """A configured repository as it was found. `error`: why nothing of it could be read;
-    `restore_time`: how long it takes to bring something back from its archive, if configured."""
+    `restore_time`: how long it takes to bring something back from its archive, if configured;
+    `layout`: how parts lie in it."""
 
     name: str
     id: str | None
@@ -44,6 +46,7 @@ class RepositoryState:
     location: Location | None
     error: DRError | None = None
     restore_time: timedelta | None = None
+    layout: Layout = "plain"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def read_catalog(
 def _empty(repository: Repository, ends: Sequence[RunEnd], scope: str) -> Reading:
     state = RepositoryState(
         repository.name, repository.id, repository.domain, repository.location,
-        restore_time=repository.restore_time,
+        restore_time=repository.restore_time, layout=repository.record.layout,
     )  # fmt: skip
     paths = (layout.run_end(e.start.run_id, e.start.started_at) for e in ends)
     return Reading(state, scope, ends=dict(zip(paths, ends, strict=True)))
