@@ -177,6 +177,11 @@ def recipe_file(part_file: str) -> str:
     return f"{part_file.removesuffix('.snapshot')}.recipe"
 
 
+def is_recipe(path: str) -> bool:
+    """Whether an object of ours of this name is a recipe."""
+    return path.endswith(".recipe")
+
+
 def packs(cluster: str, collection: str | None = None) -> str:
     """The folder of all packs of a cluster, or of one collection."""
     return _below(PACKS, cluster, collection, None)

@@ -225,6 +225,7 @@ class Swept(Frozen):
     """What a sweep removed from and left in a repository or on `node`.
 
     `left` are all our snapshots that the node then had; None in records of older versions.
+    `freed_bytes` and `hidden_bytes` are of packs: what went, and what the store still keeps.
     """
 
     kind: Literal["swept"] = "swept"
@@ -232,6 +233,8 @@ class Swept(Frozen):
     removed: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     left: tuple[LeftSnapshot, ...] | None = later(None)
+    freed_bytes: int = later(0)
+    hidden_bytes: int = later(0)
 
 
 class Signed(Frozen):
