@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from qdrant_dr.records.base import Record, Time, later
+from qdrant_dr.records.key_slot import KeyId
 
 Layout = Literal["plain", "chunked"]
 """How parts lie: as the archives themselves, or as blocks that are stored once, in packs."""
@@ -24,3 +25,4 @@ class RepositoryRecord(Record):
     tool_version: str
     adopted_from: tuple[str, ...] = later((), description="ids that it had before, oldest first")
     adopted_at: Time | None = later(None)
+    key_id: KeyId | None = later(None, description="of its first master key: it is encrypted")

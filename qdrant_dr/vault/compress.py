@@ -10,11 +10,11 @@ else:
     from backports import zstd
 
 _WINDOW_LOG = 17  # twice a block: no frame of ours needs more memory
-_LEVEL = {
+_LEVEL: dict[int, int] = {
     zstd.CompressionParameter.compression_level: 3,
     zstd.CompressionParameter.window_log: _WINDOW_LOG,
 }
-_BOUND = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
+_BOUND: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
 
 
 def compress(data: bytes) -> bytes:

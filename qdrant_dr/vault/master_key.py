@@ -75,6 +75,11 @@ class Keyring:
         """Return the ids of all keys, in hex, the newest last."""
         return tuple(key_id.hex() for key_id in self._keys)
 
+    @property
+    def all(self) -> tuple[MasterKey, ...]:
+        """Return every key, the newest last."""
+        return tuple(self._keys.values())
+
     def of(self, key_id: bytes, path: str) -> MasterKey:
         """Return the key that a box names. Raise KeyMissing."""
         if (key := self._keys.get(key_id)) is None:
