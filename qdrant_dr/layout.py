@@ -177,9 +177,10 @@ def recipe_file(part_file: str) -> str:
     return f"{part_file.removesuffix('.snapshot')}.recipe"
 
 
-def is_recipe(path: str) -> bool:
-    """Whether an object of ours of this name is a recipe."""
-    return path.endswith(".recipe")
+def part_file_of(recipe: str) -> str | None:
+    """The file of the part that a recipe is of; None if it is no recipe."""
+    name = recipe.removesuffix(".recipe")
+    return f"{name}.snapshot" if name != recipe else None
 
 
 def packs(cluster: str, collection: str | None = None) -> str:
@@ -187,9 +188,14 @@ def packs(cluster: str, collection: str | None = None) -> str:
     return _below(PACKS, cluster, collection, None)
 
 
+def is_pack_name(name: str) -> bool:
+    """Whether a pack may be called so."""
+    return _PACK.fullmatch(f"{name}.pack") is not None
+
+
 def pack(cluster: str, collection: str, name: str) -> str:
     """The path of a pack of one collection, by its name."""
-    if not _PACK.match(f"{name}.pack"):
+    if not is_pack_name(name):
         raise ValueError(f"{name!r} is no name of a pack")
     return f"{packs(cluster, collection)}/{name}.pack"
 

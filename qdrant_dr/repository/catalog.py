@@ -14,7 +14,7 @@ from typing import Literal
 
 from qdrant_dr.config import Copies
 from qdrant_dr.errors import DRError, ManifestConflict, RepositoryUnreachable, SealConflict
-from qdrant_dr.layout import BACKUPS, call_of, is_recipe
+from qdrant_dr.layout import BACKUPS, call_of, part_file_of
 from qdrant_dr.records import BackupKey, Depth, Location, Manifest, Proof, Seal
 from qdrant_dr.records.proof import reaches
 from qdrant_dr.records.repository import Layout
@@ -160,7 +160,7 @@ class Unfinished:
     def only_sweeps_remain(self) -> bool:
         """Say whether nothing is left but what sweeps remove: records of its create calls, and
         recipes, which protect their packs for a while."""
-        return all(is_recipe(f.path) or call_of(f.path.rpartition("/")[2]) for f in self.files)
+        return all(part_file_of(f.path) or call_of(f.path.rpartition("/")[2]) for f in self.files)
 
 
 @dataclass(frozen=True)

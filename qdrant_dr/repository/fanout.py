@@ -22,7 +22,7 @@ from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import DRError, Interrupted, Stalled
 from qdrant_dr.stores.base import Sink
 from qdrant_dr.stores.errors import translate
-from qdrant_dr.stores.throttle import ThrottledSink
+from qdrant_dr.stores.throttle import Resting
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class _Worker:
         committed = False
         try:
             sink = self._make()
-            if isinstance(sink, ThrottledSink):
+            if isinstance(sink, Resting):
                 sink.rest = self._rest
             while (block := self._next()) is not None:
                 sink.write(block)

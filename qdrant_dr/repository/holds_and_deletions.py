@@ -135,7 +135,7 @@ def delete_copy(repository: Repository, folder: str, *, remember: Collection[int
     for file in files:
         if (call := layout.call_of(file.path.rpartition("/")[2])) and call[1] in remember:
             continue
-        if repository.record.layout == "chunked" and layout.is_recipe(file.path):
+        if repository.record.layout == "chunked" and layout.part_file_of(file.path):
             left += 1
             continue
         comes_to = repository.store.deletion(file.path)

@@ -15,6 +15,7 @@ from qdrant_dr.errors import (
     UsageError,
 )
 from qdrant_dr.records.repository import Layout, RepositoryRecord
+from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.keyrings import first_slot, with_keys
 from qdrant_dr.repository.open_store import open_place
 from qdrant_dr.repository.repository import Repository
@@ -87,7 +88,8 @@ def read_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repos
             f"repository {cfg.name}: there is no {layout.REPOSITORY} at {location}"
         ) from None
     record = RepositoryRecord.from_bytes(data, where=f"{cfg.name}/{layout.REPOSITORY}")
-    return Repository(
+    kind = ChunkedRepository if record.layout == "chunked" else Repository
+    return kind(
         name=cfg.name,
         record=record,
         domain=cfg.domain,

@@ -7,7 +7,7 @@ the `now` it counts from. What may be needed and cannot be read lets nothing of 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ from qdrant_dr import layout
 from qdrant_dr.errors import DRError, RepositoryUnreachable
 from qdrant_dr.quantities import format_size
 from qdrant_dr.repository.catalog import Catalog, Unfinished
+from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.delete_permission import clean
 from qdrant_dr.repository.foreign_objects import strangers_in_words
 from qdrant_dr.repository.holds_and_deletions import find_expired
@@ -74,7 +75,7 @@ def plan_packs(
     The catalog was read after `store_now`; `held` are ids of backups that somebody holds. Of a
     catalog that is not complete nothing goes.
     """
-    if repository.record.layout != "chunked" or not catalog.complete:
+    if not isinstance(repository, ChunkedRepository) or not catalog.complete:
         return PackPlan()  # why, `plan_sweep` says
     listed, strangers = repository.sort_out(layout.packs(catalog.cluster))
     let_go = find_expired(repository, catalog.cluster)
@@ -127,7 +128,7 @@ class _Collection:
 
 
 def _judge(
-    repository: Repository, folder: str, place: _Collection, now: datetime, grace: timedelta
+    repository: ChunkedRepository, folder: str, place: _Collection, now: datetime, grace: timedelta
 ) -> PackPlan:
     paths = [path for recipes in place.alive for path in recipes.paths]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -149,7 +150,7 @@ def _judge(
     )
 
 
-def _packs_of(repository: Repository, path: str) -> frozenset[str] | DRError:
+def _packs_of(repository: ChunkedRepository, path: str) -> frozenset[str] | DRError:
     try:
         return repository.packs_of(path)
     except RepositoryUnreachable:
@@ -167,7 +168,7 @@ def _recipes(catalog: Catalog, repository: str, held: Collection[str]) -> Iterab
         files = (layout.recipe_file(part.file) for part in backup.manifest.parts)
         yield _Recipes(holding, tuple(layout.in_backup(backup.key, f) for f in files))
     for left in catalog.unfinished:
-        files = [f for f in left.files if layout.is_recipe(f.path)]
+        files = [f for f in left.files if layout.part_file_of(f.path)]
         if left.repository != repository or not files:
             continue
         kept = needed(catalog, left)

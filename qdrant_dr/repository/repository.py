@@ -21,6 +21,7 @@ from qdrant_dr.repository.record_files import Read, Unreadable, key_of
 from qdrant_dr.repository.run_records import RunRecords
 from qdrant_dr.stores.base import OpenUpload, Sink, Stat, fill
 from qdrant_dr.stores.throttle import Throttle, ThrottledSink, shared_throttle
+from qdrant_dr.vault.cut_once import CutOnce
 from qdrant_dr.verified_read import VerifiedRead
 
 
@@ -89,15 +90,28 @@ class Repository(RunRecords):
                 return False
         return True
 
-    def part_sink(self, key: BackupKey, file_name: str, size_hint: int | None = None) -> Sink:
-        """Begin a part: nothing is visible before its commit. Raise Conflict if it is there."""
-        return self._sink(layout.in_backup(key, file_name), size_hint, replace=False)
+    def part_sink(
+        self,
+        key: BackupKey,
+        file_name: str,
+        size_hint: int | None = None,
+        stream: CutOnce | None = None,  # noqa: ARG002 -- bytes are stored as they come
+    ) -> Sink:
+        """Begin a part: nothing is visible before its commit. Raise Conflict if it is there.
+
+        `stream` cuts what is written into blocks, once for all repositories that store blocks.
+        """
+        return self._sink(self._part_path(key, file_name), size_hint, replace=False)
+
+    def _part_path(self, key: BackupKey, file_name: str) -> str:
+        """The object without which a part is not there."""
+        return layout.in_backup(key, file_name)
 
     def drop_part(self, key: BackupKey, file_name: str) -> None:
         """Take back a part that no manifest will name. Raise Conflict if there is a manifest."""
         if self.store.stat(layout.in_backup(key, layout.MANIFEST)) is not None:
             raise Conflict(f"repository {self.name}: {key} has a manifest: it is a backup")
-        self.store.delete(layout.in_backup(key, file_name))
+        self.store.delete(self._part_path(key, file_name))
 
     def commit(self, manifest: Manifest) -> None:
         """Make the backup exist: the manifest, last, create-only.

@@ -42,17 +42,24 @@ def shared_throttle(location: str, bytes_per_second: int) -> Throttle:  # noqa: 
     return Throttle(bytes_per_second)
 
 
-class ThrottledSink:
-    """A sink behind a throttle.
+class Resting:
+    """What may have to wait for a throttle while it writes.
 
     Waiting for the throttle is not a stall of the store, and may take long if many share it. `rest`
     waits so many seconds and returns whether to continue: whoever monitors the writes replaces it,
-    to know of the wait and to end it. The rest of a block is not written then."""
+    to know of the wait and to end it."""
+
+    def __init__(self) -> None:
+        self.rest: Callable[[float], bool] = _sleep
+
+
+class ThrottledSink(Resting):
+    """A sink behind a throttle. The rest of a block is not written if the wait for it was ended."""
 
     def __init__(self, sink: Sink, throttle: Throttle) -> None:
+        super().__init__()
         self._sink, self._throttle = sink, throttle
         self.commit, self.abort = sink.commit, sink.abort
-        self.rest: Callable[[float], bool] = _sleep
 
     def write(self, block: bytes) -> None:
         step = self._throttle.piece

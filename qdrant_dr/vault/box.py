@@ -115,12 +115,12 @@ class Table:
         return self.rows["sha256"]
 
 
-def make_block(data: bytes) -> Block:
+def make_block(data: bytes, sha256: bytes | None = None) -> Block:
     """Digest and compress at most `BLOCK` bytes; what was compressed is decoded again before it is
-    believed. What does not become smaller stays as it is."""
+    believed. What does not become smaller stays as it is. `sha256`: if it is known."""
     if not 0 < len(data) <= BLOCK:
         raise ValueError(f"a block has 1 to {BLOCK} bytes, not {len(data)}")
-    sha256 = hashlib.sha256(data).digest()
+    sha256 = sha256 or hashlib.sha256(data).digest()
     frame = compress(data)
     if len(frame) >= len(data):
         return Block(sha256, len(data), RAW, bytes(data))
