@@ -78,7 +78,6 @@ from qdrant_dr.repository.retention import (
 )
 from qdrant_dr.repository.sources import Source, rank_sources
 from qdrant_dr.repository.sweep import (
-    ORPHAN_GRACE,
     Sweeping,
     SweepPlan,
     plan_sweep,
@@ -86,6 +85,7 @@ from qdrant_dr.repository.sweep import (
     sweep,
 )
 from qdrant_dr.stores.base import Sink, Stat, Store
+from qdrant_dr.vault.law import ORPHAN_GRACE
 
 __all__ = [
     "CLOCK_TOLERANCE",

@@ -165,8 +165,8 @@ def _recipes(catalog: Catalog, repository: str, held: Collection[str]) -> Iterab
         if not backup.copy(repository).committed:
             continue
         holding = Holding(backup.key.folder, True, backup.manifest.captured_at)
-        files = (layout.recipe_file(part.file) for part in backup.manifest.parts)
-        yield _Recipes(holding, tuple(layout.in_backup(backup.key, f) for f in files))
+        named = (layout.recipe_file(part.file) for part in backup.manifest.parts)
+        yield _Recipes(holding, tuple(layout.in_backup(backup.key, file) for file in named))
     for left in catalog.unfinished:
         files = [f for f in left.files if layout.part_file_of(f.path)]
         if left.repository != repository or not files:
