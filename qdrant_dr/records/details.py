@@ -101,6 +101,7 @@ class Healed(Frozen):
     parts: int
     size_bytes: int
     why: str
+    packs: int = later(0, description="written anew by blocks, for every backup that uses them")
 
 
 class Played(Frozen):

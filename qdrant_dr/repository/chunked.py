@@ -153,6 +153,10 @@ class ChunkedRepository(Repository):
         below = f"{layout.PACKS}/{at.cluster}/{at.collection_folder}"
         return frozenset(f"{below}/{name}.pack" for name in recipe.packs)
 
+    def table_of(self, pack: Stat) -> Table:
+        """Return the table of a listed pack. Raise BoxDamaged, ObjectMissing, KeyMissing."""
+        return self._tables.of(pack)
+
     def list_packs(self, key: BackupKey) -> dict[str, Stat]:
         """List the packs of the collection of a backup, by name."""
         found = self.find(layout.packs(key.cluster, key.collection))
