@@ -76,7 +76,7 @@ def with_keys(found: Repository, cfg: RepositoryConfig) -> Repository:
         _refuse_unpinned(cfg, secret, first)
         keys = open_keyring(slots.records, secret, cfg.key_id or first, f"repository {cfg.name}")
     except SecretMissing as e:
-        raise KeyMissing(f"{e.message}. {_told(cfg, slots)}", e.hint) from None
+        raise KeyMissing(f"{e.message}. {_told(cfg, slots)}") from None
     except KeyMissing as e:
         raise type(e)(f"{e.message}. {_told(cfg, slots)}", e.hint) from None
     return replace(found, keys=keys)

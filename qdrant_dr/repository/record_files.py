@@ -130,7 +130,10 @@ class RecordFiles:
     def _parse(self, kind: type[R], path: str, data: bytes, key: BackupKey | None = None) -> R:
         """Parse a record and compare it with the place it lies in."""
         if kind is Seal and self.keys is not None:
-            data = open_bytes(path, data, self.keys)
+            try:
+                data = open_bytes(path, data, self.keys)
+            except (RecordError, KeyMissing) as e:
+                raise type(e)(f"{self.name}/{e.message}", e.hint) from None
         record = kind.from_bytes(data, where=f"{self.name}/{path}")
         if isinstance(record, Manifest | Seal | Proof | Intent):
             of = key_of(record)
