@@ -50,6 +50,8 @@ class Reading:
     strangers: list[Stranger] = field(default_factory=list)
     uploads: tuple[OpenUpload, ...] = ()
     tombstones: dict[str, list[Expired]] = field(default_factory=dict)
+    expired_at: dict[str, datetime] = field(default_factory=dict)
+    """When the newest record that a copy goes was written, by the store's clock."""
     ends: dict[str, RunEnd] = field(default_factory=dict)
     runs: frozenset[str] = frozenset()
     first_run: datetime | None = None
@@ -86,6 +88,7 @@ def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
                 tuple(files.values()),
                 expired=any(fits(t, named.get(folder)) for t in r.tombstones.get(folder, ())),
                 named=_spared(folder, readings, named),
+                expired_at=r.expired_at.get(folder),
             )
             for r in readings
             for folder, files in sorted(r.files.items())

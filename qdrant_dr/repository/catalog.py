@@ -14,7 +14,7 @@ from typing import Literal
 
 from qdrant_dr.config import Copies
 from qdrant_dr.errors import DRError, ManifestConflict, RepositoryUnreachable, SealConflict
-from qdrant_dr.layout import BACKUPS, call_of
+from qdrant_dr.layout import BACKUPS, call_of, part_file_of
 from qdrant_dr.records import BackupKey, Depth, Location, Manifest, Proof, Seal
 from qdrant_dr.records.proof import reaches
 from qdrant_dr.records.repository import Layout
@@ -141,19 +141,26 @@ class Backup:
 class Unfinished:
     """What lies below `backups/<folder>` of a repository without a manifest: of a capture that did
     not commit or, `expired`, of a deletion that was not finished. `named`: a seal, a proof or a run
-    says that it was a backup."""
+    says that it was a backup. `expired_at`: when the store took the newest record that it goes."""
 
     repository: str
     folder: str
     files: tuple[Stat, ...]
     expired: bool = False
     named: bool = False
+    expired_at: datetime | None = None
 
     @property
     def only_calls(self) -> bool:
         """Say whether only the records of its create calls are left, which the sweep of a node
         needs."""
         return all(call_of(f.path.rpartition("/")[2]) for f in self.files)
+
+    @property
+    def only_sweeps_remain(self) -> bool:
+        """Say whether nothing is left but what sweeps remove: records of its create calls, and
+        recipes, which protect their packs for a while."""
+        return all(part_file_of(f.path) or call_of(f.path.rpartition("/")[2]) for f in self.files)
 
 
 @dataclass(frozen=True)

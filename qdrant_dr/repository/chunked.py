@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -24,11 +24,11 @@ from qdrant_dr.errors import (
 from qdrant_dr.records import BackupKey, Part
 from qdrant_dr.repository.record_cache import memory_of
 from qdrant_dr.repository.repository import Repository
-from qdrant_dr.repository.sweep import ORPHAN_GRACE
 from qdrant_dr.stores.base import OpenUpload, Sink, Stat, fill
 from qdrant_dr.vault.box import Table, open_bytes
 from qdrant_dr.vault.cut_once import CutOnce
 from qdrant_dr.vault.known_blocks import KnownBlocks, Pack
+from qdrant_dr.vault.law import ORPHAN_GRACE, may_reuse
 from qdrant_dr.vault.pack_writer import PackPlaces
 from qdrant_dr.vault.reader import Instead, PartReader
 from qdrant_dr.vault.recipe import Recipe, read_recipe
@@ -40,8 +40,6 @@ log = logging.getLogger(__name__)
 
 _BASES = 2
 """The blocks of so many committed backups are reused, the nearest in time."""
-_CLOCKS = timedelta(hours=1)
-"""By so much the clocks of a store and of a worker may differ, with room."""
 _READERS = 16
 
 
@@ -144,6 +142,21 @@ class ChunkedRepository(Repository):
         text = open_bytes(path, self.store.read(path), self.keys)
         return read_recipe(path, text, folder=key.folder, part=file_name)
 
+    def packs_of(self, path: str) -> frozenset[str]:
+        """Return the paths of the packs that the recipe at this path takes blocks from. Raise what
+        `read_recipe` raises."""
+        at, part = layout.read_backup_path(path), layout.part_file_of(path)
+        if at is None or part is None:
+            raise ValueError(f"{path} is no recipe")
+        text = open_bytes(path, self.store.read(path), self.keys)
+        recipe = read_recipe(path, text, folder=at.folder, part=part.rpartition("/")[2])
+        below = f"{layout.PACKS}/{at.cluster}/{at.collection_folder}"
+        return frozenset(f"{below}/{name}.pack" for name in recipe.packs)
+
+    def table_of(self, pack: Stat) -> Table:
+        """Return the table of a listed pack. Raise BoxDamaged, ObjectMissing, KeyMissing."""
+        return self._tables.of(pack)
+
     def list_packs(self, key: BackupKey) -> dict[str, Stat]:
         """List the packs of the collection of a backup, by name."""
         found = self.find(layout.packs(key.cluster, key.collection))
@@ -189,8 +202,11 @@ class ChunkedRepository(Repository):
     def _reusable(self, key: BackupKey, listed: Mapping[str, Stat], *, now: datetime) -> set[str]:
         """Names of the packs whose blocks may be used again: those that committed backups protect
         longer than this one may take, and those that are too young to be swept before."""
-        young = now - ORPHAN_GRACE / 2 + _CLOCKS
-        names = {name for name, there in listed.items() if there.modified_at > young}
+        names = {
+            name
+            for name, there in listed.items()
+            if may_reuse(there.modified_at, of_a_base=False, now=now)
+        }
         for base, file in self._base_parts(key):
             try:
                 names |= set(self.read_recipe(base, file).packs)
