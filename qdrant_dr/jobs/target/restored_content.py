@@ -24,7 +24,7 @@ from qdrant_dr.errors import (
     ServerFailed,
 )
 from qdrant_dr.jobs.run.cancel import stopping
-from qdrant_dr.jobs.run.prove import proof_limits
+from qdrant_dr.jobs.run.examine import proof_limits
 from qdrant_dr.proof import (
     Comparison,
     Fingerprinter,
