@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pyrage
 import pytest
@@ -207,6 +208,13 @@ def test_an_export_opens_everything_without_a_slot() -> None:
     with pytest.raises(KeyWrong, match="damaged") as refused:
         open_keyring(slots, parse_secret(damaged, "x"), MASTER.id.hex(), "one")
     assert masters[-1].secret.hex()[:20] not in str(refused.value)
+
+
+def test_a_slot_of_format_1_opens_for_ever() -> None:
+    golden = Path(__file__).parents[1] / "records" / "golden" / "key-slot.json"
+    slot = KeySlot.from_bytes(golden.read_bytes(), where="golden")
+    assert open_slot(slot, parse_secret("0123456789abcdef" * 4, "x")) == MASTER
+    assert slot.previous == follow(MasterKey(bytes(32)), MASTER)
 
 
 def test_a_passphrase_is_the_same_however_its_letters_are_composed() -> None:
