@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 
@@ -15,7 +14,8 @@ from qdrant_dr.cluster.rate_limit import BusyRetry, NodeReadLimits, ReadBudget
 from qdrant_dr.cluster.sampling import SAMPLING_REQUESTS
 from qdrant_dr.config import Timeouts
 from qdrant_dr.errors import Interrupted, NodeBusy, ServerFailed
-from tests.support.servers import Server, qdrant_server, sandbox_server
+from tests.support.either_server import KINDS, either_server
+from tests.support.servers import Server
 
 
 class Clock:
@@ -108,22 +108,12 @@ def test_what_was_learned_long_ago_is_asked_again(clock: Clock) -> None:
 
 @pytest.fixture(
     scope="module",
-    params=[
-        "sandbox",
-        pytest.param(
-            "server",
-            marks=[
-                pytest.mark.qdrant,
-                pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN"),
-            ],
-        ),
-    ],
+    params=KINDS,
 )
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    start = sandbox_server if request.param == "sandbox" else qdrant_server
-    with start(tmp_path_factory.mktemp(request.param)) as made:
+    with either_server(request.param, tmp_path_factory.mktemp(request.param)) as made:
         yield made
 
 

@@ -14,11 +14,12 @@ from qdrant_dr.jobs.restore.next_copy import Meter
 from qdrant_dr.records import Restored
 from qdrant_dr.stores.bandwidth import BandwidthLimit
 from tests.support.driving import do
+from tests.support.either_server import KINDS
 from tests.support.reframed import by_shard
 from tests.support.replay import ReplaySource
 from tests.support.servers import Server, qdrant_server, sandbox_server
 from tests.support.spy import Spy
-from tests.support.unanswered import KINDS, bring_back, names
+from tests.support.unanswered import bring_back, names
 from tests.support.world import World, lent, make_world
 
 pytestmark = pytest.mark.timeout(120)
