@@ -208,7 +208,7 @@ class ChunkedRepository(Repository):
             places=self._places(key, listed),
             listed=partial(self.list_packs, key),
             until=began + ORPHAN_GRACE / 2,
-            throttle=self._throttle,
+            limit=self._bandwidth_limit,
         )
 
     def _table_if_good(self, pack: Pack) -> Table | None:
