@@ -209,7 +209,7 @@ KEY: Mapping[str, tuple[str, ...]] = {
     ),
     "add": (
         "key:add",
-        "Let one more secret open an encrypted repository.",
+        "Let one more secret open an encrypted repository, whatever key it was written with.",
         "qdrant-dr key add vault --secret file:/media/usb/vault.key --label 'safe, Berlin'",
         f"qdrant-dr key add vault --recipient {_RECIPIENT}",
     ),
