@@ -353,6 +353,19 @@ def test_an_opened_repository_is_not_handed_to_another_process(cfg: RepositoryCo
         pickle.dumps(opened(cfg).keys)
 
 
+def test_a_creation_that_was_cut_short_is_repeated(cfg: RepositoryConfig, tmp_path: Path) -> None:
+    """The slot of the first try stays and opens with the same secret; its key is never used."""
+    first = opened(cfg).keys
+    (tmp_path / "vault" / "repository.json").unlink()
+    again = cfg.model_copy(update={"id": create_repository(cfg, NOW, kind="chunked", encrypt=True)})
+    second = opened(again).keys
+    assert first is not None
+    assert second is not None
+    assert len(second.ids) == 1
+    assert second.ids != first.ids
+    assert len(read_slots(opened(again)).records) == 2
+
+
 def test_a_prefix_that_was_copied_opens_elsewhere(cfg: RepositoryConfig, tmp_path: Path) -> None:
     opened(cfg).put_seal(seal_of())
     shutil.copytree(tmp_path / "vault", tmp_path / "copy")
