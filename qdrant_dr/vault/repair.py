@@ -63,7 +63,7 @@ def uses_of(recipes: Iterable[Recipe], packs: Collection[str]) -> dict[str, list
                 at += len(step)
                 continue
             if step.pack in wanted:
-                use = Use(recipe.folder, recipe.part, at, step.first, step.count, step.size)
+                use = Use(recipe.folder, recipe.part, at, step.first, step.blocks, step.size)
                 found[recipe.packs[step.pack]].append(use)
             at += step.size
     return dict(found)
@@ -181,7 +181,7 @@ def recut(recipe: Recipe, stream: Iterable[bytes], bad: Mapping[str, Recovery]) 
             fits = piece is not None and not piece.is_block and piece.data == step
         else:
             name, size = recipe.packs[step.pack], 0
-            for number in range(step.first, step.first + step.count):
+            for number in range(step.first, step.first + step.blocks):
                 piece = next(pieces, None)
                 if piece is None or not piece.is_block:
                     fits = False

@@ -24,10 +24,14 @@ from tests.support import records as made
 from tests.support.stores import AFTER_ALL
 
 
-def vault_on_disk(folder: Path, name: str = "vault", **fields: object) -> ChunkedRepository:
-    """A new chunked repository in a folder."""
+def vault_on_disk(
+    folder: Path, name: str = "vault", *, encrypted: bool = False, **fields: object
+) -> ChunkedRepository:
+    """A new chunked repository in a folder; if encrypted, with a key file beside it."""
+    if encrypted:
+        fields["key"] = f"file:{folder}.key"
     cfg = RepositoryConfig(name=name, url=f"file://{folder}", domain=f"domain-{name}", **fields)
-    made_id = create_repository(cfg, AFTER_ALL, kind="chunked")
+    made_id = create_repository(cfg, AFTER_ALL, kind="chunked", encrypt=encrypted)
     cfg = cfg.model_copy(update={"id": made_id})
     found = open_repository(cfg, stall_timeout=timedelta(seconds=60))
     assert isinstance(found, ChunkedRepository)
