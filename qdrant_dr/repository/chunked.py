@@ -19,6 +19,7 @@ from qdrant_dr.errors import (
     CannotSign,
     Conflict,
     DRError,
+    KeyMissing,
     ObjectMissing,
 )
 from qdrant_dr.records import BackupKey, Part

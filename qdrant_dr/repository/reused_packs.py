@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from qdrant_dr import layout
-from qdrant_dr.errors import BoxDamaged, ObjectMissing
+from qdrant_dr.errors import BoxDamaged, KeyMissing, ObjectMissing
 from qdrant_dr.records import BackupKey, Proof
 from qdrant_dr.records.proof import reaches
 from qdrant_dr.repository.catalog import open_failures
@@ -82,7 +82,7 @@ def read_bases(
         for part in filter(None, map(layout.part_file_of, files[name])):
             try:
                 recipes.append(read_recipe(base, part))
-            except (ObjectMissing, BoxDamaged) as e:
+            except (ObjectMissing, BoxDamaged, KeyMissing) as e:
                 what = f"the blocks of {part} of {base} in {repository.name}"
                 log.warning("%s are not reused: %s", what, e.message)
     return Bases(tuple(recipes), frozenset(damaged))
