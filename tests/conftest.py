@@ -9,10 +9,13 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import certifi
 import pytest
 
+from tests.support import limits
+from tests.support.by_file import ByFile
 from tests.support.prefect import isolate
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes import the same modules
@@ -51,6 +54,14 @@ LONGEST = (
     "tests/benchmarks/",
     "tests/cli/",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(limits)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
+    return ByFile(config, log) if config.option.dist == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
