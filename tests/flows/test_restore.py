@@ -66,7 +66,9 @@ def somebody(server: PrefectServer, **answer: Any) -> Iterator[list[str]]:
         (run,) = eventually(paused, within=60)
         keys = run["state"]["state_details"]["run_input_keyset"]
         where = f"{server.api}/flow_runs/{run['id']}/input/{keys['description']}"
-        asked.append(httpx.get(where, timeout=30).raise_for_status().json())
+        # Prefect pauses the run first, and stores its form then: the description comes last
+        form = eventually(lambda: httpx.get(where, timeout=30), until=lambda r: r.is_success)
+        asked.append(form.json())
         server.call("POST", f"/flow_runs/{run['id']}/resume", {"run_input": answer})
 
     thread = threading.Thread(target=work, daemon=True)
@@ -81,7 +83,7 @@ def names(url: str) -> list[str]:
 
 
 def run(made: World, target: Server, **parameters: Any) -> Any:
-    given = {"backup": BACKUP, **parameters}
+    given = {"backup": BACKUP, "approval_minutes": 2, **parameters}
     return restore(config=made.reference, to=target.url, return_state=True, **given)
 
 
