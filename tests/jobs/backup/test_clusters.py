@@ -172,7 +172,10 @@ def scripted(
         return world, do(world, "backup", **request)
 
 
-def test_shards_without_a_full_replica_are_refused_by_name(tmp_path: Path) -> None:
+def test_shards_without_a_full_replica_are_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture_sources, "PATIENCE", timedelta(seconds=1))
     states = {"0": {str(peer): "Dead" for peer in CLUSTER_PEERS.values()}}
     _, end = scripted(tmp_path, states=states)
     error = the_capture(end).error
