@@ -11,14 +11,23 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CONFTEST = """
 from tests.conftest import pytest_configure, pytest_xdist_make_scheduler
-from tests.support import limits
+from tests.support import by_file, limits
 limits.GRACE, limits.RUN = 2, {run}
+by_file.REAL_RUNS, by_file.AT_A_TIME = ("test_0",), 1
 """
 GOOD = """
 import pytest
 @pytest.mark.parametrize("n", range(4))
 def test_good(n):
     pass
+"""
+REAL = """
+import os, pathlib, pytest, time
+@pytest.mark.parametrize("n", range(2))
+def test_real(n):
+    time.sleep(0.2)
+    with pathlib.Path(__file__).with_name("workers").open("a") as said:
+        said.write(os.environ["PYTEST_XDIST_WORKER"] + "\\n")
 """
 
 
@@ -47,9 +56,13 @@ def run(folder: Path, files: dict[str, str], *, seconds: float = 60) -> str:
 def test_a_worker_that_dies_costs_the_test_it_died_in(tmp_path: Path) -> None:
     """After files that are done, and with the other worker at its end: the rest is run, once."""
     dies = f"{GOOD}\ndef test_dies():\n    import os; os._exit(1)\ndef test_after():\n    pass\n"
-    log = run(tmp_path, {"1": GOOD, "2": GOOD, "3": GOOD, "4": dies, "5": GOOD})
+    real = {"0a": REAL, "0b": REAL, "0c": REAL}
+    log = run(tmp_path, {**real, "1": GOOD, "2": GOOD, "3": GOOD, "4": dies, "5": GOOD})
     assert log.count("crashed while running 'test_4.py::test_dies'") == 1, log
-    assert "1 failed, 21 passed" in log
+    assert "1 failed, 27 passed" in log
+    # those that need the cores stayed with one worker, the other did the rest
+    workers = (tmp_path / "workers").read_text().split()
+    assert (len(workers), len(set(workers))) == (6, 1)
 
 
 def test_what_hangs_is_named_with_its_stack_and_the_others_are_run(tmp_path: Path) -> None:
