@@ -21,11 +21,11 @@ import pytest
 def test_good(n):
     pass
 """
+SLOW = GOOD.replace("    pass", "    import time; time.sleep(0.3)")
 REAL = """
-import os, pathlib, pytest, time
+import os, pathlib, pytest
 @pytest.mark.parametrize("n", range(2))
 def test_real(n):
-    time.sleep(0.2)
     with pathlib.Path(__file__).with_name("workers").open("a") as said:
         said.write(os.environ["PYTEST_XDIST_WORKER"] + "\\n")
 """
@@ -57,7 +57,7 @@ def test_a_worker_that_dies_costs_the_test_it_died_in(tmp_path: Path) -> None:
     """After files that are done, and with the other worker at its end: the rest is run, once."""
     dies = f"{GOOD}\ndef test_dies():\n    import os; os._exit(1)\ndef test_after():\n    pass\n"
     real = {"0a": REAL, "0b": REAL, "0c": REAL}
-    log = run(tmp_path, {**real, "1": GOOD, "2": GOOD, "3": GOOD, "4": dies, "5": GOOD})
+    log = run(tmp_path, {**real, "1": SLOW, "2": SLOW, "3": GOOD, "4": dies, "5": GOOD})
     assert log.count("crashed while running 'test_4.py::test_dies'") == 1, log
     assert "1 failed, 27 passed" in log
     # those that need the cores stayed with one worker, the other did the rest

@@ -1,4 +1,4 @@
-"""What is left out of every-day runs, to keep them under eight minutes."""
+"""What is left out of every-day runs, to keep them short."""
 
 from __future__ import annotations
 
