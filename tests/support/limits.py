@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from pytest_timeout import is_debugging
 
 GRACE = 60
 """Seconds for the end of what failed."""
@@ -41,6 +42,8 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
     """In place of what pytest-timeout does: it ends the worker, and its stacks are not seen."""
 
     def fail(*_: object) -> None:
+        if is_debugging():
+            return
         os.write(item.config.stash[log], f"\n{item.nodeid} hangs:\n".encode())
         faulthandler.dump_traceback(file=item.config.stash[log], all_threads=True)
         pytest.fail(f"did not end within {settings.timeout:g} s; the log has the stacks")
