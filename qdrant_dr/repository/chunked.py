@@ -19,7 +19,6 @@ from qdrant_dr.errors import (
     CannotSign,
     Conflict,
     DRError,
-    KeyMissing,
     ObjectMissing,
 )
 from qdrant_dr.records import BackupKey, Part
