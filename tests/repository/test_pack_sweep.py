@@ -14,6 +14,7 @@ from qdrant_dr.repository import (
     PackPlan,
     Repository,
     RepositoryState,
+    adopt_repository,
     plan_packs,
     plan_sweep,
     read_catalog,
@@ -157,6 +158,22 @@ def test_a_record_that_it_goes_takes_nothing_from_a_copy_that_is_there(
     third = backed_up(vault, numbers=range(1, 13), at=SECOND + HOUR)
     assert readable(vault, third, range(1, 13))
     assert swept(vault) == set()
+
+
+def test_an_adopted_copy_protects_again_what_the_original_let_go(
+    vault: ChunkedRepository, root: Path
+) -> None:
+    """It was copied after the record, and before the manifest was gone."""
+    first, second = two(vault)
+    record_expiry(vault, made.expired(first))
+    age(root, OLD)
+    adopt_repository(vault, now())
+    assert names(root, "expired") == set()
+    assert swept(vault) == set()
+    third = backed_up(vault, numbers=range(1, 4), at=FIRST + HOUR)
+    assert vault.read_recipe(third.key, third.parts[0].file).packs == (f"{first.backup_id}-1",)
+    assert vault.record.layout == "chunked"
+    assert readable(vault, second, range(5, 14))
 
 
 def test_what_is_held_stays(vault: ChunkedRepository, root: Path) -> None:
