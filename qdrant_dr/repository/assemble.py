@@ -275,4 +275,5 @@ def _copy(
         storage=tuple(sorted({t.storage.name for n, t in files.items() if n in of_it} - {""})),
         archived=archived,
         restore_time=where.restore_time,
+        layout=where.layout,
     )

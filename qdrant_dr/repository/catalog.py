@@ -81,6 +81,7 @@ class Copy:
     storage: tuple[str, ...] = ()
     archived: tuple[InArchive, ...] = ()
     restore_time: timedelta | None = None
+    layout: Layout = "plain"
 
     @property
     def committed(self) -> bool:
