@@ -20,9 +20,9 @@ from functools import partial
 
 from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import DRError, Interrupted, Stalled
+from qdrant_dr.stores.bandwidth import Resting
 from qdrant_dr.stores.base import Sink
 from qdrant_dr.stores.errors import translate
-from qdrant_dr.stores.throttle import Resting
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class _Worker:
         return None
 
     def _rest(self, seconds: float) -> bool:
-        """Wait for a throttle: the clock of this step stands still. False if it was left."""
+        """Wait for a bandwidth limit: the clock of this step stands still. False if it was left."""
         self._busy_since = None
         left = self._left.wait(seconds)
         self._busy_since = time.monotonic()

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from qdrant_dr.errors import BlockMissing, PlanRefused
 from qdrant_dr.quantities import format_size
 from qdrant_dr.records.base import LARGEST
+from qdrant_dr.stores.bandwidth import BandwidthLimit, Resting
 from qdrant_dr.stores.base import Stat, Store, fill
-from qdrant_dr.stores.throttle import Resting, Throttle
 from qdrant_dr.vault.box import Table, seal_bytes
 from qdrant_dr.vault.cut_once import CutOnce, Digested, workers
 from qdrant_dr.vault.known_blocks import KnownBlocks, Pack, Place
@@ -41,7 +41,7 @@ class Vault:
     places: PackPlaces
     listed: Callable[[], dict[str, Stat]]
     until: datetime
-    throttle: Throttle | None = None
+    limit: BandwidthLimit | None = None
 
 
 class ChunkedSink(Resting):
@@ -111,8 +111,8 @@ class ChunkedSink(Resting):
         self._vault.known.add(pack, table)
 
     def _pace(self, size: int) -> bool:
-        throttle = self._vault.throttle
-        return throttle is None or self.rest(throttle.reserve(size))
+        limit = self._vault.limit
+        return limit is None or self.rest(limit.reserve(size))
 
     def _refuse_missing(self) -> None:
         """Raise BlockMissing unless every pack that the recipe names is what it was."""
