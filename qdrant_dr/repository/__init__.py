@@ -62,6 +62,7 @@ from qdrant_dr.repository.lost_backups import (
 )
 from qdrant_dr.repository.open_store import location_of
 from qdrant_dr.repository.opening import create_repository, open_repository, read_repository
+from qdrant_dr.repository.pack_writer import write_packs
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.record_cache import remembering
 from qdrant_dr.repository.record_files import Read, Unreadable, key_of
@@ -173,4 +174,5 @@ __all__ = [
     "under_way",
     "whole",
     "withdraw",
+    "write_packs",
 ]
