@@ -27,9 +27,9 @@ class SweepPlan:
     repository: str
     folders: tuple[Unfinished, ...] = ()
     uploads: tuple[OpenUpload, ...] = ()
-    packs: tuple[Stat, ...] = ()
     kept: tuple[str, ...] = ()
     refused: str | None = None
+    packs: tuple[Stat, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def lapsed_packs(repository: Repository, *, store_now: datetime) -> tuple[Stat, 
 
 def _kept(catalog: Catalog, found: Unfinished, before: datetime) -> str | None:
     """Why what a capture left stays; None if it goes."""
-    if any(found.folder == b.key.folder for b in catalog.backups):
+    if found.folder in catalog.folders:
         return "committed elsewhere, `replicate` completes it"
     if found.named:
         return "it was a backup, see `qdrant-dr status`"
