@@ -152,7 +152,7 @@ class RememberingStore:
         """Take what was never read here from packs, where that saves requests."""
         known = self.memory.marks(folder)
         missing = [s for p, s in self.listed[folder].items() if known.get(p) != mark_of(s)]
-        if len(missing) <= _FEW:
+        if len(missing) <= _FEW or not self.memory.usable:
             return
         try:
             packs = {s.path: s for s in self._store.find(place) if layout.is_ours(s.path)}
