@@ -24,7 +24,7 @@ from qdrant_dr.repository.catalog import (
 )
 from qdrant_dr.repository.foreign_objects import Stranger
 from qdrant_dr.repository.lost_backups import (
-    Named,
+    MentionedBackup,
     fits,
     hidden_failures,
     missed,
@@ -104,14 +104,14 @@ def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
     )
 
 
-def _spared(folder: str, readings: Sequence[Reading], named: Mapping[str, Named]) -> bool:
+def _spared(folder: str, readings: Sequence[Reading], named: Mapping[str, MentionedBackup]) -> bool:
     """Whether a backup was made of this folder, by any record: then no sweep may take it."""
     backup = named.get(folder)
     told = backup is not None and any(w.kind in ("seal", "proof", "run") for w in backup.words)
     return told or any(layout.SEAL in r.files.get(folder, ()) for r in readings)
 
 
-def _misfits(reading: Reading, named: Mapping[str, Named]) -> list[Unreadable]:
+def _misfits(reading: Reading, named: Mapping[str, MentionedBackup]) -> list[Unreadable]:
     """Deletions on record of another backup than the one that the other records name."""
     where = reading.repository.name
     return [
@@ -123,7 +123,7 @@ def _misfits(reading: Reading, named: Mapping[str, Named]) -> list[Unreadable]:
     ]
 
 
-def _gone_failures(reading: Reading, named: Mapping[str, Named]) -> list[Unreadable]:
+def _gone_failures(reading: Reading, named: Mapping[str, MentionedBackup]) -> list[Unreadable]:
     """Failed proofs that runs tell of and that are not beside their copy any more."""
     where, listed = reading.repository.name, {u.path for u in reading.unreadable}
     return [
@@ -145,7 +145,7 @@ def _gone_failures(reading: Reading, named: Mapping[str, Named]) -> list[Unreada
 def _backup(
     folder: str,
     readings: Sequence[Reading],
-    named: Named,
+    named: MentionedBackup,
     unread: Sequence[Mapping[str, Sequence[tuple[str, DRError]]]],
 ) -> Backup:
     manifests = {r.repository.name: m for r in readings if (m := r.manifests.get(folder))}
@@ -202,7 +202,7 @@ def _copy(
     manifest: Manifest,
     *,
     sealed: bool,
-    named: Named,
+    named: MentionedBackup,
     unread_here: Mapping[str, Sequence[tuple[str, DRError]]],
 ) -> Copy:
     where = reading.repository
