@@ -39,6 +39,7 @@ def init(*, url: str = "http://localhost:6333", session: Given) -> Reply:
             *taken,
             *doubts_of(address),
             "next: qdrant-dr repository create --save; qdrant-dr check; qdrant-dr backup",
+            "docs/choose-a-layout.md: `--layout chunked` stores each night only what changed",
         ],
     )
 
