@@ -41,7 +41,7 @@ from qdrant_dr.repository import (
     ORPHAN_GRACE,
     Catalog,
     Repository,
-    lapsed_packs,
+    lapsed_bundles,
     plan_sweep,
     time_of,
 )
@@ -64,7 +64,7 @@ def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
         repository = opened[unit.repository]
         plan = plan_sweep(catalog, repository.name, store_now=unit.now)
         if plan.refused is None:
-            plan = replace(plan, packs=lapsed_packs(repository, store_now=unit.now))
+            plan = replace(plan, bundles=lapsed_bundles(repository, store_now=unit.now))
         swept = sweep_repository(repository, plan)
         removed, remarks = swept.removed, swept.refused
         # what is young is nobody's concern; what cannot be judged must not be hidden
