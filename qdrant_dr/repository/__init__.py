@@ -11,6 +11,7 @@ from qdrant_dr.repository.acknowledgement import (
     read_acknowledgements,
 )
 from qdrant_dr.repository.adoption import adopt_repository, places_of_id, same_place, under_way
+from qdrant_dr.repository.bundle_writer import write_bundles
 from qdrant_dr.repository.catalog import (
     CLOCK_TOLERANCE,
     Backup,
@@ -80,6 +81,7 @@ from qdrant_dr.repository.sources import RankedCopy, rank_sources
 from qdrant_dr.repository.sweep import (
     Sweeping,
     SweepPlan,
+    lapsed_bundles,
     plan_sweep,
     refuse_late_commit,
     sweep,
@@ -143,6 +145,7 @@ __all__ = [
     "is_proven",
     "is_refusal",
     "key_of",
+    "lapsed_bundles",
     "location_of",
     "may_not_delete",
     "new_id",
@@ -178,4 +181,5 @@ __all__ = [
     "under_way",
     "whole",
     "withdraw",
+    "write_bundles",
 ]
