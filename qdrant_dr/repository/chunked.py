@@ -178,8 +178,8 @@ class ChunkedRepository(Repository):
     def presigned(self, key: BackupKey, part: Part, seconds: int) -> str:  # noqa: ARG002
         raise CannotSign(
             f"repository {self.name} stores blocks (layout `chunked`): no URL of it is an archive",
-            "use `--way upload`, which puts the archive together; `qdrant-dr get` writes it to a "
-            "file.",
+            "use `--way upload`, which puts the archive together; `qdrant-dr get BACKUP --out "
+            "FILE` writes it to a file.",
         )
 
     # what the sweep needs
