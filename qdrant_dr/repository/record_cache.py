@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.disk import closed_to_others
 from qdrant_dr.records import Location
 from qdrant_dr.repository.repository import Repository
@@ -149,8 +150,15 @@ class RememberingStore:
     def stat(self, path: str) -> Stat | None:
         return self._store.stat(path)
 
-    def sink(self, path: str, *, size_hint: int | None = None, replace: bool = False) -> Sink:
-        return self._store.sink(path, size_hint=size_hint, replace=replace)
+    def sink(
+        self,
+        path: str,
+        *,
+        size_hint: int | None = None,
+        replace: bool = False,
+        digest: StreamDigest | None = None,
+    ) -> Sink:
+        return self._store.sink(path, size_hint=size_hint, replace=replace, digest=digest)
 
     def delete(self, path: str) -> None:
         self._store.delete(path)

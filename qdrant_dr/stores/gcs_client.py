@@ -18,6 +18,7 @@ import aiohttp
 from gcsfs.core import GCSFileSystem
 
 from qdrant_dr.network import chain
+from qdrant_dr.stores.loops import end_on
 
 AGAIN_SECONDS = (0.5, 1.5, 3.0)
 """Pauses before a temporary error is retried; their sum stays below any deadline."""
@@ -44,6 +45,13 @@ class NotThere(Refused, FileNotFoundError):
 
 class FileSystem(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
     """The same calls as gcsfs's."""
+
+    @staticmethod
+    def close_session(loop: Any, session: Any, asynchronous: bool = False) -> None:
+        if session is not None and loop is not None and loop.is_running():
+            end_on(loop, session.close)  # its own code starts this in whatever thread drops it
+        else:
+            GCSFileSystem.close_session(loop, session, asynchronous)
 
     async def _request(
         self,
