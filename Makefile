@@ -51,21 +51,18 @@ up: $(READY)
 down:
 	@$(BIN)/qdrant-dr down
 
-# Tests that drive Prefect's server, workers and runs need the cores: with three at a time on two cores
-# their time limits run out. The other tests wait more than they work.
-REAL_RUNS := tests/flows tests/docs/test_runbook.py tests/test_demo.py
+# Four on two cores: most tests wait more than they work. tests/support/by_file.py says which files
+# are run side by side, and limits.py how long they may take.
+EVERY_TEST := -n 4 --dist loadfile --no-loadscope-reorder tests
 
 test: $(READY) $(AZURITE)
-	@failed=0; \
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(REAL_RUNS) || failed=1; \
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests $(REAL_RUNS:%=--ignore=%) || failed=1; \
-	exit $$failed
+	$(BIN)/python -m pytest $(EVERY_TEST)
 
 # The inner loop: no emulator, hardly a process, and one collection captured, proven and restored.
 QUICK := tests/records tests/repository tests/report tests/proof tests/contract/test_store.py \
   tests/contract/test_repository.py tests/contract/test_strangers.py tests/jobs/run/test_plans.py \
   tests/jobs/run/test_selection.py tests/jobs/restore/test_plan.py tests/jobs/drill/test_plan.py \
-  tests/cluster/test_facts.py tests/cluster/test_gates.py tests/cluster/test_topology.py \
+  tests/cluster/test_facts.py tests/cluster/test_capture_conditions.py tests/cluster/test_topology.py \
   tests/cluster/test_replica_choice.py tests/cluster/test_split_archive.py \
   $(filter-out tests/test_demo.py,$(wildcard tests/test_*.py)) \
   "tests/jobs/restore/test_round_trips.py::test_deleted_and_restored_on_the_sandbox[product]" \
@@ -87,8 +84,7 @@ test-resolved: $(AZURITE)
 	  -e '.[gcs,azure,aws-blocks,gcp-blocks,azure-blocks,dask,notebook]'
 	$(RESOLVED)/bin/python -m pip check
 	$(RESOLVED)/bin/python -m pip freeze --exclude-editable
-	$(RESOLVED)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(REAL_RUNS)
-	$(RESOLVED)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests $(REAL_RUNS:%=--ignore=%)
+	$(RESOLVED)/bin/python -m pytest $(EVERY_TEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .
