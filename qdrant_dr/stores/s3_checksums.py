@@ -16,7 +16,7 @@ _USUAL = "s3v4"
 _KNOWN = "s3v4-qdrant-dr"
 
 
-class _KnownDigest(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
+class KnownDigest(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
     """Signs a body by the digest that it has."""
 
     def payload(self, request: Any) -> str:
@@ -24,7 +24,7 @@ class _KnownDigest(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
         return known or str(super().payload(request))
 
 
-AUTH_TYPE_MAPS[_KNOWN] = _KnownDigest
+AUTH_TYPE_MAPS[_KNOWN] = KnownDigest
 
 
 async def sign_known_digests(fs: Any, bucket: str) -> bool:

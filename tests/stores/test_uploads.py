@@ -23,6 +23,8 @@ from qdrant_dr.stores import body as bodies
 from qdrant_dr.stores.body import Body
 from qdrant_dr.stores.loops import loop_of
 from qdrant_dr.stores.objects import ObjectStore
+from qdrant_dr.stores.s3 import S3Upload
+from qdrant_dr.stores.s3_checksums import sign_known_digests
 from tests.support.stores import Place, s3_place
 
 MIB = 2**20
@@ -140,3 +142,38 @@ def test_a_store_that_is_dropped_on_the_loop_of_another_ends_its_session_on_its_
 
     asyncio.run_coroutine_threadsafe(drop(), other).result(20)
     assert ended.get(timeout=20) is own
+
+
+class Sent(Exception):
+    """A request that would be sent now."""
+
+    def __init__(self, request: Any) -> None:
+        super().__init__("not sent")
+        self.request = request
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_part_is_signed_and_sent_as_it_is_with_and_without_tls(place: Place, scheme: str) -> None:
+    """Not cut into chunks with a checksum behind them, as the client does by itself over TLS."""
+    store = opened(place, endpoint_url=f"{scheme}://127.0.0.1:1")
+    body = Body(b"some bytes", sha256=hashlib.sha256(b"some bytes").hexdigest())
+
+    def stop(request: Any, **_: Any) -> None:
+        raise Sent(request)
+
+    async def put() -> None:
+        upload = S3Upload(store._fs, "backups", "p", create=True)
+        upload._id = "id"
+        upload._checks = await sign_known_digests(store._fs, "backups")
+        store._fs.s3.meta.events.register("before-send.s3.UploadPart", stop)
+        await upload.put(0, 0, body, last=True)
+
+    with pytest.raises(Sent) as caught:
+        asyncio.run_coroutine_threadsafe(put(), store._fs.loop).result(30)
+    request = caught.value.request
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    assert request.url.startswith(f"{scheme}://")
+    assert request.body is body
+    assert headers["x-amz-content-sha256"] in (body.sha256, str(body.sha256).encode())
+    assert "content-encoding" not in headers
+    assert "x-amz-trailer" not in headers
