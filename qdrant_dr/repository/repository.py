@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from qdrant_dr import layout
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import (
     BytesDiffer,
     Conflict,
@@ -89,9 +90,17 @@ class Repository(RunRecords):
                 return False
         return True
 
-    def part_sink(self, key: BackupKey, file_name: str, size_hint: int | None = None) -> Sink:
-        """Begin a part: nothing is visible before its commit. Raise Conflict if it is there."""
-        return self._sink(layout.in_backup(key, file_name), size_hint, replace=False)
+    def part_sink(
+        self,
+        key: BackupKey,
+        file_name: str,
+        size_hint: int | None = None,
+        digest: StreamDigest | None = None,
+    ) -> Sink:
+        """Begin a part: nothing is visible before its commit. Raise Conflict if it is there.
+        `digest` as in `Store.sink`."""
+        path = layout.in_backup(key, file_name)
+        return self._sink(path, size_hint, replace=False, digest=digest)
 
     def drop_part(self, key: BackupKey, file_name: str) -> None:
         """Take back a part that no manifest will name. Raise Conflict if there is a manifest."""
@@ -278,6 +287,13 @@ class Repository(RunRecords):
                 raise ValueError(f"{file.path} is not below {folder}")
             self.store.delete(file.path)
 
-    def _sink(self, path: str, size_hint: int | None, *, replace: bool) -> Sink:
-        sink = self.store.sink(path, size_hint=size_hint, replace=replace)
+    def _sink(
+        self,
+        path: str,
+        size_hint: int | None,
+        *,
+        replace: bool,
+        digest: StreamDigest | None = None,
+    ) -> Sink:
+        sink = self.store.sink(path, size_hint=size_hint, replace=replace, digest=digest)
         return LimitedSink(sink, self._bandwidth_limit) if self._bandwidth_limit else sink

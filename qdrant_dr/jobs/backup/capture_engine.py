@@ -114,10 +114,11 @@ class CaptureEngine:
         """
         destinations, key, file = draft.destinations, draft.key, part_file(name)
         repositories = list(destinations.taking_part.items())
+        digest = digest or StreamDigest()
         try:
             written = fan_out(
                 blocks,
-                {n: partial(r.part_sink, key, file, size_hint) for n, r in repositories},
+                {n: partial(r.part_sink, key, file, size_hint, digest) for n, r in repositories},
                 stall_timeout=self.config.copies.stall_timeout,
                 digest=digest,
                 stopped=lambda: stopping.is_set() or self.failed.is_set(),
