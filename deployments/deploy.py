@@ -22,7 +22,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 
 from deployments import prefect_yaml
 from deployments.automations import TAG, WATCH_TAG
-from deployments.inputs import Asked
+from deployments.inputs import Asked, is_file
 from deployments.prefect_yaml import Entry
 from deployments.takeover import of_cluster, read, takeovers
 from deployments.written import Written
@@ -185,15 +185,23 @@ def _not_in_file(client: SyncPrefectClient, asked: Asked, wanted: Sequence[Entry
     pools = {e.meant["work_pool"]["name"] for e in wanted}
     ours = DeploymentFilter(tags=DeploymentFilterTags(any_=[TAG, WATCH_TAG]))
     flows: dict[UUID, str] = {}
-    said = []
+    said, beside = [], set()
     for found in client.read_deployments(deployment_filter=ours, limit=200):
         if found.work_pool_name not in pools:
             continue
         flow = flows.setdefault(found.flow_id, client.read_flow(found.flow_id).name)
-        if (name := f"{flow}/{found.name}") in names or (its := of_cluster(found, asked)) is False:
+        if (name := f"{flow}/{found.name}") in names:
+            continue
+        if (its := of_cluster(found, asked)) is False:
+            beside.add(str(found.parameters.get("config")))
             continue
         why = "prefect.yaml does not have it"
         if its is None:
             why = f"it reads {found.parameters.get('config')}, and whose that is, is not known here"
         said.append(f"deployment {name}: left alone, {why} (`prefect deployment delete {name}`)")
+    if files := sorted(filter(is_file, beside)):
+        said.append(
+            f"  work pool {', '.join(sorted(pools))} serves another cluster, too: each of its "
+            f"workers must find {files[0]} as well; else `qdrant-dr up --pool NAME`"
+        )
     return said

@@ -256,8 +256,9 @@ def test_two_clusters_on_one_server_leave_each_other_alone(
     # of an upgrade of `west` that has not been done yet
     former = two.as_before("backup")
     before = changed_of(in_process)
-    said = one.register()
+    *said, shared = one.register()
     assert {line.rpartition(": ")[2] for line in said} == {"unchanged"}, said
+    assert f"each of its workers must find {two.world.reference} as well" in shared
     assert changed_of(in_process) == before
     assert "  backup/nightly, its former name, is deleted" in two.register()
     for mine in (one, two):
@@ -347,4 +348,4 @@ def test_a_run_of_the_former_name_leaves_it_to_the_successor_only_if_that_does_i
     one.call("DELETE", f"/deployments/{new['id']}")
     in_process.run("flow-run", "execute", second["id"])
     assert one.call("GET", f"/flow_runs/{second['id']}")["state_name"] != "Replaced"
-    assert [end.start.kind for end in one.world.ends("one")] == ["report"]
+    assert [end.start.job for end in one.world.ends("one")] == ["report"]
