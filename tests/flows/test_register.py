@@ -77,9 +77,10 @@ def test_a_block_can_be_the_configuration(
 def test_a_notification_block_that_is_not_there_is_named(
     in_process: PrefectServer, world: Callable[..., World]
 ) -> None:
+    made = world().reference
     for named in ("slack-webhook/ops", "slack-webhook", "ops/"):
         with pytest.raises(UsageError, match=f"no notification block {named}"):
-            register(world().reference, "pool-four", notify=named)
+            register(made, "pool-four", notify=named)
     pools = in_process.call("POST", "/work_pools/filter", {})
     assert "pool-four" not in {pool["name"] for pool in pools}
 
