@@ -65,7 +65,7 @@ test: $(READY) $(AZURITE)
 QUICK := tests/records tests/repository tests/report tests/proof tests/contract/test_store.py \
   tests/contract/test_repository.py tests/contract/test_strangers.py tests/jobs/run/test_plans.py \
   tests/jobs/run/test_selection.py tests/jobs/restore/test_plan.py tests/jobs/drill/test_plan.py \
-  tests/cluster/test_facts.py tests/cluster/test_gates.py tests/cluster/test_topology.py \
+  tests/cluster/test_facts.py tests/cluster/test_capture_conditions.py tests/cluster/test_topology.py \
   tests/cluster/test_replica_choice.py tests/cluster/test_split_archive.py \
   $(filter-out tests/test_demo.py,$(wildcard tests/test_*.py)) \
   "tests/jobs/restore/test_round_trips.py::test_deleted_and_restored_on_the_sandbox[product]" \

@@ -22,7 +22,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks import machine, side
-from qdrant_dr.cluster import Reframing
+from qdrant_dr.cluster import ShardSplitter
 from qdrant_dr.cluster.split_archive import COLLECTION_FILES
 from tests.support.archives import END, RawMember, header
 
@@ -67,7 +67,7 @@ def pour(file: Path, *, as_it_is: bool = False) -> None:
     if as_it_is:
         _out(_blocks(file))
         return
-    reframing = Reframing(_blocks(file), range(SHARDS), file.name)
+    reframing = ShardSplitter(_blocks(file), range(SHARDS), file.name)
     for _, archive in reframing.shards():
         _out(archive)
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from flows.parameters import ALONE, ConfigRef
 from qdrant_dr.config import Config
 from qdrant_dr.errors import UsageError
-from qdrant_dr.jobs.restore.job import Approval, on_a_word
+from qdrant_dr.jobs.restore.job import Approval, approved_by_execute
 from qdrant_dr.jobs.restore.job import restore as restore_job
 from qdrant_dr.jobs.restore.options import RestoreRequest
 from qdrant_dr.jobs.restore.plan import RestorePlan
@@ -117,7 +117,7 @@ def restore(
 
     def job(cfg: Config, request: RestoreRequest, run: Run, perform: Perform) -> RunEnd:
         free = is_scratch(cfg, to)
-        approve = on_a_word if free else partial(approved, requester=run.start.actor)
+        approve = approved_by_execute if free else partial(approved, requester=run.start.actor)
         return restore_job(cfg, request, run, perform, approve)
 
     state = run_job(config, "restore", job, request)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, get_args
 
-from qdrant_dr.at_work import EVENTS, FIELDS, facts
 from qdrant_dr.errors import UsageError
+from qdrant_dr.log_context import EVENTS, FIELDS, facts
+from qdrant_dr.redaction import redact
 from qdrant_dr.text import json_visible
 
 LogFormat = Literal["text", "json"]
@@ -21,11 +21,6 @@ ALSO: Final = (
     "event", "verdict", "code", "hint", "seconds",  # of our events and errors
     "flow_run_id", "flow_run_name", "task_run_id", "task_run_name",  # of Prefect
 )  # fmt: skip
-QUERY: Final = re.compile(r"\?[^\s'\"]+")
-_USER = re.compile(r"(?<=://)[^\s/'\"]+@")
-_KEY = re.compile(
-    r"\b(AccountKey|SharedAccessKey|SharedAccessSignature|sig)=[^\s;'\"]+", re.IGNORECASE
-)
 
 
 def log_format() -> LogFormat:
@@ -69,10 +64,5 @@ class JsonLines(logging.Formatter):
             if record.name.partition(".")[0] in OURS:
                 found["traceback"] = self.formatException(record.exc_info)
         return {
-            k: v if isinstance(v, int | float | list) else _clean(str(v)) for k, v in found.items()
+            k: v if isinstance(v, int | float | list) else redact(str(v)) for k, v in found.items()
         }
-
-
-def _clean(text: str) -> str:
-    """Return the text without what in a URL may be a signature or a password."""
-    return _KEY.sub(r"\1=...", _USER.sub("...@", QUERY.sub("?...", text)))

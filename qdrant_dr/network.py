@@ -50,13 +50,6 @@ def proxy_for(url: str) -> str | None:
     return proxy
 
 
-def without_password(url: str) -> str:
-    """A proxy's address as a message may show it."""
-    parts = urlsplit(url)
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname or ''}{port}"
-
-
 def ca_file(tls: Tls) -> str:
     """The file of the certificates that are trusted. Raise ConfigInvalid if it is not there."""
     if tls.ca is not None:

@@ -21,7 +21,7 @@ _MAX_PADDING = 20 * BLOCK  # GNU tar and Python's tarfile fill the last record o
 Buffer = bytes | memoryview
 
 
-class Source:
+class BlockReader:
     """Exact reads from an iterator of blocks; `position` counts what was handed out."""
 
     def __init__(self, blocks: Iterable[Buffer], name: str = "archive") -> None:
@@ -72,14 +72,14 @@ class Member:
     runs: tuple[tuple[int, int], ...]
     header: bytes
     extension: bytes
-    source: Source
+    source: BlockReader
 
     def chunks(self) -> Iterator[memoryview]:
         """The stored bytes, run after run. To be used once, before the next member is asked for."""
         return self.source.chunks(self.stored)
 
 
-def members(source: Source, *, max_members: int, nested: bool = False) -> Iterator[Member]:
+def members(source: BlockReader, *, max_members: int, nested: bool = False) -> Iterator[Member]:
     """Every member in order, then the end: both zero blocks and nothing behind them.
 
     A `nested` tar may also simply stop behind a member: Qdrant writes its segments so (measured on
@@ -110,7 +110,7 @@ def members(source: Source, *, max_members: int, nested: bool = False) -> Iterat
         _skip_padding(source, size)
 
 
-def _entry(source: Source, *, nested: bool) -> tuple[bytes, bytes, str] | None:
+def _entry(source: BlockReader, *, nested: bool) -> tuple[bytes, bytes, str] | None:
     """Header, type and name of the next member, None at the end."""
     header = _header(source, may_stop=nested)
     if not header:
@@ -132,14 +132,14 @@ def _entry(source: Source, *, nested: bool) -> tuple[bytes, bytes, str] | None:
     return header, kind, _harmless(name or _name(header, source), source, is_folder=kind == b"5")
 
 
-def _header(source: Source, *, may_stop: bool) -> bytes:
+def _header(source: BlockReader, *, may_stop: bool) -> bytes:
     first = bytes(source.take(BLOCK))
     if not first and may_stop:
         return first
     return first + source.exactly(BLOCK - len(first))
 
 
-def _checked_kind(header: bytes, source: Source) -> bytes:
+def _checked_kind(header: bytes, source: BlockReader) -> bytes:
     expected = _number(header[148:156], source)
     if sum(header) - sum(header[148:156]) + 8 * 0x20 != expected:
         raise ArchiveInvalid(
@@ -156,7 +156,7 @@ def _checked_kind(header: bytes, source: Source) -> bytes:
     return kind
 
 
-def _number(field: bytes, source: Source) -> int:
+def _number(field: bytes, source: BlockReader) -> int:
     """Octal text, or base-256 where the first bit is set."""
     if field[0] & 0x80:
         value = int.from_bytes(field, "big") - (0x80 << 8 * (len(field) - 1))
@@ -172,21 +172,21 @@ def _number(field: bytes, source: Source) -> int:
         raise ArchiveInvalid(f"{source.name} has a number that is none: {field!r}") from None
 
 
-def _name(header: bytes, source: Source) -> str:
+def _name(header: bytes, source: BlockReader) -> str:
     name = header[:100].split(b"\0", 1)[0]
     if header[257:263] == b"ustar\0" and (prefix := header[345:500].split(b"\0", 1)[0]):
         name = prefix + b"/" + name
     return _decode(name, source)
 
 
-def _decode(name: bytes, source: Source) -> str:
+def _decode(name: bytes, source: BlockReader) -> str:
     try:
         return name.decode()
     except UnicodeDecodeError:
         raise ArchiveHostile(f"{source.name} has a name that is not UTF-8: {name!r}") from None
 
 
-def _harmless(name: str, source: Source, *, is_folder: bool) -> str:
+def _harmless(name: str, source: BlockReader, *, is_folder: bool) -> str:
     plain = name.removesuffix("/") if is_folder else name
     pieces = plain.split("/")
     if "\0" in plain or "\\" in plain or any(p in ("", ".", "..") for p in pieces):
@@ -196,7 +196,7 @@ def _harmless(name: str, source: Source, *, is_folder: bool) -> str:
     return plain
 
 
-def _refuse_twice(name: str, seen: set[str], files: set[str], source: Source) -> None:
+def _refuse_twice(name: str, seen: set[str], files: set[str], source: BlockReader) -> None:
     pieces = name.split("/")
     parents = {"/".join(pieces[:n]) for n in range(1, len(pieces))}
     if name in seen or parents & files:
@@ -205,7 +205,7 @@ def _refuse_twice(name: str, seen: set[str], files: set[str], source: Source) ->
 
 
 def _sparse_map(
-    header: bytes, stored: int, source: Source
+    header: bytes, stored: int, source: BlockReader
 ) -> tuple[int, list[tuple[int, int]], bytes]:
     """Old GNU format: four pairs in the header, 21 in each block that follows it."""
     if header[257:263] != b"ustar ":
@@ -232,7 +232,7 @@ def _sparse_map(
     return apparent, runs, b"".join(blocks)
 
 
-def _pairs(table: bytes, source: Source) -> list[tuple[int, int]]:
+def _pairs(table: bytes, source: BlockReader) -> list[tuple[int, int]]:
     pairs = []
     for at in range(0, len(table) - 23, 24):
         entry = table[at : at + 24]
@@ -242,12 +242,12 @@ def _pairs(table: bytes, source: Source) -> list[tuple[int, int]]:
     return pairs
 
 
-def _skip_padding(source: Source, size: int) -> None:
+def _skip_padding(source: BlockReader, size: int) -> None:
     if any(source.exactly(-size % BLOCK)):
         raise ArchiveInvalid(f"padding before byte {source.position} of {source.name} is not zero")
 
 
-def _end(source: Source) -> None:
+def _end(source: BlockReader) -> None:
     if source.exactly(BLOCK) != _ZEROS:
         raise ArchiveInvalid(f"{source.name} has one zero block at its end, not two")
     end = source.position

@@ -2,7 +2,8 @@
 
 A cluster makes few snapshots at once and a repository takes few transfers at once, whatever flows
 happen to overlap. Nothing depends on it: when the server cannot be asked, the work goes on.
-That two runs of one deployment do not overlap stands in `prefect.yaml`.
+A second scheduled run while the first one is under way is another matter: the `concurrency_limit`
+of its deployment in `prefect.yaml` makes it wait (ENQUEUE), or drops it (CANCEL_NEW, of the watch).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import timedelta
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from qdrant_dr.config import Config
-from tasks.slots import slots
+from tasks.limit_leases import limit_leases
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def polite(names: Sequence[str], *, within: timedelta) -> Iterator[None]:
 
     Never raises for the limits' sake: only what the block raises comes out.
     """
-    here = slots()
+    here = limit_leases()
     held = here.take(frozenset(names), within.total_seconds()) if names else None
     try:
         yield

@@ -12,11 +12,11 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 
-from qdrant_dr.at_work import at_work
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.run.run import Run, begin
 from qdrant_dr.jobs.run.units import Perform
+from qdrant_dr.log_context import run_context
 from qdrant_dr.records import RunEnd
 from qdrant_dr.records.run import AS_TYPED, Kind, Trigger
 from tasks.announce import announce as announce_run
@@ -110,7 +110,7 @@ def run_job(
             config, kind, parameters=parameters(), repositories=usable(config), **provenance()
         )
         perform = UnitSubmitter(RunRef(reference, run.run_id, config.sha256))
-        with held(run.run_id, config), at_work(run.run_id):
+        with held(run.run_id, config), run_context(run.run_id):
             try:
                 end = job(config, request, run, perform)
             except (TerminationSignal, KeyboardInterrupt):  # between two steps

@@ -18,7 +18,7 @@ KINDS = ("threads", "dask")
 
 
 @runtime_checkable
-class Spread(Protocol):
+class RemoteRunner(Protocol):
     """A runner on other machines, which are checked first and may vanish while they work."""
 
     def preflight(self) -> None:

@@ -10,16 +10,16 @@ from typing import Any
 
 from prefect.exceptions import TerminationSignal
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.dispatch.execute import failed_outcome
 from qdrant_dr.errors import Interrupted
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import Unit
 from qdrant_dr.records import Outcome
 from tasks.config import RunRef
+from tasks.limit_leases import let_go
 from tasks.results import results_of
-from tasks.runner import Spread, runner_at_hand
-from tasks.slots import let_go
+from tasks.runner import RemoteRunner, runner_at_hand
 from tasks.states import UnitFailed
 from tasks.unit_tasks import TASKS
 
@@ -52,7 +52,7 @@ class UnitSubmitter:
     def __call__(self, units: Sequence[Unit]) -> list[Outcome]:
         started_at = utc_now()
         runner = runner_at_hand()
-        spread = runner if isinstance(runner, Spread) else None
+        spread = runner if isinstance(runner, RemoteRunner) else None
         futures: list[Any] = []
         try:
             if spread and units:

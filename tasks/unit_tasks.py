@@ -68,7 +68,7 @@ def _every(unit: Any) -> Sequence[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class UnitTask:
     """How the units of a kind are done: what they do, what their runs are called, whether they are
     tried again, and of which repositories, and of the cluster, they take a slot."""
 
@@ -80,10 +80,10 @@ class Row:
     name: str | None = None
 
 
-def _capture(does: str) -> Row:
+def _capture(does: str) -> UnitTask:
     # not tried again: the library retries requests and resumes downloads; a capture done twice
     # would be another backup
-    return Row(
+    return UnitTask(
         does,
         title=lambda unit: f"capture {unit.label} to {'+'.join(unit.repositories)}",
         retried=False,
@@ -92,40 +92,40 @@ def _capture(does: str) -> Row:
     )
 
 
-ROWS: dict[str, Row] = {
+UNIT_TASKS: dict[str, UnitTask] = {
     "capture": _capture(
         "Make one backup of one collection, written to every repository in one read."
     ),
     "capture-full": _capture(
         "Make one full snapshot of a node, and of it one backup of each collection."
     ),
-    "verify": Row("Read one copy and prove it to its depth.", repositories=_own),
-    "compare": Row(
+    "verify": UnitTask("Read one copy and prove it to its depth.", repositories=_own),
+    "compare": UnitTask(
         "Read every replica of one collection on its own node, and compare them.",
         cluster=True,
     ),
-    "heal": Row(
+    "heal": UnitTask(
         "Bring one missing or damaged copy back from one that proves its bytes on the way.",
         repositories=lambda unit: sorted({unit.repository, *unit.sources}),
     ),
-    "drill": Row(
+    "drill": UnitTask(
         "Restore one copy somewhere disposable, prove it there, and measure.", repositories=_own
     ),
     # not tried again by itself: what it was interrupted in is continued by running it again, after
     # somebody has looked
-    "restore": Row(
+    "restore": UnitTask(
         "Restore one backup, prove it on the target, set its aliases.",
         retried=False,
         repositories=lambda unit: unit.repositories[:1],
     ),
-    "expire": Row(
+    "expire": UnitTask(
         "Check again whether this copy may go, write that down, delete it.", repositories=_own
     ),
-    "sweep": Row("Remove what killed runs left behind."),
-    "report": Row(
+    "sweep": UnitTask("Remove what killed runs left behind."),
+    "report": UnitTask(
         "Read the records of every repository, judge them, write the page and the frames."
     ),
-    "watch": Row(
+    "watch": UnitTask(
         "Read the records, ask the cluster, compare with the last watch; change nothing.",
         title=lambda unit: f"look at {unit.label}",
         retried=False,
@@ -137,7 +137,7 @@ ROWS: dict[str, Row] = {
 def run_name(*, parameters: dict[str, Any]) -> str:
     """Name a task run after its unit: `verify movies@20261122T... in aws to bytes`."""
     unit: Unit = parameters["unit"]
-    return ROWS[unit.unit].title(unit)
+    return UNIT_TASKS[unit.unit].title(unit)
 
 
 def do_unit(run: RunRef, unit: Unit) -> State[Any]:
@@ -147,7 +147,7 @@ def do_unit(run: RunRef, unit: Unit) -> State[Any]:
     that says less than its message. Anything else is a defect, and is raised. In another process
     than that of its run the unit may be begun for the second time.
     """
-    row, label = ROWS[unit.unit], f"{unit.unit} {unit.label}"
+    row, label = UNIT_TASKS[unit.unit], f"{unit.unit} {unit.label}"
     started_at = utc_now()
     try:
         if not is_held(run):  # another process than that of the run
@@ -173,6 +173,6 @@ TASKS: dict[str, Task[..., Any]] = {
         task_run_name=run_name,  # type: ignore[arg-type]  # it takes `parameters`, as allowed
         **(RETRIED if row.retried else ONCE),
     )
-    for unit, row in ROWS.items()
+    for unit, row in UNIT_TASKS.items()
 }
 """By the kind of the unit."""

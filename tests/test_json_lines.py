@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from qdrant_dr.at_work import at_work, doing, facts
 from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.run.units import CaptureUnit, VerifyUnit
 from qdrant_dr.json_lines import VARIABLE, JsonLines, log_format
+from qdrant_dr.log_context import facts, run_context, unit_context
 from tests.support import records as r
 
 MANIFEST = r.manifest()
@@ -58,7 +58,7 @@ def test_no_field_holds_what_opens_a_store(text: str) -> None:
 
 
 def test_it_says_what_its_thread_works_for() -> None:
-    with doing("run-1", VERIFY):
+    with unit_context("run-1", VERIFY):
         said = written("hello")
         with ThreadPoolExecutor(1) as pool:
             copied = pool.submit(copy_context().run, written, "hello").result()
@@ -69,14 +69,14 @@ def test_it_says_what_its_thread_works_for() -> None:
     assert {k: v for k, v in copied.items() if k != "time"} == {
         k: v for k, v in said.items() if k != "time"
     }
-    with doing("run-1", CAPTURE):
+    with unit_context("run-1", CAPTURE):
         assert written("hello")["repositories"] == ["aws", "gcp"]
     assert facts() == {}
 
 
 def test_a_unit_within_a_run_and_what_a_record_says_itself() -> None:
-    with at_work("run-1"):
-        with doing("run-2", VERIFY):
+    with run_context("run-1"):
+        with unit_context("run-2", VERIFY):
             assert written("hello")["run_id"] == "run-2"
         assert "unit" not in written("hello")
         assert written("hello")["run_id"] == "run-1"

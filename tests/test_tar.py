@@ -17,13 +17,13 @@ from qdrant_dr.errors import (
     ArchiveTooLarge,
     ArchiveTruncated,
 )
-from qdrant_dr.tar import Source, members
+from qdrant_dr.tar import BlockReader, members
 from tests.support.archives import END, RawMember, archive, header, put_together, tar
 
 
 def read(data: bytes, block: int = 4096, **options: bool) -> dict[str, bytes]:
     pieces = (data[at : at + block] for at in range(0, len(data), block))
-    found = members(Source(pieces), max_members=1000, **options)
+    found = members(BlockReader(pieces), max_members=1000, **options)
     return {m.name: b"".join(m.chunks()) for m in found}
 
 
@@ -42,7 +42,7 @@ def test_sparse_member_with_extension_blocks() -> None:
     runs = [(n * 4096, 512) for n in range(50)]
     data = bytes(range(256)) * 100
     head = header("sparse", len(data), b"S", runs=runs, apparent=1 << 40)
-    (member,) = members(Source([RawMember(head, data).to_bytes() + END]), max_members=9)
+    (member,) = members(BlockReader([RawMember(head, data).to_bytes() + END]), max_members=9)
     assert (member.size, member.stored, member.runs) == (1 << 40, len(data), tuple(runs))
 
 
@@ -50,7 +50,7 @@ def test_sparse_sizes_agree_with_pythons_tarfile() -> None:
     data = archive("basic/stream-0")
     with tarfile.open(fileobj=BytesIO(data)) as other:
         sizes = {m.name: m.size for m in other if m.issparse()}
-    found = {m.name: m.size for m in members(Source([data]), max_members=1000)}
+    found = {m.name: m.size for m in members(BlockReader([data]), max_members=1000)}
     assert sizes
     assert {name: found[name] for name in sizes} == sizes
 
@@ -121,12 +121,12 @@ def test_a_sparse_map_without_end() -> None:
             yield header("", 0, b"S", runs=[(0, 0)] * 26)[512:1024]
 
     with pytest.raises(ArchiveError):
-        list(members(Source(blocks()), max_members=9))
+        list(members(BlockReader(blocks()), max_members=9))
 
 
 def test_too_many_members() -> None:
     with pytest.raises(ArchiveTooLarge):
-        list(members(Source([tar(*((str(n), b"") for n in range(10)))]), max_members=9))
+        list(members(BlockReader([tar(*((str(n), b"") for n in range(10)))]), max_members=9))
 
 
 @pytest.mark.parametrize(

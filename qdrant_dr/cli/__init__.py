@@ -14,13 +14,13 @@ from types import FrameType
 
 from cyclopts import CycloptsError
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cli.app import misused, run, usage_message
 from qdrant_dr.cli.logs import logs
 from qdrant_dr.cli.output import any_text, write
 from qdrant_dr.cli.session import Reply, Session
 from qdrant_dr.errors import DRError, Interrupted, UsageError
 from qdrant_dr.hints import REPORT_IT
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.json_lines import VARIABLE, LogFormat
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.run.healing_steps import heal_step
 from qdrant_dr.quantities import how_long
 from qdrant_dr.records import Location, Manifest, Part
-from qdrant_dr.repository import Backup, Copy, InArchive, Lost, rank_sources
+from qdrant_dr.repository import Backup, Copy, InArchive, LostBackup, rank_sources
 from qdrant_dr.repository.open_store import location_of
 
 TARGET = (
@@ -108,7 +108,7 @@ def _thaw(location: Location, path: str, frozen: InArchive) -> str:
     return f"# {path}: use the tool of its provider"
 
 
-def lost_by_hand(config: Config, lost: Lost) -> list[str]:
+def lost_by_hand(config: Config, lost: LostBackup) -> list[str]:
     """List what a person can do about a backup whose manifest is lost.
 
     No record holds the whole content of the manifest, so it cannot be written anew.

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from qdrant_dr.json_lines import QUERY, JsonLines, LogFormat, tell_events
+from qdrant_dr.json_lines import JsonLines, LogFormat, tell_events
+from qdrant_dr.redaction import redact_queries
 from qdrant_dr.text import lines, printable
 
 CLIENTS: Final = (
@@ -29,7 +30,7 @@ class _OneLine(logging.Formatter):
     """Format a record without traceback and URL query: both may hold a signature."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = QUERY.sub("?...", record.getMessage())
+        text = redact_queries(record.getMessage())
         return printable(f"{record.levelname} {record.name}: {text}")
 
 

@@ -11,11 +11,11 @@ from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
-from qdrant_dr.at_work import at_work
 from qdrant_dr.cli.session import Reply, Said, Session
 from qdrant_dr.cli.tables import table, terminal_width
 from qdrant_dr.errors import UsageError
 from qdrant_dr.hints import helps
+from qdrant_dr.log_context import run_context
 from qdrant_dr.text import json_visible, lines, printable
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def write(session: Session, reply: Reply) -> None:
     elif reply.rows:
         sys.stdout.write(table(reply.rows, reply.columns, terminal_width()))
     sys.stdout.flush()
-    with at_work(reply.run_id) if reply.run_id else nullcontext():
+    with run_context(reply.run_id) if reply.run_id else nullcontext():
         _tell(session, reply)
 
 

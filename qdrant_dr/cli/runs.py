@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from qdrant_dr.at_work import at_work
 from qdrant_dr.cli.exit_codes import exit_code
 from qdrant_dr.cli.progress import Progress
 from qdrant_dr.cli.session import Column, Reply, Said, Session
@@ -16,6 +15,7 @@ from qdrant_dr.hints import apart
 from qdrant_dr.jobs.drill.scenario import words
 from qdrant_dr.jobs.run.run import Run, begin
 from qdrant_dr.jobs.run.units import Perform
+from qdrant_dr.log_context import run_context
 from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import (
     Captured,
@@ -66,7 +66,7 @@ def run_verb(
     """
     config = config or session.config
     run = begin(config, job, parameters=request.model_dump(), repositories=repositories)
-    with at_work(run.run_id), Progress(session) as progress:
+    with run_context(run.run_id), Progress(session) as progress:
         try:
             end = verb(config, request, run, in_threads(config, run.run_id, watch=progress))
         except KeyboardInterrupt:

@@ -23,12 +23,12 @@ from qdrant_dr.repository import (
     Backup,
     Catalog,
     Copy,
-    Lost,
+    LostBackup,
     accepts,
+    describe_mentions,
     is_proven,
     open_failures,
     proof_of,
-    spoken,
 )
 from qdrant_dr.text import printable
 
@@ -102,14 +102,14 @@ def show(
     return with_troubles(reply, catalog, [found.conflict] if found.conflict else [])
 
 
-def _show_lost(session: Session, lost: Lost) -> Reply:
+def _show_lost(session: Session, lost: LostBackup) -> Reply:
     """Show a lost backup: the records that name it, what is left, and what can be done."""
     facts = {
         "collection": lost.key.collection,
         "backup_id": lost.key.backup_id,
         "manifest": f"in no repository; it was in {', '.join(lost.repositories)}",
         "manifest_sha256": lost.manifest_sha256 or "no record says, or they disagree",
-        "named_by": spoken(lost.words),
+        "named_by": describe_mentions(lost.words),
         "left": "; ".join(f"{name}: {', '.join(of)}" for name, of in lost.files.items())
         or "nothing",
         "size_bytes": lost.size_bytes,

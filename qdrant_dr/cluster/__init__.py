@@ -1,6 +1,5 @@
 """All calls to Qdrant: inventory, facts, gates, snapshots, downloads, drill targets."""
 
-from qdrant_dr.cluster.access import ReadOnlyProbe, probe_read_only
 from qdrant_dr.cluster.aliases import (
     AliasPlan,
     aliases_of,
@@ -8,6 +7,7 @@ from qdrant_dr.cluster.aliases import (
     set_aliases,
 )
 from qdrant_dr.cluster.bucket import blocks_of, checksum_doubts, read_object
+from qdrant_dr.cluster.capture_conditions import Preflight, check_gates, moved_elsewhere, preflight
 from qdrant_dr.cluster.collection_config import (
     KeyOrder,
     ShardKey,
@@ -24,7 +24,6 @@ from qdrant_dr.cluster.facts import (
     facts_after,
     placement,
 )
-from qdrant_dr.cluster.gates import Preflight, check_gates, moved_elsewhere, preflight
 from qdrant_dr.cluster.incarnation import another_life, another_uuid, incarnation
 from qdrant_dr.cluster.inventory import (
     ClockOffset,
@@ -39,6 +38,7 @@ from qdrant_dr.cluster.inventory import (
     take_inventory,
 )
 from qdrant_dr.cluster.node import Node, node_at, open_nodes
+from qdrant_dr.cluster.read_only_probe import ReadOnlyProbe, probe_read_only
 from qdrant_dr.cluster.ready import wait_ready, wait_restored
 from qdrant_dr.cluster.recover import (
     DRILL_PREFIX,
@@ -70,7 +70,7 @@ from qdrant_dr.cluster.snapshots import (
     same_file,
 )
 from qdrant_dr.cluster.space import estimated_bytes
-from qdrant_dr.cluster.split_archive import Reframing
+from qdrant_dr.cluster.split_archive import ShardSplitter
 from qdrant_dr.cluster.streamed_shards import stream_shard, whole_shard
 from qdrant_dr.cluster.target import (
     TargetFacts,
@@ -108,8 +108,8 @@ __all__ = [
     "Priority",
     "RawPoint",
     "ReadOnlyProbe",
-    "Reframing",
     "ShardKey",
+    "ShardSplitter",
     "ShardState",
     "SnapshotScope",
     "Take",

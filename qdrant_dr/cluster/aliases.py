@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from qdrant_dr.cluster.answers import parse_text, understood
 from qdrant_dr.cluster.confirmed_changes import change
-from qdrant_dr.cluster.http_errors import understood, word
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.errors import PlanRefused, RecoverFailed
 from qdrant_dr.records.details import AliasMode
@@ -68,7 +68,7 @@ def plan_aliases(
 def aliases_of(node: Node) -> dict[str, str]:
     """Return every alias of a node, and its collection."""
     found = node.ask("GET", "/aliases", "list the aliases")["aliases"]
-    return {word(a["alias_name"]): word(a["collection_name"]) for a in found}
+    return {parse_text(a["alias_name"]): parse_text(a["collection_name"]) for a in found}
 
 
 def set_aliases(node: Node, plan: AliasPlan) -> None:

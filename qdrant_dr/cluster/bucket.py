@@ -17,7 +17,7 @@ from typing import Any
 
 from qdrant_dr.cluster.download import BACKOFF_SECONDS, FRUITLESS, download, pause
 from qdrant_dr.cluster.node import Node
-from qdrant_dr.cluster.snapshot_scope import SnapshotScope, Where, key_piece, shelf_of
+from qdrant_dr.cluster.snapshot_scope import SnapshotScope, Where, key_piece, scope_of
 from qdrant_dr.config import ClusterConfig, SnapshotsInS3
 from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import (
@@ -37,7 +37,7 @@ from qdrant_dr.records import ListedSnapshot
 from qdrant_dr.secrets import resolve_options
 from qdrant_dr.stores.errors import is_absent, translate
 from qdrant_dr.stores.providers import make_filesystem
-from qdrant_dr.tar import Source, members
+from qdrant_dr.tar import BlockReader, members
 
 RANGE = 8 * 2**20
 """Bytes of one request; after a cut at most this many are read again."""
@@ -93,7 +93,7 @@ def read_object(
     Raise DownloadMismatch (absent, of another size than the server said, or replaced meanwhile),
     DownloadInterrupted, AccessDenied, ConfigInvalid (no such client), Interrupted.
     """
-    reader = _Reader(bucket, object_path(bucket, shelf_of(where), snapshot.name), snapshot)
+    reader = _Reader(bucket, object_path(bucket, scope_of(where), snapshot.name), snapshot)
     found = reader.stat()
     if found.size_bytes != snapshot.size_bytes:
         raise reader.mismatch(
@@ -119,10 +119,10 @@ def read_object(
         raise reader.mismatch("it was replaced in the bucket while it was read")
 
 
-def object_path(bucket: SnapshotsInS3, shelf: SnapshotScope, name: str) -> str:
+def object_path(bucket: SnapshotsInS3, scope: SnapshotScope, name: str) -> str:
     """Return `<bucket>/<prefix>/<collection>/<file>`, each piece encoded as the server does."""
     _, root = split_url(bucket.url)
-    pieces = [*shelf.key.split("/"), name]
+    pieces = [*scope.key.split("/"), name]
     return "/".join([root.strip("/"), *(key_piece(p) for p in pieces if p)])
 
 
@@ -144,7 +144,7 @@ def whole_tar(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
             yield block
 
     try:
-        for member in members(Source(seen(), name), max_members=_MAX_MEMBERS):
+        for member in members(BlockReader(seen(), name), max_members=_MAX_MEMBERS):
             for _ in member.chunks():
                 while passing:
                     yield passing.popleft()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import httpx
 
 from qdrant_dr.cluster.node import Node
-from qdrant_dr.cluster.snapshot_scope import SnapshotScope, Where, shelf_of
+from qdrant_dr.cluster.snapshot_scope import SnapshotScope, Where, scope_of
 from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import (
     DownloadInterrupted,
@@ -53,7 +53,7 @@ def download(
     Raise DownloadInterrupted, DownloadMismatch (size or SHA-256 differs from the server's answer to
     `create`, the body is encoded, the file is gone), Interrupted, AccessDenied, CollectionVanished
     or ServerFailed."""
-    transfer = _Transfer(node, shelf_of(where), snapshot)
+    transfer = _Transfer(node, scope_of(where), snapshot)
     own = hashlib.sha256()
     fruitless = 0
     while not transfer.complete:
@@ -97,7 +97,7 @@ class _Transfer:
     """The state of a transfer over all attempts."""
 
     node: Node
-    shelf: SnapshotScope
+    scope: SnapshotScope
     snapshot: ListedSnapshot
     received: int = 0
     etag: str | None = None
@@ -121,8 +121,8 @@ class _Transfer:
             headers["range"] = f"bytes={self.received}-"
         if self.etag is not None:
             headers["if-match"] = self.etag
-        path = self.shelf.path(self.snapshot.name)
-        doing = f"download the snapshot {self.snapshot.name} of {self.shelf}"
+        path = self.scope.path(self.snapshot.name)
+        doing = f"download the snapshot {self.snapshot.name} of {self.scope}"
         with self.node.stream(path, doing, headers=headers) as response:
             self._accept(response, doing)
             buffer = bytearray()
@@ -165,7 +165,7 @@ class _Transfer:
             raise self.mismatch(f"it was replaced on the server after {self.received} bytes")
         if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise self.mismatch(f"it ends before byte {self.received} on the server")
-        self.node.must_be_good(response, doing, write=False, collection=self.shelf.collection)
+        self.node.must_be_good(response, doing, write=False, collection=self.scope.collection)
         encoding = response.headers.get("content-encoding", "identity")
         if encoding != "identity":
             raise self.mismatch(f"it was sent {encoding}-encoded, probably by a proxy")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from qdrant_dr.cluster.http_errors import REPLICAS, maybe, understood, whole, word
+from qdrant_dr.cluster.answers import REPLICAS, parse_count, parse_optional, parse_text, understood
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.scroll import count_by_scrolling
 from qdrant_dr.errors import ServerFailed
@@ -188,7 +188,7 @@ def _facts(
     info, cluster = get(), get("cluster")
     if earlier is None:
         keys = _text(get("shards"))
-        aliases = tuple(sorted(word(a["alias_name"]) for a in get("aliases")["aliases"]))
+        aliases = tuple(sorted(parse_text(a["alias_name"]) for a in get("aliases")["aliases"]))
     else:
         keys, aliases = earlier.shard_keys_json, earlier.aliases
     strict = info["config"].get("strict_mode_config") or {}
@@ -212,17 +212,17 @@ def _facts(
         cluster_json=_text(cluster),
         shard_keys_json=keys,
         aliases=aliases,
-        status=word(info["status"]),
+        status=parse_text(info["status"]),
         optimizer_status=_optimizer(info.get("optimizer_status")),
-        points_count=maybe(whole, info.get("points_count")),
-        queue_length=maybe(whole, queue.get("length")),
-        deferred_points=maybe(whole, queue.get("deferred_points")) or 0,
+        points_count=parse_optional(parse_count, info.get("points_count")),
+        queue_length=parse_optional(parse_count, queue.get("length")),
+        deferred_points=parse_optional(parse_count, queue.get("deferred_points")) or 0,
         running_optimizations=running_optimizations(node, collection) if earlier is None else None,
         strict_mode=bool(strict.get("enabled")),
         max_query_limit=limit,
         peer_id=placed.peer_id,
-        shard_number=whole(params.get("shard_number", 1)),
-        sharding_method=word(params.get("sharding_method") or "auto"),
+        shard_number=parse_count(params.get("shard_number", 1)),
+        sharding_method=parse_text(params.get("sharding_method") or "auto"),
         replicas=tuple(replicas),
         transfers=placed.transfers,
         resharding=placed.resharding,
@@ -269,7 +269,7 @@ def operations_now(node: Node, collection: str, shards: Collection[int]) -> Oper
     queue = info.get("update_queue") or {}
     return Operations(
         numbers={shard: operation_number(node, collection, shard) for shard in whole_ones},
-        deferred_points=maybe(whole, queue.get("deferred_points")) or 0,
+        deferred_points=parse_optional(parse_count, queue.get("deferred_points")) or 0,
         max_query_limit=limit,
     )
 
@@ -278,7 +278,11 @@ def _learned(node: Node, collection: str, info: Mapping[str, Any]) -> int | None
     """Learn how often it may be read; return the largest page that it allows."""
     strict = info["config"].get("strict_mode_config") or {}
     node.pace.learn(collection, strict)
-    return maybe(whole, strict.get("max_query_limit")) if strict.get("enabled") else None
+    return (
+        parse_optional(parse_count, strict.get("max_query_limit"))
+        if strict.get("enabled")
+        else None
+    )
 
 
 @understood("read the number of the last operation")
@@ -292,7 +296,7 @@ def operation_number(node: Node, collection: str, shard: int) -> int | None:
     except ServerFailed:
         return None
     versions = [s.get("segment_version") for s in manifest.values()]
-    known = [whole(v) for v in versions if v is not None]
+    known = [parse_count(v) for v in versions if v is not None]
     return max(known) if known else None
 
 
@@ -328,24 +332,27 @@ def exact_count(
             return None
         notes.append(f"shard {shard} was counted by scrolling its ids")
         return count
-    return whole(result["count"])
+    return parse_count(result["count"])
 
 
 def _placement(url: str, cluster: Mapping[str, Any]) -> Placement:
-    peer = maybe(whole, cluster.get("peer_id"))
+    peer = parse_optional(parse_count, cluster.get("peer_id"))
     if len(cluster["local_shards"]) + len(cluster["remote_shards"]) > REPLICAS:
         raise ValueError("more replicas than any cluster has")
-    local = sorted(cluster["local_shards"], key=lambda s: whole(s["shard_id"]))
+    local = sorted(cluster["local_shards"], key=lambda s: parse_count(s["shard_id"]))
     return Placement(
         node=url,
         peer_id=peer,
         replicas=(
             *(_replica(s, local=True, peer=peer) for s in local),
-            *(_replica(s, local=False, peer=whole(s["peer_id"])) for s in cluster["remote_shards"]),
+            *(
+                _replica(s, local=False, peer=parse_count(s["peer_id"]))
+                for s in cluster["remote_shards"]
+            ),
         ),
         transfers=tuple(map(_text, cluster.get("shard_transfers") or ())),
         resharding=tuple(map(_text, cluster.get("resharding_operations") or ())),
-        shard_count=maybe(whole, cluster.get("shard_count")),
+        shard_count=parse_optional(parse_count, cluster.get("shard_count")),
     )
 
 
@@ -363,8 +370,8 @@ def _asked(
 def _replica(shard: Mapping[str, Any], *, local: bool, peer: int | None) -> ShardState:
     key = shard.get("shard_key")
     return ShardState(
-        shard=whole(shard["shard_id"]), shard_key=None if key is None else str(key),
-        state=word(shard["state"]), local=local, peer_id=peer,
+        shard=parse_count(shard["shard_id"]), shard_key=None if key is None else str(key),
+        state=parse_text(shard["state"]), local=local, peer_id=peer,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from qdrant_dr.errors import ArchiveInvalid, ArchiveTooLarge
-from qdrant_dr.tar import Buffer, Member, Source, members
+from qdrant_dr.tar import BlockReader, Buffer, Member, members
 
 CONFIG = "config.json"
 _CONFIG_MAX = 16 << 20
@@ -40,7 +40,7 @@ class FullArchive:
         self.name = name
         self.files: dict[str, str] = {}
         self.aliases: dict[str, str] = {}
-        self._source = Source(blocks, name)
+        self._source = BlockReader(blocks, name)
 
     def members(self) -> Iterator[FullMember]:
         """Yield each collection's archive, in the order of the snapshot.
@@ -85,7 +85,7 @@ class FullArchive:
 
 def _expanded(member: Member) -> Iterator[bytes]:
     """Yield the original file: on a file system that reports holes, the member is sparse."""
-    source, at = Source(member.chunks(), member.name), 0
+    source, at = BlockReader(member.chunks(), member.name), 0
     for offset, length in (*member.runs, (member.size, 0)):
         while at < offset:
             hole = min(offset - at, len(_ZEROS))

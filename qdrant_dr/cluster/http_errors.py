@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import socket
-from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TypeVar
 
 import httpx
-import orjson
 
 from qdrant_dr.cluster.names import WAY_OUT
 from qdrant_dr.errors import (
@@ -22,24 +19,14 @@ from qdrant_dr.errors import (
     NodeUntrusted,
     ServerFailed,
 )
-from qdrant_dr.network import tls_words, without_password
+from qdrant_dr.network import tls_words
+from qdrant_dr.redaction import without_password
 
 PASSING = frozenset({408, 502, 503, 504})
 """Statuses of an overloaded node, or of a proxy in front of it: a retry may help."""
 _LONGEST = 400
-_MISREAD = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
-REPLICAS = 10_000
-"""The largest number of replicas of a collection that we believe; each local one is asked for."""
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
-class _HasURL(Protocol):
-    url: str
-
-
-N = TypeVar("N", bound=_HasURL)
 E = TypeVar("E", bound=ClusterError)
 _TAIL = 240
 """How a long message is shortened: its end says why, its beginning what was tried."""
@@ -203,63 +190,6 @@ def cause_hint(words: str) -> str | None:
 def never_fits(body: bytes) -> bool:
     """Say whether a 429 means that the request costs more than the limit allows per minute."""
     return b"larger than rate limiter capacity" in body
-
-
-def result_of(response: httpx.Response, *, url: str, doing: str) -> Any:
-    """Return `result` of the JSON envelope. Raise ServerFailed if another server answered."""
-    try:
-        # strict: no NaN, no unpaired surrogate, no nesting too deep to process
-        body = orjson.loads(response.content)
-    except ValueError:
-        body = None
-    if not isinstance(body, dict) or "result" not in body:
-        raise ServerFailed(
-            f"{url} did not answer like a Qdrant server when asked to {doing}",
-            "check that the address in `cluster.nodes` is the REST port of a node.",
-        )
-    return body["result"]
-
-
-def understood(
-    doing: str,
-) -> Callable[[Callable[Concatenate[N, P], R]], Callable[Concatenate[N, P], R]]:
-    """Make a function that reads a node's answers raise ServerFailed for an unexpected form."""
-
-    def around(function: Callable[Concatenate[N, P], R]) -> Callable[Concatenate[N, P], R]:
-        @functools.wraps(function)
-        def reading(node: N, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                return function(node, *args, **kwargs)
-            except _MISREAD as e:
-                raise ServerFailed(
-                    f"{node.url} gave an answer that cannot be read when asked to {doing} "
-                    f"({type(e).__name__})",
-                    "check its version with `qdrant-dr check`, and whether a proxy is in between.",
-                ) from e
-
-        return reading
-
-    return around
-
-
-def whole(value: Any, most: int = 2**64 - 1) -> int:
-    """Parse a non-negative number of an answer. Raise ValueError for anything else."""
-    if type(value) is not int or not 0 <= value <= most:
-        raise ValueError("no whole number")
-    return value
-
-
-def word(value: Any) -> str:
-    """Parse a text of an answer that can be encoded. Raise ValueError for anything else."""
-    if not isinstance(value, str):
-        raise ValueError("no text")  # noqa: TRY004 - of a server, not of a caller
-    value.encode()
-    return value
-
-
-def maybe(read: Callable[[Any], R], value: Any) -> R | None:
-    """Apply `read`, or return None if the server says nothing."""
-    return None if value is None else read(value)
 
 
 def _says_it_is_gone(words: str) -> bool:

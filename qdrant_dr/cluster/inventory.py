@@ -14,8 +14,8 @@ import httpx
 import orjson
 
 from qdrant_dr.cluster.aliases import aliases_of
+from qdrant_dr.cluster.answers import parse_optional, parse_text, understood
 from qdrant_dr.cluster.facts import CollectionFacts, collection_facts
-from qdrant_dr.cluster.http_errors import maybe, understood, word
 from qdrant_dr.cluster.node import Node, open_nodes
 from qdrant_dr.cluster.recover import collection_names
 from qdrant_dr.cluster.topology import ClusterView, cluster_view, node_map, one_cluster
@@ -220,7 +220,11 @@ def node_facts(node: Node) -> NodeFacts:
     try:
         root = orjson.loads(response.content)
         title, version, commit = root["title"], root["version"], root.get("commit")
-        title, version, commit = word(title), word(version), maybe(word, commit)
+        title, version, commit = (
+            parse_text(title),
+            parse_text(version),
+            parse_optional(parse_text, commit),
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ServerFailed(
             f"{node.url} does not answer like a Qdrant server",

@@ -11,13 +11,14 @@ from urllib.parse import quote
 
 import httpx
 
-from qdrant_dr.cluster.http_errors import never_fits, refused, result_of, unreachable
-from qdrant_dr.cluster.rate_limit import Patience, Share, pace_of
+from qdrant_dr.cancel import rest
+from qdrant_dr.cluster.answers import result_of
+from qdrant_dr.cluster.http_errors import never_fits, refused, unreachable
+from qdrant_dr.cluster.rate_limit import BusyRetry, ReadBudget, read_limits_of
 from qdrant_dr.config import ClusterConfig, Timeouts, Tls
 from qdrant_dr.errors import ConfigInvalid, NodeUnreachable, SecretMissing, ServerFailed
 from qdrant_dr.network import proxy_for, tls_context
 from qdrant_dr.secrets import SecretRef, resolve
-from qdrant_dr.stop import rest
 
 IDENTITY = {"accept-encoding": "identity"}
 """Refuse compression: Qdrant compresses downloads on the fly if allowed, and omits their length."""
@@ -84,7 +85,7 @@ class Node:
         self.tls, self.read_share, self.grpc_port = tls, read_share, grpc_port
         self._context = tls_context(tls) if self.url.startswith("https:") else False
         self._proxy = proxy_for(self.url)
-        self.pace = pace_of(self.url, read_share)
+        self.pace = read_limits_of(self.url, read_share)
         self._http = self._new_client()
 
     def __repr__(self) -> str:
@@ -154,7 +155,7 @@ class Node:
                 f"{self.url} was not asked to {doing}: a proxy may change the path {path}",
                 "find out where that name comes from: no server uses a name such as `..`.",
             )
-        patience = Patience(self.timeouts.busy.total_seconds())
+        patience = BusyRetry(self.timeouts.busy.total_seconds())
         pauses = iter(() if write else READ_AGAIN_SECONDS)
         while True:
             try:
@@ -184,12 +185,12 @@ class Node:
         self, path: str, doing: str, *, collection: str, json: object, cost: int = 1
     ) -> tuple[Any, int]:
         """Read points, and tell how many bytes the answer had."""
-        if share := self.share_of(collection):
+        if share := self.read_budget_of(collection):
             share.spend(cost)
         response = self.exchange("POST", path, doing, json=json, collection=collection)
         return result_of(response, url=self.url, doing=doing), len(response.content)
 
-    def share_of(self, collection: str) -> Share | None:
+    def read_budget_of(self, collection: str) -> ReadBudget | None:
         """Return our share of the collection's `read_rate_limit`; None if it has no limit."""
 
         def strict() -> dict[str, Any] | None:
@@ -203,7 +204,7 @@ class Node:
         return self.pace.of(collection, strict)
 
     @staticmethod
-    def asks_for_less(response: httpx.Response, patience: Patience) -> bool:
+    def asks_for_less(response: httpx.Response, patience: BusyRetry) -> bool:
         """Say whether the answer was 429 (nothing was done) and we have waited for a retry."""
         if response.status_code != httpx.codes.TOO_MANY_REQUESTS or never_fits(response.read()):
             return False

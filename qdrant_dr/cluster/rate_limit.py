@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from qdrant_dr.cancel import rest
 from qdrant_dr.errors import DRError
-from qdrant_dr.stop import rest
 
 BURST_SECONDS: Final = 5.0
 """How much of our share may be spent at once after a pause."""
@@ -23,7 +23,7 @@ LONGEST_PAUSE: Final = 60.0
 """The wait between two tries when the node does not say how long."""
 
 
-class Patience:
+class BusyRetry:
     """One call that may be repeated, within a total number of seconds."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Patience:
         return True
 
 
-class Share:
+class ReadBudget:
     """Tokens that arrive evenly, at our share of a limit per minute."""
 
     def __init__(
@@ -81,12 +81,12 @@ class Share:
             self._wait(debt)
 
 
-class Pace:
+class NodeReadLimits:
     """The shares of one node's collections, learned from their strict mode."""
 
     def __init__(self, share: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._share, self._clock = share, clock
-        self._known: dict[str, tuple[float, Share | None]] = {}
+        self._known: dict[str, tuple[float, ReadBudget | None]] = {}
         self._lock = threading.Lock()
 
     def learn(self, collection: str, strict: dict[str, Any] | None) -> None:
@@ -97,10 +97,10 @@ class Pace:
         with self._lock:
             _, known = self._known.get(collection, (0.0, None))
             if wanted is None or known is None or known.per_minute != wanted:
-                known = None if wanted is None else Share(wanted)
+                known = None if wanted is None else ReadBudget(wanted)
             self._known[collection] = self._clock(), known
 
-    def of(self, collection: str, ask: Callable[[], dict[str, Any] | None]) -> Share | None:
+    def of(self, collection: str, ask: Callable[[], dict[str, Any] | None]) -> ReadBudget | None:
         """Return the share of a collection, None without a limit; `ask` gets its strict mode if
         that is unknown or was learned long ago."""
         with self._lock:
@@ -115,11 +115,11 @@ class Pace:
         return known
 
 
-_paces: dict[tuple[str, float], Pace] = {}
+_paces: dict[tuple[str, float], NodeReadLimits] = {}
 _paces_lock = threading.Lock()
 
 
-def pace_of(url: str, share: float) -> Pace:
+def read_limits_of(url: str, share: float) -> NodeReadLimits:
     """Return this process's pace for a node, shared by all callers."""
     with _paces_lock:
-        return _paces.setdefault((url, share), Pace(share))
+        return _paces.setdefault((url, share), NodeReadLimits(share))

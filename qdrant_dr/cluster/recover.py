@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import httpx
 
-from qdrant_dr.cluster.http_errors import understood, word, words_of
+from qdrant_dr.cluster.answers import parse_text, understood
+from qdrant_dr.cluster.http_errors import words_of
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.snapshots import delete_snapshot, list_snapshots
 from qdrant_dr.cluster.upload import must_be_restored, post_archive, upload_name
@@ -245,7 +246,7 @@ def drop_target(node: Node, collection: str) -> bool:
 def collection_names(node: Node) -> tuple[str, ...]:
     """Return every collection of a node, sorted."""
     listed = node.ask("GET", "/collections", "list the collections")["collections"]
-    return tuple(sorted(word(c["name"]) for c in listed))
+    return tuple(sorted(parse_text(c["name"]) for c in listed))
 
 
 def leftovers(node: Node) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
-from qdrant_dr.cluster.http_errors import understood
+from qdrant_dr.cluster.answers import understood
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.sampling import bits_of_integers
 from qdrant_dr.cluster.scroll import RawPoint, points_by_id

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from qdrant_dr.cluster.http_errors import understood
+from qdrant_dr.cluster.answers import understood
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.scroll import IDS_PAGE, RawPoint, id_order, shard_steps
 

@@ -142,7 +142,7 @@ class _Pages:
     ) -> tuple[list[RawPoint], int | str | None, int] | None:
         if self._grpc is None or self._misses >= GRPC_MISSES:
             return None
-        if share := self._node.share_of(self._collection):
+        if share := self._node.read_budget_of(self._collection):
             share.spend(1)
         try:
             return self._grpc.page(self._collection, offset, size)
@@ -217,7 +217,7 @@ def points_by_id(
     share of a minute.
     """
     step = min(PAGE, limit) if limit else PAGE
-    if share := node.share_of(collection):
+    if share := node.read_budget_of(collection):
         step = max(1, min(step, int(share.per_minute)))
     where, doing = (
         path_of(collection, *shard_steps(shard), "points"),

@@ -61,7 +61,7 @@ Where = str | SnapshotScope
 """The name of a collection, or a scope."""
 
 
-def shelf_of(where: Where) -> SnapshotScope:
+def scope_of(where: Where) -> SnapshotScope:
     """Return the scope that is meant."""
     return where if isinstance(where, SnapshotScope) else SnapshotScope(where)
 
@@ -85,9 +85,9 @@ def server_snapshots(manifest: Manifest) -> Iterator[tuple[str, SnapshotScope, s
         # re-framed shards come from an archive of the collection, the parts of a full snapshot
         # from one of the instance
         of_shard = part.kind == "shard" and not part.reframed
-        shelf = SnapshotScope(manifest.collection, part.shards[0] if of_shard else None)
+        scope = SnapshotScope(manifest.collection, part.shards[0] if of_shard else None)
         name = part.server_name.partition("/")[0]  # `<full snapshot>/<its member>` of a full one
-        yield part.node, INSTANCE if manifest.method == "full" else shelf, name
+        yield part.node, INSTANCE if manifest.method == "full" else scope, name
 
 
 def key_piece(piece: str) -> str:

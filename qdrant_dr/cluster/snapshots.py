@@ -11,16 +11,10 @@ from typing import Any
 import httpx
 
 from qdrant_dr.cluster import confirmed_changes
-from qdrant_dr.cluster.http_errors import (
-    PASSING,
-    cause_hint,
-    refused,
-    whole,
-    word,
-    words_of,
-)
+from qdrant_dr.cluster.answers import parse_count, parse_text
+from qdrant_dr.cluster.http_errors import PASSING, cause_hint, refused, words_of
 from qdrant_dr.cluster.node import Node
-from qdrant_dr.cluster.snapshot_scope import SnapshotScope, Where, key_piece, shelf_of
+from qdrant_dr.cluster.snapshot_scope import SnapshotScope, Where, key_piece, scope_of
 from qdrant_dr.errors import (
     ClusterError,
     Interrupted,
@@ -46,9 +40,9 @@ def list_snapshots(node: Node, where: Where) -> tuple[ListedSnapshot, ...]:
     Servers that store snapshots in S3 list everything below the folder: for a collection also those
     of its shards, for the instance those of every collection (measured on Qdrant 1.18.3).
     """
-    shelf = shelf_of(where)
-    doing = f"list the snapshots of {shelf}"
-    listed = node.ask("GET", shelf.path(), doing, collection=shelf.collection)
+    scope = scope_of(where)
+    doing = f"list the snapshots of {scope}"
+    listed = node.ask("GET", scope.path(), doing, collection=scope.collection)
     try:
         found = [_listed(s) for s in listed]
     except (KeyError, TypeError, ValueError):
@@ -60,7 +54,9 @@ def list_snapshots(node: Node, where: Where) -> tuple[ListedSnapshot, ...]:
 
 def _listed(entry: Any) -> ListedSnapshot:
     return ListedSnapshot(
-        name=word(entry["name"]), size_bytes=whole(entry["size"]), checksum=entry.get("checksum")
+        name=parse_text(entry["name"]),
+        size_bytes=parse_count(entry["size"]),
+        checksum=entry.get("checksum"),
     )
 
 
@@ -82,23 +78,23 @@ def create_snapshot(
     Raise CollectionVanished, AccessDenied, NodeUnreachable (nothing was sent), SnapshotFailed with
     the server's words, Interrupted if `stop` is set.
     """
-    shelf = shelf_of(where)
+    scope = scope_of(where)
     limit = (timeout or node.timeouts.snapshot).total_seconds()
-    before = list_snapshots(node, shelf)
+    before = list_snapshots(node, scope)
     with node.patient_client(limit) as client:
-        call = _Call(node, client, shelf.path())
+        call = _Call(node, client, scope.path())
         call.start()
         while not call.done.wait(min(poll_seconds, max(0.0, limit - call.seconds))):
             if stop is not None and stop.is_set():
                 raise Interrupted(
-                    f"asked to stop while {node.url} makes a snapshot of {shelf}",
-                    _look(node, shelf),
+                    f"asked to stop while {node.url} makes a snapshot of {scope}",
+                    _look(node, scope),
                 )
             if call.seconds >= limit:
-                raise _unanswered(node, shelf, before, f"no answer within {limit:.0f} s")
+                raise _unanswered(node, scope, before, f"no answer within {limit:.0f} s")
             if progress is not None:
-                _report(progress, call.seconds, node, shelf, before)
-    return _answer_of(call, node, shelf, before)
+                _report(progress, call.seconds, node, scope, before)
+    return _answer_of(call, node, scope, before)
 
 
 def delete_own_snapshot(
@@ -162,15 +158,15 @@ def new_snapshots(
         for s in list_snapshots(node, where)
         if s.name not in known or not same_file(s, known[s.name])
     )
-    return tuple(s for s in new if shelf_of(where).may_hold(s.name))
+    return tuple(s for s in new if scope_of(where).may_hold(s.name))
 
 
 def delete_snapshot(node: Node, where: Where, name: str) -> None:
     """Delete one snapshot file, whoever made it. Raise ServerFailed if that is not possible."""
-    shelf = shelf_of(where)
+    scope = scope_of(where)
     node.ask(
-        "DELETE", shelf.path(name), f"delete the snapshot {name}",
-        params={"wait": "true"}, write=True, collection=shelf.collection,
+        "DELETE", scope.path(name), f"delete the snapshot {name}",
+        params={"wait": "true"}, write=True, collection=scope.collection,
     )  # fmt: skip
 
 
@@ -180,7 +176,7 @@ def delete_command(node_url: str, where: Where, name: str) -> str:
     Unquoted, the `#` of a collection `movies#old` would cut the path after `/collections/movies`
     and delete that collection; `--path-as-is` prevents curl from resolving a name `..` the same
     way."""
-    return f"curl -X DELETE {_curl(node_url, shelf_of(where).path(name))}"
+    return f"curl -X DELETE {_curl(node_url, scope_of(where).path(name))}"
 
 
 def same_file(one: ListedSnapshot, other: ListedSnapshot) -> bool:
@@ -218,66 +214,66 @@ class _Call(threading.Thread):
 
 
 def _answer_of(
-    call: _Call, node: Node, shelf: SnapshotScope, before: Sequence[ListedSnapshot]
+    call: _Call, node: Node, scope: SnapshotScope, before: Sequence[ListedSnapshot]
 ) -> ListedSnapshot:
-    doing = f"make a snapshot of {shelf}"
+    doing = f"make a snapshot of {scope}"
     if isinstance(call.failure, httpx.ConnectError | httpx.ConnectTimeout):
         raise node.unreachable(call.failure, doing)
     response = call.response
     if response is None:
         why = words_of(call.failure) if call.failure else "no reason was given"
-        raise _unanswered(node, shelf, before, f"the connection broke: {why}")
+        raise _unanswered(node, scope, before, f"the connection broke: {why}")
     status = response.status_code
     if status in PASSING:
-        raise _unanswered(node, shelf, before, f"something on the way answered {status}")
+        raise _unanswered(node, scope, before, f"something on the way answered {status}")
     if not response.is_success:
         error = refused(
             status, response.content, url=node.url, doing=doing,
-            key=node.key_reference(write=True), collection=shelf.collection,
+            key=node.key_reference(write=True), collection=scope.collection,
         )  # fmt: skip
-        if error.undecided and _made_something(node, shelf, before):
+        if error.undecided and _made_something(node, scope, before):
             # it failed after the file was made, or a proxy failed
-            raise _unanswered(node, shelf, before, error.message)
+            raise _unanswered(node, scope, before, error.message)
         if isinstance(error, ServerFailed):
             raise SnapshotFailed(error.message, cause_hint(error.message))
         raise error
     try:
         made = _listed(response.json()["result"])
     except (ValueError, KeyError, TypeError):
-        raise _unanswered(node, shelf, before, f"the answer {status} names no snapshot") from None
-    return made if made.checksum else _with_checksum(node, shelf, made)
+        raise _unanswered(node, scope, before, f"the answer {status} names no snapshot") from None
+    return made if made.checksum else _with_checksum(node, scope, made)
 
 
-def _made_something(node: Node, shelf: SnapshotScope, before: Sequence[ListedSnapshot]) -> bool:
+def _made_something(node: Node, scope: SnapshotScope, before: Sequence[ListedSnapshot]) -> bool:
     try:
-        return bool(new_snapshots(node, shelf, before))
+        return bool(new_snapshots(node, scope, before))
     except ClusterError:
         return False  # the failure itself is reported
 
 
-def _with_checksum(node: Node, shelf: SnapshotScope, made: ListedSnapshot) -> ListedSnapshot:
+def _with_checksum(node: Node, scope: SnapshotScope, made: ListedSnapshot) -> ListedSnapshot:
     """Return the answer with the checksum of the list, if there is one: its file appears just after
     the snapshot's (snapshots_manager.rs of Qdrant 1.18.3). In S3 mode there is none."""
     try:
-        now = listed_as(list_snapshots(node, shelf), made.name)
+        now = listed_as(list_snapshots(node, scope), made.name)
     except ClusterError:
         return made  # the result of the call is known; the list only adds to it
     return now if now and now.name == made.name and now.size_bytes == made.size_bytes else made
 
 
 def _unanswered(
-    node: Node, shelf: SnapshotScope, before: Sequence[ListedSnapshot], why: str
+    node: Node, scope: SnapshotScope, before: Sequence[ListedSnapshot], why: str
 ) -> SnapshotUnanswered:
     try:
-        new = new_snapshots(node, shelf, before)
+        new = new_snapshots(node, scope, before)
     except ClusterError as e:
         seen = f"cannot be listed: {e.message}"
     else:
         seen = ", ".join(f"{s.name} ({s.size_bytes} bytes)" for s in new) or "none so far"
     return SnapshotUnanswered(
-        f"{node.url} was asked for a snapshot of {shelf} and did not answer ({why}); "
+        f"{node.url} was asked for a snapshot of {scope} and did not answer ({why}); "
         f"new files on the node: {seen}",
-        _look(node, shelf),
+        _look(node, scope),
     )
 
 
@@ -285,22 +281,22 @@ def _report(
     progress: Progress,
     waited: float,
     node: Node,
-    shelf: SnapshotScope,
+    scope: SnapshotScope,
     before: Sequence[ListedSnapshot],
 ) -> None:
     """Report progress; a node too busy to list its files does not end the wait."""
     try:
-        new = new_snapshots(node, shelf, before)
+        new = new_snapshots(node, scope, before)
     except (NodeBusy, NodeUnreachable):
         return
     progress(waited, new)
 
 
-def _look(node: Node, shelf: SnapshotScope) -> str:
+def _look(node: Node, scope: SnapshotScope) -> str:
     return (
         "the server may still finish it. Before you run this again, list the snapshots with "
-        f"curl {_curl(node.url, shelf.path())} ; delete what is yours with "
-        + delete_command(node.url, shelf, "NAME")
+        f"curl {_curl(node.url, scope.path())} ; delete what is yours with "
+        + delete_command(node.url, scope, "NAME")
     )
 
 

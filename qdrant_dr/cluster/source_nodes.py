@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class AnsweringNode:
     """A node that answers, with its facts."""
 
     node: Node
@@ -25,10 +25,10 @@ class Source:
 
 
 @dataclass(slots=True)
-class Sources:
+class SourceNodes:
     """The nodes of one capture. `lost` are those that do not answer, by URL, and why."""
 
-    answering: list[Source]
+    answering: list[AnsweringNode]
     lost: dict[str, ClusterError] = field(default_factory=dict)
 
     @property
@@ -43,20 +43,20 @@ class Sources:
     def clustered(self) -> bool:
         return any(s.about.clustered for s in self.answering)
 
-    def lose(self, source: Source, error: ClusterError) -> None:
+    def lose(self, source: AnsweringNode, error: ClusterError) -> None:
         """Drop a source; what it has given so far stays."""
         self.lost.setdefault(source.node.url, error)
 
     @property
-    def at_hand(self) -> list[Source]:
+    def at_hand(self) -> list[AnsweringNode]:
         return [s for s in self.answering if s.node.url not in self.lost]
 
-    def placements(self, collection: str) -> dict[int, tuple[Source, Placement]]:
+    def placements(self, collection: str) -> dict[int, tuple[AnsweringNode, Placement]]:
         """Return each node's placement of the collection, by peer id; silent nodes are dropped.
 
         Raise NodeUnreachable if none answers, ServerFailed if a node is no longer the same peer.
         """
-        found: dict[int, tuple[Source, Placement]] = {}
+        found: dict[int, tuple[AnsweringNode, Placement]] = {}
         for source, said in self.ask(self.at_hand, lambda s: placement(s.node, collection)):
             mine = source.about.peer_id
             if mine is not None and said.peer_id != mine:
@@ -68,12 +68,12 @@ class Sources:
         return found
 
     def ask(
-        self, sources: Sequence[Source], question: Callable[[Source], T]
-    ) -> list[tuple[Source, T]]:
+        self, sources: Sequence[AnsweringNode], question: Callable[[AnsweringNode], T]
+    ) -> list[tuple[AnsweringNode, T]]:
         """Return the answers of all that answer; silent nodes are dropped. Raise if none
         answers."""
 
-        def one(source: Source) -> tuple[Source, T] | None:
+        def one(source: AnsweringNode) -> tuple[AnsweringNode, T] | None:
             try:
                 return source, question(source)
             except NodeUnreachable as e:
@@ -90,16 +90,16 @@ class Sources:
 
 
 @contextmanager
-def open_sources(config: Config, urls: Sequence[str]) -> Iterator[Sources]:
+def open_sources(config: Config, urls: Sequence[str]) -> Iterator[SourceNodes]:
     """Open the nodes and read their facts. Raise NodeUnreachable if none of them answers."""
     with ExitStack() as stack:
         nodes = [stack.enter_context(node_of(config, url)) for url in urls]
         found, lost = [], {}
         for node in nodes:
             try:
-                found.append(Source(node, node_facts(node)))
+                found.append(AnsweringNode(node, node_facts(node)))
             except NodeUnreachable as e:
                 lost[node.url] = e
         if not found:
             raise lost[nodes[0].url]
-        yield Sources(found, dict(lost))
+        yield SourceNodes(found, dict(lost))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from qdrant_dr.cluster.answers import parse_count, understood
 from qdrant_dr.cluster.facts import CollectionFacts
-from qdrant_dr.cluster.http_errors import understood, whole
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.errors import ServerFailed
 
@@ -24,4 +24,4 @@ def estimated_bytes(node: Node, facts: CollectionFacts) -> int | None:
         )
     except ServerFailed:
         return None
-    return whole(memory["total"]["disk_bytes"]) + WAL_PER_SHARD * len(facts.shards)
+    return parse_count(memory["total"]["disk_bytes"]) + WAL_PER_SHARD * len(facts.shards)

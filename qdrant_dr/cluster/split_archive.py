@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from qdrant_dr.cluster.gates import full_replica
+from qdrant_dr.cluster.capture_conditions import full_replica
 from qdrant_dr.errors import ArchiveForeign, ArchiveInvalid, ArchiveTooLarge
-from qdrant_dr.tar import BLOCK, Buffer, Member, Source, members
+from qdrant_dr.tar import BLOCK, BlockReader, Buffer, Member, members
 
 OUTPUT_BLOCK = 256 * 1024
 """Smaller pieces are joined up to this size: every block costs a step through each later queue."""
@@ -28,10 +28,10 @@ _END = bytes(2 * BLOCK)
 _STATE, _CONFIG = "replica_state.json", "shard_config.json"
 
 
-class Reframing:
+class ShardSplitter:
     """The wanted shards of one archive, each as a shard archive. Flat memory, one pass.
 
-        reframing = Reframing(blocks, wanted={0, 2})
+        reframing = ShardSplitter(blocks, wanted={0, 2})
         for shard, archive in reframing.shards():   # in the order of the archive
             store(shard, archive)                   # read it before you ask for the next
         reframing.uuid, reframing.logged            # after the end only
@@ -64,7 +64,7 @@ class Reframing:
 
     def shards(self) -> Iterator[tuple[int, Iterator[bytes]]]:
         """Yield each wanted shard's number and archive. Call once, and iterate to the end."""
-        everything = members(Source(self._blocks, self.name), max_members=MAX_MEMBERS)
+        everything = members(BlockReader(self._blocks, self.name), max_members=MAX_MEMBERS)
         for shard, group in groupby(everything, _shard_of):
             if shard is None:
                 for member in group:

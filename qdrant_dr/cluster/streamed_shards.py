@@ -11,10 +11,10 @@ import json
 import threading
 from collections.abc import Iterable, Iterator
 
-from qdrant_dr.cluster.gates import full_replica
+from qdrant_dr.cluster.capture_conditions import full_replica
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.errors import ArchiveForeign, ArchiveInvalid, DownloadMismatch, Interrupted
-from qdrant_dr.tar import Buffer, Source, members
+from qdrant_dr.tar import BlockReader, Buffer, members
 
 BLOCK = 2**20
 MAX_MEMBERS = 1_000_000
@@ -47,7 +47,7 @@ def whole_shard(blocks: Iterable[Buffer], name: str, *, peer: int | None = None)
     there, ArchiveInvalid or ArchiveForeign unless it is a shard of this node, and what
     `full_replica` raises unless it is of `peer`."""
     segments, names = 0, [""]
-    for member in members(Source(blocks, name), max_members=MAX_MEMBERS):
+    for member in members(BlockReader(blocks, name), max_members=MAX_MEMBERS):
         names = [*names[-1:], member.name]
         segments += member.name.startswith("segments/")
         if member.name == _LAST[0]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qdrant_dr.cluster.aliases import aliases_of
+from qdrant_dr.cluster.answers import understood
 from qdrant_dr.cluster.collection_config import (
     KeyOrder,
     ShardKey,
@@ -20,7 +21,6 @@ from qdrant_dr.cluster.collection_config import (
 )
 from qdrant_dr.cluster.confirmed_changes import change, same_settings
 from qdrant_dr.cluster.facts import READABLE_STATES
-from qdrant_dr.cluster.http_errors import understood
 from qdrant_dr.cluster.inventory import PARALLEL_QUESTIONS, node_facts
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.cluster.recover import collection_names

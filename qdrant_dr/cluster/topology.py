@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from qdrant_dr.cluster.answers import parse_count, understood
 from qdrant_dr.cluster.facts import READABLE_STATES, Placement, ShardState
-from qdrant_dr.cluster.http_errors import understood, whole
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.errors import ConfigInvalid
 
@@ -32,7 +32,7 @@ def cluster_view(node: Node) -> ClusterView:
     if answer.get("status") != "enabled":
         return ClusterView(url=node.url, peer_id=None, peers={})
     peers = {int(peer): str(about.get("uri") or "") for peer, about in answer["peers"].items()}
-    return ClusterView(url=node.url, peer_id=whole(answer["peer_id"]), peers=peers)
+    return ClusterView(url=node.url, peer_id=parse_count(answer["peer_id"]), peers=peers)
 
 
 def node_map(views: Sequence[ClusterView], named: Mapping[str, str]) -> dict[int, str]:

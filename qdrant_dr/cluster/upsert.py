@@ -15,11 +15,11 @@ from typing import Any
 
 import httpx
 
+from qdrant_dr.cancel import rest
 from qdrant_dr.cluster.node import READ_AGAIN_SECONDS, Node, path_of
-from qdrant_dr.cluster.rate_limit import Patience
+from qdrant_dr.cluster.rate_limit import BusyRetry
 from qdrant_dr.cluster.scroll import RawPoint
 from qdrant_dr.errors import NodeUnreachable, RecoverFailed, ServerFailed
-from qdrant_dr.stop import rest
 
 MAX_BYTES = 8 << 20
 """Bytes of one request; a server accepts 32 MiB unless configured otherwise."""
@@ -85,7 +85,7 @@ class Upserts:
         doing = f"write {len(batch)} points of {self.collection!r}"
         body = '{"points":[' + ",".join(text for _, text in batch) + "]"
         body += f',"shard_key":{json.dumps(key)}}}' if key is not None else "}"
-        patience = Patience(self.node.timeouts.busy.total_seconds())
+        patience = BusyRetry(self.node.timeouts.busy.total_seconds())
         pauses = iter(READ_AGAIN_SECONDS)
         while True:
             try:

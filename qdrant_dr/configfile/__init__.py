@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,10 @@ from qdrant_dr.configfile.excerpt import excerpt
 from qdrant_dr.configfile.ids import save_ids
 from qdrant_dr.configfile.plaintext import plain_secrets
 from qdrant_dr.configfile.sample import init_text
-from qdrant_dr.configfile.source import LARGEST, Problem, Source, read
+from qdrant_dr.configfile.source import LARGEST, Problem, YamlDocument, read
 from qdrant_dr.errors import ConfigInvalid
 from qdrant_dr.location_key import KINDS, client_options, place_of, split_url
+from qdrant_dr.redaction import without_user_and_query
 
 __all__ = [
     "find",
@@ -73,7 +73,7 @@ def load(reference: str | Path) -> Config:
     if where.startswith("block:"):
         return loads(_block(where), where=where)
     if "://" in where:
-        return loads(_fetch(where), where=_without_password(where))
+        return loads(_fetch(where), where=without_user_and_query(where))
     path = Path(where).expanduser()
     try:
         with path.open("rb") as file:  # also a pipe: `-c <(...)`
@@ -139,7 +139,7 @@ def schema() -> str:
     return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
 
 
-def _validate(source: Source) -> Config:
+def _validate(source: YamlDocument) -> Config:
     try:
         return Config.model_validate(source.data)
     except ValidationError as e:
@@ -148,7 +148,7 @@ def _validate(source: Source) -> Config:
         return Config.model_validate(source.data)
 
 
-def _invalid(where: str, source: Source, text: str, problems: list[Problem]) -> ConfigInvalid:
+def _invalid(where: str, source: YamlDocument, text: str, problems: list[Problem]) -> ConfigInvalid:
     """Build the error: every problem with its place, its line, and a mark below the column."""
     lines = text.splitlines()
     placed = sorted((p.line, p.column or source.column(p.path), str(p)) for p in problems)
@@ -226,7 +226,7 @@ def _fetch(url: str) -> str:
 
     from qdrant_dr.stores.providers import make_filesystem
 
-    where = _without_password(url)
+    where = without_user_and_query(url)
     kind, _ = split_url(url)
     try:
         if kind in KINDS.values():
@@ -243,7 +243,3 @@ def _fetch(url: str) -> str:
             f"{where} cannot be read: {type(e).__name__}", "check the address and your access."
         ) from None
     return _text_of(data, where)
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url.split("?", maxsplit=1)[0])

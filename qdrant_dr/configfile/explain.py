@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from qdrant_dr import secrets
 from qdrant_dr.config import Config
 from qdrant_dr.configfile.plaintext import REFERENCE
-from qdrant_dr.configfile.source import KeyPath, Problem, Source, dotted
+from qdrant_dr.configfile.source import KeyPath, Problem, YamlDocument, dotted
 
 _PATTERNS = {
     secrets.PATTERN: REFERENCE,
@@ -26,7 +26,7 @@ _PATTERNS = {
 }
 
 
-def problems(error: ValidationError, source: Source) -> list[Problem]:
+def problems(error: ValidationError, source: YamlDocument) -> list[Problem]:
     """Return one problem per key, in the order of lines."""
     by_path: dict[KeyPath, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
@@ -37,7 +37,7 @@ def problems(error: ValidationError, source: Source) -> list[Problem]:
     return sorted(found, key=lambda p: p.line)
 
 
-def as_text(error: ValidationError, source: Source) -> bool:
+def as_text(error: ValidationError, source: YamlDocument) -> bool:
     """Replace numbers that YAML read by their text where the model wants text; say if any was."""
     put = False
     for details in error.errors(include_url=False, include_context=False):

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from qdrant_dr.configfile.source import Source, read
+from qdrant_dr.configfile.source import YamlDocument, read
 from qdrant_dr.errors import ConfigInvalid
 
 
@@ -46,7 +46,7 @@ def with_ids(text: str, ids: Mapping[str, str]) -> str:
     return changed
 
 
-def _put(lines: list[str], source: Source, i: int, name: str, made: str) -> None:
+def _put(lines: list[str], source: YamlDocument, i: int, name: str, made: str) -> None:
     if (old := source.lines.get(("repositories", i, "id"))) is not None:
         lines[old - 1] = re.sub(r"(id\s*:)[^\r\n]*", rf'\1 "{made}"', lines[old - 1], count=1)
         return

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from qdrant_dr import secrets
-from qdrant_dr.configfile.source import KeyPath, Problem, Source
+from qdrant_dr.configfile.source import KeyPath, Problem, YamlDocument
 
 _SECRET_KEY = re.compile(
     r"(^|_)(api_?key|key|secret|password|passwd|pwd|pass|token|credentials?|connection_string"
@@ -27,7 +27,7 @@ def is_secret_key(key: str) -> bool:
     return bool(_SECRET_KEY.search(snake)) and not _NOT_SECRET.search(snake)
 
 
-def plain_secrets(source: Source) -> Iterator[Problem]:
+def plain_secrets(source: YamlDocument) -> Iterator[Problem]:
     """Yield a problem for every plain-text secret. The problem never holds the text."""
     for path, value in source.scalars():
         written = source.texts.get(path, value)

@@ -38,7 +38,7 @@ class Problem:
 
 
 @dataclass
-class Source:
+class YamlDocument:
     """A document as plain values; `lines` and `columns` have the place of every key and list entry.
     `texts` keeps the written form where YAML read a number: an id such as `10203040` is text.
 
@@ -90,9 +90,9 @@ _Core.add_implicit_resolver(
 )
 
 
-def read(text: str) -> Source:
+def read(text: str) -> YamlDocument:
     """Parse one YAML mapping. Its errors are in `problems`."""
-    source = Source(None)
+    source = YamlDocument(None)
     if len(text) > LARGEST:
         source.problems.append(
             Problem(
@@ -134,7 +134,9 @@ class _TooMuchError(Exception):
         self.problem = problem
 
 
-def _build(node: yaml.Node, path: KeyPath, source: Source, above: tuple[yaml.Node, ...]) -> Any:
+def _build(
+    node: yaml.Node, path: KeyPath, source: YamlDocument, above: tuple[yaml.Node, ...]
+) -> Any:
     line = node.start_mark.line + 1
     source.values += 1
     if source.values > VALUES:
@@ -157,7 +159,7 @@ def _build(node: yaml.Node, path: KeyPath, source: Source, above: tuple[yaml.Nod
 
 
 def _mapping(
-    node: yaml.MappingNode, path: KeyPath, source: Source, above: tuple[yaml.Node, ...]
+    node: yaml.MappingNode, path: KeyPath, source: YamlDocument, above: tuple[yaml.Node, ...]
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if node.flow_style:
@@ -182,7 +184,7 @@ def _mapping(
     return found
 
 
-def _scalar(node: yaml.Node, path: KeyPath, source: Source) -> Any:
+def _scalar(node: yaml.Node, path: KeyPath, source: YamlDocument) -> Any:
     text: str = node.value
     match node.tag:
         case "null":

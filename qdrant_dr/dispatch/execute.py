@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from qdrant_dr.at_work import doing
 from qdrant_dr.config import Config
 from qdrant_dr.jobs.run.run import error_facts
 from qdrant_dr.jobs.run.units import (
@@ -21,12 +20,13 @@ from qdrant_dr.jobs.run.units import (
     VerifyUnit,
     WatchUnit,
 )
+from qdrant_dr.log_context import unit_context
 from qdrant_dr.records import Outcome
 
 
 def execute(config: Config, unit: Unit, run_id: str) -> Outcome:
     """Do one unit. Raise an error of the tree if it fails; its outcome says anything less."""
-    with doing(run_id, unit) as told:
+    with unit_context(run_id, unit) as told:
         outcome = _execute(config, unit, run_id)
         told(outcome)
         return outcome

@@ -19,7 +19,7 @@ from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import CaptureUnit, FullUnit, Unit
-from qdrant_dr.jobs.sweep.job import NodeSweep, Shelves
+from qdrant_dr.jobs.sweep.job import NodeSnapshots, NodeSweep
 from qdrant_dr.records import Outcome
 from qdrant_dr.repository import Catalog, Repository
 
@@ -68,7 +68,7 @@ def _earlier_start(config: Config, unit: CaptureUnit | FullUnit, run_id: str) ->
 def _unanswered(call: Begun) -> SnapshotUnanswered:
     intent = call.intent
     return SnapshotUnanswered(
-        f"a worker that was lost had asked {intent.node} for a snapshot of {call.shelf} at "
+        f"a worker that was lost had asked {intent.node} for a snapshot of {call.scope} at "
         f"{intent.started_at:%H:%M:%S} UTC (as {intent.backup_id}), and no answer is on record",
         "run `qdrant-dr backup COLLECTION`: it looks first at what was left on the node.",
     )
@@ -83,7 +83,7 @@ def _cleaned(
 ) -> Sequence[str]:
     try:
         with node_of(config, call.intent.node) as node:
-            done = NodeSweep(config, opened, catalog, journal, Shelves(node), utc_now())
+            done = NodeSweep(config, opened, catalog, journal, NodeSnapshots(node), utc_now())
             done.clean(call)
     except ClusterError as error:
         return [f"its snapshot stays on {call.intent.node}: {error.message}"]

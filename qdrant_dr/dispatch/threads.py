@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.config import Config
 from qdrant_dr.dispatch.execute import execute, failed_outcome
 from qdrant_dr.errors import Interrupted
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import Perform, Unit
 from qdrant_dr.records import Outcome

@@ -22,7 +22,7 @@ PointId = int | str
 
 
 @dataclass(frozen=True)
-class Lost:
+class LostPoints:
     """`ids` are certainly lost; `buckets` have further missing or unexpected ids, not known
     which."""
 
@@ -35,7 +35,7 @@ def find_lost(
     found: Fingerprint,
     found_ids: Collection[PointId],
     known: Iterable[PointId] = (),
-) -> Lost:
+) -> LostPoints:
     """Compare the ids that were found with the seal.
 
     `known` are ids that the backup is known to have held from other sources: the id list of an
@@ -48,7 +48,7 @@ def find_lost(
         if one != two
     }
     if not lacking:
-        return Lost((), ())
+        return LostPoints((), ())
     missing = max(expected.points - found.points, 0)
     hints = _by_bucket(set(known).difference(found_ids), lacking)
     gaps = _by_bucket(_gaps(found_ids, missing), lacking)
@@ -63,7 +63,7 @@ def find_lost(
     ordered = sorted(
         ids, key=lambda i: (isinstance(i, str), i if isinstance(i, int) else 0, str(i))
     )
-    return Lost(tuple(ordered), tuple(unsolved))
+    return LostPoints(tuple(ordered), tuple(unsolved))
 
 
 def _sums(fingerprint: Fingerprint) -> list[int]:

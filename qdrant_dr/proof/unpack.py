@@ -26,7 +26,7 @@ from qdrant_dr.errors import (
     StorageFull,
 )
 from qdrant_dr.proof.crash_cause import FULL, MORE_ROOM
-from qdrant_dr.tar import Buffer, Member, Source, members
+from qdrant_dr.tar import BlockReader, Buffer, Member, members
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _SEGMENT_TAR = re.compile(rf"segments/({_UUID})\.tar")
@@ -118,7 +118,7 @@ def lay_out(
     """
     work = _Layout(folder, kind, shard, limits, name, salvage=salvage)
     try:
-        for member in members(Source(blocks, name), max_members=limits.max_members):
+        for member in members(BlockReader(blocks, name), max_members=limits.max_members):
             work.place(member)
     except ArchiveError as e:
         work.faults.append(e)
@@ -210,7 +210,7 @@ class _Layout:
         if uuid in shard.segments or len(outer.runs) != 1:
             raise ArchiveInvalid(f"{self.name} has segment {uuid} of shard {shard.shard} twice")
         names = shard.segments[uuid] = set()
-        inner = Source(outer.chunks(), f"{self.name}:{outer.name}")
+        inner = BlockReader(outer.chunks(), f"{self.name}:{outer.name}")
         for member in members(inner, max_members=self.limits.max_members, nested=True):
             name = member.name.removeprefix("snapshot/files/")
             if member.is_folder:
@@ -225,7 +225,7 @@ class _Layout:
         if member.size > _JSON_MAX or len(member.runs) > 1:
             raise ArchiveTooLarge(f"{self.name}: {member.name} has {member.size} bytes")
         data = b"".join(member.chunks())
-        self._write(replace(member, source=Source([data])), path)
+        self._write(replace(member, source=BlockReader([data])), path)
         if not member.name.endswith(".json"):
             return data.decode(errors="replace")
         try:
@@ -269,7 +269,7 @@ class _Layout:
 
 def _write_runs(file: int, member: Member) -> None:
     """Write data at its offsets, keep holes, and set the declared length."""
-    source = Source(member.chunks())
+    source = BlockReader(member.chunks())
     for offset, length in member.runs:
         at = offset
         for chunk in source.chunks(length):

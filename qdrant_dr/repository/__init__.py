@@ -56,9 +56,9 @@ from qdrant_dr.repository.lost_backups import (
     REACH,
     RECENT,
     UNWITNESSED,
-    Lost,
+    LostBackup,
+    describe_mentions,
     runs_missed,
-    spoken,
 )
 from qdrant_dr.repository.open_store import location_of
 from qdrant_dr.repository.opening import create_repository, open_repository, read_repository
@@ -75,7 +75,7 @@ from qdrant_dr.repository.retention import (
     active_holds,
     plan_expire,
 )
-from qdrant_dr.repository.sources import Source, rank_sources
+from qdrant_dr.repository.sources import RankedCopy, rank_sources
 from qdrant_dr.repository.sweep import (
     ORPHAN_GRACE,
     Sweeping,
@@ -103,15 +103,15 @@ __all__ = [
     "FanOut",
     "Freed",
     "InArchive",
-    "Lost",
+    "LostBackup",
     "Policy",
     "PolicyOf",
+    "RankedCopy",
     "Read",
     "Receipt",
     "Repository",
     "RepositoryState",
     "Sink",
-    "Source",
     "Stat",
     "Stay",
     "Store",
@@ -133,6 +133,7 @@ __all__ = [
     "counted_copies",
     "create_repository",
     "delete_copy",
+    "describe_mentions",
     "enough_copies",
     "fan_out",
     "find_expired",
@@ -164,7 +165,6 @@ __all__ = [
     "runs_missed",
     "same_place",
     "sound",
-    "spoken",
     "stranger_remarks",
     "strangers_in_words",
     "sweep",

@@ -24,7 +24,7 @@ from qdrant_dr.repository.catalog import (
 )
 from qdrant_dr.repository.foreign_objects import Stranger
 from qdrant_dr.repository.lost_backups import (
-    Named,
+    MentionedBackup,
     fits,
     hidden_failures,
     missed,
@@ -103,14 +103,14 @@ def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
     )
 
 
-def _spared(folder: str, readings: Sequence[Reading], named: Mapping[str, Named]) -> bool:
+def _spared(folder: str, readings: Sequence[Reading], named: Mapping[str, MentionedBackup]) -> bool:
     """Whether a backup was made of this folder, by any record: then no sweep may take it."""
     backup = named.get(folder)
     told = backup is not None and any(w.kind in ("seal", "proof", "run") for w in backup.words)
     return told or any(layout.SEAL in r.files.get(folder, ()) for r in readings)
 
 
-def _misfits(reading: Reading, named: Mapping[str, Named]) -> list[Unreadable]:
+def _misfits(reading: Reading, named: Mapping[str, MentionedBackup]) -> list[Unreadable]:
     """Deletions on record of another backup than the one that the other records name."""
     where = reading.repository.name
     return [
@@ -122,7 +122,7 @@ def _misfits(reading: Reading, named: Mapping[str, Named]) -> list[Unreadable]:
     ]
 
 
-def _gone_failures(reading: Reading, named: Mapping[str, Named]) -> list[Unreadable]:
+def _gone_failures(reading: Reading, named: Mapping[str, MentionedBackup]) -> list[Unreadable]:
     """Failed proofs that runs tell of and that are not beside their copy any more."""
     where, listed = reading.repository.name, {u.path for u in reading.unreadable}
     return [
@@ -141,7 +141,7 @@ def _gone_failures(reading: Reading, named: Mapping[str, Named]) -> list[Unreada
     ]
 
 
-def _backup(folder: str, readings: Sequence[Reading], named: Named) -> Backup:
+def _backup(folder: str, readings: Sequence[Reading], named: MentionedBackup) -> Backup:
     manifests = {r.repository.name: m for r in readings if (m := r.manifests.get(folder))}
     seals = {r.repository.name: s for r in readings if (s := r.seals.get(folder))}
     manifest = next(iter(manifests.values()))
@@ -180,7 +180,9 @@ def _digests(records: Mapping[str, Record]) -> dict[str, str]:
     return {name: record.sha256 for name, record in records.items()}
 
 
-def _copy(folder: str, reading: Reading, manifest: Manifest, *, sealed: bool, named: Named) -> Copy:
+def _copy(
+    folder: str, reading: Reading, manifest: Manifest, *, sealed: bool, named: MentionedBackup
+) -> Copy:
     where = reading.repository
     if where.error is not None:
         return Copy(where.name, where.domain, "unreachable")

@@ -18,7 +18,7 @@ from qdrant_dr.layout import BACKUPS, call_of
 from qdrant_dr.records import BackupKey, Depth, Location, Manifest, Proof, Seal
 from qdrant_dr.records.proof import reaches
 from qdrant_dr.repository.foreign_objects import Stranger
-from qdrant_dr.repository.lost_backups import LONGEST_RUN, Lost, Witness
+from qdrant_dr.repository.lost_backups import LONGEST_RUN, LostBackup, Witness
 from qdrant_dr.repository.record_files import Unreadable
 from qdrant_dr.stores.base import OpenUpload, Stat
 from qdrant_dr.stores.tiers import Storage
@@ -161,7 +161,7 @@ class Catalog:
     repositories: tuple[RepositoryState, ...]
     backups: tuple[Backup, ...] = ()
     unfinished: tuple[Unfinished, ...] = ()
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[LostBackup, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     strangers: tuple[Stranger, ...] = ()
     uploads: dict[str, tuple[OpenUpload, ...]] = field(default_factory=dict)

@@ -20,9 +20,9 @@ from functools import partial
 
 from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import DRError, Interrupted, Stalled
+from qdrant_dr.stores.bandwidth import LimitedSink
 from qdrant_dr.stores.base import Sink
 from qdrant_dr.stores.errors import translate
-from qdrant_dr.stores.throttle import ThrottledSink
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class _Worker:
         committed = False
         try:
             sink = self._make()
-            if isinstance(sink, ThrottledSink):
+            if isinstance(sink, LimitedSink):
                 sink.rest = self._rest
             while (block := self._next()) is not None:
                 sink.write(block)
@@ -185,7 +185,7 @@ class _Worker:
         return None
 
     def _rest(self, seconds: float) -> bool:
-        """Wait for a throttle: the clock of this step stands still. False if it was left."""
+        """Wait for a bandwidth limit: the clock of this step stands still. False if it was left."""
         self._busy_since = None
         left = self._left.wait(seconds)
         self._busy_since = time.monotonic()

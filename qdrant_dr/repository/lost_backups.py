@@ -40,7 +40,7 @@ UNWITNESSED = "no other repository knows of it: it is not copied, and nothing ex
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class Mention:
     """One record in one repository that names a backup. `manifest_sha256` is None where the record
     does not say: run ends of before, and create calls. `made`: by the run that made the backup."""
 
@@ -52,7 +52,7 @@ class Word:
 
 
 @dataclass(slots=True)
-class Named:
+class MentionedBackup:
     """One backup as all records together tell of it.
 
     `holders` are the repositories that it has been in, `let_go` those that retention deleted it
@@ -60,7 +60,7 @@ class Named:
     """
 
     key: BackupKey
-    words: list[Word] = field(default_factory=list)
+    words: list[Mention] = field(default_factory=list)
     holders: set[str] = field(default_factory=set)
     let_go: set[str] = field(default_factory=set)
     failed: dict[str, set[str]] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class LostBackup:
     """A backup that records name, and whose manifest is in no repository.
 
     `repositories` are those that had it; `files` and `size_bytes` what is left there. `kept_less`:
@@ -81,7 +81,7 @@ class Lost:
 
     key: BackupKey
     repositories: tuple[str, ...]
-    words: tuple[Word, ...]
+    words: tuple[Mention, ...]
     files: dict[str, tuple[str, ...]]
     size_bytes: int
     kept_less: bool
@@ -101,11 +101,11 @@ class Lost:
         elsewhere = "; retention let it go elsewhere" if self.kept_less else ""
         return (
             f"its manifest is gone from {', '.join(self.repositories)}, {there}; "
-            f"it is named by {spoken(self.words)}{elsewhere}"
+            f"it is named by {describe_mentions(self.words)}{elsewhere}"
         )
 
 
-def spoken(words: Iterable[Word]) -> str:
+def describe_mentions(words: Iterable[Mention]) -> str:
     """Say which records name it: `a seal, 2 proofs and a run`."""
     counts: defaultdict[str, set[str]] = defaultdict(set)
     for word in words:
@@ -118,14 +118,16 @@ def spoken(words: Iterable[Word]) -> str:
     return " and ".join(filter(None, [", ".join(said[:-1]), *said[-1:]])) or "nobody"
 
 
-def named_in_records(cluster: str, readings: Sequence[Reading]) -> dict[str, Named]:
+def named_in_records(cluster: str, readings: Sequence[Reading]) -> dict[str, MentionedBackup]:
     """Return every backup that any record names, by its folder, as far as records could be read."""
-    found: dict[str, Named] = {}
+    found: dict[str, MentionedBackup] = {}
     scope = next((r.scope for r in readings if r.scope), "")
 
-    def of(key: BackupKey) -> Named:
+    def of(key: BackupKey) -> MentionedBackup:
         within = key.folder.startswith(scope)
-        return found.setdefault(key.folder, Named(key)) if within else Named(key)
+        return (
+            found.setdefault(key.folder, MentionedBackup(key)) if within else MentionedBackup(key)
+        )
 
     for reading in readings:
         where = reading.repository.name
@@ -138,37 +140,37 @@ def named_in_records(cluster: str, readings: Sequence[Reading]) -> dict[str, Nam
         where = reading.repository.name
         for folder in reading.files.keys() & found.keys():
             calls = sorted(f for f in reading.files[folder] if layout.call_of(f))
-            found[folder].words += [Word(where, "call", call) for call in calls[:1]]
+            found[folder].words += [Mention(where, "call", call) for call in calls[:1]]
         for tombstone in (t for every in reading.tombstones.values() for t in every):
             named = of(key_of(tombstone))
             if fits(tombstone, named):
                 digest = tombstone.manifest_sha256
-                named.words.append(Word(where, "tombstone", tombstone.run_id, digest))
+                named.words.append(Mention(where, "tombstone", tombstone.run_id, digest))
                 named.let_go.add(where)
     return found
 
 
-def _lying_there(reading: Reading) -> Iterator[tuple[BackupKey, Word]]:
+def _lying_there(reading: Reading) -> Iterator[tuple[BackupKey, Mention]]:
     """What the records beside a copy say: it is, or was, in this repository."""
     where = reading.repository.name
     for manifest in reading.manifests.values():
-        yield manifest.key, Word(where, "manifest", layout.MANIFEST, manifest.sha256)
+        yield manifest.key, Mention(where, "manifest", layout.MANIFEST, manifest.sha256)
     for seal in reading.seals.values():
-        yield key_of(seal), Word(where, "seal", layout.SEAL, seal.manifest_sha256)
+        yield key_of(seal), Mention(where, "seal", layout.SEAL, seal.manifest_sha256)
     for proof in (p for proofs in reading.proofs.values() for p in proofs):
         made = proof.made_by == "backup"
         digest = proof.manifest_sha256
-        yield key_of(proof), Word(where, "proof", proof.proof_id, digest, made=made)
+        yield key_of(proof), Mention(where, "proof", proof.proof_id, digest, made=made)
 
 
-def fits(tombstone: Expired, named: Named | None) -> bool:
+def fits(tombstone: Expired, named: MentionedBackup | None) -> bool:
     """Say whether a recorded deletion is of the backup that the other records name."""
     digests = named.digests if named else ()
     return not digests or tombstone.manifest_sha256 in digests
 
 
 def _hear(
-    end: RunEnd, where: str, readings: Sequence[Reading], of: Callable[[BackupKey], Named]
+    end: RunEnd, where: str, readings: Sequence[Reading], of: Callable[[BackupKey], MentionedBackup]
 ) -> None:
     """What a run did with backups: it made, healed and deleted copies, and found them bad."""
     for outcome in end.outcomes:
@@ -183,7 +185,7 @@ def _hear(
             )
         )
         if isinstance(did, Captured):
-            run = Word(where, "run", end.start.run_id, did.manifest_sha256, made=True)
+            run = Mention(where, "run", end.start.run_id, did.manifest_sha256, made=True)
             named.words += [run] * bool(did.committed)
             named.holders |= _configured(end, did.committed, readings)
             continue
@@ -211,7 +213,7 @@ def _configured(end: RunEnd, told: Iterable[str], readings: Sequence[Reading]) -
 # who made it
 
 
-def witness(manifest: Manifest, named: Named, readings: Sequence[Reading]) -> Witness:
+def witness(manifest: Manifest, named: MentionedBackup, readings: Sequence[Reading]) -> Witness:
     """Say whether enough repositories name this backup: two, or the only one that there was.
 
     A repository could tell of it only if it was told of runs by then: not if it is new, or was
@@ -225,7 +227,7 @@ def witness(manifest: Manifest, named: Named, readings: Sequence[Reading]) -> Wi
         for r in readings
         if r.repository.name not in telling and not _in_archive(r, manifest.key.folder)
     ]
-    asked = [r for r in others if could_tell(r, manifest.captured_at)]
+    asked = [r for r in others if would_have_recorded(r, manifest.captured_at)]
     under_way = any(began_only(r, manifest.run_id) for r in (asked or readings))
     if asked:
         return "awaited" if under_way else "nobody"
@@ -233,7 +235,7 @@ def witness(manifest: Manifest, named: Named, readings: Sequence[Reading]) -> Wi
     return "named" if made or under_way else "nobody"
 
 
-def _telling(manifest: Manifest, named: Named) -> set[str]:
+def _telling(manifest: Manifest, named: MentionedBackup) -> set[str]:
     """Repositories with a record that names this manifest, or any of this backup."""
     return {w.repository for w in named.words if w.manifest_sha256 in (manifest.sha256, None)}
 
@@ -244,7 +246,7 @@ def _in_archive(reading: Reading, folder: str) -> bool:
     return any(u.path == path and isinstance(u.error, ObjectArchived) for u in reading.unreadable)
 
 
-def could_tell(reading: Reading, at: datetime) -> bool:
+def would_have_recorded(reading: Reading, at: datetime) -> bool:
     """Say whether runs of that time were recorded in this repository. What cannot be read may
     know."""
     if reading.repository.error is not None:
@@ -260,7 +262,9 @@ def began_only(reading: Reading, run_id: str) -> bool:
 # what is missed
 
 
-def missed(named: Mapping[str, Named], readings: Sequence[Reading]) -> tuple[Lost, ...]:
+def missed(
+    named: Mapping[str, MentionedBackup], readings: Sequence[Reading]
+) -> tuple[LostBackup, ...]:
     """Return backups that records name and whose manifest is nowhere, though nobody let them go.
 
     One that may lie in what cannot be read now is not lost yet.
@@ -278,7 +282,7 @@ def missed(named: Mapping[str, Named], readings: Sequence[Reading]) -> tuple[Los
             if folder in r.files and r.repository.name not in backup.let_go
         }
         found.append(
-            Lost(
+            LostBackup(
                 key=backup.key,
                 repositories=tuple(
                     r.repository.name for r in readings if r.repository.name in gone_from
@@ -302,7 +306,7 @@ class Doubt:
     until: datetime | None
 
 
-def hidden_failures(named: Named, reading: Reading) -> tuple[str, ...]:
+def hidden_failures(named: MentionedBackup, reading: Reading) -> tuple[str, ...]:
     """Return proofs of this copy that failed according to a run, are gone, and that no later one
     cleared: without them a bad copy would look good."""
     proofs = reading.proofs.get(named.key.folder, ())

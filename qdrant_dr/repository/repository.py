@@ -19,8 +19,8 @@ from qdrant_dr.errors import (
 from qdrant_dr.records import BackupKey, Intent, Manifest, Part, Proof, Seal, SnapshotAnswer
 from qdrant_dr.repository.record_files import R, Read, Unreadable, key_of
 from qdrant_dr.repository.run_records import RunRecords
+from qdrant_dr.stores.bandwidth import BandwidthLimit, LimitedSink, shared_bandwidth_limit
 from qdrant_dr.stores.base import OpenUpload, Sink, Stat, fill
-from qdrant_dr.stores.throttle import Throttle, ThrottledSink, shared_throttle
 from qdrant_dr.verified_read import VerifiedRead
 
 
@@ -33,11 +33,11 @@ class Repository(RunRecords):
     append_only: bool = False
     restore_time: timedelta | None = None
     """How long it takes to bring a copy back from an archive, as configured."""
-    _throttle: Throttle | None = field(init=False)
+    _bandwidth_limit: BandwidthLimit | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self._throttle = (
-            shared_throttle(str(self.location), self.bandwidth) if self.bandwidth else None
+        self._bandwidth_limit = (
+            shared_bandwidth_limit(str(self.location), self.bandwidth) if self.bandwidth else None
         )
 
     # capture, in its order
@@ -280,4 +280,4 @@ class Repository(RunRecords):
 
     def _sink(self, path: str, size_hint: int | None, *, replace: bool) -> Sink:
         sink = self.store.sink(path, size_hint=size_hint, replace=replace)
-        return ThrottledSink(sink, self._throttle) if self._throttle else sink
+        return LimitedSink(sink, self._bandwidth_limit) if self._bandwidth_limit else sink

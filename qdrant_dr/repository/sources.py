@@ -21,7 +21,7 @@ part of it is not there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RankedCopy:
     """A copy with a manifest as one to read from, and the reasons for its place in the order.
 
     `proof` is the deepest of its full proofs that passed, and the newest of these; `kept`: it keeps
@@ -51,7 +51,7 @@ class Source:
 
 def rank_sources(
     backup: Backup, *, now: datetime, promise: Proven | None = None
-) -> tuple[Source, ...]:
+) -> tuple[RankedCopy, ...]:
     """Return every copy whose manifest can be read, the one to read first in front.
 
     What can be read now comes before what lies in an archive, the healthier before the others, then
@@ -63,9 +63,9 @@ def rank_sources(
     return tuple(sorted(found, key=_rank))
 
 
-def _source(backup: Backup, copy: Copy, now: datetime, promise: Proven | None) -> Source:
+def _source(backup: Backup, copy: Copy, now: datetime, promise: Proven | None) -> RankedCopy:
     proofs = (proof_of(copy, depth=depth, now=now) for depth in reversed(DEPTHS))
-    return Source(
+    return RankedCopy(
         copy,
         _health(backup, copy),
         next(filter(None, proofs), None),
@@ -82,7 +82,7 @@ def _health(backup: Backup, copy: Copy) -> Health:
     return "damaged" if copy.state == "damaged" or open_failures(copy.proofs) else "doubted"
 
 
-def _rank(source: Source) -> tuple[bool, bool, int, int, float]:
+def _rank(source: RankedCopy) -> tuple[bool, bool, int, int, float]:
     archived = not source.readable
     if source.kept:
         return archived, False, 0, 0, 0.0

@@ -9,6 +9,9 @@ archives in Qdrant's layout. `GET /` says what it is, so that records made from 
 Several of them can play the nodes of one cluster (`peers`), without a consensus: what one is told
 it repeats to the others.
 
+It does not misbehave. For servers that do, see `tests/support`: `replay.py` (faults on demand),
+`spy.py` (a call held or lost), `scripted.py` (what stores answer) and `later_server.py`.
+
 What it does not do: partial snapshots, a background optimizer (`PATCH /collections/{c}` runs the
 engine's optimizer once), and persistence across restarts: its data directory is storage, not state.
 

@@ -1,7 +1,4 @@
-"""Use adlfs with a client of our own: its trust, proxy and retries are ours, as with every store.
-
-Azure's own retries wait 15 seconds before the first one; our deadlines would interrupt them, and
-the error would be "no answer in time" although the store answered with a reason."""
+"""Use adlfs with a client of our own: its trust, proxy and retries are those of every store."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ from azure.storage.blob.aio import BlobServiceClient, LinearRetry
 
 from qdrant_dr.config import Tls
 from qdrant_dr.network import proxy_for, tls_context
+from qdrant_dr.stores.retries import AZURE_LINEAR
 
 _CONNECT, _READ = 5, 60  # seconds, for calls without timeouts of their own
 
@@ -61,7 +59,7 @@ class FileSystem(AzureBlobFileSystem):  # type: ignore[misc]  # adlfs has no typ
     def _ours(self, endpoint: str) -> dict[str, Any]:
         return {
             "transport": _Transport(self._context, proxy_for(endpoint)),
-            "retry_policy": LinearRetry(backoff=2, retry_total=2, random_jitter_range=1),
+            "retry_policy": LinearRetry(**AZURE_LINEAR),
         }
 
 

@@ -2,6 +2,7 @@
 
 The HTTP status is used only if no code is known, because one status has many meanings (a 409 of
 Azure is `BlobAlreadyExists`, an immutable blob, a container being deleted, a lease).
+How often a busy cloud (503, 429) is asked again is in `retries.py`.
 """
 
 from __future__ import annotations

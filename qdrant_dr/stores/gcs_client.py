@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -18,11 +17,8 @@ import aiohttp
 from gcsfs.core import GCSFileSystem
 
 from qdrant_dr.network import chain
+from qdrant_dr.stores.retries import GCS_PAUSES, GCS_TEMPORARY, gcs_pause
 
-AGAIN_SECONDS = (0.5, 1.5, 3.0)
-"""Pauses before a temporary error is retried; their sum stays below any deadline."""
-_LONGEST_PAUSE = 10.0
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _CANCELLED = 499
 """Google's normal answer to an upload that was cancelled."""
 _GONE = "specified bucket does not exist"
@@ -57,7 +53,8 @@ class FileSystem(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
         cache_source: Any = None,
         **kwargs: Any,
     ) -> tuple[int, Mapping[str, str], Any, bytes]:
-        for pause in (*AGAIN_SECONDS, None):
+        told: Mapping[str, str]
+        for pause in (*GCS_PAUSES, None):
             # before the headers are made, because credentials may have been renewed meanwhile
             await self._set_session()
             if hasattr(data, "seek"):
@@ -76,14 +73,14 @@ class FileSystem(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
                     if answer.status < 400 or answer.status == _CANCELLED:
                         return answer.status, answer.headers, answer.request_info, content
                     error: Exception = _refused(answer.status, answer.headers, content)
-                    passing = answer.status in _PASSING
-                    wait = _asked_for(answer.headers)
+                    passing = answer.status in GCS_TEMPORARY
+                    told = answer.headers
             except (aiohttp.ClientError, TimeoutError) as e:
-                error, wait = e, None
+                error, told = e, {}
                 passing = not any(isinstance(link, ssl.SSLError) for link in chain(e))
             if pause is None or not passing:
                 raise error
-            await asyncio.sleep(wait or pause * random.uniform(0.7, 1.3))
+            await asyncio.sleep(gcs_pause(pause, told))
         raise AssertionError("unreachable")
 
 
@@ -99,9 +96,3 @@ def _refused(status: int, headers: Mapping[str, str], content: bytes) -> Refused
         reason = "bucketNotFound"
     kind = NotThere if status == 404 else Refused
     return kind(message, status, reason, headers.get("X-GUploader-UploadID"))
-
-
-def _asked_for(headers: Mapping[str, str]) -> float | None:
-    """Return `Retry-After` if it is short enough to wait for."""
-    text = headers.get("Retry-After", "")
-    return min(float(text), _LONGEST_PAUSE) if text.isdecimal() else None

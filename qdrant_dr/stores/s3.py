@@ -17,6 +17,7 @@ from qdrant_dr.stores.base import OpenUpload, in_utc
 from qdrant_dr.stores.errors import is_absent, is_taken, refusal_of
 from qdrant_dr.stores.lifecycle import Rule
 from qdrant_dr.stores.provider import CONNECT, READ, Body, Calls, Provider, Upload, Versions
+from qdrant_dr.stores.retries import S3_CLIENT, S3FS_RETRIES
 from qdrant_dr.stores.tiers import Storage
 
 _UNCONDITIONAL = frozenset({"NotImplemented", "UnsupportedHeader", "InvalidArgument"})
@@ -33,7 +34,7 @@ class S3(Provider):
         from s3fs import S3FileSystem
 
         made = S3FileSystem(**laid_over(_options(options, tls), options), **ours)
-        made.retries = 2  # on top of the client's own: more would take longer than any deadline
+        made.retries = S3FS_RETRIES
         return made
 
     def upload(self, fs: Any, bucket: str, key: str, *, create: bool) -> Upload:
@@ -247,7 +248,7 @@ def _options(options: Mapping[str, Any], tls: Tls) -> dict[str, Any]:
     config: dict[str, Any] = {
         "connect_timeout": CONNECT,
         "read_timeout": READ,
-        "retries": {"max_attempts": 2, "mode": "standard"},
+        "retries": dict(S3_CLIENT),
         "tcp_keepalive": True,
         "max_pool_connections": 32,  # a catalog has thousands of small records
         "signature_version": "s3v4",  # otherwise signed URLs use version 2

@@ -17,7 +17,7 @@ import pytest
 
 from qdrant_dr import layout
 from qdrant_dr.cli.byhand import by_hand, by_hand_name
-from qdrant_dr.cluster.split_archive import Reframing
+from qdrant_dr.cluster.split_archive import ShardSplitter
 from qdrant_dr.records import Manifest, Part
 from tests.support import records as r
 from tests.support.replay import FIXTURES, expected
@@ -183,7 +183,7 @@ def cut_out(collection: str, node: str, shards: set[int]) -> dict[int, bytes]:
     """These shards out of the archive of one node of a real cluster."""
     with (FIXTURES / "cluster" / f"{collection}-node-{node}.snapshot").open("rb") as archive:
         blocks = iter(lambda: archive.read(65536), b"")
-        reframing = Reframing(blocks, wanted=shards)
+        reframing = ShardSplitter(blocks, wanted=shards)
         return {shard: b"".join(data) for shard, data in reframing.shards()}
 
 

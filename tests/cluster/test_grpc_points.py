@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import threading
@@ -23,18 +22,9 @@ from qdrant_dr.cluster.scroll import GRPC_MISSES, PAGE, PAGE_BYTES, _Pages
 from qdrant_dr.errors import ServerFailed
 from qdrant_dr.proof import fingerprint_of
 from qdrant_dr.proof.encoding import unpacked
+from tests.support.either_server import KINDS
 from tests.support.servers import Server, qdrant_server, sandbox_server
 
-KINDS = [
-    "sandbox",
-    pytest.param(
-        "server",
-        marks=[
-            pytest.mark.qdrant,
-            pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN"),
-        ],
-    ),
-]
 EVERY_KIND = {
     "vectors": {
         "d": {"size": 3, "distance": "Dot"},

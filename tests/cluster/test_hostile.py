@@ -208,9 +208,9 @@ def test_invalid_answers_are_refused_briefly(
 @pytest.mark.parametrize("name", ["..", ".", ""])
 def test_no_name_leads_to_another_place(hostile: Hostile, node: Node, name: str) -> None:
     """`DELETE /collections/movies/snapshots/..` is, to whoever resolves it, the collection."""
-    for shelf in (SnapshotScope("movies"), SnapshotScope("movies", 0), INSTANCE):
+    for scope in (SnapshotScope("movies"), SnapshotScope("movies", 0), INSTANCE):
         with pytest.raises(ServerFailed, match="was not asked to delete"):
-            delete_snapshot(node, shelf, name)
+            delete_snapshot(node, scope, name)
     for path in (path_of(name), path_of(name, "snapshots"), path_of("movies", "points", name)):
         with pytest.raises(ServerFailed, match="was not asked to"):
             node.ask("DELETE", path, "do it", write=True)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import Node, points_by_id, sample_points, scroll_points
-from qdrant_dr.cluster.rate_limit import Pace, Patience, Share
+from qdrant_dr.cluster.rate_limit import BusyRetry, NodeReadLimits, ReadBudget
 from qdrant_dr.cluster.sampling import SAMPLING_REQUESTS
 from qdrant_dr.config import Timeouts
 from qdrant_dr.errors import Interrupted, NodeBusy, ServerFailed
-from qdrant_dr.stop import stopping
-from tests.support.servers import Server, qdrant_server, sandbox_server
+from tests.support.either_server import KINDS, either_server
+from tests.support.servers import Server
 
 
 class Clock:
@@ -37,13 +37,13 @@ def clock() -> Clock:
 
 
 def test_a_node_is_asked_again_when_it_says(clock: Clock) -> None:
-    patience = Patience(60, clock, clock.wait)
+    patience = BusyRetry(60, clock, clock.wait)
     assert patience.outlast("7")
     assert 7 <= clock.waited[0] <= 8
 
 
 def test_without_a_word_pauses_grow_and_end(clock: Clock) -> None:
-    patience = Patience(300, clock, clock.wait)
+    patience = BusyRetry(300, clock, clock.wait)
     while patience.outlast(None):
         pass
     assert clock.waited[3] > clock.waited[0]
@@ -52,24 +52,24 @@ def test_without_a_word_pauses_grow_and_end(clock: Clock) -> None:
 
 
 def test_what_would_last_too_long_is_not_begun(clock: Clock) -> None:
-    assert not Patience(60, clock, clock.wait).outlast("61")
+    assert not BusyRetry(60, clock, clock.wait).outlast("61")
     assert clock.waited == []
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "1.5", "Wed, 21 Oct 2026 07:28:00 GMT"])
 def test_what_is_no_number_of_seconds_is_no_reason_to_fail(text: str, clock: Clock) -> None:
-    assert Patience(60, clock, clock.wait).outlast(text)
+    assert BusyRetry(60, clock, clock.wait).outlast(text)
 
 
 def test_tokens_come_in_evenly(clock: Clock) -> None:
-    share = Share(60, clock, clock.wait)
+    share = ReadBudget(60, clock, clock.wait)
     for _ in range(65):
         share.spend(1)
     assert clock.now == pytest.approx(60, abs=1)  # five at once, then one a second
 
 
 def test_many_threads_share_one_bucket(clock: Clock) -> None:
-    share = Share(600, clock, clock.wait)
+    share = ReadBudget(600, clock, clock.wait)
     threads = [threading.Thread(target=lambda: [share.spend(1) for _ in range(20)]) for _ in "abcd"]
     for thread in threads:
         thread.start()
@@ -91,14 +91,14 @@ def test_many_threads_share_one_bucket(clock: Clock) -> None:
 def test_a_limit_counts_while_strict_mode_is_on(
     strict: dict[str, object] | None, per_minute: float | None
 ) -> None:
-    pace = Pace(0.5)
+    pace = NodeReadLimits(0.5)
     pace.learn("c", strict)
     share = pace.of("c", lambda: pytest.fail("asked though known"))
     assert (share and share.per_minute) == per_minute
 
 
 def test_what_was_learned_long_ago_is_asked_again(clock: Clock) -> None:
-    pace = Pace(0.5, clock)
+    pace = NodeReadLimits(0.5, clock)
     pace.learn("c", None)
     clock.now = 1000
     share = pace.of("c", lambda: {"enabled": True, "read_rate_limit": 10})
@@ -108,22 +108,12 @@ def test_what_was_learned_long_ago_is_asked_again(clock: Clock) -> None:
 
 @pytest.fixture(
     scope="module",
-    params=[
-        "sandbox",
-        pytest.param(
-            "server",
-            marks=[
-                pytest.mark.qdrant,
-                pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN"),
-            ],
-        ),
-    ],
+    params=KINDS,
 )
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    start = sandbox_server if request.param == "sandbox" else qdrant_server
-    with start(tmp_path_factory.mktemp(request.param)) as made:
+    with either_server(request.param, tmp_path_factory.mktemp(request.param)) as made:
         yield made
 
 
@@ -186,7 +176,7 @@ def test_no_request_costs_more_than_a_limit_allows(server: Server) -> None:
     name = limited(server, "small", 40)
     ids = [7 * i for i in range(45)]
     with Node(server.url, read_share=0.5) as node, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Share, "spend", lambda _self, _cost: None)
+        patch.setattr(ReadBudget, "spend", lambda _self, _cost: None)
         began = points_by_id(node, name, ids)
         assert [next(began)["id"] for _ in range(40)] == ids[:40]
     whole = httpx.post(f"{server.url}/collections/{name}/points", json={"ids": ids})
@@ -202,7 +192,7 @@ def test_a_request_that_never_fits_is_not_waited_for(server: Server) -> None:
 def test_sampling_leaves_its_users_a_search(server: Server) -> None:
     name = limited(server, "sampled", 2 * SAMPLING_REQUESTS)
     with Node(server.url, read_share=1) as node, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Share, "spend", lambda _self, _cost: None)
+        patch.setattr(ReadBudget, "spend", lambda _self, _cost: None)
         found = sample_points(node, name, count=20, seed="s")
     assert len({p["id"] for p in found}) == len(found) >= 10
     assert {type(p["id"]) for p in found} == {int, str}

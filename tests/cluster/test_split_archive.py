@@ -19,7 +19,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdrant_dr.cluster import Reframing
+from qdrant_dr.cluster import ShardSplitter
 from qdrant_dr.cluster.split_archive import COLLECTION_FILES, OUTPUT_BLOCK
 from qdrant_dr.errors import (
     ArchiveError,
@@ -65,7 +65,7 @@ def cut(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def reframed(data: bytes, *wanted: int, block: int = 65_536) -> dict[int, bytes]:
-    reframing = Reframing(cut(data, block), wanted)
+    reframing = ShardSplitter(cut(data, block), wanted)
     return {shard: b"".join(blocks) for shard, blocks in reframing.shards()}
 
 
@@ -86,7 +86,7 @@ GOOD = whole(shard(0, SEGMENT), shard(1, state=REMOTE), shard(2, SEGMENT, ("wal/
 @pytest.mark.parametrize("name", NODES)
 def test_a_real_shard_loads_with_every_point(name: str, tmp_path: Path) -> None:
     data = archive(name)
-    reframing = Reframing(cut(data, 65_536), NODES[name], name)
+    reframing = ShardSplitter(cut(data, 65_536), NODES[name], name)
     for number, blocks in reframing.shards():
         path = tmp_path / f"{number}.snapshot"
         path.write_bytes(b"".join(blocks))
@@ -225,7 +225,7 @@ def test_unwanted_shards_and_those_elsewhere_are_passed_over() -> None:
 
 def test_only_shards_with_a_log_count_as_logged() -> None:
     empty_log = shard(1, SEGMENT, ("wal/closed-7", b""))
-    reframing = Reframing([whole(shard(0, SEGMENT, ("wal/open-1", b"x")), empty_log)], {0, 1})
+    reframing = ShardSplitter([whole(shard(0, SEGMENT, ("wal/open-1", b"x")), empty_log)], {0, 1})
     for _, blocks in reframing.shards():
         assert b"".join(blocks)
     assert reframing.logged == {0}
@@ -248,14 +248,14 @@ def test_whose_archive_it_is_and_whether_its_replica_was_full(
     """A replica that is lost and made anew between the facts before and after shows only here."""
     state = {"is_local": True, "this_peer_id": 7, "peers": {"7": "Active"}} | said
     data = whole(shard(0, SEGMENT, state=json.dumps(state).encode()))
-    reframing = Reframing([data], {0}, peer=7)
+    reframing = ShardSplitter([data], {0}, peer=7)
     with pytest.raises(error, match=words) if error else nullcontext():
         assert [(n, bool(b"".join(blocks))) for n, blocks in reframing.shards()] == [(0, True)]
         assert reframing.every == [0]
 
 
 def test_an_archive_that_is_left_half_way_is_read_to_its_end() -> None:
-    reframing = Reframing([GOOD], {0, 2})
+    reframing = ShardSplitter([GOOD], {0, 2})
     assert [number for number, _ in reframing.shards()] == [0, 2]
     assert reframing.uuid == "u-1"
 
@@ -312,7 +312,7 @@ def test_flat_memory_and_large_blocks() -> None:
         yield put_together([*shard(0), *take_apart(tar(*FILES))])
 
     tracemalloc.start()
-    sizes = [len(b) for _, out in Reframing(blocks(), {0}).shards() for b in out]
+    sizes = [len(b) for _, out in ShardSplitter(blocks(), {0}).shards() for b in out]
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert sum(sizes) > size

@@ -42,7 +42,7 @@ from qdrant_dr.cluster import (
     wait_restored,
 )
 from qdrant_dr.cluster.node import path_of
-from qdrant_dr.cluster.split_archive import Reframing
+from qdrant_dr.cluster.split_archive import ShardSplitter
 from qdrant_dr.errors import DRError, PlanRefused, RecoverFailed
 from tests.support.replay import FIXTURES, expected, truth
 from tests.support.servers import (
@@ -131,7 +131,7 @@ def restore_shards(
 ) -> None:
     """Each archive of a node, and the shards to take out of it."""
     for data, wanted in archives:
-        for shard, blocks in Reframing([data], wanted).shards():
+        for shard, blocks in ShardSplitter([data], wanted).shards():
             archive = b"".join(blocks)
             recover_shard_by_upload(
                 target.holding(name, shard), name, shard, [archive],

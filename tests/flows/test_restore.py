@@ -66,7 +66,12 @@ def somebody(server: PrefectServer, **answer: Any) -> Iterator[list[str]]:
         (run,) = eventually(paused, within=60)
         keys = run["state"]["state_details"]["run_input_keyset"]
         where = f"{server.api}/flow_runs/{run['id']}/input/{keys['description']}"
-        asked.append(httpx.get(where, timeout=30).raise_for_status().json())
+
+        def form() -> str | None:  # Prefect pauses the run first, and saves its form then
+            got = httpx.get(where, timeout=30)
+            return str(got.raise_for_status().json()) if got.status_code != 404 else None
+
+        asked.append(eventually(form, within=60))
         server.call("POST", f"/flow_runs/{run['id']}/resume", {"run_input": answer})
 
     thread = threading.Thread(target=work, daemon=True)

@@ -109,9 +109,9 @@ def test_an_archive_of_another_node_than_the_one_that_was_asked(
         holders = {0: (b, c), 1: (a, c), 2: (a, b), None: (a, b)}
 
         def elsewhere(call: Any) -> Any:
-            def of_another(node: Node, shelf: SnapshotScope, *more: Any, **options: Any) -> Any:
-                url = next(h.url for h in holders[shelf.shard] if h.url != node.url)
-                return call(opened[url], shelf, *more, **options)
+            def of_another(node: Node, scope: SnapshotScope, *more: Any, **options: Any) -> Any:
+                url = next(h.url for h in holders[scope.shard] if h.url != node.url)
+                return call(opened[url], scope, *more, **options)
 
             return of_another
 

@@ -18,9 +18,9 @@ import pytest
 from qdrant_dr.digests import SAMPLE_BLOCK, StreamDigest
 from qdrant_dr.errors import DownloadMismatch, Interrupted, RepositoryError, Stalled, StorageFull
 from qdrant_dr.repository import fan_out
+from qdrant_dr.stores.bandwidth import BandwidthLimit, LimitedSink, shared_bandwidth_limit
 from qdrant_dr.stores.local import LocalStore
 from qdrant_dr.stores.memory import MemoryStore
-from qdrant_dr.stores.throttle import Throttle, ThrottledSink, shared_throttle
 
 MIB = 2**20
 PATIENCE = timedelta(seconds=30)
@@ -185,7 +185,7 @@ def test_a_slow_source_makes_nobody_stall(disks: dict[str, LocalStore]) -> None:
 def test_a_slow_repository_that_makes_progress_is_waited_for(
     disks: dict[str, LocalStore],
 ) -> None:
-    throttled = ThrottledSink(disks["one"].sink("a/p.snapshot"), Throttle(20 * MIB))
+    throttled = LimitedSink(disks["one"].sink("a/p.snapshot"), BandwidthLimit(20 * MIB))
     began = time.monotonic()
     done = fan_out(
         blocks(),
@@ -200,7 +200,7 @@ def test_a_slow_repository_that_makes_progress_is_waited_for(
 
 
 def test_a_throttle_slower_than_the_stall_timeout_is_no_stall(disks: dict[str, LocalStore]) -> None:
-    throttled = ThrottledSink(disks["one"].sink("a/p.snapshot"), Throttle(20_000))
+    throttled = LimitedSink(disks["one"].sink("a/p.snapshot"), BandwidthLimit(20_000))
     began = time.monotonic()
     done = fan_out(
         iter([b"x" * 40_000]),  # one block: two seconds of bandwidth
@@ -218,7 +218,7 @@ def test_one_that_hangs_behind_a_throttle_is_stalled_still(disks: dict[str, Loca
     try:
         done = fan_out(
             iter([b"x" * 40_000]),
-            {"bad": lambda: ThrottledSink(bad, Throttle(40_000))},
+            {"bad": lambda: LimitedSink(bad, BandwidthLimit(40_000))},
             stall_timeout=timedelta(seconds=0.4),
         )
         assert isinstance(done.left_behind["bad"], Stalled)
@@ -234,7 +234,7 @@ def test_a_long_wait_for_a_throttle_ends_with_the_source(disks: dict[str, LocalS
         yield b"x" * 40_000  # at this bandwidth it waits for hours
         raise DownloadMismatch("the checksum differs")
 
-    throttled = ThrottledSink(disks["one"].sink("a/p.snapshot"), Throttle(1))
+    throttled = LimitedSink(disks["one"].sink("a/p.snapshot"), BandwidthLimit(1))
     began = time.monotonic()
     with pytest.raises(DownloadMismatch):
         fan_out(broken(), {"slow": lambda: throttled}, stall_timeout=PATIENCE)
@@ -407,11 +407,11 @@ def _run(program: str, *arguments: str) -> str:
 
 
 def test_a_throttle_keeps_its_rate_for_all_who_share_it() -> None:
-    throttle = Throttle(40 * MIB)
+    limit = BandwidthLimit(40 * MIB)
 
     def take() -> None:
         for _ in range(10):
-            time.sleep(throttle.reserve(MIB))
+            time.sleep(limit.reserve(MIB))
 
     began = time.monotonic()
     writers = [threading.Thread(target=take) for _ in range(4)]
@@ -423,9 +423,9 @@ def test_a_throttle_keeps_its_rate_for_all_who_share_it() -> None:
 
 
 def test_units_that_open_a_repository_again_share_its_bandwidth() -> None:
-    first = shared_throttle("s3://bucket/a", 10 * MIB)
-    assert shared_throttle("s3://bucket/a", 10 * MIB) is first
-    assert shared_throttle("s3://bucket/b", 10 * MIB) is not first
+    first = shared_bandwidth_limit("s3://bucket/a", 10 * MIB)
+    assert shared_bandwidth_limit("s3://bucket/a", 10 * MIB) is first
+    assert shared_bandwidth_limit("s3://bucket/b", 10 * MIB) is not first
 
 
 def test_a_stop_does_not_wait_for_slow_repositories(disks: dict[str, LocalStore]) -> None:

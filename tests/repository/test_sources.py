@@ -13,7 +13,7 @@ from qdrant_dr.config import Proven
 from qdrant_dr.jobs.restore.plan import sources_of
 from qdrant_dr.jobs.run.healing_steps import sources
 from qdrant_dr.records.proof import depth_rank
-from qdrant_dr.repository import Backup, Copy, InArchive, Source, is_proven, rank_sources, sound
+from qdrant_dr.repository import Backup, Copy, InArchive, RankedCopy, is_proven, rank_sources, sound
 from qdrant_dr.stores.tiers import Storage
 from tests.support import records
 from tests.support.records import NOW, days, hours
@@ -88,7 +88,7 @@ def test_the_worse_never_comes_before_the_better(backup: Backup, promise: Any) -
             assert not _better(later, first), (later, first)
 
 
-def _better(one: Source, other: Source) -> bool:
+def _better(one: RankedCopy, other: RankedCopy) -> bool:
     """Whether one is to be read before the other, whatever the configuration says."""
     if one.readable != other.readable:
         return one.readable
@@ -122,7 +122,7 @@ def test_the_configuration_decides_between_equals_only(
     assert equals == [c.repository for c in other.copies if c.repository in equals]
 
 
-def _apart(one: Source, other: Source) -> bool:
+def _apart(one: RankedCopy, other: RankedCopy) -> bool:
     return _better(one, other) or _better(other, one)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.servers import Server, qdrant_server, sandbox_server
+from tests.support.either_server import KINDS, either_server
+from tests.support.servers import Server
 
 DOT = {"size": 2, "distance": "Dot"}
 NO_VARIANT = "data did not match any variant of untagged enum VectorsConfig"
@@ -17,22 +17,12 @@ NO_VARIANT = "data did not match any variant of untagged enum VectorsConfig"
 
 @pytest.fixture(
     scope="module",
-    params=[
-        "sandbox",
-        pytest.param(
-            "server",
-            marks=[
-                pytest.mark.qdrant,
-                pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN"),
-            ],
-        ),
-    ],
+    params=KINDS,
 )
 def either(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    start = sandbox_server if request.param == "sandbox" else qdrant_server
-    with start(tmp_path_factory.mktemp(request.param)) as made:
+    with either_server(request.param, tmp_path_factory.mktemp(request.param)) as made:
         yield made
 
 

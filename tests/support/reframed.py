@@ -6,7 +6,7 @@ import hashlib
 from datetime import timedelta
 
 from qdrant_dr import configfile
-from qdrant_dr.cluster.split_archive import Reframing
+from qdrant_dr.cluster.split_archive import ShardSplitter
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.units import VerifyUnit
 from qdrant_dr.jobs.verify.job import verify_copy
@@ -29,7 +29,7 @@ def by_shard(world: World, collection: str) -> Manifest:
     key = whole.key.model_copy(update={"backup_id": backup_id})
     parts: list[Part] = []
     first = next(iter(opened.values()))
-    for shard, blocks in Reframing(first.read_part(whole.key, part), part.shards).shards():
+    for shard, blocks in ShardSplitter(first.read_part(whole.key, part), part.shards).shards():
         data = b"".join(bytes(block) for block in blocks)
         made = part.model_copy(
             update={

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
-
-import pytest
 
 from qdrant_dr.records import RunEnd
 from tests.support.driving import do
 from tests.support.loopback import loopback
 from tests.support.world import World
-
-KINDS = [
-    "sandbox",
-    pytest.param(
-        "server",
-        marks=[
-            pytest.mark.qdrant,
-            pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN"),
-        ],
-    ),
-]
 
 
 def bring_back(world: World, url: str, collection: str, **request: Any) -> RunEnd:

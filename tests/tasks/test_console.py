@@ -51,13 +51,13 @@ def test_a_broken_pipe_ends_nothing(tmp_path: Path) -> None:
 JSON_PROGRAM = """
 import logging, sys
 from prefect.logging.configuration import setup_logging
-from qdrant_dr.at_work import at_work, events
+from qdrant_dr.log_context import run_context, events
 from tasks.console import print_as_asked
 setup_logging()
 logging.getLogger("qdrant_dr").setLevel(logging.INFO)
 print_as_asked()
 print_as_asked()
-with at_work("run-1"):
+with run_context("run-1"):
     logging.getLogger("qdrant_dr.jobs").warning("[red]%s[/red] " + 300 * "long ", "a [link](x)")
     events.info("verify began", extra={"event": "unit-began"})
 logging.getLogger("prefect.flow_runs").info("of Prefect", extra={"flow_run_name": "backup shop"})

@@ -11,11 +11,11 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import CollectionChanged
 from qdrant_dr.jobs.backup.capture_engine import CaptureEngine
 from qdrant_dr.jobs.backup.destinations import Destinations
-from qdrant_dr.jobs.backup.draft import begin, clock_doubts, new_life
 from qdrant_dr.jobs.backup.leftovers import all_kept, delete_created
 from qdrant_dr.jobs.backup.manifest import Taken
 from qdrant_dr.jobs.backup.space import judge_capture
 from qdrant_dr.jobs.backup.transfer import Transfer
+from qdrant_dr.jobs.backup.uncommitted_backup import begin, clock_doubts, new_life
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder

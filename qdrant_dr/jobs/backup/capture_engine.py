@@ -15,27 +15,26 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 
+from qdrant_dr.cancel import rest, stopping
 from qdrant_dr.cluster import SnapshotScope, blocks_of, create_snapshot, list_snapshots
-from qdrant_dr.cluster.source_nodes import Source
+from qdrant_dr.cluster.source_nodes import AnsweringNode
 from qdrant_dr.config import Config
 from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import Interrupted
-from qdrant_dr.jobs.backup.draft import Draft
 from qdrant_dr.jobs.backup.leftovers import Creation
-from qdrant_dr.jobs.backup.node_locks import alone_on
-from qdrant_dr.jobs.run.cancel import stopping
+from qdrant_dr.jobs.backup.one_snapshot_per_node import alone_on
+from qdrant_dr.jobs.backup.uncommitted_backup import UncommittedBackup
 from qdrant_dr.jobs.run.progress import Together
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.records import ListedSnapshot, Part
 from qdrant_dr.records.manifest import part_file
 from qdrant_dr.repository import fan_out
-from qdrant_dr.stop import rest
 
 log = logging.getLogger(__name__)
 
 WHOLE = "collection"
 NAME_SECONDS = 1.1
-Each = Callable[[Callable[[Draft], None]], None]
+Each = Callable[[Callable[[UncommittedBackup], None]], None]
 """Does something for every backup that one create call is for."""
 
 
@@ -52,19 +51,19 @@ class CaptureEngine:
     _named_until: dict[tuple[str, SnapshotScope], float] = field(default_factory=dict)
     _progress: Together = field(default_factory=Together)
 
-    def create(self, source: Source, scope: SnapshotScope, each: Each) -> Creation:
+    def create(self, source: AnsweringNode, scope: SnapshotScope, each: Each) -> Creation:
         """Write intents, make the create calls, write the answers. Each node makes one snapshot at
         a time."""
-        shelf = source.node.url, scope
+        place = source.node.url, scope
         with alone_on(source.node.url):
             self._refuse_failed()
             # names have a resolution of one second: a second call in it would overwrite the first
-            rest(max(0.0, self._named_until.get(shelf, 0) - time.monotonic()))
+            rest(max(0.0, self._named_until.get(place, 0) - time.monotonic()))
             number, asked_at = next(self.numbers), utc_now()
             listed = list_snapshots(source.node, scope)
             each(lambda draft: draft.intend(source, scope, number, listed))
             answer = create_snapshot(source.node, scope, stop=stopping)
-            self._named_until[shelf] = time.monotonic() + NAME_SECONDS
+            self._named_until[place] = time.monotonic() + NAME_SECONDS
         created = Creation(number, source, scope, answer, listed, asked_at, utc_now())
         self.created.append(created)
         each(lambda draft: draft.answered(created))
@@ -88,7 +87,9 @@ class CaptureEngine:
             self._refuse_failed()
             yield block
 
-    def keep(self, draft: Draft, created: Creation, name: str, about: Mapping[str, object]) -> Part:
+    def keep(
+        self, draft: UncommittedBackup, created: Creation, name: str, about: Mapping[str, object]
+    ) -> Part:
         """Keep what a call made, unchanged, as one part of a backup."""
         digest, answer = StreamDigest(), created.answer
         about = {**about, **said_of(answer)}
@@ -98,7 +99,7 @@ class CaptureEngine:
 
     def store(
         self,
-        draft: Draft,
+        draft: UncommittedBackup,
         name: str,
         blocks: Iterable[bytes],
         size_hint: int,

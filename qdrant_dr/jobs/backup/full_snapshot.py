@@ -20,14 +20,14 @@ from qdrant_dr.cluster import (
     list_snapshots,
 )
 from qdrant_dr.cluster.full_snapshot import FullArchive, FullMember
-from qdrant_dr.cluster.source_nodes import Source, open_sources
+from qdrant_dr.cluster.source_nodes import AnsweringNode, open_sources
 from qdrant_dr.config import Config
 from qdrant_dr.errors import CollectionVanished, DRError, NothingChecked, PlanRefused, QuorumMissed
 from qdrant_dr.jobs.backup.capture_engine import WHOLE, CaptureEngine
 from qdrant_dr.jobs.backup.destinations import Destinations
-from qdrant_dr.jobs.backup.draft import Draft, begin, clock_doubts
 from qdrant_dr.jobs.backup.leftovers import Creation, delete_one
 from qdrant_dr.jobs.backup.space import judge_capture
+from qdrant_dr.jobs.backup.uncommitted_backup import UncommittedBackup, begin, clock_doubts
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.run import error_facts, utc_now
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
@@ -48,7 +48,7 @@ class Share:
     """One collection's part in a full snapshot. `error` is what made it drop out; the others go
     on."""
 
-    draft: Draft
+    draft: UncommittedBackup
     part: Part | None = None
     transferred_at: datetime | None = None
     manifest: Manifest | None = None
@@ -159,7 +159,7 @@ class Split:
     """One full snapshot under way. `files` are those of each collection within it."""
 
     engine: CaptureEngine
-    source: Source
+    source: AnsweringNode
     opened: dict[str, Repository]
     shares: dict[str, Share] = field(default_factory=dict)
     files: dict[str, ListedSnapshot] = field(default_factory=dict)

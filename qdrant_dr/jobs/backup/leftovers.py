@@ -9,7 +9,7 @@ from datetime import datetime
 
 from qdrant_dr.cluster import SnapshotScope, cluster_view, delete_own_snapshot
 from qdrant_dr.cluster.snapshots import GONE
-from qdrant_dr.cluster.source_nodes import Source
+from qdrant_dr.cluster.source_nodes import AnsweringNode
 from qdrant_dr.cluster.topology import address_of
 from qdrant_dr.errors import ClusterError
 from qdrant_dr.jobs.run.call_journal import CallJournal
@@ -22,7 +22,7 @@ class Creation:
     counts the calls of the capture."""
 
     number: int
-    source: Source
+    source: AnsweringNode
     scope: SnapshotScope
     answer: ListedSnapshot
     listed_before: tuple[ListedSnapshot, ...]
@@ -75,7 +75,7 @@ def _kept(one: Creation, node: str) -> KeptSnapshot:
     )
 
 
-def _now_at(source: Source, peers: Mapping[str, str]) -> tuple[int | None, str]:
+def _now_at(source: AnsweringNode, peers: Mapping[str, str]) -> tuple[int | None, str]:
     """Which other peer answers at the address that was asked, if one does (a load balancer has
     many), and the best address of the peer that was."""
     mine, url = source.about.peer_id, source.node.url

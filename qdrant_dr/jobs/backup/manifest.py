@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from qdrant_dr.cluster import CollectionFacts
-from qdrant_dr.cluster.source_nodes import Source
+from qdrant_dr.cluster.source_nodes import AnsweringNode
 from qdrant_dr.config import Config
 from qdrant_dr.jobs.run.run import versions
 from qdrant_dr.jobs.run.units import CaptureUnit
@@ -24,7 +24,7 @@ _WORST_LAST = ("green", "grey", "yellow", "red")
 class Taken:
     """The parts from one node, and the facts around them, of the very replicas they are of."""
 
-    source: Source
+    source: AnsweringNode
     parts: tuple[Part, ...]
     before: CollectionFacts
     after: CollectionFacts

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import (
     CollectionFacts,
     Preflight,
@@ -19,10 +20,9 @@ from qdrant_dr.cluster import (
 )
 from qdrant_dr.cluster.names import WAY_OUT
 from qdrant_dr.cluster.replica_counts import PATIENCE, Counting
-from qdrant_dr.cluster.source_nodes import Source, Sources
+from qdrant_dr.cluster.source_nodes import AnsweringNode, SourceNodes
 from qdrant_dr.cluster.topology import peer_of
 from qdrant_dr.errors import Interrupted, PlanRefused
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import CaptureUnit
 from qdrant_dr.records.manifest import ReplicaCount
@@ -38,14 +38,14 @@ class Prepared:
 
     captured_at: datetime
     takes: tuple[Take, ...]
-    sources: Mapping[int, Source]
+    sources: Mapping[int, AnsweringNode]
     facts: Mapping[int, CollectionFacts]
     doubts: tuple[str, ...]
     apart: tuple[ReplicaCount, ...] = ()
 
 
 def prepare(
-    sources: Sources,
+    sources: SourceNodes,
     unit: CaptureUnit,
     *,
     load: Mapping[str, int],
@@ -113,19 +113,21 @@ def _wait(unit: CaptureUnit) -> None:
         raise Interrupted(f"asked to stop while {unit.collection!r} was settling")
 
 
-def _facts_of(collection: str, chosen: Mapping[str, Take], source: Source) -> CollectionFacts:
+def _facts_of(
+    collection: str, chosen: Mapping[str, Take], source: AnsweringNode
+) -> CollectionFacts:
     return collection_facts(source.node, collection, chosen[source.node.url].shards)
 
 
 def _said(
-    judged: Mapping[int, Preflight], peers: Mapping[int, Source], which: str
+    judged: Mapping[int, Preflight], peers: Mapping[int, AnsweringNode], which: str
 ) -> tuple[str, ...]:
     """Each thing once; where there are several nodes, with the one it is about."""
     where = {p: f"{peers[p].node.url}: " if len(judged) > 1 else "" for p in judged}
     return tuple(where[p] + words for p in sorted(judged) for words in getattr(judged[p], which))
 
 
-def _refuse(sources: Sources, unit: CaptureUnit, reasons: Sequence[str]) -> None:
+def _refuse(sources: SourceNodes, unit: CaptureUnit, reasons: Sequence[str]) -> None:
     if not reasons:
         return
     away = [f"{url} does not answer: {e.message}" for url, e in sources.lost.items()]

@@ -18,7 +18,7 @@ from qdrant_dr.cluster import CollectionFacts, Node, estimated_bytes
 from qdrant_dr.config import Config
 from qdrant_dr.disk import free_below
 from qdrant_dr.errors import ClusterError, DRError, PlanRefused
-from qdrant_dr.jobs.backup.draft import Draft
+from qdrant_dr.jobs.backup.uncommitted_backup import UncommittedBackup
 from qdrant_dr.jobs.run.archive_size import GROWTH, ON_NODE, SMALLEST
 from qdrant_dr.quantities import format_size
 from qdrant_dr.records.manifest import Method
@@ -77,7 +77,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class SpaceDoubts:
     """`doubts` degrade a capture; `remarks` are guesses: they are told and degrade nothing."""
 
     doubts: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ def need_of(previous: int | None, upper: int | None) -> Need:
     return Need(least, likely, likely, "the last backup")
 
 
-def judge_space(rooms: Sequence[Room], *, quorum: int) -> Judged:
+def judge_space(rooms: Sequence[Room], *, quorum: int) -> SpaceDoubts:
     """Return what is doubtful and what is guessed. Pure; raise PlanRefused where space is certainly
     short.
 
@@ -109,7 +109,7 @@ def judge_space(rooms: Sequence[Room], *, quorum: int) -> Judged:
             "there is no room for this backup: " + "; ".join(map(str, fatal)),
             "; ".join(dict.fromkeys(r.remedy for r in fatal)) + ".",
         )
-    return Judged(
+    return SpaceDoubts(
         doubts=tuple(f"{r}: {r.remedy}" for r in rooms if r.tight),
         remarks=tuple(
             f"{r}, which is a guess until there is a first backup: {r.remedy}"
@@ -120,8 +120,8 @@ def judge_space(rooms: Sequence[Room], *, quorum: int) -> Judged:
 
 
 def judge_capture(
-    config: Config, drafts: Sequence[Draft], repositories: Mapping[str, Repository]
-) -> Judged:
+    config: Config, drafts: Sequence[UncommittedBackup], repositories: Mapping[str, Repository]
+) -> SpaceDoubts:
     """Judge one capture, of several collections for a full snapshot, before its create call.
 
     Where the shards come from several nodes, the busiest of them counts; its archive may hold more

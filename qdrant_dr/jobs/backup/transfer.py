@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import (
     CollectionFacts,
-    Reframing,
+    ShardSplitter,
     SnapshotScope,
     Take,
     checksum_doubts,
@@ -20,7 +21,7 @@ from qdrant_dr.cluster import (
     whole_shard,
 )
 from qdrant_dr.cluster.replicas import FULL
-from qdrant_dr.cluster.source_nodes import Source, Sources
+from qdrant_dr.cluster.source_nodes import AnsweringNode, SourceNodes
 from qdrant_dr.errors import (
     AccessDenied,
     ArchiveError,
@@ -33,12 +34,11 @@ from qdrant_dr.errors import (
     StorageFull,
 )
 from qdrant_dr.jobs.backup.capture_engine import WHOLE, CaptureEngine, said_of
-from qdrant_dr.jobs.backup.draft import Draft
 from qdrant_dr.jobs.backup.leftovers import Creation
 from qdrant_dr.jobs.backup.manifest import Taken
-from qdrant_dr.jobs.backup.node_locks import add_load, alone_on, load_of
+from qdrant_dr.jobs.backup.one_snapshot_per_node import add_load, alone_on, load_of
 from qdrant_dr.jobs.backup.prepare import Prepared, prepare
-from qdrant_dr.jobs.run.cancel import stopping
+from qdrant_dr.jobs.backup.uncommitted_backup import UncommittedBackup
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.quantities import format_size
 from qdrant_dr.records import Part
@@ -58,8 +58,8 @@ class Transfer:
     differ."""
 
     engine: CaptureEngine
-    draft: Draft
-    sources: Sources
+    draft: UncommittedBackup
+    sources: SourceNodes
     folder: Path
     doubts: list[str] = field(default_factory=list)
     apart: list[ReplicaCount] = field(default_factory=list)
@@ -140,7 +140,9 @@ class Transfer:
         self.apart += plan.apart
         return plan
 
-    def _take(self, source: Source, take: Take, before: CollectionFacts, *, whole: bool) -> Taken:
+    def _take(
+        self, source: AnsweringNode, take: Take, before: CollectionFacts, *, whole: bool
+    ) -> Taken:
         parts: list[Part] = []
         try:
             if whole:
@@ -156,7 +158,7 @@ class Transfer:
                 raise ReplicaMoved(f"{e.message}: {where}") from None
             raise
 
-    def _gone(self, source: Source, take: Take) -> list[int]:
+    def _gone(self, source: AnsweringNode, take: Take) -> list[int]:
         """Which of them this node of a cluster does not hold in full any more."""
         if not self.sources.clustered:
             return []
@@ -165,7 +167,7 @@ class Transfer:
         return sorted(set(take.shards) - full)
 
     def _archive(
-        self, source: Source, take: Take, before: CollectionFacts, parts: list[Part]
+        self, source: AnsweringNode, take: Take, before: CollectionFacts, parts: list[Part]
     ) -> Taken:
         """One collection snapshot of the node, kept as it is."""
         created = self._create(source, SnapshotScope(self.draft.key.collection))
@@ -175,12 +177,12 @@ class Transfer:
         return self.draft.checked(source, before, parts, created.answered_at, doubts=doubts)
 
     def _archive_cut(
-        self, source: Source, take: Take, before: CollectionFacts, parts: list[Part]
+        self, source: AnsweringNode, take: Take, before: CollectionFacts, parts: list[Part]
     ) -> Taken:
         """One collection snapshot of the node, cut into its shards in passing."""
         created = self._create(source, SnapshotScope(self.draft.key.collection))
         answer, blocks = created.answer, self.engine.read(created)
-        reframing = Reframing(blocks, take.shards, answer.name, peer=source.about.peer_id)
+        reframing = ShardSplitter(blocks, take.shards, answer.name, peer=source.about.peer_id)
         for shard, archive in reframing.shards():
             about = _of_shard(source, shard, created.asked_at, created.answered_at)
             about |= {"reframed": True, **said_of(answer)}
@@ -205,7 +207,7 @@ class Transfer:
         )
 
     def _shard_by_shard(
-        self, source: Source, take: Take, before: CollectionFacts, parts: list[Part]
+        self, source: AnsweringNode, take: Take, before: CollectionFacts, parts: list[Part]
     ) -> Taken:
         """One archive per shard, one after the other, none of them with a log."""
         doubts: list[str] = []
@@ -221,14 +223,16 @@ class Transfer:
             source, before, parts, last, without_wal=without, doubts=tuple(doubts)
         )
 
-    def _stored_shard(self, source: Source, shard: int, doubts: list[str]) -> tuple[Part, datetime]:
+    def _stored_shard(
+        self, source: AnsweringNode, shard: int, doubts: list[str]
+    ) -> tuple[Part, datetime]:
         created = self._create(source, SnapshotScope(self.draft.key.collection, shard))
         doubts += checksum_doubts(created.answer, self.engine.config.cluster)
         about = _of_shard(source, shard, created.asked_at, created.answered_at)
         part = self.engine.keep(self.draft, created, self._part_name(shard), about)
         return part, created.answered_at
 
-    def _streamed_shard(self, source: Source, shard: int) -> tuple[Part, datetime]:
+    def _streamed_shard(self, source: AnsweringNode, shard: int) -> tuple[Part, datetime]:
         """Into the spool at the speed of the node, for it gives up on one that waits; and only
         what is whole goes further."""
         collection, url, engine = self.draft.key.collection, source.node.url, self.engine
@@ -249,7 +253,7 @@ class Transfer:
         finally:
             file.unlink()
 
-    def _create(self, source: Source, scope: SnapshotScope) -> Creation:
+    def _create(self, source: AnsweringNode, scope: SnapshotScope) -> Creation:
         return self.engine.create(source, scope, lambda act: act(self.draft))
 
     def _part_name(self, shard: int) -> str:
@@ -277,7 +281,7 @@ class Transfer:
 
 
 def _of_shard(
-    source: Source, shard: int, asked_at: datetime, answered_at: datetime
+    source: AnsweringNode, shard: int, asked_at: datetime, answered_at: datetime
 ) -> dict[str, object]:
     """What is known of the part that a shard becomes."""
     return {

@@ -11,16 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import joint
 from qdrant_dr.cluster.node import path_of
 from qdrant_dr.cluster.replica_counts import PATIENCE, Counting, differing_counts
 from qdrant_dr.cluster.replica_scroll import PointId, SideBySide, Window, order
 from qdrant_dr.cluster.replicas import largest_page, several
-from qdrant_dr.cluster.source_nodes import Sources, open_sources
+from qdrant_dr.cluster.source_nodes import SourceNodes, open_sources
 from qdrant_dr.cluster.topology import peer_of
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted, NothingChecked
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import CompareUnit
 from qdrant_dr.proof import differing_points
@@ -109,7 +109,7 @@ def compare_replicas(config: Config, unit: CompareUnit) -> Outcome:
 
 
 def _counted(
-    sources: Sources, collection: str
+    sources: SourceNodes, collection: str
 ) -> tuple[Counting, dict[int, tuple[int, ...]], list[str]]:
     """Counts of all replicas, which peers hold each shard more than once, and what is doubtful."""
     counting = Counting(collection)
@@ -134,7 +134,7 @@ def _counted(
     return counting, several(view.replicas, placed), notes
 
 
-def _compare(sources: Sources, unit: CompareUnit, shard: int, peers: Sequence[int]) -> Tally:
+def _compare(sources: SourceNodes, unit: CompareUnit, shard: int, peers: Sequence[int]) -> Tally:
     """One shard: every window, then once more what differed in it."""
     nodes = {s.node.url: s.node for s in sources.at_hand if (s.about.peer_id or 0) in peers}
     if len(nodes) < 2:

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 
 from qdrant_dr.cluster import CollectionFacts, Inventory, Node, NodeFacts, joint, list_snapshots
+from qdrant_dr.cluster.capture_conditions import name_refusal
 from qdrant_dr.cluster.facts import LISTENER, READABLE_STATES, ShardState, placement
-from qdrant_dr.cluster.gates import name_refusal
 from qdrant_dr.cluster.replica_choice import choose_replicas
 from qdrant_dr.cluster.topology import peer_of
 from qdrant_dr.config import Config

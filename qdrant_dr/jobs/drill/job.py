@@ -12,12 +12,12 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, PlanRefused
 from qdrant_dr.jobs.drill.plan import (
     Drillable,
+    DrillDurations,
     DrillPlan,
-    Pace,
     Pick,
     archived_places,
+    drill_durations,
     drillable,
-    pace_of,
     plan_drills,
     plan_one,
 )
@@ -87,7 +87,7 @@ def drill(config: Config, request: DrillRequest, run: Run, perform: Perform) -> 
             archived = [archive_skip("drill", b, c, now) for b, c in frozen]
             without = nothing_to_drill(config, request, candidates, ends, frozen)
             (objections if request.scenario else doubts).extend(without)
-            pace = pace_of(ends, engine=engine)
+            pace = drill_durations(ends, engine=engine)
             if frozen and not candidates:
                 raise PlanRefused(
                     f"no copy can be read to be drilled: {_listed(frozen)}",
@@ -126,7 +126,7 @@ def planned(
     candidates: Sequence[Drillable],
     *,
     engine: Engine,
-    pace: Pace,
+    pace: DrillDurations,
     now: datetime,
 ) -> tuple[DrillPlan, list[DrillUnit]]:
     """Plan what to drill, as units in this order. Pure, apart from the seed of a random choice.
@@ -157,7 +157,11 @@ def planned(
 
 
 def perform_within(
-    config: Config, plan: DrillPlan, units: Sequence[DrillUnit], pace: Pace, perform: Perform
+    config: Config,
+    plan: DrillPlan,
+    units: Sequence[DrillUnit],
+    pace: DrillDurations,
+    perform: Perform,
 ) -> Iterator[list[Outcome]]:
     """Drill the units until the next one is not expected to fit into the remaining time; it comes
     first in the next run. Engine drills may run side by side. Those on a server run one after

@@ -84,7 +84,7 @@ class DrillPlan:
 
 
 @dataclass(frozen=True)
-class Pace:
+class DrillDurations:
     """How long drills of one engine take, as far as records tell.
 
     `measured`: seconds and bytes of the slowest of the last three drills of each place that passed;
@@ -105,12 +105,12 @@ class Pace:
         took, size = known
         return took * max(1.0, copy.size_bytes / size if size else 1.0)
 
-    def measured_only(self) -> Pace:
+    def measured_only(self) -> DrillDurations:
         """Estimate in the same way, but count no time where nothing was measured."""
         return replace(self, setup=0.0, rate=math.inf)
 
 
-def pace_of(ends: Sequence[RunEnd], *, engine: str) -> Pace:
+def drill_durations(ends: Sequence[RunEnd], *, engine: str) -> DrillDurations:
     """Return what past runs measured of drills with this engine."""
     took: dict[Place, list[tuple[float, int]]] = {}
     for outcome, detail in _drills(ends):
@@ -122,7 +122,7 @@ def pace_of(ends: Sequence[RunEnd], *, engine: str) -> Pace:
         e.start.started_at for e in ends if e.start.job == "drill" and e.start.trigger == "schedule"
     )
     gaps = [(b - a).total_seconds() for a, b in pairwise(began)]
-    return Pace(
+    return DrillDurations(
         measured={place: max(every[-3:]) for place, every in took.items()},
         rate=median(rates) if rates else ASSUMED_RATE,
         interval=max(HOUR, timedelta(seconds=median(gaps))) if len(gaps) > 1 else DAY,
@@ -201,7 +201,7 @@ def plan_drills(
     *,
     budget: Budget,
     every: timedelta,
-    pace: Pace,
+    pace: DrillDurations,
     now: datetime,
 ) -> DrillPlan:
     """Choose as many copies as the budget allows, at least one; those that waited longest come
@@ -257,7 +257,7 @@ def behind(
     *,
     budget: Budget,
     every: timedelta,
-    pace: Pace,
+    pace: DrillDurations,
     now: datetime,
 ) -> str | None:
     """Say what the budget cannot do: the runs of the next period are simulated."""
@@ -305,7 +305,11 @@ def _fitting(copies: Sequence[Drillable], budget: Budget) -> list[Drillable]:
 
 
 def _take(
-    places: Sequence[Drillable], budget: Budget, every: timedelta, pace: Pace, now: datetime
+    places: Sequence[Drillable],
+    budget: Budget,
+    every: timedelta,
+    pace: DrillDurations,
+    now: datetime,
 ) -> tuple[list[Drillable], list[Drillable], list[Drillable]]:
     """Those that this run drills, those that are due and have to wait, those that are not due."""
     queue = sorted(places, key=_worst_first)

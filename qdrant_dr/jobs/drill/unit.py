@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from qdrant_dr.cancel import stoppable, stopping
 from qdrant_dr.cluster import DRILL_PREFIX, Node, drop_target, node_facts, wait_restored
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ContentDiffers, DRError, NothingChecked, SearchDiffers
-from qdrant_dr.jobs.run.cancel import stoppable, stopping
 from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.progress import watched
 from qdrant_dr.jobs.run.prove import bytes_proof, prove_copy
@@ -20,7 +20,7 @@ from qdrant_dr.jobs.run.run import error_facts, utc_now
 from qdrant_dr.jobs.run.scratch_dir import PREFIX, dead_folders, remove_scratch, scratch_folder
 from qdrant_dr.jobs.run.stopwatch import Stopwatch
 from qdrant_dr.jobs.run.units import DrillUnit, VerifyUnit
-from qdrant_dr.jobs.target.load import recover_onto, scratch_nodes
+from qdrant_dr.jobs.target.restore_to_scratch import recover_onto, scratch_nodes
 from qdrant_dr.jobs.target.restored_content import Reference, compare_content, lost_indexes
 from qdrant_dr.jobs.target.scratch import drill_target
 from qdrant_dr.jobs.target.search import prove_served

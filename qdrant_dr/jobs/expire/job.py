@@ -7,7 +7,7 @@ from datetime import datetime
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, DRError, PlanRefused
-from qdrant_dr.jobs.expire.deletable import added_only, open_to_deletion
+from qdrant_dr.jobs.expire.append_only import added_only, open_to_deletion
 from qdrant_dr.jobs.expire.plan import (
     Decision,
     ExpireRequest,

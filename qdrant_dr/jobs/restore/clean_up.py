@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster.target import clean_failed
 from qdrant_dr.errors import DRError, PlanRefused, RecoverUnanswered
 from qdrant_dr.jobs.restore.ownership import why_kept
 from qdrant_dr.jobs.restore.refusals import how_to_remove
 from qdrant_dr.jobs.restore.state import Work
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.target.nodes import TargetNodes
 
 

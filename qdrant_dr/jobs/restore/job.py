@@ -49,7 +49,7 @@ class Approval:
 Approve = Callable[[Sequence[RestorePlan]], Approval]
 
 
-def on_a_word(_plans: Sequence[RestorePlan]) -> Approval:
+def approved_by_execute(_plans: Sequence[RestorePlan]) -> Approval:
     """Approve: whoever types `--execute` has said so."""
     return Approval(given=True)
 
@@ -103,7 +103,7 @@ def restore(
     request: RestoreRequest,
     run: Run,
     perform: Perform,
-    approve: Approve = on_a_word,
+    approve: Approve = approved_by_execute,
 ) -> RunEnd:
     """Plan, ask, restore, conclude. One plan that is refused refuses all: nothing is changed."""
     outcomes: list[Outcome] = []

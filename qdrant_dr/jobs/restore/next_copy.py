@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
+from qdrant_dr.cancel import stoppable
 from qdrant_dr.errors import (
     ArchiveError,
     BytesDiffer,
@@ -18,14 +19,13 @@ from qdrant_dr.errors import (
     RecoverFailed,
     RepositoryError,
 )
-from qdrant_dr.jobs.run.cancel import stoppable
 from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.progress import Watcher
 from qdrant_dr.jobs.run.prove import bytes_proof
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.records import Part
 from qdrant_dr.repository import Repository
-from qdrant_dr.stores.throttle import Throttle
+from qdrant_dr.stores.bandwidth import BandwidthLimit
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Meter:
 
     total: int
     watch: Watcher | None
-    throttle: Throttle | None
+    bandwidth_limit: BandwidthLimit | None
     sent: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -48,8 +48,8 @@ class Meter:
         """Yield the blocks unchanged and no faster than the limit: for what is sent a second
         time."""
         for block in blocks:
-            if self.throttle is not None:
-                time.sleep(self.throttle.reserve(len(block)))
+            if self.bandwidth_limit is not None:
+                time.sleep(self.bandwidth_limit.reserve(len(block)))
             yield block
 
     def through(self, blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import CollectionFacts, collection_facts
 from qdrant_dr.cluster.facts import same_vectors, vectors_text
 from qdrant_dr.cluster.incarnation import fallen
@@ -22,7 +23,6 @@ from qdrant_dr.errors import (
     ServerFailed,
 )
 from qdrant_dr.jobs.restore.journal import Journal
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.target.nodes import TargetNodes
 from qdrant_dr.records import Manifest, Seal
 
@@ -31,7 +31,7 @@ QUIET_SECONDS = 30.0
 _PAUSE = 0.5
 
 
-def holds(manifest: Manifest, seal: Seal | None) -> dict[str, int]:
+def expected_points_by_shard(manifest: Manifest, seal: Seal | None) -> dict[str, int]:
     """Return the points of each shard once it is restored, as far as they are known."""
     if seal is not None:
         return {str(s.shard): s.points for s in seal.shards}

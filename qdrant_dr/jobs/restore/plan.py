@@ -15,10 +15,10 @@ from qdrant_dr.jobs.restore.options import OnTarget, RestoreRequest, continues, 
 from qdrant_dr.jobs.restore.refusals import (
     archive_reasons,
     name_reasons,
-    room,
+    room_reasons,
     spool_reasons,
     topology_reasons,
-    trust,
+    trust_reasons,
     versions_reasons,
     way_reasons,
 )
@@ -89,7 +89,7 @@ def plan_restore(
     route = route_of(manifest, there.facts, salvage=options.salvage)
     sources = sources_of(backup, repositories, now=now)
     frozen = archive_reasons(config, backup, sources, repositories)
-    refusals, warnings = trust(
+    refusals, warnings = trust_reasons(
         config, backup, sources, options, now=now, accepted=accepted, frozen=frozen
     )
     readable = any(not s.archived for s in sources)
@@ -109,7 +109,7 @@ def plan_restore(
         *way_reasons(manifest, options, route),
         *spool_reasons(config, manifest, there, route),
     ]
-    known, unknown = room(config, manifest, there.facts, options)
+    known, unknown = room_reasons(config, manifest, there.facts, options)
     refusals, warnings = refusals + known, warnings + unknown
     aliases = plan_aliases(
         manifest.aliases, there.facts.aliases, name, options.aliases, there.facts.collections

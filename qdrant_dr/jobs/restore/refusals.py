@@ -29,7 +29,7 @@ ROOM = 2
 """How many times its size an uploaded archive takes on the target: the file and its content."""
 
 
-def trust(
+def trust_reasons(
     config: Config,
     backup: Backup,
     sources: Sequence[Copy],
@@ -318,7 +318,7 @@ def spool_reasons(config: Config, manifest: Manifest, there: OnTarget, route: Ro
     return reasons
 
 
-def room(
+def room_reasons(
     config: Config, manifest: Manifest, target: TargetFacts, options: RestoreRequest
 ) -> tuple[list[str], list[str]]:
     """Return refusals and warnings about space on the target. No Qdrant call tells free space."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster.collection_config import shard_key_order
 from qdrant_dr.cluster.recover import wait_unoccupied
 from qdrant_dr.cluster.target import (
@@ -16,10 +17,9 @@ from qdrant_dr.cluster.target import (
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.jobs.restore.journal import Journal
 from qdrant_dr.jobs.restore.options import continues, goes_on
-from qdrant_dr.jobs.restore.ownership import holds, must_be_unused, vectors_of
+from qdrant_dr.jobs.restore.ownership import expected_points_by_shard, must_be_unused, vectors_of
 from qdrant_dr.jobs.restore.refusals import how_to_remove, left_whole
 from qdrant_dr.jobs.restore.state import Work
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.target.nodes import TargetNodes
 
@@ -77,7 +77,9 @@ def take_over(work: Work, target: TargetFacts, nodes: TargetNodes) -> None:
             created=not there,
             asked=asked,
             vectors=vectors_of(work.manifest),
-            holds={} if work.unit.route == "salvage" else holds(work.manifest, seal),
+            holds={}
+            if work.unit.route == "salvage"
+            else expected_points_by_shard(work.manifest, seal),
         )
     )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import Node, RawPoint, collection_facts, points_by_id, scroll_points
 from qdrant_dr.cluster.collection_config import ShardKey
 from qdrant_dr.cluster.node import path_of
@@ -34,7 +35,6 @@ from qdrant_dr.jobs.restore.salvage_facts import (
     shard_keys_of,
     with_vectors,
 )
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.prove import proof_limits
 from qdrant_dr.proof import (

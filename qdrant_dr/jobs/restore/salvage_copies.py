@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from qdrant_dr.cancel import stoppable
 from qdrant_dr.errors import DRError, Interrupted
-from qdrant_dr.jobs.run.cancel import stoppable
 from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.proof import lay_out

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import Node, recover_by_upload
 from qdrant_dr.cluster.recover import recover_from, recover_shard_by_upload
 from qdrant_dr.cluster.target import holders
@@ -17,7 +18,6 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import Interrupted, RecoverFailed, RecoverUnanswered
 from qdrant_dr.jobs.restore.journal import OpenJournal
 from qdrant_dr.jobs.restore.next_copy import Sources
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.units import RestoreUnit
 from qdrant_dr.jobs.target.nodes import TargetNodes
 from qdrant_dr.jobs.target.split import Cut, cut_shards
@@ -28,7 +28,7 @@ Upload: TypeAlias = Callable[[Repository], None]
 
 
 @dataclass(slots=True)
-class Recovery:
+class PartSender:
     """Every part, checksum and priority always sent; what the target has confirmed is written
     down, and not sent again by whoever continues."""
 

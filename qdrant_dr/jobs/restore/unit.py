@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 from uuid import uuid4
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster.aliases import plan_aliases, set_aliases
 from qdrant_dr.cluster.ready import wait_restored
 from qdrant_dr.cluster.target import TargetFacts, target_facts
@@ -24,9 +25,8 @@ from qdrant_dr.jobs.restore.next_copy import Meter, Sources
 from qdrant_dr.jobs.restore.ownership import operations_of, since_proven
 from qdrant_dr.jobs.restore.refusals import how_to_remove, versions_reasons
 from qdrant_dr.jobs.restore.resume import create_collection, take_over
-from qdrant_dr.jobs.restore.send import Recovery
+from qdrant_dr.jobs.restore.send import PartSender
 from qdrant_dr.jobs.restore.state import Result, Work
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.progress import watcher
 from qdrant_dr.jobs.run.prove import CopyReader
@@ -38,7 +38,7 @@ from qdrant_dr.jobs.target.nodes import TargetNodes, facts_of, open_target, targ
 from qdrant_dr.jobs.target.restored_content import Reference, compare_content, unlike
 from qdrant_dr.records import Outcome, Restored
 from qdrant_dr.repository import Repository
-from qdrant_dr.stores.throttle import Throttle
+from qdrant_dr.stores.bandwidth import BandwidthLimit
 
 
 def restore_backup(config: Config, unit: RestoreUnit, run_id: str) -> Outcome:
@@ -48,8 +48,8 @@ def restore_backup(config: Config, unit: RestoreUnit, run_id: str) -> Outcome:
     with watch.phase("look"):
         found = _found(config, unit)
     manifest = found.manifest
-    throttle = Throttle(unit.bandwidth) if unit.bandwidth else None
-    meter = Meter(manifest.size_bytes, watcher.get(), throttle)
+    bandwidth_limit = BandwidthLimit(unit.bandwidth) if unit.bandwidth else None
+    meter = Meter(manifest.size_bytes, watcher.get(), bandwidth_limit)
     sources = Sources(found, unit.repositories, run_id, meter)
     restore_id = f"{run_id}-{uuid4().hex[:6]}"
     error: DRError | None = None
@@ -164,7 +164,7 @@ class Restoration(Work):
             with self.watch.phase("create"):
                 create_collection(self, target)
             with self.watch.phase("recover", self.manifest.size_bytes):
-                Recovery(
+                PartSender(
                     self.unit, self.config, self.sources, self.node, self.journal, self.folder
                 ).run(nodes)
                 self.journal.complete()

@@ -42,7 +42,7 @@ class Begun:
         return key_of(self.intent)
 
     @property
-    def shelf(self) -> SnapshotScope:
+    def scope(self) -> SnapshotScope:
         """Return where on the node its snapshot lies."""
         return (
             INSTANCE
@@ -56,19 +56,19 @@ class Begun:
         record."""
         return min(self.intent.started_at, self.seen_at)
 
-    def knew(self, name: str, shelf: SnapshotScope) -> bool:
+    def knew(self, name: str, scope: SnapshotScope) -> bool:
         """Say whether a file of this name lay in that place before the call; in S3 mode a list has
         its key."""
-        full = shelf == INSTANCE
+        full = scope == INSTANCE
         return any(self.intent.knew(n, full=full) for n in (name, key_piece(name)))
 
-    def may_have_made(self, name: str, shelf: SnapshotScope, now: datetime) -> bool:
+    def may_have_made(self, name: str, scope: SnapshotScope, now: datetime) -> bool:
         """Say whether an unanswered call may have made this file.
 
         At first that is every new file. Later it is one that was begun in the time of the call:
         else whatever anybody makes there from now on would look like ours.
         """
-        if self.knew(name, shelf) or not shelf.may_hold(name):
+        if self.knew(name, scope) or not scope.may_hold(name):
             return False
         if now - self.since <= ORPHAN_GRACE:
             return True
@@ -196,11 +196,11 @@ def _of_one_call(every: Sequence[Begun]) -> list[Begun]:
     """A full snapshot is of several backups: it counts as safe as the least safe of them."""
     calls: dict[str, list[int]] = {}
     for begun in every:
-        if begun.shelf == INSTANCE and begun.committed:
+        if begun.scope == INSTANCE and begun.committed:
             calls.setdefault(begun.intent.run_id, []).append(begun.committed)
     return [
         replace(b, committed=min(calls[b.intent.run_id]))
-        if b.shelf == INSTANCE and b.intent.run_id in calls
+        if b.scope == INSTANCE and b.intent.run_id in calls
         else b
         for b in every
     ]

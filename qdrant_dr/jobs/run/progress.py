@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Protocol
 
-from qdrant_dr.jobs.run.cancel import stoppable
+from qdrant_dr.cancel import stoppable
 from qdrant_dr.jobs.run.pace import What
 from qdrant_dr.records import Part
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from qdrant_dr.cancel import stoppable
 from qdrant_dr.config import Config
 from qdrant_dr.errors import (
     CatalogIncomplete,
@@ -18,7 +19,6 @@ from qdrant_dr.errors import (
     SearchDiffers,
 )
 from qdrant_dr.hints import command, filled
-from qdrant_dr.jobs.run.cancel import stoppable
 from qdrant_dr.jobs.run.find_backup import Found, sealed_before
 from qdrant_dr.jobs.run.healing_steps import sources
 from qdrant_dr.jobs.run.live_sample import live_sample

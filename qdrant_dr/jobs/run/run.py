@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
-from qdrant_dr.at_work import events
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.hints import REPORT_IT, filled, marked
@@ -21,6 +20,7 @@ from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.conclude import conclude
 from qdrant_dr.jobs.run.undelivered import deliver, keep_for
 from qdrant_dr.jobs.run.units import ExpireUnit, HealUnit, Unit
+from qdrant_dr.log_context import events
 from qdrant_dr.records import (
     BackupKey,
     ErrorFacts,
@@ -37,7 +37,7 @@ from qdrant_dr.repository import (
     UNWITNESSED,
     Backup,
     Catalog,
-    Lost,
+    LostBackup,
     Repository,
     Unreadable,
     stranger_remarks,
@@ -114,7 +114,7 @@ class Run:
     dry: bool = False
     source_kind: SourceKind | None = None
     unreadable: tuple[Unreadable, ...] = ()
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[LostBackup, ...] = ()
     unwitnessed: tuple[BackupKey, ...] = ()
     remarks: list[str] = field(default_factory=list)
     unwritten: dict[str, DRError] = field(default_factory=dict)

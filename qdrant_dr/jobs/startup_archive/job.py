@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import Node, aliases_of, collection_names, node_facts, wait_ready
 from qdrant_dr.config import Config
 from qdrant_dr.errors import (
@@ -26,7 +27,6 @@ from qdrant_dr.errors import (
     PlanRefused,
 )
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.progress import in_transit
 from qdrant_dr.jobs.run.prove import CopyReader, bytes_proof

@@ -76,7 +76,7 @@ def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
     )
 
 
-class Shelves:
+class NodeSnapshots:
     """What lies on a node, each place asked for once."""
 
     def __init__(self, node: Node) -> None:
@@ -84,15 +84,15 @@ class Shelves:
         self._known: dict[SnapshotScope, tuple[ListedSnapshot, ...]] = {}
         self._collections: frozenset[str] | None = None
 
-    def list(self, shelf: SnapshotScope) -> tuple[ListedSnapshot, ...]:
+    def list(self, scope: SnapshotScope) -> tuple[ListedSnapshot, ...]:
         """List the snapshots of one place; none of a collection that is gone, which the server
         hides."""
         if self._collections is None:
             self._collections = frozenset(collection_names(self.node))
-        if shelf not in self._known:
-            there = shelf == INSTANCE or shelf.collection in self._collections
-            self._known[shelf] = list_snapshots_of(self.node, shelf) if there else ()
-        return self._known[shelf]
+        if scope not in self._known:
+            there = scope == INSTANCE or scope.collection in self._collections
+            self._known[scope] = list_snapshots_of(self.node, scope) if there else ()
+        return self._known[scope]
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ class NodeSweep:
     opened: Mapping[str, Repository]
     catalog: Catalog
     journal: CallJournal
-    shelves: Shelves
+    snapshots: NodeSnapshots
     now: datetime
     made: frozenset[tuple[SnapshotScope, str]] = frozenset()
     claimed: frozenset[str] = frozenset()
@@ -118,7 +118,7 @@ class NodeSweep:
 
     @property
     def node(self) -> Node:
-        return self.shelves.node
+        return self.snapshots.node
 
     def clean(self, begun: Begun) -> None:
         """Delete the snapshot of a dead capture's call. An unanswered call deletes nothing: what it
@@ -126,10 +126,10 @@ class NodeSweep:
         known = len(self.left)
         try:
             if begun.answer is None:
-                self._unclaimed(begun, begun.shelf)
+                self._unclaimed(begun, begun.scope)
             else:
                 self._answered(begun, begun.answer.snapshot)
-            if begun.shelf == INSTANCE and not (begun.answer and begun.answer.snapshot.checksum):
+            if begun.scope == INSTANCE and not (begun.answer and begun.answer.snapshot.checksum):
                 # a full snapshot leaves those of its collections where it fails, and always in S3
                 # mode
                 self._unclaimed(begun, SnapshotScope(begun.intent.collection))
@@ -163,20 +163,20 @@ class NodeSweep:
                 log.info("%s: %s", unfinished.repository, e.message)
 
     def _answered(self, begun: Begun, answer: ListedSnapshot) -> None:
-        shelf = begun.shelf
-        there = listed_as(self.shelves.list(shelf), answer.name)
-        if there is None or (shelf, answer.name) in self.gone:
+        scope = begun.scope
+        there = listed_as(self.snapshots.list(scope), answer.name)
+        if there is None or (scope, answer.name) in self.gone:
             return
         if not same_file(there, answer) and self.now - begun.since > ORPHAN_GRACE:
             return  # another file of the same second: ours is gone
         why = self._keeps(begun, answer.name)
         if why is None:
-            why = delete_own_snapshot(self.node, shelf, answer, ())
+            why = delete_own_snapshot(self.node, scope, answer, ())
             if why == "deleted":
-                self.gone.add((shelf, answer.name))
-                self.removed.append(f"{answer.name} of {shelf} on {self.node.url}")
+                self.gone.add((scope, answer.name))
+                self.removed.append(f"{answer.name} of {scope} on {self.node.url}")
                 return
-        self._leave(begun, shelf, there, why, ours=True)
+        self._leave(begun, scope, there, why, ours=True)
 
     def _keeps(self, begun: Begun, name: str) -> str | None:
         """Why the file of an answered call is not deleted; None if it is."""
@@ -187,10 +187,10 @@ class NodeSweep:
             return "a run wrote its manifest, and none can be found"
         if committed < quorum and not self.catalog.complete:
             return "not everything could be read: who holds a copy is not known"
-        command = delete_command(self.node.url, begun.shelf, name)
-        if begun.knew(name, begun.shelf):
+        command = delete_command(self.node.url, begun.scope, name)
+        if begun.knew(name, begun.scope):
             return f"it was there before our call; delete it if nobody else made it: {command}"
-        if not begun.shelf.may_hold(name):
+        if not begun.scope.may_hold(name):
             return f"no create call of ours is answered with such a name: {command}"
         if not made_by_us(begun, self.opened, self.journal):
             return (
@@ -199,24 +199,24 @@ class NodeSweep:
             )
         return None
 
-    def _unclaimed(self, begun: Begun, shelf: SnapshotScope) -> None:
+    def _unclaimed(self, begun: Begun, scope: SnapshotScope) -> None:
         """Files that an unanswered call may have left here: whose, only a person can tell."""
-        for file in unclaimed(self.shelves.list(shelf), begun, shelf, self.now):
-            if (shelf, file.name) not in self.made:
+        for file in unclaimed(self.snapshots.list(scope), begun, scope, self.now):
+            if (scope, file.name) not in self.made:
                 why = (
                     f"may be of run {begun.intent.run_id}, which did not end well; delete it if "
-                    f"nobody else made it: {delete_command(self.node.url, shelf, file.name)}"
+                    f"nobody else made it: {delete_command(self.node.url, scope, file.name)}"
                 )
-                self._leave(begun, shelf, file, why, ours=False)
+                self._leave(begun, scope, file, why, ours=False)
 
     def _leave(
-        self, begun: Begun, shelf: SnapshotScope, file: ListedSnapshot, why: str, *, ours: bool
+        self, begun: Begun, scope: SnapshotScope, file: ListedSnapshot, why: str, *, ours: bool
     ) -> None:
-        self.kept.append(f"{file.name} of {shelf} on {self.node.url}{': ' if ours else ' '}{why}")
+        self.kept.append(f"{file.name} of {scope} on {self.node.url}{': ' if ours else ' '}{why}")
         self.left.append(
             LeftSnapshot(
-                collection=shelf.collection,
-                shard=shelf.shard,
+                collection=scope.collection,
+                shard=scope.shard,
                 name=file.name,
                 size_bytes=file.size_bytes,
                 of=str(begun.key),
@@ -244,12 +244,12 @@ def _sweep_node(
     }
     ended = ended_runs(ends, opened)
     with node_of(config, url) as node:
-        shelves = Shelves(node)
-        there, unseen = _still_there(catalog, shelves)
+        snapshots = NodeSnapshots(node)
+        there, unseen = _still_there(catalog, snapshots)
         also = _last_told(ends, url) | there
         every, unread = begun_calls(opened, catalog, now, journal=journal, also=also)
         done = NodeSweep(
-            config, opened, catalog, journal, shelves, now,
+            config, opened, catalog, journal, snapshots, now,
             made=_made(catalog, every, url),
             claimed=_claimed(ends) - _expired(catalog),
             kept=[*unseen, *unread],
@@ -285,22 +285,22 @@ def _last_told(ends: Mapping[str, Sequence[RunEnd]], url: str) -> frozenset[str]
     return frozenset(left.of.rpartition("@")[2] for left in last.left or ())
 
 
-def _still_there(catalog: Catalog, shelves: Shelves) -> tuple[frozenset[str], list[str]]:
+def _still_there(catalog: Catalog, snapshots: NodeSnapshots) -> tuple[frozenset[str], list[str]]:
     """Backups, however old, whose snapshot still lies on this node, and what could not be listed:
     one list of each place that a backup came from."""
     places: dict[SnapshotScope, dict[str, set[str]]] = {}
     for backup in catalog.backups:
-        for url, shelf, name in server_snapshots(backup.manifest):
-            if url == shelves.node.url:
-                ids = places.setdefault(shelf, {}).setdefault(name, set())
+        for url, scope, name in server_snapshots(backup.manifest):
+            if url == snapshots.node.url:
+                ids = places.setdefault(scope, {}).setdefault(name, set())
                 ids.add(backup.manifest.backup_id)
     found: set[str] = set()
     unseen: list[str] = []
-    for shelf, made in places.items():
+    for scope, made in places.items():
         try:
-            listed = shelves.list(shelf)
+            listed = snapshots.list(scope)
         except ClusterError as e:
-            unseen.append(f"what was left of {shelf} is not known: {e.message}")
+            unseen.append(f"what was left of {scope} is not known: {e.message}")
             continue
         found.update(*(ids for name, ids in made.items() if listed_as(listed, name)))
     return frozenset(found), unseen
@@ -311,12 +311,12 @@ def _made(
 ) -> frozenset[tuple[SnapshotScope, str]]:
     """Files on this node whose call is known: no unanswered one can have made them."""
     answered = {
-        (b.shelf, b.answer.snapshot.name) for b in every if b.answer and b.intent.node == url
+        (b.scope, b.answer.snapshot.name) for b in every if b.answer and b.intent.node == url
     }
     return frozenset(answered) | {
-        (shelf, name)
+        (scope, name)
         for backup in catalog.backups
-        for node, shelf, name in server_snapshots(backup.manifest)
+        for node, scope, name in server_snapshots(backup.manifest)
         if node == url
     }
 
@@ -355,15 +355,15 @@ def _forget_dead(spool: str, url: str, every: Sequence[Begun], now: datetime) ->
 
 
 def unclaimed(
-    listed: Sequence[ListedSnapshot], begun: Begun, shelf: SnapshotScope, now: datetime
+    listed: Sequence[ListedSnapshot], begun: Begun, scope: SnapshotScope, now: datetime
 ) -> list[ListedSnapshot]:
     """Return the files of this place that an unanswered create call may have left there."""
-    return [s for s in listed if begun.may_have_made(s.name, shelf, now)]
+    return [s for s in listed if begun.may_have_made(s.name, scope, now)]
 
 
-def list_snapshots_of(node: Node, shelf: SnapshotScope) -> tuple[ListedSnapshot, ...]:
+def list_snapshots_of(node: Node, scope: SnapshotScope) -> tuple[ListedSnapshot, ...]:
     """List the snapshots of a collection; none if it is gone, because the server hides them."""
     try:
-        return list_snapshots(node, shelf)
+        return list_snapshots(node, scope)
     except CollectionVanished:
         return ()

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import CollectionFacts, Node, RawPoint, collection_facts, scroll_points
 from qdrant_dr.cluster.collection_config import differences
 from qdrant_dr.cluster.facts import READABLE_STATES, ShardState
@@ -23,7 +24,6 @@ from qdrant_dr.errors import (
     ProofError,
     ServerFailed,
 )
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.prove import proof_limits
 from qdrant_dr.proof import (
     Comparison,

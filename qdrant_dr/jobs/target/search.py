@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import Node, collection_facts, node_facts, points_by_id
 from qdrant_dr.cluster.node import path_of
 from qdrant_dr.cluster.query import count_where, exact_scores, nearest
 from qdrant_dr.errors import DRError, Interrupted
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.prove import MadeBy, restore_proof
 from qdrant_dr.proof import Asked, Comparison, judge, recall_ppm, unanswerable

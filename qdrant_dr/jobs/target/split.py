@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdrant_dr.cluster.split_archive import Reframing
+from qdrant_dr.cluster.split_archive import ShardSplitter
 from qdrant_dr.errors import StorageFull
 from qdrant_dr.quantities import format_size
 from qdrant_dr.records import Part
@@ -39,7 +39,7 @@ def cut_shards(blocks: Iterable[bytes], part: Part, folder: Path, *, limit: int)
             "raise `capture.spool.max`.",
         )
     found: list[Cut] = []
-    for shard, archive in Reframing(blocks, part.shards, part.file).shards():
+    for shard, archive in ShardSplitter(blocks, part.shards, part.file).shards():
         file, digest, size = folder / f"shard-{shard}.snapshot", hashlib.sha256(), 0
         try:
             with file.open("wb") as out:

@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import DRILL_PREFIX, Node, drop_target, node_facts, wait_restored
 from qdrant_dr.config import Config
 from qdrant_dr.errors import NothingChecked, PlanRefused
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.progress import in_transit
 from qdrant_dr.jobs.run.prove import CopyReader, ProvedCopy, prove_copy
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import PREFIX, dead_folders, remove_scratch, scratch_folder
 from qdrant_dr.jobs.run.units import VerifyUnit
-from qdrant_dr.jobs.target.load import recover_onto, scratch_nodes
 from qdrant_dr.jobs.target.nodes import TargetNodes
+from qdrant_dr.jobs.target.restore_to_scratch import recover_onto, scratch_nodes
 from qdrant_dr.jobs.target.restored_content import Reference, compare_content, lost_indexes
 from qdrant_dr.jobs.target.scratch import drill_target
 from qdrant_dr.jobs.target.search import prove_served

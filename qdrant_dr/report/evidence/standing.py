@@ -19,7 +19,7 @@ from qdrant_dr.report.finding import Problem
 from qdrant_dr.repository import (
     Backup,
     Copy,
-    Lost,
+    LostBackup,
     counted_copies,
     newest,
     newest_proven,
@@ -59,7 +59,7 @@ class Standing:
     rpo: timedelta | None
     drills: tuple[Drill, ...]
     restores: tuple[Restore, ...]
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[LostBackup, ...] = ()
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -154,7 +154,7 @@ def standings(evidence: Evidence) -> tuple[Standing, ...]:
     # a name that was once expected, never existed, and is no longer expected was a typing error
     seen = {s.collection for e in evidence.run_ends for s in e.seen if s.status != "missing"}
     expected = evidence.config.collections.expect
-    lost: dict[str, list[Lost]] = defaultdict(list)
+    lost: dict[str, list[LostBackup]] = defaultdict(list)
     for gone in evidence.catalog.lost:
         lost[gone.key.collection].append(gone)
     names = sorted({*evidence.catalog.collections, *seen, *expected, *lost})

@@ -267,7 +267,7 @@ def _delete(collection: str, captured: Captured, manifest: Manifest | None) -> s
     kept = [(k.node, SnapshotScope(k.collection, k.shard), k.name) for k in captured.kept]
     if not kept and manifest is not None:
         kept = list(server_snapshots(manifest))
-    commands = dict.fromkeys(delete_command(node, shelf, name) for node, shelf, name in kept)
+    commands = dict.fromkeys(delete_command(node, scope, name) for node, scope, name in kept)
     return "; ".join(commands) or command(
         "backup", collection
     )  # a backup begins with a sweep of what is left

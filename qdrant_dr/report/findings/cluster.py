@@ -206,24 +206,24 @@ def _leftovers(
         unsure: dict[SnapshotScope, set[str]] = defaultdict(set)
         try:
             for begun in (b for b in dead if b.intent.node == node.url):
-                if begun.shelf == INSTANCE or begun.intent.collection in live.names:
+                if begun.scope == INSTANCE or begun.intent.collection in live.names:
                     if begun.answer:
                         sure = made_by_us(begun, repositories, journal)
                         names = here if sure else unsure
-                        names[begun.shelf].add(begun.answer.snapshot.name)
+                        names[begun.scope].add(begun.answer.snapshot.name)
                     else:
-                        listed = list_snapshots_of(node, begun.shelf)
-                        new = unclaimed(listed, begun, begun.shelf, evidence.as_of)
-                        unsure[begun.shelf].update(s.name for s in new)
-            for shelf in {**here, **unsure}:
-                if shelf != INSTANCE and shelf.collection not in live.names:
+                        listed = list_snapshots_of(node, begun.scope)
+                        new = unclaimed(listed, begun, begun.scope, evidence.as_of)
+                        unsure[begun.scope].update(s.name for s in new)
+            for scope in {**here, **unsure}:
+                if scope != INSTANCE and scope.collection not in live.names:
                     continue
                 if time.monotonic() > until:
                     words = f"not all of them could be checked within {how_long(LOOK_FOR)}"
                     live.unseen(_unseen(f"snapshots on {node.url}", words))
                     return
-                ours = here[shelf]
-                live.problems += _left(node, shelf, ours, unsure[shelf] - ours)
+                ours = here[scope]
+                live.problems += _left(node, scope, ours, unsure[scope] - ours)
         except DRError as e:
             live.unseen(_unseen(f"snapshots on {node.url}", f"cannot be listed: {e.message}"))
 
@@ -259,15 +259,15 @@ def _made(evidence: Evidence) -> Made:
     made: Made = defaultdict(lambda: defaultdict(set))
     for backup in evidence.catalog.backups:
         if backup.manifest.run_id not in running:
-            for node, shelf, name in server_snapshots(backup.manifest):
-                made[node][shelf].add(name)
+            for node, scope, name in server_snapshots(backup.manifest):
+                made[node][scope].add(name)
     return made
 
 
-def _left(node: Node, shelf: SnapshotScope, ours: set[str], unsure: set[str]) -> Iterator[Problem]:
+def _left(node: Node, scope: SnapshotScope, ours: set[str], unsure: set[str]) -> Iterator[Problem]:
     """Report snapshots left on a node. `unsure`: made after a call of ours that got no answer, or
     known as ours from one bucket only; a person must find out who made them."""
-    listed = list_snapshots_of(node, shelf)
+    listed = list_snapshots_of(node, scope)
     there = [f for name in sorted(ours | unsure) if (f := listed_as(listed, name)) is not None]
     if not there:
         return
@@ -277,9 +277,9 @@ def _left(node: Node, shelf: SnapshotScope, ours: set[str], unsure: set[str]) ->
     if doubtful:
         what += f"; delete {', '.join(doubtful)} only if nobody else made it"
     size = format_size(sum(f.size_bytes for f in there))
-    commands = [delete_command(node.url, shelf, f.name) for f in there[:NAMED]]
+    commands = [delete_command(node.url, scope, f.name) for f in there[:NAMED]]
     yield Problem(
-        "warning", LEFTOVER, f"{shelf} on {node.url}",
+        "warning", LEFTOVER, f"{scope} on {node.url}",
         what, None, f"{size} of the node's disk", "; ".join(commands),
         facts=digest(f.name for f in there),
     )  # fmt: skip

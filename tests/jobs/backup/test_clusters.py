@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
-from qdrant_dr.jobs.backup import capture_engine, draft, transfer
+from qdrant_dr.jobs.backup import capture_engine, transfer
 from qdrant_dr.jobs.backup import prepare as capture_sources
+from qdrant_dr.jobs.backup import uncommitted_backup as draft
 from qdrant_dr.records import RunEnd, Seal
 from tests.support.clusters import (
     call,

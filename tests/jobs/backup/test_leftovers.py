@@ -10,7 +10,7 @@ import pytest
 
 from qdrant_dr.cluster import Node, SnapshotScope, create_snapshot, list_snapshots, node_facts
 from qdrant_dr.cluster.snapshots import delete_own_snapshot
-from qdrant_dr.cluster.source_nodes import Source
+from qdrant_dr.cluster.source_nodes import AnsweringNode
 from qdrant_dr.errors import SnapshotFailed, SnapshotUnanswered
 from qdrant_dr.jobs.backup.leftovers import Creation, delete_created
 from qdrant_dr.jobs.run.call_journal import CallJournal
@@ -29,7 +29,7 @@ def test_behind_a_load_balancer_the_node_itself_is_named(tmp_path: Path) -> None
         Node(balancer.url) as node,
         Node(a.url) as itself,
     ):
-        source = Source(node, node_facts(node))
+        source = AnsweringNode(node, node_facts(node))
         made = create_snapshot(node, "movies")
         created = [Creation(1, source, SnapshotScope("movies"), made, (), records.NOW, records.NOW)]
         journal = CallJournal(tmp_path / "spool")

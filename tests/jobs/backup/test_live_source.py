@@ -19,25 +19,14 @@ import pytest
 from qdrant_dr.records import Drilled, Seal
 from qdrant_dr.sandbox.seed import seed_demo
 from tests.support.driving import do
-from tests.support.servers import Server, qdrant_server, sandbox_server
+from tests.support.either_server import KINDS, either_server
+from tests.support.servers import Server
 from tests.support.world import World, make_world
-
-KINDS = [
-    "sandbox",
-    pytest.param(
-        "server",
-        marks=[
-            pytest.mark.qdrant,
-            pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN"),
-        ],
-    ),
-]
 
 
 @pytest.fixture(params=KINDS)
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    start = sandbox_server if request.param == "sandbox" else qdrant_server
-    with start(tmp_path / "source") as server:
+    with either_server(request.param, tmp_path / "source") as server:
         yield server
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +10,9 @@ import pytest
 
 from qdrant_dr.cluster.sampling import SAMPLING_REQUESTS
 from tests.support.driving import do
+from tests.support.either_server import KINDS, either_server
 from tests.support.loopback import loopback
-from tests.support.servers import Server, qdrant_server, sandbox_server
+from tests.support.servers import Server
 from tests.support.spy import Spy
 from tests.support.world import make_world
 
@@ -25,22 +25,12 @@ POINTS = 300
 
 @pytest.fixture(
     scope="module",
-    params=[
-        "sandbox",
-        pytest.param(
-            "server",
-            marks=[
-                pytest.mark.qdrant,
-                pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN"),
-            ],
-        ),
-    ],
+    params=KINDS,
 )
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    start = sandbox_server if request.param == "sandbox" else qdrant_server
-    with start(tmp_path_factory.mktemp(request.param)) as running:
+    with either_server(request.param, tmp_path_factory.mktemp(request.param)) as running:
         yield running
 
 

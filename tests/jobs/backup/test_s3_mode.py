@@ -78,10 +78,10 @@ def source(files: Any, bucket: SnapshotsInS3) -> Iterator[ReplaySource]:
     """A node in S3 mode: what it makes lies in the bucket, `cut` bytes too short."""
 
     def put(at: ReplaySource, collection: str) -> None:
-        shelf = SnapshotScope(collection) if collection else INSTANCE
+        scope = SnapshotScope(collection) if collection else INSTANCE
         made = at.full if not collection else at.collections[collection].snapshots
         for name, stored in made.items():
-            files.pipe_file(object_path(bucket, shelf, name), stored.read(0, stored.size))
+            files.pipe_file(object_path(bucket, scope, name), stored.read(0, stored.size))
 
     with ReplaySource(("basic", "rich", "single")) as replayed:
         replayed.faults.no_checksum = replayed.faults.no_range = True

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.jobs.backup.space import Judged, Need, Room, judge_space, need_of
+from qdrant_dr.jobs.backup.space import Need, Room, SpaceDoubts, judge_space, need_of
 from qdrant_dr.jobs.run.archive_size import SMALLEST
 from qdrant_dr.stores.local import LocalStore
 from tests.support.driving import do, outcomes
@@ -32,7 +32,10 @@ def test_the_last_backup_is_the_better_estimate() -> None:
 
 @pytest.mark.parametrize("free", [None, 120, 10**12])
 def test_enough_space_gives_no_finding(free: int | None) -> None:
-    assert judge_space([room("the node", free), room("repository one", free)], quorum=1) == Judged()
+    assert (
+        judge_space([room("the node", free), room("repository one", free)], quorum=1)
+        == SpaceDoubts()
+    )
 
 
 @pytest.mark.parametrize("free", [100, 119])

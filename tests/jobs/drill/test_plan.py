@@ -20,11 +20,11 @@ from qdrant_dr.jobs.drill.plan import (
     DAY,
     SETUP,
     Drillable,
+    DrillDurations,
     DrillPlan,
-    Pace,
     Place,
+    drill_durations,
     drillable,
-    pace_of,
     plan_drills,
     plan_one,
 )
@@ -46,7 +46,7 @@ from tests.support.records import (
 MIB = 2**20
 EVERY = days(30)
 PLENTY = Budget(time="1000h", bytes="1TiB")
-NOTHING_KNOWN = Pace({})
+NOTHING_KNOWN = DrillDurations({})
 
 
 def waiting(
@@ -160,12 +160,12 @@ class TestBudget:
             plan([waiting("a")], Budget(bytes="1MiB"))
 
     def test_the_first_is_drilled_even_if_it_is_expected_to_take_too_long(self) -> None:
-        pace = Pace({("a", "aws"): (7200.0, 10 * MIB)})
+        pace = DrillDurations({("a", "aws"): (7200.0, 10 * MIB)})
         places = [waiting("a", since=NOW - days(2)), waiting("b")]
         assert names(plan(places, Budget(time="1h"), pace=pace).chosen) == ["a in aws"]
 
     def test_time_is_filled_as_far_as_it_is_expected_to_last(self) -> None:
-        pace = Pace({(n, "aws"): (600.0, 10 * MIB) for n in "abcd"})
+        pace = DrillDurations({(n, "aws"): (600.0, 10 * MIB) for n in "abcd"})
         places = [waiting(n) for n in "abcd"]
         assert len(plan(places, Budget(time="30m"), pace=pace).chosen) == 3
 
@@ -185,7 +185,7 @@ class TestBudget:
         assert not assumed.doubts
         (said,) = assumed.remarks
         assert "copies are not drilled within" in said
-        slow = Pace({(str(n), "aws"): (86_400.0, large) for n in range(60)})
+        slow = DrillDurations({(str(n), "aws"): (86_400.0, large) for n in range(60)})
         measured = plan(places, Budget(bytes="1000TiB", time="1h"), pace=slow)
         assert measured.doubts
         assert not measured.remarks
@@ -202,15 +202,15 @@ class TestBudget:
 class TestPace:
     def test_without_a_record_it_is_slow_on_purpose(self) -> None:
         copy = waiting("a", size=200 * MIB)
-        assert pace_of((), engine="edge").seconds(copy) == SETUP + 200 * MIB / ASSUMED_RATE
+        assert drill_durations((), engine="edge").seconds(copy) == SETUP + 200 * MIB / ASSUMED_RATE
 
     def test_as_it_took_before_and_more_if_it_has_grown(self) -> None:
         end = of_day("a", "aws", NOW - days(1), detail={"total_us": 40_000_000, "size_bytes": MIB})
-        pace = pace_of([end], engine="server")
+        pace = drill_durations([end], engine="server")
         assert pace.seconds(waiting("a", size=MIB // 2)) == 40.0
         assert pace.seconds(waiting("a", size=3 * MIB)) == 120.0
         assert pace.seconds(waiting("a", "gcp", size=0)) == SETUP
-        assert pace_of([end], engine="edge").seconds(waiting("a", size=0)) == SETUP
+        assert drill_durations([end], engine="edge").seconds(waiting("a", size=0)) == SETUP
 
     def test_large_drills_tell_the_rate_of_unknown_places_and_failed_ones_nothing(self) -> None:
         good = {"total_us": 10_000_000, "size_bytes": 1024 * MIB}
@@ -219,15 +219,15 @@ class TestPace:
             of_day("a", "aws", NOW - days(2), detail=good),
             of_day("b", "aws", NOW - days(1), detail=bad, verdict="failed"),
         ]
-        pace = pace_of(ends, engine="server")
+        pace = drill_durations(ends, engine="server")
         assert pace.rate == 1024 * MIB / 10
         assert set(pace.measured) == {("a", "aws")}
 
     def test_how_often_it_runs_is_seen_from_scheduled_runs(self) -> None:
         weekly = [run_end(run_start("drill", NOW - days(7 * n))) for n in range(4)]
         by_hand = run_end(run_start("drill", NOW - hours(1), trigger="cli"))
-        assert pace_of([*weekly, by_hand], engine="edge").interval == days(7)
-        assert pace_of([by_hand], engine="edge").interval == DAY
+        assert drill_durations([*weekly, by_hand], engine="edge").interval == days(7)
+        assert drill_durations([by_hand], engine="edge").interval == DAY
 
 
 class TestHistory:

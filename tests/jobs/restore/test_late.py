@@ -12,13 +12,14 @@ import pytest
 from qdrant_dr.cluster import confirmed_changes
 from qdrant_dr.records import Outcome, Restored, RunEnd
 from tests.support.driving import do
+from tests.support.either_server import KINDS
 from tests.support.loopback import loopback
 from tests.support.reframed import by_shard
 from tests.support.replay import ReplaySource
 from tests.support.servers import Server, qdrant_server, sandbox_server
 from tests.support.spy import Spy
 from tests.support.thorough import thorough
-from tests.support.unanswered import KINDS, bring_back, names
+from tests.support.unanswered import bring_back, names
 from tests.support.waiting import eventually
 from tests.support.world import World, make_world
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import Node, ShardState
 from qdrant_dr.errors import Interrupted, RecoverFailed, UsageError
 from qdrant_dr.jobs.restore import resume as take_over
@@ -23,7 +24,6 @@ from qdrant_dr.jobs.restore import send as restore_recover
 from qdrant_dr.jobs.restore import unit as restoring
 from qdrant_dr.jobs.restore.journal import unfinished
 from qdrant_dr.jobs.restore.options import RestoreRequest
-from qdrant_dr.jobs.run.cancel import stopping
 from qdrant_dr.jobs.target.restored_content import not_of_the_backup
 from qdrant_dr.records import Outcome, Restored, RunEnd, Seal
 from tests.support.driving import do, outcomes, rot

@@ -17,7 +17,7 @@ import zstandard
 
 from qdrant_dr import configfile
 from qdrant_dr.cluster import Node, collection_facts, scroll_points
-from qdrant_dr.cluster.split_archive import Reframing
+from qdrant_dr.cluster.split_archive import ShardSplitter
 from qdrant_dr.cluster.upsert import spelled
 from qdrant_dr.errors import NothingChecked
 from qdrant_dr.jobs.restore.salvage import Salvaged, salvage
@@ -108,7 +108,7 @@ def of_cluster(
     topology = expected()["sets"]["cluster"]["topology"][name]
     for node in nodes:
         data = (FIXTURES / "cluster" / f"{name}-node-{node}.snapshot").read_bytes()
-        for shard, blocks in Reframing([data], cuts[node]).shards():
+        for shard, blocks in ShardSplitter([data], cuts[node]).shards():
             contents[f"shard-{shard}"] = b"".join(blocks)
         counts |= {
             s["shard_id"]: s["points_count"] for s in topology[node]["cluster"]["local_shards"]

@@ -12,13 +12,14 @@ import yaml
 
 from qdrant_dr.jobs.restore.next_copy import Meter
 from qdrant_dr.records import Restored
-from qdrant_dr.stores.throttle import Throttle
+from qdrant_dr.stores.bandwidth import BandwidthLimit
 from tests.support.driving import do
+from tests.support.either_server import KINDS
 from tests.support.reframed import by_shard
 from tests.support.replay import ReplaySource
 from tests.support.servers import Server, qdrant_server, sandbox_server
 from tests.support.spy import Spy
-from tests.support.unanswered import KINDS, bring_back, names
+from tests.support.unanswered import bring_back, names
 from tests.support.world import World, lent, make_world
 
 pytestmark = pytest.mark.timeout(120)
@@ -133,7 +134,7 @@ def test_what_is_cut_is_sent_no_faster_than_asked(monkeypatch: pytest.MonkeyPatc
     """The same throttle a second time, counted once."""
     slept: list[float] = []
     monkeypatch.setattr("qdrant_dr.jobs.restore.next_copy.time.sleep", slept.append)
-    meter = Meter(2**20, None, Throttle(2**20))
+    meter = Meter(2**20, None, BandwidthLimit(2**20))
     assert list(meter.paced(iter([bytes(2**20)] * 3))) == [bytes(2**20)] * 3
     assert sum(slept) > 3
     assert meter.sent == 0

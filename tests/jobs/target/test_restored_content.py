@@ -20,18 +20,9 @@ from qdrant_dr.cluster.grpc_points import SCROLL, GrpcPoints, grpc_points
 from qdrant_dr.jobs.target.restored_content import Reference, compare_content
 from qdrant_dr.proof import Comparison, fingerprint_of
 from qdrant_dr.records import SealedShard
+from tests.support.either_server import KINDS
 from tests.support.servers import Server, qdrant_cluster, qdrant_server, sandbox_server
 
-KINDS = [
-    "sandbox",
-    pytest.param(
-        "server",
-        marks=[
-            pytest.mark.qdrant,
-            pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN"),
-        ],
-    ),
-]
 COUNT = 300
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+from qdrant_dr.cancel import stoppable
 from qdrant_dr.cluster import (
     Node,
     create_payload_indexes,
@@ -20,7 +21,6 @@ from qdrant_dr.cluster import (
     target_facts,
 )
 from qdrant_dr.config import Config
-from qdrant_dr.jobs.run.cancel import stoppable
 from qdrant_dr.jobs.target.nodes import TargetNodes, target_nodes
 from qdrant_dr.jobs.target.split import cut_shards
 from qdrant_dr.records import Manifest, Part

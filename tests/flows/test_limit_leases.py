@@ -16,7 +16,7 @@ from prefect import settings as s
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 
-from tasks import slots
+from tasks import limit_leases
 from tasks.concurrency_limits import polite
 from tests.support.calls import counted
 from tests.support.prefect import Child, PrefectServer, free_port, spawn
@@ -35,7 +35,7 @@ def limited(in_process: PrefectServer) -> Iterator[PrefectServer]:
         client.upsert_global_concurrency_limit_by_name("narrow", 1)
         client.upsert_global_concurrency_limit_by_name("wide", 2)
     yield in_process
-    slots.let_go()
+    limit_leases.let_go()
 
 
 def taken(server: PrefectServer) -> dict[str, int]:
@@ -74,7 +74,7 @@ def most_at_once(spans: list[tuple[float, float]]) -> int:
 def test_a_slot_is_handed_from_unit_to_unit(limited: PrefectServer) -> None:
     with counted(limited.api) as calls:
         spans = at_once(30, 0.05, "wide")
-        slots.let_go()
+        limit_leases.let_go()
     assert most_at_once(spans) == 2
     assert calls[ASKED] <= 3, calls
     assert taken(limited) == {"narrow": 0, "wide": 0}
@@ -99,7 +99,7 @@ def test_a_slot_that_nobody_wants_goes_back_by_itself(limited: PrefectServer) ->
 def test_a_kept_slot_is_not_in_the_way_of_other_units_of_this_process(
     limited: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots, "IDLE", 30.0)
+    monkeypatch.setattr(limit_leases, "IDLE", 30.0)
     with polite(["narrow", "wide"], within=HOUR):
         assert taken(limited) == {"narrow": 1, "wide": 1}
     start = time.monotonic()
@@ -119,9 +119,9 @@ def test_a_unit_that_gets_no_slot_in_time_goes_on(
 def test_a_lease_that_the_server_took_away_is_not_handed_on(
     limited: PrefectServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(slots, "RENEW", 0.5)
+    monkeypatch.setattr(limit_leases, "RENEW", 0.5)
     with polite(["narrow"], within=HOUR):
-        (lease,) = slots.slots()._held
+        (lease,) = limit_leases.limit_leases()._held
         with get_client(sync_client=True) as client:
             client.release_concurrency_slots_with_lease(lease.id)
         eventually(lambda: "slots of narrow are lost" in caplog.text, within=20)
@@ -141,9 +141,9 @@ CHILD = """
 import json, sys, time
 from datetime import timedelta
 from pathlib import Path
-from tasks import slots
+from tasks import limit_leases
 from tasks.concurrency_limits import polite
-slots.LONGEST = 2.0
+limit_leases.LONGEST = 2.0
 spans, stop = [], Path(sys.argv[2])
 while len(spans) < int(sys.argv[3]) and not stop.exists():
     with polite(["narrow"], within=timedelta(hours=1)):

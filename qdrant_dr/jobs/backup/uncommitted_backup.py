@@ -20,14 +20,14 @@ from qdrant_dr.cluster import (
     incarnation,
     moved_elsewhere,
 )
-from qdrant_dr.cluster.gates import lost_replicas, moved_away
-from qdrant_dr.cluster.source_nodes import Source, Sources
+from qdrant_dr.cluster.capture_conditions import lost_replicas, moved_away
+from qdrant_dr.cluster.source_nodes import AnsweringNode, SourceNodes
 from qdrant_dr.config import Config
 from qdrant_dr.errors import CollectionChanged, QuorumMissed, ReplicaMoved
 from qdrant_dr.jobs.backup.destinations import Destinations
 from qdrant_dr.jobs.backup.leftovers import Creation
 from qdrant_dr.jobs.backup.manifest import Taken, counted_points, manifest_of
-from qdrant_dr.jobs.backup.node_locks import load_of
+from qdrant_dr.jobs.backup.one_snapshot_per_node import load_of
 from qdrant_dr.jobs.backup.prepare import Prepared, prepare
 from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.clocks import Since
@@ -53,7 +53,7 @@ from qdrant_dr.version import __version__
 
 
 @dataclass(slots=True)
-class Draft:
+class UncommittedBackup:
     """One collection's backup. `strange` is what says that its name began a new life.
 
     `listed_before` is what lay there of the collection itself, for a call that is for the instance.
@@ -79,7 +79,7 @@ class Draft:
 
     def intend(
         self,
-        source: Source,
+        source: AnsweringNode,
         scope: SnapshotScope,
         number: int,
         listed: tuple[ListedSnapshot, ...],
@@ -122,7 +122,7 @@ class Draft:
 
     def checked(
         self,
-        source: Source,
+        source: AnsweringNode,
         before: CollectionFacts,
         parts: Sequence[Part],
         answered_at: datetime,
@@ -229,10 +229,10 @@ def begin(
     config: Config,
     unit: CaptureUnit,
     run_id: str,
-    sources: Sources,
+    sources: SourceNodes,
     destinations: Destinations,
     started_at: datetime,
-) -> Draft:
+) -> UncommittedBackup:
     """Read the facts before the capture, and the previous backup. Raise what forbids the
     capture."""
     seen = prepare(sources, unit, load=load_of(run_id))
@@ -252,7 +252,7 @@ def begin(
         strange = (
             f"no earlier backup is known, and {away}, which may know one, could not be asked",
         )
-    return Draft(
+    return UncommittedBackup(
         config, unit, run_id, key, destinations, seen, since, previous, strange, started_at
     )
 

@@ -12,7 +12,7 @@ from qdrant_dr.stores.base import Sink
 _BURST = 0.25  # seconds
 
 
-class Throttle:
+class BandwidthLimit:
     """A token bucket that holds a quarter of a second."""
 
     def __init__(self, bytes_per_second: int) -> None:
@@ -37,28 +37,28 @@ class Throttle:
 
 
 @cache
-def shared_throttle(location: str, bytes_per_second: int) -> Throttle:  # noqa: ARG001
-    """Return the throttle of a repository in this process, shared by all units that open it."""
-    return Throttle(bytes_per_second)
+def shared_bandwidth_limit(location: str, bytes_per_second: int) -> BandwidthLimit:  # noqa: ARG001
+    """Return the limit of a repository in this process, shared by all units that open it."""
+    return BandwidthLimit(bytes_per_second)
 
 
-class ThrottledSink:
-    """A sink behind a throttle.
+class LimitedSink:
+    """A sink that writes no faster than a limit allows.
 
-    Waiting for the throttle is not a stall of the store, and may take long if many share it. `rest`
+    Waiting for the limit is not a stall of the store, and may take long if many share it. `rest`
     waits so many seconds and returns whether to continue: whoever monitors the writes replaces it,
     to know of the wait and to end it. The rest of a block is not written then."""
 
-    def __init__(self, sink: Sink, throttle: Throttle) -> None:
-        self._sink, self._throttle = sink, throttle
+    def __init__(self, sink: Sink, limit: BandwidthLimit) -> None:
+        self._sink, self._limit = sink, limit
         self.commit, self.abort = sink.commit, sink.abort
         self.rest: Callable[[float], bool] = _sleep
 
     def write(self, block: bytes) -> None:
-        step = self._throttle.piece
+        step = self._limit.piece
         for start in range(0, len(block), step):
             piece = block[start : start + step]
-            if not self.rest(self._throttle.reserve(len(piece))):
+            if not self.rest(self._limit.reserve(len(piece))):
                 return
             self._sink.write(piece)
 

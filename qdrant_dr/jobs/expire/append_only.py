@@ -1,4 +1,8 @@
-"""Which repositories a run may delete from: told once for each, not for each copy."""
+"""Which repositories a run may delete from: append-only ones and denied keys are told of once.
+
+Judged per repository, not per copy. A copy under a lock (S3 Object Lock, a retention rule of a
+bucket) is judged when it is deleted: see `expire_copy` in `job.py`.
+"""
 
 from __future__ import annotations
 

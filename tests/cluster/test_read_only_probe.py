@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr.cluster import Node, probe_read_only
-from qdrant_dr.cluster.access import ReadOnlyProbe
+from qdrant_dr.cluster.read_only_probe import ReadOnlyProbe
 from qdrant_dr.errors import AccessDenied
 from tests.support.replay import ReplaySource
 from tests.support.servers import qdrant_server

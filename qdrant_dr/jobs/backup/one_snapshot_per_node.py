@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from qdrant_dr.cancel import stopping
 from qdrant_dr.errors import Interrupted
-from qdrant_dr.jobs.run.cancel import stopping
 
 _TICK = 0.5
 _guard = threading.Lock()

@@ -16,7 +16,7 @@ from qdrant_dr.cluster import (
     moved_elsewhere,
     preflight,
 )
-from qdrant_dr.cluster.gates import lost_replicas, moved_away, name_refusal
+from qdrant_dr.cluster.capture_conditions import lost_replicas, moved_away, name_refusal
 from qdrant_dr.records.manifest import Method
 
 

@@ -1,10 +1,14 @@
-"""Slots of Prefect's concurrency limits, held by this process and handed from unit to unit.
+"""Leases of Prefect's concurrency limits, held by this process and handed from unit to unit.
 
 To ask the server for each unit costs more than a small unit takes: four requests, and seconds as
 soon as it says no. So a slot that a unit gives back is kept for the next one that needs the same.
 A slot that nobody wants goes back after a moment, and one that was handed on for long goes back,
 too, with a pause in which other processes get it. A unit that needs several limits has them by one
 lease, so nobody waits for one limit while holding another.
+
+These limits slow units down; they keep no run from beginning. What becomes of a second scheduled
+run while the first one is under way says the `concurrency_limit` of its deployment in
+`prefect.yaml`.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import ConcurrencyLimitWithLeaseResponse
 from prefect.settings import PREFECT_API_URL
 
-from qdrant_dr.jobs.run.cancel import stopping
+from qdrant_dr.cancel import stopping
 from tasks.server import reachable
 
 log = logging.getLogger(__name__)
@@ -72,7 +76,7 @@ class Lease:
     """When a unit gave it back; None while a unit has it."""
 
 
-class Slots:
+class LimitLeases:
     """What this process holds at one server. All methods may be called by any thread."""
 
     def __init__(self) -> None:
@@ -229,19 +233,19 @@ class Slots:
 
 
 _lock = threading.Lock()
-_slots: dict[str | None, Slots] = {}
+_leases: dict[str | None, LimitLeases] = {}
 
 
-def slots() -> Slots:
+def limit_leases() -> LimitLeases:
     """Return the slots of the server in use."""
     with _lock:
-        return _slots.setdefault(PREFECT_API_URL.value(), Slots())
+        return _leases.setdefault(PREFECT_API_URL.value(), LimitLeases())
 
 
 @atexit.register
 def let_go() -> None:
     """Give back what no unit has: at the end of a step, and of the process."""
-    slots().let_go()
+    limit_leases().let_go()
 
 
 @contextmanager

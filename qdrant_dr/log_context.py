@@ -39,7 +39,7 @@ def facts() -> Facts:
 
 
 @contextmanager
-def at_work(run_id: str) -> Iterator[None]:
+def run_context(run_id: str) -> Iterator[None]:
     """Say in this block that it works for a run."""
     token = _facts.set({"run_id": run_id})
     try:
@@ -49,7 +49,7 @@ def at_work(run_id: str) -> Iterator[None]:
 
 
 @contextmanager
-def doing(run_id: str, unit: Any) -> Iterator[Told]:
+def unit_context(run_id: str, unit: Any) -> Iterator[Told]:
     """Say in this block that it does one unit of a run: in each log line, in an event when it
     begins and one when it ends, and in a span. What it gives takes the outcome."""
     about = facts_of(run_id, unit)
