@@ -62,6 +62,7 @@ from qdrant_dr.repository.lost_backups import (
 )
 from qdrant_dr.repository.open_store import location_of
 from qdrant_dr.repository.opening import create_repository, open_repository, read_repository
+from qdrant_dr.repository.pack_writer import write_packs
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.record_cache import remembering
 from qdrant_dr.repository.record_files import Read, Unreadable, key_of
@@ -80,6 +81,7 @@ from qdrant_dr.repository.sweep import (
     ORPHAN_GRACE,
     Sweeping,
     SweepPlan,
+    lapsed_packs,
     plan_sweep,
     refuse_late_commit,
     sweep,
@@ -140,6 +142,7 @@ __all__ = [
     "is_proven",
     "is_refusal",
     "key_of",
+    "lapsed_packs",
     "location_of",
     "may_not_delete",
     "new_id",
@@ -173,4 +176,5 @@ __all__ = [
     "under_way",
     "whole",
     "withdraw",
+    "write_packs",
 ]

@@ -6,7 +6,7 @@ it, so that nothing is decided as if they did not exist.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -190,12 +190,21 @@ class Catalog:
 
     def strangers_beside(self, repository: str, folder: str) -> tuple[str, ...]:
         """Return what is not ours in the folder of one copy: nothing is deleted beside it."""
-        below = f"{BACKUPS}/{folder}/"
-        return tuple(
-            s.path
-            for s in self.strangers
-            if s.repository == repository and s.path.startswith(below)
-        )
+        return tuple(self._strangers.get((repository, f"{BACKUPS}/{folder}"), ()))
+
+    @cached_property
+    def _strangers(self) -> dict[tuple[str, str], list[str]]:
+        """By repository and every folder above them."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for stranger in self.strangers:
+            for folder in _folders_above(stranger.path):
+                found.setdefault((stranger.repository, folder), []).append(stranger.path)
+        return found
+
+    @cached_property
+    def folders(self) -> frozenset[str]:
+        """Return the folders of the backups."""
+        return frozenset(b.key.folder for b in self.backups)
 
     def find(self, key: BackupKey) -> Backup | None:
         return self._by_key.get(key)
@@ -226,6 +235,12 @@ class Catalog:
                 or (b.witness == "awaited" and now - b.manifest.captured_at > LONGEST_RUN)
             )
         )
+
+
+def _folders_above(path: str) -> Iterator[str]:
+    """Yield those of a backup's depth at most: `backups/<cluster>/<collection>/<id>`."""
+    steps = path.split("/")
+    return ("/".join(steps[:n]) for n in range(1, min(len(steps), 5)))
 
 
 # questions

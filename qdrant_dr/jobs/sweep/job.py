@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from qdrant_dr import layout
@@ -37,7 +37,14 @@ from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import dead_folders, empty_scratch, remove_scratch
 from qdrant_dr.jobs.run.units import SweepUnit
 from qdrant_dr.records import Captured, LeftSnapshot, ListedSnapshot, Outcome, RunEnd, Swept
-from qdrant_dr.repository import ORPHAN_GRACE, Catalog, Repository, plan_sweep, time_of
+from qdrant_dr.repository import (
+    ORPHAN_GRACE,
+    Catalog,
+    Repository,
+    lapsed_packs,
+    plan_sweep,
+    time_of,
+)
 from qdrant_dr.repository import sweep as sweep_repository
 
 log = logging.getLogger(__name__)
@@ -56,6 +63,8 @@ def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
     elif unit.repository in opened:
         repository = opened[unit.repository]
         plan = plan_sweep(catalog, repository.name, store_now=unit.now)
+        if plan.refused is None:
+            plan = replace(plan, packs=lapsed_packs(repository, store_now=unit.now))
         swept = sweep_repository(repository, plan)
         removed, remarks = swept.removed, swept.refused
         # what is young is nobody's concern; what cannot be judged must not be hidden
