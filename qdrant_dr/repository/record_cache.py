@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from qdrant_dr import layout
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import DRError
 from qdrant_dr.records import Location
 from qdrant_dr.repository.record_bundles import decode, is_current, is_small, worth_reading
@@ -184,8 +185,15 @@ class RememberingStore:
     def stat(self, path: str) -> Stat | None:
         return self._store.stat(path)
 
-    def sink(self, path: str, *, size_hint: int | None = None, replace: bool = False) -> Sink:
-        return self._store.sink(path, size_hint=size_hint, replace=replace)
+    def sink(
+        self,
+        path: str,
+        *,
+        size_hint: int | None = None,
+        replace: bool = False,
+        digest: StreamDigest | None = None,
+    ) -> Sink:
+        return self._store.sink(path, size_hint=size_hint, replace=replace, digest=digest)
 
     def delete(self, path: str) -> None:
         self._store.delete(path)
