@@ -3,7 +3,10 @@
     repository.json
     backups/<cluster>/<collection folder>/<backup id>/{intent,snapshot,manifest,seal}.json
     backups/<cluster>/<collection folder>/<backup id>/{intent,snapshot}-<number>.json
-    backups/<cluster>/<collection folder>/<backup id>/<part>.snapshot
+    backups/<cluster>/<collection folder>/<backup id>/<part>.snapshot       in layout `plain`
+    backups/<cluster>/<collection folder>/<backup id>/<part>.recipe         in layout `chunked`
+    packs/<cluster>/<collection folder>/<backup id>-<number>.pack
+    keys/<key id>/<slot id>.json
     proofs/<cluster>/<collection folder>/<backup id>/<proof id>.json
     runs/<year>/<month>/<run id>.start.json, .end.json
     watches/<cluster>/<year>/<month>/<run id>.json
@@ -33,6 +36,8 @@ ANSWER = "snapshot.json"
 MANIFEST = "manifest.json"
 SEAL = "seal.json"
 BACKUPS = "backups"
+PACKS = "packs"
+KEYS = "keys"
 PROOFS = "proofs"
 RUNS = "runs"
 WATCHES = "watches"
@@ -46,6 +51,8 @@ _CALL = re.compile(r"^(intent|snapshot)(?:-([1-9]\d{0,5}))?\.json$")
 _ID = re.compile(r"^(\d{8}T\d{6}Z)-[0-9a-f]{6}$")
 _SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$")
 
+_PART = r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}\.(snapshot|recipe)$"
+_PACK = re.compile(r"^(\d{8}T\d{6}Z-[0-9a-f]{6})-([1-9]\d{0,6})\.pack$")
 _CLUSTER = _SAFE.pattern
 _SLUG = r"^[a-z0-9][a-z0-9-]{0,39}-[0-9a-f]{8}$"
 _RECORD = r"^\d{8}T\d{6}Z-[0-9a-f]{6}\.json$"
@@ -55,8 +62,10 @@ _SHAPES = {
     for top, steps in {
         BACKUPS: (
             _CLUSTER, _SLUG, _ID.pattern,
-            rf"{_CALL.pattern}|^(manifest|seal)\.json$|^[A-Za-z0-9][A-Za-z0-9.-]{{0,99}}\.snapshot$",
+            rf"{_CALL.pattern}|^(manifest|seal)\.json$|{_PART}",
         ),
+        PACKS: (_CLUSTER, _SLUG, _PACK.pattern),
+        KEYS: (r"^[0-9a-f]{16}$", _RECORD),
         PROOFS: (_CLUSTER, _SLUG, _ID.pattern, _RECORD),
         HOLDS: (_CLUSTER, _SLUG, _ID.pattern, _RECORD),
         EXPIRED: (_CLUSTER, _SLUG, _ID.pattern, _RECORD),
@@ -161,6 +170,49 @@ def in_backup(key: BackupKey, file: str) -> str:
     """The path of a record or part of one backup."""
     checked(key.cluster)
     return f"{BACKUPS}/{key.folder}/{checked(file)}"
+
+
+def recipe_file(part_file: str) -> str:
+    """The file that says how a part is put together: `shard-0.recipe` for `shard-0.snapshot`."""
+    return f"{part_file.removesuffix('.snapshot')}.recipe"
+
+
+def part_file_of(recipe: str) -> str | None:
+    """The file of the part that a recipe is of; None if it is no recipe."""
+    name = recipe.removesuffix(".recipe")
+    return f"{name}.snapshot" if name != recipe else None
+
+
+def packs(cluster: str, collection: str | None = None) -> str:
+    """The folder of all packs of a cluster, or of one collection."""
+    return _below(PACKS, cluster, collection, None)
+
+
+def is_pack_name(name: str) -> bool:
+    """Whether a pack may be called so."""
+    return _PACK.fullmatch(f"{name}.pack") is not None
+
+
+def pack(cluster: str, collection: str, name: str) -> str:
+    """The path of a pack of one collection, by its name."""
+    if not is_pack_name(name):
+        raise ValueError(f"{name!r} is no name of a pack")
+    return f"{packs(cluster, collection)}/{name}.pack"
+
+
+def pack_name(backup_id: str, number: int) -> str:
+    """The name of the `number`-th pack that was written for a backup."""
+    return f"{backup_id}-{number}"
+
+
+def key_slots(key_id: str | None = None) -> str:
+    """The folder of the slots of all keys, or of one."""
+    return KEYS if key_id is None else f"{KEYS}/{checked(key_id)}"
+
+
+def key_slot(key_id: str, slot_id: str) -> str:
+    """The path of one slot of a key."""
+    return f"{key_slots(key_id)}/{checked(slot_id)}.json"
 
 
 def proof(key: BackupKey, proof_id: str) -> str:
@@ -268,3 +320,25 @@ def read_backup_path(path: str) -> InBackup | None:
     if len(steps) != 5 or steps[0] not in (BACKUPS, PROOFS, EXPIRED) or not _ID.match(steps[3]):
         return None
     return InBackup("/".join(steps[1:4]), *steps[1:])
+
+
+class InPacks(NamedTuple):
+    """What a path below `packs/` names."""
+
+    cluster: str
+    collection_folder: str
+    backup_id: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        """The name that recipes call it by."""
+        return pack_name(self.backup_id, self.number)
+
+
+def read_pack_path(path: str) -> InPacks | None:
+    """Take the path of a pack apart; None if it is none of ours."""
+    top, *steps = path.split("/")
+    if top != PACKS or len(steps) != 3 or not is_ours(path) or not (match := _PACK.match(steps[2])):
+        return None
+    return InPacks(steps[0], steps[1], match[1], int(match[2]))

@@ -52,6 +52,15 @@ def resolve(reference: str) -> str:
     return _clean(reference, _look_up(reference))
 
 
+def resolve_text(reference: str) -> str:
+    """The text behind a reference that may have several lines, such as a private key. Raise
+    SecretMissing if there is none."""
+    text = _look_up(reference).strip()
+    if not text:
+        raise SecretMissing(f"{reference} is empty")
+    return text
+
+
 def _clean(reference: str, text: str) -> str:
     text = text.strip()
     if not text:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from cyclopts import App
 
-from qdrant_dr.cli.app import COMMANDS, REPOSITORY, build, with_globals
+from qdrant_dr.cli.app import EVERY_COMMAND, build, with_globals
 from qdrant_dr.cli.session import Session
 
 HEAD = """\
@@ -30,7 +30,7 @@ def page() -> str:
     app = with_globals(build(), Session())
     parts = [HEAD, "## Global options\n\nEvery command takes them, before or after its own.\n"]
     parts.append(_table(_rows(app.meta)))
-    for name, (_, does, *examples) in _commands():
+    for name, (_, does, *examples) in EVERY_COMMAND.items():
         words = name.split()
         found = app
         for word in words:
@@ -38,12 +38,6 @@ def page() -> str:
         shown = "\n".join(["```sh", *examples, "```", ""])
         parts += [f"## {name}\n\n{does}\n", shown, _table(_rows(found))]
     return "\n".join(part for part in parts if part)
-
-
-def _commands() -> Iterator[tuple[str, tuple[str, ...]]]:
-    yield from COMMANDS.items()
-    for name, about in REPOSITORY.items():
-        yield f"repository {name}", about
 
 
 def _rows(app: App) -> Iterator[tuple[str, str, str]]:

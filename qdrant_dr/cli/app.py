@@ -181,6 +181,7 @@ REPOSITORY: Mapping[str, tuple[str, ...]] = {
         "Create the repositories that are configured without an id, and print their new ids.",
         "qdrant-dr repository create aws",
         "qdrant-dr repository create --save",
+        "qdrant-dr repository create vault --layout chunked --encrypt --save",
     ),
     "list": (
         "repository:list_repositories",
@@ -199,6 +200,48 @@ REPOSITORY: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr repository adopt mirror --execute --save",
     ),
 }
+_RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+KEY: Mapping[str, tuple[str, ...]] = {
+    "list": (
+        "key:list_slots",
+        "List the slots of an encrypted repository, and which of them the configured secret opens.",
+        "qdrant-dr key list vault",
+    ),
+    "add": (
+        "key:add",
+        "Let one more secret open an encrypted repository.",
+        "qdrant-dr key add vault --secret file:/media/usb/vault.key --label 'safe, Berlin'",
+        f"qdrant-dr key add vault --recipient {_RECIPIENT}",
+    ),
+    "remove": (
+        "key:remove",
+        "Remove a slot of an encrypted repository, never the last one.",
+        "qdrant-dr key remove vault 20261122T101530Z-7f3a9c",
+        "qdrant-dr key remove vault 20261122T101530Z-7f3a9c --execute",
+    ),
+    "rotate": (
+        "key:rotate",
+        "Make a new master key, with which all is encrypted from now on; the old one stays.",
+        "qdrant-dr key rotate vault",
+    ),
+    "export": (
+        "key:export",
+        "Write the master keys into a file for a safe: they open everything without any slot.",
+        "qdrant-dr key export vault --out /media/usb/vault.master-key",
+    ),
+}
+GROUPS: Mapping[str, tuple[Mapping[str, tuple[str, ...]], str]] = {
+    "repository": (
+        REPOSITORY,
+        "Create and show repositories, the places where backups are stored.",
+    ),
+    "key": (KEY, "Say who can open an encrypted repository."),
+}
+"""Commands of two words: the first, what comes second, and what they are about."""
+EVERY_COMMAND: Mapping[str, tuple[str, ...]] = {
+    **COMMANDS,
+    **{f"{name} {second}": e for name, (table, _) in GROUPS.items() for second, e in table.items()},
+}
 
 
 def build() -> App:
@@ -213,14 +256,15 @@ def build() -> App:
         version_flags=["--version"],
     )
     _add(app, COMMANDS)
-    repositories = App(
-        name="repository",
-        help="Create and show repositories, the places where backups are stored.",
-        help_epilogue=example("qdrant-dr repository list"),
-        sort_key=len(COMMANDS),
-    )
-    _add(repositories, REPOSITORY)
-    app.command(repositories)
+    for position, (name, (table, about)) in enumerate(GROUPS.items()):
+        group = App(
+            name=name,
+            help=about,
+            help_epilogue=example(table["list"][2]),
+            sort_key=len(COMMANDS) + position,
+        )
+        _add(group, table)
+        app.command(group)
     return app
 
 
@@ -312,7 +356,7 @@ def misused(error: Exception, hint: str) -> UsageError | None:
 def _unknown_command(tokens: Sequence[str]) -> str:
     """Name the nearest command ourselves: the library would import every command to find it."""
     word = tokens[0] if tokens else ""
-    known = [*COMMANDS, "repository", *REPOSITORY]
+    known = [*COMMANDS, *GROUPS, *(name for table, _ in GROUPS.values() for name in table)]
     close = difflib.get_close_matches(word, known, 1)
     return f"there is no command {word!r}" + (f"; did you mean {close[0]}?" if close else "")
 

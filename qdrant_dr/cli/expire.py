@@ -13,8 +13,9 @@ from qdrant_dr.cli.words import moment_ahead
 from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.expire.hold import place_hold, release_holds
 from qdrant_dr.jobs.expire.job import expire as let_go
-from qdrant_dr.jobs.expire.plan import ExpireRequest, holds_of
+from qdrant_dr.jobs.expire.plan import ExpireRequest
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run.holds import holds_of
 from qdrant_dr.jobs.run.run import user_name, utc_now
 from qdrant_dr.jobs.run.selection import select
 from qdrant_dr.records import Hold

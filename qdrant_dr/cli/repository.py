@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -54,6 +54,8 @@ HELD = (
 def create(
     *names: str,
     save: Annotated[bool, Parameter(negative=())] = False,
+    layout: Literal["plain", "chunked"] = "plain",
+    encrypt: Annotated[bool, Parameter(negative=())] = False,
     session: Given,
 ) -> Reply:
     """Create the repositories that are configured without an id, and print their new ids.
@@ -67,6 +69,11 @@ def create(
         Only these.
     save
         Write the ids into the configuration file.
+    layout
+        How archives are stored: `plain` as they are, `chunked` each block once, compressed.
+    encrypt
+        Encrypt a chunked repository with the `key` that is configured for it; a key file that is
+        not there yet is made.
     """
     wanted = _wanted(session, names)
     if taken := [r.name for r in wanted if r.id is not None]:
@@ -92,14 +99,16 @@ def create(
     errors: list[DRError] = []
     for cfg in wanted:
         try:
-            made = create_repository(cfg, datetime.now(UTC))
+            made = create_repository(cfg, datetime.now(UTC), kind=layout, encrypt=encrypt)
+            key_id = _key_id(cfg, session) if encrypt else None
         except DRError as e:
             errors.append(e)
             continue
-        rows.append({"name": cfg.name, "id": made, "location": str(location_of(cfg))})
-    remarks: list[str] = []
+        row = {"name": cfg.name, "id": made, "location": str(location_of(cfg))}
+        rows.append(row | {"layout": layout, "key_id": key_id})
+    remarks = [line for row in rows if row["key_id"] for line in _about_key(row)]
     try:
-        remarks = _keep(session, {row["name"]: row["id"] for row in rows}, save=save)
+        remarks += _keep(session, {row["name"]: row["id"] for row in rows}, save=save)
     except DRError as e:  # the repositories exist: their ids must be printed all the same
         errors.append(e)
     return Reply(
@@ -216,6 +225,7 @@ def show(name: str, /, *, session: Given) -> Reply:
         "domain": found.domain,
         "location": str(found.location),
         "layout": found.record.layout,
+        "key_id": found.record.key_id,
         "created_at": found.record.created_at,
         "created_by": found.record.tool_version,
         "adopted_from": ", ".join(found.record.adopted_from) or None,
@@ -237,6 +247,22 @@ def show(name: str, /, *, session: Given) -> Reply:
     )
 
 
+def _key_id(cfg: RepositoryConfig, session: Session) -> str | None:
+    found = read_repository(cfg, stall_timeout=session.config.copies.stall_timeout)
+    return found.record.key_id
+
+
+def _about_key(row: Mapping[str, Any]) -> list[str]:
+    """Say what must be done about a new master key, before a backup depends on it."""
+    name, key = row["name"], row["key_id"]
+    add = f"qdrant-dr key add {name} --secret file:PATH --label WHERE"
+    return [
+        f"{name} is encrypted, and ONE secret opens it: lose it, and every backup there is lost",
+        f"add a second one now, and keep it elsewhere: `{add}`",
+        f'an age identity as `key` needs `key_id: "{key}"` beside it',
+    ]
+
+
 def _in_words(facts: dict[str, Any], folders: Sequence[str]) -> str:
     """Write what is known of a repository, then what each folder holds."""
     width = terminal_width()
@@ -248,6 +274,7 @@ def _in_words(facts: dict[str, Any], folders: Sequence[str]) -> str:
         "domain": facts["domain"],
         "location": facts["location"],
         "layout": facts["layout"],
+        "encrypted": facts["key_id"] and f"key {facts['key_id']}",
         "created": f"{moment(facts['created_at'])} by qdrant-dr {facts['created_by']}",
         "adopted from": facts["adopted_from"],
         "free": None if free is None else format_size(free),

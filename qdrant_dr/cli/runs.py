@@ -136,8 +136,9 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
     elif isinstance(detail, Signed):
         held = "accepted" if detail.accepted else "rejected"
         remarks.insert(0, f"run {detail.run_id} {held} by {detail.reviewer}")
-    elif isinstance(detail, Swept) and detail.node is not None:
-        remarks.insert(0, f"on {detail.node}")
+    elif isinstance(detail, Swept):
+        size = detail.freed_bytes or None
+        remarks[:0] = [f"on {detail.node}"] if detail.node is not None else []
     if outcome.error is not None:
         remarks.insert(0, outcome.error.code)
     return {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, WithJsonSchema, field_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from qdrant_dr.config.cluster import Tls
 from qdrant_dr.config.objectives import RetentionRules
 from qdrant_dr.config.values import RATE, Credentials, Name, Section, StoreUrl
 from qdrant_dr.location_key import Place, place_of
 from qdrant_dr.quantities import Duration, Size
+from qdrant_dr.secrets import SecretRef
 
 
 class RepositoryConfig(Section):
@@ -35,8 +36,24 @@ class RepositoryConfig(Section):
     )
     options: dict[str, Any] = Field(default_factory=dict)
     credentials: Credentials | None = None
+    key: SecretRef | None = Field(
+        None,
+        description="of an encrypted repository: what opens one of its slots; a key file, a "
+        "passphrase, an age identity or an exported key",
+    )
+    key_id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = Field(
+        None,
+        description="of its master key, printed by `repository create --encrypt`; needed beside an "
+        "age identity, for which anybody can lock a key",
+    )
     tls: Tls = Tls()
     retention: RetentionRules = RetentionRules()
+
+    @model_validator(mode="after")
+    def _key_of_id(self) -> RepositoryConfig:
+        if self.key_id is not None and self.key is None:
+            raise ValueError("`key_id` needs a `key`, which is missing")
+        return self
 
     @field_validator("bandwidth", mode="before")
     @classmethod

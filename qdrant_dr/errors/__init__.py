@@ -50,8 +50,13 @@
     - CatalogIncomplete        part of a catalog could not be read: nothing is deleted on a guess
     - BackupNotFound
     - BackupLost               records name it, but no repository has its manifest
+    - KeyMissing               an encrypted repository, and no secret for it; names its slots
+      - KeyWrong               the secret opens none of its slots
   * RecordError
     ! RecordDamaged            truncated, edited or not canonical
+      ! BoxDamaged             a box of a chunked repository: cut, rotten, moved, of another key
+        ! RecipeDamaged        does not say how its part is put together
+        ! BlockMissing         a recipe names a pack or block that is not there
     - RecordUnknown            a newer format, or an unknown field
   ! ArchiveError               something is wrong with the bytes of an archive
     ! ArchiveTruncated
@@ -86,3 +91,4 @@ from qdrant_dr.errors.cluster import *
 from qdrant_dr.errors.copies import *
 from qdrant_dr.errors.repository import *
 from qdrant_dr.errors.usage import *
+from qdrant_dr.errors.vault import *

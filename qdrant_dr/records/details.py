@@ -101,6 +101,7 @@ class Healed(Frozen):
     parts: int
     size_bytes: int
     why: str
+    packs: int = later(0, description="written anew by blocks, for every backup that uses them")
 
 
 class Played(Frozen):
@@ -225,6 +226,7 @@ class Swept(Frozen):
     """What a sweep removed from and left in a repository or on `node`.
 
     `left` are all our snapshots that the node then had; None in records of older versions.
+    `freed_bytes` and `hidden_bytes` are of packs: what went, and what the store still keeps.
     """
 
     kind: Literal["swept"] = "swept"
@@ -232,6 +234,8 @@ class Swept(Frozen):
     removed: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     left: tuple[LeftSnapshot, ...] | None = later(None)
+    freed_bytes: int = later(0)
+    hidden_bytes: int = later(0)
 
 
 class Signed(Frozen):

@@ -7,6 +7,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from qdrant_dr.records.base import Record, Time, later
+from qdrant_dr.records.key_slot import KeyId
+
+Layout = Literal["plain", "chunked"]
+"""How parts lie: as the archives themselves, or as blocks that are stored once, in packs."""
 
 
 class RepositoryRecord(Record):
@@ -16,8 +20,9 @@ class RepositoryRecord(Record):
     KIND: ClassVar[str] = "repository"
 
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
-    layout: Literal["plain"]
+    layout: Layout
     created_at: Time
     tool_version: str
     adopted_from: tuple[str, ...] = later((), description="ids that it had before, oldest first")
     adopted_at: Time | None = later(None)
+    key_id: KeyId | None = later(None, description="of its first master key: it is encrypted")

@@ -62,6 +62,7 @@ from qdrant_dr.repository.lost_backups import (
 )
 from qdrant_dr.repository.open_store import location_of
 from qdrant_dr.repository.opening import create_repository, open_repository, read_repository
+from qdrant_dr.repository.pack_sweep import PackPlan, PackSweeping, plan_packs, sweep_packs
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.record_cache import remembering
 from qdrant_dr.repository.record_files import Read, Unreadable, key_of
@@ -77,7 +78,6 @@ from qdrant_dr.repository.retention import (
 )
 from qdrant_dr.repository.sources import RankedCopy, rank_sources
 from qdrant_dr.repository.sweep import (
-    ORPHAN_GRACE,
     Sweeping,
     SweepPlan,
     plan_sweep,
@@ -85,6 +85,7 @@ from qdrant_dr.repository.sweep import (
     sweep,
 )
 from qdrant_dr.stores.base import Sink, Stat, Store
+from qdrant_dr.vault.law import ORPHAN_GRACE
 
 __all__ = [
     "CLOCK_TOLERANCE",
@@ -104,6 +105,8 @@ __all__ = [
     "Freed",
     "InArchive",
     "LostBackup",
+    "PackPlan",
+    "PackSweeping",
     "Policy",
     "PolicyOf",
     "RankedCopy",
@@ -150,6 +153,7 @@ __all__ = [
     "open_suspects",
     "places_of_id",
     "plan_expire",
+    "plan_packs",
     "plan_sweep",
     "proof_of",
     "proven_copies",
@@ -168,6 +172,7 @@ __all__ = [
     "stranger_remarks",
     "strangers_in_words",
     "sweep",
+    "sweep_packs",
     "time_of",
     "time_to_reach",
     "under_way",

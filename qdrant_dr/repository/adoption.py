@@ -10,13 +10,12 @@ from functools import partial
 from qdrant_dr import layout
 from qdrant_dr.errors import Conflict
 from qdrant_dr.records import Location, RunEnd
-from qdrant_dr.records.repository import RepositoryRecord
 from qdrant_dr.repository.catalog import CLOCK_TOLERANCE
 from qdrant_dr.repository.delete_permission import clean
 from qdrant_dr.repository.holds_and_deletions import withdraw
 from qdrant_dr.repository.repository import Repository
-from qdrant_dr.repository.sweep import ORPHAN_GRACE
 from qdrant_dr.stores.base import fill
+from qdrant_dr.vault.law import ORPHAN_GRACE
 from qdrant_dr.version import __version__
 
 _RUNS = 20
@@ -31,13 +30,13 @@ def adopt_repository(found: Repository, now: datetime) -> str:
     is there than was read, or than was written.
     """
     was = found.record
-    record = RepositoryRecord(
-        id=secrets.token_hex(4),
-        layout=was.layout,
-        created_at=was.created_at,
-        tool_version=__version__,
-        adopted_from=(*was.adopted_from, was.id),
-        adopted_at=now,
+    record = was.model_copy(
+        update={
+            "id": secrets.token_hex(4),
+            "tool_version": __version__,
+            "adopted_from": (*was.adopted_from, was.id),
+            "adopted_at": now,
+        }
     )
     if found.store.read(layout.REPOSITORY) != was.to_bytes():
         raise Conflict(

@@ -9,7 +9,7 @@ from datetime import datetime
 from qdrant_dr import layout
 from qdrant_dr.errors import DRError, ObjectArchived, ObjectMissing, RecordDamaged, SealConflict
 from qdrant_dr.location_key import one_path, one_place
-from qdrant_dr.records import Expired, Manifest, Proof, Record, RunEnd, Seal
+from qdrant_dr.records import Expired, Manifest, Part, Proof, Record, RunEnd, Seal
 from qdrant_dr.repository.catalog import (
     Backup,
     Catalog,
@@ -50,6 +50,8 @@ class Reading:
     strangers: list[Stranger] = field(default_factory=list)
     uploads: tuple[OpenUpload, ...] = ()
     tombstones: dict[str, list[Expired]] = field(default_factory=dict)
+    expired_at: dict[str, datetime] = field(default_factory=dict)
+    """When the newest record that a copy goes was written, by the store's clock."""
     ends: dict[str, RunEnd] = field(default_factory=dict)
     runs: frozenset[str] = frozenset()
     first_run: datetime | None = None
@@ -86,6 +88,7 @@ def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
                 tuple(files.values()),
                 expired=any(fits(t, named.get(folder)) for t in r.tombstones.get(folder, ())),
                 named=_spared(folder, readings, named),
+                expired_at=r.expired_at.get(folder),
             )
             for r in readings
             for folder, files in sorted(r.files.items())
@@ -180,6 +183,19 @@ def _digests(records: Mapping[str, Record]) -> dict[str, str]:
     return {name: record.sha256 for name, record in records.items()}
 
 
+def _data_file(repository: RepositoryState, part: Part) -> str:
+    """The file in the folder of a copy that stands for a part."""
+    return layout.recipe_file(part.file) if repository.layout == "chunked" else part.file
+
+
+def _holds(repository: RepositoryState, files: Mapping[str, Stat], part: Part) -> bool:
+    """Whether a listing shows the part: of blocks, whoever reads them finds what is missing."""
+    there = files.get(_data_file(repository, part))
+    if there is None:
+        return False
+    return repository.layout == "chunked" or there.size_bytes == part.size_bytes
+
+
 def _copy(
     folder: str, reading: Reading, manifest: Manifest, *, sealed: bool, named: MentionedBackup
 ) -> Copy:
@@ -190,7 +206,7 @@ def _copy(
     mine = reading.manifests.get(folder)
     lacks = [] if mine else [layout.MANIFEST.removesuffix(".json")]
     sizes = {name: there.size_bytes for name, there in files.items()}
-    parts = [p.file for p in (mine or manifest).parts if sizes.get(p.file) != p.size_bytes]
+    parts = [p.file for p in (mine or manifest).parts if not _holds(where, files, p)]
     if sealed and folder not in reading.seals:
         lacks.append(layout.SEAL.removesuffix(".json"))
     proofs: list[Proof] = []
@@ -211,7 +227,8 @@ def _copy(
                   if u.path.startswith(f"{layout.BACKUPS}/{folder}/")}  # fmt: skip
     # what lies in an archive is not broken, whatever a listing says of it
     frozen = {name for name, error in unreadable.items() if isinstance(error, ObjectArchived)}
-    of_it = {layout.MANIFEST, layout.SEAL, *(p.file for p in (mine or manifest).parts)}
+    data = {_data_file(where, p) for p in (mine or manifest).parts}
+    of_it = {layout.MANIFEST, layout.SEAL, *data}
     archived = tuple(
         InArchive(name, there.storage)
         for name, there in sorted(files.items())

@@ -14,9 +14,10 @@ from typing import Literal
 
 from qdrant_dr.config import Copies
 from qdrant_dr.errors import DRError, ManifestConflict, RepositoryUnreachable, SealConflict
-from qdrant_dr.layout import BACKUPS, call_of
+from qdrant_dr.layout import BACKUPS, call_of, part_file_of
 from qdrant_dr.records import BackupKey, Depth, Location, Manifest, Proof, Seal
 from qdrant_dr.records.proof import reaches
+from qdrant_dr.records.repository import Layout
 from qdrant_dr.repository.foreign_objects import Stranger
 from qdrant_dr.repository.lost_backups import LONGEST_RUN, LostBackup, Witness
 from qdrant_dr.repository.record_files import Unreadable
@@ -36,7 +37,8 @@ CLOCK_TOLERANCE = timedelta(seconds=60)
 @dataclass(frozen=True, slots=True)
 class RepositoryState:
     """A configured repository as it was found. `error`: why nothing of it could be read;
-    `restore_time`: how long it takes to bring something back from its archive, if configured."""
+    `restore_time`: how long it takes to bring something back from its archive, if configured;
+    `layout`: how parts lie in it."""
 
     name: str
     id: str | None
@@ -44,6 +46,7 @@ class RepositoryState:
     location: Location | None
     error: DRError | None = None
     restore_time: timedelta | None = None
+    layout: Layout = "plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,19 +141,26 @@ class Backup:
 class Unfinished:
     """What lies below `backups/<folder>` of a repository without a manifest: of a capture that did
     not commit or, `expired`, of a deletion that was not finished. `named`: a seal, a proof or a run
-    says that it was a backup."""
+    says that it was a backup. `expired_at`: when the store took the newest record that it goes."""
 
     repository: str
     folder: str
     files: tuple[Stat, ...]
     expired: bool = False
     named: bool = False
+    expired_at: datetime | None = None
 
     @property
     def only_calls(self) -> bool:
         """Say whether only the records of its create calls are left, which the sweep of a node
         needs."""
         return all(call_of(f.path.rpartition("/")[2]) for f in self.files)
+
+    @property
+    def only_sweeps_remain(self) -> bool:
+        """Say whether nothing is left but what sweeps remove: records of its create calls, and
+        recipes, which protect their packs for a while."""
+        return all(part_file_of(f.path) or call_of(f.path.rpartition("/")[2]) for f in self.files)
 
 
 @dataclass(frozen=True)

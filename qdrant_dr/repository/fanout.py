@@ -20,7 +20,7 @@ from functools import partial
 
 from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import DRError, Interrupted, Stalled
-from qdrant_dr.stores.bandwidth import LimitedSink
+from qdrant_dr.stores.bandwidth import Resting
 from qdrant_dr.stores.base import Sink
 from qdrant_dr.stores.errors import translate
 
@@ -158,7 +158,7 @@ class _Worker:
         committed = False
         try:
             sink = self._make()
-            if isinstance(sink, LimitedSink):
+            if isinstance(sink, Resting):
                 sink.rest = self._rest
             while (block := self._next()) is not None:
                 sink.write(block)

@@ -9,11 +9,13 @@ from functools import partial
 
 from qdrant_dr import layout
 from qdrant_dr.errors import ObjectMissing
+from qdrant_dr.quantities import how_long
 from qdrant_dr.records.holds import Expired, Hold
 from qdrant_dr.repository.delete_permission import clean
 from qdrant_dr.repository.record_files import Read, key_of
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import Stat
+from qdrant_dr.vault.law import ORPHAN_GRACE
 
 _ORDER = {layout.MANIFEST: 0, layout.INTENT: 2}
 """The manifest goes first: from then on the copy does not exist. The intent goes last."""
@@ -115,7 +117,8 @@ def delete_copy(repository: Repository, folder: str, *, remember: Collection[int
     that are to be remembered: what they made may still lie on a node.
 
     Raise ObjectMissing unless `record_expiry` wrote why, and that can be read. What a denied or cut
-    deletion leaves is finished by the next call.
+    deletion leaves is finished by the next call. Recipes stay: runs that saw the copy alive may
+    still refer to what it is made of, and a later sweep removes both.
     """
     if not read_expired(repository, folder).records:
         raise ObjectMissing(
@@ -126,11 +129,14 @@ def delete_copy(repository: Repository, folder: str, *, remember: Collection[int
         repository.find(f"{layout.BACKUPS}/{folder}"),
         key=lambda f: (_ORDER.get(f.path.rpartition("/")[2], 1), f.path),
     )
-    freed = hidden = 0
+    freed = hidden = left = 0
     notes: set[str] = set()
     locked: list[datetime] = []
     for file in files:
         if (call := layout.call_of(file.path.rpartition("/")[2])) and call[1] in remember:
+            continue
+        if repository.record.layout == "chunked" and layout.part_file_of(file.path):
+            left += 1
             continue
         comes_to = repository.store.deletion(file.path)
         repository.store.delete(file.path)
@@ -141,4 +147,9 @@ def delete_copy(repository: Repository, folder: str, *, remember: Collection[int
         else:
             hidden += file.size_bytes
             notes.add(comes_to.hidden)
+    if left:
+        notes.add(
+            f"its packs stay for {how_long(ORPHAN_GRACE)}; the sweep of a later run removes those "
+            "that nothing else needs"
+        )
     return Freed(freed, hidden, tuple(sorted(notes)), max(locked, default=None))

@@ -7,26 +7,56 @@ from datetime import datetime, timedelta
 
 from qdrant_dr import layout
 from qdrant_dr.config import RepositoryConfig
-from qdrant_dr.errors import Conflict, ObjectMissing, RepositoryMismatch, RepositoryMissing
-from qdrant_dr.records.repository import RepositoryRecord
+from qdrant_dr.errors import (
+    Conflict,
+    ObjectMissing,
+    RepositoryMismatch,
+    RepositoryMissing,
+    UsageError,
+)
+from qdrant_dr.records.repository import Layout, RepositoryRecord
+from qdrant_dr.repository.chunked import ChunkedRepository
+from qdrant_dr.repository.keyrings import first_slot, with_keys
 from qdrant_dr.repository.open_store import open_place
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.version import __version__
 
 
 def create_repository(
-    cfg: RepositoryConfig, now: datetime, *, stall_timeout: timedelta = timedelta(seconds=90)
+    cfg: RepositoryConfig,
+    now: datetime,
+    *,
+    kind: Layout = "plain",
+    encrypt: bool = False,
+    stall_timeout: timedelta = timedelta(seconds=90),
 ) -> str:
-    """Make an empty place a repository and return its id. Raise Conflict if it is one already."""
+    """Make an empty place a repository and return its id. Raise Conflict if it is one already.
+
+    To `encrypt` needs a `key`; a key file that is not there yet is made.
+    """
+    if encrypt and kind == "plain":
+        raise UsageError("only the layout `chunked` is encrypted", "add `--layout chunked`.")
+    if cfg.key is not None and not encrypt:
+        raise UsageError(
+            f"repository {cfg.name} has a `key`, and nothing would be encrypted with it",
+            "add `--layout chunked --encrypt`, or take `key` out of the configuration.",
+        )
     location, store = open_place(cfg, stall_timeout=stall_timeout, make=True)
     if store.stat(layout.REPOSITORY) is not None:
         raise Conflict(
             f"repository {cfg.name}: {location} is a repository already",
             "`qdrant-dr repository show NAME` prints its id; nothing was changed.",
         )
+    slot = first_slot(cfg, now) if encrypt else None
     record = RepositoryRecord(
-        id=secrets.token_hex(4), layout="plain", created_at=now, tool_version=__version__
+        id=secrets.token_hex(4),
+        layout=kind,
+        created_at=now,
+        tool_version=__version__,
+        key_id=slot.key_id if slot else None,
     )
+    if slot:  # first: no repository is encrypted with a key that nobody can open
+        store.create(layout.key_slot(slot.key_id, slot.slot_id), slot.to_bytes())
     store.create(layout.REPOSITORY, record.to_bytes())
     return record.id
 
@@ -36,6 +66,7 @@ def open_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repos
 
     Raise RepositoryMissing without a repository.json (an unmounted disk must not look like an
     empty repository), RepositoryMismatch if it has another id than configured,
+    KeyMissing or KeyWrong if it is encrypted and the configured `key` does not open it,
     RepositoryUnreachable or RepositoryDenied if it cannot be read.
     """
     found = read_repository(cfg, stall_timeout=stall_timeout)
@@ -44,11 +75,11 @@ def open_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repos
             f"repository {cfg.name}: {found.location} has id {found.id}, "
             f"the configuration says {cfg.id or 'nothing'}"
         )
-    return found
+    return with_keys(found, cfg)
 
 
 def read_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repository:
-    """Open a repository whatever its id; for `repository show` and `repository list`."""
+    """Open a repository whatever its id, without its keys; for `repository show` and `adopt`."""
     location, store = open_place(cfg, stall_timeout=stall_timeout)
     try:
         data = store.read(layout.REPOSITORY)
@@ -57,7 +88,8 @@ def read_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repos
             f"repository {cfg.name}: there is no {layout.REPOSITORY} at {location}"
         ) from None
     record = RepositoryRecord.from_bytes(data, where=f"{cfg.name}/{layout.REPOSITORY}")
-    return Repository(
+    kind = ChunkedRepository if record.layout == "chunked" else Repository
+    return kind(
         name=cfg.name,
         record=record,
         domain=cfg.domain,

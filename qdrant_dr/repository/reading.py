@@ -69,7 +69,7 @@ def read_catalog(
 def _empty(repository: Repository, ends: Sequence[RunEnd], scope: str) -> Reading:
     state = RepositoryState(
         repository.name, repository.id, repository.domain, repository.location,
-        restore_time=repository.restore_time,
+        restore_time=repository.restore_time, layout=repository.record.layout,
     )  # fmt: skip
     paths = (layout.run_end(e.start.run_id, e.start.started_at) for e in ends)
     return Reading(state, scope, ends=dict(zip(paths, ends, strict=True)))
@@ -120,6 +120,10 @@ def _read_tombstones(reading: Reading, repository: Repository, scope: Scope) -> 
     for tombstone in found.records:
         said.setdefault(key_of(tombstone).folder, []).append(tombstone)
     reading.tombstones |= {f: list(left) for f, every in said.items() if (left := standing(every))}
+    for listed in there:
+        if (at := layout.read_backup_path(listed.path)) and at.folder in reading.tombstones:
+            known = reading.expired_at.get(at.folder, listed.modified_at)
+            reading.expired_at[at.folder] = max(known, listed.modified_at)
 
 
 def _ask_runs(repository: Repository, reading: Reading, doubts: Sequence[Doubt]) -> None:
@@ -162,6 +166,7 @@ def _look_again(repository: Repository, reading: Reading, keys: Sequence[BackupK
         reading.manifests |= now.manifests
         reading.seals |= now.seals
         reading.tombstones |= now.tombstones
+        reading.expired_at |= now.expired_at
         known = {u.path for u in reading.unreadable}
         reading.unreadable += [u for u in now.unreadable if u.path not in known]
 

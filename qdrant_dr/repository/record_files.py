@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from qdrant_dr import layout
 from qdrant_dr.errors import (
     DRError,
+    KeyMissing,
     ObjectArchived,
     ObjectMissing,
     RecordDamaged,
@@ -31,6 +32,8 @@ from qdrant_dr.records import (
 from qdrant_dr.records.repository import RepositoryRecord
 from qdrant_dr.repository.foreign_objects import Stranger
 from qdrant_dr.stores.base import Stat, Store
+from qdrant_dr.vault.box import open_bytes, seal_bytes
+from qdrant_dr.vault.master_key import Keyring
 
 R = TypeVar("R", bound=Record)
 _AFTER_ALL = timedelta(minutes=5)
@@ -68,6 +71,8 @@ class RecordFiles:
     record: RepositoryRecord
     location: Location
     store: Store
+    keys: Keyring | None = field(default=None, kw_only=True)
+    """Of an encrypted repository: its seals are boxes."""
 
     @property
     def id(self) -> str:
@@ -80,7 +85,7 @@ class RecordFiles:
         def read(path: str) -> R | Unreadable:
             try:
                 return self._parse(kind, path, self.store.read(path))
-            except (RecordError, ObjectMissing, ObjectArchived) as e:
+            except (RecordError, ObjectMissing, ObjectArchived, KeyMissing) as e:
                 return Unreadable(self.name, path, e)
 
         with ThreadPoolExecutor(_READERS) as pool:
@@ -124,6 +129,11 @@ class RecordFiles:
 
     def _parse(self, kind: type[R], path: str, data: bytes, key: BackupKey | None = None) -> R:
         """Parse a record and compare it with the place it lies in."""
+        if kind is Seal and self.keys is not None:
+            try:
+                data = open_bytes(path, data, self.keys)
+            except (RecordError, KeyMissing) as e:
+                raise type(e)(f"{self.name}/{e.message}", e.hint) from None
         record = kind.from_bytes(data, where=f"{self.name}/{path}")
         if isinstance(record, Manifest | Seal | Proof | Intent):
             of = key_of(record)
@@ -132,6 +142,14 @@ class RecordFiles:
             if key is not None and of != key:
                 raise RecordDamaged(f"{self.name}/{path} is the {kind.KIND} of {of}, not {key}")
         return record
+
+    def _stored(self, record: Record, path: str) -> bytes:
+        """The bytes to store: seals hold values and ids of points, so an encrypted repository has
+        them in boxes; all others any auditor may read without a key."""
+        data = record.to_bytes()
+        if isinstance(record, Seal) and self.keys is not None:
+            return seal_bytes(path, data, self.keys)
+        return data
 
 
 def key_of(record: Manifest | Seal | Proof | Intent | Hold | Expired) -> BackupKey:

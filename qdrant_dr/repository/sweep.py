@@ -14,8 +14,8 @@ from qdrant_dr.repository.delete_permission import clean
 from qdrant_dr.repository.foreign_objects import strangers_in_words
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import OpenUpload
+from qdrant_dr.vault.law import ORPHAN_GRACE, may_commit
 
-ORPHAN_GRACE = timedelta(hours=48)
 _NAMED = 3
 
 
@@ -46,7 +46,7 @@ def refuse_late_commit(
 
     Raise PlanRefused.
     """
-    if now - intent.started_at > orphan_grace / 2:
+    if not may_commit(intent.started_at, now=now, grace=orphan_grace):
         raise PlanRefused(
             f"the capture of {intent.collection} began at "
             f"{intent.started_at:%Y-%m-%d %H:%M:%S} UTC, "
@@ -73,7 +73,7 @@ def plan_sweep(
     kept: list[str] = []
     for found in catalog.unfinished:
         if found.repository != repository or found.expired:
-            continue  # half deleted: `expire` finishes it
+            continue  # `expire` finishes it, and what it leaves goes with its packs
         # the records of its calls are all that is known of what lies on a node: they stay until
         # the sweep of that node finds nothing there
         data = tuple(f for f in found.files if not call_of(f.path.rpartition("/")[2]))
@@ -96,13 +96,20 @@ def plan_sweep(
 
 def _kept(catalog: Catalog, found: Unfinished, before: datetime) -> str | None:
     """Why what a capture left stays; None if it goes."""
-    if any(found.folder == b.key.folder for b in catalog.backups):
-        return "committed elsewhere, `replicate` completes it"
-    if found.named:
-        return "it was a backup, see `qdrant-dr status`"
+    if why := needed(catalog, found):
+        return why
     newest = max(f.modified_at for f in found.files)
-    if newest > before:
-        return f"written to at {newest:%Y-%m-%d %H:%M:%S} UTC"
+    return f"written to at {newest:%Y-%m-%d %H:%M:%S} UTC" if newest > before else None
+
+
+def needed(catalog: Catalog, found: Unfinished) -> str | None:
+    """Say why what lies in a folder without a manifest stays, whatever its age; None if nothing
+    keeps it. Of a copy that is on record as going, only what lies beside it does."""
+    if not found.expired:
+        if any(found.folder == b.key.folder for b in catalog.backups):
+            return "committed elsewhere, `replicate` completes it"
+        if found.named:
+            return "it was a backup, see `qdrant-dr status`"
     if beside := catalog.strangers_beside(found.repository, found.folder):
         return f"in it {strangers_in_words(beside)}"
     return None

@@ -42,17 +42,25 @@ def shared_bandwidth_limit(location: str, bytes_per_second: int) -> BandwidthLim
     return BandwidthLimit(bytes_per_second)
 
 
-class LimitedSink:
-    """A sink that writes no faster than a limit allows.
+class Resting:
+    """What may have to wait for a bandwidth limit while it writes.
 
     Waiting for the limit is not a stall of the store, and may take long if many share it. `rest`
     waits so many seconds and returns whether to continue: whoever monitors the writes replaces it,
-    to know of the wait and to end it. The rest of a block is not written then."""
+    to know of the wait and to end it."""
+
+    def __init__(self) -> None:
+        self.rest: Callable[[float], bool] = _sleep
+
+
+class LimitedSink(Resting):
+    """A sink that writes no faster than a limit allows. The rest of a block is not written if the
+    wait for it was ended."""
 
     def __init__(self, sink: Sink, limit: BandwidthLimit) -> None:
+        super().__init__()
         self._sink, self._limit = sink, limit
         self.commit, self.abort = sink.commit, sink.abort
-        self.rest: Callable[[float], bool] = _sleep
 
     def write(self, block: bytes) -> None:
         step = self._limit.piece

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from qdrant_dr.cli.app import COMMANDS, REPOSITORY
+from qdrant_dr.cli.app import COMMANDS, EVERY_COMMAND, GROUPS
 
 ROOT = Path(__file__).parents[2]
-EVERY = [(name,) for name in COMMANDS] + [("repository", name) for name in REPOSITORY]
+EVERY = [tuple(name.split()) for name in EVERY_COMMAND]
 HEAVY = ("pandas", "pyarrow", "httpx", "fsspec", "pydantic", "qdrant_client", "prefect", "numpy")
 
 
-@pytest.mark.parametrize("command", [(), ("repository",), *EVERY], ids=" ".join)
+@pytest.mark.parametrize("command", [(), *((name,) for name in GROUPS), *EVERY], ids=" ".join)
 def test_help_has_an_example_and_the_global_options(command: tuple[str, ...], qdr: Any) -> None:
     said = qdr(*command, "--help")
     assert said.code == 0
@@ -53,13 +53,12 @@ def test_the_examples_of_the_help_can_be_parsed(qdr: Any) -> None:
     from qdrant_dr.cli.app import build
 
     app = build()
-    for table in (COMMANDS, REPOSITORY):
-        for _, _, *examples in table.values():
-            for example in examples:
-                words = shlex.split(example.split(" > ")[0])[1:]
-                words = [w for w in words if w != "--json"]
-                command, _, _ = app.parse_args(words, exit_on_error=False, print_error=False)
-                assert callable(command)
+    for _, _, *examples in EVERY_COMMAND.values():
+        for example in examples:
+            words = shlex.split(example.split(" > ")[0])[1:]
+            words = [w for w in words if w != "--json"]
+            command, _, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+            assert callable(command)
 
 
 def test_help_imports_nothing_heavy_and_is_quick() -> None:
@@ -90,6 +89,7 @@ POISONED = [
     (["repository", "list"], 0),
     (["repository", "show", "local"], 0),
     (["repository", "adopt", "local"], 0),
+    (["key", "list", "local"], 2),
     (["check"], 5),
     (["status"], 1),
     (["backup"], 5),
@@ -120,7 +120,7 @@ def test_no_command_but_those_of_the_pipeline_needs_prefect(tmp_path: Path) -> N
     place.mkdir()
     speak_to_prefect = {n for n, (where, *_) in COMMANDS.items() if where.startswith("pipeline:")}
     assert speak_to_prefect == {"up", "down", "register"}
-    assert {words[0] for words, _ in POISONED} == {*COMMANDS, "repository"} - speak_to_prefect
+    assert {words[0] for words, _ in POISONED} == {*COMMANDS, *GROUPS} - speak_to_prefect
     code = (
         "import json, sys\n"
         "from qdrant_dr.cli import main\n"

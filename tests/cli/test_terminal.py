@@ -12,14 +12,12 @@ import pytest
 from rich.cells import cell_len
 
 from qdrant_dr.cli import main
-from qdrant_dr.cli.app import COMMANDS, REPOSITORY
+from qdrant_dr.cli.app import EVERY_COMMAND, GROUPS
 from tests.support.servers import sandbox_server
 from tests.support.world import seed
 
-EVERY = [(name,) for name in COMMANDS] + [("repository", name) for name in REPOSITORY]
-EXAMPLES = {(n,): e for n, (_, _, *e) in COMMANDS.items()} | {
-    ("repository", n): e for n, (_, _, *e) in REPOSITORY.items()
-}
+EXAMPLES = {tuple(n.split()): e for n, (_, _, *e) in EVERY_COMMAND.items()}
+EVERY = list(EXAMPLES)
 LISTS = (
     "list", "status", "show movies@latest", "show movies@latest --proofs", "repository list",
     "repository show local", "watch", "hold", "acknowledge", "repository create", "expire",
@@ -93,7 +91,7 @@ def test_a_repository_is_shown_for_people(
     assert all(re.search(r"[\d.]+ ([KMGT]i)?B$", r) for r in rows)
 
 
-@pytest.mark.parametrize("command", [(), ("repository",), *EVERY], ids=" ".join)
+@pytest.mark.parametrize("command", [(), *((name,) for name in GROUPS), *EVERY], ids=" ".join)
 def test_no_default_says_nothing(command: tuple[str, ...], qdr: Any) -> None:
     said = " ".join(qdr(*command, "--help").out.replace("│", " ").split())
     assert not re.search(r"\[default: (\(\)|\[\]|False|None|\"\"|'')\]", said)

@@ -17,7 +17,7 @@ import pytest
 
 from qdrant_dr import records
 from qdrant_dr.cli import main
-from qdrant_dr.cli.app import COMMANDS, REPOSITORY
+from qdrant_dr.cli.app import EVERY_COMMAND
 from qdrant_dr.records.base import Frozen
 from tests.support.servers import sandbox_server
 from tests.support.world import World, make_world, seed
@@ -95,7 +95,7 @@ def test_the_keys_of_json_stay(
 
 def test_commands_options_and_exit_codes_stay(capsys: pytest.CaptureFixture[str]) -> None:
     lines = []
-    every = [(name,) for name in COMMANDS] + [("repository", name) for name in REPOSITORY]
+    every = [tuple(name.split()) for name in EVERY_COMMAND]
     for command in sorted(every):
         capsys.readouterr()
         assert main([*command, "--help"]) == 0

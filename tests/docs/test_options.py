@@ -12,18 +12,17 @@ import pytest
 
 from deployments.tools.options_page import page
 from qdrant_dr.cli import main
-from qdrant_dr.cli.app import COMMANDS, REPOSITORY
+from qdrant_dr.cli.app import EVERY_COMMAND
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "options.md").read_text()
-EVERY = [*COMMANDS, *(f"repository {name}" for name in REPOSITORY)]
 
 
 def test_the_page_is_up_to_date() -> None:
     assert page().splitlines() == TEXT.splitlines()
 
 
-@pytest.mark.parametrize("command", EVERY)
+@pytest.mark.parametrize("command", EVERY_COMMAND)
 def test_it_has_every_option_of_the_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command.split(), "--help"]) == 0
     said = capsys.readouterr().out.split("╭─ Global options")[0].split("Example:")[0]

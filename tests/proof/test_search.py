@@ -250,7 +250,7 @@ def test_every_shard_is_judged_alone_and_every_count_exactly() -> None:
     narrow = asked([900_000], [900_000], narrow=[500_000])
     judged = judge([good, off, narrow])
     assert [f.message for f in judged.faults] == [
-        "shard 1: the integer index of 'f' finds 6 points for {}, 7 hold it",
+        "shard 1: the integer index of 'f' finds 6 points for a condition of the seal, 7 hold it",
         (
             "shard 0: the index of the vectors finds 90% of the nearest points of 1 queries, but "
             "with `hnsw_ef` 10 only 50%, 90% when it was sealed"

@@ -30,6 +30,7 @@ from qdrant_dr.records import (
     format_time,
     parse_time,
 )
+from qdrant_dr.records.key_slot import KeySlot
 from qdrant_dr.records.repository import RepositoryRecord
 from tests.support import records as made
 
@@ -38,7 +39,7 @@ KINDS: dict[str, type[Record]] = {
     kind.KIND: kind
     for kind in (
         RepositoryRecord, Intent, SnapshotAnswer, Manifest, Seal, Proof, RunStart, RunEnd, Hold,
-        Expired, Acknowledgement,
+        Expired, Acknowledgement, KeySlot,
     )
 }  # fmt: skip
 

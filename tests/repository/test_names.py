@@ -118,3 +118,41 @@ def test_parts_are_few_enough_and_whole_mebibytes(size: int) -> None:
 
 def test_a_size_nobody_knows_gets_the_smallest_parts() -> None:
     assert part_size(None) == PART_FLOOR
+
+
+@given(now=TIMES, number=st.integers(1, 9_999_999))
+def test_a_pack_is_ours_and_read_back(now: datetime, number: int) -> None:
+    backup_id = layout.new_id(now)
+    path = layout.pack("prod", "movies", layout.pack_name(backup_id, number))
+    at = layout.read_pack_path(path)
+    assert at is not None
+    assert layout.is_ours(path)
+    assert (at.cluster, at.backup_id, at.number) == ("prod", backup_id, number)
+    assert path == layout.pack("prod", "movies", at.name)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "packs/prod/movies-0a0b0c0d/20261122T101530Z-7f3a9c-0.pack",
+        "packs/prod/movies-0a0b0c0d/20261122T101530Z-7f3a9c.pack",
+        "packs/prod/movies-0a0b0c0d/20261122T101530Z-7f3a9c-1.recipe",
+        "packs/prod/20261122T101530Z-7f3a9c-1.pack",
+        "packs/prod/movies-0a0b0c0d/x/20261122T101530Z-7f3a9c-1.pack",
+    ],
+)
+def test_what_is_no_pack_is_a_strangers(path: str) -> None:
+    assert layout.read_pack_path(path) is None
+    assert not layout.is_ours(path)
+
+
+@pytest.mark.parametrize("name", ["../../x", "20261122T101530Z-7f3a9c", "a-1", ""])
+def test_no_pack_has_a_name_of_another_form(name: str) -> None:
+    with pytest.raises(ValueError, match="no name of a pack"):
+        layout.pack("prod", "movies", name)
+
+
+def test_a_recipe_lies_where_its_part_would() -> None:
+    assert layout.recipe_file("shard-0.snapshot") == "shard-0.recipe"
+    key = BackupKey(cluster="prod", collection="m", backup_id="20261122T101530Z-7f3a9c")
+    assert layout.is_ours(layout.in_backup(key, layout.recipe_file("shard-0.snapshot")))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.records import Manifest
 from qdrant_dr.repository import Repository, fan_out
+from qdrant_dr.vault.cut_once import CutOnce
 from tests.support import records as made
 
 MIB = 2**20
@@ -21,17 +23,34 @@ def blocks(data: bytes = DATA) -> Iterator[bytes]:
         yield data[at : at + MIB]
 
 
-def backed_up(repository: Repository) -> Manifest:
-    plain = made.manifest()
+def backed_up(*repositories: Repository, data: bytes = DATA, at: datetime = made.NOW) -> Manifest:
+    """One backup, in all of them, captured at a time of one's own."""
+    manifest = written(*repositories, data=data, at=at)
+    for repository in repositories:
+        repository.commit(manifest)
+    return manifest
+
+
+def written(*repositories: Repository, data: bytes = DATA, at: datetime = made.NOW) -> Manifest:
+    """The same, before its manifest."""
+    plain = made.manifest(at=at)
+    digest = StreamDigest()
+    digest.update(data)
     part = plain.parts[0].model_copy(
-        update={"size_bytes": len(DATA), "sha256": hashlib.sha256(DATA).hexdigest()}
+        update={"size_bytes": len(data), "sha256": digest.sha256, "blocks": digest.blocks}
     )
     manifest = plain.model_copy(update={"parts": (part,)})
+    feed = StreamDigest()
+    cut = CutOnce(sum(r.record.layout == "chunked" for r in repositories), feed)
     done = fan_out(
-        blocks(),
-        {repository.name: lambda: repository.part_sink(manifest.key, part.file, len(DATA))},
+        blocks(data),
+        {
+            r.name: partial(r.part_sink, manifest.key, part.file, len(data), cut)
+            for r in repositories
+        },
         stall_timeout=timedelta(seconds=60),
+        digest=feed,
     )
-    assert done.receipts[repository.name].sha256 == part.sha256
-    repository.commit(manifest)
+    assert not done.left_behind
+    assert {r.sha256 for r in done.receipts.values()} == {part.sha256}
     return manifest

@@ -29,6 +29,7 @@ from typing import Any
 import pytest
 
 from qdrant_dr.config import RepositoryConfig
+from qdrant_dr.records.repository import Layout
 from qdrant_dr.repository import Repository, create_repository, location_of, open_repository
 from qdrant_dr.secrets import resolve_options
 
@@ -216,17 +217,21 @@ def child(command: list[str], environment: dict[str, str]) -> Iterator[subproces
                 process.kill()
 
 
-def repository_in(cfg: RepositoryConfig, created_at: datetime = AFTER_ALL) -> Repository:
+def repository_in(
+    cfg: RepositoryConfig, created_at: datetime = AFTER_ALL, kind: Layout = "plain"
+) -> Repository:
     """A new repository where `cfg` says. Records of tests have dates of their own: as if made later
     than its files, it does not hold them against the store's clock."""
-    made = create_repository(cfg, created_at)
+    made = create_repository(cfg, created_at, kind=kind)
     return open_repository(cfg.model_copy(update={"id": made}), stall_timeout=timedelta(seconds=60))
 
 
-def repository_on_disk(folder: Path, name: str = "disk", **fields: Any) -> Repository:
+def repository_on_disk(
+    folder: Path, name: str = "disk", kind: Layout = "plain", **fields: Any
+) -> Repository:
     """A new repository in a folder."""
     cfg = RepositoryConfig(name=name, url=f"file://{folder}", domain=f"domain-{name}", **fields)
-    return repository_in(cfg)
+    return repository_in(cfg, kind=kind)
 
 
 def free_port() -> int:

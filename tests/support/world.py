@@ -16,6 +16,7 @@ import yaml
 
 from qdrant_dr import configfile
 from qdrant_dr.records import Manifest, RunEnd
+from qdrant_dr.records.repository import Layout
 from qdrant_dr.repository import create_repository
 from tests.support.stores import Place
 
@@ -53,9 +54,15 @@ class World:
 
 
 def make_world(
-    folder: Path, url: str, *, repositories: tuple[str, ...] = ("one", "two"), **sections: Any
+    folder: Path,
+    url: str,
+    *,
+    repositories: tuple[str, ...] = ("one", "two"),
+    chunked: tuple[str, ...] = (),
+    **sections: Any,
 ) -> World:
-    """Create the repositories in `folder` and write a configuration; `sections` replace its own."""
+    """Create the repositories in `folder`, those `chunked` in that layout, and write a
+    configuration; `sections` replace its own."""
     folder.mkdir(parents=True, exist_ok=True)
     folders = {name: folder / name for name in repositories}
     body: dict[str, Any] = {
@@ -73,7 +80,8 @@ def make_world(
     file = folder / "qdrant-dr.yaml"
     file.write_text(yaml.safe_dump(body))
     for entry, wanted in zip(body["repositories"], configfile.load(file).repositories, strict=True):
-        entry["id"] = create_repository(wanted, datetime.now(UTC))
+        kind: Layout = "chunked" if wanted.name in chunked else "plain"
+        entry["id"] = create_repository(wanted, datetime.now(UTC), kind=kind)
     file.write_text(yaml.safe_dump(body))
     return World(file, folders)
 

@@ -29,6 +29,7 @@ from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.records import ListedSnapshot, Part
 from qdrant_dr.records.manifest import part_file
 from qdrant_dr.repository import fan_out
+from qdrant_dr.vault.cut_once import CutOnce
 
 log = logging.getLogger(__name__)
 
@@ -114,10 +115,13 @@ class CaptureEngine:
         """
         destinations, key, file = draft.destinations, draft.key, part_file(name)
         repositories = list(destinations.taking_part.items())
+        digest = digest or StreamDigest()
+        chunked = [n for n, r in repositories if r.record.layout == "chunked"]
+        cut = CutOnce(len(chunked), digest)
         try:
             written = fan_out(
                 blocks,
-                {n: partial(r.part_sink, key, file, size_hint) for n, r in repositories},
+                {n: partial(r.part_sink, key, file, size_hint, cut) for n, r in repositories},
                 stall_timeout=self.config.copies.stall_timeout,
                 digest=digest,
                 stopped=lambda: stopping.is_set() or self.failed.is_set(),

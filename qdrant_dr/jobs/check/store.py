@@ -28,6 +28,7 @@ from qdrant_dr.errors import (
     RepositoryError,
     StoreOverwrites,
 )
+from qdrant_dr.jobs.check.keys import check_keys
 from qdrant_dr.jobs.check.probes import LAST, kept_probes, remove_probes
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.run.clocks import clock_text, store_clock
@@ -53,6 +54,8 @@ def check_repository(
         yield failed(scope, "open", e)
         return
     yield ok(scope, "open", f"id {repository.id} at {repository.location}")
+    if repository.keys is not None:
+        yield check_keys(scope, cfg, repository)
     if read_only:
         yield from _only_read(scope, repository)
         return

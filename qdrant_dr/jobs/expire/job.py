@@ -13,12 +13,12 @@ from qdrant_dr.jobs.expire.plan import (
     ExpireRequest,
     begun_deletions,
     decide,
-    holds_of,
     policies,
 )
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.clocks import ask_nodes, clocks_of
+from qdrant_dr.jobs.run.holds import holds_of
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.units import ExpireUnit, Perform
 from qdrant_dr.records import (

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from qdrant_dr.config import Config
-from qdrant_dr.errors import CatalogIncomplete, PlanRefused
+from qdrant_dr.errors import PlanRefused
 from qdrant_dr.jobs.run.scope import selected_names, selected_repositories
 from qdrant_dr.jobs.run.selection import select
 from qdrant_dr.jobs.run.units import ExpireUnit
@@ -25,7 +24,6 @@ from qdrant_dr.repository import (
     key_of,
     plan_expire,
     read_expired,
-    read_holds,
 )
 
 
@@ -72,30 +70,6 @@ def policies(config: Config) -> PolicyOf:
         )
 
     return policy
-
-
-def holds_of(repositories: Sequence[Repository], cluster: str) -> tuple[Hold, ...]:
-    """Return every hold that any repository knows, each once; a release counts if every repository
-    that has the hold has it, too. Raise CatalogIncomplete if one cannot be read: what it holds must
-    not go."""
-    found: dict[str, Hold] = {}
-    where: defaultdict[str, set[str]] = defaultdict(set)
-    for repository in repositories:
-        read = read_holds(repository, cluster)
-        if read.unreadable:
-            bad = ", ".join(f"{u.repository}/{u.path}" for u in read.unreadable)
-            raise CatalogIncomplete(f"holds cannot be read: {bad}", "nothing was deleted.")
-        found |= {h.hold_id: h for h in read.records}
-        for hold in read.records:
-            where[hold.hold_id].add(repository.name)
-    return tuple(
-        hold.model_copy(
-            update={"releases": tuple(r for r in hold.releases if where[r] <= where[hold.hold_id])}
-        )
-        if hold.releases
-        else hold
-        for hold in found.values()
-    )
 
 
 def decide(
@@ -192,6 +166,6 @@ def begun_deletions(
             reason="its deletion was begun before and not finished",
         )
         for left in catalog.unfinished
-        if left.expired and not left.only_calls
+        if left.expired and not left.only_sweeps_remain
         for record in read_expired(repositories[left.repository], left.folder).records[:1]
     )

@@ -11,6 +11,7 @@ from qdrant_dr import layout
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.hints import told_with
+from qdrant_dr.jobs.replicate.packs import mend_packs, nowhere, to_replace
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.clocks import clocks_of
 from qdrant_dr.jobs.run.find_backup import Found
@@ -231,11 +232,8 @@ def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
     target, manifest = found.repository, found.manifest
     copy = found.backup.copy(unit.repository)
     distrusted = bool(open_failures(copy.proofs))
-    parts = [
-        part
-        for part in manifest.parts
-        if distrusted or target.part_size(unit.key, part) != part.size_bytes
-    ]
+    repair = mend_packs(config, found, distrusted=distrusted)
+    parts = to_replace(target, found, repair, distrusted=distrusted)
     last: DRError = ObjectMissing(f"none of {', '.join(unit.sources)} can be read now")
     bad = True
     for name in unit.sources:
@@ -274,11 +272,13 @@ def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
             detail=Healed(
                 source=name,
                 parts=len(parts),
-                size_bytes=sum(p.size_bytes for p in parts),
+                size_bytes=sum(p.size_bytes for p in parts) + repair.stored_bytes,
                 why=unit.why,
+                packs=len(repair.repaired),
             ),
         )
     if bad:  # known only now: what was to be the source of this copy is as bad
         none = replace(found.backup, copies=(copy,))
-        raise type(last)(last.message, heal_step(none, copy, now=utc_now()))
+        message = last.message + nowhere(repair, found)
+        raise type(last)(message, heal_step(none, copy, now=utc_now()))
     raise last

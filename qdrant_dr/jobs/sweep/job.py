@@ -36,9 +36,9 @@ from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import dead_folders, empty_scratch, remove_scratch
 from qdrant_dr.jobs.run.units import SweepUnit
+from qdrant_dr.jobs.sweep.one_repository import sweep_one
 from qdrant_dr.records import Captured, LeftSnapshot, ListedSnapshot, Outcome, RunEnd, Swept
-from qdrant_dr.repository import ORPHAN_GRACE, Catalog, Repository, plan_sweep, time_of
-from qdrant_dr.repository import sweep as sweep_repository
+from qdrant_dr.repository import ORPHAN_GRACE, Catalog, Repository, time_of
 
 log = logging.getLogger(__name__)
 
@@ -50,16 +50,14 @@ def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
     catalog = catalog_of(config, opened, failed)
     left: tuple[LeftSnapshot, ...] | None = None
     remarks: tuple[str, ...] = ()
+    freed = hidden = 0
     if unit.node is not None:
         done = _sweep_node(config, unit.node, opened, catalog, run_id, unit.now)
         removed, kept, left = tuple(done.removed), tuple(done.kept), tuple(done.left)
     elif unit.repository in opened:
-        repository = opened[unit.repository]
-        plan = plan_sweep(catalog, repository.name, store_now=unit.now)
-        swept = sweep_repository(repository, plan)
-        removed, remarks = swept.removed, swept.refused
-        # what is young is nobody's concern; what cannot be judged must not be hidden
-        kept = (plan.refused,) if plan.refused else ()
+        swept = sweep_one(config, opened[unit.repository], opened, catalog, unit.now)
+        removed, kept, remarks = swept.removed, swept.kept, swept.remarks
+        freed, hidden = swept.freed_bytes, swept.hidden_bytes
     else:
         raise failed.get(
             unit.repository or "", RepositoryUnreachable(f"{unit.label} is not configured")
@@ -72,7 +70,14 @@ def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:
         started_at=started_at,
         ended_at=utc_now(),
         notes=(*kept, *remarks),
-        detail=Swept(node=unit.node, removed=removed, kept=kept, left=left),
+        detail=Swept(
+            node=unit.node,
+            removed=removed,
+            kept=kept,
+            left=left,
+            freed_bytes=freed,
+            hidden_bytes=hidden,
+        ),
     )
 
 

@@ -1,0 +1,109 @@
+"""Before a damaged copy in a chunked repository is stored anew: its bad packs, mended by blocks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from qdrant_dr.config import Config
+from qdrant_dr.errors import BoxDamaged, DRError, ObjectMissing
+from qdrant_dr.jobs.run.catalogs import catalog_of
+from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.healing_steps import sources
+from qdrant_dr.jobs.run.run import utc_now
+from qdrant_dr.records import Part
+from qdrant_dr.repository import Backup, Repository
+from qdrant_dr.repository.chunked import ChunkedRepository
+from qdrant_dr.repository.pack_repair import Elsewhere, PackRepair, bad_packs, repair_packs
+from qdrant_dr.vault.recipe import Recipe
+
+log = logging.getLogger(__name__)
+_NAMED = 3
+
+
+def mend_packs(config: Config, found: Found, *, distrusted: bool) -> PackRepair:
+    """Write the bad packs of one copy anew, with the blocks of every backup that uses them.
+
+    Of a copy that is `distrusted` every pack is read, of another it is asked which are there.
+    """
+    vault = found.repository
+    if not isinstance(vault, ChunkedRepository):
+        return PackRepair()
+    mine = _recipes(vault, found.backup)
+    names = {name for recipe in mine for name in recipe.packs}
+    if distrusted:
+        bad = bad_packs(vault, found.backup.key, names)
+    else:
+        bad = sorted(names - vault.list_packs(found.backup.key).keys())
+    if not bad:
+        return PackRepair()
+    backups = catalog_of(
+        config, found.opened, found.failed, collection=found.manifest.collection
+    ).of(found.manifest.collection)
+    recipes = [
+        recipe
+        for backup in backups
+        if backup.copy(vault.name).committed and backup.key != found.backup.key
+        for recipe in _recipes(vault, backup)
+    ]
+    parts = {(b.key.folder, part.file): (b, part) for b in backups for part in b.manifest.parts}
+
+    def find(folder: str, part_file: str) -> Sequence[Elsewhere]:
+        if (there := parts.get((folder, part_file))) is None:
+            return ()
+        backup, part = there
+        return [
+            Elsewhere(found.opened[name], backup.key, part)
+            for name in sources(backup, utc_now())
+            if name != vault.name and name in found.opened
+        ]
+
+    return repair_packs(vault, found.backup.key, bad, [*mine, *recipes], find)
+
+
+def to_replace(
+    target: Repository, found: Found, repair: PackRepair, *, distrusted: bool
+) -> list[Part]:
+    """Return the parts of a copy that must be stored anew. Where blocks are stored once, a part
+    that is read and found right is left as it is: what was bad of it was mended."""
+    key, parts = found.backup.key, found.manifest.parts
+    if not isinstance(target, ChunkedRepository):
+        return [p for p in parts if distrusted or target.part_size(key, p) != p.size_bytes]
+    doubted = distrusted or bool(repair.repaired)
+    return [
+        p
+        for p in parts
+        if target.part_size(key, p) != p.size_bytes or (doubted and not _is_right(target, found, p))
+    ]
+
+
+def nowhere(repair: PackRepair, found: Found) -> str:
+    """Say which bytes of this backup nobody has; empty if there are none."""
+    lost = [r for r in repair.lost if r.folder == found.backup.key.folder]
+    ranges = [f"{r.part} {r.start}-{r.end}" for r in lost]
+    more = f" and {len(ranges) - _NAMED} more" if len(ranges) > _NAMED else ""
+    named = ", ".join(ranges[:_NAMED])
+    return f"; nobody has these bytes of {found.backup.key}: {named}{more}" if lost else ""
+
+
+def _is_right(target: Repository, found: Found, part: Part) -> bool:
+    try:
+        for _ in target.read_verified(found.backup.key, part):
+            pass
+    except DRError as e:
+        if not e.blames_copy:
+            raise
+        log.info("%s", e.message)
+        return False
+    return True
+
+
+def _recipes(vault: ChunkedRepository, backup: Backup) -> list[Recipe]:
+    """Its recipes that can be read: a part without one is stored anew as a whole."""
+    found = []
+    for part in backup.manifest.parts:
+        try:
+            found.append(vault.read_recipe(backup.key, part.file))
+        except (BoxDamaged, ObjectMissing) as e:
+            log.info("%s of %s in %s: %s", part.file, backup.key, vault.name, e.message)
+    return found

@@ -1,0 +1,261 @@
+"""One repository in layout `chunked`: parts are recipes, their blocks lie in packs."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from qdrant_dr import layout
+from qdrant_dr.errors import (
+    BlockMissing,
+    BoxDamaged,
+    BytesDiffer,
+    CannotSign,
+    Conflict,
+    DRError,
+    ObjectMissing,
+)
+from qdrant_dr.records import BackupKey, Part
+from qdrant_dr.repository.record_cache import memory_of
+from qdrant_dr.repository.repository import Repository
+from qdrant_dr.stores.base import OpenUpload, Sink, Stat, fill
+from qdrant_dr.vault.box import Table, open_bytes
+from qdrant_dr.vault.cut_once import CutOnce
+from qdrant_dr.vault.known_blocks import KnownBlocks, Pack
+from qdrant_dr.vault.law import ORPHAN_GRACE, may_reuse
+from qdrant_dr.vault.pack_writer import PackPlaces
+from qdrant_dr.vault.reader import Instead, PartReader
+from qdrant_dr.vault.recipe import Recipe, read_recipe
+from qdrant_dr.vault.sink import ChunkedSink, RecipePlace, Vault
+from qdrant_dr.vault.tables import Tables
+from qdrant_dr.verified_read import VerifiedRead
+
+log = logging.getLogger(__name__)
+
+_BASES = 2
+"""The blocks of so many committed backups are reused, the nearest in time."""
+_READERS = 16
+
+
+@dataclass(slots=True)
+class ChunkedRepository(Repository):
+    """Stores each block of a collection once. Safe to use from several threads."""
+
+    _tables: Tables = field(init=False)
+    _numbers: dict[str, Iterator[int]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        Repository.__post_init__(self)  # slots make it another class than `super()` knows
+        self._tables = Tables(self.store, self.keys, self._memory())
+
+    def _memory(self) -> Path | None:
+        """Where tables are remembered on this machine; nowhere if they lie on it."""
+        if self.location.protocol in ("file", "memory"):
+            return None
+        try:
+            return memory_of(self.id, self.location).with_suffix(".tables")
+        except RuntimeError:  # a container may run under an id without a home
+            return None
+
+    # capture and repair
+
+    def part_sink(
+        self,
+        key: BackupKey,
+        file_name: str,
+        size_hint: int | None = None,  # noqa: ARG002 -- a pack has its size
+        stream: CutOnce | None = None,
+    ) -> Sink:
+        path = self._part_path(key, file_name)
+        if self.store.stat(path) is not None:
+            raise Conflict(f"repository {self.name}: {path} already exists")
+        place = RecipePlace(path, key.folder, file_name)
+        return ChunkedSink(self._vault(key), place, stream or CutOnce())
+
+    def replace_part(self, key: BackupKey, part: Part, blocks: Iterable[bytes]) -> None:
+        """Repair: store a part anew, of whose packs none is believed any more."""
+        if not isinstance(blocks, VerifiedRead):
+            what, then = f"{part.file} of {key} came with", f". nothing was replaced in {self.name}"
+            blocks = VerifiedRead(blocks, part, what, then)
+        try:
+            declined: Collection[str] = self.read_recipe(key, part.file).packs
+        except (ObjectMissing, BoxDamaged):
+            declined = ()
+        place = RecipePlace(self._part_path(key, part.file), key.folder, part.file, replace=True)
+        fill(ChunkedSink(self._vault(key, declined), place, CutOnce()), blocks)
+
+    def _part_path(self, key: BackupKey, file_name: str) -> str:
+        return layout.in_backup(key, layout.recipe_file(file_name))
+
+    # reading a part
+
+    def part_size(self, key: BackupKey, part: Part) -> int | None:
+        """Return how many bytes of a part can be put together, as far as a list of packs tells."""
+        try:
+            recipe = self.read_recipe(key, part.file)
+        except ObjectMissing:
+            return None
+        except BoxDamaged as e:
+            log.warning("%s of %s in %s: %s", part.file, key, self.name, e.message)
+            return 0
+        listed = self.list_packs(key)
+        if not (gone := [p for p in recipe.packs if p not in listed]):
+            return recipe.size_bytes
+        log.warning(
+            "%s of %s in %s: %d packs are gone, %s", part.file, key, self.name, len(gone), gone[0]
+        )
+        lost = {recipe.packs.index(p) for p in gone}
+        there = (s for s in recipe.steps() if isinstance(s, bytes) or s.pack not in lost)
+        return sum(len(s) if isinstance(s, bytes) else s.size for s in there)
+
+    def read_part(
+        self,
+        key: BackupKey,
+        part: Part,
+        start: int = 0,
+        end: int | None = None,
+        instead: Instead | None = None,
+    ) -> Iterator[bytes]:
+        """Yield the bytes of a part, put together. Raise BytesDiffer at a block that is damaged,
+        ObjectMissing at one that is gone; with `instead`, what that returns stands for it."""
+        try:
+            recipe = self.read_recipe(key, part.file)
+            path = self._pack_path(key)
+            reader = PartReader(
+                self.store, self.keys, self._tables, recipe, self.list_packs(key), path, instead
+            )
+            yield from reader.read(start, end)
+        except BlockMissing as e:
+            raise ObjectMissing(f"{part.file} of {key} in {self.name}: {e.message}") from None
+        except BoxDamaged as e:
+            raise BytesDiffer(f"{part.file} of {key} in {self.name}: {e.message}") from None
+
+    def read_recipe(self, key: BackupKey, file_name: str) -> Recipe:
+        """Read the recipe of a part. Raise ObjectMissing, RecipeDamaged, BoxDamaged, KeyMissing."""
+        path = self._part_path(key, file_name)
+        text = open_bytes(path, self.store.read(path), self.keys)
+        return read_recipe(path, text, folder=key.folder, part=file_name)
+
+    def packs_of(self, path: str) -> frozenset[str]:
+        """Return the paths of the packs that the recipe at this path takes blocks from. Raise what
+        `read_recipe` raises."""
+        at, part = layout.read_backup_path(path), layout.part_file_of(path)
+        if at is None or part is None:
+            raise ValueError(f"{path} is no recipe")
+        text = open_bytes(path, self.store.read(path), self.keys)
+        recipe = read_recipe(path, text, folder=at.folder, part=part.rpartition("/")[2])
+        below = f"{layout.PACKS}/{at.cluster}/{at.collection_folder}"
+        return frozenset(f"{below}/{name}.pack" for name in recipe.packs)
+
+    def table_of(self, pack: Stat) -> Table:
+        """Return the table of a listed pack. Raise BoxDamaged, ObjectMissing, KeyMissing."""
+        return self._tables.of(pack)
+
+    def list_packs(self, key: BackupKey) -> dict[str, Stat]:
+        """List the packs of the collection of a backup, by name."""
+        found = self.find(layout.packs(key.cluster, key.collection))
+        named = ((layout.read_pack_path(there.path), there) for there in found)
+        return {at.name: there for at, there in named if at is not None}
+
+    def presigned(self, key: BackupKey, part: Part, seconds: int) -> str:  # noqa: ARG002
+        raise CannotSign(
+            f"repository {self.name} stores blocks (layout `chunked`): no URL of it is an archive",
+            "use `--way upload`, which puts the archive together; `qdrant-dr get` writes it to a "
+            "file.",
+        )
+
+    # what the sweep needs
+
+    def open_uploads(self, cluster: str) -> list[OpenUpload]:
+        """List uploads of a cluster that were begun and never finished, if the store can tell."""
+        packs = self.store.open_uploads(layout.packs(cluster))
+        return [*self.store.open_uploads(layout.backups(cluster)), *packs]
+
+    # blocks that are there already
+
+    def _vault(self, key: BackupKey, declined: Collection[str] = ()) -> Vault:
+        """Everything that a sink needs to know of what is stored already."""
+        began = datetime.now(UTC)
+        listed = self.list_packs(key)
+        reused = self._reusable(key, listed, now=began) - set(declined)
+        known = KnownBlocks(self._table_if_good)
+        packs = [Pack(name, listed[name]) for name in sorted(reused)]
+        with ThreadPoolExecutor(_READERS) as pool:
+            tables = list(pool.map(self._table_if_good, packs))
+        known.add_all((p, t) for p, t in zip(packs, tables, strict=True) if t is not None)
+        return Vault(
+            store=self.store,
+            keys=self.keys,
+            known=known,
+            places=self._places(key, listed),
+            listed=partial(self.list_packs, key),
+            until=began + ORPHAN_GRACE / 2,
+            limit=self._bandwidth_limit,
+        )
+
+    def _reusable(self, key: BackupKey, listed: Mapping[str, Stat], *, now: datetime) -> set[str]:
+        """Names of the packs whose blocks may be used again: those that committed backups protect
+        longer than this one may take, and those that are too young to be swept before."""
+        names = {
+            name
+            for name, there in listed.items()
+            if may_reuse(there.modified_at, of_a_base=False, now=now)
+        }
+        for base, file in self._base_parts(key):
+            try:
+                names |= set(self.read_recipe(base, file).packs)
+            except (ObjectMissing, BoxDamaged) as e:
+                log.warning("the blocks of %s in %s are not reused: %s", base, self.name, e.message)
+        return names & listed.keys()
+
+    def _base_parts(self, key: BackupKey) -> list[tuple[BackupKey, str]]:
+        """The parts of the committed backups nearest in time, none of which is about to be let
+        go."""
+        expiring = self.find(layout.all_expired(key.cluster, key.collection))
+        let_go = {at.backup_id for s in expiring if (at := layout.read_backup_path(s.path))}
+        files: dict[str, list[str]] = {}
+        for there in self.find_backups(key.cluster, key.collection):
+            if at := layout.read_backup_path(there.path):
+                files.setdefault(at.backup_id, []).append(at.file)
+        committed = sorted(
+            name for name, of in files.items() if layout.MANIFEST in of and name not in let_go
+        )
+        before = [name for name in committed if name <= key.backup_id]
+        after = committed[len(before) :]
+        nearest = [*before[-1:], *after[:1], *before[-2:-1], *after[1:2]][:_BASES]
+        return [
+            (BackupKey(cluster=key.cluster, collection=key.collection, backup_id=name), part)
+            for name in nearest
+            for file in files[name]
+            if (part := layout.part_file_of(file)) is not None
+        ]
+
+    def _table_if_good(self, pack: Pack) -> Table | None:
+        if pack.stat is None:
+            return None
+        try:
+            return self._tables.of(pack.stat)
+        except DRError as e:
+            log.warning(
+                "the blocks of %s in %s are not reused: %s", pack.name, self.name, e.message
+            )
+            return None
+
+    def _places(self, key: BackupKey, listed: Mapping[str, Stat]) -> PackPlaces:
+        taken = (
+            at.number
+            for there in listed.values()
+            if (at := layout.read_pack_path(there.path)) and at.backup_id == key.backup_id
+        )
+        numbers = self._numbers.setdefault(key.folder, itertools.count(max(taken, default=0) + 1))
+        name = partial(layout.pack_name, key.backup_id)
+        return PackPlaces(name, self._pack_path(key), numbers)
+
+    def _pack_path(self, key: BackupKey) -> Callable[[str], str]:
+        return partial(layout.pack, key.cluster, key.collection)

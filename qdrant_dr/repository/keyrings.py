@@ -1,0 +1,235 @@
+"""The keys of an encrypted repository: opened with the configured secret, added, removed, rotated.
+
+A key that is lost is lost for ever, so every error names the slots that could still open it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from qdrant_dr import layout
+from qdrant_dr.config import RepositoryConfig
+from qdrant_dr.errors import (
+    ConfigInvalid,
+    KeyMissing,
+    NothingSelected,
+    PlanRefused,
+    RepositoryMismatch,
+    SecretMissing,
+)
+from qdrant_dr.records.key_slot import KeySlot
+from qdrant_dr.repository.record_files import Read, RecordFiles
+from qdrant_dr.repository.repository import Repository
+from qdrant_dr.secrets import resolve_text
+from qdrant_dr.vault.key_secret import Secret, new_key_file, parse_secret
+from qdrant_dr.vault.keys import (
+    follow,
+    is_authentic,
+    make_slot,
+    open_keyring,
+    open_slot,
+    slots_in_words,
+)
+from qdrant_dr.vault.master_key import MasterKey
+
+
+def read_slots(found: RecordFiles) -> Read[KeySlot]:
+    """Read every slot of every key, the oldest first; those that cannot be read are not dropped."""
+    there, strangers = found.sort_out(layout.KEYS)
+    read = found.read_records(KeySlot, [s.path for s in there])
+    ordered = sorted(read.records, key=lambda s: (s.key_made_at, s.made_at, s.slot_id))
+    return Read(tuple(ordered), read.unreadable, strangers=strangers)
+
+
+def configured_secret(cfg: RepositoryConfig) -> Secret:
+    """Return what `key` of a repository stands for. Raise SecretMissing, KeyWrong."""
+    if cfg.key is None:
+        raise KeyMissing(
+            f"repository {cfg.name} is encrypted, and has no `key` in the configuration"
+        )
+    return parse_secret(resolve_text(cfg.key), f"`key` of repository {cfg.name}")
+
+
+def with_keys(found: Repository, cfg: RepositoryConfig) -> Repository:
+    """Return the repository with its keys, if it is encrypted.
+
+    Raise KeyMissing or KeyWrong, which name the slots; RepositoryMismatch if it is not encrypted
+    and a key is configured: whoever can write there must not make us write in clear.
+    """
+    first = found.record.key_id
+    if first is None:
+        if cfg.key is not None:
+            raise RepositoryMismatch(
+                f"repository {cfg.name}: a `key` is configured, and {found.location} is not "
+                "encrypted",
+                "remove `key` if it was never meant to be; else find out who changed "
+                f"{layout.REPOSITORY}, for nothing is written there in clear.",
+            )
+        return found
+    slots = read_slots(found)
+    try:
+        secret = configured_secret(cfg)
+        _refuse_unpinned(cfg, secret, first)
+        keys = open_keyring(slots.records, secret, cfg.key_id or first, f"repository {cfg.name}")
+    except SecretMissing as e:
+        raise KeyMissing(f"{e.message}. {_told(cfg, slots)}") from None
+    except KeyMissing as e:
+        raise type(e)(f"{e.message}. {_told(cfg, slots)}", e.hint) from None
+    return replace(found, keys=keys)
+
+
+def _refuse_unpinned(cfg: RepositoryConfig, secret: Secret, first: str) -> None:
+    if secret.kind == "age" and cfg.key_id is None:
+        raise KeyMissing(
+            f"repository {cfg.name}: anybody can lock a key for an age identity, so the "
+            "configuration must say which one is ours",
+            f'put `key_id: "{first}"` below `name: {cfg.name}`, if `repository create` printed '
+            "that.",
+        )
+
+
+def _told(cfg: RepositoryConfig, slots: Read[KeySlot]) -> str:
+    bad = "".join(f"; {u.error.message}" for u in slots.unreadable)
+    return f"slots of {cfg.name}: {slots_in_words(slots.records)}{bad}"
+
+
+def first_slot(cfg: RepositoryConfig, now: datetime) -> KeySlot:
+    """Make a master key and its first slot, for a new repository. A key file that is not there yet
+    is made. Raise ConfigInvalid without a `key`."""
+    if cfg.key is None:
+        raise ConfigInvalid(
+            f"repository {cfg.name}: there is no `key` to encrypt it with",
+            f"put `key: file:PATH` below `name: {cfg.name}`: a key file is made there.",
+        )
+    _make_key_file(cfg.key)
+    return make_slot(MasterKey.generate(), configured_secret(cfg), now)
+
+
+def _make_key_file(reference: str) -> None:
+    kind, _, name = reference.partition(":")
+    path = Path(name).expanduser()
+    if kind != "file" or path.exists():
+        return
+    try:
+        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as e:
+        raise SecretMissing(f"{reference} cannot be made: {e.strerror}") from None
+    with os.fdopen(made, "w") as file:
+        file.write(new_key_file())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def add_slot(found: Repository, opener: Secret | str, now: datetime, *, label: str) -> KeySlot:
+    """Lock the newest key by one more secret, or for a recipient of age. Raise KeyWrong."""
+    master, slots = _newest(found)
+    slot = make_slot(
+        master, opener, now,
+        label=label,
+        key_made_at=slots[0].key_made_at if slots else None,
+        previous=slots[0].previous if slots else None,
+    )  # fmt: skip
+    _write(found, slot)
+    return slot
+
+
+def remove_slot(
+    found: Repository, cfg: RepositoryConfig, slot_id: str, *, execute: bool
+) -> KeySlot:
+    """Delete a slot. What it gave away it has given: `rotate` makes a key that it never opened.
+
+    Raise PlanRefused for the last slot of a key, or the last one that the configured secret opens.
+    """
+    slots = _authentic(found, read_slots(found).records)
+    slot = next((s for s in slots if s.slot_id == slot_id), None)
+    if slot is None:
+        raise NothingSelected(
+            f"there is no slot {slot_id}", f"choose from {slots_in_words(slots)}."
+        )
+    others = [s for s in slots if s.key_id == slot.key_id and s is not slot]
+    if not others:
+        raise PlanRefused(
+            f"{slot_id} is the last slot of key {slot.key_id}: without it nothing is readable",
+            f"run `qdrant-dr key add {cfg.name}` first.",
+        )
+    secret = configured_secret(cfg)
+    if secret.kind != "exported" and not any(open_slot(s, secret) for s in others):
+        raise PlanRefused(
+            f"the configured secret opens no other slot of key {slot.key_id}",
+            "configure the secret of another slot as `key`, then remove this one.",
+        )
+    if execute:
+        found.store.delete(layout.key_slot(slot.key_id, slot.slot_id))
+    return slot
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A new master key: its slots, and those of the old one whose secrets nobody gave us."""
+
+    slots: tuple[KeySlot, ...]
+    left_out: tuple[KeySlot, ...]
+
+
+def rotate(found: Repository, cfg: RepositoryConfig, now: datetime) -> Rotation:
+    """Make a new master key with which everything is encrypted from now on.
+
+    Its slots are those of the configured secret and of every age recipient; what was encrypted
+    before stays readable with the old one.
+    """
+    previous, slots = _newest(found)
+    secret = configured_secret(cfg)
+    master = MasterKey.generate()
+    kept: dict[str, KeySlot] = {s.recipient: s for s in slots if s.recipient is not None}
+    openers: list[tuple[Secret | str, str]] = [(r, s.label) for r, s in kept.items()]
+    ours = [s for s in slots if secret.kind != "age" and open_slot(s, secret)]
+    if ours:
+        openers.insert(0, (secret, ours[-1].label))
+    if not openers:
+        raise PlanRefused(
+            "the configured secret opens none of the slots of the newest key, and no slot is an "
+            "age recipient's: nobody could open the new key",
+            "configure the secret of a slot as `key`, then rotate.",
+        )
+    # the newest key is the one made last, whatever this machine's clock says
+    made_at = max(now, slots[0].key_made_at + timedelta(microseconds=1))
+    made = [
+        make_slot(
+            master, opener, now,
+            key_made_at=made_at, label=label, previous=follow(previous, master),
+        )
+        for opener, label in openers
+    ]  # fmt: skip
+    for slot in made:
+        _write(found, slot)
+    left = [s for s in slots if s.recipient is None and s not in ours]
+    return Rotation(tuple(made), tuple(left))
+
+
+def opening_slots(slots: Sequence[KeySlot], cfg: RepositoryConfig) -> tuple[KeySlot, ...]:
+    """Return the slots that the configured secret opens: tried, not believed. Raise KeyMissing."""
+    secret = configured_secret(cfg)
+    return tuple(s for s in slots if open_slot(s, secret) is not None)
+
+
+def _newest(found: Repository) -> tuple[MasterKey, list[KeySlot]]:
+    """The newest key and its slots; none if they are lost and an exported key is configured."""
+    if found.keys is None:
+        raise PlanRefused(f"repository {found.name} is not encrypted: it has no keys")
+    newest = found.keys.newest
+    slots = _authentic(found, read_slots(found).records)
+    return newest, [s for s in slots if s.key_id == newest.id.hex()]
+
+
+def _authentic(found: Repository, slots: Sequence[KeySlot]) -> list[KeySlot]:
+    """The slots that were written by somebody with the key: others may name anybody."""
+    keys = {key.id.hex(): key for key in (found.keys.all if found.keys else ())}
+    return [s for s in slots if s.key_id in keys and is_authentic(s, keys[s.key_id])]
+
+
+def _write(found: Repository, slot: KeySlot) -> None:
+    found.store.create(layout.key_slot(slot.key_id, slot.slot_id), slot.to_bytes())

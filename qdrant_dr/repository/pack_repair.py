@@ -1,0 +1,179 @@
+"""Packs that are missing or rotten are written anew, block by block, from other repositories."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from qdrant_dr import layout
+from qdrant_dr.errors import BoxDamaged, DRError, ObjectMissing
+from qdrant_dr.quantities import format_size
+from qdrant_dr.records import BackupKey, Part
+from qdrant_dr.repository.chunked import ChunkedRepository
+from qdrant_dr.repository.repository import Repository
+from qdrant_dr.stores.base import Stat, fill
+from qdrant_dr.vault.box import Table, build_box, check_box, open_block
+from qdrant_dr.vault.recipe import Recipe
+from qdrant_dr.vault.repair import LostRange, Recovery, Use, recut_from_any, uses_of
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 4
+_MOST_RECUT = 8
+"""So many packs are put together from whole parts at once, where ranges are not enough: they are in
+memory. What is left is for another time, or the parts are stored anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A part in another repository."""
+
+    repository: Repository
+    key: BackupKey
+    part: Part
+
+
+Find = Callable[[str, str], Sequence[Elsewhere]]
+"""Where a part, by the folder of its backup and its file, is as well, the one to ask first in
+front."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackRepair:
+    """What became of bad packs. `lost` are bytes of parts that nobody has; `left` are packs that
+    stay as they are."""
+
+    repaired: tuple[str, ...] = ()
+    lost: tuple[LostRange, ...] = ()
+    left: tuple[str, ...] = ()
+    stored_bytes: int = 0
+
+
+def bad_packs(vault: ChunkedRepository, key: BackupKey, names: Collection[str]) -> list[str]:
+    """Read packs of a collection as a whole, and return those that are missing, or are not what
+    their last bytes say. Raise what keeps them from being read."""
+    listed = vault.list_packs(key)
+
+    def bad(name: str) -> bool:
+        if (there := listed.get(name)) is None:
+            return True
+        try:
+            check_box(there.path, vault.store.read_range(there.path))
+            vault.table_of(there)
+        except (BoxDamaged, ObjectMissing) as e:
+            log.info("%s: %s", vault.name, e.message)
+            return True
+        return False
+
+    wanted = sorted(names)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return [n for n, is_bad in zip(wanted, pool.map(bad, wanted), strict=True) if is_bad]
+
+
+def repair_packs(
+    vault: ChunkedRepository,
+    key: BackupKey,
+    bad: Sequence[str],
+    recipes: Sequence[Recipe],
+    find: Find,
+) -> PackRepair:
+    """Write bad packs anew. `recipes` are all that can be read of the collection.
+
+    A pack that is there is only written over once every block of it that is used was found again;
+    in the place of one that is gone, what was found is better than nothing.
+    """
+    listed = vault.list_packs(key)
+    uses = uses_of(recipes, bad)
+    recoveries: dict[str, Recovery] = {}
+    done: list[PackRepair] = []
+    for name in bad:
+        recovery = Recovery(uses.get(name, []), _table(vault, listed.get(name)))
+        if recovery.table is not None:
+            _keep_good(vault, listed[name], recovery)
+            recovery.ask(partial(_fetch, find))
+        if recovery.missing and len(recoveries) < _MOST_RECUT:
+            recoveries[name] = recovery
+        else:
+            done.append(_write(vault, key, name, listed.get(name), recovery))
+    _recut(recipes, recoveries, find)
+    done += [_write(vault, key, n, listed.get(n), r) for n, r in recoveries.items()]
+    return PackRepair(
+        tuple(n for d in done for n in d.repaired),
+        tuple(r for d in done for r in d.lost),
+        tuple(n for d in done for n in d.left),
+        sum(d.stored_bytes for d in done),
+    )
+
+
+def _table(vault: ChunkedRepository, there: Stat | None) -> Table | None:
+    if there is None:
+        return None
+    try:
+        return vault.table_of(there)
+    except (BoxDamaged, ObjectMissing):
+        return None
+
+
+def _keep_good(vault: ChunkedRepository, there: Stat, recovery: Recovery) -> None:
+    """Take the blocks of the pack itself that are what its table says."""
+    table = recovery.table
+    assert table is not None
+    data = b"".join(vault.store.read_range(there.path))
+    offsets = table.offsets
+    for number in range(len(table)):
+        stored = data[int(offsets[number]) : int(offsets[number + 1])]
+        try:
+            recovery.take(number, open_block(there.path, table, number, stored, vault.keys))
+        except BoxDamaged:
+            continue
+
+
+def _fetch(find: Find, use: Use, start: int, end: int) -> Iterator[bytes]:
+    for at in find(use.folder, use.part):
+        try:
+            yield b"".join(at.repository.read_part(at.key, at.part, start, end))
+        except DRError as e:
+            log.info("%s of %s in %s: %s", use.part, at.key, at.repository.name, e.message)
+
+
+def _recut(recipes: Sequence[Recipe], bad: Mapping[str, Recovery], find: Find) -> None:
+    """Read whole parts, those first that have most of what is missing, until nothing is."""
+    left = list(recipes)
+
+    def has(recipe: Recipe) -> int:
+        names = [name for name in recipe.packs if name in bad]
+        mine = (recipe.folder, recipe.part)
+        return sum(
+            len(bad[name].missing.intersection(use.numbers))
+            for name in names
+            for use in bad[name].uses
+            if (use.folder, use.part) == mine
+        )
+
+    while left:
+        left = [recipe for recipe in left if has(recipe)]
+        if not left:
+            return
+        best = max(left, key=has)
+        left.remove(best)
+        elsewhere = find(best.folder, best.part)
+        streams = (at.repository.read_verified(at.key, at.part) for at in elsewhere)
+        recut_from_any(best, streams, bad)
+
+
+def _write(
+    vault: ChunkedRepository, key: BackupKey, name: str, there: Stat | None, recovery: Recovery
+) -> PackRepair:
+    lost = tuple(recovery.lost())
+    if not recovery.found or (lost and there is not None):
+        return PackRepair(lost=lost, left=(name,))
+    path = layout.pack(key.cluster, key.collection, name)
+    box = build_box(path, recovery.blocks(), vault.keys)
+    fill(vault.store.sink(path, size_hint=len(box), replace=True), [box])
+    if check_box(path, vault.store.read_range(path)) != box[-32:]:
+        raise BoxDamaged(f"repository {vault.name}: {path} is not what was just written")
+    log.info("%s: %s was written anew, %s", vault.name, path, format_size(len(box)))
+    return PackRepair((name,), lost, stored_bytes=len(box))

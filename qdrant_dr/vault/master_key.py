@@ -1,0 +1,90 @@
+"""The master key of an encrypted repository, and the key of each box that is derived from it."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NoReturn
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from qdrant_dr.errors import KeyMissing
+
+KEY_SIZE = 32
+CLEAR = bytes(8)
+"""The key id of a box that is not encrypted."""
+
+
+@dataclass(frozen=True, slots=True)
+class MasterKey:
+    """32 random bytes. They are in no `repr`, and are never handed to another process."""
+
+    secret: bytes = field(repr=False)
+    id: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != KEY_SIZE:
+            raise ValueError(f"a master key has {KEY_SIZE} bytes")
+        object.__setattr__(self, "id", self.mac(b"qdr key id")[: len(CLEAR)])
+
+    @classmethod
+    def generate(cls) -> MasterKey:
+        """Make a new one."""
+        return cls(secrets.token_bytes(KEY_SIZE))
+
+    @property
+    def check(self) -> bytes:
+        """Return what tells this key from all others: GCM alone accepts several keys."""
+        return self.mac(b"qdr key check")
+
+    def mac(self, said: bytes) -> bytes:
+        """Return the HMAC-SHA-256 of something under this key."""
+        return hmac.digest(self.secret, said, "sha256")
+
+    def cipher(self, path: str, salt: bytes) -> AESGCM:
+        """Return the cipher of one box: its key depends on the salt and on where the box lies."""
+        return _cipher(self.secret, path, salt)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a master key is not handed on: open the repository again")
+
+
+@lru_cache(maxsize=256)  # the blocks of a pack are opened one by one
+def _cipher(secret: bytes, path: str, salt: bytes) -> AESGCM:
+    hkdf = HKDF(SHA256(), KEY_SIZE, salt, b"qdr box 1\0" + path.encode())
+    return AESGCM(hkdf.derive(secret))
+
+
+class Keyring:
+    """The master keys of one repository: the newest encrypts, each opens what it encrypted."""
+
+    def __init__(self, newest: MasterKey, older: Iterable[MasterKey] = ()) -> None:
+        self.newest = newest
+        self._keys = {key.id: key for key in (*older, newest)}
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(self.ids)})"
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Return the ids of all keys, in hex, the newest last."""
+        return tuple(key_id.hex() for key_id in self._keys)
+
+    @property
+    def all(self) -> tuple[MasterKey, ...]:
+        """Return every key, the newest last."""
+        return tuple(self._keys.values())
+
+    def of(self, key_id: bytes, path: str) -> MasterKey:
+        """Return the key that a box names. Raise KeyMissing."""
+        if (key := self._keys.get(key_id)) is None:
+            raise KeyMissing(
+                f"{path} is encrypted with key {key_id.hex()}, which the configured secret does "
+                f"not open; it opens {', '.join(self.ids)}"
+            )
+        return key

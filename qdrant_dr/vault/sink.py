@@ -1,0 +1,134 @@
+"""A part being written into a chunked repository: new blocks into packs, its recipe last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from qdrant_dr.errors import BlockMissing, PlanRefused
+from qdrant_dr.quantities import format_size
+from qdrant_dr.records.base import LARGEST
+from qdrant_dr.stores.bandwidth import BandwidthLimit, Resting
+from qdrant_dr.stores.base import Stat, Store, fill
+from qdrant_dr.vault.box import Table, seal_bytes
+from qdrant_dr.vault.cut_once import CutOnce, Digested, workers
+from qdrant_dr.vault.known_blocks import KnownBlocks, Pack, Place
+from qdrant_dr.vault.master_key import Keyring
+from qdrant_dr.vault.pack_writer import PackPlaces, PackWriter
+from qdrant_dr.vault.recipe import RecipeBuilder
+
+
+@dataclass(frozen=True, slots=True)
+class RecipePlace:
+    """Where the recipe goes, and of what it is. `replace`: a repair puts it in the place of what is
+    there."""
+
+    path: str
+    folder: str
+    part: str
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """What a sink needs of its repository: the blocks that it holds, names for new packs, the packs
+    as they are listed now; nothing is committed after `until`."""
+
+    store: Store
+    keys: Keyring | None
+    known: KnownBlocks
+    places: PackPlaces
+    listed: Callable[[], dict[str, Stat]]
+    until: datetime
+    limit: BandwidthLimit | None = None
+
+
+class ChunkedSink(Resting):
+    """Nothing is visible before `commit`: packs alone are no part of anything."""
+
+    def __init__(self, vault: Vault, recipe: RecipePlace, stream: CutOnce) -> None:
+        super().__init__()
+        self._vault, self._place, self._stream = vault, recipe, stream
+        self._packs = PackWriter(
+            vault.store, vault.places, vault.keys, pace=self._pace, written=self._written
+        )
+        self._recipe = RecipeBuilder()
+        self._buffers = 0
+        self._ended = False
+
+    def write(self, block: bytes) -> None:
+        self._take(self._stream.pieces(self._buffers, block))
+        self._buffers += 1
+
+    def commit(self) -> None:
+        """Send what is left, ask for every pack again, then write the recipe."""
+        self._take(self._stream.pieces(self._buffers, None))
+        self._packs.finish()
+        recipe = self._recipe.finish(self._place.folder, self._place.part, self._stream.sha256)
+        text = recipe.to_bytes()
+        if len(text) > LARGEST:
+            raise PlanRefused(
+                f"{self._place.part} is so scattered that its recipe has "
+                f"{format_size(len(text))}, at most {format_size(LARGEST)} are written",
+                "use a repository of layout `plain` for this collection.",
+            )
+        self._refuse_missing()
+        if datetime.now(UTC) > self._vault.until:
+            raise PlanRefused(
+                f"{self._place.part} took so long that blocks it relies on may be swept by now: "
+                "its recipe is not written any more",
+                "find out what took so long, then run it again: what was stored is found again.",
+            )
+        store, path = self._vault.store, self._place.path
+        box = seal_bytes(path, text, self._vault.keys)
+        if self._place.replace:
+            fill(store.sink(path, size_hint=len(box), replace=True), [box])
+        else:
+            store.create(path, box)
+        self._ended = True
+
+    def abort(self) -> None:
+        """Leave what was sent to a sweep, or to the next run: it may be in use already."""
+        if not self._ended:
+            self._packs.leave()
+
+    def _take(self, pieces: Sequence[Digested]) -> None:
+        new = [p for p in pieces if p.is_block and self._find(p.sha256) is None]
+        if len(new) > 1:
+            list(workers().map(Digested.block, new))
+        for piece in pieces:
+            if not piece.is_block:
+                self._recipe.add_bytes(piece.data)
+                continue
+            place = self._find(piece.sha256) or self._packs.add(piece.block())
+            self._recipe.add_block(place.pack, place.number, place.size)
+
+    def _find(self, sha256: bytes) -> Place | None:
+        return self._packs.find(sha256) or self._vault.known.find(sha256)
+
+    def _written(self, pack: Pack, table: Table) -> None:
+        self._vault.known.add(pack, table)
+
+    def _pace(self, size: int) -> bool:
+        limit = self._vault.limit
+        return limit is None or self.rest(limit.reserve(size))
+
+    def _refuse_missing(self) -> None:
+        """Raise BlockMissing unless every pack that the recipe names is what it was."""
+        listed = self._vault.listed()
+        for pack in self._recipe.packs:
+            there = listed.get(pack.name)
+            if there is None or pack.stat is None or not _same(there, pack.stat):
+                raise BlockMissing(
+                    f"repository {self._vault.store.name}: pack {pack.name} "
+                    f"{'is gone' if there is None else 'was changed'} while "
+                    f"{self._place.part} was written",
+                    "run it again: the blocks are stored anew.",
+                )
+
+
+def _same(a: Stat, b: Stat) -> bool:
+    return (a.size_bytes, a.modified_at) == (b.size_bytes, b.modified_at) and (
+        a.mark == b.mark or not (a.mark and b.mark)
+    )

@@ -1,0 +1,367 @@
+"""Encrypted repositories: who opens them, what a lost key says, and what lies there in clear."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyrage
+import pytest
+
+from qdrant_dr.config import RepositoryConfig
+from qdrant_dr.errors import (
+    BoxDamaged,
+    ConfigInvalid,
+    KeyMissing,
+    KeyWrong,
+    NothingSelected,
+    PlanRefused,
+    RepositoryMismatch,
+    SealConflict,
+    SecretMissing,
+    UsageError,
+)
+from qdrant_dr.records import Seal
+from qdrant_dr.repository import create_repository, open_repository, read_catalog, read_repository
+from qdrant_dr.repository.keyrings import add_slot, opening_slots, read_slots, remove_slot, rotate
+from qdrant_dr.vault.box import MAGIC, seal_bytes
+from qdrant_dr.vault.key_secret import parse_secret
+from qdrant_dr.vault.keys import export_text, make_slot
+from qdrant_dr.vault.master_key import MasterKey
+from tests.support import records as made
+from tests.support.encrypted import (
+    PATIENCE,
+    encrypted_config,
+    encrypted_on_disk,
+    opened,
+    written_below,
+)
+
+NOW = datetime(2026, 11, 30, 18, tzinfo=UTC)
+POINT = "a point id that only the seal knows"
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> RepositoryConfig:
+    return encrypted_on_disk(tmp_path)
+
+
+def another_key_file(tmp_path: Path, name: str = "other.key") -> tuple[str, str]:
+    (tmp_path / name).write_text("ab" * 31 + f"{len(name):02x}\n")
+    return f"file:{tmp_path / name}", (tmp_path / name).read_text()
+
+
+def seal_of(remark: str = POINT) -> Seal:
+    return made.seal(made.manifest("movies"), suspect=(remark,))
+
+
+def test_it_is_made_with_a_key_file_of_its_own_and_opened_by_it(
+    cfg: RepositoryConfig, tmp_path: Path
+) -> None:
+    key = tmp_path / "vault.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    found = opened(cfg)
+    assert found.keys is not None
+    assert found.keys.ids == (found.record.key_id,)
+    (slot,) = read_slots(found).records
+    assert opening_slots([slot], cfg) == (slot,)
+    master = found.keys.newest.secret
+    everything = written_below(tmp_path)
+    assert master not in everything
+    assert master.hex().encode() not in everything
+    assert key.read_bytes().strip() not in written_below(tmp_path / "vault")
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "encrypt", "error"),
+    [
+        (None, "chunked", True, ConfigInvalid),
+        ("env:QDR_NOT_SET", "chunked", True, SecretMissing),
+        ("file:/nowhere/at/all", "chunked", True, SecretMissing),
+        ("file:short", "chunked", True, KeyWrong),
+        ("file:good", "plain", True, UsageError),
+        ("file:good", "plain", False, UsageError),
+        ("file:good", "chunked", False, UsageError),
+    ],
+)
+def test_what_cannot_be_encrypted_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str | None, kind: str, encrypt: bool,
+    error: type[Exception],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("short").write_text("hunter2")
+    Path("good").write_text("ab" * 32)
+    cfg = RepositoryConfig(name="one", url=str(tmp_path / "r"), domain="d", key=key)
+    with pytest.raises(error) as refused:
+        create_repository(cfg, NOW, kind=kind, encrypt=encrypt)  # type: ignore[arg-type]
+    assert "hunter2" not in str(refused.value)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_seal_lies_there_in_a_box_and_is_read_as_ever(
+    cfg: RepositoryConfig, tmp_path: Path
+) -> None:
+    found, seal = opened(cfg), seal_of()
+    found.put_seal(seal)
+    found.put_seal(seal)
+    (file,) = tmp_path.rglob("seal.json")
+    assert file.read_bytes().startswith(MAGIC)
+    assert POINT.encode() not in written_below(tmp_path)
+    assert found.read_seal(made.manifest("movies").key) == seal
+    assert opened(cfg).read_seal(made.manifest("movies").key) == seal
+    with pytest.raises(SealConflict):
+        found.put_seal(seal_of("another"))
+    catalog = read_catalog([found], cluster="prod")
+    assert not catalog.unreadable
+
+
+def test_a_rotten_seal_is_repaired_and_a_good_one_is_not_touched(
+    cfg: RepositoryConfig, tmp_path: Path
+) -> None:
+    found, seal = opened(cfg), seal_of()
+    found.put_seal(seal)
+    (file,) = tmp_path.rglob("seal.json")
+    good = file.read_bytes()
+    found.repair_seal(seal)
+    assert file.read_bytes() == good
+    file.write_bytes(good[:900] + bytes([good[900] ^ 1]) + good[901:])
+    with pytest.raises(BoxDamaged):
+        found.read_seal(made.manifest("movies").key)
+    with pytest.raises(SealConflict):
+        found.put_seal(seal)
+    found.repair_seal(seal)
+    assert found.read_seal(made.manifest("movies").key) == seal
+    with pytest.raises(SealConflict):
+        found.repair_seal(seal_of("another"))
+
+
+def test_a_seal_planted_in_clear_or_moved_is_not_believed(
+    cfg: RepositoryConfig, tmp_path: Path
+) -> None:
+    found, seal = opened(cfg), seal_of()
+    found.put_seal(seal)
+    (file,) = tmp_path.rglob("seal.json")
+    box = file.read_bytes()
+    file.write_bytes(seal.to_bytes())
+    with pytest.raises(BoxDamaged):
+        found.read_seal(made.manifest("movies").key)
+    path = str(file.relative_to(tmp_path / "vault"))
+    file.write_bytes(seal_bytes(path, seal.to_bytes(), None))
+    with pytest.raises(BoxDamaged, match=f"vault/{path} is not encrypted"):
+        found.read_seal(made.manifest("movies").key)
+    other = file.parents[2] / made.manifest("users").key.folder.split("/")[1] / file.parent.name
+    other.mkdir(parents=True)
+    (other / file.name).write_bytes(box)
+    read = found.read_records(Seal, [str((other / file.name).relative_to(tmp_path / "vault"))])
+    assert [type(u.error) for u in read.unreadable] == [BoxDamaged]
+
+
+def test_what_is_encrypted_by_a_key_that_is_gone_says_so_and_stays(
+    cfg: RepositoryConfig, tmp_path: Path
+) -> None:
+    found, seal = opened(cfg), seal_of()
+    rotate(found, cfg, NOW)
+    opened(cfg).put_seal(seal)  # with the new key
+    (file,) = tmp_path.rglob("seal.json")
+    before = file.read_bytes()
+    read = found.read_records(Seal, [str(file.relative_to(tmp_path / "vault"))])
+    assert [type(u.error) for u in read.unreadable] == [KeyMissing]
+    with pytest.raises(KeyMissing):
+        found.repair_seal(seal)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("lost", ["no key", "no file", "another", "empty", "recipient"])
+def test_a_lost_key_names_the_slots_and_none_of_its_secret(
+    cfg: RepositoryConfig, tmp_path: Path, lost: str
+) -> None:
+    _, text = another_key_file(tmp_path)
+    add_slot(opened(cfg), parse_secret(text, "x"), NOW, label="safe, Berlin")
+    slots = read_slots(opened(cfg)).records
+    wrong, secret = another_key_file(tmp_path, "a third one")
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "recipient").write_text(str(pyrage.x25519.Identity.generate().to_public()))
+    key = {
+        "no key": None,
+        "no file": f"file:{tmp_path / 'gone'}",
+        "another": wrong,
+        "empty": f"file:{tmp_path / 'empty'}",
+        "recipient": f"file:{tmp_path / 'recipient'}",
+    }[lost]
+    with pytest.raises(KeyMissing) as said:
+        opened(cfg.model_copy(update={"key": key}))
+    for slot in slots:
+        assert slot.slot_id in said.value.message
+    assert "safe, Berlin" in said.value.message
+    assert "key file of 2" in said.value.message
+    assert secret.strip() not in str(said.value)
+    assert read_repository(cfg, stall_timeout=PATIENCE).record.layout == "chunked"
+
+
+def test_an_unencrypted_repository_is_not_written_to_when_a_key_is_configured(
+    cfg: RepositoryConfig, tmp_path: Path
+) -> None:
+    """Whoever may write there must not make us write in clear."""
+    file = tmp_path / "vault" / "repository.json"
+    clear = read_repository(cfg, stall_timeout=PATIENCE).record.model_copy(update={"key_id": None})
+    file.write_bytes(clear.to_bytes())
+    with pytest.raises(RepositoryMismatch, match="is not encrypted"):
+        opened(cfg)
+
+
+def test_slots_are_added_and_removed_but_never_the_last(
+    cfg: RepositoryConfig, tmp_path: Path
+) -> None:
+    reference, text = another_key_file(tmp_path)
+    found = opened(cfg)
+    (first,) = read_slots(found).records
+    with pytest.raises(PlanRefused, match="the last slot"):
+        remove_slot(found, cfg, first.slot_id, execute=True)
+    add_slot(found, parse_secret(text, "x"), NOW, label="safe")
+    theirs = cfg.model_copy(update={"key": reference})
+    assert opened(theirs).keys.ids == found.keys.ids  # type: ignore[union-attr]
+    with pytest.raises(PlanRefused, match="opens no other slot"):
+        remove_slot(found, cfg, first.slot_id, execute=True)
+    with pytest.raises(NothingSelected, match="there is no slot"):
+        remove_slot(found, cfg, "20260101T000000Z-000000", execute=True)
+    remove_slot(found, theirs, first.slot_id, execute=False)
+    assert len(read_slots(found).records) == 2
+    remove_slot(found, theirs, first.slot_id, execute=True)
+    with pytest.raises(KeyWrong):
+        opened(cfg)
+    # a run that has opened it goes on
+    found.put_seal(seal_of())
+    assert opened(theirs).read_seal(made.manifest("movies").key) == seal_of()
+
+
+def test_a_forged_slot_beside_the_last_one_does_not_let_it_go(cfg: RepositoryConfig) -> None:
+    found = opened(cfg)
+    (first,) = read_slots(found).records
+    forged = first.model_copy(update={"slot_id": "20260101T000000Z-000000", "label": "also good"})
+    found.store.create(f"keys/{first.key_id}/{forged.slot_id}.json", forged.to_bytes())
+    with pytest.raises(PlanRefused, match="the last slot"):
+        remove_slot(found, cfg, first.slot_id, execute=True)
+
+
+def test_a_rotation_encrypts_anew_and_reads_what_was(cfg: RepositoryConfig, tmp_path: Path) -> None:
+    reference, text = another_key_file(tmp_path)
+    before = opened(cfg)
+    before.put_seal(seal_of())
+    add_slot(before, parse_secret(text, "x"), NOW, label="safe")
+    identity = pyrage.x25519.Identity.generate()
+    (tmp_path / "age").write_text(str(identity))
+    add_slot(before, str(identity.to_public()), NOW, label="Ana")
+    done = rotate(before, cfg, NOW - timedelta(days=9000))  # whatever the clock says
+    assert {(s.locked_by, s.label) for s in done.slots} == {("key-file", ""), ("age", "Ana")}
+    assert [s.label for s in done.left_out] == ["safe"]
+    after = opened(cfg)
+    assert after.keys is not None
+    assert after.keys.ids == (before.record.key_id, done.slots[0].key_id)
+    assert after.read_seal(made.manifest("movies").key) == seal_of()
+    (file,) = tmp_path.rglob("seal.json")
+    file.unlink()
+    after.put_seal(seal_of())
+    assert opened(cfg).read_seal(made.manifest("movies").key) == seal_of()
+    with pytest.raises(KeyMissing):
+        before.read_seal(made.manifest("movies").key)
+    # who was left out opens the old key only, until a slot is added
+    theirs = cfg.model_copy(update={"key": reference})
+    assert opened(theirs).keys.ids == before.keys.ids  # type: ignore[union-attr]
+    add_slot(after, parse_secret(text, "x"), NOW, label="safe")
+    assert opened(theirs).keys.ids == after.keys.ids  # type: ignore[union-attr]
+    with_age = {"key": f"file:{tmp_path / 'age'}"}
+    with pytest.raises(KeyMissing, match="which one is ours"):
+        opened(cfg.model_copy(update=with_age))
+    for pinned in after.keys.ids:
+        ours = opened(cfg.model_copy(update=with_age | {"key_id": pinned}))
+        assert ours.keys is not None
+        assert ours.keys.ids == after.keys.ids
+
+
+def test_an_export_opens_it_when_every_slot_is_gone(cfg: RepositoryConfig, tmp_path: Path) -> None:
+    found = opened(cfg)
+    found.put_seal(seal_of())
+    rotate(found, cfg, NOW)
+    keys = opened(cfg).keys
+    assert keys is not None
+    (tmp_path / "exported").write_text(export_text(keys))
+    shutil.rmtree(tmp_path / "vault" / "keys")
+    with pytest.raises(KeyWrong, match="there are none"):
+        opened(cfg)
+    saved = cfg.model_copy(update={"key": f"file:{tmp_path / 'exported'}"})
+    assert opened(saved).read_seal(made.manifest("movies").key) == seal_of()
+    with pytest.raises(PlanRefused, match="nobody could open"):
+        rotate(opened(saved), saved, NOW)
+    _, text = another_key_file(tmp_path)
+    add_slot(opened(saved), parse_secret(text, "x"), NOW, label="again")
+    again = cfg.model_copy(update={"key": f"file:{tmp_path / 'other.key'}", "key_id": keys.ids[-1]})
+    assert opened(again).keys is not None
+
+
+def test_a_key_that_a_stranger_locked_for_us_is_never_used(
+    cfg: RepositoryConfig, tmp_path: Path
+) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    (tmp_path / "age").write_text(str(identity))
+    found = opened(cfg)
+    add_slot(found, str(identity.to_public()), NOW, label="")
+    his = make_slot(MasterKey.generate(), str(identity.to_public()), NOW + timedelta(days=1))
+    found.store.create(f"keys/{his.key_id}/{his.slot_id}.json", his.to_bytes())
+    ours = cfg.model_copy(update={"key": f"file:{tmp_path / 'age'}", "key_id": found.record.key_id})
+    assert opened(ours).keys.ids == found.keys.ids  # type: ignore[union-attr]
+
+
+def test_a_slot_that_cannot_be_read_is_told_and_the_others_open(
+    cfg: RepositoryConfig, tmp_path: Path
+) -> None:
+    found = opened(cfg)
+    _, text = another_key_file(tmp_path)
+    slot = add_slot(found, parse_secret(text, "x"), NOW, label="")
+    file = tmp_path / "vault" / "keys" / slot.key_id / f"{slot.slot_id}.json"
+    file.write_bytes(file.read_bytes()[:100])
+    assert opened(cfg).keys is not None
+    assert [u.path for u in read_slots(found).unreadable] == [
+        str(file.relative_to(tmp_path / "vault"))
+    ]
+    with pytest.raises(KeyMissing, match=slot.slot_id):
+        opened(cfg.model_copy(update={"key": None}))
+
+
+@pytest.mark.parametrize("tell", [repr, str, lambda c: c.model_dump_json()])
+def test_the_configuration_has_the_reference_only(
+    cfg: RepositoryConfig, tmp_path: Path, tell: Callable[[RepositoryConfig], str]
+) -> None:
+    text = (tmp_path / "vault.key").read_text().strip()
+    assert text not in tell(cfg)
+    assert text not in repr(opened(cfg))
+
+
+def test_an_opened_repository_is_not_handed_to_another_process(cfg: RepositoryConfig) -> None:
+    import pickle
+
+    with pytest.raises(TypeError):
+        pickle.dumps(opened(cfg).keys)
+
+
+def test_a_prefix_that_was_copied_opens_elsewhere(cfg: RepositoryConfig, tmp_path: Path) -> None:
+    opened(cfg).put_seal(seal_of())
+    shutil.copytree(tmp_path / "vault", tmp_path / "copy")
+    there = cfg.model_copy(update={"url": f"file://{tmp_path / 'copy'}"})
+    copied = open_repository(there, stall_timeout=PATIENCE)
+    assert copied.read_seal(made.manifest("movies").key) == seal_of()
+
+
+def test_a_passphrase_from_the_environment_opens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QDR_TEST_PASSPHRASE", "correct horse battery staple")
+    cfg = RepositoryConfig(name="v", url=str(tmp_path / "v"), domain="d")
+    made_cfg = encrypted_config(cfg, "env:QDR_TEST_PASSPHRASE", NOW)
+    assert opened(made_cfg).keys is not None
+    assert b"horse" not in written_below(tmp_path)
+    monkeypatch.setenv("QDR_TEST_PASSPHRASE", "correct horse battery stapler")
+    with pytest.raises(KeyWrong, match=r"passphrase of 2026-11-30") as said:
+        opened(made_cfg)
+    assert "horse" not in str(said.value)

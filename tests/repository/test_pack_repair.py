@@ -1,0 +1,168 @@
+"""A bad pack is written anew under its name, from whatever other repository has the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from qdrant_dr.errors import ObjectMissing
+from qdrant_dr.records import Manifest
+from qdrant_dr.repository import Repository
+from qdrant_dr.repository.chunked import ChunkedRepository
+from qdrant_dr.repository.pack_repair import Elsewhere, PackRepair, bad_packs, repair_packs
+from qdrant_dr.vault.box import BLOCK
+from qdrant_dr.vault.repair import LostRange
+from tests.support import records as made
+from tests.support.stores import repository_on_disk
+from tests.support.vaults import backed_up, content, vault_on_disk
+
+FIRST, SECOND = made.NOW - timedelta(hours=30), made.NOW - timedelta(hours=6)
+ONE, TWO = range(1, 10), range(5, 14)
+
+
+class Shop:
+    """A vault with two backups that share blocks, a pack of each, and the same backups elsewhere:
+    in a plain repository and in another vault."""
+
+    def __init__(self, folder: Path, *, encrypted: bool = False) -> None:
+        self.root = folder / "vault"
+        self.vault = vault_on_disk(self.root, encrypted=encrypted)
+        self.plain = repository_on_disk(folder / "plain", "plain")
+        self.other = vault_on_disk(folder / "other", "other")
+        everywhere = (self.vault, self.plain, self.other)
+        self.first = backed_up(*everywhere, numbers=ONE, at=FIRST)
+        self.second = backed_up(*everywhere, numbers=TWO, at=SECOND)
+        self.name = f"{self.first.backup_id}-1"
+        (self.pack,) = self.root.glob(f"packs/**/{self.name}.pack")
+
+    def repair(
+        self, *sources: Repository, of: Sequence[Manifest] | None = None
+    ) -> tuple[list[str], PackRepair]:
+        manifests = (self.first, self.second)
+        recipes = [self.vault.read_recipe(m.key, m.parts[0].file) for m in manifests]
+        there = {m.key.folder: m for m in (manifests if of is None else of)}
+
+        def find(folder: str, part: str) -> list[Elsewhere]:
+            found = there.get(folder)
+            assert found is None or part == found.parts[0].file
+            return [Elsewhere(s, found.key, found.parts[0]) for s in sources] if found else []
+
+        bad = bad_packs(self.vault, self.first.key, {p for r in recipes for p in r.packs})
+        return bad, repair_packs(self.vault, self.first.key, bad, recipes, find)
+
+    def is_whole(self, of: Manifest, numbers: range) -> bool:
+        try:
+            read = b"".join(self.vault.read_verified(of.key, of.parts[0]))
+        except ObjectMissing:
+            return False
+        return read == content(numbers)
+
+
+def rot(file: Path, *at: int) -> None:
+    data = bytearray(file.read_bytes())
+    for place in at:
+        data[place] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def damage(shop: Shop, how: str) -> None:
+    size = shop.pack.stat().st_size
+    if how == "gone":
+        shop.pack.unlink()
+    elif how == "a block":
+        rot(shop.pack, 3 * BLOCK)
+    elif how == "every block":
+        rot(shop.pack, *range(100, 9 * BLOCK, BLOCK // 2))
+    elif how == "cut":
+        shop.pack.write_bytes(shop.pack.read_bytes()[: size // 2])
+    elif how == "its table":
+        rot(shop.pack, size - 200)
+    else:
+        rot(shop.pack, 3)
+
+
+@pytest.mark.parametrize("source", ["plain", "other"])
+@pytest.mark.parametrize("how", ["gone", "a block", "every block", "cut", "its table", "its begin"])
+def test_a_bad_pack_is_mended_and_all_that_use_it_are_whole(
+    shop: Shop, how: str, source: str
+) -> None:
+    damage(shop, how)
+    bad, done = shop.repair(getattr(shop, source))
+    assert bad == [shop.name]
+    assert (done.repaired, done.lost, done.left) == ((shop.name,), (), ())
+    assert shop.is_whole(shop.first, ONE)
+    assert shop.is_whole(shop.second, TWO)
+    assert shop.repair(shop.plain) == ([], PackRepair())
+
+
+@pytest.mark.parametrize("how", ["gone", "a block", "its table"])
+def test_an_encrypted_pack_is_mended_from_clear_bytes(tmp_path: Path, how: str) -> None:
+    shop = Shop(tmp_path, encrypted=True)
+    before = shop.pack.read_bytes()
+    damage(shop, how)
+    assert shop.repair(shop.plain)[1].repaired == (shop.name,)
+    assert shop.is_whole(shop.first, ONE)
+    assert shop.is_whole(shop.second, TWO)
+    assert shop.pack.read_bytes()[8:BLOCK] != before[8:BLOCK]  # another salt, other bytes
+
+
+def test_a_source_that_is_wrong_there_is_passed_over(shop: Shop, tmp_path: Path) -> None:
+    for how in ("a block", "gone"):
+        damage(shop, how)
+        for part in (tmp_path / "plain").rglob("*.snapshot"):
+            rot(part, 3 * BLOCK, 6 * BLOCK)
+        _, done = shop.repair(shop.plain, shop.other)
+        assert done.repaired == (shop.name,)
+        assert shop.is_whole(shop.first, ONE)
+        assert shop.is_whole(shop.second, TWO)
+        for part in (tmp_path / "plain").rglob("*.snapshot"):
+            rot(part, 3 * BLOCK, 6 * BLOCK)
+
+
+def test_what_nobody_has_is_named_by_its_bytes_and_nothing_is_overwritten(shop: Shop) -> None:
+    damage(shop, "every block")
+    rotten = shop.pack.read_bytes()
+    _, done = shop.repair(shop.plain, of=[shop.second])
+    lost = LostRange(shop.first.key.folder, "collection.snapshot", 0, 4 * BLOCK)
+    assert (done.repaired, done.lost, done.left) == ((), (lost,), (shop.name,))
+    assert shop.pack.read_bytes() == rotten
+    assert shop.repair()[1].lost == (
+        LostRange(shop.first.key.folder, "collection.snapshot", 0, 9 * BLOCK),
+        LostRange(shop.second.key.folder, "collection.snapshot", 0, 5 * BLOCK),
+    )
+
+
+def test_in_the_place_of_a_pack_that_is_gone_a_part_of_it_is_better_than_nothing(
+    shop: Shop,
+) -> None:
+    damage(shop, "gone")
+    _, done = shop.repair(shop.plain, of=[shop.second])
+    assert done.repaired == (shop.name,)
+    assert {r.folder for r in done.lost} == {shop.first.key.folder}
+    assert shop.is_whole(shop.second, TWO)
+    assert not shop.is_whole(shop.first, ONE)
+    assert not shop.repair()[0]  # as a box it is right; what it lacks, whoever reads it finds
+
+
+def test_what_nobody_uses_stays_if_it_is_good(shop: Shop) -> None:
+    (shop.root / "backups" / shop.first.key.folder / "collection.recipe").unlink()
+    damage(shop, "a block")
+    recipes = [shop.vault.read_recipe(shop.second.key, "collection.snapshot")]
+    done = repair_packs(shop.vault, shop.first.key, [shop.name], recipes, lambda *_: [])
+    assert done.repaired == (shop.name,)  # the rotten block was of the first backup alone
+    table = shop.vault.table_of(shop.vault.list_packs(shop.first.key)[shop.name])
+    assert [entry.size for entry in table.entries] == [BLOCK] * 2 + [0] + [BLOCK] * 6
+    assert shop.is_whole(shop.second, TWO)
+
+
+def test_packs_that_are_good_are_left_alone(shop: Shop) -> None:
+    assert isinstance(shop.vault, ChunkedRepository)
+    assert shop.repair(shop.plain) == ([], PackRepair())

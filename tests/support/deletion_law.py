@@ -1,0 +1,158 @@
+"""A small world of writers, retention and sweeps on one chunked repository, under the law or a
+broken one. Seeded: equal seeds tell equal stories."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+from qdrant_dr.vault import law
+from qdrant_dr.vault.law import Holding
+
+HOUR = timedelta(hours=1)
+BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
+END = BEGIN + timedelta(days=16)
+Steps = Generator[timedelta, None, None]
+"""An actor: it yields how long its next step takes."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the actors ask; each can be broken."""
+
+    protects: Callable[..., bool] = law.protects
+    is_base: Callable[..., bool] = law.is_base
+    may_reuse: Callable[..., bool] = law.may_reuse
+    may_commit: Callable[..., bool] = law.may_commit
+    packs_to_delete: Callable[..., frozenset[str]] = law.packs_to_delete
+
+
+@dataclass
+class World:
+    """What the store holds, and its clock. `lost`: backups whose manifest is there, and whose
+    recipe, or a pack of it, is gone."""
+
+    random: Random
+    rules: Rules
+    now: datetime = BEGIN
+    packs: dict[str, datetime] = field(default_factory=dict)
+    recipes: dict[str, frozenset[str]] = field(default_factory=dict)
+    written: dict[str, datetime] = field(default_factory=dict)
+    manifests: set[str] = field(default_factory=set)
+    tombstones: dict[str, datetime] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
+    commits: int = 0
+    swept: int = 0
+    reused: int = 0
+    _names: int = 0
+
+    def name(self, what: str) -> str:
+        self._names += 1
+        return f"{what}{self._names}"
+
+    def holding(self, backup: str) -> Holding:
+        return Holding(
+            backup, backup in self.manifests, self.written[backup], self.tombstones.get(backup)
+        )
+
+    def hours(self, least: float, most: float) -> timedelta:
+        return self.random.uniform(least, most) * HOUR
+
+    def look(self) -> None:
+        """Note what cannot be restored any more."""
+        for backup in self.manifests:
+            recipe = self.recipes.get(backup)
+            if recipe is None or not recipe <= self.packs.keys():
+                self.lost.add(backup)
+
+
+def writer(world: World) -> Steps:
+    """Back up again and again: reuse, upload, write the recipe, then the manifest; die at times."""
+    rules, random = world.rules, world.random
+    while True:
+        yield world.hours(1, 40)
+        began, backup = world.now, world.name("b")
+        bases = [b for b in world.recipes if rules.is_base(world.holding(b))]
+        base = frozenset().union(*(world.recipes[b] for b in sorted(bases)[-2:]))
+        free = sorted(
+            p
+            for p, at in world.packs.items()
+            if rules.may_reuse(at, of_a_base=p in base, now=world.now)
+        )
+        mine = set(random.sample(free, k=round(len(free) * random.choice((0, 0.3, 0.7, 1)))))
+        world.reused += len(mine)
+        slow = random.choice((0.2, 2, 12, 30))
+        doomed = random.random() < 0.35
+        for _ in range(random.randint(1, 4)):
+            yield world.hours(0, slow / 2)
+            pack = world.name("p")
+            world.packs[pack] = world.now
+            mine.add(pack)
+            if doomed and random.random() < 0.3:
+                break
+        else:
+            yield world.hours(0, slow / 4)
+            if not mine <= world.packs.keys():
+                continue  # every pack is asked for before the recipe is written
+            world.recipes[backup], world.written[backup] = frozenset(mine), world.now
+            yield world.hours(0, slow / 4)
+            if doomed or not mine <= world.packs.keys():
+                continue
+            if rules.may_commit(began, now=world.now):
+                yield world.hours(0, 0.9)  # a manifest arrives later than it was decided to send it
+                world.manifests.add(backup)
+                world.written[backup] = world.now
+                world.commits += 1
+
+
+def retention(world: World) -> Steps:
+    """Let old backups go: the record first, the manifest a while, sometimes days, later."""
+    while True:
+        yield world.hours(3, 40)
+        alive = sorted(world.manifests, key=lambda b: world.written[b])
+        for backup in alive[: max(0, len(alive) - world.random.randint(1, 3))]:
+            world.tombstones[backup] = world.now
+            yield world.hours(0, world.random.choice((0.1, 0.1, 60)))
+            world.manifests.discard(backup)
+
+
+def sweeper(world: World) -> Steps:
+    """Decide from a list of now, and delete one after the other, up to 30 hours later."""
+    rules = world.rules
+    while True:
+        yield world.hours(1, 20)
+        now = world.now
+        yield world.hours(0, 1)  # what it knows is read after the time it counts from
+        packs = dict(world.packs)
+        yield world.hours(0, 1)
+        alive = {b for b in world.recipes if rules.protects(world.holding(b), now=now)}
+        over = world.recipes.keys() - alive
+        recipes = [world.recipes[b] for b in sorted(alive)]
+        goes = rules.packs_to_delete(packs, recipes, now=now)
+        for pack in sorted(goes):
+            yield world.hours(0, 30 / len(goes))
+            world.packs.pop(pack, None)
+            world.swept += 1
+            world.look()
+        for backup in over:
+            world.recipes.pop(backup, None)
+
+
+def run(seed: int, rules: Rules) -> World:
+    """Tell the story of a seed to its end, or to the first loss."""
+    random = Random(seed)
+    world = World(random, rules)
+    actors = [writer(world) for _ in range(random.randint(1, 3))]
+    actors += [retention(world), *(sweeper(world) for _ in range(random.randint(1, 2)))]
+    due = [(BEGIN + next(actor), number) for number, actor in enumerate(actors)]
+    heapq.heapify(due)
+    while due and not world.lost:
+        world.now, number = heapq.heappop(due)
+        if world.now > END:
+            break
+        heapq.heappush(due, (world.now + next(actors[number]), number))
+        world.look()
+    return world
