@@ -110,8 +110,9 @@ class Examiner:
                     self.examine(part)
         except Interrupted:
             raise
-        except DRError as e:  # an object that vanished meanwhile, or another obstacle
-            self.note(self.depth if self.alone else "presence", None, [e])
+        except DRError as e:  # an object that vanished meanwhile, a bad block, another obstacle
+            depth: Depth = "bytes" if isinstance(e, BytesDiffer) else "presence"
+            self.note(self.depth if self.alone else depth, None, [e])
         if self.wants("load") and not self.failed and self.hindrance is None:
             self.note("load", None, compare_counts(self.counts, self.manifest, self.seal))
         read = None
@@ -167,7 +168,11 @@ class Examiner:
 
     def present(self, part: Part) -> bool:
         """Check `presence`: the object exists with its size."""
-        size = self.reader.sizes(part)
+        try:
+            size = self.reader.sizes(part)
+        except BytesDiffer as e:
+            self.note("presence", part, [e])
+            return False
         if size == part.size_bytes:
             return True
         fault: DRError
@@ -304,8 +309,12 @@ class Examiner:
         start = number * SAMPLE_BLOCK
         end = min(start + SAMPLE_BLOCK, part.size_bytes)
         tally = Tally(end - start, part.blocks[number])
-        for _ in tally.watch(self.reader.blocks(part, start, end)):
-            pass
+        try:
+            for _ in tally.watch(self.reader.blocks(part, start, end)):
+                pass
+        except (BytesDiffer, ObjectMissing) as e:
+            self.note("bytes", part, [e])
+            return
         self.bytes_checked += min(tally.size_bytes, end - start)
         if not tally.whole:
             fault = BytesDiffer(f"bytes {start} to {end} of {part.file} are damaged or replaced")

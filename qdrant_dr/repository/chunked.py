@@ -96,14 +96,14 @@ class ChunkedRepository(Repository):
     # reading a part
 
     def part_size(self, key: BackupKey, part: Part) -> int | None:
-        """Return how many bytes of a part can be put together, as far as a list of packs tells."""
+        """Return how many bytes of a part can be put together, as far as a list of packs tells.
+        Raise BytesDiffer if nobody can tell: its recipe is damaged."""
         try:
             recipe = self.read_recipe(key, part.file)
         except ObjectMissing:
             return None
         except BoxDamaged as e:
-            log.warning("%s of %s in %s: %s", part.file, key, self.name, e.message)
-            return 0
+            raise BytesDiffer(f"{part.file} of {key} in {self.name}: {e.message}") from None
         listed = self.list_packs(key)
         if not (gone := [p for p in recipe.packs if p not in listed]):
             return recipe.size_bytes

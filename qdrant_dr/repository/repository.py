@@ -211,7 +211,8 @@ class Repository(RunRecords):
         return self._parse(Seal, path, data, key)
 
     def part_size(self, key: BackupKey, part: Part) -> int | None:
-        """Return the bytes of a part as the store reports them now; None if it is not there."""
+        """Return the bytes of a part as the store reports them now; None if it is not there. Raise
+        BytesDiffer where parts are put together, and this one cannot be."""
         there = self.store.stat(layout.in_backup(key, part.file))
         return None if there is None else there.size_bytes
 

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Sequence
 
 from qdrant_dr.config import Config
-from qdrant_dr.errors import BoxDamaged, DRError, ObjectMissing
+from qdrant_dr.errors import BoxDamaged, BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.jobs.run.catalogs import catalog_of
 from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.healing_steps import sources
 from qdrant_dr.jobs.run.run import utc_now
-from qdrant_dr.records import Part
+from qdrant_dr.records import BackupKey, Part
 from qdrant_dr.repository import Backup, Repository
 from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.pack_repair import Elsewhere, PackRepair, bad_packs, repair_packs
@@ -68,12 +68,12 @@ def to_replace(
     that is read and found right is left as it is: what was bad of it was mended."""
     key, parts = found.backup.key, found.manifest.parts
     if not isinstance(target, ChunkedRepository):
-        return [p for p in parts if distrusted or target.part_size(key, p) != p.size_bytes]
+        return [p for p in parts if distrusted or not _is_there(target, key, p)]
     doubted = distrusted or bool(repair.repaired)
     return [
         p
         for p in parts
-        if target.part_size(key, p) != p.size_bytes or (doubted and not _is_right(target, found, p))
+        if not _is_there(target, key, p) or (doubted and not _is_right(target, found, p))
     ]
 
 
@@ -84,6 +84,14 @@ def nowhere(repair: PackRepair, found: Found) -> str:
     more = f" and {len(ranges) - _NAMED} more" if len(ranges) > _NAMED else ""
     named = ", ".join(ranges[:_NAMED])
     return f"; nobody has these bytes of {found.backup.key}: {named}{more}" if lost else ""
+
+
+def _is_there(target: Repository, key: BackupKey, part: Part) -> bool:
+    try:
+        return target.part_size(key, part) == part.size_bytes
+    except BytesDiffer as e:
+        log.info("%s", e.message)
+        return False
 
 
 def _is_right(target: Repository, found: Found, part: Part) -> bool:
