@@ -200,7 +200,6 @@ REPOSITORY: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr repository adopt mirror --execute --save",
     ),
 }
-_RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 KEY: Mapping[str, tuple[str, ...]] = {
     "list": (
         "key:list_slots",
@@ -209,9 +208,9 @@ KEY: Mapping[str, tuple[str, ...]] = {
     ),
     "add": (
         "key:add",
-        "Let one more secret open an encrypted repository.",
+        "Let one more secret open an encrypted repository, whatever key it was written with.",
         "qdrant-dr key add vault --secret file:/media/usb/vault.key --label 'safe, Berlin'",
-        f"qdrant-dr key add vault --recipient {_RECIPIENT}",
+        'qdrant-dr key add vault --recipient "$(cat ana.pub)" --label Ana',
     ),
     "remove": (
         "key:remove",

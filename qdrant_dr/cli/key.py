@@ -16,7 +16,7 @@ from qdrant_dr.cli.words import moment
 from qdrant_dr.errors import DRError, NothingSelected, UsageError
 from qdrant_dr.repository import open_repository, read_repository
 from qdrant_dr.repository.keyrings import (
-    add_slot,
+    add_slots,
     opening_slots,
     read_slots,
     remove_slot,
@@ -79,7 +79,7 @@ def add(
     label: str = "",
     session: Given,
 ) -> Reply:
-    """Lock the newest master key by one more secret, so that it, too, opens the repository.
+    """Lock every master key by one more secret, so that it, too, opens the repository.
 
     Parameters
     ----------
@@ -97,12 +97,9 @@ def add(
         raise UsageError("one more secret is needed", "give either --secret or --recipient.")
     _, found = _opened(session, name)
     opener = recipient or parse_secret(resolve_text(secret or ""), "the new secret")
-    slot = add_slot(found, opener, datetime.now(UTC), label=label)
-    older = (found.keys.ids if found.keys else ())[:-1]
-    remarks = [
-        f"it does not open what was encrypted with key {key}, before a rotation" for key in older
-    ]
-    return Reply(rows=[_row(slot, None)], columns=SLOTS[:-1], remarks=remarks)
+    slots = add_slots(found, opener, datetime.now(UTC), label=label)
+    remarks = [] if slots else ["it opens every key already: nothing was added"]
+    return Reply(rows=[_row(s, None) for s in slots], columns=SLOTS[:-1], remarks=remarks)
 
 
 def remove(

@@ -19,6 +19,7 @@ from qdrant_dr.errors import (
     CannotSign,
     Conflict,
     DRError,
+    KeyMissing,
     ObjectMissing,
 )
 from qdrant_dr.records import BackupKey, Part
@@ -210,7 +211,7 @@ class ChunkedRepository(Repository):
         for base, file in self._base_parts(key):
             try:
                 names |= set(self.read_recipe(base, file).packs)
-            except (ObjectMissing, BoxDamaged) as e:
+            except (ObjectMissing, BoxDamaged, KeyMissing) as e:
                 log.warning("the blocks of %s in %s are not reused: %s", base, self.name, e.message)
         return names & listed.keys()
 

@@ -124,17 +124,37 @@ def _make_key_file(reference: str) -> None:
         os.fsync(file.fileno())
 
 
-def add_slot(found: Repository, opener: Secret | str, now: datetime, *, label: str) -> KeySlot:
-    """Lock the newest key by one more secret, or for a recipient of age. Raise KeyWrong."""
-    master, slots = _newest(found)
-    slot = make_slot(
-        master, opener, now,
-        label=label,
-        key_made_at=slots[0].key_made_at if slots else None,
-        previous=slots[0].previous if slots else None,
-    )  # fmt: skip
-    _write(found, slot)
-    return slot
+def add_slots(
+    found: Repository, opener: Secret | str, now: datetime, *, label: str
+) -> tuple[KeySlot, ...]:
+    """Lock every key, also those before a rotation, by one more secret or for a recipient of age;
+    none that it opens already. Raise KeyWrong."""
+    if found.keys is None:
+        raise PlanRefused(f"repository {found.name} is not encrypted: it has no keys")
+    authentic = _authentic(found, read_slots(found).records)
+    added = []
+    before: MasterKey | None = None
+    for at, master in enumerate(found.keys.all):
+        slots = [s for s in authentic if s.key_id == master.id.hex()]
+        if not any(_opens_already(s, opener) for s in slots):
+            # a key that has lost every slot, and was exported, comes after the one before it
+            lost = follow(before, master) if before else None
+            slot = make_slot(
+                master, opener, now,
+                label=label,
+                key_made_at=slots[0].key_made_at if slots else now + timedelta(microseconds=at),
+                previous=slots[0].previous if slots else lost,
+            )  # fmt: skip
+            _write(found, slot)
+            added.append(slot)
+        before = master
+    return tuple(added)
+
+
+def _opens_already(slot: KeySlot, opener: Secret | str) -> bool:
+    if isinstance(opener, str):
+        return slot.recipient == opener.strip()
+    return open_slot(slot, opener) is not None
 
 
 def remove_slot(

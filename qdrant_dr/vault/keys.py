@@ -132,6 +132,12 @@ def open_keyring(slots: Sequence[KeySlot], secret: Secret, first: str, where: st
         if slot.previous:
             before[slot.key_id] = slot.previous
     ours = _tied_to(first, masters, before)
+    if masters and not ours:
+        raise KeyWrong(
+            f"{where}: the configured secret opens {', '.join(sorted(masters))}, and nothing ties "
+            f"that to key {first}, which is configured or was the first one",
+            "decide: is that key yours? Then put its id as `key_id` below the repository's name.",
+        )
     if not ours:
         raise KeyWrong(
             f"{where}: the configured secret ({KINDS[secret.kind]}) opens none of its slots"

@@ -170,6 +170,12 @@ def test_a_backup_is_encrypted_proven_and_restored(
     httpx.delete(f"{source}/collections/back")
     again = qdr("backup", "movies", "-q")
     assert again.code == 0, again.err
+    # without its key the vault is left behind, and the plain repository gets its copy
+    (tmp_path / "key").rename(tmp_path / "lost")
+    alone = qdr("backup", "movies", "-q", "--json")
+    assert alone.code == 3, alone.err
+    assert "key file of 20" in json.dumps(alone.json)
+    assert qdr("verify", "movies@latest", "-r", "vault", "-q").code != 0
 
 
 def test_help_of_keys_names_no_secret(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.records import Seal
 from qdrant_dr.repository import create_repository, open_repository, read_catalog, read_repository
-from qdrant_dr.repository.keyrings import add_slot, opening_slots, read_slots, remove_slot, rotate
+from qdrant_dr.repository.keyrings import add_slots, opening_slots, read_slots, remove_slot, rotate
 from qdrant_dr.vault.box import MAGIC, seal_bytes
 from qdrant_dr.vault.key_secret import parse_secret
 from qdrant_dr.vault.keys import export_text, make_slot
@@ -178,7 +178,7 @@ def test_a_lost_key_names_the_slots_and_none_of_its_secret(
     cfg: RepositoryConfig, tmp_path: Path, lost: str
 ) -> None:
     _, text = another_key_file(tmp_path)
-    add_slot(opened(cfg), parse_secret(text, "x"), NOW, label="safe, Berlin")
+    add_slots(opened(cfg), parse_secret(text, "x"), NOW, label="safe, Berlin")
     slots = read_slots(opened(cfg)).records
     wrong, secret = another_key_file(tmp_path, "a third one")
     (tmp_path / "empty").write_text("\n")
@@ -219,7 +219,7 @@ def test_slots_are_added_and_removed_but_never_the_last(
     (first,) = read_slots(found).records
     with pytest.raises(PlanRefused, match="the last slot"):
         remove_slot(found, cfg, first.slot_id, execute=True)
-    add_slot(found, parse_secret(text, "x"), NOW, label="safe")
+    add_slots(found, parse_secret(text, "x"), NOW, label="safe")
     theirs = cfg.model_copy(update={"key": reference})
     assert opened(theirs).keys.ids == found.keys.ids  # type: ignore[union-attr]
     with pytest.raises(PlanRefused, match="opens no other slot"):
@@ -249,10 +249,10 @@ def test_a_rotation_encrypts_anew_and_reads_what_was(cfg: RepositoryConfig, tmp_
     reference, text = another_key_file(tmp_path)
     before = opened(cfg)
     before.put_seal(seal_of())
-    add_slot(before, parse_secret(text, "x"), NOW, label="safe")
+    add_slots(before, parse_secret(text, "x"), NOW, label="safe")
     identity = pyrage.x25519.Identity.generate()
     (tmp_path / "age").write_text(str(identity))
-    add_slot(before, str(identity.to_public()), NOW, label="Ana")
+    add_slots(before, str(identity.to_public()), NOW, label="Ana")
     done = rotate(before, cfg, NOW - timedelta(days=9000))  # whatever the clock says
     assert {(s.locked_by, s.label) for s in done.slots} == {("key-file", ""), ("age", "Ana")}
     assert [s.label for s in done.left_out] == ["safe"]
@@ -269,7 +269,13 @@ def test_a_rotation_encrypts_anew_and_reads_what_was(cfg: RepositoryConfig, tmp_
     # who was left out opens the old key only, until a slot is added
     theirs = cfg.model_copy(update={"key": reference})
     assert opened(theirs).keys.ids == before.keys.ids  # type: ignore[union-attr]
-    add_slot(after, parse_secret(text, "x"), NOW, label="safe")
+    (added,) = add_slots(after, parse_secret(text, "x"), NOW, label="safe")
+    assert added.key_id == after.keys.ids[-1]
+    assert add_slots(after, parse_secret(text, "x"), NOW, label="safe") == ()
+    assert opened(theirs).keys.ids == after.keys.ids  # type: ignore[union-attr]
+    newcomer, text = another_key_file(tmp_path, "a newcomer's")
+    assert len(add_slots(after, parse_secret(text, "x"), NOW, label="")) == 2
+    theirs = cfg.model_copy(update={"key": newcomer})
     assert opened(theirs).keys.ids == after.keys.ids  # type: ignore[union-attr]
     with_age = {"key": f"file:{tmp_path / 'age'}"}
     with pytest.raises(KeyMissing, match="which one is ours"):
@@ -295,9 +301,11 @@ def test_an_export_opens_it_when_every_slot_is_gone(cfg: RepositoryConfig, tmp_p
     with pytest.raises(PlanRefused, match="nobody could open"):
         rotate(opened(saved), saved, NOW)
     _, text = another_key_file(tmp_path)
-    add_slot(opened(saved), parse_secret(text, "x"), NOW, label="again")
-    again = cfg.model_copy(update={"key": f"file:{tmp_path / 'other.key'}", "key_id": keys.ids[-1]})
-    assert opened(again).keys is not None
+    add_slots(opened(saved), parse_secret(text, "x"), NOW, label="again")
+    again = cfg.model_copy(update={"key": f"file:{tmp_path / 'other.key'}"})
+    ring = opened(again).keys
+    assert ring is not None
+    assert ring.ids == keys.ids
 
 
 def test_a_key_that_a_stranger_locked_for_us_is_never_used(
@@ -306,7 +314,7 @@ def test_a_key_that_a_stranger_locked_for_us_is_never_used(
     identity = pyrage.x25519.Identity.generate()
     (tmp_path / "age").write_text(str(identity))
     found = opened(cfg)
-    add_slot(found, str(identity.to_public()), NOW, label="")
+    add_slots(found, str(identity.to_public()), NOW, label="")
     his = make_slot(MasterKey.generate(), str(identity.to_public()), NOW + timedelta(days=1))
     found.store.create(f"keys/{his.key_id}/{his.slot_id}.json", his.to_bytes())
     ours = cfg.model_copy(update={"key": f"file:{tmp_path / 'age'}", "key_id": found.record.key_id})
@@ -318,7 +326,7 @@ def test_a_slot_that_cannot_be_read_is_told_and_the_others_open(
 ) -> None:
     found = opened(cfg)
     _, text = another_key_file(tmp_path)
-    slot = add_slot(found, parse_secret(text, "x"), NOW, label="")
+    (slot,) = add_slots(found, parse_secret(text, "x"), NOW, label="")
     file = tmp_path / "vault" / "keys" / slot.key_id / f"{slot.slot_id}.json"
     file.write_bytes(file.read_bytes()[:100])
     assert opened(cfg).keys is not None
@@ -343,6 +351,19 @@ def test_an_opened_repository_is_not_handed_to_another_process(cfg: RepositoryCo
 
     with pytest.raises(TypeError):
         pickle.dumps(opened(cfg).keys)
+
+
+def test_a_creation_that_was_cut_short_is_repeated(cfg: RepositoryConfig, tmp_path: Path) -> None:
+    """The slot of the first try stays and opens with the same secret; its key is never used."""
+    first = opened(cfg).keys
+    (tmp_path / "vault" / "repository.json").unlink()
+    again = cfg.model_copy(update={"id": create_repository(cfg, NOW, kind="chunked", encrypt=True)})
+    second = opened(again).keys
+    assert first is not None
+    assert second is not None
+    assert len(second.ids) == 1
+    assert second.ids != first.ids
+    assert len(read_slots(opened(again)).records) == 2
 
 
 def test_a_prefix_that_was_copied_opens_elsewhere(cfg: RepositoryConfig, tmp_path: Path) -> None:

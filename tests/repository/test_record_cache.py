@@ -17,7 +17,8 @@ from qdrant_dr.repository import Repository, open_repository, read_catalog, reme
 from qdrant_dr.repository.catalog import Catalog
 from qdrant_dr.repository.record_cache import RememberingStore, memory_of
 from tests.support import records as made
-from tests.support.stores import Place, repository_in, repository_on_disk, s3_place
+from tests.support.encrypted import encrypted_config, opened, written_below
+from tests.support.stores import AFTER_ALL, Place, repository_in, repository_on_disk, s3_place
 
 DATA = b"x" * 100
 
@@ -262,3 +263,24 @@ def test_every_record_cache_that_is_opened_is_closed(
     store._give_up(sqlite3.OperationalError("disk I/O error"))
     assert not open_now
     assert store.find("backups")
+
+
+def test_seals_of_an_encrypted_repository_stay_encrypted_on_this_machine(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cfg = encrypted_config(place.config("vault"), f"file:{tmp_path / 'key'}", AFTER_ALL)
+    there, manifest = opened(cfg), made.manifest("movies")
+    there.put_manifest_bytes(manifest.key, manifest.to_bytes())
+    there.put_seal(made.seal(manifest, suspect=("a value that only the seal knows",)))
+    there.find("backups")
+    for _ in range(2):
+        found = remembering(opened(cfg))
+        catalog = read_catalog([found], cluster="prod")
+        seal = catalog.backups[0].seal
+        assert seal is not None
+        assert seal.suspect == ("a value that only the seal knows",)
+        found.find("backups")  # what was read is written down
+    kept = memory(there).read_bytes()
+    assert b"QDRBOX1" in kept
+    assert b"only the seal knows" not in written_below(tmp_path)

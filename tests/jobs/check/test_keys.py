@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from qdrant_dr.jobs.check.keys import check_keys
-from qdrant_dr.repository.keyrings import add_slot, rotate
+from qdrant_dr.repository.keyrings import add_slots, rotate
 from qdrant_dr.vault.key_secret import parse_secret
 from qdrant_dr.vault.keys import export_text
 from tests.support.encrypted import encrypted_on_disk, opened
@@ -21,7 +21,7 @@ def test_one_slot_is_a_warning_and_two_are_not(tmp_path: Path) -> None:
     assert row.state == "degraded"
     assert "key file of 2" in row.found
     assert "qdrant-dr key add vault" in str(row.next_step)
-    add_slot(opened(cfg), parse_secret("cd" * 32, "x"), NOW, label="safe")
+    add_slots(opened(cfg), parse_secret("cd" * 32, "x"), NOW, label="safe")
     row = check_keys(SCOPE, cfg, opened(cfg))
     assert (row.state, row.found.partition(": ")[2][:12]) == ("ok", "1 of 2 slots")
     rotate(opened(cfg), cfg, NOW)
