@@ -17,11 +17,10 @@ from qdrant_dr.repository.catalog import (
     InArchive,
     RepositoryState,
     Unfinished,
-    manifest_conflict,
     needs_seal,
     open_failures,
-    seal_conflict,
 )
+from qdrant_dr.repository.conflicts import manifest_conflict, seal_conflict
 from qdrant_dr.repository.foreign_objects import Stranger
 from qdrant_dr.repository.lost_backups import (
     MentionedBackup,
@@ -45,6 +44,8 @@ class Reading:
     files: dict[str, dict[str, Stat]] = field(default_factory=dict)
     manifests: dict[str, Manifest] = field(default_factory=dict)
     seals: dict[str, Seal] = field(default_factory=dict)
+    packs: dict[str, list[Stat]] = field(default_factory=dict)
+    """By folder of the backup that they were written for."""
     proofs: dict[str, list[Proof]] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
     strangers: list[Stranger] = field(default_factory=list)
@@ -103,6 +104,11 @@ def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
         ),
         strangers=tuple(s for r in readings for s in r.strangers),
         uploads={r.repository.name: r.uploads for r in readings if r.uploads},
+        packs={
+            r.repository.name: tuple(pack for of_one in r.packs.values() for pack in of_one)
+            for r in readings
+            if r.packs
+        },
     )
 
 
@@ -243,12 +249,28 @@ def _copy(
         if u.path.startswith(below) and u.path not in pardoned
     ]
     unread += [gone for gone in hidden_failures(named, reading) if gone not in unread]
+    chunked = where.layout == "chunked"
+    packs = sum(p.size_bytes for p in reading.packs.get(folder, ())) if chunked else None
     if mine is None and where.name in named.let_go:
-        left = sum(sizes.values())
-        return Copy(where.name, where.domain, "expired", ("manifest",), left, tuple(proofs))
+        return Copy(
+            where.name,
+            where.domain,
+            "expired",
+            ("manifest",),
+            stored_bytes=sum(sizes.values()),
+            pack_bytes=packs,
+            proofs=tuple(proofs),
+        )
     if not files:
-        held = where.name in named.holders
-        return Copy(where.name, where.domain, "missing", ("manifest",), 0, held=held)
+        return Copy(
+            where.name,
+            where.domain,
+            "missing",
+            ("manifest",),
+            stored_bytes=0,
+            pack_bytes=packs,
+            held=where.name in named.holders,
+        )
     damaged = unreadable.keys() - frozen or (mine and (parts or open_failures(proofs)))
     behind = set(lacks) - away or parts
     return Copy(
@@ -259,6 +281,7 @@ def _copy(
         ),
         lacks=(*lacks, *parts),
         stored_bytes=sum(sizes.values()),
+        pack_bytes=packs,
         proofs=tuple(proofs),
         inherited=tuple(inherited),
         unread=tuple(unread),

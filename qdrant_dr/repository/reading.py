@@ -96,6 +96,8 @@ def _read(
     with ThreadPoolExecutor(1) as beside:  # as many objects as the backups: not after them
         proofs = beside.submit(repository.read_proofs, *scope)
         _read_backups(reading, repository, scope)
+        if reading.repository.layout == "chunked":
+            _list_packs(reading, repository, scope)
         reading.unreadable.extend(proofs.result().unreadable)
         reading.strangers.extend(proofs.result().strangers)
         reading.ahead |= proofs.result().ahead
@@ -187,6 +189,16 @@ def _read_backups(reading: Reading, repository: Repository, scope: Scope) -> Non
         if repository.dated_ahead(m.captured_at, reading.files[m.key.folder][layout.MANIFEST])
     }
     reading.seals = {key_of(s).folder: s for s in _records(repository, Seal, layout.SEAL, reading)}
+
+
+def _list_packs(reading: Reading, repository: Repository, scope: Scope) -> None:
+    """What was written for each backup, by the names of packs: one list, and none of them read."""
+    cluster, collection, backup_id = scope
+    for pack in repository.find(layout.packs(cluster, collection)):
+        at = layout.read_pack_path(pack.path)
+        if at is not None and backup_id in (None, at.backup_id):
+            folder = f"{at.cluster}/{at.collection_folder}/{at.backup_id}"
+            reading.packs.setdefault(folder, []).append(pack)
 
 
 def _in_the_way(repository: Repository, path: str) -> Unreadable:
