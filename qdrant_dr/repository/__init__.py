@@ -63,6 +63,7 @@ from qdrant_dr.repository.lost_backups import (
 from qdrant_dr.repository.open_store import location_of
 from qdrant_dr.repository.opening import create_repository, open_repository, read_repository
 from qdrant_dr.repository.pack_sweep import PackPlan, PackSweeping, plan_packs, sweep_packs
+from qdrant_dr.repository.pack_use import PacksUsed, measure_packs
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.record_cache import remembering
 from qdrant_dr.repository.record_files import Read, Unreadable, key_of
@@ -107,6 +108,7 @@ __all__ = [
     "LostBackup",
     "PackPlan",
     "PackSweeping",
+    "PacksUsed",
     "Policy",
     "PolicyOf",
     "RankedCopy",
@@ -145,6 +147,7 @@ __all__ = [
     "key_of",
     "location_of",
     "may_not_delete",
+    "measure_packs",
     "new_id",
     "newest",
     "newest_proven",
