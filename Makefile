@@ -51,15 +51,12 @@ up: $(READY)
 down:
 	@$(BIN)/qdrant-dr down
 
-# Tests that drive Prefect's server, workers and runs need the cores: with three at a time on two cores
-# their time limits run out. The other tests wait more than they work.
-REAL_RUNS := tests/flows tests/docs/test_runbook.py tests/test_demo.py
+# Four on two cores: most tests wait more than they work. tests/support/by_file.py says which files
+# are run side by side, and limits.py how long they may take.
+EVERY_TEST := -n 4 --dist loadfile --no-loadscope-reorder tests
 
 test: $(READY) $(AZURITE)
-	@failed=0; \
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(REAL_RUNS) || failed=1; \
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests $(REAL_RUNS:%=--ignore=%) || failed=1; \
-	exit $$failed
+	$(BIN)/python -m pytest $(EVERY_TEST)
 
 # The inner loop: no emulator, hardly a process, and one collection captured, proven and restored.
 QUICK := tests/records tests/repository tests/report tests/proof tests/contract/test_store.py \
@@ -87,8 +84,7 @@ test-resolved: $(AZURITE)
 	  -e '.[gcs,azure,aws-blocks,gcp-blocks,azure-blocks,dask,notebook]'
 	$(RESOLVED)/bin/python -m pip check
 	$(RESOLVED)/bin/python -m pip freeze --exclude-editable
-	$(RESOLVED)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(REAL_RUNS)
-	$(RESOLVED)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests $(REAL_RUNS:%=--ignore=%)
+	$(RESOLVED)/bin/python -m pytest $(EVERY_TEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ killed. `KEEP=1` leaves servers and pages open at the end, until Ctrl-C.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -88,6 +89,7 @@ def main() -> int:
     began = time.monotonic()
     shutil.rmtree(HOME, ignore_errors=True)  # a demo of before must not decorate this one
     isolate(HOME / "prefect")
+    logging.disable(logging.INFO)  # what runs log is in the records, too, and told from there
     with ExitStack() as stack:
         say("qdrant-dr demo: every step below is a real flow run, on data that is really read back")
         if yours := os.environ.get("QDRANT_URL"):

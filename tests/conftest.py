@@ -1,18 +1,21 @@
-"""Prefect without the user's profile, for all tests; and the order of the test files: what takes
-longest begins first, so that no worker ends alone."""
+"""Prefect without the user's profile, for all tests; their limits, and who runs which file."""
 
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import certifi
 import pytest
 
+from tests.support import limits
+from tests.support.by_file import ByFile, rank
 from tests.support.prefect import isolate
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes import the same modules
@@ -36,28 +39,21 @@ if not any(os.environ.get(name) for name in REAL):
 
 isolate()  # before any test file imports prefect, which reads its settings then
 
-LONGEST = (
-    "tests/jobs/restore/test_kill.py",
-    "tests/flows/test_real_runs.py",
-    "tests/jobs/backup/test_clusters.py",
-    "tests/test_demo.py",
-    "tests/flows/test_up.py",
-    "tests/docs/test_runbook.py",
-    "tests/flows/test_lost_api.py",
-    "tests/flows/test_dask.py",
-    "tests/flows/test_alerts.py",
-    "tests/flows/",
-    "tests/jobs/",
-    "tests/benchmarks/",
-    "tests/cli/",
-)
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(limits)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
+    return ByFile(config, log) if config.option.dist == "loadfile" else None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was collected stays: to look for garbage in it again and again takes time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort by file; within a file the order stays."""
-
-    def rank(item: pytest.Item) -> int:
-        path = item.nodeid.partition("::")[0]
-        return next((n for n, name in enumerate(LONGEST) if path.startswith(name)), len(LONGEST))
-
-    items.sort(key=rank)
+    items.sort(key=lambda item: rank(item.nodeid))

@@ -127,6 +127,12 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr show movies@latest-proven",
         "qdrant-dr show movies@20261122T10 --proofs",
     ),
+    "get": (
+        "get:get",
+        "Write the archive of a backup to a file, out of any layout, every byte compared.",
+        "qdrant-dr get movies@latest-proven --out movies.snapshot",
+        "qdrant-dr get movies@20261122T10 --part shard-0 --out shard-0.snapshot",
+    ),
     "report": (
         "report:report",
         "Write the report: what can be restored, how fast, and on what evidence.",

@@ -41,6 +41,8 @@ def by_hand(config: Config, backup: Backup) -> list[str]:
     ranked = rank_sources(backup, now=now, promise=config.objectives.proven)
     whole = ("present", "archived")
     usable = [s.copy for s in ranked if s.copy.state in whole and not s.copy.lacks]
+    # what is as it was sent needs no tool of ours
+    usable.sort(key=lambda copy: (bool(copy.archived), copy.layout != "plain"))
     if not usable:
         step = heal_step(backup, backup.copies[0], now=now)
         return [f"# {told_with('no copy is whole', step)}"]
@@ -220,9 +222,16 @@ def _fetch(config: Config, copy: Copy, manifest: Manifest, part: Part) -> Iterat
     cfg = config.repository(copy.repository)
     assert cfg is not None, "a copy lies in a configured repository"
     location = location_of(cfg)
-    path = f"{location.prefix}/{layout.in_backup(manifest.key, part.file)}".lstrip("/")
     yield f"# {part.file} from {copy.repository}, {part.size_bytes} bytes"
-    yield _download(location, path, part.file)
+    if copy.layout == "chunked":
+        yield "# it lies there in blocks; docs/vault-format.md: how to put it together without us"
+        yield (
+            f"qdrant-dr get {shlex.quote(str(manifest.key))} --part {part.name} "
+            f"-r {shlex.quote(copy.repository)} --out {part.file}"
+        )
+    else:
+        path = f"{location.prefix}/{layout.in_backup(manifest.key, part.file)}".lstrip("/")
+        yield _download(location, path, part.file)
     yield f"echo {part.sha256}  {part.file} | sha256sum --check"
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from qdrant_dr.records.base import Frozen, Record, Time
+from qdrant_dr.records.base import Frozen, Record, Time, newer
 from qdrant_dr.records.manifest import BackupId, Sha256
 
 KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 SlotKind = Literal["passphrase", "key-file", "age"]
+
+
+def _known(locked_by: object) -> object:
+    if isinstance(locked_by, str) and locked_by not in get_args(SlotKind):
+        raise newer(f"{locked_by!r} is a kind of slot of a later version")
+    return locked_by
 
 
 class PreviousKey(Frozen):
@@ -33,7 +39,7 @@ class KeySlot(Record):
     key_id: KeyId
     key_made_at: Time
     made_at: Time
-    locked_by: SlotKind
+    locked_by: Annotated[SlotKind, BeforeValidator(_known)]
     label: str = Field(max_length=200, description="where its secret is kept, in words")
     recipient: str | None = Field(description="the public key of an age slot")
     salt: Sha256 | None = Field(description="of a passphrase or key file, in hex")

@@ -76,6 +76,14 @@ class Searched(Frozen):
     filters: int = Field(ge=0)
 
 
+class MadeOf(Frozen):
+    """A part in a repository that stores blocks: the digest of its literals and the SHA-256 of its
+    blocks, in order."""
+
+    part: str
+    sha256: Sha256
+
+
 class Proof(Record):
     """`proofs/<cluster>/<collection>/<backup id>/<time>-<random>.json`.
 
@@ -114,6 +122,10 @@ class Proof(Record):
     clears: tuple[str, ...] = ()
     searched: Searched | None = later(None)
     server_version: str | None = later(None, description="of the server it was restored into")
+    made_of: tuple[MadeOf, ...] = later((), description="where blocks are stored once")
+    bytes_read: int | None = later(
+        None, description="from the store, where another proof of the run had read the rest"
+    )
 
     @model_validator(mode="after")
     def _passed_needs_evidence(self) -> Self:

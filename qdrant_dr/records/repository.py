@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from qdrant_dr.records.base import Record, Time, later
+from qdrant_dr.records.base import Record, Time, later, newer
 from qdrant_dr.records.key_slot import KeyId
 
 Layout = Literal["plain", "chunked"]
 """How parts lie: as the archives themselves, or as blocks that are stored once, in packs."""
+
+
+def _known(layout: object) -> object:
+    if isinstance(layout, str) and layout not in get_args(Layout):
+        raise newer(f"{layout!r} is a layout of a later version")
+    return layout
 
 
 class RepositoryRecord(Record):
@@ -20,7 +26,7 @@ class RepositoryRecord(Record):
     KIND: ClassVar[str] = "repository"
 
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
-    layout: Layout
+    layout: Annotated[Layout, BeforeValidator(_known)]
     created_at: Time
     tool_version: str
     adopted_from: tuple[str, ...] = later((), description="ids that it had before, oldest first")

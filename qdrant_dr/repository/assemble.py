@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from qdrant_dr import layout
-from qdrant_dr.errors import DRError, ObjectArchived, ObjectMissing, RecordDamaged, SealConflict
+from qdrant_dr.errors import (
+    DRError,
+    KeyMissing,
+    ObjectArchived,
+    ObjectMissing,
+    RecordDamaged,
+    SealConflict,
+)
 from qdrant_dr.location_key import one_path, one_place
 from qdrant_dr.records import Expired, Manifest, Part, Proof, Record, RunEnd, Seal
 from qdrant_dr.repository.catalog import (
@@ -233,6 +240,8 @@ def _copy(
                   if u.path.startswith(f"{layout.BACKUPS}/{folder}/")}  # fmt: skip
     # what lies in an archive is not broken, whatever a listing says of it
     frozen = {name for name, error in unreadable.items() if isinstance(error, ObjectArchived)}
+    # nor is what somebody with another secret can read
+    locked = {name for name, error in unreadable.items() if isinstance(error, KeyMissing)}
     data = {_data_file(where, p) for p in (mine or manifest).parts}
     of_it = {layout.MANIFEST, layout.SEAL, *data}
     archived = tuple(
@@ -240,7 +249,7 @@ def _copy(
         for name, there in sorted(files.items())
         if name in frozen or (name in of_it and there.storage.archived)
     )
-    away = {a.file.removesuffix(".json") for a in archived}
+    away = {name.removesuffix(".json") for name in (*(a.file for a in archived), *locked)}
     below = f"{layout.PROOFS}/{folder}/"
     pardoned = _pardoned(folder, proofs)
     unread = [
@@ -271,7 +280,7 @@ def _copy(
             pack_bytes=packs,
             held=where.name in named.holders,
         )
-    damaged = unreadable.keys() - frozen or (mine and (parts or open_failures(proofs)))
+    damaged = unreadable.keys() - frozen - locked or (mine and (parts or open_failures(proofs)))
     behind = set(lacks) - away or parts
     return Copy(
         repository=where.name,
@@ -289,4 +298,5 @@ def _copy(
         storage=tuple(sorted({t.storage.name for n, t in files.items() if n in of_it} - {""})),
         archived=archived,
         restore_time=where.restore_time,
+        layout=where.layout,
     )

@@ -84,6 +84,7 @@ class Copy:
     storage: tuple[str, ...] = ()
     archived: tuple[InArchive, ...] = ()
     restore_time: timedelta | None = None
+    layout: Layout = "plain"
 
     @property
     def written_bytes(self) -> int | None:

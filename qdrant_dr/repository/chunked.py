@@ -19,12 +19,12 @@ from qdrant_dr.errors import (
     CannotSign,
     Conflict,
     DRError,
-    KeyMissing,
     ObjectMissing,
 )
 from qdrant_dr.records import BackupKey, Part
 from qdrant_dr.repository.record_cache import memory_of
 from qdrant_dr.repository.repository import Repository
+from qdrant_dr.repository.reused_packs import read_bases
 from qdrant_dr.stores.base import OpenUpload, Sink, Stat, fill
 from qdrant_dr.vault.box import Table, open_bytes
 from qdrant_dr.vault.cut_once import CutOnce
@@ -39,8 +39,6 @@ from qdrant_dr.verified_read import VerifiedRead
 
 log = logging.getLogger(__name__)
 
-_BASES = 2
-"""The blocks of so many committed backups are reused, the nearest in time."""
 _READERS = 16
 
 
@@ -70,14 +68,14 @@ class ChunkedRepository(Repository):
         self,
         key: BackupKey,
         file_name: str,
-        size_hint: int | None = None,  # noqa: ARG002 -- a pack has its size
+        size_hint: int | None = None,
         stream: CutOnce | None = None,
     ) -> Sink:
         path = self._part_path(key, file_name)
         if self.store.stat(path) is not None:
             raise Conflict(f"repository {self.name}: {path} already exists")
         place = RecipePlace(path, key.folder, file_name)
-        return ChunkedSink(self._vault(key), place, stream or CutOnce())
+        return ChunkedSink(self._vault(key, size_hint or 0), place, stream or CutOnce())
 
     def replace_part(self, key: BackupKey, part: Part, blocks: Iterable[bytes]) -> None:
         """Repair: store a part anew, of whose packs none is believed any more."""
@@ -85,11 +83,12 @@ class ChunkedRepository(Repository):
             what, then = f"{part.file} of {key} came with", f". nothing was replaced in {self.name}"
             blocks = VerifiedRead(blocks, part, what, then)
         try:
-            declined: Collection[str] = self.read_recipe(key, part.file).packs
+            doubted: Collection[str] = self.read_recipe(key, part.file).packs
         except (ObjectMissing, BoxDamaged):
-            declined = ()
+            doubted = ()
         place = RecipePlace(self._part_path(key, part.file), key.folder, part.file, replace=True)
-        fill(ChunkedSink(self._vault(key, declined), place, CutOnce()), blocks)
+        vault = self._vault(key, part.size_bytes, doubted)
+        fill(ChunkedSink(vault, place, CutOnce()), blocks)
 
     def _part_path(self, key: BackupKey, file_name: str) -> str:
         return layout.in_backup(key, layout.recipe_file(file_name))
@@ -180,16 +179,28 @@ class ChunkedRepository(Repository):
 
     # blocks that are there already
 
-    def _vault(self, key: BackupKey, declined: Collection[str] = ()) -> Vault:
-        """Everything that a sink needs to know of what is stored already."""
+    def _vault(self, key: BackupKey, stream_bytes: int, doubted: Collection[str] = ()) -> Vault:
+        """Everything that a sink needs to know of what is stored already; of `doubted` packs
+        nothing is reused."""
         began = datetime.now(UTC)
         listed = self.list_packs(key)
-        reused = self._reusable(key, listed, now=began) - set(declined)
-        known = KnownBlocks(self._table_if_good)
-        packs = [Pack(name, listed[name]) for name in sorted(reused)]
+        young = {
+            name
+            for name, there in listed.items()
+            if may_reuse(there.modified_at, of_a_base=False, now=began)
+        }
+        bases = read_bases(self, key, self.read_recipe)
+        based = {name for recipe in bases.recipes for name in recipe.packs}
+        packs = [Pack(n, listed[n]) for n in sorted((young | based) & listed.keys() - set(doubted))]
         with ThreadPoolExecutor(_READERS) as pool:
             tables = list(pool.map(self._table_if_good, packs))
-        known.add_all((p, t) for p, t in zip(packs, tables, strict=True) if t is not None)
+        good = [(p, t) for p, t in zip(packs, tables, strict=True) if t is not None]
+        newest_key = self.keys.newest.id if self.keys else None
+        not_reused = bases.declined(good, stream_bytes=stream_bytes, newest_key=newest_key)
+        if not_reused:
+            log.info("%s: blocks of %d packs are stored anew", self.name, len(not_reused))
+        known = KnownBlocks(self._table_if_good)
+        known.add_all((pack, table) for pack, table in good if pack.name not in not_reused)
         return Vault(
             store=self.store,
             keys=self.keys,
@@ -199,43 +210,6 @@ class ChunkedRepository(Repository):
             until=began + ORPHAN_GRACE / 2,
             limit=self._bandwidth_limit,
         )
-
-    def _reusable(self, key: BackupKey, listed: Mapping[str, Stat], *, now: datetime) -> set[str]:
-        """Names of the packs whose blocks may be used again: those that committed backups protect
-        longer than this one may take, and those that are too young to be swept before."""
-        names = {
-            name
-            for name, there in listed.items()
-            if may_reuse(there.modified_at, of_a_base=False, now=now)
-        }
-        for base, file in self._base_parts(key):
-            try:
-                names |= set(self.read_recipe(base, file).packs)
-            except (ObjectMissing, BoxDamaged, KeyMissing) as e:
-                log.warning("the blocks of %s in %s are not reused: %s", base, self.name, e.message)
-        return names & listed.keys()
-
-    def _base_parts(self, key: BackupKey) -> list[tuple[BackupKey, str]]:
-        """The parts of the committed backups nearest in time, none of which is about to be let
-        go."""
-        expiring = self.find(layout.all_expired(key.cluster, key.collection))
-        let_go = {at.backup_id for s in expiring if (at := layout.read_backup_path(s.path))}
-        files: dict[str, list[str]] = {}
-        for there in self.find_backups(key.cluster, key.collection):
-            if at := layout.read_backup_path(there.path):
-                files.setdefault(at.backup_id, []).append(at.file)
-        committed = sorted(
-            name for name, of in files.items() if layout.MANIFEST in of and name not in let_go
-        )
-        before = [name for name in committed if name <= key.backup_id]
-        after = committed[len(before) :]
-        nearest = [*before[-1:], *after[:1], *before[-2:-1], *after[1:2]][:_BASES]
-        return [
-            (BackupKey(cluster=key.cluster, collection=key.collection, backup_id=name), part)
-            for name in nearest
-            for file in files[name]
-            if (part := layout.part_file_of(file)) is not None
-        ]
 
     def _table_if_good(self, pack: Pack) -> Table | None:
         if pack.stat is None:

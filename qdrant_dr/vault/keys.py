@@ -110,17 +110,36 @@ def is_authentic(slot: KeySlot, master: MasterKey) -> bool:
 
 def follow(previous: MasterKey, master: MasterKey) -> PreviousKey:
     """Return the word of a key that another one follows it."""
-    return PreviousKey(key_id=previous.id.hex(), mac=_successor_mac(previous, master))
+    return PreviousKey(
+        key_id=previous.id.hex(), mac=_successor_mac(previous, master.id, master.check)
+    )
+
+
+def _follows(slot: KeySlot, previous: MasterKey) -> bool:
+    """Whether this key gave its word for that of a slot, which need not be open."""
+    if slot.previous is None:
+        return False
+    said = _successor_mac(previous, bytes.fromhex(slot.key_id), bytes.fromhex(slot.check))
+    return hmac.compare_digest(said, slot.previous.mac)
 
 
 def open_keyring(slots: Sequence[KeySlot], secret: Secret, first: str, where: str) -> Keyring:
     """Open every key that the secret opens and that is tied to the key `first` by rotations.
 
     Others are not believed: anybody may lock a key of his own for a public recipient. Raise
-    KeyWrong, which names the slots.
+    KeyWrong if there is none.
     """
     if secret.kind == "exported":
-        return _exported(secret, {first, *(s.key_id for s in slots)}, where)
+        *older, newest = _exported(secret, {first, *(s.key_id for s in slots)}, where)
+    else:
+        *older, newest = _opened(slots, secret, first, where)
+    known = {key.id.hex() for key in (*older, newest)}
+    after = (s.key_id for s in slots if s.key_id not in known and _follows(s, newest))
+    return Keyring(newest, older, replaced_by=next(after, None))
+
+
+def _opened(slots: Sequence[KeySlot], secret: Secret, first: str, where: str) -> list[MasterKey]:
+    """The keys that are ours, the newest last."""
     masters: dict[str, MasterKey] = {}
     made: dict[str, datetime] = {}
     before: dict[str, PreviousKey] = {}
@@ -131,19 +150,18 @@ def open_keyring(slots: Sequence[KeySlot], secret: Secret, first: str, where: st
         made[slot.key_id] = slot.key_made_at
         if slot.previous:
             before[slot.key_id] = slot.previous
+    if not masters:
+        raise KeyWrong(
+            f"{where}: the configured secret ({KINDS[secret.kind]}) opens none of its slots"
+        )
     ours = _tied_to(first, masters, before)
-    if masters and not ours:
+    if not ours:
         raise KeyWrong(
             f"{where}: the configured secret opens {', '.join(sorted(masters))}, and nothing ties "
             f"that to key {first}, which is configured or was the first one",
             "decide: is that key yours? Then put its id as `key_id` below the repository's name.",
         )
-    if not ours:
-        raise KeyWrong(
-            f"{where}: the configured secret ({KINDS[secret.kind]}) opens none of its slots"
-        )
-    *older, newest = sorted(ours, key=lambda i: (made[i], i))
-    return Keyring(masters[newest], [masters[i] for i in older])
+    return [masters[i] for i in sorted(ours, key=lambda i: (made[i], i))]
 
 
 def _tied_to(
@@ -156,7 +174,7 @@ def _tied_to(
             for key_id, previous in before.items()
             if previous.key_id in tied
             and hmac.compare_digest(
-                _successor_mac(masters[previous.key_id], masters[key_id]), previous.mac
+                follow(masters[previous.key_id], masters[key_id]).mac, previous.mac
             )
         }
         # a slot is authentic, so its key vouches for the one that it replaced
@@ -181,7 +199,7 @@ def slots_in_words(slots: Iterable[KeySlot]) -> str:
     return "; ".join(found) or "there are none"
 
 
-def _exported(secret: Secret, wanted: Set[str], where: str) -> Keyring:
+def _exported(secret: Secret, wanted: Set[str], where: str) -> list[MasterKey]:
     """Take the keys of an export, the newest last: they need no slot."""
     found = []
     for line in secret.text.splitlines():
@@ -197,7 +215,7 @@ def _exported(secret: Secret, wanted: Set[str], where: str) -> Keyring:
             f"{where}: the exported keys {', '.join(m.id.hex() for m in found)} are of another "
             f"repository; here it is {', '.join(sorted(wanted))}"
         )
-    return Keyring(found[-1], found[:-1])
+    return found
 
 
 def _slot_cipher(secret: Secret, salt: bytes, path: str) -> AESGCM:
@@ -220,5 +238,5 @@ def _mac(master: MasterKey, slot: KeySlot) -> str:
     return master.mac(b"qdr key slot\0" + said).hex()
 
 
-def _successor_mac(previous: MasterKey, master: MasterKey) -> str:
-    return previous.mac(b"qdr next key\0" + master.id + master.check).hex()
+def _successor_mac(previous: MasterKey, key_id: bytes, check: bytes) -> str:
+    return previous.mac(b"qdr next key\0" + key_id + check).hex()

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from qdrant_dr.errors import KeyMissing
+from qdrant_dr.errors import KeyMissing, KeyWrong
 
 KEY_SIZE = 32
 CLEAR = bytes(8)
@@ -63,12 +63,29 @@ def _cipher(secret: bytes, path: str, salt: bytes) -> AESGCM:
 class Keyring:
     """The master keys of one repository: the newest encrypts, each opens what it encrypted."""
 
-    def __init__(self, newest: MasterKey, older: Iterable[MasterKey] = ()) -> None:
-        self.newest = newest
-        self._keys = {key.id: key for key in (*older, newest)}
+    def __init__(
+        self, newest: MasterKey, older: Iterable[MasterKey] = (), *, replaced_by: str | None = None
+    ) -> None:
+        """`replaced_by` is a key that came after the newest one, and that nobody opened here."""
+        self._newest = newest
+        self._keys = {key.id: key for key in older if key.id != newest.id} | {newest.id: newest}
+        self._replaced_by = replaced_by
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(self.ids)})"
+
+    @property
+    def newest(self) -> MasterKey:
+        """Return the key to encrypt with. Raise KeyWrong if it was replaced by one that is not
+        open: it may have been stolen."""
+        if self._replaced_by is not None:
+            raise KeyWrong(
+                f"key {self._newest.id.hex()} was replaced by {self._replaced_by}, which the "
+                "configured secret does not open: nothing more is encrypted with the old one",
+                "have `qdrant-dr key add REPOSITORY` run for this secret where the new key is "
+                "open; what is there stays readable.",
+            )
+        return self._newest
 
     @property
     def ids(self) -> tuple[str, ...]:

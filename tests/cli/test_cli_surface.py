@@ -105,6 +105,7 @@ POISONED = [
     (["startup-archive", "--out", "full.snapshot"], 4),
     (["list"], 0),
     (["show", "movies@latest"], 1),
+    (["get", "movies@latest", "--out", "movies.snapshot"], 1),
     (["report", "--format", "csv"], 1),  # written, and nothing is protected
     (["watch"], 1),
     (["sandbox", "--port", "99999"], 2),

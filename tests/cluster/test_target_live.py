@@ -52,6 +52,7 @@ from tests.support.servers import (
     sandbox_cluster,
     sandbox_server,
 )
+from tests.support.thorough import only_thorough, thorough
 
 REAL = [
     pytest.mark.qdrant,
@@ -178,7 +179,7 @@ def test_every_shard_of_a_collection_archive_comes_back(target: Target, name: st
         assert points(node, ODD) == list(truth(name))
 
 
-@pytest.mark.parametrize("factor", [None, 1, 3])
+@pytest.mark.parametrize("factor", [None, pytest.param(1, marks=thorough), 3])
 def test_a_clusters_archives_on_another_number_of_nodes(target: Target, factor: int | None) -> None:
     archives = [(node_archive("movies", n), shards) for n, shards in (("a", {1, 2}), ("b", {0}))]
     info = TOPOLOGY["movies"]["a"]["info"]
@@ -265,6 +266,7 @@ def test_keys_of_both_types_with_gaps_and_several_shards(target: Target) -> None
 
 
 def test_every_setting_comes_back(target: Target) -> None:
+    only_thorough(target.clustered)
     node = target.first
     wanted = {
         "vectors": {
@@ -365,6 +367,7 @@ def test_an_alias_is_moved_in_one_step_and_not_if_it_moved_meanwhile(target: Tar
 
 
 def test_the_server_fetches_it_itself(target: Target, tmp_path: Path) -> None:
+    only_thorough(target.clustered)
     node = target.first
     facts = SETS["basic"]["facts"]
     whole = (FIXTURES / "basic" / "collection.snapshot").read_bytes()

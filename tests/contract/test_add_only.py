@@ -29,6 +29,7 @@ from tests.support.backed_up import backed_up
 from tests.support.denying import add_only
 from tests.support.intents import intent_of
 from tests.support.stores import Place, repository_in
+from tests.support.thorough import only_thorough
 
 AGES = timedelta(days=3)
 
@@ -72,8 +73,11 @@ def checked(repository: Repository, place: Place, **config: object) -> dict[str,
 
 
 def test_checks_use_the_probes_again_that_they_may_not_remove(
-    repository: Repository, adding: Place
+    place: Place, request: pytest.FixtureRequest
 ) -> None:
+    only_thorough(place.kind in ("gcs", "azure"))
+    adding: Place = request.getfixturevalue("adding")
+    repository: Repository = request.getfixturevalue("repository")
     first = checked(repository, adding)
     there = everything(repository)
     assert first["delete"].state == "skipped"
@@ -86,6 +90,7 @@ def test_checks_use_the_probes_again_that_they_may_not_remove(
 
 
 def test_where_deletion_is_allowed_again_the_probes_go(place: Place) -> None:
+    only_thorough(place.kind in ("gcs", "azure"))
     with add_only(place) as adding:
         repository = repository_in(adding.config("here"))
         checked(repository, adding)

@@ -86,7 +86,7 @@ def names(url: str) -> list[str]:
 
 
 def run(made: World, target: Server, **parameters: Any) -> Any:
-    given = {"backup": BACKUP, **parameters}
+    given = {"backup": BACKUP, "approval_minutes": 2, **parameters}
     return restore(config=made.reference, to=target.url, return_state=True, **given)
 
 

@@ -17,6 +17,7 @@ from qdrant_dr.records import FilterTruth, GoldenQuery, Seal
 from tests.support.archives import archive, backup, edit_segments
 from tests.support.records import NOW
 from tests.support.replay import truth
+from tests.support.thorough import thorough
 
 ASKED = {"basic": (16, 6), "rich": (80, 20), "sharded": (48, 18), "empty": (0, 0),
          "single": (1, 0), "busy": (16, 0), "motion": (16, 0)}  # fmt: skip
@@ -83,10 +84,17 @@ def test_no_golden_answer_came_from_an_index(sealed: Callable[[str], Seal]) -> N
     [
         ("basic", "vector_index/links_compressed.bin", "the index of the vectors"),
         ("rich", "vector_index-text/links_compressed.bin", "the index of vector 'text'"),
-        ("rich", "vector_index-colbert/links_compressed.bin", "the index of vector 'colbert'"),
+        pytest.param(
+            "rich",
+            "vector_index-colbert/links_compressed.bin",
+            "the index of vector 'colbert'",
+            marks=thorough,
+        ),
         ("rich", "vector_storage-image/quantized.data", "the index of vector 'image'"),
         ("basic", "year-map/values_to_points.bin", "the integer index of 'year'"),
-        ("rich", "uid-map/values_to_points.bin", "the uuid index of 'uid'"),
+        pytest.param(
+            "rich", "uid-map/values_to_points.bin", "the uuid index of 'uid'", marks=thorough
+        ),
         ("rich", "geo-map/points_map.bin", "the geo index of 'geo'"),
     ],
 )

@@ -291,3 +291,16 @@ def test_a_copy_with_another_value_has_another_digest(asked_before: bool) -> Non
     changed = record.model_copy(update={"collection": "another"})
     assert changed.sha256 == hashlib.sha256(changed.to_bytes()).hexdigest() != before
     assert record.model_copy(deep=True).sha256 == record.sha256
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"), [(RepositoryRecord, "layout"), (KeySlot, "locked_by")], ids=str
+)
+def test_a_form_of_a_later_version_is_unknown_and_not_damaged(
+    kind: type[Record], field: str
+) -> None:
+    body = json.loads((GOLDEN / f"{kind.KIND}.json").read_bytes())
+    with pytest.raises(RecordUnknown, match="of a later version"):
+        kind.from_bytes(sealed({**body, field: "folded"}), where="golden")
+    with pytest.raises(RecordDamaged):
+        kind.from_bytes(sealed({**body, field: 7}), where="golden")

@@ -31,12 +31,12 @@ from tests.support.stores import free_port
 THOROUGH = bool(os.environ.get("QDR_THOROUGH"))
 
 PERIOD = timedelta(days=30)
-BACKUPS = 5
+BACKUPS, COLLECTIONS = 3, 2
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with emulator(BACKUPS, 3) as running:
+    with emulator(BACKUPS, COLLECTIONS) as running:
         yield running
 
 
@@ -92,7 +92,7 @@ CACHES = st.sampled_from(["kept", "gone", "cut", "another's", "stale", "forged",
 
 
 @settings(
-    max_examples=100 if THOROUGH else 4, deadline=None, derandomize=True,
+    max_examples=100 if THOROUGH else 2, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(st.lists(st.tuples(CHANGES, CACHES), min_size=1, max_size=2))

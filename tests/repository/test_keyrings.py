@@ -266,9 +266,14 @@ def test_a_rotation_encrypts_anew_and_reads_what_was(cfg: RepositoryConfig, tmp_
     assert opened(cfg).read_seal(made.manifest("movies").key) == seal_of()
     with pytest.raises(KeyMissing):
         before.read_seal(made.manifest("movies").key)
-    # who was left out opens the old key only, until a slot is added
+    # who was left out reads what the old key opens, and writes nothing more with it: it may have
+    # been stolen
     theirs = cfg.model_copy(update={"key": reference})
     assert opened(theirs).keys.ids == before.keys.ids  # type: ignore[union-attr]
+    with pytest.raises(KeyWrong, match=f"was replaced by {done.slots[0].key_id}"):
+        opened(theirs).put_seal(made.seal(made.manifest("users")))
+    with pytest.raises(KeyWrong, match="was replaced by"):
+        rotate(opened(theirs), theirs, NOW)
     (added,) = add_slots(after, parse_secret(text, "x"), NOW, label="safe")
     assert added.key_id == after.keys.ids[-1]
     assert add_slots(after, parse_secret(text, "x"), NOW, label="safe") == ()
@@ -284,6 +289,27 @@ def test_a_rotation_encrypts_anew_and_reads_what_was(cfg: RepositoryConfig, tmp_
         ours = opened(cfg.model_copy(update=with_age | {"key_id": pinned}))
         assert ours.keys is not None
         assert ours.keys.ids == after.keys.ids
+
+
+def test_a_copy_whose_seal_is_of_another_key_is_not_called_bad(
+    cfg: RepositoryConfig, tmp_path: Path
+) -> None:
+    reference, text = another_key_file(tmp_path)
+    found = opened(cfg)
+    add_slots(found, parse_secret(text, "x"), NOW, label="safe")
+    rotate(found, cfg, NOW)
+    manifest = made.manifest("movies")
+    opened(cfg).put_manifest_bytes(manifest.key, manifest.to_bytes())
+    opened(cfg).put_seal(made.seal(manifest))
+
+    def state(of: RepositoryConfig) -> tuple[str, int]:
+        catalog = read_catalog([opened(of)], cluster="prod")
+        return catalog.backups[0].copies[0].state, len(catalog.unreadable)
+
+    good = state(cfg)
+    theirs = cfg.model_copy(update={"key": reference})
+    assert good[1] == 0
+    assert state(theirs) == (good[0], 1)  # told as unreadable
 
 
 def test_an_export_opens_it_when_every_slot_is_gone(cfg: RepositoryConfig, tmp_path: Path) -> None:

@@ -183,10 +183,10 @@ def test_a_system_without_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 ARCHIVE = """
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.jobs.startup_archive.archive import new_archive
+from qdrant_dr.jobs.run.new_file import new_file
 path = Path(sys.argv[1]) / "out.snapshot"
 try:
-    with new_archive(path, 3) as out:
+    with new_file(path, 3) as out:
         out.write(b"all")
 except PlanRefused as e:
     print(e.message)

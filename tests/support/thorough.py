@@ -1,4 +1,4 @@
-"""What is left out of every-day runs, to keep them under ten minutes."""
+"""What is left out of every-day runs, to keep them short."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import os
 
 import pytest
 
-thorough = pytest.mark.skipif(
-    not os.environ.get("QDR_THOROUGH"), reason="takes long: set QDR_THOROUGH=1"
-)
+THOROUGH = bool(os.environ.get("QDR_THOROUGH"))
+WHY = "takes long: set QDR_THOROUGH=1"
+
+thorough = pytest.mark.skipif(not THOROUGH, reason=WHY)
+
+
+def only_thorough(is_second: bool) -> None:
+    """Skip the running test, if what it was given by a shared fixture is a second value."""
+    if is_second and not THOROUGH:
+        pytest.skip(WHY)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import cache
+from threading import Lock
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BoxDamaged, BytesDiffer, DRError, ObjectMissing
@@ -29,6 +31,24 @@ def mend_packs(config: Config, found: Found, *, distrusted: bool) -> PackRepair:
     vault = found.repository
     if not isinstance(vault, ChunkedRepository):
         return PackRepair()
+    with _turn(vault, found):
+        return _mend(config, found, vault, distrusted=distrusted)
+
+
+@cache
+def _lock(repository_id: str, cluster: str, collection: str) -> Lock:  # noqa: ARG001 -- its name
+    return Lock()
+
+
+def _turn(vault: ChunkedRepository, found: Found) -> Lock:
+    """Copies that share packs are mended one after the other: what one has mended is good for the
+    next."""
+    return _lock(vault.id, found.manifest.cluster, found.manifest.collection)
+
+
+def _mend(
+    config: Config, found: Found, vault: ChunkedRepository, *, distrusted: bool
+) -> PackRepair:
     mine = _recipes(vault, found.backup)
     names = {name for recipe in mine for name in recipe.packs}
     if distrusted:

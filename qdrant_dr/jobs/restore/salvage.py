@@ -35,8 +35,8 @@ from qdrant_dr.jobs.restore.salvage_facts import (
     shard_keys_of,
     with_vectors,
 )
+from qdrant_dr.jobs.run.examine import proof_limits
 from qdrant_dr.jobs.run.find_backup import Found
-from qdrant_dr.jobs.run.prove import proof_limits
 from qdrant_dr.proof import (
     TOLERANCE,
     Fingerprinter,

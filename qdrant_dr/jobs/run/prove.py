@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from qdrant_dr.cancel import stoppable
 from qdrant_dr.config import Config
 from qdrant_dr.errors import (
     CatalogIncomplete,
@@ -19,26 +18,21 @@ from qdrant_dr.errors import (
     SearchDiffers,
 )
 from qdrant_dr.hints import command, filled
+from qdrant_dr.jobs.run.examine import Examined, examine
 from qdrant_dr.jobs.run.find_backup import Found, sealed_before
 from qdrant_dr.jobs.run.healing_steps import sources
 from qdrant_dr.jobs.run.live_sample import live_sample
-from qdrant_dr.jobs.run.progress import points_told, watched
 from qdrant_dr.jobs.run.run import utc_now
-from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.jobs.run.units import VerifyUnit
 from qdrant_dr.proof import (
-    EngineLimits,
-    Examination,
-    ProofLimits,
     SampleRequest,
     compare_with_seal,
     engine_version,
     plan_seal,
-    prove,
 )
 from qdrant_dr.proof.findings import finding, findings
 from qdrant_dr.proof.seal import fallen_indexes, unasked
-from qdrant_dr.records import Depth, ErrorFacts, Finding, Part, Proof, Seal, Searched
+from qdrant_dr.records import Depth, ErrorFacts, Finding, Proof, Seal, Searched
 from qdrant_dr.records.proof import reaches
 from qdrant_dr.repository import Backup, Copy, Repository, new_id, open_failures
 
@@ -64,21 +58,6 @@ class ProvedCopy:
     unasked: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CopyReader:
-    """The bytes of one copy, for the proof layer."""
-
-    repository: Repository
-    backup: Backup
-
-    def sizes(self, part: Part) -> int | None:
-        return self.repository.part_size(self.backup.key, part)
-
-    def blocks(self, part: Part, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        read = self.repository.read_part(self.backup.key, part, start, end)
-        return stoppable(watched(read, (end or part.size_bytes) - start))
-
-
 def prove_copy(
     config: Config,
     found: Found,
@@ -101,19 +80,10 @@ def prove_copy(
     if unit.sample_per_mille is not None:
         seed = unit.seed if unit.seed is not None else secrets.randbelow(2**31)
         sample = SampleRequest(unit.sample_per_mille, seed)
-    with scratch_folder(config.capture.spool.path, f"proof-{secrets.token_hex(6)}") as folder:
-        exam = prove(
-            manifest,
-            CopyReader(found.repository, backup),
-            depth=unit.depth,
-            folder=folder,
-            seal=backup.seal,
-            sample=sample,
-            sampled_ids=list(live.points) if live else (),
-            keep_replayed=keep_replayed,
-            limits=proof_limits(config),
-            told=points_told(),
-        )
+    examined = examine(
+        config, found, unit, run_id, sample, list(live.points) if live else (), keep_replayed
+    )
+    exam = examined.exam
     wrong = list(exam.findings)
     seal, sealed, notes = backup.seal, False, list(exam.defects)
     held = exam.reached is not None and reaches(exam.reached, "content")
@@ -148,7 +118,7 @@ def prove_copy(
             seal = None
             wrong.append(finding(e))
     proof = _proof(
-        found, exam, seal, wrong,
+        found, examined, seal, wrong,
         depth="content" if exam.unasked and not wrong else unit.depth,
         run_id=run_id, made_by=made_by or unit.made_by, started_at=started_at,
     )  # fmt: skip
@@ -161,14 +131,6 @@ def prove_copy(
         remarks=tuple(r for r in remarks if r not in {*notes, *exam.unasked}),
         unasked=exam.unasked,
     )  # fmt: skip
-
-
-def proof_limits(config: Config) -> ProofLimits:
-    """Return what a proof may use of this machine, as configured."""
-    return ProofLimits(
-        spool_bytes=config.capture.spool.max,
-        engine=EngineLimits(config.proof.memory, config.proof.stall_timeout),
-    )
 
 
 def _first(
@@ -197,7 +159,7 @@ def _first(
 
 def _proof(
     found: Found,
-    exam: Examination,
+    examined: Examined,
     seal: Seal | None,
     wrong: Sequence[Finding],
     *,
@@ -206,6 +168,7 @@ def _proof(
     made_by: MadeBy,
     started_at: datetime,
 ) -> Proof:
+    exam = examined.exam
     reached = exam.reached
     if len(wrong) > len(exam.findings):  # what failed is the sealing: content is not reached
         reached = "load"
@@ -234,6 +197,8 @@ def _proof(
         findings=tuple(wrong),
         clears=cleared(copy, depth, passed=passed and exam.sample is None),
         searched=exam.searched,
+        made_of=examined.made_of if passed else (),
+        bytes_read=examined.bytes_read,
     )
 
 

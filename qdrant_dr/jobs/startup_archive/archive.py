@@ -8,20 +8,14 @@ aliases. The file appears when it is whole and every byte of it was proven, or n
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import tarfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import BinaryIO
 
 from qdrant_dr.cluster.full_snapshot import CONFIG
-from qdrant_dr.disk import NoSuchRename, take_name
-from qdrant_dr.errors import PlanRefused, StorageFull
-from qdrant_dr.quantities import format_size
+from qdrant_dr.errors import PlanRefused
 from qdrant_dr.records import Manifest, Part
 from qdrant_dr.records.manifest import collection_slug
 from qdrant_dr.repository import Backup
@@ -86,41 +80,6 @@ def _unfit(manifest: Manifest) -> Iterator[str]:
     if ":" in manifest.collection:
         # src/snapshots.rs of 1.18.3 splits `file:collection` at every colon, and panics
         yield f"{key}: Qdrant 1.18 takes no colon in a name at start-up"
-
-
-@contextmanager
-def new_archive(path: Path, size_bytes: int) -> Iterator[BinaryIO]:
-    """Yield a file that appears under its name if the block ends well; nothing is ever overwritten.
-
-    Raise PlanRefused if the name is taken, StorageFull if there is no room for `size_bytes`.
-    """
-    if path.exists():
-        raise PlanRefused(f"{path} exists already; nothing was written", "give another --out.")
-    if not path.parent.is_dir():
-        raise PlanRefused(f"there is no folder {path.parent}", "make it, or give another --out.")
-    free = shutil.disk_usage(path.parent).free
-    if size_bytes > free:
-        raise StorageFull(
-            f"{path} needs {format_size(size_bytes)}, {format_size(free)} are free",
-            "give an --out on a larger disk, or name fewer backups.",
-        )
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
-    try:
-        with part.open("xb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        take_name(part, path)
-    except FileExistsError:
-        raise PlanRefused(f"{path} appeared meanwhile; it was left alone") from None
-    except NoSuchRename:
-        raise PlanRefused(
-            f"the file system at {path.parent} has neither hard links nor a rename that refuses an "
-            "existing name, so a file could be overwritten; nothing was written",
-            "give an --out on another disk.",
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def member_name(manifest: Manifest) -> str:

@@ -27,9 +27,11 @@ from qdrant_dr.errors import (
     PlanRefused,
 )
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
+from qdrant_dr.jobs.run.examine import CopyReader
 from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.new_file import new_file
 from qdrant_dr.jobs.run.progress import in_transit
-from qdrant_dr.jobs.run.prove import CopyReader, bytes_proof
+from qdrant_dr.jobs.run.prove import bytes_proof
 from qdrant_dr.jobs.run.run import Run, error_facts, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
@@ -41,7 +43,6 @@ from qdrant_dr.jobs.startup_archive.archive import (
     add_member,
     finish,
     member_name,
-    new_archive,
     plan_startup,
 )
 from qdrant_dr.jobs.target.restored_content import Reference, compare_content, unlike
@@ -110,7 +111,7 @@ def startup(config: Config, request: StartupRequest, run: Run, _perform: Perform
         remarks = (*plan.remarks, *suspects(chosen, known))
         older = noted(config, catalog, request.backups, chosen, known, now=now)
         path = Path(request.out).expanduser().absolute()
-        with new_archive(path, plan.size_bytes) as out:
+        with new_file(path, plan.size_bytes) as out:
             puts = [_put(config, out, backup, run.run_id, now) for backup in plan.backups]
             for put in puts:
                 put.remarks = older[put.backup.key]

@@ -24,7 +24,7 @@ from qdrant_dr.errors import (
     ProofError,
     ServerFailed,
 )
-from qdrant_dr.jobs.run.prove import proof_limits
+from qdrant_dr.jobs.run.examine import proof_limits
 from qdrant_dr.proof import (
     Comparison,
     Fingerprinter,

@@ -13,9 +13,10 @@ from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import DRILL_PREFIX, Node, drop_target, node_facts, wait_restored
 from qdrant_dr.config import Config
 from qdrant_dr.errors import NothingChecked, PlanRefused
+from qdrant_dr.jobs.run.examine import CopyReader
 from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.progress import in_transit
-from qdrant_dr.jobs.run.prove import CopyReader, ProvedCopy, prove_copy
+from qdrant_dr.jobs.run.prove import ProvedCopy, prove_copy
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import PREFIX, dead_folders, remove_scratch, scratch_folder
 from qdrant_dr.jobs.run.units import VerifyUnit

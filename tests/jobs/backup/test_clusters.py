@@ -63,17 +63,29 @@ class Cluster:
     collections: dict[str, tuple[tuple[int, ...], int]]
 
 
+@pytest.fixture(scope="module")
+def sandboxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, ...]]:
+    with sandbox_cluster(tmp_path_factory.mktemp("sandboxes")) as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def told(sandboxes: tuple[Node, ...]) -> Iterator[tuple[Node, ...]]:
+    """Those that a test tells what to say of `movies`; afterwards they say what is."""
+    yield sandboxes
+    script(sandboxes, "movies")
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def seeded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
     """One that no test harms, with an automatically and a custom sharded collection."""
-    folder = tmp_path_factory.mktemp("cluster")
     if request.param == "sandbox":
-        with sandbox_cluster(folder) as nodes:
-            yield Cluster(nodes, {"movies": ((0, 1, 2), 1200), "tenants": ((1, 2), 400)})
+        nodes = request.getfixturevalue("sandboxes")
+        yield Cluster(nodes, {"movies": ((0, 1, 2), 1200), "tenants": ((1, 2), 400)})
         return
-    with qdrant_cluster(folder) as nodes:
+    with qdrant_cluster(tmp_path_factory.mktemp("cluster")) as nodes:
         movies(nodes[0].url)
         tenants(nodes[0].url)
         yield Cluster(nodes, {"movies": ((0, 1, 2), 2500), "tenants": ((1, 2, 3), 600)})
@@ -162,37 +174,43 @@ def test_without_a_log_from_settled_shards(seeded: Cluster, tmp_path: Path, meth
 
 
 def scripted(
-    tmp_path: Path, *, reached: int = 3, method: str = "auto", **said: Any
+    nodes: tuple[Node, ...], tmp_path: Path, *, reached: int = 3, method: str = "auto", **said: Any
 ) -> tuple[World, RunEnd]:
-    """A backup of `movies` on sandbox nodes that say so of it; the first `reached` have a URL."""
-    with sandbox_cluster(tmp_path / "nodes") as nodes:
-        script(nodes, "movies", **said)
-        world = world_of(tmp_path / "world", nodes[:reached])
-        request = {"collections": ("movies",), "prove": "bytes"}
-        request |= {} if method == "auto" else {"method": method}
-        return world, do(world, "backup", **request)
+    """A backup of `movies` on nodes that say so of it; the first `reached` have a URL."""
+    script(nodes, "movies", **said)
+    world = world_of(tmp_path / "world", nodes[:reached])
+    request = {"collections": ("movies",), "prove": "bytes"}
+    request |= {} if method == "auto" else {"method": method}
+    return world, do(world, "backup", **request)
 
 
-def test_shards_without_a_full_replica_are_refused_by_name(tmp_path: Path) -> None:
+def test_shards_without_a_full_replica_are_refused_by_name(
+    told: tuple[Node, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture_sources, "PATIENCE", timedelta(seconds=1))
     states = {"0": {str(peer): "Dead" for peer in CLUSTER_PEERS.values()}}
-    _, end = scripted(tmp_path, states=states)
+    _, end = scripted(told, tmp_path, states=states)
     error = the_capture(end).error
     assert error is not None
     assert error.code == "plan-refused"
     assert "shard 0 has no complete replica within reach: Dead on peer" in error.message
 
 
-def test_a_dead_replica_is_left_alone(tmp_path: Path) -> None:
+def test_a_dead_replica_is_left_alone(told: tuple[Node, ...], tmp_path: Path) -> None:
     peer = CLUSTER_PEERS["b"]
-    world, end = scripted(tmp_path, states={"0": {str(peer): "Dead"}, "2": {str(peer): "Partial"}})
+    world, end = scripted(
+        told, tmp_path, states={"0": {str(peer): "Dead"}, "2": {str(peer): "Partial"}}
+    )
     assert the_capture(end).verdict == "ok", end.reasons
     assert peer not in {p.peer_id for p in manifest_of(world, "movies").parts}
 
 
-def test_a_listener_gives_what_nobody_else_at_hand_has_and_it_is_said(tmp_path: Path) -> None:
+def test_a_listener_gives_what_nobody_else_at_hand_has_and_it_is_said(
+    told: tuple[Node, ...], tmp_path: Path
+) -> None:
     """Shard 0 lies on b and c, and c cannot be reached from here."""
     listener = CLUSTER_PEERS["b"]
-    world, end = scripted(tmp_path, reached=2, states={"0": {str(listener): "Listener"}})
+    world, end = scripted(told, tmp_path, reached=2, states={"0": {str(listener): "Listener"}})
     capture = the_capture(end)
     assert capture.verdict == "degraded", end.reasons
     assert any("shards [0] come from a listener" in note for note in capture.notes)
@@ -203,13 +221,13 @@ def test_a_listener_gives_what_nobody_else_at_hand_has_and_it_is_said(tmp_path: 
 
 @pytest.mark.parametrize("method", ["collection", "shard"])
 def test_a_transfer_under_way_is_waited_for_and_marked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    told: tuple[Node, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """On a cluster that is being rebalanced there may always be one. A shard that is being sent
     takes every write and keeps its log; an archive without a log is not made meanwhile."""
     monkeypatch.setattr(capture_sources, "PATIENCE", timedelta(seconds=1))
     moving = [{"shard_id": 0, "from": 1, "to": 2}]
-    world, end = scripted(tmp_path, method=method, shard_transfers=moving)
+    world, end = scripted(told, tmp_path, method=method, shard_transfers=moving)
     capture = the_capture(end)
     if method == "shard":
         assert capture.error is not None
@@ -244,42 +262,42 @@ def on_the_way(
 
 @pytest.mark.parametrize("state", [None, "Dead"])
 def test_a_replica_that_goes_once_its_archive_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str | None
+    told: tuple[Node, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str | None
 ) -> None:
     """Moved away: the archive says itself that it was full. Dead: it may lack what the others had
     acknowledged, so the shards of that node are taken again, where they are full."""
-    with sandbox_cluster(tmp_path / "nodes") as nodes:
-        peers = {n.url: str(p) for n, p in zip(nodes, CLUSTER_PEERS.values(), strict=True)}
-        held = {n.url: shards for n, shards in zip(nodes, ((1, 2), (0, 2), (0, 1)), strict=True)}
-        gone: list[str] = []
-        first = threading.Lock()
+    nodes = told
+    peers = {n.url: str(p) for n, p in zip(nodes, CLUSTER_PEERS.values(), strict=True)}
+    held = {n.url: shards for n, shards in zip(nodes, ((1, 2), (0, 2), (0, 1)), strict=True)}
+    gone: list[str] = []
+    first = threading.Lock()
 
-        def strike(url: str) -> None:
-            if first.acquire(blocking=False):
-                gone.append(url)
-                states = {str(n): {peers[url]: state} for n in held[url]}
-                script(nodes, "movies", states=states)
+    def strike(url: str) -> None:
+        if first.acquire(blocking=False):
+            gone.append(url)
+            states = {str(n): {peers[url]: state} for n in held[url]}
+            script(nodes, "movies", states=states)
 
-        asked = on_the_way(monkeypatch, "after the archive", strike)
-        world = world_of(tmp_path / "world", nodes)
-        end = do(world, "backup", collections=("movies",))
-        capture = the_capture(end)
-        assert capture.verdict == "degraded", end.reasons
-        manifest = manifest_of(world, "movies")
-        assert sorted(p.shards[0] for p in manifest.parts) == [0, 1, 2]
-        assert {o.verdict for o in outcomes(end, "verify")} == {"ok"}, end.outcomes
-        assert seal_of(world, "movies").points == 1200
-        mine = [s for s in manifest.shards if s.operation_after is None]
-        if state is None:
-            assert asked() == 2  # nothing is read twice
-            assert mine
-            assert any("was moved from" in d for d in manifest.doubts), manifest.doubts
-        else:
-            assert asked() > 2
-            assert mine == []
-            assert gone[0] not in {p.node for p in manifest.parts}
-            assert any("they were taken again" in d for d in manifest.doubts), manifest.doubts
-        assert snapshots_on(nodes, "movies") == []
+    asked = on_the_way(monkeypatch, "after the archive", strike)
+    world = world_of(tmp_path / "world", nodes)
+    end = do(world, "backup", collections=("movies",))
+    capture = the_capture(end)
+    assert capture.verdict == "degraded", end.reasons
+    manifest = manifest_of(world, "movies")
+    assert sorted(p.shards[0] for p in manifest.parts) == [0, 1, 2]
+    assert {o.verdict for o in outcomes(end, "verify")} == {"ok"}, end.outcomes
+    assert seal_of(world, "movies").points == 1200
+    mine = [s for s in manifest.shards if s.operation_after is None]
+    if state is None:
+        assert asked() == 2  # nothing is read twice
+        assert mine
+        assert any("was moved from" in d for d in manifest.doubts), manifest.doubts
+    else:
+        assert asked() > 2
+        assert mine == []
+        assert gone[0] not in {p.node for p in manifest.parts}
+        assert any("they were taken again" in d for d in manifest.doubts), manifest.doubts
+    assert snapshots_on(nodes, "movies") == []
 
 
 def test_replicas_that_never_stay_are_given_up(

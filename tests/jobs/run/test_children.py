@@ -18,6 +18,7 @@ from qdrant_dr.errors import ServerFailed
 from qdrant_dr.jobs.target.docker import docker_server
 from qdrant_dr.jobs.target.scratch import child_server
 from qdrant_dr.proof.engine import Engine, EngineLimits
+from tests.support.waiting import eventually
 
 KEYS = (
     "QDRANT_API_KEY", "QDRANT__SERVICE__API_KEY", "QDRANT__SERVICE__READ_ONLY_API_KEY",
@@ -42,7 +43,8 @@ def rich_parent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[int
 
 
 def seen_by(pid: int) -> dict[str, str]:
-    pairs = (Path("/proc") / str(pid) / "environ").read_bytes().decode().split("\0")
+    environ = Path("/proc") / str(pid) / "environ"
+    pairs = eventually(environ.read_bytes).decode().split("\0")  # empty while it is about to begin
     return dict(p.partition("=")[::2] for p in pairs if p)
 
 

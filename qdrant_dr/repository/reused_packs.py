@@ -1,0 +1,108 @@
+"""Which packs a new backup takes blocks from again: those of the backups nearest to it in time."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from qdrant_dr import layout
+from qdrant_dr.errors import BoxDamaged, KeyMissing, ObjectMissing
+from qdrant_dr.records import BackupKey, Proof
+from qdrant_dr.records.proof import reaches
+from qdrant_dr.repository.catalog import open_failures
+from qdrant_dr.repository.repository import Repository
+from qdrant_dr.vault.box import Table
+from qdrant_dr.vault.decline import declined, use_of
+from qdrant_dr.vault.known_blocks import Pack
+from qdrant_dr.vault.recipe import Recipe, Run
+
+log = logging.getLogger(__name__)
+
+_BASES = 2
+_PACK = re.compile(rf"{layout.PACKS}/[^/ ]+/[^/ ]+/([^/ ]+)\.pack")
+
+
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """The recipes of backups whose blocks may be reused, and the packs that failed proofs name."""
+
+    recipes: tuple[Recipe, ...] = ()
+    damaged: frozenset[str] = frozenset()
+
+    def declined(
+        self,
+        packs: Iterable[tuple[Pack, Table]],
+        *,
+        stream_bytes: int,
+        newest_key: bytes | None,
+    ) -> Collection[str]:
+        """Return the names of packs whose blocks are stored anew, though they are there. Pure."""
+        runs: dict[str, list[tuple[int, int]]] = {}
+        for recipe in self.recipes:
+            for step in recipe.steps():
+                if isinstance(step, Run):
+                    runs.setdefault(recipe.packs[step.pack], []).append((step.first, step.blocks))
+        return declined(
+            [use_of(p.name, table, runs[p.name]) for p, table in packs if p.name in runs],
+            stream_bytes=stream_bytes,
+            damaged=self.damaged,
+            newest_key=newest_key,
+        )
+
+
+def read_bases(
+    repository: Repository, key: BackupKey, read_recipe: Callable[[BackupKey, str], Recipe]
+) -> Bases:
+    """Read what the committed backups nearest in time use.
+
+    One that is known to be bad, nobody knows where, is no base, nor is one that is to go: for its
+    packs the time has begun to run.
+    """
+    files: dict[str, list[str]] = {}
+    for there in repository.find_backups(key.cluster, key.collection):
+        if at := layout.read_backup_path(there.path):
+            files.setdefault(at.backup_id, []).append(at.file)
+    going = repository.find(layout.all_expired(key.cluster, key.collection))
+    let_go = {at.backup_id for s in going if (at := layout.read_backup_path(s.path))}
+    committed = [n for n, of in files.items() if layout.MANIFEST in of and n not in let_go]
+    recipes: list[Recipe] = []
+    damaged: set[str] = set()
+    for name in nearest(committed, key.backup_id):
+        base = key.model_copy(update={"backup_id": name})
+        proofs = repository.read_proofs(key.cluster, key.collection, name)
+        named = packs_named(open_failures(proofs.records))
+        if named is None or proofs.unreadable:
+            log.warning(
+                "the blocks of %s in %s are not reused: it may be bad", base, repository.name
+            )
+            continue
+        damaged |= named
+        for part in filter(None, map(layout.part_file_of, files[name])):
+            try:
+                recipes.append(read_recipe(base, part))
+            except (ObjectMissing, BoxDamaged, KeyMissing) as e:
+                what = f"the blocks of {part} of {base} in {repository.name}"
+                log.warning("%s are not reused: %s", what, e.message)
+    return Bases(tuple(recipes), frozenset(damaged))
+
+
+def nearest(committed: Collection[str], backup_id: str) -> list[str]:
+    """Return the ids of the backups nearest to one in time, before and after it. Pure."""
+    before = sorted(name for name in committed if name <= backup_id)
+    after = sorted(name for name in committed if name > backup_id)
+    return [*before[-1:], *after[:1], *before[-2:-1], *after[1:2]][:_BASES]
+
+
+def packs_named(failures: Sequence[Proof]) -> frozenset[str] | None:
+    """Return the packs that failed proofs say are bad; None if bytes of the copy are bad, and one
+    of them does not say where. Pure."""
+    found: set[str] = set()
+    for failure in failures:
+        named = {n for f in failure.findings for n in _PACK.findall(f.message)}
+        read = failure.reached is not None and reaches(failure.reached, "bytes")
+        if not named and not read:
+            return None
+        found |= named
+    return frozenset(found)

@@ -1,0 +1,95 @@
+"""What a new backup takes again from those before it: never what a failed proof speaks against."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qdrant_dr.records import Finding, Manifest, Proof
+from qdrant_dr.repository.chunked import ChunkedRepository
+from qdrant_dr.repository.reused_packs import nearest, packs_named
+from qdrant_dr.vault import pack_writer
+from qdrant_dr.vault.box import BLOCK
+from tests.support import records as made
+from tests.support.vaults import age, backed_up, vault_on_disk
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ChunkedRepository:
+    monkeypatch.setattr(pack_writer, "PACK_BYTES", 3 * BLOCK + pack_writer._SPARE)
+    return vault_on_disk(tmp_path)
+
+
+def reused(vault: ChunkedRepository, root: Path, base: Manifest) -> int:
+    """How many packs of a backup of two days ago the next one of the same blocks takes."""
+    age(root, 2 * DAY, "packs")  # so that nothing is taken for its youth
+    of = backed_up(vault, numbers=range(9), at=made.NOW + DAY)
+    packs = vault.read_recipe(of.key, of.parts[0].file).packs
+    return sum(name.startswith(base.backup_id) for name in packs)
+
+
+def failure(of: Manifest, vault: ChunkedRepository, words: str) -> Proof:
+    return made.proof(
+        of, repository_id=vault.id, location=vault.location, depth="bytes", reached="presence",
+        passed=False, findings=(Finding(code="bytes-differ", message=words),), seal_sha256=None,
+    )  # fmt: skip
+
+
+def test_a_good_backup_is_taken_whole(vault: ChunkedRepository, tmp_path: Path) -> None:
+    assert reused(vault, tmp_path, backed_up(vault, numbers=range(9), at=made.NOW)) == 3
+
+
+def test_a_pack_that_a_failed_proof_names_is_not_taken(
+    vault: ChunkedRepository, tmp_path: Path
+) -> None:
+    base = backed_up(vault, numbers=range(9), at=made.NOW)
+    bad = vault.find("packs")[1].path
+    vault.add_proof(failure(base, vault, f"collection.snapshot: {bad}: block 1 is rotten"))
+    assert reused(vault, tmp_path, base) == 2
+
+
+def test_of_a_backup_that_is_bad_somewhere_nothing_is_taken(
+    vault: ChunkedRepository, tmp_path: Path
+) -> None:
+    base = backed_up(vault, numbers=range(9), at=made.NOW)
+    vault.add_proof(failure(base, vault, "its SHA-256 is another one"))
+    assert reused(vault, tmp_path, base) == 0
+
+
+def test_of_a_backup_with_a_proof_that_nobody_can_read_nothing_is_taken(
+    vault: ChunkedRepository, tmp_path: Path
+) -> None:
+    base = backed_up(vault, numbers=range(9), at=made.NOW)
+    vault.add_proof(failure(base, vault, "hidden"))
+    (proof,) = (tmp_path / "proofs").rglob("*.json")
+    proof.chmod(0o600)
+    proof.write_bytes(proof.read_bytes()[:-3])
+    assert reused(vault, tmp_path, base) == 0
+
+
+def test_what_is_wrong_with_the_content_is_in_the_source(vault: ChunkedRepository) -> None:
+    of = backed_up(vault, numbers=range(2), at=made.NOW)
+    wrong = failure(of, vault, "12 points differ").model_copy(
+        update={"depth": "content", "reached": "load"}
+    )
+    assert packs_named([wrong]) == frozenset()
+
+
+@given(st.sets(st.integers(0, 99)), st.integers(0, 99))
+def test_the_nearest_in_time_are_taken(numbers: set[int], mine: int) -> None:
+    names = {f"{n:02}" for n in numbers}
+    found = nearest(names, f"{mine:02}")
+    assert len(found) == min(2, len(names))
+    before = sorted((n for n in numbers if n <= mine), reverse=True)
+    after = sorted(n for n in numbers if n > mine)
+    assert all(int(n) in {*before[:2], *after[:2]} for n in found)
+    if before:
+        assert f"{before[0]:02}" in found
+    if after:
+        assert f"{after[0]:02}" in found or len(found) < 2
