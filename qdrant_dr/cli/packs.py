@@ -10,8 +10,8 @@ from qdrant_dr.cli.session import Column, Session
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.quantities import format_share, format_size
 from qdrant_dr.records.repository import Layout
-from qdrant_dr.report.evidence.vaults import last_backups, vaults_of
-from qdrant_dr.repository import Backup, Copy, PacksUsed, measure_packs
+from qdrant_dr.report.evidence.vaults import vaults_of
+from qdrant_dr.repository import Backup, Copy, PacksUsed, last_backups, measure_packs
 from qdrant_dr.text import count
 
 STORED = (

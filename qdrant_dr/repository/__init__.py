@@ -63,7 +63,7 @@ from qdrant_dr.repository.lost_backups import (
 from qdrant_dr.repository.open_store import location_of
 from qdrant_dr.repository.opening import create_repository, open_repository, read_repository
 from qdrant_dr.repository.pack_sweep import PackPlan, PackSweeping, plan_packs, sweep_packs
-from qdrant_dr.repository.pack_use import PacksUsed, measure_packs
+from qdrant_dr.repository.pack_use import PacksUsed, last_backups, measure_packs, written_by_last
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.record_cache import remembering
 from qdrant_dr.repository.record_files import Read, Unreadable, key_of
@@ -145,6 +145,7 @@ __all__ = [
     "is_proven",
     "is_refusal",
     "key_of",
+    "last_backups",
     "location_of",
     "may_not_delete",
     "measure_packs",
@@ -181,4 +182,5 @@ __all__ = [
     "under_way",
     "whole",
     "withdraw",
+    "written_by_last",
 ]

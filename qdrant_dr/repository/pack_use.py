@@ -6,11 +6,12 @@ import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 
 from qdrant_dr.errors import BlockMissing, DRError
 from qdrant_dr.layout import PACKS, is_pack_of
 from qdrant_dr.records import Manifest
-from qdrant_dr.repository.catalog import Backup
+from qdrant_dr.repository.catalog import Backup, Catalog, newest
 from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.vault.decline import use_of
@@ -86,4 +87,26 @@ def measure_packs(
         (vault.name, manifest.key.folder): used
         for (vault, manifest), used in found
         if used is not None
+    }
+
+
+def last_backups(catalog: Catalog, repository: str, now: datetime) -> tuple[Backup, ...]:
+    """Return the newest backup of each collection that a repository has."""
+    held = {
+        name: [b for b in catalog.of(name) if b.copy(repository).committed]
+        for name in catalog.collections
+    }
+    return tuple(b for of_one in held.values() if (b := newest(of_one, now=now)) is not None)
+
+
+def written_by_last(catalog: Catalog, now: datetime) -> dict[str, dict[str, int]]:
+    """Return what the newest backup of each collection wrote to each chunked repository, by name:
+    the next one may write as much, whatever its archive takes."""
+    return {
+        r.name: {
+            b.key.collection: b.copy(r.name).written_bytes or 0
+            for b in last_backups(catalog, r.name, now)
+        }
+        for r in catalog.repositories
+        if r.layout == "chunked" and r.error is None
     }

@@ -14,7 +14,6 @@ from qdrant_dr.jobs.run.acknowledgements import read_everywhere
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.records import Location, RunEnd, RunStart
 from qdrant_dr.report.evidence.evidence import Evidence
-from qdrant_dr.report.evidence.vaults import last_backups
 from qdrant_dr.repository import (
     REACH,
     Read,
@@ -22,6 +21,7 @@ from qdrant_dr.repository import (
     RepositoryState,
     Unreadable,
     acknowledgements_that_count,
+    last_backups,
     location_of,
     measure_packs,
     read_catalog,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from qdrant_dr.quantities import format_share, format_size
-from qdrant_dr.repository import Backup, Catalog, PacksUsed, newest
+from qdrant_dr.repository import Backup, Catalog, PacksUsed, last_backups
 from qdrant_dr.text import count
 
 
@@ -88,15 +88,6 @@ def stored_there(catalog: Catalog, repository: str) -> int:
     copies = [b.copy(repository) for b in catalog.backups]
     packs = sum(p.size_bytes for p in catalog.packs.get(repository, ()))
     return packs + sum(c.stored_bytes or 0 for c in copies)
-
-
-def last_backups(catalog: Catalog, repository: str, now: datetime) -> tuple[Backup, ...]:
-    """Return the newest backup of each collection that a repository has."""
-    held = {
-        name: [b for b in catalog.of(name) if b.copy(repository).committed]
-        for name in catalog.collections
-    }
-    return tuple(b for of_one in held.values() if (b := newest(of_one, now=now)) is not None)
 
 
 def _vault(
