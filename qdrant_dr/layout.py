@@ -13,6 +13,8 @@
     holds/<cluster>/<collection folder>/<backup id>/<hold id>.json
     expired/<cluster>/<collection folder>/<backup id>/<run id>.json
     acknowledged/<cluster>/<acknowledgement id>.json
+    record-packs/<folder>/<cluster>/<digest>.pack         copies of many records
+    record-packs/runs/<year>-<month>/<digest>.pack
     probes/<random>/...                                   of `check`, removed again
 
 Only lower-case letters, digits, `-`, `.`, `T` and `Z` occur, so that no store, file system or
@@ -45,6 +47,7 @@ HOLDS = "holds"
 EXPIRED = "expired"
 RUN_RECORDS = (".start.json", ".end.json")
 ACKNOWLEDGED = "acknowledged"
+RECORD_PACKS = "record-packs"
 PROBES = "probes"
 
 _CALL = re.compile(r"^(intent|snapshot)(?:-([1-9]\d{0,5}))?\.json$")
@@ -72,6 +75,10 @@ _SHAPES = {
         RUNS: (_YEAR, _MONTH, r"^\d{8}T\d{6}Z-[0-9a-f]{6}\.(start|end)\.json$"),
         WATCHES: (_CLUSTER, _YEAR, _MONTH, _RECORD),
         ACKNOWLEDGED: (_CLUSTER, _RECORD),
+        RECORD_PACKS: (
+            rf"^({BACKUPS}|{PROOFS}|{EXPIRED}|{RUNS})$", _CLUSTER,
+            r"^[0-9a-f]{32}\.pack$",
+        ),
     }.items()
 }  # fmt: skip
 """What the steps of a path below each top folder look like."""
@@ -277,6 +284,26 @@ def watch(cluster: str, run_id: str, started_at: datetime) -> str:
 def watches(cluster: str, month: datetime) -> str:
     """The folder of all looks of a month."""
     return f"{WATCHES}/{checked(cluster)}/{month.astimezone(UTC):%Y/%m}"
+
+
+def packs_of(folder: str) -> str | None:
+    """The folder of the packs of what lies below a folder of a whole cluster, or of the runs of one
+    month; None for any other folder."""
+    top, *steps = folder.split("/")
+    if top == RUNS and len(steps) == 2:
+        return f"{RECORD_PACKS}/{top}/{'-'.join(steps)}"
+    if top in (BACKUPS, PROOFS, EXPIRED) and len(steps) == 1:
+        return f"{RECORD_PACKS}/{top}/{steps[0]}"
+    return None
+
+
+def may_be_packed(path: str) -> bool:
+    """Whether a look reads this record, so that a pack may have it."""
+    top, _, below = path.partition("/")
+    read = top in (PROOFS, EXPIRED, RUNS) or (
+        top == BACKUPS and below.endswith((f"/{MANIFEST}", f"/{SEAL}"))
+    )
+    return read and is_ours(path)
 
 
 def stem(path: str) -> str:

@@ -29,7 +29,6 @@ from qdrant_dr.repository.catalog import (
     proof_of,
     proven_copies,
     sound,
-    time_to_reach,
     whole,
 )
 from qdrant_dr.repository.delete_permission import (
@@ -64,6 +63,7 @@ from qdrant_dr.repository.open_store import location_of
 from qdrant_dr.repository.opening import create_repository, open_repository, read_repository
 from qdrant_dr.repository.pack_sweep import PackPlan, PackSweeping, plan_packs, sweep_packs
 from qdrant_dr.repository.pack_use import PacksUsed, last_backups, measure_packs, written_by_last
+from qdrant_dr.repository.pack_writer import write_packs
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.record_cache import remembering
 from qdrant_dr.repository.record_files import Read, Unreadable, key_of
@@ -77,10 +77,11 @@ from qdrant_dr.repository.retention import (
     active_holds,
     plan_expire,
 )
-from qdrant_dr.repository.sources import RankedCopy, rank_sources
+from qdrant_dr.repository.sources import RankedCopy, rank_sources, time_to_reach
 from qdrant_dr.repository.sweep import (
     Sweeping,
     SweepPlan,
+    lapsed_packs,
     plan_sweep,
     refuse_late_commit,
     sweep,
@@ -145,6 +146,7 @@ __all__ = [
     "is_proven",
     "is_refusal",
     "key_of",
+    "lapsed_packs",
     "last_backups",
     "location_of",
     "may_not_delete",
@@ -182,5 +184,6 @@ __all__ = [
     "under_way",
     "whole",
     "withdraw",
+    "write_packs",
     "written_by_last",
 ]

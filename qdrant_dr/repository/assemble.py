@@ -76,7 +76,8 @@ def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
     """Put the catalog together; pure."""
     folders = sorted({f for r in readings for f in r.manifests})
     named = named_in_records(cluster, readings)
-    backups = [_backup(folder, readings, named[folder]) for folder in folders]
+    unread = [_unread(r) for r in readings]
+    backups = [_backup(folder, readings, named[folder], unread) for folder in folders]
     pardoned = {
         f"{r.repository.name}/{path}"
         for r in readings
@@ -157,7 +158,12 @@ def _gone_failures(reading: Reading, named: Mapping[str, MentionedBackup]) -> li
     ]
 
 
-def _backup(folder: str, readings: Sequence[Reading], named: MentionedBackup) -> Backup:
+def _backup(
+    folder: str,
+    readings: Sequence[Reading],
+    named: MentionedBackup,
+    unread: Sequence[Mapping[str, Sequence[tuple[str, DRError]]]],
+) -> Backup:
     manifests = {r.repository.name: m for r in readings if (m := r.manifests.get(folder))}
     seals = {r.repository.name: s for r in readings if (s := r.seals.get(folder))}
     manifest = next(iter(manifests.values()))
@@ -173,7 +179,8 @@ def _backup(folder: str, readings: Sequence[Reading], named: MentionedBackup) ->
         manifest=manifest,
         seal=seal,
         copies=tuple(
-            _copy(folder, r, manifest, sealed=seal is not None, named=named) for r in readings
+            _copy(folder, r, manifest, sealed=seal is not None, named=named, unread_here=here)
+            for r, here in zip(readings, unread, strict=True)
         ),
         conflict=conflict,
         witness=witness(manifest, named, readings),
@@ -209,8 +216,23 @@ def _holds(repository: RepositoryState, files: Mapping[str, Stat], part: Part) -
     return repository.layout == "chunked" or there.size_bytes == part.size_bytes
 
 
+def _unread(reading: Reading) -> dict[str, list[tuple[str, DRError]]]:
+    """What cannot be read, by its folder: looked up for every copy."""
+    found: dict[str, list[tuple[str, DRError]]] = {}
+    for unreadable in reading.unreadable:
+        folder, _, file = unreadable.path.rpartition("/")
+        found.setdefault(folder, []).append((file, unreadable.error))
+    return found
+
+
 def _copy(
-    folder: str, reading: Reading, manifest: Manifest, *, sealed: bool, named: MentionedBackup
+    folder: str,
+    reading: Reading,
+    manifest: Manifest,
+    *,
+    sealed: bool,
+    named: MentionedBackup,
+    unread_here: Mapping[str, Sequence[tuple[str, DRError]]],
 ) -> Copy:
     where = reading.repository
     if where.error is not None:
@@ -236,8 +258,7 @@ def _copy(
             and not (proof.passed and proof.sha256 in reading.ahead)
         )
         (proofs if of_this_copy else inherited).append(proof)
-    unreadable = {u.path.rpartition("/")[2]: u.error for u in reading.unreadable
-                  if u.path.startswith(f"{layout.BACKUPS}/{folder}/")}  # fmt: skip
+    unreadable = dict(unread_here.get(f"{layout.BACKUPS}/{folder}", ()))
     # what lies in an archive is not broken, whatever a listing says of it
     frozen = {name for name, error in unreadable.items() if isinstance(error, ObjectArchived)}
     # nor is what somebody with another secret can read
@@ -250,12 +271,12 @@ def _copy(
         if name in frozen or (name in of_it and there.storage.archived)
     )
     away = {name.removesuffix(".json") for name in (*(a.file for a in archived), *locked)}
-    below = f"{layout.PROOFS}/{folder}/"
+    below = f"{layout.PROOFS}/{folder}"
     pardoned = _pardoned(folder, proofs)
     unread = [
-        u.path.removeprefix(below).removesuffix(".json")
-        for u in reading.unreadable
-        if u.path.startswith(below) and u.path not in pardoned
+        file.removesuffix(".json")
+        for file, _ in unread_here.get(below, ())
+        if f"{below}/{file}" not in pardoned
     ]
     unread += [gone for gone in hidden_failures(named, reading) if gone not in unread]
     chunked = where.layout == "chunked"

@@ -6,7 +6,7 @@ it, so that nothing is decided as if they did not exist.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -211,12 +211,21 @@ class Catalog:
 
     def strangers_beside(self, repository: str, folder: str) -> tuple[str, ...]:
         """Return what is not ours in the folder of one copy: nothing is deleted beside it."""
-        below = f"{BACKUPS}/{folder}/"
-        return tuple(
-            s.path
-            for s in self.strangers
-            if s.repository == repository and s.path.startswith(below)
-        )
+        return tuple(self._strangers.get((repository, f"{BACKUPS}/{folder}"), ()))
+
+    @cached_property
+    def _strangers(self) -> dict[tuple[str, str], list[str]]:
+        """By repository and every folder above them."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for stranger in self.strangers:
+            for folder in _folders_above(stranger.path):
+                found.setdefault((stranger.repository, folder), []).append(stranger.path)
+        return found
+
+    @cached_property
+    def folders(self) -> frozenset[str]:
+        """Return the folders of the backups."""
+        return frozenset(b.key.folder for b in self.backups)
 
     def find(self, key: BackupKey) -> Backup | None:
         return self._by_key.get(key)
@@ -247,6 +256,12 @@ class Catalog:
                 or (b.witness == "awaited" and now - b.manifest.captured_at > LONGEST_RUN)
             )
         )
+
+
+def _folders_above(path: str) -> Iterator[str]:
+    """Yield those of a backup's depth at most: `backups/<cluster>/<collection>/<id>`."""
+    steps = path.split("/")
+    return ("/".join(steps[:n]) for n in range(1, min(len(steps), 5)))
 
 
 # questions
@@ -341,15 +356,6 @@ def proven_copies(
     return tuple(
         c for c in backup.copies if is_proven(backup, c, depth=depth, max_age=max_age, now=now)
     )
-
-
-def time_to_reach(copies: Iterable[Copy]) -> timedelta:
-    """Return the shortest time until one of these copies can be read: zero if one can be read
-    now."""
-    times = [c.restore_time or timedelta(0) for c in copies if c.archived and c.within_reach]
-    if not times or any(not c.archived for c in copies):
-        return timedelta(0)
-    return min(times)
 
 
 def counted_copies(backup: Backup, *, now: datetime) -> tuple[Copy, ...]:

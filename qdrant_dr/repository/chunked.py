@@ -136,6 +136,18 @@ class ChunkedRepository(Repository):
         except BoxDamaged as e:
             raise BytesDiffer(f"{part.file} of {key} in {self.name}: {e.message}") from None
 
+    def read_damaged(
+        self, key: BackupKey, part: Part, lost: Callable[[DRError, int], None]
+    ) -> Iterator[bytes]:
+        """Yield the bytes of a part as far as they can be had, to save what is left of it: zeros
+        stand for each block that is damaged or gone, and `lost` is told."""
+
+        def zeros(error: BoxDamaged, size: int) -> bytes:
+            lost(error, size)
+            return bytes(size)
+
+        return self.read_part(key, part, instead=zeros)
+
     def read_recipe(self, key: BackupKey, file_name: str) -> Recipe:
         """Read the recipe of a part. Raise ObjectMissing, RecipeDamaged, BoxDamaged, KeyMissing."""
         path = self._part_path(key, file_name)

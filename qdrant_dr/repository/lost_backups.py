@@ -242,6 +242,8 @@ def _telling(manifest: Manifest, named: MentionedBackup) -> set[str]:
 
 def _in_archive(reading: Reading, folder: str) -> bool:
     """Whether a manifest of this backup lies there, and cannot be read now: it may say the same."""
+    if folder in reading.manifests or layout.MANIFEST not in reading.files.get(folder, ()):
+        return False
     path = f"{layout.BACKUPS}/{folder}/{layout.MANIFEST}"
     return any(u.path == path and isinstance(u.error, ObjectArchived) for u in reading.unreadable)
 

@@ -24,7 +24,7 @@ from qdrant_dr.repository.holds_and_deletions import find_expired
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.repository.sweep import needed
 from qdrant_dr.stores.base import Stat
-from qdrant_dr.vault.law import ORPHAN_GRACE, Holding, packs_to_delete, protects
+from qdrant_dr.vault.law import ORPHAN_GRACE, Holding, packs_to_delete, protects, rewritten_lately
 
 _AT_ONCE = 8
 
@@ -137,6 +137,8 @@ def _judge(
         if isinstance(found, DRError):
             why = f"no pack of {folder} goes: {path} cannot be read: {found.message}"
             return PackPlan(unjudged=(why,))
+    if _rewritten_lately(repository, folder, place, now, grace):
+        return PackPlan()
     goes = packs_to_delete(
         {path: there.modified_at for path, there in place.packs.items()},
         [None if isinstance(found, DRError) else found for found in read],
@@ -148,6 +150,29 @@ def _judge(
         tuple(place.packs[path] for path in sorted(goes)),
         tuple(u for u in over if u is not None and u.expired),
     )
+
+
+def _rewritten_lately(
+    repository: Repository, folder: str, place: _Collection, now: datetime, grace: timedelta
+) -> bool:
+    """Say whether a repair replaced a recipe of this collection a short while ago. Of a copy that
+    was let go since, nothing tells when its manifest was written: then it counts as rewritten."""
+    let_go = {r.holding.folder for r in (*place.alive, *place.over) if r.holding.expired_at}
+    files: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
+    for there in repository.find(f"{layout.BACKUPS}/{folder}"):
+        if (at := layout.read_backup_path(there.path)) is not None:
+            files[at.backup_id][at.file] = there.modified_at
+    for backup_id, of in files.items():
+        began = layout.time_of(backup_id)
+        manifest_at = of.get(layout.MANIFEST)
+        if manifest_at is None and f"{folder}/{backup_id}" in let_go:
+            manifest_at = began
+        recipes = [at for file, at in of.items() if layout.part_file_of(file)]
+        if manifest_at is not None and any(
+            rewritten_lately(at, manifest_at, began, now=now, grace=grace) for at in recipes
+        ):
+            return True
+    return False
 
 
 def _packs_of(repository: ChunkedRepository, path: str) -> frozenset[str] | DRError:

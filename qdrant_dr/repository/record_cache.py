@@ -2,7 +2,8 @@
 
 For those who only look, and look often (`watch`, `report`, `status`, `list`): a listing tells of
 every object the store's own mark of its content (the ETag), and what was read under that mark is
-taken from a file on this machine. Whoever proves, heals, restores or deletes reads the store.
+taken from a file on this machine. What this machine never read is taken from packs, as far as the
+same listing confirms their bytes. Whoever proves, heals, restores or deletes reads the store.
 """
 
 from __future__ import annotations
@@ -10,29 +11,28 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import sqlite3
 import threading
 import time
-import weakref
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from qdrant_dr.disk import closed_to_others
+from qdrant_dr import layout
+from qdrant_dr.errors import DRError
 from qdrant_dr.records import Location
+from qdrant_dr.repository.record_memory import InPack, RecordMemory, Remembered
+from qdrant_dr.repository.record_packs import decode, is_current, is_small, worth_reading
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import Deletion, OpenUpload, Sink, Stat, Store
 
 log = logging.getLogger(__name__)
 
-_DAYS = 30
-"""After so long everything is read anew: what a store lost behind an unchanged mark is seen then,
-and what was expired is forgotten."""
 _PENDING = 2**20  # bytes that wait to be written down
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS records (path TEXT PRIMARY KEY, mark TEXT NOT NULL, "
-    "read_at INTEGER NOT NULL, sha256 BLOB NOT NULL, data BLOB NOT NULL) WITHOUT ROWID"
-)
+_FEW = 8  # so many records are fetched one by one, without a look at packs
+_PACKS_AT_ONCE = 2  # a pack is some MiB
 
 
 def remembering(repository: Repository) -> Repository:
@@ -40,11 +40,11 @@ def remembering(repository: Repository) -> Repository:
     save."""
     if repository.location.protocol in ("file", "memory"):
         return repository
+    file: Path | None = None
     try:
         file = memory_of(repository.id, repository.location)
     except RuntimeError as e:  # a container may run under an id without a home
-        log.info("records of %s are not remembered: %s", repository.name, e)
-        return repository
+        log.info("records of %s are not remembered for the next run: %s", repository.name, e)
     return replace(repository, store=RememberingStore(repository.store, file))
 
 
@@ -58,85 +58,118 @@ def memory_of(repository_id: str, location: Location) -> Path:
 class RememberingStore:
     """A store whose small objects are read once. Only what was listed with a mark is remembered.
 
-    A file that cannot be used is no error: then everything is fetched, as without.
+    Neither a file nor a pack that cannot be used is an error: then everything is fetched, as
+    without.
     """
 
-    def __init__(self, store: Store, file: Path) -> None:
+    def __init__(self, store: Store, file: Path | None) -> None:
         self.name = store.name
+        self.memory = RecordMemory(store.name, file)
+        self.listed: dict[str, dict[str, Stat]] = {}
+        """What a pack may hold, by the folder that was listed."""
         self._store = store
         self._marks: dict[str, str] = {}
-        self._pending: dict[str, tuple[str, bytes]] = {}
+        self._pending: dict[str, Remembered] = {}
+        self._pending_bytes = 0
         self._lock = threading.Lock()
-        self._memory = _open(file)
-        if self._memory is not None:  # a repository has no end of its own
-            weakref.finalize(self, self._memory.close)
 
     def read(self, path: str) -> bytes:
         mark = self._marks.get(path)
         if mark is None:
             return self._store.read(path)
-        if (known := self._recall(path, mark)) is not None:
-            return known
+        if (known := self.memory.recall(path, mark)) is not None:
+            return known.data
         data = self._store.read(path)
-        with self._lock:
-            self._pending[path] = (mark, data)
-            full = sum(len(d) for _, d in self._pending.values()) > _PENDING
-        if full:
-            self._keep()
+        self._remember(path, Remembered(mark, int(time.time()), data))
         return data
 
     def find(self, folder: str) -> list[Stat]:
         """List, and learn the marks; what was read since the last listing is written down."""
-        self._keep()
+        self.write_down()
         found = self._store.find(folder)
-        marks = {
-            s.path: f"{s.size_bytes} {s.mark} {s.modified_at.timestamp():.6f}"
-            for s in found
-            if s.mark
-        }
+        marks = {s.path: mark_of(s) for s in found if s.mark}
         with self._lock:  # what is not listed any more has no mark any more
             kept = {p: m for p, m in self._marks.items() if not p.startswith(f"{folder}/")}
             self._marks = kept | marks
+        if (place := layout.packs_of(folder)) is not None:
+            listed = {s.path: s for s in found if is_small(s) and layout.may_be_packed(s.path)}
+            with self._lock:
+                self.listed[folder] = listed
+            self._fetch_packed(folder, place)
         return found
 
-    def _recall(self, path: str, mark: str) -> bytes | None:
+    def write_down(self) -> None:
+        """Write down what was read."""
         with self._lock:
-            if self._memory is None:
-                return None
-            try:
-                row = self._memory.execute(
-                    "SELECT sha256, data FROM records WHERE path = ? AND mark = ?", (path, mark)
-                ).fetchone()
-            except sqlite3.Error as e:
-                self._give_up(e)
-                return None
-        if row is None or not isinstance(row[1], bytes):
+            read, self._pending, self._pending_bytes = self._pending, {}, 0
+        self.memory.keep(read)
+
+    def packed(self, folder: str, packs: Container[str]) -> dict[str, InPack]:
+        """Return the records of a listed folder that one of these packs has as they are now."""
+        listed = self.listed[folder]
+        return {
+            path: of
+            for path, of in self.memory.packed(folder).items()
+            if of.pack in packs and path in listed and of.mark == mark_of(listed[path])
+        }
+
+    def unpack(self, folder: str, wanted: Sequence[Stat], packs: Mapping[str, Stat]) -> set[str]:
+        """Remember what packs have of the records of a listed folder, and which pack it is: of all
+        `packs` that are there, the newest. Return those that could be read."""
+        with ThreadPoolExecutor(_PACKS_AT_ONCE) as pool:
+            found = list(pool.map(partial(self._unpack, self.listed[folder]), wanted))
+        self.write_down()
+        packed = self.packed(folder, packs)
+        for pack, records in zip(wanted, found, strict=True):
+            for path, of in (records or {}).items():
+                known = packed.get(path)
+                if known is None or packs[known.pack].modified_at <= pack.modified_at:
+                    packed[path] = of
+        self.memory.keep_packed(packed)
+        return {s.path for s, records in zip(wanted, found, strict=True) if records is not None}
+
+    def _unpack(self, listed: Mapping[str, Stat], pack: Stat) -> dict[str, InPack] | None:
+        """What one pack has as it is now; None if it could not be read."""
+        now = time.time()
+        found: dict[str, InPack] = {}
+        try:
+            for entry, data in decode(self._store.read(pack.path)):
+                there = listed.get(entry.path)
+                if there is None or not is_current(entry, data, there, now):
+                    continue
+                mark, read_at = mark_of(there), min(entry.read_at, int(now))
+                found[entry.path] = InPack(mark, read_at, pack.path)
+                if self.memory.recall(entry.path, mark) is None:
+                    self._remember(entry.path, Remembered(mark, read_at, data))
+        except DRError as e:
+            log.debug("%s/%s is not read: %s", self.name, pack.path, e.message)
             return None
-        data: bytes = row[1]
-        return data if hashlib.sha256(data).digest() == row[0] else None
+        except ValueError as e:
+            log.debug("%s/%s is no pack of records: %s", self.name, pack.path, e)
+        return found
 
-    def _keep(self) -> None:
+    def _fetch_packed(self, folder: str, place: str) -> None:
+        """Take what was never read here from packs, where that saves requests."""
+        known = self.memory.marks(folder)
+        missing = [s for p, s in self.listed[folder].items() if known.get(p) != mark_of(s)]
+        if len(missing) <= _FEW or not self.memory.usable:
+            return
+        try:
+            packs = {s.path: s for s in self._store.find(place) if layout.is_ours(s.path)}
+        except DRError as e:
+            log.debug("packs of %s/%s are not listed: %s", self.name, folder, e.message)
+            return
+        before = {of.pack for of in self.memory.packed(folder).values()}
+        if wanted := worth_reading(packs.values(), missing, datetime.now(UTC), before):
+            self.unpack(folder, wanted, packs)
+
+    def _remember(self, path: str, read: Remembered) -> None:
         with self._lock:
-            rows = [
-                (path, mark, int(time.time()), hashlib.sha256(data).digest(), data)
-                for path, (mark, data) in self._pending.items()
-            ]
-            self._pending.clear()
-            if self._memory is None or not rows:
-                return
-            try:
-                with self._memory:
-                    self._memory.executemany(
-                        "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", rows
-                    )
-            except sqlite3.Error as e:
-                self._give_up(e)
-
-    def _give_up(self, error: sqlite3.Error) -> None:
-        log.info("records of %s are not remembered: %s", self.name, error)
-        if self._memory is not None:
-            self._memory.close()
-        self._memory = None
+            self._pending[path] = read
+            self._pending_bytes += len(read.data)
+            full = self._pending_bytes > _PENDING
+        if full:
+            self.write_down()
 
     # everything else is the store's
 
@@ -171,42 +204,6 @@ class RememberingStore:
         return self._store.signed_url(path, seconds)
 
 
-def _open(file: Path) -> sqlite3.Connection | None:
-    """The memory, without what is too old; a damaged file is thrown away. None if there is no place
-    for it, or if somebody else may write to it: whoever does could tell us of backups at will."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file.touch(mode=0o600)
-        if strange := [p for p in (file.parent, file) if not closed_to_others(p)]:
-            log.info("%s is not used: %s is not ours alone", file, strange[0])
-            return None
-        try:
-            return _connected(file)
-        except sqlite3.OperationalError:  # locked, or no place to write to
-            raise
-        except sqlite3.DatabaseError as e:
-            log.info("%s is thrown away: %s", file, e)
-            file.unlink(missing_ok=True)
-            file.touch(mode=0o600)
-            return _connected(file)
-    except (sqlite3.Error, OSError) as e:
-        log.info("%s is not used: %s", file, e)
-        return None
-
-
-def _connected(file: Path) -> sqlite3.Connection:
-    memory = sqlite3.connect(file, timeout=1, check_same_thread=False)
-    try:
-        # it can be read again: neither speed nor a crash is worth a flush to disk
-        memory.execute("PRAGMA synchronous = OFF")
-        now = int(time.time())
-        with memory:
-            memory.execute(_TABLE)
-            # what was read in the future was read by a clock that says nothing of its age
-            memory.execute(
-                "DELETE FROM records WHERE read_at NOT BETWEEN ? AND ?", (now - _DAYS * 86400, now)
-            )
-    except BaseException:
-        memory.close()
-        raise
-    return memory
+def mark_of(there: Stat) -> str:
+    """Return what a record was read under: whatever of it changes, it is read again."""
+    return f"{there.size_bytes} {there.mark} {there.modified_at.timestamp():.6f}"

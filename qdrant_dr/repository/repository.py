@@ -10,6 +10,7 @@ from qdrant_dr import layout
 from qdrant_dr.errors import (
     BytesDiffer,
     Conflict,
+    DRError,
     ManifestConflict,
     ObjectMissing,
     RecordDamaged,
@@ -222,6 +223,16 @@ class Repository(RunRecords):
         """Yield the bytes of a part as they are, to find out what is wrong with them; whoever needs
         good ones takes `read_verified`."""
         return self.store.read_range(layout.in_backup(key, part.file), start, end)
+
+    def read_damaged(
+        self,
+        key: BackupKey,
+        part: Part,
+        lost: Callable[[DRError, int], None],  # noqa: ARG002 -- here a bad byte looks like any other
+    ) -> Iterator[bytes]:
+        """Yield the bytes of a part as far as they can be had, to save what is left of it; `lost`
+        is told of those that zeros stand for, and how many they are."""
+        return self.read_part(key, part)
 
     def read_verified(
         self,

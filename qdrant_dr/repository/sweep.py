@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.layout import call_of, is_ours
+from qdrant_dr.layout import RECORD_PACKS, call_of, is_ours
 from qdrant_dr.records import Intent
 from qdrant_dr.repository.catalog import Catalog, Unfinished
 from qdrant_dr.repository.delete_permission import clean
 from qdrant_dr.repository.foreign_objects import strangers_in_words
+from qdrant_dr.repository.record_packs import is_lapsed
 from qdrant_dr.repository.repository import Repository
-from qdrant_dr.stores.base import OpenUpload
+from qdrant_dr.stores.base import OpenUpload, Stat
 from qdrant_dr.vault.law import ORPHAN_GRACE, may_commit
 
 _NAMED = 3
@@ -28,6 +29,7 @@ class SweepPlan:
     uploads: tuple[OpenUpload, ...] = ()
     kept: tuple[str, ...] = ()
     refused: str | None = None
+    packs: tuple[Stat, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,16 @@ def plan_sweep(
     return SweepPlan(repository, tuple(folders), tuple(uploads), tuple(kept))
 
 
+def lapsed_packs(repository: Repository, *, store_now: datetime) -> tuple[Stat, ...]:
+    """Return packs of records that nobody takes anything from any more; none where none may be
+    deleted."""
+    if repository.append_only:
+        return ()
+    before = store_now - ORPHAN_GRACE
+    every = repository.store.find(RECORD_PACKS)
+    return tuple(s for s in every if is_ours(s.path) and is_lapsed(s, before))
+
+
 def _kept(catalog: Catalog, found: Unfinished, before: datetime) -> str | None:
     """Why what a capture left stays; None if it goes."""
     if why := needed(catalog, found):
@@ -106,7 +118,7 @@ def needed(catalog: Catalog, found: Unfinished) -> str | None:
     """Say why what lies in a folder without a manifest stays, whatever its age; None if nothing
     keeps it. Of a copy that is on record as going, only what lies beside it does."""
     if not found.expired:
-        if any(found.folder == b.key.folder for b in catalog.backups):
+        if found.folder in catalog.folders:
             return "committed elsewhere, `replicate` completes it"
         if found.named:
             return "it was a backup, see `qdrant-dr status`"
@@ -131,5 +143,9 @@ def sweep(repository: Repository, plan: SweepPlan) -> Sweeping:
         refused = clean(repository, remove)
         (gone if refused is None else stays).append(what)
         why = why or refused
+    for pack in plan.packs:
+        if clean(repository, partial(repository.store.delete, pack.path)) is not None:
+            break  # where they stay, they harm nobody
+        gone.append(pack.path)
     left = f"{len(stays)} unfinished of dead runs stay ({', '.join(stays[:_NAMED])}): {why}"
     return Sweeping(tuple(gone), plan.kept, (left,) if why else ())

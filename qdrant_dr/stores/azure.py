@@ -13,7 +13,7 @@ from typing import Any
 
 from qdrant_dr.config import Tls
 from qdrant_dr.stores.errors import is_taken
-from qdrant_dr.stores.provider import CONNECT, READ, Body, Provider, Upload
+from qdrant_dr.stores.provider import CONNECT, READ, Body, Provider, Upload, hex_of
 from qdrant_dr.stores.tiers import Storage
 
 
@@ -35,6 +35,10 @@ class Azure(Provider):
         name = str(info.get("blob_tier") or "")
         thawing = name == "Archive" and bool(info.get("archive_status"))
         return Storage(name, archived=name == "Archive", thawing=thawing)
+
+    def md5(self, info: Mapping[str, Any]) -> str:
+        """Return the one that the service computed of a blob that came in one request."""
+        return hex_of((info.get("content_settings") or {}).get("content_md5"))
 
 
 async def _committed(blob: Any) -> list[str]:

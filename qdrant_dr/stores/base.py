@@ -28,13 +28,16 @@ class Stat:
     """One object as the store describes it now: size in bytes, time by the store's clock.
 
     `mark` changes with the content (an ETag); empty if a listing has none. `storage` says whether
-    it can be read: an archived object exists but is not readable."""
+    it can be read: an archived object exists but is not readable. `md5` is what may be the MD5 of
+    the content, hex; empty if the store gives none. An encrypting store gives something else that
+    looks the same: who uses it compares it with bytes."""
 
     path: str
     size_bytes: int
     modified_at: datetime
     mark: str = ""
     storage: Storage = AT_HAND
+    md5: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,16 @@ from qdrant_dr.config import Tls
 from qdrant_dr.errors import DRError
 from qdrant_dr.network import proxy_for, tls_context
 from qdrant_dr.secrets import laid_over
-from qdrant_dr.stores.provider import CONNECT, READ, Body, Calls, Provider, Upload, Versions
+from qdrant_dr.stores.provider import (
+    CONNECT,
+    READ,
+    Body,
+    Calls,
+    Provider,
+    Upload,
+    Versions,
+    hex_of,
+)
 from qdrant_dr.stores.tiers import Storage
 
 _GOOGLE = "https://storage.googleapis.com"
@@ -48,6 +57,9 @@ class Gcs(Provider):
 
     def listed(self, info: Mapping[str, Any]) -> Storage:
         return Storage(str(info.get("storageClass") or ""))
+
+    def md5(self, info: Mapping[str, Any]) -> str:
+        return hex_of(info.get("md5Hash"))
 
     def versions(self, store: Calls, bucket: str) -> Versions:
         return GcsVersions(store, bucket)

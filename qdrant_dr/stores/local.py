@@ -207,10 +207,10 @@ class LocalStore:
 
     def _walk(self, folder: str) -> Iterator[Stat]:
         self.same_root()
-        found: list[Path] = []
+        found: list[str] = []  # names, not `Path`s: a listing has thousands
 
         def unless_not_ours(error: OSError) -> None:
-            closed = Path(error.filename or self._root)
+            closed = str(error.filename or self._root)
             if isinstance(error, PermissionError) and not may_hold_ours(self._path_of(closed)):
                 found.append(closed)  # it cannot hold anything of ours
             elif not isinstance(error, FileNotFoundError):
@@ -218,10 +218,10 @@ class LocalStore:
 
         for where, folders, files in os.walk(self.file(folder), onerror=unless_not_ours):
             # a link to a folder is not followed, but must not look like an empty place
-            names = (*files, *(f for f in folders if (Path(where) / f).is_symlink()))
-            found += (Path(where) / name for name in names)
-            folders[:] = [f for f in folders if not is_known(self._path_of(Path(where) / f), 1)]
-        for file in sorted(found):
+            names = (*files, *(f for f in folders if os.path.islink(f"{where}/{f}")))  # noqa: PTH114
+            found += (f"{where}/{name}" for name in names)
+            folders[:] = [f for f in folders if not is_known(self._path_of(f"{where}/{f}"), 1)]
+        for file in sorted(found, key=lambda name: name.split("/")):
             path = self._path_of(file)
             if is_known(path, 1):
                 continue
@@ -234,8 +234,8 @@ class LocalStore:
                     raise
                 yield Stat(path, 0, datetime.fromtimestamp(0, UTC))
 
-    def _path_of(self, file: Path) -> str:
-        return file.relative_to(self._root).as_posix()
+    def _path_of(self, file: str) -> str:
+        return file.removeprefix(str(self._root)).strip("/")
 
     def _identify(self) -> tuple[int, int]:
         try:
@@ -325,13 +325,13 @@ def _target(temporary: str) -> str:
     return f"{folder}/{name[1:].rpartition('.')[0]}"
 
 
-def _stat(path: str, file: Path) -> Stat:
+def _stat(path: str, file: Path | str) -> Stat:
     try:
-        there = file.stat()
+        there = os.stat(file)  # noqa: PTH116 -- a name or a `Path`
     except OSError as e:
         if e.errno != errno.ELOOP:
             raise
-        there = file.lstat()  # a link to itself: it is there, and nobody can read it
+        there = os.lstat(file)  # a link to itself: it is there, and nobody can read it
     return Stat(path, there.st_size, datetime.fromtimestamp(there.st_mtime, UTC))
 
 

@@ -156,7 +156,8 @@ class ObjectStore:
 
     def _stat(self, path: str, info: dict[str, Any]) -> Stat:
         mark = str(info.get("ETag") or info.get("etag") or "").strip('"')
-        return Stat(path, info["size"], _time(info), mark, self._provider.listed(info))
+        storage, md5 = self._provider.listed(info), self._provider.md5(info)
+        return Stat(path, info["size"], _time(info), mark, storage, md5)
 
     def _asked(self, stats: list[Stat]) -> list[Stat]:
         """Ask each object itself if a listing does not tell whether it can be read."""

@@ -7,6 +7,7 @@ of fsspec's loop; `objects` runs them."""
 # ruff: noqa: ARG002 -- one signature fits three
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Coroutine, Mapping
 from datetime import datetime
@@ -27,6 +28,14 @@ class Body(io.BytesIO):
 
     def close(self) -> None:
         self.seek(0)
+
+
+def hex_of(digest: object) -> str:
+    """Return a digest that a listing gives as bytes or in base64 as hex; empty if it is none."""
+    try:
+        return (base64.b64decode(digest) if isinstance(digest, str) else bytes(digest or b"")).hex()  # type: ignore[call-overload]
+    except (ValueError, TypeError):
+        return ""
 
 
 class Upload(Protocol):
@@ -94,6 +103,10 @@ class Provider:
     def listed(self, info: Mapping[str, Any]) -> Storage:
         """Return the class or tier in a listing."""
         raise NotImplementedError
+
+    def md5(self, info: Mapping[str, Any]) -> str:
+        """Return what a listing gives as the MD5 of the content, hex; empty if it gives none."""
+        return ""
 
     def tells_more(self, storage: Storage, size_bytes: int) -> bool:
         """Say whether the object itself (`head`) tells more about its class than a listing."""

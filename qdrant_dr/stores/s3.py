@@ -3,6 +3,7 @@
 # ruff: noqa: SLF001, ARG002 -- fsspec's coroutines begin with `_`; one signature fits three
 from __future__ import annotations
 
+import re
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from qdrant_dr.stores.tiers import Storage
 _UNCONDITIONAL = frozenset({"NotImplemented", "UnsupportedHeader", "InvalidArgument"})
 """Answers to a condition at the end of an upload that a store does not know."""
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_MD5 = re.compile("[0-9a-f]{32}")
 _MOVING = "INTELLIGENT_TIERING"
 _MONITORED = 128 * 1024  # bytes: smaller objects are never moved to another tier
 
@@ -48,6 +50,11 @@ class S3(Provider):
     def listed(self, info: Mapping[str, Any]) -> Storage:
         name = str(info.get("StorageClass") or "")
         return Storage(name, archived=name in ARCHIVES)
+
+    def md5(self, info: Mapping[str, Any]) -> str:
+        """Return the ETag if it may be one: that of an upload in parts is none (`-2`)."""
+        mark = str(info.get("ETag") or "").strip('"')
+        return mark if _MD5.fullmatch(mark) else ""
 
     def tells_more(self, storage: Storage, size_bytes: int) -> bool:
         """Say whether to ask the object: a listing tells neither whether an archived object was

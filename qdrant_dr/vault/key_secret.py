@@ -45,14 +45,15 @@ class Secret:
 def parse_secret(text: str, where: str) -> Secret:
     """Say what a secret is. Raise KeyWrong for one that cannot be used; it shows none of it."""
     text = text.strip()
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    lines = [line for line in text.splitlines() if line]
     if not lines:
         raise KeyWrong(f"{where} is empty")
-    if lines[0].startswith(EXPORTED):
-        return Secret("exported", "\n".join(lines))
-    if _IDENTITY.match(lines[0]):
+    told = [line for line in lines if not line.startswith("#")] or lines  # age-keygen comments
+    if told[0].startswith(EXPORTED):
+        return Secret("exported", "\n".join(told))
+    if _IDENTITY.match(told[0]):
         return Secret("age", text)
-    if _RECIPIENT.match(lines[0]):
+    if _RECIPIENT.match(told[0]):
         raise KeyWrong(
             f"{where} is a recipient of age, which opens nothing",
             "give the identity that belongs to it: its file begins with AGE-SECRET-KEY or is a "

@@ -144,8 +144,8 @@ def _opened(slots: Sequence[KeySlot], secret: Secret, first: str, where: str) ->
     made: dict[str, datetime] = {}
     before: dict[str, PreviousKey] = {}
     for slot in slots:
-        if (master := open_slot(slot, secret)) is None:
-            continue
+        if slot.key_id in masters or (master := open_slot(slot, secret)) is None:
+            continue  # one slot is enough: a passphrase takes seconds
         masters[slot.key_id] = master
         made[slot.key_id] = slot.key_made_at
         if slot.previous:

@@ -4,7 +4,8 @@ Reuse only what a committed backup refers to, or what is younger than half of `g
 half of `grace`; delete only what nothing has protected for `grace`. All times are the store's.
 
 A backup protects the packs of its recipes while its manifest is there, and for `grace` after the
-record that it is to go: a run that saw it alive has committed by then, or never will. So writers
+record that it is to go: a run that saw it alive has committed by then, or never will. The same
+holds for what a recipe named before a repair replaced it. So writers
 and sweeps need no lock, and a sweep may take as long as it likes between deciding and deleting,
 as long as what it knows was read after the `now` that it counts from.
 """
@@ -70,6 +71,25 @@ def packs_to_delete(
         return frozenset()
     old = {name for name, written_at in packs.items() if now - written_at > grace}
     return frozenset(old - protected)
+
+
+def rewritten_lately(
+    recipe_at: datetime,
+    manifest_at: datetime,
+    began: datetime,
+    *,
+    now: datetime,
+    grace: timedelta = ORPHAN_GRACE,
+) -> bool:
+    """Say whether a repair put a recipe in the place of another within `grace`: it was written
+    after its manifest, or (a repair may write that again, too) longer after its backup `began` than
+    a capture may take.
+
+    Runs may still refer to what the other one named, and nothing tells what that was. So while
+    there is such a recipe, no pack of its collection goes.
+    """
+    late = recipe_at > manifest_at or recipe_at - began > grace / 2
+    return late and now - recipe_at <= grace
 
 
 def is_base(holding: Holding) -> bool:

@@ -31,9 +31,10 @@ def source() -> Iterator[ReplaySource]:
         yield source
 
 
-@pytest.fixture
-def world(source: ReplaySource, tmp_path: Path) -> World:
-    return make_world(tmp_path, source.url)
+@pytest.fixture(params=["plain", "chunked"])
+def world(source: ReplaySource, tmp_path: Path, request: pytest.FixtureRequest) -> World:
+    chunked = ("one", "two") if request.param == "chunked" else ()
+    return make_world(tmp_path, source.url, chunked=chunked)
 
 
 def statuses(world: World) -> dict[str, str]:

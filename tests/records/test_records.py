@@ -30,6 +30,7 @@ from qdrant_dr.records import (
     format_time,
     parse_time,
 )
+from qdrant_dr.records.base import _without
 from qdrant_dr.records.key_slot import KeySlot
 from qdrant_dr.records.repository import RepositoryRecord
 from tests.support import records as made
@@ -222,6 +223,37 @@ def test_any_value_under_a_good_digest_is_read_or_refused_in_words(
 
 TEXT = st.text(max_size=40).filter(lambda t: not any("\ud800" <= c <= "\udfff" for c in t))
 TIME = st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 1))  # noqa: DTZ001
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | st.just("sha256"), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(TEXT, JSON, max_size=5), JSON)
+def test_what_is_left_without_the_digest_is_what_encoding_it_again_gives(
+    body: dict[str, Any], digest: Any
+) -> None:
+    rest = canonical_json({k: v for k, v in body.items() if k != "sha256"})
+    assert _without(canonical_json({**body, "sha256": digest}), digest) in (rest, None)
+
+
+def test_a_digest_that_stands_there_twice_is_not_cut_out() -> None:
+    digest = "b" * 64
+    assert _without(canonical_json({"sha256": digest, "z": {"sha256": digest}}), digest) is None
+    assert _without(canonical_json({"a": 1, "sha256": digest}), digest) == b'{"a":1}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-11-30", "2026-11-30T10:00:00.000000+00:00", "2026-13-30T10:00:00.000000Z",
+     "2026-11-30T25:00:00.000000Z", "2026-11-30T10:00:00.000000Z\n", "\u0662026-11-30T10:00:00Z"],
+)  # fmt: skip
+def test_another_form_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match=r"time|month|hour|data"):
+        parse_time(text)
 
 
 @given(at=TIME)

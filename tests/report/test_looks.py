@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.history import NAMES
-from benchmarks.looks import WARM, configuration, counted, emulator
+from benchmarks.looks import COLD, WARM, configuration, counted, emulator
 from qdrant_dr.config import Config
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.run import utc_now
@@ -32,6 +32,8 @@ THOROUGH = bool(os.environ.get("QDR_THOROUGH"))
 
 PERIOD = timedelta(days=30)
 BACKUPS, COLLECTIONS = 3, 2
+PACKED = 16
+"""So many that manifests, seals, proofs and runs are worth packs of their own."""
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,34 @@ def test_a_second_watch_and_a_report_cost_few_requests(
     assert reported.total() <= WARM
     assert made.detail is not None
     assert len(list(cache.glob("*.sqlite"))) == len(NAMES)
+
+
+def test_a_first_look_takes_records_from_packs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that was never there; the first one leaves the packs."""
+    backups = 200 if THOROUGH else PACKED
+    silent = {"name": "prod", "nodes": [f"http://127.0.0.1:{free_port()}"]}
+    with emulator(backups) as url:
+        config = configuration(
+            url, cluster=silent, capture={"spool": {"path": str(tmp_path / "spool")}}
+        )
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
+        with counted() as first:
+            find_problems(config, WatchUnit(now=utc_now(), pack=True))
+        assert first["GET"] >= backups * 8 * len(NAMES)
+        now = utc_now()
+        told = _said(config, now, remember=True)
+        for home in (str(tmp_path / "two"), "/proc/nowhere"):
+            monkeypatch.setenv("XDG_CACHE_HOME", home)
+            with counted() as cold:
+                assert _said(config, now, remember=True) == told
+            assert cold.total() <= (COLD if THOROUGH else WARM + 3 * 3 * len(NAMES))
+            assert cold["PUT"] == 0
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "two"))
+        with counted() as again:
+            find_problems(config, WatchUnit(now=utc_now(), pack=True))
+        assert again.total() <= WARM
 
 
 @dataclass(frozen=True)

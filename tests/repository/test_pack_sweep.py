@@ -14,6 +14,7 @@ from qdrant_dr.repository import (
     PackPlan,
     Repository,
     RepositoryState,
+    adopt_repository,
     plan_packs,
     plan_sweep,
     read_catalog,
@@ -159,6 +160,44 @@ def test_a_record_that_it_goes_takes_nothing_from_a_copy_that_is_there(
     assert swept(vault) == set()
 
 
+@pytest.mark.parametrize("then", ["it stays", "it is let go"])
+def test_what_a_recipe_named_before_a_repair_stays_for_the_grace(
+    vault: ChunkedRepository, root: Path, then: str
+) -> None:
+    """Runs may have seen the recipe that was replaced, and rely on its packs still."""
+    first = backed_up(vault, numbers=range(1, 10), at=FIRST)
+    dead = written(vault, numbers=range(20, 23), at=SECOND)
+    age(root, OLD)
+    before = vault.read_recipe(first.key, first.parts[0].file).packs
+    vault.replace_part(first.key, first.parts[0], [content(range(1, 10))])
+    assert set(vault.read_recipe(first.key, first.parts[0].file).packs).isdisjoint(before)
+    if then == "it is let go":
+        let_go(vault, first)
+    assert swept(vault) == set()
+    age(root, ORPHAN_GRACE - HOUR)
+    assert swept(vault) == set()
+    age(root, 2 * HOUR)
+    gone = {f"{name}.pack" for name in before} | {f"{dead.backup_id}-1.pack"}
+    assert gone <= swept(vault)
+    assert then == "it is let go" or readable(vault, first, range(1, 10))
+
+
+def test_an_adopted_copy_protects_again_what_the_original_let_go(
+    vault: ChunkedRepository, root: Path
+) -> None:
+    """It was copied after the record, and before the manifest was gone."""
+    first, second = two(vault)
+    record_expiry(vault, made.expired(first))
+    age(root, OLD)
+    adopt_repository(vault, now())
+    assert names(root, "expired") == set()
+    assert swept(vault) == set()
+    third = backed_up(vault, numbers=range(1, 4), at=FIRST + HOUR)
+    assert vault.read_recipe(third.key, third.parts[0].file).packs == (f"{first.backup_id}-1",)
+    assert vault.record.layout == "chunked"
+    assert readable(vault, second, range(5, 14))
+
+
 def test_what_is_held_stays(vault: ChunkedRepository, root: Path) -> None:
     first, _ = two(vault)
     let_go(vault, first)
@@ -184,12 +223,14 @@ def test_a_recipe_that_cannot_be_read_lets_nothing_of_its_collection_go(
         recipe.write_bytes(data[:60] + bytes([data[60] ^ 1]) + data[61:])
     else:
         recipe.write_bytes((root / "backups" / first.key.folder / "collection.recipe").read_bytes())
+    age(root, OLD)
     plan = planned(vault)
     assert {p.path.split("/")[2].split("-")[0] for p in plan.packs} == {"users"}
     assert [r.folder for r in plan.recipes] == [users.key.folder]
     (why,) = plan.unjudged
     assert "collection.recipe cannot be read" in why
     recipe.write_bytes(data)
+    age(root, OLD)
     assert {r.folder for r in planned(vault).recipes} == {first.key.folder, users.key.folder}
 
 

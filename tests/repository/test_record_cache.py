@@ -192,7 +192,12 @@ def test_without_a_home(there: Repository, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "expanduser", homeless)
-    assert remembering(there) is there
+    store = remembering(there).store
+    assert isinstance(store, RememberingStore)
+    for _ in range(2):  # for this process alone
+        path = next(s.path for s in store.find("backups") if s.path.endswith("manifest.json"))
+        assert store.read(path) == there.store.read(path)
+    assert len(look(there)[1]) == len(look(there)[1]) == 3
 
 
 def test_what_a_later_listing_does_not_have_is_not_remembered(there: Repository) -> None:
@@ -260,7 +265,7 @@ def test_every_record_cache_that_is_opened_is_closed(
     file.write_bytes(b"no database at all" * 100)
     store = looked()
     assert len(open_now) == 1, "the damaged one is closed"
-    store._give_up(sqlite3.OperationalError("disk I/O error"))
+    store.memory.give_up(sqlite3.OperationalError("disk I/O error"))
     assert not open_now
     assert store.find("backups")
 

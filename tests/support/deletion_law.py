@@ -28,6 +28,7 @@ class Rules:
     may_reuse: Callable[..., bool] = law.may_reuse
     may_commit: Callable[..., bool] = law.may_commit
     packs_to_delete: Callable[..., frozenset[str]] = law.packs_to_delete
+    rewritten_lately: Callable[..., bool] = law.rewritten_lately
 
 
 @dataclass
@@ -41,6 +42,9 @@ class World:
     packs: dict[str, datetime] = field(default_factory=dict)
     recipes: dict[str, frozenset[str]] = field(default_factory=dict)
     written: dict[str, datetime] = field(default_factory=dict)
+    recipe_at: dict[str, datetime] = field(default_factory=dict)
+    began: dict[str, datetime] = field(default_factory=dict)
+    manifest_at: dict[str, datetime] = field(default_factory=dict)
     manifests: set[str] = field(default_factory=set)
     tombstones: dict[str, datetime] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
@@ -97,15 +101,32 @@ def writer(world: World) -> Steps:
             yield world.hours(0, slow / 4)
             if not mine <= world.packs.keys():
                 continue  # every pack is asked for before the recipe is written
-            world.recipes[backup], world.written[backup] = frozenset(mine), world.now
+            world.recipes[backup], world.began[backup] = frozenset(mine), began
+            world.recipe_at[backup] = world.written[backup] = world.now
             yield world.hours(0, slow / 4)
             if doomed or not mine <= world.packs.keys():
                 continue
             if rules.may_commit(began, now=world.now):
                 yield world.hours(0, 0.9)  # a manifest arrives later than it was decided to send it
                 world.manifests.add(backup)
-                world.written[backup] = world.now
+                world.written[backup] = world.manifest_at[backup] = world.now
                 world.commits += 1
+
+
+def healer(world: World) -> Steps:
+    """Now and then store a backup anew, as if it was damaged: another recipe in the same place."""
+    while True:
+        yield world.hours(20, 120)
+        began = world.now
+        if not world.manifests:
+            continue
+        backup = world.random.choice(sorted(world.manifests))
+        packs = frozenset(world.name("p") for _ in range(2))
+        for pack in sorted(packs):
+            world.packs[pack] = world.now
+        yield world.hours(0, 10)
+        if backup in world.manifests and world.rules.may_commit(began, now=world.now):
+            world.recipes[backup], world.recipe_at[backup] = packs, world.now
 
 
 def retention(world: World) -> Steps:
@@ -130,6 +151,14 @@ def sweeper(world: World) -> Steps:
         yield world.hours(0, 1)
         alive = {b for b in world.recipes if rules.protects(world.holding(b), now=now)}
         over = world.recipes.keys() - alive
+        if any(
+            rules.rewritten_lately(
+                world.recipe_at[b], world.manifest_at[b], world.began[b], now=now
+            )
+            for b in world.recipes
+            if b in world.manifest_at
+        ):
+            continue
         recipes = [world.recipes[b] for b in sorted(alive)]
         goes = rules.packs_to_delete(packs, recipes, now=now)
         for pack in sorted(goes):
@@ -146,6 +175,7 @@ def run(seed: int, rules: Rules) -> World:
     random = Random(seed)
     world = World(random, rules)
     actors = [writer(world) for _ in range(random.randint(1, 3))]
+    actors += [healer(world)] if random.random() < 0.5 else []
     actors += [retention(world), *(sweeper(world) for _ in range(random.randint(1, 2)))]
     due = [(BEGIN + next(actor), number) for number, actor in enumerate(actors)]
     heapq.heapify(due)

@@ -50,7 +50,10 @@ class World:
         return sorted(found, key=lambda end: end.ended_at)
 
     def parts(self, repository: str) -> Iterator[Path]:
-        return self.folders[repository].glob("backups/**/*.snapshot")
+        """The files that hold the bytes of backups: in a chunked repository these are packs."""
+        folder = self.folders[repository]
+        yield from folder.glob("backups/**/*.snapshot")
+        yield from folder.glob("packs/**/*.pack")
 
 
 def make_world(

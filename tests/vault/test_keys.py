@@ -87,7 +87,7 @@ def test_what_is_no_recipient_is_refused() -> None:
     ("text", "why"),
     [
         ("", "is empty"),
-        ("# a comment alone", "is empty"),
+        (" \n\t\n", "is empty"),
         ("short", "fewer than 12"),
         ("age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p", "recipient"),
         ("two\nlines of it, which no key has", "2 lines"),
@@ -218,5 +218,6 @@ def test_a_slot_of_format_1_opens_for_ever() -> None:
 
 
 def test_a_passphrase_is_the_same_however_its_letters_are_composed() -> None:
+    assert parse_secret("# six words that begin with a hash", "x").kind == "passphrase"
     slot = make_slot(MASTER, parse_secret("Caf\u00e9 au lait, s'il vous", "x"), NOW)
     assert open_slot(slot, parse_secret("Cafe\u0301 au lait, s'il vous", "x")) == MASTER

@@ -41,6 +41,9 @@ BROKEN = {
             packs, recipes, now=now, grace=timedelta(0)
         ),
     ),
+    "what a replaced recipe named goes at once": replace(
+        LAW, rewritten_lately=lambda *_, **__: False
+    ),
     "what is to go is a base": replace(LAW, is_base=_any_base),
     "what is to go is a base while its manifest is there": replace(
         LAW, is_base=lambda holding: holding.committed

@@ -12,6 +12,7 @@ from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.proof import lay_out
 from qdrant_dr.proof.unpack import LaidOut, Limits
+from qdrant_dr.quantities import format_size
 from qdrant_dr.records import Part
 from qdrant_dr.repository import Repository, rank_sources
 from qdrant_dr.verified_read import Tally
@@ -51,9 +52,14 @@ def _lay_out(
     tally = Tally(part.size_bytes, part.sha256)
     fault: list[DRError] = []
 
+    gone: list[tuple[DRError, int]] = []
+
+    def lost(error: DRError, size: int) -> None:
+        gone.append((error, size))
+
     def blocks() -> Iterator[bytes]:
         try:
-            yield from stoppable(repository.read_part(found.backup.key, part))
+            yield from stoppable(repository.read_damaged(found.backup.key, part, lost))
         except Interrupted:
             raise
         except DRError as e:  # a copy that ends early is read up to there
@@ -67,5 +73,8 @@ def _lay_out(
     )  # fmt: skip
     for _ in passing:
         pass  # the hash is of all bytes, also behind a fault
+    if gone:
+        size = format_size(sum(size for _, size in gone))
+        notes.append(f"{part.file} of {repository.name} lacks {size}: {gone[0][0].message}")
     notes += [error.message for error in (*fault, *laid.faults)]
     return laid, tally.whole

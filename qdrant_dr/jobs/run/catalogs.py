@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
@@ -14,6 +15,7 @@ from qdrant_dr.repository import (
     open_repository,
     read_catalog,
     remembering,
+    write_packs,
 )
 
 
@@ -35,6 +37,14 @@ def open_all(
         except DRError as e:
             failed[wanted.name] = e
     return opened, failed
+
+
+def pack_all(opened: Mapping[str, Repository]) -> None:
+    """Keep what was read of these repositories, opened with `remember`, in packs."""
+    with ThreadPoolExecutor(max(1, len(opened))) as pool:
+        list(
+            pool.map(lambda repository: write_packs(repository, datetime.now(UTC)), opened.values())
+        )
 
 
 def catalog_of(

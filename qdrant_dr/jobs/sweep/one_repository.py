@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from qdrant_dr.config import Config
@@ -14,6 +14,7 @@ from qdrant_dr.repository import (
     PackPlan,
     Repository,
     active_holds,
+    lapsed_packs,
     plan_packs,
     plan_sweep,
     sweep_packs,
@@ -41,6 +42,8 @@ def sweep_one(
 ) -> RepositorySweep:
     """Plan and carry out; `now` is older than the catalog, which is younger than every list."""
     plan = plan_sweep(catalog, repository.name, store_now=now)
+    if plan.refused is None:
+        plan = replace(plan, packs=lapsed_packs(repository, store_now=now))
     packs = _plan_packs(config, repository, opened, catalog, now)
     freed = sweep_packs(repository, packs)
     swept = sweep_repository(repository, plan)

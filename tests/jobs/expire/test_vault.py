@@ -54,8 +54,7 @@ def test_what_expires_is_swept_after_the_grace_and_what_is_shared_stays(world: W
     assert swept(world)[1].freed_bytes == 0
     # the next run does not take it for a deletion that was cut
     assert do(world, "expire").outcomes == ()
-    age(world.folders["one"], ORPHAN_GRACE + HOUR, "expired")
-    age(world.folders["one"], ORPHAN_GRACE + HOUR, "packs")
+    age(world.folders["one"], ORPHAN_GRACE + HOUR)
     outcome, _ = swept(world)
     assert outcome.verdict == "ok", outcome.notes
     assert recipes(world) == {b.backup_id for b in backups[:2]}
