@@ -184,6 +184,30 @@ def test_a_full_disk_below_the_quorum_is_refused(
 
 
 @pytest.mark.parametrize("method", ["collection", "full"])
+def test_a_chunked_repository_with_less_free_than_an_archive_takes_its_blocks(
+    source: ReplaySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    world = make_world(
+        tmp_path, source.url, objectives=BYTES, repositories=("one", "two"), chunked=("two",)
+    )
+    assert do(world, "backup", method=method, collections=("movies",)).verdict == "ok"
+    (first,) = world.manifests("one")
+    packs = sum(p.stat().st_size for p in world.folders["two"].rglob("*.pack"))
+    assert first.size_bytes > 2 * packs
+    free = LocalStore.free_bytes
+    room = first.size_bytes // 2 + packs
+    monkeypatch.setattr(LocalStore, "free_bytes", lambda s: room if s.name == "two" else free(s))
+    end = do(world, "backup", method=method, collections=("movies",))
+    assert (end.verdict, end.reasons) == ("ok", ())
+    assert len(world.manifests("two")) == 2
+    room = 1000
+    full = do(world, "backup", method=method, collections=("movies",))
+    (movies,) = outcomes(full, "capture")
+    assert movies.error is not None
+    assert "repository two has 1000 B free" in movies.error.message
+
+
+@pytest.mark.parametrize("method", ["collection", "full"])
 def test_a_first_backup_that_went_well_is_ok_whatever_was_guessed(
     source: ReplaySource, tmp_path: Path, method: str
 ) -> None:
