@@ -8,6 +8,7 @@ import sys
 NAMES = (
     "fanout",
     "memory",
+    "memory_of_content",
     "readback",
     "read_rates",
     "restore",

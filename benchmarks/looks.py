@@ -2,7 +2,7 @@
 
 Three repositories on an emulator (moto), each with the same 200 backups, two proofs of each and the
 records of two runs for each: `gather`, as `watch`, `report` and `status` do it, in a process of its
-own. The very first look fetches every record and leaves packs; cold is the first look of another
+own. The very first look fetches every record and leaves bundles; cold is the first look of another
 machine, warm is any further one. Requests are counted where the client sends them, those of
 retries, too. They are what a look costs: money and, over a distance, time. The second size says how
 they grow.
@@ -103,8 +103,8 @@ def counted() -> Iterator[Counter[str]]:
 
 
 def look(url: str) -> dict[str, float]:
-    """One reading, here, that leaves packs. What it takes to leave them is not counted."""
-    from qdrant_dr.jobs.run.catalogs import open_all, pack_all
+    """One reading, here, that leaves bundles. What it takes to leave them is not counted."""
+    from qdrant_dr.jobs.run.catalogs import bundle_all, open_all
     from qdrant_dr.report.evidence.gather import gather
 
     config, now = configuration(url), datetime.now(UTC)
@@ -113,7 +113,7 @@ def look(url: str) -> dict[str, float]:
         opened, failed = open_all(config, remember=True)
         found = gather(config, now, timedelta(days=30), among=(opened, failed))
         seconds, processor = time.perf_counter() - begin, time.process_time() - worked
-    pack_all(opened)
+    bundle_all(opened)
     whole = found.complete and not found.catalog.lost
     backups = len(found.catalog.backups) if whole else -1
     return {

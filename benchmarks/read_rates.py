@@ -1,18 +1,21 @@
 """`python -m benchmarks.read_rates`: points per CPU second of the proof's reading of one shard.
 
 Ours: every point fingerprinted in the engine's child process, dense vectors from the files of the
-segments. The peers in the same run: the same by the engine alone (as a first seal is made), the
-engine's scroll whose vectors nobody looks at, and SHA-256 of the same bytes in one call a point.
+segments. The peers in the same run: the same by the engine alone (as a first seal is made); that as
+it was when the aim was set, whole pages of Python's floats; the engine's scroll whose vectors
+nobody looks at; and SHA-256 of the same bytes in one call a point.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +24,14 @@ import qdrant_edge as edge
 
 from qdrant_dr.proof.encoding import encode_bits
 from qdrant_dr.proof.engine import Engine, EngineLimits, PointsRead
+from qdrant_dr.proof.fingerprint import Fingerprinter
 
 DIMENSIONS = tuple(int(d) for d in os.environ.get("BENCH_DIMENSIONS", "128,768,1536").split(","))
 POINTS = int(os.environ.get("BENCH_POINTS", "20000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 BATCH = 1000
 AIM = 3.0
-"""Of the rate of the engine alone, which was ours when the aim was set."""
+"""Of the rate that was ours when the aim was set."""
 GENRES = ("drama", "comedy", "science fiction")
 
 
@@ -40,7 +44,9 @@ def main() -> None:
 def rates(folder: Path, dimensions: int) -> None:
     """Print medians of interleaved rounds in points per CPU second, and their ratios."""
     make_shard(folder, dimensions)
-    ours, alone, scrolls, hashes = [], [], [], []
+    ours, alone, before, scrolls, hashes = [], [], [], [], []
+    copy = shutil.copytree(folder, folder.with_name(f"{folder.name}-copy"))
+    shard = edge.EdgeShard.load(str(copy))
     with Engine(folder.parent / "engine", EngineLimits()) as engine:
         assert engine.load(folder).points == POINTS
         for _ in range(ROUNDS):
@@ -50,18 +56,19 @@ def rates(folder: Path, dimensions: int) -> None:
             other, rate = fingerprinted(engine, None)
             alone.append(rate)
             assert other.fingerprint == one.fingerprint
-    shard = edge.EdgeShard.load(str(folder))
-    for _ in range(ROUNDS):
-        scrolls.append(per_cpu_second(lambda: sum(len(page) for page in scroll(shard))))
-        hashes.append(hashed(shard))
+            before.append(per_cpu_second(partial(as_it_was, shard, one)))
+            scrolls.append(per_cpu_second(lambda: sum(len(page) for page in scroll(shard))))
+            hashes.append(hashed(shard))
     shard.close()
-    mine, reference = statistics.median(ours), statistics.median(alone)
+    mine, reference = statistics.median(ours), statistics.median(before)
     print(f"read-rates: {POINTS} x {dimensions}-d points, per CPU second, medians of {ROUNDS}")
     print(f"  fingerprints, vectors from files      {mine:10,.0f}")
-    print(f"  fingerprints by the engine alone      {reference:10,.0f}")
+    print(f"  fingerprints by the engine alone      {statistics.median(alone):10,.0f}")
+    print(f"  that as it was, pages of floats       {reference:10,.0f}")
     print(f"  the engine's scroll, nothing looked at {statistics.median(scrolls):9,.0f}")
     print(f"  SHA-256 of the same vectors           {statistics.median(hashes):10,.0f}")
-    print(f"  ratio {mine / reference:.2f} of the engine alone (aim: >= {AIM})")
+    words = "met" if mine / reference >= AIM else "MISSED"
+    print(f"  ratio {mine / reference:.2f} of what it was, aim >= {AIM}: {words}")
 
 
 def make_shard(folder: Path, dimensions: int) -> None:
@@ -91,6 +98,15 @@ def fingerprinted(engine: Engine, seed: int | None) -> tuple[PointsRead, float]:
 def _cpu(engine: Engine) -> float:
     times = psutil.Process(engine.pid).cpu_times()
     return float(times.user + times.system)
+
+
+def as_it_was(shard: edge.EdgeShard, read: PointsRead) -> int:
+    """The engine's reading before vectors came from files: the same digests."""
+    work = Fingerprinter()
+    for page in scroll(shard):
+        work.add([(r.id, r.payload, r.vector) for r in page])
+    assert work.record() == read.fingerprint
+    return work.sums["id"].count
 
 
 def scroll(shard: edge.EdgeShard) -> Iterator[list[edge.Record]]:

@@ -21,6 +21,7 @@ from prefect.events.schemas.events import ResourceSpecification
 
 from qdrant_dr.config import Config
 from tasks.announce import PROTECTED
+from tasks.deployment_names import full_name
 from tasks.watch import CHANGED, WATCHED
 
 TAG = "qdrant-dr"
@@ -76,7 +77,8 @@ def automations(
                 notify,
                 f"Qdrant DR: nobody watches {cluster}",
                 "The last look is an hour old: is a worker there, see `prefect work-pool ls`; is "
-                "the schedule of watch/quarter-hourly on? Until then `qdrant-dr watch` looks.",
+                f"the schedule of {full_name('watch', cluster)} on? Until then `qdrant-dr watch` "
+                "looks.",
             ),
         ),
         AutomationCore(

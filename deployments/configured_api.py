@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import prefect
@@ -50,10 +52,33 @@ def look_at(api: str) -> list[str]:
             return _of_its_version(client, named)
     except httpx.HTTPStatusError as e:
         status = e.response.status_code
-        hint = KEYS if status in {401, 403} else BROKEN if e.response.is_server_error else ADDRESS
-        raise SetupFailed(f"{named} answers {status}", hint) from None
+        raise SetupFailed(f"{named} answers {status}", _hint(status)) from None
     except ValueError:  # a page for people, or somebody else's JSON
         raise SetupFailed(f"{named} does not speak as Prefect's API does", ADDRESS) from None
+
+
+@contextmanager
+def refusals_named(api: str) -> Iterator[None]:
+    """Turn what the API refuses on the way, such as the writing of a key that may only read, into
+    SetupFailed."""
+    try:
+        yield
+    except httpx.HTTPStatusError as e:
+        status, asked = e.response.status_code, e.request
+        said = e.response.text.strip().splitlines()
+        raise SetupFailed(
+            f"the Prefect API that is configured, {shown(api)}, answers {status} to "
+            f"{asked.method} {asked.url.path}" + (f": {said[0][:300]}" if said else ""),
+            f"{_hint(status)} What was done stays; `qdrant-dr up` goes on from there.",
+        ) from None
+
+
+def _hint(status: int) -> str:
+    if status in {401, 403}:
+        return KEYS
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return BROKEN
+    return ADDRESS if status in {404, 405} else "change what it names, then run this again."
 
 
 def _of_its_version(client: SyncPrefectClient, named: str) -> list[str]:

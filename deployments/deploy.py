@@ -10,7 +10,7 @@ import copy
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,53 +19,80 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound
 
 from deployments import prefect_yaml
-from deployments.automations import TAG
+from deployments.automations import TAG, WATCH_TAG
+from deployments.inputs import Asked, is_file
 from deployments.prefect_yaml import Entry
-from qdrant_dr.errors import SetupFailed
+from deployments.takeover import of_cluster, read, takeovers
+from deployments.written import Written
+from qdrant_dr.errors import SetupFailed, UsageError
 
 ROOT = Path(__file__).parents[1]
 DEPLOY_SECONDS = 300.0
-WRITTEN = "qdrant_dr_schedules"
-"""The variable that holds what `up` last wrote into the schedules."""
 
 
-def deploy(
-    client: SyncPrefectClient, spec: Mapping[str, Any], environ: Mapping[str, str]
-) -> list[str]:
+def deploy(client: SyncPrefectClient, asked: Asked, environ: Mapping[str, str]) -> list[str]:
     """Deploy, and return what was done, a line each. Raise UsageError, SetupFailed with what
     Prefect said."""
-    wanted = prefect_yaml.entries(spec, environ)
-    before = {e.name: _read(client, e.name) for e in wanted}
+    wanted = prefect_yaml.entries(asked.spec, environ)
+    ours = Written(client, asked.config)
+    former = {t.entry.name: t for t in takeovers(client, asked, wanted)}
+    for one in former.values():
+        if not one.retired and one.copy():
+            ours.rename(one.old_name, one.entry)
+    before = {e.name: read(client, e.name) for e in wanted}
+    chosen = {e.name: ours.chosen(e, before[e.name]) for e in wanted}
+    wanted = [e.with_parameters(chosen[e.name]) for e in wanted]
     changed = {e.name: _changes(e, before[e.name]) for e in wanted}
     to_deploy = [_to_deploy(e, there) for e in wanted
                  if (there := before[e.name]) is None or changed[e.name]]  # fmt: skip
     if to_deploy:
-        _run_prefect_deploy(spec, to_deploy, environ)
+        _run_prefect_deploy(asked.spec, to_deploy, environ)
     said = []
-    ours = _Written(client)
     for entry in wanted:
         there = before[entry.name]
         if there is None:
             said.append(f"deployment {entry.name}: created")
             ours.remember(entry, entry.schedules)
             continue
-        schedules, kept = _align_schedules(client, entry, there, ours.of(entry))
-        ours.remember(entry, set(entry.schedules) - set(kept))
+        schedules, kept = _align_schedules(client, entry, there, ours.of(entry.name))
+        ours.remember(entry, set(entry.schedules) - set(kept), chosen[entry.name])
+        ours.save()  # before its former name goes: it says which schedules an operator changed
         did = "; ".join([*changed[entry.name], *schedules])
         said.append(f"deployment {entry.name}: {f'updated ({did})' if did else 'unchanged'}")
+        if takeover := former.get(entry.name):
+            said.append(takeover.sweep() if takeover.retired else takeover.finish(there))
+            there = read(client, entry.name) or there
         said += [*_kept(entry, there), *kept.values()]
+        if theirs := chosen[entry.name]:
+            said.append(f"  parameter {', '.join(sorted(theirs))} was changed by an operator and "
+                        "stays so")  # fmt: skip
     ours.save()
-    return said + _not_in_file(client, wanted)
+    return said + _not_in_file(client, asked, wanted)
 
 
-def _read(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
-    try:
-        return client.read_deployment_by_name(name)
-    except ObjectNotFound:
-        return None
+def refuse_those_of_others(
+    client: SyncPrefectClient, asked: Asked, environ: Mapping[str, str]
+) -> None:
+    """Raise UsageError, before anything is made, if the names are those of another cluster."""
+    name, found = asked.config.cluster.name, {}
+    for entry in prefect_yaml.entries(asked.spec, environ):
+        if there := read(client, entry.name):
+            found[entry.name] = of_cluster(there, asked)
+    if taken := [n for n, its in found.items() if its is False]:
+        raise UsageError(
+            f"{len(taken)} deployments of these names are another cluster's: {', '.join(taken)}",
+            "put {{ $QDR_CLUSTER }} into the names in prefect.yaml, as that of the package has it, "
+            f"then run this for {name} again.",
+        )
+    if found and Written(client, asked.config).by_a_namesake:
+        raise UsageError(
+            f"this Prefect server has deployments of another cluster named {name}: it shares no "
+            "repository with this configuration",
+            "give one of them another `cluster.name`; if it is the same one, and everything moved, "
+            f"delete them first (`prefect deployment ls` shows those that end in -{name}).",
+        )
 
 
 def _changes(entry: Entry, there: DeploymentResponse | None) -> list[str]:
@@ -106,37 +133,6 @@ def _run_prefect_deploy(
             f"`prefect deploy` failed; what came before the failure stays deployed:\n{said}",
             "correct what it says, then run `qdrant-dr up` again: it goes on where it was.",
         )
-
-
-class _Written:
-    """What we wrote into the schedules of each deployment, as the server remembers it for us.
-
-    A schedule that is not as we wrote it was changed by an operator since, and stays theirs.
-    """
-
-    def __init__(self, client: SyncPrefectClient) -> None:
-        self._client = client
-        found = client.read_variable_by_name(WRITTEN)
-        self._before = dict(found.value) if found and isinstance(found.value, dict) else {}
-        self._known = copy.deepcopy(self._before)
-
-    def of(self, entry: Entry) -> dict[str, Any]:
-        """Return what was written for one deployment, by slug."""
-        return dict(self._known.get(entry.name) or {})
-
-    def remember(self, entry: Entry, slugs: Iterable[str]) -> None:
-        """Remember that these are now as the file has them."""
-        known = {k: v for k, v in self.of(entry).items() if k in entry.schedules}
-        known |= {slug: prefect_yaml.written(entry.schedules[slug]) for slug in slugs}
-        self._known[entry.name] = known
-
-    def save(self) -> None:
-        if self._known != self._before:
-            body = {"value": self._known}
-            if self._before:
-                self._client.request("PATCH", f"/variables/name/{WRITTEN}", json=body)  # type: ignore[arg-type]
-            else:
-                self._client.request("POST", "/variables/", json={"name": WRITTEN, **body})
 
 
 def _align_schedules(
@@ -183,17 +179,29 @@ def _kept(entry: Entry, there: DeploymentResponse) -> list[str]:
     return [f"  {line}" for line in said]
 
 
-def _not_in_file(client: SyncPrefectClient, wanted: Sequence[Entry]) -> list[str]:
-    """Deployments of ours on these work pools that prefect.yaml does not know (any more)."""
+def _not_in_file(client: SyncPrefectClient, asked: Asked, wanted: Sequence[Entry]) -> list[str]:
+    """Deployments of this cluster on these work pools that prefect.yaml does not have (now)."""
     names = {e.name for e in wanted}
     pools = {e.meant["work_pool"]["name"] for e in wanted}
-    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    ours = DeploymentFilter(tags=DeploymentFilterTags(any_=[TAG, WATCH_TAG]))
     flows: dict[UUID, str] = {}
-    said = []
+    said, beside = [], set()
     for found in client.read_deployments(deployment_filter=ours, limit=200):
-        if found.work_pool_name in pools:
-            flow = flows.setdefault(found.flow_id, client.read_flow(found.flow_id).name)
-            if (name := f"{flow}/{found.name}") not in names:
-                said.append(f"deployment {name}: left alone, prefect.yaml does not have it "
-                            f"(`prefect deployment delete {name}`)")  # fmt: skip
+        if found.work_pool_name not in pools:
+            continue
+        flow = flows.setdefault(found.flow_id, client.read_flow(found.flow_id).name)
+        if (name := f"{flow}/{found.name}") in names:
+            continue
+        if (its := of_cluster(found, asked)) is False:
+            beside.add(str(found.parameters.get("config")))
+            continue
+        why = "prefect.yaml does not have it"
+        if its is None:
+            why = f"it reads {found.parameters.get('config')}, and whose that is, is not known here"
+        said.append(f"deployment {name}: left alone, {why} (`prefect deployment delete {name}`)")
+    if files := sorted(filter(is_file, beside)):
+        said.append(
+            f"  work pool {', '.join(sorted(pools))} serves another cluster, too: each of its "
+            f"workers must find {files[0]} as well; else `qdrant-dr up --pool NAME`"
+        )
     return said

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments import prefect_yaml
+from deployments.prefect_yaml import CLUSTER
 from qdrant_dr.config import Config
 from qdrant_dr.configfile import DEFAULT, VARIABLE
 from qdrant_dr.errors import ConfigInvalid, UsageError
@@ -32,6 +33,11 @@ class Asked:
     def block(self) -> str | None:
         """Return the name of the block that keeps the text of the file; None if it is no file."""
         return self.config.cluster.name if is_file(self.reference) else None
+
+    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return it with all that prefect.yaml may refer to."""
+        known = {VARIABLE: self.reference, POOL: self.pool, CLUSTER: self.config.cluster.name}
+        return {**environ, **known}
 
 
 def is_file(reference: str) -> bool:
@@ -62,7 +68,7 @@ def look(prefect_file: Path, environ: Mapping[str, str], *, worker_here: bool = 
     """
     reference = named(environ)
     spec = prefect_yaml.read(prefect_file)
-    known = {**environ, VARIABLE: reference}
+    known = {**environ, VARIABLE: reference, CLUSTER: "as the configuration names it"}
     if unset := sorted(v for v in prefect_yaml.variables(spec) if not known.get(v)):
         raise UsageError(
             f"{prefect_file} refers to {', '.join(unset)}, which "

@@ -22,9 +22,12 @@ from prefect.utilities.callables import parameter_schema
 from qdrant_dr import project
 from qdrant_dr.errors import UsageError
 from qdrant_dr.version import __version__
+from tasks.deployment_names import cluster_tag
 
 OURS = f"{project.__name__}.{project.pull.__name__}"
 """Our pull step, as prefect.yaml calls it."""
+CLUSTER = "QDR_CLUSTER"
+"""The variable with the name of the cluster."""
 VARIABLE = re.compile(r"\{\{\s*\$(\w+)\s*\}\}")
 COMPARED = {
     "name", "entrypoint", "description", "tags", "parameters", "schedules", "concurrency_limit",
@@ -52,6 +55,12 @@ class Entry:
     def name(self) -> str:
         """Return FLOW/DEPLOYMENT, as Prefect's commands take it."""
         return f"{self.flow.name}/{self.meant['name']}"
+
+    def with_parameters(self, chosen: Mapping[str, Any]) -> Entry:
+        """Return it with other values for some parameters."""
+        raw, meant = ({**e, "parameters": {**(e.get("parameters") or {}), **chosen}}
+                      for e in (self.raw, self.meant))  # fmt: skip
+        return Entry(raw, meant, self.flow, self.pull) if chosen else self
 
     @property
     def schedules(self) -> dict[str, dict[str, Any]]:
@@ -105,10 +114,12 @@ def filled(value: Any, environ: Mapping[str, str]) -> Any:
 
 
 def entries(spec: Mapping[str, Any], environ: Mapping[str, str]) -> list[Entry]:
-    """Return every entry with its flow. The variables must be set: Prefect makes an unset one
-    empty."""
+    """Return every entry with its flow, tagged with its cluster. The variables must be set: Prefect
+    makes an unset one empty."""
     found = []
-    for raw in spec["deployments"]:
+    for listed in spec["deployments"]:
+        tags = [*(listed.get("tags") or []), cluster_tag(environ[CLUSTER])]
+        raw = {**listed, "tags": list(dict.fromkeys(tags))}
         meant = filled(raw, environ)
         pull = of_this_version(raw["pull"] if "pull" in raw else spec.get("pull"))
         flow: Flow[..., Any] = load_flow_from_entrypoint(

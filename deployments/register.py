@@ -52,6 +52,10 @@ def register(
     """Register everything, and return what was done, a line each. Raise ConfigInvalid,
     UsageError."""
     config = load(reference)
+    if save_as and reference.startswith("block:"):
+        raise UsageError(
+            "--save-as keeps a file as a block, and --config is one already", "leave it out."
+        )
     said = []
     with get_client(sync_client=True) as client:
         told = _notification(client, notify)
@@ -88,10 +92,6 @@ def _queues(client: SyncPrefectClient, pool: str) -> list[tuple[str, str]]:
 
 
 def _block(reference: str, name: str) -> str:
-    if reference.startswith("block:"):
-        raise UsageError(
-            "--save-as keeps a file as a block, and --config is one already", "leave it out."
-        )
     text = Path(reference).read_text()
     try:
         if cast("ConfigBlock", ConfigBlock.load(name)).text == text:
@@ -109,12 +109,14 @@ def _notification(client: SyncPrefectClient, slug: str | None) -> UUID | None:
         return None
     kind, _, name = str(slug).partition("/")
     try:
-        return client.read_block_document_by_name(name, kind).id
+        if kind and name:
+            return client.read_block_document_by_name(name, kind).id
     except ObjectNotFound:
-        raise UsageError(
-            f"there is no notification block {slug}",
-            "make one in Prefect's UI (Blocks), then name it TYPE/NAME as `prefect block ls` does.",
-        ) from None
+        pass
+    raise UsageError(
+        f"there is no notification block {slug}",
+        "make one in Prefect's UI (Blocks), then name it TYPE/NAME as `prefect block ls` does.",
+    )
 
 
 def _automations(

@@ -21,14 +21,13 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from deployments import prefect_yaml
-from deployments.configured_api import configured_api, look_at, shown
-from deployments.deploy import deploy
+from deployments.configured_api import configured_api, look_at, refusals_named, shown
+from deployments.deploy import deploy, refuse_those_of_others
 from deployments.inputs import DEFAULT_POOL, NOTIFY, POOL, Asked, is_file, look, named
 from deployments.local_server import LocalServer
 from deployments.register import NOBODY, is_told, register
 from deployments.upcoming import await_scheduled
 from deployments.worker import Worker, online
-from qdrant_dr.configfile import VARIABLE
 from qdrant_dr.disk import own_folder
 from qdrant_dr.errors import SetupFailed, UsageError
 
@@ -86,8 +85,8 @@ def _up(prefect_file: Path, environ: Mapping[str, str], say: Say) -> None:
         say(f"prefect server: {server.ensure(chosen)}")
         chosen = server.environment(chosen)
         api = server.api
-    with temporary_settings({PREFECT_API_URL: api}):
-        set_up(asked, str(api), {**chosen, VARIABLE: asked.reference}, say, own=own)
+    with temporary_settings({PREFECT_API_URL: api}), refusals_named(str(api)):
+        set_up(asked, str(api), asked.environment(chosen), say, own=own)
 
 
 def register_only(
@@ -108,11 +107,11 @@ def register_only(
                 "`qdrant-dr up` starts one here.",
             )
         chosen = server.environment(chosen)
-    with temporary_settings({PREFECT_API_URL: api}):
+    with temporary_settings({PREFECT_API_URL: api}), refusals_named(api):
         for line in look_at(api):
             say(line)
         asked = look(prefect_file or PREFECT_YAML, chosen, worker_here=False)
-        make(asked, {**chosen, VARIABLE: asked.reference}, save_as, say)
+        make(asked, asked.environment(chosen), save_as, say)
         with get_client(sync_client=True) as client:
             if not is_told(client, asked.config):
                 say(NOBODY)
@@ -120,10 +119,12 @@ def register_only(
 
 def make(asked: Asked, environ: Mapping[str, str], save_as: str | None, say: Say) -> None:
     """Register and deploy, a line each."""
+    with get_client(sync_client=True) as client:
+        refuse_those_of_others(client, asked, environ)
     for line in register(asked.reference, asked.pool, save_as, environ.get(NOTIFY) or None):
         say(line)
     with get_client(sync_client=True) as client:
-        for line in deploy(client, asked.spec, environ):
+        for line in deploy(client, asked, environ):
             say(line)
 
 
@@ -137,23 +138,26 @@ def set_up(asked: Asked, api: str, environ: Mapping[str, str], say: Say, *, own:
         elif not online(client, asked.pool):
             say(f"worker: none is online, and pool {asked.pool} is of type {kind}: start one "
                 f"there, `prefect worker start --pool {asked.pool}`")  # fmt: skip
-        names = [e.name for e in prefect_yaml.entries(asked.spec, environ)]
+        entries = prefect_yaml.entries(asked.spec, environ)
+        names = [e.name for e in entries]
         coming = await_scheduled(client, names)
         told = is_told(client, asked.config)
     say("\nscheduled next (UTC):")
     for run in coming:
         say(f"  {run.due:%Y-%m-%d %H:%M}  {run.deployment}")
-    tell_next(shown(api), say, own=own)
+    backup = next((e.name for e in entries if e.flow.name == "backup"), None)
+    tell_next(shown(api), backup, say, own=own)
     if not told:
         say(NOBODY)
 
 
-def tell_next(api: str, say: Say, *, own: bool) -> None:
+def tell_next(api: str, backup: str | None, say: Say, *, own: bool) -> None:
     """Print what people want to do now, as commands to copy."""
     say(f"\npages  {ui_of(api)}\nlogs   {home()}\n")
     lines = [(f"export PREFECT_API_URL={api}", "so that Prefect's commands find it")] if own else []
+    if backup:
+        lines.append((f"{command('prefect')} deployment run {backup} --watch", "a backup now"))
     lines += [
-        (f"{command('prefect')} deployment run backup/nightly --watch", "a backup now"),
         (f"{command('qdrant-dr')} status", "what is protected"),
         (f"{command('qdrant-dr')} down",
          "end the worker" + (" and the server; data stays" if own else "")),

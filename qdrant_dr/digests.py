@@ -39,6 +39,14 @@ class StreamDigest:
         """Of all bytes so far, in hex."""
         return self._whole.hexdigest()
 
+    def of(self, start: int, size: int) -> str | None:
+        """Return the SHA-256 of these bytes, in hex, if it is known without reading them: they are
+        a whole block, and passed already."""
+        number = start // SAMPLE_BLOCK
+        if start % SAMPLE_BLOCK or size != SAMPLE_BLOCK or number >= len(self._done):
+            return None
+        return self._done[number]
+
     @property
     def blocks(self) -> tuple[str, ...]:
         """SHA-256 of each block so far, the last one perhaps short."""

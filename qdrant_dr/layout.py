@@ -13,8 +13,7 @@
     holds/<cluster>/<collection folder>/<backup id>/<hold id>.json
     expired/<cluster>/<collection folder>/<backup id>/<run id>.json
     acknowledged/<cluster>/<acknowledgement id>.json
-    record-packs/<folder>/<cluster>/<digest>.pack         copies of many records
-    record-packs/runs/<year>-<month>/<digest>.pack
+    bundles/<folder>/<cluster>, bundles/runs/<year>-<month>: <digest>.bundle
     probes/<random>/...                                   of `check`, removed again
 
 Only lower-case letters, digits, `-`, `.`, `T` and `Z` occur, so that no store, file system or
@@ -47,7 +46,7 @@ HOLDS = "holds"
 EXPIRED = "expired"
 RUN_RECORDS = (".start.json", ".end.json")
 ACKNOWLEDGED = "acknowledged"
-RECORD_PACKS = "record-packs"
+BUNDLES = "bundles"
 PROBES = "probes"
 
 _CALL = re.compile(r"^(intent|snapshot)(?:-([1-9]\d{0,5}))?\.json$")
@@ -75,10 +74,7 @@ _SHAPES = {
         RUNS: (_YEAR, _MONTH, r"^\d{8}T\d{6}Z-[0-9a-f]{6}\.(start|end)\.json$"),
         WATCHES: (_CLUSTER, _YEAR, _MONTH, _RECORD),
         ACKNOWLEDGED: (_CLUSTER, _RECORD),
-        RECORD_PACKS: (
-            rf"^({BACKUPS}|{PROOFS}|{EXPIRED}|{RUNS})$", _CLUSTER,
-            r"^[0-9a-f]{32}\.pack$",
-        ),
+        BUNDLES: (rf"^({BACKUPS}|{PROOFS}|{EXPIRED}|{RUNS})$", _CLUSTER, r"^[0-9a-f]{32}\.bundle$"),
     }.items()
 }  # fmt: skip
 """What the steps of a path below each top folder look like."""
@@ -286,19 +282,19 @@ def watches(cluster: str, month: datetime) -> str:
     return f"{WATCHES}/{checked(cluster)}/{month.astimezone(UTC):%Y/%m}"
 
 
-def packs_of(folder: str) -> str | None:
-    """The folder of the packs of what lies below a folder of a whole cluster, or of the runs of one
-    month; None for any other folder."""
+def bundles_of(folder: str) -> str | None:
+    """The folder of the bundles of what lies below a folder of a whole cluster, or of the runs of
+    one month; None for any other folder."""
     top, *steps = folder.split("/")
     if top == RUNS and len(steps) == 2:
-        return f"{RECORD_PACKS}/{top}/{'-'.join(steps)}"
+        return f"{BUNDLES}/{top}/{'-'.join(steps)}"
     if top in (BACKUPS, PROOFS, EXPIRED) and len(steps) == 1:
-        return f"{RECORD_PACKS}/{top}/{steps[0]}"
+        return f"{BUNDLES}/{top}/{steps[0]}"
     return None
 
 
-def may_be_packed(path: str) -> bool:
-    """Whether a look reads this record, so that a pack may have it."""
+def may_be_bundled(path: str) -> bool:
+    """Whether a look reads this record, so that a bundle may have it."""
     top, _, below = path.partition("/")
     read = top in (PROOFS, EXPIRED, RUNS) or (
         top == BACKUPS and below.endswith((f"/{MANIFEST}", f"/{SEAL}"))

@@ -24,6 +24,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.records import Captured, Outcome, Proved, Reported, RunEnd
 from qdrant_dr.records.manifest import collection_slug
 from qdrant_dr.records.proof import depth_rank
+from tasks.deployment_names import cluster_tag
 from tasks.render import markdown, unit_rows
 from tasks.server import reachable
 
@@ -60,7 +61,7 @@ def announce(end: RunEnd, config: Config) -> None:
                 f"{end.start.run_id}",
             ),
         )
-    publish("tag", lambda: _tag(f"cluster:{end.start.cluster}"))
+    publish("tag", lambda: _tag(cluster_tag(end.start.cluster)))
     publish("events", lambda: _emit(end, config))
 
 

@@ -51,3 +51,14 @@ def test_asked_in_between_it_goes_on(size: int) -> None:
     data = (bytes(range(251)) * 20)[:size]
     assert digest.sha256 == sha256(data)
     assert digest.blocks[0] == sha256(data[:BLOCK])
+
+
+def test_the_digest_of_a_block_is_known_once_all_of_it_passed() -> None:
+    digest = digests.StreamDigest()
+    digest.update(bytes(BLOCK - 1))
+    assert digest.of(0, BLOCK) is None
+    digest.update(b"xyz")
+    whole = bytes(BLOCK - 1) + b"x"
+    assert digest.of(0, BLOCK) == sha256(whole)
+    for start, size in ((0, BLOCK - 1), (1, BLOCK), (BLOCK, BLOCK)):
+        assert digest.of(start, size) is None

@@ -41,6 +41,7 @@ def init(*, url: str = "http://localhost:6333", session: Given) -> Reply:
             *doubts_of(address),
             *(layout_advice(r) for r in configfile.load(path).repositories),
             "next: qdrant-dr repository create --save; qdrant-dr check; qdrant-dr backup",
+            "docs/choose-a-layout.md: `--layout chunked` stores each night only what changed",
         ],
     )
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from math import isfinite
 from typing import Any
 
@@ -16,12 +15,11 @@ from qdrant_dr.proof.encoding import (
     named_vectors,
     unpacked,
 )
-from qdrant_dr.proof.fingerprint import Fingerprinter, add, differences
+from qdrant_dr.proof.fingerprint import Fingerprinter, add, differences, in_pages, parts_of
 from qdrant_dr.proof.readback import ReadBack, ShardCount, ShardReading
 from qdrant_dr.records import Component, Fingerprint, Manifest, Seal, SealedShard, ShardFacts
 
 TOLERANCE = 1e-6
-_PAGE = 2000
 
 
 @dataclass(frozen=True)
@@ -170,6 +168,17 @@ def without_vectors(fingerprint: Fingerprint) -> Fingerprint:
     return fingerprint.model_copy(update=update)
 
 
+def _but(
+    points: Iterable[Mapping[str, Any]], ids: Container[int | str], late: list[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the points without those of `ids`, which are kept as `late`."""
+    for point in points:
+        if point["id"] in ids:
+            late.append(point)
+        else:
+            yield point
+
+
 def compare_served(
     points: Iterable[Mapping[str, Any]],
     shards: Sequence[SealedShard],
@@ -183,16 +192,11 @@ def compare_served(
     replayed_ids = {i for s in shards for i in s.replayed_ids}
     settled, replayed = Fingerprinter(), Fingerprinter()
     served: dict[int | str, Mapping[str, Any]] = {}
-    rest = iter(points)
-    while page := list(islice(rest, _PAGE)):
-        late = [p for p in page if p["id"] in replayed_ids]
+    for page in in_pages(points):
+        late: list[Mapping[str, Any]] = []
+        settled.add(parts_of(_but(page, replayed_ids, late)))
+        replayed.add(parts_of(late))
         served |= {p["id"]: p for p in late}
-        for work, some in (
-            (settled, [p for p in page if p["id"] not in replayed_ids]),
-            (replayed, late),
-        ):
-            if some:
-                work.add((p["id"], p.get("payload"), p.get("vector")) for p in some)
     count = settled.sums["id"].count + len(served)
     sealed = [f for s in shards for f in (s.settled, s.replayed) if f]
     older = bool(settled.not_finite or replayed.not_finite) and all(

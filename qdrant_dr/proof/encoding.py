@@ -83,8 +83,12 @@ _key_orders: dict[tuple[str, ...], list[tuple[str, bytes]]] = {}
 _KEY_ORDERS_KEPT = 4096
 
 
-def _order(keys: tuple[str, ...]) -> list[tuple[str, bytes]]:
+def key_order(keys: tuple[str, ...]) -> list[tuple[str, bytes]]:
     """Return keys with their encodings, sorted; cached, because points have the same keys."""
+    return _key_orders.get(keys) or _order(keys)
+
+
+def _order(keys: tuple[str, ...]) -> list[tuple[str, bytes]]:
     order = sorted(((k, _string(k)) for k in keys), key=lambda pair: pair[0].encode())
     if len(keys) <= 64:
         if len(_key_orders) >= _KEY_ORDERS_KEPT:

@@ -10,15 +10,16 @@ is kept separately, so that a reading can be compared with a seal of either vers
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from qdrant_dr.proof.columns import Columns, encode_ids, encode_payloads
 from qdrant_dr.proof.encoding import (
     BITS,
     ENCODING,
@@ -38,8 +39,13 @@ if TYPE_CHECKING:  # the engine's child starts without pydantic
 
 BUCKETS = 256
 SKETCH = 256
+_PAGE = 2000
 _WHOLE = 1 << 256
 Words = npt.NDArray[np.uint64]
+_Part = tuple[str, list[bytes], list[int] | slice]
+"""A component, its digests, and the places of their points."""
+_Odd = tuple[list[bytes], list[bytes], list[int]]
+"""Digests in version 1 and in version 2, and their places."""
 
 
 @dataclass
@@ -107,7 +113,7 @@ class Fingerprinter:
         payloads: list[bytes] = []
         payload_at: list[int] = []
         vectors: dict[str, tuple[bytes, list[bytes], list[int]]] = {}
-        odd: dict[str, tuple[list[bytes], list[bytes], list[int]]] = {}
+        odd: dict[str, _Odd] = {}
         for at, (point_id, payload, vector) in enumerate(points):
             ident = encode_id(point_id)
             ids.append(sha256(ID_DOMAIN + ident).digest())
@@ -132,14 +138,37 @@ class Fingerprinter:
                     places.append(at)
                 digests.append(digest)
                 where.append(at)
+        parts: list[_Part] = [
+            (f"vector:{name}", digests, where) for name, (_, digests, where) in vectors.items()
+        ]
+        return self._sum(ids, [("payload", payloads, payload_at), *parts], odd)
+
+    def add_columns(self, page: Columns) -> Words:
+        """Add the points of a page that has them as columns; the same as `add`, faster."""
+        idents = encode_ids(page.ids)
+        ids = [sha256(ID_DOMAIN + i).digest() for i in idents]
+        at: list[int] | slice = slice(None)
+        having, payloads = idents, [p for p in page.payloads if p is not None]
+        if len(payloads) < len(idents):
+            at = [n for n, p in enumerate(page.payloads) if p is not None]
+            having = [idents[n] for n in at]
+        encoded = zip(having, encode_payloads(payloads), strict=True)
+        parts: list[_Part] = [
+            ("payload", [sha256(PAYLOAD_DOMAIN + i + e).digest() for i, e in encoded], at)
+        ]
+        for name, column in page.vectors.items():
+            domain = vector_domain(name)
+            digests = [sha256(domain + i + v).digest() for i, v in zip(idents, column, strict=True)]
+            parts.append((f"vector:{name}", digests, slice(None)))
+        return self._sum(ids, parts, {})
+
+    def _sum(self, ids: list[bytes], parts: Sequence[_Part], odd: Mapping[str, _Odd]) -> Words:
+        """Add digests of points: of their ids, and of each component those at some places."""
         rows = _words(ids)
         buckets = rows[:, 0].astype(np.uint8)  # the first byte: digests are little endian
         self.sums["id"].add(rows, buckets)
         rows = rows.copy()
-        parts = [
-            (f"vector:{name}", digests, where) for name, (_, digests, where) in vectors.items()
-        ]
-        for name, digests, where in [("payload", payloads, payload_at), *parts]:
+        for name, digests, where in parts:
             if digests:
                 words = _words(digests)
                 self.sums.setdefault(name, Sums()).add(words, buckets[where])
@@ -191,10 +220,22 @@ class Fingerprinter:
 def fingerprint_of(points: Iterable[Mapping[str, Any]]) -> Fingerprint:
     """Compute the fingerprint of the points of a server's scroll, as parsed from JSON."""
     work = Fingerprinter()
-    rest = iter(points)
-    while page := list(islice(rest, 2000)):
-        work.add((p["id"], p.get("payload"), p.get("vector")) for p in page)
+    for page in in_pages(points):
+        work.add(parts_of(page))
     return work.record()
+
+
+def in_pages(points: Iterable[Mapping[str, Any]]) -> Iterator[Iterator[Mapping[str, Any]]]:
+    """Yield the points in pages, each to be used up before the next: so many points of a
+    multivector at once may be gigabytes."""
+    rest = iter(points)
+    for first in rest:
+        yield chain((first,), islice(rest, _PAGE - 1))
+
+
+def parts_of(points: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield id, payload and vectors of points of a server's scroll."""
+    return ((p["id"], p.get("payload"), p.get("vector")) for p in points)
 
 
 def only_ids(fingerprint: Fingerprint) -> Fingerprint:

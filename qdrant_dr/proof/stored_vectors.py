@@ -48,6 +48,8 @@ class _Places:
     def of(cls, found: Sequence[tuple[npt.NDArray[Any], Offsets]], kind: str) -> _Places:
         ids = np.concatenate([np.zeros(0, kind), *(i for i, _ in found)])
         places = np.concatenate([np.zeros(0, np.int64), *(at for _, at in found)])
+        if _ascending(ids):
+            return cls(ids, places)
         order = np.argsort(ids, kind="stable")
         ids, places = ids[order], places[order]
         same = np.zeros(len(ids) + 1, bool)
@@ -92,8 +94,14 @@ class StoredVectors:
         self._numbers = _Places.of(numbers, "<u8")
         self._uuids = _Places.of(uuids, "S16")
 
+    def bytes_of(self, names: Sequence[str]) -> int:
+        """Return the bytes that these vectors of one point take."""
+        return sum(4 * self._segments[0][name].dimensions for name in names)
+
     def places(self, ids: Sequence[int | str | UUID]) -> Offsets:
         """Return where each of these points is, -1 if that is not plain."""
+        if set(map(type, ids)) == {int}:
+            return self._numbers.find(np.array(ids, "<u8"))
         places = np.full(len(ids), -1, np.int64)
         numbers = {at: i for at, i in enumerate(ids) if isinstance(i, int)}
         uuids = {at: i for at, i in enumerate(ids) if isinstance(i, UUID)}
@@ -114,23 +122,24 @@ class StoredVectors:
             matrix = self._segments[number][name]
             rows = matrix.take(places[at] & ((1 << _SEGMENT_SHIFT) - 1))
             with np.errstate(over="ignore", invalid="ignore"):  # too large a sum: the engine reads
-                finite = np.isfinite(rows.sum(axis=1)).tolist()
+                finite = np.isfinite(rows.sum(axis=1))
             size = 4 * matrix.dimensions
             page = np.empty((len(at), 5 + size), np.uint8)
             page[:, :5] = np.frombuffer(b"D" + struct.pack("<I", matrix.dimensions), np.uint8)
             page[:, 5:] = rows.view(np.uint8)
             data = page.reshape(-1).data
-            for place, start, good in zip(
-                at.tolist(), range(0, len(data), 5 + size), finite, strict=True
-            ):
+            views = [data[start : start + 5 + size] for start in range(0, len(data), 5 + size)]
+            if len(views) == len(found) and finite.all():
+                return list(views)
+            for place, view, good in zip(at.tolist(), views, finite.tolist(), strict=True):
                 if good:
-                    found[place] = data[start : start + 5 + size]
+                    found[place] = view
         return found
 
     @staticmethod
-    def segment_of(place: int) -> int:
-        """Return the number of the segment of a place."""
-        return place >> _SEGMENT_SHIFT
+    def segments_of(places: Offsets) -> Offsets:
+        """Return the number of the segment of each place, -1 for none."""
+        return places >> _SEGMENT_SHIFT
 
 
 @dataclass(frozen=True)
@@ -240,7 +249,7 @@ def _replayed(data: bytes) -> tuple[Found, Found]:
     for kind, size in ((_INSERT_NUMBER, _NUMBER), (_INSERT_UUID, _UUID)):
         if len(data) % size == 0 and (entries[::size] == kind).all():
             ids, offsets = _columns(entries.reshape(-1, size))
-            if len(np.unique(ids)) == len(ids) == len(np.unique(offsets)):
+            if _distinct(ids) and _distinct(offsets):
                 found = (ids, offsets)
                 return (found, _none("S16")) if size == _NUMBER else (_none("<u8"), found)
     kept: dict[bytes, int] = {}
@@ -266,6 +275,14 @@ def _replayed(data: bytes) -> tuple[Found, Found]:
     numbers = {k: v for k, v in kept.items() if len(k) == 8}
     uuids = {k: v for k, v in kept.items() if len(k) == 16}
     return _of_keys(numbers, "<u8"), _of_keys(uuids, "S16")
+
+
+def _distinct(values: npt.NDArray[Any]) -> bool:
+    return _ascending(values) or len(np.unique(values)) == len(values)
+
+
+def _ascending(values: npt.NDArray[Any]) -> bool:
+    return bool((values[1:] > values[:-1]).all())
 
 
 def _columns(entries: npt.NDArray[np.uint8]) -> Found:

@@ -9,7 +9,7 @@ from pydantic import Field
 from qdrant_dr.config import Config, ReportConfig
 from qdrant_dr.errors import DRError, UsageError
 from qdrant_dr.hints import told_with
-from qdrant_dr.jobs.run.catalogs import open_all, pack_all
+from qdrant_dr.jobs.run.catalogs import bundle_all, open_all
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.units import Format, Perform, ReportUnit
 from qdrant_dr.records import Outcome, Reported, RunEnd
@@ -38,7 +38,7 @@ def compile_report(config: Config, unit: ReportUnit) -> Outcome:
     started_at = utc_now()
     opened, failed = open_all(config, remember=True)
     assessment = Assessment.of(gather(config, unit.as_of, unit.period, among=(opened, failed)))
-    pack_all(opened)
+    bundle_all(opened)
     written = write(
         assessment,
         build_frames(assessment),

@@ -11,6 +11,7 @@ from qdrant_dr.repository.acknowledgement import (
     read_acknowledgements,
 )
 from qdrant_dr.repository.adoption import adopt_repository, places_of_id, same_place, under_way
+from qdrant_dr.repository.bundle_writer import write_bundles
 from qdrant_dr.repository.catalog import (
     CLOCK_TOLERANCE,
     Backup,
@@ -63,7 +64,6 @@ from qdrant_dr.repository.open_store import location_of
 from qdrant_dr.repository.opening import create_repository, open_repository, read_repository
 from qdrant_dr.repository.pack_sweep import PackPlan, PackSweeping, plan_packs, sweep_packs
 from qdrant_dr.repository.pack_use import PacksUsed, last_backups, measure_packs, written_by_last
-from qdrant_dr.repository.pack_writer import write_packs
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.record_cache import remembering
 from qdrant_dr.repository.record_files import Read, Unreadable, key_of
@@ -81,7 +81,7 @@ from qdrant_dr.repository.sources import RankedCopy, rank_sources, time_to_reach
 from qdrant_dr.repository.sweep import (
     Sweeping,
     SweepPlan,
-    lapsed_packs,
+    lapsed_bundles,
     plan_sweep,
     refuse_late_commit,
     sweep,
@@ -146,7 +146,7 @@ __all__ = [
     "is_proven",
     "is_refusal",
     "key_of",
-    "lapsed_packs",
+    "lapsed_bundles",
     "last_backups",
     "location_of",
     "may_not_delete",
@@ -184,6 +184,6 @@ __all__ = [
     "under_way",
     "whole",
     "withdraw",
-    "write_packs",
+    "write_bundles",
     "written_by_last",
 ]

@@ -52,9 +52,11 @@ class Reading:
     manifests: dict[str, Manifest] = field(default_factory=dict)
     seals: dict[str, Seal] = field(default_factory=dict)
     packs: dict[str, list[Stat]] = field(default_factory=dict)
-    """By folder of the backup that they were written for."""
+    """By folder of the backup that they were written for; others may use them, too."""
     proofs: dict[str, list[Proof]] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
+    lacking: dict[str, set[str]] = field(default_factory=dict)
+    """Files of parts that cannot be put together: their recipe is damaged, or a pack is gone."""
     strangers: list[Stranger] = field(default_factory=list)
     uploads: tuple[OpenUpload, ...] = ()
     tombstones: dict[str, list[Expired]] = field(default_factory=dict)
@@ -208,12 +210,14 @@ def _data_file(repository: RepositoryState, part: Part) -> str:
     return layout.recipe_file(part.file) if repository.layout == "chunked" else part.file
 
 
-def _holds(repository: RepositoryState, files: Mapping[str, Stat], part: Part) -> bool:
-    """Whether a listing shows the part: of blocks, whoever reads them finds what is missing."""
-    there = files.get(_data_file(repository, part))
+def _holds(reading: Reading, folder: str, part: Part) -> bool:
+    """Whether lists show the part in its size, or all of which it is put together."""
+    there = reading.files.get(folder, {}).get(_data_file(reading.repository, part))
     if there is None:
         return False
-    return repository.layout == "chunked" or there.size_bytes == part.size_bytes
+    if reading.repository.layout == "chunked":
+        return part.file not in reading.lacking.get(folder, ())
+    return there.size_bytes == part.size_bytes
 
 
 def _unread(reading: Reading) -> dict[str, list[tuple[str, DRError]]]:
@@ -241,7 +245,7 @@ def _copy(
     mine = reading.manifests.get(folder)
     lacks = [] if mine else [layout.MANIFEST.removesuffix(".json")]
     sizes = {name: there.size_bytes for name, there in files.items()}
-    parts = [p.file for p in (mine or manifest).parts if not _holds(where, files, p)]
+    parts = [p.file for p in (mine or manifest).parts if not _holds(reading, folder, p)]
     if sealed and folder not in reading.seals:
         lacks.append(layout.SEAL.removesuffix(".json"))
     proofs: list[Proof] = []

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from qdrant_dr import layout
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import (
     BlockMissing,
     BoxDamaged,
@@ -70,6 +71,7 @@ class ChunkedRepository(Repository):
         file_name: str,
         size_hint: int | None = None,
         stream: CutOnce | None = None,
+        digest: StreamDigest | None = None,  # noqa: ARG002 -- a box has its own
     ) -> Sink:
         path = self._part_path(key, file_name)
         if self.store.stat(path) is not None:
@@ -185,8 +187,8 @@ class ChunkedRepository(Repository):
     def presigned(self, key: BackupKey, part: Part, seconds: int) -> str:  # noqa: ARG002
         raise CannotSign(
             f"repository {self.name} stores blocks (layout `chunked`): no URL of it is an archive",
-            "use `--way upload`, which puts the archive together; `qdrant-dr get` writes it to a "
-            "file.",
+            "use `--way upload`, which puts the archive together; `qdrant-dr get BACKUP --out "
+            "FILE` writes it to a file.",
         )
 
     # what the sweep needs

@@ -17,6 +17,7 @@ from qdrant_dr.secrets import resolve_options
 from qdrant_dr.stores.base import Store
 from qdrant_dr.stores.errors import translate
 from qdrant_dr.stores.local import LocalStore
+from qdrant_dr.stores.loops import loop_of
 from qdrant_dr.stores.memory import MemoryStore
 from qdrant_dr.stores.objects import Deadlines, ObjectStore
 from qdrant_dr.stores.providers import make_filesystem
@@ -71,7 +72,7 @@ def open_place(
     options = resolve_options(cfg.options, cfg.credentials)
     where = _location(cfg, place_of(cfg.url, options))
     deadlines = Deadlines(patient=stall_timeout.total_seconds())
-    fs = _filesystem(cfg, kind, options)
+    fs = _filesystem(cfg, kind, options, where)
     return where, ObjectStore(cfg.name, fs, kind, where.bucket, where.prefix, deadlines)
 
 
@@ -94,7 +95,7 @@ def _location(cfg: RepositoryConfig, place: Place) -> Location:
     )
 
 
-def _filesystem(cfg: RepositoryConfig, kind: str, resolved: dict[str, Any]) -> Any:
+def _filesystem(cfg: RepositoryConfig, kind: str, resolved: dict[str, Any], where: Location) -> Any:
     try:
         options = client_options(cfg.url, resolved)
     except ValueError as e:
@@ -104,7 +105,7 @@ def _filesystem(cfg: RepositoryConfig, kind: str, resolved: dict[str, Any]) -> A
             "variable if it is for something else.",
         ) from None
     try:
-        return make_filesystem(kind, options, cfg.tls)
+        return make_filesystem(kind, options, cfg.tls, loop_of(str(where)))
     except ImportError:
         raise ConfigInvalid(
             f"repository {cfg.name}: {kind}:// needs a package that is not installed",

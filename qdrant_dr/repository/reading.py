@@ -9,10 +9,19 @@ from datetime import datetime
 from typing import TypeAlias, TypeVar
 
 from qdrant_dr import layout
-from qdrant_dr.errors import DRError, ObjectMissing, RecordDamaged
+from qdrant_dr.errors import (
+    BoxDamaged,
+    DRError,
+    KeyMissing,
+    ObjectArchived,
+    ObjectMissing,
+    RecordDamaged,
+    RecordError,
+)
 from qdrant_dr.records import BackupKey, Expired, Manifest, Record, RunEnd, Seal
 from qdrant_dr.repository.assemble import Reading, assemble
 from qdrant_dr.repository.catalog import Catalog, RepositoryState
+from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.holds_and_deletions import standing
 from qdrant_dr.repository.lost_backups import Doubt, in_doubt, missed, named_in_records
 from qdrant_dr.repository.record_files import Unreadable, key_of
@@ -22,6 +31,7 @@ R = TypeVar("R", bound=Record)
 Scope: TypeAlias = tuple[str, str | None, str | None]
 """A cluster, one of its collections, one backup of that; None: all."""
 
+_RECIPES_AT_ONCE = 16
 _SECOND_LOOKS = 50
 """So many of what seems lost are looked at again, the youngest: it may have come meanwhile."""
 
@@ -96,8 +106,6 @@ def _read(
     with ThreadPoolExecutor(1) as beside:  # as many objects as the backups: not after them
         proofs = beside.submit(repository.read_proofs, *scope)
         _read_backups(reading, repository, scope)
-        if reading.repository.layout == "chunked":
-            _list_packs(reading, repository, scope)
         reading.unreadable.extend(proofs.result().unreadable)
         reading.strangers.extend(proofs.result().strangers)
         reading.ahead |= proofs.result().ahead
@@ -167,6 +175,8 @@ def _look_again(repository: Repository, reading: Reading, keys: Sequence[BackupK
         reading.files |= now.files
         reading.manifests |= now.manifests
         reading.seals |= now.seals
+        reading.lacking |= now.lacking
+        reading.packs |= now.packs
         reading.tombstones |= now.tombstones
         reading.expired_at |= now.expired_at
         known = {u.path for u in reading.unreadable}
@@ -189,16 +199,42 @@ def _read_backups(reading: Reading, repository: Repository, scope: Scope) -> Non
         if repository.dated_ahead(m.captured_at, reading.files[m.key.folder][layout.MANIFEST])
     }
     reading.seals = {key_of(s).folder: s for s in _records(repository, Seal, layout.SEAL, reading)}
+    if isinstance(repository, ChunkedRepository):
+        _read_packs(reading, repository, scope)
 
 
-def _list_packs(reading: Reading, repository: Repository, scope: Scope) -> None:
-    """What was written for each backup, by the names of packs: one list, and none of them read."""
-    cluster, collection, backup_id = scope
-    for pack in repository.find(layout.packs(cluster, collection)):
-        at = layout.read_pack_path(pack.path)
-        if at is not None and backup_id in (None, at.backup_id):
-            folder = f"{at.cluster}/{at.collection_folder}/{at.backup_id}"
-            reading.packs.setdefault(folder, []).append(pack)
+def _read_packs(reading: Reading, repository: ChunkedRepository, scope: Scope) -> None:
+    """What parts are put together of, and whether it is there: packs are listed last, since they
+    are written first."""
+    recipes = {
+        reading.files[folder][file].path: (folder, part.file)
+        for folder, manifest in reading.manifests.items()
+        for part in manifest.parts
+        if (file := layout.recipe_file(part.file)) in reading.files[folder]
+    }
+    with ThreadPoolExecutor(_RECIPES_AT_ONCE) as pool:
+        found = list(pool.map(lambda path: _packs_of(repository, path), recipes))
+    listed, others = repository.sort_out(layout.packs(*scope[:2]))
+    reading.strangers.extend(others)
+    for there in listed:
+        if (at := layout.read_pack_path(there.path)) is not None:
+            owner = f"{at.cluster}/{at.collection_folder}/{at.backup_id}"
+            reading.packs.setdefault(owner, []).append(there)
+    packs = {there.path for there in listed}
+    for (path, (folder, file)), of in zip(recipes.items(), found, strict=True):
+        if isinstance(of, BoxDamaged | ObjectMissing) or (
+            not isinstance(of, DRError) and not of <= packs
+        ):
+            reading.lacking.setdefault(folder, set()).add(file)
+        elif isinstance(of, DRError):  # a key or an archive that is out of reach, a later format
+            reading.unreadable.append(Unreadable(repository.name, path, of))
+
+
+def _packs_of(repository: ChunkedRepository, path: str) -> frozenset[str] | DRError:
+    try:
+        return repository.packs_of(path)
+    except (RecordError, ObjectMissing, ObjectArchived, KeyMissing) as e:
+        return e
 
 
 def _in_the_way(repository: Repository, path: str) -> Unreadable:

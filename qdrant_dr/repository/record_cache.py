@@ -2,7 +2,7 @@
 
 For those who only look, and look often (`watch`, `report`, `status`, `list`): a listing tells of
 every object the store's own mark of its content (the ETag), and what was read under that mark is
-taken from a file on this machine. What this machine never read is taken from packs, as far as the
+taken from a file on this machine. What this machine never read is taken from bundles, as far as the
 same listing confirms their bytes. Whoever proves, heals, restores or deletes reads the store.
 """
 
@@ -21,18 +21,19 @@ from functools import partial
 from pathlib import Path
 
 from qdrant_dr import layout
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import DRError
 from qdrant_dr.records import Location
-from qdrant_dr.repository.record_memory import InPack, RecordMemory, Remembered
-from qdrant_dr.repository.record_packs import decode, is_current, is_small, worth_reading
+from qdrant_dr.repository.record_bundles import decode, is_current, is_small, worth_reading
+from qdrant_dr.repository.record_memory import InBundle, RecordMemory, Remembered
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import Deletion, OpenUpload, Sink, Stat, Store
 
 log = logging.getLogger(__name__)
 
 _PENDING = 2**20  # bytes that wait to be written down
-_FEW = 8  # so many records are fetched one by one, without a look at packs
-_PACKS_AT_ONCE = 2  # a pack is some MiB
+_FEW = 8  # so many records are fetched one by one, without a look at bundles
+_BUNDLES_AT_ONCE = 2  # a bundle is some MiB
 
 
 def remembering(repository: Repository) -> Repository:
@@ -58,7 +59,7 @@ def memory_of(repository_id: str, location: Location) -> Path:
 class RememberingStore:
     """A store whose small objects are read once. Only what was listed with a mark is remembered.
 
-    Neither a file nor a pack that cannot be used is an error: then everything is fetched, as
+    Neither a file nor a bundle that cannot be used is an error: then everything is fetched, as
     without.
     """
 
@@ -66,7 +67,7 @@ class RememberingStore:
         self.name = store.name
         self.memory = RecordMemory(store.name, file)
         self.listed: dict[str, dict[str, Stat]] = {}
-        """What a pack may hold, by the folder that was listed."""
+        """What a bundle may hold, by the folder that was listed."""
         self._store = store
         self._marks: dict[str, str] = {}
         self._pending: dict[str, Remembered] = {}
@@ -91,11 +92,11 @@ class RememberingStore:
         with self._lock:  # what is not listed any more has no mark any more
             kept = {p: m for p, m in self._marks.items() if not p.startswith(f"{folder}/")}
             self._marks = kept | marks
-        if (place := layout.packs_of(folder)) is not None:
-            listed = {s.path: s for s in found if is_small(s) and layout.may_be_packed(s.path)}
+        if (place := layout.bundles_of(folder)) is not None:
+            listed = {s.path: s for s in found if is_small(s) and layout.may_be_bundled(s.path)}
             with self._lock:
                 self.listed[folder] = listed
-            self._fetch_packed(folder, place)
+            self._fetch_bundled(folder, place)
         return found
 
     def write_down(self) -> None:
@@ -104,64 +105,66 @@ class RememberingStore:
             read, self._pending, self._pending_bytes = self._pending, {}, 0
         self.memory.keep(read)
 
-    def packed(self, folder: str, packs: Container[str]) -> dict[str, InPack]:
-        """Return the records of a listed folder that one of these packs has as they are now."""
+    def bundled(self, folder: str, bundles: Container[str]) -> dict[str, InBundle]:
+        """Return the records of a listed folder that one of these bundles has as they are now."""
         listed = self.listed[folder]
         return {
             path: of
-            for path, of in self.memory.packed(folder).items()
-            if of.pack in packs and path in listed and of.mark == mark_of(listed[path])
+            for path, of in self.memory.bundled(folder).items()
+            if of.bundle in bundles and path in listed and of.mark == mark_of(listed[path])
         }
 
-    def unpack(self, folder: str, wanted: Sequence[Stat], packs: Mapping[str, Stat]) -> set[str]:
-        """Remember what packs have of the records of a listed folder, and which pack it is: of all
-        `packs` that are there, the newest. Return those that could be read."""
-        with ThreadPoolExecutor(_PACKS_AT_ONCE) as pool:
-            found = list(pool.map(partial(self._unpack, self.listed[folder]), wanted))
+    def unbundle(
+        self, folder: str, wanted: Sequence[Stat], bundles: Mapping[str, Stat]
+    ) -> set[str]:
+        """Remember what bundles have of the records of a listed folder, and which bundle it is: of
+        all `bundles` that are there, the newest. Return those that could be read."""
+        with ThreadPoolExecutor(_BUNDLES_AT_ONCE) as pool:
+            found = list(pool.map(partial(self._unbundle, self.listed[folder]), wanted))
         self.write_down()
-        packed = self.packed(folder, packs)
-        for pack, records in zip(wanted, found, strict=True):
+        bundled = self.bundled(folder, bundles)
+        for bundle, records in zip(wanted, found, strict=True):
             for path, of in (records or {}).items():
-                known = packed.get(path)
-                if known is None or packs[known.pack].modified_at <= pack.modified_at:
-                    packed[path] = of
-        self.memory.keep_packed(packed)
+                known = bundled.get(path)
+                if known is None or bundles[known.bundle].modified_at <= bundle.modified_at:
+                    bundled[path] = of
+        self.memory.keep_bundled(bundled)
         return {s.path for s, records in zip(wanted, found, strict=True) if records is not None}
 
-    def _unpack(self, listed: Mapping[str, Stat], pack: Stat) -> dict[str, InPack] | None:
-        """What one pack has as it is now; None if it could not be read."""
+    def _unbundle(self, listed: Mapping[str, Stat], bundle: Stat) -> dict[str, InBundle] | None:
+        """What one bundle has as it is now; None if it could not be read."""
         now = time.time()
-        found: dict[str, InPack] = {}
+        found: dict[str, InBundle] = {}
         try:
-            for entry, data in decode(self._store.read(pack.path)):
+            for entry, data in decode(self._store.read(bundle.path)):
                 there = listed.get(entry.path)
                 if there is None or not is_current(entry, data, there, now):
                     continue
                 mark, read_at = mark_of(there), min(entry.read_at, int(now))
-                found[entry.path] = InPack(mark, read_at, pack.path)
+                found[entry.path] = InBundle(mark, read_at, bundle.path)
                 if self.memory.recall(entry.path, mark) is None:
                     self._remember(entry.path, Remembered(mark, read_at, data))
         except DRError as e:
-            log.debug("%s/%s is not read: %s", self.name, pack.path, e.message)
+            log.debug("%s/%s is not read: %s", self.name, bundle.path, e.message)
             return None
         except ValueError as e:
-            log.debug("%s/%s is no pack of records: %s", self.name, pack.path, e)
+            log.debug("%s/%s is no bundle of records: %s", self.name, bundle.path, e)
         return found
 
-    def _fetch_packed(self, folder: str, place: str) -> None:
-        """Take what was never read here from packs, where that saves requests."""
+    def _fetch_bundled(self, folder: str, place: str) -> None:
+        """Take what was never read here from bundles, where that saves requests."""
         known = self.memory.marks(folder)
         missing = [s for p, s in self.listed[folder].items() if known.get(p) != mark_of(s)]
         if len(missing) <= _FEW or not self.memory.usable:
             return
         try:
-            packs = {s.path: s for s in self._store.find(place) if layout.is_ours(s.path)}
+            bundles = {s.path: s for s in self._store.find(place) if layout.is_ours(s.path)}
         except DRError as e:
-            log.debug("packs of %s/%s are not listed: %s", self.name, folder, e.message)
+            log.debug("bundles of %s/%s are not listed: %s", self.name, folder, e.message)
             return
-        before = {of.pack for of in self.memory.packed(folder).values()}
-        if wanted := worth_reading(packs.values(), missing, datetime.now(UTC), before):
-            self.unpack(folder, wanted, packs)
+        before = {of.bundle for of in self.memory.bundled(folder).values()}
+        if wanted := worth_reading(bundles.values(), missing, datetime.now(UTC), before):
+            self.unbundle(folder, wanted, bundles)
 
     def _remember(self, path: str, read: Remembered) -> None:
         with self._lock:
@@ -182,8 +185,15 @@ class RememberingStore:
     def stat(self, path: str) -> Stat | None:
         return self._store.stat(path)
 
-    def sink(self, path: str, *, size_hint: int | None = None, replace: bool = False) -> Sink:
-        return self._store.sink(path, size_hint=size_hint, replace=replace)
+    def sink(
+        self,
+        path: str,
+        *,
+        size_hint: int | None = None,
+        replace: bool = False,
+        digest: StreamDigest | None = None,
+    ) -> Sink:
+        return self._store.sink(path, size_hint=size_hint, replace=replace, digest=digest)
 
     def delete(self, path: str) -> None:
         self._store.delete(path)

@@ -1,4 +1,4 @@
-"""The file on this machine that remembers records, and which of them a bucket has in packs."""
+"""The file on this machine that remembers records, and which of them a bucket has in bundles."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qdrant_dr.disk import closed_to_others
-from qdrant_dr.repository.record_packs import DAYS
+from qdrant_dr.repository.record_bundles import DAYS
 
 log = logging.getLogger(__name__)
 
 _TABLES = {
     "records": "path TEXT PRIMARY KEY, mark TEXT NOT NULL, read_at INTEGER NOT NULL, "
     "sha256 BLOB NOT NULL, data BLOB NOT NULL",
-    "packed": "path TEXT PRIMARY KEY, mark TEXT NOT NULL, read_at INTEGER NOT NULL, "
-    "pack TEXT NOT NULL",
+    "bundled": "path TEXT PRIMARY KEY, mark TEXT NOT NULL, read_at INTEGER NOT NULL, "
+    "bundle TEXT NOT NULL",
 }
 
 
@@ -33,12 +33,12 @@ class Remembered(NamedTuple):
     data: bytes
 
 
-class InPack(NamedTuple):
-    """The pack that has a record, as it was under that mark."""
+class InBundle(NamedTuple):
+    """The bundle that has a record, as it was under that mark."""
 
     mark: str
     read_at: int
-    pack: str
+    bundle: str
 
 
 class RecordMemory:
@@ -75,13 +75,13 @@ class RecordMemory:
         )
         return dict(rows)
 
-    def packed(self, folder: str) -> dict[str, InPack]:
-        """Return the records below a folder that are known to be in a pack."""
+    def bundled(self, folder: str) -> dict[str, InBundle]:
+        """Return the records below a folder that are known to be in a bundle."""
         rows = self._ask(
-            "SELECT path, mark, read_at, pack FROM packed WHERE path > ? AND path < ?",
+            "SELECT path, mark, read_at, bundle FROM bundled WHERE path > ? AND path < ?",
             *_below(folder),
         )
-        return {path: InPack(*row) for path, *row in rows}
+        return {path: InBundle(*row) for path, *row in rows}
 
     def keep(self, read: Mapping[str, Remembered]) -> None:
         """Write down what was read."""
@@ -91,14 +91,14 @@ class RecordMemory:
         ]
         self._write("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", rows)
 
-    def keep_packed(self, found: Mapping[str, InPack]) -> None:
-        """Write down what a pack has."""
+    def keep_bundled(self, found: Mapping[str, InBundle]) -> None:
+        """Write down what a bundle has."""
         rows = [(path, *of) for path, of in found.items()]
-        self._write("INSERT OR REPLACE INTO packed VALUES (?, ?, ?, ?)", rows)
+        self._write("INSERT OR REPLACE INTO bundled VALUES (?, ?, ?, ?)", rows)
 
-    def forget_packs(self, packs: Iterable[str]) -> None:
-        """Forget packs that are gone."""
-        self._write("DELETE FROM packed WHERE pack = ?", [(pack,) for pack in packs])
+    def forget_bundles(self, bundles: Iterable[str]) -> None:
+        """Forget bundles that are gone."""
+        self._write("DELETE FROM bundled WHERE bundle = ?", [(bundle,) for bundle in bundles])
 
     def give_up(self, error: sqlite3.Error) -> None:
         """Remember nothing any more."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from qdrant_dr import layout
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import (
     BytesDiffer,
     Conflict,
@@ -97,12 +98,15 @@ class Repository(RunRecords):
         file_name: str,
         size_hint: int | None = None,
         stream: CutOnce | None = None,  # noqa: ARG002 -- bytes are stored as they come
+        digest: StreamDigest | None = None,
     ) -> Sink:
         """Begin a part: nothing is visible before its commit. Raise Conflict if it is there.
 
-        `stream` cuts what is written into blocks, once for all repositories that store blocks.
+        `stream` cuts what is written into blocks, once for all repositories that store blocks;
+        `digest` as in `Store.sink`.
         """
-        return self._sink(self._part_path(key, file_name), size_hint, replace=False)
+        path = self._part_path(key, file_name)
+        return self._sink(path, size_hint, replace=False, digest=digest)
 
     def _part_path(self, key: BackupKey, file_name: str) -> str:
         """The object without which a part is not there."""
@@ -317,6 +321,13 @@ class Repository(RunRecords):
                 raise ValueError(f"{file.path} is not below {folder}")
             self.store.delete(file.path)
 
-    def _sink(self, path: str, size_hint: int | None, *, replace: bool) -> Sink:
-        sink = self.store.sink(path, size_hint=size_hint, replace=replace)
+    def _sink(
+        self,
+        path: str,
+        size_hint: int | None,
+        *,
+        replace: bool,
+        digest: StreamDigest | None = None,
+    ) -> Sink:
+        sink = self.store.sink(path, size_hint=size_hint, replace=replace, digest=digest)
         return LimitedSink(sink, self._bandwidth_limit) if self._bandwidth_limit else sink

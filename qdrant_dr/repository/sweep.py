@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.layout import RECORD_PACKS, call_of, is_ours
+from qdrant_dr.layout import BUNDLES, call_of, is_ours
 from qdrant_dr.records import Intent
 from qdrant_dr.repository.catalog import Catalog, Unfinished
 from qdrant_dr.repository.delete_permission import clean
 from qdrant_dr.repository.foreign_objects import strangers_in_words
-from qdrant_dr.repository.record_packs import is_lapsed
+from qdrant_dr.repository.record_bundles import is_lapsed
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import OpenUpload, Stat
 from qdrant_dr.vault.law import ORPHAN_GRACE, may_commit
@@ -29,7 +29,7 @@ class SweepPlan:
     uploads: tuple[OpenUpload, ...] = ()
     kept: tuple[str, ...] = ()
     refused: str | None = None
-    packs: tuple[Stat, ...] = ()
+    bundles: tuple[Stat, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +96,13 @@ def plan_sweep(
     return SweepPlan(repository, tuple(folders), tuple(uploads), tuple(kept))
 
 
-def lapsed_packs(repository: Repository, *, store_now: datetime) -> tuple[Stat, ...]:
-    """Return packs of records that nobody takes anything from any more; none where none may be
+def lapsed_bundles(repository: Repository, *, store_now: datetime) -> tuple[Stat, ...]:
+    """Return bundles of records that nobody takes anything from any more; none where none may be
     deleted."""
     if repository.append_only:
         return ()
     before = store_now - ORPHAN_GRACE
-    every = repository.store.find(RECORD_PACKS)
+    every = repository.store.find(BUNDLES)
     return tuple(s for s in every if is_ours(s.path) and is_lapsed(s, before))
 
 
@@ -143,9 +143,9 @@ def sweep(repository: Repository, plan: SweepPlan) -> Sweeping:
         refused = clean(repository, remove)
         (gone if refused is None else stays).append(what)
         why = why or refused
-    for pack in plan.packs:
-        if clean(repository, partial(repository.store.delete, pack.path)) is not None:
+    for bundle in plan.bundles:
+        if clean(repository, partial(repository.store.delete, bundle.path)) is not None:
             break  # where they stay, they harm nobody
-        gone.append(pack.path)
+        gone.append(bundle.path)
     left = f"{len(stays)} unfinished of dead runs stay ({', '.join(stays[:_NAMED])}): {why}"
     return Sweeping(tuple(gone), plan.kept, (left,) if why else ())

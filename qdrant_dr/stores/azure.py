@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qdrant_dr.config import Tls
+from qdrant_dr.stores.body import Body
 from qdrant_dr.stores.errors import is_taken
-from qdrant_dr.stores.provider import CONNECT, READ, Body, Provider, Upload, hex_of
+from qdrant_dr.stores.provider import CONNECT, READ, Provider, Upload, hex_of
 from qdrant_dr.stores.tiers import Storage
 
 
@@ -62,9 +63,9 @@ class AzureUpload:
     async def begin(self) -> None:
         """Do nothing: blocks need no upload."""
 
-    async def put(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
+    async def put(self, number: int, offset: int, body: Body, *, last: bool) -> None:
         async with self._blob() as blob:
-            await blob.stage_block(block_id=self._name(number), data=Body(data), length=len(data))
+            await blob.stage_block(block_id=self._name(number), data=body, length=len(body))
         self._count += 1
 
     async def finish(self) -> None:

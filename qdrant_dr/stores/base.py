@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import RecordDamaged
 from qdrant_dr.quantities import format_size
 from qdrant_dr.records.base import LARGEST
@@ -96,8 +97,18 @@ class Store(Protocol):
         """List every object below the folder, at any depth, sorted, without a cache; except files
         that storages make by themselves (see `ignored_files`)."""
 
-    def sink(self, path: str, *, size_hint: int | None = None, replace: bool = False) -> Sink:
-        """Begin an object of any size. Raise Conflict if it exists and `replace` is not set."""
+    def sink(
+        self,
+        path: str,
+        *,
+        size_hint: int | None = None,
+        replace: bool = False,
+        digest: StreamDigest | None = None,
+    ) -> Sink:
+        """Begin an object of any size. Raise Conflict if it exists and `replace` is not set.
+
+        `digest` takes the digests of the same bytes, each before it is written here: what a storage
+        wants to be told of a part is not computed again then."""
 
     def delete(self, path: str) -> None:
         """Remove an object; no error if it does not exist."""

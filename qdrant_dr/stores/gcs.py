@@ -15,22 +15,12 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from fsspec.asyn import get_loop
-
 from qdrant_dr.config import Tls
-from qdrant_dr.errors import DRError
+from qdrant_dr.errors import DRError, RepositoryUnreachable
 from qdrant_dr.network import proxy_for, tls_context
 from qdrant_dr.secrets import laid_over
-from qdrant_dr.stores.provider import (
-    CONNECT,
-    READ,
-    Body,
-    Calls,
-    Provider,
-    Upload,
-    Versions,
-    hex_of,
-)
+from qdrant_dr.stores.body import Body
+from qdrant_dr.stores.provider import CONNECT, READ, Calls, Provider, Upload, Versions, hex_of
 from qdrant_dr.stores.tiers import Storage
 
 _GOOGLE = "https://storage.googleapis.com"
@@ -45,7 +35,7 @@ class Gcs(Provider):
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         from qdrant_dr.stores.gcs_client import FileSystem
 
-        return FileSystem(**laid_over(_options(options, tls), options), **ours)
+        return FileSystem(**laid_over(_options(options, tls, ours["loop"]), options), **ours)
 
     def upload(self, fs: Any, bucket: str, key: str, *, create: bool) -> Upload:
         return GcsUpload(fs, bucket, key, create)
@@ -83,22 +73,28 @@ class GcsUpload:
             self.fs, self.bucket, self.key, mode="create" if self.create else "overwrite"
         )
 
-    async def put(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
-        total = str(offset + len(data)) if last else "*"
+    async def put(self, number: int, offset: int, body: Body, *, last: bool) -> None:
+        end = offset + len(body)
         headers, _ = await self.fs._call(
             "POST",
             self._url,
             headers={
-                "Content-Range": f"bytes {offset}-{offset + len(data) - 1}/{total}",
+                "Content-Range": f"bytes {offset}-{end - 1}/{end if last else '*'}",
                 "Content-Type": "application/octet-stream",
-                "Content-Length": str(len(data)),
+                "Content-Length": str(len(body)),
             },
-            data=Body(data),
+            data=body,
         )
         # the server may keep less than was sent, and reports the range that it has
-        end = offset + len(data) - 1
-        if (kept := headers.get("Range")) and (missing := end - int(kept.rpartition("-")[2])):
-            await self.put(number, end + 1 - missing, data[-missing:], last=last)
+        if kept := headers.get("Range"):
+            begin = int(kept.rpartition("-")[2]) + 1
+            if begin < offset:
+                raise RepositoryUnreachable(
+                    f"{self.bucket} lost bytes of {self.key} that it had: it has {begin} of {end}"
+                )
+            if begin < end:
+                rest = Body(*body.views(begin - offset))
+                await self.put(number, begin, rest, last=last)
 
     async def finish(self) -> None:
         """Do nothing: the last part finished it."""
@@ -122,7 +118,7 @@ async def _pipe(fs: Any, bucket: str, key: str, data: bytes, *, mode: str) -> No
         f"{fs._location}/upload/storage/v1/b/{quote(bucket, safe='')}/o",
         uploadType="multipart",
         headers={"Content-Type": f'multipart/related; boundary="{frontier}"'},
-        data=Body(head.encode() + data + f"\r\n--{frontier}--".encode()),
+        data=Body(head.encode(), data, f"\r\n--{frontier}--".encode()),
         **match,
     )
 
@@ -149,7 +145,7 @@ class GcsVersions:
         return None  # a retention policy refuses the deletion when it is tried
 
 
-def _options(options: Mapping[str, Any], tls: Tls) -> dict[str, Any]:
+def _options(options: Mapping[str, Any], tls: Tls, loop: Any) -> dict[str, Any]:
     import aiohttp
 
     endpoint = options.get("endpoint_url") or _GOOGLE
@@ -158,7 +154,7 @@ def _options(options: Mapping[str, Any], tls: Tls) -> dict[str, Any]:
     return {
         "requests_timeout": aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=READ),
         "session_kwargs": {
-            "connector": aiohttp.TCPConnector(ssl=tls_context(tls), loop=get_loop()),
+            "connector": aiohttp.TCPConnector(ssl=tls_context(tls), loop=loop),
             "proxy": proxy_for(str(endpoint)),
         },
     }

@@ -17,6 +17,7 @@ import aiohttp
 from gcsfs.core import GCSFileSystem
 
 from qdrant_dr.network import chain
+from qdrant_dr.stores.loops import end_on
 from qdrant_dr.stores.retries import GCS_PAUSES, GCS_TEMPORARY, gcs_pause
 
 _CANCELLED = 499
@@ -40,6 +41,13 @@ class NotThere(Refused, FileNotFoundError):
 
 class FileSystem(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
     """The same calls as gcsfs's."""
+
+    @staticmethod
+    def close_session(loop: Any, session: Any, asynchronous: bool = False) -> None:
+        if session is not None and loop is not None and loop.is_running():
+            end_on(loop, session.close)  # its own code starts this in whatever thread drops it
+        else:
+            GCSFileSystem.close_session(loop, session, asynchronous)
 
     async def _request(
         self,

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.disk import (
     NoFile,
     NoSuchRename,
@@ -127,6 +128,7 @@ class LocalStore:
         *,
         size_hint: int | None = None,  # noqa: ARG002 -- a disk needs no parts
         replace: bool = False,
+        digest: StreamDigest | None = None,  # noqa: ARG002 -- nobody here asks for one
     ) -> Sink:
         with self.speaking("creating", path):
             if not replace and self.file(path).exists():

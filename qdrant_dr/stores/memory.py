@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import CannotSign, Conflict, ObjectMissing
 from qdrant_dr.stores.base import BLOCK, Deletion, OpenUpload, Sink, Stat, within_bounds
 from qdrant_dr.stores.ignored_files import is_known
@@ -55,6 +56,7 @@ class MemoryStore:
         *,
         size_hint: int | None = None,  # noqa: ARG002 -- a disk needs no parts
         replace: bool = False,
+        digest: StreamDigest | None = None,  # noqa: ARG002 -- nobody here asks for one
     ) -> Sink:
         if not replace and path in self._objects:
             raise Conflict(f"repository {self.name}: {path} already exists")

@@ -8,7 +8,6 @@ in seconds, but a busy one must not count as dead.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
@@ -18,6 +17,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import (
     CannotSign,
     Conflict,
@@ -43,10 +43,9 @@ from qdrant_dr.stores.base import (
 from qdrant_dr.stores.errors import is_absent, is_taken, refusal_of, translate
 from qdrant_dr.stores.ignored_files import is_known
 from qdrant_dr.stores.lifecycle import Rule
+from qdrant_dr.stores.object_sink import ObjectSink
 from qdrant_dr.stores.provider import Upload, Versions
 from qdrant_dr.stores.providers import PROVIDERS
-
-log = logging.getLogger(__name__)
 
 _READ = 8 * 2**20  # bytes per range request
 _AHEAD = 2  # range requests that run ahead of the reader
@@ -188,10 +187,17 @@ class ObjectStore:
                 future.cancel()
         return found
 
-    def sink(self, path: str, *, size_hint: int | None = None, replace: bool = False) -> Sink:
+    def sink(
+        self,
+        path: str,
+        *,
+        size_hint: int | None = None,
+        replace: bool = False,
+        digest: StreamDigest | None = None,
+    ) -> Sink:
         if not replace and self.stat(path) is not None:
             raise Conflict(f"repository {self.name}: {path} already exists")
-        return _ObjectSink(self, path, part_size(size_hint), replace=replace)
+        return ObjectSink(self, path, part_size(size_hint), replace=replace, digest=digest)
 
     def delete(self, path: str) -> None:
         with suppress(ObjectMissing):
@@ -307,90 +313,6 @@ class ObjectStore:
         if creating and is_taken(error):
             raise Conflict(f"{about}: {path} already exists")
         raise translate(error, repository=self.name, doing=f"{doing} {path}")
-
-
-class _ObjectSink:
-    """Cuts blocks into parts of equal size; some are being sent while the next is filled."""
-
-    def __init__(self, store: ObjectStore, path: str, size: int, *, replace: bool) -> None:
-        self._store, self._path, self._size, self._replace = store, path, size, replace
-        self._buffer = bytearray()
-        self._upload: Upload | None = None
-        self._running: deque[Future[None]] = deque()
-        self._number = self._offset = 0
-
-    def write(self, block: bytes) -> None:
-        self._buffer += block
-        # send only when there is more than one part, because the last must not be empty
-        while len(self._buffer) > self._size:
-            with memoryview(self._buffer) as view:
-                part = bytes(view[: self._size])
-            del self._buffer[: self._size]
-            self._send(part, last=False)
-
-    def commit(self) -> None:
-        if self._upload is None and len(self._buffer) <= self._store.one_request:
-            data = bytes(self._buffer)
-            if self._replace:
-                self._store.pipe(self._path, data, mode="overwrite")
-            else:
-                self._store.create(self._path, data)
-            return
-        self._send(bytes(self._buffer), last=True)
-        self._buffer.clear()
-        while self._running:
-            self._wait()
-        assert self._upload is not None
-        self._finish(self._upload)
-        self._upload = None
-
-    def abort(self) -> None:
-        self._buffer.clear()
-        while self._running:
-            self._running.popleft().cancel()
-        if (upload := self._upload) is None:
-            return
-        self._upload = None
-        try:
-            with suppress(ObjectMissing):
-                self._store.run("aborting the upload of", self._path, upload.abort)
-        except DRError as e:
-            log.info("an open upload is left for the sweep: %s", e.message)
-
-    def _send(self, part: bytes, *, last: bool) -> None:
-        if self._upload is None:
-            upload = self._store.upload(self._path, create=not self._replace)
-            self._store.run(
-                "creating",
-                self._path,
-                upload.begin,
-                absent=RepositoryMissing,
-                creating=not self._replace,
-            )
-            self._upload = upload
-        while len(self._running) >= self._upload.IN_FLIGHT:
-            self._wait()
-        call = self._upload.put(self._number, self._offset, part, last=last)
-        self._running.append(self._store.submit(call, patient=True))
-        self._number += 1
-        self._offset += len(part)
-
-    def _wait(self) -> None:
-        self._store.result(
-            self._running.popleft(), "writing", self._path, creating=not self._replace
-        )
-
-    def _finish(self, upload: Upload) -> None:
-        with suppress(ObjectMissing):  # a retry of our own finish gets "no such upload"
-            self._store.run(
-                "finishing", self._path, upload.finish, patient=True, creating=not self._replace
-            )
-        there = self._store.stat(self._path)
-        if there is None or there.size_bytes != self._offset:
-            raise RepositoryUnreachable(
-                f"repository {self._store.name}: {self._path} was sent with {self._offset} bytes "
-                f"and has {there.size_bytes if there else 'none'}"
-            )
 
 
 def _time(info: dict[str, Any]) -> datetime:

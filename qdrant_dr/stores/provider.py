@@ -8,26 +8,18 @@ of fsspec's loop; `objects` runs them."""
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
 from qdrant_dr.config import Tls
 from qdrant_dr.stores.base import PART_FLOOR, OpenUpload
+from qdrant_dr.stores.body import Body
 from qdrant_dr.stores.lifecycle import Rule
 from qdrant_dr.stores.tiers import Storage
 
 CONNECT = 5  # seconds
 READ = 60  # seconds without a byte
-
-
-class Body(io.BytesIO):
-    """Bytes that a retry can send again, although the sender closes the file. aiohttp sends plain
-    bytes above 1 MiB in one go, which blocks everything else on the loop."""
-
-    def close(self) -> None:
-        self.seek(0)
 
 
 def hex_of(digest: object) -> str:
@@ -46,7 +38,7 @@ class Upload(Protocol):
     async def begin(self) -> None:
         """Open it."""
 
-    async def put(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
+    async def put(self, number: int, offset: int, body: Body, *, last: bool) -> None:
         """Send part `number` (from 0), which begins at byte `offset`."""
 
     async def finish(self) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,9 +16,10 @@ from qdrant_dr.errors import ObjectMissing, RepositoryDenied, RepositoryRefuses
 from qdrant_dr.network import ca_file, client_pair, proxy_for
 from qdrant_dr.secrets import laid_over
 from qdrant_dr.stores.base import OpenUpload, in_utc
+from qdrant_dr.stores.body import Body
 from qdrant_dr.stores.errors import is_absent, is_taken, refusal_of
 from qdrant_dr.stores.lifecycle import Rule
-from qdrant_dr.stores.provider import CONNECT, READ, Body, Calls, Provider, Upload, Versions
+from qdrant_dr.stores.provider import CONNECT, READ, Calls, Provider, Upload, Versions
 from qdrant_dr.stores.retries import S3_CLIENT, S3FS_RETRIES
 from qdrant_dr.stores.tiers import Storage
 
@@ -33,9 +35,9 @@ class S3(Provider):
     """Amazon S3, and whatever speaks its protocol."""
 
     def filesystem(self, options: Mapping[str, Any], tls: Tls, **ours: Any) -> Any:
-        from s3fs import S3FileSystem
+        from qdrant_dr.stores.s3_client import FileSystem
 
-        made = S3FileSystem(**laid_over(_options(options, tls), options), **ours)
+        made = FileSystem(**laid_over(_options(options, tls), options), **ours)
         made.retries = S3FS_RETRIES
         return made
 
@@ -130,17 +132,21 @@ class S3Upload:
     create: bool
     IN_FLIGHT: int = 3
     _id: str | None = None
+    _checks: bool = False
     _tags: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     async def begin(self) -> None:
-        answer = await self._call("create_multipart_upload")
+        from qdrant_dr.stores.s3_checksums import sign_known_digests
+
+        self._checks = await sign_known_digests(self.fs, self.bucket)
+        given = {"ChecksumAlgorithm": "SHA256"} if self._checks else {}
+        answer = await self._call("create_multipart_upload", **given)
         self._id = answer["UploadId"]
 
-    async def put(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
-        body = Body(data)
-        del data  # aiohttp uses the body's buffer, and copies it first if it is shared
+    async def put(self, number: int, offset: int, body: Body, *, last: bool) -> None:
+        given = {"ChecksumSHA256": _in_base64(body.digest())} if self._checks else {}
         answer = await self._call(
-            "upload_part", UploadId=self._id, PartNumber=number + 1, Body=body
+            "upload_part", UploadId=self._id, PartNumber=number + 1, Body=body, **given
         )
         self._tags[number] = {
             name: answer[name]
@@ -237,6 +243,10 @@ def rules_of(answer: Mapping[str, Any], prefix: str) -> Iterator[Rule]:
         expiration = rule.get("Expiration") or {}
         if expiration.get("Days") or expiration.get("Date"):
             yield Rule(name, below, _when(expiration))
+
+
+def _in_base64(digest: str) -> str:
+    return b64encode(bytes.fromhex(digest)).decode()
 
 
 def _prefix_of(rule: Mapping[str, Any]) -> str:

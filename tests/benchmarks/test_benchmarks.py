@@ -45,18 +45,34 @@ def test_fanout_prints_ours_and_both_ways_of_rclone(tmp_path: Path) -> None:
         assert len(medians(said, "s")) == 1
         pytest.skip("there is no rclone in PATH: ours was measured, the ratio was not")
     ours, at_once, _ = medians(said, "s")
-    line = r"^fanout: .* at once: ratio (\S+), aim <= 1\.10: (met|MISSED)$"
+    line = r"^fanout: .* at once: ratio (\S+), aim <= 1\.00: (met|MISSED)$"
     ratio = re.search(line, said, re.MULTILINE)
     assert ratio is not None
     assert float(ratio[1]) == pytest.approx(ours / at_once, rel=0.05)
+    ours, at_once, _ = medians(said, "s/GiB")
+    assert ours < at_once
+    line = r"^fanout: CPU seconds per GiB, .*: ratio \S+, aim <= 1\.50: met$"
+    assert re.search(line, said, re.MULTILINE)
+
+
+@thorough
+def test_memory_of_content_measures_each_command_and_kind(tmp_path: Path) -> None:
+    said = run("memory_of_content", tmp_path, points=40)
+    assert re.findall(r"^  (\w+), \d+ points: (\w+)", said, re.MULTILINE) == [
+        (kind, command) for kind in ("dense", "rows") for command in ("backup", "verify", "restore")
+    ]
+    assert re.search(
+        r"^memory-of-content: at most \d+ MiB, aim <= 600 MiB: met$", said, re.MULTILINE
+    )
 
 
 def test_without_rclone_there_is_no_ratio_and_it_says_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    fanout._print({"ours, three at once": [1.5, 1.0, 2.0]}, 512 << 20)
+    ours = {"ours, three at once": [1.5, 1.0, 2.0]}
+    fanout._print(ours, ours, 512 << 20)
     said = capsys.readouterr().out
-    assert medians(said, "s") == [1.5]
+    assert medians(said, "s") == medians(said, "s/GiB") == [1.5]
     assert "fanout: skipped: there is no rclone in PATH, so there is no ratio" in said
 
 

@@ -232,9 +232,9 @@ class Rotten(MemoryStore):
 class Eager(MemoryStore):
     """Shows an object before its commit."""
 
-    def sink(self, path: str, *, size_hint: int | None = None, replace: bool = False) -> Sink:
+    def sink(self, path: str, *, replace: bool = False, **options: Any) -> Sink:
         self.put(path, b"half")
-        return super().sink(path, size_hint=size_hint, replace=True)
+        return super().sink(path, replace=True, **options)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from tasks.deployment_names import FORMER
 from tests.support.deployed import ENDED, worker
 from tests.support.prefect import PrefectServer
-from tests.support.prefect_yaml import SPEC
 from tests.support.thorough import thorough
 from tests.support.waiting import eventually
 from tests.support.world import World
@@ -26,13 +26,13 @@ def test_a_scheduled_run_appears_and_finishes(
     made = world()
     call = prefect_api.call
     call("POST", "/work_pools/", {"name": "dr", "type": "process"})
-    chosen = {"QDRANT_DR_CONFIG": made.reference, "QDR_WORK_POOL": "dr"}
+    chosen = {"QDRANT_DR_CONFIG": made.reference, "QDR_WORK_POOL": "dr", "QDR_CLUSTER": "shop"}
     with worker(prefect_api, "dr", tmp_path / "worker.log") as running:
         prefect_api.run("--no-prompt", "deploy", "--all", env=chosen)
         deployed = {d["name"] for d in call("POST", "/deployments/filter", {})}
-        assert deployed >= {d["name"] for d in SPEC["deployments"]}
+        assert deployed >= {f"{verb}-shop" for verb in FORMER}
         often = {"schedule": {"interval": 20}, "active": True, "slug": "test"}
-        nightly = call("GET", "/deployments/name/backup/nightly")["id"]
+        nightly = call("GET", "/deployments/name/backup/backup-shop")["id"]
         (added,) = call("POST", f"/deployments/{nightly}/schedules", [often])
         (run, *_) = eventually(lambda: ended_runs(prefect_api, nightly), within=240, every=1)
     said = running.log.read_text()
@@ -69,13 +69,13 @@ def test_prefect_deploy_unpauses_and_keeps_a_schedule_off(
     call = prefect_api.call
     if not call("POST", "/work_pools/filter", {"work_pools": {"name": {"any_": ["dr"]}}}):
         call("POST", "/work_pools/", {"name": "dr", "type": "process"})
-    chosen = {"QDRANT_DR_CONFIG": world().reference, "QDR_WORK_POOL": "dr"}
+    chosen = {"QDRANT_DR_CONFIG": world().reference, "QDR_WORK_POOL": "dr", "QDR_CLUSTER": "shop"}
     prefect_api.run("--no-prompt", "deploy", "--all", env=chosen)
-    hourly = call("GET", "/deployments/name/replicate/hourly")
+    hourly = call("GET", "/deployments/name/replicate/replicate-shop")
     (schedule,) = hourly["schedules"]
     call("PATCH", f"/deployments/{hourly['id']}/schedules/{schedule['id']}", {"active": False})
     call("POST", f"/deployments/{hourly['id']}/pause_deployment")
     prefect_api.run("--no-prompt", "deploy", "--all", env=chosen)
-    again = call("GET", "/deployments/name/replicate/hourly")
+    again = call("GET", "/deployments/name/replicate/replicate-shop")
     assert (again["id"], again["paused"]) == (hourly["id"], False)
     assert [s["active"] for s in again["schedules"]] == [False]

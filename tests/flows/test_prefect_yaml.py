@@ -9,15 +9,17 @@ import pytest
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import load_flow_from_entrypoint
 
+from tasks.deployment_names import FORMER, deployment_name
 from tests.support.prefect_yaml import ROOT, SPEC, TEXT
 
 DEPLOYMENTS = {d["entrypoint"].split(".")[1]: d for d in SPEC["deployments"]}
-NAMES = {
-    "backup/nightly", "replicate/hourly", "drill/daily", "verify/weekly-full", "expire/daily",
-    "restore/approved", "startup/archive", "report/weekly", "watch/quarter-hourly",
-    "check/weekly",
+VERBS = {
+    "backup", "replicate", "drill", "verify", "expire", "restore", "startup", "report", "watch",
+    "check",
 }  # fmt: skip
-KNOWN = {"QDRANT_DR_CONFIG": "/etc/qdrant-dr.yaml", "QDR_WORK_POOL": "dr"}
+KNOWN = {
+    "QDRANT_DR_CONFIG": "/etc/qdrant-dr.yaml", "QDR_WORK_POOL": "dr", "QDR_CLUSTER": "shop",
+}  # fmt: skip
 
 
 def filled(value: Any) -> Any:
@@ -82,16 +84,16 @@ def test_a_start_up_archive_is_written_when_somebody_says_where() -> None:
 
 
 def test_runs_queue_up_and_name_their_pool() -> None:
-    assert {f"{verb}/{d['name']}" for verb, d in DEPLOYMENTS.items()} == NAMES
-    assert len(SPEC["deployments"]) == len(NAMES)
-    for deployment in SPEC["deployments"]:
+    assert set(DEPLOYMENTS) == set(FORMER) == VERBS
+    assert len(SPEC["deployments"]) == len(VERBS)
+    for verb, deployment in DEPLOYMENTS.items():
+        # lists show the name alone: it tells what runs and for which cluster
+        assert filled(deployment["name"]) == deployment_name(verb, KNOWN["QDR_CLUSTER"])
         # a late look is worth nothing; all else that was due is done
-        looks = deployment["name"] == "quarter-hourly"
+        looks = verb == "watch"
         late = "CANCEL_NEW" if looks else "ENQUEUE"
         # a paused run loses its slot on the server, and is ended at the next renewal for that
-        limit = (
-            None if deployment["name"] == "approved" else {"limit": 1, "collision_strategy": late}
-        )
+        limit = None if verb == "restore" else {"limit": 1, "collision_strategy": late}
         assert deployment.get("concurrency_limit") == limit
         assert deployment["work_pool"]["name"] == "{{ $QDR_WORK_POOL }}"
         assert deployment["tags"] == ["qdrant-dr-watch" if looks else "qdrant-dr"]

@@ -69,14 +69,20 @@ def test_a_block_can_be_the_configuration(
     said = register("block:from-a-block", "pool-three")
     assert any("deadman" in line for line in said)
     with pytest.raises(UsageError):
-        register("block:from-a-block", "pool-three", save_as="again")
+        register("block:from-a-block", "pool-never", save_as="again")
+    pools = in_process.call("POST", "/work_pools/filter", {})
+    assert "pool-never" not in {pool["name"] for pool in pools}
 
 
 def test_a_notification_block_that_is_not_there_is_named(
     in_process: PrefectServer, world: Callable[..., World]
 ) -> None:
-    with pytest.raises(UsageError, match="slack-webhook/ops"):
-        register(world().reference, "pool-four", notify="slack-webhook/ops")
+    made = world().reference
+    for named in ("slack-webhook/ops", "slack-webhook", "ops/"):
+        with pytest.raises(UsageError, match=f"no notification block {named}"):
+            register(made, "pool-four", notify=named)
+    pools = in_process.call("POST", "/work_pools/filter", {})
+    assert "pool-four" not in {pool["name"] for pool in pools}
 
 
 def test_urgent_runs_start_first_when_runs_must_wait(

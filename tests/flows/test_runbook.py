@@ -28,14 +28,14 @@ def test_c_names_the_pool_that_is_there_and_the_run_is_served(
 ) -> None:
     made = world()
     assert do(made, "backup", collections=("movies",)).verdict == "ok"
-    ids = deploy(prefect_api, tmp_path, {"approved": (made.reference, POOL)}, flow="restore")
+    ids = deploy(prefect_api, tmp_path, {"restore-prod": (made.reference, POOL)}, flow="restore")
     ask, serve = [b.text for b in blocks("runbook") if b.heading.startswith("C. ")][:2]
     pools = {p["name"] for p in prefect_api.call("POST", "/work_pools/filter", {})}
     with sandbox_server(tmp_path / "target") as target:
         told = ask.replace("http://new:6333", target.url)
         done = shell(told, prefect_api, timeout=90)
         assert done.returncode == 0, done.stderr
-        query = {"deployments": {"id": {"any_": [ids["approved"]]}}}
+        query = {"deployments": {"id": {"any_": [ids["restore-prod"]]}}}
         (asked,) = prefect_api.call("POST", "/flow_runs/filter", query)
         with (tmp_path / "worker.log").open("wb") as log:
             serving = subprocess.Popen(

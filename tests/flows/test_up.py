@@ -123,14 +123,14 @@ def test_a_second_run_changes_nothing(pipeline: Pipeline, prefect_api: PrefectSe
     assert pipeline.process("worker") == worker
     assert any(line.startswith("NOBODY WILL BE TOLD") for line in said)
     coming = [line.split()[-1] for line in said[said.index("scheduled next (UTC):") + 1 :][:3]]
-    assert sorted(coming) == ["backup/nightly", "drill/daily", "expire/daily"]
+    assert sorted(coming) == [f"{verb}/{verb}-upshop" for verb in ("backup", "drill", "expire")]
 
 
 def test_what_an_operator_chose_stays_and_a_dead_worker_is_replaced(
     pipeline: Pipeline, prefect_api: PrefectServer
 ) -> None:
     call = prefect_api.call
-    drill, expire = (call("GET", f"/deployments/name/{n}/daily") for n in ("drill", "expire"))
+    drill, expire = (call("GET", f"/deployments/name/{n}/{n}-upshop") for n in ("drill", "expire"))
     call("POST", f"/deployments/{drill['id']}/pause_deployment", {})
     off = expire["schedules"][0]["id"]
     call("PATCH", f"/deployments/{expire['id']}/schedules/{off}", {"active": False})
@@ -152,7 +152,7 @@ def test_what_an_operator_chose_stays_and_a_dead_worker_is_replaced(
 
     pipeline.edit(change)
     said = pipeline.run("up")
-    assert "deployment drill/daily: updated (description)" in said
+    assert "deployment drill/drill-upshop: updated (description)" in said
     assert "  it is paused, and stays so" in said
     assert "  schedule daily is off, and stays so" in said
     (changed,) = [line for line in said if "changed by an operator" in line]
@@ -163,7 +163,7 @@ def test_what_an_operator_chose_stays_and_a_dead_worker_is_replaced(
     assert backup.endswith(
         "(schedule soon is new; schedule nightly, which is not in prefect.yaml, removed)"
     )
-    drill, expire = (call("GET", f"/deployments/name/{n}/daily") for n in ("drill", "expire"))
+    drill, expire = (call("GET", f"/deployments/name/{n}/{n}-upshop") for n in ("drill", "expire"))
     assert (drill["paused"], drill["description"]) == (True, "another drill")
     assert drill["schedules"][0]["schedule"]["cron"] == "30 4 * * *"
     assert drill["pull_steps"] == [{"qdrant_dr.project.pull": {"version": __version__}}]
@@ -173,7 +173,7 @@ def test_what_an_operator_chose_stays_and_a_dead_worker_is_replaced(
     assert "worker: started" in said
     assert pipeline.process("worker") not in (None, dead)
     # and what is scheduled is really run, by that worker
-    nightly = call("GET", "/deployments/name/backup/nightly")
+    nightly = call("GET", "/deployments/name/backup/backup-upshop")
     assert [s["slug"] for s in nightly["schedules"]] == ["soon"]
     ended = {"deployments": {"id": {"any_": [nightly["id"]]}},
              "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
@@ -207,7 +207,7 @@ def test_down_ends_what_up_began_even_in_the_middle_of_a_run(
 ) -> None:
     worker = pipeline.process("worker")
     assert worker is not None
-    nightly = prefect_api.call("GET", "/deployments/name/backup/nightly")["id"]
+    nightly = prefect_api.call("GET", "/deployments/name/backup/backup-upshop")["id"]
     prefect_api.call("POST", f"/deployments/{nightly}/create_flow_run",
                      {"state": {"type": "SCHEDULED", "name": "Scheduled"}})  # fmt: skip
     # its worker, and the run below that
@@ -222,7 +222,7 @@ def test_down_ends_what_up_began_even_in_the_middle_of_a_run(
     assert any(f"`prefect work-pool pause {POOL}`" in line for line in said)
     assert pipeline.process("worker") is None
     assert not [pid for pid, born in below.items() if processes.birth(pid) == born]
-    assert prefect_api.call("GET", "/deployments/name/drill/daily")
+    assert prefect_api.call("GET", "/deployments/name/drill/drill-upshop")
     assert "worker: not running" in pipeline.run("down")
 
 
@@ -374,6 +374,44 @@ def test_an_api_that_is_healthy_and_refuses_is_one_line_that_names_the_setting(
         server.shutdown()
     assert f"answers {status}" in refused.value.message
     assert hint in refused.value.hint
+    assert "\n" not in refused.value.message + refused.value.hint
+
+
+def test_a_key_that_may_only_read_is_one_line(
+    tmp_path: Path, world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing tells so before the first thing is made."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from deployments.up import register_only
+
+    class ReadOnly(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            reads = {"/api/health": b"true", "/api/admin/version": b'"3.9.1"'}
+            self.answer(200, reads[self.path]) if self.path in reads else self.answer(404, b"{}")
+
+        def do_POST(self) -> None:
+            self.answer(200, b"[]") if "filter" in self.path else self.answer(403, b"read only")
+
+        def answer(self, status: int, body: bytes) -> None:
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    monkeypatch.setenv("QDR_UP_HOME", str(tmp_path / "up"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), ReadOnly) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        api = f"http://127.0.0.1:{server.server_port}/api"
+        with temporary_settings({PREFECT_API_URL: api}), pytest.raises(SetupFailed) as refused:
+            register_only(ROOT / "prefect.yaml", {"QDRANT_DR_CONFIG": world().reference}, None)
+        server.shutdown()
+    assert "answers 403 to POST /api/work_pools/: read only" in refused.value.message
+    assert "PREFECT_API_KEY" in refused.value.hint
     assert "\n" not in refused.value.message + refused.value.hint
 
 

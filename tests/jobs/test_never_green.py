@@ -211,7 +211,7 @@ def test_a_fault_of_the_target_is_no_proof_against_the_source(
     real = LocalStore.sink
 
     def sink(store: LocalStore, path: str, **options: Any) -> Any:
-        if store.name == "two" and path.endswith(".snapshot"):
+        if store.name == "two" and path.endswith((".snapshot", ".recipe", ".pack")):
             raise ObjectMissing("repository two: the folder was just removed")
         return real(store, path, **options)
 

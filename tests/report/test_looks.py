@@ -32,8 +32,8 @@ THOROUGH = bool(os.environ.get("QDR_THOROUGH"))
 
 PERIOD = timedelta(days=30)
 BACKUPS, COLLECTIONS = 3, 2
-PACKED = 16
-"""So many that manifests, seals, proofs and runs are worth packs of their own."""
+BUNDLED = 16
+"""So many that manifests, seals, proofs and runs are worth bundles of their own."""
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +72,11 @@ def test_a_second_watch_and_a_report_cost_few_requests(
     assert len(list(cache.glob("*.sqlite"))) == len(NAMES)
 
 
-def test_a_first_look_takes_records_from_packs(
+def test_a_first_look_takes_records_from_bundles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a machine that was never there; the first one leaves the packs."""
-    backups = 200 if THOROUGH else PACKED
+    """On a machine that was never there; the first one leaves the bundles."""
+    backups = 200 if THOROUGH else BUNDLED
     silent = {"name": "prod", "nodes": [f"http://127.0.0.1:{free_port()}"]}
     with emulator(backups) as url:
         config = configuration(
@@ -84,7 +84,7 @@ def test_a_first_look_takes_records_from_packs(
         )
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
         with counted() as first:
-            find_problems(config, WatchUnit(now=utc_now(), pack=True))
+            find_problems(config, WatchUnit(now=utc_now(), bundle=True))
         assert first["GET"] >= backups * 8 * len(NAMES)
         now = utc_now()
         told = _said(config, now, remember=True)
@@ -96,7 +96,7 @@ def test_a_first_look_takes_records_from_packs(
             assert cold["PUT"] == 0
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "two"))
         with counted() as again:
-            find_problems(config, WatchUnit(now=utc_now(), pack=True))
+            find_problems(config, WatchUnit(now=utc_now(), bundle=True))
         assert again.total() <= WARM
 
 

@@ -37,8 +37,8 @@ OURS = [
     "runs/2026/11/20261122T101530Z-7f3a9c.end.json",
     "watches/prod/2026/11/20261122T101530Z-7f3a9c.json",
     "acknowledged/prod/20261122T101530Z-7f3a9c.json",
-    "record-packs/backups/prod/0123456789abcdef0123456789abcdef.pack",
-    "record-packs/runs/2026-11/0123456789abcdef0123456789abcdef.pack",
+    "bundles/backups/prod/0123456789abcdef0123456789abcdef.bundle",
+    "bundles/runs/2026-11/0123456789abcdef0123456789abcdef.bundle",
 ]
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from qdrant_dr.records import ErrorFacts, Outcome, Reported
-from tasks.render import NAMES, UNIT_TASKS, WORST, escape, markdown, unit_rows
+from tasks.render import NAMES, ROWS, WORST, escape, markdown, unit_rows
 from tests.support import records as made
 
 MOVIES = made.manifest("movies")
@@ -119,9 +119,9 @@ def test_two_hundred_collections_fit_on_a_page() -> None:
 
 def test_the_table_of_units_has_an_end() -> None:
     worst = failed("zzz", "x" * 5000)
-    end = made.run_end(outcomes=(*proven("movies") * UNIT_TASKS, worst))
+    end = made.run_end(outcomes=(*proven("movies") * ROWS, worst))
     rows = unit_rows(end)
-    assert len(rows) == UNIT_TASKS
+    assert len(rows) == ROWS
     assert rows[0]["collection"] == "zzz"
     assert len(str(rows[0]["result"])) <= 300
     assert len(json.dumps(rows)) < BODY_LIMIT

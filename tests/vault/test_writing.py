@@ -118,7 +118,7 @@ def test_a_pack_that_cannot_be_stored_ends_it_without_a_recipe(
     stored: list[str] = []
 
     def act(create: Callable[[], None], path: str) -> None:
-        if len(stored) == 2:
+        if len(stored) >= 2:  # two are on their way at once
             raise error
         create()
         stored.append(path)

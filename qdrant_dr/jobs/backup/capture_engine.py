@@ -121,7 +121,10 @@ class CaptureEngine:
         try:
             written = fan_out(
                 blocks,
-                {n: partial(r.part_sink, key, file, size_hint, cut) for n, r in repositories},
+                {
+                    n: partial(r.part_sink, key, file, size_hint, cut, digest)
+                    for n, r in repositories
+                },
                 stall_timeout=self.config.copies.stall_timeout,
                 digest=digest,
                 stopped=lambda: stopping.is_set() or self.failed.is_set(),

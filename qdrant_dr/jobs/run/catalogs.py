@@ -15,7 +15,7 @@ from qdrant_dr.repository import (
     open_repository,
     read_catalog,
     remembering,
-    write_packs,
+    write_bundles,
 )
 
 
@@ -39,11 +39,13 @@ def open_all(
     return opened, failed
 
 
-def pack_all(opened: Mapping[str, Repository]) -> None:
-    """Keep what was read of these repositories, opened with `remember`, in packs."""
+def bundle_all(opened: Mapping[str, Repository]) -> None:
+    """Keep what was read of these repositories, opened with `remember`, in bundles."""
     with ThreadPoolExecutor(max(1, len(opened))) as pool:
         list(
-            pool.map(lambda repository: write_packs(repository, datetime.now(UTC)), opened.values())
+            pool.map(
+                lambda repository: write_bundles(repository, datetime.now(UTC)), opened.values()
+            )
         )
 
 

@@ -242,12 +242,12 @@ class ReportUnit(Frozen):
 
 
 class WatchUnit(Frozen):
-    """Read the records and ask the cluster, as of `now`, what is wrong; change nothing. `pack`:
+    """Read the records and ask the cluster, as of `now`, what is wrong; change nothing. `bundle`:
     keep copies of what was read beside the records, for whoever looks for the first time."""
 
     unit: Literal["watch"] = "watch"
     now: Time
-    pack: bool = False
+    bundle: bool = False
 
     @property
     def collection(self) -> str:

@@ -14,7 +14,7 @@ from qdrant_dr.repository import (
     PackPlan,
     Repository,
     active_holds,
-    lapsed_packs,
+    lapsed_bundles,
     plan_packs,
     plan_sweep,
     sweep_packs,
@@ -43,7 +43,7 @@ def sweep_one(
     """Plan and carry out; `now` is older than the catalog, which is younger than every list."""
     plan = plan_sweep(catalog, repository.name, store_now=now)
     if plan.refused is None:
-        plan = replace(plan, packs=lapsed_packs(repository, store_now=now))
+        plan = replace(plan, bundles=lapsed_bundles(repository, store_now=now))
     packs = _plan_packs(config, repository, opened, catalog, now)
     freed = sweep_packs(repository, packs)
     swept = sweep_repository(repository, plan)

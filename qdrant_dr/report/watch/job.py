@@ -13,7 +13,7 @@ from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.hints import command
 from qdrant_dr.jobs.check.space import Size, check_space
 from qdrant_dr.jobs.run.archive_size import GROWTH
-from qdrant_dr.jobs.run.catalogs import open_all, pack_all
+from qdrant_dr.jobs.run.catalogs import bundle_all, open_all
 from qdrant_dr.jobs.run.clocks import clock_text
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.units import Perform, WatchUnit
@@ -48,8 +48,8 @@ class WatchRequest(Frozen):
 
 
 def find_problems(config: Config, unit: WatchUnit) -> Outcome:
-    """Check everything, reading only; with `pack`, keep what was read in packs. The verdict is that
-    of the worst finding.
+    """Check everything, reading only; with `bundle`, keep what was read in bundles. The verdict is
+    that of the worst finding.
 
     A part that cannot be checked is a finding, and none of its findings count as over.
     """
@@ -78,8 +78,8 @@ def find_problems(config: Config, unit: WatchUnit) -> Outcome:
     loud = [f for f in change.standing if f.severity != "notice"]
     judged = replace(assessed, problems=tuple(Problem(**dict(f)) for f in change.standing))
     unsent = signal(config, judged)
-    if unit.pack:
-        pack_all(opened)
+    if unit.bundle:
+        bundle_all(opened)
     return Outcome(
         unit="watch",
         collection="*",
@@ -112,7 +112,7 @@ def watch(
     It announces first and records afterwards: if nobody could be told, the next watch tries again.
     """
     try:
-        (outcome,) = perform([WatchUnit(now=run.start.started_at, pack=request.record)])
+        (outcome,) = perform([WatchUnit(now=run.start.started_at, bundle=request.record)])
     except Interrupted as e:
         return run.finish(config, outcomes=(), error=e)
     end = run.concluded(config, [outcome])

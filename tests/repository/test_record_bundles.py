@@ -1,4 +1,4 @@
-"""Packs save requests and change nothing of what is read: the listing decides."""
+"""Bundles save requests and change nothing of what is read: the listing decides."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from hypothesis import strategies as st
 from qdrant_dr import layout
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import ObjectMissing, RepositoryDenied
-from qdrant_dr.repository import Repository, sweep, write_packs
-from qdrant_dr.repository.record_cache import RememberingStore
-from qdrant_dr.repository.record_packs import (
+from qdrant_dr.repository import Repository, sweep, write_bundles
+from qdrant_dr.repository.record_bundles import (
     BATCH,
     DAYS,
     FULL,
-    LARGEST_PACK,
-    LARGEST_PACKED,
-    SMALL_PACKS,
+    LARGEST_BUNDLE,
+    LARGEST_BUNDLED,
+    SMALL_BUNDLES,
     Entry,
     decode,
     encode,
-    in_packs,
+    in_bundles,
     md5_of,
     worth_reading,
 )
-from qdrant_dr.repository.sweep import SweepPlan, lapsed_packs
+from qdrant_dr.repository.record_cache import RememberingStore
+from qdrant_dr.repository.sweep import SweepPlan, lapsed_bundles
 from qdrant_dr.stores.base import Stat
 from qdrant_dr.stores.memory import MemoryStore
 from tests.support.stores import repository_in
 
 FOLDER = "proofs/prod"
-PACKS = "record-packs/proofs/prod"
+BUNDLES = "bundles/proofs/prod"
 MANY = 2 * BATCH
 ID = "20261122T101530Z-7f3a9c"
 
@@ -116,12 +116,12 @@ def looked(repository: Repository, file: Path | None = None) -> Repository:
     return replace(repository, store=store)
 
 
-def pack(repository: Repository) -> None:
-    write_packs(looked(repository), datetime.now(UTC))
+def bundle(repository: Repository) -> None:
+    write_bundles(looked(repository), datetime.now(UTC))
 
 
-def packs(repository: Repository) -> list[str]:
-    return [s.path for s in store_of(repository).find(PACKS)]
+def bundles(repository: Repository) -> list[str]:
+    return [s.path for s in store_of(repository).find(BUNDLES)]
 
 
 def cold(repository: Repository) -> tuple[dict[str, bytes], list[str]]:
@@ -130,7 +130,7 @@ def cold(repository: Repository) -> tuple[dict[str, bytes], list[str]]:
     store.reads.clear()
     new = RememberingStore(store, None)
     found = {s.path: new.read(s.path) for s in new.find(FOLDER)}
-    return found, [p for p in store.reads if p.partition("/")[0] != layout.RECORD_PACKS]
+    return found, [p for p in store.reads if p.partition("/")[0] != layout.BUNDLES]
 
 
 def truth(repository: Repository) -> dict[str, bytes]:
@@ -139,41 +139,45 @@ def truth(repository: Repository) -> dict[str, bytes]:
 
 
 def forge(repository: Repository, change: Callable[[bytes], bytes]) -> None:
-    """Change the pack that is there, under its name."""
-    (path,) = packs(repository)
+    """Change the bundle that is there, under its name."""
+    (path,) = bundles(repository)
     store_of(repository).put(path, change(store_of(repository).read(path)))
 
 
-def test_a_first_look_takes_everything_from_a_pack(there: Repository) -> None:
+def test_a_first_look_takes_everything_from_a_bundle(there: Repository) -> None:
     assert len(cold(there)[1]) == MANY
-    pack(there)
-    assert len(packs(there)) == 1
+    bundle(there)
+    assert len(bundles(there)) == 1
     assert cold(there) == (truth(there), [])
-    assert store_of(there).reads == packs(there)
+    assert store_of(there).reads == bundles(there)
 
 
-def test_what_is_in_a_pack_already_is_not_packed_again(there: Repository, tmp_path: Path) -> None:
+def test_what_is_in_a_bundle_already_is_not_bundled_again(
+    there: Repository, tmp_path: Path
+) -> None:
     for _ in range(2):
-        pack(there)
-        write_packs(looked(there, tmp_path / "memory"), datetime.now(UTC))
-    assert len(packs(there)) == 1
+        bundle(there)
+        write_bundles(looked(there, tmp_path / "memory"), datetime.now(UTC))
+    assert len(bundles(there)) == 1
     store_of(there).finds.clear()
-    write_packs(looked(there, tmp_path / "memory"), datetime.now(UTC))
-    assert store_of(there).finds == [FOLDER], "who remembers asks for no packs"
+    write_bundles(looked(there, tmp_path / "memory"), datetime.now(UTC))
+    assert store_of(there).finds == [FOLDER], "who remembers asks for no bundles"
 
 
 def test_few_new_records_are_read_one_by_one(there: Repository) -> None:
-    pack(there)
+    bundle(there)
     for number in range(MANY, MANY + BATCH - 1):
         store_of(there).create(path_of(number), body_of(number))
-    pack(there)
-    assert len(packs(there)) == 1
+    bundle(there)
+    assert len(bundles(there)) == 1
     found, fetched = cold(there)
     assert (found, len(fetched)) == (truth(there), BATCH - 1)
 
 
-def test_a_record_that_was_replaced_or_deleted_is_not_taken_from_a_pack(there: Repository) -> None:
-    pack(there)
+def test_a_record_that_was_replaced_or_deleted_is_not_taken_from_a_bundle(
+    there: Repository,
+) -> None:
+    bundle(there)
     store_of(there).put(path_of(3), body_of(7))  # as large as before
     store_of(there).delete(path_of(4))
     found, fetched = cold(there)
@@ -229,8 +233,8 @@ NOW = int(datetime.now(UTC).timestamp())
         lambda data: data[: len(data) // 2],
         lambda _: b"",
         lambda _: b"\n" * 1000,
-        lambda _: b"no pack at all",
-        lambda _: b'{"kind":"record-pack","format":2,"records":[]}\n',
+        lambda _: b"no bundle at all",
+        lambda _: b'{"kind":"record-bundle","format":2,"records":[]}\n',
         lambda _: b"[" * 100_000 + b"\n",
         edited(mark="another"),
         edited(path="repository.json"),
@@ -238,196 +242,198 @@ NOW = int(datetime.now(UTC).timestamp())
         edited(read_at=NOW + 86400),
     ],
 )
-def test_a_pack_that_says_something_else_is_ignored(
+def test_a_bundle_that_says_something_else_is_ignored(
     there: Repository, change: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    pack(there)
+    bundle(there)
     forge(there, change)
     found, fetched = cold(there)
     assert found == truth(there)
     assert len(fetched) == MANY
     assert [r for r in caplog.records if r.levelname != "DEBUG"] == []
-    pack(there)
+    bundle(there)
     assert cold(there) == (truth(there), []), "what nobody can use does not stop a good one"
 
 
-def test_a_pack_of_another_repository_says_nothing_of_this_one(there: Repository) -> None:
+def test_a_bundle_of_another_repository_says_nothing_of_this_one(there: Repository) -> None:
     other = made_there()
     for number in range(MANY):
         store_of(other).put(path_of(number), body_of(number + 1000))
-    pack(other)
-    (path,) = packs(other)
+    bundle(other)
+    (path,) = bundles(other)
     store_of(there).put(path, store_of(other).read(path))
     found, fetched = cold(there)
     assert (found, len(fetched)) == (truth(there), MANY)
 
 
-def test_a_pack_that_is_too_large_is_not_even_read(there: Repository) -> None:
-    pack(there)
-    forge(there, lambda data: data.ljust(LARGEST_PACK + 1))
+def test_a_bundle_that_is_too_large_is_not_even_read(there: Repository) -> None:
+    bundle(there)
+    forge(there, lambda data: data.ljust(LARGEST_BUNDLE + 1))
     found, fetched = cold(there)
     assert (found, len(fetched)) == (truth(there), MANY)
-    assert packs(there)[0] not in store_of(there).reads
+    assert bundles(there)[0] not in store_of(there).reads
 
 
-def test_many_packs_are_read_no_more_than_pays() -> None:
+def test_many_bundles_are_read_no_more_than_pays() -> None:
     now = datetime.now(UTC)
     missing = [Stat(path_of(n), 1000, now, "m", md5="m") for n in range(10)]
-    flood = [Stat(f"{PACKS}/{n:032x}.pack", FULL, now) for n in range(1000)]
+    flood = [Stat(f"{BUNDLES}/{n:032x}.bundle", FULL, now) for n in range(1000)]
     assert len(worth_reading(flood, missing, now)) == 2
     older = [replace(s, modified_at=now - timedelta(seconds=1)) for s in flood]
-    assert worth_reading(older, missing, now) == [], "a pack is no older than what it holds"
+    assert worth_reading(older, missing, now) == [], "a bundle is no older than what it holds"
     assert worth_reading(flood, missing, now + timedelta(days=DAYS + 1)) == []
     assert worth_reading(flood, [], now) == []
 
 
 @pytest.mark.parametrize("listed", [lambda _: "", lambda data: md5_of(b"key" + data)])
-def test_where_the_marks_are_no_md5_there_are_no_packs(
+def test_where_the_marks_are_no_md5_there_are_no_bundles(
     there: Repository, listed: Callable[[bytes], str]
 ) -> None:
-    pack(there)
+    bundle(there)
     store_of(there).md5 = listed
     found, fetched = cold(there)
     assert (found, len(fetched)) == (truth(there), MANY)
     bare = made_there()
     store_of(bare).md5 = listed
-    pack(bare)
-    assert packs(bare) == []
+    bundle(bare)
+    assert bundles(bare) == []
 
 
 def test_records_that_are_large_are_read_by_themselves(there: Repository) -> None:
-    store_of(there).put(path_of(0), body_of(0, LARGEST_PACKED + 1))
-    pack(there)
+    store_of(there).put(path_of(0), body_of(0, LARGEST_BUNDLED + 1))
+    bundle(there)
     found, fetched = cold(there)
     assert (found, fetched) == (truth(there), [path_of(0)])
 
 
-def test_several_packs_are_written_when_one_is_full() -> None:
+def test_several_bundles_are_written_when_one_is_full() -> None:
     at = datetime.now(UTC)
     records = [Stat(path_of(n), FULL // 2 + 1, at) for n in range(5)]
-    assert [len(some) for some in in_packs(records)] == [2, 2, 1]
+    assert [len(some) for some in in_bundles(records)] == [2, 2, 1]
 
 
 def grow(repository: Repository, times: int) -> None:
     for number in range(times):
         for each in range(BATCH):
             store_of(repository).create(path_of(1000 * number + 500 + each), body_of(each))
-        pack(repository)
+        bundle(repository)
 
 
-def test_small_packs_become_one(there: Repository) -> None:
-    grow(there, 2 * SMALL_PACKS)
-    assert len(packs(there)) <= SMALL_PACKS
+def test_small_bundles_become_one(there: Repository) -> None:
+    grow(there, 2 * SMALL_BUNDLES)
+    assert len(bundles(there)) <= SMALL_BUNDLES
     assert cold(there) == (truth(there), [])
 
 
-def test_packs_of_deleted_records_go(there: Repository, tmp_path: Path) -> None:
-    write_packs(looked(there, tmp_path / "memory"), datetime.now(UTC))
-    before = packs(there)
+def test_bundles_of_deleted_records_go(there: Repository, tmp_path: Path) -> None:
+    write_bundles(looked(there, tmp_path / "memory"), datetime.now(UTC))
+    before = bundles(there)
     for number in range(MANY):
         store_of(there).delete(path_of(number))
         store_of(there).create(path_of(number + 500), body_of(number))
-    write_packs(looked(there, tmp_path / "memory"), datetime.now(UTC))
-    assert len(packs(there)) == 1
-    assert packs(there) != before
+    write_bundles(looked(there, tmp_path / "memory"), datetime.now(UTC))
+    assert len(bundles(there)) == 1
+    assert bundles(there) != before
 
 
 @pytest.mark.parametrize("how", ["append_only", "refused"])
 def test_where_nothing_may_be_deleted_nothing_is_merged_again_and_again(how: str) -> None:
     there = made_there(0, append_only=how == "append_only")
     store_of(there).keeps = True
-    grow(there, 3 * SMALL_PACKS)
-    sizes = [s.size_bytes for s in store_of(there).find(PACKS)]
-    assert len(sizes) == 3 * SMALL_PACKS
-    assert sum(sizes) < 3 * 3 * SMALL_PACKS * min(sizes), "a record is not copied without end"
+    grow(there, 3 * SMALL_BUNDLES)
+    sizes = [s.size_bytes for s in store_of(there).find(BUNDLES)]
+    assert len(sizes) == 3 * SMALL_BUNDLES
+    assert sum(sizes) < 3 * 3 * SMALL_BUNDLES * min(sizes), "a record is not copied without end"
     assert cold(there) == (truth(there), [])
 
 
 def test_what_was_read_long_ago_is_read_itself(there: Repository) -> None:
-    pack(there)
-    (path,) = packs(there)
+    bundle(there)
+    (path,) = bundles(there)
     store_of(there).age(path, DAYS + 1)
     for number in range(MANY):
         store_of(there).age(path_of(number), DAYS + 2)
     found, fetched = cold(there)
     assert (found, len(fetched)) == (truth(there), MANY)
     assert path not in store_of(there).reads
-    pack(there)
-    assert len(packs(there)) == 1
+    bundle(there)
+    assert len(bundles(there)) == 1
     assert cold(there) == (truth(there), [])
 
 
-def test_copying_a_pack_does_not_make_its_records_younger(there: Repository) -> None:
-    """What machine after machine takes from packs was read by somebody, at the time they say."""
-    pack(there)
+def test_copying_a_bundle_does_not_make_its_records_younger(there: Repository) -> None:
+    """What machine after machine takes from bundles was read by somebody, at the time they say."""
+    bundle(there)
     read_at = NOW - 10 * 86400
     forge(there, edited(read_at=read_at))
-    grow(there, SMALL_PACKS)
+    grow(there, SMALL_BUNDLES)
     kept = [
         entry
-        for path in packs(there)
+        for path in bundles(there)
         for entry, _ in entries(store_of(there).read(path))
         if entry.path == path_of(0)
     ]
     assert {entry.read_at for entry in kept} == {read_at}
 
 
-def test_the_sweep_removes_packs_that_are_of_no_use_any_more(there: Repository) -> None:
-    pack(there)
-    (path,) = packs(there)
+def test_the_sweep_removes_bundles_that_are_of_no_use_any_more(there: Repository) -> None:
+    bundle(there)
+    (path,) = bundles(there)
     now = datetime.now(UTC)
-    store_of(there).create(f"{PACKS}/notes.txt", b"not ours")
-    assert lapsed_packs(there, store_now=now) == ()
+    store_of(there).create(f"{BUNDLES}/notes.txt", b"not ours")
+    assert lapsed_bundles(there, store_now=now) == ()
     late = now + timedelta(days=DAYS + 3)
-    found = lapsed_packs(there, store_now=late)
+    found = lapsed_bundles(there, store_now=late)
     assert [s.path for s in found] == [path]
-    assert lapsed_packs(replace(there, append_only=True), store_now=late) == ()
-    done = sweep(there, SweepPlan("here", packs=found))
+    assert lapsed_bundles(replace(there, append_only=True), store_now=late) == ()
+    done = sweep(there, SweepPlan("here", bundles=found))
     assert (done.removed, done.refused) == ((path,), ())
-    assert packs(there) == [f"{PACKS}/notes.txt"]
+    assert bundles(there) == [f"{BUNDLES}/notes.txt"]
 
 
-def test_packs_that_may_not_be_removed_are_no_remark(there: Repository) -> None:
-    pack(there)
+def test_bundles_that_may_not_be_removed_are_no_remark(there: Repository) -> None:
+    bundle(there)
     store_of(there).keeps = True
-    found = lapsed_packs(there, store_now=datetime.now(UTC) + timedelta(days=DAYS + 3))
-    assert sweep(there, SweepPlan("here", packs=found)) == type(sweep(there, SweepPlan("here")))()
+    found = lapsed_bundles(there, store_now=datetime.now(UTC) + timedelta(days=DAYS + 3))
+    assert sweep(there, SweepPlan("here", bundles=found)) == type(sweep(there, SweepPlan("here")))()
 
 
 @pytest.mark.parametrize("_", range(20))
 def test_two_writers_at_once(there: Repository, _: int) -> None:
     both = [looked(there), looked(there)]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda each: write_packs(each, datetime.now(UTC)), both))
-    assert 1 <= len(packs(there)) <= 2
+        list(pool.map(lambda each: write_bundles(each, datetime.now(UTC)), both))
+    assert 1 <= len(bundles(there)) <= 2
     assert cold(there) == (truth(there), [])
 
 
-def test_a_pack_that_goes_while_it_is_read_is_no_error(there: Repository) -> None:
-    pack(there)
-    (path,) = packs(there)
+def test_a_bundle_that_goes_while_it_is_read_is_no_error(there: Repository) -> None:
+    bundle(there)
+    (path,) = bundles(there)
     store = RememberingStore(there.store, None)
-    listed = there.store.find(PACKS)
+    listed = there.store.find(BUNDLES)
     store_of(there).delete(path)
     store.find(FOLDER)
-    assert store.unpack(FOLDER, listed, {s.path: s for s in listed}) == set()
+    assert store.unbundle(FOLDER, listed, {s.path: s for s in listed}) == set()
 
 
-def test_a_store_that_refuses_packs_is_read_as_before(
+def test_a_store_that_refuses_bundles_is_read_as_before(
     there: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: Any, **__: Any) -> None:
         raise RepositoryDenied("no")
 
     monkeypatch.setattr(Marked, "sink", refused)
-    pack(there)
-    assert packs(there) == []
+    bundle(there)
+    assert bundles(there) == []
     assert len(cold(there)[1]) == MANY
 
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["create", "replace", "delete", "pack", "pack", "spoil", "drop", "age"]),
+        st.sampled_from(
+            ["create", "replace", "delete", "bundle", "bundle", "spoil", "drop", "age"]
+        ),
         st.integers(0, 2**16),
     ),
     max_size=12,
@@ -437,7 +443,7 @@ STEPS = st.lists(
 @settings(deadline=None, max_examples=60)
 @given(STEPS)
 def test_what_is_read_is_what_is_there(steps: list[tuple[str, int]]) -> None:
-    """Whatever is done to records and packs, by whomever, a first look reads the records."""
+    """Whatever is done to records and bundles, by whomever, a first look reads the records."""
     there = made_there(BATCH + 4)
     store = store_of(there)
     for what, number in steps:
@@ -449,9 +455,9 @@ def test_what_is_read_is_what_is_there(steps: list[tuple[str, int]]) -> None:
             store.put(path, body_of(number))
         elif what == "delete":
             store.delete(path)
-        elif what == "pack":
-            pack(there)
-        elif every := packs(there):
+        elif what == "bundle":
+            bundle(there)
+        elif every := bundles(there):
             one = every[number % len(every)]
             if what == "spoil":
                 data = bytearray(store.read(one))
@@ -477,13 +483,13 @@ RECORDS = st.lists(
 
 
 @given(RECORDS)
-def test_a_pack_gives_back_what_was_put_into_it(records: list[tuple[Entry, bytes]]) -> None:
+def test_a_bundle_gives_back_what_was_put_into_it(records: list[tuple[Entry, bytes]]) -> None:
     sized = [(e.model_copy(update={"size_bytes": len(data)}), data) for e, data in records]
     assert list(decode(encode(sized))) == sized
 
 
 @given(st.binary(max_size=200), RECORDS, st.integers(0, 10**6), st.integers(0, 255))
-def test_any_bytes_are_a_pack_or_a_value_error(
+def test_any_bytes_are_a_bundle_or_a_value_error(
     noise: bytes, records: list[tuple[Entry, bytes]], at: int, byte: int
 ) -> None:
     sized = [(e.model_copy(update={"size_bytes": len(data)}), data) for e, data in records]
@@ -497,13 +503,13 @@ def test_any_bytes_are_a_pack_or_a_value_error(
         assert sum(len(body) for _, body in found) <= len(data)
 
 
-def test_where_packs_lie() -> None:
-    assert layout.packs_of("backups/prod") == "record-packs/backups/prod"
-    assert layout.packs_of("runs/2026/11") == "record-packs/runs/2026-11"
+def test_where_bundles_lie() -> None:
+    assert layout.bundles_of("backups/prod") == "bundles/backups/prod"
+    assert layout.bundles_of("runs/2026/11") == "bundles/runs/2026-11"
     for other in ("backups", "runs", "runs/2026", "watches/prod/2026/11", "backups/prod/movies"):
-        assert layout.packs_of(other) is None
-    assert layout.is_ours(f"{PACKS}/{'0' * 32}.pack")
-    assert not layout.is_ours("record-packs/watches/prod/x.pack")
-    assert layout.may_be_packed(path_of(1))
+        assert layout.bundles_of(other) is None
+    assert layout.is_ours(f"{BUNDLES}/{'0' * 32}.bundle")
+    assert not layout.is_ours("bundles/watches/prod/x.bundle")
+    assert layout.may_be_bundled(path_of(1))
     for other in ("notes.json", f"backups/prod/movies-0a1b2c3d/{ID}/shard-0.snapshot"):
-        assert not layout.may_be_packed(other)
+        assert not layout.may_be_bundled(other)

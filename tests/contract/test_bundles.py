@@ -1,4 +1,4 @@
-"""Packs on every store: what one leaves is believed by the next, as far as the store tells MD5s."""
+"""Bundles on every store: the next look believes what one leaves, where the store tells MD5s."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from qdrant_dr.repository import Repository, remembering, write_packs
+from qdrant_dr.repository import Repository, remembering, write_bundles
+from qdrant_dr.repository.record_bundles import BATCH
 from qdrant_dr.repository.record_cache import RememberingStore
-from qdrant_dr.repository.record_packs import BATCH
 from qdrant_dr.stores.base import fill
 from tests.support import records as made
 from tests.support.stores import Place, repository_in
@@ -24,7 +24,7 @@ def repository(place: Place) -> Repository:
 
 
 def look(repository: Repository) -> tuple[Repository, dict[str, bytes], list[str]]:
-    """What somebody reads, and what was fetched for it: records and packs."""
+    """What somebody reads, and what was fetched for it: records and bundles."""
     fetched: list[str] = []
     inner = repository.store
 
@@ -52,8 +52,8 @@ def test_what_one_machine_leaves_another_takes(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
     looking, found, fetched = look(repository)
     assert (found, len(fetched)) == (truth, BATCH)
-    write_packs(looking, datetime.now(UTC))
-    left = [s.path for s in repository.store.find("record-packs")]
+    write_bundles(looking, datetime.now(UTC))
+    left = [s.path for s in repository.store.find("bundles")]
     assert len(left) == isinstance(looking.store, RememberingStore)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "two"))
     assert look(repository)[1:] == (truth, left or fetched)

@@ -1,0 +1,158 @@
+"""Whose a deployment is; and from its former name to the one that tells its cluster.
+
+Prefect cannot rename a deployment. So the new one is made as a copy of the old one, paused; it is
+brought up to date as any other, switched on, and only then the old one is retired. Wherever this is
+cut off, what was scheduled stays scheduled, and the next `up` goes on from there. Where both have a
+schedule, the run of the old one leaves it to the other (tasks/replaced.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+
+from deployments.inputs import Asked, is_file
+from deployments.prefect_yaml import Entry
+from qdrant_dr.errors import DRError
+from tasks.config import load
+from tasks.deployment_names import FORMER, cluster_tag, deployment_name
+
+RETIRED = "qdrant-dr-retired"
+"""The tag of one under its former name that waits for its last runs to end."""
+UNFINISHED = (
+    StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED,
+    StateType.CANCELLING,
+)  # fmt: skip
+COPIED = {
+    "flow_id", "parameters", "parameter_openapi_schema", "enforce_parameter_schema", "tags",
+    "concurrency_options", "work_pool_name", "work_queue_name", "job_variables", "pull_steps",
+    "path", "entrypoint", "description", "version",
+}  # fmt: skip
+
+
+def read(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
+    """Read a deployment by FLOW/NAME; None if there is none."""
+    try:
+        return client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None
+
+
+def of_cluster(there: DeploymentResponse, asked: Asked) -> bool | None:
+    """Say whether a deployment is of the cluster of this configuration; None if nothing here can
+    tell."""
+    if named := [tag for tag in there.tags if tag.startswith(cluster_tag(""))]:
+        return cluster_tag(asked.config.cluster.name) in named
+    reference = str(there.parameters.get("config") or "")
+    # the same path means another file on the machines of another pool
+    if is_file(reference) and there.work_pool_name != asked.pool:
+        return None
+    if reference == asked.reference:
+        return True
+    try:
+        return load(reference).cluster.name == asked.config.cluster.name
+    except DRError:
+        return None
+
+
+@dataclass
+class Takeover:
+    """One deployment under its former name, and the entry that it becomes."""
+
+    client: SyncPrefectClient
+    old: DeploymentResponse
+    old_name: str
+    entry: Entry
+
+    @property
+    def retired(self) -> bool:
+        """Say whether only its last runs are left."""
+        return RETIRED in self.old.tags
+
+    def copy(self) -> bool:
+        """Make the new one as the old one is, but paused. Say whether that was done: one that is
+        switched on already stays."""
+        there = read(self.client, self.entry.name)
+        if there and not there.paused:
+            return False
+        body = self.old.model_dump(mode="json", include=COPIED)
+        limit = self.old.global_concurrency_limit
+        body |= {
+            "name": self.entry.meant["name"],
+            "paused": True,
+            "concurrency_limit": limit.limit if limit else None,
+            "schedules": [
+                s.model_dump(mode="json", include={"slug", "active", "parameters", "schedule"})
+                for s in self.old.schedules
+            ],
+        }
+        self.client.request("POST", "/deployments/", json=body)
+        return True
+
+    def finish(self, new: DeploymentResponse) -> str:
+        """Switch the new one on unless the old one was off, and retire that; say so."""
+        if new.paused and not self.old.paused:
+            self.client.request("POST", f"/deployments/{new.id}/resume_deployment")  # type: ignore[arg-type]
+        # one request: it loses its schedule, and what was due stays and is done
+        tags = [RETIRED, *(t for t in self.entry.meant["tags"] if t.startswith(cluster_tag("")))]
+        body = {"paused": True, "tags": tags, "description": f"Replaced by {self.entry.name}."}
+        self.client.request("PATCH", f"/deployments/{self.old.id}", json=body)  # type: ignore[arg-type]
+        return self.sweep()
+
+    def sweep(self) -> str:
+        """Delete the old one unless something needs it still; say so."""
+        if runs := _unfinished(self.client, self.old.id):
+            return (f"  {self.old_name} is paused until {runs} runs of it have ended; after that "
+                    "the next `qdrant-dr up` deletes it")  # fmt: skip
+        if users := _automations_with(self.client, self.old.id):
+            return (f"  {self.old_name} is paused and stays, for automation {', '.join(users)} "
+                    f"refers to it: let that name {self.entry.name}")  # fmt: skip
+        self.client.delete_deployment(self.old.id)
+        return f"  {self.old_name}, its former name, is deleted"
+
+
+def takeovers(client: SyncPrefectClient, asked: Asked, wanted: Sequence[Entry]) -> list[Takeover]:
+    """Find what this cluster has under former names, for the entries that have the new ones."""
+    found = []
+    for entry in wanted:
+        flow = str(entry.flow.name)
+        former = FORMER.get(flow)
+        if not former or entry.meant["name"] != deployment_name(flow, asked.config.cluster.name):
+            continue
+        there = read(client, f"{flow}/{former}")
+        if there and is_ours(there, entry) and of_cluster(there, asked):
+            found.append(Takeover(client, there, f"{flow}/{former}", entry))
+    return found
+
+
+def is_ours(there: DeploymentResponse, entry: Entry) -> bool:
+    """Say whether `up`, or prefect.yaml of before, made a deployment: by its flow and its tag."""
+    ours = {RETIRED, *(t for t in entry.meant["tags"] if not t.startswith(cluster_tag("")))}
+    return there.entrypoint == entry.meant["entrypoint"] and bool(ours & set(there.tags))
+
+
+def _unfinished(client: SyncPrefectClient, deployment: UUID) -> int:
+    asked = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(UNFINISHED))),
+    )
+    return len(client.read_flow_runs(flow_run_filter=asked, limit=200))
+
+
+def _automations_with(client: SyncPrefectClient, deployment: UUID) -> list[str]:
+    """Names of the automations that a deployment is named in: those of operators."""
+    found = client.request("POST", "/automations/filter", json={"limit": 200}).json()
+    return sorted(a["name"] for a in found if str(deployment) in json.dumps(a))
