@@ -1,14 +1,17 @@
 """`make demo`: the whole promise, on a sandbox or on your server, in a minute or two.
 
-Back up -> verify -> drill -> rot one copy -> verify finds it -> replicate heals it -> the server
-dies with all that it stored: every collection comes back on an empty one -> one more under another
-name, the aliases moved -> report. Run as flows on a Prefect server of its own, all below `.demo/`.
+Back up -> change a little, back up again -> verify -> drill -> rot one pack -> verify finds it ->
+replicate heals it -> the server dies with all that it stored: every collection comes back on an
+empty one -> one more under another name, the aliases moved -> report. Run as flows on a Prefect
+server of its own, all below `.demo/`. The repositories differ: archives as they are, each block
+once, and each block once and encrypted.
 `QDRANT_URL` (and `QDRANT_API_KEY`) take your server instead, up to `DEMO_MAX`; that one is never
 killed. `KEEP=1` leaves servers and pages open at the end, until Ctrl-C.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -28,15 +31,30 @@ from deployments.demo_servers import (
     say,
     source_server,
 )
-from deployments.demo_story import details, newest_end, protected, rot, to_bring_back
+from deployments.demo_story import (
+    beside,
+    details,
+    newest_end,
+    protected,
+    rot_shared_pack,
+    to_bring_back,
+)
 from deployments.private_server import NotStarted, isolate, private_server
 
 if TYPE_CHECKING:
     from prefect import Flow
 
+    from qdrant_dr.records.repository import Layout
+
 HOME = Path(os.environ.get("DEMO_HOME", ".demo")).resolve()
 KEEP = os.environ.get("KEEP", "") not in ("", "0")
-REPOSITORIES = ("aws", "gcp", "onprem")
+LAYOUTS: dict[str, tuple[Layout, bool]] = {
+    "aws": ("chunked", False),
+    "gcp": ("chunked", True),
+    "onprem": ("plain", False),
+}
+"""Of each repository its layout, and whether it is encrypted."""
+ROTTING = "gcp"
 AGAIN = "restored-under-another-name"
 
 CONFIG = """\
@@ -62,7 +80,7 @@ report:
   url: "{home}/report"
 """
 REPOSITORY = """\
-  - {{name: {name}, {id}url: "{home}/repositories/{name}", domain: demo-{name}}}
+  - {{name: {name}, {id}url: "{home}/repositories/{name}", domain: demo-{name}{key}}}
 """
 
 
@@ -71,6 +89,7 @@ def main() -> int:
     began = time.monotonic()
     shutil.rmtree(HOME, ignore_errors=True)  # a demo of before must not decorate this one
     isolate(HOME / "prefect")
+    logging.disable(logging.INFO)  # what runs log is in the records, too, and told from there
     with ExitStack() as stack:
         say("qdrant-dr demo: every step below is a real flow run, on data that is really read back")
         if yours := os.environ.get("QDRANT_URL"):
@@ -113,12 +132,22 @@ def repositories() -> dict[str, str]:
     from qdrant_dr.repository import create_repository
 
     ids = {}
-    for name in REPOSITORIES:
+    for name, (layout, encrypted) in LAYOUTS.items():
         place = HOME / "repositories" / name
         place.mkdir(parents=True)
-        made = RepositoryConfig(name=name, url=str(place), domain=f"demo-{name}")
-        ids[name] = create_repository(made, datetime.now(UTC))
+        made = RepositoryConfig(
+            name=name,
+            url=str(place),
+            domain=f"demo-{name}",
+            key=key_of(name) if encrypted else None,
+        )
+        ids[name] = create_repository(made, datetime.now(UTC), kind=layout, encrypt=encrypted)
     return ids
+
+
+def key_of(name: str) -> str:
+    """Return the reference of the key file that opens an encrypted repository."""
+    return f"file:{HOME}/{name}.key"
 
 
 def configure(source: str, scratch: str, ids: dict[str, str]) -> Path:
@@ -132,7 +161,13 @@ def configure(source: str, scratch: str, ids: dict[str, str]) -> Path:
             home=HOME,
             keys="  api_key: env:QDRANT_API_KEY\n" if keyed else "",
             repositories="".join(
-                REPOSITORY.format(name=n, id=f"id: '{i}', ", home=HOME) for n, i in ids.items()
+                REPOSITORY.format(
+                    name=n,
+                    id=f"id: '{i}', ",
+                    home=HOME,
+                    key=f', key: "{key_of(n)}"' if LAYOUTS[n][1] else "",
+                )
+                for n, i in ids.items()
             ),
         )
     )
@@ -151,7 +186,9 @@ class Story:
         self.servers = servers
         self.config = str(configure(source.url, scratch, ids))
         say(f"  three repositories below {shown(HOME / 'repositories')}, "
-            f"configuration in {shown(Path(self.config))}")  # fmt: skip
+            f"configuration in {shown(Path(self.config))}:")  # fmt: skip
+        for name, (layout, encrypted) in LAYOUTS.items():
+            say(f"    {name}: {layout}{', encrypted' * encrypted}")
         self.rows: list[tuple[str, str, str, float]] = []
         self.drilled: list[bool] = []
         self.broken: list[str] = []
@@ -166,14 +203,23 @@ class Story:
 
         self.act("back up every collection to three repositories, prove the copies",
                  backup, "ok")  # fmt: skip
+        if self.source.ours:
+            say(f"\n  now the data changes: {self.source.change()}")
+            self.act("back up again: where each block is stored once, only what is new is written",
+                     backup, "ok")  # fmt: skip
+            for line in beside(self.config):
+                say(f"    {line}")
         self.act("verify: read every copy back and compare every point", verify, "ok")
         self.act("drill: restore copies into an empty server, compare every point, measure",
                  drill, "ok")  # fmt: skip
-        victim = to_bring_back(self.config).backup_id
-        spoilt = rot(HOME / "repositories" / REPOSITORIES[1], victim)
-        say(f"\n  now one bit of one copy rots: {spoilt}")
+        spoilt = rot_shared_pack(self.config, ROTTING, HOME / "repositories" / ROTTING)
+        say(f"\n  now one bit of one pack rots: {spoilt}")
         self.act("verify: it must find exactly that copy", verify, "failed", depth="bytes")
-        self.act("replicate: heal it from a copy that proves its bytes", replicate, "ok")
+        self.act(
+            "replicate: heal the pack, block by block, from a repository that has them",
+            replicate,
+            "ok",
+        )
         self.act("verify: all is well again", verify, "ok")
         if self.source.ours:
             self.disaster()

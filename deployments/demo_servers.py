@@ -81,6 +81,14 @@ class Source:
         """Say whether it belongs to the demo, to be killed in its last act."""
         return self.process is not None
 
+    def change(self) -> str:
+        """Write a share of the points of every collection anew, as a day of use does; say so."""
+        from qdrant_dr.sandbox.seed import change_demo
+
+        written = change_demo(self.url, points=demo_points())
+        each = ", ".join(f"{name} {count:,}" for name, count in written.items())
+        return f"{sum(written.values()):,} points are written anew: {each}"
+
     def die(self) -> str:
         """Kill it without a warning and remove all that it stored; say so."""
         from qdrant_dr.quantities import format_size
@@ -97,6 +105,11 @@ class Source:
         )
 
 
+def demo_points() -> int:
+    """Return how many points the collections of the demo share."""
+    return int(os.environ.get("DEMO_POINTS", POINTS))
+
+
 @contextmanager
 def source_server(home: Path, yours: str | None) -> Iterator[Source]:
     """Yield the server to protect: yours, or one of ours that is filled first."""
@@ -107,7 +120,7 @@ def source_server(home: Path, yours: str | None) -> Iterator[Source]:
     from qdrant_dr.sandbox.seed import seed_demo
 
     with child_process(home / "source") as (url, process):
-        held = seed_demo(url, points=int(os.environ.get("DEMO_POINTS", POINTS)))
+        held = seed_demo(url, points=demo_points())
         each = ", ".join(f"{name} {count:,}" for name, count in held.items())
         say(f"  a small server at {url}, filled with {sum(held.values()):,} points: {each}")
         yield Source(url, process, home / "source")

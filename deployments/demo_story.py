@@ -12,11 +12,14 @@ def protected(config: str) -> str:
     from qdrant_dr.quantities import format_size
 
     backups = read_catalog(config).backups
-    sealed = [b.seal.points for b in backups if b.seal]
+    newest = {b.key.collection: b.seal.points for b in backups if b.seal}.values()
     copies = [(b, c) for b in backups for c in b.copies if c.committed]
+    logical = sum(b.manifest.size_bytes for b, _ in copies)
+    stored = sum(c.written_bytes or 0 for _, c in copies)
     return (
-        f"{len(backups)} collections, {sum(sealed):,} points sealed; {len(copies)} copies, "
-        f"{format_size(sum(b.manifest.size_bytes for b, _ in copies))}"
+        f"{len({b.key.collection for b in backups})} collections, {sum(newest):,} points sealed; "
+        f"{len(copies)} copies of {len(backups)} backups, {format_size(logical)} in "
+        f"{format_size(stored)}"
     )
 
 
@@ -31,22 +34,50 @@ def read_catalog(config: str) -> Any:
 
 
 def to_bring_back(config: str) -> Any:
-    """Return the manifest of the collection with most aliases, else of the largest."""
-    manifests = [b.manifest for b in read_catalog(config).backups]
+    """Return the newest manifest of the collection with most aliases, else of the largest."""
+    catalog = read_catalog(config)
+    manifests = [catalog.of(name)[-1].manifest for name in catalog.collections]
     return max(manifests, key=lambda m: (len(m.aliases), m.size_bytes))
 
 
-def rot(repository: Path, backup_id: str) -> str:
-    """Flip one bit in the middle of the largest part of a copy, as a bad disk does."""
-    parts = repository.rglob(f"{backup_id}/**/*.snapshot")
-    part = max(parts, key=lambda p: (p.stat().st_size, p.name))
-    at = part.stat().st_size // 2
-    with part.open("r+b") as data:
+def beside(config: str) -> Iterator[str]:
+    """Say what the first backups of all collections wrote to each repository, and what the second
+    ones did, by what lies there."""
+    from qdrant_dr.quantities import format_size
+
+    catalog = read_catalog(config)
+    nights = list(zip(*(catalog.of(name)[:2] for name in catalog.collections), strict=True))
+    read = [format_size(sum(b.manifest.size_bytes for b in night)) for night in nights]
+    yield f"read from the server: {', then '.join(read)}; written, and read from the listings:"
+    for state in catalog.repositories:
+        written = [
+            format_size(sum(b.copy(state.name).written_bytes or 0 for b in night))
+            for night in nights
+        ]
+        yield f"{state.name} ({state.layout}): {', then '.join(written)}"
+
+
+def rot_shared_pack(config: str, name: str, folder: Path) -> str:
+    """Flip one bit of a block that the newest backup uses, as a bad disk does: in the pack that it
+    takes most from, of an older backup if it can."""
+    from qdrant_dr.configfile import load
+    from qdrant_dr.jobs.run.catalogs import open_all
+    from qdrant_dr.vault.recipe import Run
+
+    manifest = to_bring_back(config)
+    vault: Any = open_all(load(config))[0][name]
+    recipes = [vault.read_recipe(manifest.key, part.file) for part in manifest.parts]
+    runs = [(r.packs[s.pack], s) for r in recipes for s in r.steps() if isinstance(s, Run)]
+    pack, run = max(runs, key=lambda u: (not u[0].startswith(manifest.backup_id), u[1].blocks))
+    there = vault.list_packs(manifest.key)[pack]
+    block = vault.table_of(there)[run.first + run.blocks // 2]
+    at = block.offset + block.stored // 2
+    with (folder / there.path).open("r+b") as data:
         data.seek(at)
         byte = data.read(1)[0]
         data.seek(at)
         data.write(bytes([byte ^ 1]))
-    return f"{part.relative_to(repository.parent)}, byte {at}"
+    return f"{name}/{there.path}, byte {at}"
 
 
 def newest_end(config: str) -> Any:
@@ -76,6 +107,7 @@ def order(outcome: Any) -> tuple[bool, str, str]:
 def details(end: Any) -> Iterator[str]:
     """Describe what happened, in one line for each unit that a person wants to see."""
     from qdrant_dr.quantities import format_size
+    from qdrant_dr.text import count
 
     for outcome in sorted(end.outcomes, key=order) if end else ():
         found = outcome.detail
@@ -94,7 +126,8 @@ def details(end: Any) -> Iterator[str]:
             )
             yield f"{what}: proven to {found.reached}: {format_size(found.bytes_checked)}{points}"
         elif found.kind == "healed":
-            yield f"{what}: healed from {found.source}: {format_size(found.size_bytes)}"
+            packs = f" in {count(found.packs, 'pack')} written anew" if found.packs else ""
+            yield f"{what}: healed from {found.source}: {format_size(found.size_bytes)}{packs}"
         elif found.kind == "restored":
             aliases = f"; aliases set: {', '.join(found.aliases_set)}" if found.aliases_set else ""
             yield (

@@ -104,10 +104,9 @@ class Recovery:
 
 
 def _raw(repository: Repository) -> list[RawRecord]:
-    store = repository.store
     listed = [s.path for folder in RECORD_FOLDERS for s in repository.find(folder)]
     return [
-        RawRecord(repository.name, path, store.read(path))
+        RawRecord(repository.name, path, repository.read_clear(path))
         for path in sorted(listed)
         if path.endswith(".json")
     ]

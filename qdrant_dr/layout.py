@@ -208,6 +208,12 @@ def pack_name(backup_id: str, number: int) -> str:
     return f"{backup_id}-{number}"
 
 
+def is_pack_of(name: str, backup_id: str) -> bool:
+    """Whether a pack of this name was written for that backup."""
+    match = _PACK.fullmatch(f"{name}.pack")
+    return match is not None and match[1] == backup_id
+
+
 def key_slots(key_id: str | None = None) -> str:
     """The folder of the slots of all keys, or of one."""
     return KEYS if key_id is None else f"{KEYS}/{checked(key_id)}"

@@ -86,6 +86,11 @@ def format_size(size: int | float) -> str:
     return f"{size:.2f} TiB"
 
 
+def format_share(part: float) -> str:
+    """Whole percent, rounded down: only all of it is `100 %`."""
+    return f"{int(part * 100)} %"
+
+
 def _size(value: object) -> int:
     return value if isinstance(value, _Parsed) else _Parsed(parse_size(value))
 

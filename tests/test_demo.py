@@ -15,6 +15,7 @@ from typing import IO
 import httpx
 import pytest
 
+from qdrant_dr.quantities import parse_size
 from tests.support.poison import poisoned, trap
 from tests.support.replay import ReplaySource
 
@@ -62,23 +63,35 @@ def test_all_is_as_promised_and_nothing_of_the_user_is_touched(tmp_path: Path) -
         with pytest.raises(httpx.TransportError):
             httpx.get(url, trust_env=False)
     assert caught == []
-    assert out.count("as promised") == 10  # nine acts and the last line
+    assert out.count("as promised") == 11  # ten acts and the last line
     assert said[1].strip() == f"a Prefect server of its own, to watch the runs: {ui}"
     assert not (home / "source").exists()  # died, with all that it stored
-    assert "healed from" in out
+    assert "in 1 pack written anew" in out
+    first, second = bytes_beside(said, "aws (chunked)"), bytes_beside(said, "onprem (plain)")
+    assert first[1] < first[0] < second[0]  # less again, and the first is compressed
     (page,) = (home / "report").rglob("report.html")
     assert "not a Qdrant server" in page.read_text()
     assert errors == ""
     shape = [masked(line) for line in said]
-    printed = [masked(line) for line in README_BLOCK]
-    assert printed[0] in shape
-    first = shape.index(printed[0])
-    assert shape[first : first + len(printed)] == printed
+    for block in README_BLOCKS:
+        printed = [masked(line) for line in block]
+        assert printed[0] in shape
+        begin = shape.index(printed[0])
+        assert shape[begin : begin + len(printed)] == printed
 
 
 AGAIN = "restored-under-another-name"
-README_BLOCK = README.split("The end of it:\n\n```text\n")[1].split("\n```")[0].splitlines()
+README_BLOCKS = [
+    README.split(f"{heading}:\n\n```text\n")[1].split("\n```")[0].splitlines()
+    for heading in ("the first", "The end of it")
+]
 """What the README says that the demo prints."""
+
+
+def bytes_beside(said: list[str], repository: str) -> list[int]:
+    """What the first backups and the second ones wrote there."""
+    (line,) = (line for line in said if line.strip().startswith(f"{repository}: "))
+    return [parse_size(size.replace(" ", "")) for size in line.split(": ")[1].split(", then ")]
 
 
 def until(lines: IO[str], last: str) -> Iterator[str]:

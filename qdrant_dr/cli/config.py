@@ -12,6 +12,7 @@ from qdrant_dr.cli.session import Given, Reply
 from qdrant_dr.errors import UsageError
 
 if TYPE_CHECKING:
+    from qdrant_dr.config import RepositoryConfig
     from qdrant_dr.records import Record
 
 
@@ -38,9 +39,24 @@ def init(*, url: str = "http://localhost:6333", session: Given) -> Reply:
         remarks=[
             *taken,
             *doubts_of(address),
+            *(layout_advice(r) for r in configfile.load(path).repositories),
             "next: qdrant-dr repository create --save; qdrant-dr check; qdrant-dr backup",
             "docs/choose-a-layout.md: `--layout chunked` stores each night only what changed",
         ],
+    )
+
+
+def layout_advice(repository: RepositoryConfig) -> str:
+    """Recommend a layout: object stores are paid by the byte, and what reads a disk at the start of
+    a server wants archives."""
+    if "://" in repository.url and not repository.url.startswith("file://"):
+        return (
+            f"layout of {repository.name}: chunked, since each block is stored once there: "
+            f"`qdrant-dr repository create {repository.name} --layout chunked --save`"
+        )
+    return (
+        f"layout of {repository.name}: plain, so that a restore at start-up reads archives from "
+        "this disk; in an object store take `repository create NAME --layout chunked`"
     )
 
 

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from qdrant_dr import layout
 from qdrant_dr.cli.exit_codes import Verdict
+from qdrant_dr.cli.packs import LAST_BACKUPS, packs_of_repository, stored_in_words
 from qdrant_dr.cli.session import Column, Given, Reply, Session
 from qdrant_dr.cli.tables import listed, table, terminal_width
 from qdrant_dr.cli.words import moment
@@ -234,6 +235,8 @@ def show(name: str, /, *, session: Given) -> Reply:
     for folder, there in objects.items():
         facts[f"{folder}_objects"] = len(there)
         facts[f"{folder}_bytes"] = sum(stat.size_bytes for stat in there)
+    if found.record.layout == "chunked":
+        facts |= packs_of_repository(session, cfg.name)
     facts["foreign_objects"] = ", ".join(printable(s.path) for s in strangers) or None
     wrong = found.id != cfg.id
     return Reply(
@@ -277,15 +280,20 @@ def _in_words(facts: dict[str, Any], folders: Sequence[str]) -> str:
         "encrypted": facts["key_id"] and f"key {facts['key_id']}",
         "created": f"{moment(facts['created_at'])} by qdrant-dr {facts['created_by']}",
         "adopted from": facts["adopted_from"],
+        "stored": stored_in_words(facts),
         "free": None if free is None else format_size(free),
         "foreign objects": facts["foreign_objects"],
     }
     told = [(name, printable(str(value))) for name, value in words.items() if value is not None]
     held = [
         {"folder": f, "objects": facts[f"{f}_objects"], "size": facts[f"{f}_bytes"]}
-        for f in folders
+        for f in (*folders, "packs")
+        if f"{f}_objects" in facts
     ]
-    return listed(told, width) + "\n" + table(held, HELD, width)
+    text = listed(told, width) + "\n" + table(held, HELD, width)
+    if last := facts.get("last_backups"):
+        text += "\nThe last backup of each collection:\n" + table(last, LAST_BACKUPS, width)
+    return text
 
 
 def _wanted(session: Session, names: Sequence[str]) -> list[RepositoryConfig]:

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from qdrant_dr.cli.byhand import bring_back, by_hand, lost_by_hand
 from qdrant_dr.cli.catalog import Repositories, backup_row, deepest, read, with_troubles
+from qdrant_dr.cli.packs import STORED, packs_of_backup
 from qdrant_dr.cli.session import Column, Given, Reply, Session
 from qdrant_dr.cli.tables import listed, table, terminal_width
 from qdrant_dr.cli.words import moment, yes
@@ -80,7 +81,9 @@ def show(
         return with_troubles(_show_lost(session, lost), catalog)
     found = select(backup, catalog, proven=session.config.objectives.proven, now=now)
     facts = _facts(session, found, now) | _choice(session, backup, found, catalog, now)
-    copies = [_copy_row(session, found, copy, now) for copy in found.copies]
+    layouts = {r.name: r.layout for r in catalog.repositories}
+    stored = packs_of_backup(session, found, layouts)
+    copies = [_copy_row(session, found, c, now) | stored[c.repository] for c in found.copies]
     every = [
         _proof_row(
             copy.repository, proof, inherited=proof in copy.inherited, people=not session.json
@@ -91,6 +94,8 @@ def show(
     steps = by_hand(session.config, found)
     width = terminal_width()
     text = _listed(facts) + "\n" + table(copies, COPIES, width)
+    if "chunked" in layouts.values():
+        text += "\n" + table(copies, STORED, width)
     if proofs:
         text += "\n" + (table(every, PROOFS, width) if every else "no proof of any copy\n")
     text += "\nRestore by hand:\n" + "\n".join(f"  {line}" if line else "" for line in steps)

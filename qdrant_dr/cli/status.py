@@ -78,6 +78,7 @@ def status(
                 if p.acknowledged is not None
             ),
             *(f"{p.scope}: {p.what}" for p in found.problems if p.code in REMARKED),
+            *(f"{v.repository} (chunked): {v.words}" for v in found.evidence.vaults),
             *(
                 []
                 if found.standings

@@ -30,7 +30,6 @@ from qdrant_dr.repository.catalog import (
     proof_of,
     proven_copies,
     sound,
-    time_to_reach,
     whole,
 )
 from qdrant_dr.repository.delete_permission import (
@@ -64,6 +63,7 @@ from qdrant_dr.repository.lost_backups import (
 from qdrant_dr.repository.open_store import location_of
 from qdrant_dr.repository.opening import create_repository, open_repository, read_repository
 from qdrant_dr.repository.pack_sweep import PackPlan, PackSweeping, plan_packs, sweep_packs
+from qdrant_dr.repository.pack_use import PacksUsed, last_backups, measure_packs, written_by_last
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.record_cache import remembering
 from qdrant_dr.repository.record_files import Read, Unreadable, key_of
@@ -77,7 +77,7 @@ from qdrant_dr.repository.retention import (
     active_holds,
     plan_expire,
 )
-from qdrant_dr.repository.sources import RankedCopy, rank_sources
+from qdrant_dr.repository.sources import RankedCopy, rank_sources, time_to_reach
 from qdrant_dr.repository.sweep import (
     Sweeping,
     SweepPlan,
@@ -109,6 +109,7 @@ __all__ = [
     "LostBackup",
     "PackPlan",
     "PackSweeping",
+    "PacksUsed",
     "Policy",
     "PolicyOf",
     "RankedCopy",
@@ -146,8 +147,10 @@ __all__ = [
     "is_refusal",
     "key_of",
     "lapsed_bundles",
+    "last_backups",
     "location_of",
     "may_not_delete",
+    "measure_packs",
     "new_id",
     "newest",
     "newest_proven",
@@ -182,4 +185,5 @@ __all__ = [
     "whole",
     "withdraw",
     "write_bundles",
+    "written_by_last",
 ]

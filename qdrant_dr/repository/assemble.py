@@ -24,11 +24,10 @@ from qdrant_dr.repository.catalog import (
     InArchive,
     RepositoryState,
     Unfinished,
-    manifest_conflict,
     needs_seal,
     open_failures,
-    seal_conflict,
 )
+from qdrant_dr.repository.conflicts import manifest_conflict, seal_conflict
 from qdrant_dr.repository.foreign_objects import Stranger
 from qdrant_dr.repository.lost_backups import (
     MentionedBackup,
@@ -52,12 +51,12 @@ class Reading:
     files: dict[str, dict[str, Stat]] = field(default_factory=dict)
     manifests: dict[str, Manifest] = field(default_factory=dict)
     seals: dict[str, Seal] = field(default_factory=dict)
+    packs: dict[str, list[Stat]] = field(default_factory=dict)
+    """By folder of the backup that they were written for; others may use them, too."""
     proofs: dict[str, list[Proof]] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
     lacking: dict[str, set[str]] = field(default_factory=dict)
     """Files of parts that cannot be put together: their recipe is damaged, or a pack is gone."""
-    pack_bytes: dict[str, int] = field(default_factory=dict)
-    """The bytes of the packs that were written for a backup; others may use them, too."""
     strangers: list[Stranger] = field(default_factory=list)
     uploads: tuple[OpenUpload, ...] = ()
     tombstones: dict[str, list[Expired]] = field(default_factory=dict)
@@ -115,6 +114,11 @@ def assemble(cluster: str, readings: Sequence[Reading]) -> Catalog:
         ),
         strangers=tuple(s for r in readings for s in r.strangers),
         uploads={r.repository.name: r.uploads for r in readings if r.uploads},
+        packs={
+            r.repository.name: tuple(pack for of_one in r.packs.values() for pack in of_one)
+            for r in readings
+            if r.packs
+        },
     )
 
 
@@ -279,12 +283,28 @@ def _copy(
         if f"{below}/{file}" not in pardoned
     ]
     unread += [gone for gone in hidden_failures(named, reading) if gone not in unread]
+    chunked = where.layout == "chunked"
+    packs = sum(p.size_bytes for p in reading.packs.get(folder, ())) if chunked else None
     if mine is None and where.name in named.let_go:
-        left = sum(sizes.values())
-        return Copy(where.name, where.domain, "expired", ("manifest",), left, tuple(proofs))
+        return Copy(
+            where.name,
+            where.domain,
+            "expired",
+            ("manifest",),
+            stored_bytes=sum(sizes.values()),
+            pack_bytes=packs,
+            proofs=tuple(proofs),
+        )
     if not files:
-        held = where.name in named.holders
-        return Copy(where.name, where.domain, "missing", ("manifest",), 0, held=held)
+        return Copy(
+            where.name,
+            where.domain,
+            "missing",
+            ("manifest",),
+            stored_bytes=0,
+            pack_bytes=packs,
+            held=where.name in named.holders,
+        )
     damaged = unreadable.keys() - frozen - locked or (mine and (parts or open_failures(proofs)))
     behind = set(lacks) - away or parts
     return Copy(
@@ -294,7 +314,8 @@ def _copy(
             "damaged" if damaged else "behind" if behind else "archived" if archived else "present"
         ),
         lacks=(*lacks, *parts),
-        stored_bytes=sum(sizes.values()) + reading.pack_bytes.get(folder, 0),
+        stored_bytes=sum(sizes.values()),
+        pack_bytes=packs,
         proofs=tuple(proofs),
         inherited=tuple(inherited),
         unread=tuple(unread),

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 from qdrant_dr.config import Copies
-from qdrant_dr.errors import DRError, ManifestConflict, RepositoryUnreachable, SealConflict
+from qdrant_dr.errors import DRError, RepositoryUnreachable
 from qdrant_dr.layout import BACKUPS, call_of, part_file_of
 from qdrant_dr.records import BackupKey, Depth, Location, Manifest, Proof, Seal
 from qdrant_dr.records.proof import reaches
@@ -66,7 +66,9 @@ class Copy:
     are ids of proofs that cannot be read, or are gone and failed as a run tells: nothing is proven
     until a full content proof passes and names them. `held`: records say that it was whole here.
     `storage`: classes of its objects, in the store's words. `archived` is what of it lies in an
-    archive: it can be read after `restore_time`, or nobody knows when.
+    archive: it can be read after `restore_time`, or nobody knows when. `stored_bytes` are those in
+    its folder, `pack_bytes` of the packs that were written for it: later backups may use them, and
+    it may use those of others.
     """
 
     repository: str
@@ -74,6 +76,7 @@ class Copy:
     state: CopyState
     lacks: tuple[str, ...] = ()
     stored_bytes: int | None = None
+    pack_bytes: int | None = None
     proofs: tuple[Proof, ...] = ()
     inherited: tuple[Proof, ...] = ()
     unread: tuple[str, ...] = ()
@@ -82,6 +85,11 @@ class Copy:
     archived: tuple[InArchive, ...] = ()
     restore_time: timedelta | None = None
     layout: Layout = "plain"
+
+    @property
+    def written_bytes(self) -> int | None:
+        """Return the bytes that were written for it and are still there; None if nobody knows."""
+        return None if self.stored_bytes is None else self.stored_bytes + (self.pack_bytes or 0)
 
     @property
     def committed(self) -> bool:
@@ -166,7 +174,8 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Everything known of a cluster, oldest backup first. `lost` are backups without a manifest."""
+    """Everything known of a cluster, oldest backup first. `lost` are backups without a manifest,
+    `packs` those of each chunked repository."""
 
     cluster: str
     repositories: tuple[RepositoryState, ...]
@@ -176,6 +185,7 @@ class Catalog:
     unreadable: tuple[Unreadable, ...] = ()
     strangers: tuple[Stranger, ...] = ()
     uploads: dict[str, tuple[OpenUpload, ...]] = field(default_factory=dict)
+    packs: dict[str, tuple[Stat, ...]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -348,15 +358,6 @@ def proven_copies(
     )
 
 
-def time_to_reach(copies: Iterable[Copy]) -> timedelta:
-    """Return the shortest time until one of these copies can be read: zero if one can be read
-    now."""
-    times = [c.restore_time or timedelta(0) for c in copies if c.archived and c.within_reach]
-    if not times or any(not c.archived for c in copies):
-        return timedelta(0)
-    return min(times)
-
-
 def counted_copies(backup: Backup, *, now: datetime) -> tuple[Copy, ...]:
     """Return the copies that count for quorum and domains: with a manifest and a full proof of all
     bytes, without an open failure. Age does not matter here."""
@@ -394,17 +395,3 @@ def newest_proven(
     return newest(
         [b for b in backups if proven_copies(b, depth=depth, max_age=max_age, now=now)], now=now
     )
-
-
-def manifest_conflict(key: BackupKey, digests: dict[str, str]) -> ManifestConflict:
-    """Build the error of two repositories with different manifests of one backup id."""
-    return ManifestConflict(f"{key} is not the same everywhere: manifests {_listed(digests)}")
-
-
-def seal_conflict(key: BackupKey, digests: dict[str, str]) -> SealConflict:
-    """Build the error of two repositories with different seals of one backup."""
-    return SealConflict(f"{key} is not the same everywhere: seals {_listed(digests)}")
-
-
-def _listed(digests: dict[str, str]) -> str:
-    return ", ".join(f"{name} {digest[:12]}" for name, digest in sorted(digests.items()))

@@ -177,6 +177,13 @@ class ChunkedRepository(Repository):
         named = ((layout.read_pack_path(there.path), there) for there in found)
         return {at.name: there for at, there in named if at is not None}
 
+    def written_bytes(self, key: BackupKey) -> int | None:
+        """Return the bytes of the packs that were written for a backup; None if it is not here."""
+        if self.store.stat(layout.in_backup(key, layout.MANIFEST)) is None:
+            return None
+        listed = self.list_packs(key).items()
+        return sum(s.size_bytes for name, s in listed if layout.is_pack_of(name, key.backup_id))
+
     def presigned(self, key: BackupKey, part: Part, seconds: int) -> str:  # noqa: ARG002
         raise CannotSign(
             f"repository {self.name} stores blocks (layout `chunked`): no URL of it is an archive",

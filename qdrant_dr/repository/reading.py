@@ -176,6 +176,7 @@ def _look_again(repository: Repository, reading: Reading, keys: Sequence[BackupK
         reading.manifests |= now.manifests
         reading.seals |= now.seals
         reading.lacking |= now.lacking
+        reading.packs |= now.packs
         reading.tombstones |= now.tombstones
         reading.expired_at |= now.expired_at
         known = {u.path for u in reading.unreadable}
@@ -218,8 +219,7 @@ def _read_packs(reading: Reading, repository: ChunkedRepository, scope: Scope) -
     for there in listed:
         if (at := layout.read_pack_path(there.path)) is not None:
             owner = f"{at.cluster}/{at.collection_folder}/{at.backup_id}"
-            size = reading.pack_bytes.get(owner, 0) + there.size_bytes
-            reading.pack_bytes[owner] = size
+            reading.packs.setdefault(owner, []).append(there)
     packs = {there.path for there in listed}
     for (path, (folder, file)), of in zip(recipes.items(), found, strict=True):
         if isinstance(of, BoxDamaged | ObjectMissing) or (

@@ -6,8 +6,9 @@ it is no proof of anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from qdrant_dr.config import Proven
@@ -91,3 +92,12 @@ def _rank(source: RankedCopy) -> tuple[bool, bool, int, int, float]:
         return archived, True, health, 1, 0.0
     deepest, at = depth_rank(source.proof.depth), source.proof.ended_at.timestamp()
     return archived, True, health, -deepest, -at
+
+
+def time_to_reach(copies: Iterable[Copy]) -> timedelta:
+    """Return the shortest time until one of these copies can be read: zero if one can be read
+    now."""
+    times = [c.restore_time or timedelta(0) for c in copies if c.archived and c.within_reach]
+    if not times or any(not c.archived for c in copies):
+        return timedelta(0)
+    return min(times)

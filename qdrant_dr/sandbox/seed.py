@@ -67,16 +67,39 @@ def seed_demo(
 
     Return how many points each holds. Raise httpx.HTTPError.
     """
-    notes, users = points // 5, points * 3 // 10
-    sizes = {"movies": points - notes - users, "users": users, "notes": notes}
     held = {
         name: _seed(url, name, size, seed, KINDS[name], 2 if name == "notes" else 1, api_key)
-        for name, size in sizes.items()
+        for name, size in _demo_sizes(points).items()
     }
     alias = {"create_alias": {"collection_name": "movies", "alias_name": "live-movies"}}
     with _client(url, api_key) as client:
         _call(client, "POST", "/collections/aliases", {"actions": [alias]})
     return held
+
+
+def change_demo(
+    url: str, points: int, *, seed: int = 1, api_key: str | None = None
+) -> dict[str, int]:
+    """Write one point in a hundred of what `seed_demo` made anew. Return how many of each
+    collection. Raise httpx.HTTPError."""
+    written = {}
+    with _client(url, api_key) as client:
+        for name, size in _demo_sizes(points).items():
+            # none of those that were deleted
+            rows = [
+                KINDS[name].point(number, _chance(seed + 2, number))
+                for number in range(2, size, 2 * _REWRITTEN)
+            ]
+            if rows:
+                path = f"/collections/{name}/points?wait=true"
+                _call(client, "PUT", path, {"points": rows})
+            written[name] = len(rows)
+    return written
+
+
+def _demo_sizes(points: int) -> dict[str, int]:
+    notes, users = points // 5, points * 3 // 10
+    return {"movies": points - notes - users, "users": users, "notes": notes}
 
 
 def _seed(

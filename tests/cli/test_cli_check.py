@@ -327,6 +327,30 @@ def test_a_guess_of_a_first_backup_fails_no_check(
     assert ("guessed" in row.found) == any(s.guessed for s in sizes.values())
 
 
+@pytest.mark.parametrize(
+    ("written", "free", "state", "guessed"),
+    [
+        ({"a": 10**4}, 10**6, "ok", False),  # an archive would not fit: 10**8
+        ({"a": 10**4}, 2 * 10**4, "degraded", False),
+        ({"a": 10**4}, 10**4, "failed", False),
+        ({}, 10**9, "ok", True),
+        ({}, 10**6, "degraded", True),  # nobody knows how small it becomes
+        (None, 10**6, "failed", False),
+    ],
+)
+def test_a_chunked_repository_needs_what_the_last_backup_wrote_there(
+    written: dict[str, int] | None, free: int, state: str, guessed: bool, tmp_path: Path
+) -> None:
+    config = configured(tmp_path, "http://127.0.0.1:1").model_copy()
+    store = MemoryStore("r0", f"blocks-{state}-{free}-{written}")
+    store.free_bytes = lambda: free  # type: ignore[method-assign]
+    place = replace(opened(config), store=store)
+    known = {} if written is None else {place.name: written}
+    row = next(iter(check_space(config, {"a": Size(10**8)}, [place], known)))
+    assert row.state == state, row
+    assert ("guessed, without a backup there" in row.found) == guessed
+
+
 def test_the_strictest_row_decides() -> None:
     fine, hint = ok("a", "b", "c"), degraded("a", "b", "c", "d")
     refused = failed("a", "b", RepositoryDenied("no"))

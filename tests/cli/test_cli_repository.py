@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from qdrant_dr.cli.config import layout_advice
+from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.configfile.ids import with_ids
 from qdrant_dr.errors import ConfigInvalid
 
@@ -256,6 +258,23 @@ def test_init_names_what_is_often_meant_otherwise(typed: str, doubt: str, qdr: A
     assert said.code == 0
     assert ("REST is on 6333" in said.err or "listens on 6333" in said.err) == bool(doubt)
     assert doubt in said.err
+
+
+def test_init_recommends_a_layout(qdr: Any) -> None:
+    said = qdr("init")
+    assert said.code == 0
+    assert "layout of local: plain" in said.err
+    assert said.err.count("layout of") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "layout"),
+    [("./backups", "plain"), ("file:///srv/backups", "plain"), ("s3://bucket/a", "chunked"),
+     ("gs://bucket", "chunked"), ("abfs://container/a", "chunked")],
+)  # fmt: skip
+def test_a_disk_takes_archives_and_an_object_store_blocks(url: str, layout: str) -> None:
+    repository = RepositoryConfig(name="there", url=url, domain="d")
+    assert layout_advice(repository).startswith(f"layout of there: {layout}, ")
 
 
 def test_init_where_nothing_can_be_written(qdr: Any, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from qdrant_dr.sandbox import serve
-from qdrant_dr.sandbox.seed import seed, seed_demo
+from qdrant_dr.sandbox.seed import change_demo, seed, seed_demo
 from tests.support.rest import call, scroll
 from tests.support.servers import Server, sandbox_server
 
@@ -109,6 +109,13 @@ def test_the_demo_has_three_collections_and_an_alias(client: httpx.Client, sandb
     assert call(client, "GET", "/collections/live-movies")["points_count"] == held["movies"]
     assert call(client, "GET", "/collections/notes")["config"]["params"]["shard_number"] == 2
     assert any("words" in point["vector"] for point in scroll(client, "notes"))
+    before = {name: {p["id"]: p for p in scroll(client, name)} for name in held}
+    written = change_demo(sandbox.url, 500)
+    for name, count in held.items():
+        after = {p["id"]: p for p in scroll(client, name)}
+        assert len(after) == count  # none that was deleted came back
+        changed = [i for i, point in after.items() if point != before[name][i]]
+        assert len(changed) == written[name] > 0
 
 
 def test_points_are_there_before_the_url_is_printed(tmp_path: Path) -> None:

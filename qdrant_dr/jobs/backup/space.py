@@ -21,8 +21,10 @@ from qdrant_dr.errors import ClusterError, DRError, PlanRefused
 from qdrant_dr.jobs.backup.uncommitted_backup import UncommittedBackup
 from qdrant_dr.jobs.run.archive_size import GROWTH, ON_NODE, SMALLEST
 from qdrant_dr.quantities import format_size
+from qdrant_dr.records import Manifest
 from qdrant_dr.records.manifest import Method
 from qdrant_dr.repository import Repository
+from qdrant_dr.repository.chunked import ChunkedRepository
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +96,16 @@ def need_of(previous: int | None, upper: int | None) -> Need:
     return Need(least, likely, likely, "the last backup")
 
 
+def need_of_blocks(archive: Need, written: int | None) -> Need:
+    """Estimate what an archive takes where each block is stored once, from what the last backup
+    wrote there; None: it has none there, so that every block is new, however small it becomes.
+    Pure."""
+    if written is None:
+        return Need(SMALLEST, 0, archive.most, "the archive, before it is compressed")
+    likely = max(math.ceil(written * GROWTH), SMALLEST)
+    return Need(SMALLEST, likely, likely, "what the last backup wrote there")
+
+
 def judge_space(rooms: Sequence[Room], *, quorum: int) -> SpaceDoubts:
     """Return what is doubtful and what is guessed. Pure; raise PlanRefused where space is certainly
     short.
@@ -133,20 +145,45 @@ def judge_capture(
     share = Fraction(len(busiest.shards), sum(len(take.shards) for take in takes))
     node = drafts[0].seen.sources[busiest.peer].node
 
-    def needs(*, ask: bool) -> Need:
-        """Add up what is needed. The node is asked only if there is no backup yet, or to be sure:
+    def needs(*, ask: bool) -> list[Need]:
+        """Return what each needs. The node is asked only if there is no backup yet, or to be sure:
         for its answer it reads every page of the collection."""
         each = []
         for draft in drafts:
             last = draft.previous
             upper = _upper(node, draft.seen.facts[busiest.peer]) if ask or last is None else None
             each.append(need_of(last.size_bytes if last else None, upper))
-        return sum(each[1:], start=each[0])
+        return each
 
-    rooms = _rooms(config, needs(ask=False), repositories, method, share)
+    def rooms_of(each: Sequence[Need]) -> list[Room]:
+        there = {name: _needed(r, drafts, each) for name, r in repositories.items()}
+        return _rooms(config, _sum(each), there, repositories, method, share)
+
+    rooms = rooms_of(needs(ask=False))
     if any(r.short for r in rooms):  # the collection may have shrunk since its last backup
-        rooms = _rooms(config, needs(ask=True), repositories, method, share)
+        rooms = rooms_of(needs(ask=True))
     return judge_space(rooms, quorum=config.copies.quorum)
+
+
+def _sum(needs: Sequence[Need]) -> Need:
+    return sum(needs[1:], start=needs[0])
+
+
+def _needed(
+    repository: Repository, drafts: Sequence[UncommittedBackup], archives: Sequence[Need]
+) -> Need:
+    """What all of them need in one repository."""
+    if not isinstance(repository, ChunkedRepository):
+        return _sum(archives)
+    written = [_written(repository, draft.previous) for draft in drafts]
+    return _sum([need_of_blocks(a, w) for a, w in zip(archives, written, strict=True)])
+
+
+def _written(repository: ChunkedRepository, previous: Manifest | None) -> int | None:
+    try:
+        return repository.written_bytes(previous.key) if previous else None
+    except DRError:
+        return None  # it will say so itself when it is written to
 
 
 def _upper(node: Node, facts: CollectionFacts) -> int | None:
@@ -162,6 +199,7 @@ def _upper(node: Node, facts: CollectionFacts) -> int | None:
 def _rooms(
     config: Config,
     need: Need,
+    needed: Mapping[str, Need],
     repositories: Mapping[str, Repository],
     method: Method,
     share: Fraction,
@@ -169,7 +207,7 @@ def _rooms(
     rooms = [
         Room(
             f"repository {name}",
-            need,
+            needed[name],
             _free(repository),
             f"free space in {name}, or give it a larger disk",
         )

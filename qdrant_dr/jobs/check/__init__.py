@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import DRError
@@ -15,7 +16,7 @@ from qdrant_dr.jobs.check.space import check_space, expected_sizes
 from qdrant_dr.jobs.check.store import check_repository
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.scope import selected_repositories
-from qdrant_dr.repository import Catalog, Repository, read_catalog
+from qdrant_dr.repository import Catalog, read_catalog, written_by_last
 
 __all__ = ["CheckRow", "Checked", "check", "try_everything"]
 
@@ -100,14 +101,15 @@ def _space(config: Config, cluster: ClusterCheck, names: Sequence[str]) -> Itera
         c for c in cluster.inventory.collections if rules.decide(c.collection).status == "included"
     ]
     try:
-        sizes = expected_sizes(included, _last_sizes(config, list(opened.values())))
-        yield from check_space(config, sizes, opened.values())
+        catalog = read_catalog(list(opened.values()), cluster=config.cluster.name)
+        written = written_by_last(catalog, datetime.now(UTC))
+        sizes = expected_sizes(included, _last_sizes(catalog))
+        yield from check_space(config, sizes, opened.values(), written)
     except DRError as e:
         yield failed("space", "estimate", e)
 
 
-def _last_sizes(config: Config, opened: Sequence[Repository]) -> dict[str, int]:
+def _last_sizes(catalog: Catalog) -> dict[str, int]:
     """Bytes of the newest backup of each collection, where there is one."""
-    catalog: Catalog = read_catalog(opened, cluster=config.cluster.name)
     ordered = sorted(catalog.backups, key=lambda b: b.manifest.captured_at)
     return {b.manifest.collection: b.manifest.size_bytes for b in ordered}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from qdrant_dr.cluster import CollectionFacts
@@ -26,6 +27,9 @@ OVERHEAD = 1.5
 WAL = 32 * 2**20
 """Qdrant's write-ahead log takes up to this per shard in an archive."""
 _DATATYPE = {"float16": 2, "uint8": 1}
+GUESSED = " (guessed from points, without a backup to go by)"
+GUESSED_THERE = " (guessed, without a backup there to go by)"
+"""Of a chunked repository: what an archive becomes in it is measured there alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +61,40 @@ def estimate(info: Mapping[str, Any], points: int, shards: int) -> int:
 
 
 def check_space(
-    config: Config, sizes: Mapping[str, Size], repositories: Iterable[Repository]
+    config: Config,
+    sizes: Mapping[str, Size],
+    repositories: Iterable[Repository],
+    written: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
 ) -> Iterator[CheckRow]:
-    """Compare with what is free in each repository that can say, on the nodes, in the spool."""
-    each = list(sizes.values())
+    """Compare with what is free in each repository that can say, on the nodes, in the spool.
+
+    `written`, by chunked repository and collection: what the last backup wrote there, as blocks
+    that are there already are not written again.
+    """
     for repository in repositories:
+        each = sizes_there(sizes, written.get(repository.name))
         scope = f"repository {repository.name}"
         free = repository.store.free_bytes()
         if free is None:
             needed = format_size(sum(s.bytes for s in each))
             yield skipped(scope, "space", f"about {needed} needed; it tells no limit")
         else:
-            yield _room(scope, each, free, "the next backup")
-    yield _nodes(config, each)
-    yield _spool(config, each)
+            guess = GUESSED_THERE if repository.name in written else GUESSED
+            yield _room(scope, each, free, "the next backup", guess)
+    archives = list(sizes.values())
+    yield _nodes(config, archives)
+    yield _spool(config, archives)
+
+
+def sizes_there(sizes: Mapping[str, Size], written: Mapping[str, int] | None) -> list[Size]:
+    """Return what the next backups may take in one repository, by what the last ones wrote to a
+    chunked one; of a first backup there nobody knows how small its blocks become."""
+    if written is None:
+        return list(sizes.values())
+    return [
+        Size(math.ceil(written[name] * GROWTH)) if name in written else Size(archive.bytes, True)
+        for name, archive in sizes.items()
+    ]
 
 
 def _nodes(config: Config, sizes: Sequence[Size]) -> CheckRow:
@@ -116,11 +140,13 @@ def _spool(config: Config, sizes: Sequence[Size]) -> CheckRow:
     return _room(scope, widest, free_below(spool.path), "proofs")
 
 
-def _room(scope: str, sizes: Sequence[Size], free: int, what: str) -> CheckRow:
+def _room(
+    scope: str, sizes: Sequence[Size], free: int, what: str, guess: str = GUESSED
+) -> CheckRow:
     """Fail where it does not fit as measured; where it is a guess, ask for attention."""
     needed, measured = sum(s.bytes for s in sizes), sum(s.bytes for s in sizes if not s.guessed)
     text = f"about {format_size(needed)} for {what}"
-    text += (GUESSED if needed > measured else "") + f", {format_size(free)} free"
+    text += (guess if needed > measured else "") + f", {format_size(free)} free"
     least = measured + SMALLEST * sum(s.guessed for s in sizes)
     if least > free:
         return failed(scope, "space", StorageFull(text))
@@ -131,6 +157,3 @@ def _room(scope: str, sizes: Sequence[Size], free: int, what: str) -> CheckRow:
     if 2 * measured > free:
         return degraded(scope, "space", text, "free space, or add some: the second next may fail.")
     return ok(scope, "space", text)
-
-
-GUESSED = " (guessed from points, without a backup to go by)"

@@ -9,10 +9,12 @@ from typing import TypeVar
 
 from qdrant_dr.config import Config
 from qdrant_dr.records import Acknowledgement, RunEnd, RunStart
+from qdrant_dr.report.evidence.vaults import Vault, vaults_of
 from qdrant_dr.repository import (
     Backup,
     Catalog,
     Copy,
+    PacksUsed,
     RepositoryState,
     Stranger,
     Unreadable,
@@ -35,6 +37,7 @@ class Evidence:
     `unreadable` are run records; unreadable records of backups are in the catalog. `runs_missed`
     are repositories that lack recent run records: how many of how many. `acknowledgements` are
     those in force at `as_of`. `strangers` are files among the records that are no records.
+    `packs_used`, by repository and folder of a backup, are measured of the newest backups only.
     """
 
     config: Config
@@ -47,6 +50,7 @@ class Evidence:
     runs_missed: dict[str, tuple[int, int]] = field(default_factory=dict)
     acknowledgements: tuple[Acknowledgement, ...] = ()
     strangers: tuple[Stranger, ...] = ()
+    packs_used: dict[tuple[str, str], PacksUsed] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.as_of.utcoffset() != timedelta(0):
@@ -88,6 +92,11 @@ class Evidence:
     @property
     def unreachable(self) -> tuple[RepositoryState, ...]:
         return self.catalog.unreachable
+
+    @property
+    def vaults(self) -> tuple[Vault, ...]:
+        """Return what each chunked repository stores."""
+        return vaults_of(self.catalog, self.packs_used, self.as_of)
 
     @property
     def complete(self) -> bool:

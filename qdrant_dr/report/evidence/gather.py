@@ -21,7 +21,9 @@ from qdrant_dr.repository import (
     RepositoryState,
     Unreadable,
     acknowledgements_that_count,
+    last_backups,
     location_of,
+    measure_packs,
     read_catalog,
     runs_missed,
 )
@@ -35,6 +37,7 @@ def gather(
     period: timedelta,
     *,
     remember: bool = False,
+    packs: bool = True,
     among: tuple[Mapping[str, Repository], Mapping[str, DRError]] | None = None,
 ) -> Evidence:
     """Read the evidence of all configured repositories in parallel.
@@ -43,6 +46,7 @@ def gather(
     are read back over the period or the longest objective (drills, proofs), whichever is longer, so
     that the newest drill is known even if the period is shorter; the catalog uses those within
     `REACH`. `remember`: see `open_all`; `among`: what that gave, where they are open already.
+    `packs`: measure which packs the newest backups use, for which recipes and tables are read.
     """
     opened, failed = among or open_all(config, remember=remember)
     promises = config.objectives
@@ -64,6 +68,12 @@ def gather(
         name: {s.run_id for s in starts.records} | {e.start.run_id for e in ends.records}
         for name, (starts, ends) in runs.items()
     }
+    newest = [
+        (r.name, backup)
+        for r in catalog.repositories
+        if packs and r.layout == "chunked" and r.error is None
+        for backup in last_backups(catalog, r.name, as_of)
+    ]
     known = read_everywhere({r.name: r for r in readable}, config.cluster.name)
     return Evidence(
         config=config,
@@ -91,6 +101,7 @@ def gather(
             *(s for starts, _ in runs.values() for s in starts.strangers),
             *(s for read in known.values() for s in read.strangers),
         ),
+        packs_used=measure_packs(opened, newest),
         runs_missed=runs_missed(recorded, ends, catalog, now=as_of),
         acknowledgements=acknowledgements_that_count(
             {name: read.records for name, read in known.items()},

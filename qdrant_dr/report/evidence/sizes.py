@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
+from qdrant_dr.layout import read_pack_path, time_of
 from qdrant_dr.records import Captured, Manifest
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.forecast import Forecast, Measured, forecast
@@ -107,21 +108,24 @@ def _series(
 
 
 def _stored(evidence: Evidence, repository: str) -> Series:
-    """Return the bytes stored by each day: what is there now, dated by its backup.
+    """Return the bytes stored by each day: what is there now, dated by its backup. Of a chunked
+    repository these are the packs that were written for it, so what each night added.
 
     If backups were removed meanwhile, their bytes are missing from the past, which would look like
     growth: then no forecast is made.
     """
-    here = sorted(
-        ((b.manifest, b.copy(repository)) for b in evidence.catalog.backups),
-        key=lambda pair: (pair[0].transferred_at, pair[0].backup_id),
-    )
-    kept = {(m.collection, m.backup_id) for m, copy in here if copy.stored_bytes}
+    copies = [(b.manifest, b.copy(repository)) for b in evidence.catalog.backups]
+    kept = {(m.collection, m.backup_id) for m, copy in copies if copy.stored_bytes}
+    written = [(m.transferred_at, copy.stored_bytes) for m, copy in copies if copy.stored_bytes]
+    written += [
+        (began, pack.size_bytes)
+        for pack in evidence.catalog.packs.get(repository, ())
+        if (at := read_pack_path(pack.path)) and (began := time_of(at.backup_id)) <= evidence.as_of
+    ]
     total, sizes = 0, []
-    for manifest, copy in here:
-        if copy.stored_bytes:
-            total += copy.stored_bytes
-            sizes.append((manifest.transferred_at, total, None))
+    for moment, size in sorted(written):
+        total += size
+        sizes.append((moment, total, None))
     removed = sum(
         isinstance(o.detail, Captured)
         and repository in o.detail.committed

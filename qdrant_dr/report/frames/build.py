@@ -37,7 +37,7 @@ def build_frames(assessment: Assessment) -> dict[str, pd.DataFrame]:
         "collections": [_collection(evidence.config, s) for s in assessment.standings],
         "runs": _runs(evidence),
         "backups": [_backup(b.manifest, b.seal) for b in evidence.catalog.backups],
-        "copies": [_copy(b, c) for b in evidence.catalog.backups for c in b.copies],
+        "copies": [_copy(evidence, b, c) for b in evidence.catalog.backups for c in b.copies],
         "drills": [drill_row(evidence.config, d) for d in assessment.drills],
         "drill_phases": [row for d in assessment.drills for row in phase_rows(d)],
         "restores": [restore_row(r) for r in assessment.restores],
@@ -151,7 +151,9 @@ def _backup(m: Manifest, seal: Seal | None) -> dict[str, Any]:
     }
 
 
-def _copy(backup: Backup, copy: Copy) -> dict[str, Any]:
+def _copy(evidence: Evidence, backup: Backup, copy: Copy) -> dict[str, Any]:
+    of = next(r for r in evidence.repositories if r.name == copy.repository)
+    used = evidence.packs_used.get((copy.repository, backup.key.folder))
     best = best_proof(copy)
     tried = last_search(copy)
     searched = tried.searched if tried else None
@@ -164,7 +166,9 @@ def _copy(backup: Backup, copy: Copy) -> dict[str, Any]:
         "domain": copy.domain,
         "state": copy.state,
         "storage": ", ".join(copy.storage) or None,
-        "stored_bytes": copy.stored_bytes,
+        "layout": of.layout if of.error is None else None,
+        "stored_bytes": copy.written_bytes,
+        "shared_bytes": used.shared_bytes if used else None,
         "deepest_proof": best.depth if best else None,
         "proven_at": best.ended_at if best else None,
         "bytes_checked_ratio": (

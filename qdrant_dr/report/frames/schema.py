@@ -132,10 +132,25 @@ COPIES = frame(
     ),
     Column("storage", TEXT, "", "storage classes or tiers of its objects, as the store names them"),
     Column(
+        "layout",
+        ("plain", "chunked"),
+        "",
+        "how the repository stores it: as archives, or each block once; missing if it could not be "
+        "read",
+    ),
+    Column(
         "stored_bytes",
         COUNT,
         "B",
-        "bytes stored there, including records; missing if the store could not be asked",
+        "bytes stored there, including records; of a chunked copy with the packs that were written "
+        "for it, which is what it added; missing if the store could not be asked",
+    ),
+    Column(
+        "shared_bytes",
+        COUNT,
+        "B",
+        "bytes of blocks that it takes from packs of other backups; measured of the newest backup "
+        "of each collection in a chunked repository, missing of all others",
     ),
     Column("deepest_proof", DEPTHS, "", "depth of the best passed proof at this location"),
     Column("proven_at", TIME, "", "when that proof ended"),

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from qdrant_dr.report.evidence.forecast import DAY
 from qdrant_dr.report.evidence.standing import Standing
+from qdrant_dr.report.evidence.vaults import stored_there
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.outputs.last_runs import ENDINGS, last_runs
 
@@ -75,9 +76,8 @@ def _full(a: Assessment) -> Iterator[Sample]:
 def _stored(a: Assessment) -> Iterator[Sample]:
     for r in a.evidence.repositories:
         if r.error is None:  # of one that could not be read nobody knows what it holds
-            copies = [b.copy(r.name) for b in a.evidence.catalog.backups]
             labels = {"repository": r.name, "domain": r.domain}
-            yield labels, float(sum(c.stored_bytes or 0 for c in copies))
+            yield labels, float(stored_there(a.evidence.catalog, r.name))
 
 
 def _endings(a: Assessment) -> Iterator[Sample]:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from qdrant_dr.hints import step_of
 from qdrant_dr.jobs.drill.scenario import words
-from qdrant_dr.quantities import format_size, how_long
+from qdrant_dr.quantities import format_share, format_size, how_long
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.sizes import Series
 from qdrant_dr.report.evidence.standing import Standing, Status, best_proof
@@ -71,6 +71,7 @@ def render(
         "count": count,
         "points": lambda n: Markup("&ndash;") if n is None else f"{n:,}",
         "days_left": days_left,
+        "share": lambda part: Markup("&ndash;") if part is None else format_share(part),
         "acknowledged": words_of,
     }
     environment.tests["command"] = lambda line: "`" not in line and step_of(line).kind == "run"

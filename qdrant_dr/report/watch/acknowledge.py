@@ -84,7 +84,7 @@ def findings_now(
 ) -> tuple[Found, ...]:
     """Return the findings of the records, and those that only the cluster could show, from the last
     recorded watch."""
-    assessed = Assessment.of(gather(config, now, PERIOD))
+    assessed = Assessment.of(gather(config, now, PERIOD, packs=False))
     told = [found(p, None, now) for p in assessed.problems]
     known = {f.identity for f in told}
     seen = last_findings(opened, config.cluster.name, now)

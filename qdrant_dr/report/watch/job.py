@@ -29,7 +29,7 @@ from qdrant_dr.report.kinds import Half, kind_of
 from qdrant_dr.report.outputs.heartbeat import signal
 from qdrant_dr.report.watch.changes import changes, found
 from qdrant_dr.report.watch.unreadable import in_doubt
-from qdrant_dr.repository import Repository, Stat
+from qdrant_dr.repository import Repository, Stat, written_by_last
 
 PERIOD = timedelta(days=30)
 RECORDED_EVERY = timedelta(minutes=55)
@@ -58,7 +58,7 @@ def find_problems(config: Config, unit: WatchUnit) -> Outcome:
     last = _last_watches(opened, config.cluster.name, now)
     newest = max((end for end, _ in last.values()), key=lambda e: e.ended_at, default=None)
     before = _watched(newest)
-    assessed = Assessment.of(gather(config, now, PERIOD, among=(opened, failed)))
+    assessed = Assessment.of(gather(config, now, PERIOD, packs=False, among=(opened, failed)))
     live = ask_cluster(
         assessed.evidence, assessed.standings, opened, before.waiting if before else {}
     )
@@ -185,11 +185,12 @@ def _space(
         if s.newest is not None and s.exclusion is None and s.gone_since is None
     }
     lost = {r.name for r in assessed.evidence.unreachable}
+    written = written_by_last(assessed.evidence.catalog, assessed.evidence.as_of)
     asked = [(f"repository {n}", [r]) for n, r in opened.items() if n not in lost]
     for scope, repositories in [*asked, ("spool", [])]:
         try:
             # each repository separately, its row is the first; nodes and spool once, separately
-            rows = check_space(config, sizes, repositories)
+            rows = check_space(config, sizes, repositories, written)
             for row in islice(rows, 1 if repositories else None):
                 if row.state in ("failed", "degraded"):
                     yield Problem(

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.jobs.backup.space import Need, Room, SpaceDoubts, judge_space, need_of
+from qdrant_dr.jobs.backup.space import (
+    Need,
+    Room,
+    SpaceDoubts,
+    judge_space,
+    need_of,
+    need_of_blocks,
+)
 from qdrant_dr.jobs.run.archive_size import SMALLEST
 from qdrant_dr.stores.local import LocalStore
 from tests.support.driving import do, outcomes
@@ -28,6 +35,25 @@ def test_the_last_backup_is_the_better_estimate() -> None:
     assert need_of(None, 50_000) == Need(SMALLEST, 0, 50_000, "the node's files")
     assert need_of(100, None) == Need(100, 120, 120, "the last backup")
     assert need_of(100, 40) == Need(40, 120, 120, "the last backup")  # it has shrunk since
+
+
+def test_where_blocks_are_stored_once_the_last_backup_there_tells_what_is_needed() -> None:
+    archive = need_of(10**9, None)
+    written = need_of_blocks(archive, 10**6)
+    assert (written.least, written.likely, written.most) == (SMALLEST, 1_200_000, 1_200_000)
+    first = need_of_blocks(archive, None)
+    assert (first.least, first.likely, first.most) == (SMALLEST, 0, archive.most)
+    assert need_of_blocks(archive, 0).likely == SMALLEST  # nothing was new
+    # a vault with less free than an archive takes: enough, doubtful, and none at all
+    for free, doubts in ((10**7, 0), (10**6, 1)):
+        there = Room("repository vault", written, free, "free space in vault")
+        assert len(judge_space([there], quorum=1).doubts) == doubts
+        assert judge_space([there], quorum=1).remarks == ()
+    unknown = Room("repository vault", first, 10**7, "free space in vault")
+    assert judge_space([unknown], quorum=1).doubts == ()
+    assert len(judge_space([unknown], quorum=1).remarks) == 1
+    with pytest.raises(PlanRefused):
+        judge_space([Room("repository vault", written, 100, "free space in vault")], quorum=1)
 
 
 @pytest.mark.parametrize("free", [None, 120, 10**12])
@@ -153,6 +179,30 @@ def test_a_full_disk_below_the_quorum_is_refused(
     monkeypatch.setattr(LocalStore, "free_bytes", lambda s: 1000 if s.name == "two" else free(s))
     end = do(world, "backup", collections=("movies",))
     (movies,) = outcomes(end, "capture")
+    assert movies.error is not None
+    assert "repository two has 1000 B free" in movies.error.message
+
+
+@pytest.mark.parametrize("method", ["collection", "full"])
+def test_a_chunked_repository_with_less_free_than_an_archive_takes_its_blocks(
+    source: ReplaySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    world = make_world(
+        tmp_path, source.url, objectives=BYTES, repositories=("one", "two"), chunked=("two",)
+    )
+    assert do(world, "backup", method=method, collections=("movies",)).verdict == "ok"
+    (first,) = world.manifests("one")
+    packs = sum(p.stat().st_size for p in world.folders["two"].rglob("*.pack"))
+    assert first.size_bytes > 2 * packs
+    free = LocalStore.free_bytes
+    room = first.size_bytes // 2 + packs
+    monkeypatch.setattr(LocalStore, "free_bytes", lambda s: room if s.name == "two" else free(s))
+    end = do(world, "backup", method=method, collections=("movies",))
+    assert (end.verdict, end.reasons) == ("ok", ())
+    assert len(world.manifests("two")) == 2
+    room = 1000
+    full = do(world, "backup", method=method, collections=("movies",))
+    (movies,) = outcomes(full, "capture")
     assert movies.error is not None
     assert "repository two has 1000 B free" in movies.error.message
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pandas as pd
+import pytest
 
+from qdrant_dr.layout import pack
 from qdrant_dr.records import Manifest, Part, SourceNode
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.frames.build import Assessment, build_frames
 from qdrant_dr.report.page.html import render
+from qdrant_dr.repository import Backup, Stat
 from tests.support import records as r
 from tests.support.pages import page
 from tests.support.records import NOW, days, hours
@@ -54,6 +58,44 @@ def test_the_last_size_of_a_day_counts() -> None:
     assert mine[0]["day"] == pd.Timestamp("2026-11-22", tz="UTC")
     stored = table[(table["kind"] == "repository") & (table["subject"] == "aws")]
     assert list(stored["size_bytes"]) == [30]
+
+
+def test_a_chunked_repository_grows_by_what_each_night_adds() -> None:
+    made = grown([10, 10, 10, 10, 10, 10])
+    of = world(made)
+    sizes = [10 * G, *[G // 10] * 5]
+    packs = tuple(
+        Stat(pack(m.cluster, m.collection, f"{m.backup_id}-1"), size, m.transferred_at)
+        for m, size in zip(made, sizes, strict=True)
+    )
+
+    def stored(backup: Backup) -> Backup:
+        copies = (replace(c, stored_bytes=0) if c.repository == "aws" else c for c in backup.copies)
+        return replace(backup, copies=tuple(copies))
+
+    blocks = replace(
+        of.catalog,
+        backups=tuple(stored(b) for b in of.catalog.backups),
+        packs={"aws": packs},
+        repositories=tuple(
+            replace(s, layout="chunked" if s.name == "aws" else "plain")
+            for s in of.catalog.repositories
+        ),
+    )
+    chunked = replace(of, catalog=blocks)
+    assert line(chunked, "repository", "gcp")["growth_bytes_per_day"] == pytest.approx(10 * G)
+    assert line(chunked, "repository", "aws")["growth_bytes_per_day"] == pytest.approx(G / 10)
+    assert line(chunked, "repository", "aws")["size_bytes"] == sum(sizes)
+    (told,) = chunked.vaults
+    assert (told.repository, told.stored_bytes, told.packs) == ("aws", sum(sizes), 6)
+    words = page(chunked).words
+    assert "Repositories that store each block once" in words
+    assert "Repositories that store each block once" not in page(of).words
+    copies = frames(chunked)["copies"]
+    mine = copies[copies["repository"] == "aws"]
+    assert list(mine["layout"]) == ["chunked"] * 6
+    assert mine["shared_bytes"].isna().all()  # nothing was measured
+    assert list(copies[copies["repository"] == "gcp"]["layout"]) == ["plain"] * 6
 
 
 def test_few_days_are_no_forecast() -> None:
