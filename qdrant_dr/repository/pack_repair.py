@@ -6,13 +6,15 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 from qdrant_dr import layout
-from qdrant_dr.errors import BoxDamaged, DRError, ObjectMissing
+from qdrant_dr.errors import BoxDamaged, Conflict, DRError, ObjectMissing
 from qdrant_dr.quantities import format_size
 from qdrant_dr.records import BackupKey, Part
 from qdrant_dr.repository.chunked import ChunkedRepository
+from qdrant_dr.repository.pack_users import PackUsers
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import Stat, fill
 from qdrant_dr.vault.box import Table, build_box, check_box, open_block
@@ -77,18 +79,28 @@ def repair_packs(
     vault: ChunkedRepository,
     key: BackupKey,
     bad: Sequence[str],
-    recipes: Sequence[Recipe],
+    users: PackUsers,
     find: Find,
 ) -> PackRepair:
-    """Write bad packs anew. `recipes` are all that can be read of the collection.
+    """Write bad packs anew, each once every block of it that is used was found again: beside a hole
+    every backup that needs it would look whole.
 
-    A pack that is there is only written over once every block of it that is used was found again;
-    in the place of one that is gone, what was found is better than nothing.
+    Where others may use a pack, too, it is left unless all that its table tells of was found.
     """
     listed = vault.list_packs(key)
-    uses = uses_of(recipes, bad)
+    uses = uses_of(users.recipes, bad)
     recoveries: dict[str, Recovery] = {}
     done: list[PackRepair] = []
+
+    def write(name: str, recovery: Recovery) -> PackRepair:
+        lost = tuple(recovery.lost())
+        if not recovery.found or lost:
+            return PackRepair(lost=lost, left=(name,))
+        if not recovery.is_whole and not users.are_all(vault, key, datetime.now(UTC)):
+            log.info("%s: %s is left: others may use more of it", vault.name, name)
+            return PackRepair(left=(name,))
+        return _write(vault, key, name, listed.get(name), recovery)
+
     for name in bad:
         recovery = Recovery(uses.get(name, []), _table(vault, listed.get(name)))
         if recovery.table is not None:
@@ -97,9 +109,9 @@ def repair_packs(
         if recovery.missing and len(recoveries) < _MOST_RECUT:
             recoveries[name] = recovery
         else:
-            done.append(_write(vault, key, name, listed.get(name), recovery))
-    _recut(recipes, recoveries, find)
-    done += [_write(vault, key, n, listed.get(n), r) for n, r in recoveries.items()]
+            done.append(write(name, recovery))
+    _recut(users.recipes, recoveries, find)
+    done += [write(name, recovery) for name, recovery in recoveries.items()]
     return PackRepair(
         tuple(n for d in done for n in d.repaired),
         tuple(r for d in done for r in d.lost),
@@ -167,12 +179,27 @@ def _recut(recipes: Sequence[Recipe], bad: Mapping[str, Recovery], find: Find) -
 def _write(
     vault: ChunkedRepository, key: BackupKey, name: str, there: Stat | None, recovery: Recovery
 ) -> PackRepair:
-    lost = tuple(recovery.lost())
-    if not recovery.found or (lost and there is not None):
-        return PackRepair(lost=lost, left=(name,))
+    """Write one pack anew, if it is still what was found to be bad: another host may have mended
+    it, or what was gone may be back."""
     path = layout.pack(key.cluster, key.collection, name)
     box = build_box(path, recovery.blocks(), vault.keys)
-    fill(vault.store.sink(path, size_hint=len(box), replace=True), [box])
+    try:
+        _put(vault, key, name, there, box)
+    except Conflict as e:
+        log.info("it is left as it is: %s", e.message)
+        return PackRepair(left=(name,))
     check_box(path, vault.store.read_range(path))  # another repair of it may have come between
     log.info("%s: %s was written anew, %s", vault.name, path, format_size(len(box)))
-    return PackRepair((name,), lost, stored_bytes=len(box))
+    return PackRepair((name,), stored_bytes=len(box))
+
+
+def _put(
+    vault: ChunkedRepository, key: BackupKey, name: str, there: Stat | None, box: bytes
+) -> None:
+    path = layout.pack(key.cluster, key.collection, name)
+    if there is None:
+        vault.store.create(path, box)
+    elif vault.list_packs(key).get(name) == there:
+        fill(vault.store.sink(path, size_hint=len(box), replace=True), [box])
+    else:
+        raise Conflict(f"repository {vault.name}: {path} was changed meanwhile")

@@ -82,6 +82,14 @@ class Recovery:
         """Return the numbers that recipes use and that were not found yet."""
         return {n for use in self.uses for n in use.numbers} - self.found.keys()
 
+    @property
+    def is_whole(self) -> bool:
+        """Say whether every block that the table tells of was found, used or not."""
+        table = self.table
+        return table is not None and all(
+            number in self.found for number in range(len(table)) if table[number].size
+        )
+
     def take(self, number: int, data: bytes) -> bool:
         """Keep a block, if it is the one of the table."""
         if self.table is None or number >= len(self.table):
@@ -130,7 +138,7 @@ class Recovery:
         return right
 
     def blocks(self) -> list[Block]:
-        """Return the blocks for the new pack: what nobody uses, or nobody has, is empty."""
+        """Return the blocks for the new pack: what nobody uses, and was not found, is empty."""
         known = len(self.table) if self.table is not None else 0
         size = max([known, *(n + 1 for n in self.found), *(u.first + u.count for u in self.uses)])
         return [self.found.get(number, EMPTY) for number in range(size)]

@@ -16,6 +16,7 @@ from qdrant_dr.repository import (
 )
 from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.pack_repair import Elsewhere, bad_packs, repair_packs
+from qdrant_dr.repository.pack_users import read_users
 from tests.support import records as made
 from tests.support.denying import add_only
 from tests.support.stores import Place, repository_in
@@ -82,8 +83,9 @@ def test_a_pack_is_mended_in_its_place(place: Place) -> None:
     (name,) = recipe.packs
     vault.store.delete(vault.list_packs(of.key)[name].path)
     bad = bad_packs(vault, of.key, [name])
+    users = read_users(vault, of.key, datetime.now(UTC))
     done = repair_packs(
-        vault, of.key, bad, [recipe], lambda *_: [Elsewhere(other, of.key, of.parts[0])]
+        vault, of.key, bad, users, lambda *_: [Elsewhere(other, of.key, of.parts[0])]
     )
     assert done.repaired == (name,)
     assert read(vault, of) == content(range(1, 6))

@@ -10,14 +10,15 @@ import pytest
 
 from qdrant_dr.errors import ObjectMissing
 from qdrant_dr.records import Manifest
-from qdrant_dr.repository import Repository
+from qdrant_dr.repository import Repository, read_catalog
 from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.pack_repair import Elsewhere, PackRepair, bad_packs, repair_packs
+from qdrant_dr.repository.pack_users import read_users
 from qdrant_dr.vault.box import BLOCK
 from qdrant_dr.vault.repair import LostRange
 from tests.support import records as made
 from tests.support.stores import repository_on_disk
-from tests.support.vaults import backed_up, content, vault_on_disk
+from tests.support.vaults import age, backed_up, content, let_go, now, vault_on_disk, written
 
 FIRST, SECOND = made.NOW - timedelta(hours=30), made.NOW - timedelta(hours=6)
 ONE, TWO = range(1, 10), range(5, 14)
@@ -51,7 +52,8 @@ class Shop:
             return [Elsewhere(s, found.key, found.parts[0]) for s in sources] if found else []
 
         bad = bad_packs(self.vault, self.first.key, {p for r in recipes for p in r.packs})
-        return bad, repair_packs(self.vault, self.first.key, bad, recipes, find)
+        users = read_users(self.vault, self.first.key, now())
+        return bad, repair_packs(self.vault, self.first.key, bad, users, find)
 
     def is_whole(self, of: Manifest, numbers: range) -> bool:
         try:
@@ -140,23 +142,129 @@ def test_what_nobody_has_is_named_by_its_bytes_and_nothing_is_overwritten(shop: 
     )
 
 
-def test_in_the_place_of_a_pack_that_is_gone_a_part_of_it_is_better_than_nothing(
-    shop: Shop,
-) -> None:
+def test_a_pack_that_is_gone_does_not_come_back_with_holes(shop: Shop) -> None:
+    """Else the backup that needs what is missing would look whole."""
     damage(shop, "gone")
     _, done = shop.repair(shop.plain, of=[shop.second])
-    assert done.repaired == (shop.name,)
-    assert {r.folder for r in done.lost} == {shop.first.key.folder}
-    assert shop.is_whole(shop.second, TWO)
-    assert not shop.is_whole(shop.first, ONE)
-    assert not shop.repair()[0]  # as a box it is right; what it lacks, whoever reads it finds
+    lost = LostRange(shop.first.key.folder, "collection.snapshot", 0, 9 * BLOCK)
+    assert (done.repaired, done.lost, done.left) == ((), (lost,), (shop.name,))
+    catalog = read_catalog([shop.vault], cluster=made.CLUSTER)
+    for of in (shop.first, shop.second):
+        backup = catalog.find(of.key)
+        assert backup is not None
+        assert backup.copy("vault").state != "present"
+
+
+@pytest.mark.parametrize("how", ["gone", "a block", "its table"])
+def test_what_another_host_mends_meanwhile_is_not_written_over(tmp_path: Path, how: str) -> None:
+    shop = Shop(tmp_path, encrypted=True)  # no two boxes are equal
+    good = shop.pack.read_bytes()
+    damage(shop, how)
+    users = read_users(shop.vault, shop.first.key, now())
+
+    def find(folder: str, _: str) -> list[Elsewhere]:
+        if shop.pack.exists():
+            shop.pack.unlink()
+        shop.pack.write_bytes(good)
+        of = shop.first if folder == shop.first.key.folder else shop.second
+        return [Elsewhere(shop.plain, of.key, of.parts[0])]
+
+    done = repair_packs(shop.vault, shop.first.key, [shop.name], users, find)
+    assert (done.repaired, done.left) == ((), (shop.name,))
+    assert shop.pack.read_bytes() == good
+
+
+class Running:
+    """A pack of a backup that was let go, of which another uses five of nine blocks, and a run that
+    used all of them and has not committed yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.vault = vault_on_disk(folder / "vault")
+        self.plain = repository_on_disk(folder / "plain", "plain")
+        both = (self.vault, self.plain)
+        gone = backed_up(*both, numbers=ONE, at=made.NOW - timedelta(hours=60))
+        self.base = backed_up(*both, numbers=range(1, 6), at=FIRST)
+        for repository in both:
+            let_go(repository, gone)
+        age(folder / "vault", timedelta(hours=40))
+        self.running = written(*both, numbers=ONE, at=SECOND)
+        self.name = f"{gone.backup_id}-1"
+        (self.pack,) = folder.glob(f"vault/packs/**/{self.name}.pack")
+
+    def repair(self) -> PackRepair:
+        """Only committed backups can be asked for."""
+
+        def find(folder: str, _: str) -> list[Elsewhere]:
+            of = self.base
+            there = [Elsewhere(self.plain, of.key, of.parts[0])]
+            return there if folder == of.key.folder else []
+
+        users = read_users(self.vault, self.base.key, now())
+        return repair_packs(self.vault, self.base.key, [self.name], users, find)
+
+
+@pytest.mark.parametrize("how", ["gone", "its table", "a block"])
+def test_what_a_run_under_way_uses_is_not_left_out(tmp_path: Path, how: str) -> None:
+    world = Running(tmp_path)
+    data = world.pack.read_bytes()
+    if how == "gone":
+        world.pack.unlink()
+    else:
+        rot(world.pack, len(data) - 200 if how == "its table" else 7 * BLOCK)
+    bad = world.pack.read_bytes() if world.pack.exists() else None
+    done = world.repair()
+    assert {r.folder for r in done.lost} == {world.running.key.folder}
+    assert (done.repaired, done.left) == ((), (world.name,))
+    assert (world.pack.read_bytes() if world.pack.exists() else None) == bad
+    world.pack.write_bytes(data)
+    world.vault.commit(world.running)
+    read = b"".join(world.vault.read_verified(world.running.key, world.running.parts[0]))
+    assert read == content(ONE)
+
+
+@pytest.mark.parametrize("other", ["a recipe that cannot be read", "a run without a recipe yet"])
+@pytest.mark.parametrize("how", ["gone", "its table", "a block"])
+def test_while_not_every_user_is_known_no_pack_gets_a_hole(
+    tmp_path: Path, how: str, other: str
+) -> None:
+    world = Running(tmp_path)
+    recipe = tmp_path / "vault" / "backups" / world.running.key.folder / "collection.recipe"
+    if other.startswith("a recipe"):
+        world.vault.commit(world.running)
+        rot(recipe, recipe.stat().st_size // 2)
+    else:
+        recipe.with_name("intent.json").write_bytes(b"{}")
+        recipe.unlink()
+    if how == "gone":
+        world.pack.unlink()
+    else:
+        rot(world.pack, world.pack.stat().st_size - 200 if how == "its table" else 7 * BLOCK)
+    done = world.repair()
+    assert (done.repaired, done.lost, done.left) == ((), (), (world.name,))
+
+
+def test_what_is_whole_is_mended_beside_a_run_too(tmp_path: Path) -> None:
+    world = Running(tmp_path)
+    rot(world.pack, 3 * BLOCK)
+    assert world.repair().repaired == (world.name,)
+    world.vault.commit(world.running)
+    read = b"".join(world.vault.read_verified(world.running.key, world.running.parts[0]))
+    assert read == content(ONE)
+
+
+def test_a_recipe_that_comes_while_a_pack_is_mended_is_seen(shop: Shop) -> None:
+    damage(shop, "gone")
+    users = read_users(shop.vault, shop.first.key, now())
+    assert users.are_all(shop.vault, shop.first.key, now())
+    backed_up(shop.vault, numbers=range(20, 23), at=made.NOW)
+    assert not users.are_all(shop.vault, shop.first.key, now())
 
 
 def test_what_nobody_uses_stays_if_it_is_good(shop: Shop) -> None:
     (shop.root / "backups" / shop.first.key.folder / "collection.recipe").unlink()
     damage(shop, "a block")
-    recipes = [shop.vault.read_recipe(shop.second.key, "collection.snapshot")]
-    done = repair_packs(shop.vault, shop.first.key, [shop.name], recipes, lambda *_: [])
+    users = read_users(shop.vault, shop.first.key, now())
+    done = repair_packs(shop.vault, shop.first.key, [shop.name], users, lambda *_: [])
     assert done.repaired == (shop.name,)  # the rotten block was of the first backup alone
     table = shop.vault.table_of(shop.vault.list_packs(shop.first.key)[shop.name])
     assert [entry.size for entry in table.entries] == [BLOCK] * 2 + [0] + [BLOCK] * 6

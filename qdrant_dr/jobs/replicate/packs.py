@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from threading import Lock
 
+from qdrant_dr import layout
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BoxDamaged, BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.jobs.run.catalogs import catalog_of
@@ -17,6 +18,7 @@ from qdrant_dr.records import BackupKey, Part
 from qdrant_dr.repository import Backup, Repository
 from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.pack_repair import Elsewhere, PackRepair, bad_packs, repair_packs
+from qdrant_dr.repository.pack_users import read_users
 from qdrant_dr.vault.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -60,12 +62,13 @@ def _mend(
     backups = catalog_of(
         config, found.opened, found.failed, collection=found.manifest.collection
     ).of(found.manifest.collection)
-    recipes = [
-        recipe
+    expected = [
+        layout.in_backup(backup.key, layout.recipe_file(part.file))
         for backup in backups
-        if backup.copy(vault.name).committed and backup.key != found.backup.key
-        for recipe in _recipes(vault, backup)
+        if backup.copy(vault.name).committed
+        for part in backup.manifest.parts
     ]
+    users = read_users(vault, found.backup.key, utc_now(), expected)
     parts = {(b.key.folder, part.file): (b, part) for b in backups for part in b.manifest.parts}
 
     def find(folder: str, part_file: str) -> Sequence[Elsewhere]:
@@ -78,7 +81,7 @@ def _mend(
             if name != vault.name and name in found.opened
         ]
 
-    return repair_packs(vault, found.backup.key, bad, [*mine, *recipes], find)
+    return repair_packs(vault, found.backup.key, bad, users, find)
 
 
 def to_replace(
