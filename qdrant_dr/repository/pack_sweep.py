@@ -27,6 +27,7 @@ from qdrant_dr.stores.base import Stat
 from qdrant_dr.vault.law import ORPHAN_GRACE, Holding, packs_to_delete, protects, rewritten_lately
 
 _AT_ONCE = 8
+_CLOCK_STEP = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +255,18 @@ def sweep_packs(repository: Repository, plan: PackPlan) -> PackSweeping:
 
 
 def _remove(repository: Repository, pack: Stat) -> tuple[str | None, str | None]:
-    """Delete one pack: what the store still keeps of it, and why it was refused."""
+    """Delete one pack, if it is still the one that was judged: what the store still keeps of it,
+    and why it stays. Another sweep may have taken that one, and a repair its name since."""
+    there = repository.store.stat(pack.path)
+    if there is not None and not _same(there, pack):
+        return None, f"{pack.path} was written anew meanwhile"
     hidden = None if repository.append_only else repository.store.deletion(pack.path).hidden
     return hidden, clean(repository, partial(repository.store.delete, pack.path))
+
+
+def _same(a: Stat, b: Stat) -> bool:
+    """Say whether these are of one object: a list tells milliseconds where an answer about one
+    object tells seconds, and on some stores it has no mark. Equal bytes have equal marks, so the
+    time counts as well."""
+    near = abs(a.modified_at - b.modified_at) < _CLOCK_STEP
+    return near and a.size_bytes == b.size_bytes and (a.mark == b.mark or not (a.mark and b.mark))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from qdrant_dr.repository import (
 from qdrant_dr.repository.chunked import ChunkedRepository
 from tests.support import records as made
 from tests.support.intents import intent_of
+from tests.support.stores import repository_on_disk
 from tests.support.vaults import (
     age,
     backed_up,
@@ -306,3 +308,24 @@ def test_where_nothing_may_be_deleted_nothing_is_tried(tmp_path: Path) -> None:
     assert (done.removed, done.freed_bytes) == ((), 0)
     assert done.hidden_bytes == plan.packs[0].size_bytes
     assert vault.part_size(of.key, of.parts[0]) == of.parts[0].size_bytes
+
+
+def test_a_pack_that_took_the_name_of_a_swept_one_stays(
+    vault: ChunkedRepository, root: Path, tmp_path: Path
+) -> None:
+    """Two hosts swept by the same plan, and a repair came between."""
+    plain = repository_on_disk(tmp_path / "plain", "plain")
+    of = written(vault, plain, numbers=range(1, 6), at=FIRST)
+    plain.commit(of)
+    vault.drop_part(of.key, of.parts[0].file)
+    age(root, OLD)
+    plan = planned(vault, plain)
+    assert len(plan.packs) == 1
+    assert sweep_packs(vault, plan).freed_bytes == plan.packs[0].size_bytes
+    healer = replace(vault)
+    healer.replace_part(of.key, of.parts[0], plain.read_part(of.key, of.parts[0]))
+    healer.repair_manifest(of.key, of.to_bytes())
+    done = sweep_packs(vault, plan)
+    assert (done.removed, done.freed_bytes) == ((), 0)
+    assert "was written anew meanwhile" in done.remarks[0]
+    assert readable(healer, of, range(1, 6))
