@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -226,7 +226,7 @@ class ChunkedRepository(Repository):
             store=self.store,
             keys=self.keys,
             known=known,
-            places=self._places(key, listed),
+            places=self._places(key, {*listed, *based, *doubted}),
             listed=partial(self.list_packs, key),
             until=began + ORPHAN_GRACE / 2,
             limit=self._bandwidth_limit,
@@ -243,15 +243,15 @@ class ChunkedRepository(Repository):
             )
             return None
 
-    def _places(self, key: BackupKey, listed: Mapping[str, Stat]) -> PackPlaces:
-        taken = (
-            at.number
-            for there in listed.values()
-            if (at := layout.read_pack_path(there.path)) and at.backup_id == key.backup_id
-        )
+    def _places(self, key: BackupKey, named: Collection[str]) -> PackPlaces:
+        """Choose names that are free. `named` are packs that are there, and those that recipes name
+        though they are gone: a new pack under such a name would look like the one they mean."""
+        path = self._pack_path(key)
+        read = (layout.read_pack_path(path(name)) for name in named)
+        taken = (at.number for at in read if at and at.backup_id == key.backup_id)
         numbers = self._numbers.setdefault(key.folder, itertools.count(max(taken, default=0) + 1))
         name = partial(layout.pack_name, key.backup_id)
-        return PackPlaces(name, self._pack_path(key), numbers)
+        return PackPlaces(name, path, numbers)
 
     def _pack_path(self, key: BackupKey) -> Callable[[str], str]:
         return partial(layout.pack, key.cluster, key.collection)

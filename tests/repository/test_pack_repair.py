@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -274,3 +275,15 @@ def test_what_nobody_uses_stays_if_it_is_good(shop: Shop) -> None:
 def test_packs_that_are_good_are_left_alone(shop: Shop) -> None:
     assert isinstance(shop.vault, ChunkedRepository)
     assert shop.repair(shop.plain) == ([], PackRepair())
+
+
+def test_a_part_that_is_stored_anew_takes_no_name_that_recipes_have(shop: Shop) -> None:
+    """Else the pack that is gone would seem to be there again, for whoever else needs it."""
+    damage(shop, "gone")
+    part = shop.first.parts[0]
+    other = replace(shop.vault)  # another process
+    other.replace_part(shop.first.key, part, shop.plain.read_part(shop.first.key, part))
+    assert shop.is_whole(shop.first, ONE)
+    assert shop.name not in other.read_recipe(shop.first.key, part.file).packs
+    assert not shop.pack.exists()
+    assert other.part_size(shop.second.key, shop.second.parts[0]) == 4 * BLOCK
