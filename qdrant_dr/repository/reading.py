@@ -172,6 +172,7 @@ def _look_again(repository: Repository, reading: Reading, keys: Sequence[BackupK
         now = Reading(reading.repository)
         _read(repository, now, (key.cluster, key.collection, key.backup_id), None)
         reading.files.pop(key.folder, None)
+        reading.lacking.pop(key.folder, None)
         reading.files |= now.files
         reading.manifests |= now.manifests
         reading.seals |= now.seals

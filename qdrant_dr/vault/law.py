@@ -86,7 +86,10 @@ def rewritten_lately(
     a capture may take.
 
     Runs may still refer to what the other one named, and nothing tells what that was. So while
-    there is such a recipe, no pack of its collection goes.
+    there is such a recipe, no pack of its collection goes. Not seen is a recipe that was replaced
+    within `grace / 2` of its backup's begin together with its manifest, which a repair writes only
+    if it was gone or damaged. What that recipe named of bases, those protect for long enough; at
+    risk are only packs that it took from a dead run, for a run under way that takes them from it.
     """
     late = recipe_at > manifest_at or recipe_at - began > grace / 2
     return late and now - recipe_at <= grace

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,10 +21,12 @@ from qdrant_dr.repository import Catalog, RepositoryState, plan_expire, plan_swe
 from qdrant_dr.repository.assemble import Reading, assemble
 from qdrant_dr.repository.catalog import Backup
 from qdrant_dr.repository.lost_backups import LONGEST_RUN, in_doubt, runs_missed
+from qdrant_dr.repository.reading import _look_again as look_again
 from qdrant_dr.repository.retention import Policy
 from qdrant_dr.stores.base import Stat
 from tests.support import records as made
 from tests.support.records import NOW, days, hours
+from tests.support.vaults import backed_up, vault_on_disk
 
 PLACES = ("aws", "gcp", "azure")
 BEFORE = NOW - days(400)
@@ -507,3 +510,16 @@ def test_what_runs_tell_of_others_is_not_missed_where_one_collection_was_read() 
     for place in places:
         place.lose("manifest", movies.key.folder)
     assert [g.key for g in catalog(places).lost] == [movies.key], "its own loss is told"
+
+
+def test_a_second_look_forgets_what_the_first_one_missed(tmp_path: Path) -> None:
+    """A pack was not listed yet when its recipe was read."""
+    vault = vault_on_disk(tmp_path / "vault")
+    of = backed_up(vault, numbers=range(2), at=NOW - hours(2))
+    state = RepositoryState("vault", vault.id, "d", vault.location, layout="chunked")
+    read = Reading(state)
+    read.lacking[of.key.folder] = {of.parts[0].file}
+    look_again(vault, read, [of.key])
+    assert read.lacking == {}
+    (backup,) = assemble(of.cluster, [read]).backups
+    assert backup.copy("vault").state == "present"
