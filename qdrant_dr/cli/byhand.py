@@ -137,6 +137,11 @@ def lost_by_hand(config: Config, lost: LostBackup) -> list[str]:
             f"# or fetch {place}/shard-*.snapshot: each is Qdrant's archive of one shard, for the",
             "# same shard of a collection with the same vectors",
         ]
+    if any(layout.part_file_of(f) for of in lost.files.values() for f in of):
+        steps += [
+            f"# {place}/*.recipe says of which blocks in {layout.PACKS}/ a part is made; only with",
+            "# the manifest does a command put it together: what is given up cannot be fetched",
+        ]
     return [
         *steps,
         "# or give the backup up and delete what is left of it:",

@@ -16,9 +16,10 @@ import httpx
 import pytest
 
 from qdrant_dr import layout
-from qdrant_dr.cli.byhand import by_hand, by_hand_name
+from qdrant_dr.cli.byhand import by_hand, by_hand_name, lost_by_hand
 from qdrant_dr.cluster.split_archive import ShardSplitter
 from qdrant_dr.records import Manifest, Part
+from qdrant_dr.repository.lost_backups import LostBackup
 from tests.support import records as r
 from tests.support.replay import FIXTURES, expected
 from tests.support.servers import qdrant_cluster, qdrant_server, sandbox_server
@@ -237,3 +238,19 @@ def test_what_no_creation_can_number_is_said(tmp_path: Path) -> None:
     lines = stored(tmp_path, "tenants", {1: b"x", 2: b"y", 5: b"z"}, facts)
     assert lines[0].startswith("# cannot be done by hand: the shards of key 'eu' are")
     assert not any(line.startswith("curl") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("file", "said", "unsaid"),
+    [
+        ("collection.snapshot", "or fetch", ".recipe"),
+        ("collection.recipe", "*.recipe says of which blocks", "or fetch"),
+    ],
+)
+def test_of_a_lost_backup_it_says_what_its_files_are_good_for(
+    file: str, said: str, unsaid: str
+) -> None:
+    lost = LostBackup(r.manifest().key, ("one",), (), {"one": (file,)}, 9, kept_less=False)
+    text = "\n".join(lost_by_hand(r.config(), lost))
+    assert said in text
+    assert unsaid not in text
