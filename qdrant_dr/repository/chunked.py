@@ -129,8 +129,9 @@ class ChunkedRepository(Repository):
         try:
             recipe = self.read_recipe(key, part.file)
             path = self._pack_path(key)
+            tables = Tables(self.store, self.keys)
             reader = PartReader(
-                self.store, self.keys, self._tables, recipe, self.list_packs(key), path, instead
+                self.store, self.keys, tables, recipe, self.list_packs(key), path, instead
             )
             yield from reader.read(start, end)
         except BlockMissing as e:
@@ -168,7 +169,13 @@ class ChunkedRepository(Repository):
         return frozenset(f"{below}/{name}.pack" for name in recipe.packs)
 
     def table_of(self, pack: Stat) -> Table:
-        """Return the table of a listed pack. Raise BoxDamaged, ObjectMissing, KeyMissing."""
+        """Read the table of a listed pack from the store. Raise BoxDamaged, ObjectMissing,
+        KeyMissing."""
+        return Tables(self.store, self.keys).of(pack)
+
+    def known_table_of(self, pack: Stat) -> Table:
+        """Return the table of a listed pack as it was when it was read first: what has become of
+        it since, this cannot tell. Raise what `table_of` raises."""
         return self._tables.of(pack)
 
     def list_packs(self, key: BackupKey) -> dict[str, Stat]:
