@@ -129,6 +129,12 @@ class ChunkedSink(Resting):
 
 
 def _same(a: Stat, b: Stat) -> bool:
-    return (a.size_bytes, a.modified_at) == (b.size_bytes, b.modified_at) and (
-        a.mark == b.mark or not (a.mark and b.mark)
-    )
+    """Whether both are of one object. Time decides only where there are no marks, and by whole
+    seconds if one of them has no finer ones: MinIO lists milliseconds, and asked it gives none."""
+    if a.size_bytes != b.size_bytes:
+        return False
+    if a.mark and b.mark:
+        return a.mark == b.mark
+    if a.modified_at.microsecond and b.modified_at.microsecond:
+        return a.modified_at == b.modified_at
+    return a.modified_at.replace(microsecond=0) == b.modified_at.replace(microsecond=0)

@@ -25,6 +25,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.repository import record_expiry
 from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.fanout import fan_out
+from qdrant_dr.stores.base import Stat
 from qdrant_dr.stores.local import LocalStore
 from qdrant_dr.vault import cut_once, pack_writer
 from qdrant_dr.vault.box import BLOCK
@@ -164,6 +165,27 @@ def test_a_pack_that_changes_while_it_is_reused_stops_the_recipe(
         sink.commit()
     sink.abort()
     assert vault.store.stat(layout.in_backup(of.key, "collection.recipe")) is None
+
+
+@pytest.mark.parametrize("marks", [True, False])
+def test_a_store_that_lists_finer_times_than_it_tells_is_no_change(
+    vault: ChunkedRepository, monkeypatch: pytest.MonkeyPatch, *, marks: bool
+) -> None:
+    """As MinIO does."""
+    real, listed = LocalStore.stat, LocalStore.find
+
+    def stat(store: LocalStore, path: str) -> Stat | None:
+        there = real(store, path)
+        whole = there and there.modified_at.replace(microsecond=0)
+        return there and replace(there, modified_at=whole or now(), mark="m" * marks)
+
+    def find(store: LocalStore, folder: str) -> list[Stat]:
+        return [replace(there, mark="m" * marks) for there in listed(store, folder)]
+
+    monkeypatch.setattr(LocalStore, "stat", stat)
+    monkeypatch.setattr(LocalStore, "find", find)
+    of = written(vault, numbers=range(6), at=made.NOW)
+    assert b"".join(vault.read_part(of.key, of.parts[0])) == content(range(6))
 
 
 def test_a_part_that_took_longer_than_its_blocks_are_safe_is_not_finished(
