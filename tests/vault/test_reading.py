@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from qdrant_dr.errors import BoxDamaged, BytesDiffer, ObjectMissing
 from qdrant_dr.records import Manifest
+from qdrant_dr.repository import read_catalog
 from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.stores.base import fill
 from qdrant_dr.stores.local import LocalStore
@@ -170,6 +172,27 @@ def test_no_damage_gives_other_bytes(tmp_path: Path, what: str) -> None:
     # a pack in clear that is whole and another one is found out by the digest of the part alone
     assert what == "swapped" or content(range(5)).startswith(bytes(got))
     assert b"".join(vault.read_part(other.key, other.parts[0])) == content(range(50, 55))
+
+
+@pytest.mark.parametrize("what", ["whole", "empty", "cut", "other recipe"])
+def test_a_catalog_sees_a_pack_that_is_shorter_than_its_table(tmp_path: Path, what: str) -> None:
+    vault = vault_on_disk(tmp_path)
+    of = backed_up(vault, numbers=range(5), at=made.NOW)
+    if what == "other recipe":
+        fewer = content(range(4))
+        anew = of.parts[0].model_copy(
+            update={"size_bytes": len(fewer), "sha256": hashlib.sha256(fewer).hexdigest()}
+        )
+        vault.replace_part(of.key, anew, [fewer])
+    elif what != "whole":
+        (pack,) = (tmp_path / s.path for s in vault.find("packs"))
+        pack.write_bytes(pack.read_bytes()[: 300 if what == "cut" else 0])
+    found = read_catalog([vault], cluster=of.cluster).find(of.key).copy(vault.name)
+    good = what == "whole"
+    assert (found.state, found.lacks) == (
+        ("present", ()) if good else ("damaged", (of.parts[0].file,))
+    )
+    assert (vault.part_size(of.key, of.parts[0]) == of.parts[0].size_bytes) == good
 
 
 def test_a_salvage_gets_everything_but_the_bad_block(tmp_path: Path) -> None:
