@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from qdrant_dr.errors import BlockMissing, PlanRefused
+from qdrant_dr.errors import BlockMissing, PlanRefused, Stalled
 from qdrant_dr.quantities import format_size
 from qdrant_dr.records.base import LARGEST
 from qdrant_dr.stores.bandwidth import BandwidthLimit, Resting
@@ -66,6 +66,11 @@ class ChunkedSink(Resting):
         self._take(self._stream.pieces(self._buffers, None))
         self._packs.finish()
         recipe = self._recipe.finish(self._place.folder, self._place.part, self._stream.sha256)
+        if recipe.size_bytes != self._stream.size_bytes:
+            raise Stalled(
+                f"{self._place.part} has {self._stream.size_bytes} bytes, and its recipe makes "
+                f"{recipe.size_bytes}: it is not written"
+            )
         text = recipe.to_bytes()
         if len(text) > LARGEST:
             raise PlanRefused(

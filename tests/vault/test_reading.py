@@ -18,10 +18,10 @@ from qdrant_dr.errors import BoxDamaged, BytesDiffer, ObjectMissing
 from qdrant_dr.records import Manifest
 from qdrant_dr.repository import read_catalog
 from qdrant_dr.repository.chunked import ChunkedRepository
-from qdrant_dr.stores.base import fill
+from qdrant_dr.stores.base import Stat, fill
 from qdrant_dr.stores.local import LocalStore
 from qdrant_dr.vault import pack_writer, reader
-from qdrant_dr.vault.box import BLOCK, FOOTER, Block, build_box, make_block, read_table
+from qdrant_dr.vault.box import BLOCK, FOOTER, Block, Table, build_box, make_block, read_table
 from qdrant_dr.vault.reader import PartReader, joined
 from qdrant_dr.vault.tables import Tables
 from tests.support import records as made
@@ -214,3 +214,29 @@ def test_a_salvage_gets_everything_but_the_bad_block(tmp_path: Path) -> None:
     pack.unlink()
     read = b"".join(vault.read_part(of.key, of.parts[0], instead=zeros))
     assert read == bytes(5 * BLOCK)
+
+
+def test_a_salvage_goes_on_when_a_table_rots_under_it(tmp_path: Path) -> None:
+    vault = vault_on_disk(tmp_path)
+    of = backed_up(vault, numbers=range(5), at=made.NOW)
+
+    class Rotting(Tables):
+        asked = 0
+
+        def of(self, pack: Stat) -> Table:
+            self.asked += 1
+            if self.asked > 1:
+                raise BoxDamaged(f"{pack.path} is rotten")
+            return super().of(pack)
+
+    recipe, listed = vault.read_recipe(of.key, of.parts[0].file), vault.list_packs(of.key)
+    path, tables = vault.find("packs")[0].path, Rotting(vault.store, vault.keys)
+    told: list[int] = []
+
+    def zeros(error: BoxDamaged, size: int) -> bytes:
+        told.append(size)
+        return bytes(size)
+
+    reader = PartReader(vault.store, vault.keys, tables, recipe, listed, lambda _: path, zeros)
+    assert b"".join(reader.read()) == bytes(5 * BLOCK)
+    assert told == [BLOCK] * 5

@@ -20,6 +20,7 @@ from qdrant_dr.errors import (
     ObjectMissing,
     PlanRefused,
     RepositoryUnreachable,
+    Stalled,
     StorageFull,
 )
 from qdrant_dr.repository import record_expiry
@@ -304,3 +305,28 @@ def test_bandwidth_is_of_what_is_sent(tmp_path: Path) -> None:
     again = now()
     backed_up(slow, numbers=range(16), at=made.NOW + DAY)
     assert now() - again < now() - began
+
+
+def test_a_buffer_that_could_not_be_cut_is_cut_for_nobody(
+    vault: ChunkedRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of it may be in the cutter already."""
+    stream = CutOnce(2)
+    monkeypatch.setattr(stream._cutter, "feed", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        stream.pieces(0, block(1))
+    monkeypatch.undo()
+    with pytest.raises(Stalled):
+        stream.pieces(0, block(1))
+
+
+def test_no_recipe_makes_less_than_the_stream(vault: ChunkedRepository) -> None:
+    of, digest = made.manifest(), StreamDigest()
+    stream = CutOnce(1, digest)
+    sink = vault.part_sink(of.key, "collection.snapshot", stream=stream)
+    for data in (block(1), block(2)):
+        digest.update(data)
+    sink.write(block(1))
+    with pytest.raises(Stalled, match=r"its recipe makes 65536"):
+        sink.commit()
+    assert vault.store.stat(layout.in_backup(of.key, "collection.recipe")) is None
