@@ -56,7 +56,8 @@ class Reading:
     proofs: dict[str, list[Proof]] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
     lacking: dict[str, set[str]] = field(default_factory=dict)
-    """Files of parts that cannot be put together: their recipe is damaged, or a pack is gone."""
+    """Files of parts that cannot be put together: their recipe is damaged or makes something else,
+    or a pack is gone or cut."""
     strangers: list[Stranger] = field(default_factory=list)
     uploads: tuple[OpenUpload, ...] = ()
     tombstones: dict[str, list[Expired]] = field(default_factory=dict)

@@ -43,6 +43,22 @@ log = logging.getLogger(__name__)
 _READERS = 16
 
 
+@dataclass(frozen=True, slots=True)
+class PartNeeds:
+    """What a recipe makes, and the paths of the packs that it needs, each with the bytes that it
+    has at least."""
+
+    size_bytes: int
+    sha256: str
+    packs: Mapping[str, int]
+
+    def are_met(self, part: Part, listed: Mapping[str, int]) -> bool:
+        """Say whether this makes that part, as far as the sizes of packs tell. Pure."""
+        return (self.size_bytes, self.sha256) == (part.size_bytes, part.sha256) and all(
+            listed.get(path, -1) >= least for path, least in self.packs.items()
+        )
+
+
 @dataclass(slots=True)
 class ChunkedRepository(Repository):
     """Stores each block of a collection once. Safe to use from several threads."""
@@ -107,11 +123,15 @@ class ChunkedRepository(Repository):
         except BoxDamaged as e:
             raise BytesDiffer(f"{part.file} of {key} in {self.name}: {e.message}") from None
         listed = self.list_packs(key)
-        if not (gone := [p for p in recipe.packs if p not in listed]):
+        gone = [
+            pack
+            for pack, least in recipe.least_sizes().items()
+            if pack not in listed or listed[pack].size_bytes < least
+        ]
+        if not gone:
             return recipe.size_bytes
-        log.warning(
-            "%s of %s in %s: %d packs are gone, %s", part.file, key, self.name, len(gone), gone[0]
-        )
+        what = f"{part.file} of {key} in {self.name}"
+        log.warning("%s: %d packs are gone or cut, %s", what, len(gone), gone[0])
         lost = {recipe.packs.index(p) for p in gone}
         there = (s for s in recipe.steps() if isinstance(s, bytes) or s.pack not in lost)
         return sum(len(s) if isinstance(s, bytes) else s.size for s in there)
@@ -129,8 +149,9 @@ class ChunkedRepository(Repository):
         try:
             recipe = self.read_recipe(key, part.file)
             path = self._pack_path(key)
+            tables = Tables(self.store, self.keys)
             reader = PartReader(
-                self.store, self.keys, self._tables, recipe, self.list_packs(key), path, instead
+                self.store, self.keys, tables, recipe, self.list_packs(key), path, instead
             )
             yield from reader.read(start, end)
         except BlockMissing as e:
@@ -159,16 +180,28 @@ class ChunkedRepository(Repository):
     def packs_of(self, path: str) -> frozenset[str]:
         """Return the paths of the packs that the recipe at this path takes blocks from. Raise what
         `read_recipe` raises."""
+        return frozenset(self.needs_of(path).packs)
+
+    def needs_of(self, path: str) -> PartNeeds:
+        """Return what the recipe at this path makes, and of what. Raise what `read_recipe`
+        raises."""
         at, part = layout.read_backup_path(path), layout.part_file_of(path)
         if at is None or part is None:
             raise ValueError(f"{path} is no recipe")
         text = open_bytes(path, self.store.read(path), self.keys)
         recipe = read_recipe(path, text, folder=at.folder, part=part.rpartition("/")[2])
         below = f"{layout.PACKS}/{at.cluster}/{at.collection_folder}"
-        return frozenset(f"{below}/{name}.pack" for name in recipe.packs)
+        packs = {f"{below}/{name}.pack": size for name, size in recipe.least_sizes().items()}
+        return PartNeeds(recipe.size_bytes, recipe.sha256, packs)
 
     def table_of(self, pack: Stat) -> Table:
-        """Return the table of a listed pack. Raise BoxDamaged, ObjectMissing, KeyMissing."""
+        """Read the table of a listed pack from the store. Raise BoxDamaged, ObjectMissing,
+        KeyMissing."""
+        return Tables(self.store, self.keys).of(pack)
+
+    def known_table_of(self, pack: Stat) -> Table:
+        """Return the table of a listed pack as it was when it was read first: what has become of
+        it since, this cannot tell. Raise what `table_of` raises."""
         return self._tables.of(pack)
 
     def list_packs(self, key: BackupKey) -> dict[str, Stat]:

@@ -51,7 +51,7 @@ def packs_used(vault: ChunkedRepository, manifest: Manifest) -> PacksUsed:
     listed = vault.list_packs(key) if runs else {}
     if gone := sorted(runs.keys() - listed.keys()):
         raise BlockMissing(f"{PACKS}/{key.cluster}: {len(gone)} packs of {key} are not there")
-    uses = [use_of(name, vault.table_of(listed[name]), taken) for name, taken in runs.items()]
+    uses = [use_of(name, vault.known_table_of(listed[name]), taken) for name, taken in runs.items()]
     return PacksUsed(
         packs=len(uses),
         stored_bytes=sum(u.size_bytes for u in uses),

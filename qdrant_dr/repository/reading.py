@@ -21,7 +21,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.records import BackupKey, Expired, Manifest, Record, RunEnd, Seal
 from qdrant_dr.repository.assemble import Reading, assemble
 from qdrant_dr.repository.catalog import Catalog, RepositoryState
-from qdrant_dr.repository.chunked import ChunkedRepository
+from qdrant_dr.repository.chunked import ChunkedRepository, PartNeeds
 from qdrant_dr.repository.holds_and_deletions import standing
 from qdrant_dr.repository.lost_backups import Doubt, in_doubt, missed, named_in_records
 from qdrant_dr.repository.record_files import Unreadable, key_of
@@ -208,32 +208,32 @@ def _read_packs(reading: Reading, repository: ChunkedRepository, scope: Scope) -
     """What parts are put together of, and whether it is there: packs are listed last, since they
     are written first."""
     recipes = {
-        reading.files[folder][file].path: (folder, part.file)
+        reading.files[folder][file].path: (folder, part)
         for folder, manifest in reading.manifests.items()
         for part in manifest.parts
         if (file := layout.recipe_file(part.file)) in reading.files[folder]
     }
     with ThreadPoolExecutor(_RECIPES_AT_ONCE) as pool:
-        found = list(pool.map(lambda path: _packs_of(repository, path), recipes))
+        found = list(pool.map(lambda path: _needs_of(repository, path), recipes))
     listed, others = repository.sort_out(layout.packs(*scope[:2]))
     reading.strangers.extend(others)
     for there in listed:
         if (at := layout.read_pack_path(there.path)) is not None:
             owner = f"{at.cluster}/{at.collection_folder}/{at.backup_id}"
             reading.packs.setdefault(owner, []).append(there)
-    packs = {there.path for there in listed}
-    for (path, (folder, file)), of in zip(recipes.items(), found, strict=True):
-        if isinstance(of, BoxDamaged | ObjectMissing) or (
-            not isinstance(of, DRError) and not of <= packs
+    packs = {there.path: there.size_bytes for there in listed}
+    for (path, (folder, part)), needs in zip(recipes.items(), found, strict=True):
+        if isinstance(needs, BoxDamaged | ObjectMissing) or (
+            isinstance(needs, PartNeeds) and not needs.are_met(part, packs)
         ):
-            reading.lacking.setdefault(folder, set()).add(file)
-        elif isinstance(of, DRError):  # a key or an archive that is out of reach, a later format
-            reading.unreadable.append(Unreadable(repository.name, path, of))
+            reading.lacking.setdefault(folder, set()).add(part.file)
+        elif isinstance(needs, DRError):  # a key or an archive that is out of reach, a later format
+            reading.unreadable.append(Unreadable(repository.name, path, needs))
 
 
-def _packs_of(repository: ChunkedRepository, path: str) -> frozenset[str] | DRError:
+def _needs_of(repository: ChunkedRepository, path: str) -> PartNeeds | DRError:
     try:
-        return repository.packs_of(path)
+        return repository.needs_of(path)
     except (RecordError, ObjectMissing, ObjectArchived, KeyMissing) as e:
         return e
 

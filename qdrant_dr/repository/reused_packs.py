@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from qdrant_dr import layout
@@ -26,10 +26,12 @@ _PACK = re.compile(rf"{layout.PACKS}/[^/ ]+/[^/ ]+/([^/ ]+)\.pack")
 
 @dataclass(frozen=True, slots=True)
 class Bases:
-    """The recipes of backups whose blocks may be reused, and the packs that failed proofs name."""
+    """The recipes of backups whose blocks may be reused, the packs that may not, and the ids of
+    backups that failed a proof: of these no pack may."""
 
     recipes: tuple[Recipe, ...] = ()
     damaged: frozenset[str] = frozenset()
+    failed: frozenset[str] = frozenset()
 
     def declined(
         self,
@@ -39,15 +41,25 @@ class Bases:
         newest_key: bytes | None,
     ) -> Collection[str]:
         """Return the names of packs whose blocks are stored anew, though they are there. Pure."""
+        tables = {pack.name: table for pack, table in packs}
+        damaged = {
+            name
+            for name in tables
+            if name in self.damaged or any(layout.is_pack_of(name, f) for f in self.failed)
+        }
         runs: dict[str, list[tuple[int, int]]] = {}
         for recipe in self.recipes:
             for step in recipe.steps():
                 if isinstance(step, Run):
                     runs.setdefault(recipe.packs[step.pack], []).append((step.first, step.blocks))
         return declined(
-            [use_of(p.name, table, runs[p.name]) for p, table in packs if p.name in runs],
+            [
+                use_of(name, table, runs.get(name, ()))
+                for name, table in tables.items()
+                if name in runs or name in damaged
+            ],
             stream_bytes=stream_bytes,
-            damaged=self.damaged,
+            damaged=damaged,
             newest_key=newest_key,
         )
 
@@ -55,10 +67,10 @@ class Bases:
 def read_bases(
     repository: Repository, key: BackupKey, read_recipe: Callable[[BackupKey, str], Recipe]
 ) -> Bases:
-    """Read what the committed backups nearest in time use.
+    """Read what the committed backups nearest in time use, and which packs are not believed.
 
-    One that is known to be bad, nobody knows where, is no base, nor is one that is to go: for its
-    packs the time has begun to run.
+    Of a backup that failed a proof nothing is: a finding ends a proof, so it names one bad pack of
+    perhaps many. Nor is one a base that is to go: for its packs the time has begun to run.
     """
     files: dict[str, list[str]] = {}
     for there in repository.find_backups(key.cluster, key.collection):
@@ -66,26 +78,45 @@ def read_bases(
             files.setdefault(at.backup_id, []).append(at.file)
     going = repository.find(layout.all_expired(key.cluster, key.collection))
     let_go = {at.backup_id for s in going if (at := layout.read_backup_path(s.path))}
-    committed = [n for n, of in files.items() if layout.MANIFEST in of and n not in let_go]
-    recipes: list[Recipe] = []
-    damaged: set[str] = set()
-    for name in nearest(committed, key.backup_id):
-        base = key.model_copy(update={"backup_id": name})
-        proofs = repository.read_proofs(key.cluster, key.collection, name)
-        named = packs_named(open_failures(proofs.records))
-        if named is None or proofs.unreadable:
-            log.warning(
-                "the blocks of %s in %s are not reused: it may be bad", base, repository.name
-            )
-            continue
-        damaged |= named
-        for part in filter(None, map(layout.part_file_of, files[name])):
+    failed = _failed(repository, key)
+
+    def recipes_of(name: str) -> Iterator[Recipe]:
+        backup = key.model_copy(update={"backup_id": name})
+        for part in filter(None, map(layout.part_file_of, files.get(name, ()))):
             try:
-                recipes.append(read_recipe(base, part))
+                yield read_recipe(backup, part)
             except (ObjectMissing, BoxDamaged, KeyMissing) as e:
-                what = f"the blocks of {part} of {base} in {repository.name}"
+                what = f"the blocks of {part} of {backup} in {repository.name}"
                 log.warning("%s are not reused: %s", what, e.message)
-    return Bases(tuple(recipes), frozenset(damaged))
+
+    damaged: set[str] = set()
+    for name, named in failed.items():
+        backup = key.model_copy(update={"backup_id": name})
+        log.warning("no block of %s in %s is reused: it may be bad", backup, repository.name)
+        damaged |= named
+        damaged.update(pack for recipe in recipes_of(name) for pack in recipe.packs)
+    committed = [n for n, of in files.items() if layout.MANIFEST in of and n not in let_go]
+    bases = [n for n in nearest(committed, key.backup_id) if n not in failed]
+    recipes = tuple(recipe for name in bases for recipe in recipes_of(name))
+    return Bases(recipes, frozenset(damaged), frozenset(failed))
+
+
+def _failed(repository: Repository, key: BackupKey) -> dict[str, frozenset[str]]:
+    """The backups of a collection of which bytes are bad, or nobody knows, by id: each with the
+    packs that are named."""
+    proofs = repository.read_proofs(key.cluster, key.collection)
+    of: dict[str, list[Proof]] = {}
+    for proof in proofs.records:
+        of.setdefault(proof.backup_id, []).append(proof)
+    failed: dict[str, frozenset[str]] = {}
+    for name, every in of.items():
+        named = packs_named(open_failures(every))
+        if named is None or named:
+            failed[name] = named or frozenset()
+    for unreadable in proofs.unreadable:
+        if at := layout.read_backup_path(unreadable.path):
+            failed.setdefault(at.backup_id, frozenset())
+    return failed
 
 
 def nearest(committed: Collection[str], backup_id: str) -> list[str]:

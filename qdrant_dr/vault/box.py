@@ -50,6 +50,11 @@ _TABLE_NONCE = (2**64).to_bytes(12, "big")
 _NO_SALT = bytes(32)
 
 
+def least_box(blocks: int) -> int:
+    """Return how many bytes a box of so many blocks has at least, whatever is in them."""
+    return len(MAGIC) + blocks * _ROW.itemsize + FOOTER
+
+
 class NeedsMore(Exception):
     """The table begins before the bytes that were given: so many of the last bytes are needed."""
 

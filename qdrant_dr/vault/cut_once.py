@@ -60,6 +60,11 @@ class CutOnce:
         self._kept: dict[int, tuple[list[Digested], int]] = {}
 
     @property
+    def size_bytes(self) -> int:
+        """Return how many bytes the stream has so far."""
+        return self._digest.size_bytes
+
+    @property
     def sha256(self) -> str:
         """Return the SHA-256 of the whole stream, in hex, once it has ended."""
         return self._digest.sha256
@@ -67,12 +72,13 @@ class CutOnce:
     def pieces(self, number: int, data: bytes | None) -> Sequence[Digested]:
         """Return the pieces that are known with buffer `number`; None is the end.
 
-        Raise Stalled for a buffer that was forgotten: the others did not wait.
+        Raise Stalled for a buffer that is not kept: the others did not wait, or it could not be
+        cut.
         """
         with self._lock:
             if number == self._done:
+                self._done += 1  # before: what fails half-way must not be fed again
                 self._kept[number] = self._cut(data), 0
-                self._done += 1
                 self._kept.pop(number - _AHEAD, None)
             if number not in self._kept:
                 raise Stalled("it fell behind the other repositories")

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 import numpy as np
 
 from qdrant_dr.vault.box import Table
 
-Reason = Literal["damaged", "locked-too-short", "other-key", "hardly-used"]
+Reason = Literal["damaged", "other-key", "hardly-used"]
 LEAST_USE = 1 / 3
 """A pack of which the last backup uses less is stored anew."""
 SHARE = 0.05
@@ -31,7 +30,6 @@ class PackUse:
     size_bytes: int
     used_bytes: int
     key_id: bytes = b""
-    locked_until: datetime | None = None
 
     @property
     def use(self) -> float:
@@ -43,15 +41,13 @@ def use_of(
     name: str,
     table: Table,
     runs: Iterable[tuple[int, int]],
-    *,
-    locked_until: datetime | None = None,
 ) -> PackUse:
     """Measure the use of a pack by runs of blocks: first and count of each. A block counts once."""
     used = np.zeros(len(table), bool)
     for first, count in runs:
         used[first : first + count] = True
     stored = table.rows["stored"].astype(np.int64)
-    return PackUse(name, int(stored.sum()), int(stored[used].sum()), table.key_id, locked_until)
+    return PackUse(name, int(stored.sum()), int(stored[used].sum()), table.key_id)
 
 
 def declined(
@@ -60,28 +56,20 @@ def declined(
     stream_bytes: int,
     damaged: Collection[str] = (),
     newest_key: bytes | None = None,
-    locked_at_least_until: datetime | None = None,
     least_use: float = LEAST_USE,
     share: float = SHARE,
 ) -> dict[str, Reason]:
     """Return the packs that a new backup stores anew, each with the reason.
 
-    What an open failed proof names (`damaged`), and what the store's lock protects too shortly,
-    always; what has another key than the newest, then what is hardly used, the emptiest first, as
-    far as `share` of the stream goes: of these at least one, so that small collections do not wait
-    for ever.
+    What a failed proof speaks against (`damaged`) always; what has another key than the newest,
+    then what is hardly used, the emptiest first, as far as `share` of the stream goes: of these at
+    least one, so that small collections do not wait for ever.
     """
     found: dict[str, Reason] = {}
     waiting: list[tuple[PackUse, Reason]] = []
     for pack in packs:
         if pack.name in damaged:
             found[pack.name] = "damaged"
-        elif (
-            locked_at_least_until is not None
-            and pack.locked_until is not None
-            and pack.locked_until < locked_at_least_until
-        ):
-            found[pack.name] = "locked-too-short"
         elif newest_key is not None and pack.key_id != newest_key:
             waiting.append((pack, "other-key"))
         elif pack.use < least_use:

@@ -43,6 +43,8 @@ class _Piece:
     source: bytes | Block
     start: int
     stop: int
+    size: int
+    """Of all of the block or literal."""
 
 
 @dataclass(slots=True)
@@ -96,7 +98,7 @@ class PartReader:
         for at, size, source in self._sources(start, end):
             if at + size <= start or at >= end:
                 continue
-            piece = _Piece(source, max(0, start - at), min(size, end - at))
+            piece = _Piece(source, max(0, start - at), min(size, end - at), size)
             window.pieces.append(piece)
             window.size += piece.stop - piece.start
             if window.size >= WINDOW:
@@ -160,7 +162,7 @@ class PartReader:
 
     def _fetch(self, window: _Window, before: _Window, pool: ThreadPoolExecutor) -> None:
         """Begin to fetch what is neither at hand nor on its way."""
-        wanted: defaultdict[str, set[int]] = defaultdict(set)
+        wanted: defaultdict[str, dict[int, int]] = defaultdict(dict)
         for piece in window.pieces:
             block = piece.source
             if isinstance(block, bytes) or block in window.blocks:
@@ -171,10 +173,15 @@ class PartReader:
             elif block in before.blocks:
                 window.blocks[block] = before.blocks[block]
             else:
-                wanted[block[0]].add(block[1])
-        for pack, numbers in wanted.items():
-            for together in joined(sorted(numbers), self._table(pack)):
-                fetched = pool.submit(self._fetch_range, pack, together)
+                wanted[block[0]][block[1]] = piece.size
+        for pack, sizes in wanted.items():
+            numbers = sorted(sizes)
+            try:
+                ranges = list(joined(numbers, self._table(pack)))
+            except BoxDamaged:
+                ranges = [tuple(numbers)]  # whoever fetches it says what is missing
+            for together in ranges:
+                fetched = pool.submit(self._fetch_range, pack, {n: sizes[n] for n in together})
                 window.blocks.update(dict.fromkeys(((pack, n) for n in together), fetched))
 
     def _hand_out(self, window: _Window) -> Iterator[bytes]:
@@ -208,36 +215,31 @@ class PartReader:
         while self._cached > CACHE:
             self._cached -= len(self._cache.popitem(last=False)[1])
 
-    def _fetch_range(self, pack: str, numbers: tuple[int, ...]) -> dict[Block, bytes]:
+    def _fetch_range(self, pack: str, sizes: Mapping[int, int]) -> dict[Block, bytes]:
         """Read blocks that stand close together; what is wrong is looked at once more, since a
         repair may have rewritten the pack meanwhile."""
         try:
-            return self._read_range(pack, numbers, self._refuse)
+            return self._read_range(pack, sizes, self._refuse)
         except BoxDamaged:
             self._look_again(pack)
-        return self._read_range(pack, numbers, self._replace)
+        return self._read_range(pack, sizes, self._replace)
 
     def _read_range(
-        self, pack: str, numbers: tuple[int, ...], instead: Instead
+        self, pack: str, sizes: Mapping[int, int], instead: Instead
     ) -> dict[Block, bytes]:
-        path, table = self._path(pack), self._table(pack)
-        if len(table) <= numbers[-1]:
-            raise BlockMissing(f"{path} has {len(table)} blocks, and no block {numbers[-1]}")
-        offsets = table.offsets
-        start, end = int(offsets[numbers[0]]), int(offsets[numbers[-1] + 1])
-        found: dict[Block, bytes] = {}
-        data: bytes | None = None
-        failed: BoxDamaged | None = None
+        """Read blocks by number, in order; their sizes are for what stands `instead` of them."""
+        path, first, last = self._path(pack), min(sizes), max(sizes)
         try:
-            data = read_piece(self._store, path, start, end)
+            table = self._table(pack)
+            if len(table) <= last:
+                raise BlockMissing(f"{path} has {len(table)} blocks, and no block {last}")
+            offsets = table.offsets
+            start = int(offsets[first])
+            data = read_piece(self._store, path, start, int(offsets[last + 1]))
         except BoxDamaged as e:
-            failed = e
-        for number in numbers:
-            size = int(table.rows["size"][number])
-            if data is None:
-                assert failed is not None
-                found[pack, number] = instead(failed, size)
-                continue
+            return {(pack, number): instead(e, size) for number, size in sizes.items()}
+        found: dict[Block, bytes] = {}
+        for number, size in sizes.items():
             stored = data[int(offsets[number]) - start : int(offsets[number + 1]) - start]
             try:
                 found[pack, number] = open_block(path, table, number, stored, self._keys)

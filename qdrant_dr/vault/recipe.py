@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from qdrant_dr.errors import RecipeDamaged, RecordUnknown
 from qdrant_dr.layout import is_pack_name
-from qdrant_dr.vault.box import BLOCK, MOST_BLOCKS
+from qdrant_dr.vault.box import BLOCK, MOST_BLOCKS, least_box
 from qdrant_dr.vault.known_blocks import Pack
 
 FORMAT = b"qdr recipe 1"
@@ -63,6 +63,14 @@ class Recipe:
         """Yield what the part is made of, in order."""
         for line in _lines(self.body):
             yield _step(line)
+
+    def least_sizes(self) -> dict[str, int]:
+        """Return how many bytes each pack has at least: one that has fewer was cut."""
+        last = [0] * len(self.packs)
+        for step in self.steps():
+            if isinstance(step, Run):
+                last[step.pack] = max(last[step.pack], step.first + step.blocks)
+        return {name: least_box(blocks) for name, blocks in zip(self.packs, last, strict=True)}
 
     def to_bytes(self) -> bytes:
         """Return the text of the recipe."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from qdrant_dr.errors import BlockMissing, PlanRefused
+from qdrant_dr.errors import BlockMissing, PlanRefused, Stalled
 from qdrant_dr.quantities import format_size
 from qdrant_dr.records.base import LARGEST
 from qdrant_dr.stores.bandwidth import BandwidthLimit, Resting
@@ -66,6 +66,11 @@ class ChunkedSink(Resting):
         self._take(self._stream.pieces(self._buffers, None))
         self._packs.finish()
         recipe = self._recipe.finish(self._place.folder, self._place.part, self._stream.sha256)
+        if recipe.size_bytes != self._stream.size_bytes:
+            raise Stalled(
+                f"{self._place.part} has {self._stream.size_bytes} bytes, and its recipe makes "
+                f"{recipe.size_bytes}: it is not written"
+            )
         text = recipe.to_bytes()
         if len(text) > LARGEST:
             raise PlanRefused(
@@ -129,6 +134,12 @@ class ChunkedSink(Resting):
 
 
 def _same(a: Stat, b: Stat) -> bool:
-    return (a.size_bytes, a.modified_at) == (b.size_bytes, b.modified_at) and (
-        a.mark == b.mark or not (a.mark and b.mark)
-    )
+    """Whether both are of one object. Time decides only where there are no marks, and by whole
+    seconds if one of them has no finer ones: MinIO lists milliseconds, and asked it gives none."""
+    if a.size_bytes != b.size_bytes:
+        return False
+    if a.mark and b.mark:
+        return a.mark == b.mark
+    if a.modified_at.microsecond and b.modified_at.microsecond:
+        return a.modified_at == b.modified_at
+    return a.modified_at.replace(microsecond=0) == b.modified_at.replace(microsecond=0)

@@ -28,7 +28,8 @@ class Tables:
 
     `folder` keeps them as they were read, so encrypted ones stay so; None: there is nothing to
     save, or no place. An object that changed is another one: it is known by name, size, mark and
-    time.
+    time. One that rots keeps all of these, so whoever says that a copy is good, or reads its bytes,
+    takes tables that nobody has read before.
     """
 
     def __init__(self, store: Store, keys: Keyring | None, folder: Path | None = None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from qdrant_dr.records import Healed, Proof, Proved, RunEnd
+from qdrant_dr.records import Depth, Healed, Proof, Proved, RunEnd
+from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.vault.box import build_box, make_block, read_table
 from tests.support.driving import do, outcomes
 from tests.support.replay import ReplaySource
@@ -35,8 +37,8 @@ def rot(file: Path) -> None:
     file.write_bytes(data)
 
 
-def failed(world: World) -> set[str | None]:
-    end = do(world, "verify", which="all", depth="bytes")
+def failed(world: World, depth: Depth = "bytes") -> set[str | None]:
+    end = do(world, "verify", which="all", depth=depth)
     return {o.backup_id for o in end.outcomes if o.verdict == "failed"}
 
 
@@ -83,6 +85,26 @@ def test_each_pack_is_read_once_in_a_run(world: World) -> None:
     made = proofs(world, end)
     assert all(p.passed and p.bytes_checked == p.size_bytes for p in made)
     assert sorted(p.bytes_read for p in made) == [0, pack(world).stat().st_size]
+
+
+def test_a_table_that_is_remembered_hides_no_rot(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Size and time are what they were, as with real rot."""
+    folder = tmp_path / "cache"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setattr(  # as for an object store
+        ChunkedRepository, "_memory", lambda vault: folder / f"{vault.id}.tables"
+    )
+    assert do(world, "backup").verdict == "ok"
+    assert failed(world) == set()
+    assert list(folder.rglob("*.tables/*"))
+    data, was = bytearray(pack(world).read_bytes()), pack(world).stat()
+    data[-200] ^= 1
+    pack(world).write_bytes(data)
+    os.utime(pack(world), ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert failed(world) == {m.backup_id for m in world.manifests("two")}
+    assert failed(world, "content") == {m.backup_id for m in world.manifests("two")}
 
 
 def test_a_pack_that_was_changed_with_its_table_is_found_out(world: World) -> None:

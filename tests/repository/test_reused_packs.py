@@ -15,7 +15,7 @@ from qdrant_dr.repository.reused_packs import nearest, packs_named
 from qdrant_dr.vault import pack_writer
 from qdrant_dr.vault.box import BLOCK
 from tests.support import records as made
-from tests.support.vaults import age, backed_up, vault_on_disk
+from tests.support.vaults import age, backed_up, content, vault_on_disk
 
 DAY = timedelta(days=1)
 
@@ -45,13 +45,40 @@ def test_a_good_backup_is_taken_whole(vault: ChunkedRepository, tmp_path: Path) 
     assert reused(vault, tmp_path, backed_up(vault, numbers=range(9), at=made.NOW)) == 3
 
 
-def test_a_pack_that_a_failed_proof_names_is_not_taken(
+def rot(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[BLOCK] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("young", [True, False])
+def test_a_backup_is_not_born_bad_where_its_base_is(
+    vault: ChunkedRepository, tmp_path: Path, *, named: bool, young: bool
+) -> None:
+    """Two packs of it are, and its failed proof names at most one."""
+    base = backed_up(vault, numbers=range(9), at=made.NOW)
+    packs = [there.path for there in vault.find("packs")]
+    for path in packs[1:]:
+        rot(tmp_path / path)
+    where = f"{packs[1]}: block 1 is rotten" if named else "its SHA-256 is another one"
+    vault.add_proof(failure(base, vault, f"collection.snapshot: {where}"))
+    if not young:
+        age(tmp_path, 2 * DAY, "packs")
+    of = backed_up(vault, numbers=range(9), at=made.NOW + DAY)
+    assert b"".join(vault.read_verified(of.key, of.parts[0])) == content(range(9))
+
+
+def test_a_backup_that_is_no_base_tells_of_bad_packs_as_well(
     vault: ChunkedRepository, tmp_path: Path
 ) -> None:
-    base = backed_up(vault, numbers=range(9), at=made.NOW)
-    bad = vault.find("packs")[1].path
-    vault.add_proof(failure(base, vault, f"collection.snapshot: {bad}: block 1 is rotten"))
-    assert reused(vault, tmp_path, base) == 2
+    """Of the same packs: those of the two nearest backups were not looked at."""
+    base, *_ = (backed_up(vault, numbers=range(9), at=made.NOW + n * DAY) for n in range(4))
+    age(tmp_path, 2 * DAY, "packs")
+    rot(tmp_path / vault.find("packs")[2].path)
+    vault.add_proof(failure(base, vault, "its SHA-256 is another one"))
+    of = backed_up(vault, numbers=range(9), at=made.NOW + 4 * DAY)
+    assert b"".join(vault.read_verified(of.key, of.parts[0])) == content(range(9))
 
 
 def test_of_a_backup_that_is_bad_somewhere_nothing_is_taken(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qdrant_dr.vault.box import build_box, make_block, read_table
 from qdrant_dr.vault.decline import LEAST_USE, SHARE, PackUse, declined, use_of
 
-NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 MIB = 2**20
 uses = st.builds(
     lambda name, size, share: PackUse(f"p{name}", size, round(size * share)),
@@ -43,17 +40,6 @@ def test_another_key_comes_before_what_is_hardly_used() -> None:
     found = declined([sparse, old, empty], stream_bytes=20 * MIB, newest_key=b"two")
     assert found == {"old": "other-key", "empty": "hardly-used"}
     assert declined([old], stream_bytes=20 * MIB) == {}
-
-
-def test_a_lock_that_ends_too_early_protects_too_little() -> None:
-    packs = [
-        PackUse("short", MIB, MIB, locked_until=NOW),
-        PackUse("long", MIB, MIB, locked_until=NOW + timedelta(days=9)),
-        PackUse("none", MIB, MIB),
-    ]
-    until = NOW + timedelta(days=7)
-    found = declined(packs, stream_bytes=0, locked_at_least_until=until)
-    assert found == {"short": "locked-too-short"}
 
 
 def test_a_block_counts_once_however_often_it_is_used() -> None:

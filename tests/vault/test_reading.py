@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,12 +16,14 @@ from hypothesis import strategies as st
 
 from qdrant_dr.errors import BoxDamaged, BytesDiffer, ObjectMissing
 from qdrant_dr.records import Manifest
+from qdrant_dr.repository import read_catalog
 from qdrant_dr.repository.chunked import ChunkedRepository
-from qdrant_dr.stores.base import fill
+from qdrant_dr.stores.base import Stat, fill
 from qdrant_dr.stores.local import LocalStore
 from qdrant_dr.vault import pack_writer, reader
-from qdrant_dr.vault.box import BLOCK, Block, build_box, make_block, read_table
-from qdrant_dr.vault.reader import joined
+from qdrant_dr.vault.box import BLOCK, FOOTER, Block, Table, build_box, make_block, read_table
+from qdrant_dr.vault.reader import PartReader, joined
+from qdrant_dr.vault.tables import Tables
 from tests.support import records as made
 from tests.support.vaults import backed_up, block, content, vault_on_disk
 
@@ -112,16 +116,38 @@ def test_a_pack_that_is_mended_while_it_is_read_is_read_anew(tmp_path: Path) -> 
     vault = vault_on_disk(tmp_path)
     of = backed_up(vault, numbers=range(4), at=made.NOW)
     path = vault.find("packs")[0].path
-    blocks = vault.read_part(of.key, of.parts[0])
-    tables = vault._tables
-    for there in vault.list_packs(of.key).values():
+    tables, listed = Tables(vault.store, vault.keys), vault.list_packs(of.key)
+    for there in listed.values():
         tables.of(there)  # as a reader that has begun
+    recipe = vault.read_recipe(of.key, of.parts[0].file)
+    begun = PartReader(vault.store, vault.keys, tables, recipe, listed, lambda _: path)
     # the same blocks under the same numbers, at other places: one nobody needs is in front
     made_anew = build_box(path, [make_block(block(n)) for n in range(4)], vault.keys)
     grown = build_box(path, [*(make_block(block(n)) for n in range(4)), make_block(b"x")], None)
     assert made_anew != grown
     fill(vault.store.sink(path, replace=True), [grown])
-    assert b"".join(blocks) == content(range(4))
+    assert b"".join(begun.read()) == content(range(4))
+
+
+def test_a_table_that_is_remembered_hides_no_rot(tmp_path: Path) -> None:
+    """Size and time are what they were, as with real rot."""
+    vault = vault_on_disk(tmp_path)
+    folder = tmp_path.with_suffix(".tables")
+    folder.mkdir(mode=0o700)
+    vault._tables = Tables(vault.store, vault.keys, folder / "t")  # as for an object store
+    of = backed_up(vault, numbers=range(4), at=made.NOW)
+    (listed,) = vault.find("packs")
+    vault.known_table_of(listed)
+    file = tmp_path / listed.path
+    data, was = bytearray(file.read_bytes()), file.stat()
+    data[-FOOTER - 1] ^= 1  # of the SHA-256 in its last row
+    file.write_bytes(data)
+    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert vault.find("packs") == [listed]
+    with pytest.raises(BytesDiffer):
+        for _ in vault.read_verified(of.key, of.parts[0]):
+            pass
+    assert vault.table_of(listed)[3] != vault.known_table_of(listed)[3]
 
 
 @pytest.mark.parametrize("what", ["flipped", "cut", "gone", "swapped"])
@@ -148,6 +174,27 @@ def test_no_damage_gives_other_bytes(tmp_path: Path, what: str) -> None:
     assert b"".join(vault.read_part(other.key, other.parts[0])) == content(range(50, 55))
 
 
+@pytest.mark.parametrize("what", ["whole", "empty", "cut", "other recipe"])
+def test_a_catalog_sees_a_pack_that_is_shorter_than_its_table(tmp_path: Path, what: str) -> None:
+    vault = vault_on_disk(tmp_path)
+    of = backed_up(vault, numbers=range(5), at=made.NOW)
+    if what == "other recipe":
+        fewer = content(range(4))
+        anew = of.parts[0].model_copy(
+            update={"size_bytes": len(fewer), "sha256": hashlib.sha256(fewer).hexdigest()}
+        )
+        vault.replace_part(of.key, anew, [fewer])
+    elif what != "whole":
+        (pack,) = (tmp_path / s.path for s in vault.find("packs"))
+        pack.write_bytes(pack.read_bytes()[: 300 if what == "cut" else 0])
+    found = read_catalog([vault], cluster=of.cluster).find(of.key).copy(vault.name)
+    good = what == "whole"
+    assert (found.state, found.lacks) == (
+        ("present", ()) if good else ("damaged", (of.parts[0].file,))
+    )
+    assert (vault.part_size(of.key, of.parts[0]) == of.parts[0].size_bytes) == good
+
+
 def test_a_salvage_gets_everything_but_the_bad_block(tmp_path: Path) -> None:
     vault = vault_on_disk(tmp_path)
     of = backed_up(vault, numbers=range(5), at=made.NOW)
@@ -167,3 +214,29 @@ def test_a_salvage_gets_everything_but_the_bad_block(tmp_path: Path) -> None:
     pack.unlink()
     read = b"".join(vault.read_part(of.key, of.parts[0], instead=zeros))
     assert read == bytes(5 * BLOCK)
+
+
+def test_a_salvage_goes_on_when_a_table_rots_under_it(tmp_path: Path) -> None:
+    vault = vault_on_disk(tmp_path)
+    of = backed_up(vault, numbers=range(5), at=made.NOW)
+
+    class Rotting(Tables):
+        asked = 0
+
+        def of(self, pack: Stat) -> Table:
+            self.asked += 1
+            if self.asked > 1:
+                raise BoxDamaged(f"{pack.path} is rotten")
+            return super().of(pack)
+
+    recipe, listed = vault.read_recipe(of.key, of.parts[0].file), vault.list_packs(of.key)
+    path, tables = vault.find("packs")[0].path, Rotting(vault.store, vault.keys)
+    told: list[int] = []
+
+    def zeros(error: BoxDamaged, size: int) -> bytes:
+        told.append(size)
+        return bytes(size)
+
+    reader = PartReader(vault.store, vault.keys, tables, recipe, listed, lambda _: path, zeros)
+    assert b"".join(reader.read()) == bytes(5 * BLOCK)
+    assert told == [BLOCK] * 5

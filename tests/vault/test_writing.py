@@ -20,11 +20,13 @@ from qdrant_dr.errors import (
     ObjectMissing,
     PlanRefused,
     RepositoryUnreachable,
+    Stalled,
     StorageFull,
 )
 from qdrant_dr.repository import record_expiry
 from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.fanout import fan_out
+from qdrant_dr.stores.base import Stat
 from qdrant_dr.stores.local import LocalStore
 from qdrant_dr.vault import cut_once, pack_writer
 from qdrant_dr.vault.box import BLOCK
@@ -166,6 +168,27 @@ def test_a_pack_that_changes_while_it_is_reused_stops_the_recipe(
     assert vault.store.stat(layout.in_backup(of.key, "collection.recipe")) is None
 
 
+@pytest.mark.parametrize("marks", [True, False])
+def test_a_store_that_lists_finer_times_than_it_tells_is_no_change(
+    vault: ChunkedRepository, monkeypatch: pytest.MonkeyPatch, *, marks: bool
+) -> None:
+    """As MinIO does."""
+    real, listed = LocalStore.stat, LocalStore.find
+
+    def stat(store: LocalStore, path: str) -> Stat | None:
+        there = real(store, path)
+        whole = there and there.modified_at.replace(microsecond=0)
+        return there and replace(there, modified_at=whole or now(), mark="m" * marks)
+
+    def find(store: LocalStore, folder: str) -> list[Stat]:
+        return [replace(there, mark="m" * marks) for there in listed(store, folder)]
+
+    monkeypatch.setattr(LocalStore, "stat", stat)
+    monkeypatch.setattr(LocalStore, "find", find)
+    of = written(vault, numbers=range(6), at=made.NOW)
+    assert b"".join(vault.read_part(of.key, of.parts[0])) == content(range(6))
+
+
 def test_a_part_that_took_longer_than_its_blocks_are_safe_is_not_finished(
     vault: ChunkedRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,3 +305,28 @@ def test_bandwidth_is_of_what_is_sent(tmp_path: Path) -> None:
     again = now()
     backed_up(slow, numbers=range(16), at=made.NOW + DAY)
     assert now() - again < now() - began
+
+
+def test_a_buffer_that_could_not_be_cut_is_cut_for_nobody(
+    vault: ChunkedRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of it may be in the cutter already."""
+    stream = CutOnce(2)
+    monkeypatch.setattr(stream._cutter, "feed", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        stream.pieces(0, block(1))
+    monkeypatch.undo()
+    with pytest.raises(Stalled):
+        stream.pieces(0, block(1))
+
+
+def test_no_recipe_makes_less_than_the_stream(vault: ChunkedRepository) -> None:
+    of, digest = made.manifest(), StreamDigest()
+    stream = CutOnce(1, digest)
+    sink = vault.part_sink(of.key, "collection.snapshot", stream=stream)
+    for data in (block(1), block(2)):
+        digest.update(data)
+    sink.write(block(1))
+    with pytest.raises(Stalled, match=r"its recipe makes 65536"):
+        sink.commit()
+    assert vault.store.stat(layout.in_backup(of.key, "collection.recipe")) is None
