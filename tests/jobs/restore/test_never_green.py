@@ -187,7 +187,7 @@ def test_every_replica_is_compared_not_only_the_one_that_answers(tmp_path: Path)
         assert end.verdict == "ok", end.reasons
 
 
-@pytest.mark.parametrize("at", ["restore.unit.Recovery.run", "restore.unit.wait_restored"])
+@pytest.mark.parametrize("at", ["restore.unit.PartSender.run", "restore.unit.wait_restored"])
 def test_what_was_made_anew_under_the_name_is_not_ours(
     fresh: World, target: Server, at: str
 ) -> None:
