@@ -7,6 +7,7 @@ import sys
 
 NAMES = (
     "fanout",
+    "vault",
     "memory",
     "memory_of_content",
     "readback",

@@ -86,6 +86,11 @@ def compare(url: str, points: int, folder: Path, *, real: bool) -> None:
 def make_archive(client: httpx.Client, points: int, archive: Path) -> None:
     """The snapshot of a collection of `make_points`."""
     make_points(client, points)
+    download(client, archive)
+
+
+def download(client: httpx.Client, archive: Path) -> None:
+    """A snapshot of the collection `bench`, as it is now."""
     snapshot = _ok(client.post("/collections/bench/snapshots?wait=true"))
     headers = {"Accept-Encoding": "identity"}
     path = f"/collections/bench/snapshots/{snapshot['name']}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import fanout
+from benchmarks import fanout, vault
 from tests.support.thorough import thorough
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +53,29 @@ def test_fanout_prints_ours_and_both_ways_of_rclone(tmp_path: Path) -> None:
     assert ours < at_once
     line = r"^fanout: CPU seconds per GiB, .*: ratio \S+, aim <= 1\.50: met$"
     assert re.search(line, said, re.MULTILINE)
+
+
+@thorough
+def test_vault_prints_both_nights_and_restores_beside_restic(tmp_path: Path) -> None:
+    said = run("vault", tmp_path, points=300, memory_mib=3)
+    print(said)
+    assert re.search(r"^  all of them +\d+ MiB/s .* holds it back: \w+", said, re.MULTILINE)
+    assert re.search(r"^vault: memory .* 3 MiB: \d+ MiB, .*: met$", said, re.MULTILINE)
+    assert re.search(r"^vault: fan-out .*: ratio \S+, aim <= 1\.50: ", said, re.MULTILINE)
+    if "vault: skipped: there is no restic" in said:
+        pytest.skip("there is no restic in PATH: ours was measured, the ratios were not")
+    ratios = re.findall(r"^vault: (\w+)(?: backup)?, (\w+), to restic.*: ratio", said, re.MULTILINE)
+    assert sorted(set(ratios)) == [
+        (what, kind) for what in ("first", "restore", "second") for kind in ("clear", "encrypted")
+    ]
+    assert len(ratios) == 10
+
+
+def test_without_restic_only_the_fan_out_has_a_ratio(capsys: pytest.CaptureFixture[str]) -> None:
+    vault._print({"fan-out, plain": [2.0, 1.0], "fan-out, three": [3.0]}, with_restic=False)
+    said = capsys.readouterr().out
+    assert re.findall(r"ratio (\S+), aim", said) == ["2.00"]
+    assert "vault: skipped: there is no restic >= 0.14 in PATH" in said
 
 
 @thorough
