@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from qdrant_dr import layout
 from qdrant_dr.errors import (
@@ -21,11 +21,13 @@ from qdrant_dr.errors import (
 from qdrant_dr.records import BackupKey, Expired, Manifest, Record, RunEnd, Seal
 from qdrant_dr.repository.assemble import Reading, assemble
 from qdrant_dr.repository.catalog import Catalog, RepositoryState
-from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.holds_and_deletions import standing
 from qdrant_dr.repository.lost_backups import Doubt, in_doubt, missed, named_in_records
 from qdrant_dr.repository.record_files import Unreadable, key_of
-from qdrant_dr.repository.repository import Repository
+from qdrant_dr.repository.repository import Repository, is_chunked
+
+if TYPE_CHECKING:
+    from qdrant_dr.repository.chunked import ChunkedRepository
 
 R = TypeVar("R", bound=Record)
 Scope: TypeAlias = tuple[str, str | None, str | None]
@@ -199,7 +201,7 @@ def _read_backups(reading: Reading, repository: Repository, scope: Scope) -> Non
         if repository.dated_ahead(m.captured_at, reading.files[m.key.folder][layout.MANIFEST])
     }
     reading.seals = {key_of(s).folder: s for s in _records(repository, Seal, layout.SEAL, reading)}
-    if isinstance(repository, ChunkedRepository):
+    if is_chunked(repository):
         _read_packs(reading, repository, scope)
 
 
