@@ -18,6 +18,7 @@ from qdrant_dr.errors import (
     KeyWrong,
     NothingSelected,
     PlanRefused,
+    RecordDamaged,
     RepositoryMismatch,
     SealConflict,
     SecretMissing,
@@ -208,6 +209,21 @@ def test_an_unencrypted_repository_is_not_written_to_when_a_key_is_configured(
     clear = read_repository(cfg, stall_timeout=PATIENCE).record.model_copy(update={"key_id": None})
     file.write_bytes(clear.to_bytes())
     with pytest.raises(RepositoryMismatch, match="is not encrypted"):
+        opened(cfg)
+
+
+@pytest.mark.parametrize("key_id", ["kept", "taken out"])
+def test_an_edited_layout_does_not_make_us_write_archives_in_clear(
+    cfg: RepositoryConfig, tmp_path: Path, key_id: str
+) -> None:
+    """Whoever may write there must not get the next archive as it is."""
+    file = tmp_path / "vault" / "repository.json"
+    change = {"layout": "plain"} | ({} if key_id == "kept" else {"key_id": None})
+    edited = read_repository(cfg, stall_timeout=PATIENCE).record.model_copy(update=change)
+    file.write_bytes(edited.to_bytes())
+    with pytest.raises(
+        RecordDamaged if key_id == "kept" else RepositoryMismatch, match="encrypted"
+    ):
         opened(cfg)
 
 
