@@ -204,7 +204,7 @@ def rotate(found: Repository, cfg: RepositoryConfig, now: datetime) -> Rotation:
             "age recipient's: nobody could open the new key",
             "configure the secret of a slot as `key`, then rotate.",
         )
-    # the newest key is the one made last, whatever this machine's clock says
+    # `key list` shows keys as they were made, whatever this machine's clock says
     made_at = max(now, slots[0].key_made_at + timedelta(microseconds=1))
     made = [
         make_slot(
