@@ -87,8 +87,8 @@ class Keyring:
         if len(self._replaced_by) > 1:
             raise KeyWrong(
                 f"{replaced}: one of them may be made by a thief, so nothing is encrypted",
-                "put the key that `qdrant-dr key rotate` printed as `key_id` below the name of the "
-                "repository; what is there stays readable.",
+                "put the key that `qdrant-dr key rotate REPOSITORY` printed as `key_id` below the "
+                "name of the repository; what is there stays readable.",
             )
         if self._replaced_by:
             raise KeyWrong(
