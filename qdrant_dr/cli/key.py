@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 SLOTS = (
     Column("slot", "SLOT"),
     Column("key", "KEY"),
-    Column("locked_by", "LOCKED BY", KINDS.__getitem__),
+    Column("locked_by", "LOCKED BY", lambda kind: KINDS.get(kind, kind)),
     Column("made_at", "MADE", moment),
     Column("label", "LABEL", lambda label: label or "-"),
-    Column("opens", "OPENS", lambda opens: {True: "yes", False: "no", None: "?"}[opens]),
+    Column("opens", "OPENS", lambda opens: {True: "yes", False: "no"}.get(opens, "?")),
 )
 
 

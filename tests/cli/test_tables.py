@@ -17,7 +17,7 @@ import qdrant_dr.cli
 from qdrant_dr.cli.session import Column
 from qdrant_dr.cli.tables import listed, table, terminal_width, wrap
 from qdrant_dr.cli.words import moment, yes
-from qdrant_dr.quantities import format_size, how_long
+from qdrant_dr.quantities import format_share, format_size, how_long
 
 WIDTHS = (60, 80, 120, 200)
 
@@ -48,6 +48,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     moment: MOMENTS,
     yes: st.booleans(),
     how_long: st.floats(0, 1e9),
+    format_share: st.floats(0, 1),
     format_size: st.integers(0, 2**50),
 }
 
