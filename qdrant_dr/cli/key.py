@@ -147,7 +147,7 @@ def rotate(name: str, /, *, session: Given) -> Reply:
     """
     cfg, found = _opened(session, name)
     done = rotate_key(found, cfg, datetime.now(UTC))
-    remarks = []
+    remarks = [_PIN.format(key_id=done.slots[0].key_id, name=name)]
     if done.left_out:
         remarks.append(
             f"these open the old key only: {slots_in_words(done.left_out)}; for each of them run "
@@ -184,6 +184,10 @@ def export(name: str, /, *, out: Path, session: Given) -> Reply:
     )
 
 
+_PIN = (
+    'put `key_id: "{key_id}"` below `name: {name}` where the new key is open: then nobody who has '
+    "the old one can bring it back"
+)
 _MAY_BE_KEPT = (
     "whoever opened it before may have kept the master key: if its secret is in wrong hands"
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from qdrant_dr.records.base import Record, Time, later, newer
 from qdrant_dr.records.key_slot import KeyId
@@ -32,3 +32,10 @@ class RepositoryRecord(Record):
     adopted_from: tuple[str, ...] = later((), description="ids that it had before, oldest first")
     adopted_at: Time | None = later(None)
     key_id: KeyId | None = later(None, description="of its first master key: it is encrypted")
+
+    @model_validator(mode="after")
+    def _encrypted_only_if_chunked(self) -> Self:
+        """Whoever edits the layout must not make us write archives in clear."""
+        if self.key_id is not None and self.layout != "chunked":
+            raise ValueError(f"it has a `key_id`, and {self.layout!r} is never encrypted")
+        return self

@@ -18,7 +18,6 @@ from qdrant_dr.errors import (
     KeyMissing,
     NothingSelected,
     PlanRefused,
-    RepositoryMismatch,
     SecretMissing,
 )
 from qdrant_dr.records.key_slot import KeySlot
@@ -55,21 +54,11 @@ def configured_secret(cfg: RepositoryConfig) -> Secret:
 
 
 def with_keys(found: Repository, cfg: RepositoryConfig) -> Repository:
-    """Return the repository with its keys, if it is encrypted.
-
-    Raise KeyMissing or KeyWrong, which name the slots; RepositoryMismatch if it is not encrypted
-    and a key is configured: whoever can write there must not make us write in clear.
-    """
+    """Return an encrypted repository with its keys. Raise KeyMissing or KeyWrong, which name the
+    slots."""
     first = found.record.key_id
     if first is None:
-        if cfg.key is not None:
-            raise RepositoryMismatch(
-                f"repository {cfg.name}: a `key` is configured, and {found.location} is not "
-                "encrypted",
-                "remove `key` if it was never meant to be; else find out who changed "
-                f"{layout.REPOSITORY}, for nothing is written there in clear.",
-            )
-        return found
+        raise ValueError(f"{found.name} is not encrypted")
     slots = read_slots(found)
     try:
         secret = configured_secret(cfg)
@@ -215,7 +204,7 @@ def rotate(found: Repository, cfg: RepositoryConfig, now: datetime) -> Rotation:
             "age recipient's: nobody could open the new key",
             "configure the secret of a slot as `key`, then rotate.",
         )
-    # the newest key is the one made last, whatever this machine's clock says
+    # `key list` shows keys as they were made, whatever this machine's clock says
     made_at = max(now, slots[0].key_made_at + timedelta(microseconds=1))
     made = [
         make_slot(

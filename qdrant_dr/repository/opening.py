@@ -14,11 +14,10 @@ from qdrant_dr.errors import (
     RepositoryMissing,
     UsageError,
 )
+from qdrant_dr.records.key_slot import KeySlot
 from qdrant_dr.records.repository import Layout, RepositoryRecord
-from qdrant_dr.repository.chunked import ChunkedRepository
-from qdrant_dr.repository.keyrings import first_slot, with_keys
 from qdrant_dr.repository.open_store import open_place
-from qdrant_dr.repository.repository import Repository
+from qdrant_dr.repository.repository import Repository, is_chunked
 from qdrant_dr.version import __version__
 
 
@@ -47,7 +46,7 @@ def create_repository(
             f"repository {cfg.name}: {location} is a repository already",
             "`qdrant-dr repository show NAME` prints its id; nothing was changed.",
         )
-    slot = first_slot(cfg, now) if encrypt else None
+    slot = _first_slot(cfg, now) if encrypt else None
     record = RepositoryRecord(
         id=secrets.token_hex(4),
         layout=kind,
@@ -75,6 +74,17 @@ def open_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repos
             f"repository {cfg.name}: {found.location} has id {found.id}, "
             f"the configuration says {cfg.id or 'nothing'}"
         )
+    encrypted = is_chunked(found) and found.record.key_id is not None
+    if cfg.key is not None and not encrypted:
+        raise RepositoryMismatch(
+            f"repository {cfg.name}: a `key` is configured, and {found.location} is not encrypted",
+            f"remove `key` if it was never meant to be; else find out who changed "
+            f"{layout.REPOSITORY}, for nothing is written there in clear.",
+        )
+    if not encrypted:
+        return found
+    from qdrant_dr.repository.keyrings import with_keys
+
     return with_keys(found, cfg)
 
 
@@ -88,8 +98,7 @@ def read_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repos
             f"repository {cfg.name}: there is no {layout.REPOSITORY} at {location}"
         ) from None
     record = RepositoryRecord.from_bytes(data, where=f"{cfg.name}/{layout.REPOSITORY}")
-    kind = ChunkedRepository if record.layout == "chunked" else Repository
-    return kind(
+    return _kind(record)(
         name=cfg.name,
         record=record,
         domain=cfg.domain,
@@ -99,3 +108,20 @@ def read_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repos
         append_only=cfg.append_only,
         restore_time=cfg.archive_restore_time,
     )
+
+
+# numpy and ciphers take long to load: only who has a chunked repository waits for them
+
+
+def _kind(record: RepositoryRecord) -> type[Repository]:
+    if record.layout == "plain":
+        return Repository
+    from qdrant_dr.repository.chunked import ChunkedRepository
+
+    return ChunkedRepository
+
+
+def _first_slot(cfg: RepositoryConfig, now: datetime) -> KeySlot:
+    from qdrant_dr.repository.keyrings import first_slot
+
+    return first_slot(cfg, now)

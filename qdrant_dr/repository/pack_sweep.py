@@ -12,19 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from qdrant_dr import layout
 from qdrant_dr.errors import DRError, RepositoryUnreachable
 from qdrant_dr.quantities import format_size
 from qdrant_dr.repository.catalog import Catalog, Unfinished
-from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.delete_permission import clean
 from qdrant_dr.repository.foreign_objects import strangers_in_words
 from qdrant_dr.repository.holds_and_deletions import find_expired
-from qdrant_dr.repository.repository import Repository
+from qdrant_dr.repository.repository import Repository, is_chunked
 from qdrant_dr.repository.sweep import needed
 from qdrant_dr.stores.base import Stat
 from qdrant_dr.vault.law import ORPHAN_GRACE, Holding, packs_to_delete, protects, rewritten_lately
+
+if TYPE_CHECKING:
+    from qdrant_dr.repository.chunked import ChunkedRepository
 
 _AT_ONCE = 8
 _CLOCK_STEP = timedelta(seconds=1)
@@ -76,7 +79,7 @@ def plan_packs(
     The catalog was read after `store_now`; `held` are ids of backups that somebody holds. Of a
     catalog that is not complete nothing goes.
     """
-    if not isinstance(repository, ChunkedRepository) or not catalog.complete:
+    if not is_chunked(repository) or not catalog.complete:
         return PackPlan()  # why, `plan_sweep` says
     listed, strangers = repository.sort_out(layout.packs(catalog.cluster))
     let_go = find_expired(repository, catalog.cluster)

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from qdrant_dr.errors import BlockMissing, DRError
 from qdrant_dr.layout import PACKS, is_pack_of
 from qdrant_dr.records import Manifest
 from qdrant_dr.repository.catalog import Backup, Catalog, newest
-from qdrant_dr.repository.chunked import ChunkedRepository
-from qdrant_dr.repository.repository import Repository
-from qdrant_dr.vault.decline import use_of
-from qdrant_dr.vault.recipe import Run
+from qdrant_dr.repository.repository import Repository, is_chunked
+
+if TYPE_CHECKING:
+    from qdrant_dr.repository.chunked import ChunkedRepository
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,9 @@ class PacksUsed:
 def packs_used(vault: ChunkedRepository, manifest: Manifest) -> PacksUsed:
     """Measure one backup. Raise what reading a recipe or a table of a pack raises, BlockMissing for
     a pack that is gone."""
+    from qdrant_dr.vault.decline import use_of
+    from qdrant_dr.vault.recipe import Run
+
     key = manifest.key
     runs: dict[str, list[tuple[int, int]]] = {}
     for part in manifest.parts:
@@ -70,7 +74,7 @@ def measure_packs(
     asked = [
         (vault, backup.manifest)
         for name, backup in wanted
-        if isinstance(vault := repositories.get(name), ChunkedRepository)
+        if is_chunked(vault := repositories.get(name))
     ]
 
     def measure(one: tuple[ChunkedRepository, Manifest]) -> PacksUsed | None:

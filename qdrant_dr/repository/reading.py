@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from qdrant_dr import layout
 from qdrant_dr.errors import (
@@ -21,11 +21,13 @@ from qdrant_dr.errors import (
 from qdrant_dr.records import BackupKey, Expired, Manifest, Record, RunEnd, Seal
 from qdrant_dr.repository.assemble import Reading, assemble
 from qdrant_dr.repository.catalog import Catalog, RepositoryState
-from qdrant_dr.repository.chunked import ChunkedRepository, PartNeeds
 from qdrant_dr.repository.holds_and_deletions import standing
 from qdrant_dr.repository.lost_backups import Doubt, in_doubt, missed, named_in_records
 from qdrant_dr.repository.record_files import Unreadable, key_of
-from qdrant_dr.repository.repository import Repository
+from qdrant_dr.repository.repository import Repository, is_chunked
+
+if TYPE_CHECKING:
+    from qdrant_dr.repository.chunked import ChunkedRepository, PartNeeds
 
 R = TypeVar("R", bound=Record)
 Scope: TypeAlias = tuple[str, str | None, str | None]
@@ -200,7 +202,7 @@ def _read_backups(reading: Reading, repository: Repository, scope: Scope) -> Non
         if repository.dated_ahead(m.captured_at, reading.files[m.key.folder][layout.MANIFEST])
     }
     reading.seals = {key_of(s).folder: s for s in _records(repository, Seal, layout.SEAL, reading)}
-    if isinstance(repository, ChunkedRepository):
+    if is_chunked(repository):
         _read_packs(reading, repository, scope)
 
 
@@ -224,7 +226,7 @@ def _read_packs(reading: Reading, repository: ChunkedRepository, scope: Scope) -
     packs = {there.path: there.size_bytes for there in listed}
     for (path, (folder, part)), needs in zip(recipes.items(), found, strict=True):
         if isinstance(needs, BoxDamaged | ObjectMissing) or (
-            isinstance(needs, PartNeeds) and not needs.are_met(part, packs)
+            not isinstance(needs, DRError) and not needs.are_met(part, packs)
         ):
             reading.lacking.setdefault(folder, set()).add(part.file)
         elif isinstance(needs, DRError):  # a key or an archive that is out of reach, a later format

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from qdrant_dr import layout
 from qdrant_dr.errors import (
@@ -32,8 +32,9 @@ from qdrant_dr.records import (
 from qdrant_dr.records.repository import RepositoryRecord
 from qdrant_dr.repository.foreign_objects import Stranger
 from qdrant_dr.stores.base import Stat, Store
-from qdrant_dr.vault.box import open_bytes, seal_bytes
-from qdrant_dr.vault.master_key import Keyring
+
+if TYPE_CHECKING:  # ciphers are loaded where there is something to open
+    from qdrant_dr.vault.master_key import Keyring
 
 R = TypeVar("R", bound=Record)
 _AFTER_ALL = timedelta(minutes=5)
@@ -130,6 +131,8 @@ class RecordFiles:
     def _parse(self, kind: type[R], path: str, data: bytes, key: BackupKey | None = None) -> R:
         """Parse a record and compare it with the place it lies in."""
         if kind is Seal and self.keys is not None:
+            from qdrant_dr.vault.box import open_bytes
+
             try:
                 data = open_bytes(path, data, self.keys)
             except (RecordError, KeyMissing) as e:
@@ -149,6 +152,8 @@ class RecordFiles:
         data = self.store.read(path)
         if self.keys is None or path.rpartition("/")[2] != layout.SEAL:
             return data
+        from qdrant_dr.vault.box import open_bytes
+
         try:
             return open_bytes(path, data, self.keys)
         except RecordError:
@@ -159,6 +164,8 @@ class RecordFiles:
         them in boxes; all others any auditor may read without a key."""
         data = record.to_bytes()
         if isinstance(record, Seal) and self.keys is not None:
+            from qdrant_dr.vault.box import seal_bytes
+
             return seal_bytes(path, data, self.keys)
         return data
 

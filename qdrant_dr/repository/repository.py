@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING, TypeGuard
 
 from qdrant_dr import layout
 from qdrant_dr.digests import StreamDigest
@@ -23,8 +24,11 @@ from qdrant_dr.repository.record_files import Read, Unreadable, key_of
 from qdrant_dr.repository.run_records import RunRecords
 from qdrant_dr.stores.bandwidth import BandwidthLimit, LimitedSink, shared_bandwidth_limit
 from qdrant_dr.stores.base import OpenUpload, Sink, Stat, fill
-from qdrant_dr.vault.cut_once import CutOnce
 from qdrant_dr.verified_read import VerifiedRead
+
+if TYPE_CHECKING:
+    from qdrant_dr.repository.chunked import ChunkedRepository
+    from qdrant_dr.vault.cut_once import CutOnce
 
 
 @dataclass(slots=True)
@@ -331,3 +335,9 @@ class Repository(RunRecords):
     ) -> Sink:
         sink = self.store.sink(path, size_hint=size_hint, replace=replace, digest=digest)
         return LimitedSink(sink, self._bandwidth_limit) if self._bandwidth_limit else sink
+
+
+def is_chunked(repository: Repository | None) -> TypeGuard[ChunkedRepository]:
+    """Say whether blocks are stored once there. Asks the record, so that who never meets such a
+    repository does not load numpy and ciphers."""
+    return repository is not None and repository.record.layout == "chunked"

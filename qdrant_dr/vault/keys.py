@@ -126,66 +126,89 @@ def _follows(slot: KeySlot, previous: MasterKey) -> bool:
 def open_keyring(slots: Sequence[KeySlot], secret: Secret, first: str, where: str) -> Keyring:
     """Open every key that the secret opens and that is tied to the key `first` by rotations.
 
-    Others are not believed: anybody may lock a key of his own for a public recipient. Raise
-    KeyWrong if there is none.
+    Others are not believed: anybody may lock a key of his own for a public recipient. The newest is
+    the last that follows `first`, whatever the dates say: who has an old key can date its slots.
+    Raise KeyWrong if there is none.
     """
     if secret.kind == "exported":
-        *older, newest = _exported(secret, {first, *(s.key_id for s in slots)}, where)
+        exported = _exported(secret, {first, *(s.key_id for s in slots)}, where)
+        masters = {master.id.hex(): master for master in exported}
+        ours, newest = list(masters), exported[-1].id.hex()
+        replaced_by: Set[str] = _successors(slots, masters)[newest]
+        if first not in masters:  # an export of before that rotation
+            replaced_by = {first}
     else:
-        *older, newest = _opened(slots, secret, first, where)
-    known = {key.id.hex() for key in (*older, newest)}
-    after = (s.key_id for s in slots if s.key_id not in known and _follows(s, newest))
-    return Keyring(newest, older, replaced_by=next(after, None))
+        masters = _opened(slots, secret, where)
+        if first not in masters:
+            raise KeyWrong(
+                f"{where}: the configured secret opens {', '.join(sorted(masters))}, and nothing "
+                f"ties that to key {first}, which is configured or was the first one",
+                "decide: is that key yours? Then put its id as `key_id` below the repository's "
+                "name.",
+            )
+        after = _successors(slots, masters)
+        ours = _tied_to(first, after, masters.keys())
+        newest, replaced_by = _newest_from(first, after)
+    older = [masters[key_id] for key_id in ours if key_id != newest]
+    return Keyring(masters[newest], older, replaced_by=sorted(replaced_by))
 
 
-def _opened(slots: Sequence[KeySlot], secret: Secret, first: str, where: str) -> list[MasterKey]:
-    """The keys that are ours, the newest last."""
+def _opened(slots: Sequence[KeySlot], secret: Secret, where: str) -> dict[str, MasterKey]:
+    """Every key that the secret opens, ours or not."""
     masters: dict[str, MasterKey] = {}
-    made: dict[str, datetime] = {}
-    before: dict[str, PreviousKey] = {}
     for slot in slots:
-        if slot.key_id in masters or (master := open_slot(slot, secret)) is None:
-            continue  # one slot is enough: a passphrase takes seconds
-        masters[slot.key_id] = master
-        made[slot.key_id] = slot.key_made_at
-        if slot.previous:
-            before[slot.key_id] = slot.previous
+        # one slot is enough: a passphrase takes seconds
+        if slot.key_id not in masters and (master := open_slot(slot, secret)) is not None:
+            masters[slot.key_id] = master
     if not masters:
         raise KeyWrong(
             f"{where}: the configured secret ({KINDS[secret.kind]}) opens none of its slots"
         )
-    ours = _tied_to(first, masters, before)
-    if not ours:
-        raise KeyWrong(
-            f"{where}: the configured secret opens {', '.join(sorted(masters))}, and nothing ties "
-            f"that to key {first}, which is configured or was the first one",
-            "decide: is that key yours? Then put its id as `key_id` below the repository's name.",
-        )
-    return [masters[i] for i in sorted(ours, key=lambda i: (made[i], i))]
+    return masters
 
 
-def _tied_to(
-    first: str, masters: Mapping[str, MasterKey], before: Mapping[str, PreviousKey]
-) -> set[str]:
-    tied = {first} & masters.keys()
-    while True:
-        more = {
-            key_id
-            for key_id, previous in before.items()
-            if previous.key_id in tied
-            and hmac.compare_digest(
-                follow(masters[previous.key_id], masters[key_id]).mac, previous.mac
-            )
-        }
-        # a slot is authentic, so its key vouches for the one that it replaced
-        more |= {before[i].key_id for i in tied & before.keys()} & masters.keys()
-        if more <= tied:
-            return tied
+def _successors(slots: Sequence[KeySlot], masters: Mapping[str, MasterKey]) -> dict[str, set[str]]:
+    """For every open key those that it gave its word for. One that is open must say so, too."""
+    after: dict[str, set[str]] = {key_id: set() for key_id in masters}
+    for slot in slots:
+        if slot.previous is None or slot.previous.key_id not in masters:
+            continue
+        said = _follows(slot, masters[slot.previous.key_id])
+        if said and (slot.key_id not in masters or is_authentic(slot, masters[slot.key_id])):
+            after[slot.previous.key_id].add(slot.key_id)
+    return after
+
+
+def _newest_from(first: str, after: Mapping[str, Set[str]]) -> tuple[str, Set[str]]:
+    """Go from key to key as they were rotated. Return the last one, and what follows even that:
+    a key that is not open, or several, of which one may be a thief's."""
+    newest, passed = first, {first}
+    while len(following := after[newest] - passed) == 1 and following <= after.keys():
+        (newest,) = following
+        passed.add(newest)
+    return newest, following
+
+
+def _tied_to(first: str, after: Mapping[str, Set[str]], opened: Set[str]) -> list[str]:
+    """The open keys that rotations tie to the first one, each after those that it follows."""
+    before = {i: {p for p in opened if i in after[p] and p != i} for i in opened}
+    tied, more = set[str](), {first}
+    while more:
         tied |= more
+        more = {n for i in more for n in (after[i] & opened) | before[i]} - tied
+    ordered: dict[str, None] = {}
+    while left := sorted(tied - ordered.keys()):
+        # in a ring, which only a thief can make, any of them
+        ordered[next((i for i in left if before[i] <= ordered.keys()), left[0])] = None
+    return list(ordered)
 
 
 def export_text(keyring: Keyring) -> str:
-    """Return the master keys as text that opens everything without a slot: for a safe."""
+    """Return the master keys as text that opens everything without a slot: for a safe.
+
+    Raise KeyWrong if the newest is not open, or nobody knows which one that is.
+    """
+    _ = keyring.newest
     return "".join(f"{EXPORTED} {key.id.hex()} {key.secret.hex()}\n" for key in keyring.all)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NoReturn
@@ -64,9 +64,14 @@ class Keyring:
     """The master keys of one repository: the newest encrypts, each opens what it encrypted."""
 
     def __init__(
-        self, newest: MasterKey, older: Iterable[MasterKey] = (), *, replaced_by: str | None = None
+        self,
+        newest: MasterKey,
+        older: Iterable[MasterKey] = (),
+        *,
+        replaced_by: Collection[str] = (),
     ) -> None:
-        """`replaced_by` is a key that came after the newest one, and that nobody opened here."""
+        """`replaced_by` are the keys that came after the newest one: one that nobody opened here,
+        or several, and nobody knows which of them is ours."""
         self._newest = newest
         self._keys = {key.id: key for key in older if key.id != newest.id} | {newest.id: newest}
         self._replaced_by = replaced_by
@@ -77,11 +82,18 @@ class Keyring:
     @property
     def newest(self) -> MasterKey:
         """Return the key to encrypt with. Raise KeyWrong if it was replaced by one that is not
-        open: it may have been stolen."""
-        if self._replaced_by is not None:
+        open, for it may have been stolen; or by several, for one may be a thief's."""
+        replaced = f"key {self._newest.id.hex()} was replaced by {', '.join(self._replaced_by)}"
+        if len(self._replaced_by) > 1:
             raise KeyWrong(
-                f"key {self._newest.id.hex()} was replaced by {self._replaced_by}, which the "
-                "configured secret does not open: nothing more is encrypted with the old one",
+                f"{replaced}: one of them may be made by a thief, so nothing is encrypted",
+                "put the key that `qdrant-dr key rotate REPOSITORY` printed as `key_id` below the "
+                "name of the repository; what is there stays readable.",
+            )
+        if self._replaced_by:
+            raise KeyWrong(
+                f"{replaced}, which the configured secret does not open: nothing more is encrypted "
+                "with the old one",
                 "have `qdrant-dr key add REPOSITORY` run for this secret where the new key is "
                 "open; what is there stays readable.",
             )

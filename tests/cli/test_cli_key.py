@@ -71,6 +71,7 @@ def test_keys_are_added_listed_rotated_exported_and_removed(qdr: Any, vault: Pat
     new = row_of(rotated)
     assert new["key"] != added["key"]
     assert added["slot"] in rotated.err
+    assert f'key_id: "{new["key"]}"' in " ".join(rotated.err.split())
     gone = qdr("key", "remove", "vault", added["slot"], "--execute")
     assert gone.code == 0
     assert "key rotate vault" in gone.err

@@ -18,11 +18,13 @@ from qdrant_dr.errors import (
     KeyWrong,
     NothingSelected,
     PlanRefused,
+    RecordDamaged,
     RepositoryMismatch,
     SealConflict,
     SecretMissing,
     UsageError,
 )
+from qdrant_dr.jobs.check.keys import check_keys
 from qdrant_dr.records import Seal
 from qdrant_dr.repository import create_repository, open_repository, read_catalog, read_repository
 from qdrant_dr.repository.keyrings import add_slots, opening_slots, read_slots, remove_slot, rotate
@@ -211,6 +213,21 @@ def test_an_unencrypted_repository_is_not_written_to_when_a_key_is_configured(
         opened(cfg)
 
 
+@pytest.mark.parametrize("key_id", ["kept", "taken out"])
+def test_an_edited_layout_does_not_make_us_write_archives_in_clear(
+    cfg: RepositoryConfig, tmp_path: Path, key_id: str
+) -> None:
+    """Whoever may write there must not get the next archive as it is."""
+    file = tmp_path / "vault" / "repository.json"
+    change = {"layout": "plain"} | ({} if key_id == "kept" else {"key_id": None})
+    edited = read_repository(cfg, stall_timeout=PATIENCE).record.model_copy(update=change)
+    file.write_bytes(edited.to_bytes())
+    with pytest.raises(
+        RecordDamaged if key_id == "kept" else RepositoryMismatch, match="encrypted"
+    ):
+        opened(cfg)
+
+
 def test_slots_are_added_and_removed_but_never_the_last(
     cfg: RepositoryConfig, tmp_path: Path
 ) -> None:
@@ -289,6 +306,42 @@ def test_a_rotation_encrypts_anew_and_reads_what_was(cfg: RepositoryConfig, tmp_
         ours = opened(cfg.model_copy(update=with_age | {"key_id": pinned}))
         assert ours.keys is not None
         assert ours.keys.ids == after.keys.ids
+
+
+def test_two_keys_that_follow_one_write_nothing_until_one_is_named(
+    cfg: RepositoryConfig,
+) -> None:
+    """So it is when somebody stole a key before its rotation, and vouches for one of his own."""
+    before = opened(cfg)
+    before.put_seal(seal_of())
+    ours, his = (rotate(before, cfg, NOW).slots[0].key_id for _ in range(2))
+    forked = opened(cfg)
+    assert forked.read_seal(made.manifest("movies").key) == seal_of()
+    for write in (
+        lambda: forked.put_seal(made.seal(made.manifest("users"))),
+        lambda: rotate(forked, cfg, NOW),
+    ):
+        with pytest.raises(KeyWrong, match="one of them may be made by a thief") as said:
+            write()
+        assert ours in said.value.message
+        assert his in said.value.message
+    assert check_keys("vault", cfg, forked).state == "failed"
+    named = opened(cfg.model_copy(update={"key_id": ours}))
+    assert named.keys is not None
+    assert named.keys.newest.id.hex() == ours
+    assert named.read_seal(made.manifest("movies").key) == seal_of()
+    named.put_seal(made.seal(made.manifest("users")))
+    rotate(named, cfg, NOW)
+    assert opened(cfg.model_copy(update={"key_id": ours})).keys.newest.id.hex() not in (ours, his)  # type: ignore[union-attr]
+
+
+def test_an_old_key_does_not_come_back_when_the_newest_is_named(
+    cfg: RepositoryConfig, tmp_path: Path
+) -> None:
+    newest = rotate(opened(cfg), cfg, NOW).slots[0].key_id
+    shutil.rmtree(tmp_path / "vault" / "keys" / newest)
+    with pytest.raises(KeyWrong, match=f"nothing ties that to key {newest}"):
+        opened(cfg.model_copy(update={"key_id": newest}))
 
 
 def test_a_copy_whose_seal_is_of_another_key_is_not_called_bad(

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from qdrant_dr.errors import KeyWrong
+from qdrant_dr.records.base import canonical_json
 from qdrant_dr.records.key_slot import KeySlot
 from qdrant_dr.vault.key_secret import Secret, new_key_file, parse_secret, recipient_of
 from qdrant_dr.vault.keys import (
@@ -190,6 +191,70 @@ def test_a_key_that_a_stranger_locked_for_our_recipient_is_not_ours() -> None:
     ]
     ring = open_keyring([*slots, *forged], secret, MASTER.id.hex(), "one")
     assert ring.all == tuple(masters)
+
+
+def redated(slot: KeySlot, master: MasterKey, **change: object) -> KeySlot:
+    """A slot that somebody who has its master key changed: its MAC is as good as ours."""
+    changed = slot.model_copy(update=change)
+    said = canonical_json(changed.model_dump(mode="json", exclude={"mac"}))
+    return changed.model_copy(update={"mac": master.mac(b"qdr key slot\0" + said).hex()})
+
+
+@pytest.mark.parametrize("pinned", range(3))
+def test_a_stolen_old_key_does_not_become_the_newest_by_its_date(pinned: int) -> None:
+    secret = parse_secret(new_key_file(), "x")
+    masters, slots = rotated(secret, 2)
+    late = redated(slots[0], masters[0], key_made_at=NOW + timedelta(days=60000))
+    assert is_authentic(late, masters[0])
+    ring = open_keyring([*slots[1:], late], secret, masters[pinned].id.hex(), "one")
+    assert ring.all == tuple(masters)
+
+
+@pytest.mark.parametrize("kept", ["for us", "for others"])
+def test_a_key_of_whoever_stole_the_old_one_is_never_encrypted_with(kept: str) -> None:
+    """He has the first key, which was rotated, and vouches with it for one of his own."""
+    secret = parse_secret(age_file(), "x")
+    (stolen, ours), slots = rotated(secret, 1)
+    his = MasterKey(b"h" * 32)
+    forged = [
+        make_slot(
+            his,
+            recipient_of(secret),
+            NOW + timedelta(days=9),
+            previous=follow(stolen, his),
+        ),
+        redated(slots[0], stolen, previous=follow(his, stolen)),
+    ]
+    if kept == "for others":  # he took away the slot that we open
+        slots[1] = make_slot(
+            ours, parse_secret(new_key_file(), "x"), NOW, previous=follow(stolen, ours)
+        )
+    ring = open_keyring([*slots, *forged], secret, stolen.id.hex(), "one")
+    both = ", ".join(sorted([ours.id.hex(), his.id.hex()]))
+    with pytest.raises(KeyWrong, match=f"{stolen.id.hex()} was replaced by {both}: one of them"):
+        _ = ring.newest
+    with pytest.raises(KeyWrong, match="a thief"):
+        export_text(ring)
+    assert ring.of(stolen.id, "a seal") == stolen  # reading goes on
+    if kept == "for others":
+        with pytest.raises(KeyWrong, match="nothing ties"):
+            open_keyring([*slots, *forged], secret, ours.id.hex(), "one")
+    else:
+        assert ring.of(ours.id, "a seal") == ours
+        named = open_keyring([*slots, *forged], secret, ours.id.hex(), "one")
+        assert named.newest == ours
+        assert named.of(stolen.id, "a seal") == stolen
+
+
+def test_an_export_of_before_the_rotation_reads_and_writes_nothing() -> None:
+    secret = parse_secret(new_key_file(), "x")
+    masters, slots = rotated(secret, 1)
+    early = parse_secret(export_text(Keyring(MASTER)), "x")
+    for left, first in ((slots, MASTER), (slots[:1], masters[1])):
+        ring = open_keyring(left, early, first.id.hex(), "one")
+        assert ring.all == (MASTER,)
+        with pytest.raises(KeyWrong, match=f"was replaced by {masters[1].id.hex()}, which"):
+            _ = ring.newest
 
 
 def test_an_export_opens_everything_without_a_slot() -> None:
