@@ -49,26 +49,33 @@ def deploy(client: SyncPrefectClient, asked: Asked, environ: Mapping[str, str]) 
                  if (there := before[e.name]) is None or changed[e.name]]  # fmt: skip
     if to_deploy:
         _run_prefect_deploy(asked.spec, to_deploy, environ)
-    said = []
+    said, left = [], []
     for entry in wanted:
-        there = before[entry.name]
-        if there is None:
+        if before[entry.name] is None:
             said.append(f"deployment {entry.name}: created")
             ours.remember(entry, entry.schedules)
             continue
+        there = _again(client, entry)  # what `prefect deploy` left of it
         schedules, kept = _align_schedules(client, entry, there, ours.of(entry.name))
         ours.remember(entry, set(entry.schedules) - set(kept), chosen[entry.name])
         ours.save()  # before its former name goes: it says which schedules an operator changed
         did = "; ".join([*changed[entry.name], *schedules])
         said.append(f"deployment {entry.name}: {f'updated ({did})' if did else 'unchanged'}")
         if takeover := former.get(entry.name):
-            said.append(takeover.sweep() if takeover.retired else takeover.finish(there))
-            there = read(client, entry.name) or there
+            there = _again(client, entry)
+            if takeover.retired:
+                said.append(takeover.sweep())
+            elif lost := takeover.lost(there):
+                left.append(f"{takeover.old_name} ({', '.join(lost)})")
+            else:
+                said.append(takeover.finish(there))
+                there = _again(client, entry)
         said += [*_kept(entry, there), *kept.values()]
         if theirs := chosen[entry.name]:
             said.append(f"  parameter {', '.join(sorted(theirs))} was changed by an operator and "
                         "stays so")  # fmt: skip
     ours.save()
+    _refuse_to_do_less(left)
     return said + _not_in_file(client, asked, wanted)
 
 
@@ -95,6 +102,26 @@ def refuse_those_of_others(
         )
 
 
+def _refuse_to_do_less(left: Sequence[str]) -> None:
+    if left:
+        raise SetupFailed(
+            f"{len(left)} deployments keep their former names, and go on as before, for what is "
+            f"to replace them would do less: {'; '.join(left)}",
+            "switch on what it names, or pause the deployment of the former name if nothing "
+            "should run; then `qdrant-dr up` again.",
+        )
+
+
+def _again(client: SyncPrefectClient, entry: Entry) -> DeploymentResponse:
+    """The deployment as it is now. Raise SetupFailed if somebody has deleted it meanwhile."""
+    if there := read(client, entry.name):
+        return there
+    raise SetupFailed(
+        f"deployment {entry.name} was deleted while it was brought up to date",
+        "`qdrant-dr up` again makes it.",
+    )
+
+
 def _changes(entry: Entry, there: DeploymentResponse | None) -> list[str]:
     return [] if there is None else prefect_yaml.differences(entry, there)
 
@@ -105,7 +132,8 @@ def _to_deploy(entry: Entry, there: DeploymentResponse | None) -> dict[str, Any]
     one |= {"version": prefect_yaml.version(entry.raw), "pull": entry.pull}
     if there is None:
         return one
-    one |= {"schedules": [], "paused": there.paused}
+    # none at all keeps them; an empty list takes all away, by a setting and in releases to come
+    one |= {"schedules": None, "paused": there.paused}
     limit = there.global_concurrency_limit
     if isinstance(one.get("concurrency_limit"), dict):
         one["concurrency_limit"]["limit"] = limit.limit if limit else None

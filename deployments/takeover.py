@@ -9,7 +9,8 @@ schedule, the run of the old one leaves it to the other (tasks/replaced.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -102,6 +103,11 @@ class Takeover:
         self.client.request("POST", "/deployments/", json=body)
         return True
 
+    def lost(self, new: DeploymentResponse) -> list[str]:
+        """Say what would run no more without the old one: schedules that are on there and not
+        here, but for those that prefect.yaml no longer has."""
+        return [] if self.old.paused else lost(self.old, new, self.entry.schedules)
+
     def finish(self, new: DeploymentResponse) -> str:
         """Switch the new one on unless the old one was off, and retire that; say so."""
         if new.paused and not self.old.paused:
@@ -122,6 +128,13 @@ class Takeover:
                     f"refers to it: let that name {self.entry.name}")  # fmt: skip
         self.client.delete_deployment(self.old.id)
         return f"  {self.old_name}, its former name, is deleted"
+
+
+def lost(old: DeploymentResponse, new: DeploymentResponse, wanted: Collection[str]) -> list[str]:
+    """Say which schedules, of `wanted` or of an operator, are on in the old one alone."""
+    there = Counter(s.slug for s in old.schedules if s.active and (not s.slug or s.slug in wanted))
+    left = there - Counter(s.slug for s in new.schedules if s.active)
+    return [f"schedule {slug or 'of an operator'} is not on in {new.name}" for slug in left]
 
 
 def takeovers(client: SyncPrefectClient, asked: Asked, wanted: Sequence[Entry]) -> list[Takeover]:

@@ -139,8 +139,7 @@ def set_up(asked: Asked, api: str, environ: Mapping[str, str], say: Say, *, own:
             say(f"worker: none is online, and pool {asked.pool} is of type {kind}: start one "
                 f"there, `prefect worker start --pool {asked.pool}`")  # fmt: skip
         entries = prefect_yaml.entries(asked.spec, environ)
-        names = [e.name for e in entries]
-        coming = await_scheduled(client, names)
+        coming = await_scheduled(client, {e.name: list(e.schedules) for e in entries})
         told = is_told(client, asked.config)
     say("\nscheduled next (UTC):")
     for run in coming:

@@ -15,7 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from deployments.takeover import RETIRED
 from deployments.up import register_only
 from deployments.written import FORMER_VARIABLE, PARAMETERS, variable
-from qdrant_dr.errors import UsageError
+from qdrant_dr.errors import SetupFailed, UsageError
 from tasks.deployment_names import FORMER, deployment_name
 from tests.support.prefect import PrefectServer
 from tests.support.thorough import thorough
@@ -245,6 +245,44 @@ def test_an_upgrade_that_dies_leaves_everything_scheduled_and_the_next_one_ends_
     before = changed_of(in_process)
     one.register()
     assert changed_of(in_process) == before
+
+
+def test_schedules_stay_where_prefect_takes_an_empty_list_to_mean_none(
+    side: Callable[..., Side],
+) -> None:
+    """By a setting today, without one in a release to come."""
+    one = side("cleared", "backup")
+    one.env = {**one.env, "PREFECT_DEPLOYMENTS_CLEAR_SCHEDULES_ON_EMPTY": "true"}
+    one.register()
+    earlier = [{"slug": "nightly", "schedule": {"cron": "1 1 * * *", "timezone": "UTC"},
+                "active": True, "parameters": {}}]  # fmt: skip
+    one.as_before("backup", schedules=earlier)
+    said = one.register()
+    assert any("backup/backup-cleared: updated" in line for line in said)
+    assert cron(one.of("backup")) == [("1 1 * * *", True)]
+    assert not one.of("backup", "nightly")
+
+
+def test_the_former_one_goes_on_until_its_successor_has_its_schedules(
+    side: Callable[..., Side],
+) -> None:
+    one = side("lacking", "backup")
+    one.register()
+    new = one.of("backup")
+    nightly = {k: new["schedules"][0][k] for k in ("slug", "schedule", "parameters", "active")}
+    one.as_before("backup")
+    # as after a death between two requests; then somebody switched off one of the two
+    kept = {k: new[k] for k in ("flow_id", "parameters", "entrypoint", "pull_steps", "tags")}
+    body = kept | {"name": new["name"], "schedules": [nightly | {"active": False}]}
+    there = one.call("POST", "/deployments/", body)
+    with pytest.raises(SetupFailed, match=r"backup/nightly \(schedule \S+ is not on in") as failed:
+        one.register()
+    assert "pause the deployment of the former name" in failed.value.hint
+    assert one.of("backup", "nightly")["paused"] is False
+    (off,) = one.of("backup")["schedules"]
+    one.call("PATCH", f"/deployments/{there['id']}/schedules/{off['id']}", {"active": True})
+    assert "  backup/nightly, its former name, is deleted" in one.register()
+    assert [active for _, active in cron(one.of("backup"))] == [True]
 
 
 def test_two_clusters_on_one_server_leave_each_other_alone(
