@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,11 +23,13 @@ from prefect.client.schemas.responses import DeploymentResponse
 
 from deployments import prefect_yaml
 from deployments.automations import TAG, WATCH_TAG
-from deployments.inputs import Asked, is_file
+from deployments.inputs import Asked
 from deployments.prefect_yaml import Entry
-from deployments.takeover import of_cluster, read, takeovers
+from deployments.takeover import COPY, of_cluster, read, takeovers
+from deployments.upcoming import schedule_now
 from deployments.written import Written
 from qdrant_dr.errors import SetupFailed, UsageError
+from tasks.config import is_file
 
 ROOT = Path(__file__).parents[1]
 DEPLOY_SECONDS = 300.0
@@ -45,11 +48,12 @@ def deploy(client: SyncPrefectClient, asked: Asked, environ: Mapping[str, str]) 
     chosen = {e.name: ours.chosen(e, before[e.name]) for e in wanted}
     wanted = [e.with_parameters(chosen[e.name]) for e in wanted]
     changed = {e.name: _changes(e, before[e.name]) for e in wanted}
-    to_deploy = [_to_deploy(e, there) for e in wanted
+    began = datetime.now(UTC)
+    to_deploy = [_to_deploy(e, there, copied=e.name in former) for e in wanted
                  if (there := before[e.name]) is None or changed[e.name]]  # fmt: skip
     if to_deploy:
         _run_prefect_deploy(asked.spec, to_deploy, environ)
-    said, left = [], []
+    said = []
     for entry in wanted:
         if before[entry.name] is None:
             said.append(f"deployment {entry.name}: created")
@@ -61,21 +65,17 @@ def deploy(client: SyncPrefectClient, asked: Asked, environ: Mapping[str, str]) 
         ours.save()  # before its former name goes: it says which schedules an operator changed
         did = "; ".join([*changed[entry.name], *schedules])
         said.append(f"deployment {entry.name}: {f'updated ({did})' if did else 'unchanged'}")
+        there = _again(client, entry)
+        if did and not there.paused:
+            schedule_now(client, there.id, began)
         if takeover := former.get(entry.name):
+            said.append(takeover.finish(there))
             there = _again(client, entry)
-            if takeover.retired:
-                said.append(takeover.sweep())
-            elif lost := takeover.lost(there):
-                left.append(f"{takeover.old_name} ({', '.join(lost)})")
-            else:
-                said.append(takeover.finish(there))
-                there = _again(client, entry)
         said += [*_kept(entry, there), *kept.values()]
         if theirs := chosen[entry.name]:
             said.append(f"  parameter {', '.join(sorted(theirs))} was changed by an operator and "
                         "stays so")  # fmt: skip
     ours.save()
-    _refuse_to_do_less(left)
     return said + _not_in_file(client, asked, wanted)
 
 
@@ -102,16 +102,6 @@ def refuse_those_of_others(
         )
 
 
-def _refuse_to_do_less(left: Sequence[str]) -> None:
-    if left:
-        raise SetupFailed(
-            f"{len(left)} deployments keep their former names, and go on as before, for what is "
-            f"to replace them would do less: {'; '.join(left)}",
-            "switch on what it names, or pause the deployment of the former name if nothing "
-            "should run; then `qdrant-dr up` again.",
-        )
-
-
 def _again(client: SyncPrefectClient, entry: Entry) -> DeploymentResponse:
     """The deployment as it is now. Raise SetupFailed if somebody has deleted it meanwhile."""
     if there := read(client, entry.name):
@@ -126,7 +116,7 @@ def _changes(entry: Entry, there: DeploymentResponse | None) -> list[str]:
     return [] if there is None else prefect_yaml.differences(entry, there)
 
 
-def _to_deploy(entry: Entry, there: DeploymentResponse | None) -> dict[str, Any]:
+def _to_deploy(entry: Entry, there: DeploymentResponse | None, *, copied: bool) -> dict[str, Any]:
     """The entry for `prefect deploy`: what is there keeps its switches; schedules come after."""
     one = copy.deepcopy(entry.raw)
     one |= {"version": prefect_yaml.version(entry.raw), "pull": entry.pull}
@@ -134,6 +124,8 @@ def _to_deploy(entry: Entry, there: DeploymentResponse | None) -> dict[str, Any]
         return one
     # none at all keeps them; an empty list takes all away, by a setting and in releases to come
     one |= {"schedules": None, "paused": there.paused}
+    if copied and COPY in there.tags:  # until it is switched on
+        one["tags"].append(COPY)
     limit = there.global_concurrency_limit
     if isinstance(one.get("concurrency_limit"), dict):
         one["concurrency_limit"]["limit"] = limit.limit if limit else None
