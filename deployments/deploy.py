@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,11 +23,13 @@ from prefect.client.schemas.responses import DeploymentResponse
 
 from deployments import prefect_yaml
 from deployments.automations import TAG, WATCH_TAG
-from deployments.inputs import Asked, is_file
+from deployments.inputs import Asked
 from deployments.prefect_yaml import Entry
-from deployments.takeover import of_cluster, read, takeovers
+from deployments.takeover import COPY, of_cluster, read, takeovers
+from deployments.upcoming import schedule_now
 from deployments.written import Written
 from qdrant_dr.errors import SetupFailed, UsageError
+from tasks.config import is_file
 
 ROOT = Path(__file__).parents[1]
 DEPLOY_SECONDS = 300.0
@@ -45,25 +48,29 @@ def deploy(client: SyncPrefectClient, asked: Asked, environ: Mapping[str, str]) 
     chosen = {e.name: ours.chosen(e, before[e.name]) for e in wanted}
     wanted = [e.with_parameters(chosen[e.name]) for e in wanted]
     changed = {e.name: _changes(e, before[e.name]) for e in wanted}
-    to_deploy = [_to_deploy(e, there) for e in wanted
+    began = datetime.now(UTC)
+    to_deploy = [_to_deploy(e, there, copied=e.name in former) for e in wanted
                  if (there := before[e.name]) is None or changed[e.name]]  # fmt: skip
     if to_deploy:
         _run_prefect_deploy(asked.spec, to_deploy, environ)
     said = []
     for entry in wanted:
-        there = before[entry.name]
-        if there is None:
+        if before[entry.name] is None:
             said.append(f"deployment {entry.name}: created")
             ours.remember(entry, entry.schedules)
             continue
+        there = _again(client, entry)  # what `prefect deploy` left of it
         schedules, kept = _align_schedules(client, entry, there, ours.of(entry.name))
         ours.remember(entry, set(entry.schedules) - set(kept), chosen[entry.name])
         ours.save()  # before its former name goes: it says which schedules an operator changed
         did = "; ".join([*changed[entry.name], *schedules])
         said.append(f"deployment {entry.name}: {f'updated ({did})' if did else 'unchanged'}")
+        there = _again(client, entry)
+        if did and not there.paused:
+            schedule_now(client, there.id, began)
         if takeover := former.get(entry.name):
-            said.append(takeover.sweep() if takeover.retired else takeover.finish(there))
-            there = read(client, entry.name) or there
+            said.append(takeover.finish(there))
+            there = _again(client, entry)
         said += [*_kept(entry, there), *kept.values()]
         if theirs := chosen[entry.name]:
             said.append(f"  parameter {', '.join(sorted(theirs))} was changed by an operator and "
@@ -95,17 +102,30 @@ def refuse_those_of_others(
         )
 
 
+def _again(client: SyncPrefectClient, entry: Entry) -> DeploymentResponse:
+    """The deployment as it is now. Raise SetupFailed if somebody has deleted it meanwhile."""
+    if there := read(client, entry.name):
+        return there
+    raise SetupFailed(
+        f"deployment {entry.name} was deleted while it was brought up to date",
+        "`qdrant-dr up` again makes it.",
+    )
+
+
 def _changes(entry: Entry, there: DeploymentResponse | None) -> list[str]:
     return [] if there is None else prefect_yaml.differences(entry, there)
 
 
-def _to_deploy(entry: Entry, there: DeploymentResponse | None) -> dict[str, Any]:
+def _to_deploy(entry: Entry, there: DeploymentResponse | None, *, copied: bool) -> dict[str, Any]:
     """The entry for `prefect deploy`: what is there keeps its switches; schedules come after."""
     one = copy.deepcopy(entry.raw)
     one |= {"version": prefect_yaml.version(entry.raw), "pull": entry.pull}
     if there is None:
         return one
-    one |= {"schedules": [], "paused": there.paused}
+    # none at all keeps them; an empty list takes all away, by a setting and in releases to come
+    one |= {"schedules": None, "paused": there.paused}
+    if copied and COPY in there.tags:  # until it is switched on
+        one["tags"].append(COPY)
     limit = there.global_concurrency_limit
     if isinstance(one.get("concurrency_limit"), dict):
         one["concurrency_limit"]["limit"] = limit.limit if limit else None

@@ -12,12 +12,11 @@ from deployments.prefect_yaml import CLUSTER
 from qdrant_dr.config import Config
 from qdrant_dr.configfile import DEFAULT, VARIABLE
 from qdrant_dr.errors import ConfigInvalid, UsageError
-from tasks.config import load
+from tasks.config import is_file, load
 
 POOL = "QDR_WORK_POOL"
 NOTIFY = "QDR_NOTIFY"
 DEFAULT_POOL = "qdrant-dr"
-BLOCK = "block:"
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,6 @@ class Asked:
         """Return it with all that prefect.yaml may refer to."""
         known = {VARIABLE: self.reference, POOL: self.pool, CLUSTER: self.config.cluster.name}
         return {**environ, **known}
-
-
-def is_file(reference: str) -> bool:
-    """Say whether a reference is a path of this machine."""
-    return "://" not in reference and not reference.startswith(BLOCK)
 
 
 def named(environ: Mapping[str, str]) -> str:

@@ -9,8 +9,10 @@ schedule, the run of the old one leaves it to the other (tasks/replaced.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -24,18 +26,23 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
-from deployments.inputs import Asked, is_file
+from deployments.inputs import Asked
 from deployments.prefect_yaml import Entry
+from deployments.upcoming import schedule_now
 from qdrant_dr.errors import DRError
-from tasks.config import load
+from tasks.config import is_file, load, same_cluster
 from tasks.deployment_names import FORMER, cluster_tag, deployment_name
 
 RETIRED = "qdrant-dr-retired"
 """The tag of one under its former name that waits for its last runs to end."""
+COPY = "qdrant-dr-copy"
+"""The tag of a successor that is paused by us, until it is switched on: no operator paused it."""
 UNFINISHED = (
     StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED,
     StateType.CANCELLING,
 )  # fmt: skip
+PAGE = 200
+"""The most that Prefect's API lists at once."""
 COPIED = {
     "flow_id", "parameters", "parameter_openapi_schema", "enforce_parameter_schema", "tags",
     "concurrency_options", "work_pool_name", "work_queue_name", "job_variables", "pull_steps",
@@ -53,9 +60,12 @@ def read(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
 
 def of_cluster(there: DeploymentResponse, asked: Asked) -> bool | None:
     """Say whether a deployment is of the cluster of this configuration; None if nothing here can
-    tell."""
-    if named := [tag for tag in there.tags if tag.startswith(cluster_tag(""))]:
-        return cluster_tag(asked.config.cluster.name) in named
+    tell. A name is not enough: clusters of one name are told apart by their repositories."""
+    named = [tag for tag in there.tags if tag.startswith(cluster_tag(""))]
+    if named and cluster_tag(asked.config.cluster.name) not in named:
+        return False
+    if named and RETIRED in there.tags:  # by an `up` of this name; only its last runs are left
+        return True
     reference = str(there.parameters.get("config") or "")
     # the same path means another file on the machines of another pool
     if is_file(reference) and there.work_pool_name != asked.pool:
@@ -63,7 +73,7 @@ def of_cluster(there: DeploymentResponse, asked: Asked) -> bool | None:
     if reference == asked.reference:
         return True
     try:
-        return load(reference).cluster.name == asked.config.cluster.name
+        return same_cluster(load(reference), asked.config)
     except DRError:
         return None
 
@@ -84,15 +94,16 @@ class Takeover:
 
     def copy(self) -> bool:
         """Make the new one as the old one is, but paused. Say whether that was done: one that is
-        switched on already stays."""
+        switched on already, or was paused by somebody else, stays."""
         there = read(self.client, self.entry.name)
-        if there and not there.paused:
+        if there and not (there.paused and COPY in there.tags):
             return False
         body = self.old.model_dump(mode="json", include=COPIED)
         limit = self.old.global_concurrency_limit
         body |= {
             "name": self.entry.meant["name"],
             "paused": True,
+            "tags": [*self.old.tags, COPY],
             "concurrency_limit": limit.limit if limit else None,
             "schedules": [
                 s.model_dump(mode="json", include={"slug", "active", "parameters", "schedule"})
@@ -103,9 +114,21 @@ class Takeover:
         return True
 
     def finish(self, new: DeploymentResponse) -> str:
-        """Switch the new one on unless the old one was off, and retire that; say so."""
-        if new.paused and not self.old.paused:
-            self.client.request("POST", f"/deployments/{new.id}/resume_deployment")  # type: ignore[arg-type]
+        """Switch our copy on unless the old one was off, and retire that; say so. The old one stays
+        as it is for as long as the new one would do less: nothing must end by the way."""
+        if self.retired:
+            return self.sweep()
+        if less := lost(self.old, new, self.entry.schedules):
+            return (f"  {self.old_name} stays and goes on as before, for {', '.join(less)}: switch "
+                    f"that on, or pause {self.old_name} if nothing should run; then `qdrant-dr up` "
+                    "again")  # fmt: skip
+        paused = new.paused
+        if COPY in new.tags:
+            paused &= self.old.paused
+            change = {"paused": paused, "tags": [t for t in new.tags if t != COPY]}
+            self.client.request("PATCH", f"/deployments/{new.id}", json=change)  # type: ignore[arg-type]
+        if not paused:
+            schedule_now(self.client, new.id)  # before the other loses what is due next
         # one request: it loses its schedule, and what was due stays and is done
         tags = [RETIRED, *(t for t in self.entry.meant["tags"] if t.startswith(cluster_tag("")))]
         body = {"paused": True, "tags": tags, "description": f"Replaced by {self.entry.name}."}
@@ -122,6 +145,18 @@ class Takeover:
                     f"refers to it: let that name {self.entry.name}")  # fmt: skip
         self.client.delete_deployment(self.old.id)
         return f"  {self.old_name}, its former name, is deleted"
+
+
+def lost(old: DeploymentResponse, new: DeploymentResponse, wanted: Collection[str]) -> list[str]:
+    """Say which schedules, of `wanted` or of an operator, are on in the old one alone. What
+    somebody has paused stays so; our own copy is switched on."""
+    if old.paused:
+        return []
+    if new.paused and COPY not in new.tags:
+        return [f"{new.name} is paused"]
+    there = Counter(s.slug for s in old.schedules if s.active and (not s.slug or s.slug in wanted))
+    left = there - Counter(s.slug for s in new.schedules if s.active)
+    return [f"schedule {slug or 'of an operator'} is not on in {new.name}" for slug in left]
 
 
 def takeovers(client: SyncPrefectClient, asked: Asked, wanted: Sequence[Entry]) -> list[Takeover]:
@@ -154,5 +189,10 @@ def _unfinished(client: SyncPrefectClient, deployment: UUID) -> int:
 
 def _automations_with(client: SyncPrefectClient, deployment: UUID) -> list[str]:
     """Names of the automations that a deployment is named in: those of operators."""
-    found = client.request("POST", "/automations/filter", json={"limit": 200}).json()
-    return sorted(a["name"] for a in found if str(deployment) in json.dumps(a))
+    found: list[dict[str, Any]] = []
+    while True:
+        asked = {"limit": PAGE, "offset": len(found)}
+        page = client.request("POST", "/automations/filter", json=asked).json()
+        found += page
+        if len(page) < PAGE:
+            return sorted(a["name"] for a in found if str(deployment) in json.dumps(a))

@@ -23,13 +23,14 @@ from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_se
 from deployments import prefect_yaml
 from deployments.configured_api import configured_api, look_at, refusals_named, shown
 from deployments.deploy import deploy, refuse_those_of_others
-from deployments.inputs import DEFAULT_POOL, NOTIFY, POOL, Asked, is_file, look, named
+from deployments.inputs import DEFAULT_POOL, NOTIFY, POOL, Asked, look, named
 from deployments.local_server import LocalServer
 from deployments.register import NOBODY, is_told, register
 from deployments.upcoming import await_scheduled
 from deployments.worker import Worker, online
 from qdrant_dr.disk import own_folder
 from qdrant_dr.errors import SetupFailed, UsageError
+from tasks.config import is_file
 
 PREFECT_YAML = Path(__file__).parents[1] / "prefect.yaml"
 Say = Callable[[str], None]
@@ -139,8 +140,7 @@ def set_up(asked: Asked, api: str, environ: Mapping[str, str], say: Say, *, own:
             say(f"worker: none is online, and pool {asked.pool} is of type {kind}: start one "
                 f"there, `prefect worker start --pool {asked.pool}`")  # fmt: skip
         entries = prefect_yaml.entries(asked.spec, environ)
-        names = [e.name for e in entries]
-        coming = await_scheduled(client, names)
+        coming = await_scheduled(client, {e.name: list(e.schedules) for e in entries})
         told = is_told(client, asked.config)
     say("\nscheduled next (UTC):")
     for run in coming:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -34,16 +35,27 @@ class Next:
 
 
 def await_scheduled(
-    client: SyncPrefectClient, names: Sequence[str], *, within: float = SCHEDULED_WITHIN
+    client: SyncPrefectClient,
+    schedules: Mapping[str, Collection[str]],
+    *,
+    within: float = SCHEDULED_WITHIN,
 ) -> list[Next]:
     """Wait for and return the next run of every schedule that is on, soonest first.
 
-    Raise SetupFailed for the ones that have none after `within` seconds. Deployments that are
+    `schedules`: the slugs that each deployment must have. Raise SetupFailed for those that it has
+    not, and for the ones that are on and have no run after `within` seconds. Deployments that are
     paused and schedules that are off are left out.
     """
+    if gone := _gone(client, schedules):
+        raise SetupFailed(
+            f"{len(gone)} schedules of prefect.yaml are not on the server: {', '.join(gone)}. "
+            "nothing will run by them",
+            "`qdrant-dr up` again makes them; if that does not help, look for who deletes them "
+            "(`prefect deployment schedule ls NAME`).",
+        )
     deadline = time.monotonic() + within
     found: list[Next] = []
-    left = list(names)
+    left = list(schedules)
     while True:
         missing = []
         for name in left:
@@ -58,6 +70,25 @@ def await_scheduled(
             raise _never_scheduled([f"{n} ({', '.join(s)})" for n, s in missing], within)
         left = [name for name, _ in missing]
         time.sleep(1)
+
+
+def schedule_now(
+    client: SyncPrefectClient, deployment: UUID, since: datetime | None = None
+) -> None:
+    """Make the next runs of a deployment, and those that were due since then. Each change of one
+    takes the coming ones away until the server's scheduler looks again: what is due in between
+    would be lost. A run that is there already is not made twice."""
+    given = {"start_time": since.isoformat()} if since else {}
+    client.request("POST", f"/deployments/{deployment}/schedule", json=given)  # type: ignore[arg-type]
+
+
+def _gone(client: SyncPrefectClient, schedules: Mapping[str, Collection[str]]) -> list[str]:
+    """The ones that are not there at all: an operator switches a schedule off, which stays."""
+    gone = []
+    for name, slugs in schedules.items():
+        there = {s.slug for s in client.read_deployment_by_name(name).schedules}
+        gone += [f"{name} ({slug})" for slug in slugs if slug not in there]
+    return gone
 
 
 def _of(client: SyncPrefectClient, name: str) -> tuple[list[Next], list[str]]:

@@ -21,6 +21,7 @@ from tasks.blocks import BlockMissing, ServerAway, read_anew, read_block
 from tasks.credentials import credentials_block
 from tasks.secrets import secret_block
 
+BLOCK = "block:"
 _SAVE = "qdrant-dr register --config FILE --save-as NAME"
 
 _held: dict[str, Config] = {}
@@ -62,6 +63,20 @@ def _load(reference: str) -> Config:
     register_block_reader(credentials_block)
     configfile.register_block_loader(config_block)
     return configfile.load(reference)
+
+
+def is_file(reference: str) -> bool:
+    """Say whether a reference is a path of this machine."""
+    return "://" not in reference and not reference.startswith(BLOCK)
+
+
+def same_cluster(one: Config, other: Config) -> bool | None:
+    """Say whether two configurations are of one cluster; None if they are of one name and share no
+    repository, as those of two namesakes: nobody shares one."""
+    if one.cluster.name != other.cluster.name:
+        return False
+    ids = [{r.id for r in config.repositories if r.id} for config in (one, other)]
+    return True if ids[0] & ids[1] else None
 
 
 @contextmanager

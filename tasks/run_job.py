@@ -103,7 +103,7 @@ def run_job(
     try:
         print_as_asked()
         config = load(reference)
-        if left := left_to_the_successor(kind, config.cluster.name):
+        if left := left_to_the_successor(kind, reference, config):
             return left
         ensure_limits(config)
         run = begin(

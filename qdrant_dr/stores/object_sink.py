@@ -39,6 +39,7 @@ class ObjectSink:
         self._upload: Upload | None = None
         self._running: deque[Future[None]] = deque()
         self._number = self._offset = 0
+        self._aborted = False
 
     def write(self, block: bytes) -> None:
         rest: bytes | memoryview = block
@@ -57,6 +58,8 @@ class ObjectSink:
             self._filled += len(piece)
 
     def commit(self) -> None:
+        if self._aborted:
+            raise RuntimeError(f"{self._path} was given up: what was written is no more")
         if self._upload is None and self._filled <= self._store.one_request:
             data = b"".join(self._pieces)
             if self._replace:
@@ -72,7 +75,9 @@ class ObjectSink:
         self._upload = None
 
     def abort(self) -> None:
+        self._aborted = True
         self._pieces.clear()
+        self._filled = 0
         while self._running:
             self._running.popleft().cancel()
         if (upload := self._upload) is None:

@@ -6,13 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
 
-from deployments.takeover import RETIRED
+from deployments import takeover
+from deployments.takeover import COPY, RETIRED, lost
 from deployments.up import register_only
 from deployments.written import FORMER_VARIABLE, PARAMETERS, variable
 from qdrant_dr.errors import UsageError
@@ -115,8 +117,9 @@ def cron(there: dict[str, Any]) -> list[tuple[str, bool]]:
 
 
 def test_what_operators_changed_goes_to_the_new_names_and_nothing_runs_twice(
-    side: Callable[..., Side], in_process: PrefectServer
+    side: Callable[..., Side], in_process: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(takeover, "PAGE", 2)  # there may be more automations than one answer has
     one = side("upgrade", "backup", "replicate", "drill", "verify", "watch")
     one.register()
     earlier = [{"slug": "nightly", "schedule": {"cron": "1 1 * * *", "timezone": "UTC"},
@@ -167,6 +170,7 @@ def test_what_operators_changed_goes_to_the_new_names_and_nothing_runs_twice(
     for flow in one.flows:
         assert one.of(flow)["paused"] is (flow == "replicate")
         assert "cluster:upgrade" in one.of(flow)["tags"]
+        assert COPY not in one.of(flow)["tags"]
         former = one.of(flow, FORMER[flow])
         assert bool(former) is (flow in ("watch", "replicate"))
         assert former.get("paused", True)
@@ -195,7 +199,7 @@ class Killed(BaseException):
 
 
 EVERY_DAY = (2, 3)
-STEPS = [n if n in EVERY_DAY else pytest.param(n, marks=thorough) for n in range(1, 8)]
+STEPS = [n if n in EVERY_DAY else pytest.param(n, marks=thorough) for n in range(1, 11)]
 
 
 @pytest.mark.parametrize("after", STEPS)
@@ -245,6 +249,115 @@ def test_an_upgrade_that_dies_leaves_everything_scheduled_and_the_next_one_ends_
     before = changed_of(in_process)
     one.register()
     assert changed_of(in_process) == before
+
+
+def test_schedules_stay_where_prefect_takes_an_empty_list_to_mean_none(
+    side: Callable[..., Side],
+) -> None:
+    """By a setting today, without one in a release to come."""
+    one = side("cleared", "backup")
+    one.env = {**one.env, "PREFECT_DEPLOYMENTS_CLEAR_SCHEDULES_ON_EMPTY": "true"}
+    one.register()
+    earlier = [{"slug": "nightly", "schedule": {"cron": "1 1 * * *", "timezone": "UTC"},
+                "active": True, "parameters": {}}]  # fmt: skip
+    one.as_before("backup", schedules=earlier)
+    said = one.register()
+    assert any("backup/backup-cleared: updated" in line for line in said)
+    assert cron(one.of("backup")) == [("1 1 * * *", True)]
+    assert not one.of("backup", "nightly")
+
+
+def test_what_is_due_next_is_the_successors_before_the_former_one_loses_it(
+    side: Callable[..., Side], in_process: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what is due before the server's scheduler looks again would not run at all."""
+    one = side("soon", "backup")
+    one.register()
+    old = one.as_before("backup")
+    one.call("POST", f"/deployments/{old['id']}/schedule", {})
+    real, seen = SyncPrefectClient.request, []
+
+    def due(deployment: str) -> set[str]:
+        every = {"deployments": {"id": {"any_": [deployment]}}, "limit": 200}
+        found = one.call("POST", "/flow_runs/filter", every)
+        return {r["expected_start_time"] for r in found if r["state_type"] == "SCHEDULED"}
+
+    def request(self: SyncPrefectClient, method: str, path: str, *args: Any, **given: Any) -> Any:
+        if method == "PATCH" and path.endswith(old["id"]):
+            seen.append((due(old["id"]), due(one.of("backup")["id"])))
+        return real(self, method, path, *args, **given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SyncPrefectClient, "request", request)
+    one.register()
+    ((lost, coming),) = seen
+    assert lost
+    assert coming >= lost
+    # and what an update of it takes away is there again at once
+    new = one.of("backup")
+    one.spec["deployments"][0]["description"] = "another one"
+    one.file.write_text(yaml.safe_dump(one.spec))
+    one.register()
+    assert due(new["id"]) >= lost
+
+
+def served(*on: str, paused: bool = False, tags: tuple[str, ...] = ()) -> Any:
+    """A deployment with these schedules on."""
+    schedules = [SimpleNamespace(slug=slug or None, active=True) for slug in on]
+    return SimpleNamespace(name="new", paused=paused, tags=tags, schedules=schedules)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (served("nightly"), served("nightly"), []),
+        (served("nightly"), served(), ["schedule nightly is not on in new"]),
+        (served("nightly", ""), served("nightly"), ["schedule of an operator is not on in new"]),
+        (served("gone"), served("nightly"), []),
+        (served("nightly", paused=True), served(), []),
+        (served("nightly"), served("nightly", paused=True, tags=(COPY,)), []),
+        (served("nightly"), served("nightly", paused=True), ["new is paused"]),
+    ],
+)
+def test_nothing_is_retired_whose_successor_does_less(old: Any, new: Any, said: list[str]) -> None:
+    assert lost(old, new, {"nightly"}) == said
+
+
+def test_what_an_operator_paused_stays_paused_and_the_former_one_goes_on(
+    side: Callable[..., Side],
+) -> None:
+    one = side("halted", "backup")
+    one.register()
+    there = one.of("backup")
+    nightly = {k: there["schedules"][0][k] for k in ("slug", "schedule", "parameters", "active")}
+    one.as_before("backup")
+    kept = {k: there[k] for k in ("flow_id", "parameters", "entrypoint", "pull_steps", "tags")}
+    body = kept | {"name": there["name"], "schedules": [nightly], "paused": True}
+    one.call("POST", "/deployments/", body)
+    assert any("backup/nightly stays and goes on as before, for backup-halted is paused" in line
+               for line in one.register())  # fmt: skip
+    assert one.of("backup")["paused"] is True
+    assert one.of("backup", "nightly")["paused"] is False
+
+
+def test_the_former_one_goes_on_until_its_successor_has_its_schedules(
+    side: Callable[..., Side],
+) -> None:
+    one = side("lacking", "backup")
+    one.register()
+    new = one.of("backup")
+    nightly = {k: new["schedules"][0][k] for k in ("slug", "schedule", "parameters", "active")}
+    one.as_before("backup")
+    # as after a death between two requests; then somebody switched off one of the two
+    kept = {k: new[k] for k in ("flow_id", "parameters", "entrypoint", "pull_steps", "tags")}
+    body = kept | {"name": new["name"], "schedules": [nightly | {"active": False}]}
+    there = one.call("POST", "/deployments/", body)
+    (line,) = [line for line in one.register() if "goes on as before" in line]
+    assert "is not on in backup-lacking: switch that on, or pause backup/nightly" in line
+    assert one.of("backup", "nightly")["paused"] is False
+    (off,) = one.of("backup")["schedules"]
+    one.call("PATCH", f"/deployments/{there['id']}/schedules/{off['id']}", {"active": True})
+    assert "  backup/nightly, its former name, is deleted" in one.register()
+    assert [active for _, active in cron(one.of("backup"))] == [True]
 
 
 def test_two_clusters_on_one_server_leave_each_other_alone(
@@ -330,7 +443,8 @@ def test_a_run_of_the_former_name_leaves_it_to_the_successor_only_if_that_does_i
     old = one.of("report", "weekly")
     # as after a death between two requests, or where `up` could not tell whose it is
     new = one.call("POST", "/deployments/", {
-        k: old[k] for k in ("flow_id", "parameters", "entrypoint", "pull_steps", "tags")
+        k: old[k]
+        for k in ("flow_id", "parameters", "entrypoint", "pull_steps", "tags", "work_pool_name")
     } | {"name": "report-doubled", "schedules": [
         {"schedule": s["schedule"], "active": True, "slug": s["slug"]} for s in old["schedules"]
     ]})  # fmt: skip
@@ -341,11 +455,17 @@ def test_a_run_of_the_former_name_leaves_it_to_the_successor_only_if_that_does_i
     first, second = one.call("POST", "/flow_runs/filter", {
         "deployments": {"id": {"any_": [old["id"]]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 2,
     })  # fmt: skip
+    (its,) = one.call("POST", "/flow_runs/filter", {
+        "deployments": {"id": {"any_": [new["id"]]}},
+        "flow_runs": {"expected_start_time": {"after_": first["expected_start_time"],
+                                              "before_": first["expected_start_time"]}},
+    })  # fmt: skip
+    running = {"state": {"type": "RUNNING"}, "force": True}
+    one.call("POST", f"/flow_runs/{its['id']}/set_state", running)
     in_process.run("flow-run", "execute", first["id"])
     assert one.call("GET", f"/flow_runs/{first['id']}")["state_name"] == "Replaced"
     assert not one.world.ends("one")
-    # and with no run of the successor at that moment it is done
-    one.call("DELETE", f"/deployments/{new['id']}")
+    # and while nobody takes the run that the successor has for that moment, it is done
     in_process.run("flow-run", "execute", second["id"])
     assert one.call("GET", f"/flow_runs/{second['id']}")["state_name"] != "Replaced"
     assert [end.start.job for end in one.world.ends("one")] == ["report"]

@@ -430,10 +430,12 @@ def test_a_schedule_without_a_run_is_an_error_that_says_why(in_process: PrefectS
     try:
         with get_client(sync_client=True) as client:
             with pytest.raises(SetupFailed, match=r"never/d \(over\)") as failed:
-                await_scheduled(client, ["never/d"], within=1)
+                await_scheduled(client, {"never/d": ["over"]}, within=1)
             assert "sqlalchemy < 2.1" in failed.value.hint
+            with pytest.raises(SetupFailed, match=r"not on the server: never/d \(nightly\)"):
+                await_scheduled(client, {"never/d": ["over", "nightly"]}, within=1)
             call("POST", f"/deployments/{made}/pause_deployment", {})
-            assert await_scheduled(client, ["never/d"], within=1) == []
+            assert await_scheduled(client, {"never/d": ["over"]}, within=1) == []
     finally:
         call("DELETE", f"/deployments/{made}")
 

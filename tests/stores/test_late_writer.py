@@ -94,6 +94,17 @@ def test_a_taken_name_is_ours_only_if_our_upload_is_gone(
         assert store.open_uploads("") == []
 
 
+@pytest.mark.parametrize("written", [0, 5, SIZE])
+def test_what_was_given_up_is_not_made_afterwards(store: ObjectStore, written: int) -> None:
+    name = f"given-up-{written}.snapshot"
+    sink = store.sink(name)
+    sink.write(bytes(written))
+    sink.abort()
+    with pytest.raises(RuntimeError, match="was given up"):
+        sink.commit()
+    assert store.stat(name) is None
+
+
 def refusing(
     store: ObjectStore, patch: pytest.MonkeyPatch, error: Exception, *, first: bool = False
 ) -> list[bool]:

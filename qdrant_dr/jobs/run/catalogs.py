@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from qdrant_dr.repository import (
     remembering,
     write_bundles,
 )
+
+log = logging.getLogger(__name__)
 
 
 def open_all(
@@ -40,13 +43,17 @@ def open_all(
 
 
 def bundle_all(opened: Mapping[str, Repository]) -> None:
-    """Keep what was read of these repositories, opened with `remember`, in bundles."""
+    """Keep what was read of these repositories, opened with `remember`, in bundles. Whatever comes
+    of that: who has looked has done its work."""
     with ThreadPoolExecutor(max(1, len(opened))) as pool:
-        list(
-            pool.map(
-                lambda repository: write_bundles(repository, datetime.now(UTC)), opened.values()
-            )
-        )
+        list(pool.map(_bundle, opened.values()))
+
+
+def _bundle(repository: Repository) -> None:
+    try:
+        write_bundles(repository, datetime.now(UTC))
+    except Exception:  # a bundle saves requests, and nothing else
+        log.warning("no bundles of %s were written", repository.name, exc_info=True)
 
 
 def catalog_of(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from qdrant_dr.config import Config
-from qdrant_dr.errors import CatalogIncomplete
+from qdrant_dr.errors import CatalogIncomplete, DRError
 from qdrant_dr.jobs.run.holds import holds_of
 from qdrant_dr.repository import (
     Catalog,
@@ -42,8 +42,12 @@ def sweep_one(
 ) -> RepositorySweep:
     """Plan and carry out; `now` is older than the catalog, which is younger than every list."""
     plan = plan_sweep(catalog, repository.name, store_now=now)
+    unlisted: tuple[str, ...] = ()
     if plan.refused is None:
-        plan = replace(plan, bundles=lapsed_bundles(repository, store_now=now))
+        try:
+            plan = replace(plan, bundles=lapsed_bundles(repository, store_now=now))
+        except DRError as e:  # a key may list what it knows alone; bundles only save requests
+            unlisted = (f"bundles of records were not looked at: {e.message}",)
     packs = _plan_packs(config, repository, opened, catalog, now)
     freed = sweep_packs(repository, packs)
     swept = sweep_repository(repository, plan)
@@ -51,7 +55,7 @@ def sweep_one(
     return RepositorySweep(
         removed=(*freed.removed, *swept.removed),
         kept=(*((plan.refused,) if plan.refused else ()), *packs.unjudged),
-        remarks=(*freed.remarks, *swept.refused),
+        remarks=(*unlisted, *freed.remarks, *swept.refused),
         freed_bytes=freed.freed_bytes,
         hidden_bytes=freed.hidden_bytes,
     )
