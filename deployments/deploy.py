@@ -25,7 +25,7 @@ from deployments import prefect_yaml
 from deployments.automations import TAG, WATCH_TAG
 from deployments.inputs import Asked
 from deployments.prefect_yaml import Entry
-from deployments.takeover import COPY, of_cluster, read, takeovers
+from deployments.takeover import COPY, of_cluster, read, switch_on_orphan, takeovers
 from deployments.upcoming import schedule_now
 from deployments.written import Written
 from qdrant_dr.errors import SetupFailed, UsageError
@@ -49,7 +49,7 @@ def deploy(client: SyncPrefectClient, asked: Asked, environ: Mapping[str, str]) 
     wanted = [e.with_parameters(chosen[e.name]) for e in wanted]
     changed = {e.name: _changes(e, before[e.name]) for e in wanted}
     began = datetime.now(UTC)
-    to_deploy = [_to_deploy(e, there, copied=e.name in former) for e in wanted
+    to_deploy = [_to_deploy(e, there) for e in wanted
                  if (there := before[e.name]) is None or changed[e.name]]  # fmt: skip
     if to_deploy:
         _run_prefect_deploy(asked.spec, to_deploy, environ)
@@ -70,6 +70,9 @@ def deploy(client: SyncPrefectClient, asked: Asked, environ: Mapping[str, str]) 
             schedule_now(client, there.id, began)
         if takeover := former.get(entry.name):
             said.append(takeover.finish(there))
+            there = _again(client, entry)
+        elif switched := switch_on_orphan(client, entry, there):
+            said.append(switched)
             there = _again(client, entry)
         said += [*_kept(entry, there), *kept.values()]
         if theirs := chosen[entry.name]:
@@ -116,7 +119,7 @@ def _changes(entry: Entry, there: DeploymentResponse | None) -> list[str]:
     return [] if there is None else prefect_yaml.differences(entry, there)
 
 
-def _to_deploy(entry: Entry, there: DeploymentResponse | None, *, copied: bool) -> dict[str, Any]:
+def _to_deploy(entry: Entry, there: DeploymentResponse | None) -> dict[str, Any]:
     """The entry for `prefect deploy`: what is there keeps its switches; schedules come after."""
     one = copy.deepcopy(entry.raw)
     one |= {"version": prefect_yaml.version(entry.raw), "pull": entry.pull}
@@ -124,7 +127,7 @@ def _to_deploy(entry: Entry, there: DeploymentResponse | None, *, copied: bool) 
         return one
     # none at all keeps them; an empty list takes all away, by a setting and in releases to come
     one |= {"schedules": None, "paused": there.paused}
-    if copied and COPY in there.tags:  # until it is switched on
+    if COPY in there.tags:  # until it is switched on
         one["tags"].append(COPY)
     limit = there.global_concurrency_limit
     if isinstance(one.get("concurrency_limit"), dict):

@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -122,13 +123,14 @@ class Takeover:
             return (f"  {self.old_name} stays and goes on as before, for {', '.join(less)}: switch "
                     f"that on, or pause {self.old_name} if nothing should run; then `qdrant-dr up` "
                     "again")  # fmt: skip
-        paused = new.paused
+        paused, since = new.paused, datetime.now(UTC)
         if COPY in new.tags:
             paused &= self.old.paused
             change = {"paused": paused, "tags": [t for t in new.tags if t != COPY]}
             self.client.request("PATCH", f"/deployments/{new.id}", json=change)  # type: ignore[arg-type]
         if not paused:
-            schedule_now(self.client, new.id)  # before the other loses what is due next
+            # before the other loses what is due next
+            schedule_now(self.client, new.id, since)
         # one request: it loses its schedule, and what was due stays and is done
         tags = [RETIRED, *(t for t in self.entry.meant["tags"] if t.startswith(cluster_tag("")))]
         body = {"paused": True, "tags": tags, "description": f"Replaced by {self.entry.name}."}
@@ -145,6 +147,20 @@ class Takeover:
                     f"refers to it: let that name {self.entry.name}")  # fmt: skip
         self.client.delete_deployment(self.old.id)
         return f"  {self.old_name}, its former name, is deleted"
+
+
+def switch_on_orphan(
+    client: SyncPrefectClient, entry: Entry, new: DeploymentResponse
+) -> str | None:
+    """Switch a copy of ours on whose original somebody has deleted: nothing else would ever."""
+    flow = str(entry.flow.name)
+    if COPY not in new.tags or read(client, f"{flow}/{FORMER.get(flow)}"):
+        return None
+    since = datetime.now(UTC)
+    change = {"paused": False, "tags": [t for t in new.tags if t != COPY]}
+    client.request("PATCH", f"/deployments/{new.id}", json=change)  # type: ignore[arg-type]
+    schedule_now(client, new.id, since)
+    return "  its former name was deleted before it was taken over: it is switched on"
 
 
 def lost(old: DeploymentResponse, new: DeploymentResponse, wanted: Collection[str]) -> list[str]:

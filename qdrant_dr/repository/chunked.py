@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.records import BackupKey, Part
 from qdrant_dr.repository.record_cache import memory_of
 from qdrant_dr.repository.repository import Repository
-from qdrant_dr.repository.reused_packs import read_bases
+from qdrant_dr.repository.reused_packs import Bases, read_bases
 from qdrant_dr.stores.base import OpenUpload, Sink, Stat, fill
 from qdrant_dr.vault.box import Table, open_bytes
 from qdrant_dr.vault.cut_once import CutOnce
@@ -65,6 +66,7 @@ class ChunkedRepository(Repository):
 
     _tables: Tables = field(init=False)
     _numbers: dict[str, Iterator[int]] = field(init=False, default_factory=dict)
+    _bases: dict[str, Bases] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         Repository.__post_init__(self)  # slots make it another class than `super()` knows
@@ -93,7 +95,11 @@ class ChunkedRepository(Repository):
         if self.store.stat(path) is not None:
             raise Conflict(f"repository {self.name}: {path} already exists")
         place = RecipePlace(path, key.folder, file_name)
-        return ChunkedSink(self._vault(key, size_hint or 0), place, stream or CutOnce())
+        # all parts of a capture have the same ones: the proofs of a collection may be thousands
+        if key.folder not in self._bases:
+            self._bases[key.folder] = read_bases(self, key, self.read_recipe)
+        vault = self._vault(key, size_hint or 0, self._bases[key.folder])
+        return ChunkedSink(vault, place, stream or CutOnce())
 
     def replace_part(self, key: BackupKey, part: Part, blocks: Iterable[bytes]) -> None:
         """Repair: store a part anew, of whose packs none is believed any more."""
@@ -105,7 +111,8 @@ class ChunkedRepository(Repository):
         except (ObjectMissing, BoxDamaged):
             doubted = ()
         place = RecipePlace(self._part_path(key, part.file), key.folder, part.file, replace=True)
-        vault = self._vault(key, part.size_bytes, doubted)
+        bases = read_bases(self, key, self.read_recipe)
+        vault = self._vault(key, part.size_bytes, bases, doubted, healing=True)
         fill(ChunkedSink(vault, place, CutOnce()), blocks)
 
     def _part_path(self, key: BackupKey, file_name: str) -> str:
@@ -233,7 +240,15 @@ class ChunkedRepository(Repository):
 
     # blocks that are there already
 
-    def _vault(self, key: BackupKey, stream_bytes: int, doubted: Collection[str] = ()) -> Vault:
+    def _vault(
+        self,
+        key: BackupKey,
+        stream_bytes: int,
+        bases: Bases,
+        doubted: Collection[str] = (),
+        *,
+        healing: bool = False,
+    ) -> Vault:
         """Everything that a sink needs to know of what is stored already; of `doubted` packs
         nothing is reused."""
         began = datetime.now(UTC)
@@ -243,7 +258,6 @@ class ChunkedRepository(Repository):
             for name, there in listed.items()
             if may_reuse(there.modified_at, of_a_base=False, now=began)
         }
-        bases = read_bases(self, key, self.read_recipe)
         based = {name for recipe in bases.recipes for name in recipe.packs}
         packs = [Pack(n, listed[n]) for n in sorted((young | based) & listed.keys() - set(doubted))]
         with ThreadPoolExecutor(_READERS) as pool:
@@ -259,7 +273,7 @@ class ChunkedRepository(Repository):
             store=self.store,
             keys=self.keys,
             known=known,
-            places=self._places(key, {*listed, *based, *doubted}),
+            places=self._places(key, {*listed, *based, *doubted}, healing=healing),
             listed=partial(self.list_packs, key),
             until=began + ORPHAN_GRACE / 2,
             limit=self._bandwidth_limit,
@@ -276,14 +290,22 @@ class ChunkedRepository(Repository):
             )
             return None
 
-    def _places(self, key: BackupKey, named: Collection[str]) -> PackPlaces:
+    def _places(
+        self, key: BackupKey, named: Collection[str], *, healing: bool = False
+    ) -> PackPlaces:
         """Choose names that are free. `named` are packs that are there, and those that recipes name
-        though they are gone: a new pack under such a name would look like the one they mean."""
+        though they are gone: a new pack under such a name would look like the one they mean. What
+        heals an old backup cannot know all of those, so it begins anywhere in a range of its own.
+        """
         path = self._pack_path(key)
-        read = (layout.read_pack_path(path(name)) for name in named)
-        taken = (at.number for at in read if at and at.backup_id == key.backup_id)
-        numbers = self._numbers.setdefault(key.folder, itertools.count(max(taken, default=0) + 1))
         name = partial(layout.pack_name, key.backup_id)
+        if healing:
+            return PackPlaces(name, path, itertools.count(10**6 + secrets.randbelow(8 * 10**6)))
+        read = (layout.read_pack_path(path(name)) for name in named)
+        taken = (
+            at.number for at in read if at and at.backup_id == key.backup_id and at.number < 10**6
+        )
+        numbers = self._numbers.setdefault(key.folder, itertools.count(max(taken, default=0) + 1))
         return PackPlaces(name, path, numbers)
 
     def _pack_path(self, key: BackupKey) -> Callable[[str], str]:

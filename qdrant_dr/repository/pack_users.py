@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from qdrant_dr import layout
-from qdrant_dr.errors import BoxDamaged, ObjectMissing
+from qdrant_dr.errors import KeyMissing, ObjectArchived, ObjectMissing, RecordError
 from qdrant_dr.records import BackupKey
 from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.holds_and_deletions import find_expired
@@ -61,7 +61,7 @@ def read_users(
         of = BackupKey(cluster=at.cluster, collection=key.collection, backup_id=at.backup_id)
         try:
             recipes.append(vault.read_recipe(of, part))
-        except (BoxDamaged, ObjectMissing) as e:
+        except (RecordError, ObjectMissing, ObjectArchived, KeyMissing) as e:
             log.info("%s in %s: %s", path, vault.name, e.message)
     known = len(recipes) == len(paths) and not listed.in_the_making and paths.issuperset(expected)
     return PackUsers(tuple(recipes), known, listed)

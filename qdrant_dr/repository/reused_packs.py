@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from qdrant_dr import layout
-from qdrant_dr.errors import BoxDamaged, KeyMissing, ObjectMissing
+from qdrant_dr.errors import KeyMissing, ObjectArchived, ObjectMissing, RecordError
 from qdrant_dr.records import BackupKey, Proof
 from qdrant_dr.records.proof import reaches
 from qdrant_dr.repository.catalog import open_failures
@@ -85,7 +85,7 @@ def read_bases(
         for part in filter(None, map(layout.part_file_of, files.get(name, ()))):
             try:
                 yield read_recipe(backup, part)
-            except (ObjectMissing, BoxDamaged, KeyMissing) as e:
+            except (RecordError, ObjectMissing, ObjectArchived, KeyMissing) as e:
                 what = f"the blocks of {part} of {backup} in {repository.name}"
                 log.warning("%s are not reused: %s", what, e.message)
 
@@ -114,6 +114,8 @@ def _failed(repository: Repository, key: BackupKey) -> dict[str, frozenset[str]]
         if named is None or named:
             failed[name] = named or frozenset()
     for unreadable in proofs.unreadable:
+        if isinstance(unreadable.error, ObjectArchived | ObjectMissing):
+            continue  # not damaged: a rule of the bucket moves old proofs away
         if at := layout.read_backup_path(unreadable.path):
             failed.setdefault(at.backup_id, frozenset())
     return failed

@@ -149,6 +149,10 @@ def open_keyring(slots: Sequence[KeySlot], secret: Secret, first: str, where: st
         after = _successors(slots, masters)
         ours = _tied_to(first, after, masters.keys())
         newest, replaced_by = _newest_from(first, after)
+        if secret.kind != "age":  # what else our own secret opens is ours: a key between is lost
+            made = {slot.key_id: slot.key_made_at for slot in slots}
+            untied = masters.keys() - set(ours)
+            replaced_by |= {key_id for key_id in untied if made[key_id] > made[newest]}
     older = [masters[key_id] for key_id in ours if key_id != newest]
     return Keyring(masters[newest], older, replaced_by=sorted(replaced_by))
 

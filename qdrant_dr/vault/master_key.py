@@ -92,10 +92,11 @@ class Keyring:
             )
         if self._replaced_by:
             raise KeyWrong(
-                f"{replaced}, which the configured secret does not open: nothing more is encrypted "
-                "with the old one",
+                f"{replaced}, which the configured secret does not open, or which no slot ties to "
+                "it any more: nothing more is encrypted with the old one",
                 "have `qdrant-dr key add REPOSITORY` run for this secret where the new key is "
-                "open; what is there stays readable.",
+                "open, or put its id as `key_id` below the name of the repository if it is yours; "
+                "what is there stays readable.",
             )
         return self._newest
 

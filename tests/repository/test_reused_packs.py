@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qdrant_dr import layout
+from qdrant_dr.errors import ObjectArchived
 from qdrant_dr.records import Finding, Manifest, Proof
 from qdrant_dr.repository.chunked import ChunkedRepository
+from qdrant_dr.repository.pack_users import read_users
 from qdrant_dr.repository.reused_packs import nearest, packs_named
 from qdrant_dr.vault import pack_writer
 from qdrant_dr.vault.box import BLOCK
@@ -98,6 +102,41 @@ def test_of_a_backup_with_a_proof_that_nobody_can_read_nothing_is_taken(
     proof.chmod(0o600)
     proof.write_bytes(proof.read_bytes()[:-3])
     assert reused(vault, tmp_path, base) == 0
+
+
+def test_what_lies_in_an_archive_stops_no_capture_and_no_healing(
+    vault: ChunkedRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule of the bucket moves old proofs and recipes away; nothing is wrong with them."""
+    old, *_ = (backed_up(vault, numbers=range(9), at=made.NOW + n * DAY) for n in range(4))
+    vault.add_proof(failure(old, vault, "its SHA-256 is another one"))
+    read = type(vault.store).read
+
+    def archived(store: object, path: str) -> bytes:
+        if old.backup_id in path and path.endswith((".recipe", ".json")):
+            raise ObjectArchived(f"{path} is archived")
+        return read(store, path)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(vault.store), "read", archived)
+    users = read_users(vault, old.key, made.NOW)
+    assert (len(users.recipes), users.known) == (3, False)
+    age(tmp_path, 2 * DAY, "packs")
+    of = backed_up(vault, numbers=range(9), at=made.NOW + 4 * DAY)
+    packs = vault.read_recipe(of.key, of.parts[0].file).packs
+    assert [layout.is_pack_of(name, old.backup_id) for name in packs] == [True] * 3
+
+
+def test_what_heals_an_old_backup_takes_no_name_that_another_recipe_may_mean(
+    vault: ChunkedRepository,
+) -> None:
+    old = backed_up(vault, numbers=range(9), at=made.NOW)
+    before = set(vault.list_packs(old.key))
+    replace(vault).replace_part(old.key, old.parts[0], [content(range(9))])
+    new = set(vault.list_packs(old.key)) - before
+    assert len(new) == 3
+    assert all(layout.is_pack_of(name, old.backup_id) for name in new)
+    assert all(int(name.rpartition("-")[2]) >= 10**6 for name in new)
+    assert b"".join(vault.read_verified(old.key, old.parts[0])) == content(range(9))
 
 
 def test_what_is_wrong_with_the_content_is_in_the_source(vault: ChunkedRepository) -> None:

@@ -286,3 +286,14 @@ def test_a_passphrase_is_the_same_however_its_letters_are_composed() -> None:
     assert parse_secret("# six words that begin with a hash", "x").kind == "passphrase"
     slot = make_slot(MASTER, parse_secret("Caf\u00e9 au lait, s'il vous", "x"), NOW)
     assert open_slot(slot, parse_secret("Cafe\u0301 au lait, s'il vous", "x")) == MASTER
+
+
+def test_an_old_key_does_not_encrypt_again_where_one_between_is_lost() -> None:
+    """Its slots are gone: nothing ties the newest to the first any more; our secret opens both."""
+    secret = parse_secret(new_key_file(), "x")
+    (first, middle, newest), slots = rotated(secret, 2)
+    left = [slot for slot in slots if slot.key_id != middle.id.hex()]
+    ring = open_keyring(left, secret, first.id.hex(), "one")
+    with pytest.raises(KeyWrong, match=f"was replaced by {newest.id.hex()}"):
+        _ = ring.newest
+    assert open_keyring(left, secret, newest.id.hex(), "one").newest == newest
