@@ -339,6 +339,21 @@ def test_what_an_operator_paused_stays_paused_and_the_former_one_goes_on(
     assert one.of("backup", "nightly")["paused"] is False
 
 
+def test_a_copy_whose_former_one_was_deleted_meanwhile_is_switched_on(
+    side: Callable[..., Side],
+) -> None:
+    """`up` died after it made the copy, and a person tidied up: nothing would run any more."""
+    one = side("orphan", "backup")
+    one.register()
+    there = one.of("backup")
+    change = {"paused": True, "tags": [*there["tags"], COPY]}
+    one.call("PATCH", f"/deployments/{there['id']}", change)
+    assert any("it is switched on" in line for line in one.register())
+    now = one.of("backup")
+    assert (now["paused"], COPY in now["tags"]) == (False, False)
+    assert not any("switched on" in line for line in one.register())
+
+
 def test_the_former_one_goes_on_until_its_successor_has_its_schedules(
     side: Callable[..., Side],
 ) -> None:
