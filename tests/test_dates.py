@@ -22,6 +22,7 @@ MAY_ASK = {
     "stores/test_lifecycle.py",  # a rule of an emulator must lie ahead
     "repository/test_dated_ahead.py",  # against the time that the disk gives to a file
     "repository/test_one_repository.py",  # the clock of a store is that of this disk
+    "repository/test_record_bundles.py",  # what lies on this disk, and when it was read
     "repository/test_sweep.py",  # what lies on this disk is as old as it is
     "cluster/test_hostile.py",  # a date at the end of time against any other
 }

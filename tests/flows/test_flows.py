@@ -50,7 +50,7 @@ def announced(server: PrefectServer, run_id: str) -> list[tuple[str, str]]:
     return [
         (e["event"], e["resource"]["prefect.resource.name"])
         for e in found
-        if e["payload"]["run_id"] == run_id
+        if e["payload"].get("run_id") == run_id
     ]
 
 

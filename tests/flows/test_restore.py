@@ -159,7 +159,8 @@ def test_no_answer_to_the_approval_counts_as_no(
 ) -> None:
     monkeypatch.setattr("flows.restore.timedelta", lambda minutes: timedelta(seconds=3 * minutes))
     state = run(made, target, approval_minutes=1)
-    assert state.is_failed(), state.message  # Prefect's own, whatever the flow returns then
+    # Prefect's own, whatever the flow returns then; ours, where that came first
+    assert state.is_failed() or state.is_cancelled(), state.message
     assert names(target.url) == []
     end = made.ends("one")[-1]
     assert end.verdict == "failed"

