@@ -325,6 +325,10 @@ def test_a_pack_that_took_the_name_of_a_swept_one_stays(
     healer = replace(vault)
     healer.replace_part(of.key, of.parts[0], plain.read_part(of.key, of.parts[0]))
     healer.repair_manifest(of.key, of.to_bytes())
+    # a heal takes names of its own; whoever else writes under that one is not to lose it either
+    (new,) = healer.list_packs(of.key).values()
+    assert new.path != plan.packs[0].path
+    (root / plan.packs[0].path).write_bytes((root / new.path).read_bytes())
     done = sweep_packs(vault, plan)
     assert (done.removed, done.freed_bytes) == ((), 0)
     assert "was written anew meanwhile" in done.remarks[0]
