@@ -53,7 +53,7 @@ down:
 
 # Four on two cores: most tests wait more than they work. tests/support/by_file.py says which files
 # are run side by side, and limits.py how long they may take.
-EVERY_TEST := -n 4 --dist loadfile --no-loadscope-reorder tests
+EVERY_TEST := -n 3 --dist loadfile --no-loadscope-reorder tests
 
 test: $(READY) $(AZURITE)
 	$(BIN)/python -m pytest $(EVERY_TEST)
