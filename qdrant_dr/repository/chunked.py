@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +42,7 @@ from qdrant_dr.verified_read import VerifiedRead
 log = logging.getLogger(__name__)
 
 _READERS = 16
+_RECENT = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class ChunkedRepository(Repository):
 
     _tables: Tables = field(init=False)
     _numbers: dict[str, Iterator[int]] = field(init=False, default_factory=dict)
-    _bases: dict[str, Bases] = field(init=False, default_factory=dict)
+    _bases: dict[str, tuple[datetime, Bases]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         Repository.__post_init__(self)  # slots make it another class than `super()` knows
@@ -95,11 +96,18 @@ class ChunkedRepository(Repository):
         if self.store.stat(path) is not None:
             raise Conflict(f"repository {self.name}: {path} already exists")
         place = RecipePlace(path, key.folder, file_name)
-        # all parts of a capture have the same ones: the proofs of a collection may be thousands
-        if key.folder not in self._bases:
-            self._bases[key.folder] = read_bases(self, key, self.read_recipe)
-        vault = self._vault(key, size_hint or 0, self._bases[key.folder])
+        vault = self._vault(key, size_hint or 0, self._recent_bases(key))
         return ChunkedSink(vault, place, stream or CutOnce())
+
+    def _recent_bases(self, key: BackupKey) -> Bases:
+        """The parts of a capture share them: a collection may have thousands of proofs. Not for
+        long, since a base may be let go meanwhile."""
+        now = datetime.now(UTC)
+        read_at, bases = self._bases.get(key.folder, (None, None))
+        if read_at is None or bases is None or not timedelta(0) <= now - read_at < _RECENT:
+            bases = read_bases(self, key, self.read_recipe)
+            self._bases[key.folder] = now, bases
+        return bases
 
     def replace_part(self, key: BackupKey, part: Part, blocks: Iterable[bytes]) -> None:
         """Repair: store a part anew, of whose packs none is believed any more."""
