@@ -102,7 +102,9 @@ class LedgerWriter:
         unnamed = Unnamed()
         if crashed or is_due(head, datetime.now(UTC)):
             cluster = self.config.cluster.name
-            unnamed = find_unnamed(repository, cluster, head, mine.keys(), datetime.now(UTC))
+            unnamed = find_unnamed(
+                repository, cluster, head, mine.keys(), crashed, datetime.now(UTC)
+            )
         others = [
             Head(repository_id=r.id, number=h.number, sha256=h.sha256)
             for n, h in self.heads.items()
