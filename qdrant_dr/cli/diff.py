@@ -54,7 +54,7 @@ def diff(before: str, after: str, /, *, out: str | None = None, session: Given) 
 
 
 def _rows(found: Differences) -> list[dict[str, Any]]:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"change": kind, "what": "point", "points": found.counts[kind], "first": found.first[kind]}
         for kind in KINDS
         if found.counts[kind]

@@ -51,9 +51,18 @@ class Piece(Protocol):
 class State(Protocol):
     """What is compared. `tables` has one for each of the `pieces`, by the same number."""
 
-    name: str
-    info: Mapping[str, Any]
-    aliases: Sequence[str]
+    @property
+    def name(self) -> str:
+        """What it is called in words for people."""
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """The server's description of the collection."""
+
+    @property
+    def aliases(self) -> Sequence[str]:
+        """The aliases that point to it."""
+
     notes: list[str]
 
     def read(self, folder: Path, buckets: Sequence[int] | None) -> list[PointTable]:
@@ -92,7 +101,8 @@ class BackupState:
 
     def read(self, folder: Path, buckets: Sequence[int] | None) -> list[PointTable]:
         """Read every shard; raise ContentDiffers if these are not the points of the seal."""
-        tables, points = [], 0
+        tables: list[PointTable] = []
+        points = 0
         with self._opened() as opened:
             for shard in opened.shards():
                 table, _ = shard.table(folder / str(len(tables)), buckets)
@@ -217,7 +227,8 @@ class LiveState:
         return self.node.read(where, doing, collection=self.collection, json=dict(body))
 
 
-def _noting(points: Iterable[RawPoint], keys: list[bytes]) -> Iterator[RawPoint]:
+def _noting(points: Iterable[Mapping[str, Any]], keys: list[bytes]) -> Iterator[Mapping[str, Any]]:
+    """Yield the points; their packed ids are added to `keys`."""
     for point in points:
         keys.append(id_key(point["id"]))
         yield point

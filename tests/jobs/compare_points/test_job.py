@@ -70,7 +70,7 @@ def point(i: int | str) -> dict[str, Any]:
         },
         "vector": {
             "image": [1.0, n / 7, -1.0, 0.25], "text": [n / 3, 1.0, 2.0, 3.0],
-            "words": {"indices": [1, n], "values": [0.5, n / 9]},
+            "words": {"indices": [0, n], "values": [0.5, n / 9]},
         },
     }  # fmt: skip
 
