@@ -11,6 +11,7 @@ from qdrant_dr.records.details import (
     Captured,
     Compared,
     Deleted,
+    Differed,
     Drilled,
     ErrorFacts,
     Healed,
@@ -36,6 +37,7 @@ Kind = Literal[
     "check",
     "watch",
     "sign",
+    "diff",
 ]
 Verdict = Literal["ok", "degraded", "failed", "skipped"]
 """The verdict of a unit. A run's verdict is never `skipped`."""
@@ -80,6 +82,7 @@ Detail = Annotated[
     | Deleted
     | Swept
     | Signed
+    | Differed
     | Reported
     | Watched,
     Field(discriminator="kind"),
@@ -102,6 +105,7 @@ class Outcome(Frozen):
         "report",
         "watch",
         "sign",
+        "diff",
     ]
     collection: str
     repository: str | None = None
