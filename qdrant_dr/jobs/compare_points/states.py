@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from qdrant_dr.cluster import CollectionFacts, Node, RawPoint, collection_facts, scroll_points
+from qdrant_dr.cluster import (
+    CollectionFacts,
+    Node,
+    RawPoint,
+    collection_facts,
+    scroll_points,
+)
+from qdrant_dr.cluster.incarnation import another_life as another_than
 from qdrant_dr.cluster.node import path_of
 from qdrant_dr.cluster.scroll import points_by_id
 from qdrant_dr.config import Config
@@ -232,6 +239,23 @@ def _noting(points: Iterable[Mapping[str, Any]], keys: list[bytes]) -> Iterator[
     for point in points:
         keys.append(id_key(point["id"]))
         yield point
+
+
+def another_life(before: State, after: State) -> tuple[str, ...]:
+    """Say why the two are not of one life of a collection: it was deleted and made anew, or is
+    another one. What is compared then is what two collections hold."""
+    backups = [s.found.manifest for s in (before, after) if isinstance(s, BackupState)]
+    if len(backups) == 2 and backups[0].incarnation != backups[1].incarnation:
+        return (f"{before.name} and {after.name} are of two lives of a collection",)
+    live = next((s for s in (before, after) if isinstance(s, LiveState)), None)
+    if live is not None and backups:
+        if backups[0].collection != live.collection:
+            return (f"{before.name} and {after.name} are two collections",)
+        return tuple(
+            f"{live.name} is not the collection that was backed up: {why}"
+            for why in another_than(live.facts, backups[0])
+        )
+    return ()
 
 
 def cosine_vectors(*states: State) -> frozenset[str]:
