@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qdrant_dr.jobs.compare_points.changes import Change
@@ -90,6 +90,7 @@ def test_each_component_is_judged_by_itself(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@settings(max_examples=40, deadline=None)
 @given(moved=st.dictionaries(st.integers(0, 600), st.sampled_from([5e-7, 5e-6]), max_size=40))
 def test_every_point_comes_out_once_and_in_order(
     tmp_path_factory: Any, moved: dict[int, float]

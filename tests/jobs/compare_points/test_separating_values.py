@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qdrant_dr.jobs.compare_points import separating_values
@@ -45,6 +45,7 @@ def found(removed: list[Any], kept: list[Any]) -> tuple[Separating, ...]:
     return separating(counted, len(removed), len(removed) + len(kept))
 
 
+@settings(max_examples=100, deadline=None)
 @given(removed=st.lists(payloads | st.none(), min_size=1), kept=st.lists(payloads))
 def test_what_is_named_separates_by_exact_counts(removed: list[Any], kept: list[Any]) -> None:
     named = found(removed, kept)
