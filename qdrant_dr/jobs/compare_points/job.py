@@ -152,8 +152,8 @@ class _Comparing:
             sides = self._read(some)
         if some is not None:
             self.notes.append(
-                f"read were the points of {len(some)} of {BUCKETS} buckets: all others are equal by "
-                "both seals"
+                f"the points of {len(some)} of {BUCKETS} buckets were read: the others are equal "
+                "by both seals"
             )
         doubtful = DoubtfulVectors(self.folder / "doubtful", cosine_vectors(self.one, self.two))
         found = self.folder / "found"

@@ -175,8 +175,8 @@ class LiveState:
         writer.close()
         if self.facts.deferred_points:
             self.notes.append(
-                f"{self.facts.deferred_points} points of {self.name} are deferred: the server hides "
-                "them until they are optimised, and they may be told as gone"
+                f"{self.facts.deferred_points} points of {self.name} are deferred: the server "
+                "hides them until they are optimised, so they may be told as gone"
             )
         before, after = self.facts.operations, self._operations_now()
         if before == after:
