@@ -43,8 +43,13 @@ class RepositoryConfig(Section):
     )
     key_id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = Field(
         None,
-        description="of its master key, printed by `repository create --encrypt`; needed beside an "
-        "age identity, for which anybody can lock a key",
+        description="of its master key, printed by `repository create --encrypt` and `key rotate`: "
+        "who may write there cannot put another key in its place",
+    )
+    lost_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...] = Field(
+        (),
+        description="ids of its master keys that are lost for good: what is encrypted with them "
+        "is, too, and does not keep anything new from being written",
     )
     tls: Tls = Tls()
     retention: RetentionRules = RetentionRules()

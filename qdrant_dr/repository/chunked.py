@@ -68,6 +68,8 @@ class ChunkedRepository(Repository):
     _tables: Tables = field(init=False)
     _numbers: dict[str, Iterator[int]] = field(init=False, default_factory=dict)
     _bases: dict[str, tuple[datetime, Bases]] = field(init=False, default_factory=dict)
+    _healed: dict[str, set[str]] = field(init=False, default_factory=dict)
+    """Packs that this process wrote to heal a backup, by its folder: no proof speaks of them."""
 
     def __post_init__(self) -> None:
         Repository.__post_init__(self)  # slots make it another class than `super()` knows
@@ -150,6 +152,18 @@ class ChunkedRepository(Repository):
         lost = {recipe.packs.index(p) for p in gone}
         there = (s for s in recipe.steps() if isinstance(s, bytes) or s.pack not in lost)
         return sum(len(s) if isinstance(s, bytes) else s.size for s in there)
+
+    def has_part(self, key: BackupKey, part: Part) -> bool:
+        """Say whether the recipe of a part is of these very bytes, and its packs are there, as far
+        as a list tells. Raise BytesDiffer if its recipe is damaged."""
+        try:
+            needs = self.needs_of(self._part_path(key, part.file))
+        except ObjectMissing:
+            return False
+        except BoxDamaged as e:
+            raise BytesDiffer(f"{part.file} of {key} in {self.name}: {e.message}") from None
+        listed = {there.path: there.size_bytes for there in self.list_packs(key).values()}
+        return needs.are_met(part, listed)
 
     def read_part(
         self,
@@ -272,7 +286,10 @@ class ChunkedRepository(Repository):
             tables = list(pool.map(self._table_if_good, packs))
         good = [(p, t) for p, t in zip(packs, tables, strict=True) if t is not None]
         newest_key = self.keys.newest.id if self.keys else None
-        not_reused = bases.declined(good, stream_bytes=stream_bytes, newest_key=newest_key)
+        fresh = self._healed.setdefault(key.folder, set()) if healing else set()
+        not_reused = bases.declined(
+            good, stream_bytes=stream_bytes, newest_key=newest_key, trusted=fresh
+        )
         if not_reused:
             log.info("%s: blocks of %d packs are stored anew", self.name, len(not_reused))
         known = KnownBlocks(self._table_if_good)
@@ -284,6 +301,7 @@ class ChunkedRepository(Repository):
             places=self._places(key, {*listed, *based, *doubted}, healing=healing),
             listed=partial(self.list_packs, key),
             until=began + ORPHAN_GRACE / 2,
+            written=fresh.add if healing else None,
             limit=self._bandwidth_limit,
         )
 
@@ -308,10 +326,13 @@ class ChunkedRepository(Repository):
         path = self._pack_path(key)
         name = partial(layout.pack_name, key.backup_id)
         if healing:
-            return PackPlaces(name, path, itertools.count(10**6 + secrets.randbelow(8 * 10**6)))
+            first = layout.REPAIR_PACKS
+            return PackPlaces(name, path, itertools.count(first + secrets.randbelow(8 * first)))
         read = (layout.read_pack_path(path(name)) for name in named)
         taken = (
-            at.number for at in read if at and at.backup_id == key.backup_id and at.number < 10**6
+            at.number
+            for at in read
+            if at and at.backup_id == key.backup_id and at.number < layout.REPAIR_PACKS
         )
         numbers = self._numbers.setdefault(key.folder, itertools.count(max(taken, default=0) + 1))
         return PackPlaces(name, path, numbers)

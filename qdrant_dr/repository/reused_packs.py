@@ -39,13 +39,16 @@ class Bases:
         *,
         stream_bytes: int,
         newest_key: bytes | None,
+        trusted: Collection[str] = (),
     ) -> Collection[str]:
-        """Return the names of packs whose blocks are stored anew, though they are there. Pure."""
+        """Return the names of packs whose blocks are stored anew, though they are there. No failed
+        proof speaks against those that are `trusted`. Pure."""
         tables = {pack.name: table for pack, table in packs}
         damaged = {
             name
             for name in tables
-            if name in self.damaged or any(layout.is_pack_of(name, f) for f in self.failed)
+            if name not in trusted
+            and (name in self.damaged or any(layout.is_pack_of(name, f) for f in self.failed))
         }
         runs: dict[str, list[tuple[int, int]]] = {}
         for recipe in self.recipes:

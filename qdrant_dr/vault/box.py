@@ -260,6 +260,12 @@ def check_box(path: str, data: Iterable[bytes]) -> bytes:
     return held
 
 
+def note_key(path: str, tail: bytes, keys: Keyring | None) -> None:
+    """Tell the keys which one the box at `path` needs, that `check_box` found to be whole."""
+    if keys is not None and (key_id := _FOOTER.unpack(tail[-FOOTER:])[1]) != CLEAR:
+        keys.found_unknown(key_id, path)
+
+
 def seal_bytes(path: str, data: bytes, keys: Keyring | None) -> bytes:
     """Build the box of something small that is read as a whole: a recipe, a seal."""
     if len(data) > LARGEST:
@@ -271,7 +277,11 @@ def seal_bytes(path: str, data: bytes, keys: Keyring | None) -> bytes:
 def open_bytes(path: str, data: bytes, keys: Keyring | None) -> bytes:
     """Return what `seal_bytes` was given. Raise BoxDamaged, KeyMissing, RecordUnknown."""
     check_box(path, [data])
-    table = read_table(path, data, len(data), keys)
+    try:
+        table = read_table(path, data, len(data), keys)
+    except KeyMissing:
+        note_key(path, data, keys)
+        raise
     if (size := int(table.rows["size"].sum(dtype=np.int64))) > LARGEST:
         raise BoxDamaged(f"{path} claims {size} bytes: at most {LARGEST} are read")
     at = table.offsets

@@ -22,7 +22,7 @@ from qdrant_dr.vault.recipe import RecipeBuilder
 @dataclass(frozen=True, slots=True)
 class RecipePlace:
     """Where the recipe goes, and of what it is. `replace`: a repair puts it in the place of what is
-    there."""
+    there, and marks it so: at least one block lies in a pack of the repair."""
 
     path: str
     folder: str
@@ -42,6 +42,8 @@ class Vault:
     listed: Callable[[], dict[str, Stat]]
     until: datetime
     limit: BandwidthLimit | None = None
+    written: Callable[[str], None] | None = None
+    """Is told the name of each pack that was written."""
 
 
 class ChunkedSink(Resting):
@@ -56,6 +58,7 @@ class ChunkedSink(Resting):
         self._recipe = RecipeBuilder()
         self._buffers = 0
         self._ended = False
+        self._unmarked = recipe.replace
 
     def write(self, block: bytes) -> None:
         self._take(self._stream.pieces(self._buffers, block))
@@ -106,7 +109,9 @@ class ChunkedSink(Resting):
             if not piece.is_block:
                 self._recipe.add_bytes(piece.data)
                 continue
-            place = self._find(piece.sha256) or self._packs.add(piece.block())
+            place = None if self._unmarked else self._find(piece.sha256)
+            place = place or self._packs.add(piece.block())
+            self._unmarked = False
             self._recipe.add_block(place.pack, place.number, place.size)
 
     def _find(self, sha256: bytes) -> Place | None:
@@ -114,6 +119,8 @@ class ChunkedSink(Resting):
 
     def _written(self, pack: Pack, table: Table) -> None:
         self._vault.known.add(pack, table)
+        if self._vault.written is not None:
+            self._vault.written(pack.name)
 
     def _pace(self, size: int) -> bool:
         limit = self._vault.limit
