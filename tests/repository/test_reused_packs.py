@@ -146,12 +146,14 @@ def test_what_a_heal_wrote_is_reused_by_the_next_part_of_it(vault: ChunkedReposi
     before = set(vault.list_packs(of.key))
     vault.replace_part(of.key, of.parts[0], [content(range(9))])
     healed = set(vault.list_packs(of.key)) - before
-    vault.replace_part(of.key, of.parts[0], [content(range(9))])
+    second = of.parts[0].model_copy(update={"name": "shard-1"})
+    vault.replace_part(of.key, second, [content(range(9))])
     more = set(vault.list_packs(of.key)) - before - healed
     assert len(more) == 1  # every recipe of a repair has the mark of one
-    used = vault.read_recipe(of.key, of.parts[0].file).packs
+    used = vault.read_recipe(of.key, second.file).packs
     assert set(used) <= healed | more
-    assert b"".join(vault.read_verified(of.key, of.parts[0])) == content(range(9))
+    for part in (of.parts[0], second):
+        assert b"".join(vault.read_verified(of.key, part)) == content(range(9))
 
 
 def test_what_is_wrong_with_the_content_is_in_the_source(vault: ChunkedRepository) -> None:
