@@ -158,10 +158,13 @@ def build_box(
         gap += padding if 0 < gap < TAG else 0
         stored.append(_lock(cipher, len(blocks), bytes(gap - TAG)) if gap else b"")
     rest = _FOOTER.pack(MAGIC, key.id if key else CLEAR, salt, len(table), len(rows), b"")[:-32]
-    body = b"".join((MAGIC, *stored, table, rest))
-    if len(body) + 32 > LARGEST_BOX:
-        raise ValueError(f"a box has at most {LARGEST_BOX} bytes, not {len(body) + 32}")
-    return body + hashlib.sha256(body).digest()
+    pieces = (MAGIC, *stored, table, rest)
+    size, digest = sum(map(len, pieces)) + 32, hashlib.sha256()
+    if size > LARGEST_BOX:
+        raise ValueError(f"a box has at most {LARGEST_BOX} bytes, not {size}")
+    for piece in pieces:
+        digest.update(piece)
+    return b"".join((*pieces, digest.digest()))
 
 
 def read_table(path: str, tail: bytes, size: int, keys: Keyring | None) -> Table:
