@@ -34,6 +34,16 @@ class RepositoryConfig(Section):
         description="how long it takes to bring a copy back from an archive class (S3 Glacier, "
         "Azure Archive); without it such a copy does not count",
     )
+    decline: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="of layout `chunked`: the share of a night's bytes that may be stored anew, "
+        "out of packs that are hardly used; more keeps old nights quick to read, and stores more",
+    )
+    price_per_gib_month: float | None = Field(
+        None, ge=0, description="what a GiB costs there a month, in whatever currency"
+    )
     options: dict[str, Any] = Field(default_factory=dict)
     credentials: Credentials | None = None
     key: SecretRef | None = Field(

@@ -327,7 +327,11 @@ class ChunkedRepository(Repository):
         newest_key = self.keys.newest.id if self.keys else None
         fresh = self._healed.setdefault(key.folder, set()) if healing else set()
         not_reused = bases.declined(
-            good, stream_bytes=stream_bytes, newest_key=newest_key, trusted=fresh
+            good,
+            stream_bytes=stream_bytes,
+            newest_key=newest_key,
+            trusted=fresh,
+            share=self.decline,
         )
         if not_reused:
             log.info("%s: blocks of %d packs are stored anew", self.name, len(not_reused))

@@ -52,6 +52,10 @@ class Repository(RunRecords):
     append_only: bool = False
     restore_time: timedelta | None = None
     """How long it takes to bring a copy back from an archive, as configured."""
+    decline: float = 0.05
+    """The share of a night that is stored anew at most, where blocks are stored once."""
+    price: float | None = None
+    """Of a GiB a month, as configured."""
     _bandwidth_limit: BandwidthLimit | None = field(init=False)
 
     def __post_init__(self) -> None:
