@@ -8,6 +8,7 @@ import sys
 NAMES = (
     "fanout",
     "vault",
+    "nights",
     "memory",
     "memory_of_content",
     "readback",
