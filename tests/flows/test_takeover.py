@@ -21,7 +21,7 @@ from qdrant_dr.errors import UsageError
 from tasks.deployment_names import FORMER, deployment_name
 from tests.support.forked import run_forked
 from tests.support.prefect import PrefectServer
-from tests.support.thorough import thorough
+from tests.support.thorough import few
 from tests.support.world import World, make_world
 
 pytestmark = [pytest.mark.prefect, pytest.mark.timeout(600)]
@@ -203,8 +203,7 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-EVERY_DAY = (2, 3)
-STEPS = [n if n in EVERY_DAY else pytest.param(n, marks=thorough) for n in range(1, 11)]
+STEPS = few(range(1, 11), 3)
 
 
 @pytest.mark.parametrize("after", STEPS)
