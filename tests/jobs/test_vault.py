@@ -12,6 +12,7 @@ from tests.support.contents import points_of
 from tests.support.driving import do
 from tests.support.replay import ReplaySource
 from tests.support.servers import sandbox_server
+from tests.support.thorough import thorough
 from tests.support.world import World, lent, make_world, seed
 
 REPOSITORIES = ("plain", "vault", "other")
@@ -80,8 +81,14 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", DAMAGE)
-@pytest.mark.parametrize("depth", ["bytes", "content"])
+EVERY = [(what, depth) for depth in ("bytes", "content") for what in DAMAGE]
+DAILY = [tried for tried in EVERY if tried[1] == "bytes" or tried[0] in ("a block", "a recipe")]
+
+
+@pytest.mark.parametrize(
+    ("what", "depth"),
+    [pytest.param(*tried, marks=() if tried in DAILY else thorough) for tried in EVERY],
+)
 def test_damage_is_found_at_each_depth_and_healed(world: World, what: str, depth: str) -> None:
     kind, damage, code = DAMAGE[what]
     damage(files(world, "vault", kind)[-1])
