@@ -51,7 +51,7 @@ up: $(READY)
 down:
 	@$(BIN)/qdrant-dr down
 
-# Four on two cores: most tests wait more than they work. tests/support/by_file.py says which files
+# Three on two cores: most tests wait more than they work. tests/support/by_file.py says which files
 # are run side by side, and limits.py how long they may take.
 EVERY_TEST := -n 3 --dist loadfile --no-loadscope-reorder tests
 

@@ -8,9 +8,11 @@ import sys
 NAMES = (
     "fanout",
     "vault",
+    "nights",
     "memory",
     "memory_of_content",
     "readback",
+    "diff",
     "read_rates",
     "restore",
     "recover_url",

@@ -45,7 +45,13 @@ from qdrant_dr.digests import StreamDigest
 from qdrant_dr.proof.engine import anonymous_memory
 from qdrant_dr.records import Manifest
 from qdrant_dr.records.repository import Layout
-from qdrant_dr.repository import Repository, create_repository, fan_out, open_repository
+from qdrant_dr.repository import (
+    Repository,
+    create_repository,
+    fan_out,
+    open_repository,
+    read_repository,
+)
 from qdrant_dr.vault.compress import compress, decompress
 from qdrant_dr.vault.cut import cut
 from qdrant_dr.vault.cut_once import CutOnce
@@ -187,7 +193,9 @@ def _create(folder: Path, kind: str) -> Repository:
     )  # fmt: skip
     layout: Layout = "plain" if kind == "plain" else "chunked"
     made = create_repository(cfg, AFTER_ALL, kind=layout, encrypt=encrypted)
-    return open_repository(cfg.model_copy(update={"id": made}), stall_timeout=PATIENCE)
+    key_id = read_repository(cfg, stall_timeout=PATIENCE).record.key_id
+    made_one = cfg.model_copy(update={"id": made, "key_id": key_id})
+    return open_repository(made_one, stall_timeout=PATIENCE)
 
 
 def _backed_up(

@@ -129,11 +129,12 @@ def shown(path: Path) -> str:
 
 
 def repositories() -> dict[str, str]:
-    """Make the three repositories; their ids by name."""
-    from datetime import UTC, datetime
+    """Make the three repositories; by name, what says which they are: an id, that of a master
+    key."""
+    from datetime import UTC, datetime, timedelta
 
     from qdrant_dr.config import RepositoryConfig
-    from qdrant_dr.repository import create_repository
+    from qdrant_dr.repository import create_repository, read_repository
 
     ids = {}
     for name, (layout, encrypted) in LAYOUTS.items():
@@ -145,7 +146,11 @@ def repositories() -> dict[str, str]:
             domain=f"demo-{name}",
             key=key_of(name) if encrypted else None,
         )
-        ids[name] = create_repository(made, datetime.now(UTC), kind=layout, encrypt=encrypted)
+        made_id = create_repository(made, datetime.now(UTC), kind=layout, encrypt=encrypted)
+        ids[name] = f"id: '{made_id}'"
+        if encrypted:
+            key_id = read_repository(made, stall_timeout=timedelta(minutes=1)).record.key_id
+            ids[name] += f", key_id: '{key_id}'"
     return ids
 
 
@@ -177,7 +182,7 @@ def configure(source: str, scratch: str, ids: dict[str, str]) -> Path:
             repositories="".join(
                 REPOSITORY.format(
                     name=n,
-                    id=f"id: '{i}', ",
+                    id=f"{i}, ",
                     home=HOME,
                     key=f', key: "{key_of(n)}"' if LAYOUTS[n][1] else "",
                 )

@@ -212,6 +212,16 @@ def pack(cluster: str, collection: str, name: str) -> str:
     return f"{packs(cluster, collection)}/{name}.pack"
 
 
+REPAIR_PACKS = 10**6
+"""What a repair writes for a backup is numbered from here on, what a capture writes below."""
+
+
+def is_repair_pack(path: str, backup_id: str) -> bool:
+    """Whether a pack at this path was written by a repair of that backup."""
+    at = read_pack_path(path)
+    return at is not None and at.backup_id == backup_id and at.number >= REPAIR_PACKS
+
+
 def pack_name(backup_id: str, number: int) -> str:
     """The name of the `number`-th pack that was written for a backup."""
     return f"{backup_id}-{number}"

@@ -138,7 +138,9 @@ def remove(
     return _changed([_row(gone, None)], remarks, unlisted)
 
 
-def rotate(name: str, /, *, session: Given) -> Reply:
+def rotate(
+    name: str, /, *, save: Annotated[bool, Parameter(negative=())] = False, session: Given
+) -> Reply:
     """Make a new master key: from now on everything is encrypted with it.
 
     What was encrypted before stays readable with the old key, which goes with the last backup that
@@ -148,17 +150,44 @@ def rotate(name: str, /, *, session: Given) -> Reply:
     ----------
     name
         Name of the repository in the configuration.
+    save
+        Also write the id of the new key into the configuration file.
     """
     cfg, found = _opened(session, name)
     with change_in_ledger(session.config, {name: found}, "key-rotate") as unlisted:
         done = rotate_key(found, cfg, datetime.now(UTC))
-    remarks = [_PIN.format(key_id=done.slots[0].key_id, name=name)]
+    remarks, errors = _pin(session, name, done.slots[0].key_id, save=save)
     if done.left_out:
         remarks.append(
             f"these open the old key only: {slots_in_words(done.left_out)}; for each of them run "
             f"`qdrant-dr key add {name} --secret REFERENCE`"
         )
-    return _changed([_row(s, None) for s in done.slots], remarks, unlisted)
+    return Reply(
+        rows=[_row(s, None) for s in done.slots],
+        columns=SLOTS[:-1],
+        verdict="failed" if errors else "degraded" if unlisted else "ok",
+        exit_code=errors[0].exit_code if errors else None,
+        errors=[*errors, *unlisted.values()],
+        remarks=remarks,
+    )
+
+
+def _pin(
+    session: Session, name: str, key_id: str, *, save: bool
+) -> tuple[list[str], list[DRError]]:
+    """Write the id of a new key into the configuration file, or say what to write there: the key is
+    made, whatever becomes of that."""
+    said = [_PIN.format(key_id=key_id, name=name)]
+    if not save:
+        return said, []
+    from qdrant_dr import configfile
+
+    try:
+        reference = configfile.find(session.reference)
+        configfile.save_ids(Path(reference), {}, {name: key_id})
+    except DRError as e:
+        return said, [e]
+    return [f"wrote its id into {reference}; put it into that of every other worker, too"], []
 
 
 def export(name: str, /, *, out: Path, session: Given) -> Reply:

@@ -80,6 +80,7 @@ def packs_of_repository(session: Session, name: str) -> dict[str, Any]:
         "logical_bytes": vault.logical_bytes,
         "stored_bytes": vault.stored_bytes,
         "packs_use": vault.use,
+        "monthly_cost": vault.monthly_cost,
         "last_backups": [
             {
                 "collection": last.collection,
@@ -99,7 +100,8 @@ def stored_in_words(facts: Mapping[str, Any]) -> str | None:
     """Say how much lies in a chunked repository for how much; None of another one."""
     if "stored_bytes" not in facts:
         return None
+    cost = facts.get("monthly_cost")
     return (
         f"{format_size(facts['stored_bytes'])} for {count(facts['backups_count'], 'backup')} of "
         f"{format_size(facts['logical_bytes'])}"
-    )
+    ) + ("" if cost is None else f", {cost:.2f} a month")

@@ -109,7 +109,8 @@ def create(
         rows.append(row | {"layout": layout, "key_id": key_id})
     remarks = [line for row in rows if row["key_id"] for line in _about_key(row)]
     try:
-        remarks += _keep(session, {row["name"]: row["id"] for row in rows}, save=save)
+        keys = {row["name"]: row["key_id"] for row in rows if row["key_id"]}
+        remarks += _keep(session, {row["name"]: row["id"] for row in rows}, keys, save=save)
     except DRError as e:  # the repositories exist: their ids must be printed all the same
         errors.append(e)
     return Reply(
@@ -178,7 +179,7 @@ def adopt(
         rows.append(found | {"location": str(plan.found.location)})
     if execute:
         try:
-            remarks += _keep(session, {row["name"]: row["id"] for row in rows}, save=save)
+            remarks += _keep(session, {row["name"]: row["id"] for row in rows}, {}, save=save)
         except DRError as e:  # the ids are written: they must be printed all the same
             errors.append(e)
         remarks += [f"next: qdrant-dr verify -r {row['name']}" for row in rows]
@@ -265,12 +266,11 @@ def _key_id(cfg: RepositoryConfig, session: Session) -> str | None:
 
 def _about_key(row: Mapping[str, Any]) -> list[str]:
     """Say what must be done about a new master key, before a backup depends on it."""
-    name, key = row["name"], row["key_id"]
+    name = row["name"]
     add = f"qdrant-dr key add {name} --secret file:PATH --label WHERE"
     return [
         f"{name} is encrypted, and ONE secret opens it: lose it, and every backup there is lost",
         f"add a second one now, and keep it elsewhere: `{add}`",
-        f'an age identity as `key` needs `key_id: "{key}"` beside it',
     ]
 
 
@@ -326,14 +326,21 @@ def _look(cfg: RepositoryConfig, session: Session) -> tuple[dict[str, Any], DREr
     return row | {"state": "ok"}, None
 
 
-def _keep(session: Session, ids: dict[str, str], *, save: bool) -> list[str]:
-    """Write the ids into the configuration file, or say what to write there."""
+def _keep(
+    session: Session, ids: Mapping[str, str], keys: Mapping[str, str], *, save: bool
+) -> list[str]:
+    """Write the ids, of repositories and of their master keys, into the configuration file, or say
+    what to write there."""
     if not ids:
         return []
     from qdrant_dr import configfile
 
     if save:
         reference = configfile.find(session.reference)
-        configfile.save_ids(Path(reference), ids)
+        configfile.save_ids(Path(reference), ids, keys)
         return [f"wrote {len(ids)} id{'s' * (len(ids) != 1)} into {reference}"]
-    return [f'put `id: "{made}"` below `name: {name}`' for name, made in ids.items()]
+    pinned = {name: f' and `key_id: "{key}"`' for name, key in keys.items()}
+    return [
+        f'put `id: "{made}"`{pinned.get(name, "")} below `name: {name}`'
+        for name, made in ids.items()
+    ]

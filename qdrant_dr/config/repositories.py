@@ -34,6 +34,16 @@ class RepositoryConfig(Section):
         description="how long it takes to bring a copy back from an archive class (S3 Glacier, "
         "Azure Archive); without it such a copy does not count",
     )
+    decline: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="of layout `chunked`: the share of a night's bytes that may be stored anew, "
+        "out of packs that are hardly used; more keeps old nights quick to read, and stores more",
+    )
+    price_per_gib_month: float | None = Field(
+        None, ge=0, description="what a GiB costs there a month, in whatever currency"
+    )
     options: dict[str, Any] = Field(default_factory=dict)
     credentials: Credentials | None = None
     key: SecretRef | None = Field(
@@ -43,8 +53,13 @@ class RepositoryConfig(Section):
     )
     key_id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = Field(
         None,
-        description="of its master key, printed by `repository create --encrypt`; needed beside an "
-        "age identity, for which anybody can lock a key",
+        description="of its master key, printed by `repository create --encrypt` and `key rotate`: "
+        "who may write there cannot put another key in its place",
+    )
+    lost_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...] = Field(
+        (),
+        description="ids of its master keys that are lost for good: what is encrypted with them "
+        "is, too, and does not keep anything new from being written",
     )
     tls: Tls = Tls()
     retention: RetentionRules = RetentionRules()

@@ -1,4 +1,5 @@
-"""Write the id of a new repository into the file, below its name, and change nothing else."""
+"""Write ids of repositories and of their master keys into the file, below their names, and change
+nothing else."""
 
 from __future__ import annotations
 
@@ -6,17 +7,24 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 from qdrant_dr.configfile.source import YamlDocument, read
 from qdrant_dr.errors import ConfigInvalid
 
+Field = Literal["id", "key_id"]
 
-def save_ids(path: Path, ids: Mapping[str, str]) -> None:
-    """Write `id:` lines for repositories by name; comments and layout stay as they are.
+
+def save_ids(
+    path: Path, ids: Mapping[str, str], key_ids: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Write `id:` and `key_id:` lines for repositories by name; comments and layout stay as they
+    are.
 
     Raise ConfigInvalid, leaving the file unchanged, if its layout does not allow an insertion or if
     it cannot be replaced."""
-    replace_file(path, lambda text: with_ids(text, ids), _BY_HAND)
+    replace_file(path, lambda text: with_ids(with_ids(text, key_ids, "key_id"), ids), _BY_HAND)
 
 
 def replace_file(path: Path, change: Callable[[str], str], by_hand: str) -> None:
@@ -36,29 +44,32 @@ def replace_file(path: Path, change: Callable[[str], str], by_hand: str) -> None
         raise ConfigInvalid(f"{path} cannot be written: {e.strerror}", by_hand) from None
 
 
-def with_ids(text: str, ids: Mapping[str, str]) -> str:
+def with_ids(text: str, ids: Mapping[str, str], field: Field = "id") -> str:
     """Return the text with the ids in it. Raise ConfigInvalid if they cannot be inserted."""
     source = read(text)
     lines = text.splitlines(keepends=True)
     repositories = source.data.get("repositories", [])
     for i in reversed(range(len(repositories))):
         if (name := str(repositories[i].get("name"))) in ids:
-            _put(lines, source, i, name, ids[name])
+            _put(lines, source, i, name, field, ids[name])
     changed = "".join(lines)
-    found = {r.get("name"): r.get("id") for r in read(changed).data["repositories"]}
+    found = {r.get("name"): r.get(field) for r in read(changed).data["repositories"]}
     if any(found.get(name) != made for name, made in ids.items()):
         raise ConfigInvalid("the ids could not be put into the file", _BY_HAND)
     return changed
 
 
-def _put(lines: list[str], source: YamlDocument, i: int, name: str, made: str) -> None:
-    if (old := source.lines.get(("repositories", i, "id"))) is not None:
-        lines[old - 1] = re.sub(r"(id\s*:)[^\r\n]*", rf'\1 "{made}"', lines[old - 1], count=1)
+def _put(
+    lines: list[str], source: YamlDocument, i: int, name: str, field: Field, made: str
+) -> None:
+    if (old := source.lines.get(("repositories", i, field))) is not None:
+        entry = rf"(?<!\w)({field}\s*:)[^\r\n]*"
+        lines[old - 1] = re.sub(entry, rf'\1 "{made}"', lines[old - 1], count=1)
         return
     at = source.line(("repositories", i, "name"))
     if (brace := source.braces.get(("repositories", i))) is not None:
         line, column = brace
-        lines[line - 1] = f'{lines[line - 1][:column]}id: "{made}", {lines[line - 1][column:]}'
+        lines[line - 1] = f'{lines[line - 1][:column]}{field}: "{made}", {lines[line - 1][column:]}'
         return
     match = re.match(r"^([ ]*(?:-[ ]+)?)name[ ]*:", lines[at - 1])
     if match is None:
@@ -68,7 +79,7 @@ def _put(lines: list[str], source: YamlDocument, i: int, name: str, made: str) -
         )
     end = "\r\n" if lines[at - 1].endswith("\r\n") else "\n"
     lines[at - 1] = lines[at - 1].rstrip("\r\n") + end
-    lines.insert(at, f'{" " * len(match[1])}id: "{made}"{end}')
+    lines.insert(at, f'{" " * len(match[1])}{field}: "{made}"{end}')
 
 
 _BY_HAND = "put the ids printed above into the file yourself."

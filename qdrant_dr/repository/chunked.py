@@ -14,6 +14,7 @@ from pathlib import Path
 
 from qdrant_dr import layout
 from qdrant_dr.digests import StreamDigest
+from qdrant_dr.disk import free_below
 from qdrant_dr.errors import (
     BlockMissing,
     BoxDamaged,
@@ -25,7 +26,7 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.records import BackupKey, Part
 from qdrant_dr.repository.record_cache import memory_of
-from qdrant_dr.repository.repository import Repository
+from qdrant_dr.repository.repository import Repository, Spool
 from qdrant_dr.repository.reused_packs import Bases, read_bases
 from qdrant_dr.stores.base import OpenUpload, Sink, Stat, fill
 from qdrant_dr.vault.box import Table, open_bytes
@@ -37,11 +38,15 @@ from qdrant_dr.vault.reader import Instead, PartReader
 from qdrant_dr.vault.recipe import Recipe, read_recipe
 from qdrant_dr.vault.sink import ChunkedSink, RecipePlace, Vault
 from qdrant_dr.vault.tables import Tables
+from qdrant_dr.vault.whole_packs import Scatter, WholePacks, hand_out, scatter_of
 from qdrant_dr.verified_read import VerifiedRead
 
 log = logging.getLogger(__name__)
 
 _READERS = 16
+_MOST_READ = 4
+"""Times the bytes of a part that its packs may have, where they are read whole."""
+_SPARE_ROOM = 2**30
 _RECENT = timedelta(hours=1)
 
 
@@ -68,6 +73,8 @@ class ChunkedRepository(Repository):
     _tables: Tables = field(init=False)
     _numbers: dict[str, Iterator[int]] = field(init=False, default_factory=dict)
     _bases: dict[str, tuple[datetime, Bases]] = field(init=False, default_factory=dict)
+    _healed: dict[str, set[str]] = field(init=False, default_factory=dict)
+    """Packs that this process wrote to heal a backup, by its folder: no proof speaks of them."""
 
     def __post_init__(self) -> None:
         Repository.__post_init__(self)  # slots make it another class than `super()` knows
@@ -151,6 +158,18 @@ class ChunkedRepository(Repository):
         there = (s for s in recipe.steps() if isinstance(s, bytes) or s.pack not in lost)
         return sum(len(s) if isinstance(s, bytes) else s.size for s in there)
 
+    def has_part(self, key: BackupKey, part: Part) -> bool:
+        """Say whether the recipe of a part is of these very bytes, and its packs are there, as far
+        as a list tells. Raise BytesDiffer if its recipe is damaged."""
+        try:
+            needs = self.needs_of(self._part_path(key, part.file))
+        except ObjectMissing:
+            return False
+        except BoxDamaged as e:
+            raise BytesDiffer(f"{part.file} of {key} in {self.name}: {e.message}") from None
+        listed = {there.path: there.size_bytes for there in self.list_packs(key).values()}
+        return needs.are_met(part, listed)
+
     def read_part(
         self,
         key: BackupKey,
@@ -169,6 +188,40 @@ class ChunkedRepository(Repository):
                 self.store, self.keys, tables, recipe, self.list_packs(key), path, instead
             )
             yield from reader.read(start, end)
+        except BlockMissing as e:
+            raise ObjectMissing(f"{part.file} of {key} in {self.name}: {e.message}") from None
+        except BoxDamaged as e:
+            raise BytesDiffer(f"{part.file} of {key} in {self.name}: {e.message}") from None
+
+    def read_whole(self, key: BackupKey, part: Part, spool: Spool | None) -> Iterator[bytes]:
+        """Yield all bytes of a part: out of a file of the spool where its packs would be read many
+        times in the order of the stream, and there is room; else in that order."""
+        if spool is None:
+            return self.read_part(key, part)
+        try:
+            recipe = self.read_recipe(key, part.file)
+            listed = self.list_packs(key)
+            scatter = scatter_of(recipe)
+            read = sum(listed[name].size_bytes for name in recipe.packs if name in listed)
+            if not scatter.is_wide or read > _MOST_READ * recipe.size_bytes:
+                return self.read_part(key, part)
+            room = free_below(str(spool.folder)) - _SPARE_ROOM
+            if recipe.size_bytes > min(room, spool.most_bytes or room):
+                spool.told(f"{_scattered(part, scatter)}: the spool has no room to put it together")
+                return self.read_part(key, part)
+            spool.told(f"{_scattered(part, scatter)}: put together from whole packs in the spool")
+            file = spool.folder / f"{part.name}-{secrets.token_hex(4)}.part"
+            packs = WholePacks(self.store, self.keys, listed, self._pack_path(key))
+            try:
+                for _ in spool.waiting(packs.put_together(recipe, file)):
+                    pass
+            except BaseException as e:
+                file.unlink(missing_ok=True)
+                if isinstance(e, OSError):
+                    spool.told(f"{part.file} was not put together in the spool: {e.strerror}")
+                    return self.read_part(key, part)
+                raise
+            return hand_out(file)
         except BlockMissing as e:
             raise ObjectMissing(f"{part.file} of {key} in {self.name}: {e.message}") from None
         except BoxDamaged as e:
@@ -272,7 +325,14 @@ class ChunkedRepository(Repository):
             tables = list(pool.map(self._table_if_good, packs))
         good = [(p, t) for p, t in zip(packs, tables, strict=True) if t is not None]
         newest_key = self.keys.newest.id if self.keys else None
-        not_reused = bases.declined(good, stream_bytes=stream_bytes, newest_key=newest_key)
+        fresh = self._healed.setdefault(key.folder, set()) if healing else set()
+        not_reused = bases.declined(
+            good,
+            stream_bytes=stream_bytes,
+            newest_key=newest_key,
+            trusted=fresh,
+            share=self.decline,
+        )
         if not_reused:
             log.info("%s: blocks of %d packs are stored anew", self.name, len(not_reused))
         known = KnownBlocks(self._table_if_good)
@@ -284,6 +344,7 @@ class ChunkedRepository(Repository):
             places=self._places(key, {*listed, *based, *doubted}, healing=healing),
             listed=partial(self.list_packs, key),
             until=began + ORPHAN_GRACE / 2,
+            written=fresh.add if healing else None,
             limit=self._bandwidth_limit,
         )
 
@@ -308,13 +369,20 @@ class ChunkedRepository(Repository):
         path = self._pack_path(key)
         name = partial(layout.pack_name, key.backup_id)
         if healing:
-            return PackPlaces(name, path, itertools.count(10**6 + secrets.randbelow(8 * 10**6)))
+            first = layout.REPAIR_PACKS
+            return PackPlaces(name, path, itertools.count(first + secrets.randbelow(8 * first)))
         read = (layout.read_pack_path(path(name)) for name in named)
         taken = (
-            at.number for at in read if at and at.backup_id == key.backup_id and at.number < 10**6
+            at.number
+            for at in read
+            if at and at.backup_id == key.backup_id and at.number < layout.REPAIR_PACKS
         )
         numbers = self._numbers.setdefault(key.folder, itertools.count(max(taken, default=0) + 1))
         return PackPlaces(name, path, numbers)
 
     def _pack_path(self, key: BackupKey) -> Callable[[str], str]:
         return partial(layout.pack, key.cluster, key.collection)
+
+
+def _scattered(part: Part, scatter: Scatter) -> str:
+    return f"{part.file} takes {scatter.requests} requests for {scatter.packs} packs in its order"

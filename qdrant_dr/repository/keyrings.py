@@ -14,9 +14,12 @@ from pathlib import Path
 from qdrant_dr import layout
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import (
+    BoxDamaged,
     ConfigInvalid,
     KeyMissing,
     NothingSelected,
+    ObjectArchived,
+    ObjectMissing,
     PlanRefused,
     SecretMissing,
 )
@@ -34,6 +37,9 @@ from qdrant_dr.vault.keys import (
     slots_in_words,
 )
 from qdrant_dr.vault.master_key import MasterKey
+from qdrant_dr.vault.tables import Tables
+
+_NEWEST_PACKS = 4
 
 
 def read_slots(found: RecordFiles) -> Read[KeySlot]:
@@ -62,8 +68,8 @@ def with_keys(found: Repository, cfg: RepositoryConfig) -> Repository:
     slots = read_slots(found)
     try:
         secret = configured_secret(cfg)
-        _refuse_unpinned(cfg, secret, first)
-        keys = open_keyring(slots.records, secret, cfg.key_id or first, f"repository {cfg.name}")
+        pinned = _pinned(cfg, first)
+        keys = open_keyring(slots.records, secret, pinned, f"repository {cfg.name}", cfg.lost_keys)
     except SecretMissing as e:
         raise KeyMissing(f"{e.message}. {_told(cfg, slots)}") from None
     except KeyMissing as e:
@@ -71,14 +77,26 @@ def with_keys(found: Repository, cfg: RepositoryConfig) -> Repository:
     return replace(found, keys=keys)
 
 
-def _refuse_unpinned(cfg: RepositoryConfig, secret: Secret, first: str) -> None:
-    if secret.kind == "age" and cfg.key_id is None:
+def _pinned(cfg: RepositoryConfig, first: str) -> str:
+    """The key that rotations begin from. What lies there cannot say it: who may write there could
+    bring back a key of before a rotation, or lock one of his own for an age identity."""
+    if cfg.key_id is None:
         raise KeyMissing(
-            f"repository {cfg.name}: anybody can lock a key for an age identity, so the "
-            "configuration must say which one is ours",
+            f"repository {cfg.name}: the configuration does not say which master key is ours",
             f'put `key_id: "{first}"` below `name: {cfg.name}`, if `repository create` printed '
-            "that.",
+            "that; after `key rotate`, the id that it printed.",
         )
+    return cfg.key_id
+
+
+def look_for_unknown_keys(found: Repository) -> None:
+    """Let the keys of a repository know with what its newest packs are encrypted."""
+    packs = sorted(found.find(layout.PACKS), key=lambda s: s.modified_at)[-_NEWEST_PACKS:]
+    for pack in packs:
+        try:
+            Tables(found.store, found.keys).of(pack)
+        except (KeyMissing, BoxDamaged, ObjectMissing, ObjectArchived):
+            continue  # damage is for proofs; a key is noted
 
 
 def _told(cfg: RepositoryConfig, slots: Read[KeySlot]) -> str:

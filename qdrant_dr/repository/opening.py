@@ -107,6 +107,8 @@ def read_repository(cfg: RepositoryConfig, *, stall_timeout: timedelta) -> Repos
         store=store,
         append_only=cfg.append_only,
         restore_time=cfg.archive_restore_time,
+        decline=cfg.decline,
+        price=cfg.price_per_gib_month,
     )
 
 

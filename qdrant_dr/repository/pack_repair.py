@@ -15,6 +15,7 @@ from qdrant_dr.quantities import format_size
 from qdrant_dr.records import BackupKey, Part
 from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.pack_users import PackUsers
+from qdrant_dr.repository.pack_verdicts import as_it_is
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import Stat, fill
 from qdrant_dr.vault.box import Table, build_box, check_box, open_block
@@ -57,14 +58,33 @@ class PackRepair:
 def bad_packs(vault: ChunkedRepository, key: BackupKey, names: Collection[str]) -> list[str]:
     """Read packs of a collection as a whole, and return those that are missing, or are not what
     their last bytes say. Raise what keeps them from being read."""
+
+    def check(there: Stat) -> None:
+        check_box(there.path, vault.store.read_range(there.path))
+        vault.table_of(there)
+
+    return _refused(vault, key, names, check)
+
+
+def unreadable_packs(vault: ChunkedRepository, key: BackupKey, names: Collection[str]) -> list[str]:
+    """Return those that are missing, or whose table cannot be read, as of one that was cut: one
+    request for each. Raise what keeps them from being read."""
+    return _refused(vault, key, names, vault.table_of)
+
+
+def _refused(
+    vault: ChunkedRepository,
+    key: BackupKey,
+    names: Collection[str],
+    check: Callable[[Stat], object],
+) -> list[str]:
     listed = vault.list_packs(key)
 
     def bad(name: str) -> bool:
         if (there := listed.get(name)) is None:
             return True
         try:
-            check_box(there.path, vault.store.read_range(there.path))
-            vault.table_of(there)
+            as_it_is(vault, there, check)
         except (BoxDamaged, ObjectMissing) as e:
             log.info("%s: %s", vault.name, e.message)
             return True

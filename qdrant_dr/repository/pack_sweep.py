@@ -7,7 +7,7 @@ the `now` it counts from. What may be needed and cannot be read lets nothing of 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -141,7 +141,8 @@ def _judge(
         if isinstance(found, DRError):
             why = f"no pack of {folder} goes: {path} cannot be read: {found.message}"
             return PackPlan(unjudged=(why,))
-    if _rewritten_lately(repository, folder, place, now, grace):
+    packs = {p: found for p, found in zip(paths, read, strict=True) if isinstance(found, frozenset)}
+    if _rewritten_lately(repository, folder, place, packs, now, grace):
         return PackPlan()
     goes = packs_to_delete(
         {path: there.modified_at for path, there in place.packs.items()},
@@ -157,10 +158,17 @@ def _judge(
 
 
 def _rewritten_lately(
-    repository: Repository, folder: str, place: _Collection, now: datetime, grace: timedelta
+    repository: Repository,
+    folder: str,
+    place: _Collection,
+    packs: Mapping[str, Collection[str]],
+    now: datetime,
+    grace: timedelta,
 ) -> bool:
-    """Say whether a repair replaced a recipe of this collection a short while ago. Of a copy that
-    was let go since, nothing tells when its manifest was written: then it counts as rewritten."""
+    """Say whether a repair replaced a recipe of this collection a short while ago; `packs` are
+    those of each recipe that was read. Of a copy that was let go since, nothing tells when its
+    manifest was written: then it counts as rewritten. So does one whose manifest is gone, if its
+    recipe has the mark of a repair."""
     let_go = {r.holding.folder for r in (*place.alive, *place.over) if r.holding.expired_at}
     files: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
     for there in repository.find(f"{layout.BACKUPS}/{folder}"):
@@ -171,11 +179,14 @@ def _rewritten_lately(
         manifest_at = of.get(layout.MANIFEST)
         if manifest_at is None and f"{folder}/{backup_id}" in let_go:
             manifest_at = began
-        recipes = [at for file, at in of.items() if layout.part_file_of(file)]
-        if manifest_at is not None and any(
-            rewritten_lately(at, manifest_at, began, now=now, grace=grace) for at in recipes
-        ):
-            return True
+        for file, recipe_at in of.items():
+            if not layout.part_file_of(file):
+                continue
+            named = packs.get(f"{layout.BACKUPS}/{folder}/{backup_id}/{file}", ())
+            marked = any(layout.is_repair_pack(path, backup_id) for path in named)
+            written = manifest_at or recipe_at
+            if rewritten_lately(recipe_at, written, began, marked=marked, now=now, grace=grace):
+                return True
     return False
 
 

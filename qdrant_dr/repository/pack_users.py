@@ -12,7 +12,7 @@ from qdrant_dr import layout
 from qdrant_dr.errors import KeyMissing, ObjectArchived, ObjectMissing, RecordError
 from qdrant_dr.records import BackupKey
 from qdrant_dr.repository.chunked import ChunkedRepository
-from qdrant_dr.repository.holds_and_deletions import find_expired
+from qdrant_dr.repository.holds_and_deletions import find_expired, read_expired
 from qdrant_dr.stores.base import Stat
 from qdrant_dr.vault.law import MARGIN, ORPHAN_GRACE
 from qdrant_dr.vault.recipe import Recipe
@@ -68,7 +68,8 @@ def read_users(
 
 
 def _list(vault: ChunkedRepository, key: BackupKey, now: datetime) -> _Listed:
-    """What is left of a backup that was let go needs no block: it has no manifest any more."""
+    """What is left of a backup that was let go needs no block: it has no manifest any more, and a
+    record that was not taken back says that it was to go."""
     recipes: set[Stat] = set()
     committed: set[str] = set()
     young = {
@@ -86,7 +87,11 @@ def _list(vault: ChunkedRepository, key: BackupKey, now: datetime) -> _Listed:
         if now - there.modified_at <= _MAY_RUN:
             young.add(of.backup_id)
     let_go = {
-        folder.rpartition("/")[2] for folder in find_expired(vault, key.cluster, key.collection)
-    } - committed
+        name
+        for folder in find_expired(vault, key.cluster, key.collection)
+        if (name := folder.rpartition("/")[2]) not in committed
+        and (said := read_expired(vault, folder)).records
+        and not said.unreadable
+    }
     needed = frozenset(r for r in recipes if r.path.split("/")[-2] not in let_go)
     return _Listed(needed, frozenset(young - committed - let_go))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from qdrant_dr.errors import BoxDamaged, DRError, ObjectMissing
 from qdrant_dr.repository.chunked import ChunkedRepository
@@ -13,6 +16,7 @@ from qdrant_dr.stores.base import Stat
 from qdrant_dr.vault.box import check_box, open_block, read_table
 
 _RUNS = 4
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +69,32 @@ def verdicts_of(run_id: str) -> PackVerdicts:
         return found
 
 
+def as_it_is(vault: ChunkedRepository, pack: Stat, look: Callable[[Stat], T]) -> T:
+    """Look at a listed pack. Where it is damaged or gone, look again if it has become another one:
+    a repair may have rewritten it meanwhile."""
+    try:
+        return look(pack)
+    except (BoxDamaged, ObjectMissing):
+        there = vault.store.stat(pack.path)
+        if there is None or there == pack:
+            raise
+    return look(there)
+
+
 def _read(vault: ChunkedRepository, pack: Stat) -> Verdict:
     try:
-        data = b"".join(vault.store.read_range(pack.path))
-        box = check_box(pack.path, [data])
-        table = read_table(pack.path, data, len(data), vault.keys)
-        offsets = table.offsets
-        for number in range(len(table)):
-            if table[number].size:
-                stored = data[int(offsets[number]) : int(offsets[number + 1])]
-                open_block(pack.path, table, number, stored, vault.keys)
+        return as_it_is(vault, pack, partial(_judge, vault))
     except (BoxDamaged, ObjectMissing) as e:
         return Verdict(error=e)
+
+
+def _judge(vault: ChunkedRepository, pack: Stat) -> Verdict:
+    data = b"".join(vault.store.read_range(pack.path))
+    box = check_box(pack.path, [data])
+    table = read_table(pack.path, data, len(data), vault.keys)
+    offsets = table.offsets
+    for number in range(len(table)):
+        if table[number].size:
+            stored = data[int(offsets[number]) : int(offsets[number + 1])]
+            open_block(pack.path, table, number, stored, vault.keys)
     return Verdict(box)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
 from qdrant_dr import layout
@@ -31,6 +32,17 @@ if TYPE_CHECKING:
     from qdrant_dr.vault.cut_once import CutOnce
 
 
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """A folder of this run alone, in which parts may be put together; `told` hears what is done
+    there, `waiting` is given what takes long, to stop it."""
+
+    folder: Path
+    told: Callable[[str], None]
+    waiting: Callable[[Iterator[bytes]], Iterator[bytes]] = iter
+    most_bytes: int | None = None
+
+
 @dataclass(slots=True)
 class Repository(RunRecords):
     """A place where backups lie, opened. Safe to use from several threads."""
@@ -40,6 +52,10 @@ class Repository(RunRecords):
     append_only: bool = False
     restore_time: timedelta | None = None
     """How long it takes to bring a copy back from an archive, as configured."""
+    decline: float = 0.05
+    """The share of a night that is stored anew at most, where blocks are stored once."""
+    price: float | None = None
+    """Of a GiB a month, as configured."""
     _bandwidth_limit: BandwidthLimit | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -247,12 +263,23 @@ class Repository(RunRecords):
         key: BackupKey,
         part: Part,
         passing: Callable[[Iterator[bytes]], Iterator[bytes]] = iter,
+        spool: Spool | None = None,
     ) -> VerifiedRead:
         """Yield all bytes of a part and compare them with the manifest: BytesDiffer is raised
         before the last of them is given. `passing` sees each block as it comes, to count or stop
-        it."""
+        it. With a `spool` a part that lies scattered may be put together there first, before this
+        returns."""
         what = f"{part.file} of {key} in {self.name} has"
-        return VerifiedRead(passing(self.read_part(key, part)), part, what)
+        return VerifiedRead(passing(self.read_whole(key, part, spool)), part, what)
+
+    def read_whole(
+        self,
+        key: BackupKey,
+        part: Part,
+        spool: Spool | None,  # noqa: ARG002 -- here it lies in one piece
+    ) -> Iterator[bytes]:
+        """Yield all bytes of a part, in whichever way is best."""
+        return self.read_part(key, part)
 
     def presigned(self, key: BackupKey, part: Part, seconds: int) -> str:
         """Return a URL by which anyone may read the part for this long: a secret, never to be

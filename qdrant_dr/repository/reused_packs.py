@@ -14,7 +14,7 @@ from qdrant_dr.records.proof import reaches
 from qdrant_dr.repository.catalog import open_failures
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.vault.box import Table
-from qdrant_dr.vault.decline import declined, use_of
+from qdrant_dr.vault.decline import SHARE, declined, use_of
 from qdrant_dr.vault.known_blocks import Pack
 from qdrant_dr.vault.recipe import Recipe, Run
 
@@ -39,13 +39,17 @@ class Bases:
         *,
         stream_bytes: int,
         newest_key: bytes | None,
+        trusted: Collection[str] = (),
+        share: float = SHARE,
     ) -> Collection[str]:
-        """Return the names of packs whose blocks are stored anew, though they are there. Pure."""
+        """Return the names of packs whose blocks are stored anew, though they are there. No failed
+        proof speaks against those that are `trusted`. Pure."""
         tables = {pack.name: table for pack, table in packs}
         damaged = {
             name
             for name in tables
-            if name in self.damaged or any(layout.is_pack_of(name, f) for f in self.failed)
+            if name not in trusted
+            and (name in self.damaged or any(layout.is_pack_of(name, f) for f in self.failed))
         }
         runs: dict[str, list[tuple[int, int]]] = {}
         for recipe in self.recipes:
@@ -61,6 +65,7 @@ class Bases:
             stream_bytes=stream_bytes,
             damaged=damaged,
             newest_key=newest_key,
+            share=share,
         )
 
 

@@ -158,10 +158,13 @@ def build_box(
         gap += padding if 0 < gap < TAG else 0
         stored.append(_lock(cipher, len(blocks), bytes(gap - TAG)) if gap else b"")
     rest = _FOOTER.pack(MAGIC, key.id if key else CLEAR, salt, len(table), len(rows), b"")[:-32]
-    body = b"".join((MAGIC, *stored, table, rest))
-    if len(body) + 32 > LARGEST_BOX:
-        raise ValueError(f"a box has at most {LARGEST_BOX} bytes, not {len(body) + 32}")
-    return body + hashlib.sha256(body).digest()
+    pieces = (MAGIC, *stored, table, rest)
+    size, digest = sum(map(len, pieces)) + 32, hashlib.sha256()
+    if size > LARGEST_BOX:
+        raise ValueError(f"a box has at most {LARGEST_BOX} bytes, not {size}")
+    for piece in pieces:
+        digest.update(piece)
+    return b"".join((*pieces, digest.digest()))
 
 
 def read_table(path: str, tail: bytes, size: int, keys: Keyring | None) -> Table:
@@ -260,6 +263,12 @@ def check_box(path: str, data: Iterable[bytes]) -> bytes:
     return held
 
 
+def note_key(path: str, tail: bytes, keys: Keyring | None) -> None:
+    """Tell the keys which one the box at `path` needs, that `check_box` found to be whole."""
+    if keys is not None and (key_id := _FOOTER.unpack(tail[-FOOTER:])[1]) != CLEAR:
+        keys.found_unknown(key_id, path)
+
+
 def seal_bytes(path: str, data: bytes, keys: Keyring | None) -> bytes:
     """Build the box of something small that is read as a whole: a recipe, a seal."""
     if len(data) > LARGEST:
@@ -271,7 +280,11 @@ def seal_bytes(path: str, data: bytes, keys: Keyring | None) -> bytes:
 def open_bytes(path: str, data: bytes, keys: Keyring | None) -> bytes:
     """Return what `seal_bytes` was given. Raise BoxDamaged, KeyMissing, RecordUnknown."""
     check_box(path, [data])
-    table = read_table(path, data, len(data), keys)
+    try:
+        table = read_table(path, data, len(data), keys)
+    except KeyMissing:
+        note_key(path, data, keys)
+        raise
     if (size := int(table.rows["size"].sum(dtype=np.int64))) > LARGEST:
         raise BoxDamaged(f"{path} claims {size} bytes: at most {LARGEST} are read")
     at = table.offsets

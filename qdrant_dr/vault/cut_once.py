@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 
 from qdrant_dr.digests import StreamDigest
@@ -27,7 +27,7 @@ class Digested:
     def __init__(self, piece: Piece) -> None:
         self.is_block, self._data, self.size = piece.is_block, piece.data, len(piece.data)
         self.sha256 = hashlib.sha256(piece.data).digest() if piece.is_block else b""
-        self._block: Block | None = None
+        self._block: Future[Block] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -35,13 +35,17 @@ class Digested:
         """Return the bytes of a literal."""
         return self._data
 
-    def block(self) -> Block:
-        """Return it compressed; whoever asks first does the work."""
+    def compress(self) -> Future[Block]:
+        """Begin to compress it, and to decode that again, once for all repositories."""
         with self._lock:
             if self._block is None:
-                self._block = make_block(self._data, self.sha256)
+                self._block = workers().submit(make_block, self._data, self.sha256)
                 self._data = b""
             return self._block
+
+    def block(self) -> Block:
+        """Return it compressed."""
+        return self.compress().result()
 
 
 class CutOnce:
@@ -91,10 +95,10 @@ class CutOnce:
         if data is not None and self._ours:
             self._digest.update(data)
         cut = self._cutter.finish() if data is None else self._cutter.feed(data)
-        return list(workers().map(Digested, cut)) if len(cut) > 1 else [Digested(p) for p in cut]
+        return [Digested(p) for p in cut]  # beside the workers, which compress what came before
 
 
 @cache
 def workers() -> ThreadPoolExecutor:
-    """Return the threads that hash and compress, for all streams of this process."""
+    """Return the threads that compress, for all streams of this process."""
     return ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="blocks")

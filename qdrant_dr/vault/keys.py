@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from functools import lru_cache
 
@@ -123,12 +123,18 @@ def _follows(slot: KeySlot, previous: MasterKey) -> bool:
     return hmac.compare_digest(said, slot.previous.mac)
 
 
-def open_keyring(slots: Sequence[KeySlot], secret: Secret, first: str, where: str) -> Keyring:
+def open_keyring(
+    slots: Sequence[KeySlot],
+    secret: Secret,
+    first: str,
+    where: str,
+    lost: Collection[str] = (),
+) -> Keyring:
     """Open every key that the secret opens and that is tied to the key `first` by rotations.
 
     Others are not believed: anybody may lock a key of his own for a public recipient. The newest is
     the last that follows `first`, whatever the dates say: who has an old key can date its slots.
-    Raise KeyWrong if there is none.
+    `lost` are keys that are known to be. Raise KeyWrong if there is none.
     """
     if secret.kind == "exported":
         exported = _exported(secret, {first, *(s.key_id for s in slots)}, where)
@@ -154,7 +160,7 @@ def open_keyring(slots: Sequence[KeySlot], secret: Secret, first: str, where: st
             untied = masters.keys() - set(ours)
             replaced_by |= {key_id for key_id in untied if made[key_id] > made[newest]}
     older = [masters[key_id] for key_id in ours if key_id != newest]
-    return Keyring(masters[newest], older, replaced_by=sorted(replaced_by))
+    return Keyring(masters[newest], older, replaced_by=sorted(replaced_by), lost=lost)
 
 
 def _opened(slots: Sequence[KeySlot], secret: Secret, where: str) -> dict[str, MasterKey]:

@@ -78,20 +78,19 @@ def rewritten_lately(
     manifest_at: datetime,
     began: datetime,
     *,
+    marked: bool,
     now: datetime,
     grace: timedelta = ORPHAN_GRACE,
 ) -> bool:
-    """Say whether a repair put a recipe in the place of another within `grace`: it was written
-    after its manifest, or (a repair may write that again, too) longer after its backup `began` than
-    a capture may take.
+    """Say whether a repair put a recipe in the place of another within `grace`: it is `marked`,
+    since a repair names a pack in it that no capture makes; or it was written after its manifest,
+    or longer after its backup `began` than a capture may take.
 
     Runs may still refer to what the other one named, and nothing tells what that was. So while
-    there is such a recipe, no pack of its collection goes. Not seen is a recipe that was replaced
-    within `grace / 2` of its backup's begin together with its manifest, which a repair writes only
-    if it was gone or damaged. What that recipe named of bases, those protect for long enough; at
-    risk are only packs that it took from a dead run, for a run under way that takes them from it.
+    there is such a recipe, no pack of its collection goes. Times alone do not show a recipe that
+    was replaced within `grace / 2` of its backup's begin together with its manifest.
     """
-    late = recipe_at > manifest_at or recipe_at - began > grace / 2
+    late = marked or recipe_at > manifest_at or recipe_at - began > grace / 2
     return late and now - recipe_at <= grace
 
 

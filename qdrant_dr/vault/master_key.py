@@ -69,12 +69,16 @@ class Keyring:
         older: Iterable[MasterKey] = (),
         *,
         replaced_by: Collection[str] = (),
+        lost: Collection[str] = (),
     ) -> None:
         """`replaced_by` are the keys that came after the newest one: one that nobody opened here,
-        or several, and nobody knows which of them is ours."""
+        or several, and nobody knows which of them is ours. `lost` are those that are known to be
+        lost: what is encrypted with them stops nothing."""
         self._newest = newest
         self._keys = {key.id: key for key in older if key.id != newest.id} | {newest.id: newest}
         self._replaced_by = replaced_by
+        self._lost = frozenset(lost)
+        self._unknown: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(self.ids)})"
@@ -82,7 +86,8 @@ class Keyring:
     @property
     def newest(self) -> MasterKey:
         """Return the key to encrypt with. Raise KeyWrong if it was replaced by one that is not
-        open, for it may have been stolen; or by several, for one may be a thief's."""
+        open, for it may have been stolen; by several, for one may be a thief's; or if something
+        here is encrypted with a key that is not open, for that may be the one that followed."""
         replaced = f"key {self._newest.id.hex()} was replaced by {', '.join(self._replaced_by)}"
         if len(self._replaced_by) > 1:
             raise KeyWrong(
@@ -98,7 +103,24 @@ class Keyring:
                 "open, or put its id as `key_id` below the name of the repository if it is yours; "
                 "what is there stays readable.",
             )
+        if self._unknown:
+            key_id, path = next(iter(self._unknown.items()))
+            raise KeyWrong(
+                f"{path} is encrypted with key {key_id}, which no slot here opens: that may be the "
+                f"newest one, whose slots were deleted, so nothing is encrypted with "
+                f"{self._newest.id.hex()}",
+                f"if it was rotated a moment ago, run it again. Else bring back the slots in "
+                f"`keys/{key_id}`, or configure what `qdrant-dr key export` wrote as `key`; if key "
+                f"{key_id} is lost for good, run `qdrant-dr key rotate REPOSITORY` and put "
+                f'`lost_keys: ["{key_id}"]` below the name of the repository.',
+            )
         return self._newest
+
+    def found_unknown(self, key_id: bytes, path: str) -> None:
+        """Take note of a box, found to be whole, whose key is not open: from now on nothing is
+        encrypted, unless that key is known to be lost."""
+        if key_id not in self._keys and key_id.hex() not in self._lost:
+            self._unknown.setdefault(key_id.hex(), path)
 
     @property
     def ids(self) -> tuple[str, ...]:

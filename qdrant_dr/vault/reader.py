@@ -153,7 +153,11 @@ class PartReader:
     def _table(self, pack: str) -> Table:
         if (there := self._listed.get(pack)) is None:
             raise BlockMissing(f"{self._path(pack)} is not there")
-        return self._tables.of(there)
+        try:
+            return self._tables.of(there)
+        except BoxDamaged:  # a repair may have rewritten it since it was listed
+            self._look_again(pack)
+            return self._tables.of(self._listed[pack])
 
     def _replace(self, error: BoxDamaged, size: int) -> bytes:
         if self._instead is None:

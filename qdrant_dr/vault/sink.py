@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,17 +13,20 @@ from qdrant_dr.records.base import LARGEST
 from qdrant_dr.stores.bandwidth import BandwidthLimit, Resting
 from qdrant_dr.stores.base import Stat, Store, fill
 from qdrant_dr.vault.box import Table, seal_bytes
-from qdrant_dr.vault.cut_once import CutOnce, Digested, workers
+from qdrant_dr.vault.cut_once import CutOnce, Digested
 from qdrant_dr.vault.known_blocks import KnownBlocks, Pack, Place
 from qdrant_dr.vault.master_key import Keyring
 from qdrant_dr.vault.pack_writer import PackPlaces, PackWriter
 from qdrant_dr.vault.recipe import RecipeBuilder
 
+_AHEAD = 4
+"""Buffers of the stream whose blocks are compressed while the one before them is packed."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecipePlace:
     """Where the recipe goes, and of what it is. `replace`: a repair puts it in the place of what is
-    there."""
+    there, and marks it so: at least one block lies in a pack of the repair."""
 
     path: str
     folder: str
@@ -42,6 +46,8 @@ class Vault:
     listed: Callable[[], dict[str, Stat]]
     until: datetime
     limit: BandwidthLimit | None = None
+    written: Callable[[str], None] | None = None
+    """Is told the name of each pack that was written."""
 
 
 class ChunkedSink(Resting):
@@ -55,15 +61,21 @@ class ChunkedSink(Resting):
         )
         self._recipe = RecipeBuilder()
         self._buffers = 0
+        self._begun: deque[Sequence[Digested]] = deque()
         self._ended = False
+        self._unmarked = recipe.replace
 
     def write(self, block: bytes) -> None:
-        self._take(self._stream.pieces(self._buffers, block))
+        self._begin(self._stream.pieces(self._buffers, block))
         self._buffers += 1
+        if len(self._begun) > _AHEAD:
+            self._take(self._begun.popleft())
 
     def commit(self) -> None:
         """Send what is left, ask for every pack again, then write the recipe."""
-        self._take(self._stream.pieces(self._buffers, None))
+        self._begin(self._stream.pieces(self._buffers, None))
+        while self._begun:
+            self._take(self._begun.popleft())
         self._packs.finish()
         recipe = self._recipe.finish(self._place.folder, self._place.part, self._stream.sha256)
         if recipe.size_bytes != self._stream.size_bytes:
@@ -95,18 +107,25 @@ class ChunkedSink(Resting):
 
     def abort(self) -> None:
         """Leave what was sent to a sweep, or to the next run: it may be in use already."""
+        self._begun.clear()
         if not self._ended:
             self._packs.leave()
 
+    def _begin(self, pieces: Sequence[Digested]) -> None:
+        """Let what is new be compressed while what came before is packed."""
+        for piece in pieces:
+            if piece.is_block and self._find(piece.sha256) is None:
+                piece.compress()
+        self._begun.append(pieces)
+
     def _take(self, pieces: Sequence[Digested]) -> None:
-        new = [p for p in pieces if p.is_block and self._find(p.sha256) is None]
-        if len(new) > 1:
-            list(workers().map(Digested.block, new))
         for piece in pieces:
             if not piece.is_block:
                 self._recipe.add_bytes(piece.data)
                 continue
-            place = self._find(piece.sha256) or self._packs.add(piece.block())
+            place = None if self._unmarked else self._find(piece.sha256)
+            place = place or self._packs.add(piece.block())
+            self._unmarked = False
             self._recipe.add_block(place.pack, place.number, place.size)
 
     def _find(self, sha256: bytes) -> Place | None:
@@ -114,6 +133,8 @@ class ChunkedSink(Resting):
 
     def _written(self, pack: Pack, table: Table) -> None:
         self._vault.known.add(pack, table)
+        if self._vault.written is not None:
+            self._vault.written(pack.name)
 
     def _pace(self, size: int) -> bool:
         limit = self._vault.limit

@@ -13,7 +13,7 @@ from pathlib import Path
 from qdrant_dr.disk import closed_to_others
 from qdrant_dr.errors import BlockMissing, BoxDamaged, KeyMissing, ObjectMissing, RecordUnknown
 from qdrant_dr.stores.base import Stat, Store
-from qdrant_dr.vault.box import NeedsMore, Table, check_box, read_table
+from qdrant_dr.vault.box import NeedsMore, Table, check_box, note_key, read_table
 from qdrant_dr.vault.master_key import Keyring
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ class Tables:
             except (KeyMissing, RecordUnknown):
                 # a flipped bit may look like another key or format; rot shows without any
                 check_box(pack.path, self._store.read_range(pack.path))
+                note_key(pack.path, tail, self._keys)
                 raise
             if fresh:
                 self._remember(pack, tail)

@@ -86,6 +86,25 @@ def test_keys_are_added_listed_rotated_exported_and_removed(qdr: Any, vault: Pat
     assert qdr("key", "export", "vault", "--out", str(out)).code == 2
 
 
+def test_the_master_key_is_named_in_the_configuration(qdr: Any, vault: Path, config: Path) -> None:
+    text = config.read_text()
+    first = row_of(qdr("repository", "show", "vault", "--json"))["key_id"]
+    assert f'    key_id: "{first}"\n' in text
+    config.write_text(text.replace(f'    key_id: "{first}"\n', ""))
+    said = qdr("repository", "list", "--json")
+    assert said.code != 0
+    assert f'put `key_id: "{first}"` below `name: vault`' in said.json["errors"][0]["hint"]
+    config.write_text(text)
+    new = row_of(qdr("key", "rotate", "vault", "--json"))["key"]
+    told = qdr("check", "-r", "vault", "--json")
+    (row,) = [r for r in told.json["rows"] if r["what"] == "key"]
+    assert row["state"] == "degraded"
+    assert f'put `key_id: "{new}"` below `name: vault`' in row["next_step"]
+    newer = row_of(qdr("key", "rotate", "vault", "--save", "--json"))["key"]
+    assert config.read_text() == text.replace(first, newer)
+    assert qdr("repository", "list").code == 0
+
+
 def test_a_lost_key_is_told_with_its_slots_by_every_command(qdr: Any, vault: Path) -> None:
     slot = qdr("key", "list", "vault", "--json").json["rows"][0]["slot"]
     (vault / "vault.key").write_text("00" * 32)

@@ -14,6 +14,7 @@ import yaml
 
 from tests.support.planting import plant
 from tests.support.servers import Server, sandbox_server
+from tests.support.thorough import few
 from tests.support.world import make_world, seed
 
 
@@ -31,7 +32,7 @@ def age(folder: Path) -> None:
         os.utime(path, (old, old))
 
 
-@pytest.mark.parametrize("lost", ["the manifest", "the whole folder"])
+@pytest.mark.parametrize("lost", few(["the manifest", "the whole folder"], "the whole folder"))
 def test_a_backup_that_is_gone_is_missed_and_what_is_left_of_it_stays(
     source: Server, tmp_path: Path, qdr: Any, lost: str
 ) -> None:

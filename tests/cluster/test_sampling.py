@@ -14,6 +14,7 @@ from qdrant_dr.cluster.scroll import id_order
 from tests.support.loopback import loopback
 from tests.support.servers import Server, sandbox_server
 from tests.support.spy import Spy
+from tests.support.thorough import few
 
 POINTS, PAGE, COUNT = 900, 60, 64
 Ids = Callable[[random.Random], list[int | str]]
@@ -72,7 +73,10 @@ def scrolls(spy: Spy) -> int:
     return spy.count("POST", "/shards/0/points/scroll$")
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+DAILY = ("dense, then hashed", "both", "few integers", "few UUIDs")
+
+
+@pytest.mark.parametrize("layout", few(LAYOUTS, *DAILY))
 def test_few_requests_all_over_the_ids(spied: tuple[Server, Spy], layout: str) -> None:
     server, spy = spied
     ids = sorted(set(LAYOUTS[layout](random.Random(layout))), key=id_order)

@@ -13,14 +13,15 @@ import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
 
-from deployments import takeover
+from deployments import deploy, takeover
 from deployments.takeover import COPY, RETIRED, lost
 from deployments.up import register_only
 from deployments.written import FORMER_VARIABLE, PARAMETERS, variable
 from qdrant_dr.errors import UsageError
 from tasks.deployment_names import FORMER, deployment_name
+from tests.support.forked import run_forked
 from tests.support.prefect import PrefectServer
-from tests.support.thorough import thorough
+from tests.support.thorough import few
 from tests.support.world import World, make_world
 
 pytestmark = [pytest.mark.prefect, pytest.mark.timeout(600)]
@@ -56,10 +57,10 @@ class Side:
 
     def of(self, flow: str, name: str | None = None) -> dict[str, Any]:
         """A deployment; an empty one if there is none."""
-        wanted = name or deployment_name(flow, self.cluster)
-        every = self.call("POST", "/deployments/filter", {"limit": 200})
-        ids = {f["id"]: f["name"] for f in self.call("POST", "/flows/filter", {"limit": 200})}
-        return next((d for d in every if (ids[d["flow_id"]], d["name"]) == (flow, wanted)), {})
+        wanted = {"name": {"any_": [name or deployment_name(flow, self.cluster)]}}
+        asked = {"deployments": wanted, "flows": {"name": {"any_": [flow]}}}
+        (*_, found) = ({}, *self.call("POST", "/deployments/filter", asked))
+        return found
 
     def as_before(self, flow: str, **changes: Any) -> dict[str, Any]:
         """Give a deployment the name, and the tags, that it had in the version before."""
@@ -92,8 +93,12 @@ class Side:
 
 
 @pytest.fixture
-def side(in_process: PrefectServer, tmp_path: Path, source: str) -> Iterator[Callable[..., Side]]:
+def side(
+    in_process: PrefectServer, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Side]]:
     made: list[Side] = []
+    # `prefect deploy` as it is, without the seconds of its import; test_up starts it as users do
+    monkeypatch.setattr(deploy, "subprocess", SimpleNamespace(run=run_forked))
 
     def build(cluster: str, *flows: str, pool: str = "side") -> Side:
         made.append(Side(in_process, tmp_path, source, cluster, *flows, pool=pool))
@@ -198,8 +203,7 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-EVERY_DAY = (2, 3)
-STEPS = [n if n in EVERY_DAY else pytest.param(n, marks=thorough) for n in range(1, 11)]
+STEPS = few(range(1, 11), 3)
 
 
 @pytest.mark.parametrize("after", STEPS)

@@ -19,7 +19,7 @@ from qdrant_dr.jobs.run.units import SweepUnit
 from qdrant_dr.jobs.sweep.job import sweep
 from qdrant_dr.records import RunEnd
 from qdrant_dr.repository.ledger_memory import FOLDER as LEDGERS
-from tests.support.command import PATIENCE, Command
+from tests.support.command import Command
 from tests.support.driving import do, outcomes, rot
 from tests.support.replay import ReplaySource
 from tests.support.thorough import thorough
@@ -150,8 +150,7 @@ class TestBackup:
         assert config_end.verdict == "failed"  # no backup yet: nothing to look at
         assert set(source.snapshots("movies")) == made
         source.faults.seconds_per_block = 0
-        assert command.process.wait(PATIENCE) == 0
-        command.process.stderr.close()
+        assert command.end() == 0
         assert source.snapshots("movies") == ("theirs.snapshot",)
 
 

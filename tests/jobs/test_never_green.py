@@ -23,6 +23,7 @@ from tests.support.driving import do, outcomes, rot
 from tests.support.loopback import loopback
 from tests.support.replay import ReplaySource
 from tests.support.servers import sandbox_server
+from tests.support.thorough import few
 from tests.support.world import World, make_world, seed
 
 
@@ -32,7 +33,7 @@ def source() -> Iterator[ReplaySource]:
         yield source
 
 
-@pytest.fixture(params=["plain", "chunked"])
+@pytest.fixture(params=few(["plain", "chunked"], "chunked"))
 def world(source: ReplaySource, tmp_path: Path, request: pytest.FixtureRequest) -> World:
     chunked = ("one", "two") if request.param == "chunked" else ()
     return make_world(tmp_path, source.url, chunked=chunked)

@@ -12,6 +12,7 @@ from tests.support.contents import points_of
 from tests.support.driving import do
 from tests.support.replay import ReplaySource
 from tests.support.servers import sandbox_server
+from tests.support.thorough import thorough
 from tests.support.world import World, lent, make_world, seed
 
 REPOSITORIES = ("plain", "vault", "other")
@@ -80,8 +81,14 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", DAMAGE)
-@pytest.mark.parametrize("depth", ["bytes", "content"])
+EVERY = [(what, depth) for depth in ("bytes", "content") for what in DAMAGE]
+DAILY = [tried for tried in EVERY if tried[1] == "bytes" or tried[0] in ("a block", "a recipe")]
+
+
+@pytest.mark.parametrize(
+    ("what", "depth"),
+    [pytest.param(*tried, marks=() if tried in DAILY else thorough) for tried in EVERY],
+)
 def test_damage_is_found_at_each_depth_and_healed(world: World, what: str, depth: str) -> None:
     kind, damage, code = DAMAGE[what]
     damage(files(world, "vault", kind)[-1])
@@ -124,7 +131,9 @@ def test_a_lost_copy_comes_back_in_every_layout(world: World) -> None:
         assert end.verdict == "ok", (repository, end.reasons)
         assert do(world, "verify", depth="content", which="all").verdict == "ok"
     for repository in ("vault", "other"):
-        assert len(files(world, repository, "pack")) == 1
+        packs = [p.stat().st_size for p in files(world, repository, "pack")]
+        assert len(packs) == 1 + len(files(world, repository, "recipe"))
+        assert sorted(packs)[-2] <= 128 * 1024 < max(packs)  # decision 189: one block each
 
 
 def test_every_way_back_out_of_a_vault_alone(proven: World, tmp_path: Path) -> None:

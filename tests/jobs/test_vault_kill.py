@@ -14,6 +14,7 @@ from qdrant_dr import configfile
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from tests.support.driving import do
 from tests.support.replay import ReplaySource
+from tests.support.thorough import thorough
 from tests.support.world import make_world
 
 DYING = """
@@ -39,10 +40,10 @@ sys.exit(main(["-c", sys.argv[2], "backup"]))
 @pytest.mark.parametrize(
     ("where", "packs", "recipes"),
     [
-        (".pack:before", 0, 0),
+        pytest.param(".pack:before", 0, 0, marks=thorough),
         (".pack:after", 1, 0),
-        (".recipe:before", 1, 0),
-        (".recipe:after", 1, 1),
+        pytest.param(".recipe:before", 1, 0, marks=thorough),
+        pytest.param(".recipe:after", 1, 1, marks=thorough),
         ("manifest.json:before", 1, 1),
     ],
 )

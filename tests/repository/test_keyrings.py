@@ -38,6 +38,7 @@ from tests.support.encrypted import (
     encrypted_config,
     encrypted_on_disk,
     opened,
+    pinned,
     written_below,
 )
 
@@ -300,10 +301,12 @@ def test_a_rotation_encrypts_anew_and_reads_what_was(cfg: RepositoryConfig, tmp_
     theirs = cfg.model_copy(update={"key": newcomer})
     assert opened(theirs).keys.ids == after.keys.ids  # type: ignore[union-attr]
     with_age = {"key": f"file:{tmp_path / 'age'}"}
-    with pytest.raises(KeyMissing, match="which one is ours"):
-        opened(cfg.model_copy(update=with_age))
-    for pinned in after.keys.ids:
-        ours = opened(cfg.model_copy(update=with_age | {"key_id": pinned}))
+    for secret in ({}, with_age):
+        with pytest.raises(KeyMissing, match="which master key is ours") as said:
+            opened(cfg.model_copy(update={**secret, "key_id": None}))
+        assert f'key_id: "{before.record.key_id}"' in said.value.hint
+    for named in after.keys.ids:
+        ours = opened(cfg.model_copy(update=with_age | {"key_id": named}))
         assert ours.keys is not None
         assert ours.keys.ids == after.keys.ids
 
@@ -342,6 +345,45 @@ def test_an_old_key_does_not_come_back_when_the_newest_is_named(
     shutil.rmtree(tmp_path / "vault" / "keys" / newest)
     with pytest.raises(KeyWrong, match=f"nothing ties that to key {newest}"):
         opened(cfg.model_copy(update={"key_id": newest}))
+
+
+def test_where_something_has_a_key_that_no_slot_opens_nothing_is_encrypted(
+    cfg: RepositoryConfig, tmp_path: Path
+) -> None:
+    """So it looks when a thief of the old key took away the slots of the one that replaced it."""
+    newest = rotate(opened(cfg), cfg, NOW).slots[0].key_id
+    opened(cfg).put_seal(seal_of())
+    slots = tmp_path / "vault" / "keys" / newest
+    slots.rename(tmp_path / "slots")
+    rolled_back = opened(cfg)
+    with pytest.raises(KeyMissing):
+        rolled_back.read_seal(made.manifest("movies").key)
+    with pytest.raises(KeyWrong, match=f"encrypted with key {newest}, which no slot") as said:
+        rolled_back.put_seal(made.seal(made.manifest("users")))
+    assert f'lost_keys: ["{newest}"]' in said.value.hint
+    # it is really lost: another one follows, and the lost one is known to be
+    third = rotate(opened(cfg), cfg, NOW).slots[0].key_id
+    known = cfg.model_copy(update={"key_id": third, "lost_keys": (newest,)})
+    goes_on = opened(known)
+    with pytest.raises(KeyMissing):
+        goes_on.read_seal(made.manifest("movies").key)
+    goes_on.put_seal(made.seal(made.manifest("users")))
+    # and it was not: its slots are back
+    shutil.rmtree(tmp_path / "vault" / "keys" / third)
+    (tmp_path / "slots").rename(slots)
+    assert opened(cfg).read_seal(made.manifest("movies").key) == seal_of()
+
+
+def test_a_flipped_bit_is_no_unknown_key(cfg: RepositoryConfig, tmp_path: Path) -> None:
+    found = opened(cfg)
+    found.put_seal(seal_of())
+    (file,) = tmp_path.rglob("seal.json")
+    box = bytearray(file.read_bytes())
+    box[-75] ^= 1  # of the key id
+    file.write_bytes(box)
+    with pytest.raises(BoxDamaged):
+        found.read_seal(made.manifest("movies").key)
+    found.put_seal(made.seal(made.manifest("users")))
 
 
 def test_a_copy_whose_seal_is_of_another_key_is_not_called_bad(
@@ -436,7 +478,8 @@ def test_a_creation_that_was_cut_short_is_repeated(cfg: RepositoryConfig, tmp_pa
     """The slot of the first try stays and opens with the same secret; its key is never used."""
     first = opened(cfg).keys
     (tmp_path / "vault" / "repository.json").unlink()
-    again = cfg.model_copy(update={"id": create_repository(cfg, NOW, kind="chunked", encrypt=True)})
+    made_id = create_repository(cfg, NOW, kind="chunked", encrypt=True)
+    again = pinned(cfg.model_copy(update={"id": made_id}))
     second = opened(again).keys
     assert first is not None
     assert second is not None

@@ -9,12 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from qdrant_dr.errors import ObjectMissing
+from qdrant_dr.errors import ObjectMissing, RepositoryDenied
 from qdrant_dr.records import Manifest
-from qdrant_dr.repository import Repository, read_catalog
+from qdrant_dr.repository import Repository, read_catalog, record_expiry
 from qdrant_dr.repository.chunked import ChunkedRepository
-from qdrant_dr.repository.pack_repair import Elsewhere, PackRepair, bad_packs, repair_packs
+from qdrant_dr.repository.holds_and_deletions import withdraw
+from qdrant_dr.repository.pack_repair import (
+    Elsewhere,
+    PackRepair,
+    bad_packs,
+    repair_packs,
+    unreadable_packs,
+)
 from qdrant_dr.repository.pack_users import read_users
+from qdrant_dr.repository.pack_verdicts import PackVerdicts
 from qdrant_dr.vault.box import BLOCK
 from qdrant_dr.vault.repair import LostRange
 from tests.support import records as made
@@ -270,6 +278,60 @@ def test_what_nobody_uses_stays_if_it_is_good(shop: Shop) -> None:
     table = shop.vault.table_of(shop.vault.list_packs(shop.first.key)[shop.name])
     assert [entry.size for entry in table.entries] == [BLOCK] * 2 + [0] + [BLOCK] * 6
     assert shop.is_whole(shop.second, TWO)
+
+
+def test_a_pack_that_was_cut_is_found_by_its_table(shop: Shop) -> None:
+    recipe = shop.vault.read_recipe(shop.first.key, shop.first.parts[0].file)
+    assert unreadable_packs(shop.vault, shop.first.key, recipe.packs) == []
+    size = shop.pack.stat().st_size
+    shop.pack.write_bytes(shop.pack.read_bytes()[: size - 1])  # no list tells of it
+    assert shop.vault.has_part(shop.first.key, shop.first.parts[0])
+    assert unreadable_packs(shop.vault, shop.first.key, recipe.packs) == [shop.name]
+
+
+def test_a_pack_that_a_repair_rewrote_meanwhile_is_not_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was listed, read half-way, and is another object now, of another size."""
+    shop = Shop(tmp_path, encrypted=True)
+    part = shop.first.parts[0]
+    listed = shop.vault.list_packs(shop.first.key)
+    damage(shop, "cut")
+    old = shop.vault.list_packs(shop.first.key)
+    assert shop.repair(shop.plain)[1].repaired == (shop.name,)
+    assert old[shop.name] != shop.vault.list_packs(shop.first.key)[shop.name]
+    verdicts = PackVerdicts()
+    assert verdicts.of(shop.vault, old[shop.name])[0].error is None
+    for stale in (old, listed):
+        monkeypatch.setattr(type(shop.vault), "list_packs", lambda *_, there=stale: there)
+        assert b"".join(shop.vault.read_part(shop.first.key, part)) == content(ONE)
+        assert bad_packs(shop.vault, shop.first.key, [shop.name]) == []
+
+
+def test_a_recipe_of_other_bytes_is_not_the_part(shop: Shop) -> None:
+    part = shop.first.parts[0]
+    assert shop.vault.has_part(shop.first.key, part)
+    other = part.model_copy(update={"sha256": "0" * 64})
+    assert shop.vault.part_size(shop.first.key, other) == part.size_bytes
+    assert not shop.vault.has_part(shop.first.key, other)
+
+
+def test_what_was_taken_back_is_needed_though_its_manifest_is_gone(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no record can be deleted, another one takes it back."""
+    record_expiry(shop.vault, made.expired(shop.first))
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.vault.store, "delete", _denied)
+        withdraw(shop.vault, shop.first.key.folder)
+    (manifest,) = shop.root.glob(f"backups/**/{shop.first.backup_id}/manifest.json")
+    manifest.unlink()
+    users = read_users(shop.vault, shop.first.key, now())
+    assert shop.first.key.folder in {recipe.folder for recipe in users.recipes}
+
+
+def _denied(path: str) -> None:
+    raise RepositoryDenied(f"{path}: access denied")
 
 
 def test_packs_that_are_good_are_left_alone(shop: Shop) -> None:

@@ -184,6 +184,29 @@ def test_what_a_recipe_named_before_a_repair_stays_for_the_grace(
     assert then == "it is let go" or readable(vault, first, range(1, 10))
 
 
+@pytest.mark.parametrize("manifest", ["rewritten", "gone"])
+def test_a_recipe_that_was_replaced_beside_its_manifest_is_seen(
+    vault: ChunkedRepository, root: Path, manifest: str
+) -> None:
+    """A repair within a day of the backup that had to write the manifest, too: no time tells of
+    it."""
+    dead = written(vault, numbers=range(20, 23), at=SECOND)
+    age(root, OLD)
+    first = backed_up(vault, numbers=range(1, 10), at=now() - HOUR)
+    vault.replace_part(first.key, first.parts[0], [content(range(1, 10))])
+    (file,) = (root / "backups").rglob(f"{first.backup_id}/manifest.json")
+    file.chmod(0o600)
+    data = file.read_bytes()
+    file.unlink()
+    if manifest == "rewritten":
+        vault.repair_manifest(first.key, data)
+    assert swept(vault) == set()
+    age(root, ORPHAN_GRACE + HOUR)
+    if manifest == "rewritten":
+        assert f"{dead.backup_id}-1.pack" in swept(vault)
+        assert readable(vault, first, range(1, 10))
+
+
 def test_an_adopted_copy_protects_again_what_the_original_let_go(
     vault: ChunkedRepository, root: Path
 ) -> None:

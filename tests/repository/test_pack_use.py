@@ -19,10 +19,11 @@ from qdrant_dr.repository import (
     read_catalog,
     written_by_last,
 )
+from qdrant_dr.vault import pack_writer
 from qdrant_dr.vault.box import BLOCK
 from tests.support import records as made
 from tests.support.stores import repository_on_disk
-from tests.support.vaults import backed_up, let_go, vault_on_disk
+from tests.support.vaults import age, backed_up, let_go, now, vault_on_disk
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NIGHTS = (NOW - timedelta(days=2), NOW - timedelta(days=1))
@@ -114,3 +115,24 @@ def test_an_auditor_reads_the_seals_of_an_encrypted_repository(tmp_path: Path) -
     assert believed(vault.read_clear(path))[0] is not None
     (tmp_path / "vault" / path).write_bytes(b"rotten")
     assert vault.read_clear(path) == b"rotten"
+
+
+def test_what_is_declined_and_what_it_costs_is_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack_writer, "PACK_BYTES", 4 * BLOCK + pack_writer._SPARE)
+    packs = {}
+    for share in (0.0, 1.0):
+        vault = vault_on_disk(
+            tmp_path / f"{share}", f"vault-{share:.0f}", decline=share, price_per_gib_month=1024.0
+        )
+        backed_up(vault, numbers=range(12), at=made.NOW - timedelta(hours=3))
+        for hour in (2, 1):
+            backed_up(vault, numbers=(0, 4, 8), at=made.NOW - timedelta(hours=hour))
+        age(tmp_path / f"{share}", timedelta(days=2), "packs")
+        last = backed_up(vault, numbers=(0, 4, 8), at=made.NOW)
+        packs[share] = len(vault.read_recipe(last.key, last.parts[0].file).packs)
+        (told,) = vaults_of(read_catalog([vault], cluster=made.CLUSTER), {}, now())
+        assert told.monthly_cost == told.stored_bytes / 2**20
+        assert f"{told.monthly_cost:.2f} a month" in told.words
+    assert packs == {0.0: 3, 1.0: 1}

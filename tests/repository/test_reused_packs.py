@@ -139,6 +139,23 @@ def test_what_heals_an_old_backup_takes_no_name_that_another_recipe_may_mean(
     assert b"".join(vault.read_verified(old.key, old.parts[0])) == content(range(9))
 
 
+def test_what_a_heal_wrote_is_reused_by_the_next_part_of_it(vault: ChunkedRepository) -> None:
+    """A failed proof speaks of what was there before."""
+    of = backed_up(vault, numbers=range(9), at=made.NOW)
+    vault.add_proof(failure(of, vault, "its SHA-256 is another one"))
+    before = set(vault.list_packs(of.key))
+    vault.replace_part(of.key, of.parts[0], [content(range(9))])
+    healed = set(vault.list_packs(of.key)) - before
+    second = of.parts[0].model_copy(update={"name": "shard-1"})
+    vault.replace_part(of.key, second, [content(range(9))])
+    more = set(vault.list_packs(of.key)) - before - healed
+    assert len(more) == 1  # every recipe of a repair has the mark of one
+    used = vault.read_recipe(of.key, second.file).packs
+    assert set(used) <= healed | more
+    for part in (of.parts[0], second):
+        assert b"".join(vault.read_verified(of.key, part)) == content(range(9))
+
+
 def test_what_is_wrong_with_the_content_is_in_the_source(vault: ChunkedRepository) -> None:
     of = backed_up(vault, numbers=range(2), at=made.NOW)
     wrong = failure(of, vault, "12 points differ").model_copy(

@@ -19,6 +19,7 @@ run out. Other tests wait more than they work: they are run meanwhile."""
 LONGEST = (
     "tests/test_demo.py",
     "tests/flows/test_real_runs.py",
+    "tests/flows/test_takeover.py",
     "tests/flows/test_up.py",
     "tests/flows/test_lost_api.py",
     "tests/flows/test_dask.py",

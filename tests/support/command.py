@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.forked import Forked, fork
 from tests.support.world import World
 
 PATIENCE = 60.0
@@ -28,24 +29,38 @@ def _below(pid: int) -> Iterator[int]:
 
 
 class Command:
-    """A `qdrant-dr` process that can be killed when something is seen."""
+    """A `qdrant-dr` process, forked, that can be killed when something is seen."""
 
     def __init__(self, world: World, *words: str) -> None:
-        self.process = psutil.Popen(
-            [sys.executable, "-m", "qdrant_dr.cli", "-c", world.reference, *words],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-        )
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        with Path(os.devnull).open("r+b") as nothing:
+            pid, ends = fork(
+                "cli", ["-c", world.reference, *words], Path.cwd(), environment,
+                (nothing.fileno(), nothing.fileno(), self._said.fileno()),
+            )  # fmt: skip
+        self.process = Forked(pid, ends)
         self.family: set[psutil.Process] = set()
 
     def wait_for(self, seen: Callable[[], object]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not seen():
             self.look()
-            assert self.process.poll() is None, self.process.stderr.read().decode()
+            assert self.process.poll() is None, self.said()
             assert time.monotonic() < deadline, "the moment to kill never came"
             time.sleep(0.002)
+
+    def said(self) -> str:
+        """What it wrote to its standard error."""
+        self._said.seek(0)
+        return self._said.read().decode()
+
+    def end(self) -> int:
+        """Its exit code, once it ends by itself."""
+        code = self.process.wait(PATIENCE)
+        print(self.said())
+        self._said.close()
+        return code
 
     def look(self) -> int:
         """Remember the children; how many there are now."""
@@ -59,8 +74,7 @@ class Command:
         """Send the signal, and see every child go with its parent."""
         self.look()
         self.process.send_signal(number)
-        code = self.process.wait(PATIENCE)
-        self.process.stderr.close()
+        code = self.end()
         _, alive = psutil.wait_procs(self.family, timeout=10)
         assert alive == []
-        return int(code)
+        return code

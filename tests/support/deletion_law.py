@@ -45,6 +45,7 @@ class World:
     recipe_at: dict[str, datetime] = field(default_factory=dict)
     began: dict[str, datetime] = field(default_factory=dict)
     manifest_at: dict[str, datetime] = field(default_factory=dict)
+    marked: set[str] = field(default_factory=set)
     manifests: set[str] = field(default_factory=set)
     tombstones: dict[str, datetime] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
@@ -114,19 +115,27 @@ def writer(world: World) -> Steps:
 
 
 def healer(world: World) -> Steps:
-    """Now and then store a backup anew, as if it was damaged: another recipe in the same place."""
+    """Now and then store a backup anew, as if it was damaged: another recipe in the same place.
+    At times it is the newest one, and its manifest was damaged, too, and is written after that."""
     while True:
-        yield world.hours(20, 120)
+        yield world.hours(1, 90)
         began = world.now
         if not world.manifests:
             continue
-        backup = world.random.choice(sorted(world.manifests))
+        newest = max(world.manifests, key=lambda b: world.began[b])
+        backup = world.random.choice((newest, *sorted(world.manifests)))
+        whole = world.random.random() < 0.5
         packs = frozenset(world.name("p") for _ in range(2))
         for pack in sorted(packs):
             world.packs[pack] = world.now
         yield world.hours(0, 10)
         if backup in world.manifests and world.rules.may_commit(began, now=world.now):
             world.recipes[backup], world.recipe_at[backup] = packs, world.now
+            world.marked.add(backup)
+            if whole:
+                yield world.hours(0, 0.1)
+                if backup in world.manifests:
+                    world.manifest_at[backup] = world.now
 
 
 def retention(world: World) -> Steps:
@@ -153,7 +162,11 @@ def sweeper(world: World) -> Steps:
         over = world.recipes.keys() - alive
         if any(
             rules.rewritten_lately(
-                world.recipe_at[b], world.manifest_at[b], world.began[b], now=now
+                world.recipe_at[b],
+                world.manifest_at[b],
+                world.began[b],
+                marked=b in world.marked,
+                now=now,
             )
             for b in world.recipes
             if b in world.manifest_at

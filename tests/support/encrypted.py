@@ -6,7 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from qdrant_dr.config import RepositoryConfig
-from qdrant_dr.repository import Repository, create_repository, open_repository
+from qdrant_dr.repository import (
+    Repository,
+    create_repository,
+    open_repository,
+    read_repository,
+)
 
 PATIENCE = timedelta(seconds=60)
 
@@ -15,7 +20,13 @@ def encrypted_config(cfg: RepositoryConfig, key: str, made_at: datetime) -> Repo
     """The configuration of a new encrypted repository there, opened by `key`."""
     wanted = cfg.model_copy(update={"key": key})
     made = create_repository(wanted, made_at, kind="chunked", encrypt=True)
-    return wanted.model_copy(update={"id": made})
+    return pinned(wanted.model_copy(update={"id": made}))
+
+
+def pinned(cfg: RepositoryConfig) -> RepositoryConfig:
+    """The configuration, with the id of the master key that is there."""
+    there = read_repository(cfg, stall_timeout=PATIENCE).record.key_id
+    return cfg.model_copy(update={"key_id": there})
 
 
 def encrypted_on_disk(folder: Path, name: str = "vault") -> RepositoryConfig:

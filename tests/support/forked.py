@@ -1,7 +1,9 @@
-"""Sandboxes without the second that Python takes to import one: forked from a process that has.
+"""Our own programs without the second that Python takes to import one: forked from a process that
+has.
 
-It is the same program with the same arguments, environment and files; `tests/sandbox` starts it as
-users do. One such process serves this one, and what it forked dies with it.
+They are the same programs with the same arguments, environment and files. `tests/sandbox`,
+`tests/proof/test_engine.py` and `tests/cli` start them as users do. One process for each program
+serves this one, and what it forked dies with it.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import gc
+import importlib
 import json
 import os
 import select
@@ -16,25 +19,42 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import IO, Any
 
+from tests.support.imported import import_all
+
+PROGRAMS = {
+    "sandbox": "qdrant_dr.sandbox.main:main",
+    "engine": "qdrant_dr.proof.engine_child:main",
+    "cli": "qdrant_dr.cli:main",
+    "prefect": "prefect.cli:app",
+}
+ALSO = {"prefect": ("prefect.cli.deploy", "flows.backup", "flows.restore", "flows.watch")}
+"""What they import only once it is needed."""
 PR_SET_PDEATHSIG = 1
 MESSAGE_MAX = 1 << 17
+STANDARD = 3
+"""Standard input, output and errors; after them what tells how it ended."""
 _turn = Lock()
 
 
 class Forked:
-    """A running sandbox, with what the tests use of `subprocess.Popen`."""
+    """A running program, with what the tests use of `subprocess.Popen`."""
 
-    def __init__(self, pid: int, stdout: int | None) -> None:
+    def __init__(
+        self, pid: int, ends: int, stdin: IO[bytes] | None = None, stdout: IO[Any] | None = None
+    ) -> None:
         self.pid = pid
-        self.stdout = None if stdout is None else os.fdopen(stdout)
+        self.stdin, self.stdout = stdin, stdout
+        self.returncode: int | None = None
+        self._ends: int | None = ends
         try:
             self._fd: int | None = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -42,7 +62,8 @@ class Forked:
 
     def send_signal(self, sent: signal.Signals) -> None:
         if self.poll() is None and self._fd is not None:
-            signal.pidfd_send_signal(self._fd, sent)
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._fd, sent)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
@@ -51,27 +72,34 @@ class Forked:
         """None while it runs."""
         return self._wait(0)
 
-    def wait(self, timeout: float | None = None) -> None:
-        if self._wait(timeout) is None:
-            raise subprocess.TimeoutExpired("sandbox", timeout or 0)
+    def wait(self, timeout: float | None = None) -> int:
+        code = self._wait(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired("forked", timeout or 0)
+        return code
 
     def _wait(self, seconds: float | None) -> int | None:
-        if self._fd is None:
-            return 0
+        if self._ends is None:
+            return self.returncode
         waiting = select.poll()
-        waiting.register(self._fd, select.POLLIN)
+        waiting.register(self._ends, select.POLLIN)
         if not waiting.poll(None if seconds is None else seconds * 1000):
             return None
-        os.close(self._fd)
-        self._fd = None
-        return 0
+        told = os.read(self._ends, 16)  # nothing, if who forked it was killed, and it with that
+        self.returncode = int(told) if told else -signal.SIGKILL
+        for file in (self._ends, self._fd):
+            if file is not None:
+                os.close(file)
+        self._ends = self._fd = None
+        return self.returncode
 
     def __enter__(self) -> Forked:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.stdout is not None:
-            self.stdout.close()
+        for pipe in (self.stdin, self.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 def fork_sandbox(
@@ -80,25 +108,66 @@ def fork_sandbox(
     """`python -m qdrant_dr.sandbox` with these arguments in `folder`; `speaks`: it is listened to,
     else what it says goes to `stderr.log` as well."""
     reading, said = os.pipe() if speaks else (None, None)
-    asked = {"arguments": arguments, "folder": str(folder), "environment": dict(environment)}
-    with (folder / "stderr.log").open("a") as log:
-        files = [log.fileno() if said is None else said, log.fileno()]
-        with _turn:
-            channel = _server()
-            socket.send_fds(channel, [json.dumps(asked).encode()], files)
-            pid = int(channel.recv(MESSAGE_MAX))
+    with (folder / "stderr.log").open("a") as log, Path(os.devnull).open("rb") as nothing:
+        out = log.fileno() if said is None else said
+        pid, ends = fork(
+            "sandbox", arguments, folder, environment,
+            (nothing.fileno(), out, log.fileno()),
+        )  # fmt: skip
     if said is not None:
         os.close(said)
-    return Forked(pid, reading)
+    return Forked(pid, ends, stdout=None if reading is None else os.fdopen(reading))
+
+
+def run_forked(
+    command: list[str], *, cwd: Path, env: Mapping[str, str], timeout: float, **_: object
+) -> subprocess.CompletedProcess[str]:
+    """`python -m prefect ...` to its end, as `subprocess.run` with its output captured as text."""
+    assert command[:3] == [sys.executable, "-m", "prefect"], command
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        tempfile.TemporaryFile("w+") as errors,
+        Path(os.devnull).open("rb") as nothing,
+    ):
+        files = (nothing.fileno(), said.fileno(), errors.fileno())
+        pid, ends = fork("prefect", command[3:], cwd, env, files)
+        code = Forked(pid, ends).wait(timeout)
+        for file in (said, errors):
+            file.seek(0)
+        return subprocess.CompletedProcess(command, code, said.read(), errors.read())
+
+
+def fork(
+    program: str,
+    arguments: list[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    files: tuple[int, int, int],
+    *,
+    session: bool = False,
+) -> tuple[int, int]:
+    """Start a program; its process, and the file that tells how it ended. `session`: one of its
+    own."""
+    asked = {
+        "arguments": arguments, "folder": str(folder), "environment": dict(environment),
+        "session": session,
+    }  # fmt: skip
+    ends, told = os.pipe()
+    with _turn:
+        channel, _ = server(program)
+        socket.send_fds(channel, [json.dumps(asked).encode()], [*files, told])
+        pid = int(channel.recv(MESSAGE_MAX))
+    os.close(told)
+    return pid, ends
 
 
 @cache
-def _server() -> socket.socket:
-    """The channel to the process that forks, which ends when we close it, or just end."""
+def server(program: str) -> tuple[socket.socket, int]:
+    """The channel to the process that forks, which ends when we close it, or just end; its id."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.forked"],
+            [sys.executable, "-m", "tests.support.forked", program],
             stdin=theirs,
             env={
                 **os.environ,
@@ -109,58 +178,75 @@ def _server() -> socket.socket:
         )
     atexit.register(process.wait)
     atexit.register(ours.close)
-    return ours
+    return ours, process.pid
 
 
-def _serve() -> None:
-    import qdrant_dr.sandbox.main  # noqa: F401  what takes long
-
+def _serve(program: str) -> None:
+    for module in (PROGRAMS[program].partition(":")[0], *ALSO.get(program, ())):
+        importlib.import_module(module)
+    if program == "cli":
+        import_all()  # its commands import what they need
     gc.freeze()
-    signal.signal(signal.SIGCHLD, _reap)
+    running: dict[int, int] = {}
+    signal.signal(signal.SIGCHLD, lambda *_: _reap(running))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = socket.socket(fileno=0)
     while True:
-        message, files, *_ = socket.recv_fds(channel, MESSAGE_MAX, 2)
+        message, files, *_ = socket.recv_fds(channel, MESSAGE_MAX, STANDARD + 1)
         if not message:
             return
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
         pid = os.fork()
         if pid == 0:
-            _become(json.loads(message), files)
+            _become(program, json.loads(message), files[:STANDARD], [*files, *running.values()])
+        running[pid] = files.pop()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         for file in files:
             os.close(file)
         channel.send(str(pid).encode())
 
 
-def _reap(*_: object) -> None:
+def _reap(running: dict[int, int]) -> None:
+    """Tell of each that ended how it did."""
     with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            told = running.pop(pid)
+            with suppress(BrokenPipeError):
+                os.write(told, str(os.waitstatus_to_exitcode(status)).encode())
+            os.close(told)
 
 
-def _become(asked: dict[str, Any], files: list[int]) -> None:
+def _become(program: str, asked: dict[str, Any], files: list[int], foreign: list[int]) -> None:
     """Be what was asked for, to the end of this process."""
     code = 1
     try:
         leash(os.getppid())
+        if asked["session"]:
+            os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for at, file in enumerate(files, start=1):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        for at, file in enumerate(files):
             os.dup2(file, at)
+        for file in foreign:
             os.close(file)
         # those of before may have been files, these are pipes
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", closefd=False, errors="backslashreplace")  # noqa: SIM115
-        os.chdir(str(asked["folder"]))
+        os.chdir(asked["folder"])
         os.environ.clear()
         os.environ.update(asked["environment"])
-        sys.argv = ["qdrant_dr.sandbox", *asked["arguments"]]
+        sys.argv = [program, *asked["arguments"]]
+        if program == "prefect":
+            from prefect import context
 
-        from qdrant_dr.sandbox.main import main
-
-        main()
-        code = 0
+            context.refresh_global_settings_context()  # it read those of before when imported
+        module, _, main = PROGRAMS[program].partition(":")
+        code = getattr(importlib.import_module(module), main)() or 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
@@ -179,4 +265,4 @@ def leash(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1])

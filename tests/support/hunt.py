@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
+import pytest
+
+from qdrant_dr.proof.engine import Engine
+from tests.support.engines import AS_USERS_DO
 
 
 @contextmanager
 def hunted(number: signal.Signals, times: int = 1) -> Iterator[None]:
-    """Send a signal to the first engines that start meanwhile."""
+    """Send a signal to the first engines that start meanwhile, as children of this process."""
     victims: set[int] = set()
 
     def hunt() -> None:
@@ -27,5 +31,7 @@ def hunted(number: signal.Signals, times: int = 1) -> Iterator[None]:
 
     hunter = threading.Thread(target=hunt)
     hunter.start()
-    yield
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Engine, "_start", AS_USERS_DO)
+        yield
     hunter.join()

@@ -26,6 +26,8 @@ from typing import Any
 
 import httpx
 
+from tests.support.forked import run_forked
+
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -160,7 +162,7 @@ class PrefectServer:
         self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 240
     ) -> str:
         """Run `python -m prefect ...` against it to its end; its output. Raise if it fails."""
-        done = subprocess.run(
+        done = run_forked(
             [sys.executable, "-m", "prefect", *arguments],
             cwd=_ROOT,
             env={
@@ -170,10 +172,7 @@ class PrefectServer:
                 "PREFECT_CLIENT_MAX_RETRIES": "5",  # Prefect's own: a busy SQLite says 503
                 **(env or {}),
             },
-            capture_output=True,
-            text=True,
             timeout=timeout,
-            check=False,
         )
         if done.returncode:
             raise AssertionError(f"prefect {' '.join(arguments)}: {done.stdout}{done.stderr}")

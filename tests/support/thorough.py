@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,11 @@ THOROUGH = bool(os.environ.get("QDR_THOROUGH"))
 WHY = "takes long: set QDR_THOROUGH=1"
 
 thorough = pytest.mark.skipif(not THOROUGH, reason=WHY)
+
+
+def few(every: Iterable[Any], *daily: Any) -> list[Any]:
+    """Values to parametrize with, of which only `daily` are tried every day."""
+    return [one if one in daily else pytest.param(one, marks=thorough) for one in every]
 
 
 def only_thorough(is_second: bool) -> None:

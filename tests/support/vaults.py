@@ -21,6 +21,7 @@ from qdrant_dr.repository import (
 from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.vault.box import BLOCK
 from tests.support import records as made
+from tests.support.encrypted import pinned
 from tests.support.stores import AFTER_ALL
 
 
@@ -33,6 +34,7 @@ def vault_on_disk(
     cfg = RepositoryConfig(name=name, url=f"file://{folder}", domain=f"domain-{name}", **fields)
     made_id = create_repository(cfg, AFTER_ALL, kind="chunked", encrypt=encrypted)
     cfg = cfg.model_copy(update={"id": made_id})
+    cfg = pinned(cfg) if encrypted else cfg
     found = open_repository(cfg, stall_timeout=timedelta(seconds=60))
     assert isinstance(found, ChunkedRepository)
     return found

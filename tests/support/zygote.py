@@ -8,10 +8,8 @@ and files, and ends with the exit code that comes back.
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
-import pkgutil
 import shlex
 import signal
 import socket
@@ -21,14 +19,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.imported import import_all
 from tests.support.prefect import spawn
 from tests.support.waiting import eventually
 
 STANDARD = (0, 1, 2)
 ALONE = {"OPENBLAS_NUM_THREADS": "1"}
 """A process that forks has one thread."""
-SELDOM = ("__main__", "_client", "sandbox", "engine_child", "prefect_block")
-"""Not imported beforehand: programs of their own, what stores in clouds need, and Prefect."""
 CALL = """
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as s:
@@ -56,11 +53,7 @@ def shell_function(folder: Path) -> Iterator[str]:
 
 def serve(path: Path) -> None:
     """Fork for each call, for ever. No module of Prefect is imported here."""
-    import qdrant_dr
-
-    for module in pkgutil.walk_packages(qdrant_dr.__path__, "qdrant_dr."):
-        if not module.name.endswith(SELDOM):
-            importlib.import_module(module.name)
+    import_all()
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as listening:
         half = path.with_suffix(".new")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
@@ -96,6 +97,44 @@ def test_what_may_be_reused_outlives_the_commit(
     recipes = [frozenset("p")] if of_a_base and law.protects(gone, now=then) else []
     if law.packs_to_delete({"p": NOW - age}, recipes, now=then):
         assert not law.may_commit(NOW, now=then - MARGIN)
+
+
+hours = st.floats(0, 60).map(lambda n: n * HOUR)
+
+
+def _is_lost(rules: Rules, age: timedelta, steps: list[timedelta]) -> bool:
+    """A pack of a dead run is taken by a backup, and from that by a second one under way, when a
+    repair replaces the first one's recipe together with its manifest. A sweep decides after that,
+    before the second one has written its recipe: whether that commits without the pack."""
+    began, committed, second, repaired, sweep, done = accumulate(steps, initial=NOW)
+    pack = began - age
+    if not (
+        rules.may_reuse(pack, of_a_base=False, now=began)
+        and rules.may_commit(began, now=committed)
+        and rules.may_commit(second, now=done)
+    ):
+        return False
+    rewritten = rules.rewritten_lately(
+        repaired, repaired + timedelta(minutes=1), began, marked=True, now=sweep
+    )
+    return not rewritten and "p" in rules.packs_to_delete({"p": pack}, [frozenset("q")], now=sweep)
+
+
+@given(hours, st.lists(hours, min_size=5, max_size=5))
+def test_what_a_recipe_named_before_it_was_replaced_with_its_manifest_is_not_lost(
+    age: timedelta, steps: list[timedelta]
+) -> None:
+    assert not _is_lost(LAW, age, steps)
+
+
+def test_a_repair_that_leaves_no_mark_is_found_out() -> None:
+    unmarked = replace(
+        LAW,
+        rewritten_lately=lambda *at, now, **_: law.rewritten_lately(*at, marked=False, now=now),
+    )
+    story = 22 * HOUR, [n * HOUR for n in (1, 21, 1, 4, 13)]
+    assert _is_lost(unmarked, *story)
+    assert not _is_lost(LAW, *story)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,13 @@ from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.records import BackupKey, Part
 from qdrant_dr.repository import Backup, Repository
 from qdrant_dr.repository.chunked import ChunkedRepository
-from qdrant_dr.repository.pack_repair import Elsewhere, PackRepair, bad_packs, repair_packs
+from qdrant_dr.repository.pack_repair import (
+    Elsewhere,
+    PackRepair,
+    bad_packs,
+    repair_packs,
+    unreadable_packs,
+)
 from qdrant_dr.repository.pack_users import read_users
 from qdrant_dr.vault.recipe import Recipe
 
@@ -28,7 +34,7 @@ _NAMED = 3
 def mend_packs(config: Config, found: Found, *, distrusted: bool) -> PackRepair:
     """Write the bad packs of one copy anew, with the blocks of every backup that uses them.
 
-    Of a copy that is `distrusted` every pack is read, of another it is asked which are there.
+    Of a copy that is `distrusted` every pack is read, of another the table of each.
     """
     vault = found.repository
     if not isinstance(vault, ChunkedRepository):
@@ -56,7 +62,7 @@ def _mend(
     if distrusted:
         bad = bad_packs(vault, found.backup.key, names)
     else:
-        bad = sorted(names - vault.list_packs(found.backup.key).keys())
+        bad = unreadable_packs(vault, found.backup.key, names)
     if not bad:
         return PackRepair()
     backups = catalog_of(
@@ -111,6 +117,8 @@ def nowhere(repair: PackRepair, found: Found) -> str:
 
 def _is_there(target: Repository, key: BackupKey, part: Part) -> bool:
     try:
+        if isinstance(target, ChunkedRepository):
+            return target.has_part(key, part)
         return target.part_size(key, part) == part.size_bytes
     except BytesDiffer as e:
         log.info("%s", e.message)

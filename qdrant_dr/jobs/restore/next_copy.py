@@ -24,8 +24,9 @@ from qdrant_dr.jobs.run.progress import Watcher
 from qdrant_dr.jobs.run.prove import bytes_proof
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.records import Part
-from qdrant_dr.repository import Repository
+from qdrant_dr.repository.repository import Repository, Spool
 from qdrant_dr.stores.bandwidth import BandwidthLimit
+from qdrant_dr.verified_read import VerifiedRead
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -66,7 +67,8 @@ class Meter:
 class Sources:
     """The copies of one backup, healthiest first, as they fall away one by one.
 
-    `used` are the repositories that bytes came from, `notes` what became of the others.
+    `used` are the repositories that bytes came from, `notes` what became of the others, `told`
+    how a part was read that lies scattered.
     """
 
     found: Found
@@ -77,6 +79,8 @@ class Sources:
     notes: list[str] = field(default_factory=list)
     whole: dict[str, set[str]] = field(default_factory=dict)
     began_at: datetime = field(default_factory=utc_now)
+    spool: Spool | None = None
+    told: dict[str, None] = field(default_factory=dict)
     _gone: dict[str, DRError] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -105,9 +109,20 @@ class Sources:
     def verified(self, repository: Repository, part: Part) -> Iterator[bytes]:
         """Yield the bytes of a part. Raise BytesDiffer before the last one is given, if any is
         wrong; what was seen of the copy becomes a proof of its bytes, good or bad."""
-        read = repository.read_verified(
-            self.found.backup.key, part, lambda blocks: self.meter.through(stoppable(blocks))
-        )
+        try:
+            # before the transfer begins: a part may be put together in the spool first
+            read = repository.read_verified(
+                self.found.backup.key,
+                part,
+                lambda blocks: self.meter.through(stoppable(blocks)),
+                self.spool,
+            )
+        except BytesDiffer as error:
+            self._prove(repository, error, 0)
+            raise
+        return self._passed_on(read, repository, part)
+
+    def _passed_on(self, read: VerifiedRead, repository: Repository, part: Part) -> Iterator[bytes]:
         try:
             for block in read:
                 if read.whole:

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from uuid import uuid4
 
-from qdrant_dr.cancel import stopping
+from qdrant_dr.cancel import stoppable, stopping
 from qdrant_dr.cluster.aliases import plan_aliases, set_aliases
 from qdrant_dr.cluster.ready import wait_restored
 from qdrant_dr.cluster.target import TargetFacts, target_facts
@@ -37,7 +37,7 @@ from qdrant_dr.jobs.run.units import RestoreUnit
 from qdrant_dr.jobs.target.nodes import TargetNodes, facts_of, open_target, target_nodes
 from qdrant_dr.jobs.target.restored_content import Reference, compare_content, unlike
 from qdrant_dr.records import Outcome, Restored
-from qdrant_dr.repository import Repository
+from qdrant_dr.repository.repository import Repository, Spool
 from qdrant_dr.stores.bandwidth import BandwidthLimit
 
 
@@ -60,6 +60,12 @@ def restore_backup(config: Config, unit: RestoreUnit, run_id: str) -> Outcome:
             journal = stack.enter_context(journal_of(spool, node.url, unit.name))
             name = f"restore-{restore_id.lower()}"
             folder = stack.enter_context(scratch_folder(spool, name))
+            sources.spool = Spool(
+                folder,
+                lambda said: sources.told.update({said: None}),
+                stoppable,
+                config.capture.spool.max,
+            )
             work = Restoration(
                 config, unit, restore_id, found, sources, node, journal, folder, watch, result
             )
@@ -76,7 +82,7 @@ def restore_backup(config: Config, unit: RestoreUnit, run_id: str) -> Outcome:
         started_at=started_at,
         ended_at=utc_now(),
         error=error_facts(error, collection=unit.collection, backup=unit.key) if error else None,
-        notes=(*doubts, *unit.remarks, *result.notes, *filter(None, [unit.note])),
+        notes=(*doubts, *unit.remarks, *sources.told, *result.notes, *filter(None, [unit.note])),
         detail=Restored(
             restore_id=restore_id,
             target=unit.target,

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from qdrant_dr.quantities import format_share, format_size
 from qdrant_dr.repository import Backup, Catalog, PacksUsed, last_backups
+from qdrant_dr.repository.catalog import RepositoryState
 from qdrant_dr.text import count
 
 
@@ -40,6 +41,12 @@ class Vault:
     stored_bytes: int
     packs: int
     last: tuple[LastBackup, ...]
+    price: float | None = None
+
+    @property
+    def monthly_cost(self) -> float | None:
+        """Return what the stored bytes cost a month; None without a price."""
+        return None if self.price is None else self.stored_bytes / 2**30 * self.price
 
     @property
     def last_bytes(self) -> int:
@@ -69,7 +76,9 @@ class Vault:
                 f"{format_size(self.last_bytes)}"
             )
         said += f"; {count(self.packs, 'pack')}"
-        return said + ("" if self.use is None else f", {format_share(self.use)} of those it uses")
+        said += "" if self.use is None else f", {format_share(self.use)} of those it uses"
+        cost = self.monthly_cost
+        return said + ("" if cost is None else f"; {cost:.2f} a month")
 
 
 def vaults_of(
@@ -77,7 +86,7 @@ def vaults_of(
 ) -> tuple[Vault, ...]:
     """Return every chunked repository that could be read, in their order."""
     return tuple(
-        _vault(catalog, r.name, used, now)
+        _vault(catalog, r, used, now)
         for r in catalog.repositories
         if r.layout == "chunked" and r.error is None
     )
@@ -91,8 +100,9 @@ def stored_there(catalog: Catalog, repository: str) -> int:
 
 
 def _vault(
-    catalog: Catalog, name: str, used: Mapping[tuple[str, str], PacksUsed], now: datetime
+    catalog: Catalog, of: RepositoryState, used: Mapping[tuple[str, str], PacksUsed], now: datetime
 ) -> Vault:
+    name = of.name
     held = [b for b in catalog.backups if b.copy(name).committed]
     return Vault(
         repository=name,
@@ -104,4 +114,5 @@ def _vault(
             LastBackup(b, b.copy(name).written_bytes or 0, used.get((name, b.key.folder)))
             for b in last_backups(catalog, name, now)
         ),
+        price=of.price,
     )

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +17,7 @@ import pytest
 import yaml
 
 from qdrant_dr.records import Restored
+from tests.support.command import Command
 from tests.support.contents import points_of, replicas
 from tests.support.driving import do
 from tests.support.loopback import loopback
@@ -81,29 +80,17 @@ def backup_of(wanted: str) -> str:
     return wanted if "@" in wanted else f"{wanted}@latest-proven"
 
 
-def start(world: World, url: str, wanted: str, *more: str) -> subprocess.Popen[bytes]:
+def start(world: World, url: str, wanted: str, *more: str) -> Command:
     words = ["restore", backup_of(wanted), "--to", url, "--parallel", "1", "--execute", *more]
-    return subprocess.Popen(
-        [sys.executable, "-m", "qdrant_dr.cli", "-c", world.reference, *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-    )
+    return Command(world, *words)
 
 
-def end_of(process: subprocess.Popen[bytes]) -> int:
-    _, said = process.communicate(timeout=PATIENCE)
-    print(said.decode())
-    return process.returncode
-
-
-def kill(process: subprocess.Popen[bytes], held: threading.Event) -> None:
+def kill(command: Command, held: threading.Event) -> None:
     deadline = time.monotonic() + PATIENCE
     while not held.wait(0.05):
-        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+        assert command.process.poll() is None, command.said()
         assert time.monotonic() < deadline, "the moment to kill never came"
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=PATIENCE)
+    command.kill()
 
 
 def get(url: str, path: str) -> Any:
@@ -279,7 +266,7 @@ def test_what_somebody_else_made_meanwhile_is_not_touched(backups: World, target
         loopback.post(
             f"{target.url}/collections/aliases", json={"actions": [alias]}, timeout=30
         ).raise_for_status()
-        assert end_of(start(backups, spy.url, "movies")) == 4
+        assert start(backups, spy.url, "movies").end() == 4
         for path in left(backups):
             path.unlink()
     assert get(target.url, "/collections/movies")["config"]["params"]["vectors"]["size"] == 4
@@ -288,15 +275,15 @@ def test_what_somebody_else_made_meanwhile_is_not_touched(backups: World, target
 def test_interrupted_it_says_so_and_goes_on(backups: World, target: Server) -> None:
     with Spy(target.url) as spy:
         spy.hold("POST", "/shards/1/snapshots/upload$", forward=False)
-        process = start(backups, spy.url, "sharded")
+        command = start(backups, spy.url, "sharded")
         assert spy.held.wait(PATIENCE)
-        process.send_signal(signal.SIGINT)
+        command.process.send_signal(signal.SIGINT)
         spy.release()
-        assert end_of(process) == 130
+        assert command.end() == 130
         end = backups.ends("one")[-1]
         assert end.error is not None
         assert end.error.code == "interrupted"
-        assert end_of(start(backups, spy.url, "sharded")) == 0
+        assert start(backups, spy.url, "sharded").end() == 0
     assert last(backups).resumed
 
 
@@ -305,13 +292,13 @@ def test_the_server_is_killed_in_the_upload(backups: World, tmp_path: Path) -> N
     """It starts again, and the same command restores: what was half-made is gone."""
     with lasting_qdrant(tmp_path / "qdrant") as node, Spy(node.url) as spy:
         spy.hold("POST", UPLOAD, forward=True)
-        process = start(backups, spy.url, "movies")
+        command = start(backups, spy.url, "movies")
         eventually(lambda: spy.count("POST", UPLOAD), within=PATIENCE, every=0.002)
         node.kill()
         spy.release()
-        assert end_of(process) != 0
+        assert command.end() != 0
         node.start()
-        assert end_of(start(backups, spy.url, "movies")) == 0
+        assert start(backups, spy.url, "movies").end() == 0
         assert last(backups).fingerprint_equal
         assert get(node.url, "/collections/movies/snapshots") == []
         node.kill()

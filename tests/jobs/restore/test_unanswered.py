@@ -19,6 +19,7 @@ from tests.support.reframed import by_shard
 from tests.support.replay import ReplaySource
 from tests.support.servers import Server, qdrant_server, sandbox_server
 from tests.support.spy import Spy
+from tests.support.thorough import thorough
 from tests.support.unanswered import bring_back, names
 from tests.support.world import World, lent, make_world
 
@@ -56,7 +57,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     ("collection", "path", "sent"),
     [
         ("movies", "/collections/movies/snapshots/upload$", 2),
-        ("sharded", "/shards/1/snapshots/upload$", 2),
+        pytest.param("sharded", "/shards/1/snapshots/upload$", 2, marks=thorough),
     ],
 )
 def test_it_is_kept_and_the_same_command_goes_on(
