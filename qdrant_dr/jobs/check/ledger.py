@@ -32,11 +32,11 @@ def check_ledgers(config: Config, opened: Mapping[str, Repository]) -> Iterator[
 
 def _key(ledgers: LedgerWriter) -> CheckRow:
     if (error := ledgers.key_error) is not None:
-        return degraded("signing", "key", error.message, error.hint)
+        return degraded("ledger", "signing key", error.message, error.hint)
     if ledgers.signer is None:
         why = "no `signing.key`: entries of the ledger are chained, and nobody signs them"
-        return skipped("signing", "key", f"{why} (`qdrant-dr signing init --save`)")
-    return ok("signing", "key", f"{ledgers.signer.public.fingerprint} signs the ledger")
+        return skipped("ledger", "signing key", f"{why} (`qdrant-dr signing init --save`)")
+    return ok("ledger", "signing key", f"{ledgers.signer.public.fingerprint} signs the ledger")
 
 
 def _ledger(scope: str, repository: Repository, head: LedgerHead) -> CheckRow:
