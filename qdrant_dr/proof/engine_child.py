@@ -17,6 +17,10 @@ an end or an answer means. Requests, each answered by `done` or `failed`, after 
     points {ids}                -> these points, as a server's scroll would give them
     page {offset?, limit, whole?} -> points in the order of their ids, and next: where to go on,
                                    or null; without `whole` their ids alone
+    export {path, form, columns, about, apart, seed?}
+                                -> writes the points in the order of their ids into a new file,
+                                   reads it back: points, size_bytes, sha256, fingerprints of what
+                                   is in the file (settled, and of the ids `apart`)
     choose {ids, names, each, tenants}
                                 -> golden queries, each with the answer of the index
     answer {queries}            -> the answers of the index to golden queries
@@ -39,7 +43,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, TypeVar
 from uuid import UUID
 
 import qdrant_edge as edge
@@ -55,6 +59,7 @@ from qdrant_dr.proof.stored_vectors import NotPlainError
 SKIP_PAGE = 20_000
 PROGRESS_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
+Ahead = TypeVar("Ahead")
 
 
 def id_key(point_id: int | str | UUID) -> bytes:
@@ -120,6 +125,7 @@ class Child:
             "digests": self._digests,
             "points": self._points,
             "page": self._page,
+            "export": self._export,
             "choose": self._choose,
             "answer": self._answer,
             "count": self._count,
@@ -234,6 +240,35 @@ class Child:
             "next": None if following is None else search.json_id(following),
         }
 
+    def _export(self, seed: int | None = None, **wanted: Any) -> dict[str, Any]:
+        """Write with vectors from the files, as `_read` reads."""
+        stored = self._stored(seed)
+        try:
+            return self._export_points(stored, **wanted)
+        except DisagreesError as e:
+            Path(wanted["path"]).unlink()
+            return {**self._export_points(None, **wanted), "disagreed": str(e)}
+
+    def _export_points(
+        self,
+        stored: StoredPages | None,
+        path: str,
+        form: Literal["parquet", "ndjson"],
+        columns: dict[str, Any],
+        about: dict[str, str],
+        apart: Sequence[int | str] = (),
+    ) -> dict[str, Any]:
+        from qdrant_dr.proof.export import point_file  # pyarrow: nobody else here needs it
+        from qdrant_dr.proof.export.columns import PointColumns
+
+        wanted, file = PointColumns.of_facts(columns), Path(path)
+        pages = _ahead(_points(self._open, 0, None, stored))
+        told = _Told(self._tell)
+        written = point_file.WRITE[form](pages, file, wanted, about, told.half)
+        read = point_file.READ[form](file, wanted)
+        proven = point_file.prove_file(_ahead(read), {*map(str, apart)}, told.other_half)
+        return {**written, **proven, "stored": stored.stored if stored else 0}
+
     def _choose(
         self,
         ids: list[int | str],
@@ -275,6 +310,25 @@ class Child:
     def _fetch(self, ids: list[int | str]) -> list[edge.Record]:
         wanted = [search.engine_id(i) for i in ids]
         return self._open.retrieve(wanted, with_payload=True, with_vector=True)
+
+
+class _Told:
+    """Tells the parent of work that is done in two passes over the same points."""
+
+    def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
+        self._tell, self._at, self._written = tell, time.monotonic(), 0
+
+    def half(self, points: int) -> None:
+        self._written = points
+        self._say(points // 2)
+
+    def other_half(self, points: int) -> None:
+        self._say((self._written + points) // 2)
+
+    def _say(self, points: int) -> None:
+        if time.monotonic() - self._at > PROGRESS_SECONDS:
+            self._at = time.monotonic()
+            self._tell({"progress": points})
 
 
 def _json_point(record: edge.Record) -> dict[str, Any]:
@@ -334,9 +388,9 @@ def _scroll(
     )
 
 
-def _ahead(pages: Iterator[Page]) -> Iterator[Page]:
+def _ahead(pages: Iterator[Ahead]) -> Iterator[Ahead]:
     """Yield the same pages, read one ahead in a thread: the engine works while Python hashes."""
-    ready: queue.Queue[Page | BaseException | None] = queue.Queue(maxsize=1)
+    ready: queue.Queue[Ahead | BaseException | None] = queue.Queue(maxsize=1)
 
     def work() -> None:
         try:
