@@ -133,6 +133,13 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr get movies@latest-proven --out movies.snapshot",
         "qdrant-dr get movies@20261122T10 --part shard-0 --out shard-0.snapshot",
     ),
+    "export": (
+        "export:export",
+        "Write the points of a backup as Parquet or NDJSON, for whoever has no Qdrant.",
+        "qdrant-dr export movies@latest-proven --out ./movies-2026",
+        "qdrant-dr export movies@latest-proven --out s3://archive/movies --credentials-of aws",
+        "qdrant-dr export movies@20261122T10 --out ./what-is-left --from-salvage",
+    ),
     "report": (
         "report:report",
         "Write the report: what can be restored, how fast, and on what evidence.",

@@ -22,6 +22,7 @@ from qdrant_dr.records import (
     Deleted,
     Drilled,
     ErrorFacts,
+    Exported,
     Healed,
     Outcome,
     Proved,
@@ -133,6 +134,9 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
     elif isinstance(detail, Restored):
         size, points = detail.size_bytes, detail.points_restored
         remarks.insert(0, _restored(detail))
+    elif isinstance(detail, Exported):
+        size, points = detail.size_bytes, detail.points
+        remarks.insert(0, _exported(detail))
     elif isinstance(detail, Signed):
         held = "accepted" if detail.accepted else "rejected"
         remarks.insert(0, f"run {detail.run_id} {held} by {detail.reviewer}")
@@ -179,6 +183,17 @@ def _restored(detail: Restored) -> str:
     said += [f"aliases {', '.join(detail.aliases_set)}"] if detail.aliases_set else []
     said += ["continued an interrupted one"] if detail.resumed else []
     return ", ".join([*said, f"{detail.total_us / 1e6:.1f} s"])
+
+
+def _exported(detail: Exported) -> str:
+    """Say where the files are, and whether they hold what was sealed."""
+    equal = {True: "equal to the seal", False: "NOT WHAT WAS SEALED", None: "compared with no seal"}
+    said = [f"{detail.files} files of {detail.form} at {detail.destination}"]
+    said += [] if detail.manifest_sha256 else ["no manifest: not finished"]
+    said.append(equal[detail.fingerprint_equal])
+    if detail.lost != 0:
+        said.append(f"{'an unknown number of' if detail.lost is None else detail.lost} points lost")
+    return ", ".join(said)
 
 
 def _left_out(end: RunEnd) -> list[dict[str, Any]]:

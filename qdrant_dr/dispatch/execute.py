@@ -11,6 +11,7 @@ from qdrant_dr.jobs.run.units import (
     CompareUnit,
     DrillUnit,
     ExpireUnit,
+    ExportUnit,
     FullUnit,
     HealUnit,
     ReportUnit,
@@ -62,6 +63,10 @@ def _execute(config: Config, unit: Unit, run_id: str) -> Outcome:
         from qdrant_dr.jobs.restore.unit import restore_backup
 
         return restore_backup(config, unit, run_id)
+    if isinstance(unit, ExportUnit):
+        from qdrant_dr.jobs.export.unit import export_backup
+
+        return export_backup(config, unit, run_id)
     if isinstance(unit, ExpireUnit):
         from qdrant_dr.jobs.expire.job import expire_copy
 

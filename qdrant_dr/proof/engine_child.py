@@ -17,10 +17,11 @@ an end or an answer means. Requests, each answered by `done` or `failed`, after 
     points {ids}                -> these points, as a server's scroll would give them
     page {offset?, limit, whole?} -> points in the order of their ids, and next: where to go on,
                                    or null; without `whole` their ids alone
-    export {path, form, columns, about, apart, seed?}
-                                -> writes the points in the order of their ids into a new file,
-                                   reads it back: points, size_bytes, sha256, fingerprints of what
-                                   is in the file (settled, and of the ids `apart`)
+    export {path, form, columns, about, apart?, but?, seed?}
+                                -> writes the points, but some, in the order of their ids into a
+                                   new file, and reads it back: points, size_bytes, sha256,
+                                   fingerprints of what is in the file (settled, and of the ids
+                                   `apart`)
     choose {ids, names, each, tenants}
                                 -> golden queries, each with the answer of the index
     answer {queries}            -> the answers of the index to golden queries
@@ -257,12 +258,13 @@ class Child:
         columns: dict[str, Any],
         about: dict[str, str],
         apart: Sequence[int | str] = (),
+        but: Sequence[int | str] = (),
     ) -> dict[str, Any]:
         from qdrant_dr.proof.export import point_file  # pyarrow: nobody else here needs it
         from qdrant_dr.proof.export.columns import PointColumns
 
         wanted, file = PointColumns.of_facts(columns), Path(path)
-        pages = _ahead(_points(self._open, 0, None, stored))
+        pages = _ahead(_without({*but}, _points(self._open, 0, None, stored)))
         told = _Told(self._tell)
         written = point_file.WRITE[form](pages, file, wanted, about, told.half)
         read = point_file.READ[form](file, wanted)
@@ -350,6 +352,15 @@ def _points(
     vectors, apart = (stored.others, stored.bytes_each) if stored else (True, 0)
     for page in _pages(shard, skip, limit, vectors or False, apart):
         yield stored.points(page) if stored else Records(page)
+
+
+def _without(ids: set[int | str], pages: Iterator[Page]) -> Iterator[Page]:
+    """Yield the pages of the engine without these points."""
+    for page in pages:
+        if ids and isinstance(page, Records):
+            yield Records([r for r in page.records if search.json_id(r.id) not in ids])
+        else:
+            yield page
 
 
 def _pages(

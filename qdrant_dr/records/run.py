@@ -13,6 +13,7 @@ from qdrant_dr.records.details import (
     Deleted,
     Drilled,
     ErrorFacts,
+    Exported,
     Healed,
     Proved,
     Reported,
@@ -31,6 +32,7 @@ Kind = Literal[
     "drill",
     "restore",
     "startup",
+    "export",
     "expire",
     "report",
     "check",
@@ -77,6 +79,7 @@ Detail = Annotated[
     | Healed
     | Drilled
     | Restored
+    | Exported
     | Deleted
     | Swept
     | Signed
@@ -97,6 +100,7 @@ class Outcome(Frozen):
         "compare",
         "drill",
         "restore",
+        "export",
         "expire",
         "sweep",
         "report",

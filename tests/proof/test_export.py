@@ -1,26 +1,19 @@
-"""Points written into files for everybody: what pyarrow or a JSON parser reads is what was sealed."""
+"""Points in files for everybody: what pyarrow or a JSON parser reads is what was sealed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import qdrant_edge as edge
-from hypothesis import given, settings
-from hypothesis import strategies as some
 
 from qdrant_dr.proof.engine import Engine, EngineLimits
-from qdrant_dr.proof.export.columns import PointColumns, VectorColumn, plain_value
-from qdrant_dr.proof.fingerprint import add, differences, fingerprint_of
+from qdrant_dr.proof.export.columns import PointColumns
+from qdrant_dr.proof.fingerprint import differences, fingerprint_of
 from qdrant_dr.proof.unpack import Limits, lay_out
 from qdrant_dr.records import Fingerprint
 from tests.support.archives import OPERATIONS, archive, backup

@@ -25,7 +25,7 @@ from qdrant_dr.cluster.target import create_payload_indexes, create_target, targ
 from qdrant_dr.cluster.upsert import Upserts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import Interrupted, NothingChecked, ServerFailed
-from qdrant_dr.jobs.restore.salvage_copies import laid_copies
+from qdrant_dr.jobs.run.salvage_copies import laid_copies
 from qdrant_dr.jobs.restore.salvage_facts import (
     body_for,
     comparable,

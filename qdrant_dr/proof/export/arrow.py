@@ -31,7 +31,9 @@ _FIELDS = {
     "geo": pa.struct([("lon", pa.float64()), ("lat", pa.float64())]),
 }
 _AS_THEY_ARE: Mapping[str, set[type]] = {
-    **dict.fromkeys(("keyword", "text", "uuid"), {str, type(None)}),
+    "keyword": {str, type(None)},
+    "text": {str, type(None)},
+    "uuid": {str, type(None)},
     "integer": {int, type(None)},
     "float": {float, type(None)},
     "bool": {bool, type(None)},
@@ -185,7 +187,7 @@ def _fixed(rows: Matrix, v: VectorColumn, absent: Matrix | None = None) -> Any:
 
 def _offsets(lengths: Sequence[int], absent: Matrix | None = None) -> Any:
     ends = np.concatenate([[0], np.cumsum(lengths)]).astype("<i4")
-    mask = None if absent is None else np.append(absent, False)  # noqa: FBT003
+    mask = None if absent is None else np.append(absent, False)
     return pa.array(ends, pa.int32(), mask=mask)
 
 
