@@ -24,7 +24,7 @@ from qdrant_dr.proof.export.columns import PointColumns
 from qdrant_dr.proof.fingerprint import Fingerprinter
 from qdrant_dr.proof.stored_pages import Page, Point
 
-Format = Literal["parquet", "ndjson"]
+Form = Literal["parquet", "ndjson"]
 Told = Callable[[int], None]
 _LINE = b'{"id":%b,"payload":%b,"vector":%b}\n'
 GROUP_BYTES = 32 << 20
@@ -202,8 +202,14 @@ def read_ndjson(path: Path, columns: PointColumns) -> Iterator[Columns | list[Po
         yield page
 
 
-WRITE = {"parquet": write_parquet, "ndjson": write_ndjson}
-READ = {"parquet": read_parquet, "ndjson": read_ndjson}
+WRITE: Mapping[Form, Callable[..., dict[str, Any]]] = {
+    "parquet": write_parquet,
+    "ndjson": write_ndjson,
+}
+READ: Mapping[Form, Callable[[Path, PointColumns], Iterator[Columns | list[Point]]]] = {
+    "parquet": read_parquet,
+    "ndjson": read_ndjson,
+}
 
 
 def prove_file(
