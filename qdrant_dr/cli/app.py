@@ -133,6 +133,12 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr get movies@latest-proven --out movies.snapshot",
         "qdrant-dr get movies@20261122T10 --part shard-0 --out shard-0.snapshot",
     ),
+    "find": (
+        "find:find",
+        "Say in which backups a point is, when it changed, and what it was.",
+        "qdrant-dr find movies --id 4711",
+        """qdrant-dr find movies --filter '{"must": [{"key": "city", "match": {"value": "Rome"}}]}'""",
+    ),
     "export": (
         "export:export",
         "Write the points of a backup as Parquet or NDJSON, for whoever has no Qdrant.",

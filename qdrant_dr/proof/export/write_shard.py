@@ -45,10 +45,10 @@ def write_shard(
 
 def _without(ids: set[int | str], pages: Iterator[Page]) -> Iterator[Page]:
     for page in pages:
-        if ids and isinstance(page, Records):
-            yield Records([r for r in page.records if search.json_id(r.id) not in ids])
-        else:
+        if not ids or not isinstance(page, Records):
             yield page
+        elif left := [r for r in page.records if search.json_id(r.id) not in ids]:
+            yield Records(left)
 
 
 class _Told:
