@@ -16,7 +16,8 @@ an end or an answer means. Requests, each answered by `done` or `failed`, after 
                                    why of none
     retrieve {ids}              -> fingerprint of these points alone
     digests {ids}               -> digest of each component of these points, [id, {name: hex}]
-    points {ids}                -> these points, as a server's scroll would give them
+    points {ids, payload?, vectors?}
+                                -> these points, as a server's scroll would give them
     page {offset?, limit?, whole?, payload?, vectors?, where?}
                                 -> points in the order of their ids, and next: where to go on, or
                                    null; without `whole` their ids alone, without `limit` as many
@@ -240,8 +241,10 @@ class Child:
             for r in self._fetch(ids)
         ]
 
-    def _points(self, ids: list[int | str]) -> list[dict[str, Any]]:
-        return [json_point(r) for r in self._fetch(ids)]
+    def _points(
+        self, ids: list[int | str], payload: bool = True, vectors: bool = True
+    ) -> list[dict[str, Any]]:
+        return [json_point(r) for r in self._fetch(ids, payload=payload, vectors=vectors)]
 
     def _page(
         self,
@@ -329,9 +332,11 @@ class Child:
     def _alive(self) -> None:
         self._tell({"progress": 0})
 
-    def _fetch(self, ids: list[int | str]) -> list[edge.Record]:
+    def _fetch(
+        self, ids: list[int | str], *, payload: bool = True, vectors: bool = True
+    ) -> list[edge.Record]:
         wanted = [search.engine_id(i) for i in ids]
-        return self._open.retrieve(wanted, with_payload=True, with_vector=True)
+        return self._open.retrieve(wanted, with_payload=payload, with_vector=vectors)
 
 
 if __name__ == "__main__":

@@ -307,6 +307,18 @@ def differences(expected: Fingerprint, found: Fingerprint) -> list[str]:
     return words
 
 
+def buckets_apart(one: Fingerprint, two: Fingerprint) -> tuple[int, ...]:
+    """Return the buckets in which any component differs, ascending, as `differences` compares."""
+    if one.encoding < two.encoding:
+        two = in_bits(two)
+    elif two.encoding < one.encoding:
+        one = in_bits(one)
+    apart = np.zeros(BUCKETS, np.bool_)
+    for name in one.components.keys() | two.components.keys():
+        apart |= _sums(one, name).buckets != _sums(two, name).buckets
+    return tuple(np.flatnonzero(apart).tolist())
+
+
 def _sums(fingerprint: Fingerprint, name: str) -> Sums:
     component = fingerprint.components.get(name)
     return Sums.of(component) if component else Sums()

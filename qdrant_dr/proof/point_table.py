@@ -7,7 +7,7 @@ encoding, zeros where a point lacks it. Written by the engine's child, so withou
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -35,6 +35,13 @@ def id_key(point_id: int | str | UUID) -> bytes:
 def key_id(key: bytes) -> int | str:
     """Return the id that `id_key` packed, in JSON's form."""
     return str(UUID(bytes=key[1:])) if key[0] else int.from_bytes(key[1:], "big")
+
+
+def read_keys(file: Path, at_once: int = 256) -> Iterator[list[bytes]]:
+    """Yield packed ids, some at a time, from a file that holds nothing else."""
+    with file.open("rb") as packed:
+        while data := packed.read(at_once * ID_BYTES):
+            yield [data[at : at + ID_BYTES] for at in range(0, len(data), ID_BYTES)]
 
 
 class TableWriter:
@@ -92,6 +99,11 @@ class PointTable:
         rows, rest = divmod((folder / "ids").stat().st_size, ID_BYTES)
         assert not rest, folder
         return cls(folder, rows, tuple(json.loads((folder / _NAMES).read_text())))
+
+    @classmethod
+    def nothing(cls) -> PointTable:
+        """Return the table of no points."""
+        return cls(Path(), 0, ())
 
     def keys(self, start: int, count: int) -> Keys:
         """Return the ids of `count` rows from `start` on, fewer at the end."""

@@ -17,6 +17,7 @@ from qdrant_dr.proof.fingerprint import differences, fingerprint_of
 from qdrant_dr.records import Exported, Seal
 from qdrant_dr.records.export import ExportManifest
 from tests.cli.conftest import Command
+from tests.support.archives import put_together, take_apart
 from tests.support.driving import do
 from tests.support.replay import ReplaySource
 from tests.support.world import World, lent, make_world
@@ -231,30 +232,40 @@ def test_an_unsealed_backup_is_exported_but_not_called_proven(
     assert manifest_at(tmp_path / "out").equal is None
 
 
+def without_shard(part: Path, shard: int) -> None:
+    """Take one shard out of a collection archive."""
+    members = take_apart(part.read_bytes())
+    part.write_bytes(put_together(m for m in members if not m.name.startswith(f"{shard}/")))
+
+
+@pytest.mark.parametrize("form", ["parquet", "ndjson"])
 def test_a_damaged_archive_gives_what_can_be_read(
-    world: World, qdr: Command, tmp_path: Path
+    world: World, qdr: Command, tmp_path: Path, form: str
 ) -> None:
     collection = collection_of(world, 3)
     seal = seal_of(world, collection)
-    for part in world.parts("plain"):
-        part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
-    for part in world.parts("vault"):
-        part.unlink()
-    plain = ("-c", world.file, "export", f"{collection}@latest", "--out")
-    assert qdr(*plain, tmp_path / "no").code != 0
+    (part,) = world.folders["plain"].glob(f"backups/**/{seal.backup_id}/*.snapshot")
+    without_shard(part, 2)
+    for pack in world.parts("vault"):
+        pack.unlink()
+    plain = ("-c", world.file, "export", f"{collection}@latest", "--format", form, "--out")
+    said = qdr(*plain, tmp_path / "no")
+    assert said.code == 1
+    assert not (tmp_path / "no/manifest.json").exists()
     out = tmp_path / "out"
     said = qdr(*plain, out, "--from-salvage", "--json")
-    assert said.code == 3, said.err + said.out[:3000]
+    assert said.code == 3, said
     manifest = manifest_at(out)
     points = read_by_a_stranger(out)
-    assert 0 < len(points) < seal.points
-    assert (manifest.equal, manifest.points) == (False, len(points))
-    there = {p["id"] for p in points}
-    if manifest.lost_ids:
-        lost = [json.loads(x)["id"] for x in (out / manifest.lost_ids).read_text().splitlines()]
-        assert not there & set(lost)
-    assert manifest.lost is None or manifest.lost == seal.points - len(points)
+    lost = seal.points - len(points)
+    assert lost == next(s.points for s in seal.shards if s.shard == 2) > 0
+    assert (manifest.equal, manifest.points, manifest.lost) == (False, len(points), lost)
+    assert manifest.lost_ids == "lost-ids.ndjson"
+    named = [json.loads(line)["id"] for line in (out / "lost-ids.ndjson").open()]
+    assert sorted(named) == sorted({*range(max(named) + 1)} - {p["id"] for p in points})
     assert differences(manifest.fingerprint, fingerprint_of(points)) == []
+    detail = world.ends("plain")[-1].outcomes[0].detail
+    assert (detail.salvaged, detail.lost, detail.fingerprint_equal) == (True, lost, False)
 
 
 def test_a_url_with_a_secret_is_refused_before_anything_is_recorded(

@@ -121,7 +121,7 @@ class PointSearch:
             newer=newer,
             differs=differs,
             payload=point["payload"],
-            vector=point["vector"] if self.vectors else None,
+            vector=point["vector"],
         )
 
     def _read(self, backup: Backup) -> dict[PointId, tuple[Any, Digests]]:
@@ -137,7 +137,7 @@ class PointSearch:
                 for at in range(0, len(wanted), IDS_AT_ONCE):
                     some = wanted[at : at + IDS_AT_ONCE]
                     digests = shard.digests(some)
-                    for point in shard.retrieve(some):
+                    for point in shard.retrieve(some, vectors=self.vectors):
                         found.setdefault(point["id"], (point, digests[point["id"]]))
                 if self.where is None and len(found) == len(wanted):
                     break  # a point is in one shard

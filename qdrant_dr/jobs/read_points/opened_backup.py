@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 IDS_AT_ONCE = 500
 Where = Mapping[str, Any]
 """A filter of Qdrant's REST API."""
+Unpacked = dict[str, tuple[LaidShard, ...]]
+"""The shards of each part, by its name."""
 
 
 @dataclass
@@ -70,12 +72,11 @@ class OpenedShard:
         ids: Iterable[int | str] | None = None,
     ) -> Iterator[list[RawPoint]]:
         """Yield points in the order of their ids, in the form of a server's scroll: all of them,
-        those that a filter finds, or those of `ids`, in their order and whole. Raise
-        Interrupted."""
+        those that a filter finds, or those of `ids`, in their order. Raise Interrupted."""
         if ids is not None:
             rest = iter(ids)
             while some := list(islice(rest, IDS_AT_ONCE)):
-                yield self.retrieve(some)
+                yield self.retrieve(some, payload=payload, vectors=vectors)
             return
         offset: int | str | None = None
         while True:
@@ -88,10 +89,12 @@ class OpenedShard:
             if offset is None:
                 return
 
-    def retrieve(self, ids: Sequence[int | str]) -> list[RawPoint]:
+    def retrieve(
+        self, ids: Sequence[int | str], *, payload: bool = True, vectors: bool = True
+    ) -> list[RawPoint]:
         """Return those of these points that are in this shard, with payload and vectors."""
         stop_if_asked()
-        self.engine.ask("points", ids=list(ids))
+        self.engine.ask("points", ids=list(ids), payload=payload, vectors=vectors)
         found: list[RawPoint] = self.engine.wait()
         return found
 
@@ -126,36 +129,39 @@ class OpenedShard:
 class OpenedBackup:
     """One backup, whose parts are fetched and verified as they are needed.
 
-    `notes` say which copies could not give what, `used` which did.
+    `notes` say which copies could not give what, `used` which did. `unpacked` are parts that lie
+    below the folder already; what is added to it stays there.
     """
 
     found: Found
     folder: Path
     limits: ProofLimits
     engine: Engine
-    keep: bool = False
+    unpacked: Unpacked | None = None
     notes: list[str] = field(default_factory=list)
     used: dict[str, None] = field(default_factory=dict)
-    _laid: dict[str, tuple[LaidShard, ...]] = field(default_factory=dict)
 
-    def shards(self) -> Iterator[OpenedShard]:
-        """Open every shard, one at a time: the one before is closed. Each part is read from the
-        first copy whose bytes are the manifest's. What was unpacked is removed afterwards, or kept
-        for the next call if `keep`.
+    def shards(self, only: Collection[int] | None = None) -> Iterator[OpenedShard]:
+        """Open every shard, or some, one at a time: the one before is closed. Each part is read
+        from the first copy whose bytes are the manifest's, and removed afterwards if it is not
+        among `unpacked`.
 
         Raise ObjectMissing if no copy is good, ArchiveError if good bytes hold no sound archive,
         StorageFull, Interrupted, and what an engine's `wait` raises."""
         for part in self.found.manifest.parts:
-            if part.name not in self._laid:
-                self._laid[part.name] = self._fetch(part)
-            for shard in self._laid[part.name]:
-                stop_if_asked()
-                facts = open_shard(shard, self.engine)
-                yield OpenedShard(facts, part, shard.folder, self.engine)
-            if not self.keep:
-                self.engine.ask("close")
-                self.engine.wait()
-                del self._laid[part.name]
+            if only is not None and not {*only} & {*part.shards}:
+                continue
+            laid = (self.unpacked or {}).get(part.name) or self._fetch(part)
+            if self.unpacked is not None:
+                self.unpacked[part.name] = laid
+            for shard in laid:
+                if only is None or shard.shard in only:
+                    stop_if_asked()
+                    facts = open_shard(shard, self.engine)
+                    yield OpenedShard(facts, part, shard.folder, self.engine)
+            self.engine.ask("close")
+            self.engine.wait()
+            if self.unpacked is None:
                 shutil.rmtree(self.folder / part.name, ignore_errors=True)
 
     def _fetch(self, part: Part) -> tuple[LaidShard, ...]:
@@ -204,18 +210,20 @@ class OpenedBackup:
 
 @contextmanager
 def opened_backup(
-    config: Config, found: Found, folder: Path, *, keep: bool = False
+    config: Config, found: Found, folder: Path, *, unpacked: Unpacked | None = None
 ) -> Iterator[OpenedBackup]:
     """Give the shards of a backup, unpacked below `folder`, to the thread that asks, with one
-    engine. Raise EngineTooOld."""
+    engine. The folder is removed afterwards, unless what is `unpacked` is kept for another time.
+    Raise EngineTooOld."""
     require_engine(found.manifest.server_version)
     limits = proof_limits(config)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with Engine(folder / "engine", limits.engine) as engine:
-            yield OpenedBackup(found, folder, limits, engine, keep)
+            yield OpenedBackup(found, folder, limits, engine, unpacked)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if unpacked is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def look_up(config: Config, backup: Backup) -> Found:

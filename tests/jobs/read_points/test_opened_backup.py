@@ -12,7 +12,12 @@ from qdrant_dr import configfile
 from qdrant_dr.cancel import stopping
 from qdrant_dr.config import Config
 from qdrant_dr.errors import Interrupted, ObjectMissing, UsageError
-from qdrant_dr.jobs.read_points.opened_backup import check_filter, look_up, opened_backup
+from qdrant_dr.jobs.read_points.opened_backup import (
+    Unpacked,
+    check_filter,
+    look_up,
+    opened_backup,
+)
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.proof import EngineLimits
@@ -134,11 +139,14 @@ def test_another_copy_is_read_if_one_is_bad(world: World, tmp_path: Path) -> Non
 
 def test_what_was_unpacked_is_kept_for_a_second_look(world: World, tmp_path: Path) -> None:
     config, found = stored(world, "sharded")
-    with opened_backup(config, found, tmp_path / "open", keep=True) as opened:
+    unpacked: Unpacked = {}
+    with opened_backup(config, found, tmp_path / "open", unpacked=unpacked) as opened:
         first = {s.shard: s.count() for s in opened.shards()}
-        for path in world.folders["one"].glob("backups/**/*.snapshot"):
-            path.unlink()
+    for path in world.folders["one"].glob("backups/**/*.snapshot"):
+        path.unlink()
+    with opened_backup(config, found, tmp_path / "open", unpacked=unpacked) as opened:
         assert {s.shard: s.count() for s in opened.shards()} == first
+        assert [s.shard for s in opened.shards(only=[1])] == [1]
         assert len(first) == 3
 
 

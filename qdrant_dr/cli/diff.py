@@ -1,0 +1,68 @@
+"""`diff`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qdrant_dr.cli.exit_codes import DIFFERENT
+from qdrant_dr.cli.session import Column, Given, Reply
+from qdrant_dr.jobs.compare_points.changes import KINDS
+from qdrant_dr.jobs.compare_points.job import Differences, compare
+from qdrant_dr.jobs.run.run import utc_now
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+CHANGES = (
+    Column("change", "CHANGE"),
+    Column("what", "WHAT"),
+    Column("points", "POINTS", _count, right=True),
+    Column("first", "FIRST", lambda ids: ", ".join(map(str, ids)), spare=1),
+)
+
+
+def diff(before: str, after: str, /, *, out: str | None = None, session: Given) -> Reply:
+    """Compare two states of a collection: points, settings, payload indexes, aliases.
+
+    Exit 0 if all is equal, 6 if anything differs. A writer may go on meanwhile: between which
+    operations a live collection was read is said.
+
+    Parameters
+    ----------
+    before
+        NAME@latest-proven, NAME@latest, NAME@ and the beginning of a backup id, NAME@live, or live
+        for the collection of the other.
+    after
+        The same: what became of it.
+    out
+        Write every change to this new file, by its ending: .ndjson or .parquet.
+    """
+    file = Path(out).expanduser().absolute() if out is not None else None
+    found = compare(session.config, before, after, out=file, now=utc_now())
+    remarks = [*found.sentences, *found.notes]
+    if file is not None:
+        remarks.append(f"every change is in {file}")
+    return Reply(
+        rows=_rows(found),
+        columns=CHANGES,
+        exit_code=0 if found.equal else DIFFERENT,
+        remarks=remarks,
+    )
+
+
+def _rows(found: Differences) -> list[dict[str, Any]]:
+    rows = [
+        {"change": kind, "what": "point", "points": found.counts[kind], "first": found.first[kind]}
+        for kind in KINDS
+        if found.counts[kind]
+    ]
+    rows += [
+        {"change": "changed", "what": name, "points": count, "first": ()}
+        for name, count in found.components.items()
+    ]
+    for what, said in (("setting", found.settings), ("alias", found.aliases)):
+        rows += [{"change": what, "what": words, "points": None, "first": ()} for words in said]
+    return rows
