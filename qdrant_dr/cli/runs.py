@@ -128,12 +128,9 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
         size = detail.freed_bytes
         hidden = f", {format_size(detail.hidden_bytes)} hidden" if detail.hidden_bytes else ""
         remarks.insert(0, f"{detail.reason}{hidden}")
-    elif isinstance(detail, Drilled):
+    elif isinstance(detail, Drilled | Restored):
         size, points = detail.size_bytes, detail.points_restored
-        remarks.insert(0, _drilled(detail))
-    elif isinstance(detail, Restored):
-        size, points = detail.size_bytes, detail.points_restored
-        remarks.insert(0, _restored(detail))
+        remarks.insert(0, _drilled(detail) if isinstance(detail, Drilled) else _restored(detail))
     elif isinstance(detail, Exported):
         size, points = detail.size_bytes, detail.points
         remarks.insert(0, _exported(detail))

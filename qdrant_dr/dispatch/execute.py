@@ -59,14 +59,8 @@ def _execute(config: Config, unit: Unit, run_id: str) -> Outcome:
         from qdrant_dr.jobs.drill.unit import drill_copy
 
         return drill_copy(apply_scenario(config, unit.scenario), unit, run_id)
-    if isinstance(unit, RestoreUnit):
-        from qdrant_dr.jobs.restore.unit import restore_backup
-
-        return restore_backup(config, unit, run_id)
-    if isinstance(unit, ExportUnit):
-        from qdrant_dr.jobs.export.unit import export_backup
-
-        return export_backup(config, unit, run_id)
+    if isinstance(unit, RestoreUnit | ExportUnit):
+        return _bring_out(config, unit, run_id)
     if isinstance(unit, ExpireUnit):
         from qdrant_dr.jobs.expire.job import expire_copy
 
@@ -76,6 +70,16 @@ def _execute(config: Config, unit: Unit, run_id: str) -> Outcome:
 
         return sweep(config, unit, run_id)
     return _judge(config, unit)
+
+
+def _bring_out(config: Config, unit: RestoreUnit | ExportUnit, run_id: str) -> Outcome:
+    if isinstance(unit, ExportUnit):
+        from qdrant_dr.jobs.export.unit import export_backup
+
+        return export_backup(config, unit, run_id)
+    from qdrant_dr.jobs.restore.unit import restore_backup
+
+    return restore_backup(config, unit, run_id)
 
 
 def _judge(config: Config, unit: ReportUnit | WatchUnit) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,17 @@ def numbers(value: Any) -> Any:
     return [numbers(v) if isinstance(v, list) else float(v) for v in value]
 
 
+def lines_of(file: Path) -> list[str]:
+    return file.read_text().split("\n")[:-1]
+
+
 def read_by_a_stranger(out: Path) -> list[dict[str, Any]]:
     """The points of an export, with pyarrow and what lies beside the files."""
     about = json.loads((out / "export.json").read_bytes())
     points = []
     for file in sorted(out.glob("shard-*")):
         if about["form"] == "ndjson":
-            points += [json.loads(line) for line in file.read_text().split("\n")[:-1]]
+            points += [json.loads(line) for line in lines_of(file)]
             continue
         for row in pq.read_table(file).to_pylist():
             vectors = {
@@ -246,8 +251,7 @@ def test_a_damaged_archive_gives_what_can_be_read(
     seal = seal_of(world, collection)
     (part,) = world.folders["plain"].glob(f"backups/**/{seal.backup_id}/*.snapshot")
     without_shard(part, 2)
-    for pack in world.parts("vault"):
-        pack.unlink()
+    shutil.rmtree(world.folders["vault"] / "backups")
     plain = ("-c", world.file, "export", f"{collection}@latest", "--format", form, "--out")
     said = qdr(*plain, tmp_path / "no")
     assert said.code == 1
@@ -261,11 +265,32 @@ def test_a_damaged_archive_gives_what_can_be_read(
     assert lost == next(s.points for s in seal.shards if s.shard == 2) > 0
     assert (manifest.equal, manifest.points, manifest.lost) == (False, len(points), lost)
     assert manifest.lost_ids == "lost-ids.ndjson"
-    named = [json.loads(line)["id"] for line in (out / "lost-ids.ndjson").open()]
+    named = [json.loads(line)["id"] for line in lines_of(out / "lost-ids.ndjson")]
     assert sorted(named) == sorted({*range(max(named) + 1)} - {p["id"] for p in points})
     assert differences(manifest.fingerprint, fingerprint_of(points)) == []
     detail = world.ends("plain")[-1].outcomes[0].detail
     assert (detail.salvaged, detail.lost, detail.fingerprint_equal) == (True, lost, False)
+
+
+def test_points_that_came_out_of_holes_are_said_to_be_doubtful(
+    world: World, qdr: Command, tmp_path: Path
+) -> None:
+    """A second copy has the ids of a shard that the first lost, and lacks the blocks of the rest:
+    what lies there are zeros."""
+    collection = collection_of(world, 3)
+    (part,) = world.folders["plain"].glob(
+        f"backups/**/{seal_of(world, collection).backup_id}/*.snapshot"
+    )
+    without_shard(part, 2)
+    for pack in world.parts("vault"):
+        pack.unlink()
+    out = tmp_path / "out"
+    said = qdr("-c", world.file, "export", f"{collection}@latest", "--out", out, "--from-salvage")
+    assert said.code == 3, said
+    manifest = manifest_at(out)
+    assert manifest.equal is False
+    assert "NOT WHAT WAS SEALED" in said.out
+    assert any("may not be what was sealed" in note for note in manifest.notes)
 
 
 def test_a_url_with_a_secret_is_refused_before_anything_is_recorded(

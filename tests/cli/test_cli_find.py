@@ -104,7 +104,7 @@ def test_a_backup_whose_seal_tells_is_not_read(
         return look_up(config, backup)
 
     monkeypatch.setattr(search_module, "look_up", counting)
-    four, three, two, one = backups(world)
+    four, three, _, one = backups(world)
     rows = rows_of(qdr, world, "--id", "1")
     assert read == [four, three, one]
     assert [r["read"] for r in rows] == [True, True, False, True]
@@ -114,7 +114,7 @@ def test_a_backup_whose_seal_tells_is_not_read(
 
 
 def test_what_cannot_be_read_never_looks_like_absence(world: World, qdr: Command) -> None:
-    four, three, two, one = backups(world)
+    four, three, two, _ = backups(world)
     (bad,) = world.folders["one"].glob(f"backups/**/{three}/*.snapshot")
     bad.write_bytes(bad.read_bytes()[:-1000])
     said = qdr("-c", world.file, "find", "movies", "--id", "1")

@@ -17,6 +17,7 @@ from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.salvage_copies import laid_copies
 from qdrant_dr.proof import add, differences
 from qdrant_dr.proof.damaged_shard import OpenShard, open_pieces
+from qdrant_dr.proof.fingerprint import bucket_of, buckets_apart
 from qdrant_dr.proof.missing_points import find_lost
 from qdrant_dr.records import Fingerprint, Part
 
@@ -129,6 +130,12 @@ class _Salvage:
         differs = differences(seal.total, read)
         told.equal = not differs
         told.notes += differs
+        wrong = set(buckets_apart(seal.total, read))
+        if doubtful := sum(bucket_of(i) in wrong for i in self.there):
+            told.notes.append(
+                f"{doubtful} of {read.points} points that were read lie in buckets that differ: "
+                "their payload or vectors may not be what was sealed"
+            )
         lost = find_lost(seal.total, read, self.there, self.known)
         told.lost_ids = list(lost.ids)
         missing = max(seal.points - read.points, 0)
