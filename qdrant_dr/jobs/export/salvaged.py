@@ -106,13 +106,13 @@ class _Salvage:
                 f"shard {opened.shard} was read without its log: the last writes are missing, and "
                 "points that had been deleted may be back"
             )
-        ids = set(opened.ids())
-        seen = self.there & ids
+        held_ids = set(opened.ids())
+        seen = self.there & held_ids
         name = f"shard-{opened.shard}{f'-{copy + 1}' if copy else ''}.{self.writer.form}"
         written = self.writer.write(
             opened.engine, opened.shard, name, opened.points, but=sorted(seen, key=str)
         )
-        self.there |= ids
+        self.there |= held_ids
         self.shards.add(opened.shard)
         if written.file.points or not copy:
             self.put(written)

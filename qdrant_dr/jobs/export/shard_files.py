@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qdrant_dr.cancel import stopping
-from qdrant_dr.errors import Interrupted
+from qdrant_dr.errors import ContentDiffers, Interrupted
 from qdrant_dr.jobs.read_points.opened_backup import OpenedBackup
 from qdrant_dr.jobs.run.progress import points_told
 from qdrant_dr.proof import add, differences
@@ -87,7 +87,8 @@ class ShardWriter:
         but: Sequence[int | str] = (),
     ) -> WrittenShard:
         """Write the shard that an engine holds open, without the points `but`, and compare it with
-        its seal, if there is one. Raise Interrupted, and what an engine's `wait` raises."""
+        its seal, if there is one. Raise ContentDiffers if a vector has no column, Interrupted, and
+        what an engine's `wait` raises."""
         path, sealed = self.folder / name, self.sealed.get(shard)
         engine.ask(
             "export",
@@ -100,6 +101,11 @@ class ShardWriter:
             seed=seed,
         )
         answer = engine.wait(_telling(points))
+        if "unknown" in answer:
+            raise ContentDiffers(
+                f"shard {shard} of {self.key}: {answer['unknown']}",
+                "add `--format ndjson`, which needs no column for it.",
+            )
         settled = Fingerprint.model_validate(answer["settled"])
         apart = answer["apart"] and Fingerprint.model_validate(answer["apart"])
         return WrittenShard(

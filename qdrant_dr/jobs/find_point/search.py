@@ -108,9 +108,8 @@ class PointSearch:
     ) -> Seen:
         before, own = self._known.get(point_id), found[1] if found else None
         self._known[point_id] = _Known(own, backup.key.backup_id)
-        newer, differs = None, ()
-        if before is not None:
-            newer, differs = before.backup, _differing(before.digests, own)
+        newer = before.backup if before else None
+        differs = _differing(before.digests, own) if before else ()
         if found is None:
             return self._seen(backup, "absent", point_id, newer=newer, differs=differs)
         point = found[0]

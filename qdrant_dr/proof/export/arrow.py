@@ -16,7 +16,7 @@ import pyarrow as pa
 from qdrant_dr.proof.columns import Columns
 from qdrant_dr.proof.encoding import named_vectors
 from qdrant_dr.proof.export.columns import PointColumns, VectorColumn, plain_value
-from qdrant_dr.proof.stored_pages import Page, Point
+from qdrant_dr.proof.stored_pages import Page, Point, Records
 
 HEADER = 5
 """Bytes before the components in the encoding of a dense vector."""
@@ -109,7 +109,7 @@ class Tables:
             arrays.append(_fixed(rows, v))
         return arrays
 
-    def _read(self, page: Page) -> tuple[list[Any], list[Any]]:
+    def _read(self, page: Records) -> tuple[list[Any], list[Any]]:
         payloads: list[Any] = []
         found: dict[str, list[Any]] = {v.name: [None] * len(page) for v in self.columns.vectors}
         for at, (_, payload, vector) in enumerate(page):

@@ -11,6 +11,7 @@ import qdrant_edge as edge
 
 from qdrant_dr.proof import engine_search as search
 from qdrant_dr.proof.engine_pages import ahead, read_points
+from qdrant_dr.proof.export.arrow import UnknownVectorError
 from qdrant_dr.proof.export.columns import PointColumns
 from qdrant_dr.proof.export.point_file import READ, WRITE, Form, prove_file
 from qdrant_dr.proof.stored_pages import Page, Records, StoredPages
@@ -34,11 +35,16 @@ def write_shard(
     """Write the points into a new file, without those of `but`, and read it back. Return what was
     written, and the fingerprints of what was read: of all ids but those `apart`, and of these.
 
-    Raise DisagreesError, UnknownVectorError, OSError."""
+    If points have a vector for which there is no column, return what is `unknown` alone. Raise
+    DisagreesError, OSError."""
     wanted, file = PointColumns.of_facts(columns), Path(path)
     told = _Told(tell)
     pages = ahead(_without({*but}, read_points(shard, 0, None, stored)))
-    written = WRITE[form](pages, file, wanted, about, told.wrote)
+    try:
+        written = WRITE[form](pages, file, wanted, about, told.wrote)
+    except UnknownVectorError as e:
+        file.unlink()
+        return {"unknown": str(e)}
     proven = prove_file(ahead(READ[form](file, wanted)), {*map(str, apart)}, told.read)
     return {**written, **proven, "stored": stored.stored if stored else 0}
 
