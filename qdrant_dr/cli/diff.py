@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from qdrant_dr.cli.exit_codes import DIFFERENT
+from qdrant_dr.cli.runs import run_verb
 from qdrant_dr.cli.session import Column, Given, Reply
+from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.compare_points.changes import KINDS
 from qdrant_dr.jobs.compare_points.job import Differences, compare
+from qdrant_dr.jobs.compare_points.last_two import DiffRequest
+from qdrant_dr.jobs.compare_points.last_two import diff as diff_last_two
 from qdrant_dr.jobs.run.run import utc_now
 
 
@@ -24,11 +28,19 @@ CHANGES = (
 )
 
 
-def diff(before: str, after: str, /, *, out: str | None = None, session: Given) -> Reply:
+def diff(
+    before: str | None = None,
+    after: str | None = None,
+    /,
+    *,
+    out: str | None = None,
+    session: Given,
+) -> Reply:
     """Compare two states of a collection: points, settings, payload indexes, aliases.
 
     Exit 0 if all is equal, 6 if anything differs. A writer may go on meanwhile: between which
-    operations a live collection was read is said.
+    operations a live collection was read is said. Without names: what changed between the last two
+    proven backups of each collection, kept as the record of a run, and exit 0 whatever changed.
 
     Parameters
     ----------
@@ -40,6 +52,13 @@ def diff(before: str, after: str, /, *, out: str | None = None, session: Given) 
     out
         Write every change to this new file, by its ending: .ndjson or .parquet.
     """
+    if before is None and out is None:
+        return run_verb(session, "diff", DiffRequest(), diff_last_two)
+    if before is None or after is None:
+        raise UsageError(
+            "two states are compared, and one is named at most",
+            "write `qdrant-dr diff NAME@latest-proven live`.",
+        )
     file = Path(out).expanduser().absolute() if out is not None else None
     found = compare(session.config, before, after, out=file, now=utc_now())
     remarks = [*found.sentences, *found.notes]
@@ -54,7 +73,7 @@ def diff(before: str, after: str, /, *, out: str | None = None, session: Given) 
 
 
 def _rows(found: Differences) -> list[dict[str, Any]]:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"change": kind, "what": "point", "points": found.counts[kind], "first": found.first[kind]}
         for kind in KINDS
         if found.counts[kind]

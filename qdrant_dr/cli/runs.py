@@ -20,6 +20,7 @@ from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import (
     Captured,
     Deleted,
+    Differed,
     Drilled,
     ErrorFacts,
     Exported,
@@ -128,12 +129,12 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
         size = detail.freed_bytes
         hidden = f", {format_size(detail.hidden_bytes)} hidden" if detail.hidden_bytes else ""
         remarks.insert(0, f"{detail.reason}{hidden}")
+    elif isinstance(detail, Differed | Exported):
+        size, points, words_of_it = _of_points(detail)
+        remarks[:0] = words_of_it
     elif isinstance(detail, Drilled | Restored):
         size, points = detail.size_bytes, detail.points_restored
         remarks.insert(0, _drilled(detail) if isinstance(detail, Drilled) else _restored(detail))
-    elif isinstance(detail, Exported):
-        size, points = detail.size_bytes, detail.points
-        remarks.insert(0, _exported(detail))
     elif isinstance(detail, Signed):
         held = "accepted" if detail.accepted else "rejected"
         remarks.insert(0, f"run {detail.run_id} {held} by {detail.reviewer}")
@@ -180,6 +181,13 @@ def _restored(detail: Restored) -> str:
     said += [f"aliases {', '.join(detail.aliases_set)}"] if detail.aliases_set else []
     said += ["continued an interrupted one"] if detail.resumed else []
     return ", ".join([*said, f"{detail.total_us / 1e6:.1f} s"])
+
+
+def _of_points(detail: Differed | Exported) -> tuple[int | None, int, Sequence[str]]:
+    """Return the bytes and points of a comparison or an export, and what is said of it."""
+    if isinstance(detail, Differed):
+        return None, detail.points_after, detail.words
+    return detail.size_bytes, detail.points, [_exported(detail)]
 
 
 def _exported(detail: Exported) -> str:

@@ -11,6 +11,7 @@ from qdrant_dr.records.details import (
     Captured,
     Compared,
     Deleted,
+    Differed,
     Drilled,
     ErrorFacts,
     Exported,
@@ -38,6 +39,7 @@ Kind = Literal[
     "check",
     "watch",
     "sign",
+    "diff",
 ]
 Verdict = Literal["ok", "degraded", "failed", "skipped"]
 """The verdict of a unit. A run's verdict is never `skipped`."""
@@ -83,6 +85,7 @@ Detail = Annotated[
     | Deleted
     | Swept
     | Signed
+    | Differed
     | Reported
     | Watched,
     Field(discriminator="kind"),
@@ -106,6 +109,7 @@ class Outcome(Frozen):
         "report",
         "watch",
         "sign",
+        "diff",
     ]
     collection: str
     repository: str | None = None

@@ -15,7 +15,7 @@ from tests.support.prefect_yaml import ROOT, SPEC, TEXT
 DEPLOYMENTS = {d["entrypoint"].split(".")[1]: d for d in SPEC["deployments"]}
 VERBS = {
     "backup", "replicate", "drill", "verify", "expire", "restore", "startup", "report", "watch",
-    "check",
+    "check", "diff",
 }  # fmt: skip
 KNOWN = {
     "QDRANT_DR_CONFIG": "/etc/qdrant-dr.yaml", "QDR_WORK_POOL": "dr", "QDR_CLUSTER": "shop",

@@ -31,7 +31,12 @@ from qdrant_dr.jobs.compare_points.separating_values import (
     Separating,
     separating,
 )
-from qdrant_dr.jobs.compare_points.states import BackupState, State, cosine_vectors
+from qdrant_dr.jobs.compare_points.states import (
+    BackupState,
+    State,
+    another_life,
+    cosine_vectors,
+)
 from qdrant_dr.jobs.compare_points.table_merge import Block, Rows, compare_tables
 from qdrant_dr.jobs.read_points.opened_backup import stop_if_asked
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
@@ -138,6 +143,7 @@ class _Comparing:
         return self.folder / "changes"
 
     def compare(self) -> Differences:
+        self.notes += another_life(self.one, self.two)
         buckets = buckets_to_read(_seal(self.one), _seal(self.two))
         some = None if buckets is None or len(buckets) > FEW_BUCKETS else buckets
         if some == ():

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from qdrant_dr.cluster import CollectionFacts, Node, RawPoint, collection_facts, scroll_points
+from qdrant_dr.cluster import (
+    CollectionFacts,
+    Node,
+    RawPoint,
+    collection_facts,
+    scroll_points,
+)
+from qdrant_dr.cluster.incarnation import another_life as another_than
 from qdrant_dr.cluster.node import path_of
 from qdrant_dr.cluster.scroll import points_by_id
 from qdrant_dr.config import Config
@@ -51,9 +58,18 @@ class Piece(Protocol):
 class State(Protocol):
     """What is compared. `tables` has one for each of the `pieces`, by the same number."""
 
-    name: str
-    info: Mapping[str, Any]
-    aliases: Sequence[str]
+    @property
+    def name(self) -> str:
+        """What it is called in words for people."""
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """The server's description of the collection."""
+
+    @property
+    def aliases(self) -> Sequence[str]:
+        """The aliases that point to it."""
+
     notes: list[str]
 
     def read(self, folder: Path, buckets: Sequence[int] | None) -> list[PointTable]:
@@ -92,7 +108,8 @@ class BackupState:
 
     def read(self, folder: Path, buckets: Sequence[int] | None) -> list[PointTable]:
         """Read every shard; raise ContentDiffers if these are not the points of the seal."""
-        tables, points = [], 0
+        tables: list[PointTable] = []
+        points = 0
         with self._opened() as opened:
             for shard in opened.shards():
                 table, _ = shard.table(folder / str(len(tables)), buckets)
@@ -217,10 +234,28 @@ class LiveState:
         return self.node.read(where, doing, collection=self.collection, json=dict(body))
 
 
-def _noting(points: Iterable[RawPoint], keys: list[bytes]) -> Iterator[RawPoint]:
+def _noting(points: Iterable[Mapping[str, Any]], keys: list[bytes]) -> Iterator[Mapping[str, Any]]:
+    """Yield the points; their packed ids are added to `keys`."""
     for point in points:
         keys.append(id_key(point["id"]))
         yield point
+
+
+def another_life(before: State, after: State) -> tuple[str, ...]:
+    """Say why the two are not of one life of a collection: it was deleted and made anew, or is
+    another one. What is compared then is what two collections hold."""
+    backups = [s.found.manifest for s in (before, after) if isinstance(s, BackupState)]
+    if len(backups) == 2 and backups[0].incarnation != backups[1].incarnation:
+        return (f"{before.name} and {after.name} are of two lives of a collection",)
+    live = next((s for s in (before, after) if isinstance(s, LiveState)), None)
+    if live is not None and backups:
+        if backups[0].collection != live.collection:
+            return (f"{before.name} and {after.name} are two collections",)
+        return tuple(
+            f"{live.name} is not the collection that was backed up: {why}"
+            for why in another_than(live.facts, backups[0])
+        )
+    return ()
 
 
 def cosine_vectors(*states: State) -> frozenset[str]:

@@ -62,7 +62,10 @@ def compare_tables(before: Sequence[PointTable], after: Sequence[PointTable]) ->
         for tables in (before, after)
     )
     every = [*sides[0], *sides[1]]
-    while any([c.fill() for c in every]):  # every one of them is filled
+    while True:
+        held = [c.fill() for c in every]
+        if not any(held):
+            return
         ends = [c.last for c in every if c.more]
         bound = min(ends) if ends else None
         one, two = (_joined([c.take(bound) for c in side], names) for side in sides)

@@ -115,13 +115,19 @@ class OpenedShard:
         """Write a table of all points into a new folder, or of those that fall into some buckets,
         and return it with what was read."""
         told = points_told()
+
+        def heard(points: int) -> None:
+            stop_if_asked()
+            if told:
+                told(min(points, self.points), self.points)
+
         self.engine.ask(
             "read",
             columns=str(folder),
             buckets=buckets,
             seed=secrets.randbelow(2**31) if buckets is None else None,
         )
-        read = self.engine.wait_points(told and (lambda n: told(min(n, self.points), self.points)))
+        read = self.engine.wait_points(heard)
         return PointTable.open(folder), read
 
 

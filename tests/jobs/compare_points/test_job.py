@@ -70,7 +70,7 @@ def point(i: int | str) -> dict[str, Any]:
         },
         "vector": {
             "image": [1.0, n / 7, -1.0, 0.25], "text": [n / 3, 1.0, 2.0, 3.0],
-            "words": {"indices": [1, n], "values": [0.5, n / 9]},
+            "words": {"indices": [0, n], "values": [0.5, n / 9]},
         },
     }  # fmt: skip
 
@@ -228,6 +228,24 @@ def test_a_writer_is_said_and_does_no_harm(client: httpx.Client, world: World) -
         writer.join()
     assert found.counts["removed"] == found.counts["changed"] == 0
     assert "was read while operations" in " ".join(found.notes)
+
+
+def test_a_collection_that_was_made_anew_is_said(client: httpx.Client, world: World) -> None:
+    assert do(world, "backup", prove="content").verdict == "ok"
+    client.delete(f"/collections/{NAME}").raise_for_status()
+    made = {"vectors": {"image": {"size": 3, "distance": "Cosine"}}}
+    client.put(f"/collections/{NAME}", json=made).raise_for_status()
+    put(client, [{"id": 1, "vector": {"image": [1.0, 0.0, 0.0]}}])
+    live = differ(world, f"{NAME}@latest", "live")
+    assert f"{NAME}@live is not the collection that was backed up" in " ".join(live.notes)
+    assert live.counts == {"removed": 407, "added": 0, "changed": 1}
+    assert live.components == {
+        "payload": 1, "vector:image": 1, "vector:text": 1, "vector:words": 1
+    }  # fmt: skip
+    assert any("vectors" in s for s in live.settings)
+    assert do(world, "backup", prove="content").verdict != "failed"
+    old, new = (f"{NAME}@{m.backup_id}" for m in world.manifests("one"))
+    assert "two lives" in " ".join(differ(world, old, new).notes)
 
 
 def test_what_cannot_be_compared_is_refused(
