@@ -104,6 +104,7 @@ UNIT_TASKS: dict[str, UnitTask] = {
         "Read every replica of one collection on its own node, and compare them.",
         cluster=True,
     ),
+    "diff": UnitTask("Read two backups of one collection, and say what changed between them."),
     "heal": UnitTask(
         "Bring one missing or damaged copy back from one that proves its bytes on the way.",
         repositories=lambda unit: sorted({unit.repository, *unit.sources}),
@@ -117,6 +118,10 @@ UNIT_TASKS: dict[str, UnitTask] = {
         "Restore one backup, prove it on the target, set its aliases.",
         retried=False,
         repositories=lambda unit: unit.repositories[:1],
+    ),
+    "export": UnitTask(
+        "Write the points of one backup to files, each proven by reading it back.",
+        repositories=_own,
     ),
     "expire": UnitTask(
         "Check again whether this copy may go, write that down, delete it.", repositories=_own

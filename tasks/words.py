@@ -27,8 +27,10 @@ DONE = {
     "heal": "healed",
     "verify": "verified",
     "compare": "compared",
+    "diff": "compared",
     "drill": "drilled",
     "restore": "restored",
+    "export": "exported",
     "expire": "expired",
     "sweep": "swept",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,19 @@ from qdrant_dr.jobs.compare_points.last_two import diff as diff_last_two
 from qdrant_dr.jobs.run.run import utc_now
 
 
-def _count(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
+def figure(value: int) -> str:
+    return f"{value:,}"
+
+
+def ids(first: Sequence[int | str]) -> str:
+    return ", ".join(map(str, first))
 
 
 CHANGES = (
     Column("change", "CHANGE"),
     Column("what", "WHAT"),
-    Column("points", "POINTS", _count, right=True),
-    Column("first", "FIRST", lambda ids: ", ".join(map(str, ids)), spare=1),
+    Column("points", "POINTS", figure, right=True),
+    Column("first", "FIRST", ids, spare=1),
 )
 
 
@@ -59,6 +64,7 @@ def diff(
             "two states are compared, and one is named at most",
             "write `qdrant-dr diff NAME@latest-proven live`.",
         )
+    session.say(f"reading {before} and {after}: nothing is changed there")
     file = Path(out).expanduser().absolute() if out is not None else None
     found = compare(session.config, before, after, out=file, now=utc_now())
     remarks = [*found.sentences, *found.notes]

@@ -106,6 +106,7 @@ POISONED = [
     (["list"], 0),
     (["show", "movies@latest"], 1),
     (["get", "movies@latest", "--out", "movies.snapshot"], 1),
+    (["diff", "movies@latest", "live"], 1),
     (["find", "movies", "--id", "1"], 1),
     (["export", "movies@latest", "--out", "movies"], 1),
     (["report", "--format", "csv"], 1),  # written, and nothing is protected

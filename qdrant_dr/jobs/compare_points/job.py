@@ -59,8 +59,8 @@ class Differences:
 
     `first` has the lowest ids of each kind, `components` how many changed points differ in each.
     `within` points differ only in the last bits of normalised vectors, and count as equal.
-    `buckets` of 256 were read, the others are equal in both seals. `before` and `after` count the
-    points of both states, None where only those buckets were read and no seal counts them."""
+    `buckets` of 256 were read, the others are equal in both seals. `before` and `after` count all
+    points of both states."""
 
     names: tuple[str, str]
     before: int

@@ -61,7 +61,8 @@ class Separating:
     def words(self) -> str:
         """Say it: `all have city = "x", as do 12 of the 55,790 kept`."""
         who = "all have" if self.removed == self.of_removed else f"{self.removed:,} of them have"
-        others = f"as do {self.kept:,}" if self.kept else "and none"
+        do = "does" if self.kept == 1 else "do"
+        others = f"as {do} {self.kept:,}" if self.kept else "and none"
         value = json.dumps(self.value, ensure_ascii=False)
         return f"{who} {self.field} = {value}, {others} of the {self.of_kept:,} kept"
 

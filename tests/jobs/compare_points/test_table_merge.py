@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qdrant_dr.errors import EngineFailed
@@ -110,6 +110,7 @@ def rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.usefixtures("rows")
+@settings(max_examples=40, deadline=None)
 @given(before=sets, after=sets, kept=st.integers(0, 12), counts=st.tuples(*[st.integers(0, 3)] * 2))
 def test_it_finds_what_dicts_find(
     before: dict[Any, Point], after: dict[Any, Point], kept: int, counts: tuple[int, int]
