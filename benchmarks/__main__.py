@@ -12,6 +12,7 @@ NAMES = (
     "memory_of_content",
     "readback",
     "diff",
+    "export",
     "read_rates",
     "restore",
     "recover_url",
