@@ -173,6 +173,11 @@ class LiveState:
             if told:
                 told(min(writer.rows, expected), expected)
         writer.close()
+        if self.facts.deferred_points:
+            self.notes.append(
+                f"{self.facts.deferred_points} points of {self.name} are deferred: the server "
+                "hides them until they are optimised, so they may be told as gone"
+            )
         before, after = self.facts.operations, self._operations_now()
         if before == after:
             self.notes.append(f"{self.name} was not written to while it was read")

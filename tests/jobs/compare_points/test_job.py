@@ -197,6 +197,7 @@ def test_only_buckets_that_differ_are_read(
     keys = [f"{NAME}@{m.backup_id}" for m in world.manifests("one")]
     found = differ(world, *keys[:2], tmp_path / "few.ndjson")
     assert found.buckets == 1
+    assert "1 of 256 buckets" in " ".join(found.notes)
     assert told(tmp_path / "few.ndjson") == {5: ("changed", ["payload"])}
     assert (found.before, found.after) == (408, 408)
     for part in world.parts("one"):

@@ -33,7 +33,8 @@ def client(tmp_path: Path) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def world(client: httpx.Client, tmp_path: Path) -> World:
-    return make_world(tmp_path / "world", str(client.base_url).rstrip("/"))
+    url = str(client.base_url).rstrip("/")
+    return make_world(tmp_path / "world", url, chunked=("one",))
 
 
 def delete(client: httpx.Client, ids: range) -> None:
