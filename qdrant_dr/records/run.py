@@ -14,6 +14,7 @@ from qdrant_dr.records.details import (
     Differed,
     Drilled,
     ErrorFacts,
+    Exported,
     Healed,
     Proved,
     Reported,
@@ -32,6 +33,7 @@ Kind = Literal[
     "drill",
     "restore",
     "startup",
+    "export",
     "expire",
     "report",
     "check",
@@ -79,6 +81,7 @@ Detail = Annotated[
     | Healed
     | Drilled
     | Restored
+    | Exported
     | Deleted
     | Swept
     | Signed
@@ -100,6 +103,7 @@ class Outcome(Frozen):
         "compare",
         "drill",
         "restore",
+        "export",
         "expire",
         "sweep",
         "report",
