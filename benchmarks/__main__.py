@@ -13,6 +13,7 @@ NAMES = (
     "memory_of_content",
     "readback",
     "diff",
+    "export",
     "read_rates",
     "restore",
     "recover_url",

@@ -30,6 +30,7 @@ DONE = {
     "diff": "compared",
     "drill": "drilled",
     "restore": "restored",
+    "export": "exported",
     "expire": "expired",
     "sweep": "swept",
 }

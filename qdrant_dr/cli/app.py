@@ -139,6 +139,19 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr diff movies@latest-proven live",
         "qdrant-dr diff movies@20261121T10 movies@20261122T10 --out changes.parquet",
     ),
+    "find": (
+        "find:find",
+        "Say in which backups a point is, when it changed, and what it was.",
+        "qdrant-dr find movies --id 4711",
+        """qdrant-dr find movies --filter '{"must": {"key": "year", "match": {"value": 1984}}}'""",
+    ),
+    "export": (
+        "export:export",
+        "Write the points of a backup as Parquet or NDJSON, for whoever has no Qdrant.",
+        "qdrant-dr export movies@latest-proven --out ./movies-2026",
+        "qdrant-dr export movies@latest-proven --out s3://archive/movies --credentials-of aws",
+        "qdrant-dr export movies@20261122T10 --out ./what-is-left --from-salvage",
+    ),
     "report": (
         "report:report",
         "Write the report: what can be restored, how fast, and on what evidence.",

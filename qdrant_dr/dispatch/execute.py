@@ -12,6 +12,7 @@ from qdrant_dr.jobs.run.units import (
     DiffUnit,
     DrillUnit,
     ExpireUnit,
+    ExportUnit,
     FullUnit,
     HealUnit,
     ReportUnit,
@@ -58,10 +59,8 @@ def _execute(config: Config, unit: Unit, run_id: str) -> Outcome:
         from qdrant_dr.jobs.drill.unit import drill_copy
 
         return drill_copy(apply_scenario(config, unit.scenario), unit, run_id)
-    if isinstance(unit, RestoreUnit):
-        from qdrant_dr.jobs.restore.unit import restore_backup
-
-        return restore_backup(config, unit, run_id)
+    if isinstance(unit, RestoreUnit | ExportUnit):
+        return _bring_out(config, unit, run_id)
     if isinstance(unit, ExpireUnit):
         from qdrant_dr.jobs.expire.job import expire_copy
 
@@ -81,6 +80,16 @@ def _compare(config: Config, unit: CompareUnit | DiffUnit) -> Outcome:
     from qdrant_dr.jobs.check.replicas import compare_replicas
 
     return compare_replicas(config, unit)
+
+
+def _bring_out(config: Config, unit: RestoreUnit | ExportUnit, run_id: str) -> Outcome:
+    if isinstance(unit, ExportUnit):
+        from qdrant_dr.jobs.export.unit import export_backup
+
+        return export_backup(config, unit, run_id)
+    from qdrant_dr.jobs.restore.unit import restore_backup
+
+    return restore_backup(config, unit, run_id)
 
 
 def _judge(config: Config, unit: ReportUnit | WatchUnit) -> Outcome:

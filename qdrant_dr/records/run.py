@@ -14,6 +14,7 @@ from qdrant_dr.records.details import (
     Differed,
     Drilled,
     ErrorFacts,
+    Exported,
     Healed,
     Proved,
     Reported,
@@ -33,6 +34,7 @@ Kind = Literal[
     "drill",
     "restore",
     "startup",
+    "export",
     "expire",
     "report",
     "check",
@@ -80,6 +82,7 @@ Detail = Annotated[
     | Healed
     | Drilled
     | Restored
+    | Exported
     | Deleted
     | Swept
     | Signed
@@ -101,6 +104,7 @@ class Outcome(Frozen):
         "compare",
         "drill",
         "restore",
+        "export",
         "expire",
         "sweep",
         "report",

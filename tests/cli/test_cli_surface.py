@@ -108,6 +108,8 @@ POISONED = [
     (["show", "movies@latest"], 1),
     (["get", "movies@latest", "--out", "movies.snapshot"], 1),
     (["diff", "movies@latest", "live"], 1),
+    (["find", "movies", "--id", "1"], 1),
+    (["export", "movies@latest", "--out", "movies"], 1),
     (["report", "--format", "csv"], 1),  # written, and nothing is protected
     (["watch"], 1),
     (["sandbox", "--port", "99999"], 2),

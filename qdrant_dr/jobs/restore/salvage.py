@@ -25,7 +25,6 @@ from qdrant_dr.cluster.target import create_payload_indexes, create_target, targ
 from qdrant_dr.cluster.upsert import Upserts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import Interrupted, NothingChecked, ServerFailed
-from qdrant_dr.jobs.restore.salvage_copies import laid_copies
 from qdrant_dr.jobs.restore.salvage_facts import (
     body_for,
     comparable,
@@ -37,6 +36,7 @@ from qdrant_dr.jobs.restore.salvage_facts import (
 )
 from qdrant_dr.jobs.run.examine import proof_limits
 from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.salvage_copies import laid_copies
 from qdrant_dr.proof import (
     TOLERANCE,
     Fingerprinter,

@@ -191,6 +191,26 @@ class RestoreUnit(OfBackup, RestoreOptions):
         return f"{self.key} to {self.target} as {self.name}"
 
 
+ExportForm = Literal["parquet", "ndjson"]
+
+
+class ExportUnit(OfBackup):
+    """Write the points of one backup to files below `out`, with the credentials of a configured
+    repository if `credentials_of` names one. They are read from `repository`, and from others if
+    that cannot give them."""
+
+    unit: Literal["export"] = "export"
+    repository: str
+    out: str
+    form: ExportForm = "parquet"
+    credentials_of: str | None = None
+    salvage: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"{self.key} as {self.form}"
+
+
 class ExpireUnit(OfBackup):
     """Let one copy go, if a look at the records of now still says so.
 
@@ -278,6 +298,7 @@ Unit = Annotated[
     | HealUnit
     | DrillUnit
     | RestoreUnit
+    | ExportUnit
     | ExpireUnit
     | SweepUnit
     | ReportUnit
