@@ -38,7 +38,7 @@ CLOCK_TOLERANCE = timedelta(seconds=60)
 class RepositoryState:
     """A configured repository as it was found. `error`: why nothing of it could be read;
     `restore_time`: how long it takes to bring something back from its archive, if configured;
-    `layout`: how parts lie in it."""
+    `layout`: how parts lie in it; `encrypted`: nobody without its key can read them."""
 
     name: str
     id: str | None
@@ -47,6 +47,7 @@ class RepositoryState:
     error: DRError | None = None
     restore_time: timedelta | None = None
     layout: Layout = "plain"
+    encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

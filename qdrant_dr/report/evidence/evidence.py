@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from qdrant_dr.config import Config
 from qdrant_dr.records import Acknowledgement, RunEnd, RunStart
+from qdrant_dr.records.key_slot import KeySlot
+from qdrant_dr.report.evidence.ledger_read import LedgerRead
 from qdrant_dr.report.evidence.vaults import Vault, vaults_of
 from qdrant_dr.repository import (
     Backup,
@@ -21,6 +23,7 @@ from qdrant_dr.repository import (
     open_failures,
     time_of,
 )
+from qdrant_dr.signing.allowed_signers import AllowedSigner
 
 T = TypeVar("T")
 
@@ -38,6 +41,8 @@ class Evidence:
     are repositories that lack recent run records: how many of how many. `acknowledgements` are
     those in force at `as_of`. `strangers` are files among the records that are no records.
     `packs_used`, by repository and folder of a backup, are measured of the newest backups only.
+    `ledgers` are those of the configured repositories, in order, judged by the allowed `signers`;
+    none if they were not read. `key_slots` are those of the present key of encrypted repositories.
     """
 
     config: Config
@@ -51,6 +56,9 @@ class Evidence:
     acknowledgements: tuple[Acknowledgement, ...] = ()
     strangers: tuple[Stranger, ...] = ()
     packs_used: dict[tuple[str, str], PacksUsed] = field(default_factory=dict)
+    ledgers: tuple[LedgerRead, ...] = ()
+    signers: tuple[AllowedSigner, ...] = ()
+    key_slots: dict[str, tuple[KeySlot, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.as_of.utcoffset() != timedelta(0):
