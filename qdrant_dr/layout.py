@@ -13,6 +13,8 @@
     holds/<cluster>/<collection folder>/<backup id>/<hold id>.json
     expired/<cluster>/<collection folder>/<backup id>/<run id>.json
     acknowledged/<cluster>/<acknowledgement id>.json
+    evidence/<number // 256, 7 digits>/<number, 10 digits>.json, .json.sig, .json.tsr
+    evidence/allowed_signers
     bundles/<folder>/<cluster>, bundles/runs/<year>-<month>: <digest>.bundle
     probes/<random>/...                                   of `check`, removed again
 
@@ -48,6 +50,12 @@ RUN_RECORDS = (".start.json", ".end.json")
 ACKNOWLEDGED = "acknowledged"
 BUNDLES = "bundles"
 PROBES = "probes"
+EVIDENCE = "evidence"
+ALLOWED_SIGNERS = f"{EVIDENCE}/allowed_signers"
+"""For convenience: the file that counts is the auditor's own."""
+ENTRIES_PER_FOLDER = 256
+SIGNATURE, TIMESTAMP = ".sig", ".tsr"
+"""What lies beside an entry."""
 
 _CALL = re.compile(r"^(intent|snapshot)(?:-([1-9]\d{0,5}))?\.json$")
 _ID = re.compile(r"^(\d{8}T\d{6}Z)-[0-9a-f]{6}$")
@@ -74,6 +82,7 @@ _SHAPES = {
         RUNS: (_YEAR, _MONTH, r"^\d{8}T\d{6}Z-[0-9a-f]{6}\.(start|end)\.json$"),
         WATCHES: (_CLUSTER, _YEAR, _MONTH, _RECORD),
         ACKNOWLEDGED: (_CLUSTER, _RECORD),
+        EVIDENCE: (r"^\d{7}$", r"^\d{10}\.json(\.sig|\.tsr)?$"),
         BUNDLES: (rf"^({BACKUPS}|{PROOFS}|{EXPIRED}|{RUNS})$", _CLUSTER, r"^[0-9a-f]{32}\.bundle$"),
     }.items()
 }  # fmt: skip
@@ -124,8 +133,8 @@ def checked(name: str) -> str:
 def is_ours(path: str) -> bool:
     """Whether one of us may have written an object of this name; anything else is a stranger's."""
     top, *steps = path.split("/")
-    if not steps:
-        return path == REPOSITORY
+    if not steps or path == ALLOWED_SIGNERS:
+        return path in (REPOSITORY, ALLOWED_SIGNERS)
     if top == PROBES:
         return True
     shape = _SHAPES.get(top, ())
@@ -300,6 +309,30 @@ def may_be_bundled(path: str) -> bool:
         top == BACKUPS and below.endswith((f"/{MANIFEST}", f"/{SEAL}"))
     )
     return read and is_ours(path)
+
+
+def ledger_folder(number: int) -> str:
+    """The folder of the entry of this number, and of its neighbours."""
+    return f"{EVIDENCE}/{number // ENTRIES_PER_FOLDER:07d}"
+
+
+def ledger_entry(number: int) -> str:
+    """The path of the entry of this number; its signature and timestamp lie beside it."""
+    return f"{ledger_folder(number)}/{number:010d}.json"
+
+
+def entry_number(path: str) -> int | None:
+    """The number of the entry that lies at this path; None if none may."""
+    name = path.rpartition("/")[2].removesuffix(".json")
+    if not (path.endswith(".json") and name.isdecimal()):
+        return None
+    return number if path == ledger_entry(number := int(name)) else None
+
+
+def in_ledger(path: str) -> bool:
+    """Whether the ledger names it: every record of ours but for the ledger itself."""
+    top, file = path.partition("/")[0], path.rpartition("/")[2]
+    return top not in (EVIDENCE, PROBES) and file.endswith(".json") and is_ours(path)
 
 
 def stem(path: str) -> str:

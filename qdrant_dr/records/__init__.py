@@ -26,6 +26,7 @@ from qdrant_dr.records.details import (
 )
 from qdrant_dr.records.fingerprint import BUCKETS, Component, Fingerprint
 from qdrant_dr.records.holds import Expired, Hold
+from qdrant_dr.records.ledger import LedgerEntry
 from qdrant_dr.records.manifest import BackupKey, Manifest, Part, ShardFacts, SourceNode
 from qdrant_dr.records.proof import (
     DEPTHS,
@@ -75,6 +76,7 @@ __all__ = [
     "Hold",
     "Intent",
     "KeptSnapshot",
+    "LedgerEntry",
     "LeftSnapshot",
     "ListedSnapshot",
     "Location",
