@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
 from qdrant_dr.report.controls.control import Judged
 from qdrant_dr.report.controls.facts import Facts, Row, share
+from qdrant_dr.report.evidence.ledger import LEDGER_STATES
 from qdrant_dr.text import count
 
 YEAR = timedelta(days=365)
 
 
 def signed(facts: Facts) -> Judged:
-    """Judge whether an entry that is signed names every run of the period."""
+    """Judge whether an entry that is signed names every run of the period; by whom, `unbroken`
+    judges."""
     runs = [r for r in facts.ended_runs if r["ended_at"] is not None]
     if not runs:
         return Judged(None, "no run ended in the period")
@@ -21,18 +24,15 @@ def signed(facts: Facts) -> Judged:
 
 
 def unbroken(facts: Facts) -> Judged:
-    """Judge whether the ledger of every repository is whole and signed to its end."""
-    ledgers = _ledgers(facts)
+    """Judge whether the ledger of every repository is whole, and signed to its end by keys that are
+    allowed to."""
+    every, ledgers = facts.rows["ledger"], _ledgers(facts)
     if not ledgers:
         return Judged(None, "no repository has a ledger")
-    broken = [r for r in ledgers if r["breaks_count"]]
-    bare = [r for r in ledgers if r["unsigned_tail_count"]]
-    said = (
-        f"{share(ledgers, facts.rows['ledger'], 'repository')} with a ledger, {len(broken)} broken, "
-        f"{len(bare)} with an unsigned tail"
-    )
-    whole = len(ledgers) == len(facts.rows["ledger"])
-    return Judged(whole and not broken and not bare, said)
+    states = Counter(r["state"] for r in every)
+    odd = [f"{states[s]} {s}" for s in LEDGER_STATES if s != "signed" and states[s]]
+    said = f"{states['signed']} of {count(len(every), 'ledger')} whole and signed by allowed keys"
+    return Judged(states["signed"] == len(every), "; ".join([said, *odd]))
 
 
 def witnessed(facts: Facts) -> Judged:

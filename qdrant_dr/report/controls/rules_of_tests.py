@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from qdrant_dr.quantities import how_long
 from qdrant_dr.report.controls.control import Judged
 from qdrant_dr.report.controls.facts import Facts, Row, share
 from qdrant_dr.text import count
@@ -22,8 +23,8 @@ def drilled(facts: Facts) -> Judged:
     names = {c["collection"] for c in facts.collections}
     passed = {d["collection"] for d in facts.last_tries.values() if d["verdict"] == "passed"}
     said = (
-        f"{count(len(facts.passed_drills), 'drill')} passed, of {len(passed & names)} of "
-        f"{count(len(names), 'collection')}; the last of {len(failed)} failed"
+        f"{count(len(facts.passed_drills), 'drill')} passed; the last one passed for "
+        f"{len(passed & names)} of {count(len(names), 'collection')}, failed for {len(failed)}"
     )
     return Judged(not failed and bool(passed), said)
 
@@ -36,8 +37,8 @@ def drilled_this_quarter(facts: Facts) -> Judged:
         began[phase["drill_id"]] = phase["started_at"] >= since
     recent = [d for d in facts.passed_drills if began.get(d["drill_id"])]
     judged = drilled(facts)
-    days = min(facts.period, QUARTER).days
-    said = f"{judged.figures}; {len(recent)} passed in the last {count(days, 'day')}"
+    span = how_long(min(facts.period, QUARTER))
+    said = f"{judged.figures}; {len(recent)} passed in the last {span}"
     return Judged(judged.met and bool(recent), said)
 
 

@@ -26,7 +26,7 @@ DRILLS = ("drills.verdict", "drills.fingerprint_equal")
 REVIEWS = ("drills.reviewed_by", "drills.accepted", "drills.review_signature")
 RESTORES = ("restores.verdict", "restores.points_lost_count")
 RANKS = ("collections.owner", "collections.criticality")
-LEDGER = ("ledger.head_number", "ledger.breaks_count", "ledger.unsigned_tail_count")
+LEDGER = ("ledger.state", "ledger.breaks_count", "ledger.unsigned_tail_count")
 KEYS = ("copies.encrypted", "copies.key_slots_count")
 
 SITES = "that the failure domains, as configured, really are separate sites and accounts"
@@ -114,7 +114,7 @@ CONTROLS: Final[tuple[Control, ...]] = (
         LEDGER, ledgers.unbroken, "whose keys those are, checked by `evidence verify`",
         oscal="au-9.3"),
     _of(NIST, "AU-10", "nobody can deny to have done it",
-        ("runs.signed_by", "runs.ledger_number"), ledgers.signed,
+        ("runs.signed_by", "runs.ledger_number", *LEDGER), r.every(ledgers.signed, ledgers.unbroken),
         "who holds which key", oscal="au-10"),
     _of(NIST, "SI-7", "an unauthorised change is noticed",
         ("copies.state", *LEDGER), r.every(r.undamaged, ledgers.unbroken),

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError
 from qdrant_dr.records import Acknowledgement, RunEnd, RunStart
 from qdrant_dr.records.key_slot import KeySlot
 from qdrant_dr.report.evidence.ledger_read import LedgerRead
@@ -42,7 +43,7 @@ class Evidence:
     those in force at `as_of`. `strangers` are files among the records that are no records.
     `packs_used`, by repository and folder of a backup, are measured of the newest backups only.
     `ledgers` are those of the configured repositories, in order, judged by the allowed `signers`;
-    none if they were not read. `key_slots` are those of the present key of encrypted repositories.
+    none if they were not read; `signers_error` says why nobody is allowed. `key_slots` are those of the present key of encrypted repositories.
     """
 
     config: Config
@@ -58,6 +59,7 @@ class Evidence:
     packs_used: dict[tuple[str, str], PacksUsed] = field(default_factory=dict)
     ledgers: tuple[LedgerRead, ...] = ()
     signers: tuple[AllowedSigner, ...] = ()
+    signers_error: DRError | None = None
     key_slots: dict[str, tuple[KeySlot, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

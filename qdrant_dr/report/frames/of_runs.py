@@ -117,7 +117,7 @@ DRILLS = frame(
         "`unknown`: of a key that `signing.allowed_signers` does not name; `signed`: of one that it "
         "names; missing until somebody signs",
     ),
-    Column("review_key", TEXT, "", "fingerprint of the reviewer's key; missing if a name was typed"),
+    Column("review_key", TEXT, "", "who that key is of, else its fingerprint"),
     Column("isolation_declared", TEXT, "", "isolation as declared in the configuration"),
     Column("teardown", TEXT, "", "what became of the target"),
     Column("error_code", TEXT, "", "why it failed or did not run"),
@@ -184,7 +184,7 @@ RESTORES = frame(
         "of who approved it, given afterwards by `sign`; values as of `drills.review_signature`; "
         "missing without approval",
     ),
-    Column("approval_key", TEXT, "", "fingerprint of the key that signed; missing without one"),
+    Column("approval_key", TEXT, "", "who that key is of, else its fingerprint"),
     Column("ticket", TEXT, "", "ticket as given"),
     Column("error_code", TEXT, "", "why it failed or did not run"),
 )
