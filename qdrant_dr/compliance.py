@@ -17,6 +17,7 @@ from qdrant_dr.api import RawRecords, Recovery, open_config
 from qdrant_dr.config import Config
 from qdrant_dr.report.evidence import recount as counting
 from qdrant_dr.report.evidence.recount import Gap, Recount, recount
+from qdrant_dr.report.frames.columns import plain_rows
 from qdrant_dr.report.frames.schema import FRAMES
 from qdrant_dr.text import visible
 
@@ -58,7 +59,7 @@ def judge(recovery: Recovery, as_of: datetime, period_days: int) -> Compliance:
         as_of,
         out_of_reach(recovery.config, frames["copies"]),
     )
-    critical = [f for f in _rows(frames["findings"]) if f["severity"] == "critical"]
+    critical = [f for f in plain_rows(frames["findings"]) if f["severity"] == "critical"]
     gaps: list[Gap] = [
         *((name, f"repository could not be read: {e.message}") for name, e in raw.errors.items()),
         *([] if raw.locations else [("all", "no repository could be read")]),
@@ -76,14 +77,14 @@ def out_of_reach(config: Config, copies: pd.DataFrame) -> set[tuple[str, str, st
     waits = {r.name for r in config.repositories if r.archive_restore_time is not None}
     return {
         (c["collection"], c["backup_id"], c["repository"])
-        for c in _rows(copies)
+        for c in plain_rows(copies)
         if c["state"] == "archived" and c["repository"] not in waits
     }
 
 
 def disagreements(counted: Recount, collections: pd.DataFrame) -> list[Gap]:
     """Return where the raw records and the frames say different things of a collection."""
-    told = {r["collection"]: r for r in _rows(collections) if r["status"] != "excluded"}
+    told = {r["collection"]: r for r in plain_rows(collections) if r["status"] != "excluded"}
     gaps: list[Gap] = []
     for row in counted.rows:
         frame = told.pop(row.collection, None)
@@ -160,9 +161,11 @@ class Compliance:
 
     def copies(self) -> Shown:
         """Show state and deepest proof of the newest backup of each collection, by repository."""
-        newest = {r["collection"]: r["newest_backup_id"] for r in _rows(self.frames["collections"])}
+        newest = {
+            r["collection"]: r["newest_backup_id"] for r in plain_rows(self.frames["collections"])
+        }
         rows: dict[str, dict[str, Any]] = {}
-        for c in _rows(self.frames["copies"]):
+        for c in plain_rows(self.frames["copies"]):
             name = c["collection"]
             if newest.get(name) == c["backup_id"]:
                 row = rows.setdefault(name, {"collection": name})
@@ -175,7 +178,7 @@ class Compliance:
         """Show columns of a frame, with their units."""
         units = {c.name: c.unit for f in FRAMES if f.name == name for c in f.columns}
         heads = {c: _head(c, units[c]) for c in columns}
-        rows = _rows(self.frames[name][list(columns)].rename(columns=heads))
+        rows = plain_rows(self.frames[name][list(columns)].rename(columns=heads))
         return _table(caption, tuple(heads.values()), rows, empty)
 
     def findings(self) -> Shown:
@@ -236,12 +239,6 @@ class Compliance:
         if self.gaps:
             raise NotCompliant(self.words)
         return self.words
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of a frame; None where nothing was measured."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
 
 
 def _table(

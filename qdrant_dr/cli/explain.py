@@ -1,4 +1,4 @@
-"""`report --explain`: the records behind a figure, in every repository, and who vouches for them."""
+"""`report --explain`: the records behind a figure, in every repository, and their entries."""
 
 from __future__ import annotations
 

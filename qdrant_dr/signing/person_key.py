@@ -47,4 +47,6 @@ def _public(path: Path) -> PublicKey:
             f"{path} cannot be read: {why}", "give the path of your .pub file."
         ) from None
     except SignatureInvalid as e:
-        raise SigningKeyUnusable(f"{path}: {e.message}", "give the path of your .pub file.") from None
+        raise SigningKeyUnusable(
+            f"{path}: {e.message}", "give the path of your .pub file."
+        ) from None

@@ -79,7 +79,9 @@ def elsewhere(facts: Facts) -> Judged:
 
 def left_somewhere(facts: Facts) -> Judged:
     """Judge whether a scenario left a copy of everything, if any was tried."""
-    played = [d for d in facts.rows["drills"] if d["scenario"] and d["copies_left_count"] is not None]
+    played = [
+        d for d in facts.rows["drills"] if d["scenario"] and d["copies_left_count"] is not None
+    ]
     bad = [d for d in played if not d["copies_left_count"]]
     said = f"{count(len(played), 'drill')} under a scenario, {len(bad)} without a copy left"
     return Judged(not bad, said)
@@ -92,7 +94,8 @@ def rehearsed(facts: Facts) -> Judged:
         return Judged(None, "no drill under a scenario began in the period")
     passed = [d for d in tried.values() if d["verdict"] == "passed"]
     return Judged(
-        len(passed) == len(tried), f"the last drill of {share(passed, list(tried.values()), 'scenario')} passed"
+        len(passed) == len(tried),
+        f"the last drill of {share(passed, list(tried.values()), 'scenario')} passed",
     )
 
 
@@ -102,7 +105,9 @@ def isolated(facts: Facts) -> Judged:
     if not drills:
         return Judged(None, "no drill passed in the period")
     good = [d for d in drills if d["isolation_declared"]]
-    return Judged(len(good) == len(drills), f"{share(good, drills, 'passed drill')} with declared isolation")
+    return Judged(
+        len(good) == len(drills), f"{share(good, drills, 'passed drill')} with declared isolation"
+    )
 
 
 def torn_down(facts: Facts) -> Judged:
@@ -117,9 +122,7 @@ def torn_down(facts: Facts) -> Judged:
 def restored(facts: Facts) -> Judged:
     """Judge whether the last restore of each collection brought back everything."""
     tries = {
-        (r["collection"], r["name"]): r
-        for r in facts.rows["restores"]
-        if r["verdict"] != "not run"
+        (r["collection"], r["name"]): r for r in facts.rows["restores"] if r["verdict"] != "not run"
     }
     if not tries:
         return NO_RESTORE

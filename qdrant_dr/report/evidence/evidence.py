@@ -43,7 +43,8 @@ class Evidence:
     those in force at `as_of`. `strangers` are files among the records that are no records.
     `packs_used`, by repository and folder of a backup, are measured of the newest backups only.
     `ledgers` are those of the configured repositories, in order, judged by the allowed `signers`;
-    none if they were not read; `signers_error` says why nobody is allowed. `key_slots` are those of the present key of encrypted repositories.
+    none if they were not read; `signers_error` says why nobody is allowed. `key_slots` are those of
+    the present key of encrypted repositories.
     """
 
     config: Config

@@ -111,9 +111,7 @@ def gather(
             *(s for read in known.values() for s in read.strangers),
         ),
         packs_used=measure_packs(opened, newest),
-        ledgers=(
-            read_ledgers(opened, catalog.repositories, as_of - period) if ledgers else ()
-        ),
+        ledgers=(read_ledgers(opened, catalog.repositories, as_of - period) if ledgers else ()),
         signers=signers,
         signers_error=untrusting,
         key_slots=_key_slots(readable) if ledgers else {},

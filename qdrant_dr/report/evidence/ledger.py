@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Literal
 
 from qdrant_dr import layout
@@ -153,7 +154,7 @@ def _state(read: LedgerRead, evidence: Evidence) -> LedgerState:
 
 def _chain_breaks(entries: Sequence[ReadEntry]) -> Iterator[str]:
     """Find numbers that are not there, and entries that do not name the one before."""
-    for before, after in zip(entries, entries[1:], strict=False):
+    for before, after in pairwise(entries):
         if after.entry.number != before.entry.number + 1:
             yield f"entries {before.entry.number + 1} to {after.entry.number - 1} are not there"
         elif after.entry.previous != before.entry.sha256:

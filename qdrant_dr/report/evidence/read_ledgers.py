@@ -79,31 +79,14 @@ def read_signers(config: Config) -> tuple[tuple[AllowedSigner, ...], DRError | N
 
 
 def _list_back(repository: Repository, since: datetime) -> dict[str, Stat]:
-    """List the last folders: all with entries since then, and the one before that."""
+    """List the last folders: all with entries since then, and one with an entry before that."""
     listed: dict[str, Stat] = {}
-    for folder in range(_last_folder(repository), -1, -1):
-        files = repository.find(layout.ledger_folder(folder * layout.ENTRIES_PER_FOLDER))
+    for name in reversed(repository.store.folders(layout.EVIDENCE)):
+        files = repository.find(f"{layout.EVIDENCE}/{name}")
         listed |= {s.path: s for s in files}
         if any(s.modified_at < since for s in files if layout.entry_number(s.path) is not None):
             break
     return listed
-
-
-def _last_folder(repository: Repository) -> int:
-    """Find the last folder by asking for first entries: numbers are dense."""
-
-    def there(folder: int) -> bool:
-        first = layout.ledger_entry(folder * layout.ENTRIES_PER_FOLDER)
-        return repository.store.stat(first) is not None
-
-    above = 1
-    while there(above):
-        above *= 2
-    below = above // 2
-    while above - below > 1:
-        middle = (above + below) // 2
-        below, above = (middle, above) if there(middle) else (below, middle)
-    return below
 
 
 def _with_signature(

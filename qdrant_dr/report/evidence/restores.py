@@ -16,8 +16,8 @@ Result = Literal["failed", "not run", "partial", "passed"]
 
 @dataclass(frozen=True)
 class Restore:
-    """One restore unit of one run. `requester` started the run, `approver` approved it, and may have
-    signed so afterwards."""
+    """One restore unit of one run. `requester` started the run, `approver` approved it, and may
+    have signed that afterwards."""
 
     restore_id: str
     run: RunEnd

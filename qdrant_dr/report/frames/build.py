@@ -13,11 +13,11 @@ from qdrant_dr.config import Config
 from qdrant_dr.records import Manifest, Proof, RunEnd, RunStart, Seal, canonical_json
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.evidence.ledger import InLedgers, ledger_states, named_in
 from qdrant_dr.report.evidence.standing import Standing, best_proof, last_search
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.findings.settled_runs import Afterwards, afterwards
-from qdrant_dr.report.evidence.ledger import InLedgers, ledger_states, named_in
 from qdrant_dr.report.frames import schema
 from qdrant_dr.report.frames.about import measured_backups, told_by
 from qdrant_dr.report.frames.evidence_rows import control_rows, in_ledgers_row, ledger_row
@@ -51,7 +51,9 @@ def build_rows(assessment: Assessment) -> dict[str, list[Made]]:
     made = {
         "collections": [Made(_collection(config, s), (s, inventory)) for s in assessment.standings],
         "runs": _runs(evidence, named_in(ledgers, evidence)),
-        "backups": [Made(_backup(b.manifest, b.seal), (b.manifest, b.seal)) for b in catalog.backups],
+        "backups": [
+            Made(_backup(b.manifest, b.seal), (b.manifest, b.seal)) for b in catalog.backups
+        ],
         "copies": [
             Made(
                 _copy(evidence, b, c),

@@ -38,8 +38,8 @@ LEDGER: Final = frame(
         "breaks_count",
         COUNT,
         "entries",
-        "entries read that are missing, unreadable, not chained to the one before, badly signed, or "
-        "other than what another repository names",
+        "entries read that are missing, unreadable, not chained to the one before, badly signed, "
+        "or other than what another repository names",
     ),
     Column("found_count", COUNT, "records", "records that were found and no run had named"),
 )

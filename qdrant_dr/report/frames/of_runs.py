@@ -114,8 +114,8 @@ DRILLS = frame(
         SIGNATURES,
         "",
         "of the reviewer: `typed`: a name and no signature; `invalid`: not of this record; "
-        "`unknown`: of a key that `signing.allowed_signers` does not name; `signed`: of one that it "
-        "names; missing until somebody signs",
+        "`unknown`: of a key that `signing.allowed_signers` does not name; `signed`: of one that "
+        "it names; missing until somebody signs",
     ),
     Column("review_key", TEXT, "", "who that key is of, else its fingerprint"),
     Column("isolation_declared", TEXT, "", "isolation as declared in the configuration"),

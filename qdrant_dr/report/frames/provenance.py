@@ -129,19 +129,19 @@ def _unique(objects: Iterable[object]) -> tuple[Record, ...]:
 
 
 def _walk(value: object) -> Iterator[Record]:
-    """Find every record in a value, however deep: in dataclasses, tuples and mappings."""
+    """Find every record in a value, however deep: in dataclasses, sequences and mappings."""
     if isinstance(value, Record):
         yield value
-    elif isinstance(value, Lazily):
-        for each in value.look_up():
-            yield from _walk(each)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for field in fields(value):
-            if field.name not in _NOT_OF_IT:
-                yield from _walk(getattr(value, field.name))
-    elif isinstance(value, tuple | list | frozenset | set):
-        for each in value:
-            yield from _walk(each)
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _walk(each)
+    else:
+        for part in _parts(value):
+            yield from _walk(part)
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, Lazily):
+        return value.look_up()
+    if is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, f.name) for f in fields(value) if f.name not in _NOT_OF_IT]
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, tuple | list) else ()

@@ -54,9 +54,7 @@ def locate(records: Iterable[Record], repositories: Mapping[str, Repository]) ->
     found: dict[str, list[Located]] = {path: [] for path in paths}
     errors: dict[str, DRError] = {}
     for name, repository in repositories.items():
-        mine = [
-            p for p in paths if layout.entry_number(p) is None or (repository.id, p) in entries
-        ]
+        mine = [p for p in paths if layout.entry_number(p) is None or (repository.id, p) in entries]
         try:
             named = _named(repository, min(began) - _EARLIER) if began else {}
             for located in _read(repository, mine, named):

@@ -89,7 +89,7 @@ def _files(
         tables = [f"{name}.csv" for name in frames] if "csv" in formats else []
         yield "report.html", render(assessment, frames, tables)
     if "oscal" in formats:
-        yield "controls.oscal.json", oscal_bytes(assessment, frames["controls"])
+        yield "controls.oscal.json", oscal_bytes(assessment, frames)
     for name, frame in frames.items():
         if "csv" in formats:
             yield f"{name}.csv", csv_bytes(frame)
