@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report.evidence.drills import Drill, drills_of
 from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.evidence.ledger import LedgerState, ledger_states
 from qdrant_dr.report.evidence.restores import Restore, restores_of
 from qdrant_dr.report.evidence.sizes import Series, sizes_of
 from qdrant_dr.report.evidence.standing import Standing
@@ -44,6 +46,11 @@ class Assessment:
             restores,
             series,
         )
+
+    @cached_property
+    def ledgers(self) -> tuple[LedgerState, ...]:
+        """Return the ledgers that were read; each signature is checked once."""
+        return ledger_states(self.evidence)
 
     @property
     def verdict(self) -> Literal["ok", "degraded", "failed"]:

@@ -13,7 +13,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.records import Manifest, Proof, RunEnd, RunStart, Seal, canonical_json
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report.evidence.evidence import Evidence
-from qdrant_dr.report.evidence.ledger import InLedgers, ledger_states, named_in
+from qdrant_dr.report.evidence.ledger import InLedgers, named_in
 from qdrant_dr.report.evidence.standing import Standing, best_proof, last_search
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.assessment import Assessment
@@ -46,7 +46,7 @@ def build_rows(assessment: Assessment) -> dict[str, list[Made]]:
     evidence = assessment.evidence
     config, catalog = evidence.config, evidence.catalog
     about = {"cluster": config.cluster.name, "source_kind": assessment.source_kind}
-    ledgers = ledger_states(evidence)
+    ledgers = assessment.ledgers
     inventory = evidence.inventory
     made = {
         "collections": [Made(_collection(config, s), (s, inventory)) for s in assessment.standings],

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 import pandas as pd
 
 from qdrant_dr.report.controls.control import STATES
-from qdrant_dr.report.evidence.evidence import Evidence
-from qdrant_dr.report.evidence.ledger import LedgerState, ledger_states
+from qdrant_dr.report.evidence.ledger import LedgerState
 from qdrant_dr.report.frames.columns import plain_rows
 
 
@@ -27,9 +26,9 @@ def control_section(frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     }
 
 
-def ledger_section(evidence: Evidence) -> tuple[tuple[LedgerState, str], ...]:
+def ledger_section(ledgers: Sequence[LedgerState]) -> tuple[tuple[LedgerState, str], ...]:
     """Return the ledger of each repository, and what to think of it in words."""
-    return tuple((ledger, _words(ledger)) for ledger in ledger_states(evidence))
+    return tuple((ledger, _words(ledger)) for ledger in ledgers)
 
 
 def _words(ledger: LedgerState) -> str:

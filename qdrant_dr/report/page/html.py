@@ -99,7 +99,7 @@ def render(
         runs=_runs(assessment),
         scope=_scope(assessment),
         controls=control_section(frames),
-        ledgers=ledger_section(evidence),
+        ledgers=ledger_section(assessment.ledgers),
         digest=frames_digest(frames),
         shown=SHOWN,
         tables=tables,
