@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from qdrant_dr import layout
 from qdrant_dr.cli.session import Column, Reply, Row, Session
 from qdrant_dr.cli.tables import table, terminal_width
 from qdrant_dr.jobs.run.catalogs import open_all
@@ -14,7 +15,6 @@ from qdrant_dr.report.evidence.gather import gather
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.frames.build import build_rows
 from qdrant_dr.report.frames.explain import Cell, explain
-from qdrant_dr.report.frames.provenance import path_of
 from qdrant_dr.report.outputs.locate import Places, locate
 from qdrant_dr.text import count
 
@@ -41,7 +41,7 @@ def explain_figure(session: Session, figure: str, as_of: datetime, period: timed
         (r["repository"], r["path"])
         for row in rows
         for r in row["records"]
-        if r["entry"] is None and not r["path"].startswith("evidence/")
+        if r["entry"] is None and layout.entry_number(r["path"]) is None
     }
     return Reply(
         rows=rows,
@@ -61,8 +61,8 @@ def _row(cell: Cell, places: Places) -> dict[str, Any]:
             "size_bytes": located.size_bytes,
             "entry": located.entry,
         }
-        for path in dict.fromkeys(path_of(record) for record in cell.records)
-        for located in places.by_path[path]
+        for record in cell.records
+        for located in places.of(record)
     ]
     return {
         "figure": cell.name,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from datetime import timedelta
 
+from pydantic import Field
+
 from qdrant_dr.config import Config
 from qdrant_dr.errors import Conflict, DRError, NothingSelected, UsageError
 from qdrant_dr.jobs.run.run import Run, utc_now
@@ -28,7 +30,7 @@ class SignRequest(Frozen):
     reviewer: str = ""
     reject: bool = False
     note: str = ""
-    key: str = ""
+    key: str = Field("", exclude=True, description="a path that no record needs")
 
 
 def sign(config: Config, request: SignRequest, run: Run, perform: Perform) -> RunEnd:  # noqa: ARG001

@@ -25,7 +25,7 @@ RUNS = ("runs.verdict", "runs.settled_by")
 DRILLS = ("drills.verdict", "drills.fingerprint_equal")
 REVIEWS = ("drills.reviewed_by", "drills.accepted", "drills.review_signature")
 RESTORES = ("restores.verdict", "restores.points_lost_count")
-RANKS = ("collections.owner", "collections.criticality")
+RANKS = ("collections.collection", "collections.owner", "collections.criticality")
 LEDGER = ("ledger.state", "ledger.breaks_count", "ledger.unsigned_tail_count")
 KEYS = ("copies.encrypted", "copies.key_slots_count")
 

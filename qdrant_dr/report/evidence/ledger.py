@@ -162,8 +162,8 @@ def _chain_breaks(entries: Sequence[ReadEntry]) -> Iterator[str]:
 
 
 def _strange_head(read: LedgerRead, entries: Sequence[ReadEntry]) -> Iterator[str]:
-    if entries and entries[-1].entry.repository_id != read.repository_id:
-        owner = entries[-1].entry.repository_id
+    known = (read.repository_id, *read.former_ids)
+    if entries and (owner := entries[-1].entry.repository_id) not in known:
         yield f"its last entry is of repository {owner}, not of {read.repository_id}"
 
 

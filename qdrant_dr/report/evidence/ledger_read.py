@@ -20,10 +20,12 @@ class ReadEntry:
 
 @dataclass(frozen=True)
 class LedgerRead:
-    """The ledger of one repository as it was read; `error`: why nothing could be."""
+    """The ledger of one repository as it was read; `error`: why nothing could be. `former_ids` are
+    those that the repository had before it was adopted."""
 
     repository: str
     repository_id: str | None
+    former_ids: tuple[str, ...] = ()
     first: ReadEntry | None = None
     entries: tuple[ReadEntry, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()

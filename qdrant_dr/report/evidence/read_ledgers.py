@@ -54,6 +54,7 @@ def read_ledger(repository: Repository, since: datetime) -> LedgerRead:
     return LedgerRead(
         repository.name,
         repository.id,
+        repository.record.adopted_from,
         first=_first(repository, found) if found else None,
         entries=tuple(found),
         unreadable=read.unreadable,

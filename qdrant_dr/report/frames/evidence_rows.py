@@ -20,7 +20,7 @@ def ledger_row(state: LedgerState) -> dict[str, Any]:
         "repository": state.repository,
         "state": state.state,
         "head_number": head.entry.number if head else None,
-        "head_sha256": head.sha256 if head else None,
+        "head_sha256": head.entry.sha256 if head else None,
         "head_at": head.entry.at if head else None,
         "since": state.first.entry.at if state.first else None,
         "entries_count": len(state.entries) if head else None,

@@ -41,6 +41,14 @@ class Places:
     by_path: Mapping[str, tuple[Located, ...]]
     errors: Mapping[str, DRError]
 
+    def of(self, record: Record) -> tuple[Located, ...]:
+        """Return where a record lies; an entry of a ledger in its own repository, for each has one
+        of that number."""
+        found = self.by_path[path_of(record)]
+        if isinstance(record, LedgerEntry):
+            return tuple(at for at in found if at.sha256 == record.sha256)
+        return found
+
 
 def locate(records: Iterable[Record], repositories: Mapping[str, Repository]) -> Places:
     """Read every record in every repository that has it, and the ledgers from the oldest on.
