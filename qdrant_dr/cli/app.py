@@ -235,12 +235,31 @@ KEY: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr key export vault --out /media/usb/vault.master-key",
     ),
 }
+SIGNING: Mapping[str, tuple[str, ...]] = {
+    "init": (
+        "signing:init",
+        "Make the key that signs the ledger, and print the line with which others check it.",
+        "qdrant-dr signing init --save",
+        "qdrant-dr signing init --key /etc/qdrant-dr/ledger.key --save",
+    ),
+    "rotate": (
+        "signing:rotate",
+        "Sign with another key from now on: an entry signed by the old key names it.",
+        "qdrant-dr signing rotate --key /etc/qdrant-dr/ledger-2027.key --save",
+    ),
+    "trust": (
+        "signing:trust",
+        "Add a public key to the file of those that are believed.",
+        "qdrant-dr signing trust ana.pub --as ana@example.org --for review",
+    ),
+}
 GROUPS: Mapping[str, tuple[Mapping[str, tuple[str, ...]], str]] = {
     "repository": (
         REPOSITORY,
         "Create and show repositories, the places where backups are stored.",
     ),
     "key": (KEY, "Say who can open an encrypted repository."),
+    "signing": (SIGNING, "Say who signs the ledger, and who is believed."),
 }
 """Commands of two words: the first, what comes second, and what they are about."""
 EVERY_COMMAND: Mapping[str, tuple[str, ...]] = {
@@ -265,7 +284,7 @@ def build() -> App:
         group = App(
             name=name,
             help=about,
-            help_epilogue=example(table["list"][2]),
+            help_epilogue=example(table.get("list", next(iter(table.values())))[2]),
             sort_key=len(COMMANDS) + position,
         )
         _add(group, table)
