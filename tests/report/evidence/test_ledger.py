@@ -1,0 +1,180 @@
+"""What a report says of ledgers: whole, signed by whom, seen by others, or broken and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from qdrant_dr.errors import RepositoryUnreachable
+from qdrant_dr.records import LedgerEntry
+from qdrant_dr.records.ledger import FIRST, Head, Written
+from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.evidence.ledger import LedgerState, ledger_states
+from qdrant_dr.report.evidence.ledger_read import LedgerRead, ReadEntry
+from qdrant_dr.report.frames.columns import plain_rows
+from qdrant_dr.signing import sshsig
+from qdrant_dr.signing.allowed_signers import LEDGER, AllowedSigner
+from qdrant_dr.signing.ssh_keys import PrivateKey, new_key
+from tests.support import records as r
+from tests.support.records import NOW, days, hours
+from tests.support.worlds import frames, good
+
+KEY = new_key()
+TRUSTED = (AllowedSigner("ledger@prod", KEY.public, LEDGER),)
+
+
+def chain(
+    repository: str, length: int = 3, *, key: PrivateKey | None = KEY, heads: Sequence[Head] = ()
+) -> tuple[ReadEntry, ...]:
+    """Entries of one repository, an hour apart, the last three hours ago; the last has `heads`."""
+    found: list[ReadEntry] = []
+    for number in range(1, length + 1):
+        entry = LedgerEntry(
+            repository_id=r.digest(repository)[:8],
+            location=r.location(repository),
+            number=number,
+            previous=found[-1].entry.sha256 if found else FIRST,
+            previous_stored_at=None,
+            at=NOW - hours(3 + length - number),
+            cluster=r.CLUSTER,
+            run_id=None,
+            job="backup",
+            signer=key.public.fingerprint if key else None,
+            heads=tuple(heads) if number == length else (),
+        )
+        found.append(signed(entry, key))
+    return tuple(found)
+
+
+def signed(entry: LedgerEntry, key: PrivateKey | None = KEY) -> ReadEntry:
+    return ReadEntry(entry, sshsig.sign(entry.to_bytes(), key, LEDGER) if key else None)
+
+
+def read(repository: str, entries: Sequence[ReadEntry], **fields: Any) -> LedgerRead:
+    return LedgerRead(
+        repository,
+        r.digest(repository)[:8],
+        first=entries[0] if entries else None,
+        entries=tuple(entries),
+        **fields,
+    )
+
+
+def states(*reads: LedgerRead, **fields: Any) -> tuple[LedgerState, ...]:
+    return ledger_states(evidence(*reads, **fields))
+
+
+def evidence(*reads: LedgerRead, **fields: Any) -> Evidence:
+    return replace(good(), **{"ledgers": reads, "signers": TRUSTED, **fields})
+
+
+def test_a_whole_ledger_signed_by_an_allowed_key() -> None:
+    (state,) = states(read("aws", chain("aws")))
+    assert (state.state, state.breaks, state.unsigned_tail) == ("signed", (), 0)
+    assert state.signers == ("ledger@prod",)
+    assert state.head is not None
+    assert state.head.entry.number == 3
+
+
+def test_nobody_is_trusted_without_a_file_of_allowed_signers() -> None:
+    (state,) = states(read("aws", chain("aws")), signers=())
+    assert state.state == "unknown"
+    assert state.signers == (f"{KEY.public.fingerprint} (not an allowed signer)",)
+
+
+@pytest.mark.parametrize("before", [NOW - hours(4), NOW - days(9)])
+def test_a_key_is_judged_at_the_time_of_the_entry(before: Any) -> None:
+    ended = (AllowedSigner("ledger@prod", KEY.public, LEDGER, valid_before=before),)
+    (state,) = states(read("aws", chain("aws")), signers=ended)
+    assert state.state == "unknown"
+    assert ("ledger@prod" in state.signers) is (before == NOW - hours(4))
+
+
+def test_an_unsigned_entry_is_covered_by_the_next_signed_one_and_a_tail_is_not() -> None:
+    one, two, three = chain("aws")
+    (covered,) = states(read("aws", (one, replace(two, signature=None), three)))
+    assert (covered.state, covered.unsigned_tail) == ("signed", 0)
+    tail = (one, replace(two, signature=None), replace(three, signature=None))
+    (bare,) = states(read("aws", tail))
+    assert (bare.state, bare.unsigned_tail) == ("unsigned", 2)
+
+
+def test_a_later_entry_is_not_of_this_report() -> None:
+    (state,) = states(read("aws", chain("aws")), as_of=NOW - hours(4))
+    assert state.head is not None
+    assert state.head.entry.number == 2
+
+
+def broken(what: str) -> tuple[ReadEntry, ...]:
+    one, two, three = chain("aws")
+    match what:
+        case "gone":
+            return one, three
+        case "edited":
+            return one, signed(two.entry.model_copy(update={"job": "drill"})), three
+        case "resigned":
+            return one, replace(two, signature=three.signature), three
+        case _:
+            return (*chain("gcp"),)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("gone", "entries 2 to 2 are not there"),
+        ("edited", "entry 3 does not follow entry 2 as it is"),
+        ("resigned", "the signature of entry 2"),
+        ("swapped", "its last entry is of repository"),
+    ],
+)
+def test_what_was_done_to_a_ledger_is_said(what: str, words: str) -> None:
+    (state,) = states(read("aws", broken(what)))
+    assert state.state == "broken"
+    assert any(words in b for b in state.breaks), state.breaks
+
+
+def test_an_adopted_repository_goes_on_with_the_entries_of_the_former_one() -> None:
+    (state,) = states(read("aws", chain("gcp"), former_ids=(r.digest("gcp")[:8],)))
+    assert state.state == "signed"
+
+
+def test_others_are_witnesses() -> None:
+    aws = chain("aws")
+    seen = Head(repository_id=r.digest("aws")[:8], number=2, sha256=aws[1].entry.sha256)
+    ours, theirs = states(read("aws", aws), read("gcp", chain("gcp", 1, heads=[seen])))
+    assert ours.anchor is not None
+    assert (ours.anchor.number, ours.anchor.repository) == (2, "gcp")
+    assert theirs.anchor is None
+    cut, _ = states(read("aws", aws[:1]), read("gcp", chain("gcp", 1, heads=[seen])))
+    assert cut.breaks == ("gcp saw entry 2, and the last one here is 1",)
+    other = seen.model_copy(update={"sha256": r.digest("another")})
+    forked, _ = states(read("aws", aws), read("gcp", chain("gcp", 1, heads=[other])))
+    assert forked.breaks == ("gcp saw another entry 2",)
+
+
+def test_no_ledger_and_none_that_can_be_read_are_no_green_ticks() -> None:
+    none, away = states(read("aws", ()), read("gcp", (), error=RepositoryUnreachable("no answer")))
+    assert (none.state, away.state) == ("none", "unreadable")
+    told = {c["control"]: c["state"] for c in plain_rows(
+        frames(evidence(read("aws", ()), read("gcp", ())))["controls"])}  # fmt: skip
+    for control in ("AU-10", "AU-9(2)", "AU-9(3)", "SI-7", "10.3.4"):
+        assert told[control] == "not met"
+
+
+def test_a_run_is_named_only_with_the_digest_that_it_has() -> None:
+    world = good()
+    end = world.run_ends[0]
+    path = f"runs/2026/11/{end.start.run_id}.end.json"
+    base = chain("aws", 1)[0].entry
+    for digest, number in ((end.sha256, "aws 1"), (r.digest("another"), None)):
+        written = Written(path=path, sha256=digest, size_bytes=9)
+        entry = signed(base.model_copy(update={"records": (written,)}))
+        of = replace(world, ledgers=(read("aws", (entry,)),), signers=TRUSTED)
+        (row,) = [
+            row for row in plain_rows(frames(of)["runs"]) if row["run_id"] == end.start.run_id
+        ]
+        assert row["ledger_number"] == number
+        assert row["signed_by"] == ("ledger@prod" if number else None)
