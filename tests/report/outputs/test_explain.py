@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -182,7 +181,7 @@ def test_the_command_lists_them_and_writes_nothing(
 
 
 def test_a_record_that_was_changed_since_is_named_by_no_entry(world: World, tmp_path: Path) -> None:
-    """Rewritten as carefully as you like: its own digest is right, its repository's ledger is not."""
+    """Rewritten as carefully as you like: its own digest is right, the ledger's is not."""
     config = configfile.load(world.reference)
     kept = world.folders["two"]
     shutil.copytree(kept, tmp_path / "kept")
