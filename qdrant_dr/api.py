@@ -26,7 +26,7 @@ from qdrant_dr.report.frames.build import build_frames
 from qdrant_dr.report.watch.acknowledge import acknowledge_named
 from qdrant_dr.repository import Repository
 
-RECORD_FOLDERS = ("backups", "proofs", "runs")
+RECORD_FOLDERS = ("backups", "proofs", "runs", "evidence")
 
 
 @dataclass(frozen=True)
