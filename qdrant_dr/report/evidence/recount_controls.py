@@ -1,6 +1,6 @@
 """Recount some controls and the heads of ledgers from the raw bytes of records.
 
-Like `recount`, it shares no code with the report: only `json`, `hashlib` and what was counted there.
+Like `recount`, which it goes on from, it shares no code with the report.
 """
 
 from __future__ import annotations
@@ -29,17 +29,22 @@ class Head:
 def heads(records: Iterable[tuple[str, str, bytes]], as_of: datetime) -> dict[str, Head]:
     """Chain the entries of each repository up to `as_of`, by the bytes that lie there."""
     ledgers: dict[str, dict[int, tuple[str, str]]] = {}
+    cuts: dict[str, Body] = {}
     for repository, path, data in records:
         body = believed(data)[0] if path.startswith("evidence/") else None
         if body is not None and _moment(body["at"]) <= as_of:
             digest = hashlib.sha256(data).hexdigest()
             ledgers.setdefault(repository, {})[body["number"]] = digest, body["previous"]
-    return {name: _head(name, entries) for name, entries in ledgers.items()}
+            if body["cut"] is not None:
+                cuts[repository] = body["cut"]
+    return {name: _head(name, entries, cuts.get(name)) for name, entries in ledgers.items()}
 
 
-def _head(repository: str, entries: Mapping[int, tuple[str, str]]) -> Head:
-    last, before, whole = max(entries), "0" * 64, True
-    for number in range(1, last + 1):
+def _head(repository: str, entries: Mapping[int, tuple[str, str]], cut: Body | None) -> Head:
+    """Chain from the first entry on, or from the first that a cut has kept."""
+    first, before = (cut["first_kept"], cut["previous"]) if cut else (1, "0" * 64)
+    last, whole = max(entries), True
+    for number in range(first, last + 1):
         digest, previous = entries.get(number, ("", ""))
         whole = whole and previous == before
         before = digest

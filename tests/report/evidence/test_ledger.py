@@ -2,65 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from qdrant_dr.errors import RepositoryUnreachable
-from qdrant_dr.records import LedgerEntry
-from qdrant_dr.records.ledger import FIRST, Head, Written
+from qdrant_dr.records.ledger import Head, Written
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.ledger import LedgerState, ledger_states
 from qdrant_dr.report.evidence.ledger_read import LedgerRead, ReadEntry
 from qdrant_dr.report.frames.columns import plain_rows
-from qdrant_dr.signing import sshsig
 from qdrant_dr.signing.allowed_signers import LEDGER, AllowedSigner
-from qdrant_dr.signing.ssh_keys import PrivateKey, new_key
 from tests.support import records as r
+from tests.support.ledgers import KEY, TRUSTED, chain, read, signed
 from tests.support.records import NOW, days, hours
 from tests.support.worlds import frames, good
-
-KEY = new_key()
-TRUSTED = (AllowedSigner("ledger@prod", KEY.public, LEDGER),)
-
-
-def chain(
-    repository: str, length: int = 3, *, key: PrivateKey | None = KEY, heads: Sequence[Head] = ()
-) -> tuple[ReadEntry, ...]:
-    """Entries of one repository, an hour apart, the last three hours ago; the last has `heads`."""
-    found: list[ReadEntry] = []
-    for number in range(1, length + 1):
-        entry = LedgerEntry(
-            repository_id=r.digest(repository)[:8],
-            location=r.location(repository),
-            number=number,
-            previous=found[-1].entry.sha256 if found else FIRST,
-            previous_stored_at=None,
-            at=NOW - hours(3 + length - number),
-            cluster=r.CLUSTER,
-            run_id=None,
-            job="backup",
-            signer=key.public.fingerprint if key else None,
-            heads=tuple(heads) if number == length else (),
-        )
-        found.append(signed(entry, key))
-    return tuple(found)
-
-
-def signed(entry: LedgerEntry, key: PrivateKey | None = KEY) -> ReadEntry:
-    return ReadEntry(entry, sshsig.sign(entry.to_bytes(), key, LEDGER) if key else None)
-
-
-def read(repository: str, entries: Sequence[ReadEntry], **fields: Any) -> LedgerRead:
-    return LedgerRead(
-        repository,
-        r.digest(repository)[:8],
-        first=entries[0] if entries else None,
-        entries=tuple(entries),
-        **fields,
-    )
 
 
 def states(*reads: LedgerRead, **fields: Any) -> tuple[LedgerState, ...]:

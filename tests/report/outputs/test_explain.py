@@ -31,11 +31,10 @@ from qdrant_dr.report.frames.provenance import (
 from qdrant_dr.report.frames.schema import BY_NAME, FRAMES
 from qdrant_dr.report.outputs.locate import Places, locate
 from qdrant_dr.report.page.html import tiles
-from qdrant_dr.signing.allowed_signers import LEDGER, REVIEW, AllowedSigner
-from qdrant_dr.signing.ssh_keys import new_key
 from tests.support.driving import do
+from tests.support.ledgers import signing_world
 from tests.support.replay import ReplaySource
-from tests.support.world import World, make_world
+from tests.support.world import World
 
 PERIOD = timedelta(days=30)
 FROM_NO_RECORD = {"repository-unreadable", "foreign-objects", "domains-shared"}
@@ -46,16 +45,8 @@ FROM_NO_RECORD = {"repository-unreadable", "foreign-objects", "domains-shared"}
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Two repositories after a backup, a reviewed drill and a verification, all signed."""
     folder = tmp_path_factory.mktemp("explain")
-    lines = []
-    for name, purpose in (("worker", LEDGER), ("ana", REVIEW)):
-        key, file = new_key(), folder / name
-        file.touch(mode=0o600)
-        file.write_text(key.to_text())
-        lines.append(AllowedSigner(f"{name}@example.com", key.public, purpose).line)
-    (folder / "allowed_signers").write_text("\n".join(lines))
-    signing = {"key": f"file:{folder}/worker", "allowed_signers": f"{folder}/allowed_signers"}
     with ReplaySource(["basic"]) as source:
-        made = make_world(folder, source.url, signing=signing)
+        made = signing_world(folder, source.url)
         assert do(made, "backup").verdict == "ok"
     drilled = do(made, "drill", engine="edge")
     assert main(["-q", "-c", made.reference, "sign", drilled.start.run_id,
