@@ -48,9 +48,11 @@ def _of(
     idle: bool = False,
 ) -> Control:
     """Build a row. `idle`: with nothing to look at there was nothing to do, too."""
-    nothing = "not covered here" if idle or rule is None else "not met"
     covers = "none" if rule is None else covers
-    return Control(framework, control, asks, figures, rule, add, covers, nothing, oscal)
+    return Control(
+        framework, control, asks, figures, rule, add, covers,
+        "not covered here" if idle or rule is None else "not met", oscal,
+    )  # fmt: skip
 
 
 CONTROLS: Final[tuple[Control, ...]] = (
