@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Literal
 
 from qdrant_dr.records.manifest import SourceKind
@@ -17,6 +16,7 @@ from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.acknowledged import quieted
 from qdrant_dr.report.findings.all_findings import findings, worst_first
 from qdrant_dr.report.findings.collections import assess
+from qdrant_dr.report.findings.ledgers import entry_problems
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Assessment:
     drills: tuple[Drill, ...]
     restores: tuple[Restore, ...]
     series: tuple[Series, ...]
+    ledgers: tuple[LedgerState, ...]
+    """Those that were read; each signature is checked once, here."""
 
     @classmethod
     def of(cls, evidence: Evidence) -> Assessment:
@@ -38,19 +40,17 @@ class Assessment:
         restores = tuple(r for r in restores_of(evidence) if r.outcome.started_at >= since)
         drills = tuple(d for d in drills_of(evidence) if d.outcome.started_at >= since)
         series = sizes_of(evidence, standings)
+        ledgers = ledger_states(evidence)
+        problems = findings(evidence, standings, drills, restores, series)
         return cls(
             evidence,
             standings,
-            worst_first(quieted(findings(evidence, standings, drills, restores, series), known)),
+            worst_first(quieted((*problems, *entry_problems(ledgers)), known)),
             drills,
             restores,
             series,
+            ledgers,
         )
-
-    @cached_property
-    def ledgers(self) -> tuple[LedgerState, ...]:
-        """Return the ledgers that were read; each signature is checked once."""
-        return ledger_states(self.evidence)
 
     @property
     def verdict(self) -> Literal["ok", "degraded", "failed"]:
