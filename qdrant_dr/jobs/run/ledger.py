@@ -13,7 +13,6 @@ from typing import TypeVar
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.hints import NEXT
-from qdrant_dr.jobs.run.timestamp import timestamp_entry
 from qdrant_dr.records.ledger import Change, Head, LedgerEntry, Written
 from qdrant_dr.repository import Repository
 from qdrant_dr.repository.changes import last_changes, noting_changes
@@ -135,6 +134,8 @@ class LedgerWriter:
         entry, after = append_entry(repository, head, entry_after, self.signer)
         memory.remember(after)
         if (url := self.config.signing.timestamp_url) and is_due(head, entry.at):
+            from qdrant_dr.jobs.run.timestamp import timestamp_entry  # an HTTP client: slow
+
             timestamp_entry(repository, entry, url)
         for run in {*crashed, *filter(None, [run_id])}:
             memory.run_ended(run)
