@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,8 @@ def signing_world(folder: Path, url: str) -> World:
     (folder / "allowed_signers").write_text("\n".join(lines))
     signing = {"key": f"file:{folder}/worker", "allowed_signers": f"{folder}/allowed_signers"}
     return make_world(folder, url, signing=signing)
+
+
+def after_all(world: World) -> datetime:
+    """A moment after the last run and its entries."""
+    return world.ends("one")[-1].ended_at + timedelta(minutes=1)

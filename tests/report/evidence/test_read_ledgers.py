@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from qdrant_dr.report.evidence.read_ledgers import read_ledger, read_signers
 from qdrant_dr.repository import Repository, create_repository, open_repository
 from tests.support import records as r
 from tests.support.ledgers import TRUSTED, chain
-from tests.support.records import days, hours
+from tests.support.records import NOW, days, hours
 
 LENGTH = 2 * layout.ENTRIES_PER_FOLDER + 40
 
@@ -25,12 +25,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Repository, Path]:
     """A repository on disk with 552 entries, stored an hour apart, the last one just now."""
     folder = tmp_path_factory.mktemp("ledger") / "aws"
     body = {"name": "aws", "url": f"file://{folder}", "domain": "d"}
-    body["id"] = create_repository(RepositoryConfig.model_validate(body), datetime.now(UTC))
+    body["id"] = create_repository(RepositoryConfig.model_validate(body), NOW)
     for read in chain("aws", LENGTH, key=None):
         file = folder / layout.ledger_entry(read.entry.number)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(read.entry.to_bytes())
-        at = (datetime.now(UTC) - hours(LENGTH - read.entry.number)).timestamp()
+        at = (NOW - hours(LENGTH - read.entry.number)).timestamp()
         os.utime(file, (at, at))
     place = RepositoryConfig.model_validate(body)
     return open_repository(place, stall_timeout=timedelta(seconds=5)), folder
@@ -55,7 +55,7 @@ def test_only_the_period_the_entry_before_it_and_the_first_are_read(
 
     monkeypatch.setattr(store, "read", counted_read)
     monkeypatch.setattr(store, "find", counted_find)
-    found = read_ledger(repository, datetime.now(UTC) - hours(9.5))
+    found = read_ledger(repository, NOW - hours(9.5))
     numbers = [e.entry.number for e in found.entries]
     assert numbers == list(range(LENGTH - 10, LENGTH + 1))
     assert found.first is not None
@@ -66,15 +66,15 @@ def test_only_the_period_the_entry_before_it_and_the_first_are_read(
 
 def test_a_longer_period_goes_back_over_folders(filled: tuple[Repository, Path]) -> None:
     repository, _ = filled
-    found = read_ledger(repository, datetime.now(UTC) - hours(99.5))
+    found = read_ledger(repository, NOW - hours(99.5))
     assert [e.entry.number for e in found.entries] == list(range(LENGTH - 100, LENGTH + 1))
-    whole = read_ledger(repository, datetime.now(UTC) - days(99))
+    whole = read_ledger(repository, NOW - days(99))
     assert len(whole.entries) == LENGTH
 
 
 def test_a_quiet_period_has_the_last_entry(filled: tuple[Repository, Path]) -> None:
     repository, _ = filled
-    found = read_ledger(repository, datetime.now(UTC) + hours(1))
+    found = read_ledger(repository, NOW + hours(1))
     assert [e.entry.number for e in found.entries] == [LENGTH]
 
 
@@ -84,7 +84,7 @@ def test_an_entry_that_cannot_be_read_is_told(filled: tuple[Repository, Path]) -
     kept = file.read_bytes()
     file.write_bytes(kept[:-9])
     try:
-        found = read_ledger(repository, datetime.now(UTC) - hours(9.5))
+        found = read_ledger(repository, NOW - hours(9.5))
     finally:
         file.write_bytes(kept)
     assert [u.path for u in found.unreadable] == [layout.ledger_entry(LENGTH)]

@@ -14,12 +14,11 @@ from qdrant_dr.compliance import (
     judge,
     ledger_disagreements,
 )
-from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.records import LedgerEntry
 from qdrant_dr.records.ledger import Cut
 from qdrant_dr.report.evidence.recount_controls import heads
 from tests.support.driving import do
-from tests.support.ledgers import chain, signing_world
+from tests.support.ledgers import after_all, chain, signing_world
 from tests.support.records import NOW
 from tests.support.replay import ReplaySource
 from tests.support.world import World
@@ -35,7 +34,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def counted(world: World) -> Compliance:
-    return judge(open_config(world.reference), utc_now(), 30)
+    return judge(open_config(world.reference), after_all(world), 30)
 
 
 def test_both_counts_agree_on_a_real_world(world: World) -> None:
@@ -72,7 +71,7 @@ def test_another_last_entry_is_a_gap(world: World) -> None:
     raw = [(r.repository, r.path, r.data) for r in found.raw.records]
     last = max(path for name, path, _ in raw if name == "one" and path.startswith("evidence/"))
     less = [r for r in raw if (r[0], r[1]) != ("one", last)]
-    gaps = ledger_disagreements(heads(less, utc_now()), found.frames["ledger"])
+    gaps = ledger_disagreements(heads(less, after_all(world)), found.frames["ledger"])
     assert [where for where, _ in gaps] == ["one"]
 
 

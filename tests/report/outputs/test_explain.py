@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -32,7 +32,7 @@ from qdrant_dr.report.frames.schema import BY_NAME, FRAMES
 from qdrant_dr.report.outputs.locate import Places, locate
 from qdrant_dr.report.page.html import tiles
 from tests.support.driving import do
-from tests.support.ledgers import signing_world
+from tests.support.ledgers import after_all, signing_world
 from tests.support.replay import ReplaySource
 from tests.support.world import World
 
@@ -59,7 +59,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def found(world: World) -> tuple[Assessment, dict[str, list[Made]], Places]:
     config = configfile.load(world.reference)
     opened, _ = open_all(config)
-    assessment = Assessment.of(gather(config, datetime.now(UTC), PERIOD, ledgers=True))
+    assessment = Assessment.of(gather(config, after_all(world), PERIOD, ledgers=True))
     rows = build_rows(assessment)
     every = [r for f in FRAMES for c in f.columns for m in rows[f.name]
              for r in records_of(f.name, c.name, m)]  # fmt: skip
