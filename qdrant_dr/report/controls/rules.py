@@ -14,7 +14,6 @@ from qdrant_dr.report.controls.control import Judged, Rule
 from qdrant_dr.report.controls.facts import Facts, Row, share
 from qdrant_dr.text import count
 
-QUARTER = timedelta(days=90)
 WEEK = timedelta(days=7)
 NO_COLLECTION = Judged(None, "no collection was seen, expected or backed up")
 

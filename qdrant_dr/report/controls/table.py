@@ -113,7 +113,7 @@ CONTROLS: Final[tuple[Control, ...]] = (
         ("ledger.anchored_number", "ledger.anchored_in"), ledgers.witnessed,
         "that no one account may change all repositories", oscal="au-9.2"),
     _of(NIST, "AU-9(3)", "audit records are protected by cryptography",
-        LEDGER, ledgers.unbroken, "whose keys those are, checked by `evidence verify`",
+        LEDGER, ledgers.unbroken, "whose keys those are",
         oscal="au-9.3"),
     _of(NIST, "AU-10", "nobody can deny to have done it",
         ("runs.signed_by", "runs.ledger_number", *LEDGER),
