@@ -12,10 +12,12 @@ from qdrant_dr.errors import RecordDamaged
 from qdrant_dr.report.controls.docs_page import controls_markdown
 from qdrant_dr.report.controls.table import CONTROLS
 from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.evidence.gather import gather
 from qdrant_dr.report.frames.columns import plain_rows
 from qdrant_dr.report.frames.schema import BY_NAME
 from qdrant_dr.repository import Unreadable
 from tests.support import records as r
+from tests.support.encrypted import encrypted_on_disk
 from tests.support.records import NOW, days, hours
 from tests.support.worlds import evidence, frames, good
 
@@ -159,3 +161,20 @@ def test_a_restore_that_lost_points_is_not_met() -> None:
 
     assert states(after(), "CC7.5", "Art. 12(7)", "CP-10") == ["met"] * 3
     assert set(states(after(points_restored=1999), "CC7.5", "Art. 12(7)", "CP-10")) == {"not met"}
+
+
+def test_slots_of_an_encrypted_repository_are_counted(tmp_path: Path) -> None:
+    """One slot is one lost key away from losing every copy."""
+    vault = encrypted_on_disk(tmp_path)
+    config = r.config(repositories=[vault.model_dump(mode="json", exclude_none=True)],
+                      copies={"quorum": 1, "domains": 1})  # fmt: skip
+    found = gather(config, NOW, days(30), ledgers=True)
+    assert [s.encrypted for s in found.repositories] == [True]
+    slots = found.key_slots["vault"]
+    assert len(slots) == 1
+    m = r.manifest()
+    lone = evidence({"aws": [m], "gcp": [m]},
+                    states=[r.state(n, encrypted=True) for n in ("aws", "gcp")])  # fmt: skip
+    for count, state in ((1, "not met"), (2, "met")):
+        world = replace(lone, key_slots=dict.fromkeys(("aws", "gcp"), slots * count))
+        assert states(world, "CP-9(8)", "11.3") == [state, state]
