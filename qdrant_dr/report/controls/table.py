@@ -26,7 +26,10 @@ DRILLS = ("drills.verdict", "drills.fingerprint_equal")
 REVIEWS = ("drills.reviewed_by", "drills.accepted", "drills.review_signature")
 RESTORES = ("restores.verdict", "restores.points_lost_count")
 RANKS = ("collections.collection", "collections.owner", "collections.criticality")
-LEDGER = ("ledger.state", "ledger.breaks_count", "ledger.unsigned_tail_count")
+LEDGER = (
+    "ledger.state", "ledger.breaks_count",
+    "ledger.unsigned_tail_count", "ledger.unsigned_between_count",
+)  # fmt: skip
 KEYS = ("copies.encrypted", "copies.key_slots_count")
 
 SITES = "that the failure domains, as configured, really are separate sites and accounts"

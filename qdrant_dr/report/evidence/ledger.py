@@ -47,14 +47,15 @@ class Signed:
 
 @dataclass(frozen=True)
 class LedgerState:
-    """The ledger of one repository. `entries` are those that were read, oldest first; `covers` has,
-    for each, the signature of itself or of the next signed one, which covers it by its digest."""
+    """The ledger of one repository. `entries` are those that were read, oldest first; `signed` has,
+    for each, its own good signature. A later one fixes the bytes of those before it, and does not
+    vouch for one that nobody signed: somebody without a key may have put that there."""
 
     repository: str
     error: DRError | None
     first: ReadEntry | None
     entries: tuple[ReadEntry, ...]
-    covers: tuple[Signed | None, ...]
+    signed: tuple[Signed | None, ...]
     breaks: tuple[str, ...]
     anchor: Anchor | None
 
@@ -64,12 +65,18 @@ class LedgerState:
 
     @property
     def unsigned_tail(self) -> int:
-        """Return how many of the last entries no signature covers."""
-        return sum(signed is None for signed in self.covers)
+        """Return how many of the last entries have no signature."""
+        return next((n for n, s in enumerate(reversed(self.signed)) if s), len(self.signed))
+
+    @property
+    def unsigned_between(self) -> int:
+        """Return how many entries after the first signed one, and before the last, have none."""
+        first = next((n for n, s in enumerate(self.signed) if s), len(self.signed))
+        return self.signed[first : len(self.signed) - self.unsigned_tail].count(None)
 
     @property
     def signers(self) -> tuple[str, ...]:
-        return tuple(sorted({s.words for s in self.covers if s is not None}))
+        return tuple(sorted({s.words for s in self.signed if s is not None}))
 
     @property
     def timestamped(self) -> int | None:
@@ -84,14 +91,14 @@ class LedgerState:
             return "broken"
         if not self.entries:
             return "none"
-        if self.unsigned_tail:
+        if self.unsigned_tail or self.unsigned_between:
             return "unsigned"
-        return "unknown" if any(s and s.name is None for s in self.covers) else "signed"
+        return "unknown" if any(s and s.name is None for s in self.signed) else "signed"
 
 
 @dataclass(frozen=True)
 class InLedgers:
-    """The entries that name the end of one run, by repository, and whose signatures cover them."""
+    """The entries that name the end of one run, by repository, and who signed them."""
 
     numbers: tuple[tuple[str, int], ...]
     signers: tuple[str, ...]
@@ -108,11 +115,11 @@ def named_in(states: Sequence[LedgerState], evidence: Evidence) -> dict[str, InL
     numbers: dict[str, list[tuple[str, int]]] = {}
     signers: dict[str, set[str]] = {}
     for state in states:
-        for read, cover in zip(state.entries, state.covers, strict=True):
+        for read, signed in zip(state.entries, state.signed, strict=True):
             for run_id in _ends_in(read.entry, digests):
                 numbers.setdefault(run_id, []).append((state.repository, read.entry.number))
-                if cover is not None:
-                    signers.setdefault(run_id, set()).add(cover.words)
+                if signed is not None:
+                    signers.setdefault(run_id, set()).add(signed.words)
     return {
         run_id: InLedgers(tuple(named), tuple(sorted(signers.get(run_id, ()))))
         for run_id, named in numbers.items()
@@ -146,7 +153,7 @@ def _state(read: LedgerRead, evidence: Evidence) -> LedgerState:
         read.error,
         read.first,
         entries,
-        _covers([None if isinstance(s, SignatureInvalid) else s for s in signed]),
+        tuple(None if isinstance(s, SignatureInvalid) else s for s in signed),
         tuple(dict.fromkeys(breaks)),
         anchors[-1] if anchors else None,
     )
@@ -188,16 +195,6 @@ def _anchor_breaks(entries: Sequence[ReadEntry], anchors: Sequence[Anchor]) -> I
             yield f"{anchor.repository} saw entry {anchor.number}, and the last one here is {last}"
         elif entry is not None and entry.sha256 != told:
             yield f"{anchor.repository} saw another entry {anchor.number}"
-
-
-def _covers(signed: Sequence[Signed | None]) -> tuple[Signed | None, ...]:
-    """Return the signature that covers each entry: its own, else that of the next signed one."""
-    covers: list[Signed | None] = []
-    cover = None
-    for own in reversed(signed):
-        cover = own or cover
-        covers.append(cover)
-    return tuple(reversed(covers))
 
 
 def _signature(

@@ -26,6 +26,7 @@ def ledger_row(state: LedgerState) -> dict[str, Any]:
         "entries_count": len(state.entries) if head else None,
         "signed_by": ", ".join(state.signers) or None,
         "unsigned_tail_count": state.unsigned_tail if head else None,
+        "unsigned_between_count": state.unsigned_between if head else None,
         "anchored_number": anchor.number if anchor else None,
         "anchored_in": f"{anchor.repository} {anchor.by.number}" if anchor else None,
         "anchored_at": anchor.by.at if anchor else None,

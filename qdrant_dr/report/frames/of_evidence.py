@@ -18,8 +18,8 @@ LEDGER: Final = frame(
         LEDGER_STATES,
         "",
         "worst first: `unreadable`; `none`: nobody wrote an entry; `broken`; `unsigned`: the last "
-        "entries are not signed; `unknown`: signed by keys that `signing.allowed_signers` does not "
-        "name; `signed`",
+        "entries, or some between signed ones, are not signed; `unknown`: signed by keys that "
+        "`signing.allowed_signers` does not name; `signed`",
     ),
     Column("head_number", COUNT, "", "number of the last entry; missing without a ledger"),
     Column("head_sha256", TEXT, "", "SHA-256 of that entry as stored"),
@@ -29,7 +29,13 @@ LEDGER: Final = frame(
         "entries_count", COUNT, "entries", "entries read: those of the period, and the one before"
     ),
     Column("signed_by", TEXT, "", "whose signatures they carry; a name, or the key's fingerprint"),
-    Column("unsigned_tail_count", COUNT, "entries", "last entries that no signature covers"),
+    Column("unsigned_tail_count", COUNT, "entries", "last entries without a signature"),
+    Column(
+        "unsigned_between_count",
+        COUNT,
+        "entries",
+        "entries without a signature between signed ones: nobody vouches for what they name",
+    ),
     Column("anchored_number", COUNT, "", "newest of its entries that another repository names"),
     Column("anchored_in", TEXT, "", "that repository, and the number of the entry there"),
     Column("anchored_at", TIME, "", "when that entry was written there"),

@@ -57,7 +57,7 @@ RUNS = frame(
         "signed_by",
         TEXT,
         "",
-        "whose signatures cover those entries: names by `signing.allowed_signers`, fingerprints of "
+        "who signed those entries: names by `signing.allowed_signers`, fingerprints of "
         "keys that it does not know; missing if none is signed",
     ),
 )

@@ -12,6 +12,7 @@ import pandas as pd
 from qdrant_dr.report.controls.control import STATES
 from qdrant_dr.report.evidence.ledger import LedgerState
 from qdrant_dr.report.frames.columns import plain_rows
+from qdrant_dr.text import count
 
 
 def control_section(frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
@@ -41,7 +42,12 @@ def _words(ledger: LedgerState) -> str:
             more = f"; and {len(ledger.breaks) - 1} more" if len(ledger.breaks) > 1 else ""
             return f"{ledger.breaks[0]}{more}"
         case "unsigned":
-            return f"no signature covers the last {ledger.unsigned_tail} entries"
+            said = [
+                (ledger.unsigned_tail, "at its end"),
+                (ledger.unsigned_between, "between signed ones"),
+            ]
+            words = " and ".join(f"{count(n, 'entry')} {where}" for n, where in said if n)
+            return f"without a signature: {words}; nobody vouches for what they name"
         case "unknown":
             return "signed, by keys that no file of allowed signers names"
         case "signed":

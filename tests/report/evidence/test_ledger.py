@@ -50,10 +50,14 @@ def test_a_key_is_judged_at_the_time_of_the_entry(before: Any) -> None:
     assert ("ledger@prod" in state.signers) is (before == NOW - hours(4))
 
 
-def test_an_unsigned_entry_is_covered_by_the_next_signed_one_and_a_tail_is_not() -> None:
+def test_nobody_vouches_for_an_unsigned_entry_at_the_end_or_between_signed_ones() -> None:
+    """Whoever has no key may have put it there, and the next run goes on from it."""
     one, two, three = chain("aws")
-    (covered,) = states(read("aws", (one, replace(two, signature=None), three)))
-    assert (covered.state, covered.unsigned_tail) == ("signed", 0)
+    (between,) = states(read("aws", (one, replace(two, signature=None), three)))
+    assert (between.state, between.unsigned_between) == ("unsigned", 1)
+    assert between.signed[1] is None
+    (since,) = states(read("aws", (replace(one, signature=None), two, three)))
+    assert (since.state, since.unsigned_between, since.unsigned_tail) == ("signed", 0, 0)
     tail = (one, replace(two, signature=None), replace(three, signature=None))
     (bare,) = states(read("aws", tail))
     assert (bare.state, bare.unsigned_tail) == ("unsigned", 2)
