@@ -15,8 +15,8 @@ from qdrant_dr.report.evidence.ledger_read import LedgerRead, ReadEntry
 from qdrant_dr.report.frames.columns import plain_rows
 from qdrant_dr.signing.allowed_signers import LEDGER, AllowedSigner
 from tests.support import records as r
-from tests.support.ledgers import KEY, TRUSTED, chain, read, signed
 from tests.support.records import NOW, days, hours
+from tests.support.report_ledgers import KEY, TRUSTED, chain, read, signed
 from tests.support.worlds import frames, good
 
 

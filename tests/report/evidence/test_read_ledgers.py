@@ -14,8 +14,8 @@ from qdrant_dr.errors import SignatureInvalid, SigningKeyUnusable
 from qdrant_dr.report.evidence.read_ledgers import read_ledger, read_signers
 from qdrant_dr.repository import Repository, create_repository, open_repository
 from tests.support import records as r
-from tests.support.ledgers import TRUSTED, chain
 from tests.support.records import NOW, days, hours
+from tests.support.report_ledgers import TRUSTED, chain
 
 LENGTH = 2 * layout.ENTRIES_PER_FOLDER + 40
 

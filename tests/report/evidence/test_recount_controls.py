@@ -18,9 +18,9 @@ from qdrant_dr.records import LedgerEntry
 from qdrant_dr.records.ledger import Cut
 from qdrant_dr.report.evidence.recount_controls import heads
 from tests.support.driving import do
-from tests.support.ledgers import after_all, chain, signing_world
 from tests.support.records import NOW
 from tests.support.replay import ReplaySource
+from tests.support.report_ledgers import after_all, chain, signing_world
 from tests.support.world import World
 
 

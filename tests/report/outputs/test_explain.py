@@ -32,8 +32,8 @@ from qdrant_dr.report.frames.schema import BY_NAME, FRAMES
 from qdrant_dr.report.outputs.locate import Places, locate
 from qdrant_dr.report.page.html import tiles
 from tests.support.driving import do
-from tests.support.ledgers import after_all, signing_world
 from tests.support.replay import ReplaySource
+from tests.support.report_ledgers import after_all, signing_world
 from tests.support.world import World
 
 PERIOD = timedelta(days=30)

@@ -15,7 +15,7 @@ from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.frames.build import build_frames
 from qdrant_dr.report.outputs.oscal import NS, oscal_bytes
-from tests.support.ledgers import TRUSTED, chain, read
+from tests.support.report_ledgers import TRUSTED, chain, read
 from tests.support.worlds import evidence, good
 
 SCHEMA = json.loads(
