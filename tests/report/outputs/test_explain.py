@@ -190,3 +190,17 @@ def test_a_record_that_was_changed_since_is_named_by_no_entry(world: World, tmp_
     finally:
         shutil.rmtree(kept)
         shutil.copytree(tmp_path / "kept", kept)
+
+
+def test_a_report_writes_the_controls_as_a_table_and_for_importers(world: World) -> None:
+    code = main(["-q", "-c", world.reference, "report", "--format", "csv,oscal"])
+    assert code in (0, 3)
+    (folder,) = (world.file.parent / "reports" / "shop").iterdir()
+    assert "AU-10" in (folder / "controls.csv").read_text()
+    oscal = json.loads((folder / "controls.oscal.json").read_text())["assessment-results"]
+    heads = [r for r in oscal["back-matter"]["resources"] if "rlinks" in r]
+    assert [h["rlinks"][0]["href"].partition("/")[0] for h in heads] == ["one", "two"]
+    for head in heads:
+        name, _, path = head["rlinks"][0]["href"].partition("/")
+        digest = hashlib.sha256((world.folders[name] / path).read_bytes()).hexdigest()
+        assert head["rlinks"][0]["hashes"][0]["value"] == digest
