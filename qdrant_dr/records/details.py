@@ -289,14 +289,17 @@ class Swept(Frozen):
 
 
 class Signed(Frozen):
-    """A review of a run of drills. `end_sha256` is that of its end record as read, which alone was
-    signed. The actor of the run gave the signature."""
+    """A review of a run of drills, or of a restore. `end_sha256` is that of its end record as read,
+    which alone was signed. The actor of the run gave the review; without a `signature` the reviewer
+    is a typed name."""
 
     kind: Literal["signed"] = "signed"
     run_id: str
     end_sha256: str
     reviewer: str
     accepted: bool
+    signature: str = later("", description="SSHSIG over the bytes of that end record, armored")
+    fingerprint: str = later("", description="of the key that made the signature")
 
 
 class Reported(Frozen):

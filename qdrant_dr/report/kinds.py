@@ -229,6 +229,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "ledger-unsigned": Kind(NOTICE, OURS, ("qdrant-dr signing init --save",)),
     "signing-key-unusable": Kind(WARNING, OURS, KEY),
+    "allowed-signers-unusable": Kind(WARNING, OURS, KEY),
     "ledger-tail-unsigned": Kind(WARNING, OURS, ("qdrant-dr verify",)),
     "ledger-behind": Kind(CRITICAL, OURS, LEDGER),
     "ledger-broken": Kind(CRITICAL, OURS, LEDGER),

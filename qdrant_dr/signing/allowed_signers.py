@@ -19,7 +19,9 @@ from qdrant_dr.signing.ssh_keys import PublicKey, read_public_line
 LEDGER = "ledger@qdrant-dr"
 """The namespace of entries of a ledger."""
 REVIEW = "review@qdrant-dr"
-"""The namespace of what a person signed."""
+"""The namespace of what a person reviewed and accepted."""
+REJECTION = "rejection@qdrant-dr"
+"""The namespace of what a person reviewed and did not accept: whoever may review may do both."""
 
 _OPTION = re.compile(r'([a-z-]+)(?:="([^"]*)")?(?:,|$)')
 _FORMS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}

@@ -251,7 +251,7 @@ class SweepUnit(Frozen):
         return self.repository or self.node or "?"
 
 
-Format = Literal["html", "csv", "parquet"]
+Format = Literal["html", "csv", "parquet", "oscal"]
 
 
 class ReportUnit(Frozen):

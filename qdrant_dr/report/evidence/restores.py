@@ -9,17 +9,20 @@ from typing import ClassVar, Literal
 from qdrant_dr.records import Outcome, Restored, RunEnd
 from qdrant_dr.records.run import is_same_person
 from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.evidence.reviews import Signature, reviews_of
 
 Result = Literal["failed", "not run", "partial", "passed"]
 
 
 @dataclass(frozen=True)
 class Restore:
-    """One restore unit of one run. `requester` started the run, `approver` approved it."""
+    """One restore unit of one run. `requester` started the run, `approver` approved it, and may
+    have signed that afterwards."""
 
     restore_id: str
     run: RunEnd
     outcome: Outcome
+    signature: Signature | None = None
     kind: ClassVar[str] = "restore"
 
     @property
@@ -38,6 +41,14 @@ class Restore:
     def same_person(self) -> bool | None:
         """Say whether the requester approved it; None if no approval was recorded."""
         return is_same_person(self.requester, self.approver) if self.approver else None
+
+    @property
+    def approval(self) -> Signature | None:
+        """Return the approver's own review of this restore; None: nothing but a typed name."""
+        s = self.signature
+        given = s is not None and s.accepted and s.holds and s.proof != "typed"
+        own = given and s and self.approver and is_same_person(s.reviewer, self.approver)
+        return s if own else None
 
     @property
     def lost(self) -> int | None:
@@ -84,11 +95,12 @@ class Restore:
 def restores_of(evidence: Evidence) -> tuple[Restore, ...]:
     """List every restore in the run records, oldest first, also those without detail."""
     found: dict[str, Restore] = {}
+    signed = reviews_of(evidence)
     for end in evidence.run_ends:
         units = [o for o in end.outcomes if o.unit == "restore"]
         for n, outcome in enumerate(units):
             d = outcome.detail if isinstance(outcome.detail, Restored) else None
             name = d.restore_id if d else f"{end.start.run_id}-{n}"
             name = f"{name}-{n}" if name in found else name  # one that was resumed by this run
-            found[name] = Restore(name, end, outcome)
+            found[name] = Restore(name, end, outcome, signed.get(end.start.run_id))
     return tuple(sorted(found.values(), key=lambda r: (r.outcome.started_at, r.restore_id)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from qdrant_dr.errors import LedgerBehind
 from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.evidence.ledger import LedgerState
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.repository.ledger_head import LedgerHead
 from qdrant_dr.text import count, digest
@@ -40,6 +41,17 @@ def ledger_problems(evidence: Evidence) -> Iterator[Problem]:
             error.hint,
             facts=error.code,
         )
+    if (error := evidence.signers_error) is not None:
+        yield Problem(
+            "warning",
+            "allowed-signers-unusable",
+            "cluster",
+            error.message,
+            None,
+            "no signature counts here: neither of the ledger nor of a review",
+            error.hint,
+            facts=error.code,
+        )
     for name, head in evidence.ledger_heads.items():
         yield from _of_head(name, head)
         waits = head.stored_at is not None and evidence.as_of - head.stored_at > _MOMENT
@@ -53,6 +65,19 @@ def ledger_problems(evidence: Evidence) -> Iterator[Problem]:
                 "nobody vouches for them until the next entry that is signed",
                 "qdrant-dr verify",
             )
+
+
+def entry_problems(ledgers: Iterable[LedgerState]) -> Iterator[Problem]:
+    """List what is wrong with the entries of the period, where a report has read them."""
+    for ledger in ledgers:
+        if ledger.breaks:
+            more = len(ledger.breaks) - 1
+            what = ledger.breaks[0] + (f"; and {count(more, 'more fault')}" if more else "")
+            since = ledger.head.entry.at if ledger.head else None
+            yield Problem(
+                "critical", "ledger-broken", ledger.repository, what, since, _RADIUS,
+                "qdrant-dr evidence verify", facts=digest(ledger.breaks),
+            )  # fmt: skip
 
 
 def _of_head(name: str, head: LedgerHead) -> Iterator[Problem]:

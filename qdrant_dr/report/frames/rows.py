@@ -58,6 +58,8 @@ def drill_row(config: Config, d: Drill) -> dict[str, Any]:
         "reviewed_at": signed.at if signed else None,
         "accepted": signed.accepted and signed.holds if signed else None,
         "same_person": signed.same_person if signed else None,
+        "review_signature": signed.proof if signed else None,
+        "review_key": signed.key if signed else None,
         "isolation_declared": detail.isolation if detail else None,
         "teardown": detail.teardown if detail else None,
         "error_code": o.error.code if o.error else None,
@@ -111,6 +113,8 @@ def restore_row(r: Restore) -> dict[str, Any]:
         "requester": r.requester,
         "approved_by": r.approver,
         "same_person": r.same_person,
+        "approval_signature": (r.approval.proof if r.approval else "typed") if r.approver else None,
+        "approval_key": r.approval.key if r.approval else None,
         "ticket": (detail.ticket or None) if detail else None,
         "error_code": o.error.code if o.error else None,
     }

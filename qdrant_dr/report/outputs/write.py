@@ -17,12 +17,15 @@ from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.frames.csv_table import csv_bytes
 from qdrant_dr.report.frames.parquet_table import parquet_bytes
 from qdrant_dr.report.frames.schema import BY_NAME
+from qdrant_dr.report.outputs.oscal import oscal_bytes
 from qdrant_dr.report.page.html import frames_digest, render
 from qdrant_dr.secrets import resolve_options
 from qdrant_dr.stores.errors import translate
 from qdrant_dr.stores.providers import make_filesystem
 
-FORMATS: Final[tuple[Format, ...]] = ("html", "csv", "parquet")
+FORMATS: Final[tuple[Format, ...]] = ("html", "csv", "parquet", "oscal")
+DEFAULT_FORMATS: Final = FORMATS[:3]
+"""What is written unless something else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def write(
     frames: Mapping[str, pd.DataFrame],
     *,
     to: ReportConfig,
-    formats: Sequence[Format] = FORMATS,
+    formats: Sequence[Format] = DEFAULT_FORMATS,
 ) -> Written:
     """Write below `<url>/<cluster>/<as of>/`; the same evidence gives the same bytes again.
 
@@ -85,6 +88,8 @@ def _files(
     if "html" in formats:
         tables = [f"{name}.csv" for name in frames] if "csv" in formats else []
         yield "report.html", render(assessment, frames, tables)
+    if "oscal" in formats:
+        yield "controls.oscal.json", oscal_bytes(assessment, frames)
     for name, frame in frames.items():
         if "csv" in formats:
             yield f"{name}.csv", csv_bytes(frame)
