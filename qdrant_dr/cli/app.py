@@ -235,12 +235,22 @@ KEY: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr key export vault --out /media/usb/vault.master-key",
     ),
 }
+EVIDENCE: Mapping[str, tuple[str, ...]] = {
+    "verify": (
+        "evidence:verify",
+        "Verify who wrote what and when: chain, signatures, records; offline, from a copy.",
+        "qdrant-dr evidence verify --allowed-signers allowed_signers",
+        "qdrant-dr evidence verify ./copy-of-a-bucket --allowed-signers allowed_signers",
+        "qdrant-dr evidence verify aws --against gcp --against onprem",
+    ),
+}
 GROUPS: Mapping[str, tuple[Mapping[str, tuple[str, ...]], str]] = {
     "repository": (
         REPOSITORY,
         "Create and show repositories, the places where backups are stored.",
     ),
     "key": (KEY, "Say who can open an encrypted repository."),
+    "evidence": (EVIDENCE, "Let a stranger check who wrote what and when."),
 }
 """Commands of two words: the first, what comes second, and what they are about."""
 EVERY_COMMAND: Mapping[str, tuple[str, ...]] = {
@@ -265,7 +275,7 @@ def build() -> App:
         group = App(
             name=name,
             help=about,
-            help_epilogue=example(table["list"][2]),
+            help_epilogue=example(table.get("list", next(iter(table.values())))[2]),
             sort_key=len(COMMANDS) + position,
         )
         _add(group, table)

@@ -1,0 +1,1 @@
+"""One archive for an auditor."""

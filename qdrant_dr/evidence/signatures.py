@@ -1,0 +1,135 @@
+"""Who signed the entries, judged at each entry's time; what no signature covers.
+
+A signature covers its entry and, by the hashes, all before it: an entry without one is weak only in
+the tail."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from qdrant_dr.evidence.check import Check, Examples
+from qdrant_dr.text import count
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the signature of one entry shows. `wrong`: it is none of this entry; `untrusted`: it is,
+    and nothing says that its key may sign. Both None and no `principal`: nobody was asked."""
+
+    fingerprint: str = ""
+    principal: str | None = None
+    wrong: str | None = None
+    untrusted: str | None = None
+
+
+@dataclass(slots=True)
+class Signatures:
+    """The signatures so far. `asked`: there is a file that says whose keys are trusted."""
+
+    asked: bool
+    last: int = 0
+    trusted: int = 0
+    """The newest entry that a trusted key signed: all up to there is covered."""
+    signed: int = 0
+    """The newest entry with a signature that fits it, trusted or not."""
+    _by: Counter[str] = field(default_factory=Counter)
+    _strangers: Counter[str] = field(default_factory=Counter)
+    _wrong: Examples = field(default_factory=Examples)
+    _untrusted: dict[int, str] = field(default_factory=dict)
+    _unsigned: int = 0
+
+    def add(self, number: int, judged: Judged | None) -> None:
+        """Take the signature of the next entry; None if it has none."""
+        self.last = number
+        if judged is None:
+            self._unsigned += 1
+        elif judged.wrong is not None:
+            self._wrong.add(f"entry {number}: {judged.wrong}")
+        else:
+            self.signed = number
+            if judged.untrusted is not None:
+                self._untrusted[number] = f"entry {number}: {judged.untrusted}"
+                self._strangers[judged.fingerprint] += 1
+            else:
+                self.trusted = number if self.asked else 0
+                self._by[judged.principal or judged.fingerprint] += 1
+
+    def check(self) -> Check:
+        """Say who signed, and whether that is somebody who is trusted."""
+        if self._wrong:
+            return Check("signatures", "failed", f"{self._wrong}", _LOOK)
+        if not self.signed:
+            return Check(
+                "signatures",
+                "doubt",
+                "no entry is signed: whoever may write here can rewrite all of it",
+                "run `qdrant-dr signing init`: entries are signed from the next run on.",
+            )
+        by = ", ".join(f"{n} by {who}" for who, n in sorted(self._by.items()))
+        if not self.asked:
+            return Check(
+                "signatures",
+                "doubt",
+                f"{by}: each fits its entry, and nobody is trusted: say whose keys these are",
+                "`qdrant-dr evidence verify REPOSITORY --allowed-signers FILE`, with a file that "
+                "you got from the owner of the key, not from the bucket.",
+            )
+        return self._judged(by)
+
+    def _judged(self, by: str) -> Check:
+        beyond = [words for number, words in self._untrusted.items() if number > self.trusted]
+        said = Examples()
+        for words in beyond or self._untrusted.values():
+            said.add(words)
+        if not self.trusted:
+            return Check(
+                "signatures",
+                "failed",
+                f"none of the keys that signed is trusted: {said}",
+                _WHOSE,
+            )
+        if beyond:
+            return Check(
+                "signatures",
+                "failed",
+                f"{by}; after entry {self.trusted}, the last that a trusted key signed: {said}",
+                _WHOSE,
+            )
+        if self._untrusted:
+            others = ", ".join(f"{n} by {who}" for who, n in sorted(self._strangers.items()))
+            return Check(
+                "signatures",
+                "doubt",
+                f"{by}; {others}, which is not trusted, though a later trusted signature covers "
+                f"them: {said}",
+                _WHOSE,
+            )
+        unsigned = f"; {count(self._unsigned, 'entry')} unsigned" if self._unsigned else ""
+        return Check("signatures", "ok", f"{by}{unsigned}")
+
+    def tail(self) -> Check:
+        """Say how many of the last entries no signature covers."""
+        covered = self.trusted if self.asked else self.signed
+        length = self.last - covered
+        if not length:
+            return Check("unsigned tail", "ok", "none: the last entry is signed")
+        return Check(
+            "unsigned tail",
+            "doubt",
+            f"{count(length, 'entry')} after entry {covered}: whoever may write here can rewrite "
+            "them"
+            if covered
+            else f"all of {count(length, 'entry')}",
+            "run `qdrant-dr backup` with the key: the next signed entry covers them. If it does not, "
+            "`qdrant-dr check` says why.",
+        )
+
+
+_LOOK = (
+    "by hand: an older copy or version of the bucket tells whether entry or signature was changed."
+)
+_WHOSE = (
+    "by hand: ask who owns that key; if it is one of yours, `qdrant-dr signing trust` adds its line "
+    "to your file."
+)
