@@ -117,8 +117,8 @@ class Chain:
                 "chain",
                 "failed",
                 "no ledger: nothing says what was written here, when and by whom",
-                "run `qdrant-dr signing init`, then `qdrant-dr backup`: entries begin with the next "
-                "run. If there were some before, they were deleted: look for an older copy.",
+                "run `qdrant-dr signing init`, then `qdrant-dr backup`: entries begin with the "
+                "next run. If there were some before, they were deleted: look for an older copy.",
             )
         if self._begins is not None and self._begins not in self._cuts:
             self._gap(1, self._begins[0] - 1)

@@ -78,7 +78,7 @@ class Contents:
             return Check(
                 "records",
                 "doubt",
-                f"{count(self.read, 'record')} as they were named, {self._newer} of them of a newer "
+                f"{count(self.read, 'record')} as they were named, {self._newer} of a newer "
                 "version: what those explain is not known",
                 "by hand: `pip install --upgrade qdrant-dr`, then verify again.",
             )

@@ -121,7 +121,7 @@ class Signatures:
             "them"
             if covered
             else f"all of {count(length, 'entry')}",
-            "run `qdrant-dr backup` with the key: the next signed entry covers them. If it does not, "
+            "run `qdrant-dr backup` with the key: the next signed entry covers them; if not, "
             "`qdrant-dr check` says why.",
         )
 
@@ -130,6 +130,6 @@ _LOOK = (
     "by hand: an older copy or version of the bucket tells whether entry or signature was changed."
 )
 _WHOSE = (
-    "by hand: ask who owns that key; if it is one of yours, `qdrant-dr signing trust` adds its line "
-    "to your file."
+    "by hand: ask who owns that key; if it is one of yours, `qdrant-dr signing trust` adds its "
+    "line to your file."
 )

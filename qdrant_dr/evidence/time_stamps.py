@@ -42,8 +42,8 @@ class TimeStamps:
         return Check(
             "time stamps",
             "not checked",
-            f"{count(self.stamped, 'entry')} stamped, the newest is {self.newest}: each stamp is of "
-            "its entry; whose it is, is not judged here",
+            f"{count(self.stamped, 'entry')} stamped, the newest is {self.newest}: each is of its "
+            "entry; whose it is, is not judged here",
             "by hand: `openssl ts -verify` with the root of the time server, as docs/"
             "verify-by-hand.md writes it.",
         )
