@@ -330,9 +330,10 @@ def entry_number(path: str) -> int | None:
 
 
 def in_ledger(path: str) -> bool:
-    """Whether the ledger names it: every record of ours but for the ledger itself."""
+    """Whether the ledger names it: every record of ours but for the ledger itself, and for looks of
+    `watch`, from which nothing is derived."""
     top, file = path.partition("/")[0], path.rpartition("/")[2]
-    return top not in (EVIDENCE, PROBES) and file.endswith(".json") and is_ours(path)
+    return top not in (EVIDENCE, PROBES, WATCHES) and file.endswith(".json") and is_ours(path)
 
 
 def stem(path: str) -> str:

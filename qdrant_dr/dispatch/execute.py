@@ -22,14 +22,15 @@ from qdrant_dr.jobs.run.units import (
 )
 from qdrant_dr.log_context import unit_context
 from qdrant_dr.records import Outcome
+from qdrant_dr.repository.changes import noting_changes
 
 
 def execute(config: Config, unit: Unit, run_id: str) -> Outcome:
     """Do one unit. Raise an error of the tree if it fails; its outcome says anything less."""
-    with unit_context(run_id, unit) as told:
+    with unit_context(run_id, unit) as told, noting_changes() as changes:
         outcome = _execute(config, unit, run_id)
         told(outcome)
-        return outcome
+        return outcome.model_copy(update={"written": tuple(changes)})
 
 
 def _execute(config: Config, unit: Unit, run_id: str) -> Outcome:

@@ -55,7 +55,7 @@ class LedgerEntry(Record):
     """`evidence/<number // 256>/<number>.json`; numbers are dense, so that a gap is a deletion.
 
     `previous` is the SHA-256 of the file before, `previous_stored_at` the store's time of it, `at`
-    our clock. `records` are those of this run; `found` are others that no entry named: of a run
+    our clock. `records` are those of this run, `removed` what it deleted; `found` are others that no entry named: of a run
     that crashed, or that could not write its own entry."""
 
     KIND: ClassVar[str] = "ledger-entry"
@@ -71,6 +71,7 @@ class LedgerEntry(Record):
     job: str
     signer: str | None = Field(description="fingerprint of the key that signs it; None: no key")
     records: tuple[Written, ...] = ()
+    removed: tuple[str, ...] = Field((), description="paths of records that this run deleted")
     found: tuple[Written, ...] = ()
     heads: tuple[Head, ...] = Field((), description="of every other configured repository")
     since: Since | None = None
@@ -83,3 +84,12 @@ class LedgerEntry(Record):
         if (self.previous == FIRST) != (self.number == 1):
             raise ValueError("only the first entry follows none")
         return self
+
+
+class Change(Frozen):
+    """A record that a unit wrote or removed, in whatever process: what an entry is made of."""
+
+    repository_id: RepositoryId
+    path: str
+    sha256: Sha256 | None = Field(description="of the bytes as stored; None: it was removed")
+    size_bytes: int = Field(ge=0)

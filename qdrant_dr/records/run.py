@@ -21,6 +21,7 @@ from qdrant_dr.records.details import (
     Swept,
     Watched,
 )
+from qdrant_dr.records.ledger import Change
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.proof import Location
 
@@ -112,6 +113,7 @@ class Outcome(Frozen):
     error: ErrorFacts | None = None
     notes: tuple[str, ...] = ()
     detail: Detail | None = None
+    written: tuple[Change, ...] = later((), description="on its way to the ledger; not kept here")
 
     @property
     def about(self) -> str:

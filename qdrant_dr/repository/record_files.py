@@ -30,8 +30,9 @@ from qdrant_dr.records import (
     Seal,
 )
 from qdrant_dr.records.repository import RepositoryRecord
+from qdrant_dr.repository.changes import note_removed, note_written
 from qdrant_dr.repository.foreign_objects import Stranger
-from qdrant_dr.stores.base import Stat, Store
+from qdrant_dr.stores.base import Stat, Store, fill
 
 if TYPE_CHECKING:  # ciphers are loaded where there is something to open
     from qdrant_dr.vault.master_key import Keyring
@@ -145,6 +146,23 @@ class RecordFiles:
             if key is not None and of != key:
                 raise RecordDamaged(f"{self.name}/{path} is the {kind.KIND} of {of}, not {key}")
         return record
+
+    # every record is written and removed here, so that the ledger can name it
+
+    def create_record(self, path: str, data: bytes) -> None:
+        """Create a record. Raise Conflict if it is there with other content."""
+        self.store.create(path, data)
+        note_written(self.id, path, data)
+
+    def replace_record(self, path: str, data: bytes) -> None:
+        """Put a record in the place of a damaged one."""
+        fill(self.store.sink(path, size_hint=len(data), replace=True), [data])
+        note_written(self.id, path, data)
+
+    def delete(self, path: str) -> None:
+        """Delete a record, or any other object."""
+        self.store.delete(path)
+        note_removed(self.id, path)
 
     def read_clear(self, path: str) -> bytes:
         """Return the bytes of a record as it was written, out of its box if it lies in one. One

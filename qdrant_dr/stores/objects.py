@@ -153,6 +153,15 @@ class ObjectStore:
         )
         return self._asked(stats)
 
+    def folders(self, folder: str) -> list[str]:
+        top = self._full(folder)
+        try:
+            found = self.run("listing", folder, lambda: self._fs._ls(top, detail=True))
+        except ObjectMissing:
+            return []
+        names = (str(info["name"]).rstrip("/") for info in found if info["type"] == "directory")
+        return sorted(name[len(top) + 1 :] for name in names if name.startswith(f"{top}/"))
+
     def _stat(self, path: str, info: dict[str, Any]) -> Stat:
         mark = str(info.get("ETag") or info.get("etag") or "").strip('"')
         storage, md5 = self._provider.listed(info), self._provider.md5(info)
