@@ -15,7 +15,7 @@ from qdrant_dr.text import count
 LATE = timedelta(days=2)
 """No run is so long: a record that claims to be older than the entry before by more than this was
 written afterwards, or lay there unseen."""
-_DATED = (layout.RUNS, layout.PROOFS, layout.WATCHES, layout.HOLDS, layout.EXPIRED)
+_DATED = (layout.RUNS, layout.PROOFS, layout.HOLDS, layout.EXPIRED)
 """Folders of records whose names tell when they were made, here and not elsewhere."""
 
 
@@ -33,8 +33,8 @@ class Names:
     """All that the entries name, and what is odd about how they do."""
 
     records: dict[str, Named] = field(default_factory=dict)
-    key_changes: list[int] = field(default_factory=list)
-    """Entries of runs that removed or made slots of keys."""
+    removed: dict[str, int] = field(default_factory=dict)
+    """Paths that runs removed, each with the last entry that says so."""
     since: Since | None = None
     """What lay there before the first entry."""
     _twice: Examples = field(default_factory=Examples)
@@ -46,8 +46,7 @@ class Names:
         entry = line.entry
         if entry is None:
             return
-        if entry.job.startswith("key"):
-            self.key_changes.append(entry.number)
+        self.removed.update(dict.fromkeys(entry.removed, entry.number))
         self.since = entry.since or self.since
         for written, found in _each(entry):
             self._take(entry.number, written, found=found)

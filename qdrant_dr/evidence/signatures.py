@@ -15,12 +15,14 @@ from qdrant_dr.text import count
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What the signature of one entry shows. `wrong`: it is none of this entry; `untrusted`: it is,
-    and nothing says that its key may sign. Both None and no `principal`: nobody was asked."""
+    and nothing says that its key may sign; `introduced`: a trusted key named this one as the next.
+    No `principal`: nobody was asked."""
 
     fingerprint: str = ""
     principal: str | None = None
     wrong: str | None = None
     untrusted: str | None = None
+    introduced: str | None = None
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class Signatures:
     _strangers: Counter[str] = field(default_factory=Counter)
     _wrong: Examples = field(default_factory=Examples)
     _untrusted: dict[int, str] = field(default_factory=dict)
+    _introduced: dict[str, str] = field(default_factory=dict)
     _unsigned: int = 0
 
     def add(self, number: int, judged: Judged | None) -> None:
@@ -54,6 +57,8 @@ class Signatures:
             else:
                 self.trusted = number if self.asked else 0
                 self._by[judged.principal or judged.fingerprint] += 1
+                if judged.introduced is not None:
+                    self._introduced[judged.fingerprint] = judged.introduced
 
     def check(self) -> Check:
         """Say who signed, and whether that is somebody who is trusted."""
@@ -104,6 +109,15 @@ class Signatures:
                 f"{by}; {others}, which is not trusted, though a later trusted signature covers "
                 f"them: {said}",
                 _WHOSE,
+            )
+        if self._introduced:
+            news = ", ".join(f"{key} {how}" for key, how in self._introduced.items())
+            return Check(
+                "signatures",
+                "doubt",
+                f"{by}; your file does not have {news}",
+                "by hand: ask its owner whether the key was replaced; then `qdrant-dr signing "
+                "trust` adds its line to your file. Whoever stole the old key could do the same.",
             )
         unsigned = f"; {count(self._unsigned, 'entry')} unsigned" if self._unsigned else ""
         return Check("signatures", "ok", f"{by}{unsigned}")

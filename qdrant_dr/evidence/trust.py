@@ -1,8 +1,7 @@
 """Judge signatures by the auditor's `allowed_signers` file, each at the time of its entry.
 
-A key that an entry names as the next one, signed by a key that was trusted then, is trusted from
-there on: that is how a key is replaced without asking every auditor. What the file itself says of
-a key comes first."""
+A key that an entry names as the next one, signed by a key that was trusted then, is known to follow
+it, and is a doubt until the file has it: whoever stole the old key could name one as well."""
 
 from __future__ import annotations
 
@@ -66,7 +65,9 @@ class Keys:
             named = self._named.get(signed)
             if named is None or any(s.public == signed for s in self.trust):
                 return Judged(signed.fingerprint, untrusted=e.message)
-            by = f"{named[1]} (by the key that entry {named[0]} names)"
+            self._follow(line, named[1])
+            introduced = f"(named as the next key by entry {named[0]}, which {named[1]} signed)"
+            return Judged(signed.fingerprint, f"a key after {named[1]}", introduced=introduced)
         self._follow(line, by)
         return Judged(signed.fingerprint, by)
 
@@ -77,4 +78,4 @@ class Keys:
             key = read_public_line(line.entry.next_key)
         except SignatureInvalid:
             return  # who signs with it is not trusted, and is told so
-        self._named[key] = (line.number, by.partition(" (")[0])
+        self._named[key] = (line.number, by)

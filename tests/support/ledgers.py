@@ -103,3 +103,40 @@ class Ledger:
 
     def file(self, number: int) -> Path:
         return self.root / layout.ledger_entry(number)
+
+
+def round_of(ledger: Ledger, at: datetime) -> dict[str, bytes]:
+    """The records that one backup writes in a repository, by path."""
+    start = made.run_start(at=at)
+    manifest = made.manifest(at=at)
+    seal = made.seal(manifest)
+    proof = made.proof(
+        manifest,
+        repository_id=ledger.id,
+        location=ledger.location,
+        ended_at=at + timedelta(minutes=1),
+    )
+    end = made.run_end(start)
+    return {
+        layout.run_start(start.run_id, at): start.to_bytes(),
+        layout.in_backup(manifest.key, layout.MANIFEST): manifest.to_bytes(),
+        layout.in_backup(manifest.key, layout.SEAL): seal.to_bytes(),
+        layout.proof(manifest.key, proof.proof_id): proof.to_bytes(),
+        layout.run_end(start.run_id, at): end.to_bytes(),
+    }
+
+
+def clouds(
+    root: Path, key: PrivateKey | None, *, names: Sequence[str], rounds: int
+) -> list[Ledger]:
+    """Repositories that one worker wrote to, each a witness of the others."""
+    ledgers = [
+        Ledger(root / name, key, id=f"{n + 1:08x}", location=bucket(name))
+        for n, name in enumerate(names)
+    ]
+    for _ in range(rounds):
+        heads = [one.head for one in ledgers if one.last[0]]
+        for ledger in ledgers:
+            others = [h for h in heads if h.repository_id != ledger.id]
+            ledger.append(round_of(ledger, ledger.at + HOUR - timedelta(minutes=5)), heads=others)
+    return ledgers
