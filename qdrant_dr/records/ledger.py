@@ -55,8 +55,8 @@ class LedgerEntry(Record):
     """`evidence/<number // 256>/<number>.json`; numbers are dense, so that a gap is a deletion.
 
     `previous` is the SHA-256 of the file before, `previous_stored_at` the store's time of it, `at`
-    our clock. `records` are those of this run, `removed` what it deleted; `found` are others that no entry named: of a run
-    that crashed, or that could not write its own entry."""
+    our clock. `records` are those of this run, `removed` what it deleted; `found` are
+    others that no entry named: of a run that crashed, or that could not write its own entry."""
 
     KIND: ClassVar[str] = "ledger-entry"
 
