@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from qdrant_dr import layout
 from qdrant_dr.evidence.check import Check, Examples
 from qdrant_dr.records.ledger import LedgerEntry
 from qdrant_dr.text import count
@@ -19,21 +20,27 @@ CLOCKS = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """Somebody saw this head: `witness` names who and where it is written, `at` when. `believed`:
-    the witness is signed by a key that is trusted."""
+    """Somebody saw this head: `witness` names who and where it is written. They looked between
+    `looked_after` and `at`: a run reads heads some time before its entry. `believed`: nothing is
+    wrong with the witness itself."""
 
     number: int
     sha256: str
     witness: str
     at: datetime | None
+    looked_after: datetime | None = None
     believed: bool = True
 
 
 def heads_in(entry: LedgerEntry, witness: str) -> Iterable[tuple[str, Anchor]]:
     """Yield the heads of other repositories that an entry names, by the id of their repository."""
     where = f"entry {entry.number} of {witness}"
+    began = layout.time_if_id(entry.run_id or "") or entry.at
     for head in entry.heads:
-        yield head.repository_id, Anchor(head.number, head.sha256, where, entry.at)
+        yield (
+            head.repository_id,
+            Anchor(head.number, head.sha256, where, entry.at, min(began, entry.at)),
+        )
 
 
 def judge_anchors(
@@ -112,9 +119,9 @@ def _agreed(agreed: Sequence[Anchor], head: int) -> Check:
 
 def _went_back(highest: Anchor, later: Anchor) -> bool:
     """Whether a later look saw less. Runs at the same time look in any order."""
-    if later.number >= highest.number or later.at is None or highest.at is None:
+    if later.number >= highest.number or highest.at is None or not later.looked_after:
         return False
-    return later.at > highest.at + CLOCKS
+    return later.looked_after > highest.at + CLOCKS
 
 
 def judge_others(heads: Mapping[str, Sequence[Anchor]]) -> Check | None:

@@ -64,9 +64,9 @@ def _against_anchors(links: Sequence[Link], anchors: Sequence[Anchor], wrong: Ex
     """What came after the head that somebody saw cannot be from before that look."""
     seen: dict[int, tuple[datetime, str]] = {}
     for anchor in anchors:
-        if anchor.at is not None:
-            at = seen.get(anchor.number + 1, (anchor.at, ""))[0]
-            seen[anchor.number + 1] = (max(at, anchor.at), anchor.witness)
+        if anchor.looked_after is not None:
+            look = (anchor.looked_after, anchor.witness)
+            seen[anchor.number + 1] = max(seen.get(anchor.number + 1, look), look)
     latest: tuple[datetime, str] | None = None
     for link in links:
         if link.number in seen and (latest is None or seen[link.number] > latest):
