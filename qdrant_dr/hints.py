@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 DECIDE, BY_HAND = "decide: ", "by hand: "
-GROUPS = ("repository", "key", "evidence", "signing")
-"""First words of commands that have two."""
 PROGRAMS = ("qdrant-dr", "curl")
 REPORT_IT = "this is a defect of qdrant-dr: report it with the lines of -v."
 NEXT = "; next: "
@@ -93,6 +91,10 @@ def helps(hints: Iterable[str]) -> tuple[str, ...]:
         words = command.split(" ")
         if words[0] != "qdrant-dr" or words[1].startswith("-"):
             continue
-        two = words[1] in GROUPS and len(words) > 2 and words[2].isalpha()
+        two = (
+            words[1] in ("repository", "key", "signing", "evidence")
+            and len(words) > 2
+            and words[2].isalpha()
+        )
         found[" ".join([*words[: 2 + two], "--help"])] = None
     return tuple(found)

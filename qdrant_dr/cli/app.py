@@ -243,6 +243,29 @@ EVIDENCE: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr evidence verify ./copy-of-a-bucket --allowed-signers allowed_signers",
         "qdrant-dr evidence verify aws --against gcp --against onprem",
     ),
+    "bundle": (
+        "evidence:bundle",
+        "Write report, frames, records, ledgers and signatures into one archive for an auditor.",
+        "qdrant-dr evidence bundle --period 90d --out evidence.tar.gz",
+    ),
+}
+SIGNING: Mapping[str, tuple[str, ...]] = {
+    "init": (
+        "signing:init",
+        "Make the key that signs the ledger, and print the line with which others check it.",
+        "qdrant-dr signing init --save",
+        "qdrant-dr signing init --key /etc/qdrant-dr/ledger.key --save",
+    ),
+    "rotate": (
+        "signing:rotate",
+        "Sign with another key from now on: an entry signed by the old key names it.",
+        "qdrant-dr signing rotate --key /etc/qdrant-dr/ledger-2027.key --save",
+    ),
+    "trust": (
+        "signing:trust",
+        "Add a public key to the file of those that are believed.",
+        "qdrant-dr signing trust ana.pub --as ana@example.org --for review",
+    ),
 }
 GROUPS: Mapping[str, tuple[Mapping[str, tuple[str, ...]], str]] = {
     "repository": (
@@ -251,6 +274,7 @@ GROUPS: Mapping[str, tuple[Mapping[str, tuple[str, ...]], str]] = {
     ),
     "key": (KEY, "Say who can open an encrypted repository."),
     "evidence": (EVIDENCE, "Let a stranger check who wrote what and when."),
+    "signing": (SIGNING, "Say who signs the ledger, and who is believed."),
 }
 """Commands of two words: the first, what comes second, and what they are about."""
 EVERY_COMMAND: Mapping[str, tuple[str, ...]] = {

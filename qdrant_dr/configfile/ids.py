@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from qdrant_dr.configfile.source import YamlDocument, read
@@ -16,10 +16,15 @@ def save_ids(path: Path, ids: Mapping[str, str]) -> None:
 
     Raise ConfigInvalid, leaving the file unchanged, if its layout does not allow an insertion or if
     it cannot be replaced."""
+    replace_file(path, lambda text: with_ids(text, ids), _BY_HAND)
+
+
+def replace_file(path: Path, change: Callable[[str], str], by_hand: str) -> None:
+    """Change the text of a file, in one step. Raise ConfigInvalid if it cannot be replaced."""
     try:
         with path.open(encoding="utf-8", newline="") as file:  # keep the line endings
             text = file.read()
-        changed = with_ids(text, ids)
+        changed = change(text)
         new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             new.write_text(changed, encoding="utf-8", newline="")
@@ -28,7 +33,7 @@ def save_ids(path: Path, ids: Mapping[str, str]) -> None:
         finally:
             new.unlink(missing_ok=True)
     except OSError as e:
-        raise ConfigInvalid(f"{path} cannot be written: {e.strerror}", _BY_HAND) from None
+        raise ConfigInvalid(f"{path} cannot be written: {e.strerror}", by_hand) from None
 
 
 def with_ids(text: str, ids: Mapping[str, str]) -> str:

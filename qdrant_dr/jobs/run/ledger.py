@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -12,9 +13,10 @@ from typing import TypeVar
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.hints import NEXT
+from qdrant_dr.jobs.run.timestamp import timestamp_entry
 from qdrant_dr.records.ledger import Change, Head, LedgerEntry, Written
 from qdrant_dr.repository import Repository
-from qdrant_dr.repository.changes import last_changes
+from qdrant_dr.repository.changes import last_changes, noting_changes
 from qdrant_dr.repository.ledger import append_entry, read_head
 from qdrant_dr.repository.ledger_head import LedgerHead
 from qdrant_dr.repository.ledger_memory import LedgerMemory
@@ -75,6 +77,13 @@ class LedgerWriter:
             if e not in before.get(name, ())
         ]
 
+    def errors(self) -> dict[str, DRError]:
+        """Return all that is wrong, by what it is of."""
+        found: dict[str, DRError] = {f"ledger of {n}": e for n, e in self.failed.items()}
+        for name, head in self.heads.items():
+            found |= {f"ledger of {name} ({i})": e for i, e in enumerate(head.doubts, 1)}
+        return found | ({"signing key": self.key_error} if self.key_error else {})
+
     def _write(
         self,
         repository: Repository,
@@ -117,8 +126,10 @@ class LedgerWriter:
                 next_key=next_key,
             )
 
-        _, after = append_entry(repository, head, entry_after, self.signer)
+        entry, after = append_entry(repository, head, entry_after, self.signer)
         memory.remember(after)
+        if (url := self.config.signing.timestamp_url) and is_due(head, entry.at):
+            timestamp_entry(repository, entry, url)
         for run in {*crashed, *filter(None, [run_id])}:
             memory.run_ended(run)
         return after
@@ -144,6 +155,44 @@ class LedgerWriter:
 
     def _memory(self, repository: Repository) -> LedgerMemory:
         return LedgerMemory(self.config.capture.spool.path, repository.id)
+
+
+@contextmanager
+def change_in_ledger(
+    config: Config, opened: Mapping[str, Repository], job: str
+) -> Iterator[dict[str, DRError]]:
+    """Let an entry in each ledger name what this block changes without a run. What goes wrong with
+    that is in what it gives, once the block has ended."""
+    errors: dict[str, DRError] = {}
+    with noting_changes() as changes:
+        try:
+            yield errors
+        finally:
+            if changes:
+                errors |= write_change(config, opened, changes, job)
+
+
+def write_change(
+    config: Config,
+    opened: Mapping[str, Repository],
+    changes: Sequence[Change],
+    job: str,
+    next_key: str | None = None,
+) -> dict[str, DRError]:
+    """Append an entry of a change without a run to each ledger; what went wrong, by what it is
+    of."""
+    ledgers = LedgerWriter(config, opened)
+    ledgers.look()
+    ledgers.write(changes, job=job, run_id=None, next_key=next_key)
+    return ledgers.errors()
+
+
+def ledger_of_copy(
+    config: Config, adopted: Repository, changes: Sequence[Change]
+) -> dict[str, DRError]:
+    """Let the ledger of a copied repository go on under its new id; errors as above."""
+    own = [c.model_copy(update={"repository_id": adopted.id}) for c in changes]
+    return write_change(config, {adopted.name: adopted}, own, "adopt")
 
 
 def read_signer(config: Config) -> tuple[Signer | None, DRError | None]:
