@@ -14,6 +14,7 @@ from qdrant_dr.cli.session import Column, Given, Reply, Session
 from qdrant_dr.errors import DRError, NothingSelected, RepositoryUnreachable, UsageError
 from qdrant_dr.evidence import places
 from qdrant_dr.evidence.anchors import Anchor
+from qdrant_dr.evidence.bundle import in_bundle
 from qdrant_dr.evidence.check import State, worst
 from qdrant_dr.evidence.trust import Trust, read_trust
 from qdrant_dr.evidence.verify import Examined, Source, cross_check, examine
@@ -68,6 +69,35 @@ def verify(
         seen, silent = _examined(session, chosen, trust)
         witnesses, unheard = _examined(session, others, trust, records=False)
         return _reply(cross_check(seen, witnesses, noted), silent, unheard, trust)
+
+
+def bundle(
+    *,
+    out: Path,
+    period: str = "90d",
+    as_of: str | None = None,
+    session: Given,
+) -> Reply:
+    """Write one archive that an auditor verifies on a laptop, without a network.
+
+    It has the report and its frames, every record, ledger and signature of every repository that
+    can be reached, the trusted keys, and how to check them by hand. Archives of backups are not in
+    it. It leaves no record; the same records and --as-of give the same bytes.
+
+    Parameters
+    ----------
+    out
+        The file, such as evidence.tar.gz; it must not exist.
+    period
+        The report covers runs and drills that began within this time before --as-of. Records and
+        ledgers are whole.
+    as_of
+        The moment to report on, such as 2026-11-22T10:00:00Z. Default: now.
+    """
+    # imported here: whoever verifies on a laptop does not wait for what reports are made with
+    from qdrant_dr.cli.evidence_bundle import make_bundle
+
+    return make_bundle(session, out, period, as_of)
 
 
 @dataclass(frozen=True)
@@ -177,7 +207,7 @@ def _sources(session: Session, name: str, opened: ExitStack) -> list[Source]:
     if path.is_dir():
         return [places.in_folder(path, name)]
     if path.is_file():
-        return opened.enter_context(places.in_bundle(path))
+        return opened.enter_context(in_bundle(path))
     if "/" in name:
         raise UsageError(f"{name} is not there", "name a folder, a bundle, a URL or a repository.")
     config = session.config

@@ -34,6 +34,8 @@ class Source:
     """Where it lies, unless this is a copy of its files."""
     id: str | None = None
     """Its configured id."""
+    checks: tuple[Check, ...] = ()
+    """What was found before it was read, such as of the bundle that holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def examine(source: Source, trust: Trust | None, *, records: bool = True) -> Exa
             for repository_id, anchor in heads_in(line.entry, source.name):
                 heads.setdefault(repository_id, []).append(anchor)
     repository_id, identity = _identity(source, chain)
-    checks = [identity, chain.check()]
+    checks = [*source.checks, identity, chain.check()]
     if chain.head is not None:
         checks += [signatures.check(), signatures.tail()]
         checks += _judge_records(reader, names, chain) if records else ()
