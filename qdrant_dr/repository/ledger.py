@@ -89,8 +89,8 @@ def append_entry(
         try:
             _create(repository, path, data)
         except Conflict:
-            head = _follow(repository, head)
             time.sleep(random.uniform(0, _JITTER))
+            head = _follow(repository, head)
             continue
         unsigned = head.unsigned + 1
         if signer is not None:
@@ -189,18 +189,18 @@ def _parsed(repository: RecordFiles, number: int, data: bytes) -> LedgerEntry:
 
 
 def _follow(repository: RecordFiles, head: LedgerHead) -> LedgerHead:
-    """The entry that another writer made of the next number, checked."""
-    number = head.number + 1
-    there = repository.store.stat(layout.ledger_entry(number))
-    if there is None:
-        return head  # it vanished again: whoever did that will be found by the next check
-    theirs, doubts = _read_entry_as_head(repository, number, there)
-    if not doubts and read_entry(repository, number).previous != head.sha256:
-        doubts = [LedgerBroken(
-            f"repository {repository.name}: entry {number} of its ledger does not follow entry "
-            f"{head.number} as it was there a moment ago"
-        )]  # fmt: skip
-    return replace(theirs, unsigned=head.unsigned + 1, doubts=(*head.doubts, *doubts))
+    """The entries that other writers made meanwhile, checked one by one."""
+    entries, signed = _list_end(repository, KnownHead(head.number, head.sha256))
+    for number in range(head.number + 1, max(entries, default=0) + 1):
+        if number not in entries:
+            continue  # the next one does not follow, then
+        before, doubts = head, list(head.doubts)
+        head, wrong = _read_entry_as_head(repository, number, entries[number])
+        if not wrong and read_entry(repository, number).previous != before.sha256:
+            wrong = [_follows_other(repository, number, before.number)]
+        unsigned = 0 if number in signed else before.unsigned + 1
+        head = replace(head, unsigned=unsigned, doubts=(*doubts, *wrong))
+    return head
 
 
 def _create(repository: RecordFiles, path: str, data: bytes) -> None:
@@ -223,6 +223,13 @@ def _behind(known: KnownHead, top: int, repository: RecordFiles) -> LedgerBehind
     return LedgerBehind(
         f"repository {repository.name}: its ledger {where}, and this machine has seen entry "
         f"{known.number}"
+    )
+
+
+def _follows_other(repository: RecordFiles, number: int, before: int) -> LedgerBroken:
+    return LedgerBroken(
+        f"repository {repository.name}: entry {number} of its ledger does not follow entry "
+        f"{before} as it was there a moment ago"
     )
 
 
