@@ -63,7 +63,8 @@ def examine(source: Source, trust: Trust | None, *, records: bool = True) -> Exa
     heads: dict[str, list[Anchor]] = {}
     for line in read_lines(reader, files):
         chain.add(line)
-        names.add(line)
+        if records:
+            names.add(line)
         signatures.add(line.number, keys.judge(line))
         stamps.add(line)
         if line.entry is not None:

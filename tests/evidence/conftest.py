@@ -12,10 +12,12 @@ import pytest
 from qdrant_dr.cli import main
 from qdrant_dr.records.ledger import Head, LedgerEntry
 from qdrant_dr.signing.ssh_keys import PrivateKey, new_key
-from tests.cli.conftest import qdr as qdr
+from tests.cli.conftest import qdr
 from tests.support.ledgers import trust_line
 from tests.support.servers import sandbox_server
 from tests.support.world import World, make_world, seed
+
+__all__ = ["qdr"]
 
 NAMES = ("one", "two", "three")
 
