@@ -164,16 +164,17 @@ def adopt(
             now = datetime.now(UTC)
             plan = plan_adopt(session.config, cfg.name, now)
             backups = sum(s.path.endswith("/manifest.json") for s in plan.found.find("backups"))
-            was, made = plan.found.id, None
+            made = None
             if execute:
                 with noting_changes() as changes:
                     made = adopt_repository(plan.found, now)
-                unlisted += ledger_of_copy(session.config, plan.found, changes).values()
+                adopted = read_repository(cfg, stall_timeout=session.config.copies.stall_timeout)
+                unlisted += ledger_of_copy(session.config, adopted, changes).values()
         except DRError as e:
             errors.append(e)
             continue
         remarks += [f"{cfg.name}: {remark}" for remark in plan.remarks]
-        found = {"name": cfg.name, "was": was, "id": made, "backups": backups}
+        found = {"name": cfg.name, "was": plan.found.id, "id": made, "backups": backups}
         rows.append(found | {"location": str(plan.found.location)})
     if execute:
         try:

@@ -52,7 +52,7 @@ def init(
     if session.config.signing.key is not None:
         raise UsageError(
             f"a key is configured already: {session.config.signing.key}",
-            "`qdrant-dr signing rotate` replaces it.",
+            "`qdrant-dr signing rotate --key FILE` replaces it.",
         )
     made = _key_file(key)
     signer = AllowedSigner(

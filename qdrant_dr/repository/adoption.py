@@ -44,7 +44,6 @@ def adopt_repository(found: Repository, now: datetime) -> str:
     for folder in _let_go(found):
         withdraw(found, folder)
     data = record.to_bytes()
-    found.record = record
     found.replace_record(layout.REPOSITORY, data)
     if found.store.read(layout.REPOSITORY) != data:
         raise Conflict(

@@ -68,7 +68,9 @@ def read_head(repository: RecordFiles, known: KnownHead | None = None) -> Ledger
         doubts += wrong
     unsigned = next((i for i, n in enumerate(sorted(entries, reverse=True)) if n in signed),
                     len(entries))  # fmt: skip
-    return replace(head, unsigned=unsigned, doubts=tuple(doubts))
+    first = max(1, min(entries) // layout.ENTRIES_PER_FOLDER * layout.ENTRIES_PER_FOLDER)
+    missing = tuple(n for n in range(first, top) if n not in entries)
+    return replace(head, unsigned=unsigned, missing=missing, doubts=tuple(doubts))
 
 
 def append_entry(

@@ -13,8 +13,9 @@ from qdrant_dr.records.ledger import FIRST
 class LedgerHead:
     """The newest entry: what the next one follows. `number` 0: there is none.
 
-    `unsigned` entries at the end have no signature. `doubts` are what is wrong with it; the chain
-    goes on from the bytes that lie there, so that nothing later hides them."""
+    `unsigned` entries at the end have no signature; those `missing` were deleted, as far as the
+    last folder tells. `doubts` are what is wrong with it; the chain goes on from the bytes that lie
+    there, so that nothing later hides them."""
 
     number: int = 0
     sha256: str = FIRST
@@ -23,5 +24,6 @@ class LedgerHead:
     md5: str = ""
     mark: str = ""
     unsigned: int = 0
+    missing: tuple[int, ...] = ()
     adopted_from: str | None = None
     doubts: tuple[EvidenceError, ...] = ()

@@ -43,10 +43,15 @@ def is_due(head: LedgerHead, now: datetime) -> bool:
 
 
 def find_unnamed(
-    repository: RecordFiles, cluster: str, head: LedgerHead, named: Collection[str], now: datetime
+    repository: RecordFiles,
+    cluster: str,
+    head: LedgerHead,
+    named: Collection[str],
+    crashed: Collection[str],
+    now: datetime,
 ) -> Unnamed:
-    """Find records that no entry names, apart from those that `named` of this run are, and those of
-    runs that are under way."""
+    """Find records that no entry names, apart from those that this run has `named`, and those of
+    runs that may be under way: `crashed` are known not to be."""
     if not head.number:
         return _older(repository, named, now)
     since = (head.stored_at or now) - _REACH
@@ -59,7 +64,8 @@ def find_unnamed(
     there = [s for s in _records(repository, folders) if s.modified_at >= since]
     known = {*named, *_named_since(repository, head, since)}
     new = [s for s in there if s.path not in known]
-    return Unnamed(_settled(repository, new, there, now))
+    running = _running(new, there, now) - set(crashed)
+    return Unnamed(_settled(repository, new, running))
 
 
 def read_written(repository: RecordFiles, records: Sequence[Stat]) -> list[tuple[Written, bytes]]:
@@ -118,12 +124,10 @@ def _is_older(entry: LedgerEntry, since: datetime) -> bool:
     return (entry.previous_stored_at or entry.at) < since - _REACH
 
 
-def _settled(
-    repository: RecordFiles, new: Sequence[Stat], there: Sequence[Stat], now: datetime
-) -> tuple[Written, ...]:
-    """Of new records those that no run under way will name itself."""
+def _running(new: Sequence[Stat], there: Sequence[Stat], now: datetime) -> set[str]:
+    """Runs that began and have no end, as long as there may still be one."""
     paths = {s.path for s in there}
-    running = {
+    return {
         run_id
         for s in new
         if s.path.endswith(".start.json")
@@ -131,6 +135,12 @@ def _settled(
         and now - s.modified_at < LONGEST_RUN
         and (run_id := layout.stem(s.path).removesuffix(".start"))
     }
+
+
+def _settled(
+    repository: RecordFiles, new: Sequence[Stat], running: Collection[str]
+) -> tuple[Written, ...]:
+    """Of new records those that no run under way will name itself."""
     read = read_written(repository, new)
     theirs = {w.path for w, data in read if _run_of(w.path, data) in running}
     folders = {f for path in theirs if (f := _backup_folder(path)) is not None}

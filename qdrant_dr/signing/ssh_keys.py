@@ -137,5 +137,5 @@ def _refuse_shared(path: Path, reference: str) -> None:
             f"{reference} can be read by other users (mode {there.st_mode & 0o777:04o}), so what "
             "it signs proves nothing",
             f"`chmod 600 {path}`; if others could have read it, replace it: "
-            "`qdrant-dr signing rotate`.",
+            "`qdrant-dr signing rotate --key FILE`.",
         )

@@ -223,6 +223,11 @@ class ObjectStore:
         """Return the bucket's lifecycle rules for objects here; empty if it does not tell."""
         return self._provider.lifecycle(self, self._bucket, self._prefix)
 
+    def replaced(self, folder: str) -> list[str]:
+        """List objects that were written over or deleted, where the bucket keeps versions and tells
+        of them."""
+        return self._provider.replaced(self, self._bucket, self._prefix, folder)
+
     def call(self, doing: str, path: str, method: str, *args: Any, **given: Any) -> Any:
         """Make a call of the file system, by the name of its coroutine."""
         return self.run(doing, path, lambda: getattr(self._fs, method)(*args, **given))

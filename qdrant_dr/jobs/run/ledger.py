@@ -13,7 +13,6 @@ from typing import TypeVar
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.hints import NEXT
-from qdrant_dr.jobs.run.timestamp import timestamp_entry
 from qdrant_dr.records.ledger import Change, Head, LedgerEntry, Written
 from qdrant_dr.repository import Repository
 from qdrant_dr.repository.changes import last_changes, noting_changes
@@ -44,12 +43,16 @@ class LedgerWriter:
         """Find the end of each ledger and read the key; what is wrong, in words with the next
         command."""
         self.signer, self.key_error = read_signer(self.config)
-        found = self._each(self.repositories, lambda r: read_head(r, self._memory(r).head()))
-        self.heads |= found
+        found = self.find_heads()
         doubts = [_words(e) for head in found.values() for e in head.doubts]
         if self.key_error is not None:
             doubts.append(_words(self.key_error))
         return doubts + [_away(name, e) for name, e in self.failed.items()]
+
+    def find_heads(self) -> dict[str, LedgerHead]:
+        """Find the end of each ledger."""
+        self.heads = self._each(self.repositories, lambda r: read_head(r, self._memory(r).head()))
+        return self.heads
 
     def write(
         self,
@@ -98,7 +101,9 @@ class LedgerWriter:
         unnamed = Unnamed()
         if crashed or is_due(head, datetime.now(UTC)):
             cluster = self.config.cluster.name
-            unnamed = find_unnamed(repository, cluster, head, mine.keys(), datetime.now(UTC))
+            unnamed = find_unnamed(
+                repository, cluster, head, mine.keys(), crashed, datetime.now(UTC)
+            )
         others = [
             Head(repository_id=r.id, number=h.number, sha256=h.sha256)
             for n, h in self.heads.items()
@@ -129,6 +134,8 @@ class LedgerWriter:
         entry, after = append_entry(repository, head, entry_after, self.signer)
         memory.remember(after)
         if (url := self.config.signing.timestamp_url) and is_due(head, entry.at):
+            from qdrant_dr.jobs.run.timestamp import timestamp_entry  # an HTTP client: slow
+
             timestamp_entry(repository, entry, url)
         for run in {*crashed, *filter(None, [run_id])}:
             memory.run_ended(run)
@@ -193,6 +200,12 @@ def ledger_of_copy(
     """Let the ledger of a copied repository go on under its new id; errors as above."""
     own = [c.model_copy(update={"repository_id": adopted.id}) for c in changes]
     return write_change(config, {adopted.name: adopted}, own, "adopt")
+
+
+def ledger_heads(config: Config, opened: Mapping[str, Repository]) -> dict[str, LedgerHead]:
+    """Return where each ledger ends, for those who only look; what cannot be listed is left out, as
+    its repository is reported anyway."""
+    return LedgerWriter(config, opened).find_heads()
 
 
 def read_signer(config: Config) -> tuple[Signer | None, DRError | None]:

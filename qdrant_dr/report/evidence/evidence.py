@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError
 from qdrant_dr.records import Acknowledgement, RunEnd, RunStart
 from qdrant_dr.report.evidence.vaults import Vault, vaults_of
 from qdrant_dr.repository import (
@@ -21,6 +22,7 @@ from qdrant_dr.repository import (
     open_failures,
     time_of,
 )
+from qdrant_dr.repository.ledger_head import LedgerHead
 
 T = TypeVar("T")
 
@@ -37,7 +39,9 @@ class Evidence:
     `unreadable` are run records; unreadable records of backups are in the catalog. `runs_missed`
     are repositories that lack recent run records: how many of how many. `acknowledgements` are
     those in force at `as_of`. `strangers` are files among the records that are no records.
-    `packs_used`, by repository and folder of a backup, are measured of the newest backups only.
+    `ledger_heads`, by repository, is where each ledger ends; `signing_error` why the key cannot be
+    used. `packs_used`, by repository and folder of a backup, are measured of the newest backups
+    only.
     """
 
     config: Config
@@ -51,6 +55,8 @@ class Evidence:
     acknowledgements: tuple[Acknowledgement, ...] = ()
     strangers: tuple[Stranger, ...] = ()
     packs_used: dict[tuple[str, str], PacksUsed] = field(default_factory=dict)
+    ledger_heads: dict[str, LedgerHead] = field(default_factory=dict)
+    signing_error: DRError | None = None
 
     def __post_init__(self) -> None:
         if self.as_of.utcoffset() != timedelta(0):

@@ -12,6 +12,7 @@ from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import Conflict, DRError, UsageError
 from qdrant_dr.jobs.run.acknowledgements import read_everywhere
 from qdrant_dr.jobs.run.catalogs import open_all
+from qdrant_dr.jobs.run.ledger import ledger_heads, read_signer
 from qdrant_dr.records import Location, RunEnd, RunStart
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.repository import (
@@ -102,6 +103,8 @@ def gather(
             *(s for read in known.values() for s in read.strangers),
         ),
         packs_used=measure_packs(opened, newest),
+        ledger_heads=ledger_heads(config, {r.name: r for r in readable}),
+        signing_error=read_signer(config)[1],
         runs_missed=runs_missed(recorded, ends, catalog, now=as_of),
         acknowledgements=acknowledgements_that_count(
             {name: read.records for name, read in known.items()},

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from qdrant_dr import layout
+from qdrant_dr.cli import main
+from qdrant_dr.errors import SignatureInvalid
 from qdrant_dr.records.ledger import FIRST, LedgerEntry
-from qdrant_dr.signing import sshsig
+from qdrant_dr.signing import allowed_signers, sshsig
 from qdrant_dr.signing.allowed_signers import LEDGER
-from qdrant_dr.signing.ssh_keys import PrivateKey, new_key
+from qdrant_dr.signing.ssh_keys import PrivateKey, new_key, read_private_key
 from tests.support.driving import do
 from tests.support.replay import ReplaySource
+from tests.support.thorough import THOROUGH
 from tests.support.world import World, make_world
 
 
@@ -161,3 +171,116 @@ def test_a_damaged_end_is_told_and_followed(world: World) -> None:
     end = do(world, "verify")
     assert end.verdict == "degraded"
     assert (world.folders["two"] / layout.ledger_entry(2)).exists()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from qdrant_dr.stores.local import LocalStore
+from tests.support.driving import do
+from tests.support.thorough import THOROUGH
+from tests.support.world import World
+
+left = [int(sys.argv[2])]
+create = LocalStore.create
+
+def counted(self, path, data):
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    create(self, path, data)
+
+LocalStore.create = counted
+do(World(Path(sys.argv[1]), {}), "verify")
+"""
+STEPS = 8
+"""Start, end, entry and signature, in each of two repositories."""
+
+
+@pytest.mark.parametrize("step", range(STEPS) if THOROUGH else (2, 4, 5, 7))
+def test_killed_before_any_write_the_next_run_covers_it(world: World, step: int) -> None:
+    do(world, "verify")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, world.reference, str(step)], timeout=120, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    do(world, "verify")
+    for repository in world.folders:
+        entries = ledger(world, repository)
+        assert named(entries) == records(world, repository)
+        assert entries[-1].run_id is not None
+        path = world.folders[repository] / layout.ledger_entry(entries[-1].number)
+        assert path.with_name(f"{path.name}.sig").exists()
+
+
+def test_a_change_without_a_run_is_an_entry(world: World) -> None:
+    do(world, "backup")
+    (manifest, *_) = world.manifests("one")
+    config = ["-c", world.reference]
+    assert main([*config, "hold", str(manifest.key), "--reason", "case 4711"]) == 0
+    entries = ledger(world, "two")
+    assert [(e.job, e.run_id is None) for e in entries] == [("backup", False), ("hold", True)]
+    assert [w.path.split("/")[0] for w in entries[1].records] == ["holds"]
+
+
+def test_a_key_is_made_used_and_rotated(
+    source: ReplaySource, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signers = tmp_path / "allowed_signers"
+    world = make_world(tmp_path, source.url, signing={"allowed_signers": str(signers)})
+    config, old, new = ["-c", world.reference], tmp_path / "old", tmp_path / "new"
+    assert main([*config, "--json", "signing", "init", "--key", str(old), "--save"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert old.stat().st_mode & 0o777 == 0o600
+    signers.write_text(row["line"] + "\n")
+    assert main([*config, "signing", "init", "--key", str(old)]) == 2
+    do(world, "verify")
+    assert main([*config, "signing", "rotate", "--key", str(new), "--save"]) == 0
+    do(world, "verify")
+    entries = ledger(world, "one")
+    keys = [read_private_key(f"file:{f}").public for f in (old, new)]
+    assert [e.signer for e in entries] == [k.fingerprint for k in (keys[0], keys[0], keys[1])]
+    assert [e.next_key for e in entries] == [None, keys[1].line, None]
+    believed = allowed_signers.parse(signers.read_text(), "file")
+    for entry in entries:
+        path = world.folders["one"] / layout.ledger_entry(entry.number)
+        signature = path.with_name(f"{path.name}.sig").read_bytes()
+        public = sshsig.verify(path.read_bytes(), signature, LEDGER)
+        allowed_signers.find(believed, public, LEDGER, entry.at)
+    later = entries[-1].at + timedelta(days=1)
+    with pytest.raises(SignatureInvalid, match="valid until"):
+        allowed_signers.find(believed, keys[0], LEDGER, later)
+
+
+def test_a_reviewer_is_trusted_by_a_line(world: World, tmp_path: Path, key: PrivateKey) -> None:
+    public, file = tmp_path / "ana.pub", tmp_path / "trusted"
+    public.write_text(f"{key.public.line} ana@laptop\n")
+    words = ["-c", world.reference, "signing", "trust", str(public), "--as", "ana@example.org",
+             "--for", "review", "--file", str(file)]  # fmt: skip
+    for _ in range(2):
+        assert main(words) == 0
+    (line,) = allowed_signers.parse(file.read_text(), "file")
+    assert (line.principals, line.namespaces, line.public) == (
+        "ana@example.org", "review@qdrant-dr", key.public,
+    )  # fmt: skip
+
+
+def test_a_copy_goes_on_where_the_original_was(world: World, tmp_path: Path) -> None:
+    do(world, "backup")
+    was = ledger(world, "two")[0].repository_id
+    mirror = tmp_path / "mirror"
+    shutil.copytree(world.folders["two"], mirror)
+    text = yaml.safe_load(world.file.read_text())
+    text["repositories"].append({"name": "mirror", "url": mirror.as_uri(), "domain": "m"})
+    world.file.write_text(yaml.safe_dump(text))
+    assert (
+        main(["-c", world.reference, "repository", "adopt", "mirror", "--execute", "--save"]) == 0
+    )
+    there = World(world.file, {**world.folders, "mirror": mirror})
+    entries = ledger(there, "mirror")
+    assert [(e.job, e.adopted_from) for e in entries] == [("backup", None), ("adopt", was)]
+    assert entries[1].repository_id != was
+    assert do(there, "verify").verdict in ("ok", "degraded")
+    entries = ledger(there, "mirror")
+    assert entries[2].adopted_from is None
+    assert named(entries) == records(there, "mirror")
