@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,18 @@ class Witnessed:
     def folders(self) -> dict[str, Path]:
         return self.world.folders
 
+    def last(self, name: str) -> LedgerEntry:
+        """The last entry of a repository."""
+        file = max(self.folders[name].glob("evidence/*/*.json"))
+        return LedgerEntry.from_bytes(file.read_bytes(), where=file.name)
+
+    def ended_at(self, name: str) -> datetime:
+        """When the last run had ended."""
+        return self.last(name).at
+
     def head(self, name: str) -> Head:
         """The last entry of a repository, as an auditor notes it."""
-        file = max(self.folders[name].glob("evidence/*/*.json"))
-        entry = LedgerEntry.from_bytes(file.read_bytes(), where=file.name)
+        entry = self.last(name)
         return Head(repository_id=entry.repository_id, number=entry.number, sha256=entry.sha256)
 
 

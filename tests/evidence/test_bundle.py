@@ -8,7 +8,6 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +30,7 @@ def bundle(witnessed: Witnessed, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def make(config: str, out: Path) -> int:
     from qdrant_dr.cli import main
 
-    # of a moment ago: both bundles of a test are of the same one
-    as_of = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
-    return main(
-        ["evidence", "bundle", "--out", str(out), "--as-of", as_of.isoformat(), "-q", "-c", config]
-    )
+    return main(["evidence", "bundle", "--out", str(out), "-q", "-c", config])
 
 
 @pytest.fixture
@@ -95,7 +90,7 @@ def test_it_has_the_report_its_frames_and_how_to_check_it(bundle: Path) -> None:
 def test_the_same_records_and_moment_give_the_same_bytes(
     witnessed: Witnessed, tmp_path: Path, qdr: Any
 ) -> None:
-    as_of = ("--as-of", (datetime.now(UTC) - timedelta(seconds=1)).isoformat())
+    as_of = ("--as-of", witnessed.ended_at("one").isoformat())
     for name in ("first", "second"):
         words = ("evidence", "bundle", "--out", tmp_path / name, *as_of, "-c")
         assert qdr(*words, witnessed.world.reference).code == 0

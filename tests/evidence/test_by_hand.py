@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deployments.demo_evidence import evidence, signatures_by_hand
 from tests.evidence import attacks
 from tests.evidence.attacks import Scene
 from tests.evidence.conftest import NAMES, Witnessed
@@ -89,3 +90,12 @@ def test_what_verify_sees_is_seen_by_hand(
 ) -> None:
     attack(scene)  # type: ignore[operator]
     assert words in by_hand(scene.folder, witnessed.trust, tmp_path)
+
+
+def test_the_last_lines_of_the_demo(witnessed: Witnessed) -> None:
+    said = list(signatures_by_hand(witnessed.folders["one"], witnessed.trust))
+    entries = witnessed.head("one").number
+    assert said[0].startswith('Good "ledger@qdrant-dr" signature')
+    assert said[1].endswith(f"on {entries} of {entries} entries")
+    lines = list(evidence(witnessed.world.reference, witnessed.trust))
+    assert [good for _, good in lines] == [True] * 3, lines
