@@ -22,7 +22,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from deployments.demo_evidence import evidence, make_signing_key, signatures_by_hand
+from deployments.demo_evidence import evidence, signatures_by_hand
 from deployments.demo_servers import (
     Memory,
     Source,
@@ -79,7 +79,9 @@ drill:
   isolation: a second server on this machine
 report:
   url: "{home}/report"
-signing: {{key: "file:{home}/ledger.key", allowed_signers: "{home}/allowed_signers"}}
+signing:
+  key: "file:{home}/ledger.key"
+  allowed_signers: "{home}/allowed_signers"
 """
 REPOSITORY = """\
   - {{name: {name}, {id}url: "{home}/repositories/{name}", domain: demo-{name}{key}}}
@@ -100,6 +102,7 @@ def main() -> int:
         say(f"  a Prefect server of its own, to watch the runs: {ui}")
         source = stack.enter_context(source_server(HOME, yours))
         scratch = stack.enter_context(empty_server(HOME / "scratch"))
+        sign_the_ledger()
         story = Story(source, scratch, repositories(), stack)
         story.tell()
         story.summary(time.monotonic() - began)
@@ -133,7 +136,6 @@ def repositories() -> dict[str, str]:
     from qdrant_dr.config import RepositoryConfig
     from qdrant_dr.repository import create_repository
 
-    make_signing_key(HOME)
     ids = {}
     for name, (layout, encrypted) in LAYOUTS.items():
         place = HOME / "repositories" / name
@@ -146,6 +148,16 @@ def repositories() -> dict[str, str]:
         )
         ids[name] = create_repository(made, datetime.now(UTC), kind=layout, encrypt=encrypted)
     return ids
+
+
+def sign_the_ledger() -> None:
+    """Make the key that signs the ledger, and the file by which ssh-keygen believes it."""
+    from qdrant_dr.signing.allowed_signers import LEDGER, AllowedSigner
+    from qdrant_dr.signing.ssh_keys import key_in_file
+
+    key = key_in_file(HOME / "ledger.key")
+    line = AllowedSigner("ledger@demo", key.public, LEDGER).line
+    (HOME / "allowed_signers").write_text(f"{line}\n")
 
 
 def key_of(name: str) -> str:

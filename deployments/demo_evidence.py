@@ -9,18 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def make_signing_key(home: Path) -> None:
-    """Make the key that signs the ledgers, and the file by which a stranger checks it."""
-    from qdrant_dr.signing.allowed_signers import LEDGER, AllowedSigner
-    from qdrant_dr.signing.ssh_keys import new_key
-
-    key, secret = new_key(), home / "ledger.key"
-    secret.touch(mode=0o600)
-    secret.write_text(key.to_text())
-    line = AllowedSigner("ledger@demo", key.public, LEDGER).line
-    (home / "allowed_signers").write_text(f"{line}\n")
-
-
 def signatures_by_hand(folder: Path, trusted: Path) -> Iterator[str]:
     """Check the signature of every entry of a ledger with `ssh-keygen`, at the entry's time."""
     if shutil.which("ssh-keygen") is None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from qdrant_dr import layout
 from qdrant_dr.cli.session import Column, Given, Reply, Session
-from qdrant_dr.errors import SigningKeyUnusable, UsageError
+from qdrant_dr.errors import DRError, ObjectMissing, UsageError
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.ledger import read_signer, write_change
 from qdrant_dr.signing import allowed_signers
 from qdrant_dr.signing.allowed_signers import LEDGER, REVIEW, AllowedSigner
-from qdrant_dr.signing.ssh_keys import PrivateKey, new_key, read_private_key, read_public_line
+from qdrant_dr.signing.ssh_keys import PrivateKey, key_in_file, read_public_line
+from qdrant_dr.stores.base import fill
 
 if TYPE_CHECKING:
     from qdrant_dr.repository import Repository
@@ -54,11 +55,12 @@ def init(
             f"a key is configured already: {session.config.signing.key}",
             "`qdrant-dr signing rotate --key FILE` replaces it.",
         )
-    made = _key_file(key)
+    made = key_in_file(key)
     signer = AllowedSigner(
         f"ledger@{session.config.cluster.name}", made.public, LEDGER, _this_second()
     )
     remarks = _keep(session, key, save=save)
+    remarks += _publish(open_all(session.config)[0], [signer])
     remarks.append("keep the key off the repositories: whoever has both can write history")
     return Reply(rows=[_row(signer, key)], columns=LINES, remarks=remarks)
 
@@ -87,7 +89,7 @@ def rotate(
         raise error
     if old is None:
         raise UsageError("no key is configured", "`qdrant-dr signing init --save` makes one.")
-    new = _key_file(key)
+    new = key_in_file(key)
     if new.public == old.public:
         raise UsageError(f"{key} is the configured key itself", "name the file of another one.")
     opened, failed = open_all(config)
@@ -98,7 +100,7 @@ def rotate(
     principal = f"ledger@{config.cluster.name}"
     ended = AllowedSigner(principal, old.public, LEDGER, valid_before=now + 2 * _SECOND)
     begun = AllowedSigner(principal, new.public, LEDGER, valid_after=now)
-    remarks = _keep(session, key, save=save)
+    remarks = [*_keep(session, key, save=save), *_publish(opened, [ended, begun])]
     if config.signing.allowed_signers and save:
         remarks.append(_replace_lines(Path(config.signing.allowed_signers), ended, begun))
     else:
@@ -158,22 +160,27 @@ def _name_in_ledgers(session: Session, opened: Mapping[str, Repository], new: Pr
         )
 
 
-def _key_file(file: Path) -> PrivateKey:
-    """The key in this file; a new one if it is not there."""
-    file = file.expanduser()
+def _publish(opened: Mapping[str, Repository], signers: Sequence[AllowedSigner]) -> list[str]:
+    """Put the lines into each repository, for convenience: whoever checks has a file of their
+    own."""
+    remarks = []
+    for name, repository in opened.items():
+        try:
+            known = allowed_signers.parse(_published(repository), layout.ALLOWED_SIGNERS)
+            keys = {signer.public for signer in signers}
+            lines = [s.line for s in (*(k for k in known if k.public not in keys), *signers)]
+            data = "".join(f"{line}\n" for line in lines).encode()
+            fill(repository.store.sink(layout.ALLOWED_SIGNERS, replace=True), [data])
+        except DRError as e:
+            remarks.append(f"{name} has no copy of the line: {e.message}")
+    return remarks
+
+
+def _published(repository: Repository) -> str:
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return read_private_key(f"file:{file}")
-    except OSError as e:
-        raise SigningKeyUnusable(
-            f"{file} cannot be made: {e.strerror}", "name another file with `--key`."
-        ) from None
-    key = new_key()
-    with os.fdopen(made, "w") as out:
-        out.write(key.to_text())
-    return key
+        return repository.store.read(layout.ALLOWED_SIGNERS).decode(errors="replace")
+    except ObjectMissing:
+        return ""
 
 
 def _keep(session: Session, key: Path, *, save: bool) -> list[str]:

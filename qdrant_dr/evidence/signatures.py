@@ -1,7 +1,7 @@
 """Who signed the entries, judged at each entry's time; what no signature covers.
 
-A signature covers its entry and, by the hashes, all before it: an entry without one is weak only in
-the tail."""
+A signature covers its entry, and fixes by the hashes the bytes of all before it; it does not vouch
+for one of those that nobody signed: somebody without a key may have put that there."""
 
 from __future__ import annotations
 
@@ -40,17 +40,18 @@ class Signatures:
     _wrong: Examples = field(default_factory=Examples)
     _untrusted: dict[int, str] = field(default_factory=dict)
     _introduced: dict[str, str] = field(default_factory=dict)
-    _unsigned: int = 0
+    _unsigned: list[int] = field(default_factory=list)
+    _first: int = 0
 
     def add(self, number: int, judged: Judged | None) -> None:
         """Take the signature of the next entry; None if it has none."""
         self.last = number
         if judged is None:
-            self._unsigned += 1
+            self._unsigned.append(number)
         elif judged.wrong is not None:
             self._wrong.add(f"entry {number}: {judged.wrong}")
         else:
-            self.signed = number
+            self.signed, self._first = number, self._first or number
             if judged.untrusted is not None:
                 self._untrusted[number] = f"entry {number}: {judged.untrusted}"
                 self._strangers[judged.fingerprint] += 1
@@ -119,8 +120,22 @@ class Signatures:
                 "by hand: ask its owner whether the key was replaced; then `qdrant-dr signing "
                 "trust` adds its line to your file. Whoever stole the old key could do the same.",
             )
-        unsigned = f"; {count(self._unsigned, 'entry')} unsigned" if self._unsigned else ""
-        return Check("signatures", "ok", f"{by}{unsigned}")
+        if between := [n for n in self._unsigned if self._first < n < self.signed]:
+            numbers = Examples()
+            for number in between:
+                numbers.add(f"entry {number}")
+            return Check(
+                "signatures",
+                "doubt",
+                f"{by}; unsigned between signed ones: {numbers}: nobody vouches for what they name",
+                "by hand: did a run die at that time, before it signed? Else somebody without a "
+                "key wrote it: do not rely on the records that it names.",
+            )
+        before = self._first - 1
+        began = f"; the {count(before, 'entry')} before entry {self._first} by nobody, and "
+        return Check(
+            "signatures", "ok", f"{by}{began + 'unchanged since that one' if before else ''}"
+        )
 
     def tail(self) -> Check:
         """Say how many of the last entries no signature covers."""

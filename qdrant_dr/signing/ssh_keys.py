@@ -111,6 +111,25 @@ def read_private_key(reference: str) -> PrivateKey:
     return parse_private_key(resolve_text(reference), reference)
 
 
+def key_in_file(file: Path) -> PrivateKey:
+    """Return the key in this file; one that is not there is made, readable for its owner alone.
+    Raise SigningKeyUnusable."""
+    file = file.expanduser()
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return read_private_key(f"file:{file}")
+    except OSError as e:
+        raise SigningKeyUnusable(
+            f"{file} cannot be made: {e.strerror}", "name another file with `--key`."
+        ) from None
+    key = new_key()
+    with os.fdopen(made, "w") as out:
+        out.write(key.to_text())
+    return key
+
+
 def parse_private_key(text: str, where: str) -> PrivateKey:
     """Parse a private key in OpenSSH's format; `where` names it in errors."""
     try:

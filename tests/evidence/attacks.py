@@ -256,6 +256,12 @@ def back_date(scene: Scene, key: PrivateKey | None = None) -> None:
     append(scene, key, at=at, records=(plant(scene.folder, at),))
 
 
+def slip_in(scene: Scene) -> None:
+    """An entry without a key, and then the next run of the worker, which follows it."""
+    append(scene, None, records=(plant(scene.folder, entries(scene.folder)[-1].at),))
+    append(scene, scene.key)
+
+
 def strip_signatures(scene: Scene) -> None:
     for file in scene.folder.glob("evidence/*/*.sig"):
         file.unlink()
@@ -352,6 +358,8 @@ ATTACKS = (
            "the others see the head that it followed; from their next run on they see this one"),
     Attack("append a back-dated entry with a made-up proof", WRITE, back_date,
            ("unsigned tail", *_LATE), ("unsigned tail", *_LATE), ("unsigned tail", *_LATE)),
+    Attack("append an entry with a made-up proof, which the next run follows", WRITE, slip_in,
+           ("signatures",), ("signatures",), ("signatures",)),
     Attack("remove all signatures", WRITE, strip_signatures, _UNSIGNED, _UNSIGNED, _UNSIGNED),
     Attack("rewrite the history, unsigned", WRITE, rewrite_unsigned,
            _UNSIGNED, (*_UNSIGNED, "anchors"), (*_UNSIGNED, "anchors")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from qdrant_dr.errors import SignatureInvalid, SigningKeyUnusable
 from qdrant_dr.signing import allowed_signers, sshsig
 from qdrant_dr.signing.allowed_signers import LEDGER, REVIEW, AllowedSigner
+from qdrant_dr.signing.ssh_agent import agent_key
 from qdrant_dr.signing.ssh_keys import PrivateKey, new_key, parse_private_key, read_private_key
 
 KEY = PrivateKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
@@ -165,3 +167,35 @@ def run(command: list[object], stdin: bytes = b"", *, check: bool = True) -> int
         list(map(str, command)), input=stdin, capture_output=True, check=check, timeout=60
     )
     return done.returncode
+
+
+@needs_ssh_keygen
+@pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="ssh-agent is not installed")
+def test_an_agent_signs_for_people(tmp_path, monkeypatch):
+    private = tmp_path / "key"
+    private.touch(mode=0o600)
+    private.write_text(KEY.to_text())
+    path = tmp_path / "agent"
+    with subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL) as agent:
+        try:
+            deadline = time.monotonic() + 30
+            while not path.exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+            with pytest.raises(SigningKeyUnusable, match="does not hold"):
+                agent_key(KEY.public)
+            run(["ssh-add", "-q", private])
+            signature = sshsig.sign(MESSAGE, agent_key(KEY.public), REVIEW)
+            assert signature == sshsig.sign(MESSAGE, KEY, REVIEW)
+        finally:
+            agent.terminate()
+
+
+def test_without_an_agent_the_next_step_is_told(tmp_path, monkeypatch):
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    with pytest.raises(SigningKeyUnusable, match="SSH_AUTH_SOCK") as e:
+        agent_key(KEY.public)
+    assert "ssh-add" in e.value.hint
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
+    with pytest.raises(SigningKeyUnusable, match="does not answer"):
+        agent_key(KEY.public)

@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from qdrant_dr import layout
+from qdrant_dr import configfile, layout
 from qdrant_dr.cli import main
 from qdrant_dr.errors import SignatureInvalid
-from qdrant_dr.records.ledger import FIRST, LedgerEntry
+from qdrant_dr.jobs.run.run import begin
+from qdrant_dr.records import Outcome
+from qdrant_dr.records.ledger import FIRST, Change, LedgerEntry
 from qdrant_dr.signing import allowed_signers, sshsig
 from qdrant_dr.signing.allowed_signers import LEDGER
 from qdrant_dr.signing.ssh_keys import PrivateKey, new_key, read_private_key
@@ -193,6 +195,7 @@ def counted(self, path, data):
 LocalStore.create = counted
 do(World(Path(sys.argv[1]), {}), "verify")
 """
+ID = "20261122T101530Z-7f3a9c"
 STEPS = 8
 """Start, end, entry and signature, in each of two repositories."""
 
@@ -284,3 +287,31 @@ def test_a_copy_goes_on_where_the_original_was(world: World, tmp_path: Path) -> 
     entries = ledger(there, "mirror")
     assert entries[2].adopted_from is None
     assert named(entries) == records(there, "mirror")
+
+
+def test_a_ledger_that_cannot_be_written_fails_no_backup(world: World) -> None:
+    (world.folders["two"] / "evidence").write_text("in its place")
+    end = do(world, "backup")
+    assert end.verdict == "degraded"
+    assert any("no entry in the ledger of two" in reason for reason in end.reasons), end.reasons
+    assert world.manifests("two")
+    (world.folders["two"] / "evidence").unlink()
+    assert do(world, "verify").verdict == "ok"
+    assert named(ledger(world, "two")) == records(world, "two")
+
+
+def test_what_another_process_wrote_is_named_and_not_kept_twice(world: World) -> None:
+    config = configfile.load(world.reference)
+    run = begin(config, "verify")
+    change = Change(repository_id=run.repositories["one"].id, sha256="a" * 64, size_bytes=7,
+                    path=f"proofs/shop/movies-2e5a1b3c/{ID}/{ID}.json")  # fmt: skip
+    now = run.start.started_at
+    outcome = Outcome(
+        unit="verify", collection="movies", verdict="ok", started_at=now, ended_at=now,
+        written=(change,),
+    )  # fmt: skip
+    end = run.finish(config, outcomes=[Outcome.model_validate_json(outcome.model_dump_json())])
+    assert end.outcomes[0].written == ()
+    assert b"written" not in end.to_bytes()
+    assert named(ledger(world, "one"))[change.path] == "a" * 64
+    assert change.path not in named(ledger(world, "two"))
