@@ -150,8 +150,8 @@ class Signatures:
             "them"
             if covered
             else f"all of {count(length, 'entry')}",
-            "run `qdrant-dr backup` with the key: the next signed entry covers them; if not, "
-            "`qdrant-dr check` says why.",
+            "run `qdrant-dr backup` with the key: the next signed entry fixes them; if none "
+            "follows, `qdrant-dr check` says why.",
         )
 
 
