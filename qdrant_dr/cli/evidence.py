@@ -37,7 +37,7 @@ VERDICTS: dict[State, Verdict] = {
 
 def verify(
     *repositories: str,
-    against: tuple[str, ...] = (),
+    against: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     head: str | None = None,
     allowed_signers: Path | None = None,
     session: Given,

@@ -150,7 +150,7 @@ def in_bundle(file: Path) -> Iterator[list[Source]]:
             raise EvidenceError(
                 f"{file}: {e.message}", "get the bundle again from whoever made it."
             ) from None
-        known = (_judge(contents, found),)
+        known: tuple[Check, ...] = (_judge(contents, found),)
         sources = []
         for bundled in contents.repositories:
             below = root / REPOSITORIES / bundled.name

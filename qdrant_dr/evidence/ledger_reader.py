@@ -29,13 +29,16 @@ BATCH = 256
 READERS = 8
 """Reading from a bucket is waiting; a disk gains little by it and loses nothing."""
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Reader(Protocol):
     """What a check needs of a repository: every store has it, a folder on a disk, too."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in errors."""
 
     def read(self, path: str) -> bytes:
         """Return all bytes of a record. Raise ObjectMissing."""

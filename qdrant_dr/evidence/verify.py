@@ -68,8 +68,8 @@ def examine(source: Source, trust: Trust | None, *, records: bool = True) -> Exa
         signatures.add(line.number, keys.judge(line))
         stamps.add(line)
         if line.entry is not None:
-            for repository_id, anchor in heads_in(line.entry, source.name):
-                heads.setdefault(repository_id, []).append(anchor)
+            for other, anchor in heads_in(line.entry, source.name):
+                heads.setdefault(other, []).append(anchor)
     repository_id, identity = _identity(source, chain)
     checks = [*source.checks, identity, chain.check()]
     if chain.head is not None:
