@@ -77,8 +77,13 @@ class LedgerMemory:
 
     def run_began(self, run_id: str) -> None:
         """Note that a run writes there, until its entry is written."""
-        me = psutil.Process()
-        self._write(self._open(run_id), f"{me.pid} {me.create_time()}")
+        try:
+            me = psutil.Process()
+            process = f"{me.pid} {me.create_time()}"
+        except psutil.Error as e:
+            log.warning("whether run %s dies will not be known: %s", run_id, e)
+            return
+        self._write(self._open(run_id), process)
 
     def run_ended(self, run_id: str) -> None:
         """Forget it: its entry is there."""

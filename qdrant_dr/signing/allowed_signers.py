@@ -73,7 +73,8 @@ def parse(text: str, where: str) -> tuple[AllowedSigner, ...]:
             what = e.message if isinstance(e, SignatureInvalid) else str(e)
             raise SignatureInvalid(
                 f"{where}, line {at}: {what}",
-                f"{where}: correct line {at}, or remove it; `qdrant-dr signing trust` adds lines.",
+                f"{where}: correct line {at}, or remove it; `qdrant-dr signing trust KEY --as "
+                "NAME` adds one.",
             ) from None
     return tuple(found)
 
@@ -93,7 +94,7 @@ def find(
     raise SignatureInvalid(
         f"key {public.fingerprint} is not allowed: "
         + ("; ".join(why) if why else "no line of the trusted signers has it"),
-        "compare it with what its owner says; then `qdrant-dr signing trust` adds it.",
+        "compare it with what its owner says; `qdrant-dr signing trust KEY --as NAME` adds it.",
     )
 
 

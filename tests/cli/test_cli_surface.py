@@ -90,6 +90,7 @@ POISONED = [
     (["repository", "show", "local"], 0),
     (["repository", "adopt", "local"], 0),
     (["key", "list", "local"], 2),
+    (["signing", "trust", "nobody", "--as", "ana", "--file", "trusted"], 1),
     (["check"], 5),
     (["status"], 1),
     (["backup"], 5),

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from qdrant_dr.config import Config
-from qdrant_dr.errors import DRError
-from qdrant_dr.hints import NEXT
+from qdrant_dr.errors import DRError, EvidenceError
+from qdrant_dr.hints import NEXT, REPORT_IT
 from qdrant_dr.records.ledger import Change, Head, LedgerEntry, Written
 from qdrant_dr.repository import Repository
 from qdrant_dr.repository.changes import last_changes, noting_changes
@@ -150,9 +150,13 @@ class LedgerWriter:
             try:
                 return do(repository)
             except DRError as e:
-                log.warning("the ledger of %s: %s", repository.name, e.message)
-                self.failed[repository.name] = e
-                return None
+                error = e
+            except Exception as e:  # a defect in it must not fail a backup
+                log.exception("the ledger of %s", repository.name)
+                error = EvidenceError(f"{type(e).__name__}: {e}", REPORT_IT)
+            log.warning("the ledger of %s: %s", repository.name, error.message)
+            self.failed[repository.name] = error
+            return None
 
         if not repositories:
             return {}
