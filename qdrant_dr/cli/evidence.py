@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from qdrant_dr.cli.exit_codes import Verdict
 from qdrant_dr.cli.session import Column, Given, Reply, Session
