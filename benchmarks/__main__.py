@@ -11,6 +11,7 @@ NAMES = (
     "memory",
     "memory_of_content",
     "readback",
+    "diff",
     "read_rates",
     "restore",
     "recover_url",

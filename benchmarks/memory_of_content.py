@@ -72,7 +72,7 @@ def main() -> None:
                     repositories=("one",),
                 )
                 for words in _commands(collection, running.url):
-                    peak = _peak(world, words) / 2**20
+                    peak = peak_of(world, words) / 2**20
                     worst = max(worst, peak)
                     print(f"  {collection}, {count} points: {words[0]:<8} {peak:6.0f} MiB")
                 client.delete(f"/collections/{collection}").raise_for_status()
@@ -105,7 +105,7 @@ def _fill(
         client.put(where, content=json.dumps({"points": points})).raise_for_status()
 
 
-def _peak(world: World, words: list[str]) -> int:
+def peak_of(world: World, words: list[str], expected: int = 0) -> int:
     """Run a command to its end; return the most anonymous bytes of it and its children."""
     peak = 0
     command = [sys.executable, "-m", "qdrant_dr.cli", *words, "-c", world.reference, "--json"]
@@ -115,7 +115,7 @@ def _peak(world: World, words: list[str]) -> int:
             while child.poll() is None:
                 peak = max(peak, sum(anonymous_memory(pid) for pid in _tree(watched)))
                 time.sleep(LOOK_EVERY)
-        if child.returncode:
+        if child.returncode != expected:
             said.seek(0)
             words_of_it = said.read().decode(errors="replace")
             raise RuntimeError(f"{words[0]} ended with {child.returncode}: {words_of_it}")

@@ -104,6 +104,7 @@ UNIT_TASKS: dict[str, UnitTask] = {
         "Read every replica of one collection on its own node, and compare them.",
         cluster=True,
     ),
+    "diff": UnitTask("Read two backups of one collection, and say what changed between them."),
     "heal": UnitTask(
         "Bring one missing or damaged copy back from one that proves its bytes on the way.",
         repositories=lambda unit: sorted({unit.repository, *unit.sources}),

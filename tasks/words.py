@@ -27,6 +27,7 @@ DONE = {
     "heal": "healed",
     "verify": "verified",
     "compare": "compared",
+    "diff": "compared",
     "drill": "drilled",
     "restore": "restored",
     "expire": "expired",

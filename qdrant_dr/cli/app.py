@@ -18,7 +18,7 @@ GLOBAL = Group("Global options", sort_key=99)
 
 EXITS = (
     "Exit: 0 ok, 1 failed or unprotected, 2 usage or configuration, 3 degraded, 4 refused, "
-    "5 unreachable, 130 interrupted."
+    "5 unreachable, 6 different (`diff`), 130 interrupted."
 )
 FIRST_STEPS = (
     "qdrant-dr init",
@@ -132,6 +132,12 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "Write the archive of a backup to a file, out of any layout, every byte compared.",
         "qdrant-dr get movies@latest-proven --out movies.snapshot",
         "qdrant-dr get movies@20261122T10 --part shard-0 --out shard-0.snapshot",
+    ),
+    "diff": (
+        "diff:diff",
+        "Compare two states of a collection: which points are gone, new or changed, and in what.",
+        "qdrant-dr diff movies@latest-proven live",
+        "qdrant-dr diff movies@20261121T10 movies@20261122T10 --out changes.parquet",
     ),
     "report": (
         "report:report",

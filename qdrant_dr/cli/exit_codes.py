@@ -13,6 +13,9 @@ if TYPE_CHECKING:  # records are not needed for `--help`
 Verdict = Literal["ok", "degraded", "failed"]
 EXIT: Mapping[Verdict, int] = {"ok": 0, "failed": 1, "degraded": 3}
 
+DIFFERENT = 6
+"""Of `diff`: it did its work, and what it compared is not equal."""
+
 
 def exit_code(end: RunEnd) -> int:
     """Return the exit code of a run: that of the error which ended it; 5 if the only trouble is

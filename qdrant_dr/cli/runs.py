@@ -20,6 +20,7 @@ from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import (
     Captured,
     Deleted,
+    Differed,
     Drilled,
     ErrorFacts,
     Healed,
@@ -127,12 +128,12 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
         size = detail.freed_bytes
         hidden = f", {format_size(detail.hidden_bytes)} hidden" if detail.hidden_bytes else ""
         remarks.insert(0, f"{detail.reason}{hidden}")
-    elif isinstance(detail, Drilled):
+    elif isinstance(detail, Differed):
+        points = detail.points_after
+        remarks[:0] = detail.words
+    elif isinstance(detail, Drilled | Restored):
         size, points = detail.size_bytes, detail.points_restored
-        remarks.insert(0, _drilled(detail))
-    elif isinstance(detail, Restored):
-        size, points = detail.size_bytes, detail.points_restored
-        remarks.insert(0, _restored(detail))
+        remarks.insert(0, _drilled(detail) if isinstance(detail, Drilled) else _restored(detail))
     elif isinstance(detail, Signed):
         held = "accepted" if detail.accepted else "rejected"
         remarks.insert(0, f"run {detail.run_id} {held} by {detail.reviewer}")

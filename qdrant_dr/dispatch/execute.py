@@ -9,6 +9,7 @@ from qdrant_dr.jobs.run.run import error_facts
 from qdrant_dr.jobs.run.units import (
     CaptureUnit,
     CompareUnit,
+    DiffUnit,
     DrillUnit,
     ExpireUnit,
     FullUnit,
@@ -46,10 +47,8 @@ def _execute(config: Config, unit: Unit, run_id: str) -> Outcome:
         from qdrant_dr.jobs.verify.job import verify_copy
 
         return verify_copy(config, unit, run_id)
-    if isinstance(unit, CompareUnit):
-        from qdrant_dr.jobs.check.replicas import compare_replicas
-
-        return compare_replicas(config, unit)
+    if isinstance(unit, CompareUnit | DiffUnit):
+        return _compare(config, unit)
     if isinstance(unit, HealUnit):
         from qdrant_dr.jobs.replicate.job import heal_copy
 
@@ -72,6 +71,16 @@ def _execute(config: Config, unit: Unit, run_id: str) -> Outcome:
 
         return sweep(config, unit, run_id)
     return _judge(config, unit)
+
+
+def _compare(config: Config, unit: CompareUnit | DiffUnit) -> Outcome:
+    if isinstance(unit, DiffUnit):
+        from qdrant_dr.jobs.compare_points.last_two import compare_backups
+
+        return compare_backups(config, unit)
+    from qdrant_dr.jobs.check.replicas import compare_replicas
+
+    return compare_replicas(config, unit)
 
 
 def _judge(config: Config, unit: ReportUnit | WatchUnit) -> Outcome:

@@ -254,6 +254,12 @@ def compare_replayed(
     return [*wrong, *sorted(left, key=str)], within
 
 
+def alike(one: Any, two: Any, tolerance: float = TOLERANCE) -> bool:
+    """Say whether two vectors differ by no more than the machines that normalised them."""
+    apart = _distance(unpacked(one), unpacked(two))
+    return apart is not None and apart <= tolerance
+
+
 def differing_points(
     one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]
 ) -> list[int | str]:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from qdrant_dr.records.base import Frozen, Time, later
-from qdrant_dr.records.manifest import ReplicaCount, Sha256, SourceKind
+from qdrant_dr.records.manifest import BackupId, ReplicaCount, Sha256, SourceKind
 from qdrant_dr.records.proof import Depth
 
 AliasMode = Literal["keep", "create", "move"]
@@ -192,6 +192,32 @@ class Restored(Frozen):
         lost = max(len(self.lost_ids), (expected or 0) - there)
         of = "" if expected is None else f" of {expected}"
         return f"salvaged: {there}{of} points, {lost} lost"
+
+
+class Differed(Frozen):
+    """What changed from one backup of a collection to the next. The outcome's backup is the later.
+
+    `components` says in which part how many of the `changed` points differ. `within` points count
+    as equal: their normalised vectors differ in the last bits. `words` say it for people.
+    """
+
+    kind: Literal["differed"] = "differed"
+    before: BackupId
+    points_before: int = Field(ge=0)
+    points_after: int = Field(ge=0)
+    removed: int = Field(ge=0)
+    added: int = Field(ge=0)
+    changed: int = Field(ge=0)
+    components: dict[str, int] = Field(default_factory=dict)
+    within: int = 0
+    settings: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    words: tuple[str, ...]
+
+    @property
+    def share(self) -> float:
+        """Return the share of the earlier points that are lost or changed."""
+        return (self.removed + self.changed) / self.points_before if self.points_before else 0.0
 
 
 class Deleted(Frozen):

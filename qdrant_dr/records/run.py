@@ -11,6 +11,7 @@ from qdrant_dr.records.details import (
     Captured,
     Compared,
     Deleted,
+    Differed,
     Drilled,
     ErrorFacts,
     Healed,
@@ -37,6 +38,7 @@ Kind = Literal[
     "check",
     "watch",
     "sign",
+    "diff",
 ]
 Verdict = Literal["ok", "degraded", "failed", "skipped"]
 """The verdict of a unit. A run's verdict is never `skipped`."""
@@ -81,6 +83,7 @@ Detail = Annotated[
     | Deleted
     | Swept
     | Signed
+    | Differed
     | Reported
     | Watched,
     Field(discriminator="kind"),
@@ -103,6 +106,7 @@ class Outcome(Frozen):
         "report",
         "watch",
         "sign",
+        "diff",
     ]
     collection: str
     repository: str | None = None

@@ -117,7 +117,7 @@ def open_suspects(life: Sequence[Backup], records: Iterable[Acknowledgement]) ->
     """
     known = tuple(records)
     found: dict[str, Backup] = {}
-    for backup in sorted(life, key=lambda b: (b.manifest.captured_at, b.manifest.backup_id)):
+    for backup in sorted(life, key=_age):
         if backup.seal is None or not backup.seal.suspect:
             continue
         if accepted_since(backup.key.backup_id, life, known) is None:
@@ -144,6 +144,53 @@ def kept_for_doubt(
         why = f"the last before {name}, which is suspect"
         kept += [(b, why) for b in _calmest(before, doubted)]
     return kept
+
+
+DRIFTED = "drifted"
+"""The finding that a collection changed little by little since what was last accepted."""
+
+
+def kept_for_drift(
+    life: Sequence[Backup],
+    good: Sequence[Backup],
+    records: Iterable[Acknowledgement],
+    limit: float,
+) -> list[tuple[Backup, str]]:
+    """Return what is kept while a slow change beyond the limit is not acknowledged: the newest
+    `good` backup that is still within it.
+
+    What is measured is carried from seal to seal, so that it outlives the backup that it began
+    with. Somebody has looked who acknowledged the finding, or accepted a later backup for good."""
+    sealed = [(b, b.seal.baseline) for b in sorted(life, key=_age) if b.seal is not None]
+    if not sealed or (base := sealed[-1][1]) is None or base.changed_ppm <= limit * 1e6:
+        return []
+    known = tuple(records)
+    collection = sealed[-1][0].key.collection
+    looked = any((a.code, a.scope, a.facts) == (DRIFTED, collection, base.backup_id) for a in known)
+    later = [a for a in known if a.accepts is not None and a.accepts.backup_id > base.backup_id]
+    if looked or accepted_since(base.backup_id, life, later) is not None:
+        return []
+    within = {
+        b.key
+        for b, since in sealed
+        if b.key.backup_id == base.backup_id
+        or (
+            since is not None
+            and since.backup_id == base.backup_id
+            and since.changed_ppm <= limit * 1e6
+        )
+    }
+    kept = [b for b in good if b.key in within]
+    share = f"{base.changed_ppm / 1e6:.0%}"
+    why = (
+        f"about {share} of the points of {base.backup_id} have gone or changed since, and nobody "
+        f"has acknowledged {DRIFTED}:{collection}"
+    )
+    return [(max(kept, key=_age), why)] if kept else []
+
+
+def _age(backup: Backup) -> tuple[datetime, str]:
+    return backup.manifest.captured_at, backup.manifest.backup_id
 
 
 def _calmest(before: Sequence[Backup], doubted: Sequence[Backup]) -> list[Backup]:

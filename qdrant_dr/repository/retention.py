@@ -19,7 +19,7 @@ from qdrant_dr.config import Proven
 from qdrant_dr.quantities import how_long
 from qdrant_dr.records import Acknowledgement, BackupKey
 from qdrant_dr.records.holds import Hold
-from qdrant_dr.repository.acknowledgement import kept_for_doubt
+from qdrant_dr.repository.acknowledgement import kept_for_doubt, kept_for_drift
 from qdrant_dr.repository.catalog import Backup, Catalog, is_proven
 from qdrant_dr.repository.foreign_objects import strangers_in_words
 
@@ -27,7 +27,8 @@ from qdrant_dr.repository.foreign_objects import strangers_in_words
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """How many of each period stay. `share`: of the copies of a collection in a repository at most
-    so many go in one run, rounded up to one."""
+    so many go in one run, rounded up to one. `drift_limit`: the share of points that may be lost or
+    changed, little by little, without the older backup being kept."""
 
     last: int
     daily: int
@@ -37,6 +38,7 @@ class Policy:
     grace: timedelta
     share: float
     timezone: tzinfo
+    drift_limit: float = 1.0
 
     @property
     def unkept(self) -> str:
@@ -191,8 +193,9 @@ def _kept(
     """What keeps the copies in one repository, if these are all backups of the collection."""
     current = _current(backups, now=now)
     everywhere = _kept_everywhere(
-        backups, proven, current, now=now, named=named, acknowledged=acknowledged
-    )
+        backups, proven, current, now=now, named=named, acknowledged=acknowledged,
+        drift_limit=policy.drift_limit,
+    )  # fmt: skip
     copies = _copies(backups, repository, proven, now=now)
     here = _reasons(copies, policy, now=now)
     for held in copies:
@@ -268,6 +271,7 @@ def _kept_everywhere(
     now: datetime,
     named: Collection[str],
     acknowledged: Sequence[Acknowledgement],
+    drift_limit: float,
 ) -> dict[BackupKey, list[str]]:
     """What keeps all copies of a backup, wherever they are."""
     why: dict[BackupKey, list[str]] = {b.key: [] for b in backups}
@@ -281,7 +285,9 @@ def _kept_everywhere(
     for life, members in lives.items():
         over = life != current
         loose = {b.key for b in members if over and b.key.backup_id in named}
-        for key, reason in _kept_of_a_life(members, proven, acknowledged, now=now, over=over):
+        for key, reason in _kept_of_a_life(
+            members, proven, acknowledged, now=now, over=over, drift_limit=drift_limit
+        ):
             if key not in loose:
                 why[key].append(reason)
     return why
@@ -294,6 +300,7 @@ def _kept_of_a_life(
     *,
     now: datetime,
     over: bool,
+    drift_limit: float,
 ) -> list[tuple[BackupKey, str]]:
     """Of one life, newest first: the newest proven, and the newest that can be read as well; what
     nobody has accepted yet, and the last before it; all, if none is proven that can be read."""
@@ -314,7 +321,10 @@ def _kept_of_a_life(
     doubted = dict.fromkeys(
         (b.key, why)
         for good_ones in (every, in_reach)
-        for b, why in kept_for_doubt(members, good_ones, acknowledged)
+        for b, why in (
+            *kept_for_doubt(members, good_ones, acknowledged),
+            *kept_for_drift(members, good_ones, acknowledged, drift_limit),
+        )
     )
     at_hand = [b for b in in_reach if _at_hand(b, proven, now)]
     readable = dict.fromkeys(b.key for b in (*in_reach[:1], *at_hand[:1]))

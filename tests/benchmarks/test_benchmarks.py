@@ -89,6 +89,13 @@ def test_memory_of_content_measures_each_command_and_kind(tmp_path: Path) -> Non
     )
 
 
+@thorough
+def test_diff_measures_both_sides_and_its_memory(tmp_path: Path) -> None:
+    said = run("diff", tmp_path, points=400)
+    assert re.search(r"^diff: 400 x \d+-d, ratio \d+\.\d\d, aim <= 1.3: ", said, re.MULTILINE)
+    assert re.search(r"^diff: at most \d+ MiB, aim <= 600 MiB: met$", said, re.MULTILINE)
+
+
 def test_without_rclone_there_is_no_ratio_and_it_says_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -108,6 +108,7 @@ POISONED = [
     (["list"], 0),
     (["show", "movies@latest"], 1),
     (["get", "movies@latest", "--out", "movies.snapshot"], 1),
+    (["diff", "movies@latest", "live"], 1),
     (["report", "--format", "csv"], 1),  # written, and nothing is protected
     (["watch"], 1),
     (["sandbox", "--port", "99999"], 2),

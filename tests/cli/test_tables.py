@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 import qdrant_dr.cli
+from qdrant_dr.cli import diff
 from qdrant_dr.cli.session import Column
 from qdrant_dr.cli.tables import listed, table, terminal_width, wrap
 from qdrant_dr.cli.words import moment, yes
@@ -50,6 +51,8 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     how_long: st.floats(0, 1e9),
     format_share: st.floats(0, 1),
     format_size: st.integers(0, 2**50),
+    diff.figure: st.integers(0, 10**9),
+    diff.ids: st.lists(st.integers(0, 2**64 - 1), max_size=10),
 }
 
 

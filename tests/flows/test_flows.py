@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from qdrant_dr.records import Differed
 from tests.support.flow_runs import recorded, run, task_states
 from tests.support.prefect import PrefectServer
 from tests.support.waiting import eventually
@@ -52,6 +53,24 @@ def announced(server: PrefectServer, run_id: str) -> list[tuple[str, str]]:
         for e in found
         if e["payload"].get("run_id") == run_id
     ]
+
+
+def test_what_changed_between_two_backups_is_a_run_and_its_units(
+    world: Build, in_process: PrefectServer
+) -> None:
+    made = world()
+    for _ in range(2):
+        assert run("backup", made, collections=["users"]).name == "Completed"
+    state = run("diff", made, collections=["users"])
+    assert (state.type.value, state.name) == ("COMPLETED", "Completed"), state.message
+    (end, *_) = reversed(made.ends("one"))
+    old, new = made.manifests("one")
+    (outcome,) = end.outcomes
+    assert (end.start.job, outcome.unit, outcome.backup_id) == ("diff", "diff", new.backup_id)
+    assert isinstance(outcome.detail, Differed)
+    assert (outcome.detail.before, outcome.detail.share) == (old.backup_id, 0.0)
+    tasks = task_states(in_process, state, expected=1)
+    assert tasks == {f"diff {old.key} to {new.backup_id}": "Completed"}
 
 
 def test_a_repository_that_is_away_degrades(world: Build) -> None:

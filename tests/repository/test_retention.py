@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qdrant_dr.records import Baseline
 from qdrant_dr.records.holds import Hold
 from qdrant_dr.repository.retention import ExpirePlan, Policy, active_holds, plan_expire
 from tests.support import records as made
@@ -122,6 +123,62 @@ def test_what_followed_a_suspect_backup_does_not_let_go_of_what_was_before() -> 
         made.acceptance(calm.manifest, made.seal(calm.manifest)),  # of before
     ):
         assert {s.key for s in plan(backups, acknowledged=[nothing]).stays} == kept
+
+
+def drifting(*shares: int) -> list[Made]:
+    """Backups of consecutive days, the first one first, each with the share in percent of the
+    points of the first that are gone or changed."""
+    first = backup_at(NOW - days(len(shares)) - hours(1))
+    return [
+        first,
+        *(
+            backup_at(
+                NOW - days(n) - hours(1),
+                baseline=Baseline(
+                    backup_id=first.key.backup_id, counts={"id": 10}, sketch=(),
+                    changed_ppm=share * 10_000,
+                ),
+            )
+            for n, share in zip(reversed(range(len(shares))), shares, strict=True)
+        ),
+    ]  # fmt: skip
+
+
+def test_slow_change_beyond_the_limit_keeps_the_older_backup_until_somebody_looked() -> None:
+    backups = drifting(10, 40, 60, 70)
+    rules = policy(drift_limit=0.5)
+    found = plan(backups, rules)
+    assert {s.key for s in found.stays} == {backups[2].key, backups[-1].key}
+    (why,) = next(s.reasons for s in found.stays if s.key == backups[2].key)
+    assert "about 70% of the points" in why
+    assert "drifted:movies" in why
+    first = backups[0].key.backup_id
+    looked = made.acknowledgement("drifted", "movies", first)
+    accepted = made.acceptance(
+        backups[3].manifest, made.seal(backups[3].manifest, baseline=backups[3].baseline)
+    )
+    for enough in (looked, accepted):
+        assert {s.key for s in plan(backups, rules, acknowledged=[enough]).stays} == {
+            backups[-1].key
+        }
+    for nothing in (
+        made.acknowledgement("drifted", "movies", backups[1].key.backup_id),  # of another drift
+        made.acknowledgement("drifted", "users", first),
+        made.acceptance(backups[0].manifest, made.seal(backups[0].manifest)),  # of before
+    ):
+        assert len(plan(backups, rules, acknowledged=[nothing]).stays) == 2
+
+
+def test_change_within_the_limit_keeps_nothing_more() -> None:
+    backups = drifting(10, 40, 50)
+    assert {s.key for s in plan(backups, policy(drift_limit=0.5)).stays} == {backups[-1].key}
+
+
+def test_the_one_that_is_still_within_the_limit_must_be_good() -> None:
+    first, tenth, beyond = drifting(10, 60)
+    unproven = Made(tenth.manifest, proven=False, repositories=("aws",), baseline=tenth.baseline)
+    found = plan([first, unproven, beyond], policy(drift_limit=0.5))
+    assert {s.key for s in found.stays} == {first.key, beyond.key}
 
 
 def test_what_is_rewritten_every_night_does_not_fill_the_disk() -> None:

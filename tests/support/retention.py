@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from qdrant_dr.config import Proven
-from qdrant_dr.records import BackupKey, Manifest
+from qdrant_dr.records import BackupKey, Baseline, Manifest
 from qdrant_dr.repository import Catalog
 from qdrant_dr.repository.retention import Policy
 from tests.support import records as made
@@ -31,6 +31,7 @@ class Made:
     proven: bool
     repositories: tuple[str, ...]
     suspect: tuple[str, ...] = ()
+    baseline: Baseline | None = None
 
     @property
     def key(self) -> BackupKey:
@@ -44,8 +45,10 @@ def backup_at(
     life: str = "first",
     repositories: tuple[str, ...] = ("aws",),
     suspect: tuple[str, ...] = (),
+    baseline: Baseline | None = None,
 ) -> Made:
-    return Made(made.manifest("movies", at, incarnation=life), proven, repositories, suspect)
+    manifest = made.manifest("movies", at, incarnation=life)
+    return Made(manifest, proven, repositories, suspect, baseline)
 
 
 def catalog(
@@ -54,7 +57,11 @@ def catalog(
     held = {n: [b.manifest for b in backups if n in b.repositories] for n in repositories}
     return made.catalog(
         held,
-        seals=[made.seal(b.manifest, suspect=b.suspect) for b in backups if b.proven],
+        seals=[
+            made.seal(b.manifest, suspect=b.suspect, baseline=b.baseline)
+            for b in backups
+            if b.proven
+        ],
         proofs=[made.proof(b.manifest, n) for b in backups if b.proven for n in b.repositories],
         **lost,
     )

@@ -67,6 +67,7 @@ def policies(config: Config) -> PolicyOf:
             grace=rules.grace,
             share=rules.share,
             timezone=ZoneInfo(rules.timezone),
+            drift_limit=config.drift_limit_of(collection),
         )
 
     return policy

@@ -95,6 +95,17 @@ class CompareUnit(Frozen):
         return f"the replicas of {self.collection}"
 
 
+class DiffUnit(OfBackup):
+    """Say what changed from the backup `before` to this one."""
+
+    unit: Literal["diff"] = "diff"
+    before: BackupKey
+
+    @property
+    def label(self) -> str:
+        return f"{self.before} to {self.key.backup_id}"
+
+
 class HealUnit(OfBackup):
     """Bring one copy back from the first of `sources` that proves its bytes in the transfer."""
 
@@ -263,6 +274,7 @@ Unit = Annotated[
     | FullUnit
     | VerifyUnit
     | CompareUnit
+    | DiffUnit
     | HealUnit
     | DrillUnit
     | RestoreUnit

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.report.evidence.differences import Difference, differences_of
 from qdrant_dr.report.evidence.drills import Drill, drills_of
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.restores import Restore, restores_of
@@ -50,6 +51,12 @@ class Assessment:
         """Return the verdict of the worst finding."""
         worst = {p.severity for p in self.problems}
         return "failed" if "critical" in worst else "degraded" if "warning" in worst else "ok"
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """Return what changed between two backups, by the last comparison of each collection."""
+        since = self.evidence.since
+        return tuple(d for d in differences_of(self.evidence) if d.outcome.started_at >= since)
 
     @property
     def source_kind(self) -> SourceKind | None:

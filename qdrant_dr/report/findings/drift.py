@@ -10,6 +10,7 @@ from qdrant_dr.report.evidence.standing import Standing
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.acknowledged import by
 from qdrant_dr.repository import accepted_since, accepting, open_suspects
+from qdrant_dr.repository.acknowledgement import DRIFTED
 
 
 def drift(evidence: Evidence, s: Standing) -> Iterator[Problem]:
@@ -54,14 +55,14 @@ def slow_drift(evidence: Evidence, s: Standing) -> Iterator[Problem]:
     ]
     problem = Problem(
         "warning",
-        "drifted",
+        DRIFTED,
         s.collection,
         f"about {newest.changed_ppm / 1e6:.0%} of the points of {newest.backup_id} have gone or "
         "changed since, little by little",
         min(beyond),
         "every backup since, unless that is normal for this collection",
         f"{DECIDE}is that normal for this collection? If so, acknowledge it with "
-        f"`{command('acknowledge', f'drifted:{s.collection}', '--reason', 'WHY')}`; if not, "
+        f"`{command('acknowledge', f'{DRIFTED}:{s.collection}', '--reason', 'WHY')}`; if not, "
         f"restore {newest.backup_id} beside it and compare.",
         facts=newest.backup_id,
     )

@@ -92,6 +92,7 @@ def render(
         drills_count=len(assessment.drills),
         restores=assessment.restores[::-1][:SHOWN],
         restores_count=len(assessment.restores),
+        differences=assessment.differences,
         forecasts=_forecasts(assessment),
         runs=_runs(assessment),
         scope=_scope(assessment),

@@ -1,0 +1,1 @@
+"""`diff`: what lies between two states of a collection's points."""

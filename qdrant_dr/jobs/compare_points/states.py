@@ -1,0 +1,274 @@
+"""Two states of a collection: a backup, or what the server holds now. Both become tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from qdrant_dr.cluster import (
+    CollectionFacts,
+    Node,
+    RawPoint,
+    collection_facts,
+    scroll_points,
+)
+from qdrant_dr.cluster.incarnation import another_life as another_than
+from qdrant_dr.cluster.node import path_of
+from qdrant_dr.cluster.scroll import points_by_id
+from qdrant_dr.config import Config
+from qdrant_dr.errors import ContentDiffers
+from qdrant_dr.jobs.read_points.opened_backup import (
+    OpenedShard,
+    Unpacked,
+    opened_backup,
+    stop_if_asked,
+)
+from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.progress import points_told
+from qdrant_dr.proof import Fingerprinter
+from qdrant_dr.proof.fingerprint import in_pages, parts_of
+from qdrant_dr.proof.point_table import PointTable, TableWriter, id_key
+from qdrant_dr.raw_settings import dense_vectors
+
+PointId = int | str
+Where = Mapping[str, Any]
+
+
+class Piece(Protocol):
+    """One shard of a backup, or the live collection: what its points are."""
+
+    def retrieve(
+        self, ids: Sequence[PointId], *, payload: bool = True, vectors: bool = True
+    ) -> list[RawPoint]:
+        """Return those of these points that are there."""
+
+    def pages(
+        self, *, payload: bool = True, vectors: bool = True, where: Where | None = None
+    ) -> Iterator[list[RawPoint]]:
+        """Yield the points that a filter finds."""
+
+    def count(self, where: Where | None = None) -> int:
+        """Count the points that a filter finds."""
+
+
+class State(Protocol):
+    """What is compared. `tables` has one for each of the `pieces`, by the same number."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in words for people."""
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """The server's description of the collection."""
+
+    @property
+    def aliases(self) -> Sequence[str]:
+        """The aliases that point to it."""
+
+    notes: list[str]
+
+    def read(self, folder: Path, buckets: Sequence[int] | None) -> list[PointTable]:
+        """Write tables of all points, or of those in some buckets."""
+
+    def piece(self, number: int) -> AbstractContextManager[Piece]:
+        """Open what one of the tables was made of."""
+
+    def pieces(self) -> Iterable[Piece]:
+        """Open one after the other."""
+
+
+@dataclass
+class BackupState:
+    """A backup whose archives are unpacked below a folder once, and opened again when needed."""
+
+    config: Config
+    found: Found
+    folder: Path
+    notes: list[str] = field(default_factory=list)
+    _unpacked: Unpacked = field(default_factory=dict)
+    _shards: list[int] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return str(self.found.backup.key)
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = json.loads(self.found.manifest.collection_info)
+        return found
+
+    @property
+    def aliases(self) -> Sequence[str]:
+        return self.found.manifest.aliases
+
+    def read(self, folder: Path, buckets: Sequence[int] | None) -> list[PointTable]:
+        """Read every shard; raise ContentDiffers if these are not the points of the seal."""
+        tables: list[PointTable] = []
+        points = 0
+        with self._opened() as opened:
+            for shard in opened.shards():
+                table, _ = shard.table(folder / str(len(tables)), buckets)
+                tables.append(table)
+                self._shards.append(shard.shard)
+                points += shard.points
+            self.notes += opened.notes
+        seal = self.found.backup.seal
+        if seal is not None and seal.points != points:
+            raise ContentDiffers(
+                f"{self.name} holds {points} points, its seal says {seal.points}",
+                f"run `qdrant-dr verify {self.name} --depth content`.",
+            )
+        return tables
+
+    @contextmanager
+    def piece(self, number: int) -> Iterator[OpenedShard]:
+        with self._opened() as opened:
+            yield next(opened.shards(only=[self._shards[number]]))
+
+    def pieces(self) -> Iterator[OpenedShard]:
+        with self._opened() as opened:
+            yield from opened.shards()
+
+    def _opened(self) -> Any:
+        return opened_backup(self.config, self.found, self.folder, unpacked=self._unpacked)
+
+
+@dataclass
+class LiveState:
+    """A collection of the cluster, read through one node; others may write to it meanwhile."""
+
+    node: Node
+    collection: str
+    facts: CollectionFacts
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"{self.collection}@live"
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        return self.facts.info
+
+    @property
+    def aliases(self) -> Sequence[str]:
+        return self.facts.aliases
+
+    def read(self, folder: Path, buckets: Sequence[int] | None) -> list[PointTable]:
+        """Scroll through the collection, and note between which operations that was."""
+        assert buckets is None, "a live collection has no seal"
+        writer, told = TableWriter(folder / "0"), points_told()
+        work = Fingerprinter(writer.components)
+        expected = self.facts.points_count or 0
+        for page in in_pages(scroll_points(self.node, self.collection, limit=self._limit)):
+            stop_if_asked()
+            keys: list[bytes] = []
+            work.add(parts_of(_noting(page, keys)))
+            writer.ids(keys)
+            if told:
+                told(min(writer.rows, expected), expected)
+        writer.close()
+        if self.facts.deferred_points:
+            self.notes.append(
+                f"{self.facts.deferred_points} points of {self.name} are deferred: the server "
+                "hides them until they are optimised, so they may be told as gone"
+            )
+        before, after = self.facts.operations, self._operations_now()
+        if before == after:
+            self.notes.append(f"{self.name} was not written to while it was read")
+        else:
+            moved = ", ".join(
+                f"{before.get(s)} to {after.get(s)} (shard {s})"
+                for s in sorted({*before, *after})
+                if before.get(s) != after.get(s)
+            )
+            self.notes.append(f"{self.name} was read while operations {moved} were applied")
+        return [PointTable.open(folder / "0")]
+
+    @contextmanager
+    def piece(self, number: int) -> Iterator[LiveState]:
+        assert number == 0
+        yield self
+
+    def pieces(self) -> Iterator[LiveState]:
+        yield self
+
+    def retrieve(
+        self, ids: Sequence[PointId], *, payload: bool = True, vectors: bool = True
+    ) -> list[RawPoint]:
+        """Return those of these points that are there, whole."""
+        del payload, vectors  # the server's answer has both
+        stop_if_asked()
+        return list(points_by_id(self.node, self.collection, ids, limit=self._limit))
+
+    def pages(
+        self, *, payload: bool = True, vectors: bool = True, where: Where | None = None
+    ) -> Iterator[list[RawPoint]]:
+        """Yield the points that a filter finds, without vectors."""
+        asked: dict[str, Any] = {
+            "filter": where, "with_payload": payload, "with_vector": vectors,
+            "limit": min(500, self._limit or 500),
+        }  # fmt: skip
+        while True:
+            stop_if_asked()
+            answer = self._ask("scroll", asked)
+            yield answer["points"]
+            if (following := answer.get("next_page_offset")) is None:
+                return
+            asked["offset"] = following
+
+    def count(self, where: Where | None = None) -> int:
+        """Count the points that a filter finds."""
+        return int(self._ask("count", {"filter": where, "exact": True})["count"])
+
+    @property
+    def _limit(self) -> int | None:
+        return self.facts.max_query_limit
+
+    def _operations_now(self) -> dict[int, int | None]:
+        return collection_facts(self.node, self.collection).operations
+
+    def _ask(self, what: str, body: Mapping[str, Any]) -> Any:
+        where = path_of(self.collection, "points", what)
+        doing = f"{what} points of {self.collection!r}"
+        return self.node.read(where, doing, collection=self.collection, json=dict(body))
+
+
+def _noting(points: Iterable[Mapping[str, Any]], keys: list[bytes]) -> Iterator[Mapping[str, Any]]:
+    """Yield the points; their packed ids are added to `keys`."""
+    for point in points:
+        keys.append(id_key(point["id"]))
+        yield point
+
+
+def another_life(before: State, after: State) -> tuple[str, ...]:
+    """Say why the two are not of one life of a collection: it was deleted and made anew, or is
+    another one. What is compared then is what two collections hold."""
+    backups = [s.found.manifest for s in (before, after) if isinstance(s, BackupState)]
+    if len(backups) == 2 and backups[0].incarnation != backups[1].incarnation:
+        return (f"{before.name} and {after.name} are of two lives of a collection",)
+    live = next((s for s in (before, after) if isinstance(s, LiveState)), None)
+    if live is not None and backups:
+        if backups[0].collection != live.collection:
+            return (f"{before.name} and {after.name} are two collections",)
+        return tuple(
+            f"{live.name} is not the collection that was backed up: {why}"
+            for why in another_than(live.facts, backups[0])
+        )
+    return ()
+
+
+def cosine_vectors(*states: State) -> frozenset[str]:
+    """Return the components that servers normalise: each machine for itself, so that their last
+    bits may differ."""
+    return frozenset(
+        f"vector:{name}"
+        for state in states
+        for name, about in dense_vectors(state.info["config"]["params"]).items()
+        if about.get("distance") == "Cosine"
+    )
