@@ -22,6 +22,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from deployments.demo_evidence import evidence, signatures_by_hand
 from deployments.demo_servers import (
     Memory,
     Source,
@@ -246,6 +247,19 @@ class Story:
             say("\n  no disaster here: your server stays alive, and is not restored to")
         self.under_another_name()
         self.act("report: what an auditor gets", report, "ok", also=("degraded",))
+        self.as_a_stranger()
+
+    def as_a_stranger(self) -> None:
+        """Verify who wrote what, with the public key alone: by `ssh-keygen`, then all of it."""
+        say("\n  and a stranger, who has the files of one repository, a public key and ssh-keygen:")
+        trusted = HOME / "allowed_signers"
+        for line in signatures_by_hand(HOME / "repositories" / "onprem", trusted):
+            say(f"    {line}")
+        say("  qdrant-dr evidence verify: each repository, with the others as its witnesses:")
+        for line, good in evidence(self.config, trusted):
+            say(f"    {line}")
+            if not good:
+                self.broken.append(f"evidence of {line}")
 
     def disaster(self) -> None:
         """Kill the source with all that it stored; bring everything back on an empty server."""

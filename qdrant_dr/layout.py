@@ -115,7 +115,7 @@ def time_of(identifier: str) -> datetime:
     """The second that an id was made in. Raise ValueError if it is no id."""
     if not (match := _ID.match(identifier)):
         raise ValueError(f"{identifier!r} is not an id like 20261122T101530Z-7f3a9c")
-    return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return datetime.fromisoformat(match[1][:-1]).replace(tzinfo=UTC)  # a ledger has many
 
 
 def time_if_id(identifier: str) -> datetime | None:

@@ -254,6 +254,20 @@ KEY: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr key export vault --out /media/usb/vault.master-key",
     ),
 }
+EVIDENCE: Mapping[str, tuple[str, ...]] = {
+    "verify": (
+        "evidence:verify",
+        "Verify who wrote what and when: chain, signatures, records; offline, from a copy.",
+        "qdrant-dr evidence verify --allowed-signers allowed_signers",
+        "qdrant-dr evidence verify ./copy-of-a-bucket --allowed-signers allowed_signers",
+        "qdrant-dr evidence verify aws --against gcp --against onprem",
+    ),
+    "bundle": (
+        "evidence:bundle",
+        "Write report, frames, records, ledgers and signatures into one archive for an auditor.",
+        "qdrant-dr evidence bundle --period 90d --out evidence.tar.gz",
+    ),
+}
 SIGNING: Mapping[str, tuple[str, ...]] = {
     "init": (
         "signing:init",
@@ -278,6 +292,7 @@ GROUPS: Mapping[str, tuple[Mapping[str, tuple[str, ...]], str]] = {
         "Create and show repositories, the places where backups are stored.",
     ),
     "key": (KEY, "Say who can open an encrypted repository."),
+    "evidence": (EVIDENCE, "Let a stranger check who wrote what and when."),
     "signing": (SIGNING, "Say who signs the ledger, and who is believed."),
 }
 """Commands of two words: the first, what comes second, and what they are about."""

@@ -56,8 +56,8 @@ def report(
         now = datetime.now(UTC)
         return explain_figure(session, explain, _moment(as_of) if as_of else now, _period(period))
     request = ReportRequest(
-        period=_period(period),
-        as_of=None if as_of is None else _moment(as_of),
+        period=period_of(period),
+        as_of=None if as_of is None else moment_of(as_of),
         url=out,
         formats=_formats(formats),
     )
@@ -76,14 +76,16 @@ def report(
     return replace(reply, rows=[row], columns=(), text="\n".join([made.headline, *made.files]))
 
 
-def _period(text: str) -> timedelta:
+def period_of(text: str) -> timedelta:
+    """Parse --period. Raise UsageError."""
     try:
         return parse_duration(text)
     except ValueError as e:
         raise UsageError(f"--period: {e}", "write 30d.") from None
 
 
-def _moment(text: str) -> datetime:
+def moment_of(text: str) -> datetime:
+    """Parse --as-of. Raise UsageError."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -91,6 +91,7 @@ POISONED = [
     (["repository", "adopt", "local"], 0),
     (["key", "list", "local"], 2),
     (["signing", "trust", "nobody", "--as", "ana", "--file", "trusted"], 1),
+    (["evidence", "verify"], 1),  # there is no ledger yet
     (["check"], 5),
     (["status"], 1),
     (["backup"], 5),

@@ -56,7 +56,7 @@ def write(
     try:
         fs, root = _filesystem(folder, to)
         fs.makedirs(root, exist_ok=True)
-        for name, data in _files(assessment, frames, formats):
+        for name, data in report_files(assessment, frames, formats):
             fs.pipe_file(f"{root}/{name}", data)
             written.append(f"{folder}/{name}")
     except Exception as e:  # noqa: BLE001 -- providers' errors have no common class, and may hold a key
@@ -82,9 +82,10 @@ def _filesystem(folder: str, to: ReportConfig) -> tuple[Any, str]:
     return found
 
 
-def _files(
+def report_files(
     assessment: Assessment, frames: Mapping[str, pd.DataFrame], formats: Sequence[Format]
 ) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the bytes of each file of a report."""
     if "html" in formats:
         tables = [f"{name}.csv" for name in frames] if "csv" in formats else []
         yield "report.html", render(assessment, frames, tables)
