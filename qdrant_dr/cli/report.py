@@ -54,7 +54,9 @@ def report(
     config = session.config
     if explain is not None:
         now = datetime.now(UTC)
-        return explain_figure(session, explain, _moment(as_of) if as_of else now, _period(period))
+        return explain_figure(
+            session, explain, moment_of(as_of) if as_of else now, period_of(period)
+        )
     request = ReportRequest(
         period=period_of(period),
         as_of=None if as_of is None else moment_of(as_of),
