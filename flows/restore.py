@@ -15,10 +15,11 @@ from pydantic import Field
 from flows.parameters import ALONE, ConfigRef
 from qdrant_dr.config import Config
 from qdrant_dr.errors import UsageError
-from qdrant_dr.jobs.restore.job import Approval, approved_by_execute
+from qdrant_dr.jobs.restore.job import approved_by_execute
 from qdrant_dr.jobs.restore.job import restore as restore_job
 from qdrant_dr.jobs.restore.options import RestoreRequest
 from qdrant_dr.jobs.restore.plan import RestorePlan
+from qdrant_dr.jobs.run.approval import Approval
 from qdrant_dr.jobs.run.run import Run
 from qdrant_dr.jobs.run.units import Perform, Priority, Way
 from qdrant_dr.jobs.target.nodes import is_scratch

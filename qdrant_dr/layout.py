@@ -13,6 +13,7 @@
     holds/<cluster>/<collection folder>/<backup id>/<hold id>.json
     expired/<cluster>/<collection folder>/<backup id>/<run id>.json
     acknowledged/<cluster>/<acknowledgement id>.json
+    undo/<cluster>/<collection folder>/<run id>/part-<number>.json, then undo.json, settled.json
     bundles/<folder>/<cluster>, bundles/runs/<year>-<month>: <digest>.bundle
     probes/<random>/...                                   of `check`, removed again
 
@@ -46,6 +47,9 @@ HOLDS = "holds"
 EXPIRED = "expired"
 RUN_RECORDS = (".start.json", ".end.json")
 ACKNOWLEDGED = "acknowledged"
+UNDO = "undo"
+UNDO_RECORD = "undo.json"
+UNDO_SETTLED = "settled.json"
 BUNDLES = "bundles"
 PROBES = "probes"
 
@@ -74,6 +78,9 @@ _SHAPES = {
         RUNS: (_YEAR, _MONTH, r"^\d{8}T\d{6}Z-[0-9a-f]{6}\.(start|end)\.json$"),
         WATCHES: (_CLUSTER, _YEAR, _MONTH, _RECORD),
         ACKNOWLEDGED: (_CLUSTER, _RECORD),
+        UNDO: (
+            _CLUSTER, _SLUG, _ID.pattern, r"^(undo|settled|part-[1-9]\d{0,5})\.json$",
+        ),
         BUNDLES: (rf"^({BACKUPS}|{PROOFS}|{EXPIRED}|{RUNS})$", _CLUSTER, r"^[0-9a-f]{32}\.bundle$"),
     }.items()
 }  # fmt: skip
@@ -260,6 +267,38 @@ def acknowledgement(cluster: str, acknowledgement_id: str) -> str:
 def acknowledgements(cluster: str) -> str:
     """The folder of all acknowledgements of a cluster."""
     return f"{ACKNOWLEDGED}/{checked(cluster)}"
+
+
+def undo_part(number: int) -> str:
+    """The file of one part of an undo record."""
+    return f"part-{number}.json"
+
+
+def in_undo(cluster: str, collection: str, run_id: str, file: str) -> str:
+    """The path of one file of the undo record of a run."""
+    return f"{undos(cluster, collection)}/{checked(run_id)}/{checked(file)}"
+
+
+def undos(cluster: str, collection: str | None = None) -> str:
+    """The folder of all undo records of a cluster, or of one collection."""
+    return _below(UNDO, cluster, collection, None)
+
+
+def read_undo_path(path: str) -> tuple[str, str] | None:
+    """The folder and the run id of a file of an undo record; None if it is none."""
+    folder, _, _ = path.rpartition("/")
+    return (
+        (folder, folder.rpartition("/")[2])
+        if path.startswith(f"{UNDO}/") and is_ours(path)
+        else None
+    )
+
+
+def is_boxed(path: str) -> bool:
+    """Whether an encrypted repository has this record in a box: it holds values or ids of
+    points."""
+    top, _, _ = path.partition("/")
+    return top == UNDO or (top == BACKUPS and path.endswith(f"/{SEAL}"))
 
 
 def run_start(run_id: str, started_at: datetime) -> str:

@@ -12,7 +12,7 @@ from prefect.exceptions import FlowPauseTimeout
 from prefect.input import RunInput
 from pydantic import Field
 
-from qdrant_dr.jobs.restore.job import Approval
+from qdrant_dr.jobs.run.approval import Approval
 from qdrant_dr.jobs.restore.plan import RestorePlan
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.quantities import format_size, how_long

@@ -27,6 +27,7 @@ from qdrant_dr.records import (
     Proved,
     Reported,
     Restored,
+    RestoredPoints,
     RunEnd,
     Signed,
     Swept,
@@ -130,9 +131,11 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
     elif isinstance(detail, Drilled):
         size, points = detail.size_bytes, detail.points_restored
         remarks.insert(0, _drilled(detail))
-    elif isinstance(detail, Restored):
-        size, points = detail.size_bytes, detail.points_restored
-        remarks.insert(0, _restored(detail))
+    elif isinstance(detail, Restored | RestoredPoints):
+        whole = isinstance(detail, Restored)
+        size = detail.size_bytes if whole else detail.sent_bytes
+        points = detail.points_restored if whole else detail.written
+        remarks.insert(0, _restored(detail) if whole else _restored_points(detail))
     elif isinstance(detail, Signed):
         held = "accepted" if detail.accepted else "rejected"
         remarks.insert(0, f"run {detail.run_id} {held} by {detail.reviewer}")
@@ -179,6 +182,15 @@ def _restored(detail: Restored) -> str:
     said += [f"aliases {', '.join(detail.aliases_set)}"] if detail.aliases_set else []
     said += ["continued an interrupted one"] if detail.resumed else []
     return ", ".join([*said, f"{detail.total_us / 1e6:.1f} s"])
+
+
+def _restored_points(detail: RestoredPoints) -> str:
+    """Say what became of the points, and how to take that back."""
+    said = [f"{detail.name} on {detail.target}", detail.came_to]
+    said += ["continued an interrupted one"] if detail.resumed else []
+    said += [f"{detail.total_us / 1e6:.1f} s"]
+    said += [f"undo: qdrant-dr restore --undo {detail.undo_id}"] if detail.undo_id else []
+    return ", ".join(said)
 
 
 def _left_out(end: RunEnd) -> list[dict[str, Any]]:

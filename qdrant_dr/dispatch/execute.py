@@ -14,6 +14,7 @@ from qdrant_dr.jobs.run.units import (
     FullUnit,
     HealUnit,
     ReportUnit,
+    RestorePointsUnit,
     RestoreUnit,
     SweepUnit,
     Unit,
@@ -58,10 +59,8 @@ def _execute(config: Config, unit: Unit, run_id: str) -> Outcome:
         from qdrant_dr.jobs.drill.unit import drill_copy
 
         return drill_copy(apply_scenario(config, unit.scenario), unit, run_id)
-    if isinstance(unit, RestoreUnit):
-        from qdrant_dr.jobs.restore.unit import restore_backup
-
-        return restore_backup(config, unit, run_id)
+    if isinstance(unit, RestoreUnit | RestorePointsUnit):
+        return _restore(config, unit, run_id)
     if isinstance(unit, ExpireUnit):
         from qdrant_dr.jobs.expire.job import expire_copy
 
@@ -71,6 +70,16 @@ def _execute(config: Config, unit: Unit, run_id: str) -> Outcome:
 
         return sweep(config, unit, run_id)
     return _judge(config, unit)
+
+
+def _restore(config: Config, unit: RestoreUnit | RestorePointsUnit, run_id: str) -> Outcome:
+    if isinstance(unit, RestorePointsUnit):
+        from qdrant_dr.jobs.restore_points.unit import restore_points
+
+        return restore_points(config, unit, run_id)
+    from qdrant_dr.jobs.restore.unit import restore_backup
+
+    return restore_backup(config, unit, run_id)
 
 
 def _judge(config: Config, unit: ReportUnit | WatchUnit) -> Outcome:

@@ -20,6 +20,7 @@ from qdrant_dr.records.details import (
     Proved,
     Reported,
     Restored,
+    RestoredPoints,
     Signed,
     Swept,
     Watched,
@@ -47,6 +48,7 @@ from qdrant_dr.records.run import (
     Verdict,
 )
 from qdrant_dr.records.seal import Baseline, FilterTruth, GoldenQuery, Seal, SealedShard
+from qdrant_dr.records.undo import UndoFile, UndoPart, UndoRecord, UndoSettled
 
 __all__ = [
     "BUCKETS",
@@ -90,6 +92,7 @@ __all__ = [
     "Reported",
     "RepositorySeen",
     "Restored",
+    "RestoredPoints",
     "RunEnd",
     "RunStart",
     "Sample",
@@ -102,6 +105,10 @@ __all__ = [
     "SnapshotAnswer",
     "SourceNode",
     "Swept",
+    "UndoFile",
+    "UndoPart",
+    "UndoRecord",
+    "UndoSettled",
     "Verdict",
     "Watched",
     "canonical_json",

@@ -17,6 +17,7 @@ from qdrant_dr.records.details import (
     Proved,
     Reported,
     Restored,
+    RestoredPoints,
     Signed,
     Swept,
     Watched,
@@ -77,6 +78,7 @@ Detail = Annotated[
     | Healed
     | Drilled
     | Restored
+    | RestoredPoints
     | Deleted
     | Swept
     | Signed
@@ -97,6 +99,7 @@ class Outcome(Frozen):
         "compare",
         "drill",
         "restore",
+        "restore-points",
         "expire",
         "sweep",
         "report",

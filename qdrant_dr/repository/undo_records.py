@@ -1,0 +1,100 @@
+"""Undo records of a repository: parts first, then the record that names them; read with care."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TypeVar
+
+from qdrant_dr import layout
+from qdrant_dr.errors import BytesDiffer, Conflict, ObjectMissing, RecordDamaged
+from qdrant_dr.records import UndoPart, UndoRecord, UndoSettled
+from qdrant_dr.repository.repository import Repository
+
+R = TypeVar("R", UndoPart, UndoRecord, UndoSettled)
+
+
+def put_undo_part(repository: Repository, part: UndoPart) -> None:
+    """Keep one part, and read it back. Raise BytesDiffer if another one lies there then."""
+    _put(repository, part, layout.undo_part(part.number))
+
+
+def put_undo(repository: Repository, record: UndoRecord) -> None:
+    """Complete an undo record whose parts are all there."""
+    _put(repository, record, layout.UNDO_RECORD)
+
+
+def put_settled(repository: Repository, record: UndoSettled) -> None:
+    """Keep what the server made of points that it keeps otherwise than they were sent."""
+    _put(repository, record, layout.UNDO_SETTLED)
+
+
+def read_undo(repository: Repository, cluster: str, collection: str, run_id: str) -> UndoRecord:
+    """Read the undo record of a run. Raise ObjectMissing if it is not there, or not complete."""
+    return _read(UndoRecord, repository, cluster, collection, run_id, layout.UNDO_RECORD)
+
+
+def read_undo_parts(repository: Repository, record: UndoRecord) -> Iterator[UndoPart]:
+    """Yield the parts of an undo record in their order, each as it was written.
+
+    Raise ObjectMissing or RecordDamaged."""
+    for file in record.parts:
+        part = _read(
+            UndoPart, repository, record.cluster, record.collection, record.run_id, file.file
+        )
+        if part.sha256 != file.sha256:
+            raise RecordDamaged(
+                f"{repository.name}: {file.file} of the undo record of {record.run_id} is another "
+                "one than was written"
+            )
+        yield part
+
+
+def read_settled(repository: Repository, record: UndoRecord) -> UndoSettled | None:
+    """Read what the server had made of points; None if it keeps all as they were sent."""
+    try:
+        return _read(
+            UndoSettled, repository, record.cluster, record.collection, record.run_id,
+            layout.UNDO_SETTLED,
+        )  # fmt: skip
+    except ObjectMissing:
+        return None
+
+
+def find_undo(repository: Repository, cluster: str, run_id: str) -> str | None:
+    """Return the path of the undo record of a run, of whatever collection; None if none lies
+    here."""
+    for there in repository.find(layout.undos(cluster)):
+        found = layout.read_undo_path(there.path)
+        if found is not None and found[1] == run_id and there.path.endswith(layout.UNDO_RECORD):
+            return there.path
+    return None
+
+
+def read_undo_at(repository: Repository, path: str) -> UndoRecord:
+    """Read the undo record at a path that `find_undo` gave."""
+    return _parsed(repository, UndoRecord, path)
+
+
+def _put(repository: Repository, record: UndoPart | UndoRecord | UndoSettled, file: str) -> None:
+    path = layout.in_undo(record.cluster, record.collection, record.run_id, file)
+    with suppress(Conflict):  # two boxes of one record differ: what lies there is compared anyway
+        repository.create_record(path, record)
+    if _parsed(repository, type(record), path).sha256 != record.sha256:
+        raise BytesDiffer(
+            f"repository {repository.name}: {path} is not what was written there",
+            "find out who else writes to that repository; nothing was changed in the collection.",
+        )
+
+
+def _read(
+    kind: type[R], repository: Repository, cluster: str, collection: str, run_id: str, file: str
+) -> R:
+    return _parsed(repository, kind, layout.in_undo(cluster, collection, run_id, file))
+
+
+def _parsed(repository: Repository, kind: type[R], path: str) -> R:
+    record = repository.read_record(kind, path)
+    if f"/{record.run_id}/" not in path:
+        raise RecordDamaged(f"{repository.name}/{path} is of run {record.run_id}: misplaced")
+    return record
