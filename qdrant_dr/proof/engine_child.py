@@ -6,17 +6,23 @@ an end or an answer means. Requests, each answered by `done` or `failed`, after 
 `progress`:
 
     load {path}                 -> segments {uuid: version}, points (exact count)
-    read {skip?, limit?, table?, pick?, seed?}
+    read {skip?, limit?, table?, columns?, buckets?, pick?, seed?}
                                 -> fingerprint, sketch of the points in the order of their ids;
-                                   table: where to write a row for every point; picked: the ids at
-                                   the places `pick`, ascending, of what is read; seed: take
-                                   vectors from the files of the shard, compare a sample with the
-                                   engine; stored: of how many points, disagreed: why of none
+                                   table: where to write a row for every point; columns: the folder
+                                   of a `PointTable` of them; buckets: only points that fall into
+                                   these; picked: the ids at the places `pick`, ascending, of what
+                                   is read; seed: take vectors from the files of the shard, compare
+                                   a sample with the engine; stored: of how many points, disagreed:
+                                   why of none
     retrieve {ids}              -> fingerprint of these points alone
     digests {ids}               -> digest of each component of these points, [id, {name: hex}]
     points {ids}                -> these points, as a server's scroll would give them
-    page {offset?, limit, whole?} -> points in the order of their ids, and next: where to go on,
-                                   or null; without `whole` their ids alone
+    page {offset?, limit?, whole?, payload?, vectors?, where?}
+                                -> points in the order of their ids, and next: where to go on, or
+                                   null; without `whole` their ids alone, without `limit` as many
+                                   as fit a message, with `where` those that a REST filter finds
+    parse {where}               -> why the engine cannot parse this filter, or null; needs no shard
+    matching {where}            -> exact count of the points that this filter finds
     choose {ids, names, each, tenants}
                                 -> golden queries, each with the answer of the index
     answer {queries}            -> the answers of the index to golden queries
@@ -31,13 +37,12 @@ import ctypes
 import gc
 import json
 import os
-import queue
 import resource
+import shutil
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 from uuid import UUID
@@ -47,27 +52,16 @@ import qdrant_edge as edge
 from qdrant_dr.proof import engine_search as search
 from qdrant_dr.proof.columns import Columns
 from qdrant_dr.proof.encoding import point_digests
+from qdrant_dr.proof.engine_filter import FilterInvalidError, engine_filter
+from qdrant_dr.proof.engine_pages import ahead, json_point, read_buckets, read_points, scroll
 from qdrant_dr.proof.fingerprint import Fingerprinter
 from qdrant_dr.proof.page_size import PageSize
-from qdrant_dr.proof.stored_pages import DisagreesError, Page, Records, StoredPages, bytes_of
+from qdrant_dr.proof.point_table import TableWriter, id_key
+from qdrant_dr.proof.stored_pages import DisagreesError, StoredPages, bytes_of
 from qdrant_dr.proof.stored_vectors import NotPlainError
 
-SKIP_PAGE = 20_000
 PROGRESS_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
-
-
-def id_key(point_id: int | str | UUID) -> bytes:
-    """Pack an id into 17 bytes that sort as Qdrant scrolls: integers before UUIDs, each
-    ascending."""
-    if isinstance(point_id, int):
-        return b"\0" + point_id.to_bytes(16, "big")
-    return b"\1" + UUID(str(point_id)).bytes
-
-
-def key_id(key: bytes) -> int | str:
-    """Return the id that `id_key` packed, in JSON's form."""
-    return str(UUID(bytes=key[1:])) if key[0] else int.from_bytes(key[1:], "big")
 
 
 def main() -> None:
@@ -108,7 +102,7 @@ class Child:
 
     def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
         self._shard: edge.EdgeShard | None = None
-        self._path = Path()
+        self._path, self._size = Path(), PageSize()
         self._tell = tell
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -122,6 +116,8 @@ class Child:
             "page": self._page,
             "choose": self._choose,
             "answer": self._answer,
+            "parse": self._parse,
+            "matching": self._matching,
             "count": self._count,
             "scan": self._scan,
             "close": self._close,
@@ -139,7 +135,7 @@ class Child:
 
     def _load(self, path: str) -> dict[str, Any]:
         self._close()
-        self._path = Path(path)
+        self._path, self._size = Path(path), PageSize()
         self._shard = edge.EdgeShard.load(path)
         manifest = self._shard.snapshot_manifest()
         return {
@@ -152,16 +148,21 @@ class Child:
             self._shard.close()
             self._shard = None
 
-    def _read(self, table: str | None = None, **wanted: Any) -> dict[str, Any]:
+    def _read(
+        self, table: str | None = None, columns: str | None = None, **wanted: Any
+    ) -> dict[str, Any]:
         """Read with vectors from the files, if `seed` is given and they are plain; with the engine
         alone if not, or if a sample differs."""
         stored = self._stored(wanted.pop("seed", None))
         try:
-            return self._read_points(stored, table=table, **wanted)
+            return self._read_points(stored, table=table, columns=columns, **wanted)
         except DisagreesError as e:
             if table:
                 Path(table).unlink()
-            return {**self._read_points(None, table=table, **wanted), "disagreed": str(e)}
+            if columns:
+                shutil.rmtree(columns)
+            alone = self._read_points(None, table=table, columns=columns, **wanted)
+            return {**alone, "disagreed": str(e)}
 
     def _stored(self, seed: int | None) -> StoredPages | None:
         if seed is None:
@@ -177,14 +178,22 @@ class Child:
         skip: int = 0,
         limit: int | None = None,
         table: str | None = None,
+        columns: str | None = None,
+        buckets: Sequence[int] | None = None,
         pick: Sequence[int] = (),
     ) -> dict[str, Any]:
-        work, told = Fingerprinter(), time.monotonic()
+        writer = TableWriter(Path(columns)) if columns else None
+        work, told = Fingerprinter(writer.components if writer else None), time.monotonic()
         wanted, picked, seen = iter(pick), list[int | str](), 0
         place = next(wanted, None)
         rows = Path(table).open("xb") if table else None  # noqa: SIM115 - closed below
+        pages = (
+            read_points(self._open, skip, limit, stored)
+            if buckets is None
+            else read_buckets(self._open, buckets, self._alive)
+        )
         try:
-            for page in _ahead(_points(self._open, skip, limit, stored)):
+            for page in ahead(pages):
                 digests = work.add_columns(page) if isinstance(page, Columns) else work.add(page)
                 while place is not None and place < seen + len(page):
                     picked.append(search.json_id(page.ids[place - seen]))
@@ -193,12 +202,16 @@ class Child:
                 if rows:
                     for point_id, row in zip(page.ids, digests, strict=True):
                         rows.write(id_key(point_id) + row.tobytes())
+                if writer:
+                    writer.ids([id_key(i) for i in page.ids])
                 if time.monotonic() - told > PROGRESS_SECONDS:
                     told = time.monotonic()
                     self._tell({"progress": work.sums["id"].count})
         finally:
             if rows:
                 rows.close()
+            if writer:
+                writer.close()
         answer = {"fingerprint": work.facts(), "sketch": work.sketch, "picked": picked}
         return {**answer, "stored": stored.stored if stored else 0}
 
@@ -222,17 +235,42 @@ class Child:
         ]
 
     def _points(self, ids: list[int | str]) -> list[dict[str, Any]]:
-        return [_json_point(r) for r in self._fetch(ids)]
+        return [json_point(r) for r in self._fetch(ids)]
 
     def _page(
-        self, limit: int, offset: int | str | None = None, whole: bool = True
+        self,
+        limit: int | None = None,
+        offset: int | str | None = None,
+        whole: bool = True,
+        payload: bool = True,
+        vectors: bool = True,
+        where: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        start = UUID(offset) if isinstance(offset, str) else offset
-        records, following = _scroll(self._open, start, limit, whole=whole)
+        size = self._size
+        records, following = scroll(
+            self._open,
+            UUID(offset) if isinstance(offset, str) else offset,
+            limit or size.points,
+            payload=whole and payload,
+            vectors=whole and vectors,
+            where=engine_filter(where) if where else None,
+        )
+        # as JSON a float takes about four times its bytes, more while it is made
+        size.saw([4 * bytes_of(records[n]) for n in size.places(len(records))])
         return {
-            "points": [_json_point(r) if whole else search.json_id(r.id) for r in records],
+            "points": [json_point(r) if whole else search.json_id(r.id) for r in records],
             "next": None if following is None else search.json_id(following),
         }
+
+    def _parse(self, where: Any) -> str | None:
+        try:
+            engine_filter(where)
+        except FilterInvalidError as e:
+            return str(e)
+        return None
+
+    def _matching(self, where: dict[str, Any]) -> int:
+        return self._open.count(edge.CountRequest(exact=True, filter=engine_filter(where)))
 
     def _choose(
         self,
@@ -275,82 +313,6 @@ class Child:
     def _fetch(self, ids: list[int | str]) -> list[edge.Record]:
         wanted = [search.engine_id(i) for i in ids]
         return self._open.retrieve(wanted, with_payload=True, with_vector=True)
-
-
-def _json_point(record: edge.Record) -> dict[str, Any]:
-    vector = _json_vector(record.vector)
-    return {"id": search.json_id(record.id), "payload": record.payload, "vector": vector}
-
-
-def _json_vector(vector: Any) -> Any:
-    if isinstance(vector, dict):
-        return {name: _json_vector(v) for name, v in vector.items()}
-    if isinstance(vector, edge.SparseVector):
-        return {"indices": vector.indices, "values": vector.values}
-    return vector
-
-
-def _points(
-    shard: edge.EdgeShard, skip: int, limit: int | None, stored: StoredPages | None
-) -> Iterator[Page]:
-    vectors, apart = (stored.others, stored.bytes_each) if stored else (True, 0)
-    for page in _pages(shard, skip, limit, vectors or False, apart):
-        yield stored.points(page) if stored else Records(page)
-
-
-def _pages(
-    shard: edge.EdgeShard, skip: int, limit: int | None, vectors: bool | list[str], apart: int
-) -> Iterator[list[edge.Record]]:
-    """Yield records page by page; `apart` is how many bytes more each point will take."""
-    offset: int | str | UUID | None = None
-    while skip:
-        ids, offset = _scroll(shard, offset, min(skip, SKIP_PAGE), whole=False)
-        skip -= len(ids)
-        if offset is None:
-            return
-    size = PageSize()
-    while limit is None or limit:
-        most = size.points if limit is None else min(size.points, limit)
-        page, offset = _scroll(shard, offset, most, vectors=vectors)
-        size.saw([apart + bytes_of(page[n]) for n in size.places(len(page))])
-        if page:
-            yield page
-        if offset is None:
-            return
-        limit = None if limit is None else limit - len(page)
-
-
-def _scroll(
-    shard: edge.EdgeShard,
-    offset: int | str | UUID | None,
-    limit: int,
-    *,
-    whole: bool = True,
-    vectors: bool | list[str] = True,
-) -> tuple[list[edge.Record], int | str | UUID | None]:
-    vectors = whole and vectors
-    return shard.scroll(
-        edge.ScrollRequest(offset=offset, limit=limit, with_payload=whole, with_vector=vectors)
-    )
-
-
-def _ahead(pages: Iterator[Page]) -> Iterator[Page]:
-    """Yield the same pages, read one ahead in a thread: the engine works while Python hashes."""
-    ready: queue.Queue[Page | BaseException | None] = queue.Queue(maxsize=1)
-
-    def work() -> None:
-        try:
-            for page in pages:
-                ready.put(page)
-            ready.put(None)
-        except BaseException as e:  # noqa: BLE001 - a panic, too; raised in the thread that reads
-            ready.put(e)
-
-    threading.Thread(target=work, daemon=True).start()
-    while (page := ready.get()) is not None:
-        if isinstance(page, BaseException):
-            raise page
-        yield page
 
 
 if __name__ == "__main__":

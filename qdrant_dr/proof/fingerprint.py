@@ -10,7 +10,7 @@ is kept separately, so that a reading can be compared with a seal of either vers
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import chain, islice
@@ -44,6 +44,8 @@ _WHOLE = 1 << 256
 Words = npt.NDArray[np.uint64]
 _Part = tuple[str, list[bytes], list[int] | slice]
 """A component, its digests, and the places of their points."""
+Keep = Callable[[int, Sequence[_Part]], None]
+"""Takes how many points there are, and their digests by component, in version 2."""
 _Odd = tuple[list[bytes], list[bytes], list[int]]
 """Digests in version 1 and in version 2, and their places."""
 
@@ -95,9 +97,10 @@ def _lowest(rows: Words) -> Words:
 
 
 class Fingerprinter:
-    """Sums the digests of points, page by page."""
+    """Sums the digests of points, page by page. `keep` is given the digests of each page."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Keep | None = None) -> None:
+        self._keep = keep
         self.sums: dict[str, Sums] = {"id": Sums()}
         self.not_finite: dict[str, Sums] = {}
         self._lowest = np.zeros((0, 3), np.uint64)
@@ -166,6 +169,8 @@ class Fingerprinter:
         """Add digests of points: of their ids, and of each component those at some places."""
         rows = _words(ids)
         buckets = rows[:, 0].astype(np.uint8)  # the first byte: digests are little endian
+        if self._keep:
+            self._keep(len(ids), parts)
         self.sums["id"].add(rows, buckets)
         rows = rows.copy()
         for name, digests, where in parts:
@@ -215,6 +220,11 @@ class Fingerprinter:
         from qdrant_dr.records import Fingerprint
 
         return Fingerprint.model_validate(self.facts())
+
+
+def bucket_of(point_id: Any) -> int:
+    """Return the bucket that a point falls into."""
+    return sha256(ID_DOMAIN + encode_id(point_id)).digest()[0]
 
 
 def fingerprint_of(points: Iterable[Mapping[str, Any]]) -> Fingerprint:

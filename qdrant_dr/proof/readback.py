@@ -139,7 +139,7 @@ def count_shards(laid: LaidOut, engine: Engine) -> list[ShardCount]:
 
     Raise ArchiveInvalid, and what an engine's `wait` raises.
     """
-    counts = [_opened(shard, engine) for shard in laid.local_shards]
+    counts = [open_shard(shard, engine) for shard in laid.local_shards]
     if not counts:
         raise ArchiveInvalid("the archive holds no shard that can be opened")
     return counts
@@ -223,7 +223,7 @@ class _Reader:
             return self.twice(others[0])
         if others:
             return self.ranges(others)
-        count = _opened(self.shard, self.engine)
+        count = open_shard(self.shard, self.engine)
         self.engine.ask("read", pick=self.places(count), seed=self.seed)
         return ShardReading(count, **_whole(count, [self.engine.wait_points(self.telling(count))]))
 
@@ -247,7 +247,7 @@ class _Reader:
         for other, copy in zip(others, copies, strict=True):
             other.ask("load", path=str(copy))
             self.kept.callback(_close, other)
-        count = _opened(self.shard, self.engine)
+        count = open_shard(self.shard, self.engine)
         places = self.places(count)
         bounds = [count.points * n // len(engines) for n in range(len(engines))]
         for n, (engine, low) in enumerate(zip(engines, bounds, strict=True)):
@@ -276,7 +276,7 @@ class _Reader:
         shutil.rmtree(bare / "wal")
         with_log, without = self.scratch / "with-log", self.scratch / "without"
         second.ask("load", path=str(bare))
-        count = _opened(self.shard, engine)
+        count = open_shard(self.shard, engine)
         engine.ask("read", table=str(with_log), pick=self.places(count), seed=self.seed)
         second.wait()
         second.ask("read", table=str(without), seed=self.seed)
@@ -303,7 +303,7 @@ def _close(engine: Engine) -> None:
     engine.wait()
 
 
-def _opened(shard: LaidShard, engine: Engine) -> ShardCount:
+def open_shard(shard: LaidShard, engine: Engine) -> ShardCount:
     """Load the shard, and check that the engine took every segment: it drops some silently."""
     laid = segments_of(shard)
     logged = wal.last_operation(shard.folder / "wal")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qdrant_dr.errors import EngineFailed
-from qdrant_dr.proof.engine_child import key_id
+from qdrant_dr.proof.point_table import key_id
 
 _KEY, _ROW = 17, 49
 

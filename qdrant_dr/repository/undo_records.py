@@ -76,7 +76,7 @@ def read_undo_at(repository: Repository, path: str) -> UndoRecord:
     return _parsed(repository, UndoRecord, path)
 
 
-def _put(repository: Repository, record: UndoPart | UndoRecord | UndoSettled, file: str) -> None:
+def _put(repository: Repository, record: R, file: str) -> None:
     path = layout.in_undo(record.cluster, record.collection, record.run_id, file)
     with suppress(Conflict):  # two boxes of one record differ: what lies there is compared anyway
         repository.create_record(path, record)
