@@ -132,10 +132,8 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
         size, points = detail.size_bytes, detail.points_restored
         remarks.insert(0, _drilled(detail))
     elif isinstance(detail, Restored | RestoredPoints):
-        whole = isinstance(detail, Restored)
-        size = detail.size_bytes if whole else detail.sent_bytes
-        points = detail.points_restored if whole else detail.written
-        remarks.insert(0, _restored(detail) if whole else _restored_points(detail))
+        size, points, said = _brought_back(detail)
+        remarks.insert(0, said)
     elif isinstance(detail, Signed):
         held = "accepted" if detail.accepted else "rejected"
         remarks.insert(0, f"run {detail.run_id} {held} by {detail.reviewer}")
@@ -174,6 +172,12 @@ def _drilled(detail: Drilled) -> str:
     else:
         measured = f"restored into the sandbox in {took} (not a recovery time)"
     return f"{equal[detail.fingerprint_equal]}, {measured}, {end}"
+
+
+def _brought_back(detail: Restored | RestoredPoints) -> tuple[int, int | None, str]:
+    if isinstance(detail, RestoredPoints):
+        return detail.sent_bytes, detail.written, _restored_points(detail)
+    return detail.size_bytes, detail.points_restored, _restored(detail)
 
 
 def _restored(detail: Restored) -> str:

@@ -42,6 +42,7 @@ from qdrant_dr.jobs.run.stopwatch import Stopwatch
 from qdrant_dr.jobs.run.units import RestorePointsUnit
 from qdrant_dr.jobs.target.nodes import open_target
 from qdrant_dr.records import Outcome, RestoredPoints
+from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.repository import Repository
 from qdrant_dr.stores.bandwidth import BandwidthLimit
 
@@ -62,7 +63,7 @@ class Result:
     proven: bool = False
     resumed: bool = False
     sent_bytes: int = 0
-    target: str | None = None
+    target: SourceKind | None = None
     version: str | None = None
     doubts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -271,10 +272,13 @@ class Restoration:
                 told(done, changes.count)
 
         with self.watch.phase("write"), confirmed_file.open("x") as out:
+
+            def confirm(point_id: PointId, digest: str) -> None:
+                out.write(json.dumps([point_id, digest]) + "\n")
+
             writer = Writer(
                 self.node, self.name, self.work.only, writes, self.limit, self.work.live.most,
-                confirmed=lambda i, digest: out.write(json.dumps([i, digest]) + "\n") and None,
-                written=result.written,
+                confirmed=confirm, written=result.written,
             )  # fmt: skip
             try:
                 writer.write(changes.batches(), tell)
@@ -382,7 +386,7 @@ def _detail(
     found = work.work.found if work else None
     return RestoredPoints(
         target=unit.target,
-        target_kind=result.target,  # type: ignore[arg-type]
+        target_kind=result.target,
         server_version=result.version,
         name=unit.name,
         selection="what the run wrote" if unit.undoes else selection_words(unit),
