@@ -51,7 +51,7 @@ class UndoRecord(Record):
     written to the collection.
 
     `source` is the backup that the points came from, or `undo of <run id>`. `only`: the component
-    that was written, None for whole points. `vectors` is the text of the collection's vectors.
+    that was written, None for whole points. `params` are the parameters of the collection then.
     """
 
     KIND: ClassVar[str] = "undo"
@@ -63,7 +63,7 @@ class UndoRecord(Record):
     target: str
     source: str
     only: str | None
-    vectors: RawJSON
+    params: RawJSON
     absent: int = Field(ge=0)
     present: int = Field(ge=0)
     parts: tuple[UndoFile, ...] = Field(min_length=1)

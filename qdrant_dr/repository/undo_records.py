@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from qdrant_dr import layout
 from qdrant_dr.errors import BytesDiffer, Conflict, ObjectMissing, RecordDamaged
 from qdrant_dr.records import UndoPart, UndoRecord, UndoSettled
 from qdrant_dr.repository.repository import Repository
+from qdrant_dr.stores.base import Stat
+from qdrant_dr.vault.law import ORPHAN_GRACE
 
+UNDO_KEPT = timedelta(days=90)
+"""How long the former state of points is kept after their restore."""
 R = TypeVar("R", UndoPart, UndoRecord, UndoSettled)
 
 
@@ -74,6 +79,25 @@ def find_undo(repository: Repository, cluster: str, run_id: str) -> str | None:
 def read_undo_at(repository: Repository, path: str) -> UndoRecord:
     """Read the undo record at a path that `find_undo` gave."""
     return _parsed(repository, UndoRecord, path)
+
+
+def lapsed_undos(repository: Repository, cluster: str, *, store_now: datetime) -> tuple[Stat, ...]:
+    """Return the files of undo records that nobody needs any more: older than `UNDO_KEPT`, or left
+    by a run that died before they were complete, and so before it changed anything. None where
+    none may be deleted. The record goes before its parts: what is left of it names no part."""
+    if repository.append_only:
+        return ()
+    folders: dict[str, list[Stat]] = {}
+    for there in repository.find(layout.undos(cluster)):
+        if (found := layout.read_undo_path(there.path)) is not None:
+            folders.setdefault(found[0], []).append(there)
+    lapsed: list[Stat] = []
+    for files in folders.values():
+        whole = any(f.path.endswith(f"/{layout.UNDO_RECORD}") for f in files)
+        newest = max(f.modified_at for f in files)
+        if newest < store_now - (UNDO_KEPT if whole else ORPHAN_GRACE):
+            lapsed += sorted(files, key=lambda f: not f.path.endswith(f"/{layout.UNDO_RECORD}"))
+    return tuple(lapsed)
 
 
 def _put(repository: Repository, record: R, file: str) -> None:

@@ -162,7 +162,7 @@ def _compared(
     else:
         assert unit.undoes is not None
         stored = stored_undo(run.repositories, config.cluster.name, unit.undoes)
-        refusals += unlike_vectors(live, json.loads(stored.record.vectors))
+        refusals += unlike_vectors(live, json.loads(stored.record.params))
     left = unfinished_points(config.capture.spool.path, node.url, unit.name)
     if left is not None and left.undo_id != unit.undoes:
         began = f"{left.began_at:%Y-%m-%d %H:%M:%S} UTC"

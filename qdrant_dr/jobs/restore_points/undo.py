@@ -91,7 +91,7 @@ class UndoWriter:
         self._absent, self._present, self._size = [], [], 0
 
     def complete(
-        self, *, now: datetime, target: str, source: str, only: str | None, vectors: str
+        self, *, now: datetime, target: str, source: str, only: str | None, params: str
     ) -> UndoRecord:
         """Write the record that names the parts: from now on the former state is safe."""
         self.flush()
@@ -103,7 +103,7 @@ class UndoWriter:
             target=target,
             source=source,
             only=only,
-            vectors=vectors,
+            params=params,
             absent=self.absent,
             present=self.present,
             parts=tuple(self.files),

@@ -158,7 +158,7 @@ class Restoration:
         cluster = work.config.cluster.name
         if unit.undoes is not None:
             work.stored = stored_undo(self.opened, cluster, unit.undoes)
-            reasons = unlike_vectors(work.live, json.loads(work.stored.record.vectors))
+            reasons = unlike_vectors(work.live, json.loads(work.stored.record.params))
             if work.stored.record.collection != unit.name:
                 reasons = [f"{unit.undoes} wrote into {work.stored.record.collection!r}"]
         else:
@@ -211,7 +211,7 @@ class Restoration:
         if changes.count:
             writer.complete(
                 now=utc_now(), target=self.node.url, source=work.source_name, only=work.only,
-                vectors=params_text(work.live),
+                params=params_text(work.live),
             )  # fmt: skip
             self.writer, result.undo_id = writer, self.run_id
             result.undo_in = tuple(writer.repositories)
