@@ -13,6 +13,7 @@ NAMES = (
     "readback",
     "read_rates",
     "restore",
+    "restore_points",
     "recover_url",
     "reframe",
     "cover",

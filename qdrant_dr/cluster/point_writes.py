@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any, Self
 
 import httpx
 
@@ -20,12 +21,30 @@ from qdrant_dr.stores.bandwidth import BandwidthLimit
 
 
 class PointWrites:
-    """Counts its operations, as the server's log does, and bytes; `limit` slows it down."""
+    """Counts its operations, as the server's log does, and bytes; `limit` slows it down.
+
+    As a context it keeps its connection from one call to the next.
+    """
 
     def __init__(self, node: Node, collection: str, limit: BandwidthLimit | None = None) -> None:
         self.node, self.collection, self.limit = node, collection, limit
         self.operations = 0
         self.sent_bytes = 0
+        self._lasting: httpx.Client | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._lasting = self._stack.enter_context(self._client())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lasting = None
+        self._stack.close()
+
+    def _client(self) -> AbstractContextManager[httpx.Client]:
+        if self._lasting is not None:
+            return nullcontext(self._lasting)
+        return self.node.patient_client(self.node.timeouts.snapshot.total_seconds())
 
     def make(
         self, method: str, steps: tuple[str, ...], doing: str, body: str, *, operations: int = 1
@@ -42,7 +61,7 @@ class PointWrites:
         pauses = iter(READ_AGAIN_SECONDS)
         while True:
             try:
-                with node.patient_client(node.timeouts.snapshot.total_seconds()) as http:
+                with self._client() as http:
                     response = http.request(
                         method,
                         node.url + path_of(self.collection, "points", *steps),

@@ -111,7 +111,7 @@ def test_what_nobody_needs_goes(
     put_undo_part(repository, part())
     if whole:
         put_undo(repository, record(part()))
-    files = [p for p in (tmp_path / "one" / layout.UNDO).rglob("*.json")]
+    files = list((tmp_path / "one" / layout.UNDO).rglob("*.json"))
     now = datetime.now(UTC)
     for file in files:
         then = (now - age).timestamp()

@@ -29,12 +29,13 @@ BATCH_BYTES = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one point is to become: `after`, None to be deleted. `before` is the digest of what it
-    was when it was decided."""
+    """What one point is to become: `after`, None to be deleted, of which `wanted` is the digest.
+    `before` is the digest of what it was when it was decided."""
 
     id: PointId
     before: str
     after: RawPoint | None
+    wanted: str
     shard: int | None = None
     shard_key: int | str | None = None
 
@@ -63,7 +64,8 @@ def decide(
     after = combined(there, given, only)
     if same(after, there, only):
         return "equal", None
-    change = Change(point_id, digest_of(there, only), after, shard, shard_key)
+    digests = digest_of(there, only), digest_of(after, only)
+    change = Change(point_id, digests[0], after, digests[1], shard, shard_key)
     return change.kind, change
 
 
@@ -97,7 +99,14 @@ class ChangeFile:
 
     def add(self, change: Change) -> None:
         """Append one change."""
-        row = [change.id, change.before, change.after, change.shard, change.shard_key]
+        row = [
+            change.id,
+            change.before,
+            change.after,
+            change.wanted,
+            change.shard,
+            change.shard_key,
+        ]
         self._out.write(json.dumps(row) + "\n")
         self.count += 1
 

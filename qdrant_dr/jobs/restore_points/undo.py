@@ -11,7 +11,6 @@ from qdrant_dr import layout
 from qdrant_dr.cluster import RawPoint
 from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, DRError
 from qdrant_dr.jobs.restore_points.changes import Change
-from qdrant_dr.jobs.restore_points.point_states import digest_of
 from qdrant_dr.records import UndoFile, UndoPart, UndoRecord, UndoSettled
 from qdrant_dr.repository import Repository
 from qdrant_dr.repository.undo_records import (
@@ -50,12 +49,12 @@ class UndoWriter:
     _place: tuple[int | None, int | str | None] = (None, None)
     _size: int = 0
 
-    def add(self, change: Change, there: RawPoint | None, only: str | None) -> None:
+    def add(self, change: Change, there: RawPoint | None) -> None:
         """Keep one point as it is `there` now."""
         if (change.shard, change.shard_key) != self._place:
             self.flush()
             self._place = change.shard, change.shard_key
-        after = digest_of(change.after, only)
+        after = change.wanted
         if there is None:
             self._absent.append((change.id, after))
             self._size += 100

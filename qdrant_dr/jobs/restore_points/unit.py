@@ -201,7 +201,7 @@ class Restoration:
 
         def take(change: Change, there: dict[str, object] | None) -> None:
             changes.add(change)
-            writer.add(change, there, work.only)
+            writer.add(change, there)
 
         with work.opened() as source:
             result.surveyed = survey(
@@ -271,7 +271,7 @@ class Restoration:
             if told is not None:
                 told(done, changes.count)
 
-        with self.watch.phase("write"), confirmed_file.open("x") as out:
+        with self.watch.phase("write"), writes, confirmed_file.open("x") as out:
 
             def confirm(point_id: PointId, digest: str) -> None:
                 out.write(json.dumps([point_id, digest]) + "\n")

@@ -90,11 +90,11 @@ class Writer:
         todo: list[Change] = []
         for change in batch:
             there = live.get(change.id)
-            if same(change.after, there, self.only):
-                self.written.equal += 1
-                self._confirm(change, there)
-            elif digest_of(there, self.only) == change.before:
+            found = digest_of(there, self.only)
+            if found == change.before:
                 todo.append(change)
+            elif self._is_done(change, there, found):
+                self.written.equal += 1
             else:
                 self.written.moved.add(change.id)
         if not todo:
@@ -119,9 +119,8 @@ class Writer:
         wrong: list[Seen] = []
         for change in sent:
             there = live.get(change.id)
-            if same(change.after, there, self.only):
+            if self._is_done(change, there, digest_of(there, self.only)):
                 self.written.done[change.kind] += 1
-                self._confirm(change, there)
             elif change.id in refused:
                 self._was_refused(change, there, refused[change.id])
             else:
@@ -135,12 +134,16 @@ class Writer:
         else:
             self.written.moved.add(change.id)
 
-    def _confirm(self, change: Change, there: RawPoint | None) -> None:
-        kept = digest_of(there, self.only)
-        if kept != digest_of(change.after, self.only):
+    def _is_done(self, change: Change, there: RawPoint | None, found: str) -> bool:
+        """Say whether a point, of which `found` is the digest, is as it is to be; and confirm
+        it."""
+        if found != change.wanted:
+            if not same(change.after, there, self.only):
+                return False
             self.written.within += 1
-            self.written.settled[change.id] = kept
-        self.confirmed(change.id, kept)
+            self.written.settled[change.id] = found
+        self.confirmed(change.id, found)
+        return True
 
     def _live(self, changes: Sequence[Change]) -> dict[PointId, RawPoint]:
         ids = [c.id for c in changes]

@@ -106,7 +106,7 @@ def test_only_missing_points(there: dict[str, Any] | None) -> None:
 def test_changes_come_out_of_the_file_in_order(
     rows: list[tuple[int | str, dict[str, Any] | None, int | None]],
 ) -> None:
-    changes = [Change(i, ABSENT, after, key, key) for i, after, key in rows]
+    changes = [Change(i, ABSENT, after, ABSENT, key, key) for i, after, key in rows]
     with TemporaryDirectory() as name, ChangeFile(Path(name) / "changes") as file:
         for change in changes:
             file.add(change)

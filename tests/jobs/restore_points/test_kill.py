@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.support.restored_points import (
     write,
 )
 from tests.support.servers import Server
+from tests.support.thorough import thorough
 from tests.support.world import World
 
 STEPS = {
@@ -36,6 +38,14 @@ STEPS = {
 }
 HALF = {"between two batches", "a batch is written, not read back", "before the proof"}
 """Steps at which the journal says that points may be written."""
+EVERY_DAY = {"a batch is written, not read back", "before the end record"}
+
+
+def steps(*, but: str = "") -> list[Any]:
+    """The steps as parameters; most of them are left out of every-day runs."""
+    return [s if s in EVERY_DAY else pytest.param(s, marks=thorough) for s in STEPS if s != but]
+
+
 KILLED = """
 import importlib, os, signal, sys
 place, number, *words = sys.argv[1:]
@@ -94,7 +104,7 @@ def left(world: World) -> list[Path]:
 
 
 @pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", steps())
 def test_the_same_command_goes_on(world: World, server: Server, ids: Path, step: str) -> None:
     before = there(server.url)
     damage(server)
@@ -123,7 +133,7 @@ def test_the_same_command_goes_on(world: World, server: Server, ids: Path, step:
 
 
 @pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize("step", [s for s in STEPS if s != "before the undo record"])
+@pytest.mark.parametrize("step", steps(but="before the undo record"))
 def test_it_is_taken_back(world: World, server: Server, ids: Path, step: str) -> None:
     damage(server)
     damaged = there(server.url)
@@ -135,6 +145,7 @@ def test_it_is_taken_back(world: World, server: Server, ids: Path, step: str) ->
     assert left(world) == []
 
 
+@thorough
 def test_another_selection_waits_for_the_one_that_did_not_end(
     world: World, server: Server, ids: Path
 ) -> None:
