@@ -12,7 +12,7 @@ from functools import partial
 from qdrant_dr.cluster import points_by_id
 from qdrant_dr.cluster.point_writes import PointWrites
 from qdrant_dr.config import Config
-from qdrant_dr.errors import ContentDiffers, DRError, PlanRefused, RecoverFailed
+from qdrant_dr.errors import AccessDenied, ContentDiffers, DRError, PlanRefused, RecoverFailed
 from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, PointId, decide
 from qdrant_dr.jobs.restore_points.journal import (
     OpenPointsJournal,
@@ -282,6 +282,11 @@ class Restoration:
             )  # fmt: skip
             try:
                 writer.write(changes.batches(), tell)
+            except AccessDenied:
+                if not result.resumed and not any(result.written.done.values()):
+                    self.journal.drop()  # the very first write was forbidden
+                    result.began = False
+                raise
             finally:
                 result.sent_bytes = writes.sent_bytes
         with self.watch.phase("prove"), confirmed_file.open() as rows:

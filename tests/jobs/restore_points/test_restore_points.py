@@ -11,6 +11,7 @@ from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.restore_points.options import PointsRequest
 from qdrant_dr.records import RunEnd
 from tests.support.restored_points import (
+    NAME,
     bring,
     call,
     delete,
@@ -24,6 +25,7 @@ from tests.support.restored_points import (
     write,
 )
 from tests.support.servers import Server
+from tests.support.spy import Spy
 from tests.support.world import World
 
 POINTS = 400
@@ -183,6 +185,78 @@ def test_bad_selections_are_refused_in_words(world: World, server: Server, tmp_p
 def test_requests_that_make_no_sense(request_: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         PointsRequest.model_validate({"backup": "a@latest", **request_})
+
+
+def test_what_changes_between_our_look_and_our_write_stays(
+    world: World, server: Server, tmp_path: Path
+) -> None:
+    """The server itself decides whether a point is there."""
+    before = there(server.url)
+    delete(server.url, range(10, 20))
+    write(server.url, range(20, 30), seed=300)
+    ids = ids_file(tmp_path, *range(10, 30))
+    with Spy(server.url) as spy:
+
+        def meanwhile(line: str) -> None:
+            if line == f"PUT /collections/{NAME}/points" and spy.count(*line.split(" ")) == 1:
+                write(server.url, [12], seed=800)  # it was absent
+                delete(server.url, [25])  # it was there
+
+        spy.instead = meanwhile
+        end = bring(world, ids=ids, to=spy.url)
+    outcome, detail = the_outcome(end), the_detail(end)
+    assert outcome.verdict == "degraded", outcome
+    assert set(detail.moved_ids) == {id_of(12), id_of(25)}
+    assert (detail.created, detail.overwritten) == (9, 9)
+    assert differing(before, there(server.url)) == {id_of(12), id_of(25)}
+
+
+def test_a_key_that_may_not_write_changes_nothing(world: World, server: Server) -> None:
+    delete(server.url, range(10, 20))
+    damaged = there(server.url)
+    forbidden = b'{"status": {"error": "Global access is required"}}'
+    with Spy(server.url) as spy:
+        spy.instead = lambda line: (403, forbidden) if line.startswith("PUT") else None
+        assert "access-denied" in failed(bring(world, missing=True, to=spy.url))
+        spy.instead = None
+        assert differing(damaged, there(server.url)) == set()
+        end = bring(world, where=X, missing=True, to=spy.url)  # nothing waits to be continued
+    assert the_detail(end).created == 4
+
+
+def test_points_that_a_server_refuses_are_named_and_the_others_written(
+    world: World, server: Server
+) -> None:
+    before = there(server.url)
+    delete(server.url, range(10, 20))
+    bad = str(id_of(13)).encode()
+    with Spy(server.url) as spy:
+        tainted: list[bool] = []
+
+        def note(line: str, body: bytes) -> bytes:
+            points = json.loads(body)["points"] if line.startswith("PUT") else []
+            if any(str(p["id"]).encode() == bad for p in points):
+                tainted.append(True)
+                return b'{"points": "refused"}'
+            return body
+
+        spy.asked = note
+        said = failed(bring(world, missing=True, to=spy.url))
+    assert tainted
+    assert "refused 1 points" in said
+    assert differing(before, there(server.url)) == {id_of(13)}
+
+
+def test_small_upserts_where_strict_mode_wants_them(world: World, server: Server) -> None:
+    before = there(server.url)
+    delete(server.url, range(10, 40))
+    call(server.url, "PATCH", "", strict_mode_config={"enabled": True, "upsert_max_batchsize": 7})
+    try:
+        end = bring(world, missing=True)
+    finally:
+        call(server.url, "PATCH", "", strict_mode_config={"enabled": False})
+    assert the_detail(end).created == 30
+    assert differing(before, there(server.url)) == set()
 
 
 def test_other_collections_under_the_name_are_refused(world: World, server: Server) -> None:
