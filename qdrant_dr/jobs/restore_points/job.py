@@ -10,10 +10,11 @@ from pathlib import Path
 from qdrant_dr.cluster import Node
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, PlanRefused
+from qdrant_dr.jobs.read_points.opened_backup import check_filter
 from qdrant_dr.jobs.restore_points.changes import Change
 from qdrant_dr.jobs.restore_points.journal import unfinished_points
 from qdrant_dr.jobs.restore_points.look import look_at, unlike_backup, unlike_vectors
-from qdrant_dr.jobs.restore_points.options import PointsRequest
+from qdrant_dr.jobs.restore_points.options import PointsRequest, ids_of, parsed_filter
 from qdrant_dr.jobs.restore_points.plan import PointsPlan, room_reasons
 from qdrant_dr.jobs.restore_points.state import PointsWork, asked, found_backup
 from qdrant_dr.jobs.restore_points.survey import survey
@@ -77,6 +78,7 @@ def plan_of(config: Config, request: PointsRequest, run: Run, *, compare: bool) 
     Raise UsageError, NothingSelected, BackupNotFound, NodeUnreachable, AccessDenied or PlanRefused
     if there is nothing to plan.
     """
+    _must_be_readable(config, request)
     target = (request.to or config.cluster.nodes[0]).rstrip("/")
     given = selected_repositories(config, (request.repository,) if request.repository else None)
     places = given if request.repository else ()
@@ -93,6 +95,17 @@ def plan_of(config: Config, request: PointsRequest, run: Run, *, compare: bool) 
             )  # fmt: skip
             plan = _backup_plan(config, backup, unit, run, now)
         return _compared(config, plan, backup, run, node, compare=compare)
+
+
+def _must_be_readable(config: Config, request: PointsRequest) -> None:
+    """Raise UsageError for ids or a filter that nobody can read, before anything is asked."""
+    if request.ids is not None:
+        ids_of(request.ids)
+    where = parsed_filter(request.where)
+    if where is not None:
+        spool = config.capture.spool.path
+        with scratch_folder(spool, f"filter-{new_run_id(utc_now()).lower()}") as folder:
+            check_filter(config, where, Path(folder))
 
 
 def _backup(config: Config, request: PointsRequest, run: Run, now: datetime) -> Backup:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qdrant_dr.cluster import Node
 from qdrant_dr.config import Config
-from qdrant_dr.jobs.read_points.opened_backup import check_filter, look_up, opened_backup
+from qdrant_dr.jobs.read_points.opened_backup import look_up, opened_backup
 from qdrant_dr.jobs.restore_points.look import Live
 from qdrant_dr.jobs.restore_points.options import ids_of, parsed_filter
 from qdrant_dr.jobs.restore_points.sources import OfBackup, OfUndo, Source, live_ids
@@ -56,8 +56,6 @@ class PointsWork:
         assert self.found is not None
         unit = self.unit
         ids, where = ids_of(unit.ids) if unit.ids else None, parsed_filter(unit.where)
-        if where is not None:
-            check_filter(self.config, where, self.folder / "filter")
         chosen = ids is not None or where is not None
         live = None
         if unit.missing and not chosen:
