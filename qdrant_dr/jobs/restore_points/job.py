@@ -49,6 +49,7 @@ def restore_points_job(
         if plan.refusals:
             raise PlanRefused("; ".join(plan.refusals))
         if request.dry_run:
+            run.remarks += [*plan.steps, *plan.remarks]
             return run.preview(config, [plan.unit])
         unit = plan.unit
         if approve is not None:

@@ -39,25 +39,30 @@ def look_around(
     node: Node, name: str, *, seed: str, limit: int | None, ours: Iterable[PointId]
 ) -> Around:
     """Count, and sample points that are not among `ours`."""
-    facts = collection_facts(node, name)
-    total = facts.exact_points
-    drawn = sample_points(node, name, count=SAMPLED, seed=seed, limit=limit, total=total)
+    # the number first: whatever is written from here on shows in it, counted and sampled or not
+    _, operations = _counted(node, name)
+    points, _ = _counted(node, name)
+    drawn = sample_points(node, name, count=SAMPLED, seed=seed, limit=limit, total=points)
     sample = {p["id"]: digest_of(p, None) for p in drawn}
     for point_id in ours:
         sample.pop(point_id, None)
-    numbers = tuple(n for n in facts.operations.values() if n is not None)
-    whole = len(numbers) == len(facts.shard_ids)
-    return Around(total, numbers if whole else None, sample)
+    return Around(points, operations, sample)
 
 
 def look_again(node: Node, name: str, before: Around, *, limit: int | None) -> Around:
     """Count again, and read the same sample."""
     points: Sequence[RawPoint] = list(points_by_id(node, name, list(before.sample), limit=limit))
+    sample = {p["id"]: digest_of(p, None) for p in points}
+    return Around(*_counted(node, name), sample)
+
+
+def _counted(node: Node, name: str) -> tuple[int | None, tuple[int, ...] | None]:
+    """Count points and operations, if this node has every shard and tells."""
     facts = collection_facts(node, name)
     numbers = tuple(n for n in facts.operations.values() if n is not None)
-    whole = len(numbers) == len(facts.shard_ids)
-    sample = {p["id"]: digest_of(p, None) for p in points}
-    return Around(facts.exact_points, numbers if whole else None, sample)
+    if len(numbers) < len(facts.shard_ids):
+        return None, None
+    return facts.exact_points, numbers
 
 
 def judge_others(

@@ -330,9 +330,11 @@ class Restoration:
                     f"{'; '.join(wrong)}",
                     f"take it back: `qdrant-dr restore --undo {result.undo_id} --execute`.",
                 )
-        for point_id in differing.first:
-            result.written.moved.add(point_id)
-        result.written.moved.count += differing.count - len(differing.first)
+        if differing.count:
+            result.doubts.append(
+                f"{differing.count} points are not what was written: somebody wrote them in the "
+                f"same moment, or the server keeps them otherwise: {_ids(differing)}"
+            )
         result.notes += result.others.notes
         if result.written.refused.count:
             raise RecoverFailed(
@@ -342,7 +344,7 @@ class Restoration:
                 f"are written. `qdrant-dr restore --undo {result.undo_id} --execute` takes them "
                 "back.",
             )
-        result.proven = True
+        result.proven = not differing.count
 
     def _settle_doubts(self) -> None:
         """Say what was left alone, and why."""
@@ -406,8 +408,12 @@ def _detail(
         deleted=written.done["delete"],
         equal=counts["equal"] + written.equal,
         within_tolerance=written.within,
-        moved=written.moved.count + counts["changed"],
-        moved_ids=(*written.moved.first, *result.surveyed.changed),
+        moved=written.moved.count + written.differing.count + counts["changed"],
+        moved_ids=(
+            *written.moved.first,
+            *written.differing.first,
+            *result.surveyed.changed,
+        ),
         refused=written.refused.count,
         refused_ids=tuple(written.refused.first),
         changed_since=result.changed_since.count,

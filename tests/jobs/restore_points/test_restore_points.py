@@ -144,6 +144,7 @@ def test_a_plan_counts_names_and_changes_nothing(world: World, server: Server) -
     damaged = there(server.url)
     end = bring(world, missing=True, dry_run=True)
     assert end.verdict == "ok"
+    assert "create 20 points" in " ".join(end.remarks)
     assert differing(damaged, there(server.url)) == set()
     assert not [e for e in world.ends("one") if e.start.run_id == end.start.run_id]
 
@@ -206,6 +207,7 @@ def test_what_changes_between_our_look_and_our_write_stays(
         end = bring(world, ids=ids, to=spy.url)
     outcome, detail = the_outcome(end), the_detail(end)
     assert outcome.verdict == "degraded", outcome
+    assert not detail.proven
     assert set(detail.moved_ids) == {id_of(12), id_of(25)}
     assert (detail.created, detail.overwritten) == (9, 9)
     assert differing(before, there(server.url)) == {id_of(12), id_of(25)}
