@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,16 @@ def test_everything_is_needed_by_something_that_is_listed() -> None:
 
 
 def test_licences_are_those_that_the_packages_state() -> None:
-    of = {c["name"]: c.get("licenses") for c in BOM["components"]}
-    assert of["pydantic"] == [{"expression": "MIT"}]
-    assert of["requests"] is not None
+    # of another version than the locked one (`make test-resolved`) no licence is known
+    installed = {d.metadata["Name"].lower(): d.version for d in distributions()}
+    of = {
+        c["name"]: c.get("licenses")
+        for c in BOM["components"]
+        if installed.get(c["name"]) == c["version"]
+    }
+    assert len(of) > 50
+    assert "pydantic" not in of or of["pydantic"] == [{"expression": "MIT"}]
+    assert "requests" not in of or of["requests"] is not None
     assert len([name for name, found in of.items() if found]) > 0.8 * len(of)
 
 
