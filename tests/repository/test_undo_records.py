@@ -27,6 +27,7 @@ from qdrant_dr.repository.undo_records import (
     read_undo_parts,
 )
 from tests.support.encrypted import encrypted_on_disk, opened, written_below
+from tests.support.records import NOW
 from tests.support.stores import repository_on_disk
 
 RUN = "20261130T213251Z-0a1b2c"
@@ -112,11 +113,10 @@ def test_what_nobody_needs_goes(
     if whole:
         put_undo(repository, record(part()))
     files = list((tmp_path / "one" / layout.UNDO).rglob("*.json"))
-    now = datetime.now(UTC)
     for file in files:
-        then = (now - age).timestamp()
+        then = (NOW - age).timestamp()
         os.utime(file, (then, then))
-    lapsed = lapsed_undos(repository, "shop", store_now=now)
+    lapsed = lapsed_undos(repository, "shop", store_now=NOW)
     assert len(lapsed) == (len(files) if goes else 0)
     assert not goes or not whole or lapsed[0].path.endswith(layout.UNDO_RECORD)
-    assert lapsed_undos(repository, "other", store_now=now) == ()
+    assert lapsed_undos(repository, "other", store_now=NOW) == ()

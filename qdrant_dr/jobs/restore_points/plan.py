@@ -44,18 +44,15 @@ class PointsPlan:
             return ("nothing: every point is as it is to be",)
         counts = found.counts
         places = ", ".join(self.repositories)
-        write = [
-            f"{verb} {counts[kind]} points"
-            for kind, verb in (
-                ("create", "create"),
-                ("overwrite", "overwrite"),
-                ("delete", "delete"),
-            )
+        write = ", ".join(
+            f"{kind} {counts[kind]} points"
+            for kind in ("create", "overwrite", "delete")
             if counts[kind]
-        ]
+        )
+        size = format_size(self.size_bytes)
         return (
             f"keep what {found.to_write} points are now, as an undo record in {places}",
-            f"{', '.join(write)} ({format_size(self.size_bytes)}), but what nobody changed since",
+            f"{write} ({size}); what somebody changes meanwhile is left alone",
             "read every one of them back, and see that nothing else was touched",
         )
 
