@@ -269,11 +269,6 @@ def acknowledgements(cluster: str) -> str:
     return f"{ACKNOWLEDGED}/{checked(cluster)}"
 
 
-def undo_part(number: int) -> str:
-    """The file of one part of an undo record."""
-    return f"part-{number}.json"
-
-
 def in_undo(cluster: str, collection: str, run_id: str, file: str) -> str:
     """The path of one file of the undo record of a run."""
     return f"{undos(cluster, collection)}/{checked(run_id)}/{checked(file)}"
@@ -282,16 +277,6 @@ def in_undo(cluster: str, collection: str, run_id: str, file: str) -> str:
 def undos(cluster: str, collection: str | None = None) -> str:
     """The folder of all undo records of a cluster, or of one collection."""
     return _below(UNDO, cluster, collection, None)
-
-
-def read_undo_path(path: str) -> tuple[str, str] | None:
-    """The folder and the run id of a file of an undo record; None if it is none."""
-    folder, _, _ = path.rpartition("/")
-    return (
-        (folder, folder.rpartition("/")[2])
-        if path.startswith(f"{UNDO}/") and is_ours(path)
-        else None
-    )
 
 
 def is_boxed(path: str) -> bool:

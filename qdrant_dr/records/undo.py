@@ -42,6 +42,11 @@ class UndoPart(Record):
     after: tuple[Sha256, ...]
 
     @property
+    def file(self) -> str:
+        """Return the name of the stored object."""
+        return f"part-{self.number}.json"
+
+    @property
     def points(self) -> int:
         return len(self.absent) + len(self.present)
 

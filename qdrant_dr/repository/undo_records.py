@@ -21,7 +21,7 @@ R = TypeVar("R", UndoPart, UndoRecord, UndoSettled)
 
 def put_undo_part(repository: Repository, part: UndoPart) -> None:
     """Keep one part, and read it back. Raise BytesDiffer if another one lies there then."""
-    _put(repository, part, layout.undo_part(part.number))
+    _put(repository, part, part.file)
 
 
 def put_undo(repository: Repository, record: UndoRecord) -> None:
@@ -70,7 +70,7 @@ def find_undo(repository: Repository, cluster: str, run_id: str) -> str | None:
     """Return the path of the undo record of a run, of whatever collection; None if none lies
     here."""
     for there in repository.find(layout.undos(cluster)):
-        found = layout.read_undo_path(there.path)
+        found = _folder_and_run(there.path)
         if found is not None and found[1] == run_id and there.path.endswith(layout.UNDO_RECORD):
             return there.path
     return None
@@ -81,6 +81,14 @@ def read_undo_at(repository: Repository, path: str) -> UndoRecord:
     return _parsed(repository, UndoRecord, path)
 
 
+def _folder_and_run(path: str) -> tuple[str, str] | None:
+    """Return the folder and the run of a file of an undo record; None if it is none."""
+    if not layout.is_ours(path):
+        return None
+    folder, _, _ = path.rpartition("/")
+    return folder, folder.rpartition("/")[2]
+
+
 def lapsed_undos(repository: Repository, cluster: str, *, store_now: datetime) -> tuple[Stat, ...]:
     """Return the files of undo records that nobody needs any more: older than `UNDO_KEPT`, or left
     by a run that died before they were complete, and so before it changed anything. None where
@@ -89,7 +97,7 @@ def lapsed_undos(repository: Repository, cluster: str, *, store_now: datetime) -
         return ()
     folders: dict[str, list[Stat]] = {}
     for there in repository.find(layout.undos(cluster)):
-        if (found := layout.read_undo_path(there.path)) is not None:
+        if (found := _folder_and_run(there.path)) is not None:
             folders.setdefault(found[0], []).append(there)
     lapsed: list[Stat] = []
     for files in folders.values():

@@ -53,7 +53,7 @@ def record(*parts: UndoPart) -> UndoRecord:
         **OF, made_at=datetime(2026, 11, 30, tzinfo=UTC), target="http://a:6333", source="m@1",
         only=None, params="{}", absent=2, present=1,
         parts=tuple(
-            UndoFile(file=layout.undo_part(p.number), points=p.points, sha256=p.sha256)
+            UndoFile(file=p.file, points=p.points, sha256=p.sha256)
             for p in parts
         ),
     )  # fmt: skip

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from qdrant_dr import layout
 from qdrant_dr.cluster import RawPoint
 from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, DRError
 from qdrant_dr.jobs.restore_points.changes import Change
@@ -82,9 +81,7 @@ class UndoWriter:
             after=tuple(after for _, after in (*self._absent, *self._present)),
         )
         self._everywhere(lambda r: put_undo_part(r, part))
-        self.files.append(
-            UndoFile(file=layout.undo_part(number), points=part.points, sha256=part.sha256)
-        )
+        self.files.append(UndoFile(file=part.file, points=part.points, sha256=part.sha256))
         self.absent += len(self._absent)
         self.present += len(self._present)
         self._absent, self._present, self._size = [], [], 0

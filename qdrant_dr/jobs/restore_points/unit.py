@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 
 from qdrant_dr.cluster import points_by_id
@@ -20,20 +19,25 @@ from qdrant_dr.jobs.restore_points.journal import (
     points_journal,
 )
 from qdrant_dr.jobs.restore_points.look import look_at, params_text, unlike_backup, unlike_vectors
-from qdrant_dr.jobs.restore_points.options import selection_words
 from qdrant_dr.jobs.restore_points.others import (
-    OthersJudged,
     judge_others,
     look_again,
     look_around,
     wrote_besides,
 )
 from qdrant_dr.jobs.restore_points.point_states import digest_of
+from qdrant_dr.jobs.restore_points.result import (
+    Result,
+    detail_of,
+    how_to_go_on,
+    named_ids,
+    settle_doubts,
+)
 from qdrant_dr.jobs.restore_points.sources import OfBackup, in_batches
 from qdrant_dr.jobs.restore_points.state import PointsWork, asked, found_backup
-from qdrant_dr.jobs.restore_points.survey import Surveyed, survey
+from qdrant_dr.jobs.restore_points.survey import survey
 from qdrant_dr.jobs.restore_points.undo import StoredUndo, UndoWriter, formers, stored_undo
-from qdrant_dr.jobs.restore_points.write import Ids, Writer, Written
+from qdrant_dr.jobs.restore_points.write import Writer
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.progress import points_told
 from qdrant_dr.jobs.run.run import error_facts, utc_now
@@ -41,32 +45,11 @@ from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.jobs.run.stopwatch import Stopwatch
 from qdrant_dr.jobs.run.units import RestorePointsUnit
 from qdrant_dr.jobs.target.nodes import open_target
-from qdrant_dr.records import Outcome, RestoredPoints
-from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.records import Outcome
 from qdrant_dr.repository import Repository
 from qdrant_dr.stores.bandwidth import BandwidthLimit
 
 _SHOWN = 8
-
-
-@dataclass
-class Result:
-    """What it has come to so far; kept if it fails half-way."""
-
-    surveyed: Surveyed = field(default_factory=Surveyed)
-    written: Written = field(default_factory=Written)
-    changed_since: Ids = field(default_factory=Ids)
-    others: OthersJudged = field(default_factory=lambda: OthersJudged(None, 0))
-    undo_id: str | None = None
-    undo_in: tuple[str, ...] = ()
-    began: bool = False
-    proven: bool = False
-    resumed: bool = False
-    sent_bytes: int = 0
-    target: SourceKind | None = None
-    version: str | None = None
-    doubts: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def restore_points(config: Config, unit: RestorePointsUnit, run_id: str) -> Outcome:
@@ -92,8 +75,13 @@ def restore_points(config: Config, unit: RestorePointsUnit, run_id: str) -> Outc
     except DRError as e:
         error = e
         if result.began:
-            result.notes.append(_unfinished(result))
-    detail = _detail(unit, watch, result, work, begun)
+            result.notes.append(how_to_go_on(result))
+    found = work.work.found if work else None
+    detail = detail_of(
+        unit, watch, result, only=work.work.only if work else unit.only,
+        captured_at=found.manifest.captured_at if found else None,
+        total_us=round((time.perf_counter() - begun) * 1e6),
+    )  # fmt: skip
     doubts = result.doubts
     return Outcome(
         unit="restore-points",
@@ -105,13 +93,6 @@ def restore_points(config: Config, unit: RestorePointsUnit, run_id: str) -> Outc
         error=error_facts(error, collection=unit.collection, backup=unit.key) if error else None,
         notes=(*doubts, *unit.remarks, *result.notes, *filter(None, [unit.note])),
         detail=detail,
-    )
-
-
-def _unfinished(result: Result) -> str:
-    return (
-        "some points may be written: the same command continues, "
-        f"`qdrant-dr restore --undo {result.undo_id} --execute` takes them back"
     )
 
 
@@ -150,7 +131,8 @@ class Restoration:
             else:
                 self.result.proven = True
                 self.journal.drop()
-        self._settle_doubts()
+        self.result.notes += self.work.notes
+        settle_doubts(self.unit, self.result)
 
     def _find(self) -> None:
         """Find where the points come from, and see that they fit."""
@@ -320,10 +302,10 @@ class Restoration:
             wrong = [*result.others.faults]
             if differing.count:
                 wrong.append(
-                    f"{differing.count} points are not what was written: {_ids(differing)}"
+                    f"{differing.count} points are not what was written: {named_ids(differing)}"
                 )
             if since.count:
-                wrong.append(f"{since.count} changed by themselves: {_ids(since)}")
+                wrong.append(f"{since.count} changed by themselves: {named_ids(since)}")
             if wrong:
                 raise ContentDiffers(
                     f"{self.name!r} on {self.node.url}, where nobody else wrote: "
@@ -333,7 +315,7 @@ class Restoration:
         if differing.count:
             result.doubts.append(
                 f"{differing.count} points are not what was written: somebody wrote them in the "
-                f"same moment, or the server keeps them otherwise: {_ids(differing)}"
+                f"same moment, or the server keeps them otherwise: {named_ids(differing)}"
             )
         result.notes += result.others.notes
         if result.written.refused.count:
@@ -345,86 +327,3 @@ class Restoration:
                 "back.",
             )
         result.proven = not differing.count
-
-    def _settle_doubts(self) -> None:
-        """Say what was left alone, and why."""
-        result, written = self.result, self.result.written
-        if written.moved.count:
-            result.doubts.append(
-                f"{written.moved.count} points were changed by somebody meanwhile and left alone: "
-                f"{_ids(written.moved)}"
-            )
-        if changed := result.surveyed.counts["changed"]:
-            named = ", ".join(map(str, result.surveyed.changed[:_SHOWN]))
-            result.doubts.append(
-                f"{changed} points were changed by somebody since the run {self.unit.undoes} and "
-                f"left alone: {named}; `--overwrite-changed` takes them back all the same"
-            )
-        if lacking := result.surveyed.counts["lacking"]:
-            named = ", ".join(map(str, result.surveyed.lacking[:_SHOWN]))
-            result.doubts.append(
-                f"{lacking} points are not live, so that `--only` has nothing to write to: {named}"
-            )
-        if result.changed_since.count:
-            result.doubts.append(
-                f"{result.changed_since.count} points were written, equal to the backup, and "
-                f"changed by somebody since: {_ids(result.changed_since)}"
-            )
-        result.notes += self.work.notes
-        if written.within:
-            result.notes.append(
-                f"{written.within} points have vectors equal within 1e-6, not bit by bit: the "
-                "server computes them anew"
-            )
-
-
-def _ids(ids: Ids) -> str:
-    return ", ".join(map(str, ids.first[:_SHOWN])) + ", ..." * (ids.count > _SHOWN)
-
-
-def _detail(
-    unit: RestorePointsUnit,
-    watch: Stopwatch,
-    result: Result,
-    work: Restoration | None,
-    begun: float,
-) -> RestoredPoints:
-    written, counts = result.written, result.surveyed.counts
-    found = work.work.found if work else None
-    return RestoredPoints(
-        target=unit.target,
-        target_kind=result.target,
-        server_version=result.version,
-        name=unit.name,
-        selection="what the run wrote" if unit.undoes else selection_words(unit),
-        only=work.work.only if work else unit.only,
-        undo_id=result.undo_id,
-        undo_in=result.undo_in,
-        undoes=unit.undoes,
-        captured_at=found.manifest.captured_at if found else None,
-        selected=sum(counts.values()) - counts["present"],
-        created=written.done["create"],
-        overwritten=written.done["overwrite"],
-        deleted=written.done["delete"],
-        equal=counts["equal"] + written.equal,
-        within_tolerance=written.within,
-        moved=written.moved.count + written.differing.count + counts["changed"],
-        moved_ids=(
-            *written.moved.first,
-            *written.differing.first,
-            *result.surveyed.changed,
-        ),
-        refused=written.refused.count,
-        refused_ids=tuple(written.refused.first),
-        changed_since=result.changed_since.count,
-        changed_since_ids=tuple(result.changed_since.first),
-        proven=result.proven,
-        others_sampled=result.others.sampled,
-        others_equal=result.others.equal,
-        sent_bytes=result.sent_bytes,
-        resumed=result.resumed,
-        phases=tuple(watch.phases),
-        total_us=round((time.perf_counter() - begun) * 1e6),
-        ticket=unit.ticket,
-        approved_by=unit.approved_by,
-    )
