@@ -20,7 +20,6 @@ from qdrant_dr.records.details import (
     Proved,
     Reported,
     Restored,
-    RestoredPoints,
     Signed,
     Swept,
     Watched,
@@ -38,6 +37,7 @@ from qdrant_dr.records.proof import (
     Sample,
     Searched,
 )
+from qdrant_dr.records.restored_points import RestoredPoints
 from qdrant_dr.records.run import (
     CapturedFull,
     Outcome,

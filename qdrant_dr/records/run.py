@@ -17,13 +17,13 @@ from qdrant_dr.records.details import (
     Proved,
     Reported,
     Restored,
-    RestoredPoints,
     Signed,
     Swept,
     Watched,
 )
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.proof import Location
+from qdrant_dr.records.restored_points import RestoredPoints
 
 Kind = Literal[
     "backup",
