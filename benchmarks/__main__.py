@@ -16,6 +16,7 @@ NAMES = (
     "export",
     "read_rates",
     "restore",
+    "restore_points",
     "recover_url",
     "reframe",
     "cover",

@@ -2,7 +2,8 @@
 
 Back up -> change a little, back up again -> verify -> drill -> rot one pack -> verify finds it ->
 replicate heals it -> the server dies with all that it stored: every collection comes back on an
-empty one -> one more under another name, the aliases moved -> report. Run as flows on a Prefect
+empty one -> a script deletes the wrong points, and only those come back -> one collection more
+under another name, the aliases moved -> report. Run as flows on a Prefect
 server of its own, all below `.demo/`. The repositories differ: archives as they are, each block
 once, and each block once and encrypted.
 `QDRANT_URL` (and `QDRANT_API_KEY`) take your server instead, up to `DEMO_MAX`; that one is never
@@ -34,6 +35,7 @@ from deployments.demo_servers import (
 )
 from deployments.demo_story import (
     beside,
+    delete_old_movies,
     details,
     newest_end,
     protected,
@@ -243,6 +245,7 @@ class Story:
         self.act("verify: all is well again", verify, "ok")
         if self.source.ours:
             self.disaster()
+            self.wrong_points()
         else:
             say("\n  no disaster here: your server stays alive, and is not restored to")
         self.under_another_name()
@@ -277,6 +280,20 @@ class Story:
         self.act("restore: bring every collection back, every point proven there",
                  restore, "ok", every=True, to=self.target)  # fmt: skip
         self.expect_all(before, remember(self.target))
+
+    def wrong_points(self) -> None:
+        """Delete points by a wrong filter; bring back exactly those into the live collection."""
+        from flows.restore import restore
+
+        before = remember(self.target)
+        say(f"\n  now a script deletes by a wrong filter: {delete_old_movies(self.target)}")
+        self.act("restore --points --missing: bring back what is gone, and touch nothing else",
+                 restore, "ok", backup="movies@latest-proven", to=self.target, points=True,
+                 missing=True)  # fmt: skip
+        wrong = before.missing(remember(self.target))
+        for line in wrong or ["the same counts, ids and payloads as before the script"]:
+            say(f"    {line}")
+        self.broken += wrong
 
     def under_another_name(self) -> None:
         """Restore one collection once more beside the existing ones, and move its aliases there."""

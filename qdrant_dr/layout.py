@@ -15,6 +15,7 @@
     acknowledged/<cluster>/<acknowledgement id>.json
     evidence/<number // 256, 7 digits>/<number, 10 digits>.json, .json.sig, .json.tsr
     evidence/allowed_signers
+    undo/<cluster>/<collection folder>/<run id>/part-<number>.json, then undo.json, settled.json
     bundles/<folder>/<cluster>, bundles/runs/<year>-<month>: <digest>.bundle
     probes/<random>/...                                   of `check`, removed again
 
@@ -48,6 +49,9 @@ HOLDS = "holds"
 EXPIRED = "expired"
 RUN_RECORDS = (".start.json", ".end.json")
 ACKNOWLEDGED = "acknowledged"
+UNDO = "undo"
+UNDO_RECORD = "undo.json"
+UNDO_SETTLED = "settled.json"
 BUNDLES = "bundles"
 PROBES = "probes"
 EVIDENCE = "evidence"
@@ -83,6 +87,9 @@ _SHAPES = {
         WATCHES: (_CLUSTER, _YEAR, _MONTH, _RECORD),
         ACKNOWLEDGED: (_CLUSTER, _RECORD),
         EVIDENCE: (r"^\d{7}$", r"^\d{10}\.json(\.sig|\.tsr)?$"),
+        UNDO: (
+            _CLUSTER, _SLUG, _ID.pattern, r"^(undo|settled|part-[1-9]\d{0,5})\.json$",
+        ),
         BUNDLES: (rf"^({BACKUPS}|{PROOFS}|{EXPIRED}|{RUNS})$", _CLUSTER, r"^[0-9a-f]{32}\.bundle$"),
     }.items()
 }  # fmt: skip
@@ -279,6 +286,23 @@ def acknowledgement(cluster: str, acknowledgement_id: str) -> str:
 def acknowledgements(cluster: str) -> str:
     """The folder of all acknowledgements of a cluster."""
     return f"{ACKNOWLEDGED}/{checked(cluster)}"
+
+
+def in_undo(cluster: str, collection: str, run_id: str, file: str) -> str:
+    """The path of one file of the undo record of a run."""
+    return f"{undos(cluster, collection)}/{checked(run_id)}/{checked(file)}"
+
+
+def undos(cluster: str, collection: str | None = None) -> str:
+    """The folder of all undo records of a cluster, or of one collection."""
+    return _below(UNDO, cluster, collection, None)
+
+
+def is_boxed(path: str) -> bool:
+    """Whether an encrypted repository has this record in a box: it holds values or ids of
+    points."""
+    top, _, _ = path.partition("/")
+    return top == UNDO or (top == BACKUPS and path.endswith(f"/{SEAL}"))
 
 
 def run_start(run_id: str, started_at: datetime) -> str:

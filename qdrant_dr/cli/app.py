@@ -88,6 +88,8 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "qdrant-dr restore movies@latest-proven --to http://localhost:6333 --as movies-back",
         "qdrant-dr restore movies@latest-proven --to http://localhost:6333 --execute",
         "qdrant-dr restore --all --to http://new-cluster:6333 --to-key env:NEW_KEY --execute",
+        "qdrant-dr restore movies@latest-proven --points --missing --execute",
+        "qdrant-dr restore --undo 20261122T101530Z-7f3a9c --execute",
     ),
     "startup-archive": (
         "startup:startup_archive",

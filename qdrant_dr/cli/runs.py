@@ -29,6 +29,7 @@ from qdrant_dr.records import (
     Proved,
     Reported,
     Restored,
+    RestoredPoints,
     RunEnd,
     Signed,
     Swept,
@@ -129,7 +130,7 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
         size = detail.freed_bytes
         hidden = f", {format_size(detail.hidden_bytes)} hidden" if detail.hidden_bytes else ""
         remarks.insert(0, f"{detail.reason}{hidden}")
-    elif isinstance(detail, Differed | Exported):
+    elif isinstance(detail, Differed | Exported | RestoredPoints):
         size, points, words_of_it = _of_points(detail)
         remarks[:0] = words_of_it
     elif isinstance(detail, Drilled | Restored):
@@ -183,10 +184,14 @@ def _restored(detail: Restored) -> str:
     return ", ".join([*said, f"{detail.total_us / 1e6:.1f} s"])
 
 
-def _of_points(detail: Differed | Exported) -> tuple[int | None, int, Sequence[str]]:
-    """Return the bytes and points of a comparison or an export, and what is said of it."""
+def _of_points(
+    detail: Differed | Exported | RestoredPoints,
+) -> tuple[int | None, int | None, Sequence[str]]:
+    """Return the bytes and points of what was done with single points, and what is said of it."""
     if isinstance(detail, Differed):
         return None, detail.points_after, detail.words
+    if isinstance(detail, RestoredPoints):
+        return detail.sent_bytes, detail.written, [_restored_points(detail)]
     return detail.size_bytes, detail.points, [_exported(detail)]
 
 
@@ -198,6 +203,15 @@ def _exported(detail: Exported) -> str:
     said.append(equal[detail.fingerprint_equal])
     if detail.lost != 0:
         said.append(f"{'an unknown number of' if detail.lost is None else detail.lost} points lost")
+    return ", ".join(said)
+
+
+def _restored_points(detail: RestoredPoints) -> str:
+    """Say what became of the points, and how to take that back."""
+    said = [f"{detail.name} on {detail.target}", detail.came_to]
+    said += ["continued an interrupted one"] if detail.resumed else []
+    said += [f"{detail.total_us / 1e6:.1f} s"]
+    said += [f"undo: qdrant-dr restore --undo {detail.undo_id}"] if detail.undo_id else []
     return ", ".join(said)
 
 

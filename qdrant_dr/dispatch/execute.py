@@ -16,6 +16,7 @@ from qdrant_dr.jobs.run.units import (
     FullUnit,
     HealUnit,
     ReportUnit,
+    RestorePointsUnit,
     RestoreUnit,
     SweepUnit,
     Unit,
@@ -59,7 +60,7 @@ def _execute(config: Config, unit: Unit, run_id: str) -> Outcome:
         from qdrant_dr.jobs.drill.unit import drill_copy
 
         return drill_copy(apply_scenario(config, unit.scenario), unit, run_id)
-    if isinstance(unit, RestoreUnit | ExportUnit):
+    if isinstance(unit, RestoreUnit | RestorePointsUnit | ExportUnit):
         return _bring_out(config, unit, run_id)
     if isinstance(unit, ExpireUnit):
         from qdrant_dr.jobs.expire.job import expire_copy
@@ -82,11 +83,17 @@ def _compare(config: Config, unit: CompareUnit | DiffUnit) -> Outcome:
     return compare_replicas(config, unit)
 
 
-def _bring_out(config: Config, unit: RestoreUnit | ExportUnit, run_id: str) -> Outcome:
+def _bring_out(
+    config: Config, unit: RestoreUnit | RestorePointsUnit | ExportUnit, run_id: str
+) -> Outcome:
     if isinstance(unit, ExportUnit):
         from qdrant_dr.jobs.export.unit import export_backup
 
         return export_backup(config, unit, run_id)
+    if isinstance(unit, RestorePointsUnit):
+        from qdrant_dr.jobs.restore_points.unit import restore_points
+
+        return restore_points(config, unit, run_id)
     from qdrant_dr.jobs.restore.unit import restore_backup
 
     return restore_backup(config, unit, run_id)

@@ -40,6 +40,7 @@ from qdrant_dr.records.proof import (
     Sample,
     Searched,
 )
+from qdrant_dr.records.restored_points import RestoredPoints
 from qdrant_dr.records.run import (
     CapturedFull,
     Outcome,
@@ -50,6 +51,7 @@ from qdrant_dr.records.run import (
     Verdict,
 )
 from qdrant_dr.records.seal import Baseline, FilterTruth, GoldenQuery, Seal, SealedShard
+from qdrant_dr.records.undo import UndoFile, UndoPart, UndoRecord, UndoSettled
 
 __all__ = [
     "BUCKETS",
@@ -96,6 +98,7 @@ __all__ = [
     "Reported",
     "RepositorySeen",
     "Restored",
+    "RestoredPoints",
     "RunEnd",
     "RunStart",
     "Sample",
@@ -108,6 +111,10 @@ __all__ = [
     "SnapshotAnswer",
     "SourceNode",
     "Swept",
+    "UndoFile",
+    "UndoPart",
+    "UndoRecord",
+    "UndoSettled",
     "Verdict",
     "Watched",
     "canonical_json",

@@ -26,6 +26,7 @@ from qdrant_dr.records.details import (
 from qdrant_dr.records.ledger import Change
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.proof import Location
+from qdrant_dr.records.restored_points import RestoredPoints
 
 Kind = Literal[
     "backup",
@@ -83,6 +84,7 @@ Detail = Annotated[
     | Drilled
     | Restored
     | Exported
+    | RestoredPoints
     | Deleted
     | Swept
     | Signed
@@ -105,6 +107,7 @@ class Outcome(Frozen):
         "drill",
         "restore",
         "export",
+        "restore-points",
         "expire",
         "sweep",
         "report",

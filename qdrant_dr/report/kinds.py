@@ -183,7 +183,8 @@ KINDS: Mapping[str, Kind] = {
     "restore-failed": Kind(
         CRITICAL, RESTORING,
         (f"{DECIDE}is it to be restored still? `qdrant-dr restore BACKUP --to TARGET --as NAME`.",
-         f"{DECIDE}is it to be restored still? see `qdrant-dr restore --help`."),
+         f"{DECIDE}is it to be restored still? see `qdrant-dr restore --help`.",
+         f"{DECIDE}is it to be as before? `qdrant-dr restore --undo RUN` prints the plan."),
         hidden_by=(RECORDS, RUNS),
     ),
     "restore-partial": Kind(

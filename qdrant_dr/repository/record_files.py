@@ -97,6 +97,14 @@ class RecordFiles:
             tuple(r for r in found if isinstance(r, Unreadable)),
         )
 
+    def read_record(self, kind: type[R], path: str) -> R:
+        """Read one record. Raise ObjectMissing, RecordDamaged, RecordUnknown, KeyMissing."""
+        return self._parse(kind, path, self.store.read(path))
+
+    def write_record(self, path: str, record: Record) -> None:
+        """Write one record. Raise Conflict if something else is there."""
+        self.create_record(path, self._stored(record, path))
+
     def dated_ahead(self, at: datetime, there: Stat | None) -> bool:
         """Say whether a record claims a later time than the store had when it took it: what such a
         clock says does not become true once that time has come.
@@ -131,7 +139,7 @@ class RecordFiles:
 
     def _parse(self, kind: type[R], path: str, data: bytes, key: BackupKey | None = None) -> R:
         """Parse a record and compare it with the place it lies in."""
-        if kind is Seal and self.keys is not None:
+        if self.keys is not None and layout.is_boxed(path):
             from qdrant_dr.vault.box import open_bytes
 
             try:
@@ -168,7 +176,7 @@ class RecordFiles:
         """Return the bytes of a record as it was written, out of its box if it lies in one. One
         that cannot be opened is given as it is: whoever judges it finds that it is no record."""
         data = self.store.read(path)
-        if self.keys is None or path.rpartition("/")[2] != layout.SEAL:
+        if self.keys is None or not layout.is_boxed(path):
             return data
         from qdrant_dr.vault.box import open_bytes
 
@@ -178,10 +186,10 @@ class RecordFiles:
             return data
 
     def _stored(self, record: Record, path: str) -> bytes:
-        """The bytes to store: seals hold values and ids of points, so an encrypted repository has
-        them in boxes; all others any auditor may read without a key."""
+        """The bytes to store: seals and undo records hold values and ids of points, so an encrypted
+        repository has them in boxes; all others any auditor may read without a key."""
         data = record.to_bytes()
-        if isinstance(record, Seal) and self.keys is not None:
+        if self.keys is not None and layout.is_boxed(path):
             from qdrant_dr.vault.box import seal_bytes
 
             return seal_bytes(path, data, self.keys)

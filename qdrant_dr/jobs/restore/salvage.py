@@ -31,7 +31,6 @@ from qdrant_dr.jobs.restore.salvage_facts import (
     counted,
     half_cosine,
     renumbered,
-    shard_keys_of,
     with_vectors,
 )
 from qdrant_dr.jobs.run.examine import proof_limits
@@ -150,7 +149,7 @@ class _Work:
         """Make the collection, without limits that would slow the writing down, and read its
         facts."""
         clustered = target_facts(self.node).clustered
-        by_shard = shard_keys_of(self.manifest)
+        by_shard = self.manifest.keys_of_shards
         if self.name in collection_names(self.node):
             self.notes.append(f"{self.name!r} was there already: points were added to it")
         else:

@@ -82,30 +82,30 @@ def phase_rows(d: Drill) -> Iterator[dict[str, Any]]:
 
 def restore_row(r: Restore) -> dict[str, Any]:
     """Build a row of the frame `restores`."""
-    o, detail = r.outcome, r.detail
+    o, detail, about = r.outcome, r.detail, r.about
     return {
         "cluster": r.run.start.cluster,
         "source_kind": r.run.source_kind,
         "restore_id": r.restore_id,
         "backup_id": o.backup_id,
         "collection": o.collection,
-        "name": detail.name if detail else None,
-        "target": detail.target if detail else None,
-        "target_kind": detail.target_kind if detail else None,
-        "server_version": detail.server_version if detail else None,
+        "name": about.name if about else None,
+        "target": about.target if about else None,
+        "target_kind": about.target_kind if about else None,
+        "server_version": about.server_version if about else None,
         "repositories": ", ".join(detail.sources) if detail else o.repository,
-        "route": detail.route if detail else None,
+        "route": r.route,
         "way": detail.way if detail else None,
         "verdict": r.verdict,
-        "resumed": detail.resumed if detail else None,
+        "resumed": about.resumed if about else None,
         "started_at": o.started_at,
         "ended_at": o.ended_at,
         "restore_seconds": seconds(r.spent),
         "rto_seconds": seconds(r.rto),
         "size_bytes": detail.size_bytes if detail else None,
-        "sent_bytes": detail.sent_bytes if detail else None,
-        "points_expected_count": detail.points_expected if detail else None,
-        "points_restored_count": detail.points_restored if detail else None,
+        "sent_bytes": about.sent_bytes if about else None,
+        "points_expected_count": r.expected_points,
+        "points_restored_count": r.restored_points,
         "points_lost_count": r.lost,
         "fingerprint_equal": detail.fingerprint_equal if detail else None,
         "aliases_set": ", ".join(detail.aliases_set) if detail else None,
@@ -115,7 +115,7 @@ def restore_row(r: Restore) -> dict[str, Any]:
         "same_person": r.same_person,
         "approval_signature": (r.approval.proof if r.approval else "typed") if r.approver else None,
         "approval_key": r.approval.key if r.approval else None,
-        "ticket": (detail.ticket or None) if detail else None,
+        "ticket": (about.ticket or None) if about else None,
         "error_code": o.error.code if o.error else None,
     }
 
