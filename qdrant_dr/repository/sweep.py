@@ -149,7 +149,7 @@ def sweep(repository: Repository, plan: SweepPlan) -> Sweeping:
             break  # where they stay, they harm nobody
         gone.append(bundle.path)
     for file in plan.undos:
-        if clean(repository, partial(repository.store.delete, file.path)) is not None:
+        if clean(repository, partial(repository.delete, file.path)) is not None:
             break
         gone.append(file.path)
     left = f"{len(stays)} unfinished of dead runs stay ({', '.join(stays[:_NAMED])}): {why}"

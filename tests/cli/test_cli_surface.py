@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from qdrant_dr.cli.app import COMMANDS, EVERY_COMMAND, GROUPS
+from qdrant_dr.cli.commands import COMMANDS, EVERY_COMMAND, GROUPS
 
 ROOT = Path(__file__).parents[2]
 EVERY = [tuple(name.split()) for name in EVERY_COMMAND]
