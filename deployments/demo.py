@@ -2,7 +2,8 @@
 
 Back up -> change a little, back up again -> verify -> drill -> rot one pack -> verify finds it ->
 replicate heals it -> the server dies with all that it stored: every collection comes back on an
-empty one -> one more under another name, the aliases moved -> report. Run as flows on a Prefect
+empty one -> a script deletes the wrong points, and only those come back -> one collection more
+under another name, the aliases moved -> report. Run as flows on a Prefect
 server of its own, all below `.demo/`. The repositories differ: archives as they are, each block
 once, and each block once and encrypted.
 `QDRANT_URL` (and `QDRANT_API_KEY`) take your server instead, up to `DEMO_MAX`; that one is never
@@ -22,6 +23,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from deployments.demo_evidence import evidence, signatures_by_hand
 from deployments.demo_servers import (
     Memory,
     Source,
@@ -33,6 +35,7 @@ from deployments.demo_servers import (
 )
 from deployments.demo_story import (
     beside,
+    delete_old_movies,
     details,
     newest_end,
     protected,
@@ -78,6 +81,9 @@ drill:
   isolation: a second server on this machine
 report:
   url: "{home}/report"
+signing:
+  key: "file:{home}/ledger.key"
+  allowed_signers: "{home}/allowed_signers"
 """
 REPOSITORY = """\
   - {{name: {name}, {id}url: "{home}/repositories/{name}", domain: demo-{name}{key}}}
@@ -98,6 +104,7 @@ def main() -> int:
         say(f"  a Prefect server of its own, to watch the runs: {ui}")
         source = stack.enter_context(source_server(HOME, yours))
         scratch = stack.enter_context(empty_server(HOME / "scratch"))
+        sign_the_ledger()
         story = Story(source, scratch, repositories(), stack)
         story.tell()
         story.summary(time.monotonic() - began)
@@ -148,6 +155,16 @@ def repositories() -> dict[str, str]:
             key_id = read_repository(made, stall_timeout=timedelta(minutes=1)).record.key_id
             ids[name] += f", key_id: '{key_id}'"
     return ids
+
+
+def sign_the_ledger() -> None:
+    """Make the key that signs the ledger, and the file by which ssh-keygen believes it."""
+    from qdrant_dr.signing.allowed_signers import LEDGER, AllowedSigner
+    from qdrant_dr.signing.ssh_keys import key_in_file
+
+    key = key_in_file(HOME / "ledger.key")
+    line = AllowedSigner("ledger@demo", key.public, LEDGER).line
+    (HOME / "allowed_signers").write_text(f"{line}\n")
 
 
 def key_of(name: str) -> str:
@@ -228,10 +245,24 @@ class Story:
         self.act("verify: all is well again", verify, "ok")
         if self.source.ours:
             self.disaster()
+            self.wrong_points()
         else:
             say("\n  no disaster here: your server stays alive, and is not restored to")
         self.under_another_name()
         self.act("report: what an auditor gets", report, "ok", also=("degraded",))
+        self.as_a_stranger()
+
+    def as_a_stranger(self) -> None:
+        """Verify who wrote what, with the public key alone: by `ssh-keygen`, then all of it."""
+        say("\n  and a stranger, who has the files of one repository, a public key and ssh-keygen:")
+        trusted = HOME / "allowed_signers"
+        for line in signatures_by_hand(HOME / "repositories" / "onprem", trusted):
+            say(f"    {line}")
+        say("  qdrant-dr evidence verify: each repository, with the others as its witnesses:")
+        for line, good in evidence(self.config, trusted):
+            say(f"    {line}")
+            if not good:
+                self.broken.append(f"evidence of {line}")
 
     def disaster(self) -> None:
         """Kill the source with all that it stored; bring everything back on an empty server."""
@@ -249,6 +280,20 @@ class Story:
         self.act("restore: bring every collection back, every point proven there",
                  restore, "ok", every=True, to=self.target)  # fmt: skip
         self.expect_all(before, remember(self.target))
+
+    def wrong_points(self) -> None:
+        """Delete points by a wrong filter; bring back exactly those into the live collection."""
+        from flows.restore import restore
+
+        before = remember(self.target)
+        say(f"\n  now a script deletes by a wrong filter: {delete_old_movies(self.target)}")
+        self.act("restore --points --missing: bring back what is gone, and touch nothing else",
+                 restore, "ok", backup="movies@latest-proven", to=self.target, points=True,
+                 missing=True)  # fmt: skip
+        wrong = before.missing(remember(self.target))
+        for line in wrong or ["the same counts, ids and payloads as before the script"]:
+            say(f"    {line}")
+        self.broken += wrong
 
     def under_another_name(self) -> None:
         """Restore one collection once more beside the existing ones, and move its aliases there."""

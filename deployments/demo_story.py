@@ -134,8 +134,28 @@ def details(end: Any) -> Iterator[str]:
                 f"{what} as {found.name}: {counted(found.points_restored)} equal; "
                 f"{took(found.phases)}{aliases}"
             )
+        elif found.kind == "restored-points":
+            others = f"; {found.others_sampled} others looked at" if found.others_sampled else ""
+            yield f"{what}: {found.came_to}{others}; {took(found.phases)}"
+            yield f"qdrant-dr restore --undo {found.undo_id} would take that back"
         elif found.kind == "drilled":
             yield f"{what}: {counted(found.points_restored)} equal; {took(found.phases)}"
+
+
+def delete_old_movies(url: str) -> str:
+    """Delete one movie of twenty, as a script with a wrong filter does; say so."""
+    from qdrant_dr.cluster import Node
+
+    where = {"must": [{"key": "year", "range": {"lt": 1954}}]}
+    with Node(url) as node:
+        count = "/collections/movies/points/count"
+        asked = {"exact": True, "filter": where}
+        found = node.read(count, "count movies", collection="movies", json=asked)["count"]
+        node.ask(
+            "POST", "/collections/movies/points/delete", "delete movies", json={"filter": where},
+            params={"wait": "true"}, write=True, collection="movies",
+        )  # fmt: skip
+    return f"{found:,} movies of before 1954 are gone, while the collection serves"
 
 
 def counted(points: int | None) -> str:

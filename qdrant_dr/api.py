@@ -26,7 +26,7 @@ from qdrant_dr.report.frames.build import build_frames
 from qdrant_dr.report.watch.acknowledge import acknowledge_named
 from qdrant_dr.repository import Repository
 
-RECORD_FOLDERS = ("backups", "proofs", "runs")
+RECORD_FOLDERS = ("backups", "proofs", "runs", "evidence")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Recovery:
 
     def evidence(self, as_of: datetime | None = None, period_days: int = 30) -> Evidence:
         """The records up to `as_of` (now), with all that could not be read."""
-        return gather(self.config, utc(as_of), timedelta(days=period_days))
+        return gather(self.config, utc(as_of), timedelta(days=period_days), ledgers=True)
 
     def frames(
         self, as_of: datetime | None = None, period_days: int = 30

@@ -15,8 +15,12 @@ import pandas as pd
 
 from qdrant_dr.api import RawRecords, Recovery, open_config
 from qdrant_dr.config import Config
+from qdrant_dr.report.controls.facts import UNREAD
 from qdrant_dr.report.evidence import recount as counting
+from qdrant_dr.report.evidence import recount_controls as counting_controls
 from qdrant_dr.report.evidence.recount import Gap, Recount, recount
+from qdrant_dr.report.evidence.recount_controls import Head, controls, heads
+from qdrant_dr.report.frames.columns import plain_rows
 from qdrant_dr.report.frames.schema import FRAMES
 from qdrant_dr.text import visible
 
@@ -51,19 +55,24 @@ def judge(recovery: Recovery, as_of: datetime, period_days: int) -> Compliance:
     """Count by the raw records, hold it against the frames, and list every gap."""
     raw = recovery.raw_records()
     frames = recovery.frames(as_of=as_of, period_days=period_days)
+    every = [(r.repository, r.path, r.data) for r in raw.records]
     counted = recount(
-        ((r.repository, r.path, r.data) for r in raw.records),
+        every,
         {name: place.model_dump() for name, place in raw.locations.items()},
         recovery.config,
         as_of,
         out_of_reach(recovery.config, frames["copies"]),
     )
-    critical = [f for f in _rows(frames["findings"]) if f["severity"] == "critical"]
+    critical = [f for f in plain_rows(frames["findings"]) if f["severity"] == "critical"]
     gaps: list[Gap] = [
         *((name, f"repository could not be read: {e.message}") for name, e in raw.errors.items()),
         *([] if raw.locations else [("all", "no repository could be read")]),
         *counted.gaps,
         *disagreements(counted, frames["collections"]),
+        *ledger_disagreements(heads(every, as_of), frames["ledger"]),
+        *control_disagreements(
+            controls(every, counted, recovery.config, as_of, timedelta(days=period_days)), frames
+        ),
         *((f["scope"], f["what"]) for f in critical),
     ]
     return Compliance(
@@ -76,14 +85,14 @@ def out_of_reach(config: Config, copies: pd.DataFrame) -> set[tuple[str, str, st
     waits = {r.name for r in config.repositories if r.archive_restore_time is not None}
     return {
         (c["collection"], c["backup_id"], c["repository"])
-        for c in _rows(copies)
+        for c in plain_rows(copies)
         if c["state"] == "archived" and c["repository"] not in waits
     }
 
 
 def disagreements(counted: Recount, collections: pd.DataFrame) -> list[Gap]:
     """Return where the raw records and the frames say different things of a collection."""
-    told = {r["collection"]: r for r in _rows(collections) if r["status"] != "excluded"}
+    told = {r["collection"]: r for r in plain_rows(collections) if r["status"] != "excluded"}
     gaps: list[Gap] = []
     for row in counted.rows:
         frame = told.pop(row.collection, None)
@@ -99,6 +108,41 @@ def disagreements(counted: Recount, collections: pd.DataFrame) -> list[Gap]:
         (name, f"{frame['status']}: known from earlier runs only")
         for name, frame in sorted(told.items())
     ]
+
+
+def ledger_disagreements(counted: Mapping[str, Head], ledgers: pd.DataFrame) -> list[Gap]:
+    """Return ledgers that are not chained from their first entry on, and those whose last entry is
+    another one in the frames."""
+    gaps: list[Gap] = []
+    for row in plain_rows(ledgers):
+        name, head = row["repository"], counted.get(row["repository"])
+        if head is None and row["head_number"] is None:
+            continue
+        told = row["head_number"], row["head_sha256"]
+        if head is None or told != (head.number, head.sha256):
+            words = f"entry {head.number}" if head else "no entry"
+            gaps.append((name, f"frames say its ledger ends with entry {told[0]}, counted {words}"))
+        elif not head.chained:
+            gaps.append((name, "its ledger is not whole: run `qdrant-dr evidence verify`"))
+    return gaps
+
+
+def control_disagreements(
+    counted: Mapping[tuple[str, str], bool], frames: Mapping[str, pd.DataFrame]
+) -> list[Gap]:
+    """Return the controls that the raw records and the frames judge differently. What could not be
+    read is a gap by itself, and keeps the frames from saying that anything is met."""
+    codes = {f["code"] for f in plain_rows(frames["findings"])}
+    if codes & set(UNREAD):
+        return []
+    gaps: list[Gap] = []
+    for row in plain_rows(frames["controls"]):
+        met = counted.get((row["framework"], row["control"]))
+        if met is not None and met != (row["state"] == "met"):
+            words = "met" if met else "not met"
+            name = f"{row['framework']} {row['control']}"
+            gaps.append((name, f"frames say {row['state']}, counted {words}"))
+    return gaps
 
 
 @dataclass(frozen=True)
@@ -160,9 +204,11 @@ class Compliance:
 
     def copies(self) -> Shown:
         """Show state and deepest proof of the newest backup of each collection, by repository."""
-        newest = {r["collection"]: r["newest_backup_id"] for r in _rows(self.frames["collections"])}
+        newest = {
+            r["collection"]: r["newest_backup_id"] for r in plain_rows(self.frames["collections"])
+        }
         rows: dict[str, dict[str, Any]] = {}
-        for c in _rows(self.frames["copies"]):
+        for c in plain_rows(self.frames["copies"]):
             name = c["collection"]
             if newest.get(name) == c["backup_id"]:
                 row = rows.setdefault(name, {"collection": name})
@@ -175,7 +221,7 @@ class Compliance:
         """Show columns of a frame, with their units."""
         units = {c.name: c.unit for f in FRAMES if f.name == name for c in f.columns}
         heads = {c: _head(c, units[c]) for c in columns}
-        rows = _rows(self.frames[name][list(columns)].rename(columns=heads))
+        rows = plain_rows(self.frames[name][list(columns)].rename(columns=heads))
         return _table(caption, tuple(heads.values()), rows, empty)
 
     def findings(self) -> Shown:
@@ -227,21 +273,31 @@ class Compliance:
         )
         return replace(self, frames={"runs": bad}).frame("runs", caption, columns, caption)
 
+    def controls(self) -> Shown:
+        """Show what the figures answer of audit frameworks, and what a person must add."""
+        columns = ("framework", "control", "asks", "state", "covers", "figures", "add")
+        caption = "Controls by the frames; those that the raw records decide were counted again."
+        return self.frame("controls", caption, columns, "No control.")
+
+    def ledgers(self) -> Shown:
+        """Show the last entry of each ledger: every record hangs on it."""
+        columns = (
+            "repository", "state", "head_number", "head_sha256", "head_at", "signed_by",
+            "unsigned_tail_count", "anchored_number", "anchored_in",
+        )  # fmt: skip
+        caption = "The last entry of each ledger; number and hash were counted again."
+        return self.frame("ledger", caption, columns, "No repository.")
+
     def code(self) -> Shown:
         """Show the code that counted the raw records, for people to read."""
-        return Shown(f"<pre>{escape(inspect.getsource(counting))}</pre>")
+        source = "\n".join(map(inspect.getsource, (counting, counting_controls)))
+        return Shown(f"<pre>{escape(source)}</pre>")
 
     def demand(self) -> str:
         """Return the verdict; raise NotCompliant if there is any gap."""
         if self.gaps:
             raise NotCompliant(self.words)
         return self.words
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of a frame; None where nothing was measured."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
 
 
 def _table(

@@ -91,6 +91,10 @@ def helps(hints: Iterable[str]) -> tuple[str, ...]:
         words = command.split(" ")
         if words[0] != "qdrant-dr" or words[1].startswith("-"):
             continue
-        two = words[1] in ("repository", "key") and len(words) > 2 and words[2].isalpha()
+        two = (
+            words[1] in ("repository", "key", "signing", "evidence")
+            and len(words) > 2
+            and words[2].isalpha()
+        )
         found[" ".join([*words[: 2 + two], "--help"])] = None
     return tuple(found)

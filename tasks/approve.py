@@ -12,8 +12,9 @@ from prefect.exceptions import FlowPauseTimeout
 from prefect.input import RunInput
 from pydantic import Field
 
-from qdrant_dr.jobs.restore.job import Approval
 from qdrant_dr.jobs.restore.plan import RestorePlan
+from qdrant_dr.jobs.restore_points.plan import PointsPlan
+from qdrant_dr.jobs.run.approval import Approval
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records.run import is_same_person
@@ -32,9 +33,10 @@ class RestoreApproval(RunInput):
     ticket: str = Field(default="", description="the change or incident this belongs to")
 
 
-def ask(
-    plans: Sequence[RestorePlan], *, requester: str, ticket: str, timeout: timedelta
-) -> Approval:
+Plan = RestorePlan | PointsPlan
+
+
+def ask(plans: Sequence[Plan], *, requester: str, ticket: str, timeout: timedelta) -> Approval:
     """Pause the flow run until the form is filled in, or time is up.
 
     An approval without a name is none. That requester and approver are one is noted, not refused:
@@ -66,11 +68,14 @@ def ask(
     return Approval(given=True, by=who, ticket=answer.ticket, note=note)
 
 
-def question(plans: Sequence[RestorePlan], requester: str, *, until: datetime) -> str:
+def question(plans: Sequence[Plan], requester: str, *, until: datetime) -> str:
     """Describe in Markdown what is to be approved: what, where, for whom, until when."""
     asked = f"Asked for by **{escape(requester)}**, to restore for real"
     parts = [f"{asked}, if somebody approves before **{until:%Y-%m-%d %H:%M} UTC**:"]
     for plan in plans:
+        if isinstance(plan, PointsPlan):
+            parts += _of_points(plan)
+            continue
         head = f"**{escape(str(plan.key))}** to **{plan.target}** as **{escape(plan.name)}**"
         if plan.unit is not None and plan.unit.into_existing:
             head += ", OVER what is there"
@@ -82,3 +87,8 @@ def question(plans: Sequence[RestorePlan], requester: str, *, until: datetime) -
         "To approve: switch **Approve** on and write your name. Without a name it is a no."
     )
     return "\n\n".join(parts)
+
+
+def _of_points(plan: PointsPlan) -> list[str]:
+    steps = "\n".join(f"1. {escape(step)}" for step in plan.steps)
+    return [f"**{escape(plan.title)}**", steps, *(f"⚠ {escape(r)}" for r in plan.remarks)]

@@ -119,6 +119,15 @@ UNIT_TASKS: dict[str, UnitTask] = {
         retried=False,
         repositories=lambda unit: unit.repositories[:1],
     ),
+    "export": UnitTask(
+        "Write the points of one backup to files, each proven by reading it back.",
+        repositories=_own,
+    ),
+    "restore-points": UnitTask(
+        "Keep what some points are now, write them as they are in a backup, prove them.",
+        retried=False,
+        cluster=True,
+    ),
     "expire": UnitTask(
         "Check again whether this copy may go, write that down, delete it.", repositories=_own
     ),

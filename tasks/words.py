@@ -15,6 +15,7 @@ from qdrant_dr.records import (
     Proved,
     Reported,
     Restored,
+    RestoredPoints,
     RunEnd,
     Swept,
     Watched,
@@ -30,6 +31,8 @@ DONE = {
     "diff": "compared",
     "drill": "drilled",
     "restore": "restored",
+    "export": "exported",
+    "restore-points": "restored points of",
     "expire": "expired",
     "sweep": "swept",
 }
@@ -98,11 +101,8 @@ def _detail(outcome: Outcome) -> str:
         case Drilled() as d:
             total = d.total_us / 1e6
             return f"{d.engine}: {d.points_restored} of {d.points_expected} points in {total:.1f} s"
-        case Restored() as d:
-            return (
-                f"{d.points_restored} of {d.points_expected} points as {d.name} on {d.target}, "
-                f"{d.came_to}, {d.total_us / 1e6:.1f} s"
-            )
+        case Restored() | RestoredPoints() as d:
+            return _brought_back(d)
         case Reported() as d:
             return f"{d.headline}; written to {d.folder}"
         case Deleted() as d:
@@ -113,6 +113,14 @@ def _detail(outcome: Outcome) -> str:
         case Watched() as d:
             return f"{len(d.appeared)} new, {len(d.cleared)} over, {len(d.findings)} stand"
     return ""
+
+
+def _brought_back(d: Restored | RestoredPoints) -> str:
+    took = f"{d.total_us / 1e6:.1f} s"
+    if isinstance(d, RestoredPoints):
+        return f"{d.came_to}, in {d.name} on {d.target}, {took}"
+    points = f"{d.points_restored} of {d.points_expected} points"
+    return f"{points} as {d.name} on {d.target}, {d.came_to}, {took}"
 
 
 def _proved(d: Proved) -> str:

@@ -63,7 +63,7 @@ def test_all_is_as_promised_and_nothing_of_the_user_is_touched(tmp_path: Path) -
         with pytest.raises(httpx.TransportError):
             httpx.get(url, trust_env=False)
     assert caught == []
-    assert out.count("as promised") == 11  # ten acts and the last line
+    assert out.count("as promised") == 12  # eleven acts and the last line
     assert said[1].strip() == f"a Prefect server of its own, to watch the runs: {ui}"
     assert not (home / "source").exists()  # died, with all that it stored
     assert "in 1 pack written anew" in out

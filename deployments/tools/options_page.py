@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from cyclopts import App
 
-from qdrant_dr.cli.app import EVERY_COMMAND, build, with_globals
+from qdrant_dr.cli.app import build, with_globals
+from qdrant_dr.cli.commands import EVERY_COMMAND
 from qdrant_dr.cli.session import Session
 
 HEAD = """\

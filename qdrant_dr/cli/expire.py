@@ -16,6 +16,7 @@ from qdrant_dr.jobs.expire.job import expire as let_go
 from qdrant_dr.jobs.expire.plan import ExpireRequest
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.holds import holds_of
+from qdrant_dr.jobs.run.ledger import change_in_ledger
 from qdrant_dr.jobs.run.run import user_name, utc_now
 from qdrant_dr.jobs.run.selection import select
 from qdrant_dr.records import Hold
@@ -99,16 +100,17 @@ def hold(
         raise UsageError("a hold needs a reason", "add --reason 'case 4711'.")
     proven, skew = config.objectives.proven, config.cluster.clock_skew_limit
     key = select(backup, catalog_of(config, opened, failed), proven=proven, now=now).key
-    if release:
-        made, lost = release_holds(
-            opened, key, holds, reason=reason, by=user_name(), now=now, skew_limit=skew
-        )
-    else:
-        at = moment_ahead(until, now, "a hold that ends in the past keeps nothing")
-        made, lost = place_hold(
-            opened, key, reason=reason, until=at, by=user_name(), now=now, skew_limit=skew
-        )
-    return _reply([made], [*errors, *lost.values()])
+    at = None if release else moment_ahead(until, now, "a hold that ends in the past keeps nothing")
+    with change_in_ledger(config, opened, "hold") as unlisted:
+        if release:
+            made, lost = release_holds(
+                opened, key, holds, reason=reason, by=user_name(), now=now, skew_limit=skew
+            )
+        else:
+            made, lost = place_hold(
+                opened, key, reason=reason, until=at, by=user_name(), now=now, skew_limit=skew
+            )
+    return _reply([made], [*errors, *lost.values(), *unlisted.values()])
 
 
 def _reply(holds: Any, errors: list[Any], *, blind: bool = False) -> Reply:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from qdrant_dr import layout
+from qdrant_dr.cli.exit_codes import Verdict
 from qdrant_dr.cli.session import Column, Given, Reply, Session
 from qdrant_dr.cli.words import moment
 from qdrant_dr.errors import DRError, NothingSelected, UsageError
+from qdrant_dr.jobs.run.ledger import change_in_ledger
 from qdrant_dr.repository import open_repository, read_repository
 from qdrant_dr.repository.keyrings import (
     add_slots,
@@ -97,9 +99,10 @@ def add(
         raise UsageError("one more secret is needed", "give either --secret or --recipient.")
     _, found = _opened(session, name)
     opener = recipient or parse_secret(resolve_text(secret or ""), "the new secret")
-    slots = add_slots(found, opener, datetime.now(UTC), label=label)
+    with change_in_ledger(session.config, {name: found}, "key-add") as unlisted:
+        slots = add_slots(found, opener, datetime.now(UTC), label=label)
     remarks = [] if slots else ["it opens every key already: nothing was added"]
-    return Reply(rows=[_row(s, None) for s in slots], columns=SLOTS[:-1], remarks=remarks)
+    return _changed([_row(s, None) for s in slots], remarks, unlisted)
 
 
 def remove(
@@ -124,14 +127,15 @@ def remove(
         Remove it.
     """
     cfg, found = _opened(session, name)
-    gone = remove_slot(found, cfg, slot, execute=execute)
+    with change_in_ledger(session.config, {name: found}, "key-remove") as unlisted:
+        gone = remove_slot(found, cfg, slot, execute=execute)
     kept = found.store.deletion(layout.key_slot(gone.key_id, gone.slot_id)).hidden
     remarks = [f"{_MAY_BE_KEPT}, run `qdrant-dr key rotate {name}`"]
     if kept:
         remarks.append(f"the store keeps the removed slot: {kept}")
     if not execute:
         remarks.insert(0, "nothing was removed; add --execute")
-    return Reply(rows=[_row(gone, None)], columns=SLOTS[:-1], remarks=remarks)
+    return _changed([_row(gone, None)], remarks, unlisted)
 
 
 def rotate(
@@ -150,7 +154,8 @@ def rotate(
         Also write the id of the new key into the configuration file.
     """
     cfg, found = _opened(session, name)
-    done = rotate_key(found, cfg, datetime.now(UTC))
+    with change_in_ledger(session.config, {name: found}, "key-rotate") as unlisted:
+        done = rotate_key(found, cfg, datetime.now(UTC))
     remarks, errors = _pin(session, name, done.slots[0].key_id, save=save)
     if done.left_out:
         remarks.append(
@@ -160,9 +165,9 @@ def rotate(
     return Reply(
         rows=[_row(s, None) for s in done.slots],
         columns=SLOTS[:-1],
-        verdict="failed" if errors else "ok",
-        exit_code=errors[0].exit_code if errors else 0,
-        errors=errors,
+        verdict="failed" if errors else "degraded" if unlisted else "ok",
+        exit_code=errors[0].exit_code if errors else None,
+        errors=[*errors, *unlisted.values()],
         remarks=remarks,
     )
 
@@ -232,6 +237,14 @@ def _configured(session: Session, name: str) -> RepositoryConfig:
 def _opened(session: Session, name: str) -> tuple[RepositoryConfig, Repository]:
     cfg = _configured(session, name)
     return cfg, open_repository(cfg, stall_timeout=session.config.copies.stall_timeout)
+
+
+def _changed(
+    rows: Sequence[dict[str, Any]], remarks: Sequence[str], unlisted: Mapping[str, DRError]
+) -> Reply:
+    errors = list(unlisted.values())
+    verdict: Verdict = "degraded" if errors else "ok"
+    return Reply(rows, SLOTS[:-1], verdict=verdict, errors=errors, remarks=remarks)
 
 
 def _row(slot: KeySlot, opens: bool | None) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -71,7 +73,23 @@ class Progress:
             self._bars.remove_task(self._running.pop(id(unit)))
         self._done(f"{doing}: {_result(outcome)}")
 
-    def _watch(self, unit: Unit, doing: str) -> Watcher:
+    @contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Show work that is no unit while it is under way."""
+        key, doing = object(), printable(what)
+        if self._bars is not None:
+            self._running[id(key)] = self._bars.add_task(doing, total=None)
+        elif self._session.log == "text":
+            self._session.say(doing)
+        token = watcher.set(None if self._session.log == "json" else self._watch(key, doing))
+        try:
+            yield
+        finally:
+            watcher.reset(token)
+            if self._bars is not None:
+                self._bars.remove_task(self._running.pop(id(key)))
+
+    def _watch(self, unit: object, doing: str) -> Watcher:
         """Return what shows how far this unit is: in its live line, else in a line now and then."""
         pace, said = Pace(), time.monotonic()
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from qdrant_dr.cli.explain import explain_figure
 from qdrant_dr.cli.runs import reply_of
 from qdrant_dr.cli.session import Given, Reply
 from qdrant_dr.dispatch.threads import in_this_thread
@@ -18,7 +19,7 @@ from qdrant_dr.quantities import parse_duration
 from qdrant_dr.records import Reported
 from qdrant_dr.report.job import ReportRequest
 from qdrant_dr.report.job import report as write_report
-from qdrant_dr.report.outputs.write import FORMATS
+from qdrant_dr.report.outputs.write import DEFAULT_FORMATS, FORMATS
 
 
 def report(
@@ -26,7 +27,8 @@ def report(
     period: str = "30d",
     as_of: str | None = None,
     out: str | None = None,
-    formats: Annotated[str, Parameter(name="--format")] = ",".join(FORMATS),
+    formats: Annotated[str, Parameter(name="--format")] = ",".join(DEFAULT_FORMATS),
+    explain: str | None = None,
     session: Given,
 ) -> Reply:
     """Write the report: what can be restored, how fast, and on what evidence.
@@ -42,12 +44,22 @@ def report(
     out
         Folder or URL to write below. Default: as configured.
     formats
-        Any of html, csv, parquet, separated by commas.
+        Any of html, csv, parquet, oscal, separated by commas. oscal: the controls of NIST SP 800-53
+        as assessment results.
+    explain
+        Write no report; list the records that a figure comes from, their hashes, and the ledger
+        entries that name them: rpo, rto, protected, quorum, or FRAME.COLUMN[:KEY], such as
+        copies.proven_at:movies,aws.
     """
     config = session.config
+    if explain is not None:
+        now = datetime.now(UTC)
+        return explain_figure(
+            session, explain, moment_of(as_of) if as_of else now, period_of(period)
+        )
     request = ReportRequest(
-        period=_period(period),
-        as_of=None if as_of is None else _moment(as_of),
+        period=period_of(period),
+        as_of=None if as_of is None else moment_of(as_of),
         url=out,
         formats=_formats(formats),
     )
@@ -66,14 +78,16 @@ def report(
     return replace(reply, rows=[row], columns=(), text="\n".join([made.headline, *made.files]))
 
 
-def _period(text: str) -> timedelta:
+def period_of(text: str) -> timedelta:
+    """Parse --period. Raise UsageError."""
     try:
         return parse_duration(text)
     except ValueError as e:
         raise UsageError(f"--period: {e}", "write 30d.") from None
 
 
-def _moment(text: str) -> datetime:
+def moment_of(text: str) -> datetime:
+    """Parse --as-of. Raise UsageError."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -144,6 +144,8 @@ def adopt(
         Also write the ids into the configuration file.
     """
     from qdrant_dr.jobs.adopt.job import plan_adopt
+    from qdrant_dr.jobs.run.ledger import ledger_of_copy
+    from qdrant_dr.repository.changes import noting_changes
 
     if save and not execute:
         raise UsageError("--save stores the ids that --execute makes", "give both, or neither.")
@@ -156,13 +158,19 @@ def adopt(
         )
     rows: list[dict[str, Any]] = []
     errors: list[DRError] = []
+    unlisted: list[DRError] = []
     remarks: list[str] = []
     for cfg in wanted:
         try:
             now = datetime.now(UTC)
             plan = plan_adopt(session.config, cfg.name, now)
             backups = sum(s.path.endswith("/manifest.json") for s in plan.found.find("backups"))
-            made = adopt_repository(plan.found, now) if execute else None
+            made = None
+            if execute:
+                with noting_changes() as changes:
+                    made = adopt_repository(plan.found, now)
+                adopted = read_repository(cfg, stall_timeout=session.config.copies.stall_timeout)
+                unlisted += ledger_of_copy(session.config, adopted, changes).values()
         except DRError as e:
             errors.append(e)
             continue
@@ -180,9 +188,9 @@ def adopt(
     return Reply(
         rows=rows,
         columns=ADOPTED,
-        verdict="failed" if errors else "ok",
-        exit_code=errors[0].exit_code if errors else 0,
-        errors=errors,
+        verdict="failed" if errors else "degraded" if unlisted else "ok",
+        exit_code=errors[0].exit_code if errors else None,
+        errors=[*errors, *unlisted],
         remarks=remarks,
     )
 

@@ -23,11 +23,13 @@ from qdrant_dr.records import (
     Differed,
     Drilled,
     ErrorFacts,
+    Exported,
     Healed,
     Outcome,
     Proved,
     Reported,
     Restored,
+    RestoredPoints,
     RunEnd,
     Signed,
     Swept,
@@ -128,9 +130,9 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
         size = detail.freed_bytes
         hidden = f", {format_size(detail.hidden_bytes)} hidden" if detail.hidden_bytes else ""
         remarks.insert(0, f"{detail.reason}{hidden}")
-    elif isinstance(detail, Differed):
-        points = detail.points_after
-        remarks[:0] = detail.words
+    elif isinstance(detail, Differed | Exported | RestoredPoints):
+        size, points, words_of_it = _of_points(detail)
+        remarks[:0] = words_of_it
     elif isinstance(detail, Drilled | Restored):
         size, points = detail.size_bytes, detail.points_restored
         remarks.insert(0, _drilled(detail) if isinstance(detail, Drilled) else _restored(detail))
@@ -180,6 +182,37 @@ def _restored(detail: Restored) -> str:
     said += [f"aliases {', '.join(detail.aliases_set)}"] if detail.aliases_set else []
     said += ["continued an interrupted one"] if detail.resumed else []
     return ", ".join([*said, f"{detail.total_us / 1e6:.1f} s"])
+
+
+def _of_points(
+    detail: Differed | Exported | RestoredPoints,
+) -> tuple[int | None, int | None, Sequence[str]]:
+    """Return the bytes and points of what was done with single points, and what is said of it."""
+    if isinstance(detail, Differed):
+        return None, detail.points_after, detail.words
+    if isinstance(detail, RestoredPoints):
+        return detail.sent_bytes, detail.written, [_restored_points(detail)]
+    return detail.size_bytes, detail.points, [_exported(detail)]
+
+
+def _exported(detail: Exported) -> str:
+    """Say where the files are, and whether they hold what was sealed."""
+    equal = {True: "equal to the seal", False: "NOT WHAT WAS SEALED", None: "compared with no seal"}
+    said = [f"{detail.files} files of {detail.form} at {detail.destination}"]
+    said += [] if detail.manifest_sha256 else ["no manifest: not finished"]
+    said.append(equal[detail.fingerprint_equal])
+    if detail.lost != 0:
+        said.append(f"{'an unknown number of' if detail.lost is None else detail.lost} points lost")
+    return ", ".join(said)
+
+
+def _restored_points(detail: RestoredPoints) -> str:
+    """Say what became of the points, and how to take that back."""
+    said = [f"{detail.name} on {detail.target}", detail.came_to]
+    said += ["continued an interrupted one"] if detail.resumed else []
+    said += [f"{detail.total_us / 1e6:.1f} s"]
+    said += [f"undo: qdrant-dr restore --undo {detail.undo_id}"] if detail.undo_id else []
+    return ", ".join(said)
 
 
 def _left_out(end: RunEnd) -> list[dict[str, Any]]:

@@ -19,23 +19,28 @@ def sign(
     reviewer: Annotated[str, Parameter(name="--as")] = "",
     reject: Annotated[bool, Parameter(negative=())] = False,
     note: str = "",
+    key: str = "",
     session: Given,
 ) -> Reply:
-    """Sign the result of a run of drills as its reviewer.
+    """Sign the result of a run of drills as its reviewer, or a restore as who approved it.
 
-    The signature is a separate record over the digest of the run's end record. The report shows who
-    ran the drill and who reviewed it, and marks drills where both are the same person.
+    The review is a separate record over the digest of the run's end record. The report shows who
+    ran it and who reviewed it, marks runs where both are the same person, and says which reviews
+    are signed by a key and which are a typed name only.
 
     Parameters
     ----------
     run_id
-        The id that `drill` printed.
+        The id that `drill` or `restore` printed.
     reviewer
         Your name. Default: the user that runs this.
     reject
-        Record that you reviewed the drill and did not accept it.
+        Record that you reviewed the run and did not accept it.
     note
         What you saw; stored in the record.
+    key
+        Your SSH key: a private key without a passphrase, the .pub file of one that your SSH agent
+        holds, or `agent` for its only one. Default: no signature, only your name.
     """
-    request = SignRequest(run_id=run_id, reviewer=reviewer, reject=reject, note=note)
+    request = SignRequest(run_id=run_id, reviewer=reviewer, reject=reject, note=note, key=key)
     return run_verb(session, "sign", request, review)

@@ -33,3 +33,19 @@ def moment_ahead(text: str | None, now: datetime, past: str) -> datetime | None:
     if at <= now:
         raise UsageError(f"--until {text} is in the past", f"{past}.")
     return at
+
+
+def moment_past(text: str | None, now: datetime) -> datetime | None:
+    """Read `--since`: a date, or a time ago such as 90d. Raise UsageError."""
+    if text is None:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        pass
+    try:
+        return now - parse_duration(text)
+    except ValueError:
+        raise UsageError(
+            f"--since {text} is neither a date nor a duration", "write 2027-01-31, or 90d."
+        ) from None

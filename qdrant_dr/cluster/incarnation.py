@@ -85,6 +85,13 @@ def fallen(before: dict[int, int | None], after: dict[int, int | None]) -> list[
     ]
 
 
+def other_vectors(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Say how the vectors of two collections' `params` differ in what no call can change; None if
+    they do not."""
+    was, are = _vectors(before), _vectors(now)
+    return None if was == are else f"it has the vectors {are}, the backup {was}"
+
+
 def _parameters(before: tuple[str, int], after: tuple[str, int]) -> list[str]:
     reasons = []
     if before[0] != after[0]:

@@ -11,15 +11,12 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
-import httpx
-
-from qdrant_dr.cancel import rest
-from qdrant_dr.cluster.node import READ_AGAIN_SECONDS, Node, path_of
-from qdrant_dr.cluster.rate_limit import BusyRetry
+from qdrant_dr.cluster.node import Node
+from qdrant_dr.cluster.point_writes import PointWrites
 from qdrant_dr.cluster.scroll import RawPoint
-from qdrant_dr.errors import NodeUnreachable, RecoverFailed, ServerFailed
+from qdrant_dr.errors import RecoverFailed, ServerFailed
 
 MAX_BYTES = 8 << 20
 """Bytes of one request; a server accepts 32 MiB unless configured otherwise."""
@@ -29,14 +26,29 @@ _MARKED = re.compile(rf'"{_MARK}([^"]*)"')
 _U64 = 1 << 64
 
 
+Mode = Literal["insert_only", "update_only"]
+"""Which points an upsert touches: only those that are not there, or only those that are. A server
+before 1.17 does not know it, and writes all of them."""
+
+
 class Upserts:
     """Writes points into one collection; each batch is applied before the next is sent.
 
     `refused` are the ids that the server, or JSON itself, did not accept, with the reason.
     """
 
-    def __init__(self, node: Node, collection: str) -> None:
-        self.node, self.collection = node, collection
+    def __init__(
+        self,
+        node: Node,
+        collection: str,
+        *,
+        mode: Mode | None = None,
+        writes: PointWrites | None = None,
+        most: int | None = None,
+    ) -> None:
+        self.node, self.collection, self.mode = node, collection, mode
+        self.writes = writes or PointWrites(node, collection)
+        self.most = most
         self.refused: dict[int | str, str] = {}
 
     def send(
@@ -57,7 +69,7 @@ class Upserts:
                 texts.append((point["id"], point_text(point, respell=respell)))
             except ValueError as e:
                 self.refused[point["id"]] = str(e)
-        for batch in _batches(texts):
+        for batch in _batches(texts, self.most):
             before = len(self.refused)
             self._send(batch, shard_key, before)
 
@@ -82,44 +94,21 @@ class Upserts:
 
     def _put(self, batch: Sequence[tuple[int | str, str]], key: int | str | None) -> None:
         """Make one request. An upsert may be repeated: the same points again change nothing."""
-        doing = f"write {len(batch)} points of {self.collection!r}"
         body = '{"points":[' + ",".join(text for _, text in batch) + "]"
-        body += f',"shard_key":{json.dumps(key)}}}' if key is not None else "}"
-        patience = BusyRetry(self.node.timeouts.busy.total_seconds())
-        pauses = iter(READ_AGAIN_SECONDS)
-        while True:
-            try:
-                with self.node.patient_client(self.node.timeouts.snapshot.total_seconds()) as http:
-                    response = http.put(
-                        self.node.url + path_of(self.collection, "points"),
-                        params={"wait": "true"},
-                        headers={
-                            **self.node.headers(write=True), "content-type": "application/json",
-                        },
-                        content=body.encode(),
-                    )  # fmt: skip
-                if self.node.asks_for_less(response, patience):
-                    continue
-                self.node.must_be_good(response, doing, write=True, collection=self.collection)
-            except httpx.RequestError as e:
-                failure: NodeUnreachable = self.node.unreachable(e, doing)
-            except NodeUnreachable as e:
-                failure = e
-            else:
-                return
-            pause = next(pauses, None)
-            if pause is None or not failure.transient:
-                raise failure from None
-            rest(pause)
+        body += f',"shard_key":{json.dumps(key)}' if key is not None else ""
+        body += f',"update_mode":{json.dumps(self.mode)}' if self.mode is not None else ""
+        self.writes.make(
+            "PUT", (), f"write {len(batch)} points of {self.collection!r}", f"{body}}}"
+        )
 
 
 def _batches(
-    texts: Sequence[tuple[int | str, str]],
+    texts: Sequence[tuple[int | str, str]], most: int | None = None
 ) -> Iterator[list[tuple[int | str, str]]]:
     batch: list[tuple[int | str, str]] = []
     size = 0
     for point_id, text in texts:
-        if batch and size + len(text) > MAX_BYTES:
+        if batch and (size + len(text) > MAX_BYTES or len(batch) == most):
             yield batch
             batch, size = [], 0
         batch.append((point_id, text))
@@ -142,6 +131,12 @@ def point_text(point: RawPoint, *, respell: bool = False) -> str:
         text = json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     except ValueError:
         raise ValueError("it has a number that is not finite, which no request can carry") from None
+    return _MARKED.sub(r"\1", text) if respell else text
+
+
+def json_text(value: Any, *, respell: bool = False) -> str:
+    """Return the JSON of a payload, its floats respelled for such a server if asked."""
+    text = json.dumps(_respelled(value) if respell else value, separators=(",", ":"))
     return _MARKED.sub(r"\1", text) if respell else text
 
 

@@ -28,6 +28,7 @@ from qdrant_dr.config.objectives import (
 )
 from qdrant_dr.config.report_and_watch import ReportConfig, Watch
 from qdrant_dr.config.repositories import RepositoryConfig, place
+from qdrant_dr.config.signing import Signing
 from qdrant_dr.config.values import Credentials, HttpOrRef, Name, Section, wrong
 from qdrant_dr.location_key import one_place
 from qdrant_dr.records.base import canonical_json
@@ -57,6 +58,7 @@ __all__ = [
     "RetentionRules",
     "Scratch",
     "Section",
+    "Signing",
     "SnapshotsInS3",
     "Spool",
     "Timeouts",
@@ -80,6 +82,7 @@ class Config(Section):
     retention: Retention = Retention()
     report: ReportConfig = ReportConfig()
     watch: Watch = Watch()
+    signing: Signing = Signing()
 
     @model_validator(mode="after")
     def _adds_up(self) -> Config:

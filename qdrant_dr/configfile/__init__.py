@@ -16,6 +16,7 @@ from qdrant_dr.configfile.excerpt import excerpt
 from qdrant_dr.configfile.ids import save_ids
 from qdrant_dr.configfile.plaintext import plain_secrets
 from qdrant_dr.configfile.sample import init_text
+from qdrant_dr.configfile.signing_key import save_signing_key
 from qdrant_dr.configfile.source import LARGEST, Problem, YamlDocument, read
 from qdrant_dr.errors import ConfigInvalid
 from qdrant_dr.location_key import KINDS, client_options, place_of, split_url
@@ -29,6 +30,7 @@ __all__ = [
     "loads",
     "register_block_loader",
     "save_ids",
+    "save_signing_key",
     "schema",
 ]
 

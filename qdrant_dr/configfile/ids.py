@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -24,10 +24,15 @@ def save_ids(
 
     Raise ConfigInvalid, leaving the file unchanged, if its layout does not allow an insertion or if
     it cannot be replaced."""
+    replace_file(path, lambda text: with_ids(with_ids(text, key_ids, "key_id"), ids), _BY_HAND)
+
+
+def replace_file(path: Path, change: Callable[[str], str], by_hand: str) -> None:
+    """Change the text of a file, in one step. Raise ConfigInvalid if it cannot be replaced."""
     try:
         with path.open(encoding="utf-8", newline="") as file:  # keep the line endings
             text = file.read()
-        changed = with_ids(with_ids(text, key_ids, "key_id"), ids)
+        changed = change(text)
         new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             new.write_text(changed, encoding="utf-8", newline="")
@@ -36,7 +41,7 @@ def save_ids(
         finally:
             new.unlink(missing_ok=True)
     except OSError as e:
-        raise ConfigInvalid(f"{path} cannot be written: {e.strerror}", _BY_HAND) from None
+        raise ConfigInvalid(f"{path} cannot be written: {e.strerror}", by_hand) from None
 
 
 def with_ids(text: str, ids: Mapping[str, str], field: Field = "id") -> str:

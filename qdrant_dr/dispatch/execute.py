@@ -12,9 +12,11 @@ from qdrant_dr.jobs.run.units import (
     DiffUnit,
     DrillUnit,
     ExpireUnit,
+    ExportUnit,
     FullUnit,
     HealUnit,
     ReportUnit,
+    RestorePointsUnit,
     RestoreUnit,
     SweepUnit,
     Unit,
@@ -23,14 +25,15 @@ from qdrant_dr.jobs.run.units import (
 )
 from qdrant_dr.log_context import unit_context
 from qdrant_dr.records import Outcome
+from qdrant_dr.repository.changes import noting_changes
 
 
 def execute(config: Config, unit: Unit, run_id: str) -> Outcome:
     """Do one unit. Raise an error of the tree if it fails; its outcome says anything less."""
-    with unit_context(run_id, unit) as told:
+    with unit_context(run_id, unit) as told, noting_changes() as changes:
         outcome = _execute(config, unit, run_id)
         told(outcome)
-        return outcome
+        return outcome.model_copy(update={"written": tuple(changes)})
 
 
 def _execute(config: Config, unit: Unit, run_id: str) -> Outcome:
@@ -57,10 +60,8 @@ def _execute(config: Config, unit: Unit, run_id: str) -> Outcome:
         from qdrant_dr.jobs.drill.unit import drill_copy
 
         return drill_copy(apply_scenario(config, unit.scenario), unit, run_id)
-    if isinstance(unit, RestoreUnit):
-        from qdrant_dr.jobs.restore.unit import restore_backup
-
-        return restore_backup(config, unit, run_id)
+    if isinstance(unit, RestoreUnit | RestorePointsUnit | ExportUnit):
+        return _bring_out(config, unit, run_id)
     if isinstance(unit, ExpireUnit):
         from qdrant_dr.jobs.expire.job import expire_copy
 
@@ -80,6 +81,22 @@ def _compare(config: Config, unit: CompareUnit | DiffUnit) -> Outcome:
     from qdrant_dr.jobs.check.replicas import compare_replicas
 
     return compare_replicas(config, unit)
+
+
+def _bring_out(
+    config: Config, unit: RestoreUnit | RestorePointsUnit | ExportUnit, run_id: str
+) -> Outcome:
+    if isinstance(unit, ExportUnit):
+        from qdrant_dr.jobs.export.unit import export_backup
+
+        return export_backup(config, unit, run_id)
+    if isinstance(unit, RestorePointsUnit):
+        from qdrant_dr.jobs.restore_points.unit import restore_points
+
+        return restore_points(config, unit, run_id)
+    from qdrant_dr.jobs.restore.unit import restore_backup
+
+    return restore_backup(config, unit, run_id)
 
 
 def _judge(config: Config, unit: ReportUnit | WatchUnit) -> Outcome:

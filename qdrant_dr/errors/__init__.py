@@ -77,6 +77,12 @@
     - EngineStalled            no progress in time
     - EngineTooOld             older than the server that wrote the archive: proves nothing
     - NothingChecked           the check examined nothing, so it cannot pass
+  * EvidenceError              something is wrong with the ledger, or with what signs it
+    - SigningKeyUnusable       no key, a wrong one, or one that others can read
+    - SignatureInvalid         not by that key, not of these bytes, or not believed
+    - LedgerBroken             an entry is damaged, missing, or does not follow the one before
+      - LedgerBehind           it ends before an entry that was seen
+    - TimestampFailed          the time server is away, or its answer is not for what was asked
   * UnitLost                   its worker died, or it did not end in time
   * Interrupted                exit 130
 
@@ -89,6 +95,7 @@ pickling across processes.
 from qdrant_dr.errors.base import *
 from qdrant_dr.errors.cluster import *
 from qdrant_dr.errors.copies import *
+from qdrant_dr.errors.evidence import *
 from qdrant_dr.errors.repository import *
 from qdrant_dr.errors.usage import *
 from qdrant_dr.errors.vault import *

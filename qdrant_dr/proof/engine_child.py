@@ -24,6 +24,11 @@ an end or an answer means. Requests, each answered by `done` or `failed`, after 
                                    as fit a message, with `where` those that a REST filter finds
     parse {where}               -> why the engine cannot parse this filter, or null; needs no shard
     matching {where}            -> exact count of the points that this filter finds
+    export {path, form, columns, about, apart?, but?, seed?}
+                                -> writes the points, but some, in the order of their ids into a
+                                   new file, and reads it back: points, size_bytes, sha256,
+                                   fingerprints of what is in the file (settled, and of the ids
+                                   `apart`)
     choose {ids, names, each, tenants}
                                 -> golden queries, each with the answer of the index
     answer {queries}            -> the answers of the index to golden queries
@@ -115,6 +120,7 @@ class Child:
             "digests": self._digests,
             "points": self._points,
             "page": self._page,
+            "export": self._export,
             "choose": self._choose,
             "answer": self._answer,
             "parse": self._parse,
@@ -274,6 +280,19 @@ class Child:
 
     def _matching(self, where: dict[str, Any]) -> int:
         return self._open.count(edge.CountRequest(exact=True, filter=engine_filter(where)))
+
+    def _export(self, seed: int | None = None, **wanted: Any) -> dict[str, Any]:
+        """Write with vectors from the files, as `_read` reads."""
+        from qdrant_dr.proof.export.write_shard import write_shard  # pyarrow: only here
+
+        def tell(points: int) -> None:
+            self._tell({"progress": points})
+
+        try:
+            return write_shard(self._open, self._stored(seed), tell, **wanted)
+        except DisagreesError as e:
+            Path(wanted["path"]).unlink()
+            return {**write_shard(self._open, None, tell, **wanted), "disagreed": str(e)}
 
     def _choose(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import qdrant_edge as edge
@@ -17,6 +17,7 @@ from qdrant_dr.proof.stored_pages import Page, Records, StoredPages, bytes_of
 
 SKIP_PAGE = 20_000
 Offset = int | str | UUID | None
+Ahead = TypeVar("Ahead")
 
 
 def json_point(record: edge.Record) -> dict[str, Any]:
@@ -108,9 +109,9 @@ def scroll(
     )
 
 
-def ahead(pages: Iterator[Page]) -> Iterator[Page]:
+def ahead(pages: Iterator[Ahead]) -> Iterator[Ahead]:
     """Yield the same pages, read one ahead in a thread: the engine works while Python hashes."""
-    ready: queue.Queue[Page | BaseException | None] = queue.Queue(maxsize=1)
+    ready: queue.Queue[Ahead | BaseException | None] = queue.Queue(maxsize=1)
 
     def work() -> None:
         try:

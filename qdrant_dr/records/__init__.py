@@ -12,6 +12,7 @@ from qdrant_dr.records.details import (
     Diverging,
     Drilled,
     ErrorFacts,
+    Exported,
     Found,
     Healed,
     KeptSnapshot,
@@ -27,6 +28,7 @@ from qdrant_dr.records.details import (
 )
 from qdrant_dr.records.fingerprint import BUCKETS, Component, Fingerprint
 from qdrant_dr.records.holds import Expired, Hold
+from qdrant_dr.records.ledger import LedgerEntry
 from qdrant_dr.records.manifest import BackupKey, Manifest, Part, ShardFacts, SourceNode
 from qdrant_dr.records.proof import (
     DEPTHS,
@@ -38,6 +40,7 @@ from qdrant_dr.records.proof import (
     Sample,
     Searched,
 )
+from qdrant_dr.records.restored_points import RestoredPoints
 from qdrant_dr.records.run import (
     CapturedFull,
     Outcome,
@@ -48,6 +51,7 @@ from qdrant_dr.records.run import (
     Verdict,
 )
 from qdrant_dr.records.seal import Baseline, FilterTruth, GoldenQuery, Seal, SealedShard
+from qdrant_dr.records.undo import UndoFile, UndoPart, UndoRecord, UndoSettled
 
 __all__ = [
     "BUCKETS",
@@ -68,6 +72,7 @@ __all__ = [
     "Drilled",
     "ErrorFacts",
     "Expired",
+    "Exported",
     "FilterTruth",
     "Finding",
     "Fingerprint",
@@ -77,6 +82,7 @@ __all__ = [
     "Hold",
     "Intent",
     "KeptSnapshot",
+    "LedgerEntry",
     "LeftSnapshot",
     "ListedSnapshot",
     "Location",
@@ -92,6 +98,7 @@ __all__ = [
     "Reported",
     "RepositorySeen",
     "Restored",
+    "RestoredPoints",
     "RunEnd",
     "RunStart",
     "Sample",
@@ -104,6 +111,10 @@ __all__ = [
     "SnapshotAnswer",
     "SourceNode",
     "Swept",
+    "UndoFile",
+    "UndoPart",
+    "UndoRecord",
+    "UndoSettled",
     "Verdict",
     "Watched",
     "canonical_json",

@@ -120,6 +120,26 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return seen
 
 
+def parse_canonical(data: bytes, *, where: str) -> dict[str, Any]:
+    """Parse the bytes of a record of any kind, and compare them with the digest in them; the body
+    comes back without it. Raise RecordDamaged if they are truncated, edited or not canonical."""
+    try:
+        body = json.loads(data, object_pairs_hook=_no_duplicates)
+        if not isinstance(body, dict):
+            raise RecordDamaged(f"{where} is not a record but a {type(body).__name__}")
+        whole = canonical_json(body)
+        if (digest := body.pop("sha256", None)) is None:
+            raise RecordDamaged(f"{where} has no digest of itself")
+        rest = _without(whole, digest) or canonical_json(body)
+    except (ValueError, RecursionError) as e:  # the parser accepts NaN and lone surrogates
+        raise RecordDamaged(f"{where} is not a complete record: {_plain(e)}") from None
+    if hashlib.sha256(rest).hexdigest() != digest:
+        raise RecordDamaged(f"{where} was changed after it was written (its digest differs)")
+    if whole != data:
+        raise RecordDamaged(f"{where} is not in canonical form")
+    return body
+
+
 class Record(Frozen):
     """A file of a repository: `format` and `kind`, the fields, and `sha256` over all the others."""
 
@@ -157,20 +177,7 @@ class Record(Frozen):
         Raise RecordDamaged if it is truncated, edited or not canonical, RecordUnknown if it has a
         newer format, another kind, or a field that this version does not know.
         """
-        try:
-            body = json.loads(data, object_pairs_hook=_no_duplicates)
-            if not isinstance(body, dict):
-                raise RecordDamaged(f"{where} is not a record but a {type(body).__name__}")
-            whole = canonical_json(body)
-            if (digest := body.pop("sha256", None)) is None:
-                raise RecordDamaged(f"{where} has no digest of itself")
-            rest = _without(whole, digest) or canonical_json(body)
-        except (ValueError, RecursionError) as e:  # the parser accepts NaN and lone surrogates
-            raise RecordDamaged(f"{where} is not a complete record: {_plain(e)}") from None
-        if hashlib.sha256(rest).hexdigest() != digest:
-            raise RecordDamaged(f"{where} was changed after it was written (its digest differs)")
-        if whole != data:
-            raise RecordDamaged(f"{where} is not in canonical form")
+        body = parse_canonical(data, where=where)
         kind, form = body.pop("kind", None), body.pop("format", None)
         if kind != cls.KIND:
             raise RecordUnknown(f"{where} is a {kind!r}, not a {cls.KIND!r}")

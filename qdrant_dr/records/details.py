@@ -220,6 +220,30 @@ class Differed(Frozen):
         return (self.removed + self.changed) / self.points_before if self.points_before else 0.0
 
 
+class Exported(Frozen):
+    """Points of one backup in files that anyone can read. `destination` is without credentials.
+
+    `manifest_sha256` is of the manifest beside the files, which names each with its digest; None if
+    it was not written. `fingerprint_equal`: what was read back out of the files is what was sealed;
+    None if there was nothing to compare with. `lost` points of a salvage are not in the files, or
+    it is unknown how many (None).
+    """
+
+    kind: Literal["exported"] = "exported"
+    destination: str
+    form: Literal["parquet", "ndjson"]
+    captured_at: Time
+    files: int
+    size_bytes: int
+    points: int
+    points_expected: int | None
+    fingerprint_equal: bool | None
+    manifest_sha256: Sha256 | None
+    sources: tuple[str, ...] = ()
+    salvaged: bool = False
+    lost: int | None = 0
+
+
 class Deleted(Frozen):
     """A copy that retention deleted. `hidden_bytes` are those that the store still keeps."""
 
@@ -265,14 +289,17 @@ class Swept(Frozen):
 
 
 class Signed(Frozen):
-    """A review of a run of drills. `end_sha256` is that of its end record as read, which alone was
-    signed. The actor of the run gave the signature."""
+    """A review of a run of drills, or of a restore. `end_sha256` is that of its end record as read,
+    which alone was signed. The actor of the run gave the review; without a `signature` the reviewer
+    is a typed name."""
 
     kind: Literal["signed"] = "signed"
     run_id: str
     end_sha256: str
     reviewer: str
     accepted: bool
+    signature: str = later("", description="SSHSIG over the bytes of that end record, armored")
+    fingerprint: str = later("", description="of the key that made the signature")
 
 
 class Reported(Frozen):

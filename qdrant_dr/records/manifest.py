@@ -195,6 +195,15 @@ class Manifest(Record):
         return bool(self.params.get("sharding_method") == "custom")
 
     @property
+    def keys_of_shards(self) -> dict[int, int | str]:
+        """Return the key of each shard, as string or number; empty without custom sharding."""
+        cluster = self.shards_of_cluster
+        replicas = [*(cluster.get("local_shards") or ()), *(cluster.get("remote_shards") or ())]
+        return {
+            int(r["shard_id"]): r["shard_key"] for r in replicas if r.get("shard_key") is not None
+        }
+
+    @property
     def replication_factor(self) -> int:
         """Return the configured number of replicas of each shard."""
         return int(self.params.get("replication_factor") or 1)

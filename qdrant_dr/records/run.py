@@ -14,6 +14,7 @@ from qdrant_dr.records.details import (
     Differed,
     Drilled,
     ErrorFacts,
+    Exported,
     Healed,
     Proved,
     Reported,
@@ -22,8 +23,10 @@ from qdrant_dr.records.details import (
     Swept,
     Watched,
 )
+from qdrant_dr.records.ledger import Change
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.proof import Location
+from qdrant_dr.records.restored_points import RestoredPoints
 
 Kind = Literal[
     "backup",
@@ -32,6 +35,7 @@ Kind = Literal[
     "drill",
     "restore",
     "startup",
+    "export",
     "expire",
     "report",
     "check",
@@ -79,6 +83,8 @@ Detail = Annotated[
     | Healed
     | Drilled
     | Restored
+    | Exported
+    | RestoredPoints
     | Deleted
     | Swept
     | Signed
@@ -100,6 +106,8 @@ class Outcome(Frozen):
         "compare",
         "drill",
         "restore",
+        "export",
+        "restore-points",
         "expire",
         "sweep",
         "report",
@@ -116,6 +124,7 @@ class Outcome(Frozen):
     error: ErrorFacts | None = None
     notes: tuple[str, ...] = ()
     detail: Detail | None = None
+    written: tuple[Change, ...] = later((), description="on its way to the ledger; not kept here")
 
     @property
     def about(self) -> str:

@@ -17,7 +17,7 @@ from qdrant_dr.records.base import Frozen
 from qdrant_dr.report.evidence.gather import gather
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.frames.build import build_frames
-from qdrant_dr.report.outputs.write import FORMATS, write
+from qdrant_dr.report.outputs.write import DEFAULT_FORMATS, write
 from qdrant_dr.report.page.html import headline
 
 
@@ -27,7 +27,7 @@ class ReportRequest(Frozen):
     period: timedelta = Field(timedelta(days=30), gt=timedelta(0))
     as_of: datetime | None = None
     url: str | None = None
-    formats: tuple[Format, ...] = FORMATS
+    formats: tuple[Format, ...] = DEFAULT_FORMATS
 
 
 def compile_report(config: Config, unit: ReportUnit) -> Outcome:
@@ -37,7 +37,9 @@ def compile_report(config: Config, unit: ReportUnit) -> Outcome:
     """
     started_at = utc_now()
     opened, failed = open_all(config, remember=True)
-    assessment = Assessment.of(gather(config, unit.as_of, unit.period, among=(opened, failed)))
+    assessment = Assessment.of(
+        gather(config, unit.as_of, unit.period, ledgers=True, among=(opened, failed))
+    )
     bundle_all(opened)
     written = write(
         assessment,

@@ -83,6 +83,21 @@ ANY_RUN = (
     (f"{DECIDE}is what `qdrant-dr expire BACKUP --collection COLLECTION -r REPOSITORY` says to go "
     "still to go? then run it with --execute."),
 )  # fmt: skip
+KEY = (
+    f"{BY_HAND}`qdrant-dr signing init` makes a key; docs/evidence.md says how to replace one.",
+    (
+        f"{BY_HAND}`chmod 600 FILE`; if others could have read it, replace it: "
+        "`qdrant-dr signing rotate --key FILE`."
+    ),
+    f"{BY_HAND}put the secret where `signing.key` says, then run `qdrant-dr check`.",
+)
+LEDGER = (
+    "qdrant-dr evidence verify",
+    (
+        f"{BY_HAND}put the entries back from the versions that the bucket keeps, then run "
+        "`qdrant-dr evidence verify`."
+    ),
+)
 BACK_UP = ("qdrant-dr backup COLLECTION",)
 
 KINDS: Mapping[str, Kind] = {
@@ -168,7 +183,8 @@ KINDS: Mapping[str, Kind] = {
     "restore-failed": Kind(
         CRITICAL, RESTORING,
         (f"{DECIDE}is it to be restored still? `qdrant-dr restore BACKUP --to TARGET --as NAME`.",
-         f"{DECIDE}is it to be restored still? see `qdrant-dr restore --help`."),
+         f"{DECIDE}is it to be restored still? see `qdrant-dr restore --help`.",
+         f"{DECIDE}is it to be as before? `qdrant-dr restore --undo RUN` prints the plan."),
         hidden_by=(RECORDS, RUNS),
     ),
     "restore-partial": Kind(
@@ -212,6 +228,12 @@ KINDS: Mapping[str, Kind] = {
         ("warning", "notice"), OURS,
         (f"{DECIDE}is one of them elsewhere in truth? `qdrant-dr repository show REPOSITORY`.",),
     ),
+    "ledger-unsigned": Kind(NOTICE, OURS, ("qdrant-dr signing init --save",)),
+    "signing-key-unusable": Kind(WARNING, OURS, KEY),
+    "allowed-signers-unusable": Kind(WARNING, OURS, KEY),
+    "ledger-tail-unsigned": Kind(WARNING, OURS, ("qdrant-dr verify",)),
+    "ledger-behind": Kind(CRITICAL, OURS, LEDGER),
+    "ledger-broken": Kind(CRITICAL, OURS, LEDGER),
     "space-forecast": Kind(WARNING, MAKING, ("qdrant-dr check",)),
     "space-low": Kind(
         ("critical", "warning"), MAKING, ("qdrant-dr check",), "stores", (RECORDS, "space-unseen")

@@ -20,7 +20,7 @@ WITNESSES = 2
 def add_acknowledgement(repository: Repository, record: Acknowledgement) -> None:
     """Keep an acknowledgement, or its release."""
     path = layout.acknowledgement(record.cluster, record.acknowledgement_id)
-    repository.store.create(path, record.to_bytes())
+    repository.create_record(path, record.to_bytes())
 
 
 def read_acknowledgements(repository: Repository, cluster: str) -> Read[Acknowledgement]:

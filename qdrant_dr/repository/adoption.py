@@ -14,7 +14,6 @@ from qdrant_dr.repository.catalog import CLOCK_TOLERANCE
 from qdrant_dr.repository.delete_permission import clean
 from qdrant_dr.repository.holds_and_deletions import withdraw
 from qdrant_dr.repository.repository import Repository
-from qdrant_dr.stores.base import fill
 from qdrant_dr.vault.law import ORPHAN_GRACE
 from qdrant_dr.version import __version__
 
@@ -45,7 +44,7 @@ def adopt_repository(found: Repository, now: datetime) -> str:
     for folder in _let_go(found):
         withdraw(found, folder)
     data = record.to_bytes()
-    fill(found.store.sink(layout.REPOSITORY, size_hint=len(data), replace=True), [data])
+    found.replace_record(layout.REPOSITORY, data)
     if found.store.read(layout.REPOSITORY) != data:
         raise Conflict(
             f"repository {found.name}: {layout.REPOSITORY} is not as it was just written",

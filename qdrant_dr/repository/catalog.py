@@ -38,7 +38,8 @@ CLOCK_TOLERANCE = timedelta(seconds=60)
 class RepositoryState:
     """A configured repository as it was found. `error`: why nothing of it could be read;
     `restore_time`: how long it takes to bring something back from its archive, if configured;
-    `layout`: how parts lie in it; `price` of a GiB a month, if configured."""
+    `layout`: how parts lie in it; `encrypted`: nobody without its key can read them; `price` of a
+    GiB a month, if configured."""
 
     name: str
     id: str | None
@@ -48,6 +49,7 @@ class RepositoryState:
     restore_time: timedelta | None = None
     layout: Layout = "plain"
     price: float | None = None
+    encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class Freed:
 def add_hold(repository: Repository, hold: Hold) -> Stat | None:
     """Keep a hold on a backup, or its release; as the store describes it."""
     path = layout.hold(key_of(hold), hold.hold_id)
-    repository.store.create(path, hold.to_bytes())
+    repository.create_record(path, hold.to_bytes())
     return repository.store.stat(path)
 
 
@@ -59,7 +59,7 @@ def record_expiry(repository: Repository, expired: Expired) -> None:
     """Write down that a copy goes, before any of it does. Once a run: a retry finds it there."""
     path = layout.expired(key_of(expired), expired.run_id)
     if repository.store.stat(path) is None:
-        repository.store.create(path, expired.to_bytes())
+        repository.create_record(path, expired.to_bytes())
 
 
 def withdraw(repository: Repository, folder: str) -> None:
@@ -75,7 +75,7 @@ def withdraw(repository: Repository, folder: str) -> None:
     # those that take back go last: what they took back must not count again
     last = {layout.expired(key_of(r), r.run_id) for r in read.records if r.withdraws}
     for path in sorted(paths, key=lambda p: p in last):
-        if clean(repository, partial(repository.store.delete, path)) is not None:
+        if clean(repository, partial(repository.delete, path)) is not None:
             _take_back(repository, read.records)
             return
 
@@ -84,7 +84,7 @@ def _take_back(repository: Repository, records: Sequence[Expired]) -> None:
     for record in standing(records):
         run_id = layout.new_id(record.decided_at)
         other = record.model_copy(update={"run_id": run_id, "withdraws": record.run_id})
-        repository.store.create(layout.expired(key_of(record), run_id), other.to_bytes())
+        repository.create_record(layout.expired(key_of(record), run_id), other.to_bytes())
 
 
 def standing(records: Sequence[Expired]) -> tuple[Expired, ...]:
@@ -139,7 +139,7 @@ def delete_copy(repository: Repository, folder: str, *, remember: Collection[int
             left += 1
             continue
         comes_to = repository.store.deletion(file.path)
-        repository.store.delete(file.path)
+        repository.delete(file.path)
         if comes_to.locked_until is not None:
             locked.append(comes_to.locked_until)
         if comes_to.hidden is None:

@@ -190,7 +190,7 @@ def remove_slot(
             "configure the secret of another slot as `key`, then remove this one.",
         )
     if execute:
-        found.store.delete(layout.key_slot(slot.key_id, slot.slot_id))
+        found.delete(layout.key_slot(slot.key_id, slot.slot_id))
     return slot
 
 
@@ -259,4 +259,4 @@ def _authentic(found: Repository, slots: Sequence[KeySlot]) -> list[KeySlot]:
 
 
 def _write(found: Repository, slot: KeySlot) -> None:
-    found.store.create(layout.key_slot(slot.key_id, slot.slot_id), slot.to_bytes())
+    found.create_record(layout.key_slot(slot.key_id, slot.slot_id), slot.to_bytes())

@@ -83,6 +83,7 @@ def _empty(repository: Repository, ends: Sequence[RunEnd], scope: str) -> Readin
         repository.name, repository.id, repository.domain, repository.location,
         restore_time=repository.restore_time, layout=repository.record.layout,
         price=repository.price,
+        encrypted=repository.record.key_id is not None,
     )  # fmt: skip
     paths = (layout.run_end(e.start.run_id, e.start.started_at) for e in ends)
     return Reading(state, scope, ends=dict(zip(paths, ends, strict=True)))

@@ -185,6 +185,9 @@ class RememberingStore:
     def stat(self, path: str) -> Stat | None:
         return self._store.stat(path)
 
+    def folders(self, folder: str) -> list[str]:
+        return self._store.folders(folder)
+
     def sink(
         self,
         path: str,

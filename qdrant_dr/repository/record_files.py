@@ -30,8 +30,9 @@ from qdrant_dr.records import (
     Seal,
 )
 from qdrant_dr.records.repository import RepositoryRecord
+from qdrant_dr.repository.changes import note_removed, note_written
 from qdrant_dr.repository.foreign_objects import Stranger
-from qdrant_dr.stores.base import Stat, Store
+from qdrant_dr.stores.base import Stat, Store, fill
 
 if TYPE_CHECKING:  # ciphers are loaded where there is something to open
     from qdrant_dr.vault.master_key import Keyring
@@ -96,6 +97,14 @@ class RecordFiles:
             tuple(r for r in found if isinstance(r, Unreadable)),
         )
 
+    def read_record(self, kind: type[R], path: str) -> R:
+        """Read one record. Raise ObjectMissing, RecordDamaged, RecordUnknown, KeyMissing."""
+        return self._parse(kind, path, self.store.read(path))
+
+    def write_record(self, path: str, record: Record) -> None:
+        """Write one record. Raise Conflict if something else is there."""
+        self.create_record(path, self._stored(record, path))
+
     def dated_ahead(self, at: datetime, there: Stat | None) -> bool:
         """Say whether a record claims a later time than the store had when it took it: what such a
         clock says does not become true once that time has come.
@@ -130,7 +139,7 @@ class RecordFiles:
 
     def _parse(self, kind: type[R], path: str, data: bytes, key: BackupKey | None = None) -> R:
         """Parse a record and compare it with the place it lies in."""
-        if kind is Seal and self.keys is not None:
+        if self.keys is not None and layout.is_boxed(path):
             from qdrant_dr.vault.box import open_bytes
 
             try:
@@ -146,11 +155,28 @@ class RecordFiles:
                 raise RecordDamaged(f"{self.name}/{path} is the {kind.KIND} of {of}, not {key}")
         return record
 
+    # every record is written and removed here, so that the ledger can name it
+
+    def create_record(self, path: str, data: bytes) -> None:
+        """Create a record. Raise Conflict if it is there with other content."""
+        self.store.create(path, data)
+        note_written(self.id, path, data)
+
+    def replace_record(self, path: str, data: bytes) -> None:
+        """Put a record in the place of a damaged one."""
+        fill(self.store.sink(path, size_hint=len(data), replace=True), [data])
+        note_written(self.id, path, data)
+
+    def delete(self, path: str) -> None:
+        """Delete a record, or any other object."""
+        self.store.delete(path)
+        note_removed(self.id, path)
+
     def read_clear(self, path: str) -> bytes:
         """Return the bytes of a record as it was written, out of its box if it lies in one. One
         that cannot be opened is given as it is: whoever judges it finds that it is no record."""
         data = self.store.read(path)
-        if self.keys is None or path.rpartition("/")[2] != layout.SEAL:
+        if self.keys is None or not layout.is_boxed(path):
             return data
         from qdrant_dr.vault.box import open_bytes
 
@@ -160,10 +186,10 @@ class RecordFiles:
             return data
 
     def _stored(self, record: Record, path: str) -> bytes:
-        """The bytes to store: seals hold values and ids of points, so an encrypted repository has
-        them in boxes; all others any auditor may read without a key."""
+        """The bytes to store: seals and undo records hold values and ids of points, so an encrypted
+        repository has them in boxes; all others any auditor may read without a key."""
         data = record.to_bytes()
-        if isinstance(record, Seal) and self.keys is not None:
+        if self.keys is not None and layout.is_boxed(path):
             from qdrant_dr.vault.box import seal_bytes
 
             return seal_bytes(path, data, self.keys)

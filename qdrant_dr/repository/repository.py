@@ -67,11 +67,11 @@ class Repository(RunRecords):
 
     def write_intent(self, key: BackupKey, intent: Intent, number: int = 1) -> None:
         """Say what is about to be created, before it is; `number` counts the calls of a backup."""
-        self.store.create(layout.in_backup(key, layout.intent_file(number)), intent.to_bytes())
+        self.create_record(layout.in_backup(key, layout.intent_file(number)), intent.to_bytes())
 
     def write_answer(self, key: BackupKey, answer: SnapshotAnswer, number: int = 1) -> None:
         """Keep what the server answered to that call."""
-        self.store.create(layout.in_backup(key, layout.answer_file(number)), answer.to_bytes())
+        self.create_record(layout.in_backup(key, layout.answer_file(number)), answer.to_bytes())
 
     def read_calls(
         self, files: Sequence[Stat]
@@ -136,7 +136,7 @@ class Repository(RunRecords):
         """Take back a part that no manifest will name. Raise Conflict if there is a manifest."""
         if self.store.stat(layout.in_backup(key, layout.MANIFEST)) is not None:
             raise Conflict(f"repository {self.name}: {key} has a manifest: it is a backup")
-        self.store.delete(self._part_path(key, file_name))
+        self.delete(self._part_path(key, file_name))
 
     def commit(self, manifest: Manifest) -> None:
         """Make the backup exist: the manifest, last, create-only.
@@ -160,7 +160,7 @@ class Repository(RunRecords):
         """Write a manifest as another repository has it. Raise ManifestConflict, RecordError."""
         self._parse(Manifest, layout.in_backup(key, layout.MANIFEST), data, key)
         try:
-            self.store.create(layout.in_backup(key, layout.MANIFEST), data)
+            self.create_record(layout.in_backup(key, layout.MANIFEST), data)
         except Conflict as e:
             raise ManifestConflict(f"{key}: another manifest is there: {e.message}") from None
 
@@ -169,7 +169,7 @@ class Repository(RunRecords):
         key = key_of(seal)
         path = layout.in_backup(key, layout.SEAL)
         try:
-            self.store.create(path, self._stored(seal, path))
+            self.create_record(path, self._stored(seal, path))
         except Conflict as e:
             if self._boxed_already(seal, path):
                 return
@@ -203,12 +203,12 @@ class Repository(RunRecords):
     ) -> None:
         data = self._stored(record, path)
         try:
-            self.store.create(path, data)
+            self.create_record(path, data)
         except Conflict as e:
             try:
                 there = self._parse(type(record), path, self.store.read(path), key)
             except RecordDamaged:
-                fill(self.store.sink(path, size_hint=len(data), replace=True), [data])
+                self.replace_record(path, data)
             except RecordError:
                 raise other(f"{key}: {e.message}") from None
             else:
@@ -305,7 +305,7 @@ class Repository(RunRecords):
 
     def add_proof(self, proof: Proof) -> None:
         """Keep a proof of a copy in this repository."""
-        self.store.create(layout.proof(key_of(proof), proof.proof_id), proof.to_bytes())
+        self.create_record(layout.proof(key_of(proof), proof.proof_id), proof.to_bytes())
 
     def read_proofs(
         self, cluster: str, collection: str | None = None, backup_id: str | None = None
@@ -350,7 +350,7 @@ class Repository(RunRecords):
         for file in sorted(files, key=lambda f: f.path.rpartition("/")[2].startswith("intent")):
             if not file.path.startswith(f"{layout.BACKUPS}/{folder}/"):
                 raise ValueError(f"{file.path} is not below {folder}")
-            self.store.delete(file.path)
+            self.delete(file.path)
 
     def _sink(
         self,

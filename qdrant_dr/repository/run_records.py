@@ -20,7 +20,7 @@ class RunRecords(RecordFiles):
 
     def write_run_start(self, start: RunStart) -> None:
         """Say that a run began."""
-        self.store.create(layout.run_start(start.run_id, start.started_at), start.to_bytes())
+        self.create_record(layout.run_start(start.run_id, start.started_at), start.to_bytes())
 
     def began(self, start: RunStart) -> Stat | None:
         """Return the record that a run began, as the store describes it: this tells the store's
@@ -34,7 +34,7 @@ class RunRecords(RecordFiles):
             path = layout.watch(start.cluster, start.run_id, start.started_at)
         else:
             path = layout.run_end(start.run_id, start.started_at)
-        self.store.create(path, end.to_bytes())
+        self.create_record(path, end.to_bytes())
 
     def last_watch(self, cluster: str, now: datetime) -> tuple[RunEnd, Stat] | None:
         """Return the newest readable watch record of this month or the months beside it, and its

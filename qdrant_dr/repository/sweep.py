@@ -30,6 +30,7 @@ class SweepPlan:
     kept: tuple[str, ...] = ()
     refused: str | None = None
     bundles: tuple[Stat, ...] = ()
+    undos: tuple[Stat, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,5 +148,9 @@ def sweep(repository: Repository, plan: SweepPlan) -> Sweeping:
         if clean(repository, partial(repository.store.delete, bundle.path)) is not None:
             break  # where they stay, they harm nobody
         gone.append(bundle.path)
+    for file in plan.undos:
+        if clean(repository, partial(repository.delete, file.path)) is not None:
+            break
+        gone.append(file.path)
     left = f"{len(stays)} unfinished of dead runs stay ({', '.join(stays[:_NAMED])}): {why}"
     return Sweeping(tuple(gone), plan.kept, (left,) if why else ())

@@ -125,12 +125,21 @@ class Collection:
 
     # Writes: each returns an operation number, as a server does.
 
-    def upsert(self, points: Sequence[edge.Point], key: ShardKey | None = None) -> int:
+    def upsert(
+        self,
+        points: Sequence[edge.Point],
+        key: ShardKey | None = None,
+        mode: edge.UpdateMode | None = None,
+    ) -> int:
+        always = None if mode is None else edge.Filter()
         with self._lock:
             last = max((shard.operation for shard in self._shards), default=0)
             by_shard = list(self._placed(points, key))
             return max(
-                (s.update(edge.UpdateOperation.upsert_points(p)) for s, p in by_shard),
+                (
+                    s.update(edge.UpdateOperation.upsert_points(p, always, mode))
+                    for s, p in by_shard
+                ),
                 default=last,
             )
 

@@ -73,6 +73,27 @@ def points_in(request: Json, config: dict[str, Json]) -> list[edge.Point]:
     ]
 
 
+def point_vectors_in(request: Json, config: dict[str, Json]) -> list[edge.PointVectors]:
+    """Parse points whose vectors alone are to be replaced."""
+    return [
+        edge.PointVectors(point_id(need(row, "id")), vector_in(need(row, "vector"), config))
+        for row in need(request, "points")
+    ]
+
+
+def update_mode_in(value: Json) -> edge.UpdateMode | None:
+    """Parse `insert_only`, `update_only` or `upsert`."""
+    modes = {
+        None: None,
+        "upsert": edge.UpdateMode.Upsert,
+        "insert_only": edge.UpdateMode.InsertOnly,
+        "update_only": edge.UpdateMode.UpdateOnly,
+    }
+    if value not in modes:
+        raise ApiError(400, f"Format error in JSON body: unknown variant `{value}`")
+    return modes[value]
+
+
 def _rows(batch: Json) -> list[Json]:
     """Columns to points."""
     vectors = batch["vectors"]

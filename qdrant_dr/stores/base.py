@@ -97,6 +97,9 @@ class Store(Protocol):
         """List every object below the folder, at any depth, sorted, without a cache; except files
         that storages make by themselves (see `ignored_files`)."""
 
+    def folders(self, folder: str) -> list[str]:
+        """List the names of the folders right below one, sorted, in one request a page."""
+
     def sink(
         self,
         path: str,

@@ -122,6 +122,15 @@ class LocalStore:
         with self.speaking("listing", folder):
             return [there for there in self._walk(folder) if not _is_temporary(there.path)]
 
+    def folders(self, folder: str) -> list[str]:
+        with self.speaking("listing", folder):
+            try:
+                with os.scandir(self.file(folder)) as found:
+                    return sorted(there.name for there in found if there.is_dir())
+            except (FileNotFoundError, NotADirectoryError):
+                self.same_root()
+                return []
+
     def sink(
         self,
         path: str,

@@ -50,6 +50,11 @@ class MemoryStore:
             found = sorted(p for p in self._objects if p.startswith(f"{folder}/"))
         return [s for p in found if (s := self.stat(p)) and not is_known(p, s.size_bytes)]
 
+    def folders(self, folder: str) -> list[str]:
+        with _lock:
+            below = [p[len(folder) + 1 :] for p in self._objects if p.startswith(f"{folder}/")]
+        return sorted({name.partition("/")[0] for name in below if "/" in name})
+
     def sink(
         self,
         path: str,

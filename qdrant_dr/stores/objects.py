@@ -153,6 +153,15 @@ class ObjectStore:
         )
         return self._asked(stats)
 
+    def folders(self, folder: str) -> list[str]:
+        top = self._full(folder)
+        try:
+            found = self.run("listing", folder, lambda: self._fs._ls(top, detail=True))
+        except ObjectMissing:
+            return []
+        names = (str(info["name"]).rstrip("/") for info in found if info["type"] == "directory")
+        return sorted(name[len(top) + 1 :] for name in names if name.startswith(f"{top}/"))
+
     def _stat(self, path: str, info: dict[str, Any]) -> Stat:
         mark = str(info.get("ETag") or info.get("etag") or "").strip('"')
         storage, md5 = self._provider.listed(info), self._provider.md5(info)
@@ -213,6 +222,11 @@ class ObjectStore:
     def lifecycle(self) -> tuple[Rule, ...]:
         """Return the bucket's lifecycle rules for objects here; empty if it does not tell."""
         return self._provider.lifecycle(self, self._bucket, self._prefix)
+
+    def replaced(self, folder: str) -> list[str]:
+        """List objects that were written over or deleted, where the bucket keeps versions and tells
+        of them."""
+        return self._provider.replaced(self, self._bucket, self._prefix, folder)
 
     def call(self, doing: str, path: str, method: str, *args: Any, **given: Any) -> Any:
         """Make a call of the file system, by the name of its coroutine."""

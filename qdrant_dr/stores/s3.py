@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -94,6 +95,23 @@ class S3(Provider):
         except (ObjectMissing, RepositoryDenied, RepositoryRefuses):
             return ()  # there are none, these credentials may not ask, or it is not Amazon's S3
         return tuple(rules_of(found, prefix))
+
+    def replaced(self, store: Calls, bucket: str, prefix: str, folder: str) -> list[str]:
+        found: Counter[str] = Counter()
+        marker: dict[str, str] = {}
+        while True:
+            page = store.call(
+                "listing versions of", folder, "_call_s3", "list_object_versions",
+                Bucket=bucket, Prefix=f"{prefix}{folder}/", **marker,
+            )  # fmt: skip
+            found.update(v["Key"] for v in page.get("Versions", ()))
+            found.update({m["Key"]: 2 for m in page.get("DeleteMarkers", ())})
+            if not page.get("IsTruncated"):
+                return sorted(k.removeprefix(prefix) for k, times in found.items() if times > 1)
+            marker = {
+                "KeyMarker": page["NextKeyMarker"],
+                "VersionIdMarker": page["NextVersionIdMarker"],
+            }
 
     def open_uploads(self, store: Calls, bucket: str, prefix: str, folder: str) -> list[OpenUpload]:
         found: list[OpenUpload] = []

@@ -82,6 +82,13 @@ def test_refusals_come_all_at_once(say: Callable[..., Any], target: Server) -> N
         (("movies@latest", "movies@latest"), "two of these backups are of one collection"),
         (("movies@latest", "--bandwidth", "fast"), "is not a size"),
         (("--all", "--run", "yesterday"), "is no id of a run"),
+        (("movies@latest", "--missing"), "add `--points`"),
+        (("movies@latest", "--points"), "needs to know which"),
+        (("movies@latest", "--points", "--missing", "--as", "x"), "--as: only for whole"),
+        (("movies@latest", "--points", "--all", "--salvage"), "--salvage: only for whole"),
+        (("movies@latest", "--undo", "20261122T000000Z-aaaaaa"), "one of them"),
+        (("movies@latest", "--points", "--filter", "city=x"), "--filter is not JSON"),
+        (("movies@latest", "--points", "--ids", "/none"), "cannot be read"),
     ],
 )
 def test_words_that_mean_nothing(say: Callable[..., Any], words: tuple[str, ...], why: str) -> None:
@@ -135,3 +142,45 @@ def test_restore_with_execute_restores(
     again = say("single@latest", "--as", "single-2", "--execute", "-r", "two")
     assert again.code == 0, again.err
     assert world.ends("one")[-1].outcomes[0].detail.sources == ("two",)
+
+
+def test_points_come_back_by_word(
+    qdr: Callable[..., Any], say: Callable[..., Any], world: World, target: Server
+) -> None:
+    """After the restore above: 40 of the points are deleted there."""
+    where = f"{target.url}/collections/movies/points"
+
+    def count() -> int:
+        answer = httpx.post(f"{where}/count", json={"exact": True}, timeout=30)
+        return int(answer.json()["result"]["count"])
+
+    ids = [p["id"] for p in httpx.post(f"{where}/scroll", json={"limit": 40}, timeout=30)
+           .json()["result"]["points"]]  # fmt: skip
+    httpx.post(f"{where}/delete", json={"points": ids}, params={"wait": "true"}, timeout=30)
+    plan = say("movies@latest", "--points", "--missing")
+    assert plan.code == 0, plan.err
+    assert "create 40 points" in plan.out
+    assert f"create {ids[0]}" in plan.out
+    assert "nothing was changed" in plan.err
+    assert count() == 1960
+    row = say("movies@latest", "--points", "--missing", "--json").json["rows"][0]
+    assert (row["create"], row["possible"], len(row["first"])) == (40, True, 10)
+    done = say("movies@latest", "--points", "--missing", "--execute", "--ticket", "INC-10")
+    assert done.code == 0, done.err
+    assert "40 created; proven" in done.out
+    assert count() == 2000
+    run = world.ends("one")[-1].start.run_id
+    undo = qdr("-c", world.reference, "restore", "--undo", run)  # it knows its target
+    assert undo.code == 0, undo.err
+    assert "delete 40 points" in undo.out
+    assert qdr("-c", world.reference, "restore", "--undo", run, "--execute").code == 0
+    assert count() == 1960
+    nobody = qdr("-c", world.reference, "restore", "--undo", "20261122T000000Z-aaaaaa")
+    assert nobody.code == 1
+    assert "no repository has an undo record" in nobody.err
+
+
+def test_a_restore_needs_a_server(qdr: Callable[..., Any], world: World) -> None:
+    said = qdr("-c", world.reference, "restore", "movies@latest")
+    assert said.code == 2
+    assert "add `--to URL`" in said.err

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from qdrant_dr.cli.app import COMMANDS, EVERY_COMMAND, GROUPS
+from qdrant_dr.cli.commands import COMMANDS, EVERY_COMMAND, GROUPS
 
 ROOT = Path(__file__).parents[2]
 EVERY = [tuple(name.split()) for name in EVERY_COMMAND]
@@ -90,6 +90,8 @@ POISONED = [
     (["repository", "show", "local"], 0),
     (["repository", "adopt", "local"], 0),
     (["key", "list", "local"], 2),
+    (["signing", "trust", "nobody", "--as", "ana", "--file", "trusted"], 1),
+    (["evidence", "verify"], 1),  # there is no ledger yet
     (["check"], 5),
     (["status"], 1),
     (["backup"], 5),
@@ -107,6 +109,8 @@ POISONED = [
     (["show", "movies@latest"], 1),
     (["get", "movies@latest", "--out", "movies.snapshot"], 1),
     (["diff", "movies@latest", "live"], 1),
+    (["find", "movies", "--id", "1"], 1),
+    (["export", "movies@latest", "--out", "movies"], 1),
     (["report", "--format", "csv"], 1),  # written, and nothing is protected
     (["watch"], 1),
     (["sandbox", "--port", "99999"], 2),

@@ -12,7 +12,7 @@ import pytest
 from rich.cells import cell_len
 
 from qdrant_dr.cli import main
-from qdrant_dr.cli.app import EVERY_COMMAND, GROUPS
+from qdrant_dr.cli.commands import EVERY_COMMAND, GROUPS
 from tests.support.servers import sandbox_server
 from tests.support.world import seed
 

@@ -17,7 +17,7 @@ import pytest
 
 from qdrant_dr import records
 from qdrant_dr.cli import main
-from qdrant_dr.cli.app import EVERY_COMMAND
+from qdrant_dr.cli.commands import EVERY_COMMAND
 from qdrant_dr.records.base import Frozen
 from tests.support.servers import sandbox_server
 from tests.support.world import World, make_world, seed

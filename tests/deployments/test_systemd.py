@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from qdrant_dr.cli.app import COMMANDS, build
+from qdrant_dr.cli.app import build
+from qdrant_dr.cli.commands import COMMANDS
 from qdrant_dr.configfile import VARIABLE
 from qdrant_dr.json_lines import VARIABLE as LOG
 from tests.support.samples import ROOT

@@ -12,7 +12,7 @@ import pytest
 
 from deployments.tools.options_page import page
 from qdrant_dr.cli import main
-from qdrant_dr.cli.app import EVERY_COMMAND
+from qdrant_dr.cli.commands import EVERY_COMMAND
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "options.md").read_text()

@@ -150,6 +150,21 @@ def test_runbook_e_the_data_is_wrong(burnt: Burnt, target: str, tmp_path: Path) 
     assert aliases(target) == {"live": "movies-before"}
 
 
+def test_runbook_i_somebody_deleted_the_wrong_points(
+    burnt: Burnt, target: str, tmp_path: Path
+) -> None:
+    seed(target, "movies", points=80)
+    httpx.post(
+        f"{target}/collections/movies/points/delete", params={"wait": "true"},
+        json={"points": list(range(3, 12))}, trust_env=False,
+    ).raise_for_status()  # fmt: skip
+    said = follow(burnt, "I.", target, tmp_path, BEFORE=burnt.first)
+    assert count(target, "movies") == 80
+    assert "create 9 points" in said
+    assert "nothing: every point is as it is to be" in said
+    assert "delete 9 points" in said  # the plan of the undo
+
+
 def test_runbook_g_restore_by_hand(burnt: Burnt, target: str, tmp_path: Path) -> None:
     follow(burnt, "G.", target, tmp_path, BUCKET=str(burnt.world.folders["two"]))
     assert count(target, "movies-by-hand") == count(target, "movies-salvaged") == 70

@@ -15,7 +15,7 @@ from tests.support.prefect_yaml import ROOT, SPEC, TEXT
 DEPLOYMENTS = {d["entrypoint"].split(".")[1]: d for d in SPEC["deployments"]}
 VERBS = {
     "backup", "replicate", "drill", "verify", "expire", "restore", "startup", "report", "watch",
-    "check", "diff",
+    "check", "diff", "export",
 }  # fmt: skip
 KNOWN = {
     "QDRANT_DR_CONFIG": "/etc/qdrant-dr.yaml", "QDR_WORK_POOL": "dr", "QDR_CLUSTER": "shop",
@@ -83,9 +83,22 @@ def test_a_start_up_archive_is_written_when_somebody_says_where() -> None:
         flow.validate_parameters({**given, "out": "full.snapshot"})
 
 
+def test_an_export_is_written_when_somebody_says_of_what_and_where() -> None:
+    from prefect.exceptions import ParameterTypeError
+
+    deployment = DEPLOYMENTS["export"]
+    assert "schedules" not in deployment
+    flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+    given = {**filled(deployment["parameters"]), "backup": "movies@latest-proven"}
+    for out in ("/backup/movies", "s3://archive/movies"):
+        assert flow.validate_parameters({**given, "out": out})["form"] == "parquet"
+    with pytest.raises(ParameterTypeError, match="out"):
+        flow.validate_parameters({**given, "out": "movies"})
+
+
 def test_runs_queue_up_and_name_their_pool() -> None:
     assert set(DEPLOYMENTS) == VERBS
-    assert set(FORMER) == VERBS - {"diff"}  # which came after those names
+    assert set(FORMER) == VERBS - {"diff", "export"}  # which came after those names
     assert len(SPEC["deployments"]) == len(VERBS)
     for verb, deployment in DEPLOYMENTS.items():
         # lists show the name alone: it tells what runs and for which cluster

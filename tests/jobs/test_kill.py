@@ -18,6 +18,7 @@ from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import SweepUnit
 from qdrant_dr.jobs.sweep.job import sweep
 from qdrant_dr.records import RunEnd
+from qdrant_dr.repository.ledger_memory import FOLDER as LEDGERS
 from tests.support.command import Command
 from tests.support.driving import do, outcomes, rot
 from tests.support.replay import ReplaySource
@@ -42,8 +43,10 @@ def files(world: World, pattern: str) -> list[Path]:
 
 
 def spool(world: World) -> list[str]:
+    """What is left in it, but for what is remembered of the ledgers."""
     folder = world.file.parent / "spool"
-    return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
+    found = {p.name for p in folder.iterdir()} if folder.exists() else set()
+    return sorted(found - {LEDGERS})
 
 
 def downloading(source: ReplaySource) -> bool:

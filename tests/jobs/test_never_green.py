@@ -16,6 +16,7 @@ from qdrant_dr import configfile
 from qdrant_dr.errors import ObjectMissing, RepositoryDenied, RepositoryUnreachable
 from qdrant_dr.report import Assessment, gather
 from qdrant_dr.repository import Repository
+from qdrant_dr.repository.ledger_memory import FOLDER as LEDGERS
 from qdrant_dr.stores.local import LocalStore
 from tasks.announce import protected, proven_captures
 from tests.support.driving import do, outcomes, rot
@@ -338,4 +339,4 @@ def test_a_capture_that_died_before_its_intent_leaves_no_folder(world: World) ->
     left.mkdir(parents=True)
     (left / ".lock").touch()
     assert do(world, "backup").verdict == "ok"
-    assert list(left.parent.iterdir()) == []
+    assert [p.name for p in left.parent.iterdir()] == [LEDGERS]

@@ -133,7 +133,7 @@ def test_a_lost_copy_comes_back_in_every_layout(world: World) -> None:
     for repository in ("vault", "other"):
         packs = [p.stat().st_size for p in files(world, repository, "pack")]
         assert len(packs) == 1 + len(files(world, repository, "recipe"))
-        assert sorted(packs)[-2] <= 128 * 1024 < max(packs)  # decision 189: one block each
+        assert sorted(packs)[-2] <= 128 * 1024 < max(packs)  # decision 194: one block each
 
 
 def test_every_way_back_out_of_a_vault_alone(proven: World, tmp_path: Path) -> None:

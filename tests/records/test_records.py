@@ -18,6 +18,7 @@ from qdrant_dr.records import (
     Expired,
     Hold,
     Intent,
+    LedgerEntry,
     ListedSnapshot,
     Manifest,
     Proof,
@@ -40,7 +41,7 @@ KINDS: dict[str, type[Record]] = {
     kind.KIND: kind
     for kind in (
         RepositoryRecord, Intent, SnapshotAnswer, Manifest, Seal, Proof, RunStart, RunEnd, Hold,
-        Expired, Acknowledgement, KeySlot,
+        Expired, Acknowledgement, KeySlot, LedgerEntry,
     )
 }  # fmt: skip
 

@@ -9,10 +9,12 @@ from typing import Any
 import boto3
 import pytest
 
+from qdrant_dr import layout
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.records import Expired
 from qdrant_dr.repository import Repository, create_repository, delete_copy, open_repository
 from qdrant_dr.repository.holds_and_deletions import record_expiry
+from qdrant_dr.stores.objects import ObjectStore
 from tests.support import records as made
 from tests.support.stores import Place, s3_place
 
@@ -92,3 +94,18 @@ def test_a_locked_object_says_until_when(place: Place) -> None:
     freed = delete_copy(repository, folder)
     assert freed.locked_until == LOCKED_UNTIL
     assert freed.hidden_bytes == 1000
+
+
+def test_an_entry_that_was_written_over_is_named(place: Place) -> None:
+    s3 = client(place)
+    s3.create_bucket(Bucket="replaced")
+    s3.put_bucket_versioning(Bucket="replaced", VersioningConfiguration={"Status": "Enabled"})
+    repository = repository_in(place, "replaced")
+    assert isinstance(repository.store, ObjectStore)
+    for number in (1, 2, 3):
+        repository.store.create(layout.ledger_entry(number), b"an entry")
+    assert repository.store.replaced(layout.EVIDENCE) == []
+    s3.put_object(Bucket="replaced", Key=f"dr/{layout.ledger_entry(2)}", Body=b"another")
+    s3.delete_object(Bucket="replaced", Key=f"dr/{layout.ledger_entry(3)}")
+    found = [layout.ledger_entry(2), layout.ledger_entry(3)]
+    assert repository.store.replaced(layout.EVIDENCE) == found

@@ -18,6 +18,7 @@ from qdrant_dr import configfile
 from qdrant_dr.records import Manifest, RunEnd
 from qdrant_dr.records.repository import Layout
 from qdrant_dr.repository import create_repository
+from qdrant_dr.repository.ledger_memory import FOLDER as LEDGERS
 from tests.support.stores import Place
 
 
@@ -48,6 +49,12 @@ class World:
             for p in self.folders[repository].glob("runs/**/*.end.json")
         ]
         return sorted(found, key=lambda end: end.ended_at)
+
+    def spool(self) -> list[Path]:
+        """The files of runs on this machine, but for what is remembered of the ledgers."""
+        folder = self.file.parent / "spool"
+        files = (p for p in folder.rglob("*") if p.is_file())
+        return sorted(p for p in files if LEDGERS not in p.relative_to(folder).parts)
 
     def parts(self, repository: str) -> Iterator[Path]:
         """The files that hold the bytes of backups: in a chunked repository these are packs."""

@@ -19,7 +19,7 @@ KINDS = {kind.model_fields["unit"].default for kind in get_args(get_args(Unit)[0
 def test_every_unit_has_its_task() -> None:
     assert TASKS.keys() == KINDS
     once = {unit for unit, task in TASKS.items() if task.retries == 0}
-    assert once == {"capture", "capture-full", "restore", "watch"}
+    assert once == {"capture", "capture-full", "restore", "restore-points", "watch"}
     assert {task.retries for unit, task in TASKS.items() if unit not in once} == {2}
     assert all(task.description and not task.tags for task in TASKS.values())
     assert {u for u, task in TASKS.items() if task.name != u} == {"watch"}

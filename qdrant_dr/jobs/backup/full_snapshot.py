@@ -88,7 +88,11 @@ def flatten(outcomes: Sequence[Outcome]) -> list[Outcome]:
     flat: list[Outcome] = []
     for outcome in outcomes:
         detail = outcome.detail
-        flat += detail.outcomes if isinstance(detail, CapturedFull) else [outcome]
+        if not isinstance(detail, CapturedFull):
+            flat.append(outcome)
+            continue
+        first, *others = detail.outcomes
+        flat += [first.model_copy(update={"written": outcome.written}), *others]
     return flat
 
 

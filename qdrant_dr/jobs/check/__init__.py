@@ -10,6 +10,7 @@ from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.check.archive import check_archive
 from qdrant_dr.jobs.check.bucket import check_bucket
+from qdrant_dr.jobs.check.ledger import check_ledgers
 from qdrant_dr.jobs.check.nodes import ClusterCheck, check_scratch
 from qdrant_dr.jobs.check.rows import Checked, CheckRow, failed, skipped
 from qdrant_dr.jobs.check.space import check_space, expected_sizes
@@ -81,6 +82,7 @@ def try_everything(
         )
         rows += [row for found in each for row in found]
     rows += hear(_archives(config, wanted))
+    rows += hear(_ledgers(config, names))
     return [*rows, *hear(_space(config, cluster, names))]
 
 
@@ -89,6 +91,11 @@ def _archives(config: Config, wanted: Sequence[RepositoryConfig]) -> Iterator[Ch
     for cfg in wanted:
         if cfg.name in opened:
             yield from check_archive(cfg, opened[cfg.name])
+
+
+def _ledgers(config: Config, names: Sequence[str]) -> Iterator[CheckRow]:
+    opened, _ = open_all(config, names)  # what cannot be opened has a row already
+    yield from check_ledgers(config, opened)
 
 
 def _space(config: Config, cluster: ClusterCheck, names: Sequence[str]) -> Iterator[CheckRow]:

@@ -1,9 +1,11 @@
-"""Sign a run of drills: a person has read what it came to, and a record says so."""
+"""Sign a run of drills or a restore: a person has read what it came to, and a record says so."""
 
 from __future__ import annotations
 
 import unicodedata
 from datetime import timedelta
+
+from pydantic import Field
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import Conflict, DRError, NothingSelected, UsageError
@@ -12,28 +14,35 @@ from qdrant_dr.jobs.run.units import Perform
 from qdrant_dr.records import Outcome, RunEnd, RunStart, Signed
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import time_of
+from qdrant_dr.signing import sshsig
+from qdrant_dr.signing.allowed_signers import REJECTION, REVIEW
+from qdrant_dr.signing.person_key import person_key
 
 MOMENT = timedelta(seconds=2)
 """A run id tells the second in which its run began."""
 
 
 class SignRequest(Frozen):
-    """Which run, and who signs; no reviewer = whoever runs this command."""
+    """Which run, and who signs; no reviewer = whoever runs this command. Without a `key` the record
+    has a typed name and no signature."""
 
     run_id: str
     reviewer: str = ""
     reject: bool = False
     note: str = ""
+    key: str = Field("", exclude=True, description="a path that no record needs")
 
 
 def sign(config: Config, request: SignRequest, run: Run, perform: Perform) -> RunEnd:  # noqa: ARG001
-    """Write that somebody reviewed a run of drills. Its end record, as it lies there, is what is
-    signed; a rejected one is as much on record as an accepted one.
+    """Write that somebody reviewed a run of drills or a restore. Its end record, as it lies there,
+    is what is signed; a rejected one is as much on record as an accepted one.
 
-    Raise nothing: a run that is not found, or is none of drills, ends this one in an error.
+    Raise nothing: a run that is not found, or is none of the two, or a key that does not sign, ends
+    this one in an error.
     """
     try:
         end = ended_run(run, request.run_id)
+        by_key = _signed(end, request)
     except DRError as e:
         return run.finish(config, outcomes=(), error=e)
     run.source_kind = end.source_kind
@@ -51,13 +60,24 @@ def sign(config: Config, request: SignRequest, run: Run, perform: Perform) -> Ru
             end_sha256=end.sha256,
             reviewer=reviewer,
             accepted=not request.reject,
+            **by_key,
         ),
     )
     return run.finish(config, outcomes=[outcome])
 
 
+def _signed(end: RunEnd, request: SignRequest) -> dict[str, str]:
+    """Sign the bytes of the end record, in a namespace of their own if they are rejected, so that
+    the signature of a rejection is never taken for one that accepts. Raise SigningKeyUnusable."""
+    if not request.key:
+        return {}
+    signer = person_key(request.key)
+    armored = sshsig.sign(end.to_bytes(), signer, REJECTION if request.reject else REVIEW)
+    return {"signature": armored.decode(), "fingerprint": signer.public.fingerprint}
+
+
 def ended_run(run: Run, run_id: str) -> RunEnd:
-    """Return the end of a run of drills, if every readable repository has the same.
+    """Return the end of a run of drills or a restore, if every readable repository has the same.
 
     Raise UsageError, NothingSelected, or Conflict if two repositories have different ones.
     """
@@ -93,8 +113,11 @@ def ended_run(run: Run, run_id: str) -> RunEnd:
             f"run {run_id} is of cluster {end.start.cluster!r}, not of {run.start.cluster!r}",
             "sign it with the configuration of that cluster.",
         )
-    if end.start.job != "drill":
-        raise UsageError(f"run {run_id} is a {end.start.job}, not a drill", "give that of a drill.")
+    if end.start.job not in ("drill", "restore"):
+        raise UsageError(
+            f"run {run_id} is a {end.start.job}, neither a drill nor a restore",
+            "give that of a drill or a restore.",
+        )
     return end
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from qdrant_dr.cluster import Node, collection_facts
@@ -22,6 +21,7 @@ from qdrant_dr.jobs.restore.journal import unfinished
 from qdrant_dr.jobs.restore.options import OnTarget, RestoreRequest
 from qdrant_dr.jobs.restore.plan import RestorePlan, plan_restore
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
+from qdrant_dr.jobs.run.approval import Approval
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.run.selection import LATEST_PROVEN, doubted_before, skipped, split
@@ -33,17 +33,6 @@ from qdrant_dr.repository import Backup, Catalog, Repository, accepts, newest, n
 
 SIGN_SECONDS = 60
 """Of the URL that only shows whether a repository can sign one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Approval:
-    """What somebody who may say no has said. `reason` is why not."""
-
-    given: bool
-    by: str = ""
-    ticket: str = ""
-    note: str = ""
-    reason: str = ""
 
 
 Approve = Callable[[Sequence[RestorePlan]], Approval]

@@ -6,18 +6,17 @@ that a half-made collection is ours, and which parts need not be sent again.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, ClassVar
+from typing import ClassVar
 
 from qdrant_dr.disk import own_folder, read_regular
 from qdrant_dr.errors import PlanRefused, RecordError, StorageFull
+from qdrant_dr.jobs.run.journal_file import drop, locked, write_durably
 from qdrant_dr.jobs.run.scratch_dir import JOURNALS, SETTING, own_spool
 from qdrant_dr.records import Record
 from qdrant_dr.records.base import LARGEST, Time, later
@@ -108,30 +107,13 @@ class OpenJournal:
 
     def drop(self) -> None:
         """Remove the journal: nothing is left to continue."""
-        self.path.unlink(missing_ok=True)
-        self.path.with_suffix(".new").unlink(missing_ok=True)
+        drop(self.path)
         self.now = None
 
     def _write(self, journal: Journal) -> None:
         """Durably, and in one step. Raise StorageFull; what is true stays known to this process."""
         self.now = journal
-        new = self.path.with_suffix(".new")
-        try:
-            with new.open("wb") as out:
-                out.write(journal.to_bytes())
-                out.flush()
-                os.fsync(out.fileno())
-            new.replace(self.path)
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError as e:
-            raise StorageFull(
-                f"the journal at {self.path.parent} cannot be written: {e.strerror}",
-                "free space there, or set `capture.spool.path`.",
-            ) from None
+        write_durably(self.path, journal.to_bytes())
 
 
 def unfinished(spool: str | Path, target: str, name: str) -> Journal | None:
@@ -167,7 +149,7 @@ def journal_of(spool: str | Path, target: str, name: str) -> Iterator[OpenJourna
     path = _path(spool, target, name)
     try:
         own_folder(path.parent, SETTING)
-        lock = _locked(path.with_suffix(".lock"))
+        lock = locked(path.with_suffix(".lock"))
     except OSError as e:
         raise StorageFull(
             f"no journal can be kept at {path.parent}: {e.strerror}", "set `capture.spool.path`."
@@ -188,20 +170,3 @@ def journal_of(spool: str | Path, target: str, name: str) -> Iterator[OpenJourna
 def _path(spool: str | Path, target: str, name: str) -> Path:
     digest = hashlib.sha256(f"{target.rstrip('/')}\n{name}".encode()).hexdigest()[:16]
     return Path(spool).expanduser() / JOURNALS / f"{digest}.json"
-
-
-def _locked(path: Path) -> IO[bytes] | None:
-    """The lock file, held; None if somebody else holds it."""
-    while True:
-        lock = path.open("ab")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            return None
-        try:
-            if os.fstat(lock.fileno()).st_ino == path.stat().st_ino:
-                return lock
-        except FileNotFoundError:
-            pass  # its last owner removed it between our open and our lock
-        lock.close()

@@ -18,10 +18,10 @@ from qdrant_dr.jobs.restore.refusals import (
     room_reasons,
     spool_reasons,
     topology_reasons,
-    trust_reasons,
     versions_reasons,
     way_reasons,
 )
+from qdrant_dr.jobs.run.trust import trust_reasons
 from qdrant_dr.jobs.run.units import RestoreOptions, RestoreUnit, Route
 from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import BackupKey, Drilled, Manifest, Outcome, Restored, RunEnd, Seal
@@ -90,7 +90,13 @@ def plan_restore(
     sources = sources_of(backup, repositories, now=now)
     frozen = archive_reasons(config, backup, sources, repositories)
     refusals, warnings = trust_reasons(
-        config, backup, sources, options, now=now, accepted=accepted, frozen=frozen
+        config,
+        backup,
+        sources,
+        allow_unproven=options.allow_unproven,
+        now=now,
+        accepted=accepted,
+        frozen=frozen,
     )
     readable = any(not s.archived for s in sources)
     there_already = options.way == "server-file" and backup.seal is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 
 from qdrant_dr.cluster.collection_config import shard_key_order
 from qdrant_dr.cluster.facts import same_vectors, vectors_text
@@ -19,7 +18,7 @@ from qdrant_dr.jobs.run.units import Route
 from qdrant_dr.location_key import split_url
 from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import Manifest
-from qdrant_dr.repository import Backup, Copy, open_failures, proven_copies
+from qdrant_dr.repository import Backup, Copy
 from qdrant_dr.supported import minor_of
 
 STORAGE_MIGRATION = (1, 18)
@@ -27,48 +26,6 @@ STORAGE_MIGRATION = (1, 18)
 PASSING_THROUGH = (1, 16)
 ROOM = 2
 """How many times its size an uploaded archive takes on the target: the file and its content."""
-
-
-def trust_reasons(
-    config: Config,
-    backup: Backup,
-    sources: Sequence[Copy],
-    options: RestoreRequest,
-    *,
-    now: datetime,
-    accepted: bool = False,
-    frozen: Sequence[str] = (),
-) -> tuple[list[str], list[str]]:
-    """Return refusals because of this backup; and as warnings the seal's remarks, which hold for
-    the source as well, and the refusals that `--allow-unproven` overrides.
-
-    `accepted`: somebody acknowledged that a suspect backup is as intended. `frozen`: why copies in
-    an archive storage class cannot be read.
-    """
-    key = backup.key
-    if backup.conflict is not None:
-        return [f"{backup.conflict.message}; {backup.conflict.hint}"], []
-    if not sources:
-        nowhere = f"no readable repository has a complete copy of {key}"
-        return list(frozen) or [f"{nowhere}: see `qdrant-dr show {key}`"], []
-    doubts = []
-    wanted = config.objectives.proven
-    # one proven copy is enough: every byte that is read is compared with the manifest
-    if not proven_copies(backup, depth=wanted.depth, max_age=wanted.max_age, now=now):
-        failed = [c.repository for c in sources if open_failures(c.proofs)]
-        more = f"; failed proofs are open in {', '.join(failed)}" if failed else ""
-        doubts.append(
-            f"no copy of {key} is currently proven to {wanted.depth}{more}: "
-            f"run `qdrant-dr verify {key}`, or restore it anyway with `--allow-unproven`"
-        )
-    if backup.seal is not None and backup.seal.suspect and not accepted:
-        doubts.append(
-            f"{key} is suspect ({'; '.join(backup.seal.suspect)}): take an older backup, or this "
-            f"one anyway with `--allow-unproven`; if its content is as intended, accept it first: "
-            f"`qdrant-dr acknowledge {key} --reason WHY`"
-        )
-    remarks = [f"{key}: {remark}" for remark in (backup.seal.remarks if backup.seal else ())]
-    return ([], doubts + remarks) if options.allow_unproven else (doubts, remarks)
 
 
 THAW = {

@@ -25,18 +25,17 @@ from qdrant_dr.cluster.target import create_payload_indexes, create_target, targ
 from qdrant_dr.cluster.upsert import Upserts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import Interrupted, NothingChecked, ServerFailed
-from qdrant_dr.jobs.restore.salvage_copies import laid_copies
 from qdrant_dr.jobs.restore.salvage_facts import (
     body_for,
     comparable,
     counted,
     half_cosine,
     renumbered,
-    shard_keys_of,
     with_vectors,
 )
 from qdrant_dr.jobs.run.examine import proof_limits
 from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.salvage_copies import laid_copies
 from qdrant_dr.proof import (
     TOLERANCE,
     Fingerprinter,
@@ -150,7 +149,7 @@ class _Work:
         """Make the collection, without limits that would slow the writing down, and read its
         facts."""
         clustered = target_facts(self.node).clustered
-        by_shard = shard_keys_of(self.manifest)
+        by_shard = self.manifest.keys_of_shards
         if self.name in collection_names(self.node):
             self.notes.append(f"{self.name!r} was there already: points were added to it")
         else:

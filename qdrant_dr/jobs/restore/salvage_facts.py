@@ -12,13 +12,6 @@ from qdrant_dr.raw_settings import dense_vectors
 from qdrant_dr.records import Fingerprint, Manifest, Seal
 
 
-def shard_keys_of(manifest: Manifest) -> dict[int, ShardKey]:
-    """Return the key of each shard, as string or number; empty without custom sharding."""
-    cluster = manifest.shards_of_cluster
-    replicas = [*(cluster.get("local_shards") or ()), *(cluster.get("remote_shards") or ())]
-    return {int(r["shard_id"]): r["shard_key"] for r in replicas if r.get("shard_key") is not None}
-
-
 def renumbered(by_shard: Mapping[int, ShardKey]) -> list[tuple[ShardKey, tuple[int, ...]]]:
     """Return the keys, each with as many shards as it had, numbered as a new collection numbers
     them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qdrant_dr.config import Copies
-from qdrant_dr.records import Captured, ErrorFacts, Outcome, RepositorySeen, SeenCollection
+from qdrant_dr.records import Captured, ErrorFacts, Outcome, RepositorySeen, RunEnd, SeenCollection
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,12 @@ class Conclusion:
 
     verdict: Literal["ok", "degraded", "failed"]
     reasons: tuple[str, ...]
+
+
+def worse(end: RunEnd, doubts: Sequence[str]) -> RunEnd:
+    """Return the end of a run that came to doubts after its record was written."""
+    verdict = "degraded" if end.verdict == "ok" else end.verdict
+    return end.model_copy(update={"verdict": verdict, "reasons": (*end.reasons, *doubts)})
 
 
 def copies_missing(

@@ -17,7 +17,8 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.hints import REPORT_IT, filled, marked
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
-from qdrant_dr.jobs.run.conclude import conclude
+from qdrant_dr.jobs.run.conclude import conclude, worse
+from qdrant_dr.jobs.run.ledger import LedgerWriter, note_began
 from qdrant_dr.jobs.run.undelivered import deliver, keep_for
 from qdrant_dr.jobs.run.units import ExpireUnit, HealUnit, Unit
 from qdrant_dr.log_context import events
@@ -30,6 +31,7 @@ from qdrant_dr.records import (
     RunStart,
     SeenCollection,
 )
+from qdrant_dr.records.ledger import Change
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.records.run import Kind, Trigger
 from qdrant_dr.repository import (
@@ -42,6 +44,7 @@ from qdrant_dr.repository import (
     Unreadable,
     stranger_remarks,
 )
+from qdrant_dr.repository.changes import note_from_here
 from qdrant_dr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -121,6 +124,8 @@ class Run:
     written: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
     """When, by our clock, the start was written to a repository: between these two."""
     end: RunEnd | None = None
+    changes: list[Change] = field(default_factory=list)
+    """What it wrote and removed, for its entry in the ledgers."""
 
     @property
     def run_id(self) -> str:
@@ -195,7 +200,12 @@ class Run:
         objections: Sequence[str] = (),
         doubts: Sequence[str] = (),
     ) -> RunEnd:
-        """Conclude, and write the end record wherever the start could be written."""
+        """Conclude, and write the end record wherever the start could be written; then the entry in
+        each ledger. Where that fails, only what is returned says so: the record is written."""
+        ledgers = LedgerWriter(config, self.repositories) if self._in_ledger else None
+        doubts = [*doubts, *(ledgers.look() if ledgers else ())]
+        self.changes[:0] = [change for o in outcomes for change in o.written]
+        outcomes = [o.model_copy(update={"written": ()}) if o.written else o for o in outcomes]
         end = self.concluded(
             config, outcomes, seen=seen, error=error, objections=objections, doubts=doubts
         )
@@ -207,7 +217,14 @@ class Run:
         )  # fmt: skip
         self.write_everywhere(end)
         self._keep_undelivered(config, end)
+        if ledgers and (late := ledgers.write(self.changes, job=end.start.job, run_id=self.run_id)):
+            end = worse(end, late)
         return end
+
+    @property
+    def _in_ledger(self) -> bool:
+        """A dry run writes nothing; from a look of `watch` nothing is derived."""
+        return not self.dry and self.start.job != "watch"
 
     def _keep_undelivered(self, config: Config, end: RunEnd) -> None:
         """For whoever did not take it: else nobody there would know what this run has made."""
@@ -361,7 +378,11 @@ def begin(
     )
     events.info("%s run began", job, extra={"event": "run-began", "run_id": start.run_id})
     dry = bool(start.parameters.get("dry_run"))
-    run = Run(start=start, repositories=opened, unreachable=failed, dry=dry)
+    run = Run(
+        start=start, repositories=opened, unreachable=failed, dry=dry, changes=note_from_here()
+    )
+    if not dry and job != "watch":
+        note_began(config, opened, start.run_id)
     if not dry:
         deliver(config.capture.spool.path, opened)
     if job != "watch":

@@ -191,6 +191,77 @@ class RestoreUnit(OfBackup, RestoreOptions):
         return f"{self.key} to {self.target} as {self.name}"
 
 
+ExportForm = Literal["parquet", "ndjson"]
+
+
+class ExportUnit(OfBackup):
+    """Write the points of one backup to files below `out`, with the credentials of a configured
+    repository if `credentials_of` names one. They are read from `repository`, and from others if
+    that cannot give them."""
+
+    unit: Literal["export"] = "export"
+    repository: str
+    out: str
+    form: ExportForm = "parquet"
+    credentials_of: str | None = None
+    salvage: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"{self.key} as {self.form}"
+
+
+class PointsOptions(Frozen):
+    """Which points are wanted, and how they are restored: of a request, and so of its unit.
+
+    `missing`: only those that are not live. `ids` is a file, `where` a filter of Qdrant's REST API
+    as JSON; without both it is all of them. `every`: it may be all of them. `only` is the component
+    that is written: `payload` or `vector:NAME`. `overwrite_changed` lets an undo overwrite what
+    somebody changed since.
+    """
+
+    missing: bool = False
+    ids: str | None = None
+    where: str | None = None
+    every: bool = False
+    only: str | None = None
+    another_incarnation: bool = False
+    allow_unproven: bool = False
+    overwrite_changed: bool = False
+    bandwidth: int | None = Field(None, gt=0)
+    ticket: str = ""
+    note: str = ""
+
+    @classmethod
+    def among(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Pick these options out of the parameters of a command or a flow."""
+        return {name: given[name] for name in PointsOptions.model_fields if name in given}
+
+
+class RestorePointsUnit(PointsOptions):
+    """Write points into a live collection, as they are in a backup (`key`) or were before a run
+    (`undoes`): one of the two."""
+
+    unit: Literal["restore-points"] = "restore-points"
+    key: BackupKey | None = None
+    undoes: str | None = None
+    name: str
+    repositories: tuple[str, ...]
+    target: str
+    target_key: SecretRef | None = None
+    approved_by: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def collection(self) -> str:
+        return self.name
+
+    @property
+    def label(self) -> str:
+        source = f"points of {self.key}" if self.key else f"the undo of {self.undoes}"
+        return f"{source} to {self.name} on {self.target}"
+
+
 class ExpireUnit(OfBackup):
     """Let one copy go, if a look at the records of now still says so.
 
@@ -231,7 +302,7 @@ class SweepUnit(Frozen):
         return self.repository or self.node or "?"
 
 
-Format = Literal["html", "csv", "parquet"]
+Format = Literal["html", "csv", "parquet", "oscal"]
 
 
 class ReportUnit(Frozen):
@@ -278,6 +349,8 @@ Unit = Annotated[
     | HealUnit
     | DrillUnit
     | RestoreUnit
+    | ExportUnit
+    | RestorePointsUnit
     | ExpireUnit
     | SweepUnit
     | ReportUnit

@@ -20,6 +20,7 @@ from qdrant_dr.repository import (
     sweep_packs,
 )
 from qdrant_dr.repository import sweep as sweep_repository
+from qdrant_dr.repository.undo_records import lapsed_undos
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,10 @@ def sweep_one(
     if plan.refused is None:
         try:
             plan = replace(plan, bundles=lapsed_bundles(repository, store_now=now))
-        except DRError as e:  # a key may list what it knows alone; bundles only save requests
-            unlisted = (f"bundles of records were not looked at: {e.message}",)
+            undos = lapsed_undos(repository, config.cluster.name, store_now=now)
+            plan = replace(plan, undos=undos)
+        except DRError as e:  # a key may list what it knows alone; these only take room
+            unlisted = (f"bundles and undo records were not looked at: {e.message}",)
     packs = _plan_packs(config, repository, opened, catalog, now)
     freed = sweep_packs(repository, packs)
     swept = sweep_repository(repository, plan)

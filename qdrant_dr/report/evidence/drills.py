@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import ClassVar, Literal
 
-from qdrant_dr.jobs.drill.sign import same_person, who_ran
-from qdrant_dr.records import Drilled, Outcome, Played, RunEnd, Signed
+from qdrant_dr.jobs.drill.sign import who_ran
+from qdrant_dr.records import Drilled, Outcome, Played, RunEnd
 from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.evidence.reviews import Signature, reviews_of
 
 Result = Literal["failed", "not run", "passed"]
-
-
-@dataclass(frozen=True)
-class Signature:
-    """A reviewer's signature of a run of drills. `account` gave it; `holds`: it is over the same
-    record that this report was made from."""
-
-    reviewer: str
-    account: str
-    at: datetime
-    accepted: bool
-    same_person: bool
-    holds: bool
 
 
 @dataclass(frozen=True)
@@ -114,7 +102,7 @@ class Drill:
 def drills_of(evidence: Evidence) -> tuple[Drill, ...]:
     """List every drill in the run records, oldest first, also those without detail."""
     found: dict[str, Drill] = {}
-    signed = _signatures(evidence)
+    signed = reviews_of(evidence)
     for end in evidence.run_ends:
         units = [o for o in end.outcomes if o.unit == "drill"]
         for n, outcome in enumerate(units):
@@ -123,25 +111,3 @@ def drills_of(evidence: Evidence) -> tuple[Drill, ...]:
             name = f"{name}-{n}" if name in found else name  # several of one run and repository
             found[name] = Drill(name, end, outcome, signed.get(end.start.run_id))
     return tuple(sorted(found.values(), key=lambda d: (d.outcome.started_at, d.drill_id)))
-
-
-def _signatures(evidence: Evidence) -> dict[str, Signature]:
-    """Return the last signature of each run of drills, except that the person who ran it cannot
-    replace the signature of another reviewer."""
-    ends = {e.start.run_id: e for e in evidence.run_ends}
-    found: dict[str, Signature] = {}
-    for end in sorted(evidence.run_ends, key=lambda e: (e.ended_at, e.start.run_id)):
-        for detail in (o.detail for o in end.outcomes):
-            if isinstance(detail, Signed) and (of := ends.get(detail.run_id)) is not None:
-                signed = Signature(
-                    reviewer=detail.reviewer,
-                    account=end.start.actor,
-                    at=end.ended_at,
-                    accepted=detail.accepted,
-                    same_person=same_person(of.start, detail.reviewer),
-                    holds=detail.end_sha256 == of.sha256,
-                )
-                before = found.get(detail.run_id)
-                if before is None or before.same_person or not signed.same_person:
-                    found[detail.run_id] = signed
-    return found

@@ -8,7 +8,10 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from qdrant_dr.config import Config
+from qdrant_dr.errors import DRError
 from qdrant_dr.records import Acknowledgement, RunEnd, RunStart
+from qdrant_dr.records.key_slot import KeySlot
+from qdrant_dr.report.evidence.ledger_read import LedgerRead
 from qdrant_dr.report.evidence.vaults import Vault, vaults_of
 from qdrant_dr.repository import (
     Backup,
@@ -21,6 +24,8 @@ from qdrant_dr.repository import (
     open_failures,
     time_of,
 )
+from qdrant_dr.repository.ledger_head import LedgerHead
+from qdrant_dr.signing.allowed_signers import AllowedSigner
 
 T = TypeVar("T")
 
@@ -38,6 +43,10 @@ class Evidence:
     are repositories that lack recent run records: how many of how many. `acknowledgements` are
     those in force at `as_of`. `strangers` are files among the records that are no records.
     `packs_used`, by repository and folder of a backup, are measured of the newest backups only.
+    `ledger_heads`, by repository, is where each ledger ends; `signing_error` why the key cannot be
+    used. `ledgers` are their entries of the period, in order of the configuration, judged by the
+    allowed `signers`; none if they were not read; `signers_error` says why nobody is allowed.
+    `key_slots` are those of the present key of encrypted repositories.
     """
 
     config: Config
@@ -51,6 +60,12 @@ class Evidence:
     acknowledgements: tuple[Acknowledgement, ...] = ()
     strangers: tuple[Stranger, ...] = ()
     packs_used: dict[tuple[str, str], PacksUsed] = field(default_factory=dict)
+    ledgers: tuple[LedgerRead, ...] = ()
+    signers: tuple[AllowedSigner, ...] = ()
+    signers_error: DRError | None = None
+    key_slots: dict[str, tuple[KeySlot, ...]] = field(default_factory=dict)
+    ledger_heads: dict[str, LedgerHead] = field(default_factory=dict)
+    signing_error: DRError | None = None
 
     def __post_init__(self) -> None:
         if self.as_of.utcoffset() != timedelta(0):

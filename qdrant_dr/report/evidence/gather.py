@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -12,8 +13,11 @@ from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import Conflict, DRError, UsageError
 from qdrant_dr.jobs.run.acknowledgements import read_everywhere
 from qdrant_dr.jobs.run.catalogs import open_all
+from qdrant_dr.jobs.run.ledger import ledger_heads, read_signer
 from qdrant_dr.records import Location, RunEnd, RunStart
+from qdrant_dr.records.key_slot import KeySlot
 from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.evidence.read_ledgers import read_ledgers, read_signers
 from qdrant_dr.repository import (
     REACH,
     Read,
@@ -27,6 +31,9 @@ from qdrant_dr.repository import (
     read_catalog,
     runs_missed,
 )
+from qdrant_dr.repository.keyrings import read_slots
+
+log = logging.getLogger(__name__)
 
 Runs: TypeAlias = tuple[Read[RunStart], Read[RunEnd]]
 
@@ -38,6 +45,7 @@ def gather(
     *,
     remember: bool = False,
     packs: bool = True,
+    ledgers: bool = False,
     among: tuple[Mapping[str, Repository], Mapping[str, DRError]] | None = None,
 ) -> Evidence:
     """Read the evidence of all configured repositories in parallel.
@@ -47,7 +55,9 @@ def gather(
     that the newest drill is known even if the period is shorter; the catalog uses those within
     `REACH`. `remember`: see `open_all`; `among`: what that gave, where they are open already.
     `packs`: measure which packs the newest backups use, for which recipes and tables are read.
+    `ledgers`: read those, over the period.
     """
+    signers, untrusting = read_signers(config)
     opened, failed = among or open_all(config, remember=remember)
     promises = config.objectives
     back = max(period, promises.drill_every, promises.proven.max_age, promises.rpo)
@@ -102,6 +112,12 @@ def gather(
             *(s for read in known.values() for s in read.strangers),
         ),
         packs_used=measure_packs(opened, newest),
+        ledgers=(read_ledgers(opened, catalog.repositories, as_of - period) if ledgers else ()),
+        signers=signers,
+        signers_error=untrusting,
+        key_slots=_key_slots(readable) if ledgers else {},
+        ledger_heads=ledger_heads(config, {r.name: r for r in readable}),
+        signing_error=read_signer(config)[1],
         runs_missed=runs_missed(recorded, ends, catalog, now=as_of),
         acknowledgements=acknowledgements_that_count(
             {name: read.records for name, read in known.items()},
@@ -109,6 +125,21 @@ def gather(
             now=as_of,
         ),
     )
+
+
+def _key_slots(repositories: Sequence[Repository]) -> dict[str, tuple[KeySlot, ...]]:
+    """Read the slots of the present key of each encrypted repository that can be read."""
+    found = {}
+    for repository in repositories:
+        if repository.record.key_id is None:
+            continue
+        try:
+            slots = read_slots(repository).records
+        except DRError as e:
+            log.info("the key slots of %s are not counted: %s", repository.name, e.message)
+            continue
+        found[repository.name] = tuple(s for s in slots if s.key_id == slots[-1].key_id)
+    return found
 
 
 def disputed(ends: Mapping[str, Sequence[RunEnd]]) -> Iterator[Unreadable]:

@@ -19,6 +19,7 @@ from qdrant_dr.report.evidence.restores import Restore
 from qdrant_dr.report.evidence.sizes import Series
 from qdrant_dr.report.evidence.standing import Standing
 from qdrant_dr.report.finding import Problem
+from qdrant_dr.report.findings.ledgers import ledger_problems
 from qdrant_dr.report.findings.restores import approval_problems
 from qdrant_dr.report.findings.runs import run_problems
 from qdrant_dr.report.findings.scenarios import drill_problems
@@ -48,6 +49,7 @@ def findings(
         *approval_problems(restores),
         *size_problems(series),
         *_unmeasured(standings),
+        *ledger_problems(evidence),
     ]
     return worst_first(found)
 

@@ -9,6 +9,7 @@ from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report.evidence.differences import Difference, differences_of
 from qdrant_dr.report.evidence.drills import Drill, drills_of
 from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.evidence.ledger import LedgerState, ledger_states
 from qdrant_dr.report.evidence.restores import Restore, restores_of
 from qdrant_dr.report.evidence.sizes import Series, sizes_of
 from qdrant_dr.report.evidence.standing import Standing
@@ -16,6 +17,7 @@ from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.acknowledged import quieted
 from qdrant_dr.report.findings.all_findings import findings, worst_first
 from qdrant_dr.report.findings.collections import assess
+from qdrant_dr.report.findings.ledgers import entry_problems
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Assessment:
     drills: tuple[Drill, ...]
     restores: tuple[Restore, ...]
     series: tuple[Series, ...]
+    ledgers: tuple[LedgerState, ...]
+    """Those that were read; each signature is checked once, here."""
 
     @classmethod
     def of(cls, evidence: Evidence) -> Assessment:
@@ -37,13 +41,16 @@ class Assessment:
         restores = tuple(r for r in restores_of(evidence) if r.outcome.started_at >= since)
         drills = tuple(d for d in drills_of(evidence) if d.outcome.started_at >= since)
         series = sizes_of(evidence, standings)
+        ledgers = ledger_states(evidence)
+        problems = findings(evidence, standings, drills, restores, series)
         return cls(
             evidence,
             standings,
-            worst_first(quieted(findings(evidence, standings, drills, restores, series), known)),
+            worst_first(quieted((*problems, *entry_problems(ledgers)), known)),
             drills,
             restores,
             series,
+            ledgers,
         )
 
     @property

@@ -22,8 +22,8 @@ def restore_problems(restores: Sequence[Restore]) -> Iterator[Problem]:
 
 def place_of(r: Restore) -> tuple[str, str]:
     """Return the URL and name of the target; if the restore failed early, as requested."""
-    if r.detail is not None:
-        return r.detail.target.rstrip("/"), r.detail.name
+    if r.about is not None:
+        return r.about.target.rstrip("/"), r.about.name
     given = r.run.start.parameters
     return str(given.get("to") or "").rstrip("/"), str(given.get("name") or r.outcome.collection)
 
@@ -31,14 +31,14 @@ def place_of(r: Restore) -> tuple[str, str]:
 def approval_problems(restores: Sequence[Restore]) -> Iterator[Problem]:
     """Report people who approved their own restore into a real server."""
     for r in restores:
-        if r.same_person and r.detail and r.detail.target_kind == "server":
+        if r.same_person and r.about and r.about.target_kind == "server":
             yield Problem(
                 "warning",
                 "self-approved",
                 f"restore {r.restore_id}",
                 f"approved by {r.approver}, who requested it",
                 r.outcome.started_at,
-                f"{r.detail.name} on {r.detail.target}",
+                f"{r.about.name} on {r.about.target}",
                 _look(r),
             )
 
@@ -55,6 +55,13 @@ def _wrong_with(r: Restore) -> Problem | None:
             "critical", "restore-failed", f"restore {r.restore_id}",
             f"the last restore of {where} failed: {why}",
             r.outcome.started_at, "restoring this collection", _again(r),
+        )  # fmt: skip
+    if (points := r.points) is not None:
+        return Problem(
+            "warning", "restore-partial", f"restore {r.restore_id}",
+            f"restored points of {where} in run {r.run.start.run_id}: {points.came_to}",
+            r.outcome.started_at, count(points.moved + points.changed_since, "point"),
+            _look(r),
         )  # fmt: skip
     salvaged = d is not None and d.route == "salvage"
     lost = f"{count(r.lost, 'point')} lost" if r.lost else "it was not proven equal"
@@ -83,6 +90,9 @@ def _look(r: Restore) -> str:
 
 def _again(r: Restore) -> str:
     """Return a command that only prints the plan: pasting it restores nothing."""
+    if (points := r.points) is not None and points.undo_id is not None:
+        back = command("restore", "--undo", points.undo_id)
+        return f"{DECIDE}shall they be as before? `{back}` prints the plan."
     if r.detail is None:
         return f"{DECIDE}is the restore still wanted? See `{command('restore', '--help')}`."
     again = command("restore", _key(r), "--to", r.detail.target, "--as", r.detail.name)

@@ -18,7 +18,7 @@ from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.text import count
 
-ON_DEMAND = ("restore", "startup", "sign", "diff")
+ON_DEMAND = ("restore", "startup", "export", "sign", "diff")
 """Jobs that somebody requested once; a refused one changed nothing."""
 MISASKED = frozenset({"usage-error", "nothing-selected", "backup-not-found"})
 PEOPLE = frozenset({"cli", "manual"})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,11 +13,15 @@ from qdrant_dr.config import Config
 from qdrant_dr.records import Manifest, Proof, RunEnd, RunStart, Seal, canonical_json
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report.evidence.evidence import Evidence
+from qdrant_dr.report.evidence.ledger import InLedgers, named_in
 from qdrant_dr.report.evidence.standing import Standing, best_proof, last_search
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.findings.settled_runs import Afterwards, afterwards
 from qdrant_dr.report.frames import schema
+from qdrant_dr.report.frames.about import measured_backups, told_by
+from qdrant_dr.report.frames.evidence_rows import control_rows, in_ledgers_row, ledger_row
+from qdrant_dr.report.frames.provenance import Lazily, Made
 from qdrant_dr.report.frames.rows import (
     drill_row,
     forecast_row,
@@ -31,23 +37,54 @@ NO_END = "no-end"
 
 def build_frames(assessment: Assessment) -> dict[str, pd.DataFrame]:
     """Build all frames by name, in the order of the schema, each with its `as_of` in `attrs`."""
+    made, at = build_rows(assessment), assessment.evidence.as_of
+    return {f.name: f.build([m.row for m in made[f.name]], as_of=at) for f in schema.FRAMES}
+
+
+def build_rows(assessment: Assessment) -> dict[str, list[Made]]:
+    """Build the rows of all frames, each with what it was made of."""
     evidence = assessment.evidence
-    about = {"cluster": evidence.config.cluster.name, "source_kind": assessment.source_kind}
-    rows = {
-        "collections": [_collection(evidence.config, s) for s in assessment.standings],
-        "runs": _runs(evidence),
-        "backups": [_backup(b.manifest, b.seal) for b in evidence.catalog.backups],
-        "copies": [_copy(evidence, b, c) for b in evidence.catalog.backups for c in b.copies],
-        "drills": [drill_row(evidence.config, d) for d in assessment.drills],
-        "drill_phases": [row for d in assessment.drills for row in phase_rows(d)],
-        "restores": [restore_row(r) for r in assessment.restores],
-        "sizes": [about | row for s in assessment.series for row in size_rows(s)],
-        "forecasts": [about | forecast_row(s) for s in assessment.series],
-        "findings": [
-            _finding(evidence.config, assessment.source_kind, p) for p in assessment.problems
+    config, catalog = evidence.config, evidence.catalog
+    about = {"cluster": config.cluster.name, "source_kind": assessment.source_kind}
+    ledgers = assessment.ledgers
+    inventory = evidence.inventory
+    made = {
+        "collections": [Made(_collection(config, s), (s, inventory)) for s in assessment.standings],
+        "runs": _runs(evidence, named_in(ledgers, evidence)),
+        "backups": [
+            Made(_backup(b.manifest, b.seal), (b.manifest, b.seal)) for b in catalog.backups
         ],
+        "copies": [
+            Made(
+                _copy(evidence, b, c),
+                (c, b.manifest, b.seal, evidence.key_slots.get(c.repository, ())),
+            )
+            for b in catalog.backups
+            for c in b.copies
+        ],
+        "drills": [Made(drill_row(config, d), (d,)) for d in assessment.drills],
+        "drill_phases": [Made(row, (d,)) for d in assessment.drills for row in phase_rows(d)],
+        "restores": [Made(restore_row(r), (r,)) for r in assessment.restores],
+        "sizes": [
+            Made(about | row, (Lazily(partial(measured_backups, evidence, s)),))
+            for s in assessment.series
+            for row in size_rows(s)
+        ],
+        "forecasts": [
+            Made(about | forecast_row(s), (Lazily(partial(measured_backups, evidence, s)),))
+            for s in assessment.series
+        ],
+        "findings": [
+            Made(
+                _finding(config, assessment.source_kind, p),
+                (Lazily(partial(told_by, assessment, p)),),
+            )
+            for p in assessment.problems
+        ],
+        "ledger": [Made(about | ledger_row(state), (state,)) for state in ledgers],
     }
-    return {f.name: f.build(rows[f.name], as_of=evidence.as_of) for f in schema.FRAMES}
+    made["controls"] = [Made(about | row, of) for row, of in control_rows(evidence, made)]
+    return made
 
 
 def _collection(config: Config, s: Standing) -> dict[str, Any]:
@@ -76,7 +113,7 @@ def _collection(config: Config, s: Standing) -> dict[str, Any]:
     }
 
 
-def _runs(evidence: Evidence) -> list[dict[str, Any]]:
+def _runs(evidence: Evidence, ledgers: Mapping[str, InLedgers]) -> list[Made]:
     ends = {e.start.run_id: e for e in evidence.run_ends}
     crashed = {s.run_id for s in evidence.crashed}
     starts = sorted(
@@ -84,7 +121,13 @@ def _runs(evidence: Evidence) -> list[dict[str, Any]]:
         key=lambda s: (s.started_at, s.run_id),
     )
     later = afterwards(evidence)
-    return [_run(s, ends.get(s.run_id), s.run_id in crashed, later.get(s.run_id)) for s in starts]
+    made = []
+    for s in starts:
+        end, then = ends.get(s.run_id), later.get(s.run_id)
+        healed = [ends.get(h.run_id) for h in then.healings] if then else []
+        row = _run(s, end, s.run_id in crashed, then) | in_ledgers_row(ledgers.get(s.run_id))
+        made.append(Made(row, (s, end, then, healed)))
+    return made
 
 
 def _run(
@@ -180,6 +223,8 @@ def _copy(evidence: Evidence, backup: Backup, copy: Copy) -> dict[str, Any]:
         "recall_lowest": _millionths(searched.lowest_recall_ppm if searched else None),
         "search_p95_seconds": _millionths(searched.latency_p95_us if searched else None),
         "filters_count": searched.filters if searched else None,
+        "encrypted": of.encrypted if of.error is None else None,
+        "key_slots_count": len(slots) if (slots := evidence.key_slots.get(of.name)) else None,
     }
 
 

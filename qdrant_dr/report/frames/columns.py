@@ -116,6 +116,12 @@ class FrameSchema:
         }
 
 
+def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame; None where nothing was measured."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
+
+
 def frame(name: str, row: str, key: tuple[str, ...], *columns: Column) -> FrameSchema:
     return FrameSchema(
         name,

@@ -9,6 +9,9 @@ from qdrant_dr.report.frames.columns import COUNT, FLAG, NUMBER, TEXT, TIME, Col
 SEVERITIES: Final = ("notice", "warning", "critical")
 
 
+SIGNATURES: Final = ("typed", "invalid", "unknown", "signed")
+
+
 PHASES: Final = ("pick", "fetch", "start", "recover", "ready", "prove", "read back", "tear down")
 
 
@@ -43,6 +46,20 @@ RUNS = frame(
     Column("settled_at", TIME, "", "when that run ended"),
     Column("config_sha256", TEXT, "", "digest of the configuration it ran with"),
     Column("tool_version", TEXT, "", "version of qdrant-dr"),
+    Column(
+        "ledger_number",
+        TEXT,
+        "",
+        "the ledger entries that name its end, by repository: `aws 42, gcp 17`; missing if none "
+        "does",
+    ),
+    Column(
+        "signed_by",
+        TEXT,
+        "",
+        "who signed those entries: names by `signing.allowed_signers`, fingerprints of "
+        "keys that it does not know; missing if none is signed",
+    ),
 )
 
 
@@ -60,8 +77,8 @@ DRILLS = frame(
     Column("verdict", ("failed", "not run", "passed"), "", "passed only with an equal fingerprint"),
     Column("seed", COUNT, "", "seed of a random pick"),
     Column("backup_age_seconds", NUMBER, "s", "start of the drill minus capture time"),
-    Column("points_expected_count", COUNT, "points", "by the seal"),
-    Column("points_restored_count", COUNT, "points", "counted in the target"),
+    Column("points_expected_count", COUNT, "points", "by the seal; of single points: selected"),
+    Column("points_restored_count", COUNT, "points", "counted in the target, or proven there"),
     Column("size_bytes", COUNT, "B", "bytes of the backup"),
     Column("fingerprint_equal", FLAG, "", "every id, payload and vector equals the seal"),
     Column("rto_met", FLAG, "", "missing unless a recovery time was measured"),
@@ -92,6 +109,15 @@ DRILLS = frame(
     Column("reviewed_at", TIME, "", "when the run was signed"),
     Column("accepted", FLAG, "", "the reviewer accepted it, and signed the record found here"),
     Column("same_person", FLAG, "", "the same person ran and signed it; missing until signed"),
+    Column(
+        "review_signature",
+        SIGNATURES,
+        "",
+        "of the reviewer: `typed`: a name and no signature; `invalid`: not of this record; "
+        "`unknown`: of a key that `signing.allowed_signers` does not name; `signed`: of one that "
+        "it names; missing until somebody signs",
+    ),
+    Column("review_key", TEXT, "", "who that key is of, else its fingerprint"),
     Column("isolation_declared", TEXT, "", "isolation as declared in the configuration"),
     Column("teardown", TEXT, "", "what became of the target"),
     Column("error_code", TEXT, "", "why it failed or did not run"),
@@ -122,7 +148,12 @@ RESTORES = frame(
     Column("target_kind", ("sandbox", "server"), "", "what the target is"),
     Column("server_version", TEXT, "", "of the target"),
     Column("repositories", TEXT, "", "where bytes were read from, in order"),
-    Column("route", ("salvage", "shards", "whole"), "", "by point, by shard, or as one archive"),
+    Column(
+        "route",
+        ("points", "salvage", "shards", "whole"),
+        "",
+        "single points alone, point by point, by shard, or as one archive",
+    ),
     Column("way", ("upload", "url", "server-file"), "", "how the bytes reached the target"),
     Column(
         "verdict",
@@ -151,6 +182,14 @@ RESTORES = frame(
     Column("requester", TEXT, "", "who or what started the run"),
     Column("approved_by", TEXT, "", "who approved it; missing if no approval was requested"),
     Column("same_person", FLAG, "", "requester and approver are one; missing without approval"),
+    Column(
+        "approval_signature",
+        SIGNATURES,
+        "",
+        "of who approved it, given afterwards by `sign`; values as of `drills.review_signature`; "
+        "missing without approval",
+    ),
+    Column("approval_key", TEXT, "", "who that key is of, else its fingerprint"),
     Column("ticket", TEXT, "", "ticket as given"),
     Column("error_code", TEXT, "", "why it failed or did not run"),
 )

@@ -11,6 +11,7 @@ from typing import Any, Final
 from qdrant_dr.records.proof import DEPTHS
 from qdrant_dr.report.frames.columns import (
     COUNT,
+    FLAG,
     NUMBER,
     TEXT,
     TIME,
@@ -18,6 +19,7 @@ from qdrant_dr.report.frames.columns import (
     FrameSchema,
     frame,
 )
+from qdrant_dr.report.frames.of_evidence import CONTROLS, LEDGER
 from qdrant_dr.report.frames.of_runs import DRILL_PHASES, DRILLS, FINDINGS, RESTORES, RUNS
 
 STATUSES: Final = ("protected", "degraded", "unproven", "unprotected", "excluded", "gone")
@@ -166,6 +168,15 @@ COPIES = frame(
     Column("recall_lowest", NUMBER, "1", "that of the worst search"),
     Column("search_p95_seconds", NUMBER, "s", "95th percentile of search time, where proven"),
     Column("filters_count", COUNT, "filters", "payload indexes compared with unindexed counts"),
+    Column(
+        "encrypted",
+        FLAG,
+        "",
+        "its repository is encrypted before anything is stored; missing if it could not be read",
+    ),
+    Column(
+        "key_slots_count", COUNT, "slots", "slots that open that repository; missing without a key"
+    ),
 )
 
 
@@ -222,6 +233,8 @@ FRAMES: Final[tuple[FrameSchema, ...]] = (
     SIZES,
     FORECASTS,
     FINDINGS,
+    LEDGER,
+    CONTROLS,
 )
 BY_NAME: Final = {f.name: f for f in FRAMES}
 

@@ -17,12 +17,15 @@ from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.frames.csv_table import csv_bytes
 from qdrant_dr.report.frames.parquet_table import parquet_bytes
 from qdrant_dr.report.frames.schema import BY_NAME
+from qdrant_dr.report.outputs.oscal import oscal_bytes
 from qdrant_dr.report.page.html import frames_digest, render
 from qdrant_dr.secrets import resolve_options
 from qdrant_dr.stores.errors import translate
 from qdrant_dr.stores.providers import make_filesystem
 
-FORMATS: Final[tuple[Format, ...]] = ("html", "csv", "parquet")
+FORMATS: Final[tuple[Format, ...]] = ("html", "csv", "parquet", "oscal")
+DEFAULT_FORMATS: Final = FORMATS[:3]
+"""What is written unless something else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def write(
     frames: Mapping[str, pd.DataFrame],
     *,
     to: ReportConfig,
-    formats: Sequence[Format] = FORMATS,
+    formats: Sequence[Format] = DEFAULT_FORMATS,
 ) -> Written:
     """Write below `<url>/<cluster>/<as of>/`; the same evidence gives the same bytes again.
 
@@ -53,7 +56,7 @@ def write(
     try:
         fs, root = _filesystem(folder, to)
         fs.makedirs(root, exist_ok=True)
-        for name, data in _files(assessment, frames, formats):
+        for name, data in report_files(assessment, frames, formats):
             fs.pipe_file(f"{root}/{name}", data)
             written.append(f"{folder}/{name}")
     except Exception as e:  # noqa: BLE001 -- providers' errors have no common class, and may hold a key
@@ -79,12 +82,15 @@ def _filesystem(folder: str, to: ReportConfig) -> tuple[Any, str]:
     return found
 
 
-def _files(
+def report_files(
     assessment: Assessment, frames: Mapping[str, pd.DataFrame], formats: Sequence[Format]
 ) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the bytes of each file of a report."""
     if "html" in formats:
         tables = [f"{name}.csv" for name in frames] if "csv" in formats else []
         yield "report.html", render(assessment, frames, tables)
+    if "oscal" in formats:
+        yield "controls.oscal.json", oscal_bytes(assessment, frames)
     for name, frame in frames.items():
         if "csv" in formats:
             yield f"{name}.csv", csv_bytes(frame)

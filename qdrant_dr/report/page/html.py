@@ -28,6 +28,7 @@ from qdrant_dr.report.findings.scenarios import outcome_of
 from qdrant_dr.report.findings.settled_runs import afterwards
 from qdrant_dr.report.frames.csv_table import csv_bytes
 from qdrant_dr.report.page import pictures
+from qdrant_dr.report.page.evidence_sections import control_section, ledger_section
 from qdrant_dr.text import count, visible
 
 WORST_FIRST: tuple[Status, ...] = (
@@ -42,8 +43,10 @@ YEAR = 365
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure of the summary. `tone` is good, warn, bad or plain."""
+    """One figure of the summary. `tone` is good, warn, bad or plain; `figure` is what `report
+    --explain` knows it by."""
 
+    figure: str
     name: str
     value: str
     note: str
@@ -96,6 +99,8 @@ def render(
         forecasts=_forecasts(assessment),
         runs=_runs(assessment),
         scope=_scope(assessment),
+        controls=control_section(frames),
+        ledgers=ledger_section(assessment.ledgers),
         digest=frames_digest(frames),
         shown=SHOWN,
         tables=tables,
@@ -142,6 +147,7 @@ def tiles(assessment: Assessment, zone: ZoneInfo) -> tuple[Tile, ...]:
     protected = sum(s.status == "protected" for s in wanted)
     return (
         Tile(
+            "protected",
             "Protected",
             f"{protected} of {len(wanted)}",
             "collections with every objective met",
@@ -157,13 +163,14 @@ def _worst_rpo(wanted: list[Standing]) -> Tile:
     known = [(s.rpo, s) for s in wanted if s.rpo is not None]
     none = len(wanted) - len(known)
     if not known:
-        return Tile("Worst recovery point", "none", "no backup is proven", "bad")
+        return Tile("rpo", "Worst recovery point", "none", "no backup is proven", "bad")
     rpo, s = max(known, key=lambda pair: (pair[0] / pair[1].rpo_objective, pair[1].collection))
     note = f"{s.collection}; promised {how_long(s.rpo_objective)}"
     if none:
         note = f"for {count(none, 'collection')}; for the others {how_long(rpo)} ({note})"
-        return Tile("Worst recovery point", "none", note, "bad")
+        return Tile("rpo", "Worst recovery point", "none", note, "bad")
     return Tile(
+        "rpo",
         "Worst recovery point",
         how_long(rpo),
         note,
@@ -178,14 +185,14 @@ def _worst_rto(wanted: list[Standing], assessment: Assessment, zone: ZoneInfo) -
         other = sum(d.verdict == "passed" for d in assessment.drills)
         words = f"{count(other, 'drill')} passed, none into a real server" if other else "no drill"
         never = assessment.source_kind == "sandbox"  # it cannot measure a recovery time
-        return Tile(name, "not measured", words, "plain" if never and other else "warn")
+        return Tile("rto", name, "not measured", words, "plain" if never and other else "warn")
     rto, by, s = max(measured, key=lambda m: (m[0] / m[2].rto_objective, m[2].collection))
     note = (
         f"{s.collection}, {by.kind} of {format_day(by.outcome.started_at, zone)}; promised "
         f"{how_long(s.rto_objective)}; measured for {len(measured)} of {len(wanted)}"
     )
     tone = "bad" if rto > s.rto_objective else "good" if len(measured) == len(wanted) else "warn"
-    return Tile(name, how_long(rto), note, tone)
+    return Tile("rto", name, how_long(rto), note, tone)
 
 
 def _quorum(wanted: list[Standing], assessment: Assessment) -> Tile:
@@ -193,6 +200,7 @@ def _quorum(wanted: list[Standing], assessment: Assessment) -> Tile:
     short = sum(bool(s.short_of(copies)) for s in wanted)
     promised = f"{count(copies.quorum, 'copy')} in {count(copies.domains, 'failure domain')}"
     return Tile(
+        "quorum",
         "Below quorum",
         str(short),
         f"of {count(len(wanted), 'collection')}; promised {promised}",

@@ -18,6 +18,7 @@ from qdrant_dr.jobs.acknowledge.job import (
 )
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run.ledger import change_in_ledger
 from qdrant_dr.jobs.run.selection import select
 from qdrant_dr.records import Acknowledgement, Found
 from qdrant_dr.report.evidence.gather import gather
@@ -49,27 +50,43 @@ def acknowledge_named(
     if len(reason.strip()) < 3:
         raise UsageError("an acknowledgement needs a reason", "add --reason 'new embedding model'.")
     opened, failed = open_all(config)
-    if release:
-        record, lost = _withdrawn(config, opened, failed, name, reason=reason, by=by, now=now)
-        return record, {**failed, **lost}
+    with change_in_ledger(config, opened, "acknowledge") as unlisted:
+        if release:
+            record, lost = _withdrawn(config, opened, failed, name, reason=reason, by=by, now=now)
+        else:
+            record, lost = _acknowledged(
+                config, opened, failed, name, reason=reason, until=until, by=by, now=now
+            )
+    every = {**failed, **lost}
+    weak = None if release else unconfirmed(config, every)
+    return record, every | unlisted | ({"acknowledgement": weak} if weak else {})
+
+
+def _acknowledged(
+    config: Config,
+    opened: Mapping[str, Repository],
+    failed: Mapping[str, DRError],
+    name: str,
+    *,
+    reason: str,
+    until: datetime | None,
+    by: str,
+    now: datetime,
+) -> Written:
     standing = findings_now(config, opened, now)
     if (finding := named(name, standing)) is not None:
-        record, lost = acknowledge(
+        return acknowledge(
             opened, config.cluster.name, code=finding.code, scope=finding.scope,
             facts=finding.facts, what=finding.what, reason=reason, until=until, by=by, now=now,
         )  # fmt: skip
-    else:
-        catalog = catalog_of(config, opened, failed)
-        backup = select(name, catalog, proven=config.objectives.proven, now=now)
-        if until is not None and not (backup.seal and backup.seal.suspect):
-            raise UsageError(
-                f"{backup.key} is not suspect: there is no alarm to silence",
-                "leave out --until to compare later backups with this one.",
-            )
-        record, lost = accept(opened, backup, reason=reason, until=until, by=by, now=now)
-    every = {**failed, **lost}
-    weak = unconfirmed(config, every)
-    return record, every | ({"acknowledgement": weak} if weak else {})
+    catalog = catalog_of(config, opened, failed)
+    backup = select(name, catalog, proven=config.objectives.proven, now=now)
+    if until is not None and not (backup.seal and backup.seal.suspect):
+        raise UsageError(
+            f"{backup.key} is not suspect: there is no alarm to silence",
+            "leave out --until to compare later backups with this one.",
+        )
+    return accept(opened, backup, reason=reason, until=until, by=by, now=now)
 
 
 def acknowledged_now(config: Config, now: datetime) -> tuple[list[Acknowledgement], list[DRError]]:

@@ -19,9 +19,11 @@ from qdrant_dr.sandbox.translate import (
     id_json,
     payload_selector,
     point_id,
+    point_vectors_in,
     points_in,
     query_in,
     record_out,
+    update_mode_in,
 )
 
 router = APIRouter()
@@ -33,8 +35,8 @@ _LOWER_IS_BETTER = ("Euclid", "Manhattan")
 
 @router.put(_POINTS)
 def upsert(found: Found, body: Body, wait: bool = False) -> Response:
-    points = points_in(body, found.config)
-    return logged(found.upsert(points, body.get("shard_key")), wait=wait)
+    points, mode = points_in(body, found.config), update_mode_in(body.get("update_mode"))
+    return logged(found.upsert(points, body.get("shard_key"), mode), wait=wait)
 
 
 @router.post(f"{_POINTS}/delete")
@@ -70,6 +72,34 @@ def overwrite_payload(found: Found, body: Body, wait: bool = False) -> Response:
         else edge.UpdateOperation.overwrite_payload(ids, payload, key)
     )
     return logged(found.update(operation), wait=wait)
+
+
+@router.put(f"{_POINTS}/vectors")
+def update_vectors(found: Found, body: Body, wait: bool = False) -> Response:
+    points = point_vectors_in(body, found.config)
+    return logged(found.update(edge.UpdateOperation.update_vectors(points)), wait=wait)
+
+
+@router.post(f"{_POINTS}/vectors/delete")
+def delete_vectors(found: Found, body: Body, wait: bool = False) -> Response:
+    ids, _ = _selected(body)
+    operation = edge.UpdateOperation.delete_vectors(ids, need(body, "vector"))
+    return logged(found.update(operation), wait=wait)
+
+
+@router.post(f"{_POINTS}/batch")
+def batch(found: Found, body: Body, wait: bool = False) -> Response:
+    """Several operations, one after the other. Raise ApiError 501 for any but the overwriting of
+    payloads."""
+    answers = []
+    for operation in need(body, "operations"):
+        if set(operation) != {"overwrite_payload"}:
+            raise ApiError(501, "Not implemented: the sandbox only overwrites payloads in a batch")
+        given = operation["overwrite_payload"]
+        ids, payload = _selected(given)[0], need(given, "payload")
+        number = found.update(edge.UpdateOperation.overwrite_payload(ids, payload, None))
+        answers.append({"operation_id": number, "status": "completed" if wait else "acknowledged"})
+    return ok(answers)
 
 
 @router.post(_POINTS)

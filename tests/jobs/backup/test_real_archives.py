@@ -68,7 +68,7 @@ def test_the_backup_is_ok_and_leaves_nothing_behind(
     assert {s.collection for s in backed_up.seen} == {name_of(s) for s in SETS}
     assert all(source.snapshots(name_of(s)) == () for s in SETS)
     assert len(source.deleted) == len(SETS)
-    assert list((world.file.parent / "spool").iterdir()) == []
+    assert world.spool() == []
 
 
 @pytest.mark.parametrize("set_name", SETS)
@@ -157,7 +157,7 @@ def test_a_drill_restores_into_a_server(backed_up: RunEnd, world: World, set_nam
     ]  # fmt: skip
     assert detail.points_restored == len(truth(set_name))
     assert detail.teardown == "removed"
-    assert list((world.file.parent / "spool").iterdir()) == []
+    assert world.spool() == []
 
 
 def test_an_archive_taken_under_writes(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ from qdrant_dr.errors import Conflict
 from qdrant_dr.jobs.drill.sign import ended_run
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.records import RunEnd, Signed
+from qdrant_dr.signing import sshsig
+from qdrant_dr.signing.allowed_signers import REJECTION, REVIEW
+from qdrant_dr.signing.ssh_keys import PrivateKey, new_key
 from tests.support.driving import do
 from tests.support.replay import ReplaySource
 from tests.support.world import World, make_world
@@ -97,7 +102,7 @@ def test_another_run_than_of_drills_is_refused(world: World, sign: Sign) -> None
     backup = next(e for e in world.ends("one") if e.start.job == "backup")
     code, said = sign(backup.start.run_id)
     assert code == 2
-    assert "is a backup, not a drill" in said["errors"][0]["message"]
+    assert "is a backup, neither a drill nor a restore" in said["errors"][0]["message"]
 
 
 def test_a_repository_that_is_away_degrades_it_and_the_others_tell(
@@ -138,3 +143,67 @@ def test_a_damaged_record_is_not_signed_over_in_silence(
         path.write_bytes(kept)
     assert code == 3
     assert any("end.json" in e["message"] for e in said["errors"])
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> tuple[PrivateKey, Path]:
+    made, file = new_key(), tmp_path_factory.mktemp("bea") / "id_ed25519"
+    file.touch(mode=0o600)
+    file.write_text(made.to_text())
+    return made, file
+
+
+def last_signed(world: World) -> Signed:
+    detail = world.ends("one")[-1].outcomes[0].detail
+    assert isinstance(detail, Signed)
+    return detail
+
+
+@pytest.mark.parametrize(("words", "namespace"), [((), REVIEW), (("--reject",), REJECTION)])
+def test_a_key_signs_the_bytes_that_lie_there(
+    world: World,
+    drilled: RunEnd,
+    sign: Sign,
+    key: tuple[PrivateKey, Path],
+    words: tuple[str, ...],
+    namespace: str,
+) -> None:
+    code, _ = sign(drilled.start.run_id, "--as", "Bea", "--key", str(key[1]), *words)
+    assert code == 0
+    signed = last_signed(world)
+    assert signed.fingerprint == key[0].public.fingerprint
+    (path,) = world.folders["two"].glob(f"runs/**/{drilled.start.run_id}.end.json")
+    armored = signed.signature.encode()
+    assert sshsig.verify(path.read_bytes(), armored, namespace) == key[0].public
+    assert str(key[1]) not in world.ends("one")[-1].to_bytes().decode()
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
+def test_ssh_keygen_checks_it_with_stock_tools(
+    world: World, drilled: RunEnd, sign: Sign, key: tuple[PrivateKey, Path], tmp_path: Path
+) -> None:
+    sign(drilled.start.run_id, "--as", "Bea", "--key", str(key[1]))
+    (tmp_path / "review.sig").write_text(last_signed(world).signature)
+    (tmp_path / "allowed").write_text(f'bea namespaces="{REVIEW}" {key[0].public.line}\n')
+    (path,) = world.folders["one"].glob(f"runs/**/{drilled.start.run_id}.end.json")
+    command = ["ssh-keygen", "-Y", "verify", "-f", tmp_path / "allowed", "-I", "bea", "-n", REVIEW,
+               "-s", tmp_path / "review.sig"]  # fmt: skip
+    for data, accepted in ((path.read_bytes(), True), (b"another", False)):
+        checked = subprocess.run(command, input=data, capture_output=True, timeout=60, check=False)
+        assert (checked.returncode == 0) is accepted, checked.stderr
+
+
+def test_a_key_that_does_not_sign_leaves_no_review(
+    world: World, drilled: RunEnd, sign: Sign, key: tuple[PrivateKey, Path], tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    shared.write_text(key[0].to_text())
+    shared.chmod(0o644)
+    for wrong, why in ((str(shared), "can be read by other users"), ("agent", "no SSH agent")):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("SSH_AUTH_SOCK", raising=False)
+            code, said = sign(drilled.start.run_id, "--as", "Bea", "--key", wrong)
+        assert code == 2
+        assert why in said["errors"][0]["message"]
+        assert said["errors"][0]["hint"]
+        assert world.ends("one")[-1].outcomes == ()

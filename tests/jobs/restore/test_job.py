@@ -120,8 +120,7 @@ def alias(url: str, alias: str, name: str) -> None:
 
 def spool(world: World) -> list[str]:
     """What is left of restores on this machine."""
-    folder = world.file.parent / "spool"
-    return sorted(p.name for p in folder.rglob("*") if p.is_file())
+    return [p.name for p in world.spool()]
 
 
 def proofs(world: World, repository: str) -> list[Proof]:

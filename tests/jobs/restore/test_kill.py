@@ -104,7 +104,7 @@ def last(world: World) -> Restored:
 
 
 def left(world: World) -> list[Path]:
-    return [p for p in (world.file.parent / "spool").rglob("*") if p.is_file()]
+    return world.spool()
 
 
 def strike(

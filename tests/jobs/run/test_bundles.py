@@ -39,7 +39,7 @@ def test_a_key_that_may_not_list_bundles_sweeps_the_rest(
 
     monkeypatch.setattr(LocalStore, "find", known_alone)
     done = sweep_one(config, opened["one"], opened, catalog, datetime.now(UTC))
-    assert done.remarks == ("bundles of records were not looked at: no listing of bundles/",)
+    assert done.remarks == ("bundles and undo records were not looked at: no listing of bundles/",)
     assert done.kept == ()
 
 

@@ -153,7 +153,7 @@ def test_a_server_restores_every_copy_and_answers(world: World) -> None:
             assert proof.searched.recall_ppm is not None
             assert proof.searched.recall_ppm > 900_000
             assert proof.searched.latency_p95_us is not None
-    assert list((world.file.parent / "spool").iterdir()) == []
+    assert world.spool() == []
 
 
 @dataclass(frozen=True)

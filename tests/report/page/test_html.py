@@ -35,7 +35,9 @@ def test_the_order_is_that_of_the_reader() -> None:
         "Findings", "Collections", "Measured",
         "Restore time against the objective", "Size of backups over time",
         "What is to come", "Age of the newest proof, by collection and repository", "Drills",
-        "Runs", "Scope and evidence", "Repositories", "Excluded collections",
+        "Runs", "Controls", "SOC 2", "ISO 27001", "NIST SP 800-53", "DORA", "HIPAA 164.308",
+        "PCI DSS", "CIS Controls", "Scope and evidence", "Repositories", "Ledgers",
+        "Excluded collections",
         "Records that could not be read", "How much was checked", "Objectives and versions",
         "Sign-off",
     ]  # fmt: skip

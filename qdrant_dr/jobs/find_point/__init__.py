@@ -1,0 +1,1 @@
+"""`find`: in which backups a point is, and what it was."""

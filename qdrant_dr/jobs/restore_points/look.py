@@ -1,0 +1,89 @@
+"""The live collection that points are to be written into, and every reason why not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qdrant_dr.cluster import CollectionFacts, Node, collection_facts
+from qdrant_dr.cluster.incarnation import another_life, other_vectors
+from qdrant_dr.cluster.target import TargetFacts
+from qdrant_dr.config import Config
+from qdrant_dr.errors import PlanRefused
+from qdrant_dr.jobs.target.nodes import facts_of
+from qdrant_dr.records import Manifest
+
+
+@dataclass(frozen=True)
+class Live:
+    """A collection that points can be written into; `target` is the server that has it."""
+
+    target: TargetFacts
+    facts: CollectionFacts
+
+    @property
+    def most(self) -> int | None:
+        """Return how many points one upsert may have in strict mode; None: any number."""
+        strict = self.facts.info["config"].get("strict_mode_config") or {}
+        found = strict.get("upsert_max_batchsize") if strict.get("enabled") else None
+        return int(found) if found else None
+
+
+def look_at(config: Config, node: Node, name: str) -> Live:
+    """Read what the collection is. Raise PlanRefused if it is none that points are written into,
+    NodeUnreachable, AccessDenied."""
+    target = facts_of(config, node)
+    if name in target.aliases:
+        raise PlanRefused(
+            f"{name!r} on {target.url} is an alias of {target.aliases[name]!r}, not a collection",
+            f"points are written into a collection itself: take a backup of "
+            f"{target.aliases[name]!r}.",
+        )
+    if name not in target.collections:
+        raise PlanRefused(
+            f"there is no collection {name!r} on {target.url} to write points into",
+            "restore it as a whole: the same command without `--points`.",
+        )
+    if name in target.broken:
+        raise PlanRefused(
+            f"{name!r} on {target.url} is listed and answers with an error",
+            "restore it as a whole: delete it, then the same command without `--points`.",
+        )
+    return Live(target, collection_facts(node, name))
+
+
+def unlike_backup(live: Live, manifest: Manifest, *, another_incarnation: bool) -> list[str]:
+    """Say why this is not the collection that was backed up. Pure."""
+    reasons = unlike_vectors(live, manifest.params)
+    if reasons or another_incarnation:
+        return reasons
+    lives = another_life(live.facts, manifest)
+    if lives:
+        return [
+            (
+                f"{live.facts.collection!r} on {live.target.url} is another collection of "
+                f"that name than was backed up ({'; '.join(lives)}): if the points belong there "
+                "all the same, add `--another-incarnation`"
+            )
+        ]
+    return []
+
+
+def unlike_vectors(live: Live, params: Mapping[str, Any]) -> list[str]:
+    """Say how the vectors differ from what the points have. Pure."""
+    what = other_vectors(params, live.facts.info["config"]["params"])
+    if what is None:
+        return []
+    return [
+        (
+            f"{live.facts.collection!r} on {live.target.url} has other vectors ({what}): points of "
+            "that backup do not fit; restore it under another name with `--as`, without `--points`"
+        )
+    ]
+
+
+def params_text(live: Live) -> str:
+    """Return the parameters of the collection, as an undo record keeps them."""
+    return json.dumps(live.facts.info["config"]["params"], sort_keys=True)

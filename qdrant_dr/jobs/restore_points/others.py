@@ -1,0 +1,104 @@
+"""Was nothing else touched? Counts, operation numbers and a sample of other points, before and
+after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from qdrant_dr.cluster import Node, RawPoint, collection_facts, points_by_id
+from qdrant_dr.cluster.sampling import sample_points
+from qdrant_dr.jobs.restore_points.changes import PointId
+from qdrant_dr.jobs.restore_points.point_states import digest_of
+
+SAMPLED = 300
+
+
+@dataclass(frozen=True)
+class Around:
+    """A collection at one moment. `operations` are None where a node does not tell them, or other
+    nodes have shards; `points` None if they cannot be counted."""
+
+    points: int | None
+    operations: tuple[int, ...] | None
+    sample: dict[PointId, str]
+
+
+@dataclass(frozen=True)
+class OthersJudged:
+    """`equal`: nothing but our own writes was done; None: others wrote too, or that is not known.
+    `faults` are what shows that something else was touched though nobody else wrote."""
+
+    equal: bool | None
+    sampled: int
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def look_around(
+    node: Node, name: str, *, seed: str, limit: int | None, ours: Iterable[PointId]
+) -> Around:
+    """Count, and sample points that are not among `ours`."""
+    # the number first: whatever is written from here on shows in it, counted and sampled or not
+    _, operations = _counted(node, name)
+    points, _ = _counted(node, name)
+    drawn = sample_points(node, name, count=SAMPLED, seed=seed, limit=limit, total=points)
+    sample = {p["id"]: digest_of(p, None) for p in drawn}
+    for point_id in ours:
+        sample.pop(point_id, None)
+    return Around(points, operations, sample)
+
+
+def look_again(node: Node, name: str, before: Around, *, limit: int | None) -> Around:
+    """Count again, and read the same sample."""
+    points: Sequence[RawPoint] = list(points_by_id(node, name, list(before.sample), limit=limit))
+    sample = {p["id"]: digest_of(p, None) for p in points}
+    return Around(*_counted(node, name), sample)
+
+
+def _counted(node: Node, name: str) -> tuple[int | None, tuple[int, ...] | None]:
+    """Count points and operations, if this node has every shard and tells."""
+    facts = collection_facts(node, name)
+    numbers = tuple(n for n in facts.operations.values() if n is not None)
+    if len(numbers) < len(facts.shard_ids):
+        return None, None
+    return facts.exact_points, numbers
+
+
+def judge_others(
+    before: Around, after: Around, *, operations: int, created: int, deleted: int
+) -> OthersJudged:
+    """Judge by what was done: so many operations of ours, so many points more and less. Pure."""
+    sampled = len(before.sample)
+    changed = [i for i, digest in before.sample.items() if after.sample.get(i) != digest]
+    counted = before.points is not None and after.points is not None
+    wanted = (before.points or 0) + created - deleted
+    faults = []
+    if changed:
+        named = ", ".join(map(str, changed[:8]))
+        faults.append(f"{len(changed)} of {sampled} other points are not as before: {named}")
+    if counted and after.points != wanted:
+        faults.append(f"there are {after.points} points, {wanted} were to be there")
+    others = wrote_besides(before, after, operations)
+    if others == 0:
+        return OthersJudged(not faults, sampled, tuple(faults))
+    who = (
+        "it is not known whether others wrote meanwhile"
+        if others is None
+        else f"others wrote meanwhile ({others} operations that are not ours)"
+    )
+    said = "; ".join(faults) or f"none of {sampled} other points that were sampled has changed"
+    return OthersJudged(None, sampled, notes=(f"{who}: {said}",))
+
+
+def wrote_besides(before: Around, after: Around, operations: int) -> int | None:
+    """Return how many operations were not ours; None if that cannot be said. Pure.
+
+    With several shards each of our calls is an operation of those that it touched.
+    """
+    if before.operations is None or after.operations is None:
+        return None
+    rose = [now - was for was, now in zip(before.operations, after.operations, strict=True)]
+    if len(rose) == 1:
+        return max(0, rose[0] - operations)
+    return None if any(rose) else 0

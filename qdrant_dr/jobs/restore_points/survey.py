@@ -1,0 +1,70 @@
+"""Compare the points that are to be restored with the live ones, and collect what is to change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from qdrant_dr.cancel import stopping
+from qdrant_dr.cluster import Node, RawPoint, points_by_id
+from qdrant_dr.errors import Interrupted
+from qdrant_dr.jobs.restore_points.changes import Change, PointId, decide
+from qdrant_dr.jobs.restore_points.sources import Source
+
+SHOWN = 10
+
+Take = Callable[[Change, RawPoint | None], None]
+"""Take one change, and the point as it is now."""
+
+
+@dataclass
+class Surveyed:
+    """How many points are to be what, and the first of them. `changed` were changed by somebody
+    since the run that is taken back, `lacking` have no live point whose component could be
+    written."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: list[tuple[str, PointId]] = field(default_factory=list)
+    changed: list[PointId] = field(default_factory=list)
+    lacking: list[PointId] = field(default_factory=list)
+
+    @property
+    def to_write(self) -> int:
+        return self.counts["create"] + self.counts["overwrite"] + self.counts["delete"]
+
+
+def survey(
+    node: Node,
+    name: str,
+    source: Source,
+    *,
+    only: str | None,
+    missing: bool,
+    limit: int | None,
+    take: Take,
+) -> Surveyed:
+    """Decide for every point of the source. Raise what reading it and the live points raises."""
+    found = Surveyed()
+    for batch in source.batches():
+        if stopping.is_set():
+            raise Interrupted("asked to stop while points were compared")
+        ids = [g.id for g in batch]
+        live = {p["id"]: p for p in points_by_id(node, name, ids, limit=limit)}
+        for given in batch:
+            there = live.get(given.id)
+            what, change = decide(
+                given.id, given.point, there, only=only, missing=missing,
+                shard=given.shard, shard_key=given.shard_key,
+            )  # fmt: skip
+            if change is not None and given.left is not None and change.before not in given.left:
+                found.counts["changed"] += 1
+                found.changed += [given.id] * (len(found.changed) < SHOWN)
+                continue
+            found.counts[what] += 1
+            if what == "lacking":
+                found.lacking += [given.id] * (len(found.lacking) < SHOWN)
+            if change is not None:
+                found.first += [(what, given.id)] * (len(found.first) < SHOWN)
+                take(change, there)
+    return found

@@ -1,0 +1,1 @@
+"""Controls of audit frameworks: what each asks, and what the frames answer."""

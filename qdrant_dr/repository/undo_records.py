@@ -1,0 +1,132 @@
+"""Undo records of a repository: parts first, then the record that names them; read with care."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from qdrant_dr import layout
+from qdrant_dr.errors import BytesDiffer, Conflict, ObjectMissing, RecordDamaged
+from qdrant_dr.records import UndoPart, UndoRecord, UndoSettled
+from qdrant_dr.repository.repository import Repository
+from qdrant_dr.stores.base import Stat
+from qdrant_dr.vault.law import ORPHAN_GRACE
+
+UNDO_KEPT = timedelta(days=90)
+"""How long the former state of points is kept after their restore."""
+R = TypeVar("R", UndoPart, UndoRecord, UndoSettled)
+
+
+def put_undo_part(repository: Repository, part: UndoPart) -> None:
+    """Keep one part, and read it back. Raise BytesDiffer if another one lies there then."""
+    _put(repository, part, part.file)
+
+
+def put_undo(repository: Repository, record: UndoRecord) -> None:
+    """Complete an undo record whose parts are all there."""
+    _put(repository, record, layout.UNDO_RECORD)
+
+
+def put_settled(repository: Repository, record: UndoSettled) -> None:
+    """Keep what the server made of points that it keeps otherwise than they were sent."""
+    _put(repository, record, layout.UNDO_SETTLED)
+
+
+def read_undo(repository: Repository, cluster: str, collection: str, run_id: str) -> UndoRecord:
+    """Read the undo record of a run. Raise ObjectMissing if it is not there, or not complete."""
+    return _read(UndoRecord, repository, cluster, collection, run_id, layout.UNDO_RECORD)
+
+
+def read_undo_parts(repository: Repository, record: UndoRecord) -> Iterator[UndoPart]:
+    """Yield the parts of an undo record in their order, each as it was written.
+
+    Raise ObjectMissing or RecordDamaged."""
+    for file in record.parts:
+        part = _read(
+            UndoPart, repository, record.cluster, record.collection, record.run_id, file.file
+        )
+        if part.sha256 != file.sha256:
+            raise RecordDamaged(
+                f"{repository.name}: {file.file} of the undo record of {record.run_id} is another "
+                "one than was written"
+            )
+        yield part
+
+
+def read_settled(repository: Repository, record: UndoRecord) -> UndoSettled | None:
+    """Read what the server had made of points; None if it keeps all as they were sent."""
+    try:
+        return _read(
+            UndoSettled, repository, record.cluster, record.collection, record.run_id,
+            layout.UNDO_SETTLED,
+        )  # fmt: skip
+    except ObjectMissing:
+        return None
+
+
+def find_undo(repository: Repository, cluster: str, run_id: str) -> str | None:
+    """Return the path of the undo record of a run, of whatever collection; None if none lies
+    here."""
+    for there in repository.find(layout.undos(cluster)):
+        found = _folder_and_run(there.path)
+        if found is not None and found[1] == run_id and there.path.endswith(layout.UNDO_RECORD):
+            return there.path
+    return None
+
+
+def read_undo_at(repository: Repository, path: str) -> UndoRecord:
+    """Read the undo record at a path that `find_undo` gave."""
+    return _parsed(repository, UndoRecord, path)
+
+
+def _folder_and_run(path: str) -> tuple[str, str] | None:
+    """Return the folder and the run of a file of an undo record; None if it is none."""
+    if not layout.is_ours(path):
+        return None
+    folder, _, _ = path.rpartition("/")
+    return folder, folder.rpartition("/")[2]
+
+
+def lapsed_undos(repository: Repository, cluster: str, *, store_now: datetime) -> tuple[Stat, ...]:
+    """Return the files of undo records that nobody needs any more: older than `UNDO_KEPT`, or left
+    by a run that died before they were complete, and so before it changed anything. None where
+    none may be deleted. The record goes before its parts: what is left of it names no part."""
+    if repository.append_only:
+        return ()
+    folders: dict[str, list[Stat]] = {}
+    for there in repository.find(layout.undos(cluster)):
+        if (found := _folder_and_run(there.path)) is not None:
+            folders.setdefault(found[0], []).append(there)
+    lapsed: list[Stat] = []
+    for files in folders.values():
+        whole = any(f.path.endswith(f"/{layout.UNDO_RECORD}") for f in files)
+        newest = max(f.modified_at for f in files)
+        if newest < store_now - (UNDO_KEPT if whole else ORPHAN_GRACE):
+            lapsed += sorted(files, key=lambda f: not f.path.endswith(f"/{layout.UNDO_RECORD}"))
+    return tuple(lapsed)
+
+
+def _put(repository: Repository, record: R, file: str) -> None:
+    path = layout.in_undo(record.cluster, record.collection, record.run_id, file)
+    with suppress(Conflict):  # two boxes of one record differ: what lies there is compared anyway
+        repository.write_record(path, record)
+    if _parsed(repository, type(record), path).sha256 != record.sha256:
+        raise BytesDiffer(
+            f"repository {repository.name}: {path} is not what was written there",
+            "find out who else writes to that repository; nothing was changed in the collection.",
+        )
+
+
+def _read(
+    kind: type[R], repository: Repository, cluster: str, collection: str, run_id: str, file: str
+) -> R:
+    return _parsed(repository, kind, layout.in_undo(cluster, collection, run_id, file))
+
+
+def _parsed(repository: Repository, kind: type[R], path: str) -> R:
+    record = repository.read_record(kind, path)
+    if f"/{record.run_id}/" not in path:
+        raise RecordDamaged(f"{repository.name}/{path} is of run {record.run_id}: misplaced")
+    return record

@@ -1,0 +1,1 @@
+"""Signatures as OpenSSH makes and checks them, so that a stranger needs nothing of ours."""

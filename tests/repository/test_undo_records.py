@@ -1,0 +1,122 @@
+"""What points were before a restore is kept whole, read back, in boxes where all is encrypted; and
+goes when nobody needs it any more."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from qdrant_dr import layout
+from qdrant_dr.errors import BytesDiffer, ObjectMissing, RecordDamaged
+from qdrant_dr.records import UndoFile, UndoPart, UndoRecord, UndoSettled
+from qdrant_dr.repository import ORPHAN_GRACE, Repository
+from qdrant_dr.repository.undo_records import (
+    UNDO_KEPT,
+    find_undo,
+    lapsed_undos,
+    put_settled,
+    put_undo,
+    put_undo_part,
+    read_settled,
+    read_undo,
+    read_undo_at,
+    read_undo_parts,
+)
+from tests.support.encrypted import encrypted_on_disk, opened, written_below
+from tests.support.records import NOW
+from tests.support.stores import repository_on_disk
+
+RUN = "20261130T213251Z-0a1b2c"
+OF = {"run_id": RUN, "cluster": "shop", "collection": "movies"}
+SECRET = "only the owner of this point knows"
+
+
+@pytest.fixture(params=["plain", "encrypted"])
+def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Repository:
+    if request.param == "plain":
+        return repository_on_disk(tmp_path / "one", "one")
+    return opened(encrypted_on_disk(tmp_path, "one"))
+
+
+def part(number: int = 1) -> UndoPart:
+    point = {"id": 7, "payload": {"a": SECRET, "f": 0.1}, "vector": [1.0, -0.0]}
+    return UndoPart(**OF, number=number, absent=(8, 2**64 - 1), present=(json.dumps(point),),
+                    after=("1" * 64, "2" * 64, "0" * 64))  # fmt: skip
+
+
+def record(*parts: UndoPart) -> UndoRecord:
+    return UndoRecord(
+        **OF, made_at=datetime(2026, 11, 30, tzinfo=UTC), target="http://a:6333", source="m@1",
+        only=None, params="{}", absent=2, present=1,
+        parts=tuple(
+            UndoFile(file=p.file, points=p.points, sha256=p.sha256)
+            for p in parts
+        ),
+    )  # fmt: skip
+
+
+def test_what_was_kept_is_read_as_it_was(repository: Repository, tmp_path: Path) -> None:
+    parts = [part(1), part(2)]
+    for one in parts:
+        put_undo_part(repository, one)
+        put_undo_part(repository, one)  # a retry
+    with pytest.raises(ObjectMissing):
+        read_undo(repository, "shop", "movies", RUN)
+    assert find_undo(repository, "shop", RUN) is None
+    put_undo(repository, record(*parts))
+    assert (path := find_undo(repository, "shop", RUN))
+    assert read_undo_at(repository, path) == read_undo(repository, "shop", "movies", RUN)
+    assert list(read_undo_parts(repository, record(*parts))) == parts
+    assert read_settled(repository, record(*parts)) is None
+    settled = UndoSettled(**OF, points=((7, "3" * 64),))
+    put_settled(repository, settled)
+    assert read_settled(repository, record(*parts)) == settled
+    told = SECRET.encode() in written_below(tmp_path / "one")
+    assert told is (repository.keys is None)
+
+
+def test_every_file_of_it_is_ours_and_nothing_beside_it(repository: Repository) -> None:
+    put_undo_part(repository, part())
+    put_undo(repository, record(part()))
+    ours, strangers = repository.sort_out(layout.UNDO)
+    assert (len(ours), strangers) == (2, ())
+    assert not layout.is_ours(f"{layout.undos('shop', 'movies')}/{RUN}/part-0.json")
+    assert not layout.is_ours(f"{layout.undos('shop', 'movies')}/{RUN}/notes.txt")
+
+
+def test_another_part_than_was_written_is_not_believed(repository: Repository) -> None:
+    put_undo_part(repository, part())
+    other = part().model_copy(update={"after": ("4" * 64, "2" * 64, "0" * 64)})
+    with pytest.raises(BytesDiffer):
+        put_undo_part(repository, other)
+    with pytest.raises(RecordDamaged, match="another one than was written"):
+        list(read_undo_parts(repository, record(other)))
+
+
+@pytest.mark.parametrize(
+    ("whole", "age", "goes"),
+    [
+        (True, UNDO_KEPT - timedelta(days=1), False),
+        (True, UNDO_KEPT + timedelta(days=1), True),
+        (False, ORPHAN_GRACE - timedelta(hours=1), False),
+        (False, ORPHAN_GRACE + timedelta(hours=1), True),
+    ],
+)
+def test_what_nobody_needs_goes(
+    repository: Repository, tmp_path: Path, whole: bool, age: timedelta, goes: bool
+) -> None:
+    put_undo_part(repository, part())
+    if whole:
+        put_undo(repository, record(part()))
+    files = list((tmp_path / "one" / layout.UNDO).rglob("*.json"))
+    for file in files:
+        then = (NOW - age).timestamp()
+        os.utime(file, (then, then))
+    lapsed = lapsed_undos(repository, "shop", store_now=NOW)
+    assert len(lapsed) == (len(files) if goes else 0)
+    assert not goes or not whole or lapsed[0].path.endswith(layout.UNDO_RECORD)
+    assert lapsed_undos(repository, "other", store_now=NOW) == ()
