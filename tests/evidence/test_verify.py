@@ -332,3 +332,8 @@ def test_a_name_of_adoption_excuses_no_date(ledger: Ledger, trust: Path, qdr: An
     ledger.append(at=ledger.at - timedelta(hours=9), adopted_from="99999999")
     asked = verified(qdr, ledger.root, trust)
     assert asked["times"][0] == "failed"
+
+
+def test_a_repository_is_no_witness_of_itself(ledger: Ledger, trust: Path, qdr: Any) -> None:
+    asked = verified(qdr, ledger.root, trust, "--against", str(ledger.root))
+    assert asked["anchors"][0] == "not checked"
