@@ -94,6 +94,9 @@ def cross_check(
 
 def _compared(one: Examined, others: Sequence[Examined], noted: Sequence[Anchor]) -> Examined:
     anchors = list(noted)
+    others = [
+        o for o in others if o.source.where != one.source.where
+    ]  # nobody is their own witness
     for other in others:
         if other.repository_id == one.repository_id:  # another copy of the same repository
             anchors += _head_of(other)
