@@ -72,9 +72,10 @@ class Keyring:
         lost: Collection[str] = (),
         only_read: KeyMissing | None = None,
     ) -> None:
-        """`only_read`: why nothing is written, though all is read. `replaced_by` are the keys that came after the newest one: one that nobody opened here,
-        or several, and nobody knows which of them is ours. `lost` are those that are known to be
-        lost: what is encrypted with them stops nothing."""
+        """`only_read`: why nothing is written, though all is read. `replaced_by` are the keys that
+        came after the newest one: one that nobody opened here, or several, and nobody knows which
+        of them is ours. `lost` are those that are known to be lost: what is encrypted with them
+        stops nothing."""
         self._newest = newest
         self._keys = {key.id: key for key in older if key.id != newest.id} | {newest.id: newest}
         self._replaced_by = replaced_by
