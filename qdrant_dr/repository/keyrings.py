@@ -68,8 +68,14 @@ def with_keys(found: Repository, cfg: RepositoryConfig) -> Repository:
     slots = read_slots(found)
     try:
         secret = configured_secret(cfg)
-        pinned = _pinned(cfg, first)
-        keys = open_keyring(slots.records, secret, pinned, f"repository {cfg.name}", cfg.lost_keys)
+        keys = open_keyring(
+            slots.records,
+            secret,
+            cfg.key_id or first,
+            f"repository {cfg.name}",
+            cfg.lost_keys,
+            only_read=_unnamed(cfg, first),
+        )
     except SecretMissing as e:
         raise KeyMissing(f"{e.message}. {_told(cfg, slots)}") from None
     except KeyMissing as e:
@@ -77,16 +83,18 @@ def with_keys(found: Repository, cfg: RepositoryConfig) -> Repository:
     return replace(found, keys=keys)
 
 
-def _pinned(cfg: RepositoryConfig, first: str) -> str:
-    """The key that rotations begin from. What lies there cannot say it: who may write there could
-    bring back a key of before a rotation, or lock one of his own for an age identity."""
-    if cfg.key_id is None:
-        raise KeyMissing(
-            f"repository {cfg.name}: the configuration does not say which master key is ours",
-            f'put `key_id: "{first}"` below `name: {cfg.name}`, if `repository create` printed '
-            "that; after `key rotate`, the id that it printed.",
-        )
-    return cfg.key_id
+def _unnamed(cfg: RepositoryConfig, first: str) -> KeyMissing | None:
+    """Why nothing is written where the configuration names no key: what lies there cannot say which
+    one is ours, for who may write there could bring back a key of before a rotation, or lock one of
+    his own for an age identity. What is there is read: a copy that opens is a good one."""
+    if cfg.key_id is not None:
+        return None
+    return KeyMissing(
+        f"repository {cfg.name} is read, and nothing is written there: the configuration does not "
+        "say which master key is ours",
+        f'put `key_id: "{first}"` below `name: {cfg.name}`, if `repository create` printed '
+        "that; after `key rotate`, the id that it printed.",
+    )
 
 
 def look_for_unknown_keys(found: Repository) -> None:
@@ -138,6 +146,7 @@ def add_slots(
     none that it opens already. Raise KeyWrong."""
     if found.keys is None:
         raise PlanRefused(f"repository {found.name} is not encrypted: it has no keys")
+    found.keys.require_named()
     authentic = _authentic(found, read_slots(found).records)
     added = []
     before: MasterKey | None = None
@@ -171,6 +180,8 @@ def remove_slot(
 
     Raise PlanRefused for the last slot of a key, or the last one that the configured secret opens.
     """
+    if found.keys is not None:
+        found.keys.require_named()
     slots = _authentic(found, read_slots(found).records)
     slot = next((s for s in slots if s.slot_id == slot_id), None)
     if slot is None:

@@ -74,6 +74,16 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             f"every copy in {repository.domain}; {count(known, 'backup')} known from elsewhere",
             command("check", "-r", repository.name),
         )
+    for name, why in evidence.only_read.items():
+        yield Problem(
+            "warning",
+            "repository-only-read",
+            name,
+            why.message,
+            None,
+            "what is there can be restored; backups do not get there, and nothing expires",
+            f"{DECIDE}{why.hint}",
+        )
     unreadable = defaultdict(list)
     for record in evidence.unreadable:
         unreadable[record.repository].append(record)
