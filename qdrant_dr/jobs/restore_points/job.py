@@ -180,7 +180,7 @@ def _compared(
     left = unfinished_points(config.capture.spool.path, node.url, unit.name)
     if left is not None and left.undo_id != unit.undoes:
         began = f"{left.began_at:%Y-%m-%d %H:%M:%S} UTC"
-        if unit.undoes is None and left.asked == asked(unit):
+        if left.asked == asked(unit):
             warnings.append(f"it continues the restore of points that began {began}")
         else:
             refusals.append(

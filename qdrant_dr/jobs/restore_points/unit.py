@@ -165,7 +165,9 @@ class Restoration:
         found = self.journal.found
         if found is None or found.undo_id == self.unit.undoes:
             return None
-        if found.asked != asked(self.unit) or self.unit.undoes is not None:
+        if found.asked == asked(self.unit) and self.unit.undoes is not None:
+            return None  # what is taken back already is equal, and needs no second undo record
+        if found.asked != asked(self.unit):
             raise PlanRefused(
                 f"a restore of points into {self.name!r} that began "
                 f"{found.began_at:%Y-%m-%d %H:%M:%S} UTC did not end",

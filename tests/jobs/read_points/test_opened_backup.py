@@ -165,7 +165,12 @@ def test_it_stops_when_asked(world: World, tmp_path: Path) -> None:
 
 
 BAD: list[tuple[Any, str]] = [
-    ({"must": [{"key": "a", "match": {"value": True}}]}, "boolean"),
+    ({"must": [{"key": "a", "match": {"any": [True]}}]}, "boolean"),
+    ({"must": [{"key": "a", "match": {"except": [1, False]}}]}, "boolean"),
+    ({"must": [{"key": "a", "range": {"gt": True}}]}, "boolean"),
+    ({"must": [{"key": "a", "values_count": {"gt": True}}]}, "boolean"),
+    ({"must": [{"has_id": [True]}]}, "boolean"),
+    ({"must": [{"key": "a", "is_empty": "false"}]}, "neither true nor false"),
     ({"must": [{"key": "a", "match": {"value": 1, "any": [1]}}]}, "2 ways"),
     ({"must": [{"key": "a[", "match": {"value": 1}}]}, "JSON path"),
     ({"most": []}, "has no most"),

@@ -77,12 +77,14 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qdrant_dr.jobs.restore_points.changes.BATCH", 16)
 
 
-def kill(world: World, step: str, ids: Path) -> None:
+def kill(world: World, step: str, ids: Path, undo: str | None = None) -> None:
     """Run the command in a process of its own that is killed at a step."""
     place, number = STEPS[step]
     small = "import qdrant_dr.jobs.restore_points.changes as c; c.BATCH = 16\n"
     words = ["-c", world.reference, "restore", "movies@latest-proven", "--points",
              "--ids", str(ids), "--execute"]  # fmt: skip
+    if undo is not None:
+        words = ["-c", world.reference, "restore", "--undo", undo, "--execute"]
     done = subprocess.run(
         [sys.executable, "-c", small + KILLED, place, str(number), *words],
         stdout=subprocess.DEVNULL,
@@ -100,7 +102,9 @@ def damage(server: Server) -> None:
 
 
 def left(world: World) -> list[Path]:
-    return [p for p in (world.file.parent / "spool").rglob("*") if p.is_file()]
+    """What lies in the spool, but for what is remembered of the ledgers."""
+    files = [p for p in (world.file.parent / "spool").rglob("*") if p.is_file()]
+    return [p for p in files if p.parent.name != "ledger"]
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -141,6 +145,18 @@ def test_it_is_taken_back(world: World, server: Server, ids: Path, step: str) ->
     (killed,) = unended(world)
     end = take_back(world, killed)
     assert the_outcome(end).verdict == "ok", the_outcome(end)
+    assert differing(damaged, there(server.url)) == set()
+    assert left(world) == []
+
+
+def test_an_undo_that_was_killed_goes_on(world: World, server: Server, ids: Path) -> None:
+    damage(server)
+    damaged = there(server.url)
+    brought = bring(world, ids=str(ids)).start.run_id
+    kill(world, "between two batches", ids, undo=brought)
+    unended(world)
+    assert differing(damaged, there(server.url))
+    assert the_outcome(take_back(world, brought)).verdict == "ok"
     assert differing(damaged, there(server.url)) == set()
     assert left(world) == []
 
