@@ -54,7 +54,7 @@ class Keys:
     def judge(self, line: Line) -> Judged | None:
         """Judge the signature of the next entry; None if it has none."""
         signed, entry = line.signed, line.entry
-        at = entry and self._earliest.time(entry.at, entry.previous_stored_at)
+        at = self._earliest.time(entry.at, entry.previous_stored_at) if entry is not None else None
         if signed is None:
             return None
         if isinstance(signed, SignatureInvalid):

@@ -92,7 +92,8 @@ def _match(given: Any) -> Any:
     if more:
         raise FilterInvalidError(f"match has {len(given)} ways: {', '.join(given)}")
     if kind == "value" and isinstance(wanted, bool):
-        return edge.MatchValue(np.bool_(wanted))
+        # a bool of Python would become an integer in the binding
+        return edge.MatchValue(np.bool_(wanted))  # type: ignore[arg-type]
     _no_boolean(wanted if isinstance(wanted, list) else [wanted], f"match {kind}")
     return _MATCHES[kind](wanted)
 
