@@ -106,7 +106,7 @@ def _agreed(agreed: Sequence[Anchor], head: int) -> Check:
         )
     until = f" at {newest.at:%Y-%m-%d %H:%M:%S} UTC" if newest.at else ""
     left = head - newest.number
-    rest = f"; {count(left, 'entry')} after it rest on this ledger alone" if left else ""
+    rest = f"; {count(left, 'entry')} after it: on the word of this ledger alone" if left else ""
     return Check(
         "anchors",
         "ok",
