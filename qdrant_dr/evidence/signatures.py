@@ -159,6 +159,6 @@ _LOOK = (
     "by hand: an older copy or version of the bucket tells whether entry or signature was changed."
 )
 _WHOSE = (
-    "by hand: ask who owns that key; if it is one of yours, `qdrant-dr signing trust` adds its "
-    "line to your file."
+    "by hand: ask who owns that key; if it is one of yours, "
+    "`qdrant-dr signing trust KEY --as NAME` adds its line to your file."
 )
