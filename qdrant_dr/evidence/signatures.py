@@ -117,8 +117,9 @@ class Signatures:
                 "signatures",
                 "doubt",
                 f"{by}; your file does not have {news}",
-                "by hand: ask its owner whether the key was replaced; then `qdrant-dr signing "
-                "trust` adds its line to your file. Whoever stole the old key could do the same.",
+                "by hand: ask its owner whether the key was replaced; then "
+                "`qdrant-dr signing trust KEY --as NAME` adds its line to your file. "
+                "Whoever stole the old key could do the same.",
             )
         if between := [n for n in self._unsigned if self._first < n < self.signed]:
             numbers = Examples()
