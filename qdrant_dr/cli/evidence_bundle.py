@@ -76,5 +76,5 @@ def _trusted(file: str) -> bytes:
     except OSError as e:
         raise UsageError(
             f"signing.allowed_signers: {file} cannot be read: {e.strerror}",
-            "correct the configuration, or make the file: `qdrant-dr signing trust`.",
+            "correct the configuration, or make the file: `qdrant-dr signing trust KEY --as NAME`.",
         ) from None

@@ -36,7 +36,8 @@ def read_trust(file: Path) -> Trust:
     if not (signers := allowed_signers.parse(text, str(file))):
         raise UsageError(
             f"--allowed-signers {file} names nobody",
-            "add the line that `qdrant-dr signing init` printed: `qdrant-dr signing trust`.",
+            "add the line that `qdrant-dr signing init` printed: "
+            "`qdrant-dr signing trust KEY --as NAME`.",
         )
     return signers
 

@@ -37,7 +37,6 @@ from qdrant_dr.vault.keys import (
     slots_in_words,
 )
 from qdrant_dr.vault.master_key import MasterKey
-from qdrant_dr.vault.tables import Tables
 
 _NEWEST_PACKS = 4
 
@@ -99,6 +98,8 @@ def _unnamed(cfg: RepositoryConfig, first: str) -> KeyMissing | None:
 
 def look_for_unknown_keys(found: Repository) -> None:
     """Let the keys of a repository know with what its newest packs are encrypted."""
+    from qdrant_dr.vault.tables import Tables  # numpy, which `status` starts without
+
     packs = sorted(found.find(layout.PACKS), key=lambda s: s.modified_at)[-_NEWEST_PACKS:]
     for pack in packs:
         try:

@@ -78,8 +78,8 @@ def parse(text: str, where: str) -> tuple[AllowedSigner, ...]:
             what = e.message if isinstance(e, SignatureInvalid) else str(e)
             raise SignatureInvalid(
                 f"{where}, line {at}: {what}",
-                f"{where}: correct line {at}, or remove it; `qdrant-dr signing trust KEY --as "
-                "NAME` adds one.",
+                f"{where}: correct line {at}, or remove it; "
+                "`qdrant-dr signing trust KEY --as NAME` adds one.",
             ) from None
     return tuple(found)
 

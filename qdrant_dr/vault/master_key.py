@@ -115,8 +115,9 @@ class Keyring:
                 f"newest one, whose slots were deleted, so nothing is encrypted with "
                 f"{self._newest.id.hex()}",
                 f"if it was rotated a moment ago, run it again. Else bring back the slots in "
-                f"`keys/{key_id}`, or configure what `qdrant-dr key export` wrote as `key`; if key "
-                f"{key_id} is lost for good, run `qdrant-dr key rotate REPOSITORY` and put "
+                f"`keys/{key_id}`, or configure what `qdrant-dr key export REPOSITORY --out FILE` "
+                f"wrote as `key`; if key {key_id} is lost for good, run "
+                f"`qdrant-dr key rotate REPOSITORY` and put "
                 f'`lost_keys: ["{key_id}"]` below the name of the repository.',
             )
         return self._newest
