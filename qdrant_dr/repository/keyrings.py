@@ -28,7 +28,7 @@ from qdrant_dr.repository.record_files import Read, RecordFiles
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.secrets import resolve_text
 from qdrant_dr.vault.key_secret import Secret, new_key_file, parse_secret
-from qdrant_dr.vault.keys import (
+from qdrant_dr.vault.key_slots import (
     follow,
     is_authentic,
     make_slot,

@@ -36,7 +36,7 @@ from qdrant_dr.repository import (
 from qdrant_dr.repository.keyrings import add_slots, opening_slots, read_slots, remove_slot, rotate
 from qdrant_dr.vault.box import MAGIC, seal_bytes
 from qdrant_dr.vault.key_secret import parse_secret
-from qdrant_dr.vault.keys import export_text, make_slot
+from qdrant_dr.vault.key_slots import export_text, make_slot
 from qdrant_dr.vault.master_key import MasterKey
 from tests.support import records as made
 from tests.support.encrypted import (

@@ -27,7 +27,7 @@ from qdrant_dr.jobs.read_points.opened_backup import (
     opened_backup,
     stop_if_asked,
 )
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.progress import points_told
 from qdrant_dr.proof import Fingerprinter
 from qdrant_dr.proof.fingerprint import in_pages, parts_of

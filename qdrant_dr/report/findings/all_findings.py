@@ -13,11 +13,11 @@ from qdrant_dr.hints import DECIDE, command
 from qdrant_dr.location_key import one_bucket
 from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import Captured, LeftSnapshot, Manifest, Outcome, Swept
+from qdrant_dr.report.evidence.collection_status import Standing
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.restores import Restore
 from qdrant_dr.report.evidence.sizes import Series
-from qdrant_dr.report.evidence.standing import Standing
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.ledgers import ledger_problems
 from qdrant_dr.report.findings.restores import approval_problems

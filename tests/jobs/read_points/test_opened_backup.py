@@ -19,11 +19,11 @@ from qdrant_dr.jobs.read_points.opened_backup import (
     opened_backup,
 )
 from qdrant_dr.jobs.run.catalogs import open_all
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.proof import EngineLimits
-from qdrant_dr.proof.encoding import point_digests
 from qdrant_dr.proof.engine import Engine
 from qdrant_dr.proof.fingerprint import bucket_of
+from qdrant_dr.proof.point_encoding import point_digests
 from qdrant_dr.proof.point_table import PointTable, id_key, key_id
 from tests.support.archives import backup
 from tests.support.replay import truth

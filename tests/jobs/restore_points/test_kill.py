@@ -29,9 +29,9 @@ from tests.support.world import World
 STEPS = {
     "before the undo record": ("restore_points.undo:UndoWriter.complete", 1),
     "after the undo record": ("restore_points.journal:OpenPointsJournal.begin", 1),
-    "before the first batch": ("restore_points.write:Writer._send", 1),
-    "between two batches": ("restore_points.write:Writer._batch", 2),
-    "a batch is written, not read back": ("restore_points.write:Writer._read_back", 1),
+    "before the first batch": ("restore_points.write_if_unchanged:Writer._send", 1),
+    "between two batches": ("restore_points.write_if_unchanged:Writer._batch", 2),
+    "a batch is written, not read back": ("restore_points.write_if_unchanged:Writer._read_back", 1),
     "before the proof": ("restore_points.unit:Restoration._prove", 1),
     "before the journal is dropped": ("restore_points.journal:OpenPointsJournal.drop", 1),
     "before the end record": ("run.run:Run.finish", 1),
