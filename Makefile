@@ -61,7 +61,7 @@ test: $(READY) $(AZURITE)
 # The inner loop: no emulator, hardly a process, and one collection captured, proven and restored.
 QUICK := tests/records tests/repository tests/report tests/proof tests/contract/test_store.py \
   tests/contract/test_repository.py tests/contract/test_strangers.py tests/jobs/run/test_plans.py \
-  tests/jobs/run/test_selection.py tests/jobs/restore/test_plan.py tests/jobs/drill/test_plan.py \
+  tests/jobs/run/test_backup_selector.py tests/jobs/restore/test_plan.py tests/jobs/drill/test_plan.py \
   tests/cluster/test_facts.py tests/cluster/test_capture_conditions.py tests/cluster/test_topology.py \
   tests/cluster/test_replica_choice.py tests/cluster/test_split_archive.py \
   $(filter-out tests/test_demo.py,$(wildcard tests/test_*.py)) \

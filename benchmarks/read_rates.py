@@ -22,9 +22,9 @@ import numpy as np
 import psutil
 import qdrant_edge as edge
 
-from qdrant_dr.proof.encoding import encode_bits
 from qdrant_dr.proof.engine import Engine, EngineLimits, PointsRead
 from qdrant_dr.proof.fingerprint import Fingerprinter
+from qdrant_dr.proof.point_encoding import encode_bits
 
 DIMENSIONS = tuple(int(d) for d in os.environ.get("BENCH_DIMENSIONS", "128,768,1536").split(","))
 POINTS = int(os.environ.get("BENCH_POINTS", "20000"))

@@ -3,7 +3,7 @@
 Prefect cannot rename a deployment. So the new one is made as a copy of the old one, paused; it is
 brought up to date as any other, switched on, and only then the old one is retired. Wherever this is
 cut off, what was scheduled stays scheduled, and the next `up` goes on from there. Where both have a
-schedule, the run of the old one leaves it to the other (tasks/replaced.py).
+schedule, the run of the old one leaves it to the other (tasks/renamed_deployment.py).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from tasks.announce import announce as announce_run
 from tasks.concurrency_limits import ensure_limits
 from tasks.config import RunRef, held, load
 from tasks.console import outlive_the_worker, print_as_asked
-from tasks.replaced import left_to_the_successor
+from tasks.renamed_deployment import left_to_the_successor
 from tasks.states import refused_state, run_state
 from tasks.submit_units import CANCELLED, UnitSubmitter
 

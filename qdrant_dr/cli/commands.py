@@ -123,7 +123,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "find:find",
         "Say in which backups a point is, when it changed, and what it was.",
         "qdrant-dr find movies --id 4711",
-        """qdrant-dr find movies --filter '{"must": {"key": "year", "match": {"value": 1984}}}'""",
+        """qdrant-dr find movies --filter '{"must":{"key":"n","match":{"value":7}}}'""",
     ),
     "export": (
         "export:export",

@@ -10,7 +10,7 @@ from qdrant_dr.cli.exit_codes import DIFFERENT
 from qdrant_dr.cli.runs import run_verb
 from qdrant_dr.cli.session import Column, Given, Reply
 from qdrant_dr.errors import UsageError
-from qdrant_dr.jobs.compare_points.changes import KINDS
+from qdrant_dr.jobs.compare_points.change_files import KINDS
 from qdrant_dr.jobs.compare_points.job import Differences, compare
 from qdrant_dr.jobs.compare_points.last_two import DiffRequest
 from qdrant_dr.jobs.compare_points.last_two import diff as diff_last_two

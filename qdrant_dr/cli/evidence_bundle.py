@@ -32,7 +32,7 @@ def make_bundle(session: Session, out: Path, period: str, as_of: str | None) -> 
     if at > datetime.now(UTC):
         raise UsageError(f"--as-of {as_of} is in the future", "give a time in the past.")
     session.say("computing the report")
-    assessment = Assessment.of(gather(config, at, length))
+    assessment = Assessment.of(gather(config, at, length, ledgers=True))
     frames = build_frames(assessment)
     pages = by_hand_pages()
     pages |= {f"report/{n}": data for n, data in report_files(assessment, frames, FORMATS)}
@@ -76,5 +76,5 @@ def _trusted(file: str) -> bytes:
     except OSError as e:
         raise UsageError(
             f"signing.allowed_signers: {file} cannot be read: {e.strerror}",
-            "correct the configuration, or make the file: `qdrant-dr signing trust`.",
+            "correct the configuration, or make the file: `qdrant-dr signing trust KEY --as NAME`.",
         ) from None

@@ -14,11 +14,11 @@ from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.expire.hold import place_hold, release_holds
 from qdrant_dr.jobs.expire.job import expire as let_go
 from qdrant_dr.jobs.expire.plan import ExpireRequest
+from qdrant_dr.jobs.run.backup_selector import select
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.holds import holds_of
 from qdrant_dr.jobs.run.ledger import change_in_ledger
 from qdrant_dr.jobs.run.run import user_name, utc_now
-from qdrant_dr.jobs.run.selection import select
 from qdrant_dr.records import Hold
 from qdrant_dr.repository import active_holds
 

@@ -10,11 +10,11 @@ from typing import Any
 from qdrant_dr.cli.catalog import Repositories, read, with_troubles
 from qdrant_dr.cli.session import Column, Given, Reply, Session
 from qdrant_dr.errors import BytesDiffer, DRError, Interrupted, ObjectMissing, UsageError
+from qdrant_dr.jobs.run.backup_selector import select
+from qdrant_dr.jobs.run.backup_selector import split as split_selector
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.new_file import new_file
 from qdrant_dr.jobs.run.progress import in_transit
-from qdrant_dr.jobs.run.selection import select
-from qdrant_dr.jobs.run.selection import split as split_selector
 from qdrant_dr.quantities import format_size
 from qdrant_dr.records import Part
 from qdrant_dr.repository import Backup, rank_sources

@@ -26,7 +26,7 @@ from qdrant_dr.repository.keyrings import (
 from qdrant_dr.repository.keyrings import rotate as rotate_key
 from qdrant_dr.secrets import resolve_text
 from qdrant_dr.vault.key_secret import KINDS, parse_secret
-from qdrant_dr.vault.keys import export_text, slots_in_words
+from qdrant_dr.vault.key_slots import export_text, slots_in_words
 
 if TYPE_CHECKING:
     from qdrant_dr.config import RepositoryConfig

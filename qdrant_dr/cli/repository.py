@@ -320,7 +320,9 @@ def _look(cfg: RepositoryConfig, session: Session) -> tuple[dict[str, Any], DREr
     row: dict[str, Any] = {"name": cfg.name, "id": cfg.id, "domain": cfg.domain}
     try:
         row["location"] = str(location_of(cfg))
-        open_repository(cfg, stall_timeout=session.config.copies.stall_timeout)
+        found = open_repository(cfg, stall_timeout=session.config.copies.stall_timeout)
+        if found.only_read is not None:
+            raise found.only_read
     except DRError as e:
         return row | {"state": e.code}, e
     return row | {"state": "ok"}, None

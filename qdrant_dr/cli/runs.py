@@ -36,6 +36,7 @@ from qdrant_dr.records import (
 )
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.records.run import Kind
+from qdrant_dr.text import count
 
 Request = TypeVar("Request", bound=Frozen)
 Verb = Callable[[Config, Request, Run, Perform], RunEnd]
@@ -198,7 +199,7 @@ def _of_points(
 def _exported(detail: Exported) -> str:
     """Say where the files are, and whether they hold what was sealed."""
     equal = {True: "equal to the seal", False: "NOT WHAT WAS SEALED", None: "compared with no seal"}
-    said = [f"{detail.files} files of {detail.form} at {detail.destination}"]
+    said = [f"{count(detail.files, 'file')} of {detail.form} at {detail.destination}"]
     said += [] if detail.manifest_sha256 else ["no manifest: not finished"]
     said.append(equal[detail.fingerprint_equal])
     if detail.lost != 0:

@@ -15,9 +15,9 @@ from qdrant_dr.cli.session import Column, Given, Reply, Session
 from qdrant_dr.cli.tables import listed, table, terminal_width
 from qdrant_dr.cli.words import moment, yes
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
+from qdrant_dr.jobs.run.backup_selector import LATEST_PROVEN, doubted_before, select, skipped
+from qdrant_dr.jobs.run.backup_selector import split as split_selector
 from qdrant_dr.jobs.run.catalogs import open_all
-from qdrant_dr.jobs.run.selection import LATEST_PROVEN, doubted_before, select, skipped
-from qdrant_dr.jobs.run.selection import split as split_selector
 from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import Proof
 from qdrant_dr.repository import (

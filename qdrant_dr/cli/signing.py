@@ -27,7 +27,7 @@ NAMESPACES = {"ledger": LEDGER, "review": REVIEW}
 LINES = (
     Column("fingerprint", "KEY"),
     Column("file", "FILE", lambda file: file or "-"),
-    Column("line", "LINE OF allowed_signers"),
+    Column("line", "ALLOWED_SIGNERS"),
 )
 _SECOND = timedelta(seconds=1)
 

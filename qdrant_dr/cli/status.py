@@ -11,8 +11,8 @@ from qdrant_dr.cli.session import Column, Given, Reply
 from qdrant_dr.errors import UsageError
 from qdrant_dr.quantities import how_long
 from qdrant_dr.records import ErrorFacts
+from qdrant_dr.report.evidence.collection_status import Standing
 from qdrant_dr.report.evidence.gather import gather
-from qdrant_dr.report.evidence.standing import Standing
 from qdrant_dr.report.findings.acknowledged import words
 from qdrant_dr.report.findings.all_findings import ELSEWHERE, FOREIGN
 from qdrant_dr.report.findings.assessment import Assessment

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from qdrant_dr import layout
 from qdrant_dr.evidence.check import Check, Examples
+from qdrant_dr.evidence.earliest import CLOCKS
 from qdrant_dr.records.ledger import LedgerEntry
 from qdrant_dr.text import count
-
-CLOCKS = timedelta(minutes=15)
-"""What two clocks, and a slow request, may differ by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ def _agreed(agreed: Sequence[Anchor], head: int) -> Check:
         )
     until = f" at {newest.at:%Y-%m-%d %H:%M:%S} UTC" if newest.at else ""
     left = head - newest.number
-    rest = f"; {count(left, 'entry')} after it rest on this ledger alone" if left else ""
+    rest = f"; {count(left, 'entry')} after it: on the word of this ledger alone" if left else ""
     return Check(
         "anchors",
         "ok",

@@ -8,17 +8,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 
-from qdrant_dr.evidence.anchors import CLOCKS, Anchor
+from qdrant_dr.evidence.anchors import Anchor
 from qdrant_dr.evidence.chain import Link
 from qdrant_dr.evidence.check import Check, Examples
+from qdrant_dr.evidence.earliest import CLOCKS, Earliest
 from qdrant_dr.quantities import how_long
 
 
 def judge_times(links: Sequence[Link], anchors: Sequence[Anchor]) -> Check:
     """Compare the time that each entry claims with the times around it."""
     wrong, late = Examples(), Examples()
+    earliest = Earliest()
     for link in links:
-        _against_store(link, wrong)
+        at = earliest.time(link.at, link.previous_stored_at)
+        if not _against_store(link, wrong):
+            _against_before(link, at, late)
     for before, after in pairwise(links):
         if after.number == before.number + 1 and not after.adopted:
             _stored_late(before, after, late)
@@ -42,12 +46,22 @@ def judge_times(links: Sequence[Link], anchors: Sequence[Anchor]) -> Check:
     return Check("times", "ok", "no entry is dated before something that it follows")
 
 
-def _against_store(link: Link, wrong: Examples) -> None:
+def _against_store(link: Link, wrong: Examples) -> bool:
     stored = link.previous_stored_at
-    if stored is not None and link.at < stored - CLOCKS and not link.adopted:
+    before = stored is not None and link.at < stored - CLOCKS and not link.adopted
+    if stored is not None and before:
         wrong.add(
             f"entry {link.number} says {_said(link.at)}, {how_long(stored - link.at)} before the "
             f"store took the entry that it follows"
+        )
+    return before
+
+
+def _against_before(link: Link, earliest: datetime, late: Examples) -> None:
+    if link.at < earliest:
+        late.add(
+            f"entry {link.number} says {_said(link.at)}, {how_long(earliest + CLOCKS - link.at)} "
+            "before an entry that it follows"
         )
 
 

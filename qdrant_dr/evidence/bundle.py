@@ -144,7 +144,8 @@ def in_bundle(file: Path) -> Iterator[list[Source]]:
         except FileNotFoundError:
             raise UsageError(
                 f"{file} holds no {ROOT}/{CONTENTS}: it is no bundle, or is cut",
-                "name a file that `qdrant-dr evidence bundle` wrote, and fetch it whole.",
+                "name a file that `qdrant-dr evidence bundle --out FILE` wrote, and fetch "
+                "it whole.",
             ) from None
         except RecordError as e:
             raise EvidenceError(

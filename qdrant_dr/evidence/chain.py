@@ -84,8 +84,9 @@ class Chain:
         assert entry is not None
         if entry.number != line.number:
             self._problems.add(f"{line.path} says that it is entry {entry.number}")
+        adopted = False
         if self.repository_id is not None and self.repository_id != entry.repository_id:
-            if entry.adopted_from == self.repository_id:
+            if adopted := entry.adopted_from == self.repository_id:
                 self.adopted.append((self.repository_id, line.number))
             else:
                 self._problems.add(
@@ -95,7 +96,6 @@ class Chain:
         self.repository_id, self.location = entry.repository_id, entry.location
         if entry.cut is not None:
             self._cuts.add((entry.cut.first_kept, entry.cut.previous))
-        adopted = entry.adopted_from is not None
         self.links.append(
             Link(line.number, line.sha256, entry.at, entry.previous_stored_at, adopted)
         )

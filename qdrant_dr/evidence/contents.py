@@ -18,7 +18,7 @@ from qdrant_dr.records.ledger import Since
 from qdrant_dr.text import count
 
 BOX = b"QDRBOX"
-"""How a seal begins that lies in a box; ciphers are not needed to see it."""
+"""How a record begins that lies in a box; ciphers are not needed to see it."""
 RUNS_LAST = timedelta(hours=12)
 """A record that began so long before the last entry may be of a run that still goes on."""
 
@@ -161,9 +161,9 @@ def _newer(path: str, head_at: datetime) -> bool:
 
 
 def _own_digest(path: str, data: bytes) -> None:
-    """Compare a record with its own digest; a seal in a box tells nobody without a key. Raise
-    RecordDamaged."""
-    if not (path.endswith(f"/{layout.SEAL}") and data.startswith(BOX)):
+    """Compare a record with its own digest; one that lies in a box tells nobody without a key.
+    Raise RecordDamaged."""
+    if not (layout.is_boxed(path) and data.startswith(BOX)):
         parse_canonical(data, where=path)
 
 

@@ -117,8 +117,9 @@ class Signatures:
                 "signatures",
                 "doubt",
                 f"{by}; your file does not have {news}",
-                "by hand: ask its owner whether the key was replaced; then `qdrant-dr signing "
-                "trust` adds its line to your file. Whoever stole the old key could do the same.",
+                "by hand: ask its owner whether the key was replaced; then "
+                "`qdrant-dr signing trust KEY --as NAME` adds its line to your file. "
+                "Whoever stole the old key could do the same.",
             )
         if between := [n for n in self._unsigned if self._first < n < self.signed]:
             numbers = Examples()
@@ -159,6 +160,6 @@ _LOOK = (
     "by hand: an older copy or version of the bucket tells whether entry or signature was changed."
 )
 _WHOSE = (
-    "by hand: ask who owns that key; if it is one of yours, `qdrant-dr signing trust` adds its "
-    "line to your file."
+    "by hand: ask who owns that key; if it is one of yours, "
+    "`qdrant-dr signing trust KEY --as NAME` adds its line to your file."
 )

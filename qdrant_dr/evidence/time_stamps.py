@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from qdrant_dr.errors import TimestampFailed
-from qdrant_dr.evidence.anchors import CLOCKS
 from qdrant_dr.evidence.check import Check, Examples
+from qdrant_dr.evidence.earliest import CLOCKS
 from qdrant_dr.evidence.ledger_reader import Line
 from qdrant_dr.quantities import how_long
 from qdrant_dr.signing.timestamps import read_reply

@@ -1,4 +1,5 @@
-"""Judge signatures by the auditor's `allowed_signers` file, each at the time of its entry.
+"""Judge signatures by the auditor's `allowed_signers` file, each at the time of its entry: no
+earlier than what it follows.
 
 A key that an entry names as the next one, signed by a key that was trusted then, is known to follow
 it, and is a doubt until the file has it: whoever stole the old key could name one as well."""
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qdrant_dr.errors import SignatureInvalid, UsageError
+from qdrant_dr.evidence.earliest import Earliest
 from qdrant_dr.evidence.ledger_reader import Line
 from qdrant_dr.evidence.signatures import Judged
 from qdrant_dr.signing import allowed_signers
@@ -34,7 +36,8 @@ def read_trust(file: Path) -> Trust:
     if not (signers := allowed_signers.parse(text, str(file))):
         raise UsageError(
             f"--allowed-signers {file} names nobody",
-            "add the line that `qdrant-dr signing init` printed: `qdrant-dr signing trust`.",
+            "add the line that `qdrant-dr signing init` printed: "
+            "`qdrant-dr signing trust KEY --as NAME`.",
         )
     return signers
 
@@ -47,20 +50,22 @@ class Keys:
     trust: Trust | None
     _named: dict[PublicKey, tuple[int, str]] = field(default_factory=dict)
     """Keys that trusted entries named: by which entry, and who signed that."""
+    _earliest: Earliest = field(default_factory=Earliest)
 
     def judge(self, line: Line) -> Judged | None:
         """Judge the signature of the next entry; None if it has none."""
-        signed = line.signed
+        signed, entry = line.signed, line.entry
+        at = self._earliest.time(entry.at, entry.previous_stored_at) if entry is not None else None
         if signed is None:
             return None
         if isinstance(signed, SignatureInvalid):
             return Judged(wrong=signed.message)
         if self.trust is None:
             return Judged(signed.fingerprint)
-        if line.entry is None:
+        if at is None:
             return Judged(signed.fingerprint, untrusted="its time is not known")
         try:
-            by = allowed_signers.find(self.trust, signed, LEDGER, line.entry.at).principals
+            by = allowed_signers.find(self.trust, signed, LEDGER, at).principals
         except SignatureInvalid as e:
             named = self._named.get(signed)
             if named is None or any(s.public == signed for s in self.trust):

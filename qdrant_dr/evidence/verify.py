@@ -94,6 +94,9 @@ def cross_check(
 
 def _compared(one: Examined, others: Sequence[Examined], noted: Sequence[Anchor]) -> Examined:
     anchors = list(noted)
+    # nobody is their own witness; all repositories of a bundle lie in one place
+    itself = (one.repository_id, one.source.where)
+    others = [o for o in others if (o.repository_id, o.source.where) != itself]
     for other in others:
         if other.repository_id == one.repository_id:  # another copy of the same repository
             anchors += _head_of(other)

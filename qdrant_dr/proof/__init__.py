@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     )
     from qdrant_dr.proof.depths import prove
     from qdrant_dr.proof.drift import baseline_of
-    from qdrant_dr.proof.encoding import digest_point
     from qdrant_dr.proof.engine import EngineLimits, engine_covers, engine_version, require_engine
     from qdrant_dr.proof.fingerprint import (
         Fingerprinter,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         only_ids,
         subtract,
     )
+    from qdrant_dr.proof.point_encoding import digest_point
     from qdrant_dr.proof.proof_result import Examination, ProofLimits, Reader
     from qdrant_dr.proof.readback import ReadBack, ShardReading, read_shards
     from qdrant_dr.proof.seal import LiveSample, plan_seal
@@ -49,7 +49,7 @@ _HOME = {
     ),
     "depths": ("prove",),
     "drift": ("baseline_of",),
-    "encoding": ("digest_point",),
+    "point_encoding": ("digest_point",),
     "engine": ("EngineLimits", "engine_covers", "engine_version", "require_engine"),
     "proof_result": ("Examination", "ProofLimits", "Reader"),
     "fingerprint": (

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qdrant_dr.proof.encoding import encode_id, encode_value, key_order
+from qdrant_dr.proof.point_encoding import encode_id, encode_value, key_order
 
 _FEW = 16  # payloads: fewer are not worth a column
 

@@ -8,14 +8,14 @@ from math import isfinite
 from typing import Any
 
 from qdrant_dr.errors import ContentDiffers, CountDiffers, OperationBehind, ProofError
-from qdrant_dr.proof.encoding import (
+from qdrant_dr.proof.fingerprint import Fingerprinter, add, differences, in_pages, parts_of
+from qdrant_dr.proof.point_encoding import (
     ENCODING,
     encode_value,
     encode_vector,
     named_vectors,
     unpacked,
 )
-from qdrant_dr.proof.fingerprint import Fingerprinter, add, differences, in_pages, parts_of
 from qdrant_dr.proof.readback import ReadBack, ShardCount, ShardReading
 from qdrant_dr.records import Component, Fingerprint, Manifest, Seal, SealedShard, ShardFacts
 

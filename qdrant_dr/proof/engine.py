@@ -23,8 +23,8 @@ from typing import Any, Self
 
 from qdrant_dr.children import bare_environment
 from qdrant_dr.errors import DRError, EngineHindered, EngineStalled, EngineTooOld
+from qdrant_dr.proof.child_timeout import Patience, effort_of
 from qdrant_dr.proof.crash_cause import MORE_MEMORY, death, failure
-from qdrant_dr.proof.patience import Patience, effort_of
 from qdrant_dr.records import Fingerprint
 
 ENGINE_PACKAGE = "qdrant-edge-py"

@@ -57,11 +57,11 @@ import qdrant_edge as edge
 
 from qdrant_dr.proof import engine_search as search
 from qdrant_dr.proof.columns import Columns
-from qdrant_dr.proof.encoding import point_digests
 from qdrant_dr.proof.engine_filter import FilterInvalidError, engine_filter
 from qdrant_dr.proof.engine_pages import ahead, json_point, read_buckets, read_points, scroll
 from qdrant_dr.proof.fingerprint import Fingerprinter
 from qdrant_dr.proof.page_size import PageSize
+from qdrant_dr.proof.point_encoding import point_digests
 from qdrant_dr.proof.point_table import TableWriter, id_key
 from qdrant_dr.proof.stored_pages import DisagreesError, StoredPages, bytes_of
 from qdrant_dr.proof.stored_vectors import NotPlainError

@@ -1,14 +1,16 @@
 """Parse a filter of Qdrant's REST API for the engine, in its child process.
 
-The engine's binding takes a boolean for an integer, and would find what nobody asked for: refused.
+The engine's binding takes a boolean for an integer, wherever it may be both. So a boolean is given
+as numpy's, which is no integer, and refused where a server refuses it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import qdrant_edge as edge
 
 _CLAUSES = ("must", "should", "must_not")
@@ -67,6 +69,7 @@ def _condition(given: Any) -> Any:
 
 
 def _ids(given: Any) -> Any:
+    _no_boolean(given, "has_id")
     return edge.HasIdCondition({UUID(i) if isinstance(i, str) else i for i in given})
 
 
@@ -88,13 +91,16 @@ def _match(given: Any) -> Any:
     (kind, wanted), *more = given.items()
     if more:
         raise FilterInvalidError(f"match has {len(given)} ways: {', '.join(given)}")
-    if any(isinstance(w, bool) for w in (wanted if isinstance(wanted, list) else [wanted])):
-        raise FilterInvalidError("the engine cannot match a boolean: ask for points by their ids")
+    if kind == "value" and isinstance(wanted, bool):
+        # a bool of Python would become an integer in the binding
+        return edge.MatchValue(np.bool_(wanted))  # type: ignore[arg-type]
+    _no_boolean(wanted if isinstance(wanted, list) else [wanted], f"match {kind}")
     return _MATCHES[kind](wanted)
 
 
 def _range(given: Any) -> Any:
     bounds = {name: bound for name, bound in given.items() if bound is not None}
+    _no_boolean(bounds.values(), "range")
     dates = any(isinstance(bound, str) for bound in bounds.values())
     kind: Any = edge.RangeDateTime if dates else edge.RangeFloat
     return kind(**bounds)
@@ -123,15 +129,26 @@ def _line(given: Any) -> Any:
     return [_place(p) for p in given["points"]]
 
 
+def _values_count(given: Any) -> Any:
+    _no_boolean(given.values(), "values_count")
+    return edge.ValuesCount(**given)
+
+
+def _boolean(given: Any) -> bool:
+    if not isinstance(given, bool):
+        raise FilterInvalidError(f"neither true nor false: {given!r}")
+    return given
+
+
 _FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "match": _match,
     "range": _range,
     "geo_bounding_box": _box,
     "geo_radius": _radius,
     "geo_polygon": _polygon,
-    "values_count": lambda given: edge.ValuesCount(**given),
-    "is_empty": bool,
-    "is_null": bool,
+    "values_count": _values_count,
+    "is_empty": _boolean,
+    "is_null": _boolean,
 }
 
 
@@ -143,6 +160,12 @@ def _field(given: Any) -> edge.FieldCondition:
     if not wanted:
         raise FilterInvalidError(f"nothing is asked of {given['key']!r}")
     return edge.FieldCondition(given["key"], **wanted)
+
+
+def _no_boolean(values: Iterable[Any], what: str) -> None:
+    """Raise if one of them is a boolean, which the binding would take for a number."""
+    if any(isinstance(v, bool) for v in values):
+        raise FilterInvalidError(f"{what} takes no boolean")
 
 
 def _only(given: Any, known: set[str], what: str) -> None:

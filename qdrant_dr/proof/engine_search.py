@@ -17,8 +17,8 @@ from uuid import UUID
 
 import qdrant_edge as edge
 
-from qdrant_dr.proof.encoding import is_finite, named_vectors
 from qdrant_dr.proof.payloads import in_turn
+from qdrant_dr.proof.point_encoding import is_finite, named_vectors
 
 TOP = 10
 ODD_MOST = 1000

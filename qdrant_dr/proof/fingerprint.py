@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qdrant_dr.proof.columns import Columns, encode_ids, encode_payloads
-from qdrant_dr.proof.encoding import (
+from qdrant_dr.proof.point_encoding import (
     BITS,
     ENCODING,
     ID_DOMAIN,

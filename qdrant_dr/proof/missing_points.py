@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
 
-from qdrant_dr.proof.encoding import ID_DOMAIN, encode_id
 from qdrant_dr.proof.fingerprint import BUCKETS
+from qdrant_dr.proof.point_encoding import ID_DOMAIN, encode_id
 from qdrant_dr.records import Fingerprint
 
 _MODULUS = 1 << 64

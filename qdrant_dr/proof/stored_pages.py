@@ -13,7 +13,7 @@ from typing import Any
 import qdrant_edge as edge
 
 from qdrant_dr.proof.columns import Columns
-from qdrant_dr.proof.encoding import encode_bits, encode_value, named_vectors
+from qdrant_dr.proof.point_encoding import encode_bits, encode_value, named_vectors
 from qdrant_dr.proof.stored_vectors import NotPlainError, Offsets, StoredVectors
 
 ONE_IN = 64

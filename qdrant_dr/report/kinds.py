@@ -217,6 +217,9 @@ KINDS: Mapping[str, Kind] = {
          (f"{DECIDE}put it back from the versions that the bucket keeps, or say with `qdrant-dr "
          "acknowledge records-unreadable:REPOSITORY --reason WHY` that it is lost.")),
     ),
+    "repository-only-read": Kind(
+        WARNING, OURS, (f"{DECIDE}put the id of its master key as `key_id` below its name.",),
+    ),
     "runs-missing": Kind(
         WARNING, OURS,
         ((f"{DECIDE}who deletes there? put them back, or say that they are lost with `qdrant-dr "

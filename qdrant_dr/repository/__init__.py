@@ -87,7 +87,7 @@ from qdrant_dr.repository.sweep import (
     sweep,
 )
 from qdrant_dr.stores.base import Sink, Stat, Store
-from qdrant_dr.vault.law import ORPHAN_GRACE
+from qdrant_dr.vault.pack_deletion_rules import ORPHAN_GRACE
 
 __all__ = [
     "CLOCK_TOLERANCE",

@@ -14,7 +14,7 @@ from qdrant_dr.repository.catalog import CLOCK_TOLERANCE
 from qdrant_dr.repository.delete_permission import clean
 from qdrant_dr.repository.holds_and_deletions import withdraw
 from qdrant_dr.repository.repository import Repository
-from qdrant_dr.vault.law import ORPHAN_GRACE
+from qdrant_dr.vault.pack_deletion_rules import ORPHAN_GRACE
 from qdrant_dr.version import __version__
 
 _RUNS = 20

@@ -32,7 +32,7 @@ from qdrant_dr.stores.base import OpenUpload, Sink, Stat, fill
 from qdrant_dr.vault.box import Table, open_bytes
 from qdrant_dr.vault.cut_once import CutOnce
 from qdrant_dr.vault.known_blocks import KnownBlocks, Pack
-from qdrant_dr.vault.law import ORPHAN_GRACE, may_reuse
+from qdrant_dr.vault.pack_deletion_rules import ORPHAN_GRACE, may_reuse
 from qdrant_dr.vault.pack_writer import PackPlaces
 from qdrant_dr.vault.reader import Instead, PartReader
 from qdrant_dr.vault.recipe import Recipe, read_recipe

@@ -15,7 +15,7 @@ from qdrant_dr.repository.delete_permission import clean
 from qdrant_dr.repository.record_files import Read, key_of
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import Stat
-from qdrant_dr.vault.law import ORPHAN_GRACE
+from qdrant_dr.vault.pack_deletion_rules import ORPHAN_GRACE
 
 _ORDER = {layout.MANIFEST: 0, layout.INTENT: 2}
 """The manifest goes first: from then on the copy does not exist. The intent goes last."""

@@ -28,7 +28,7 @@ from qdrant_dr.repository.record_files import Read, RecordFiles
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.secrets import resolve_text
 from qdrant_dr.vault.key_secret import Secret, new_key_file, parse_secret
-from qdrant_dr.vault.keys import (
+from qdrant_dr.vault.key_slots import (
     follow,
     is_authentic,
     make_slot,
@@ -37,7 +37,6 @@ from qdrant_dr.vault.keys import (
     slots_in_words,
 )
 from qdrant_dr.vault.master_key import MasterKey
-from qdrant_dr.vault.tables import Tables
 
 _NEWEST_PACKS = 4
 
@@ -68,8 +67,14 @@ def with_keys(found: Repository, cfg: RepositoryConfig) -> Repository:
     slots = read_slots(found)
     try:
         secret = configured_secret(cfg)
-        pinned = _pinned(cfg, first)
-        keys = open_keyring(slots.records, secret, pinned, f"repository {cfg.name}", cfg.lost_keys)
+        keys = open_keyring(
+            slots.records,
+            secret,
+            cfg.key_id or first,
+            f"repository {cfg.name}",
+            cfg.lost_keys,
+            only_read=_unnamed(cfg, first),
+        )
     except SecretMissing as e:
         raise KeyMissing(f"{e.message}. {_told(cfg, slots)}") from None
     except KeyMissing as e:
@@ -77,20 +82,24 @@ def with_keys(found: Repository, cfg: RepositoryConfig) -> Repository:
     return replace(found, keys=keys)
 
 
-def _pinned(cfg: RepositoryConfig, first: str) -> str:
-    """The key that rotations begin from. What lies there cannot say it: who may write there could
-    bring back a key of before a rotation, or lock one of his own for an age identity."""
-    if cfg.key_id is None:
-        raise KeyMissing(
-            f"repository {cfg.name}: the configuration does not say which master key is ours",
-            f'put `key_id: "{first}"` below `name: {cfg.name}`, if `repository create` printed '
-            "that; after `key rotate`, the id that it printed.",
-        )
-    return cfg.key_id
+def _unnamed(cfg: RepositoryConfig, first: str) -> KeyMissing | None:
+    """Why nothing is written where the configuration names no key: what lies there cannot say which
+    one is ours, for who may write there could bring back a key of before a rotation, or lock one of
+    his own for an age identity. What is there is read: a copy that opens is a good one."""
+    if cfg.key_id is not None:
+        return None
+    return KeyMissing(
+        f"repository {cfg.name} is read, and nothing is written there: the configuration does not "
+        "say which master key is ours",
+        f'put `key_id: "{first}"` below `name: {cfg.name}`, if `repository create` printed '
+        "that; after `key rotate`, the id that it printed.",
+    )
 
 
 def look_for_unknown_keys(found: Repository) -> None:
     """Let the keys of a repository know with what its newest packs are encrypted."""
+    from qdrant_dr.vault.tables import Tables  # numpy, which `status` starts without
+
     packs = sorted(found.find(layout.PACKS), key=lambda s: s.modified_at)[-_NEWEST_PACKS:]
     for pack in packs:
         try:
@@ -138,6 +147,7 @@ def add_slots(
     none that it opens already. Raise KeyWrong."""
     if found.keys is None:
         raise PlanRefused(f"repository {found.name} is not encrypted: it has no keys")
+    found.keys.require_named()
     authentic = _authentic(found, read_slots(found).records)
     added = []
     before: MasterKey | None = None
@@ -171,6 +181,8 @@ def remove_slot(
 
     Raise PlanRefused for the last slot of a key, or the last one that the configured secret opens.
     """
+    if found.keys is not None:
+        found.keys.require_named()
     slots = _authentic(found, read_slots(found).records)
     slot = next((s for s in slots if s.slot_id == slot_id), None)
     if slot is None:

@@ -19,7 +19,7 @@ from qdrant_dr.stores.errors import translate
 from qdrant_dr.stores.local import LocalStore
 from qdrant_dr.stores.loops import loop_of
 from qdrant_dr.stores.memory import MemoryStore
-from qdrant_dr.stores.objects import Deadlines, ObjectStore
+from qdrant_dr.stores.object_store import Deadlines, ObjectStore
 from qdrant_dr.stores.providers import make_filesystem
 
 _USABLE = "s3://, gs://, abfss:// or a folder (a disk or a mount)"

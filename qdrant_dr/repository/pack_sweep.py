@@ -1,7 +1,8 @@
 """Packs that nothing needs any more, and the recipes of backups that are over: found and removed.
 
-What goes is decided by `qdrant_dr.vault.law`, from records, lists and recipes that are read after
-the `now` it counts from. What may be needed and cannot be read lets nothing of its collection go.
+What goes is decided by `qdrant_dr.vault.pack_deletion_rules`, from records, lists and recipes that
+are read after the `now` it counts from. What may be needed and cannot be read lets nothing of its
+collection go.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ from qdrant_dr.repository.holds_and_deletions import find_expired
 from qdrant_dr.repository.repository import Repository, is_chunked
 from qdrant_dr.repository.sweep import needed
 from qdrant_dr.stores.base import Stat
-from qdrant_dr.vault.law import ORPHAN_GRACE, Holding, packs_to_delete, protects, rewritten_lately
+from qdrant_dr.vault.pack_deletion_rules import (
+    ORPHAN_GRACE,
+    Holding,
+    packs_to_delete,
+    protects,
+    rewritten_lately,
+)
 
 if TYPE_CHECKING:
     from qdrant_dr.repository.chunked import ChunkedRepository

@@ -14,7 +14,7 @@ from qdrant_dr.records import BackupKey
 from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.holds_and_deletions import find_expired, read_expired
 from qdrant_dr.stores.base import Stat
-from qdrant_dr.vault.law import MARGIN, ORPHAN_GRACE
+from qdrant_dr.vault.pack_deletion_rules import MARGIN, ORPHAN_GRACE
 from qdrant_dr.vault.recipe import Recipe
 
 log = logging.getLogger(__name__)

@@ -63,6 +63,12 @@ class Repository(RunRecords):
             shared_bandwidth_limit(str(self.location), self.bandwidth) if self.bandwidth else None
         )
 
+    @property
+    def only_read(self) -> DRError | None:
+        """Return why nothing is written or deleted here, though everything is read; None if that is
+        not so."""
+        return self.keys.only_read if self.keys is not None else None
+
     # capture, in its order
 
     def write_intent(self, key: BackupKey, intent: Intent, number: int = 1) -> None:

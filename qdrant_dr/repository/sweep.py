@@ -15,7 +15,7 @@ from qdrant_dr.repository.foreign_objects import strangers_in_words
 from qdrant_dr.repository.record_bundles import is_lapsed
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import OpenUpload, Stat
-from qdrant_dr.vault.law import ORPHAN_GRACE, may_commit
+from qdrant_dr.vault.pack_deletion_rules import ORPHAN_GRACE, may_commit
 
 _NAMED = 3
 

@@ -12,7 +12,7 @@ from qdrant_dr.errors import BytesDiffer, Conflict, ObjectMissing, RecordDamaged
 from qdrant_dr.records import UndoPart, UndoRecord, UndoSettled
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import Stat
-from qdrant_dr.vault.law import ORPHAN_GRACE
+from qdrant_dr.vault.pack_deletion_rules import ORPHAN_GRACE
 
 UNDO_KEPT = timedelta(days=90)
 """How long the former state of points is kept after their restore."""

@@ -23,7 +23,9 @@ REVIEW = "review@qdrant-dr"
 REJECTION = "rejection@qdrant-dr"
 """The namespace of what a person reviewed and did not accept: whoever may review may do both."""
 
-_OPTION = re.compile(r'([a-z-]+)(?:="([^"]*)")?(?:,|$)')
+_BLANKS = " \t\r\n"
+_OPTION = re.compile(r'([A-Za-z-]+)(?:="([^"]*)")?(?:,|$)')
+_PRINCIPALS = re.compile(r'(?:"([^"]+)"|([^ \t\r"]+))[ \t\r]+')
 _FORMS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 
@@ -45,9 +47,10 @@ class AllowedSigner:
             return "only certificates by it are allowed, which ssh-keygen alone judges"
         if self.namespaces is not None and not _among(namespace, self.namespaces):
             return f"it is allowed for {self.namespaces}, not for {namespace}"
-        if self.valid_after is not None and at < self.valid_after:
+        second = at.replace(microsecond=0)  # ssh-keygen knows no smaller time
+        if self.valid_after is not None and second < self.valid_after:
             return f"it is valid from {self.valid_after:%Y-%m-%d %H:%M:%S} UTC only"
-        if self.valid_before is not None and at >= self.valid_before:
+        if self.valid_before is not None and second > self.valid_before:
             return f"it was valid until {self.valid_before:%Y-%m-%d %H:%M:%S} UTC"
         return None
 
@@ -66,17 +69,17 @@ class AllowedSigner:
 def parse(text: str, where: str) -> tuple[AllowedSigner, ...]:
     """Read a whole file; `where` names it in errors. Raise SignatureInvalid for a bad line."""
     found = []
-    for at, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
+    for at, line in enumerate(text.split("\n"), 1):  # what else Python takes for one, ssh does not
+        if not (line := line.strip(_BLANKS)) or line.startswith("#"):
             continue
         try:
-            found.append(_read(line.strip()))
+            found.append(_read(line))
         except (SignatureInvalid, ValueError) as e:
             what = e.message if isinstance(e, SignatureInvalid) else str(e)
             raise SignatureInvalid(
                 f"{where}, line {at}: {what}",
-                f"{where}: correct line {at}, or remove it; `qdrant-dr signing trust KEY --as "
-                "NAME` adds one.",
+                f"{where}: correct line {at}, or remove it; "
+                "`qdrant-dr signing trust KEY --as NAME` adds one.",
             ) from None
     return tuple(found)
 
@@ -107,9 +110,10 @@ def ended(signer: AllowedSigner, at: datetime) -> AllowedSigner:
 
 
 def _read(line: str) -> AllowedSigner:
-    quoted = re.match(r'^"([^"]+)"\s+(.*)$', line)
-    principals, _, rest = line.partition(" ") if quoted is None else (quoted[1], " ", quoted[2])
-    rest = rest.strip()
+    match = _PRINCIPALS.match(line)
+    if match is None:
+        raise ValueError("it names no key")
+    principals, rest = match[1] or match[2], line[match.end() :]
     first = rest.split(None, 1)[0] if rest else ""
     options: dict[str, str | None] = {}
     if first and not _is_key_type(first):
@@ -147,31 +151,36 @@ def _options(text: str) -> dict[str, str | None]:
     at = 0
     while at < len(text):
         match = _OPTION.match(text, at)
-        if match is None or match[1] in found:
+        if match is None or match[1].lower() in found:
             raise ValueError(f"its options {text!r} cannot be read")
-        found[match[1]] = match[2]
+        found[match[1].lower()] = match[2]
         at = match.end()
     return found
 
 
 def _among(namespace: str, patterns: str) -> bool:
-    """As ssh: one of them matches, and none of those that begin with `!`."""
-    each = [p.strip() for p in patterns.split(",")]
-    if any(p.startswith("!") and fnmatchcase(namespace, p[1:]) for p in each):
+    """As ssh: one of them matches, and none of those that begin with `!`; blanks are part of them,
+    and only `*` and `?` stand for others."""
+    each = patterns.split(",")
+    if any(p.startswith("!") and _fits(namespace, p[1:]) for p in each):
         return False
-    return any(fnmatchcase(namespace, p) for p in each if not p.startswith("!"))
+    return any(_fits(namespace, p) for p in each if not p.startswith("!"))
+
+
+def _fits(namespace: str, pattern: str) -> bool:
+    return fnmatchcase(namespace, pattern.replace("[", "[[]"))
 
 
 def _time(text: str | None) -> datetime | None:
     """`YYYYMMDD[HHMM[SS]][Z]`; without Z in this machine's time zone, as ssh-keygen reads it."""
     if text is None:
         return None
-    digits = text.removesuffix("Z")
+    digits = re.sub(r"(?:Z|UTC)$", "", text, flags=re.IGNORECASE)
     form = _FORMS.get(len(digits))
-    if form is None or not digits.isdigit():
+    if form is None or not (digits.isascii() and digits.isdigit()):
         raise ValueError(f"{text!r} is no time like 20261101Z")
     at = datetime.strptime(digits, form)  # noqa: DTZ007 -- the zone follows
-    return at.replace(tzinfo=UTC) if text.endswith("Z") else at.astimezone(UTC)
+    return at.replace(tzinfo=UTC) if digits != text else at.astimezone(UTC)
 
 
 def _written(at: datetime) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
@@ -53,10 +54,15 @@ def check_signature(public: PublicKey, signature: bytes, data: bytes) -> None:
         raise SignatureInvalid(f"its {public.type!r} key cannot be read") from None
 
 
+@lru_cache(maxsize=64)
 def _ed25519(public: PublicKey) -> Ed25519PublicKey:
+    """A ledger has thousands of signatures, by few keys."""
     reader = Reader(public.blob)
     reader.string()
-    return Ed25519PublicKey.from_public_bytes(reader.string())
+    key = Ed25519PublicKey.from_public_bytes(reader.string())
+    if reader.rest():
+        raise SignatureInvalid("its key has more bytes than one of its kind")
+    return key
 
 
 def _check_touched(public: PublicKey, value: bytes, more: bytes, data: bytes) -> None:

@@ -14,7 +14,7 @@ from qdrant_dr.stores.body import Body
 from qdrant_dr.stores.provider import Upload
 
 if TYPE_CHECKING:
-    from qdrant_dr.stores.objects import ObjectStore
+    from qdrant_dr.stores.object_store import ObjectStore
 
 log = logging.getLogger(__name__)
 

@@ -70,14 +70,17 @@ class Keyring:
         *,
         replaced_by: Collection[str] = (),
         lost: Collection[str] = (),
+        only_read: KeyMissing | None = None,
     ) -> None:
-        """`replaced_by` are the keys that came after the newest one: one that nobody opened here,
-        or several, and nobody knows which of them is ours. `lost` are those that are known to be
-        lost: what is encrypted with them stops nothing."""
+        """`only_read`: why nothing is written, though all is read. `replaced_by` are the keys that
+        came after the newest one: one that nobody opened here, or several, and nobody knows which
+        of them is ours. `lost` are those that are known to be lost: what is encrypted with them
+        stops nothing."""
         self._newest = newest
         self._keys = {key.id: key for key in older if key.id != newest.id} | {newest.id: newest}
         self._replaced_by = replaced_by
         self._lost = frozenset(lost)
+        self.only_read = only_read
         self._unknown: dict[str, str] = {}
 
     def __repr__(self) -> str:
@@ -87,7 +90,9 @@ class Keyring:
     def newest(self) -> MasterKey:
         """Return the key to encrypt with. Raise KeyWrong if it was replaced by one that is not
         open, for it may have been stolen; by several, for one may be a thief's; or if something
-        here is encrypted with a key that is not open, for that may be the one that followed."""
+        here is encrypted with a key that is not open, for that may be the one that followed. Raise
+        what `require_named` raises."""
+        self.require_named()
         replaced = f"key {self._newest.id.hex()} was replaced by {', '.join(self._replaced_by)}"
         if len(self._replaced_by) > 1:
             raise KeyWrong(
@@ -110,11 +115,18 @@ class Keyring:
                 f"newest one, whose slots were deleted, so nothing is encrypted with "
                 f"{self._newest.id.hex()}",
                 f"if it was rotated a moment ago, run it again. Else bring back the slots in "
-                f"`keys/{key_id}`, or configure what `qdrant-dr key export` wrote as `key`; if key "
-                f"{key_id} is lost for good, run `qdrant-dr key rotate REPOSITORY` and put "
+                f"`keys/{key_id}`, or configure what `qdrant-dr key export REPOSITORY --out FILE` "
+                f"wrote as `key`; if key {key_id} is lost for good, run "
+                f"`qdrant-dr key rotate REPOSITORY` and put "
                 f'`lost_keys: ["{key_id}"]` below the name of the repository.',
             )
         return self._newest
+
+    def require_named(self) -> None:
+        """Raise KeyMissing or KeyWrong if the configuration does not name a key that is ours: then
+        nothing is written or deleted."""
+        if self.only_read is not None:
+            raise type(self.only_read)(self.only_read.message, self.only_read.hint)
 
     def found_unknown(self, key_id: bytes, path: str) -> None:
         """Take note of a box, found to be whole, whose key is not open: from now on nothing is

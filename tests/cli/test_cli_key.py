@@ -190,6 +190,21 @@ def test_a_backup_is_encrypted_proven_and_restored(
     httpx.delete(f"{source}/collections/back")
     again = qdr("backup", "movies", "-q")
     assert again.code == 0, again.err
+    # with a configuration that lacks `key_id` it is read, and nothing gets there
+    config = tmp_path / "qdrant-dr.yaml"
+    pinned = config.read_text()
+    assert "key_id: " in pinned
+    config.write_text("".join(ln for ln in pinned.splitlines(True) if "key_id" not in ln))
+    got = qdr("get", "movies@latest", "-r", "vault", "--out", str(tmp_path / "movies.snapshot"))
+    assert got.code == 0, got.err
+    assert qdr("verify", "movies@latest", "-r", "vault", "--depth", "bytes", "-q").code in (0, 3)
+    told = json.dumps(qdr("status", "--json").json)
+    assert "does not say which master key is ours" in told
+    assert "put `key_id: " in told
+    unpinned = qdr("backup", "movies", "-q", "--json")
+    assert unpinned.code == 3, unpinned.err
+    assert "does not say which master key is ours" in json.dumps(unpinned.json)
+    config.write_text(pinned)
     # without its key the vault is left behind, and the plain repository gets its copy
     (tmp_path / "key").rename(tmp_path / "lost")
     alone = qdr("backup", "movies", "-q", "--json")

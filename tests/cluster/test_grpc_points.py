@@ -21,7 +21,7 @@ from qdrant_dr.cluster.grpc_points import GrpcPoints, GrpcUnfit, grpc_points
 from qdrant_dr.cluster.scroll import GRPC_MISSES, PAGE, PAGE_BYTES, _Pages
 from qdrant_dr.errors import ServerFailed
 from qdrant_dr.proof import fingerprint_of
-from qdrant_dr.proof.encoding import unpacked
+from qdrant_dr.proof.point_encoding import unpacked
 from tests.support.either_server import KINDS
 from tests.support.servers import Server, qdrant_server, sandbox_server
 

@@ -105,7 +105,7 @@ def test_an_absent_object_is_said_to_be_absent(store: Store) -> None:
 
 def test_a_record_is_read_up_to_a_bound(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who can write to a bucket must not be able to fill our memory."""
-    for module in ("base", "objects", "local"):
+    for module in ("base", "object_store", "local"):
         monkeypatch.setattr(f"qdrant_dr.stores.{module}.LARGEST", 1000)
     store.create("just.json", b"x" * 1000)
     assert store.read("just.json") == b"x" * 1000

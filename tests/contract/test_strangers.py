@@ -17,7 +17,7 @@ from qdrant_dr.repository import (
     record_expiry,
     sweep,
 )
-from qdrant_dr.stores.objects import ObjectStore
+from qdrant_dr.stores.object_store import ObjectStore
 from tests.support import records as made
 from tests.support.backed_up import backed_up
 from tests.support.stores import Place, repository_in

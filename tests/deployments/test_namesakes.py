@@ -14,7 +14,7 @@ from deployments.takeover import RETIRED, of_cluster
 from qdrant_dr.errors import ConfigInvalid
 from tasks.config import load
 from tasks.deployment_names import cluster_tag
-from tasks.replaced import reads_the_same
+from tasks.renamed_deployment import reads_the_same
 from tests.support.world import World, make_world
 
 SERVER = "http://127.0.0.1:6333"

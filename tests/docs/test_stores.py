@@ -20,7 +20,7 @@ from qdrant_dr.jobs.check.rows import CheckRow
 from qdrant_dr.jobs.check.store import check_repository
 from qdrant_dr.repository import create_repository, location_of
 from qdrant_dr.repository.open_store import open_store
-from qdrant_dr.stores.objects import ObjectStore
+from qdrant_dr.stores.object_store import ObjectStore
 from tests.support.certificates import make_certificates
 from tests.support.records import NOW
 from tests.support.stores import s3_place

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,7 @@ ANSWERS = {
     "Can it be restored, and how fast?": "rto_seconds",
     "Is every collection covered?": "movies",
     "What was left out?": '"error": null',
+    "Which controls do the figures answer?": "AU-10",
     "What is wrong right now?": "severity",
 }
 
@@ -64,3 +68,13 @@ def test_it_is_answered_from_the_bundle_alone(question: str, laptop: Path) -> No
     assert ANSWERS[question] in done.stdout
     if question == "Who says so?":
         assert [line.partition(":")[0] for line in done.stdout.splitlines()] == sorted(NAMES)
+
+
+def test_the_report_of_a_bundle_stands_on_the_ledgers(laptop: Path, witnessed: Witnessed) -> None:
+    with tarfile.open(laptop / "evidence.tar.gz") as archive:
+        member = archive.extractfile("qdrant-dr-evidence/report/ledger.csv")
+        assert member is not None
+        heads = list(csv.DictReader(io.TextIOWrapper(member, encoding="utf-8")))
+    assert {h["repository"]: h["head_sha256"] for h in heads} == {
+        name: witnessed.head(name).sha256 for name in NAMES
+    }

@@ -288,3 +288,52 @@ def test_a_folder_above_the_copies_is_explained(ledger: Ledger, qdr: Any) -> Non
     said = qdr("evidence", "verify", ledger.root.parent)
     assert said.code == 2
     assert "below it are one" in said.err
+
+
+@pytest.mark.parametrize("stored", [None, "as it says"])
+def test_a_key_that_ended_cannot_date_its_entries_back(
+    stored: str | None, ledger: Ledger, key: PrivateKey, trust: Path, qdr: Any
+) -> None:
+    """Whoever stole a key that was replaced says that it was then; what it follows says when."""
+    new = new_key()
+    rotated = ledger.at + HOUR
+    ledger.append(round_of(ledger, rotated), next_key=new.public.line)
+    for _ in range(9):
+        ledger.append(round_of(ledger, ledger.at + HOUR), key=new)
+    ended = trust_line(key, valid_before=rotated + timedelta(seconds=2))
+    trust.write_text(ended + trust_line(new, valid_after=rotated))
+    assert verified(qdr, ledger.root, trust).wrong == []
+    at = rotated - timedelta(minutes=1)
+    ledger.append(
+        {"backups/shop/made-0123abcd/up.json": made.run_start(at=at).to_bytes()},
+        at=at,
+        previous_stored_at=at if stored else None,
+    )
+    asked = verified(qdr, ledger.root, trust)
+    assert asked.code == 1
+    assert asked["signatures"][0] == "failed"
+    assert asked["times"][0] == "doubt"
+
+
+def test_a_clock_that_was_ahead_once_dates_nothing_back_after_it(
+    ledger: Ledger, key: PrivateKey, trust: Path, qdr: Any
+) -> None:
+    """The store took that entry when it did, as the next one says."""
+    ledger.append(at=ledger.at + timedelta(days=300))
+    ledger.append()
+    trust.write_text(trust_line(key, valid_before=ledger.at + HOUR))
+    asked = verified(qdr, ledger.root, trust)
+    assert (asked["signatures"][0], asked["times"][0]) == ("doubt", "ok")
+    assert "entry 4" in asked["signatures"][1]
+    assert "entry 5" not in asked["signatures"][1]
+
+
+def test_a_name_of_adoption_excuses_no_date(ledger: Ledger, trust: Path, qdr: Any) -> None:
+    ledger.append(at=ledger.at - timedelta(hours=9), adopted_from="99999999")
+    asked = verified(qdr, ledger.root, trust)
+    assert asked["times"][0] == "failed"
+
+
+def test_a_repository_is_no_witness_of_itself(ledger: Ledger, trust: Path, qdr: Any) -> None:
+    asked = verified(qdr, ledger.root, trust, "--against", str(ledger.root))
+    assert asked["anchors"][0] == "not checked"

@@ -22,6 +22,7 @@ import yaml
 from deployments import processes
 from qdrant_dr.errors import ConfigInvalid, SetupFailed, UsageError
 from qdrant_dr.version import __version__
+from tests.support.forked import run_forked
 from tests.support.prefect import PrefectServer, free_port
 from tests.support.thorough import thorough
 from tests.support.waiting import eventually
@@ -48,11 +49,12 @@ class Pipeline:
     world: World
     env: Mapping[str, str]
 
-    def run(self, command: str) -> list[str]:
+    def run(self, command: str, *, forked: bool = True) -> list[str]:
         """`qdrant-dr COMMAND` to its end; the lines it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "qdrant_dr.cli", command,
-             *(["--prefect-file", str(self.file)] if command == "up" else [])],
+        words = [command, *(["--prefect-file", str(self.file)] if command == "up" else [])]
+        start = run_forked if forked else subprocess.run
+        done = start(
+            [sys.executable, "-m", "qdrant_dr.cli", *words],
             cwd=ROOT, env=dict(self.env), capture_output=True, text=True,
             timeout=240, check=False,
         )  # fmt: skip
@@ -92,7 +94,7 @@ def pipeline(
         tmp_path_factory.mktemp("up"), source, FEW, {**os.environ, **prefect_api.env, **A_CHECKOUT}
     )
     try:
-        made.run("up")
+        made.run("up", forked=False)  # as users start it
         yield made
     finally:
         made.run("down")

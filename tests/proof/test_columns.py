@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdrant_dr.proof.columns import Columns, encode_ids, encode_payloads
-from qdrant_dr.proof.encoding import encode_bits, encode_id, encode_value
 from qdrant_dr.proof.fingerprint import Fingerprinter
+from qdrant_dr.proof.point_encoding import encode_bits, encode_id, encode_value
 
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just(1),

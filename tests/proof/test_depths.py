@@ -25,8 +25,8 @@ from qdrant_dr.errors import (
     UsageError,
 )
 from qdrant_dr.proof import EngineLimits, Examination, ProofLimits, SampleRequest, prove
-from qdrant_dr.proof.encoding import digest_point
 from qdrant_dr.proof.fingerprint import differences, fingerprint_of
+from qdrant_dr.proof.point_encoding import digest_point
 from qdrant_dr.records import Depth, Part, Seal
 from tests.support.archives import MemoryReader, archive, backup, put_together, take_apart
 from tests.support.hunt import hunted

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qdrant_dr.errors import RecordUnknown
-from qdrant_dr.proof.encoding import digest_point, encode_bits, encode_id, vector_domain
 from qdrant_dr.proof.fingerprint import (
     SKETCH,
     Fingerprinter,
@@ -25,6 +24,7 @@ from qdrant_dr.proof.fingerprint import (
     merge_sketches,
     subtract,
 )
+from qdrant_dr.proof.point_encoding import digest_point, encode_bits, encode_id, vector_domain
 from qdrant_dr.records import Fingerprint, Seal, canonical_json
 from tests.support import records
 from tests.support.replay import truth

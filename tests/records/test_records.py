@@ -27,11 +27,16 @@ from qdrant_dr.records import (
     RunStart,
     Seal,
     SnapshotAnswer,
+    UndoPart,
+    UndoRecord,
+    UndoSettled,
     canonical_json,
     format_time,
     parse_time,
 )
 from qdrant_dr.records.base import _without
+from qdrant_dr.records.evidence_bundle import EvidenceBundle
+from qdrant_dr.records.export import ExportBegun, ExportManifest
 from qdrant_dr.records.key_slot import KeySlot
 from qdrant_dr.records.repository import RepositoryRecord
 from tests.support import records as made
@@ -41,7 +46,8 @@ KINDS: dict[str, type[Record]] = {
     kind.KIND: kind
     for kind in (
         RepositoryRecord, Intent, SnapshotAnswer, Manifest, Seal, Proof, RunStart, RunEnd, Hold,
-        Expired, Acknowledgement, KeySlot, LedgerEntry,
+        Expired, Acknowledgement, KeySlot, LedgerEntry, ExportBegun, ExportManifest, EvidenceBundle,
+        UndoPart, UndoRecord, UndoSettled,
     )
 }  # fmt: skip
 

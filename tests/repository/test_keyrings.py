@@ -26,11 +26,17 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.jobs.check.keys import check_keys
 from qdrant_dr.records import Seal
-from qdrant_dr.repository import create_repository, open_repository, read_catalog, read_repository
+from qdrant_dr.repository import (
+    Repository,
+    create_repository,
+    open_repository,
+    read_catalog,
+    read_repository,
+)
 from qdrant_dr.repository.keyrings import add_slots, opening_slots, read_slots, remove_slot, rotate
 from qdrant_dr.vault.box import MAGIC, seal_bytes
 from qdrant_dr.vault.key_secret import parse_secret
-from qdrant_dr.vault.keys import export_text, make_slot
+from qdrant_dr.vault.key_slots import export_text, make_slot
 from qdrant_dr.vault.master_key import MasterKey
 from tests.support import records as made
 from tests.support.encrypted import (
@@ -268,9 +274,7 @@ def test_a_rotation_encrypts_anew_and_reads_what_was(cfg: RepositoryConfig, tmp_
     before = opened(cfg)
     before.put_seal(seal_of())
     add_slots(before, parse_secret(text, "x"), NOW, label="safe")
-    identity = pyrage.x25519.Identity.generate()
-    (tmp_path / "age").write_text(str(identity))
-    add_slots(before, str(identity.to_public()), NOW, label="Ana")
+    add_age(before, tmp_path)
     done = rotate(before, cfg, NOW - timedelta(days=9000))  # whatever the clock says
     assert {(s.locked_by, s.label) for s in done.slots} == {("key-file", ""), ("age", "Ana")}
     assert [s.label for s in done.left_out] == ["safe"]
@@ -302,13 +306,33 @@ def test_a_rotation_encrypts_anew_and_reads_what_was(cfg: RepositoryConfig, tmp_
     assert opened(theirs).keys.ids == after.keys.ids  # type: ignore[union-attr]
     with_age = {"key": f"file:{tmp_path / 'age'}"}
     for secret in ({}, with_age):
-        with pytest.raises(KeyMissing, match="which master key is ours") as said:
-            opened(cfg.model_copy(update={**secret, "key_id": None}))
-        assert f'key_id: "{before.record.key_id}"' in said.value.hint
+        unnamed = cfg.model_copy(update={**secret, "key_id": None})
+        assert opened(unnamed).read_seal(made.manifest("movies").key) == seal_of()
+        assert_only_read(unnamed, "which master key is ours", f'"{before.record.key_id}"')
     for named in after.keys.ids:
         ours = opened(cfg.model_copy(update=with_age | {"key_id": named}))
         assert ours.keys is not None
         assert ours.keys.ids == after.keys.ids
+
+
+def assert_only_read(cfg: RepositoryConfig, why: str, hint: str) -> None:
+    """Whatever is written or deleted there is refused, with the same line."""
+    there = opened(cfg)
+    assert there.only_read is not None
+    _, text = another_key_file(Path(cfg.key.removeprefix("file:")).parent, "a fourth one")  # type: ignore[union-attr]
+    for write in (
+        lambda: there.put_seal(made.seal(made.manifest("users"))),
+        lambda: rotate(there, cfg, NOW),
+        lambda: add_slots(there, parse_secret(text, "x"), NOW, label=""),
+        lambda: remove_slot(there, cfg, "20260101T000000Z-000000", execute=True),
+        lambda: export_text(there.keys),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(KeyMissing, match=why) as said:
+            write()
+        assert hint in said.value.hint
+    row = check_keys("vault", cfg, there)
+    assert row.state == "failed"
+    assert hint in (row.next_step or "")
 
 
 def test_two_keys_that_follow_one_write_nothing_until_one_is_named(
@@ -341,10 +365,61 @@ def test_two_keys_that_follow_one_write_nothing_until_one_is_named(
 def test_an_old_key_does_not_come_back_when_the_newest_is_named(
     cfg: RepositoryConfig, tmp_path: Path
 ) -> None:
-    newest = rotate(opened(cfg), cfg, NOW).slots[0].key_id
+    first = opened(cfg)
+    first.put_seal(seal_of())
+    add_age(first, tmp_path)
+    newest = rotate(first, cfg, NOW).slots[0].key_id
     shutil.rmtree(tmp_path / "vault" / "keys" / newest)
+    named = cfg.model_copy(update={"key_id": newest})
+    assert opened(named).read_seal(made.manifest("movies").key) == seal_of()
+    assert_only_read(named, f"nothing ties that to key {newest}", "put its id as `key_id`")
+    # what an age identity opens, anybody may have locked: it is not even read
     with pytest.raises(KeyWrong, match=f"nothing ties that to key {newest}"):
-        opened(cfg.model_copy(update={"key_id": newest}))
+        opened(named.model_copy(update={"key": f"file:{tmp_path / 'age'}"}))
+
+
+@pytest.mark.parametrize("named", ["the first key", "none"])
+def test_what_our_secret_opens_is_read_though_a_key_between_is_lost(
+    cfg: RepositoryConfig, tmp_path: Path, named: str
+) -> None:
+    """The configuration is of before two rotations, and the slots of the first are gone."""
+    between = rotate(opened(cfg), cfg, NOW).slots[0].key_id
+    newest = rotate(opened(cfg), cfg, NOW).slots[0].key_id
+    opened(cfg).put_seal(seal_of())
+    shutil.rmtree(tmp_path / "vault" / "keys" / between)
+    old = cfg if named == "the first key" else cfg.model_copy(update={"key_id": None})
+    assert opened(old).read_seal(made.manifest("movies").key) == seal_of()
+    with pytest.raises(KeyMissing, match=newest if named == "the first key" else "is ours"):
+        opened(old).put_seal(made.seal(made.manifest("users")))
+    opened(cfg.model_copy(update={"key_id": newest})).put_seal(made.seal(made.manifest("users")))
+
+
+def test_a_configuration_without_the_lost_keys_reads(cfg: RepositoryConfig, tmp_path: Path) -> None:
+    lost = rotate(opened(cfg), cfg, NOW).slots[0].key_id
+    opened(cfg).put_seal(made.seal(made.manifest("users")))
+    shutil.rmtree(tmp_path / "vault" / "keys" / lost)
+    third = rotate(opened(cfg), cfg, NOW).slots[0].key_id
+    known = cfg.model_copy(update={"key_id": third, "lost_keys": (lost,)})
+    opened(known).put_seal(seal_of())
+    for old in (
+        known.model_copy(update={"lost_keys": ()}),
+        known.model_copy(update={"lost_keys": (), "key_id": cfg.key_id}),
+        known.model_copy(update={"lost_keys": (), "key_id": None}),
+        known.model_copy(update={"key_id": lost}),
+    ):
+        there = opened(old)
+        assert there.read_seal(made.manifest("movies").key) == seal_of()
+        with pytest.raises(KeyMissing):
+            there.read_seal(made.manifest("users").key)
+        with pytest.raises(KeyMissing):
+            there.put_seal(made.seal(made.manifest("third")))
+
+
+def add_age(found: Repository, folder: Path) -> None:
+    """Lock the keys for an age identity, which is in a file there."""
+    identity = pyrage.x25519.Identity.generate()
+    (folder / "age").write_text(str(identity))
+    add_slots(found, str(identity.to_public()), NOW, label="Ana")
 
 
 def test_where_something_has_a_key_that_no_slot_opens_nothing_is_encrypted(
@@ -483,7 +558,7 @@ def test_a_creation_that_was_cut_short_is_repeated(cfg: RepositoryConfig, tmp_pa
     second = opened(again).keys
     assert first is not None
     assert second is not None
-    assert len(second.ids) == 1
+    assert second.ids == (*first.ids, again.key_id)
     assert second.ids != first.ids
     assert len(read_slots(opened(again)).records) == 2
 

@@ -140,8 +140,9 @@ def test_allowed_signers_are_read_and_written_alike():
     assert "certificates" in bob.objection(LEDGER, NOW)
     ended = allowed_signers.ended(worker, NOW)
     assert allowed_signers.parse(ended.line, "file") == (ended,)
-    assert "until 2026-11-30" in ended.objection(LEDGER, NOW)
-    assert allowed_signers.find([ended, worker], key, LEDGER, NOW) == worker
+    assert ended.objection(LEDGER, NOW) is None  # as ssh-keygen has it
+    assert "until 2026-11-30" in ended.objection(LEDGER, NOW + timedelta(seconds=1))
+    assert allowed_signers.find([ended, worker], key, LEDGER, NOW + timedelta(days=1)) == worker
     with pytest.raises(SignatureInvalid, match="no line"):
         allowed_signers.find([ended], new_key().public, LEDGER, NOW)
 
@@ -160,6 +161,52 @@ def test_a_bad_line_is_named(line):
     key = KEY.public
     with pytest.raises(SignatureInvalid, match="file, line 2"):
         allowed_signers.parse("\n" + line.format(key=key.line), "file")
+
+
+AS_SSH = [
+    "who {key}",
+    "who\t{key}",
+    'who namespaces="ledger@qdrant-dr" {key} a comment',
+    'who Namespaces="ledger@*,other" {key}',
+    'who namespaces="!ledger@qdrant-dr,*" {key}',
+    'who namespaces="[l]edger@qdrant-dr" {key}',
+    'who namespaces="ledger@qdrant-d[r]" {key}',
+    'who namespaces="other, ledger@qdrant-dr" {key}',
+    'who namespaces="other,ledger@qdrant-d?" {key}',
+    'who namespaces="Ledger@qdrant-dr" {key}',
+    'who valid-before="20261130120000Z" {key}',
+    'who valid-before="20261130115959Z" {key}',
+    'who valid-after="20261130120000z" {key}',
+    'who valid-after="20261130120001Z" {key}',
+    "who cert-authority {key}",
+    "# who\u2028who {key}",
+    "# who\x0cwho {key}",
+    "# who\rwho {key}",
+    "who {other}",
+]
+
+
+@needs_ssh_keygen
+@pytest.mark.parametrize("line", AS_SSH)
+def test_a_line_allows_what_it_allows_ssh_keygen(tmp_path, line):
+    """At 12:00:00.7: ssh-keygen is given whole seconds."""
+    text = line.format(key=KEY.public.line, other=new_key().public.line) + "\n"
+    signers, signature = tmp_path / "signers", tmp_path / "signature"
+    signers.write_text(text, newline="")
+    signature.write_bytes(sshsig.sign(MESSAGE, KEY, LEDGER))
+    told = run(
+        ["ssh-keygen", "-Y", "verify", "-f", signers, "-I", "who", "-n", LEDGER, "-s", signature,
+         "-O", "verify-time=20261130120000Z"],
+        MESSAGE, check=False,
+    )  # fmt: skip
+    try:
+        at = NOW + timedelta(seconds=0.7)
+        allowed_signers.find(allowed_signers.parse(text, "file"), KEY.public, LEDGER, at)
+    except SignatureInvalid:
+        ours = False
+    else:
+        ours = True
+    assert ours is (told == 0)
 
 
 def run(command: list[object], stdin: bytes = b"", *, check: bool = True) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr.errors import TimestampFailed
+from qdrant_dr.jobs.run import timestamp
 from qdrant_dr.jobs.run.timestamp import ask_for_time
 from qdrant_dr.signing import timestamps
 
@@ -112,3 +115,34 @@ def test_what_is_no_answer_is_refused(reply: bytes) -> None:
 def test_a_server_that_is_away_is_told() -> None:
     with pytest.raises(TimestampFailed, match="does not answer"):
         ask_for_time("http://127.0.0.1:1", MESSAGE)
+
+
+@pytest.mark.parametrize("what", ["drips", "floods"])
+def test_a_server_that_never_ends_its_answer_holds_nothing_up(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timestamp, "_SECONDS", 0.5)
+    stop = threading.Event()
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while not stop.wait(0.05 if what == "drips" else 0):
+                    self.wfile.write(b"x" * (1 if what == "drips" else 2**16))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    try:
+        began = time.monotonic()
+        with pytest.raises(TimestampFailed):
+            ask_for_time(f"http://127.0.0.1:{httpd.server_port}", MESSAGE)
+        assert time.monotonic() - began < 10
+    finally:
+        stop.set()
+        httpd.shutdown()
+        httpd.server_close()

@@ -10,7 +10,7 @@ import pytest
 
 from qdrant_dr.errors import Conflict
 from qdrant_dr.repository.open_store import open_store
-from qdrant_dr.stores.objects import ObjectStore
+from qdrant_dr.stores.object_store import ObjectStore
 from tests.support.stores import PLACES, Place
 
 SIZE = 9 * 2**20

@@ -12,7 +12,7 @@ import pytest
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.jobs.check.archive import check_archive
 from qdrant_dr.repository import Repository, create_repository, open_repository
-from qdrant_dr.stores.objects import ObjectStore
+from qdrant_dr.stores.object_store import ObjectStore
 from qdrant_dr.stores.s3 import rules_of
 from tests.support.stores import Place, s3_place
 

@@ -22,7 +22,7 @@ from qdrant_dr.repository.open_store import open_store
 from qdrant_dr.stores import body as bodies
 from qdrant_dr.stores.body import Body
 from qdrant_dr.stores.loops import loop_of
-from qdrant_dr.stores.objects import ObjectStore
+from qdrant_dr.stores.object_store import ObjectStore
 from qdrant_dr.stores.s3 import S3Upload
 from qdrant_dr.stores.s3_checksums import sign_known_digests
 from tests.support.stores import Place, s3_place

@@ -14,7 +14,7 @@ from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.records import Expired
 from qdrant_dr.repository import Repository, create_repository, delete_copy, open_repository
 from qdrant_dr.repository.holds_and_deletions import record_expiry
-from qdrant_dr.stores.objects import ObjectStore
+from qdrant_dr.stores.object_store import ObjectStore
 from tests.support import records as made
 from tests.support.stores import Place, s3_place
 

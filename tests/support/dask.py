@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.prefect import Child, free_port, spawn
+from tests.support.prefect import Child, free_port, spawn, spawn_forked
 from tests.support.waiting import eventually
 
 
@@ -27,12 +27,15 @@ class DaskCluster:
     def add(self, *, threads: int = 2, env: Mapping[str, str] | None = None) -> Child:
         """One more worker, without a nanny: killed, it stays dead."""
         name = f"worker-{len(self.workers)}"
-        worker = spawn(
-            "-m", "distributed.cli.dask_worker", self.address,
-            "--host", "127.0.0.1", "--nthreads", str(threads), "--no-nanny", "--no-dashboard",
-            "--name", name, "--local-directory", str(self.folder / name),
-            log=self.folder / f"{name}.log", env=env or {},
+        arguments = (
+            self.address, "--host", "127.0.0.1", "--nthreads", str(threads), "--no-nanny",
+            "--no-dashboard", "--name", name, "--local-directory", str(self.folder / name),
         )  # fmt: skip
+        log = self.folder / f"{name}.log"
+        if env:  # it imports other things
+            worker = spawn("-m", "distributed.cli.dask_worker", *arguments, log=log, env=env)
+        else:
+            worker = spawn_forked("dask", "worker", *arguments, log=log, env={})
         self.workers.append(worker)
         return worker
 
@@ -45,8 +48,8 @@ def dask_cluster(folder: Path, *, workers: int = 2, threads: int = 2) -> Iterato
     """A scheduler with workers that have this package; all gone afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
     port, dashboard = free_port(), free_port()
-    scheduler = spawn(
-        "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port),
+    scheduler = spawn_forked(
+        "dask", "scheduler", "--host", "127.0.0.1", "--port", str(port),
         "--dashboard-address", f"127.0.0.1:{dashboard}",
         log=folder / "scheduler.log", env={},
     )  # fmt: skip

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from qdrant_dr.vault import law
-from qdrant_dr.vault.law import Holding
+from qdrant_dr.vault import pack_deletion_rules
+from qdrant_dr.vault.pack_deletion_rules import Holding
 
 HOUR = timedelta(hours=1)
 BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -23,12 +23,12 @@ Steps = Generator[timedelta, None, None]
 class Rules:
     """What the actors ask; each can be broken."""
 
-    protects: Callable[..., bool] = law.protects
-    is_base: Callable[..., bool] = law.is_base
-    may_reuse: Callable[..., bool] = law.may_reuse
-    may_commit: Callable[..., bool] = law.may_commit
-    packs_to_delete: Callable[..., frozenset[str]] = law.packs_to_delete
-    rewritten_lately: Callable[..., bool] = law.rewritten_lately
+    protects: Callable[..., bool] = pack_deletion_rules.protects
+    is_base: Callable[..., bool] = pack_deletion_rules.is_base
+    may_reuse: Callable[..., bool] = pack_deletion_rules.may_reuse
+    may_commit: Callable[..., bool] = pack_deletion_rules.may_commit
+    packs_to_delete: Callable[..., frozenset[str]] = pack_deletion_rules.packs_to_delete
+    rewritten_lately: Callable[..., bool] = pack_deletion_rules.rewritten_lately
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import yaml
 
-from tests.support.prefect import PrefectServer, spawn
+from tests.support.prefect import PrefectServer, spawn_forked
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -80,8 +80,8 @@ def worker(
     server: PrefectServer, pool: str, log: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[Worker]:
     """A worker of the pool; it and all it started are gone afterwards."""
-    child = spawn(
-        "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", pool,
+    child = spawn_forked(
+        "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", pool,
         log=log, env={**server.env, **(env or {})},
     )  # fmt: skip
     running = Worker(child.process.pid, log)

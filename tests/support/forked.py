@@ -35,9 +35,25 @@ PROGRAMS = {
     "engine": "qdrant_dr.proof.engine_child:main",
     "cli": "qdrant_dr.cli:main",
     "prefect": "prefect.cli:app",
+    "pipeline": "qdrant_dr.cli:main",
+    "dask": "dask.cli:run_cli",
+    "moto": "moto.server:main",
 }
-ALSO = {"prefect": ("prefect.cli.deploy", "flows.backup", "flows.restore", "flows.watch")}
+SAME = {"pipeline": "prefect", "dask": "prefect"}
+"""Programs forked by the process of another one: most of their imports are the same."""
+FLOWS = ("flows.backup", "flows.restore", "flows.watch")
+ALSO = {
+    "prefect": (
+        "prefect.cli.deploy", "prefect.cli.server", "prefect.cli.worker",
+        "prefect.workers.process", "prefect.server.api.server", "uvicorn", *FLOWS,
+    ),
+    "pipeline": ("qdrant_dr.cli.pipeline", "deployments.up", "deployments.down"),
+    "dask": ("distributed.cli.dask_scheduler", "distributed.cli.dask_worker", *FLOWS),
+    "moto": ("moto.s3.urls", "moto.iam.urls"),
+}  # fmt: skip
 """What they import only once it is needed."""
+BY_MODULE = {"prefect": "prefect", "qdrant_dr.cli": "pipeline"}
+"""What `python -m` starts, where `run_forked` does."""
 PR_SET_PDEATHSIG = 1
 MESSAGE_MAX = 1 << 17
 STANDARD = 3
@@ -122,15 +138,16 @@ def fork_sandbox(
 def run_forked(
     command: list[str], *, cwd: Path, env: Mapping[str, str], timeout: float, **_: object
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m prefect ...` to its end, as `subprocess.run` with its output captured as text."""
-    assert command[:3] == [sys.executable, "-m", "prefect"], command
+    """`python -m prefect ...` or `qdrant-dr up` and `down` to their end, as `subprocess.run` with
+    its output captured as text."""
+    assert command[:2] == [sys.executable, "-m"], command
     with (
         tempfile.TemporaryFile("w+") as said,
         tempfile.TemporaryFile("w+") as errors,
         Path(os.devnull).open("rb") as nothing,
     ):
         files = (nothing.fileno(), said.fileno(), errors.fileno())
-        pid, ends = fork("prefect", command[3:], cwd, env, files)
+        pid, ends = fork(BY_MODULE[command[2]], command[3:], cwd, env, files)
         code = Forked(pid, ends).wait(timeout)
         for file in (said, errors):
             file.seek(0)
@@ -149,12 +166,12 @@ def fork(
     """Start a program; its process, and the file that tells how it ended. `session`: one of its
     own."""
     asked = {
-        "arguments": arguments, "folder": str(folder), "environment": dict(environment),
-        "session": session,
+        "program": program, "arguments": arguments, "folder": str(folder),
+        "environment": dict(environment), "session": session,
     }  # fmt: skip
     ends, told = os.pipe()
     with _turn:
-        channel, _ = server(program)
+        channel, _ = server(SAME.get(program, program))
         socket.send_fds(channel, [json.dumps(asked).encode()], [*files, told])
         pid = int(channel.recv(MESSAGE_MAX))
     os.close(told)
@@ -181,12 +198,17 @@ def server(program: str) -> tuple[socket.socket, int]:
     return ours, process.pid
 
 
-def _serve(program: str) -> None:
+def _import(program: str) -> None:
     for module in (PROGRAMS[program].partition(":")[0], *ALSO.get(program, ())):
         importlib.import_module(module)
     if program == "cli":
         import_all()  # its commands import what they need
     gc.freeze()
+
+
+def _serve(program: str) -> None:
+    _import(program)
+    imported = {program}
     running: dict[int, int] = {}
     signal.signal(signal.SIGCHLD, lambda *_: _reap(running))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -195,10 +217,14 @@ def _serve(program: str) -> None:
         message, files, *_ = socket.recv_fds(channel, MESSAGE_MAX, STANDARD + 1)
         if not message:
             return
+        asked = json.loads(message)
+        if (program := asked["program"]) not in imported:
+            _import(program)
+            imported.add(program)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
         pid = os.fork()
         if pid == 0:
-            _become(program, json.loads(message), files[:STANDARD], [*files, *running.values()])
+            _become(program, asked, files[:STANDARD], [*files, *running.values()])
         running[pid] = files.pop()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         for file in files:
@@ -241,7 +267,7 @@ def _become(program: str, asked: dict[str, Any], files: list[int], foreign: list
         os.environ.clear()
         os.environ.update(asked["environment"])
         sys.argv = [program, *asked["arguments"]]
-        if program == "prefect":
+        if "prefect" in sys.modules:
             from prefect import context
 
             context.refresh_global_settings_context()  # it read those of before when imported

@@ -26,7 +26,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.forked import run_forked
+from tests.support.forked import Forked, fork, run_forked
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -80,7 +80,7 @@ def _die_with_parent() -> None:
 class Child:
     """A process group that ends with the test, its output in `log`."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log: Path
 
     def kill(self) -> None:
@@ -104,6 +104,17 @@ def spawn(*arguments: str, log: Path, env: Mapping[str, str]) -> Child:
             preexec_fn=_die_with_parent,  # noqa: PLW1509
         )
     return Child(process, log)
+
+
+def spawn_forked(program: str, *arguments: str, log: Path, env: Mapping[str, str]) -> Child:
+    """Start one of the programs of `forked` in its own process group."""
+    with log.open("ab") as out, Path(os.devnull).open("rb") as nothing:
+        pid, ends = fork(
+            program, list(arguments), _ROOT,
+            {**os.environ, "PYTHONPATH": str(_ROOT), **env},
+            (nothing.fileno(), out.fileno(), out.fileno()), session=True,
+        )  # fmt: skip
+    return Child(Forked(pid, ends), log)
 
 
 @dataclass
@@ -133,8 +144,8 @@ class PrefectServer:
 
     def start(self, within: float = 240) -> None:
         """Also once more after its child was killed: the same port, the same database."""
-        self.child = spawn(
-            "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port),
+        self.child = spawn_forked(
+            "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port),
             log=self.home / "server.log",
             env={**self.env, "PREFECT_SERVER_DATABASE_CONNECTION_URL":
                  f"sqlite+aiosqlite:///{self.database}"},

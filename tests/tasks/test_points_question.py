@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from qdrant_dr.jobs.restore_points.compare_with_live import Surveyed
 from qdrant_dr.jobs.restore_points.plan import PointsPlan
-from qdrant_dr.jobs.restore_points.survey import Surveyed
 from qdrant_dr.jobs.run.units import RestorePointsUnit
 from tasks.approve import question
 from tests.support.records import NOW, manifest

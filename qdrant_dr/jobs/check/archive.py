@@ -11,7 +11,7 @@ from qdrant_dr.jobs.check.rows import CheckRow, degraded, ok
 from qdrant_dr.quantities import how_long
 from qdrant_dr.repository import Repository, Stat
 from qdrant_dr.stores.lifecycle import Rule
-from qdrant_dr.stores.objects import ObjectStore
+from qdrant_dr.stores.object_store import ObjectStore
 
 LIFECYCLE, ARCHIVE = "lifecycle", "archive"
 

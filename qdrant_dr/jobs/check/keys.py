@@ -9,7 +9,7 @@ from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok
 from qdrant_dr.repository import Repository
 from qdrant_dr.repository.keyrings import look_for_unknown_keys, opening_slots, read_slots
 from qdrant_dr.vault.box import open_bytes, seal_bytes
-from qdrant_dr.vault.keys import slots_in_words
+from qdrant_dr.vault.key_slots import slots_in_words
 
 _PROBE = f"{layout.PROBES}/key"
 _SAID = b"what a slot opens"

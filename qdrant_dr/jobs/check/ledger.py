@@ -11,7 +11,7 @@ from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.run.ledger import LedgerWriter
 from qdrant_dr.repository import Repository
 from qdrant_dr.repository.ledger_head import LedgerHead
-from qdrant_dr.stores.objects import ObjectStore
+from qdrant_dr.stores.object_store import ObjectStore
 from qdrant_dr.text import count
 
 _VERIFY = "qdrant-dr evidence verify"

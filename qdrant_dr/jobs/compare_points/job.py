@@ -14,7 +14,7 @@ from pathlib import Path
 from qdrant_dr.cluster.collection_config import differences as settings_apart
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted
-from qdrant_dr.jobs.compare_points.changes import (
+from qdrant_dr.jobs.compare_points.change_files import (
     KINDS,
     Change,
     Kind,
@@ -23,6 +23,7 @@ from qdrant_dr.jobs.compare_points.changes import (
     write_changes,
     write_spool,
 )
+from qdrant_dr.jobs.compare_points.compare_tables import Block, Rows, compare_tables
 from qdrant_dr.jobs.compare_points.last_bits import DoubtfulVectors
 from qdrant_dr.jobs.compare_points.select_states import open_states
 from qdrant_dr.jobs.compare_points.separating_values import (
@@ -37,7 +38,6 @@ from qdrant_dr.jobs.compare_points.states import (
     another_life,
     cosine_vectors,
 )
-from qdrant_dr.jobs.compare_points.table_merge import Block, Rows, compare_tables
 from qdrant_dr.jobs.read_points.opened_backup import stop_if_asked
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.proof import TOLERANCE

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from qdrant_dr.jobs.compare_points.changes import Change
+from qdrant_dr.jobs.compare_points.change_files import Change
 from qdrant_dr.jobs.compare_points.states import Piece, State
 from qdrant_dr.proof.compare import alike
-from qdrant_dr.proof.encoding import named_vectors
+from qdrant_dr.proof.point_encoding import named_vectors
 from qdrant_dr.proof.point_table import key_id, read_keys
 
 Pair = tuple[int, int]

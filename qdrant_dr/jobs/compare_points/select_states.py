@@ -15,8 +15,8 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import CollectionVanished, PlanRefused, UsageError
 from qdrant_dr.jobs.compare_points.states import BackupState, LiveState, State
 from qdrant_dr.jobs.read_points.opened_backup import look_up
+from qdrant_dr.jobs.run.backup_selector import select, split
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
-from qdrant_dr.jobs.run.selection import select, split
 
 LIVE = "live"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from qdrant_dr.jobs.read_points.opened_backup import (
     opened_backup,
     stop_if_asked,
 )
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.progress import points_told
 from qdrant_dr.proof import Fingerprinter
 from qdrant_dr.proof.fingerprint import in_pages, parts_of
@@ -179,7 +179,12 @@ class LiveState:
                 "hides them until they are optimised, so they may be told as gone"
             )
         before, after = self.facts.operations, self._operations_now()
-        if before == after:
+        if not _told({*self.facts.shard_ids}, before) or not _told({*before}, after):
+            self.notes.append(
+                f"not every shard of {self.name} is on {self.node.url}: it is not known whether it "
+                "was written to while it was read"
+            )
+        elif before == after:
             self.notes.append(f"{self.name} was not written to while it was read")
         else:
             moved = ", ".join(
@@ -237,6 +242,11 @@ class LiveState:
         where = path_of(self.collection, "points", what)
         doing = f"{what} points of {self.collection!r}"
         return self.node.read(where, doing, collection=self.collection, json=dict(body))
+
+
+def _told(shards: Set[int], operations: Mapping[int, int | None]) -> bool:
+    """Say whether the operation number of every one of these shards is known."""
+    return all(operations.get(shard) is not None for shard in shards)
 
 
 def _noting(points: Iterable[Mapping[str, Any]], keys: list[bytes]) -> Iterator[Mapping[str, Any]]:

@@ -28,10 +28,10 @@ from qdrant_dr.jobs.drill.scenario import (
     standing_under,
     unused,
 )
-from qdrant_dr.jobs.run.find_backup import archive_skip
+from qdrant_dr.jobs.run.backup_selector import FIRST
+from qdrant_dr.jobs.run.load_backup import archive_skip
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
-from qdrant_dr.jobs.run.selection import FIRST
 from qdrant_dr.jobs.run.units import DrillUnit, Perform
 from qdrant_dr.quantities import how_long
 from qdrant_dr.records import Drilled, Outcome, Played, RunEnd

@@ -13,7 +13,7 @@ from qdrant_dr.cancel import stoppable, stopping
 from qdrant_dr.cluster import DRILL_PREFIX, Node, drop_target, node_facts, wait_restored
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ContentDiffers, DRError, NothingChecked, SearchDiffers
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.progress import watched
 from qdrant_dr.jobs.run.prove import bytes_proof, prove_copy
 from qdrant_dr.jobs.run.run import error_facts, utc_now

@@ -130,6 +130,8 @@ def expire_copy(config: Config, unit: ExpireUnit, run_id: str) -> Outcome:
     if unit.repository in failed:
         raise failed[unit.repository]
     repository = opened[unit.repository]
+    if repository.only_read is not None:
+        raise repository.only_read
     made_at = time_of(unit.key.backup_id)
     catalog = catalog_of(
         config, opened, failed, collection=unit.collection, runs=(made_at - LONGEST_RUN, made_at)

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
+from qdrant_dr.jobs.run.backup_selector import select
 from qdrant_dr.jobs.run.scope import selected_names, selected_repositories
-from qdrant_dr.jobs.run.selection import select
 from qdrant_dr.jobs.run.units import ExpireUnit
 from qdrant_dr.records import Acknowledgement, Hold
 from qdrant_dr.records.base import Frozen

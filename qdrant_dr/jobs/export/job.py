@@ -8,8 +8,8 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, UsageError
 from qdrant_dr.jobs.export.destination import open_destination
 from qdrant_dr.jobs.read_points.opened_backup import look_up
+from qdrant_dr.jobs.run.backup_selector import LATEST_PROVEN, select, skipped, split
 from qdrant_dr.jobs.run.run import Run, utc_now
-from qdrant_dr.jobs.run.selection import LATEST_PROVEN, select, skipped, split
 from qdrant_dr.jobs.run.units import ExportForm, ExportUnit, Perform
 from qdrant_dr.records import RunEnd
 from qdrant_dr.records.base import Frozen

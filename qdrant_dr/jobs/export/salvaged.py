@@ -13,7 +13,7 @@ from qdrant_dr.errors import NothingChecked
 from qdrant_dr.jobs.export.destination import LOST_IDS, Destination
 from qdrant_dr.jobs.export.shard_files import ShardWriter, WrittenShard
 from qdrant_dr.jobs.run.examine import proof_limits
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.salvage_copies import laid_copies
 from qdrant_dr.proof import add, differences
 from qdrant_dr.proof.damaged_shard import OpenShard, open_pieces

@@ -26,7 +26,7 @@ from qdrant_dr.errors import (
     UsageError,
 )
 from qdrant_dr.jobs.run.examine import proof_limits
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.progress import in_transit, points_told
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.proof import Limits, ProofLimits, lay_out, require_engine

@@ -14,7 +14,6 @@ from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.replicate.packs import mend_packs, nowhere, to_replace
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.clocks import clocks_of
-from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.healing_steps import (
     DAMAGED,
     damage,
@@ -23,6 +22,7 @@ from qdrant_dr.jobs.run.healing_steps import (
     heal_step,
     sources,
 )
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.progress import in_transit
 from qdrant_dr.jobs.run.prove import bytes_proof
 from qdrant_dr.jobs.run.run import Run, utc_now

@@ -11,8 +11,8 @@ from qdrant_dr import layout
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BoxDamaged, BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.jobs.run.catalogs import catalog_of
-from qdrant_dr.jobs.run.find_backup import Found
 from qdrant_dr.jobs.run.healing_steps import sources
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.records import BackupKey, Part
 from qdrant_dr.repository import Backup, Repository

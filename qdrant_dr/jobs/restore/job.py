@@ -22,9 +22,9 @@ from qdrant_dr.jobs.restore.options import OnTarget, RestoreRequest
 from qdrant_dr.jobs.restore.plan import RestorePlan, plan_restore
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.approval import Approval
+from qdrant_dr.jobs.run.backup_selector import LATEST_PROVEN, doubted_before, skipped, split
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
-from qdrant_dr.jobs.run.selection import LATEST_PROVEN, doubted_before, skipped, split
 from qdrant_dr.jobs.run.units import Perform
 from qdrant_dr.jobs.target.nodes import facts_of, open_target
 from qdrant_dr.layout import time_of

@@ -19,7 +19,7 @@ from qdrant_dr.errors import (
     RecoverFailed,
     RepositoryError,
 )
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.progress import Watcher
 from qdrant_dr.jobs.run.prove import bytes_proof
 from qdrant_dr.jobs.run.run import utc_now

@@ -34,7 +34,7 @@ from qdrant_dr.jobs.restore.salvage_facts import (
     with_vectors,
 )
 from qdrant_dr.jobs.run.examine import proof_limits
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.salvage_copies import laid_copies
 from qdrant_dr.proof import (
     TOLERANCE,

@@ -11,7 +11,7 @@ from qdrant_dr.cluster.target import TargetFacts
 from qdrant_dr.config import Config
 from qdrant_dr.jobs.restore.journal import Journal, OpenJournal
 from qdrant_dr.jobs.restore.next_copy import Sources
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.stopwatch import Stopwatch
 from qdrant_dr.jobs.run.units import RestoreUnit
 from qdrant_dr.records import Manifest

@@ -28,7 +28,7 @@ from qdrant_dr.jobs.restore.resume import create_collection, take_over
 from qdrant_dr.jobs.restore.send import PartSender
 from qdrant_dr.jobs.restore.state import Result, Work
 from qdrant_dr.jobs.run.examine import CopyReader
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.progress import watcher
 from qdrant_dr.jobs.run.run import error_facts, utc_now
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder

@@ -12,12 +12,12 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, PlanRefused
 from qdrant_dr.jobs.read_points.opened_backup import check_filter
 from qdrant_dr.jobs.restore_points.changes import Change
+from qdrant_dr.jobs.restore_points.compare_with_live import survey
 from qdrant_dr.jobs.restore_points.journal import unfinished_points
 from qdrant_dr.jobs.restore_points.look import look_at, unlike_backup, unlike_vectors
 from qdrant_dr.jobs.restore_points.options import PointsRequest, ids_of, parsed_filter
 from qdrant_dr.jobs.restore_points.plan import PointsPlan, room_reasons
 from qdrant_dr.jobs.restore_points.state import PointsWork, asked, found_backup
-from qdrant_dr.jobs.restore_points.survey import survey
 from qdrant_dr.jobs.restore_points.undo import stored_undo
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.approval import Approval
@@ -180,7 +180,7 @@ def _compared(
     left = unfinished_points(config.capture.spool.path, node.url, unit.name)
     if left is not None and left.undo_id != unit.undoes:
         began = f"{left.began_at:%Y-%m-%d %H:%M:%S} UTC"
-        if unit.undoes is None and left.asked == asked(unit):
+        if left.asked == asked(unit):
             warnings.append(f"it continues the restore of points that began {began}")
         else:
             refusals.append(

@@ -16,7 +16,7 @@ from qdrant_dr.jobs.restore_points.point_states import check_only
 from qdrant_dr.jobs.run.units import PointsOptions
 from qdrant_dr.secrets import SecretRef
 
-_LARGEST_ID = 2**64 - 1
+_LARGEST_ID, _DIGITS = 2**64 - 1, 20
 
 
 class PointsRequest(PointsOptions):
@@ -108,7 +108,7 @@ def point_id(line: str, number: int, path: str) -> int | str:
         except (ValueError, KeyError, TypeError):
             text = line
     text = text.strip('"')
-    if text.isdecimal() and int(text) <= _LARGEST_ID:
+    if text.isdecimal() and len(text) <= _DIGITS and int(text) <= _LARGEST_ID:
         return int(text)
     try:
         return str(UUID(text))

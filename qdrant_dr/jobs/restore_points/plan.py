@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qdrant_dr.jobs.restore_points.compare_with_live import Surveyed
 from qdrant_dr.jobs.restore_points.options import selection_words
-from qdrant_dr.jobs.restore_points.survey import Surveyed
 from qdrant_dr.jobs.run.units import RestorePointsUnit
 from qdrant_dr.quantities import format_size
 

@@ -13,7 +13,7 @@ from typing import Any
 from qdrant_dr.cluster import RawPoint
 from qdrant_dr.errors import UsageError
 from qdrant_dr.proof import compare_replayed
-from qdrant_dr.proof.encoding import named_vectors, point_digests
+from qdrant_dr.proof.point_encoding import named_vectors, point_digests
 from qdrant_dr.records.undo import ABSENT
 
 PAYLOAD = "payload"

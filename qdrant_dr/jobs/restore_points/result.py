@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from qdrant_dr.jobs.restore_points.compare_with_live import Surveyed
 from qdrant_dr.jobs.restore_points.options import selection_words
 from qdrant_dr.jobs.restore_points.others import OthersJudged
-from qdrant_dr.jobs.restore_points.survey import Surveyed
-from qdrant_dr.jobs.restore_points.write import Ids, Written
+from qdrant_dr.jobs.restore_points.write_if_unchanged import Ids, Written
 from qdrant_dr.jobs.run.stopwatch import Stopwatch
 from qdrant_dr.jobs.run.units import RestorePointsUnit
 from qdrant_dr.records import RestoredPoints

@@ -15,7 +15,7 @@ from qdrant_dr.jobs.restore_points.look import Live
 from qdrant_dr.jobs.restore_points.options import ids_of, parsed_filter
 from qdrant_dr.jobs.restore_points.sources import OfBackup, OfUndo, Source, live_ids
 from qdrant_dr.jobs.restore_points.undo import StoredUndo
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.units import RestorePointsUnit
 from qdrant_dr.records.base import canonical_json
 from qdrant_dr.repository import Backup

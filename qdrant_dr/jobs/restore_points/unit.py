@@ -13,6 +13,7 @@ from qdrant_dr.cluster.point_writes import PointWrites
 from qdrant_dr.config import Config
 from qdrant_dr.errors import AccessDenied, ContentDiffers, DRError, PlanRefused, RecoverFailed
 from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, PointId, decide
+from qdrant_dr.jobs.restore_points.compare_with_live import survey
 from qdrant_dr.jobs.restore_points.journal import (
     OpenPointsJournal,
     PointsJournal,
@@ -35,9 +36,8 @@ from qdrant_dr.jobs.restore_points.result import (
 )
 from qdrant_dr.jobs.restore_points.sources import OfBackup, in_batches
 from qdrant_dr.jobs.restore_points.state import PointsWork, asked, found_backup
-from qdrant_dr.jobs.restore_points.survey import survey
 from qdrant_dr.jobs.restore_points.undo import StoredUndo, UndoWriter, formers, stored_undo
-from qdrant_dr.jobs.restore_points.write import Writer
+from qdrant_dr.jobs.restore_points.write_if_unchanged import Writer
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.progress import points_told
 from qdrant_dr.jobs.run.run import error_facts, utc_now
@@ -165,7 +165,9 @@ class Restoration:
         found = self.journal.found
         if found is None or found.undo_id == self.unit.undoes:
             return None
-        if found.asked != asked(self.unit) or self.unit.undoes is not None:
+        if found.asked == asked(self.unit) and self.unit.undoes is not None:
+            return None  # what is taken back already is equal, and needs no second undo record
+        if found.asked != asked(self.unit):
             raise PlanRefused(
                 f"a restore of points into {self.name!r} that began "
                 f"{found.began_at:%Y-%m-%d %H:%M:%S} UTC did not end",

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import cache
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
@@ -37,9 +38,16 @@ def open_all(
         try:
             found = open_repository(wanted, stall_timeout=config.copies.stall_timeout)
             opened[wanted.name] = remembering(found) if remember else found
+            if (why := found.only_read) is not None:
+                _say_once(str(found.location), f"{why.message}: {why.hint}")
         except DRError as e:
             failed[wanted.name] = e
     return opened, failed
+
+
+@cache
+def _say_once(location: str, why: str) -> None:  # noqa: ARG001 -- each unit opens it again
+    log.warning("%s", why)
 
 
 def bundle_all(opened: Mapping[str, Repository]) -> None:

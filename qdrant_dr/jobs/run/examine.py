@@ -9,7 +9,7 @@ from typing import Any
 
 from qdrant_dr.cancel import stoppable
 from qdrant_dr.config import Config
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.progress import points_told, watched
 from qdrant_dr.jobs.run.prove_packs import made_of, prove_by_packs
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder

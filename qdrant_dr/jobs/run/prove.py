@@ -19,9 +19,9 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.hints import command, filled
 from qdrant_dr.jobs.run.examine import Examined, examine
-from qdrant_dr.jobs.run.find_backup import Found, sealed_before
 from qdrant_dr.jobs.run.healing_steps import sources
 from qdrant_dr.jobs.run.live_sample import live_sample
+from qdrant_dr.jobs.run.load_backup import Found, sealed_before
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import VerifyUnit
 from qdrant_dr.proof import (

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from qdrant_dr.errors import BoxDamaged, ObjectMissing
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.proof import Examination, engine_version
 from qdrant_dr.records.proof import MadeOf, reaches
 from qdrant_dr.repository.chunked import ChunkedRepository

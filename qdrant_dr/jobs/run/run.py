@@ -381,6 +381,7 @@ def begin(
     run = Run(
         start=start, repositories=opened, unreachable=failed, dry=dry, changes=note_from_here()
     )
+    run.remarks += [f"{e.message}: {e.hint}" for r in opened.values() if (e := r.only_read)]
     if not dry and job != "watch":
         note_began(config, opened, start.run_id)
     if not dry:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qdrant_dr.cancel import stoppable
 from qdrant_dr.errors import DRError, Interrupted
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.proof import lay_out
 from qdrant_dr.proof.unpack import LaidOut, Limits

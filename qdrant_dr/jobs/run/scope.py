@@ -7,7 +7,7 @@ from datetime import datetime
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import NothingSelected
-from qdrant_dr.jobs.run.selection import FIRST, select
+from qdrant_dr.jobs.run.backup_selector import FIRST, select
 from qdrant_dr.repository import Backup, Catalog
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
+from queue import Empty, Queue
+from threading import Thread
 
 import httpx
 
@@ -35,16 +38,33 @@ def timestamp_entry(repository: Repository, entry: LedgerEntry, url: str) -> Non
 def ask_for_time(url: str, message: bytes) -> bytes:
     """Return the server's checked answer as it came. Raise TimestampFailed."""
     nonce = int.from_bytes(secrets.token_bytes(timestamps.NONCE_BYTES))
+    answers: Queue[tuple[int, bytes] | Exception] = Queue()
+    query = timestamps.request(message, nonce)
+    # a server that sends a byte now and then is never late for httpx
+    Thread(target=_post, args=(url, query, answers), daemon=True).start()
     try:
-        answer = httpx.post(
-            url,
-            content=timestamps.request(message, nonce),
-            headers={"content-type": _QUERY},
-            timeout=_SECONDS,
-        )
+        answer = answers.get(timeout=_SECONDS)
+    except Empty:
+        raise TimestampFailed(f"the time server took longer than {_SECONDS:.0f} s") from None
+    if isinstance(answer, Exception):
+        raise TimestampFailed(f"the time server does not answer ({type(answer).__name__})")
+    status, reply = answer
+    if status != httpx.codes.OK or len(reply) > _LARGEST:
+        raise TimestampFailed(f"the time server answered with status {status}")
+    timestamps.check_reply(reply, message, nonce)
+    return reply
+
+
+def _post(url: str, query: bytes, answers: Queue[tuple[int, bytes] | Exception]) -> None:
+    """Put the status and no more than the first bytes of the answer, or why there is none."""
+    reply, headers = b"", {"content-type": _QUERY}
+    end = time.monotonic() + _SECONDS
+    try:
+        with httpx.stream("POST", url, content=query, headers=headers, timeout=_SECONDS) as answer:
+            for block in answer.iter_bytes():
+                reply += block
+                if len(reply) > _LARGEST or time.monotonic() > end:
+                    break
+            answers.put((answer.status_code, reply))
     except (httpx.HTTPError, httpx.InvalidURL) as e:
-        raise TimestampFailed(f"the time server does not answer ({type(e).__name__})") from None
-    if answer.status_code != httpx.codes.OK or len(answer.content) > _LARGEST:
-        raise TimestampFailed(f"the time server answered with status {answer.status_code}")
-    timestamps.check_reply(answer.content, message, nonce)
-    return answer.content
+        answers.put(e)

@@ -42,6 +42,8 @@ def sweep_one(
     now: datetime,
 ) -> RepositorySweep:
     """Plan and carry out; `now` is older than the catalog, which is younger than every list."""
+    if (why := repository.only_read) is not None:
+        return RepositorySweep((), (f"nothing is swept: {why.message}; {why.hint}",), (), 0, 0)
     plan = plan_sweep(catalog, repository.name, store_now=now)
     unlisted: tuple[str, ...] = ()
     if plan.refused is None:

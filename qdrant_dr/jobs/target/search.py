@@ -16,11 +16,11 @@ from qdrant_dr.cluster import Node, collection_facts, node_facts, points_by_id
 from qdrant_dr.cluster.node import path_of
 from qdrant_dr.cluster.query import count_where, exact_scores, nearest
 from qdrant_dr.errors import DRError, Interrupted
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.prove import MadeBy, restore_proof
 from qdrant_dr.proof import Asked, Comparison, judge, recall_ppm, unanswerable
-from qdrant_dr.proof.encoding import is_finite, named_vectors
 from qdrant_dr.proof.engine_search import TOP, wide
+from qdrant_dr.proof.point_encoding import is_finite, named_vectors
 from qdrant_dr.records import Depth, GoldenQuery, Proof, Seal, Searched
 
 

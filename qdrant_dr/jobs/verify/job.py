@@ -12,12 +12,12 @@ from qdrant_dr import layout
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
 from qdrant_dr.hints import told_with
-from qdrant_dr.jobs.run.find_backup import Found, archive_skip
+from qdrant_dr.jobs.run.backup_selector import FIRST
 from qdrant_dr.jobs.run.healing_steps import doubt_step, heal_step
+from qdrant_dr.jobs.run.load_backup import Found, archive_skip
 from qdrant_dr.jobs.run.prove import prove_copy
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
-from qdrant_dr.jobs.run.selection import FIRST
 from qdrant_dr.jobs.run.units import Perform, VerifyUnit
 from qdrant_dr.jobs.verify.on_server import prove_restored
 from qdrant_dr.records import Depth, Outcome, Proved, RunEnd

@@ -14,7 +14,7 @@ from qdrant_dr.cluster import DRILL_PREFIX, Node, drop_target, node_facts, wait_
 from qdrant_dr.config import Config
 from qdrant_dr.errors import NothingChecked, PlanRefused
 from qdrant_dr.jobs.run.examine import CopyReader
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.progress import in_transit
 from qdrant_dr.jobs.run.prove import ProvedCopy, prove_copy
 from qdrant_dr.jobs.run.run import utc_now

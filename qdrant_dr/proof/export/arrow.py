@@ -14,8 +14,8 @@ import orjson
 import pyarrow as pa
 
 from qdrant_dr.proof.columns import Columns
-from qdrant_dr.proof.encoding import named_vectors
 from qdrant_dr.proof.export.columns import PointColumns, VectorColumn, plain_value
+from qdrant_dr.proof.point_encoding import named_vectors
 from qdrant_dr.proof.stored_pages import Page, Point, Records
 
 HEADER = 5

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qdrant_dr.proof.columns import Columns
-from qdrant_dr.proof.encoding import named_vectors
 from qdrant_dr.proof.export.arrow import HEADER, Tables, dumps, points_of
 from qdrant_dr.proof.export.columns import PointColumns
 from qdrant_dr.proof.fingerprint import Fingerprinter
+from qdrant_dr.proof.point_encoding import named_vectors
 from qdrant_dr.proof.stored_pages import Page, Point
 
 Form = Literal["parquet", "ndjson"]

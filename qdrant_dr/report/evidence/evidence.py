@@ -66,6 +66,7 @@ class Evidence:
     key_slots: dict[str, tuple[KeySlot, ...]] = field(default_factory=dict)
     ledger_heads: dict[str, LedgerHead] = field(default_factory=dict)
     signing_error: DRError | None = None
+    only_read: dict[str, DRError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.as_of.utcoffset() != timedelta(0):

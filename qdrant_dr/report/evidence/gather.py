@@ -118,6 +118,7 @@ def gather(
         key_slots=_key_slots(readable) if ledgers else {},
         ledger_heads=ledger_heads(config, {r.name: r for r in readable}),
         signing_error=read_signer(config)[1],
+        only_read={name: e for name, r in opened.items() if (e := r.only_read)},
         runs_missed=runs_missed(recorded, ends, catalog, now=as_of),
         acknowledgements=acknowledgements_that_count(
             {name: read.records for name, read in known.items()},

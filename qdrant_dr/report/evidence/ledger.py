@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from typing import Final, Literal
 
 from qdrant_dr import layout
 from qdrant_dr.errors import DRError, SignatureInvalid
+from qdrant_dr.evidence.earliest import Earliest
 from qdrant_dr.records import LedgerEntry
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.ledger_read import LedgerRead, ReadEntry
@@ -29,6 +31,7 @@ class Anchor:
     """An entry that an entry of another repository names."""
 
     number: int
+    sha256: str
     repository: str
     by: LedgerEntry
 
@@ -134,19 +137,23 @@ def _ends_in(entry: LedgerEntry, digests: dict[str, str]) -> Iterator[str]:
 
 
 def _state(read: LedgerRead, evidence: Evidence) -> LedgerState:
-    entries = tuple(e for e in read.entries if e.entry.at <= evidence.as_of)
+    entries = _until(read.entries, evidence.as_of)
     others = [r for r in evidence.ledgers if r.repository != read.repository]
     anchors = sorted(
         _anchors(read, others, evidence), key=lambda a: (a.number, a.by.at, a.repository)
     )
-    signed = [_signature(e, evidence.signers) for e in entries]
+    earliest = Earliest()
+    signed = [
+        _signature(e, evidence.signers, earliest.time(e.entry.at, e.entry.previous_stored_at))
+        for e in entries
+    ]
     breaks = [
         *(f"{u.path}: {u.error.message}" for u in read.unreadable),
         *_chain_breaks(entries),
         *_strange_head(read, entries),
         *(f"the signature of entry {e.entry.number}: {s.message}"
           for e, s in zip(entries, signed, strict=True) if isinstance(s, SignatureInvalid)),
-        *_anchor_breaks(entries, anchors),
+        *_anchor_breaks(read.entries, anchors),
     ]  # fmt: skip
     return LedgerState(
         read.repository,
@@ -157,6 +164,13 @@ def _state(read: LedgerRead, evidence: Evidence) -> LedgerState:
         tuple(dict.fromkeys(breaks)),
         anchors[-1] if anchors else None,
     )
+
+
+def _until(entries: Sequence[ReadEntry], as_of: datetime) -> tuple[ReadEntry, ...]:
+    """Take all up to the last one of then: the clocks of two machines differ, and an entry between
+    others is not left out for that."""
+    length = max((n for n, e in enumerate(entries, 1) if e.entry.at <= as_of), default=0)
+    return tuple(entries[:length])
 
 
 def _chain_breaks(entries: Sequence[ReadEntry]) -> Iterator[str]:
@@ -181,24 +195,24 @@ def _anchors(
         for by in (e.entry for e in other.entries if e.entry.at <= evidence.as_of):
             for head in by.heads:
                 if head.repository_id == read.repository_id:
-                    yield Anchor(head.number, other.repository, by)
+                    yield Anchor(head.number, head.sha256, other.repository, by)
 
 
 def _anchor_breaks(entries: Sequence[ReadEntry], anchors: Sequence[Anchor]) -> Iterator[str]:
-    """Find what other repositories saw here, and is not so any more."""
+    """Find what other repositories saw here, and is not so any more: `entries` are all that are
+    there, as the clock of the one who looked may be behind."""
     known = {e.entry.number: e.entry for e in entries}
     last = entries[-1].entry.number if entries else 0
     for anchor in anchors:
-        told = next(h.sha256 for h in anchor.by.heads if h.number == anchor.number)
         entry = known.get(anchor.number)
         if anchor.number > last:
             yield f"{anchor.repository} saw entry {anchor.number}, and the last one here is {last}"
-        elif entry is not None and entry.sha256 != told:
+        elif entry is not None and entry.sha256 != anchor.sha256:
             yield f"{anchor.repository} saw another entry {anchor.number}"
 
 
 def _signature(
-    read: ReadEntry, signers: Sequence[AllowedSigner]
+    read: ReadEntry, signers: Sequence[AllowedSigner], at: datetime
 ) -> Signed | SignatureInvalid | None:
     if read.signature is None:
         return None
@@ -207,6 +221,6 @@ def _signature(
     except SignatureInvalid as e:
         return e
     try:
-        return Signed(key.fingerprint, find(signers, key, LEDGER, read.entry.at).principals)
+        return Signed(key.fingerprint, find(signers, key, LEDGER, at).principals)
     except SignatureInvalid:
         return Signed(key.fingerprint, None)

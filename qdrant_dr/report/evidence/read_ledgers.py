@@ -75,7 +75,7 @@ def read_signers(config: Config) -> tuple[tuple[AllowedSigner, ...], DRError | N
         why = e.strerror if isinstance(e, OSError) else "it is no text"
         return (), SigningKeyUnusable(
             f"`signing.allowed_signers` {path} cannot be read: {why}",
-            "correct the path, or make the file with `qdrant-dr signing trust`.",
+            "correct the path, or make the file with `qdrant-dr signing trust KEY --as NAME`.",
         )
 
 

@@ -9,9 +9,9 @@ from typing import Literal
 
 from qdrant_dr.layout import read_pack_path, time_of
 from qdrant_dr.records import Captured, Manifest
+from qdrant_dr.report.evidence.collection_status import Standing
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.forecast import Forecast, Measured, forecast
-from qdrant_dr.report.evidence.standing import Standing
 from qdrant_dr.text import count
 
 Kind = Literal["collection", "node", "repository"]

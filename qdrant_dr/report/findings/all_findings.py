@@ -13,11 +13,11 @@ from qdrant_dr.hints import DECIDE, command
 from qdrant_dr.location_key import one_bucket
 from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records import Captured, LeftSnapshot, Manifest, Outcome, Swept
+from qdrant_dr.report.evidence.collection_status import Standing
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.restores import Restore
 from qdrant_dr.report.evidence.sizes import Series
-from qdrant_dr.report.evidence.standing import Standing
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.ledgers import ledger_problems
 from qdrant_dr.report.findings.restores import approval_problems
@@ -73,6 +73,16 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             _last_reached(evidence, repository.name),
             f"every copy in {repository.domain}; {count(known, 'backup')} known from elsewhere",
             command("check", "-r", repository.name),
+        )
+    for name, why in evidence.only_read.items():
+        yield Problem(
+            "warning",
+            "repository-only-read",
+            name,
+            why.message,
+            None,
+            "what is there can be restored; backups do not get there, and nothing expires",
+            f"{DECIDE}{why.hint}",
         )
     unreadable = defaultdict(list)
     for record in evidence.unreadable:

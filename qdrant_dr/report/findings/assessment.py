@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.report.evidence.collection_status import Standing
 from qdrant_dr.report.evidence.differences import Difference, differences_of
 from qdrant_dr.report.evidence.drills import Drill, drills_of
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.ledger import LedgerState, ledger_states
 from qdrant_dr.report.evidence.restores import Restore, restores_of
 from qdrant_dr.report.evidence.sizes import Series, sizes_of
-from qdrant_dr.report.evidence.standing import Standing
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.acknowledged import quieted
 from qdrant_dr.report.findings.all_findings import findings, worst_first

@@ -36,8 +36,8 @@ from qdrant_dr.jobs.run.clocks import clock_text
 from qdrant_dr.jobs.sweep.job import list_snapshots_of, unclaimed
 from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.report.evidence.collection_status import Standing
 from qdrant_dr.report.evidence.evidence import Evidence
-from qdrant_dr.report.evidence.standing import Standing
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.all_findings import LEFTOVER
 from qdrant_dr.report.findings.collections import missing_step, newest_id

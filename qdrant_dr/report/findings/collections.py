@@ -11,8 +11,8 @@ from qdrant_dr.jobs.run.healing_steps import (
     verify_step,
 )
 from qdrant_dr.quantities import how_long
+from qdrant_dr.report.evidence.collection_status import Standing, standings
 from qdrant_dr.report.evidence.evidence import Evidence
-from qdrant_dr.report.evidence.standing import Standing, standings
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.copies import damaged, per_repository, quorum, unwitnessed
 from qdrant_dr.report.findings.drift import drift

@@ -18,8 +18,8 @@ from qdrant_dr.jobs.run.healing_steps import (
     thaw_step,
 )
 from qdrant_dr.quantities import format_size, how_long
+from qdrant_dr.report.evidence.collection_status import Standing
 from qdrant_dr.report.evidence.evidence import Evidence
-from qdrant_dr.report.evidence.standing import Standing
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.repository import UNWITNESSED, Backup, Copy, is_proven, open_failures
 from qdrant_dr.text import count, digest

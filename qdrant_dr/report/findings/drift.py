@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qdrant_dr.hints import DECIDE, command
+from qdrant_dr.report.evidence.collection_status import Standing
 from qdrant_dr.report.evidence.evidence import Evidence
-from qdrant_dr.report.evidence.standing import Standing
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.acknowledged import by
 from qdrant_dr.repository import accepted_since, accepting, open_suspects

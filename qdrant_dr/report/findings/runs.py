@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from qdrant_dr.config import Config
 from qdrant_dr.hints import DECIDE, apart, command
-from qdrant_dr.jobs.run.selection import LATEST, LATEST_PROVEN
+from qdrant_dr.jobs.run.backup_selector import LATEST, LATEST_PROVEN
 from qdrant_dr.quantities import how_long
 from qdrant_dr.records import DEPTHS, Outcome, Proved, RunEnd, RunStart
 from qdrant_dr.records.proof import depth_rank

@@ -12,9 +12,9 @@ from qdrant_dr.hints import DECIDE, command
 from qdrant_dr.jobs.drill.scenario import unused
 from qdrant_dr.quantities import how_long
 from qdrant_dr.records import RunEnd
+from qdrant_dr.report.evidence.collection_status import Standing
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.evidence import Evidence
-from qdrant_dr.report.evidence.standing import Standing
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.runs import is_misasked
 from qdrant_dr.text import count, digest

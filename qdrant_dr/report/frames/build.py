@@ -12,9 +12,9 @@ import pandas as pd
 from qdrant_dr.config import Config
 from qdrant_dr.records import Manifest, Proof, RunEnd, RunStart, Seal, canonical_json
 from qdrant_dr.records.manifest import SourceKind
+from qdrant_dr.report.evidence.collection_status import Standing, best_proof, last_search
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.ledger import InLedgers, named_in
-from qdrant_dr.report.evidence.standing import Standing, best_proof, last_search
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.findings.settled_runs import Afterwards, afterwards

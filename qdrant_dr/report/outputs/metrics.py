@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from qdrant_dr.report.evidence.collection_status import Standing
 from qdrant_dr.report.evidence.forecast import DAY
-from qdrant_dr.report.evidence.standing import Standing
 from qdrant_dr.report.evidence.vaults import stored_there
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.outputs.last_runs import ENDINGS, last_runs

@@ -19,9 +19,9 @@ from markupsafe import Markup
 from qdrant_dr.hints import step_of
 from qdrant_dr.jobs.drill.scenario import words
 from qdrant_dr.quantities import format_share, format_size, how_long
+from qdrant_dr.report.evidence.collection_status import Standing, Status, best_proof
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.sizes import Series
-from qdrant_dr.report.evidence.standing import Standing, Status, best_proof
 from qdrant_dr.report.findings.acknowledged import words as words_of
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.findings.scenarios import outcome_of

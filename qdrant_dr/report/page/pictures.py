@@ -11,11 +11,11 @@ from markupsafe import Markup
 
 from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records.proof import reaches
+from qdrant_dr.report.evidence.collection_status import Standing, best_proof
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.forecast import DAY, HORIZON
 from qdrant_dr.report.evidence.restores import Restore
 from qdrant_dr.report.evidence.sizes import KINDS, WARN_DAYS, Series
-from qdrant_dr.report.evidence.standing import Standing, best_proof
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.page import charts
 from qdrant_dr.repository import is_proven, proof_of

@@ -17,9 +17,9 @@ from qdrant_dr.jobs.acknowledge.job import (
     withdraw,
 )
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
+from qdrant_dr.jobs.run.backup_selector import select
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.ledger import change_in_ledger
-from qdrant_dr.jobs.run.selection import select
 from qdrant_dr.records import Acknowledgement, Found
 from qdrant_dr.report.evidence.gather import gather
 from qdrant_dr.report.findings.assessment import Assessment

@@ -8,7 +8,7 @@ from pathlib import Path
 from qdrant_dr.jobs.check.keys import check_keys
 from qdrant_dr.repository.keyrings import add_slots, rotate
 from qdrant_dr.vault.key_secret import parse_secret
-from qdrant_dr.vault.keys import export_text
+from qdrant_dr.vault.key_slots import export_text
 from tests.support.encrypted import encrypted_on_disk, opened
 
 NOW = datetime(2026, 11, 30, 18, tzinfo=UTC)

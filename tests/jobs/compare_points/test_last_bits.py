@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdrant_dr.jobs.compare_points.changes import Change
+from qdrant_dr.jobs.compare_points.change_files import Change
 from qdrant_dr.jobs.compare_points.last_bits import DoubtfulVectors
 from qdrant_dr.proof.point_table import PointTable, id_key
 

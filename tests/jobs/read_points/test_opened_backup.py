@@ -19,11 +19,11 @@ from qdrant_dr.jobs.read_points.opened_backup import (
     opened_backup,
 )
 from qdrant_dr.jobs.run.catalogs import open_all
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.proof import EngineLimits
-from qdrant_dr.proof.encoding import point_digests
 from qdrant_dr.proof.engine import Engine
 from qdrant_dr.proof.fingerprint import bucket_of
+from qdrant_dr.proof.point_encoding import point_digests
 from qdrant_dr.proof.point_table import PointTable, id_key, key_id
 from tests.support.archives import backup
 from tests.support.replay import truth
@@ -165,7 +165,12 @@ def test_it_stops_when_asked(world: World, tmp_path: Path) -> None:
 
 
 BAD: list[tuple[Any, str]] = [
-    ({"must": [{"key": "a", "match": {"value": True}}]}, "boolean"),
+    ({"must": [{"key": "a", "match": {"any": [True]}}]}, "boolean"),
+    ({"must": [{"key": "a", "match": {"except": [1, False]}}]}, "boolean"),
+    ({"must": [{"key": "a", "range": {"gt": True}}]}, "boolean"),
+    ({"must": [{"key": "a", "values_count": {"gt": True}}]}, "boolean"),
+    ({"must": [{"has_id": [True]}]}, "boolean"),
+    ({"must": [{"key": "a", "is_empty": "false"}]}, "neither true nor false"),
     ({"must": [{"key": "a", "match": {"value": 1, "any": [1]}}]}, "2 ways"),
     ({"must": [{"key": "a[", "match": {"value": 1}}]}, "JSON path"),
     ({"most": []}, "has no most"),

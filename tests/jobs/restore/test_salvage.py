@@ -22,7 +22,7 @@ from qdrant_dr.cluster.upsert import spelled
 from qdrant_dr.errors import NothingChecked
 from qdrant_dr.jobs.restore.salvage import Salvaged, salvage
 from qdrant_dr.jobs.run.catalogs import open_all
-from qdrant_dr.jobs.run.find_backup import Found
+from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.proof import compare_replayed, digest_point, plan_seal, prove
 from qdrant_dr.proof.fingerprint import fingerprint_of
 from qdrant_dr.proof.missing_points import find_lost

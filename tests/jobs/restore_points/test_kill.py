@@ -29,9 +29,9 @@ from tests.support.world import World
 STEPS = {
     "before the undo record": ("restore_points.undo:UndoWriter.complete", 1),
     "after the undo record": ("restore_points.journal:OpenPointsJournal.begin", 1),
-    "before the first batch": ("restore_points.write:Writer._send", 1),
-    "between two batches": ("restore_points.write:Writer._batch", 2),
-    "a batch is written, not read back": ("restore_points.write:Writer._read_back", 1),
+    "before the first batch": ("restore_points.write_if_unchanged:Writer._send", 1),
+    "between two batches": ("restore_points.write_if_unchanged:Writer._batch", 2),
+    "a batch is written, not read back": ("restore_points.write_if_unchanged:Writer._read_back", 1),
     "before the proof": ("restore_points.unit:Restoration._prove", 1),
     "before the journal is dropped": ("restore_points.journal:OpenPointsJournal.drop", 1),
     "before the end record": ("run.run:Run.finish", 1),
@@ -77,12 +77,14 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qdrant_dr.jobs.restore_points.changes.BATCH", 16)
 
 
-def kill(world: World, step: str, ids: Path) -> None:
+def kill(world: World, step: str, ids: Path, undo: str | None = None) -> None:
     """Run the command in a process of its own that is killed at a step."""
     place, number = STEPS[step]
     small = "import qdrant_dr.jobs.restore_points.changes as c; c.BATCH = 16\n"
     words = ["-c", world.reference, "restore", "movies@latest-proven", "--points",
              "--ids", str(ids), "--execute"]  # fmt: skip
+    if undo is not None:
+        words = ["-c", world.reference, "restore", "--undo", undo, "--execute"]
     done = subprocess.run(
         [sys.executable, "-c", small + KILLED, place, str(number), *words],
         stdout=subprocess.DEVNULL,
@@ -100,7 +102,9 @@ def damage(server: Server) -> None:
 
 
 def left(world: World) -> list[Path]:
-    return [p for p in (world.file.parent / "spool").rglob("*") if p.is_file()]
+    """What lies in the spool, but for what is remembered of the ledgers."""
+    files = [p for p in (world.file.parent / "spool").rglob("*") if p.is_file()]
+    return [p for p in files if p.parent.name != "ledger"]
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -141,6 +145,18 @@ def test_it_is_taken_back(world: World, server: Server, ids: Path, step: str) ->
     (killed,) = unended(world)
     end = take_back(world, killed)
     assert the_outcome(end).verdict == "ok", the_outcome(end)
+    assert differing(damaged, there(server.url)) == set()
+    assert left(world) == []
+
+
+def test_an_undo_that_was_killed_goes_on(world: World, server: Server, ids: Path) -> None:
+    damage(server)
+    damaged = there(server.url)
+    brought = bring(world, ids=str(ids)).start.run_id
+    kill(world, "between two batches", ids, undo=brought)
+    unended(world)
+    assert differing(damaged, there(server.url))
+    assert the_outcome(take_back(world, brought)).verdict == "ok"
     assert differing(damaged, there(server.url)) == set()
     assert left(world) == []
 

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from qdrant_dr.jobs.restore_points.compare_with_live import Surveyed
 from qdrant_dr.jobs.restore_points.plan import PointsPlan, room_reasons
-from qdrant_dr.jobs.restore_points.survey import Surveyed
 from qdrant_dr.jobs.run.units import RestorePointsUnit
 from tests.support.records import manifest
 

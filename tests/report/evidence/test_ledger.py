@@ -139,3 +139,37 @@ def test_a_run_is_named_only_with_the_digest_that_it_has() -> None:
         ]
         assert row["ledger_number"] == number
         assert row["signed_by"] == ("ledger@prod" if number else None)
+
+
+def test_heads_of_equal_numbers_are_each_of_its_own_repository() -> None:
+    """As in every set of three that began together."""
+    aws, gcp = chain("aws"), chain("gcp")
+    heads = [
+        Head(repository_id=r.digest(name)[:8], number=3, sha256=entries[2].entry.sha256)
+        for name, entries in (("aws", aws), ("gcp", gcp))
+    ]
+    all_three = states(read("aws", aws), read("gcp", gcp), read("az", chain("az", heads=heads)))
+    assert [s.breaks for s in all_three] == [(), (), ()]
+
+
+def test_an_entry_of_a_clock_that_is_ahead_is_no_gap() -> None:
+    """Two machines write there; the clock of one is ahead of the report's."""
+    one, two, three = chain("aws")
+    ahead = signed(two.entry.model_copy(update={"at": NOW + hours(1)}))
+    after = signed(three.entry.model_copy(update={"previous": ahead.entry.sha256}))
+    seen = Head(repository_id=r.digest("aws")[:8], number=2, sha256=ahead.entry.sha256)
+    between, _ = states(read("aws", (one, ahead, after)), read("gcp", chain("gcp", heads=[seen])))
+    assert (between.breaks, between.state) == ((), "signed")
+    last, _ = states(read("aws", (one, ahead)), read("gcp", chain("gcp", heads=[seen])))
+    assert (last.breaks, last.state) == ((), "signed")
+    assert last.head is not None
+    assert last.head.entry.number == 1
+
+
+def test_a_key_that_ended_cannot_date_its_entries_back() -> None:
+    one, two, three = chain("aws")
+    back = signed(three.entry.model_copy(update={"at": one.entry.at - hours(9)}))
+    ended = AllowedSigner("ledger@prod", KEY.public, LEDGER, valid_before=one.entry.at)
+    (state,) = states(read("aws", (one, two, back)), signers=(ended,))
+    assert state.signed[2] is not None
+    assert state.signed[2].name is None

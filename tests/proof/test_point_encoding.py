@@ -16,8 +16,8 @@ import qdrant_edge as edge
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdrant_dr.proof import encoding
-from qdrant_dr.proof.encoding import (
+from qdrant_dr.proof import point_encoding
+from qdrant_dr.proof.point_encoding import (
     encode_bits,
     encode_id,
     encode_value,
@@ -46,7 +46,7 @@ def exact(value: Any) -> Any:
 
 
 def test_the_vectors_of_the_specification() -> None:
-    failed, tried = doctest.testmod(encoding)
+    failed, tried = doctest.testmod(point_encoding)
     assert (failed, tried > 4) == (0, True)
 
 
@@ -76,7 +76,7 @@ def test_the_order_of_keys_does_not_count(value: dict[str, int]) -> None:
 def test_more_shapes_than_are_remembered() -> None:
     for n in range(5000):
         assert encode_value({f"k{n}": 1}) == b"{s%d:k%di1;}" % (len(f"k{n}"), n)
-    assert len(encoding._key_orders) <= encoding._KEY_ORDERS_KEPT
+    assert len(point_encoding._key_orders) <= point_encoding._KEY_ORDERS_KEPT
 
 
 @pytest.mark.parametrize(
@@ -146,9 +146,9 @@ def test_every_leaf_is_bound_to_id_and_name() -> None:
 
 def test_a_point_of_a_scroll() -> None:
     point = truth("rich")[0]
-    digests = encoding.digest_point(point)
+    digests = point_encoding.digest_point(point)
     assert digests.keys() >= {"id", "payload", "vector:text", "vector:image"}
-    other = encoding.digest_point({**point, "payload": {**point["payload"], "b": 1}})
+    other = point_encoding.digest_point({**point, "payload": {**point["payload"], "b": 1}})
     assert {n for n in digests if digests[n] != other[n]} == {"payload"}
 
 
@@ -215,6 +215,6 @@ GOLDEN = [
 @pytest.mark.parametrize(("vector", "first", "second"), GOLDEN)
 def test_digests_of_both_versions(vector: Any, first: str, second: str) -> None:
     """Those of version 1 were made by the version of before."""
-    data = encoding.vector_domain("") + encode_id(7) + encode_bits(vector)
+    data = point_encoding.vector_domain("") + encode_id(7) + encode_bits(vector)
     assert sha256(data).hexdigest()[:16] == first
     assert point_digests(7, None, vector)["vector:"].hex()[:16] == second

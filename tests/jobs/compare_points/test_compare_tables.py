@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qdrant_dr.errors import EngineFailed
-from qdrant_dr.jobs.compare_points import table_merge
-from qdrant_dr.jobs.compare_points.table_merge import compare_tables
+from qdrant_dr.jobs.compare_points import compare_tables as module
+from qdrant_dr.jobs.compare_points.compare_tables import compare_tables
 from qdrant_dr.proof import Fingerprinter
 from qdrant_dr.proof.point_table import PointTable, TableWriter, id_key, key_id
 
@@ -106,7 +106,7 @@ def expected(before: Mapping[Any, Point], after: Mapping[Any, Point]) -> Any:
 
 @pytest.fixture(params=[1, 3, 1 << 16])
 def rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_merge, "ROWS", request.param)
+    monkeypatch.setattr(module, "ROWS", request.param)
 
 
 @pytest.mark.usefixtures("rows")

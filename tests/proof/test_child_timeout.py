@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdrant_dr.proof.patience import LONGEST, Effort, Patience, effort_of
+from qdrant_dr.proof.child_timeout import LONGEST, Effort, Patience, effort_of
 
 IDLE = Effort(1.0, 4096)
 

@@ -15,7 +15,7 @@ from qdrant_dr.errors import KeyWrong
 from qdrant_dr.records.base import canonical_json
 from qdrant_dr.records.key_slot import KeySlot
 from qdrant_dr.vault.key_secret import Secret, new_key_file, parse_secret, recipient_of
-from qdrant_dr.vault.keys import (
+from qdrant_dr.vault.key_slots import (
     export_text,
     follow,
     is_authentic,

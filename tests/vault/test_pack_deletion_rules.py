@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdrant_dr.vault import law
-from qdrant_dr.vault.law import MARGIN, ORPHAN_GRACE, Holding
+from qdrant_dr.vault import pack_deletion_rules as rules
+from qdrant_dr.vault.pack_deletion_rules import MARGIN, ORPHAN_GRACE, Holding
 from tests.support.deletion_law import Rules, run
 
 SEEDS = 20_000 if os.environ.get("QDR_THOROUGH") else 600
@@ -23,7 +23,7 @@ HOUR = timedelta(hours=1)
 
 
 def _forgets_the_expired(holding: Holding, *, now: datetime) -> bool:
-    return holding.expired_at is None and law.protects(holding, now=now)
+    return holding.expired_at is None and rules.protects(holding, now=now)
 
 
 def _any_base(holding: Holding) -> bool:
@@ -38,7 +38,7 @@ BROKEN = {
     "a commit at any age": replace(LAW, may_commit=lambda *_, **__: True),
     "no grace": replace(
         LAW,
-        packs_to_delete=lambda packs, recipes, now: law.packs_to_delete(
+        packs_to_delete=lambda packs, recipes, now: rules.packs_to_delete(
             packs, recipes, now=now, grace=timedelta(0)
         ),
     ),
@@ -77,10 +77,10 @@ def test_what_a_recipe_refers_to_or_is_young_stays(
     packs: dict[str, timedelta], recipes: list[frozenset[str]]
 ) -> None:
     written = {name: NOW - age for name, age in packs.items()}
-    goes = law.packs_to_delete(written, recipes, now=NOW)
+    goes = rules.packs_to_delete(written, recipes, now=NOW)
     protected = frozenset().union(*recipes)
     assert goes == {n for n, age in packs.items() if age > ORPHAN_GRACE and n not in protected}
-    assert law.packs_to_delete(written, [*recipes, None], now=NOW) == frozenset()
+    assert rules.packs_to_delete(written, [*recipes, None], now=NOW) == frozenset()
 
 
 @given(ages, ages, st.booleans(), st.booleans(), st.booleans())
@@ -89,14 +89,14 @@ def test_what_may_be_reused_outlives_the_commit(
 ) -> None:
     """Whatever a writer of NOW may take, it may not commit any more once a sweep may take that."""
     holding = Holding("b", committed, NOW - age, NOW if expired else None)
-    of_a_base = reused_of_base and law.is_base(holding)
-    if not law.may_reuse(NOW - age, of_a_base=of_a_base, now=NOW):
+    of_a_base = reused_of_base and rules.is_base(holding)
+    if not rules.may_reuse(NOW - age, of_a_base=of_a_base, now=NOW):
         return
     then = NOW + later
     gone = replace(holding, committed=False, expired_at=NOW)  # the earliest that it can be let go
-    recipes = [frozenset("p")] if of_a_base and law.protects(gone, now=then) else []
-    if law.packs_to_delete({"p": NOW - age}, recipes, now=then):
-        assert not law.may_commit(NOW, now=then - MARGIN)
+    recipes = [frozenset("p")] if of_a_base and rules.protects(gone, now=then) else []
+    if rules.packs_to_delete({"p": NOW - age}, recipes, now=then):
+        assert not rules.may_commit(NOW, now=then - MARGIN)
 
 
 hours = st.floats(0, 60).map(lambda n: n * HOUR)
@@ -130,7 +130,7 @@ def test_what_a_recipe_named_before_it_was_replaced_with_its_manifest_is_not_los
 def test_a_repair_that_leaves_no_mark_is_found_out() -> None:
     unmarked = replace(
         LAW,
-        rewritten_lately=lambda *at, now, **_: law.rewritten_lately(*at, marked=False, now=now),
+        rewritten_lately=lambda *at, now, **_: rules.rewritten_lately(*at, marked=False, now=now),
     )
     story = 22 * HOUR, [n * HOUR for n in (1, 21, 1, 4, 13)]
     assert _is_lost(unmarked, *story)
@@ -151,10 +151,10 @@ def test_a_repair_that_leaves_no_mark_is_found_out() -> None:
     ],
 )
 def test_a_recipe_protects_as_long_as_it_must(holding: Holding, alive: bool) -> None:
-    assert law.protects(holding, now=NOW) is alive
+    assert rules.protects(holding, now=NOW) is alive
 
 
 def test_nothing_is_a_base_once_it_is_to_go() -> None:
-    assert law.is_base(Holding("b", True, NOW))
-    assert not law.is_base(Holding("b", True, NOW, NOW))
-    assert not law.is_base(Holding("b", False, NOW))
+    assert rules.is_base(Holding("b", True, NOW))
+    assert not rules.is_base(Holding("b", True, NOW, NOW))
+    assert not rules.is_base(Holding("b", False, NOW))

@@ -19,7 +19,7 @@ from prefect.states import (
     Scheduled,
 )
 
-from tasks.replaced import is_done_by
+from tasks.renamed_deployment import is_done_by
 
 
 @pytest.mark.parametrize("state", [Running(), Completed(), Completed(name="Degraded")])

@@ -8,7 +8,7 @@ import pytest
 
 from qdrant_dr.config import Proven
 from qdrant_dr.errors import BackupNotFound, UsageError
-from qdrant_dr.jobs.run.selection import doubted_before, select, skipped, split
+from qdrant_dr.jobs.run.backup_selector import doubted_before, select, skipped, split
 from tests.support.records import NOW, acceptance, catalog, hours, manifest, proof, seal
 
 OLD = manifest("movies", NOW - hours(30))

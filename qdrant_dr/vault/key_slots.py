@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from qdrant_dr import layout
-from qdrant_dr.errors import KeyWrong
+from qdrant_dr.errors import KeyMissing, KeyWrong
 from qdrant_dr.records.base import canonical_json
 from qdrant_dr.records.key_slot import KeySlot, PreviousKey
 from qdrant_dr.vault.key_secret import (
@@ -129,12 +129,14 @@ def open_keyring(
     first: str,
     where: str,
     lost: Collection[str] = (),
+    only_read: KeyMissing | None = None,
 ) -> Keyring:
     """Open every key that the secret opens and that is tied to the key `first` by rotations.
 
-    Others are not believed: anybody may lock a key of his own for a public recipient. The newest is
-    the last that follows `first`, whatever the dates say: who has an old key can date its slots.
-    `lost` are keys that are known to be. Raise KeyWrong if there is none.
+    Anybody may lock a key of his own for a public recipient of age, so there no other is believed;
+    what our own secret opens we locked, and at least it reads. The newest is the last that follows
+    `first`, whatever the dates say: who has an old key can date its slots. `lost` are keys that are
+    known to be; `only_read` says why nothing is to be written. Raise KeyWrong if there is none.
     """
     if secret.kind == "exported":
         exported = _exported(secret, {first, *(s.key_id for s in slots)}, where)
@@ -145,22 +147,29 @@ def open_keyring(
             replaced_by = {first}
     else:
         masters = _opened(slots, secret, where)
+        made = {slot.key_id: slot.key_made_at for slot in slots}
         if first not in masters:
-            raise KeyWrong(
+            untied_all = KeyWrong(
                 f"{where}: the configured secret opens {', '.join(sorted(masters))}, and nothing "
                 f"ties that to key {first}, which is configured or was the first one",
                 "decide: is that key yours? Then put its id as `key_id` below the repository's "
                 "name.",
             )
+            if secret.kind == "age":
+                raise untied_all
+            only_read = only_read or untied_all
+            first = max(masters, key=lambda key_id: (made[key_id], key_id))
         after = _successors(slots, masters)
         ours = _tied_to(first, after, masters.keys())
         newest, replaced_by = _newest_from(first, after)
         if secret.kind != "age":  # what else our own secret opens is ours: a key between is lost
-            made = {slot.key_id: slot.key_made_at for slot in slots}
-            untied = masters.keys() - set(ours)
+            untied = sorted(masters.keys() - set(ours), key=lambda key_id: made[key_id])
             replaced_by |= {key_id for key_id in untied if made[key_id] > made[newest]}
+            ours = [*untied, *ours]
     older = [masters[key_id] for key_id in ours if key_id != newest]
-    return Keyring(masters[newest], older, replaced_by=sorted(replaced_by), lost=lost)
+    return Keyring(
+        masters[newest], older, replaced_by=sorted(replaced_by), lost=lost, only_read=only_read
+    )
 
 
 def _opened(slots: Sequence[KeySlot], secret: Secret, where: str) -> dict[str, MasterKey]:
