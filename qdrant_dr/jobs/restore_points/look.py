@@ -51,7 +51,23 @@ def look_at(config: Config, node: Node, name: str) -> Live:
             f"{name!r} on {target.url} is listed and answers with an error",
             "restore it as a whole: delete it, then the same command without `--points`.",
         )
-    return Live(target, collection_facts(node, name))
+    facts = collection_facts(node, name)
+    if reason := ids_apart(facts):
+        raise PlanRefused(
+            f"points of {name!r} on {target.url} cannot be told apart by their ids: {reason}",
+            "restore the backup under another name with `--as`, without `--points`, and copy the "
+            "points from there with their shard key.",
+        )
+    return Live(target, facts)
+
+
+def ids_apart(facts: CollectionFacts) -> str | None:
+    """Say why one id may be of several points: with custom sharding each shard key has its own
+    ids, and a read or a deletion without the key is of all of them. None if it is not so. Pure."""
+    keys = (json.loads(facts.shard_keys_json) or {}).get("shard_keys") or ()
+    if facts.sharding_method != "custom" or len(keys) < 2:
+        return None
+    return f"with custom sharding, each of its {len(keys)} shard keys has ids of its own"
 
 
 def unlike_backup(live: Live, manifest: Manifest, *, another_incarnation: bool) -> list[str]:

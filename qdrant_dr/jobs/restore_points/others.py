@@ -27,12 +27,14 @@ class Around:
 @dataclass(frozen=True)
 class OthersJudged:
     """`equal`: nothing but our own writes was done; None: others wrote too, or that is not known.
-    `faults` are what shows that something else was touched though nobody else wrote."""
+    `faults` are what shows that something else was touched though nobody else wrote; `doubts` the
+    same where it is not known whether others wrote."""
 
     equal: bool | None
     sampled: int
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def look_around(
@@ -88,6 +90,8 @@ def judge_others(
         else f"others wrote meanwhile ({others} operations that are not ours)"
     )
     said = "; ".join(faults) or f"none of {sampled} other points that were sampled has changed"
+    if others is None and faults:
+        return OthersJudged(None, sampled, doubts=(f"{who}: {said}",))
     return OthersJudged(None, sampled, notes=(f"{who}: {said}",))
 
 

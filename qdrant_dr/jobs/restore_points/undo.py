@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from qdrant_dr.cluster import RawPoint
-from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, DRError
+from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, Conflict, DRError
 from qdrant_dr.jobs.restore_points.changes import Change
 from qdrant_dr.records import UndoFile, UndoPart, UndoRecord, UndoSettled
 from qdrant_dr.repository import Repository
@@ -190,7 +190,8 @@ def formers(part: UndoPart, settled: Mapping[int | str, str]) -> Iterator[Former
 
 
 def stored_undo(opened: Mapping[str, Repository], cluster: str, run_id: str) -> StoredUndo:
-    """Find the undo record of a run. Raise BackupNotFound if no repository has it in whole."""
+    """Find the undo record of a run. Raise BackupNotFound if no repository has it in whole,
+    Conflict if two have different ones."""
     found: dict[str, Repository] = {}
     record: UndoRecord | None = None
     whys: list[str] = []
@@ -203,9 +204,14 @@ def stored_undo(opened: Mapping[str, Repository], cluster: str, run_id: str) -> 
         except DRError as e:
             whys.append(f"{name}: {e.message}")
             continue
-        if record is None or here.sha256 == record.sha256:
-            record = here
-            found[name] = repository
+        if record is not None and here.sha256 != record.sha256:
+            raise Conflict(
+                f"{name} and {next(iter(found))} have different undo records of the run {run_id}",
+                "find out which one is right, and read that alone: leave the other repository out "
+                "of the configuration for this command.",
+            )
+        record = here
+        found[name] = repository
     if record is None:
         what = f": {'; '.join(whys)}" if whys else ""
         raise BackupNotFound(

@@ -222,6 +222,13 @@ class Restoration:
                         continue
                     for some in in_batches(formers(part, settled)):
                         given = {p["id"]: p for p in shard.retrieve([f.id for f in some])}
+                        if gone := [f.id for f in some if f.id not in given]:
+                            raise ContentDiffers(
+                                f"{len(gone)} points that this restore had selected are not in the "
+                                f"backup as it is read now: {', '.join(map(str, gone[:_SHOWN]))}",
+                                f"take it back: `qdrant-dr restore --undo {result.undo_id} "
+                                "--execute`.",
+                            )
                         for former in some:
                             what, change = decide(
                                 former.id, given.get(former.id), former.before, only=work.only,
@@ -320,6 +327,7 @@ class Restoration:
                 f"same moment, or the server keeps them otherwise: {named_ids(differing)}"
             )
         result.notes += result.others.notes
+        result.doubts += result.others.doubts
         if result.written.refused.count:
             raise RecoverFailed(
                 f"{self.node.url} refused {result.written.refused.count} points of {self.name!r}: "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from qdrant_dr.cluster.scroll import id_order
 from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, absent_ids, decide
+from qdrant_dr.jobs.restore_points.look import ids_apart
 from qdrant_dr.jobs.restore_points.options import ids_of, parsed_filter
 from qdrant_dr.jobs.restore_points.others import Around, judge_others
 from qdrant_dr.jobs.restore_points.point_states import (
@@ -155,7 +158,32 @@ def test_what_else_was_touched(
     before = Around(100, (10,), SAMPLE)
     judged = judge_others(before, after, operations=operations, created=3, deleted=0)
     assert (judged.equal, len(judged.faults)) == (equal, faults)
-    assert bool(judged.notes) == (equal is None)
+    assert bool(judged.notes or judged.doubts) == (equal is None)
+
+
+def test_a_change_that_others_may_have_made_or_not_is_a_doubt() -> None:
+    before = Around(100, (10, 10), SAMPLE)
+    for after in (Around(102, None, SAMPLE), Around(103, (11, 12), {1: "a"})):
+        judged = judge_others(before, after, operations=2, created=3, deleted=0)
+        assert judged.equal is None
+        assert not judged.faults
+        (said,) = judged.doubts
+        assert "not known whether others wrote" in said
+    told = judge_others(before, Around(103, None, SAMPLE), operations=2, created=3, deleted=0)
+    assert told.notes
+    assert not told.doubts
+
+
+@pytest.mark.parametrize(
+    ("method", "keys", "apart"),
+    [("custom", ["a", "b"], True), ("custom", ["a"], False), ("auto", None, False)],
+)
+def test_ids_of_several_shard_keys_are_not_told_apart(
+    method: str, keys: list[str] | None, apart: bool
+) -> None:
+    listed = {"shard_keys": None if keys is None else [{"key": k} for k in keys]}
+    facts = SimpleNamespace(sharding_method=method, shard_keys_json=json.dumps(listed))
+    assert (ids_apart(facts) is not None) == apart  # type: ignore[arg-type]
 
 
 def test_ids_in_a_file(tmp_path: Path) -> None:
