@@ -218,7 +218,9 @@ KINDS: Mapping[str, Kind] = {
          "acknowledge records-unreadable:REPOSITORY --reason WHY` that it is lost.")),
     ),
     "repository-only-read": Kind(
-        WARNING, OURS, (f"{DECIDE}put the id of its master key as `key_id` below its name.",),
+        WARNING, OURS,
+        ((f"{DECIDE}put the id of its master key as `key_id` below its name; then run "
+         "`qdrant-dr check -r REPOSITORY`."),),
     ),
     "runs-missing": Kind(
         WARNING, OURS,

@@ -58,7 +58,8 @@ def find_unnamed(
     folders = [
         *layout.run_months(since, now),
         *(f"{top}/{layout.checked(cluster)}" for top in
-          (layout.BACKUPS, layout.PROOFS, layout.HOLDS, layout.EXPIRED, layout.ACKNOWLEDGED)),
+          (layout.BACKUPS, layout.PROOFS, layout.HOLDS, layout.EXPIRED, layout.ACKNOWLEDGED,
+           layout.UNDO)),
         layout.KEYS,
     ]  # fmt: skip
     there = [s for s in _records(repository, folders) if s.modified_at >= since]

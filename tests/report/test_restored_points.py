@@ -58,6 +58,39 @@ def test_what_is_not_as_it_should_be_is_a_finding(
     assert "movies on http://a:6333" in problem.what
 
 
+def whole() -> Outcome:
+    return Outcome(unit="restore", collection="movies", verdict="failed", started_at=AT,
+                   ended_at=AT)  # fmt: skip
+
+
+UNDO = {"undoes": "20261130T213251Z-0a1b2c", "selection": "what the run wrote", "undo_id": None}
+
+
+@pytest.mark.parametrize(
+    ("later", "stands"),
+    [
+        (outcome(), False),
+        (outcome(selection="2 points by their ids"), True),
+        (outcome(**UNDO), False),
+        (outcome("failed", **UNDO), True),
+        (outcome(**{**UNDO, "undoes": "20261130T213251Z-ffffff"}), True),
+    ],
+)
+def test_points_make_good_only_what_they_were(later: Outcome, stands: bool) -> None:
+    (bad,), (after,) = restores(outcome("failed", refused=1)), restores(later)
+    (alone,) = restore_problems([bad])
+    assert (alone in restore_problems([bad, after])) is stands
+
+
+def test_points_do_not_make_good_a_failed_restore_of_all() -> None:
+    parameters = {"to": "http://a:6333", "name": "movies"}
+    start = made.run_start("restore", AT).model_copy(update={"parameters": parameters})
+    end = made.run_end(start, outcomes=(whole(),))
+    (bad,) = restores_of(evidence({"aws": [], "gcp": []}, ends=[end]))
+    (after,) = restores(outcome())
+    assert [p.code for p in restore_problems([bad, after])] == ["restore-failed"]
+
+
 def test_who_approves_their_own_is_named() -> None:
     given = outcome()
     start = made.run_start("restore", AT).model_copy(update={"actor": "prefect:ana"})

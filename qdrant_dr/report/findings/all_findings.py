@@ -82,7 +82,7 @@ def _repositories(evidence: Evidence) -> Iterator[Problem]:
             why.message,
             None,
             "what is there can be restored; backups do not get there, and nothing expires",
-            f"{DECIDE}{why.hint}",
+            f"{DECIDE}{why.hint.removesuffix('.')}; then run `{command('check', '-r', name)}`.",
         )
     unreadable = defaultdict(list)
     for record in evidence.unreadable:

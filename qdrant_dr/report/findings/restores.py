@@ -11,13 +11,31 @@ from qdrant_dr.text import count
 
 
 def restore_problems(restores: Sequence[Restore]) -> Iterator[Problem]:
-    """Report what the last restore of each collection to each place lacked."""
-    last: dict[tuple[str, str, str], Restore] = {}
+    """Report what the last restore of each collection to each place lacked, and what later restores
+    of single points did not make good."""
+    standing: dict[tuple[str, str, str], list[Restore]] = {}
     for r in restores:
-        last[r.outcome.collection, *place_of(r)] = r
-    for r in last.values():
+        there = standing.setdefault((r.outcome.collection, *place_of(r)), [])
+        there[:] = [*(earlier for earlier in there if not _makes_good(r, earlier)), r]
+    for r in (r for there in standing.values() for r in there):
         if (wrong := _wrong_with(r)) is not None:
             yield wrong
+
+
+def _makes_good(later: Restore, earlier: Restore) -> bool:
+    """Say whether what an earlier restore to the same place lacked is nobody's concern after this
+    one. Single points say nothing of a whole collection, nor of points that they were not."""
+    if later.outcome.unit != "restore-points":
+        return True
+    if earlier.outcome.unit != "restore-points":
+        return False
+    was, now = earlier.points, later.points
+    if was is None or was.undo_id is None:  # it changed nothing
+        return True
+    if now is None:
+        return False
+    undone = later.verdict == "passed" and now.undoes == was.undo_id
+    return undone or (now.selection, now.undoes) == (was.selection, was.undoes)
 
 
 def place_of(r: Restore) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,8 @@ from qdrant_dr.errors import SignatureInvalid
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.records import Outcome
 from qdrant_dr.records.ledger import FIRST, Change, LedgerEntry
+from qdrant_dr.repository.ledger import read_head
+from qdrant_dr.repository.unnamed_records import find_unnamed
 from qdrant_dr.signing import allowed_signers, sshsig
 from qdrant_dr.signing.allowed_signers import LEDGER
 from qdrant_dr.signing.ssh_keys import PrivateKey, new_key, read_private_key
@@ -139,6 +141,32 @@ def test_what_a_crashed_run_wrote_is_found_by_the_next(world: World) -> None:
     assert entry.since is not None
     assert entry.since.records_count == len(entry.found)
     assert named([entry]) == records(world, "one")
+
+
+def test_every_folder_of_records_is_looked_through_after_a_crash(world: World) -> None:
+    """What a run that died wrote is named by the next one, wherever it lies."""
+    do(world, "verify")
+    config = configfile.load(world.reference)
+    run = begin(config, "backup")
+    placed = {
+        f"{top}/{config.cluster.name}/movies-0a1b2c3d/{run.run_id}/{name}"
+        for top, name in (
+            (layout.UNDO, "part-1.json"), (layout.PROOFS, f"{run.run_id}.json"),
+            (layout.HOLDS, f"{run.run_id}.json"), (layout.EXPIRED, f"{run.run_id}.json"),
+            (layout.BACKUPS, layout.INTENT),
+        )
+    }  # fmt: skip
+    placed |= {f"{layout.ACKNOWLEDGED}/{config.cluster.name}/{run.run_id}.json"}
+    placed |= {f"{layout.KEYS}/{'0' * 16}/{run.run_id}.json"}
+    tops = {path.partition("/")[0] for path in placed} | {layout.RUNS}
+    unnamed = {layout.PACKS, layout.BUNDLES, layout.EVIDENCE, layout.WATCHES}
+    assert tops == {*layout.FOLDERS} - unnamed  # a new folder is to be looked through, too
+    repository, now = run.repositories["one"], datetime.now(UTC)
+    for path in placed:
+        repository.store.create(path, b"{}")
+    head = read_head(repository)
+    found = find_unnamed(repository, config.cluster.name, head, (), {run.run_id}, now)
+    assert placed <= {w.path for w in found.found}
 
 
 def test_an_end_that_was_cut_is_told_and_stays_a_gap(world: World) -> None:
