@@ -121,7 +121,9 @@ def test_wrong_points_come_back_beside_a_writer(kind: str, tmp_path: Path) -> No
 def check_words(world: World, missing: RunEnd, named: RunEnd, *, gone: int, changed: int) -> None:
     """What the records say is what was found."""
     by_missing, by_ids = (the_detail(end) for end in (missing, named))
-    assert by_missing.proven
+    # the writer may write a missing point between our write and our look: then that is said
+    said = " ".join(the_outcome(missing).notes)
+    assert by_missing.proven or "somebody wrote them in the same moment" in said
     assert by_ids.proven
     assert gone - 8 <= by_missing.created + by_missing.moved <= gone
     assert (by_ids.overwritten, by_ids.within_tolerance) == (changed, 0)

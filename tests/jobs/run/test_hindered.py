@@ -111,7 +111,7 @@ def test_a_spool_that_fills_up(proven: World, job: str, tmp_path: Path) -> None:
         with configured(proven, capture=spool):
             end = do(proven, job, **request)
         hindered(proven, end, job, "storage-full")
-        assert [p for p in place.iterdir() if p.name != LEDGERS] == []
+        assert [p.name for p in place.iterdir() if p.name != LEDGERS] == []
 
 
 def test_a_spool_that_cannot_be_written(proven: World, tmp_path: Path) -> None:
