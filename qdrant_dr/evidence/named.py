@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -15,6 +15,10 @@ from qdrant_dr.text import count
 LATE = timedelta(days=2)
 """No run is so long: a record that claims to be older than the entry before by more than this was
 written afterwards, or lay there unseen."""
+_CLAIMS = (layout.BACKUPS, layout.PROOFS, layout.RUNS, layout.EXPIRED)
+"""Folders of records that say what was kept, proven, done or let go."""
+_OF_RUNS = (layout.RUNS, layout.EXPIRED)
+"""Folders of records that are named after their run."""
 _DATED = (layout.RUNS, layout.PROOFS, layout.HOLDS, layout.EXPIRED)
 """Folders of records whose names tell when they were made, here and not elsewhere."""
 
@@ -39,6 +43,7 @@ class Names:
     """What lay there before the first entry."""
     _twice: Examples = field(default_factory=Examples)
     _late: Examples = field(default_factory=Examples)
+    _unexplained: Examples = field(default_factory=Examples)
     _before: datetime | None = None
 
     def add(self, line: Line) -> None:
@@ -50,6 +55,8 @@ class Names:
         self.since = entry.since or self.since
         for written, found in _each(entry):
             self._take(entry.number, written, found=found)
+            if found and entry.number > 1 and not is_explained(written.path, entry.crashed):
+                self._unexplained.add(f"{written.path}, found by entry {entry.number}")
         self._before = entry.at
 
     def _take(self, number: int, written: Written, *, found: bool) -> None:
@@ -82,10 +89,31 @@ class Names:
                 "by hand: had a run died, or a machine been away, at that time? Else it was put "
                 "there afterwards: do not rely on what it says.",
             )
+        if self._unexplained:
+            return Check(
+                "insertions",
+                "doubt",
+                f"{count(self._unexplained.count, 'record')} that no run wrote into the ledger, "
+                "and whoever found them knew of no such run that had died: "
+                f"{self._unexplained}",
+                "by hand: had a run died on another machine, or without its spool? Else it was "
+                "put there by somebody else: do not rely on what it says.",
+            )
         return Check("insertions", "ok", "no record turned up long after the time it claims")
 
 
 _WHO = "by hand: find out who wrote there: an older copy or version of the bucket tells which."
+
+
+def is_explained(path: str, crashed: Sequence[str]) -> bool:
+    """Say whether a record that no run named may be of one of those that had died. Signing what was
+    found vouches for nobody: else a forged record would be well on the next day."""
+    top, _, below = path.partition("/")
+    if top not in _CLAIMS:
+        return True
+    if top in _OF_RUNS:
+        return below.rpartition("/")[2].partition(".")[0] in crashed
+    return bool(crashed)
 
 
 def made_at(path: str) -> datetime | None:

@@ -73,6 +73,9 @@ class LedgerEntry(Record):
     records: tuple[Written, ...] = ()
     removed: tuple[str, ...] = Field((), description="paths of records that this run deleted")
     found: tuple[Written, ...] = ()
+    crashed: tuple[str, ...] = Field(
+        (), description="runs that this machine knew to have begun and not ended: `found` is theirs"
+    )
     heads: tuple[Head, ...] = Field((), description="of every other configured repository")
     since: Since | None = None
     adopted_from: RepositoryId | None = None

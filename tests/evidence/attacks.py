@@ -343,7 +343,7 @@ ATTACKS = (
            ("chain", "unnamed"), ("chain", "unnamed"), ("chain", "unnamed")),
     Attack("insert a proof that claims to be a month old", WRITE, insert_record,
            ("unnamed",), ("unnamed",), ("unnamed",),
-           "until a later run lists it as found; then `insertions` shows how late it turned up"),
+           "until a run lists it as found; then `insertions` is a doubt, whatever its date"),
     Attack("delete a record", WRITE, delete_record, ("absences",), ("absences",), ("absences",)),
     Attack("delete a backup, and make a reason up", WRITE, delete_and_explain,
            ("unsigned tail", "records", "absences", "insertions"),

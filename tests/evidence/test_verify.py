@@ -337,3 +337,31 @@ def test_a_name_of_adoption_excuses_no_date(ledger: Ledger, trust: Path, qdr: An
 def test_a_repository_is_no_witness_of_itself(ledger: Ledger, trust: Path, qdr: Any) -> None:
     asked = verified(qdr, ledger.root, trust, "--against", str(ledger.root))
     assert asked["anchors"][0] == "not checked"
+
+
+def test_what_a_daily_look_found_is_vouched_for_by_nobody(
+    ledger: Ledger, key: PrivateKey, trust: Path, qdr: Any
+) -> None:
+    forged = round_of(ledger, ledger.at + HOUR)
+    found = tuple(ledger.put(path, data) for path, data in forged.items())
+    ledger.append(found=found)
+    asked = verified(qdr, ledger.root, trust)
+    assert asked.code == 3
+    assert asked.wrong == ["insertions"]
+    state, said = asked["insertions"]
+    assert state == "doubt"
+    assert f"{len(found)} records that no run wrote into the ledger" in said
+
+
+def test_what_a_run_left_that_had_died_is_explained(ledger: Ledger, trust: Path, qdr: Any) -> None:
+    left = round_of(ledger, ledger.at + HOUR)
+    found = tuple(ledger.put(path, data) for path, data in left.items())
+    (start,) = (Path(w.path).name for w in found if w.path.endswith(".start.json"))
+    ledger.append(found=found, crashed=(start.removesuffix(".start.json"),))
+    assert verified(qdr, ledger.root, trust).code == 0
+    other = round_of(ledger, ledger.at + HOUR)  # another run's records are not those of this one
+    ledger.append(
+        found=tuple(ledger.put(path, data) for path, data in other.items()),
+        crashed=(start.removesuffix(".start.json"),),
+    )
+    assert verified(qdr, ledger.root, trust)["insertions"][0] == "doubt"

@@ -125,6 +125,7 @@ class LedgerWriter:
                 records=_written(mine),
                 removed=tuple(sorted(c.path for c in mine.values() if c.sha256 is None)),
                 found=unnamed.found,
+                crashed=tuple(sorted(crashed)),
                 heads=tuple(sorted(others, key=lambda h: h.repository_id)),
                 since=None if head.number else unnamed.since,
                 adopted_from=head.adopted_from,
