@@ -117,6 +117,7 @@ def masked(line: str) -> str:
     for pattern, mask in (
         (r"\b(aws|gcp|onprem)\b(?!/)", "PLACE"),
         (r"\S*\.demo/|/\S*/demo/(?=report|qdrant)", "HOME/"),
+        (r"\bSHA256:[A-Za-z0-9+/]{43}", "KEY"),
         (r"\b\d{8}T\d{6}Z(-[0-9a-f]{6})?", "ID"),
         (r"\b(?=[0-9a-f]*\d)[0-9a-f]{8,}\b", "HEX"),
         (r"\d[\d,.]*( (B|[KMG]iB)\b)?", "N"),
