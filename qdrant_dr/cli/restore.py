@@ -144,7 +144,7 @@ def restore(
         return _points(session, backup, given, execute=execute)
     _must_not_select_points(given)
     if to is None:
-        raise UsageError("--to is missing: a restore needs a server")
+        raise UsageError("--to is missing: a restore needs a server", "add `--to URL`.")
     request = RestoreRequest(
         backups=backup,
         every=every,
