@@ -14,10 +14,8 @@ from typing import Any
 import certifi
 import pytest
 
-from qdrant_dr.proof.engine import Engine
 from tests.support import limits
 from tests.support.by_file import ByFile, rank
-from tests.support.engines import AS_USERS_DO, fork_engines
 from tests.support.prefect import isolate
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes import the same modules
@@ -44,17 +42,6 @@ isolate()  # before any test file imports prefect, which reads its settings then
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(limits)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _forked_engines() -> None:
-    fork_engines()
-
-
-@pytest.fixture
-def engines_as_users_start_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes of their own, children of this one."""
-    monkeypatch.setattr(Engine, "_start", AS_USERS_DO)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:

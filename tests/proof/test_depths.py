@@ -338,7 +338,6 @@ def test_several_engines_read_what_one_reads(
     assert list(scratch.iterdir()) == []
 
 
-@pytest.mark.usefixtures("engines_as_users_start_them")
 def test_no_child_survives(scratch: Path) -> None:
     manifest, reader = backup("single")
     prove(manifest, reader, depth="content", folder=scratch)

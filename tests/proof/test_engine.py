@@ -34,8 +34,6 @@ from qdrant_dr.proof.engine import (
 from qdrant_dr.proof.unpack import LaidOut, Limits, lay_out
 from tests.support.archives import archive
 
-pytestmark = pytest.mark.usefixtures("engines_as_users_start_them")
-
 LIMITS = EngineLimits(stall_timeout=timedelta(seconds=30))
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import qdrant_edge as edge
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,7 +63,6 @@ def test_points_of_a_server_are_let_go_one_by_one() -> None:
     assert Counted.most <= 4
 
 
-@pytest.mark.usefixtures("engines_as_users_start_them")
 def test_many_rows_are_read_in_small_pages(tmp_path: Path) -> None:
     """64 KiB a point, in Python's floats 512 KiB: a page of all of them would be 60 MiB."""
     rows, columns, count = 128, 128, 120

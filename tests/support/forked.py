@@ -1,8 +1,8 @@
 """Our own programs without the second that Python takes to import one: forked from a process that
 has.
 
-They are the same programs with the same arguments, environment and files. `tests/sandbox`,
-`tests/proof/test_engine.py` and `tests/cli` start them as users do. One process for each program
+They are the same programs with the same arguments, environment and files. `tests/sandbox` and
+`tests/cli` start them as users do. One process for each program
 serves this one, and what it forked dies with it.
 """
 
@@ -32,12 +32,10 @@ from tests.support.imported import import_all
 
 PROGRAMS = {
     "sandbox": "qdrant_dr.sandbox.main:main",
-    "engine": "qdrant_dr.proof.engine_child:main",
     "cli": "qdrant_dr.cli:main",
     "prefect": "prefect.cli:app",
     "pipeline": "qdrant_dr.cli:main",
     "dask": "dask.cli:run_cli",
-    "moto": "moto.server:main",
 }
 SAME = {"pipeline": "prefect", "dask": "prefect"}
 """Programs forked by the process of another one: most of their imports are the same."""
@@ -49,7 +47,6 @@ ALSO = {
     ),
     "pipeline": ("qdrant_dr.cli.pipeline", "deployments.up", "deployments.down"),
     "dask": ("distributed.cli.dask_scheduler", "distributed.cli.dask_worker", *FLOWS),
-    "moto": ("moto.s3.urls", "moto.iam.urls"),
 }  # fmt: skip
 """What they import only once it is needed."""
 BY_MODULE = {"prefect": "prefect", "qdrant_dr.cli": "pipeline"}

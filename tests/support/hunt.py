@@ -9,15 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
-import pytest
-
-from qdrant_dr.proof.engine import Engine
-from tests.support.engines import AS_USERS_DO
 
 
 @contextmanager
 def hunted(number: signal.Signals, times: int = 1) -> Iterator[None]:
-    """Send a signal to the first engines that start meanwhile, as children of this process."""
+    """Send a signal to the first engines that start meanwhile."""
     victims: set[int] = set()
 
     def hunt() -> None:
@@ -31,7 +27,5 @@ def hunted(number: signal.Signals, times: int = 1) -> Iterator[None]:
 
     hunter = threading.Thread(target=hunt)
     hunter.start()
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Engine, "_start", AS_USERS_DO)
-        yield
+    yield
     hunter.join()

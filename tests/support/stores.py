@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -25,14 +26,12 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.records.repository import Layout
 from qdrant_dr.repository import Repository, create_repository, location_of, open_repository
 from qdrant_dr.secrets import resolve_options
-from tests.support.forked import Forked, fork
 
 PR_SET_PDEATHSIG = 1
 START_SECONDS = 60.0
@@ -84,7 +83,7 @@ def _real(kind: str, variable: str) -> Place | None:
 
 @contextmanager
 def s3_place(*, enforce: bool = True) -> Iterator[Place]:
-    """moto, with credentials and policies enforced once there are a user and a bucket.
+    """moto, with credentials and policies enforced after the first calls.
 
     It knows keys in headers only: a signed URL it answers where it enforces nothing.
     """
@@ -94,8 +93,11 @@ def s3_place(*, enforce: bool = True) -> Iterator[Place]:
     import boto3
 
     port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     url = f"http://127.0.0.1:{port}"
-    with _moto(port), _no_proxy(), _models_read_once():
+    environment = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "4" if enforce else "1000000",
+                   "MOTO_S3_DEFAULT_MAX_KEYS": "50"}  # fmt: skip
+    with child(command, environment), _no_proxy(), _models_read_once():
         await_http(f"{url}/moto-api/")
         open_door = {
             "endpoint_url": url,
@@ -110,8 +112,6 @@ def s3_place(*, enforce: bool = True) -> Iterator[Place]:
         iam.put_user_policy(UserName="qdr", PolicyName="all", PolicyDocument=json.dumps(allowed))
         key = iam.create_access_key(UserName="qdr")["AccessKey"]
         boto3.client("s3", **open_door).create_bucket(Bucket="backups")
-        if enforce:
-            httpx.post(f"{url}/moto-api/reset-auth", content="0", trust_env=False)
         yield Place(
             "s3",
             "s3://backups/qdrant",
@@ -215,20 +215,6 @@ def child(command: list[str], environment: dict[str, str]) -> Iterator[subproces
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
-
-
-@contextmanager
-def _moto(port: int) -> Iterator[None]:
-    arguments = ["-H", "127.0.0.1", "-p", str(port)]
-    environment = {**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": "50"}
-    with Path(os.devnull).open("r+b") as nothing:
-        files = (nothing.fileno(), nothing.fileno(), nothing.fileno())
-        process = Forked(*fork("moto", arguments, Path.cwd(), environment, files))
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait(10)
 
 
 def repository_in(

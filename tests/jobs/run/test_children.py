@@ -79,7 +79,6 @@ def test_what_is_needed_is_passed_and_no_key(monkeypatch: pytest.MonkeyPatch) ->
     assert docker["DOCKER_HOST"] == "ssh://elsewhere"
 
 
-@pytest.mark.usefixtures("engines_as_users_start_them")
 def test_the_engine(tmp_path: Path, rich_parent: int) -> None:
     with Engine(tmp_path / "engine", EngineLimits()) as engine:
         must_be_bare(seen_by(engine.pid))
