@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from qdrant_dr.parent_death import leashed
+from qdrant_dr.parent_death import command_dying_with_parent
 
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 60.0
@@ -44,7 +44,7 @@ def keep(command: Sequence[str]) -> None:
     while True:
         began = time.monotonic()
         try:
-            child[:] = [subprocess.Popen(leashed(*command))]
+            child[:] = [subprocess.Popen(command_dying_with_parent(*command))]
         except OSError as e:  # no process or memory is left now; that may pass, and a keeper stays
             child[:], became = [], f"could not be started ({e.strerror})"
         else:

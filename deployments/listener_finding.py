@@ -38,7 +38,7 @@ from qdrant_dr.jobs.backup.job import BackupRequest, backup
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.jobs.target.scratch import QUIET, free_ports
-from qdrant_dr.parent_death import leashed
+from qdrant_dr.parent_death import command_dying_with_parent
 from qdrant_dr.proof.engine import Engine, EngineLimits
 from qdrant_dr.proof.unpack import Limits, lay_out
 from qdrant_dr.records import BackupKey
@@ -310,7 +310,7 @@ def _two_nodes(folder: Path, binary: str) -> Iterator[list[str]]:
             more = ["--bootstrap", f"http://127.0.0.1:{p2p[0]}"] if n else []
             log = stack.enter_context((home / "server.log").open("wb"))
             process = subprocess.Popen(
-                leashed(str(Path(binary).resolve()), "--uri", uri, *more),
+                command_dying_with_parent(str(Path(binary).resolve()), "--uri", uri, *more),
                 cwd=home,
                 env=bare_environment(settings, also=SERVER),
                 stdin=subprocess.DEVNULL,

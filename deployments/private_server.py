@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from qdrant_dr.jobs.target.scratch import free_ports
-from qdrant_dr.parent_death import leashed
+from qdrant_dr.parent_death import command_dying_with_parent
 
 SQLITE = {
     "DO_NOT_TRACK": "1",
@@ -67,7 +67,7 @@ def private_server(home: Path, *, start_seconds: float = 300) -> Iterator[str]:
     command = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            leashed(sys.executable, "-m", "prefect", *command),
+            command_dying_with_parent(sys.executable, "-m", "prefect", *command),
             env={**os.environ, "PREFECT_API_URL": f"{url}/api"},
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -78,7 +78,7 @@ def told_with(what: str, hint: str) -> str:
     return what + NEXT + (f"run `{hint}`." if _BARE.match(hint) else hint)
 
 
-def apart(sentence: str) -> tuple[str, str | None]:
+def split_hint(sentence: str) -> tuple[str, str | None]:
     """Split a sentence into what happened and its hint, if it has one."""
     what, _, hint = sentence.partition(NEXT)
     return what, hint or None

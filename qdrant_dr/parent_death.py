@@ -1,4 +1,4 @@
-"""Run a program that the kernel kills when its parent dies: `... leash PARENT-PID PROGRAM ...`.
+"""Run a program that the kernel kills when its parent dies: `... PARENT-PID PROGRAM ...`.
 
 No child of ours may outlive a killed run. Set in the child and not between fork and exec of the
 parent, which has threads.
@@ -14,7 +14,7 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
-def leash(parent: int, sent: signal.Signals = signal.SIGKILL) -> None:
+def die_with_parent(parent: int, sent: signal.Signals = signal.SIGKILL) -> None:
     """Die with the process `parent` (on Linux; elsewhere only if it is dead already)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(sent), 0, 0, 0)
@@ -22,11 +22,11 @@ def leash(parent: int, sent: signal.Signals = signal.SIGKILL) -> None:
         raise SystemExit(0)  # it died before we could ask
 
 
-def leashed(*program: str) -> list[str]:
+def command_dying_with_parent(*program: str) -> list[str]:
     """The command that runs a program so, as a child of this process."""
     return [sys.executable, "-m", "qdrant_dr.parent_death", str(os.getpid()), *program]
 
 
 if __name__ == "__main__":
-    leash(int(sys.argv[1]))
+    die_with_parent(int(sys.argv[1]))
     os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606  the program that our own caller names

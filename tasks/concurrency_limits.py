@@ -61,7 +61,7 @@ def ensure_limits(config: Config) -> None:
 
 
 @contextmanager
-def polite(names: Sequence[str], *, within: timedelta) -> Iterator[None]:
+def hold_limit_slots(names: Sequence[str], *, within: timedelta) -> Iterator[None]:
     """Hold a slot of every limit, all or none; go on without after `within`.
 
     Never raises for the limits' sake: only what the block raises comes out.

@@ -20,7 +20,7 @@ from qdrant_dr.dispatch.execute_again import execute_again
 from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import Unit
-from tasks.concurrency_limits import cluster_limit, polite, repository_limit
+from tasks.concurrency_limits import cluster_limit, hold_limit_slots, repository_limit
 from tasks.config import RunRef, config_of, is_held
 from tasks.console import print_as_asked
 from tasks.progress import shown
@@ -165,7 +165,7 @@ def do_unit(run: RunRef, unit: Unit) -> State[Any]:
         resolved = config_of(run)
         limits = [cluster_limit(resolved.cluster.name)] * row.cluster
         limits += map(repository_limit, row.repositories(unit))
-        with polite(limits, within=resolved.cluster.timeouts.snapshot), shown(label):
+        with hold_limit_slots(limits, within=resolved.cluster.timeouts.snapshot), shown(label):
             act = execute if is_held(run) else execute_again
             outcome = act(resolved, unit, run.run_id)
     except DRError as error:

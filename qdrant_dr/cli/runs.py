@@ -11,7 +11,7 @@ from qdrant_dr.cli.session import Column, Reply, Said, Session
 from qdrant_dr.config import Config
 from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.errors import DRError, Interrupted
-from qdrant_dr.hints import apart
+from qdrant_dr.hints import split_hint
 from qdrant_dr.jobs.drill.scenario import words
 from qdrant_dr.jobs.run.run import Run, begin
 from qdrant_dr.jobs.run.units import Perform
@@ -100,7 +100,7 @@ def _errors(end: RunEnd) -> list[Said]:
     untold = [r for r in end.reasons if not any(e.message in r for e in told)]
     if found := [n for o in end.outcomes if isinstance(o.detail, Reported) for n in o.notes]:
         untold = found  # its reason is all of them in one
-    return [*told, *(_untold(end, *apart(r)) for r in untold)]
+    return [*told, *(_untold(end, *split_hint(r)) for r in untold)]
 
 
 def _untold(end: RunEnd, what: str, hint: str | None) -> ErrorFacts:

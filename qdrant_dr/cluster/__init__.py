@@ -33,8 +33,8 @@ from qdrant_dr.cluster.inventory import (
     Unreadable,
     clock_of,
     inventory_of,
+    list_nodes,
     node_facts,
-    survey,
     take_inventory,
 )
 from qdrant_dr.cluster.node import Node, node_at, open_nodes
@@ -50,7 +50,7 @@ from qdrant_dr.cluster.recover import (
     recover_from,
     recover_shard_by_upload,
 )
-from qdrant_dr.cluster.replica_choice import Cover, Take, choose_replicas
+from qdrant_dr.cluster.replica_choice import CapturePlan, PeerShards, choose_replicas
 from qdrant_dr.cluster.sampling import sample_points
 from qdrant_dr.cluster.scroll import RawPoint, points_by_id, scroll_points
 from qdrant_dr.cluster.snapshot_scope import (
@@ -94,15 +94,16 @@ __all__ = [
     "DRILL_PREFIX",
     "INSTANCE",
     "AliasPlan",
+    "CapturePlan",
     "ClockOffset",
     "ClusterView",
     "CollectionFacts",
-    "Cover",
     "Inventory",
     "JointPlacement",
     "KeyOrder",
     "Node",
     "NodeFacts",
+    "PeerShards",
     "Placement",
     "Preflight",
     "Priority",
@@ -112,7 +113,6 @@ __all__ = [
     "ShardSplitter",
     "ShardState",
     "SnapshotScope",
-    "Take",
     "TargetFacts",
     "Unreached",
     "Unreadable",
@@ -145,6 +145,7 @@ __all__ = [
     "joint",
     "key_piece",
     "leftovers",
+    "list_nodes",
     "list_snapshots",
     "listed_as",
     "moved_elsewhere",
@@ -171,7 +172,6 @@ __all__ = [
     "shard_key_order",
     "stamp_of",
     "stream_shard",
-    "survey",
     "take_inventory",
     "target_facts",
     "upload_name",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 
-from qdrant_dr.cluster import Node, node_at, survey
+from qdrant_dr.cluster import Node, list_nodes, node_at
 from qdrant_dr.config import Config
 
 
@@ -24,5 +24,5 @@ def known_addresses(config: Config, wanted: Iterable[str]) -> frozenset[str]:
         return named
     with ExitStack() as stack:
         nodes = [stack.enter_context(node_of(config, url)) for url in cluster.nodes]
-        seen, _ = survey(nodes, cluster.peers)
+        seen, _ = list_nodes(nodes, cluster.peers)
     return named | {facts.url for facts in seen}

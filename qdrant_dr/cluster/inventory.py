@@ -127,7 +127,7 @@ def inventory_of(
     nodes: Sequence[Node], peers: Mapping[str, str] | None = None, *, names_only: bool = False
 ) -> Inventory:
     """Take the inventory of nodes that are already open; `peers` maps peer id to URL."""
-    seen, unreached = survey(nodes, peers or {})
+    seen, unreached = list_nodes(nodes, peers or {})
     known = {node.url: node for node in nodes}
     lister: dict[str, Node] = {}
     aliases: dict[str, str] = {}
@@ -159,7 +159,7 @@ def inventory_of(
     )
 
 
-def survey(
+def list_nodes(
     nodes: Sequence[Node], peers: Mapping[str, str]
 ) -> tuple[tuple[NodeFacts, ...], tuple[Unreached, ...]]:
     """Return every node that answers, the given ones first, and those of the cluster that do not.

@@ -11,7 +11,7 @@ from qdrant_dr.cluster.topology import peer_of
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class PeerShards:
     """Shards that are taken from one peer."""
 
     peer: int
@@ -19,10 +19,10 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
-class Cover:
+class CapturePlan:
     """`refusals` name the shards that no peer can give; `takes` then hold only the others."""
 
-    takes: tuple[Take, ...]
+    takes: tuple[PeerShards, ...]
     refusals: tuple[str, ...]
 
 
@@ -32,7 +32,7 @@ def choose_replicas(
     reached: Iterable[int],
     load: Mapping[int, int],
     listeners: bool = False,
-) -> Cover:
+) -> CapturePlan:
     """Choose peers so that every shard is taken exactly once, whatever the order of `replicas`.
 
     Only replicas on `reached` peers that hold all acknowledged writes are chosen; with `listeners`
@@ -56,8 +56,8 @@ def choose_replicas(
         taken[peer] += 1
         takes[peer].append(shard)
     missing = sorted({r.shard for r in every} - holders.keys())
-    return Cover(
-        takes=tuple(Take(p, tuple(sorted(s))) for p, s in sorted(takes.items()) if s),
+    return CapturePlan(
+        takes=tuple(PeerShards(p, tuple(sorted(s))) for p, s in sorted(takes.items()) if s),
         refusals=tuple(_refusal(shard, every, at_hand) for shard in missing),
     )
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdrant_dr.cluster import Cover, ShardState, Take, choose_replicas
+from qdrant_dr.cluster import CapturePlan, PeerShards, ShardState, choose_replicas
 from qdrant_dr.cluster.facts import READABLE_STATES
 
 STATES = ["Active", "ReshardingScaleDown", "Listener", "Dead", "Partial", "Initializing"]
@@ -18,7 +18,9 @@ def replica(shard: int, peer: int, state: str = "Active") -> ShardState:
     return ShardState(shard=shard, shard_key=None, state=state, local=False, peer_id=peer)
 
 
-def covered(*replicas: ShardState, load: dict[int, int] | None = None, **options: bool) -> Cover:
+def covered(
+    *replicas: ShardState, load: dict[int, int] | None = None, **options: bool
+) -> CapturePlan:
     peers = {r.peer_id or 0 for r in replicas}
     return choose_replicas(replicas, reached=peers, load=load or {}, **options)
 
@@ -57,13 +59,13 @@ def test_no_peer_is_asked_that_others_make_needless() -> None:
     cover = covered(*(replica(s, p) for s, p in [(0, 1), (0, 2), (1, 2), (1, 3), (2, 1), (2, 3)]))
     assert len(cover.takes) == 2
     alone = covered(replica(0, 1), replica(0, 2), replica(1, 2), replica(1, 3), replica(2, 2))
-    assert alone.takes == (Take(2, (0, 1, 2)),)
+    assert alone.takes == (PeerShards(2, (0, 1, 2)),)
 
 
 def test_the_least_loaded_peer_is_next() -> None:
     replicas = [replica(0, 1), replica(0, 2), replica(0, 3)]
-    assert covered(*replicas).takes == (Take(1, (0,)),)
-    assert covered(*replicas, load={1: 5, 2: 1, 3: 2}).takes == (Take(2, (0,)),)
+    assert covered(*replicas).takes == (PeerShards(1, (0,)),)
+    assert covered(*replicas, load={1: 5, 2: 1, 3: 2}).takes == (PeerShards(2, (0,)),)
 
 
 def test_shards_that_several_have_are_shared_out() -> None:
@@ -77,7 +79,9 @@ def test_a_listener_only_where_nobody_else_is_whole() -> None:
     assert covered(*replicas).refusals == (
         "shard 1 has no complete replica within reach: Listener on peer 2",
     )
-    assert covered(*replicas, listeners=True) == Cover((Take(1, (0,)), Take(2, (1,))), ())
+    assert covered(*replicas, listeners=True) == CapturePlan(
+        (PeerShards(1, (0,)), PeerShards(2, (1,))), ()
+    )
 
 
 @pytest.mark.parametrize("state", ["Dead", "Partial", "Recovery", "Unheard-of"])

@@ -19,7 +19,7 @@ import yaml
 from qdrant_dr import configfile
 from qdrant_dr.cli.app import build
 from qdrant_dr.jobs.target.scratch import free_ports
-from qdrant_dr.parent_death import leashed
+from qdrant_dr.parent_death import command_dying_with_parent
 from tests.support.documented import DOCS, blocks
 
 PAGES = ["qdrant", "qdrant-docker", "qdrant-helm", "qdrant-cloud"]
@@ -97,7 +97,9 @@ def started(folder: Path, settings: dict[str, str], *flags: str) -> Iterator[htt
         "QDRANT__SERVICE__ENABLE_STATIC_CONTENT": "false",
         "QDRANT__TELEMETRY_DISABLED": "true",
     }  # fmt: skip
-    command = leashed(os.environ["QDRANT_BIN"], *(f.replace("P2P", str(p2p)) for f in flags))
+    command = command_dying_with_parent(
+        os.environ["QDRANT_BIN"], *(f.replace("P2P", str(p2p)) for f in flags)
+    )
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from qdrant_dr.jobs.target.scratch import free_ports
-from qdrant_dr.parent_death import leashed
+from qdrant_dr.parent_death import command_dying_with_parent
 
 SAMPLES = Path(__file__).parents[2] / "deployments" / "samples"
 FILES = sorted(SAMPLES.glob("*.yaml"))
@@ -62,7 +62,7 @@ def started(folder: Path, sample: str, **more: str) -> Iterator[httpx.Client]:
         command += ["--uri", f"http://127.0.0.1:{p2p}"]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            leashed(*command), cwd=folder, env={**os.environ, **settings},
+            command_dying_with_parent(*command), cwd=folder, env={**os.environ, **settings},
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
     scheme = "https" if body.get("service", {}).get("enable_tls") else "http"

@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 
 from tasks import limit_leases
-from tasks.concurrency_limits import polite
+from tasks.concurrency_limits import hold_limit_slots
 from tests.support.calls import counted
 from tests.support.prefect import Child, PrefectServer, free_port, spawn
 from tests.support.waiting import eventually
@@ -48,7 +48,7 @@ def at_once(units: int, seconds: float, *names: str) -> list[tuple[float, float]
     spans = []
 
     def unit() -> None:
-        with polite(names, within=HOUR):
+        with hold_limit_slots(names, within=HOUR):
             begun = time.monotonic()
             time.sleep(seconds)
             spans.append((begun, time.monotonic()))
@@ -85,7 +85,7 @@ def test_a_slot_that_nobody_wants_goes_back_by_itself(limited: PrefectServer) ->
 
     @task(cache_policy=NO_CACHE)
     def unit() -> dict[str, int]:
-        with polite(["narrow"], within=HOUR):
+        with hold_limit_slots(["narrow"], within=HOUR):
             return taken(limited)
 
     @flow
@@ -100,10 +100,10 @@ def test_a_kept_slot_is_not_in_the_way_of_other_units_of_this_process(
     limited: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limit_leases, "IDLE", 30.0)
-    with polite(["narrow", "wide"], within=HOUR):
+    with hold_limit_slots(["narrow", "wide"], within=HOUR):
         assert taken(limited) == {"narrow": 1, "wide": 1}
     start = time.monotonic()
-    with polite(["narrow"], within=HOUR):
+    with hold_limit_slots(["narrow"], within=HOUR):
         assert taken(limited) == {"narrow": 1, "wide": 0}
     assert time.monotonic() - start < 10
 
@@ -111,7 +111,10 @@ def test_a_kept_slot_is_not_in_the_way_of_other_units_of_this_process(
 def test_a_unit_that_gets_no_slot_in_time_goes_on(
     limited: PrefectServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with polite(["narrow"], within=HOUR), polite(["narrow"], within=timedelta(seconds=1)):
+    with (
+        hold_limit_slots(["narrow"], within=HOUR),
+        hold_limit_slots(["narrow"], within=timedelta(seconds=1)),
+    ):
         assert taken(limited)["narrow"] == 1
     assert "no slot of narrow within 1 s, going on without" in caplog.text
 
@@ -120,19 +123,22 @@ def test_a_lease_that_the_server_took_away_is_not_handed_on(
     limited: PrefectServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(limit_leases, "RENEW", 0.5)
-    with polite(["narrow"], within=HOUR):
+    with hold_limit_slots(["narrow"], within=HOUR):
         (lease,) = limit_leases.limit_leases()._held
         with get_client(sync_client=True) as client:
             client.release_concurrency_slots_with_lease(lease.id)
         eventually(lambda: "slots of narrow are lost" in caplog.text, within=20)
-    with counted(limited.api) as calls, polite(["narrow"], within=HOUR):
+    with counted(limited.api) as calls, hold_limit_slots(["narrow"], within=HOUR):
         assert taken(limited)["narrow"] == 1
     assert calls[ASKED] == 1
 
 
 def test_without_a_server_units_go_on(caplog: pytest.LogCaptureFixture) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}/api"
-    with s.temporary_settings({s.PREFECT_API_URL: nowhere}), polite(["narrow"], within=HOUR):
+    with (
+        s.temporary_settings({s.PREFECT_API_URL: nowhere}),
+        hold_limit_slots(["narrow"], within=HOUR),
+    ):
         pass
     assert "no slot of narrow, going on without" in caplog.text
 
@@ -142,11 +148,11 @@ import json, sys, time
 from datetime import timedelta
 from pathlib import Path
 from tasks import limit_leases
-from tasks.concurrency_limits import polite
+from tasks.concurrency_limits import hold_limit_slots
 limit_leases.LONGEST = 2.0
 spans, stop = [], Path(sys.argv[2])
 while len(spans) < int(sys.argv[3]) and not stop.exists():
-    with polite(["narrow"], within=timedelta(hours=1)):
+    with hold_limit_slots(["narrow"], within=timedelta(hours=1)):
         begun = time.monotonic()
         time.sleep(0.1)
         spans.append((begun, time.monotonic()))

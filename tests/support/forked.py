@@ -246,7 +246,7 @@ def _become(program: str, asked: dict[str, Any], files: list[int], foreign: list
     """Be what was asked for, to the end of this process."""
     code = 1
     try:
-        leash(os.getppid())
+        die_with_parent(os.getppid())
         if asked["session"]:
             os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -280,7 +280,7 @@ def _become(program: str, asked: dict[str, Any], files: list[int], foreign: list
         os._exit(code)
 
 
-def leash(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """The kernel ends this process when `parent` dies, however it dies."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -11,8 +11,8 @@ from functools import partial
 from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import (
     CollectionFacts,
+    PeerShards,
     Preflight,
-    Take,
     choose_replicas,
     collection_facts,
     joint,
@@ -37,7 +37,7 @@ class Prepared:
     """
 
     captured_at: datetime
-    takes: tuple[Take, ...]
+    takes: tuple[PeerShards, ...]
     sources: Mapping[int, AnsweringNode]
     facts: Mapping[int, CollectionFacts]
     doubts: tuple[str, ...]
@@ -114,7 +114,7 @@ def _wait(unit: CaptureUnit) -> None:
 
 
 def _facts_of(
-    collection: str, chosen: Mapping[str, Take], source: AnsweringNode
+    collection: str, chosen: Mapping[str, PeerShards], source: AnsweringNode
 ) -> CollectionFacts:
     return collection_facts(source.node, collection, chosen[source.node.url].shards)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import (
     CollectionFacts,
+    PeerShards,
     ShardSplitter,
     SnapshotScope,
-    Take,
     checksum_doubts,
     placement,
     stream_shard,
@@ -81,11 +81,11 @@ class Transfer:
                 return taken
             plan = self._elsewhere(plan, failed)
 
-    def _in_parallel(self, plan: Prepared) -> tuple[list[Taken], dict[Take, ClusterError]]:
+    def _in_parallel(self, plan: Prepared) -> tuple[list[Taken], dict[PeerShards, ClusterError]]:
         """One thread per peer. An error that no other peer can mend ends them all."""
         whole = self._whole(plan)
 
-        def one(take: Take) -> Taken | ClusterError:
+        def one(take: PeerShards) -> Taken | ClusterError:
             try:
                 source, before = plan.sources[take.peer], plan.facts[take.peer]
                 return self._take(source, take, before, whole=whole)
@@ -114,7 +114,7 @@ class Transfer:
         automatic = all(f.sharding_method == "auto" for f in plan.facts.values())
         return self.draft.unit.method == "collection" and not self.sources.clustered and automatic
 
-    def _elsewhere(self, plan: Prepared, failed: Mapping[Take, ClusterError]) -> Prepared:
+    def _elsewhere(self, plan: Prepared, failed: Mapping[PeerShards, ClusterError]) -> Prepared:
         for take, error in failed.items():
             source = plan.sources[take.peer]
             if isinstance(error, ReplicaMoved):  # the node is well, and may have other shards
@@ -141,7 +141,7 @@ class Transfer:
         return plan
 
     def _take(
-        self, source: AnsweringNode, take: Take, before: CollectionFacts, *, whole: bool
+        self, source: AnsweringNode, take: PeerShards, before: CollectionFacts, *, whole: bool
     ) -> Taken:
         parts: list[Part] = []
         try:
@@ -158,7 +158,7 @@ class Transfer:
                 raise ReplicaMoved(f"{e.message}: {where}") from None
             raise
 
-    def _gone(self, source: AnsweringNode, take: Take) -> list[int]:
+    def _gone(self, source: AnsweringNode, take: PeerShards) -> list[int]:
         """Which of them this node of a cluster does not hold in full any more."""
         if not self.sources.clustered:
             return []
@@ -167,7 +167,7 @@ class Transfer:
         return sorted(set(take.shards) - full)
 
     def _archive(
-        self, source: AnsweringNode, take: Take, before: CollectionFacts, parts: list[Part]
+        self, source: AnsweringNode, take: PeerShards, before: CollectionFacts, parts: list[Part]
     ) -> Taken:
         """One collection snapshot of the node, kept as it is."""
         created = self._create(source, SnapshotScope(self.draft.key.collection))
@@ -177,7 +177,7 @@ class Transfer:
         return self.draft.checked(source, before, parts, created.answered_at, doubts=doubts)
 
     def _archive_cut(
-        self, source: AnsweringNode, take: Take, before: CollectionFacts, parts: list[Part]
+        self, source: AnsweringNode, take: PeerShards, before: CollectionFacts, parts: list[Part]
     ) -> Taken:
         """One collection snapshot of the node, cut into its shards in passing."""
         created = self._create(source, SnapshotScope(self.draft.key.collection))
@@ -207,7 +207,7 @@ class Transfer:
         )
 
     def _shard_by_shard(
-        self, source: AnsweringNode, take: Take, before: CollectionFacts, parts: list[Part]
+        self, source: AnsweringNode, take: PeerShards, before: CollectionFacts, parts: list[Part]
     ) -> Taken:
         """One archive per shard, one after the other, none of them with a log."""
         doubts: list[str] = []

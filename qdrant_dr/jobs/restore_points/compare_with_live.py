@@ -34,7 +34,7 @@ class Surveyed:
         return self.counts["create"] + self.counts["overwrite"] + self.counts["delete"]
 
 
-def survey(
+def compare_with_live(
     node: Node,
     name: str,
     source: Source,

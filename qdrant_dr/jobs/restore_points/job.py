@@ -12,7 +12,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, PlanRefused
 from qdrant_dr.jobs.read_points.opened_backup import check_filter
 from qdrant_dr.jobs.restore_points.changes import Change
-from qdrant_dr.jobs.restore_points.compare_with_live import survey
+from qdrant_dr.jobs.restore_points.compare_with_live import compare_with_live
 from qdrant_dr.jobs.restore_points.journal import unfinished_points
 from qdrant_dr.jobs.restore_points.look import look_at, unlike_backup, unlike_vectors
 from qdrant_dr.jobs.restore_points.options import PointsRequest, ids_of, parsed_filter
@@ -201,7 +201,7 @@ def _compared(
         found = found_backup(config, backup, unit.repositories) if backup is not None else None
         work = PointsWork(config, unit, node, Path(folder), live, found, stored)
         with work.opened() as source:
-            surveyed = survey(
+            surveyed = compare_with_live(
                 node, unit.name, source, only=work.only, missing=unit.missing,
                 limit=live.facts.max_query_limit, take=weigh,
             )  # fmt: skip

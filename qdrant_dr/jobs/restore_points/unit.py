@@ -13,7 +13,7 @@ from qdrant_dr.cluster.point_writes import PointWrites
 from qdrant_dr.config import Config
 from qdrant_dr.errors import AccessDenied, ContentDiffers, DRError, PlanRefused, RecoverFailed
 from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, PointId, decide
-from qdrant_dr.jobs.restore_points.compare_with_live import survey
+from qdrant_dr.jobs.restore_points.compare_with_live import compare_with_live
 from qdrant_dr.jobs.restore_points.journal import (
     OpenPointsJournal,
     PointsJournal,
@@ -188,7 +188,7 @@ class Restoration:
             writer.add(change, there)
 
         with work.opened() as source:
-            result.surveyed = survey(
+            result.surveyed = compare_with_live(
                 self.node, self.name, source, only=work.only, missing=self.unit.missing,
                 limit=self.limit, take=take,
             )  # fmt: skip

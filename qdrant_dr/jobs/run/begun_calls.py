@@ -108,15 +108,15 @@ def ended_runs(ends: Mapping[str, Sequence[RunEnd]], opened: Mapping[str, Reposi
     for name, records in ends.items():
         for end in records:
             where.setdefault(end.start.run_id, []).append(opened[name])
-    several = _some_apart(opened.values())
-    return {run for run, told in where.items() if not several or _some_apart(told)}
+    several = _some_different(opened.values())
+    return {run for run, told in where.items() if not several or _some_different(told)}
 
 
-def _some_apart(repositories: Iterable[Repository]) -> bool:
-    return any(apart(a, b) for a, b in combinations(repositories, 2))
+def _some_different(repositories: Iterable[Repository]) -> bool:
+    return any(are_different_repositories(a, b) for a, b in combinations(repositories, 2))
 
 
-def apart(one: Repository, other: Repository) -> bool:
+def are_different_repositories(one: Repository, other: Repository) -> bool:
     """Say whether these are of two failure domains and, as far as can be told, in two places:
     whoever may write to one need not be able to write to the other."""
     a, b = one.location, other.location
@@ -134,7 +134,8 @@ def made_by_us(begun: Begun, opened: Mapping[str, Repository], journal: CallJour
         return True
     first = opened.get(begun.repository or "")
     return first is not None and any(
-        apart(first, other) and other.has_call(begun.key, begun.number, begun.intent, begun.answer)
+        are_different_repositories(first, other)
+        and other.has_call(begun.key, begun.number, begun.intent, begun.answer)
         for other in opened.values()
     )
 

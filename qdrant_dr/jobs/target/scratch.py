@@ -25,7 +25,7 @@ from qdrant_dr.errors import ConfigInvalid, DRError, NodeUnreachable, TargetNotD
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.target.docker import docker_server
 from qdrant_dr.layout import time_of
-from qdrant_dr.parent_death import leashed
+from qdrant_dr.parent_death import command_dying_with_parent
 from qdrant_dr.records import Manifest
 
 START_SECONDS = 60.0
@@ -202,7 +202,7 @@ def child_process(
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            leashed(*program, *arguments),
+            command_dying_with_parent(*program, *arguments),
             cwd=folder,  # Qdrant reads config/ relative to where it starts
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -21,10 +21,10 @@ from qdrant_dr.cluster import (
     Unreached,
     collection_names,
     delete_command,
+    list_nodes,
     listed_as,
     open_nodes,
     server_snapshots,
-    survey,
 )
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError
@@ -84,7 +84,7 @@ def ask_cluster(
     with ExitStack() as stack:
         try:
             nodes = [stack.enter_context(closing(n)) for n in open_nodes(patient.cluster)]
-            seen, unreached = survey(nodes, cluster.peers)
+            seen, unreached = list_nodes(nodes, cluster.peers)
             live.source_kind = (
                 "sandbox" if any(f.source_kind == "sandbox" for f in seen) else "server"
             )

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from qdrant_dr.config import Config
-from qdrant_dr.hints import DECIDE, apart, command
+from qdrant_dr.hints import DECIDE, command, split_hint
 from qdrant_dr.jobs.run.backup_selector import LATEST, LATEST_PROVEN
 from qdrant_dr.quantities import how_long
 from qdrant_dr.records import DEPTHS, Outcome, Proved, RunEnd, RunStart
@@ -190,7 +190,9 @@ def _bad(evidence: Evidence, settled: Mapping[str, Settlement]) -> Iterator[Prob
         jobs.add(job)
         if end.start.run_id in settled or _told_elsewhere(end):
             continue
-        why = end.error.message if end.error else "; ".join(apart(r)[0] for r in end.reasons[:2])
+        why = (
+            end.error.message if end.error else "; ".join(split_hint(r)[0] for r in end.reasons[:2])
+        )
         failed = sum(o.verdict == "failed" for o in end.outcomes)
         refused = job in ON_DEMAND and end.error is not None and not end.outcomes
         if refused and not first:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from qdrant_dr.errors import ManifestConflict, NothingSelected
-from qdrant_dr.hints import apart
+from qdrant_dr.hints import split_hint
 from qdrant_dr.jobs.backup.job import (
     BackupPlan,
     BackupRequest,
@@ -132,7 +132,7 @@ class TestReplicate:
         plan = plan_heals([backup], ["aws", "gcp"], now=NOW)
         assert plan.heals == ()
         (objection,) = plan.objections
-        what, step = apart(objection)
+        what, step = split_hint(objection)
         assert what == "two truths"
         assert step is not None
         assert step.startswith("decide: ")
@@ -166,7 +166,7 @@ class TestVerify:
         units, objections, _ = plan_verify(config(), VerifyRequest(), found.backups, now=NOW)
         assert [u.repository for u in units] == ["aws"]
         (objection,) = objections
-        assert apart(objection) == (
+        assert split_hint(objection) == (
             f"{MOVIES.key} in gcp is missing",
             f"run `qdrant-dr replicate {MOVIES.key} -r gcp`.",
         )

@@ -444,7 +444,7 @@ def test_a_node_that_is_away(world: World, source: Spy) -> None:
 
 
 def test_clocks_of_nodes_and_stores(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = live.survey
+    real = live.list_nodes
 
     def late(*arguments: Any) -> Any:
         seen, unreached = real(*arguments)
@@ -453,8 +453,8 @@ def test_clocks_of_nodes_and_stores(world: World, monkeypatch: pytest.MonkeyPatc
     (url,) = configfile.load(world.reference).cluster.nodes
     told = seen_to_come_and_go(
         world,
-        lambda: monkeypatch.setattr(live, "survey", late),
-        lambda: monkeypatch.setattr(live, "survey", real),
+        lambda: monkeypatch.setattr(live, "list_nodes", late),
+        lambda: monkeypatch.setattr(live, "list_nodes", real),
     )
     assert told == {("clock-skew", f"node {url}")}
     ahead = (datetime.now(UTC) + timedelta(hours=2)).timestamp()
