@@ -21,16 +21,7 @@ from qdrant_dr.repository.catalog import (
     InArchive,
     RepositoryState,
     Unfinished,
-    counted_copies,
-    enough_copies,
-    is_proven,
     newest,
-    newest_proven,
-    open_failures,
-    proof_of,
-    proven_copies,
-    sound,
-    whole,
 )
 from qdrant_dr.repository.delete_permission import (
     KEEPS,
@@ -64,6 +55,17 @@ from qdrant_dr.repository.open_store import location_of
 from qdrant_dr.repository.opening import create_repository, open_repository, read_repository
 from qdrant_dr.repository.pack_sweep import PackPlan, PackSweeping, plan_packs, sweep_packs
 from qdrant_dr.repository.pack_use import PacksUsed, last_backups, measure_packs, written_by_last
+from qdrant_dr.repository.proven import (
+    counted_copies,
+    enough_copies,
+    is_proven,
+    newest_proven,
+    open_failures,
+    proof_of,
+    proven_copies,
+    sound,
+    whole,
+)
 from qdrant_dr.repository.reading import read_catalog
 from qdrant_dr.repository.record_cache import remembering
 from qdrant_dr.repository.record_files import Read, Unreadable, key_of

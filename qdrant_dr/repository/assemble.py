@@ -24,8 +24,6 @@ from qdrant_dr.repository.catalog import (
     InArchive,
     RepositoryState,
     Unfinished,
-    needs_seal,
-    open_failures,
 )
 from qdrant_dr.repository.conflicts import manifest_conflict, seal_conflict
 from qdrant_dr.repository.foreign_objects import Stranger
@@ -37,6 +35,7 @@ from qdrant_dr.repository.lost_backups import (
     named_in_records,
     witness,
 )
+from qdrant_dr.repository.proven import needs_seal, open_failures
 from qdrant_dr.repository.record_files import Unreadable
 from qdrant_dr.stores.base import OpenUpload, Stat
 

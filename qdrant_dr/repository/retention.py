@@ -20,8 +20,9 @@ from qdrant_dr.quantities import how_long
 from qdrant_dr.records import Acknowledgement, BackupKey
 from qdrant_dr.records.holds import Hold
 from qdrant_dr.repository.acknowledgement import kept_for_doubt, kept_for_drift
-from qdrant_dr.repository.catalog import Backup, Catalog, is_proven
+from qdrant_dr.repository.catalog import Backup, Catalog
 from qdrant_dr.repository.foreign_objects import strangers_in_words
+from qdrant_dr.repository.proven import is_proven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

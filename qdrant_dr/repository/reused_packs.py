@@ -11,7 +11,7 @@ from qdrant_dr import layout
 from qdrant_dr.errors import KeyMissing, ObjectArchived, ObjectMissing, RecordError
 from qdrant_dr.records import BackupKey, Proof
 from qdrant_dr.records.proof import reaches
-from qdrant_dr.repository.catalog import open_failures
+from qdrant_dr.repository.proven import open_failures
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.vault.box import Table
 from qdrant_dr.vault.decline import SHARE, declined, use_of

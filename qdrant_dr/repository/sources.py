@@ -14,7 +14,8 @@ from typing import Literal, get_args
 from qdrant_dr.config import Proven
 from qdrant_dr.records import DEPTHS, Proof
 from qdrant_dr.records.proof import depth_rank
-from qdrant_dr.repository.catalog import Backup, Copy, is_proven, open_failures, proof_of, whole
+from qdrant_dr.repository.catalog import Backup, Copy
+from qdrant_dr.repository.proven import is_proven, open_failures, proof_of, whole
 
 Health = Literal["sound", "doubted", "damaged", "incomplete"]
 """`doubted`: something may be hidden against it. `damaged`: something is known. `incomplete`: a

@@ -15,7 +15,8 @@ from qdrant_dr.errors import BackupNotFound, UsageError
 from qdrant_dr.hints import DECIDE, command
 from qdrant_dr.records import Acknowledgement
 from qdrant_dr.repository.acknowledgement import open_suspects
-from qdrant_dr.repository.catalog import CLOCK_TOLERANCE, Backup, Catalog, newest, newest_proven
+from qdrant_dr.repository.catalog import CLOCK_TOLERANCE, Backup, Catalog, newest
+from qdrant_dr.repository.proven import newest_proven
 
 FIRST = "run `qdrant-dr backup`: nothing was backed up yet."
 LATEST = "latest"

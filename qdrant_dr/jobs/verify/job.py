@@ -23,7 +23,8 @@ from qdrant_dr.jobs.verify.on_server import prove_restored
 from qdrant_dr.records import Depth, Outcome, Proved, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.repository import Backup, Copy, newest, proof_of, sound
-from qdrant_dr.repository.catalog import by_collection, needs_seal
+from qdrant_dr.repository.catalog import by_collection
+from qdrant_dr.repository.proven import needs_seal
 
 
 class VerifyRequest(Frozen):
