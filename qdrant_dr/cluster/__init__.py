@@ -71,7 +71,8 @@ from qdrant_dr.cluster.snapshots import (
 )
 from qdrant_dr.cluster.space import estimated_bytes
 from qdrant_dr.cluster.split_archive import ShardSplitter
-from qdrant_dr.cluster.streamed_shards import stream_shard, whole_shard
+from qdrant_dr.cluster.stream_completeness import check_shard_is_complete
+from qdrant_dr.cluster.streamed_shards import stream_shard
 from qdrant_dr.cluster.target import (
     TargetFacts,
     clean_failed,
@@ -121,6 +122,7 @@ __all__ = [
     "another_uuid",
     "blocks_of",
     "check_gates",
+    "check_shard_is_complete",
     "checksum_doubts",
     "choose_replicas",
     "clean_failed",
@@ -177,5 +179,4 @@ __all__ = [
     "upload_name",
     "wait_ready",
     "wait_restored",
-    "whole_shard",
 ]

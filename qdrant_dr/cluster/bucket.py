@@ -10,19 +10,18 @@ before any manifest is written.
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from qdrant_dr.cluster.download import BACKOFF_SECONDS, FRUITLESS, download, pause
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.cluster.snapshot_scope import SnapshotScope, Where, key_piece, scope_of
+from qdrant_dr.cluster.stream_completeness import check_tar_is_complete
 from qdrant_dr.config import ClusterConfig, SnapshotsInS3
 from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import (
     AccessDenied,
-    ArchiveTruncated,
     ConfigInvalid,
     DownloadInterrupted,
     DownloadMismatch,
@@ -37,11 +36,9 @@ from qdrant_dr.records import ListedSnapshot
 from qdrant_dr.secrets import resolve_options
 from qdrant_dr.stores.errors import is_absent, translate
 from qdrant_dr.stores.providers import make_filesystem
-from qdrant_dr.tar import BlockReader, members
 
 RANGE = 8 * 2**20
 """Bytes of one request; after a cut at most this many are read again."""
-_MAX_MEMBERS = 1_000_000
 _LOOK = "check that `cluster.snapshots_s3` is the bucket and `snapshots_path` of this server."
 
 
@@ -65,8 +62,10 @@ def blocks_of(
     if snapshot.checksum:
         return download(node, where, snapshot, stop=stop, digest=digest)
     if config.snapshots_s3 is None:
-        return whole_tar(download(node, where, snapshot, stop=stop), snapshot.name)
-    return whole_tar(read_object(config.snapshots_s3, where, snapshot, stop=stop), snapshot.name)
+        return check_tar_is_complete(download(node, where, snapshot, stop=stop), snapshot.name)
+    return check_tar_is_complete(
+        read_object(config.snapshots_s3, where, snapshot, stop=stop), snapshot.name
+    )
 
 
 def checksum_doubts(snapshot: ListedSnapshot, config: ClusterConfig) -> tuple[str, ...]:
@@ -131,29 +130,6 @@ def probe(bucket: SnapshotsInS3) -> int:
     _, root = split_url(bucket.url)
     reader = _Reader(bucket, root.strip("/"), None)
     return len(reader.ask("ls", detail=False))
-
-
-def whole_tar(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Yield the blocks unchanged. Raise ArchiveTruncated unless every member of the tar is complete
-    up to its end: vector files hold long runs of zeros, in which a cut looks like the end."""
-    passing: deque[bytes] = deque()
-
-    def seen() -> Iterator[bytes]:
-        for block in blocks:
-            passing.append(block)
-            yield block
-
-    try:
-        for member in members(BlockReader(seen(), name), max_members=_MAX_MEMBERS):
-            for _ in member.chunks():
-                while passing:
-                    yield passing.popleft()
-    except ArchiveTruncated as e:
-        raise ArchiveTruncated(
-            f"{e.message}, and the server states no checksum",
-            "the snapshot on the server is truncated: delete it there, and back up again.",
-        ) from None
-    yield from passing
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,13 @@ tar shows that it is complete.
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from qdrant_dr.cluster.capture_conditions import full_replica
 from qdrant_dr.cluster.node import Node, path_of
-from qdrant_dr.errors import ArchiveForeign, ArchiveInvalid, DownloadMismatch, Interrupted
-from qdrant_dr.tar import BlockReader, Buffer, members
+from qdrant_dr.errors import DownloadMismatch, Interrupted
 
 BLOCK = 2**20
-MAX_MEMBERS = 1_000_000
-_LAST = ["replica_state.json", "shard_config.json"]
 
 
 def stream_shard(
@@ -27,7 +22,8 @@ def stream_shard(
     """Yield the blocks of a shard's present archive; read them at full speed.
 
     Raise NodeUnreachable, AccessDenied, CollectionVanished, ServerFailed, DownloadMismatch (a
-    proxy encodes it), Interrupted. Its end does not mean that it is complete: see `whole_shard`.
+    proxy encodes it), Interrupted. Its end does not mean that it is complete: see
+    `check_shard_is_complete`.
     """
     doing = f"stream shard {shard} of {collection!r}"
     path = path_of(collection, "shards", shard, "snapshot")
@@ -40,25 +36,3 @@ def stream_shard(
             if stop is not None and stop.is_set():
                 raise Interrupted(f"asked to stop while {node.url} streams shard {shard}")
             yield block
-
-
-def whole_shard(blocks: Iterable[Buffer], name: str, *, peer: int | None = None) -> None:
-    """Read an archive of one shard to its end. Raise ArchiveTruncated unless both zero blocks are
-    there, ArchiveInvalid or ArchiveForeign unless it is a shard of this node, and what
-    `full_replica` raises unless it is of `peer`."""
-    segments, names = 0, [""]
-    for member in members(BlockReader(blocks, name), max_members=MAX_MEMBERS):
-        names = [*names[-1:], member.name]
-        segments += member.name.startswith("segments/")
-        if member.name == _LAST[0]:
-            try:
-                state = json.loads(b"".join(member.chunks()))
-                local = state["is_local"]
-            except (ValueError, KeyError, TypeError):
-                raise ArchiveInvalid(f"{_LAST[0]} of {name} is not what Qdrant writes") from None
-            if local is not True:
-                raise ArchiveForeign(f"{name} is of a shard on another node")
-            if peer is not None:
-                full_replica(state, peer, name)
-    if names != _LAST or not segments:
-        raise ArchiveInvalid(f"{name} ends with {names} and has {segments} files of segments")

@@ -15,10 +15,10 @@ from qdrant_dr.cluster import (
     PeerShards,
     ShardSplitter,
     SnapshotScope,
+    check_shard_is_complete,
     checksum_doubts,
     placement,
     stream_shard,
-    whole_shard,
 )
 from qdrant_dr.cluster.replicas import FULL
 from qdrant_dr.cluster.source_nodes import AnsweringNode, SourceNodes
@@ -245,7 +245,7 @@ class Transfer:
         answered_at = utc_now()
         try:
             what = f"the stream of shard {shard} of {collection!r} from {url}"
-            whole_shard(_read(file), what, peer=source.about.peer_id)
+            check_shard_is_complete(_read(file), what, peer=source.about.peer_id)
             about = _of_shard(source, shard, asked_at, answered_at)
             stream = engine.passing(_read(file), size)
             part = engine.store(self.draft, self._part_name(shard), stream, size, about)

@@ -19,8 +19,9 @@ from qdrant_dr.cluster import (
     create_snapshot,
     list_snapshots,
 )
-from qdrant_dr.cluster.bucket import object_path, probe, read_object, whole_tar
+from qdrant_dr.cluster.bucket import object_path, probe, read_object
 from qdrant_dr.cluster.snapshot_scope import key_piece
+from qdrant_dr.cluster.stream_completeness import check_tar_is_complete
 from qdrant_dr.config import ClusterConfig, SnapshotsInS3
 from qdrant_dr.errors import (
     AccessDenied,
@@ -286,10 +287,10 @@ def test_a_tar_that_is_cut_anywhere_is_refused() -> None:
     last = len(data)
     for end in [*zeros[::9], 0, 1, 512, 1024, last - 1, last - 511, last - 512, last - 513]:
         with pytest.raises(ArchiveTruncated, match="no checksum"):
-            list(whole_tar([data[:end]], "a.snapshot"))
+            list(check_tar_is_complete([data[:end]], "a.snapshot"))
     for size in (512, 70_000, last):
         blocks = [data[at : at + size] for at in range(0, last, size)]
-        assert list(whole_tar(blocks, "a.snapshot")) == blocks
+        assert list(check_tar_is_complete(blocks, "a.snapshot")) == blocks
 
 
 @pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs a Qdrant binary in QDRANT_BIN")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qdrant_dr.cluster import Node, stream_shard, whole_shard
+from qdrant_dr.cluster import Node, check_shard_is_complete, stream_shard
 from qdrant_dr.errors import (
     ArchiveError,
     ArchiveForeign,
@@ -23,16 +23,18 @@ SETS = ["basic", "rich", "empty", "single", "busy"]
 @pytest.mark.parametrize("name", [f"{s}/{kind}-0" for s in SETS for kind in ("stream", "shard")])
 def test_a_whole_one_is_taken_and_every_cut_is_seen(name: str) -> None:
     data = archive(name)
-    whole_shard([data], name)
+    check_shard_is_complete([data], name)
     edges, at = [], 0
     for member in take_apart(data):
         edges.append(at)
         at += len(member.to_bytes())
     for end in {*edges, *(len(data) * n // 20 for n in range(20)), at, at + 512}:
         with pytest.raises(ArchiveError):
-            whole_shard([data[:end]], name)
+            check_shard_is_complete([data[:end]], name)
         with pytest.raises(ArchiveError):  # an end that was put behind a cut
-            whole_shard([data[: end // 512 * 512], bytes(1024)] if end < at else [b""], name)
+            check_shard_is_complete(
+                [data[: end // 512 * 512], bytes(1024)] if end < at else [b""], name
+            )
 
 
 def test_what_is_no_shard_of_this_node() -> None:
@@ -45,10 +47,10 @@ def test_what_is_no_shard_of_this_node() -> None:
     ):
         changed = [state.with_data(data) if m is state else m for m in members]
         with pytest.raises(error):
-            whole_shard([put_together(changed)], "it")
+            check_shard_is_complete([put_together(changed)], "it")
+    alone = tar(("replica_state.json", b'{"is_local":true}'), ("shard_config.json", b""))
     with pytest.raises(ArchiveInvalid, match="0 files of segments"):
-        whole_shard([tar(("replica_state.json", b'{"is_local":true}'), ("shard_config.json", b""))],
-                    "it")  # fmt: skip
+        check_shard_is_complete([alone], "it")
 
 
 def test_from_a_server(tmp_path: Path) -> None:
@@ -56,6 +58,6 @@ def test_from_a_server(tmp_path: Path) -> None:
         seed(server.url, "movies", points=50)
         with Node(server.url) as node:
             blocks = list(stream_shard(node, "movies", 0))
-            whole_shard(blocks, "movies")
+            check_shard_is_complete(blocks, "movies")
             with pytest.raises(CollectionVanished):
                 list(stream_shard(node, "gone", 0))
