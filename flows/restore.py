@@ -25,7 +25,7 @@ from qdrant_dr.jobs.restore_points.plan import PointsPlan
 from qdrant_dr.jobs.run.approval import Approval
 from qdrant_dr.jobs.run.run import Run
 from qdrant_dr.jobs.run.units import Perform, PointsOptions, Priority, Way
-from qdrant_dr.jobs.target.nodes import is_scratch
+from qdrant_dr.jobs.target.open_target import is_scratch
 from qdrant_dr.records import RunEnd
 from qdrant_dr.records.details import AliasMode
 from tasks.approve import ask

@@ -8,7 +8,7 @@ from qdrant_dr.errors import DRError, PlanRefused, RecoverUnanswered
 from qdrant_dr.jobs.restore.ownership import why_kept
 from qdrant_dr.jobs.restore.refusals import how_to_remove
 from qdrant_dr.jobs.restore.state import Work
-from qdrant_dr.jobs.target.nodes import TargetNodes
+from qdrant_dr.jobs.target.node_for_shard import TargetNodes
 
 
 def clean_up(work: Work, error: DRError, nodes: TargetNodes) -> None:

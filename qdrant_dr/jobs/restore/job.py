@@ -26,7 +26,7 @@ from qdrant_dr.jobs.run.backup_selector import LATEST_PROVEN, doubted_before, sk
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.run.units import Perform
-from qdrant_dr.jobs.target.nodes import facts_of, open_target
+from qdrant_dr.jobs.target.open_target import facts_of, open_target
 from qdrant_dr.layout import time_of
 from qdrant_dr.records import Outcome, RunEnd
 from qdrant_dr.repository import Backup, Catalog, Repository, accepts, newest, newest_proven

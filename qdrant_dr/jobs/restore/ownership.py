@@ -23,7 +23,7 @@ from qdrant_dr.errors import (
     ServerFailed,
 )
 from qdrant_dr.jobs.restore.journal import Journal
-from qdrant_dr.jobs.target.nodes import TargetNodes
+from qdrant_dr.jobs.target.node_for_shard import TargetNodes
 from qdrant_dr.records import Manifest, Seal
 
 QUIET_SECONDS = 30.0

@@ -21,7 +21,7 @@ from qdrant_dr.jobs.restore.ownership import expected_points_by_shard, must_be_u
 from qdrant_dr.jobs.restore.refusals import how_to_remove, left_whole
 from qdrant_dr.jobs.restore.state import Work
 from qdrant_dr.jobs.run.run import utc_now
-from qdrant_dr.jobs.target.nodes import TargetNodes
+from qdrant_dr.jobs.target.node_for_shard import TargetNodes
 
 NOTED_SECONDS = 1.0
 """A wait this long is told, and what was seen before it is looked at again."""

@@ -19,7 +19,7 @@ from qdrant_dr.errors import Interrupted, RecoverFailed, RecoverUnanswered
 from qdrant_dr.jobs.restore.journal import OpenJournal
 from qdrant_dr.jobs.restore.next_copy import Sources
 from qdrant_dr.jobs.run.units import RestoreUnit
-from qdrant_dr.jobs.target.nodes import TargetNodes
+from qdrant_dr.jobs.target.node_for_shard import TargetNodes
 from qdrant_dr.jobs.target.split import Cut, cut_shards
 from qdrant_dr.records import Part
 from qdrant_dr.repository import Repository

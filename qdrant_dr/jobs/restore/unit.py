@@ -34,7 +34,8 @@ from qdrant_dr.jobs.run.run import error_facts, utc_now
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.jobs.run.stopwatch import Stopwatch
 from qdrant_dr.jobs.run.units import RestoreUnit
-from qdrant_dr.jobs.target.nodes import TargetNodes, facts_of, open_target, target_nodes
+from qdrant_dr.jobs.target.node_for_shard import TargetNodes, target_nodes
+from qdrant_dr.jobs.target.open_target import facts_of, open_target
 from qdrant_dr.jobs.target.restored_content import Reference, compare_content, unlike
 from qdrant_dr.records import Outcome, Restored
 from qdrant_dr.repository.repository import Repository, Spool

@@ -26,7 +26,7 @@ from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.jobs.run.trust import trust_reasons
 from qdrant_dr.jobs.run.units import Perform, PointsOptions, RestorePointsUnit
-from qdrant_dr.jobs.target.nodes import is_scratch, open_target
+from qdrant_dr.jobs.target.open_target import is_scratch, open_target
 from qdrant_dr.records import Outcome, RunEnd
 from qdrant_dr.repository import Backup, accepts, rank_sources
 

@@ -12,7 +12,7 @@ from qdrant_dr.cluster.incarnation import another_life, other_vectors
 from qdrant_dr.cluster.target import TargetFacts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.jobs.target.nodes import facts_of
+from qdrant_dr.jobs.target.open_target import facts_of
 from qdrant_dr.records import Manifest
 
 

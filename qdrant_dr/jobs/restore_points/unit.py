@@ -44,7 +44,7 @@ from qdrant_dr.jobs.run.run import error_facts, utc_now
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.jobs.run.stopwatch import Stopwatch
 from qdrant_dr.jobs.run.units import RestorePointsUnit
-from qdrant_dr.jobs.target.nodes import open_target
+from qdrant_dr.jobs.target.open_target import open_target
 from qdrant_dr.records import Outcome
 from qdrant_dr.repository import Repository
 from qdrant_dr.stores.bandwidth import BandwidthLimit

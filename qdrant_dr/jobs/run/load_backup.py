@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from qdrant_dr.config import Config
-from qdrant_dr.errors import BackupNotFound, DRError, RepositoryUnreachable, SealConflict
+from qdrant_dr.errors import BackupNotFound
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.proof import baseline_of
 from qdrant_dr.records import BackupKey, Baseline, Manifest, Outcome, Seal
 from qdrant_dr.repository import Backup, Copy, Repository, accepts, newest
-
-log = logging.getLogger(__name__)
 
 
 def newest_manifest(
@@ -81,43 +78,6 @@ class Found:
     @property
     def manifest(self) -> Manifest:
         return self.backup.manifest
-
-    def share_seal(self, seal: Seal) -> Seal:
-        """Put the seal beside every manifest, and return the one that holds.
-
-        Two proofs of an unsealed backup may run at once: the first repository that has the backup
-        decides, and who comes second takes the seal it finds there. A repository that cannot take
-        it now gets it from `replicate`; if none can, that error is raised, for a proof that
-        compared with a seal nobody has would prove nothing. Raise SealConflict if another one lies
-        elsewhere.
-        """
-        holders = [c.repository for c in self.backup.copies if c.committed]
-        taken: list[str] = []
-        why: DRError = RepositoryUnreachable("no repository with this backup can be reached")
-        for name in (n for n in holders if n in self.opened):
-            try:
-                self.opened[name].put_seal(seal)
-                taken.append(name)
-            except SealConflict:
-                standing = self.opened[name].read_seal(self.backup.key)
-                if name != holders[0] or standing is None:
-                    raise
-                seal = standing
-                taken.append(name)
-            except DRError as e:
-                why = e
-                log.warning("%s could not take the seal of %s: %s", name, seal.backup_id, e.message)
-        if not taken:
-            raise why
-        return seal
-
-    def may_seal(self) -> str | None:
-        """Say why no seal may be made now, or None: there may be one that cannot be read."""
-        away = [*self.failed, *(r.name for r in self.catalog.unreachable if r.name in self.opened)]
-        hidden = [f"{u.repository}/{u.path}" for u in self.catalog.unreadable]
-        if not away and not hidden:
-            return None
-        return f"its seal may lie in what cannot be read now: {', '.join([*away, *hidden])}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from qdrant_dr.errors import (
     SearchDiffers,
 )
 from qdrant_dr.hints import command, filled
+from qdrant_dr.jobs.run.agree_on_seal import agree_on_seal, seal_may_be_hidden
 from qdrant_dr.jobs.run.examine import Examined, examine
 from qdrant_dr.jobs.run.healing_steps import sources
 from qdrant_dr.jobs.run.live_sample import live_sample
@@ -89,7 +90,7 @@ def prove_copy(
     held = exam.reached is not None and reaches(exam.reached, "content")
     if sealing and held and exam.read_back is not None:
         # of a backup made in this very run nobody else can have a seal
-        if (made_by or unit.made_by) != "backup" and (hidden := found.may_seal()):
+        if (made_by or unit.made_by) != "backup" and (hidden := seal_may_be_hidden(found)):
             raise CatalogIncomplete(
                 f"{unit.key} in {unit.repository} was not sealed: {hidden}",
                 "run it again when everything named can be read: see `qdrant-dr check`.",
@@ -105,7 +106,7 @@ def prove_copy(
                 now=utc_now(),
                 baseline=before.baseline,
             )
-            seal = found.share_seal(planned)
+            seal = agree_on_seal(found, planned)
             sealed = seal == planned
             if sealed:
                 notes += (f"sealed without questions: {why}" for why in unasked(exam.read_back))

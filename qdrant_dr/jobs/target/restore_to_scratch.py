@@ -21,7 +21,7 @@ from qdrant_dr.cluster import (
     target_facts,
 )
 from qdrant_dr.config import Config
-from qdrant_dr.jobs.target.nodes import TargetNodes, target_nodes
+from qdrant_dr.jobs.target.node_for_shard import TargetNodes, target_nodes
 from qdrant_dr.jobs.target.split import cut_shards
 from qdrant_dr.records import Manifest, Part
 

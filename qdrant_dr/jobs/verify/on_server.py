@@ -20,7 +20,7 @@ from qdrant_dr.jobs.run.prove import ProvedCopy, prove_copy
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import PREFIX, dead_folders, remove_scratch, scratch_folder
 from qdrant_dr.jobs.run.units import VerifyUnit
-from qdrant_dr.jobs.target.nodes import TargetNodes
+from qdrant_dr.jobs.target.node_for_shard import TargetNodes
 from qdrant_dr.jobs.target.restore_to_scratch import recover_onto, scratch_nodes
 from qdrant_dr.jobs.target.restored_content import Reference, compare_content, lost_indexes
 from qdrant_dr.jobs.target.scratch import drill_target
