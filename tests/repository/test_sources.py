@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from qdrant_dr.config import Proven
 from qdrant_dr.jobs.restore.plan import sources_of
-from qdrant_dr.jobs.run.healing_steps import sources
+from qdrant_dr.jobs.run.healing_steps import healing_sources
 from qdrant_dr.records.proof import depth_rank
 from qdrant_dr.repository import Backup, Copy, InArchive, RankedCopy, is_proven, rank_sources, sound
 from qdrant_dr.stores.tiers import Storage
@@ -146,7 +146,7 @@ def test_a_newer_deeper_proof_moves_no_sound_copy_back(backup: Backup, name: str
 def test_restore_and_heal_follow_the_same_order(backup: Backup) -> None:
     order = [s.copy.repository for s in rank_sources(backup, now=NOW)]
     restored = [c.repository for c in sources_of(backup, PLACES, now=NOW)]
-    healed = list(sources(backup, NOW))
+    healed = list(healing_sources(backup, NOW))
     assert restored == [n for n in order if n in restored]
     assert healed == [n for n in order if n in healed]
     assert set(healed) <= set(restored)

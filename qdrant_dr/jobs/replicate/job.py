@@ -20,7 +20,7 @@ from qdrant_dr.jobs.run.healing_steps import (
     damage_scope,
     doubt_step,
     heal_step,
-    sources,
+    healing_sources,
 )
 from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.progress import in_transit
@@ -93,7 +93,7 @@ def plan_heals(
             objections.append(told_with(backup.conflict.message, doubt_step(backup) or ""))
             continue
         unknown = backup.witness != "named" and not vouched
-        good = sources(backup, now)
+        good = healing_sources(backup, now)
         for copy in backup.copies:
             if copy.repository not in repositories or copy.state in ("unreachable", "expired"):
                 continue

@@ -11,7 +11,7 @@ from qdrant_dr import layout
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BoxDamaged, BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.jobs.run.catalogs import catalog_of
-from qdrant_dr.jobs.run.healing_steps import sources
+from qdrant_dr.jobs.run.healing_steps import healing_sources
 from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.records import BackupKey, Part
@@ -83,7 +83,7 @@ def _mend(
         backup, part = there
         return [
             Elsewhere(found.opened[name], backup.key, part)
-            for name in sources(backup, utc_now())
+            for name in healing_sources(backup, utc_now())
             if name != vault.name and name in found.opened
         ]
 

@@ -12,7 +12,7 @@ DAMAGED = "copy-damaged"
 """The finding that tells of a damaged copy."""
 
 
-def sources(backup: Backup, now: datetime) -> tuple[str, ...]:
+def healing_sources(backup: Backup, now: datetime) -> tuple[str, ...]:
     """Return the copies that others can be healed from and that can be read now, the one to read
     first in front."""
     ranked = rank_sources(backup, now=now)
@@ -53,7 +53,7 @@ def heal_step(
     """
     if (choice := doubt_step(backup)) is not None:
         return choice
-    if [s for s in sources(backup, now) if s != copy.repository]:
+    if [s for s in healing_sources(backup, now) if s != copy.repository]:
         return command("replicate", str(backup.key), "-r", copy.repository)
     if copy.archived:
         return thaw_step(backup, copy)
@@ -112,7 +112,7 @@ def verify_step(
     good."""
     if (choice := doubt_step(newest)) is not None:
         return choice
-    if sources(newest, now) or not newest.copies:
+    if healing_sources(newest, now) or not newest.copies:
         return command("verify", str(newest.key), "--depth", depth)
     if (frozen := _frozen(newest)) is not None:
         return thaw_step(newest, frozen, command("verify", str(newest.key), "--depth", depth))

@@ -20,7 +20,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.hints import command, filled
 from qdrant_dr.jobs.run.agree_on_seal import agree_on_seal, seal_may_be_hidden
 from qdrant_dr.jobs.run.examine import Examined, examine
-from qdrant_dr.jobs.run.healing_steps import sources
+from qdrant_dr.jobs.run.healing_steps import healing_sources
 from qdrant_dr.jobs.run.live_sample import live_sample
 from qdrant_dr.jobs.run.load_backup import Found, sealed_before
 from qdrant_dr.jobs.run.run import utc_now
@@ -141,7 +141,7 @@ def _first(
     what is wrong is in them."""
     if not wrong:
         return None
-    others = [s for s in sources(found.backup, utc_now()) if s != unit.repository]
+    others = [s for s in healing_sources(found.backup, utc_now()) if s != unit.repository]
     as_captured = reached is not None and reaches(reached, "bytes")
     sealed = found.backup.seal is not None and unit.made_by != "replicate"
     if wrong[0].code == SearchDiffers.code:

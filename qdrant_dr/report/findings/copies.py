@@ -13,8 +13,8 @@ from qdrant_dr.jobs.run.healing_steps import (
     damage_scope,
     doubt_step,
     heal_step,
+    healing_sources,
     quorum_step,
-    sources,
     thaw_step,
 )
 from qdrant_dr.quantities import format_size, how_long
@@ -181,7 +181,7 @@ def _archived(scope: str, copies: Sequence[tuple[Backup, Copy]]) -> Iterator[Pro
 def _prove_there(evidence: Evidence, s: Standing, repository: str) -> str:
     """Return the command that proves the newest backup there, if its copy may be good."""
     newest = s.newest or s.backups[-1]
-    if repository in sources(newest, evidence.as_of):
+    if repository in healing_sources(newest, evidence.as_of):
         return command("verify", str(newest.key), "-r", repository)
     return heal(evidence, s, newest, newest.copy(repository))
 
@@ -189,7 +189,7 @@ def _prove_there(evidence: Evidence, s: Standing, repository: str) -> str:
 def _bring(evidence: Evidence, s: Standing, absent: Sequence[tuple[Backup, Copy]]) -> str:
     """Return the command that copies all that can be copied; for the others, look at the first."""
     at = evidence.as_of
-    if any(set(sources(b, at)) - {c.repository} for b, c in absent):
+    if any(set(healing_sources(b, at)) - {c.repository} for b, c in absent):
         return command("replicate", "-r", absent[0][1].repository)
     return heal(evidence, s, *absent[-1])
 
