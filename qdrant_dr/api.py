@@ -19,7 +19,7 @@ from qdrant_dr import configfile
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, NothingSelected
 from qdrant_dr.jobs.run.catalogs import open_all
-from qdrant_dr.jobs.run.run import user_name
+from qdrant_dr.jobs.run.run_identity import user_name
 from qdrant_dr.records import Acknowledgement, Location
 from qdrant_dr.report import Assessment, Evidence, gather
 from qdrant_dr.report.frames.build import build_frames

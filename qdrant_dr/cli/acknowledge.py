@@ -10,7 +10,8 @@ from cyclopts import Parameter
 from qdrant_dr.cli.session import Column, Given, Reply
 from qdrant_dr.cli.words import moment_ahead
 from qdrant_dr.errors import DRError, UsageError
-from qdrant_dr.jobs.run.run import user_name, utc_now
+from qdrant_dr.jobs.run.run import utc_now
+from qdrant_dr.jobs.run.run_identity import user_name
 from qdrant_dr.records import Acknowledgement
 from qdrant_dr.report.watch.acknowledge import acknowledge_named, acknowledged_now
 

@@ -18,7 +18,8 @@ from qdrant_dr.jobs.run.backup_selector import select
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.holds import holds_of
 from qdrant_dr.jobs.run.ledger import change_in_ledger
-from qdrant_dr.jobs.run.run import user_name, utc_now
+from qdrant_dr.jobs.run.run import utc_now
+from qdrant_dr.jobs.run.run_identity import user_name
 from qdrant_dr.records import Hold
 from qdrant_dr.repository import active_holds
 

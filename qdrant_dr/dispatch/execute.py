@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from qdrant_dr.config import Config
-from qdrant_dr.jobs.run.run import error_facts
+from qdrant_dr.jobs.run.error_facts import error_facts
 from qdrant_dr.jobs.run.units import (
     CaptureUnit,
     CompareUnit,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from qdrant_dr.config import Copies
+from qdrant_dr.config import Copies, Proven
 from qdrant_dr.records import Depth, Proof
 from qdrant_dr.records.proof import reaches
 from qdrant_dr.repository.catalog import CLOCK_TOLERANCE, Backup, Copy, newest
@@ -125,3 +125,15 @@ def newest_proven(
     return newest(
         [b for b in backups if proven_copies(b, depth=depth, max_age=max_age, now=now)], now=now
     )
+
+
+def once_proven(
+    backup: Backup, repository: str, proven: Proven, now: datetime, *, readable: bool
+) -> bool:
+    """Say whether a copy is sound and was proven at the promised depth at any time; also in an
+    archive, if it need not be `readable`: what is good and out of reach is kept as before."""
+    ever = now - backup.manifest.captured_at + timedelta(days=36500)
+    return is_proven(
+        backup, backup.copy(repository), depth=proven.depth, max_age=max(ever, timedelta(0)),
+        now=now, readable=readable,
+    )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from qdrant_dr.errors import BytesDiffer, DRError, QuorumMissed
-from qdrant_dr.jobs.run.run import error_facts
+from qdrant_dr.jobs.run.error_facts import error_facts
 from qdrant_dr.records import BackupKey, ErrorFacts, Manifest
 from qdrant_dr.repository import Repository
 

@@ -29,7 +29,8 @@ from qdrant_dr.jobs.backup.leftovers import Creation, delete_one
 from qdrant_dr.jobs.backup.space import judge_capture
 from qdrant_dr.jobs.backup.uncommitted_backup import UncommittedBackup, begin, clock_doubts
 from qdrant_dr.jobs.run.catalogs import open_all
-from qdrant_dr.jobs.run.run import error_facts, utc_now
+from qdrant_dr.jobs.run.error_facts import error_facts
+from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.jobs.run.units import CaptureUnit, FullUnit
 from qdrant_dr.records import (

@@ -11,7 +11,7 @@ from datetime import datetime
 from qdrant_dr.cluster import CollectionFacts
 from qdrant_dr.cluster.source_nodes import AnsweringNode
 from qdrant_dr.config import Config
-from qdrant_dr.jobs.run.run import versions
+from qdrant_dr.jobs.run.run_identity import versions
 from qdrant_dr.jobs.run.units import CaptureUnit
 from qdrant_dr.records import BackupKey, Manifest, Part, ShardFacts, SourceNode
 from qdrant_dr.records.manifest import ReplicaCount

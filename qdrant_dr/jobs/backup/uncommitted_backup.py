@@ -32,8 +32,9 @@ from qdrant_dr.jobs.backup.prepare import Prepared, prepare
 from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.clocks import Since
 from qdrant_dr.jobs.run.conclude import copies_missing
+from qdrant_dr.jobs.run.error_facts import error_facts
 from qdrant_dr.jobs.run.load_backup import newest_manifest
-from qdrant_dr.jobs.run.run import error_facts, seen_repositories, utc_now
+from qdrant_dr.jobs.run.run import seen_repositories, utc_now
 from qdrant_dr.jobs.run.units import CaptureUnit
 from qdrant_dr.records import (
     BackupKey,

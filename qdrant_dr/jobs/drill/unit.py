@@ -13,10 +13,11 @@ from qdrant_dr.cancel import stoppable, stopping
 from qdrant_dr.cluster import DRILL_PREFIX, Node, drop_target, node_facts, wait_restored
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ContentDiffers, DRError, NothingChecked, SearchDiffers
+from qdrant_dr.jobs.run.error_facts import error_facts
 from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.progress import watched
 from qdrant_dr.jobs.run.prove import bytes_proof, prove_copy
-from qdrant_dr.jobs.run.run import error_facts, utc_now
+from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import PREFIX, dead_folders, remove_scratch, scratch_folder
 from qdrant_dr.jobs.run.stopwatch import Stopwatch
 from qdrant_dr.jobs.run.units import DrillUnit, VerifyUnit

@@ -12,7 +12,8 @@ from datetime import datetime
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, PlanRefused
-from qdrant_dr.jobs.run.run import Run, error_facts, utc_now
+from qdrant_dr.jobs.run.error_facts import error_facts
+from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.units import ExpireUnit
 from qdrant_dr.records import ErrorFacts, Outcome
 from qdrant_dr.repository import KEEPS, Repository, ask_to_delete

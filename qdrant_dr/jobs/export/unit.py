@@ -12,8 +12,9 @@ from qdrant_dr.jobs.export.destination import Destination, open_destination
 from qdrant_dr.jobs.export.salvaged import write_salvaged
 from qdrant_dr.jobs.export.shard_files import ShardWriter, WrittenShard, facts_of, whole
 from qdrant_dr.jobs.read_points.opened_backup import opened_backup
+from qdrant_dr.jobs.run.error_facts import error_facts
 from qdrant_dr.jobs.run.load_backup import Found
-from qdrant_dr.jobs.run.run import error_facts, utc_now
+from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.jobs.run.units import ExportUnit
 from qdrant_dr.proof.engine import engine_version

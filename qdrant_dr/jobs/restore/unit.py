@@ -27,10 +27,11 @@ from qdrant_dr.jobs.restore.refusals import how_to_remove, versions_reasons
 from qdrant_dr.jobs.restore.resume import create_collection, take_over
 from qdrant_dr.jobs.restore.send import PartSender
 from qdrant_dr.jobs.restore.state import Result, Work
+from qdrant_dr.jobs.run.error_facts import error_facts
 from qdrant_dr.jobs.run.examine import CopyReader
 from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.progress import watcher
-from qdrant_dr.jobs.run.run import error_facts, utc_now
+from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.jobs.run.stopwatch import Stopwatch
 from qdrant_dr.jobs.run.units import RestoreUnit

@@ -21,7 +21,8 @@ from qdrant_dr.jobs.restore_points.state import PointsWork, asked, found_backup
 from qdrant_dr.jobs.restore_points.undo import stored_undo
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.approval import Approval
-from qdrant_dr.jobs.run.run import Run, new_run_id, utc_now
+from qdrant_dr.jobs.run.run import Run, utc_now
+from qdrant_dr.jobs.run.run_identity import new_run_id
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.jobs.run.trust import trust_reasons

@@ -39,8 +39,9 @@ from qdrant_dr.jobs.restore_points.state import PointsWork, asked, found_backup
 from qdrant_dr.jobs.restore_points.undo import StoredUndo, UndoWriter, formers, stored_undo
 from qdrant_dr.jobs.restore_points.write_if_unchanged import Writer
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
+from qdrant_dr.jobs.run.error_facts import error_facts
 from qdrant_dr.jobs.run.progress import points_told
-from qdrant_dr.jobs.run.run import error_facts, utc_now
+from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.jobs.run.stopwatch import Stopwatch
 from qdrant_dr.jobs.run.units import RestorePointsUnit

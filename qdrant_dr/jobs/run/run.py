@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
-import os
-import platform
-import secrets
 import socket
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted
-from qdrant_dr.hints import REPORT_IT, filled, marked
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.conclude import conclude, worse
+from qdrant_dr.jobs.run.error_facts import error_facts
 from qdrant_dr.jobs.run.ledger import LedgerWriter, note_began
+from qdrant_dr.jobs.run.run_identity import new_run_id, user_name, versions
 from qdrant_dr.jobs.run.undelivered import deliver, keep_for
 from qdrant_dr.jobs.run.units import ExpireUnit, HealUnit, Unit
 from qdrant_dr.log_context import events
@@ -53,41 +49,6 @@ log = logging.getLogger(__name__)
 def utc_now() -> datetime:
     """Read the one clock of the jobs; decisions below them take `now` as an argument."""
     return datetime.now(UTC)
-
-
-def error_facts(
-    error: BaseException | ErrorFacts,
-    *,
-    repository: str | None = None,
-    collection: str | None = None,
-    backup: BackupKey | None = None,
-) -> ErrorFacts:
-    """Turn an exception into a record: one of ours as it is, any other named for what it is. The
-    hint's open places are filled with what it happened to."""
-    if isinstance(error, ErrorFacts):
-        return error
-    if isinstance(error, DRError):
-        hint = filled(
-            error.hint,
-            repository=repository,
-            collection=collection,
-            backup=str(backup) if backup else None,
-        )
-        return ErrorFacts(code=error.code, message=error.message, hint=hint)
-    return ErrorFacts(
-        code="bug", message=f"{type(error).__name__}: {error}", hint=marked(REPORT_IT)
-    )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what decides a result."""
-    found = {"qdrant-dr": __version__, "python": platform.python_version()}
-    for package in ("qdrant-edge-py", "qdrant-client", "fsspec", "pandas"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found
 
 
 def seen_repositories(
@@ -339,11 +300,6 @@ class Run:
                 log.warning("run record not written to %s: %s", name, e.message)
 
 
-def new_run_id(now: datetime) -> str:
-    """Make an id that sorts by time: `20261122T101530Z-7f3a9c`."""
-    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-
-
 def begin(
     config: Config,
     job: Kind,
@@ -389,11 +345,3 @@ def begin(
     if job != "watch":
         run.write_everywhere(start)
     return run
-
-
-def user_name() -> str:
-    """Return who runs this, as the system knows them."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid-{os.getuid()}"  # a container may run under an id without a name

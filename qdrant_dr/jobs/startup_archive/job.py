@@ -28,12 +28,13 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.backup_selector import LATEST_PROVEN, doubted_before, skipped, split
+from qdrant_dr.jobs.run.error_facts import error_facts
 from qdrant_dr.jobs.run.examine import CopyReader
 from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.new_file import new_file
 from qdrant_dr.jobs.run.progress import in_transit
 from qdrant_dr.jobs.run.prove import bytes_proof
-from qdrant_dr.jobs.run.run import Run, error_facts, utc_now
+from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.jobs.run.stopwatch import Stopwatch
