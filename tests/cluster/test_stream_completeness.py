@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from qdrant_dr.cluster import Node, check_shard_is_complete, stream_shard
+from qdrant_dr.cluster.stream_completeness import check_tar_is_complete
 from qdrant_dr.errors import (
     ArchiveError,
     ArchiveForeign,
     ArchiveInvalid,
+    ArchiveTruncated,
     CollectionVanished,
 )
 from tests.support.archives import archive, put_together, take_apart, tar
@@ -61,3 +63,17 @@ def test_from_a_server(tmp_path: Path) -> None:
             check_shard_is_complete(blocks, "movies")
             with pytest.raises(CollectionVanished):
                 list(stream_shard(node, "gone", 0))
+
+
+def test_a_tar_that_is_cut_anywhere_is_refused() -> None:
+    """At the end of a member, in its tail, and amid zeros, which look like the end of a tar."""
+    data = archive("basic/collection")
+    zeros = [end for end in range(1024, len(data) - 2048, 512) if not any(data[end - 1024 : end])]
+    assert len(zeros) > 50
+    last = len(data)
+    for end in [*zeros[::9], 0, 1, 512, 1024, last - 1, last - 511, last - 512, last - 513]:
+        with pytest.raises(ArchiveTruncated, match="no checksum"):
+            list(check_tar_is_complete([data[:end]], "a.snapshot"))
+    for size in (512, 70_000, last):
+        blocks = [data[at : at + size] for at in range(0, last, size)]
+        assert list(check_tar_is_complete(blocks, "a.snapshot")) == blocks

@@ -21,11 +21,9 @@ from qdrant_dr.cluster import (
 )
 from qdrant_dr.cluster.bucket import object_path, probe, read_object
 from qdrant_dr.cluster.snapshot_scope import key_piece
-from qdrant_dr.cluster.stream_completeness import check_tar_is_complete
 from qdrant_dr.config import ClusterConfig, SnapshotsInS3
 from qdrant_dr.errors import (
     AccessDenied,
-    ArchiveTruncated,
     ConfigInvalid,
     DownloadInterrupted,
     DownloadMismatch,
@@ -33,7 +31,6 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.jobs.check.bucket import check_bucket
 from qdrant_dr.records import ListedSnapshot
-from tests.support.archives import archive
 from tests.support.driving import do, outcomes
 from tests.support.replay import ReplaySource
 from tests.support.servers import qdrant_server
@@ -277,20 +274,6 @@ def test_keys_are_as_the_server_writes_them() -> None:
         "b/deep/snapshots/%C3%BC/shards/3/x.snapshot"
     )
     assert object_path(bucket, INSTANCE, "x.snapshot") == "b/deep/snapshots/x.snapshot"
-
-
-def test_a_tar_that_is_cut_anywhere_is_refused() -> None:
-    """At the end of a member, in its tail, and amid zeros, which look like the end of a tar."""
-    data = archive("basic/collection")
-    zeros = [end for end in range(1024, len(data) - 2048, 512) if not any(data[end - 1024 : end])]
-    assert len(zeros) > 50
-    last = len(data)
-    for end in [*zeros[::9], 0, 1, 512, 1024, last - 1, last - 511, last - 512, last - 513]:
-        with pytest.raises(ArchiveTruncated, match="no checksum"):
-            list(check_tar_is_complete([data[:end]], "a.snapshot"))
-    for size in (512, 70_000, last):
-        blocks = [data[at : at + size] for at in range(0, last, size)]
-        assert list(check_tar_is_complete(blocks, "a.snapshot")) == blocks
 
 
 @pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs a Qdrant binary in QDRANT_BIN")
