@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from operator import ge
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -19,11 +17,11 @@ RawPoint: TypeAlias = dict[str, Any]
 """`id`, `payload`, `vector` as parsed from JSON: integers exact, floats as doubles."""
 
 PAGE = 500
+GRPC_PAGE = 2000
 IDS_PAGE = 10_000
 PAGE_BYTES = 8 << 20
 FIRST_PAGE = 16
 """Of content, of a collection of which nothing is known: a point may have many megabytes."""
-PAGES_AT_ONCE = 3
 GRPC_MISSES = 3
 """So many pages are tried over gRPC in vain before the rest is read over REST."""
 
@@ -42,18 +40,13 @@ def scroll_points(
 
     Pages have about `PAGE_BYTES`, however large the points are; the next one is read while this one
     is used. `limit` is the server's `max_query_limit` (strict mode refuses larger pages). Without
-    `content` only ids. `over_grpc` reads whole collections faster, some pages at once; what it
-    cannot read is read over REST. Deferred points (`prevent_unoptimized`) are hidden by the server.
-    Raise ServerFailed if the server does not advance or gives more than was asked for, and what any
-    call raises.
+    `content` only ids. `over_grpc` reads whole collections faster; what it cannot read is read over
+    REST. Deferred points (`prevent_unoptimized`) are hidden by the server. Raise
+    ServerFailed if the server does not advance or gives more than was asked for, and what any call
+    raises.
     """
     pages = _Pages(node, collection, shard, limit, content, over_grpc)
-    if over_grpc is None:
-        found = pages.one_ahead()
-    else:
-        every = scroll_points(node, collection, shard=shard, limit=limit, content=False)
-        found = pages.side_by_side(p["id"] for p in every)
-    for page in found:
+    for page in pages.one_ahead():
         yield from page.points
 
 
@@ -80,7 +73,8 @@ class _Pages:
     ) -> None:
         self._node, self._collection, self._content = node, collection, content
         self._where = path_of(collection, *shard_steps(shard), "points", "scroll")
-        most = PAGE if content else IDS_PAGE
+        most = GRPC_PAGE if over_grpc else PAGE
+        most = most if content else IDS_PAGE
         self._limit = min(most, limit) if limit else most
         self._grpc, self._misses = over_grpc, 0
         self._largest = 1
@@ -100,33 +94,6 @@ class _Pages:
                     return
         finally:
             ahead.shutdown(wait=False, cancel_futures=True)
-
-    def side_by_side(self, ids: Iterator[int | str]) -> Iterator[_Page]:
-        """Every page in order, some of them read at the same time: which ids are there is known."""
-        pool = ThreadPoolExecutor(PAGES_AT_ONCE, "page")
-        coming: deque[Future[_Page]] = deque()
-        size = min(FIRST_PAGE, self._limit)
-        try:
-            while True:
-                while len(coming) <= PAGES_AT_ONCE and (some := list(islice(ids, size))):
-                    coming.append(pool.submit(self._exactly, some))
-                if not coming:
-                    return
-                page = coming.popleft().result()
-                yield page
-                size = page.next_size
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _exactly(self, ids: list[int | str]) -> _Page:
-        page = self._page(ids[0], len(ids))
-        if [p["id"] for p in page.points] != ids:
-            raise ServerFailed(
-                f"{self._node.url} gave other points of {self._collection!r} than it had named: it "
-                "changed while it was read",
-                "see that nobody writes to it, then run the same command again.",
-            )
-        return page
 
     def _page(self, offset: int | str | None, size: int) -> _Page:
         """The page that begins at an id."""
@@ -154,7 +121,7 @@ class _Pages:
         self, offset: int | str | None, size: int
     ) -> tuple[list[RawPoint], int | str | None, int]:
         asked: dict[str, Any] = {
-            "limit": size,
+            "limit": min(size, PAGE) if self._content else size,
             "with_payload": self._content,
             "with_vector": self._content,
         }

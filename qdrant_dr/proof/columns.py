@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qdrant_dr.proof.point_encoding import encode_id, encode_value, key_order
+from qdrant_dr.proof.point_encoding import (
+    encode_bits,
+    encode_id,
+    encode_value,
+    is_finite,
+    key_order,
+    named_vectors,
+)
 
 _FEW = 16  # payloads: fewer are not worth a column
 
@@ -20,10 +27,32 @@ class Columns:
 
     ids: Sequence[Any]
     payloads: Sequence[dict[str, Any] | None]
-    vectors: Mapping[str, Sequence[memoryview]]
+    vectors: Mapping[str, Sequence[memoryview | bytes]]
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def has_bytes(point: Mapping[str, Any]) -> bool:
+    """Say whether every vector of a served point is given as bytes, so dense."""
+    vector = point.get("vector")
+    if type(vector) is dict:
+        return all(type(v) is bytes for v in vector.values())
+    return type(vector) is bytes
+
+
+def columns_of(points: Sequence[Mapping[str, Any]]) -> Columns | None:
+    """Return points whose vectors are bytes as columns, None where they have not the same names or
+    a component is not finite."""
+    named = [named_vectors(p.get("vector")) for p in points]
+    names = named[0].keys()
+    if any(n.keys() != names for n in named):
+        return None
+    given = {name: [n[name] for n in named] for name in names}
+    if not all(is_finite(b"".join(column)) for column in given.values()):
+        return None
+    vectors = {name: [encode_bits(v) for v in column] for name, column in given.items()}
+    return Columns([p["id"] for p in points], [p.get("payload") for p in points], vectors)
 
 
 def encode_ids(ids: Sequence[Any]) -> list[bytes]:

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from qdrant_dr.errors import ContentDiffers, CountDiffers, OperationBehind, ProofError
-from qdrant_dr.proof.fingerprint import Fingerprinter, add, differences, in_pages, parts_of
+from qdrant_dr.proof.fingerprint import Fingerprinter, add, differences, in_pages
 from qdrant_dr.proof.point_encoding import (
     ENCODING,
     encode_value,
@@ -194,8 +194,8 @@ def compare_served(
     served: dict[int | str, Mapping[str, Any]] = {}
     for page in in_pages(points):
         late: list[Mapping[str, Any]] = []
-        settled.add(parts_of(_but(page, replayed_ids, late)))
-        replayed.add(parts_of(late))
+        settled.add_served(_but(page, replayed_ids, late))
+        replayed.add_served(late)
         served |= {p["id"]: p for p in late}
     count = settled.sums["id"].count + len(served)
     sealed = [f for s in shards for f in (s.settled, s.replayed) if f]

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qdrant_dr.proof.columns import Columns, encode_ids, encode_payloads
+from qdrant_dr.proof.columns import Columns, columns_of, encode_ids, encode_payloads, has_bytes
 from qdrant_dr.proof.point_encoding import (
     BITS,
     ENCODING,
@@ -40,6 +40,8 @@ if TYPE_CHECKING:  # the engine's child starts without pydantic
 BUCKETS = 256
 SKETCH = 256
 _PAGE = 2000
+_AT_ONCE = 500
+"""So many points whose vectors are bytes are held at once."""
 _WHOLE = 1 << 256
 Words = npt.NDArray[np.uint64]
 _Part = tuple[str, list[bytes], list[int] | slice]
@@ -165,6 +167,18 @@ class Fingerprinter:
             parts.append((f"vector:{name}", digests, slice(None)))
         return self._sum(ids, parts, {})
 
+    def add_served(self, points: Iterable[Mapping[str, Any]]) -> None:
+        """Add points of a server's scroll: column by column where their vectors are bytes."""
+        for as_bytes, some in groupby(points, has_bytes):
+            if not as_bytes:
+                self.add(parts_of(some))
+                continue
+            while few := list(islice(some, _AT_ONCE)):
+                if columns := columns_of(few):
+                    self.add_columns(columns)
+                else:
+                    self.add(parts_of(few))
+
     def _sum(self, ids: list[bytes], parts: Sequence[_Part], odd: Mapping[str, _Odd]) -> Words:
         """Add digests of points: of their ids, and of each component those at some places."""
         rows = _words(ids)
@@ -231,7 +245,7 @@ def fingerprint_of(points: Iterable[Mapping[str, Any]]) -> Fingerprint:
     """Compute the fingerprint of the points of a server's scroll, as parsed from JSON."""
     work = Fingerprinter()
     for page in in_pages(points):
-        work.add(parts_of(page))
+        work.add_served(page)
     return work.record()
 
 

@@ -161,6 +161,9 @@ def is_finite(vector: Any) -> bool:
     if type(vector) is memoryview:
         return True
     if type(vector) is bytes:
+        tops = vector[3::4]  # without its sign, 7f in each component that is not finite
+        if b"\x7f" not in tops and b"\xff" not in tops:
+            return True
         return bool(np.isfinite(np.frombuffer(vector, "<f4")).all())
     if type(vector) is list:
         try:

@@ -15,10 +15,11 @@ from typing import Any, ClassVar, cast
 import grpc
 import httpx
 import pytest
+from qdrant_client import grpc as grpc_messages
 
 from qdrant_dr.cluster import Node, scroll_points
-from qdrant_dr.cluster.grpc_points import GrpcPoints, GrpcUnfit, grpc_points
-from qdrant_dr.cluster.scroll import GRPC_MISSES, PAGE, PAGE_BYTES, _Pages
+from qdrant_dr.cluster.grpc_points import GrpcPoints, GrpcUnfit, _packed, grpc_points
+from qdrant_dr.cluster.scroll import GRPC_MISSES, GRPC_PAGE, PAGE_BYTES, _Pages
 from qdrant_dr.errors import ServerFailed
 from qdrant_dr.proof import fingerprint_of
 from qdrant_dr.proof.point_encoding import unpacked
@@ -115,6 +116,36 @@ def test_dense_vectors_are_the_bytes_that_were_sent(node: Node) -> None:
         (point, *_), _, _ = over_grpc.page("every-kind", 1, 1)
     assert point["vector"]["d"] == struct.pack("<3f", 1, -2.5, 1e-40)
     assert unpacked(point["vector"]["u"]) == [0, 255]
+
+
+def test_nothing_is_compressed_on_its_way(server: Server) -> None:
+    plain = {"vectors": {"size": 4096, "distance": "Dot"}}
+    _make(server.url, "long", plain, [{"id": n, "vector": [1.0] * 4096} for n in range(8)])
+    with (
+        _forwarding(server.grpc_port) as front,
+        Node(server.url, grpc_port=front.port) as node,
+        grpc_points(node) as over_grpc,
+    ):
+        assert len(over_grpc.page("long", None, 8)[0]) == 8
+    assert front.answered > 8 * 4096 * 4
+
+
+@pytest.mark.parametrize("numbers", [1, 31, 32, 4095, 4096, 524_287, 524_288])
+def test_numbers_of_a_message_are_told_from_its_head(numbers: int) -> None:
+    data = bytes(range(256)) * (numbers // 64) + bytes(4 * (numbers % 64))
+    message = grpc_messages.DenseVector.FromString(_field(data)).SerializeToString()
+    assert _packed(message) == data
+    for wrong in (message[:-1], message + b"\0", b"\x12" + message[1:], message[:-4]):
+        with pytest.raises(ValueError, match="not known"):
+            _packed(wrong)
+
+
+def _field(data: bytes) -> bytes:
+    """Field 1 with a length, as protobuf writes it."""
+    left, head = len(data), b"\x0a"
+    while left > 0x7F:
+        head, left = head + bytes([left & 0x7F | 0x80]), left >> 7
+    return head + bytes([left]) + data
 
 
 def test_a_scroll_over_grpc_takes_every_page_there(node: Node) -> None:
@@ -295,7 +326,7 @@ def test_pages_are_cut_by_the_largest_points_seen(node: Node) -> None:
 
     pages = _Pages(node, "plain", None, None, True, cast("GrpcPoints", Growing()))
     assert sum(len(p.points) for p in pages.one_ahead()) == 500
-    assert max(Growing.sizes) <= PAGE
+    assert max(Growing.sizes) <= GRPC_PAGE
     assert max(Growing.sizes[3:]) <= PAGE_BYTES // 2**20
 
 
@@ -312,6 +343,7 @@ class _Front:
     def __init__(self, to: int, port: int) -> None:
         self.to, self.port = to, port
         self.open: list[socket.socket] = []
+        self.answered = 0
 
     def cut(self) -> None:
         for one in self.open:
@@ -337,7 +369,8 @@ def _forwarding(to: int) -> Iterator[_Front]:
                 far = socket.create_connection(("127.0.0.1", front.to))
                 front.open += [near, far]
                 for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=_pour, args=(one, other), daemon=True).start()
+                    taken = front if other is near else None
+                    threading.Thread(target=_pour, args=(one, other, taken), daemon=True).start()
 
         threading.Thread(target=serve, daemon=True).start()
         yield front
@@ -346,7 +379,9 @@ def _forwarding(to: int) -> Iterator[_Front]:
             listening.shutdown(socket.SHUT_RDWR)
 
 
-def _pour(out_of: socket.socket, into: socket.socket) -> None:
+def _pour(out_of: socket.socket, into: socket.socket, counting: _Front | None) -> None:
     with suppress(OSError), out_of, into:
         while data := out_of.recv(1 << 16):
+            if counting is not None:
+                counting.answered += len(data)
             into.sendall(data)

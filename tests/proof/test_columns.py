@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdrant_dr.proof.columns import Columns, encode_ids, encode_payloads
-from qdrant_dr.proof.fingerprint import Fingerprinter
+from qdrant_dr.proof.fingerprint import Fingerprinter, parts_of
 from qdrant_dr.proof.point_encoding import encode_bits, encode_id, encode_value
 
 LEAVES = st.one_of(
@@ -74,3 +74,34 @@ def test_a_page_of_columns_adds_what_its_points_add(page: list[Any], data: st.Da
 def test_values_that_a_set_takes_for_equal_are_told_apart(odd: Any) -> None:
     page = [{"n": 1} for _ in range(20)] + [{"n": odd}]
     assert encode_payloads(page)[-1] == encode_value({"n": odd}) != encode_payloads(page)[0]
+
+
+DENSE = st.lists(st.floats(width=32), min_size=2, max_size=2).map(
+    lambda v: np.array(v, "<f4").tobytes()
+)
+VECTORS = st.one_of(
+    st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=2, max_size=2),
+    st.just({"indices": [7, 3], "values": [1.0, 2.0]}),
+    *[DENSE] * 3,
+)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "id": st.integers(0, 2**64 - 1) | st.uuids().map(str),
+                "payload": st.none() | st.dictionaries(st.sampled_from("ab"), LEAVES, max_size=2),
+                "vector": VECTORS | st.dictionaries(st.sampled_from(["x", "y"]), VECTORS),
+            }
+        ),
+        max_size=40,
+        unique_by=lambda p: p["id"],
+    )
+)
+def test_served_points_add_what_they_add_one_by_one(points: list[dict[str, Any]]) -> None:
+    one, other = Fingerprinter(), Fingerprinter()
+    one.add_served(points)
+    other.add(parts_of(points))
+    assert one.facts() == other.facts()
+    assert one.sketch == other.sketch
