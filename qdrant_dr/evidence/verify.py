@@ -163,9 +163,9 @@ def _judge_records(reader: Reader, names: Names, chain: Chain) -> Iterator[Check
     present = {s.path: s.size_bytes for s in reader.find("") if layout.in_ledger(s.path)}
     contents = read_contents(reader, names.records, present)
     yield contents.check(len(names.records))
-    yield explain(names.records, present, contents.standing(), names.removed).check()
+    yield explain(names.records, present.keys(), contents.standing(), names.removed).check()
     if chain.links:
-        yield judge_unnamed(present, names.records, names.since, chain.links[-1].at)
+        yield judge_unnamed(present, names, chain.links[-1].at)
     yield names.late()
 
 
