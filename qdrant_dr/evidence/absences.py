@@ -4,7 +4,7 @@ Pure: names and paths in, words out."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 
 from qdrant_dr import layout
@@ -49,26 +49,21 @@ class Absences:
 
 def explain(
     named: Mapping[str, Named],
-    present: Collection[str],
+    present: Set[str],
     tombstones: Collection[str],
-    removed: Mapping[str, int],
+    removed: Mapping[str, Named],
 ) -> Absences:
     """Sort the records that are gone by what explains them. `tombstones` are the paths below
     `expired/` whose records could be read, are what an entry named, and were not taken back;
-    `removed` is by which entry each path was removed last."""
+    `removed` are those that a run says it removed, after an entry last named them."""
     expired: dict[str, int] = {}
     for path in tombstones:
         if (taken := layout.read_backup_path(path)) is not None and path in named:
             expired[taken.folder] = max(expired.get(taken.folder, 0), named[path].number)
     found: dict[str, list[str]] = {"expired": [], "removed": [], "unexplained": []}
-    for path, about in named.items():
-        if path not in present:
-            taken = layout.read_backup_path(path)
-            of_backup = taken is not None and path.startswith(f"{layout.BACKUPS}/")
-            if of_backup and taken and expired.get(taken.folder, 0) >= about.number:
-                found["expired"].append(path)
-            elif removed.get(path, 0) >= about.number:
-                found["removed"].append(path)
-            else:
-                found["unexplained"].append(path)
+    for names, else_ in ((named, "unexplained"), (removed, "removed")):
+        for path in names.keys() - present:
+            taken = layout.read_backup_path(path) if path.startswith(f"{layout.BACKUPS}/") else None
+            of_expired = taken and expired.get(taken.folder, 0) >= names[path].number
+            found["expired" if of_expired else else_].append(path)
     return Absences(**{why: tuple(sorted(paths)) for why, paths in found.items()})

@@ -116,7 +116,7 @@ def _belongs(path: str, last: int) -> bool:
     """Whether it is evidence: a record, or of an entry that was there when the look began."""
     if layout.in_ledger(path) or path == layout.ALLOWED_SIGNERS:
         return True
-    number = layout.entry_number(path.partition(".json")[0] + ".json")
+    number = layout.number_beside(path)
     return number is not None and number <= last
 
 

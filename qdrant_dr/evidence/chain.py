@@ -110,6 +110,11 @@ class Chain:
         """The number of the first entry that is there."""
         return self._begins[0] if self._begins else 1
 
+    @property
+    def kept_from(self) -> int:
+        """The first entry that is to be there: those before it were cut off on record."""
+        return self.first if self._begins in self._cuts else 1
+
     def check(self) -> Check:
         """Say whether the chain is whole."""
         if self.head is None:
@@ -120,7 +125,7 @@ class Chain:
                 "run `qdrant-dr signing init`, then `qdrant-dr backup`: entries begin with the "
                 "next run. If there were some before, they were deleted: look for an older copy.",
             )
-        if self._begins is not None and self._begins not in self._cuts:
+        if self._begins is not None and self.kept_from == 1:
             self._gap(1, self._begins[0] - 1)
         number, sha256 = self.head
         words = []

@@ -11,10 +11,10 @@ from qdrant_dr import layout
 from qdrant_dr.errors import DRError, RecordError, RecordUnknown
 from qdrant_dr.evidence.check import Check, Examples, some
 from qdrant_dr.evidence.ledger_reader import Reader, in_batches, read_or_error
-from qdrant_dr.evidence.named import Named, made_at
+from qdrant_dr.evidence.named import Named, Names, made_at
+from qdrant_dr.evidence.older_records import judge_older
 from qdrant_dr.records import Expired
 from qdrant_dr.records.base import parse_canonical
-from qdrant_dr.records.ledger import Since
 from qdrant_dr.text import count
 
 BOX = b"QDRBOX"
@@ -99,58 +99,43 @@ def read_contents(reader: Reader, named: Mapping[str, Named], present: Iterable[
     return contents
 
 
-def judge_unnamed(
-    present: Mapping[str, int], named: Mapping[str, Named], since: Since | None, head_at: datetime
-) -> Check:
+def judge_unnamed(present: Mapping[str, int], names: Names, head_at: datetime) -> Check:
     """Say which records no entry names: of a run that goes on or died, or put there afterwards.
     `present` are the records that are there, with their sizes."""
     # what repository.json says, each entry says, too
-    unnamed = {p: s for p, s in present.items() if p not in named and p != layout.REPOSITORY}
-    covered, words = _covered(unnamed, since)
-    unnamed = {p: size for p, size in unnamed.items() if p not in covered}
-    if not unnamed:
-        return Check("unnamed", "ok", f"every record is named by an entry{words}")
-    newer = sorted(p for p in unnamed if _newer(p, head_at))
-    older = sorted(unnamed.keys() - set(newer))
-    if not older:
+    unnamed = {
+        p: s for p, s in present.items() if p not in names.records and p != layout.REPOSITORY
+    }
+    older = judge_older(present, unnamed, names)
+    newer, late = [], []
+    for path in sorted(unnamed.keys() - older.paths):
+        (newer if _newer(path, head_at) else late).append(path)
+    if late:
+        return Check(
+            "unnamed",
+            "doubt",
+            f"{some(late, 'record')} named by no entry: put there afterwards, or left by a run "
+            f"that died{older.known}{f'; {older.wrong}' if older.wrong else ''}",
+            "`qdrant-dr verify` lists them as found from then on; what they claim of an earlier "
+            "time is not shown by this ledger.",
+        )
+    if older.wrong:
+        return Check(
+            "unnamed",
+            "doubt",
+            older.wrong,
+            "`qdrant-dr replicate` brings back what another repository still has; an older "
+            "version of the bucket tells what was there.",
+        )
+    if newer:
         return Check(
             "unnamed",
             "doubt",
             f"{some(newer, 'record')} newer than the last entry: of a run that goes on, or that "
-            f"died before its entry{words}",
+            f"died before its entry{older.known}",
             "`qdrant-dr verify` writes an entry that lists what dead runs have left.",
         )
-    return Check(
-        "unnamed",
-        "doubt",
-        f"{some(older, 'record')} named by no entry: put there afterwards, or left by a run that "
-        f"died{words}",
-        "`qdrant-dr verify` lists them as found from then on; what they claim of an earlier time "
-        "is not shown by this ledger.",
-    )
-
-
-def _covered(unnamed: Mapping[str, int], since: Since | None) -> tuple[frozenset[str], str]:
-    """Which of them lay there before the first entry, and what is known of those."""
-    if since is None or since.listing_sha256 is None:
-        return frozenset(), ""
-    began = f"{since.at:%Y-%m-%d %H:%M} UTC, when entries began"
-    older = {p: size for p, size in unnamed.items() if _older(p, since.at)}
-    lines = "".join(f"{size}  {p}\n" for p, size in sorted(older.items()))
-    if hashlib.sha256(lines.encode()).hexdigest() == since.listing_sha256:
-        known = f"; {count(len(older), 'record')} of before {began}: by name and size only"
-        return frozenset(older), known
-    return (
-        frozenset(),
-        f"; of {count(since.records_count, 'record')} before {began}, not all are left",
-    )
-
-
-def _older(path: str, at: datetime) -> bool:
-    made = layout.time_if_id(path.rpartition("/")[2].partition(".")[0])
-    if made is None and (taken := layout.read_backup_path(path)) is not None:
-        made = layout.time_if_id(taken.backup_id)
-    return made is None or made <= at
+    return Check("unnamed", "ok", f"every record is named by an entry{older.known}")
 
 
 def _newer(path: str, head_at: datetime) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import zip_longest
 
 from qdrant_dr import layout
 from qdrant_dr.evidence.check import Check, Examples
@@ -37,42 +38,69 @@ class Names:
     """All that the entries name, and what is odd about how they do."""
 
     records: dict[str, Named] = field(default_factory=dict)
-    removed: dict[str, int] = field(default_factory=dict)
-    """Paths that runs removed, each with the last entry that says so."""
+    """Those that are to be there, as the last entry names them."""
+    removed: dict[str, Named] = field(default_factory=dict)
+    """Those that a run removed, and that no later entry names again, as they were."""
     since: Since | None = None
     """What lay there before the first entry."""
+    first: frozenset[str] = frozenset()
+    """The paths that the first entry names itself."""
+    older_removed: dict[str, int | None] = field(default_factory=dict)
+    """Records that a run removed, and that no entry had named; their sizes, if it says."""
     _twice: Examples = field(default_factory=Examples)
     _late: Examples = field(default_factory=Examples)
     _unexplained: Examples = field(default_factory=Examples)
     _before: datetime | None = None
+    _expired: dict[str, int] = field(default_factory=dict)
+    """Folders of backups, each with the last entry that names why that one was to go."""
 
     def add(self, line: Line) -> None:
         """Take what the next entry names."""
         entry = line.entry
         if entry is None:
             return
-        self.removed.update(dict.fromkeys(entry.removed, entry.number))
-        self.since = entry.since or self.since
+        for path, size in zip_longest(entry.removed, entry.removed_sizes):
+            if (was := self.records.pop(path, None)) is not None:
+                self.removed[path] = was
+            elif path not in self.removed:
+                self.older_removed.setdefault(path, size)
+        if entry.since is not None:
+            self.since, self.first = entry.since, frozenset(w.path for w in entry.records)
         for written, found in _each(entry):
-            self._take(entry.number, written, found=found)
-            if found and entry.number > 1 and not is_explained(written.path, entry.crashed):
-                self._unexplained.add(f"{written.path}, found by entry {entry.number}")
+            self._take(entry, written, found=found)
         self._before = entry.at
 
-    def _take(self, number: int, written: Written, *, found: bool) -> None:
+    def _take(self, entry: LedgerEntry, written: Written, *, found: bool) -> None:
+        path, number = written.path, entry.number
         named = Named(bytes.fromhex(written.sha256), written.size_bytes, number)
-        if written.path == layout.REPOSITORY:  # written anew when a copy is adopted
-            self.records[written.path] = named
-        before = self.records.setdefault(written.path, named)
-        if before.sha256 != named.sha256:
-            self._twice.add(
-                f"{written.path} has one hash in entry {before.number}, another in {number}"
-            )
-        made = made_at(written.path)
+        before = self.records.get(path)
+        if before is not None and before.sha256 != named.sha256 and not self._anew(path, before):
+            self._twice.add(f"{path} has one hash in entry {before.number}, another in {number}")
+            return
+        self.records[path] = named
+        self.removed.pop(path, None)
+        if path.startswith(f"{layout.EXPIRED}/") and (of := layout.read_backup_path(path)):
+            self._expired[of.folder] = number
+        if before is None or before.sha256 != named.sha256:
+            self._judge_new(entry, path, found=found)
+
+    def _anew(self, path: str, before: Named) -> bool:
+        """Whether this may be another record: of a repository that was adopted, or of a copy that
+        was to go, and was brought back."""
+        if path == layout.REPOSITORY:
+            return True
+        taken = layout.read_backup_path(path) if path.startswith(f"{layout.BACKUPS}/") else None
+        return taken is not None and self._expired.get(taken.folder, 0) >= before.number
+
+    def _judge_new(self, entry: LedgerEntry, path: str, *, found: bool) -> None:
+        number = entry.number
+        if found and number > 1 and not is_explained(path, entry.crashed):
+            self._unexplained.add(f"{path}, found by entry {number}")
+        made = made_at(path)
         if made is not None and self._before is not None and made < self._before - LATE:
             how = "found" if found else "named"
             self._late.add(
-                f"{written.path}, {how} by entry {number}, claims {made:%Y-%m-%d %H:%M} UTC, and "
+                f"{path}, {how} by entry {number}, claims {made:%Y-%m-%d %H:%M} UTC, and "
                 f"the entry before it of {self._before:%Y-%m-%d %H:%M} UTC did not name it"
             )
 

@@ -15,6 +15,7 @@ from qdrant_dr.evidence.check import STATES, Check, State, some, worst
 from qdrant_dr.evidence.contents import judge_unnamed, read_contents
 from qdrant_dr.evidence.ledger_reader import Reader, list_ledger, read_lines
 from qdrant_dr.evidence.named import Names
+from qdrant_dr.evidence.overwritten import find_overwritten
 from qdrant_dr.evidence.signatures import Signatures
 from qdrant_dr.evidence.time_stamps import TimeStamps
 from qdrant_dr.evidence.trust import Keys, Trust
@@ -73,6 +74,8 @@ def examine(source: Source, trust: Trust | None, *, records: bool = True) -> Exa
     repository_id, identity = _identity(source, chain)
     checks = [*source.checks, identity, chain.check()]
     if chain.head is not None:
+        versions = find_overwritten(reader, chain.kept_from) if records else None
+        checks += [] if versions is None else [versions.check()]
         checks += [signatures.check(), signatures.tail()]
         checks += _judge_records(reader, names, chain) if records else ()
         more = (stamps.check(), judge_others(heads), _judge_strangers(files.strangers))
@@ -163,9 +166,9 @@ def _judge_records(reader: Reader, names: Names, chain: Chain) -> Iterator[Check
     present = {s.path: s.size_bytes for s in reader.find("") if layout.in_ledger(s.path)}
     contents = read_contents(reader, names.records, present)
     yield contents.check(len(names.records))
-    yield explain(names.records, present, contents.standing(), names.removed).check()
+    yield explain(names.records, present.keys(), contents.standing(), names.removed).check()
     if chain.links:
-        yield judge_unnamed(present, names.records, names.since, chain.links[-1].at)
+        yield judge_unnamed(present, names, chain.links[-1].at)
     yield names.late()
 
 

@@ -48,6 +48,7 @@ from qdrant_dr.layout.ledger import (
     in_ledger,
     ledger_entry,
     ledger_folder,
+    number_beside,
 )
 from qdrant_dr.layout.names import (
     ACKNOWLEDGED,
@@ -174,6 +175,7 @@ __all__ = [
     "may_hold_ours",
     "months_around",
     "new_id",
+    "number_beside",
     "pack",
     "pack_name",
     "packs",

@@ -24,6 +24,11 @@ def entry_number(path: str) -> int | None:
     return number if path == ledger_entry(number := int(name)) else None
 
 
+def number_beside(path: str) -> int | None:
+    """The number of the entry that lies at this path, or beside it; None if none may."""
+    return entry_number(path.partition(".json")[0] + ".json")
+
+
 def in_ledger(path: str) -> bool:
     """Whether the ledger names it: every record of ours but for the ledger itself, and for looks of
     `watch`, from which nothing is derived."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from qdrant_dr.records.base import Frozen, Record, Time
+from qdrant_dr.records.base import Frozen, Record, Time, later
 from qdrant_dr.records.manifest import Sha256
 from qdrant_dr.records.proof import Location
 
@@ -72,6 +72,9 @@ class LedgerEntry(Record):
     signer: str | None = Field(description="fingerprint of the key that signs it; None: no key")
     records: tuple[Written, ...] = ()
     removed: tuple[str, ...] = Field((), description="paths of records that this run deleted")
+    removed_sizes: tuple[int, ...] = later(
+        (), description="bytes of each of `removed`, in its order"
+    )
     found: tuple[Written, ...] = ()
     crashed: tuple[str, ...] = Field(
         (), description="runs that this machine knew to have begun and not ended: `found` is theirs"
@@ -86,6 +89,8 @@ class LedgerEntry(Record):
     def _follows_one(self) -> Self:
         if (self.previous == FIRST) != (self.number == 1):
             raise ValueError("only the first entry follows none")
+        if len(self.removed_sizes) not in (0, len(self.removed)):
+            raise ValueError("`removed_sizes` has not as many as `removed`")
         return self
 
 

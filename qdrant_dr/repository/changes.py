@@ -44,15 +44,25 @@ def note_written(repository_id: str, path: str, data: bytes) -> None:
         ))  # fmt: skip
 
 
-def note_removed(repository_id: str, path: str) -> None:
-    """Note that a record was removed."""
+def note_removed(repository_id: str, path: str, size_bytes: int) -> None:
+    """Note that a record was removed, of this size."""
     if layout.in_ledger(path):
-        _note(Change(repository_id=repository_id, path=path, sha256=None, size_bytes=0))
+        _note(Change(repository_id=repository_id, path=path, sha256=None, size_bytes=size_bytes))
 
 
 def last_changes(changes: Iterable[Change], repository_id: str) -> dict[str, Change]:
     """Return what each record of a repository came to, by its path."""
     return {c.path: c for c in changes if c.repository_id == repository_id}
+
+
+def removals(changes: Iterable[Change], repository_id: str) -> tuple[Change, ...]:
+    """Return the first removal of each record of a repository, by path; also of what was written
+    anew."""
+    found: dict[str, Change] = {}
+    for change in changes:
+        if change.repository_id == repository_id and change.sha256 is None:
+            found.setdefault(change.path, change)
+    return tuple(found[path] for path in sorted(found))
 
 
 def _note(change: Change) -> None:

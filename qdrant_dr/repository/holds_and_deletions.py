@@ -139,7 +139,7 @@ def delete_copy(repository: Repository, folder: str, *, remember: Collection[int
             left += 1
             continue
         comes_to = repository.store.deletion(file.path)
-        repository.delete(file.path)
+        repository.delete(file.path, file.size_bytes)
         if comes_to.locked_until is not None:
             locked.append(comes_to.locked_until)
         if comes_to.hidden is None:

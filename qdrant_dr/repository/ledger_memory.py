@@ -122,7 +122,11 @@ class LedgerMemory:
             if not self._ours():
                 log.warning("the ledger is not remembered: %s is not ours alone", self._folder)
                 return
-            aside.write_text(text, encoding="utf-8")
-            aside.replace(file)
+            try:
+                aside.write_text(text, encoding="utf-8")
+                aside.replace(file)
+            except OSError:
+                aside.unlink(missing_ok=True)
+                raise
         except OSError as e:
             log.warning("the ledger is not remembered at %s: %s", self._folder, e.strerror)

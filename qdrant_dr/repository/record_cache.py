@@ -27,7 +27,7 @@ from qdrant_dr.records import Location
 from qdrant_dr.repository.record_bundles import decode, is_current, is_small, worth_reading
 from qdrant_dr.repository.record_memory import InBundle, RecordMemory, Remembered
 from qdrant_dr.repository.repository import Repository
-from qdrant_dr.stores.base import Deletion, OpenUpload, Sink, Stat, Store
+from qdrant_dr.stores.base import Deletion, OpenUpload, Sink, Stat, Store, inside
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class RememberingStore:
         found = self._store.find(folder)
         marks = {s.path: mark_of(s) for s in found if s.mark}
         with self._lock:  # what is not listed any more has no mark any more
-            kept = {p: m for p, m in self._marks.items() if not p.startswith(f"{folder}/")}
+            kept = {p: m for p, m in self._marks.items() if not p.startswith(inside(folder))}
             self._marks = kept | marks
         if (place := layout.bundles_of(folder)) is not None:
             listed = {s.path: s for s in found if is_small(s) and layout.may_be_bundled(s.path)}

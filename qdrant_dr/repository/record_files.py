@@ -163,14 +163,22 @@ class RecordFiles:
         note_written(self.id, path, data)
 
     def replace_record(self, path: str, data: bytes) -> None:
-        """Put a record in the place of a damaged one."""
+        """Put a record in the place of another: of a damaged one, say."""
+        was = self.store.stat(path)
         fill(self.store.sink(path, size_hint=len(data), replace=True), [data])
+        if was is not None:
+            note_removed(self.id, path, was.size_bytes)
         note_written(self.id, path, data)
 
-    def delete(self, path: str) -> None:
-        """Delete a record, or any other object."""
+    def delete(self, path: str, size_bytes: int | None = None) -> None:
+        """Delete a record, or any other object; of a record whose size is not given, the store is
+        asked."""
+        if size_bytes is None and layout.in_ledger(path):
+            was = self.store.stat(path)
+            size_bytes = None if was is None else was.size_bytes
         self.store.delete(path)
-        note_removed(self.id, path)
+        if size_bytes is not None:
+            note_removed(self.id, path, size_bytes)
 
     def read_clear(self, path: str) -> bytes:
         """Return the bytes of a record as it was written, out of its box if it lies in one. One

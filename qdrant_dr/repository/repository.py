@@ -356,7 +356,7 @@ class Repository(RunRecords):
         for file in sorted(files, key=lambda f: f.path.rpartition("/")[2].startswith("intent")):
             if not file.path.startswith(f"{layout.BACKUPS}/{folder}/"):
                 raise ValueError(f"{file.path} is not below {folder}")
-            self.delete(file.path)
+            self.delete(file.path, file.size_bytes)
 
     def _sink(
         self,

@@ -109,15 +109,15 @@ def _records(repository: RecordFiles, folders: Sequence[str]) -> list[Stat]:
 
 def _named_since(repository: RecordFiles, head: LedgerHead, since: datetime) -> set[str]:
     """The paths that entries of the period name; entries are read back to the first before it."""
-    found: set[str] = set()
+    read: list[LedgerEntry] = []
     top = head.number
-    while top > 0:
-        numbers = range(top, max(0, top - _ENTRIES_AT_ONCE), -1)
-        entries = read_entries(repository, numbers)
-        found |= {w.path for e in entries for w in (*e.records, *e.found)}
-        if any(_is_older(e, since) for e in entries):
-            return found
+    while top > 0 and not any(_is_older(e, since) for e in read[-_ENTRIES_AT_ONCE:]):
+        read += read_entries(repository, range(top, max(0, top - _ENTRIES_AT_ONCE), -1))
         top -= _ENTRIES_AT_ONCE
+    found: set[str] = set()
+    for entry in reversed(read):  # oldest first: what was removed may be there anew
+        found -= {*entry.removed}
+        found |= {w.path for w in (*entry.records, *entry.found)}
     return found
 
 

@@ -136,6 +136,11 @@ class Store(Protocol):
         """
 
 
+def inside(folder: str) -> str:
+    """Return what all paths below a folder begin with; the folder "" is the whole repository."""
+    return f"{folder}/" if folder else ""
+
+
 def no_record(name: str, path: str, what: str) -> RecordDamaged:
     """Build the error for something in a record's place that cannot be a record."""
     return RecordDamaged(

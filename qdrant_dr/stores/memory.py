@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import CannotSign, Conflict, ObjectMissing
-from qdrant_dr.stores.base import BLOCK, Deletion, OpenUpload, Sink, Stat, within_bounds
+from qdrant_dr.stores.base import BLOCK, Deletion, OpenUpload, Sink, Stat, inside, within_bounds
 from qdrant_dr.stores.ignored_files import is_known
 
 _spaces: dict[str, dict[str, tuple[bytes, datetime]]] = {}
@@ -47,13 +47,14 @@ class MemoryStore:
 
     def find(self, folder: str) -> list[Stat]:
         with _lock:
-            found = sorted(p for p in self._objects if p.startswith(f"{folder}/"))
+            found = sorted(p for p in self._objects if p.startswith(inside(folder)))
         return [s for p in found if (s := self.stat(p)) and not is_known(p, s.size_bytes)]
 
     def folders(self, folder: str) -> list[str]:
         with _lock:
-            below = [p[len(folder) + 1 :] for p in self._objects if p.startswith(f"{folder}/")]
-        return sorted({name.partition("/")[0] for name in below if "/" in name})
+            top = inside(folder)
+            names = [p.removeprefix(top) for p in self._objects if p.startswith(top)]
+        return sorted({name.partition("/")[0] for name in names if "/" in name})
 
     def sink(
         self,

@@ -135,16 +135,16 @@ class ObjectStore:
         return self._asked([self._stat(path, info)])[0]
 
     def find(self, folder: str) -> list[Stat]:
-        top = self._full(folder)
+        top, cut = self._full(folder).rstrip("/"), len(self._full(""))
         found = self.run(
             "listing", folder, lambda: self._provider.below(self._fs, top), patient=True
         )
-        cut = len(top) - len(folder)
         stats = sorted(
             (
                 self._stat(full[cut:], info)
                 for full, info in found.items()
                 if full.startswith(f"{top}/")
+                and full[cut:]
                 and info["type"] != "directory"
                 and not is_known(full[cut:], info["size"] or 0)
                 and not (not info["size"] and may_hold_ours(full[cut:]))  # marks a folder
@@ -154,7 +154,7 @@ class ObjectStore:
         return self._asked(stats)
 
     def folders(self, folder: str) -> list[str]:
-        top = self._full(folder)
+        top = self._full(folder).rstrip("/")
         try:
             found = self.run("listing", folder, lambda: self._fs._ls(top, detail=True))
         except ObjectMissing:
@@ -223,9 +223,9 @@ class ObjectStore:
         """Return the bucket's lifecycle rules for objects here; empty if it does not tell."""
         return self._provider.lifecycle(self, self._bucket, self._prefix)
 
-    def replaced(self, folder: str) -> list[str]:
-        """List objects that were written over or deleted, where the bucket keeps versions and tells
-        of them."""
+    def replaced(self, folder: str) -> list[str] | None:
+        """List objects that were written over or deleted; None if the bucket keeps no versions, or
+        does not tell of them."""
         return self._provider.replaced(self, self._bucket, self._prefix, folder)
 
     def call(self, doing: str, path: str, method: str, *args: Any, **given: Any) -> Any:

@@ -120,10 +120,10 @@ class Provider:
         """Return the bucket's lifecycle rules for objects below `prefix`."""
         return ()
 
-    def replaced(self, store: Calls, bucket: str, prefix: str, folder: str) -> list[str]:
+    def replaced(self, store: Calls, bucket: str, prefix: str, folder: str) -> list[str] | None:
         """List objects below a folder of which the bucket keeps more than one version, or a
-        deletion; empty if it does not tell."""
-        return []
+        deletion; None if it keeps no versions, or does not tell."""
+        return None
 
     def open_uploads(self, store: Calls, bucket: str, prefix: str, folder: str) -> list[OpenUpload]:
         """List uploads that were begun below a folder and never finished. GCS and Azure do not list

@@ -16,7 +16,7 @@ from qdrant_dr.config import Tls
 from qdrant_dr.errors import ObjectMissing, RepositoryDenied, RepositoryRefuses
 from qdrant_dr.network import ca_file, client_pair, proxy_for
 from qdrant_dr.secrets import laid_over
-from qdrant_dr.stores.base import OpenUpload, in_utc
+from qdrant_dr.stores.base import OpenUpload, in_utc, inside
 from qdrant_dr.stores.body import Body
 from qdrant_dr.stores.errors import is_absent, is_taken, refusal_of
 from qdrant_dr.stores.lifecycle import Rule
@@ -96,17 +96,22 @@ class S3(Provider):
             return ()  # there are none, these credentials may not ask, or it is not Amazon's S3
         return tuple(rules_of(found, prefix))
 
-    def replaced(self, store: Calls, bucket: str, prefix: str, folder: str) -> list[str]:
+    def replaced(self, store: Calls, bucket: str, prefix: str, folder: str) -> list[str] | None:
         found: Counter[str] = Counter()
         marker: dict[str, str] = {}
+        kept = False  # where versions were never kept, each object has one without an id
         while True:
             page = store.call(
                 "listing versions of", folder, "_call_s3", "list_object_versions",
-                Bucket=bucket, Prefix=f"{prefix}{folder}/", **marker,
+                Bucket=bucket, Prefix=prefix + inside(folder), **marker,
             )  # fmt: skip
             found.update(v["Key"] for v in page.get("Versions", ()))
             found.update({m["Key"]: 2 for m in page.get("DeleteMarkers", ())})
+            each = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+            kept = kept or any(v.get("VersionId", "null") != "null" for v in each)
             if not page.get("IsTruncated"):
+                if not kept:
+                    return None
                 return sorted(k.removeprefix(prefix) for k, times in found.items() if times > 1)
             marker = {
                 "KeyMarker": page["NextKeyMarker"],
@@ -119,12 +124,12 @@ class S3(Provider):
         while True:
             page = store.call(
                 "listing uploads of", folder, "_call_s3", "list_multipart_uploads",
-                Bucket=bucket, Prefix=f"{prefix}{folder}/", **marker,
+                Bucket=bucket, Prefix=prefix + inside(folder), **marker,
             )  # fmt: skip
             found.extend(
                 OpenUpload(u["Key"].removeprefix(prefix), u["UploadId"], in_utc(u["Initiated"]))
                 for u in page.get("Uploads", ())
-                if u["Key"].startswith(f"{prefix}{folder}/")
+                if u["Key"].startswith(prefix + inside(folder))
             )
             if not page.get("IsTruncated"):
                 return found

@@ -147,6 +147,15 @@ def test_find_lists_everything_below_a_folder_and_nothing_beside_it(store: Store
     assert store.find("nothing") == []
 
 
+def test_the_folder_without_a_name_is_the_whole_repository(store: Store) -> None:
+    """As `evidence verify` and `evidence bundle` list it."""
+    for path in ("repository.json", "runs/2026/a.json", "runs/b.json", "backups/c.json"):
+        store.create(path, b"{}")
+    everything = ["backups/c.json", "repository.json", "runs/2026/a.json", "runs/b.json"]
+    assert [s.path for s in store.find("")] == everything
+    assert store.folders("") == ["backups", "runs"]
+
+
 def test_a_deleted_object_is_gone_and_its_name_is_free(store: Store) -> None:
     store.create("a/b.json", b"old")
     store.delete("a/b.json")

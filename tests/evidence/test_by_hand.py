@@ -24,9 +24,7 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.joi
 def commands() -> dict[str, str]:
     """The commands of each chapter, by its number."""
     text = PAGE.read_text().replace("/tmp/named", '"$TMPDIR/named"')
-    text = text.replace("/tmp/removed", '"$TMPDIR/removed"').replace(
-        "/tmp/there", '"$TMPDIR/there"'
-    )
+    text = text.replace("/tmp/there", '"$TMPDIR/there"')
     return {
         chapter[0]: "\n".join(re.findall(r"^```bash\n(.*?)^```", chapter, re.MULTILINE | re.DOTALL))
         for chapter in re.split(r"^## (?=\d)", text, flags=re.MULTILINE)[1:]

@@ -109,3 +109,11 @@ def test_an_entry_that_was_written_over_is_named(place: Place) -> None:
     s3.delete_object(Bucket="replaced", Key=f"dr/{layout.ledger_entry(3)}")
     found = [layout.ledger_entry(2), layout.ledger_entry(3)]
     assert repository.store.replaced(layout.EVIDENCE) == found
+
+
+def test_a_bucket_without_versions_does_not_say_that_nothing_was_written_over(place: Place) -> None:
+    client(place).create_bucket(Bucket="unversioned")
+    repository = repository_in(place, "unversioned")
+    assert isinstance(repository.store, ObjectStore)
+    repository.store.create(layout.ledger_entry(1), b"an entry")
+    assert repository.store.replaced(layout.EVIDENCE) is None

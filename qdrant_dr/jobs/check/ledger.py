@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from qdrant_dr import layout
 from qdrant_dr.config import Config
-from qdrant_dr.errors import DRError
+from qdrant_dr.evidence.overwritten import find_overwritten
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, failed, ok, skipped
 from qdrant_dr.jobs.run.ledger import LedgerWriter
 from qdrant_dr.repository import Repository
 from qdrant_dr.repository.ledger_head import LedgerHead
-from qdrant_dr.stores.object_store import ObjectStore
 from qdrant_dr.text import count
 
 _VERIFY = "qdrant-dr evidence verify"
@@ -47,19 +45,9 @@ def _ledger(scope: str, repository: Repository, head: LedgerHead) -> CheckRow:
         return degraded(scope, "ledger", gap, _VERIFY)
     if not head.number:
         return skipped(scope, "ledger", "none yet: the next run begins it")
-    replaced, said = _versions(repository)
-    if replaced:
-        what = f"{count(len(replaced), 'object')} of the ledger had other bytes: {replaced[0]}"
-        return degraded(scope, "ledger", what, _VERIFY)
+    versions = find_overwritten(repository.store)
+    if versions is not None and versions.paths:
+        return degraded(scope, "ledger", versions.words, _VERIFY)
+    said = f"; {versions.words}" if versions is not None and versions.error is not None else ""
     signed = f"the last {head.unsigned} are not signed" if head.unsigned else "the last is signed"
     return ok(scope, "ledger", f"{count(head.number, 'entry')}, {signed}{said}")
-
-
-def _versions(repository: Repository) -> tuple[list[str], str]:
-    """What was written over, as far as the bucket keeps versions and tells of them."""
-    if not isinstance(repository.store, ObjectStore):
-        return [], ""
-    try:
-        return repository.store.replaced(layout.EVIDENCE), ""
-    except DRError as e:
-        return [], f"; its versions cannot be listed ({e.code})"

@@ -15,7 +15,7 @@ from qdrant_dr.errors import DRError, EvidenceError
 from qdrant_dr.hints import NEXT, REPORT_IT
 from qdrant_dr.records.ledger import Change, Head, LedgerEntry, Written
 from qdrant_dr.repository import Repository
-from qdrant_dr.repository.changes import last_changes, noting_changes
+from qdrant_dr.repository.changes import last_changes, noting_changes, removals
 from qdrant_dr.repository.ledger import append_entry, read_head
 from qdrant_dr.repository.ledger_head import LedgerHead
 from qdrant_dr.repository.ledger_memory import LedgerMemory
@@ -96,7 +96,7 @@ class LedgerWriter:
         next_key: str | None,
     ) -> LedgerHead:
         memory, head = self._memory(repository), self.heads[repository.name]
-        mine = last_changes(changes, repository.id)
+        mine, removed = last_changes(changes, repository.id), removals(changes, repository.id)
         crashed = [r for r in memory.crashed() if r != run_id]
         unnamed = Unnamed()
         if crashed or is_due(head, datetime.now(UTC)):
@@ -123,7 +123,8 @@ class LedgerWriter:
                 job=job,
                 signer=self.signer.public.fingerprint if self.signer else None,
                 records=_written(mine),
-                removed=tuple(sorted(c.path for c in mine.values() if c.sha256 is None)),
+                removed=tuple(c.path for c in removed),
+                removed_sizes=tuple(c.size_bytes for c in removed),
                 found=unnamed.found,
                 crashed=tuple(sorted(crashed)),
                 heads=tuple(sorted(others, key=lambda h: h.repository_id)),

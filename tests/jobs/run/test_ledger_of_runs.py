@@ -18,6 +18,7 @@ import yaml
 from qdrant_dr import configfile, layout
 from qdrant_dr.cli import main
 from qdrant_dr.errors import SignatureInvalid
+from qdrant_dr.jobs.run.ledger import change_in_ledger
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.records import Outcome
 from qdrant_dr.records.ledger import FIRST, Change, LedgerEntry
@@ -167,6 +168,34 @@ def test_every_folder_of_records_is_looked_through_after_a_crash(world: World) -
     head = read_head(repository)
     found = find_unnamed(repository, config.cluster.name, head, (), {run.run_id}, now)
     assert placed <= {w.path for w in found.found}
+
+
+def test_what_a_dead_run_wrote_anew_is_found_although_it_was_named_once(world: World) -> None:
+    """Named, removed on record, and brought back by a run that died: of other bytes, maybe."""
+    do(world, "backup")
+    config = configfile.load(world.reference)
+    run = begin(config, "verify")
+    repository = run.repositories["one"]
+    (manifest, *_) = world.manifests("one")
+    path = layout.in_backup(manifest.key, layout.MANIFEST)
+    with change_in_ledger(config, {"one": repository}, "expire"):
+        repository.delete(path)
+    repository.store.create(path, b"{}")
+    now = datetime.now(UTC)
+    found = find_unnamed(repository, config.cluster.name, read_head(repository), (), (), now)
+    assert path in {w.path for w in found.found}
+
+
+def test_a_record_that_was_replaced_is_removed_and_written(world: World) -> None:
+    do(world, "verify")
+    config = configfile.load(world.reference)
+    repository = begin(config, "verify").repositories["one"]
+    path = layout.acknowledgement(config.cluster.name, ID)
+    for data in (b"{}", b"{ }"):
+        with change_in_ledger(config, {"one": repository}, "hold"):
+            repository.replace_record(path, data)
+    entry = ledger(world, "one")[-1]
+    assert (entry.removed, [w.path for w in entry.records]) == ((path,), [path])
 
 
 def test_an_end_that_was_cut_is_told_and_stays_a_gap(world: World) -> None:
