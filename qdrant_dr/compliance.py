@@ -15,7 +15,7 @@ import pandas as pd
 
 from qdrant_dr.api import RawRecords, Recovery, open_config
 from qdrant_dr.config import Config
-from qdrant_dr.report.controls.facts import UNREAD
+from qdrant_dr.report.controls.facts import DOUBTS
 from qdrant_dr.report.evidence import recount as counting
 from qdrant_dr.report.evidence import recount_controls as counting_controls
 from qdrant_dr.report.evidence.recount import Gap, Recount, recount
@@ -131,9 +131,10 @@ def control_disagreements(
     counted: Mapping[tuple[str, str], bool], frames: Mapping[str, pd.DataFrame]
 ) -> list[Gap]:
     """Return the controls that the raw records and the frames judge differently. What could not be
-    read is a gap by itself, and keeps the frames from saying that anything is met."""
+    read, or was taken away, is a gap by itself, and keeps the frames from saying that anything is
+    met."""
     codes = {f["code"] for f in plain_rows(frames["findings"])}
-    if codes & set(UNREAD):
+    if codes & DOUBTS.keys():
         return []
     gaps: list[Gap] = []
     for row in plain_rows(frames["controls"]):

@@ -28,7 +28,7 @@ BUNDLED = (
 def make_bundle(session: Session, out: Path, period: str, as_of: str | None) -> Reply:
     """Write the archive; a file that is there is never touched. Raise UsageError."""
     config, length = session.config, period_of(period)
-    at = (datetime.now(UTC) if as_of is None else moment_of(as_of)).replace(microsecond=0)
+    at = datetime.now(UTC) if as_of is None else moment_of(as_of)
     if at > datetime.now(UTC):
         raise UsageError(f"--as-of {as_of} is in the future", "give a time in the past.")
     session.say("computing the report")

@@ -4,7 +4,8 @@
     qdrant-dr-evidence/verify-by-hand.md, audit.md
     qdrant-dr-evidence/allowed_signers                 if one is configured: a convenience
     qdrant-dr-evidence/report/...                      page and frames
-    qdrant-dr-evidence/repositories/<name>/...         each repository, without its archives
+    qdrant-dr-evidence/repositories/<name>/...         each repository, without its archives, the
+                                                       slots of its key, and undo records (points)
 
 Equal records and an equal moment give equal bytes: files are sorted, and have the moment's time.
 """
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import IO
+from typing import IO, Final
 
 from qdrant_dr import layout
 from qdrant_dr.errors import DRError, EvidenceError, RecordError, UsageError
@@ -37,6 +38,9 @@ from qdrant_dr.version import __version__
 ROOT = "qdrant-dr-evidence"
 CONTENTS, SUMS = "bundle.json", "SHA256SUMS"
 REPOSITORIES = "repositories"
+LEFT_OUT: Final = (f"{layout.KEYS}/", f"{layout.UNDO}/")
+"""Folders whose records are no evidence of backups, and are nobody else's: who may try to guess the
+secret of a key, and what was in points."""
 _BLOCK = 2**20
 
 
@@ -82,6 +86,7 @@ def write_bundle(
             tool_version=__version__,
             repositories=tuple(bundled),
             files=tuple(archive.files),
+            left_out=LEFT_OUT,
         )
         archive.add(CONTENTS, contents.to_bytes())
         archive.add(SUMS, "".join(f"{f.sha256}  {f.path}\n" for f in archive.files).encode())
@@ -114,6 +119,8 @@ def _add(archive: _Archive, source: Source) -> Bundled:
 
 def _belongs(path: str, last: int) -> bool:
     """Whether it is evidence: a record, or of an entry that was there when the look began."""
+    if path.startswith(LEFT_OUT):
+        return False
     if layout.in_ledger(path) or path == layout.ALLOWED_SIGNERS:
         return True
     number = layout.number_beside(path)
@@ -130,6 +137,11 @@ def _head(source: Source, number: int) -> Head | None:
         number=number,
         sha256=hashlib.sha256(entry).hexdigest(),
     )
+
+
+def left_out_of(contents: EvidenceBundle) -> tuple[str, ...]:
+    """Return the folders that it may lack, whatever else it says that it leaves out."""
+    return tuple(folder for folder in LEFT_OUT if folder in contents.left_out)
 
 
 @contextmanager
@@ -157,7 +169,10 @@ def in_bundle(file: Path) -> Iterator[list[Source]]:
             below = root / REPOSITORIES / bundled.name
             if bundled.error is None and below.is_dir():
                 store = LocalStore(bundled.name, below)
-                sources.append(Source(bundled.name, str(file), store, checks=known))
+                left_out = left_out_of(contents)
+                sources.append(
+                    Source(bundled.name, str(file), store, checks=known, left_out=left_out)
+                )
                 known = ()
         if not sources:
             raise EvidenceError(
@@ -204,7 +219,9 @@ def _judge(contents: EvidenceBundle, found: Mapping[str, str]) -> Check:
             wrong.add(f"{path} is not listed")
         elif listed[path] != found[path]:
             wrong.add(f"{path} was changed")
-    said = f"of {contents.cluster} as of {contents.as_of:%Y-%m-%d %H:%M:%S} UTC"
+    for folder in sorted(set(contents.left_out) - set(LEFT_OUT)):
+        wrong.add(f"it leaves out {folder}, which is evidence")
+    said = f"of {contents.cluster} as of {contents.as_of:%Y-%m-%d %H:%M:%S.%f} UTC"
     if wrong:
         return Check("bundle", "failed", f"{said}: {wrong}", "get it again from whoever made it.")
     if away := [f"{b.name} ({b.error})" for b in contents.repositories if b.error is not None]:

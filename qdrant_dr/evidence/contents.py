@@ -107,7 +107,8 @@ def judge_unnamed(present: Mapping[str, int], names: Names, head_at: datetime) -
         p: s for p, s in present.items() if p not in names.records and p != layout.REPOSITORY
     }
     older = judge_older(present, unnamed, names)
-    newer, late = [], []
+    newer: list[str] = []
+    late: list[str] = []
     for path in sorted(unnamed.keys() - older.paths):
         (newer if _newer(path, head_at) else late).append(path)
     if late:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from qdrant_dr import layout
 from qdrant_dr.config import RepositoryConfig
-from qdrant_dr.errors import DRError, RepositoryError, UsageError
+from qdrant_dr.errors import DRError, RecordError, RepositoryError, UsageError
+from qdrant_dr.evidence.bundle import CONTENTS, REPOSITORIES, left_out_of
 from qdrant_dr.evidence.ledger_reader import Reader
 from qdrant_dr.evidence.verify import Source
+from qdrant_dr.records.evidence_bundle import EvidenceBundle
 from qdrant_dr.repository.open_store import location_of, open_store
 from qdrant_dr.stores.base import Stat
 from qdrant_dr.stores.local import LocalStore
@@ -63,4 +65,16 @@ def in_folder(folder: Path, name: str) -> Source:
             f"a repository{others}",
             "name the folder into which the whole bucket, or its prefix, was copied.",
         )
-    return Source(name, str(folder), LocalStore(name, folder))
+    return Source(name, str(folder), LocalStore(name, folder), left_out=_left_out(folder))
+
+
+def _left_out(folder: Path) -> tuple[str, ...]:
+    """What a bundle leaves out, if this is a repository of one that was unpacked."""
+    above = folder.resolve().parent
+    contents = above.parent / CONTENTS
+    if above.name != REPOSITORIES or not contents.is_file():
+        return ()
+    try:
+        return left_out_of(EvidenceBundle.from_bytes(contents.read_bytes(), where=CONTENTS))
+    except (OSError, RecordError):
+        return ()

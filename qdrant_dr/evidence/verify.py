@@ -37,6 +37,8 @@ class Source:
     """Its configured id."""
     checks: tuple[Check, ...] = ()
     """What was found before it was read, such as of the bundle that holds it."""
+    left_out: tuple[str, ...] = ()
+    """Folders that a bundle has not, on purpose: what lay there is not looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def examine(source: Source, trust: Trust | None, *, records: bool = True) -> Exa
         versions = find_overwritten(reader, chain.kept_from) if records else None
         checks += [] if versions is None else [versions.check()]
         checks += [signatures.check(), signatures.tail()]
-        checks += _judge_records(reader, names, chain) if records else ()
+        checks += _judge_records(source, names, chain) if records else ()
         more = (stamps.check(), judge_others(heads), _judge_strangers(files.strangers))
         checks += [c for c in more if c is not None]
     believed = STATES.index(worst(checks)) < STATES.index("failed" if trust is None else "doubt")
@@ -162,11 +164,15 @@ def _identity(source: Source, chain: Chain) -> tuple[str | None, Check]:
     return of, Check("repository", "ok", f"{here} at {source.location}, as its ledger says")
 
 
-def _judge_records(reader: Reader, names: Names, chain: Chain) -> Iterator[Check]:
+def _judge_records(source: Source, names: Names, chain: Chain) -> Iterator[Check]:
+    reader = source.reader
     present = {s.path: s.size_bytes for s in reader.find("") if layout.in_ledger(s.path)}
     contents = read_contents(reader, names.records, present)
     yield contents.check(len(names.records))
-    yield explain(names.records, present.keys(), contents.standing(), names.removed).check()
+    absences = explain(
+        names.records, present.keys(), contents.standing(), names.removed, source.left_out
+    )
+    yield absences.check(source.left_out)
     if chain.links:
         yield judge_unnamed(present, names, chain.links[-1].at)
     yield names.late()

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from qdrant_dr.records.base import Frozen, Record, Time
+from qdrant_dr.records.base import Frozen, Record, Time, later
 from qdrant_dr.records.ledger import Head, Written
 from qdrant_dr.records.proof import Location
 
@@ -23,7 +23,8 @@ class Bundled(Frozen):
 
 
 class EvidenceBundle(Record):
-    """`bundle.json` in the archive: the digest of every other file, written last."""
+    """`bundle.json` in the archive: the digest of every other file, written last. `left_out` are
+    the folders of each repository whose records are in its ledger, and not in here."""
 
     KIND: ClassVar[str] = "evidence-bundle"
 
@@ -33,3 +34,4 @@ class EvidenceBundle(Record):
     tool_version: str
     repositories: tuple[Bundled, ...]
     files: tuple[Written, ...]
+    left_out: tuple[str, ...] = later(())

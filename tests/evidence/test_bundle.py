@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
 import shutil
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from qdrant_dr.evidence.bundle import ROOT
+from qdrant_dr.evidence.bundle import ROOT, write_bundle
+from qdrant_dr.evidence.contents import BOX
+from qdrant_dr.evidence.places import in_folder
+from qdrant_dr.signing.ssh_keys import new_key
 from tests.evidence.conftest import NAMES, Witnessed
+from tests.support.ledgers import Ledger, round_of, trust_line
+from tests.support.records import NOW
 
 Pack = Callable[[Callable[[str, bytes], bytes | None]], Path]
 
@@ -95,6 +103,84 @@ def test_the_same_records_and_moment_give_the_same_bytes(
         words = ("evidence", "bundle", "--out", tmp_path / name, *as_of, "-c")
         assert qdr(*words, witnessed.world.reference).code == 0
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+def test_an_entry_of_the_last_second_is_in_the_report(
+    witnessed: Witnessed, tmp_path: Path, qdr: Any
+) -> None:
+    """A moment is as exact as it was given: the second that it lies in is not cut off."""
+    out, last = tmp_path / "evidence.tar.gz", witnessed.last("one")
+    as_of = ("--as-of", last.at.isoformat())
+    words = ("evidence", "bundle", "--out", out, *as_of, "-c", witnessed.world.reference)
+    assert qdr(*words).code == 0
+    with tarfile.open(out) as tar:
+        table = tar.extractfile(f"{ROOT}/report/ledger.csv")
+        contents = tar.extractfile(f"{ROOT}/bundle.json")
+        assert table is not None
+        assert contents is not None
+        heads = csv.DictReader(io.TextIOWrapper(table, encoding="utf-8"))
+        assert {h["repository"]: int(h["head_number"]) for h in heads}["one"] == last.number
+        assert datetime.fromisoformat(json.load(contents)["as_of"]) == last.at
+
+
+KEY_SLOT = "keys/0a0b0c0d0e0f0a0b/20261122T120000Z-aaaaaa.json"
+UNDO = "undo/shop/movies-a941e049/20261122T120000Z-aaaaaa/part-1.json"
+
+
+@pytest.fixture
+def secretive(tmp_path: Path) -> Path:
+    """A bundle of a repository whose ledger names a slot of its key and points of an undo record;
+    its trusted keys lie beside it."""
+    key = new_key()
+    (tmp_path / "trusted").write_text(trust_line(key))
+    ledger = Ledger(tmp_path / "one", key)
+    ledger.append({KEY_SLOT: b"{}", UNDO: BOX + b"points", **round_of(ledger, NOW)})
+    ledger.append(round_of(ledger, NOW + timedelta(hours=1)))
+    source = replace(in_folder(tmp_path / "one", "one"), location=ledger.location)
+    with (tmp_path / "evidence.tar.gz").open("wb") as out:
+        write_bundle(out, [source], {}, cluster="shop", as_of=NOW, period=timedelta(days=30))
+    return tmp_path / "evidence.tar.gz"
+
+
+def test_keys_and_points_are_never_in_it_and_it_says_so(secretive: Path, qdr: Any) -> None:
+    with tarfile.open(secretive) as tar:
+        names = [m.name for m in tar]
+        contents = tar.extractfile(f"{ROOT}/bundle.json")
+        assert contents is not None
+        assert json.load(contents)["left_out"] == ["keys/", "undo/"]
+        assert not [n for n in names if "/keys/" in n or "/undo/" in n]
+        tar.extractall(secretive.parent / "unpacked", filter="data")
+    folder = secretive.parent / "unpacked" / ROOT / "repositories" / "one"
+    for what in (secretive, folder):
+        said = qdr("evidence", "verify", what, "--allowed-signers", secretive.parent / "trusted",
+                   "--json")  # fmt: skip
+        assert states(said)["one" if what is secretive else str(folder), "absences"] == "ok"
+        (row,) = (r for r in said.json["rows"] if r["check"] == "absences")
+        assert "2 records left out of the bundle (keys/, undo/)" in row["found"]
+
+
+def test_a_bundle_cannot_say_that_it_leaves_out_what_is_evidence(
+    secretive: Path, tmp_path: Path, qdr: Any
+) -> None:
+    """Else whoever makes it could hide a failed run."""
+    from tests.evidence.attacks import edited
+
+    out = tmp_path / "changed.tar.gz"
+    with tarfile.open(secretive) as old, tarfile.open(out, "w:gz") as new:
+        for member in old:
+            opened = old.extractfile(member)
+            assert opened is not None
+            data = opened.read()
+            if "/runs/" in member.name:
+                continue
+            if member.name == f"{ROOT}/bundle.json":
+                files = [f for f in json.loads(data)["files"] if "/runs/" not in f["path"]]
+                data = edited(data, files=files, left_out=["keys/", "runs/", "undo/"])
+            member.size = len(data)
+            new.addfile(member, io.BytesIO(data))
+    found = states(qdr("evidence", "verify", out, "--json"))
+    assert found["one", "bundle"] == "failed"
+    assert found["one", "absences"] == "failed"
 
 
 def test_a_file_that_is_there_is_left_alone(witnessed: Witnessed, tmp_path: Path, qdr: Any) -> None:

@@ -47,8 +47,8 @@ class Control:
     """Identifier in the catalog of NIST SP 800-53, the only one that OSCAL has."""
 
     def judge(self, facts: Facts) -> tuple[State, str]:
-        """Return the state and the figures that decide. What could not be read may be what would
-        have said no, so nothing is met then."""
+        """Return the state and the figures that decide. Nothing is met in a period without runs,
+        nor while something could not be read or was taken away: that may be what says no."""
         if self.rule is None:
             return "not covered here", "no record tells of it"
         judged = self.rule(facts)
@@ -56,6 +56,8 @@ class Control:
             return self.on_nothing, judged.figures
         if not judged.met:
             return "not met", judged.figures
-        if facts.unread:
-            return "not met", f"{judged.figures}; but {facts.unread}"
+        if facts.idle:
+            return self.on_nothing, f"{judged.figures}; but no run of the period ended"
+        if facts.doubts:
+            return "not met", f"{judged.figures}; but {facts.doubts}"
         return "met", judged.figures

@@ -16,8 +16,9 @@ of audit frameworks ask, what the figures of the period answer, and what a perso
 Identifiers are those of the frameworks, all other words are ours: get the texts from their
 publishers. No row makes anybody compliant.
 
-- **met**: the figures say yes. Never if there was nothing to look at, and never while a
-  repository or a record could not be read: what is missing may be what would have said no.
+- **met**: the figures say yes. Never if there was nothing to look at, never in a period in which
+  no run did anything about backups, and never while a repository or a record could not be read, or
+  a ledger is broken or was cut: what is missing may be what would have said no.
 - **not met**: the figures say no, or what had to be done in the period was not done.
 - **not covered here**: no record tells of it, or there was nothing to do. It is no verdict.
 - **in part**: figures are one half of the answer; the last column has the other.
@@ -34,9 +35,12 @@ Where a state comes from: `qdrant-dr report --explain controls.state:CP-9` lists
 behind it, their hashes as stored, and the ledger entry that names each; so does `report
 --explain` for every other figure.
 
-A ledger counts only if it is whole, and signed to its end by keys that `signing.allowed_signers`
-names. Encryption counts where qdrant-dr encrypts; if it does not, the stores may, and no record
-shows that.
+Objectives, copies and ledgers are judged as they stand at the moment of the report, runs, drills
+and restores over its period. A ledger counts only if it is whole, and signed to its end by keys
+that `signing.allowed_signers` names; an anchor only if it agrees with what is here; a run that was
+merely found counts as signed by nobody. Whether logs are kept for a year is told by a report of a
+year: `report --period 365d`. Encryption counts where qdrant-dr encrypts; if it does not, the stores
+may, and no record shows that.
 
 *With nothing*: the state if there was nothing to look at in the period.
 """

@@ -7,14 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from qdrant_dr.config import Copies
 from qdrant_dr.text import count
 
 Row: TypeAlias = Mapping[str, Any]
-UNREAD = ("repository-unreadable", "records-unreadable")
-"""Findings by which something could not be read."""
+DOUBTS: Final = {
+    "repository-unreadable": "{} could not be read",
+    "records-unreadable": "records in {} could not be read",
+    "ledger-broken": "the ledger of {} is broken",
+    "ledger-behind": "the ledger of {} ends before what was seen of it",
+}
+"""Findings with which no figure shows that anything is met: what could not be read, or was taken
+away, may be what would have said no."""
+WORK: Final = ("backup", "replicate", "verify", "drill", "restore", "expire")
+"""Runs that do something about backups; a report or a signature of one shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,11 @@ class Facts:
         return {d["collection"]: d for d in self.rows["drills"] if d["verdict"] != "not run"}
 
     @cached_property
+    def last_under_scenario(self) -> dict[tuple[str, str], Row]:
+        """Return the last drill of each scenario and collection."""
+        return {(d["scenario"], d["collection"]): d for d in self.rows["drills"] if d["scenario"]}
+
+    @cached_property
     def passed_drills(self) -> list[Row]:
         return [d for d in self.rows["drills"] if d["verdict"] == "passed"]
 
@@ -52,15 +65,27 @@ class Facts:
         return [c for c in self.rows["copies"] if c["state"] in there]
 
     @cached_property
-    def unread(self) -> str:
-        """Say what could not be read; empty if all could."""
-        found = Counter(f["code"] for f in self.rows["findings"] if f["code"] in UNREAD)
-        said = []
-        if n := found["repository-unreadable"]:
-            said.append(f"{count(n, 'repository')} could not be read")
-        if n := found["records-unreadable"]:
-            said.append(f"records in {count(n, 'repository')} could not be read")
-        return " and ".join(said)
+    def doubts(self) -> str:
+        """Say why no figure can be relied on; empty if all can."""
+        codes = Counter(f["code"] for f in self.rows["findings"])
+        return " and ".join(
+            words.format(count(codes[code], "repository"))
+            for code, words in DOUBTS.items()
+            if codes[code]
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Say whether no run of the period did anything about backups."""
+        return not any(r["kind"] in WORK and r["ended_at"] is not None for r in self.ended_runs)
+
+    def crashed(self, kind: str) -> list[Row]:
+        """Return the runs that wrote no end, and that no later run has settled."""
+        return [
+            r
+            for r in self.ended_runs
+            if r["kind"] == kind and r["ended_at"] is None and r["settled_by"] is None
+        ]
 
 
 def share(some: Iterable[Row], of: Sequence[Row], what: str) -> str:

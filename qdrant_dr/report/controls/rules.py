@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from itertools import pairwise
 
 from qdrant_dr.quantities import how_long
 from qdrant_dr.records.proof import reaches
@@ -56,13 +57,19 @@ def fresh(facts: Facts) -> Judged:
 
 
 def weekly(facts: Facts) -> Judged:
-    """Judge whether the newest proven backups are a week old at most, and made by themselves."""
+    """Judge whether the newest proven backups are a week old at most, and whether a schedule has
+    started a backup in every week since its first one of the period."""
     good = [c for c in facts.collections if _within(c["rpo_seconds"], WEEK.total_seconds())]
     made = [r for r in facts.ended_runs if r["kind"] == "backup" and r["verdict"] != "failed"]
     alone = [r for r in made if r["trigger"] in ("schedule", "automation")]
     judged = _all_collections(facts, good, "with a proven backup of the last week")
     figures = f"{judged.figures}; {share(alone, made, 'backup run')} started by a schedule"
-    return Judged(judged.met and bool(alone), figures)
+    if not alone:
+        return Judged(judged.met and False, figures)
+    times = [*(r["started_at"] for r in alone), facts.as_of]
+    longest = max(after - before for before, after in pairwise(times))
+    figures += f", at most {how_long(longest)} apart"
+    return Judged(judged.met and longest <= WEEK, figures)
 
 
 def in_time(facts: Facts) -> Judged:
@@ -178,9 +185,10 @@ def expiring(facts: Facts) -> Judged:
     gone = [c for c in facts.rows["copies"] if c["state"] == "expired"]
     if not runs:
         return Judged(None, "no retention run ended in the period")
-    failed = runs[-1]["verdict"] == "failed"
     said = f"{count(len(runs), 'retention run')}, the last {runs[-1]['verdict']}"
-    return Judged(not failed, f"{said}; {count(len(gone), 'copy')} deleted by retention")
+    return Judged(
+        runs[-1]["verdict"] == "ok", f"{said}; {count(len(gone), 'copy')} deleted by retention"
+    )
 
 
 def encrypted(facts: Facts) -> Judged:

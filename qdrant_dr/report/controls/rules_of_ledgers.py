@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
+from qdrant_dr.quantities import how_long
 from qdrant_dr.report.controls.control import Judged
 from qdrant_dr.report.controls.facts import Facts, Row, share
 from qdrant_dr.report.evidence.ledger import LEDGER_STATES
@@ -36,23 +37,38 @@ def unbroken(facts: Facts) -> Judged:
 
 
 def witnessed(facts: Facts) -> Judged:
-    """Judge whether another repository names an entry of every ledger."""
-    ledgers = _ledgers(facts)
+    """Judge whether another ledger names an entry of every ledger as it is here, and both are whole
+    and signed: whoever may rewrite the one that saw it can make it say anything."""
+    ledgers, rows = _ledgers(facts), facts.rows["ledger"]
     if not ledgers:
         return Judged(None, "no repository has a ledger")
-    good = [r for r in ledgers if r["anchored_number"] is not None]
-    rows = facts.rows["ledger"]
-    return Judged(len(good) == len(rows), f"{share(good, rows, 'ledger')} seen by another one")
+    sound = {r["repository"] for r in rows if r["state"] == "signed"}
+    seen = [r for r in ledgers if r["anchored_in"]]
+    good = [r for r in seen if {r["repository"], r["anchored_in"].rpartition(" ")[0]} <= sound]
+    said = f"{share(seen, rows, 'ledger')} seen by another one, {len(good)} with both signed"
+    return Judged(len(good) == len(rows), said)
 
 
 def kept_for_a_year(facts: Facts) -> Judged:
-    """Judge whether the ledgers go back a year; a younger one says nothing of it yet."""
-    began = [r["since"] for r in _ledgers(facts) if r["since"] is not None]
-    if not began:
+    """Judge whether every ledger goes back a year and is whole and signed all that time; a younger
+    one says nothing of it yet, and neither does a report that looks back less far."""
+    rows = facts.rows["ledger"]
+    if not _ledgers(facts):
         return Judged(None, "no repository has a ledger")
+    states = Counter(r["state"] for r in rows)
+    if lost := [f"{states[s]} {s}" for s in ("unreadable", "none", "broken") if states[s]]:
+        return Judged(False, f"{count(len(rows), 'ledger')}; {'; '.join(lost)}")
+    began = [r["since"] for r in rows]
+    if None in began:
+        return Judged(None, f"of {count(began.count(None), 'ledger')} older entries were cut off")
     youngest = max(began)
     said = f"{count(len(began), 'ledger')}, the youngest since {youngest:%Y-%m-%d}"
-    return Judged(True if youngest <= facts.as_of - YEAR else None, said)
+    if youngest > facts.as_of - YEAR:
+        return Judged(None, said)
+    if facts.period < YEAR:
+        said += f"; read are those of {how_long(facts.period)}: `report --period 365d` reads a year"
+        return Judged(None, said)
+    return Judged(states["signed"] == len(rows), f"{said}; {states['signed']} signed")
 
 
 def _ledgers(facts: Facts) -> list[Row]:

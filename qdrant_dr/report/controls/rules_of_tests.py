@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from qdrant_dr.quantities import how_long
@@ -26,7 +27,7 @@ def drilled(facts: Facts) -> Judged:
         f"{count(len(facts.passed_drills), 'drill')} passed; the last one passed for "
         f"{len(passed & names)} of {count(len(names), 'collection')}, failed for {len(failed)}"
     )
-    return Judged(not failed and bool(passed), said)
+    return Judged(not failed and bool(passed & names), said)
 
 
 def drilled_this_quarter(facts: Facts) -> Judged:
@@ -43,18 +44,23 @@ def drilled_this_quarter(facts: Facts) -> Judged:
 
 
 def reviewed(facts: Facts) -> Judged:
-    """Judge whether somebody else accepted a passed drill."""
+    """Judge whether somebody else accepted the last drill of each collection that somebody else
+    reviewed, and there is one."""
     drills = facts.passed_drills
     if not drills:
         return Judged(None, "no drill passed in the period")
-    good = [d for d in drills if d["accepted"] and not d["same_person"]]
+    others = [d for d in facts.rows["drills"] if d["reviewed_by"] and not d["same_person"]]
+    rejected = [d for d in {d["collection"]: d for d in others}.values() if not d["accepted"]]
+    good = [d for d in others if d["accepted"] and d["verdict"] == "passed"]
     signed = [d for d in good if d["review_signature"] == "signed"]
     said = f"{share(good, drills, 'passed drill')} accepted by another person, {len(signed)} signed"
-    return Judged(bool(good), said)
+    if rejected:
+        said += f"; the last review rejects {count(len(rejected), 'collection')}, or does not hold"
+    return Judged(bool(good) and not rejected, said)
 
 
 def drilled_in_time(facts: Facts) -> Judged:
-    """Judge whether the last drill or restore with a recovery time of each was short enough."""
+    """Judge whether the last recovery time that a drill measured of each was short enough."""
     known = [d for d in facts.passed_drills if d["rto_met"] is not None]
     if not known:
         return Judged(None, "no drill measured a recovery time on a real server")
@@ -66,36 +72,37 @@ def drilled_in_time(facts: Facts) -> Judged:
 
 
 def elsewhere(facts: Facts) -> Judged:
-    """Judge whether drills under a scenario met both objectives from what was left."""
-    played = _played(facts)
-    if not played:
+    """Judge whether the last drill of each scenario and collection passed, and met both objectives
+    from what was left."""
+    last = list(facts.last_under_scenario.values())
+    if not any(d["verdict"] == "passed" for d in last):
         return Judged(None, "no drill under a scenario passed in the period")
-    last = {(d["scenario"], d["collection"]): d for d in played}
-    kept = [d for d in last.values() if d["rpo_met"] and d["rto_met"]]
-    late = [d for d in last.values() if d["rpo_met"] is False or d["rto_met"] is False]
-    said = f"{share(kept, list(last.values()), 'scenario')} within both objectives, {len(late)} not"
-    return Judged(bool(kept) and not late, said)
+    kept = [d for d in last if d["rpo_met"] and d["rto_met"]]
+    bad = [
+        d
+        for d in last
+        if d["verdict"] != "passed" or d["rpo_met"] is False or d["rto_met"] is False
+    ]
+    said = f"{share(kept, last, 'scenario')} within both objectives, {len(bad)} not"
+    return Judged(bool(kept) and not bad, said)
 
 
 def left_somewhere(facts: Facts) -> Judged:
-    """Judge whether a scenario left a copy of everything, if any was tried."""
-    played = [
-        d for d in facts.rows["drills"] if d["scenario"] and d["copies_left_count"] is not None
-    ]
-    bad = [d for d in played if not d["copies_left_count"]]
-    said = f"{count(len(played), 'drill')} under a scenario, {len(bad)} without a copy left"
+    """Judge whether scenarios left a copy of everything, if any was tried."""
+    last = [d for d in facts.last_under_scenario.values() if d["verdict"] != "not run"]
+    bad = [d for d in last if not d["copies_left_count"]]
+    said = f"{count(len(last), 'drill')} under a scenario, {len(bad)} without a copy left"
     return Judged(not bad, said)
 
 
 def rehearsed(facts: Facts) -> Judged:
-    """Judge whether drills under a scenario passed."""
-    tried = {d["scenario"]: d for d in facts.rows["drills"] if d["scenario"]}
-    if not tried:
+    """Judge whether the last drill of each scenario and collection passed."""
+    last = list(facts.last_under_scenario.values())
+    if not last:
         return Judged(None, "no drill under a scenario began in the period")
-    passed = [d for d in tried.values() if d["verdict"] == "passed"]
+    passed = [d for d in last if d["verdict"] == "passed"]
     return Judged(
-        len(passed) == len(tried),
-        f"the last drill of {share(passed, list(tried.values()), 'scenario')} passed",
+        len(passed) == len(last), f"the last drill of {share(passed, last, 'scenario')} passed"
     )
 
 
@@ -111,30 +118,37 @@ def isolated(facts: Facts) -> Judged:
 
 
 def torn_down(facts: Facts) -> Judged:
-    """Judge whether nothing of a drill stayed."""
+    """Judge whether nothing of a drill stayed; what one that crashed has left, nobody knows."""
+    crashed = facts.crashed("drill")
     drills = [d for d in facts.rows["drills"] if d["teardown"]]
-    if not drills:
+    if not drills and not crashed:
         return NO_DRILL
     good = [d for d in drills if d["teardown"] in CLEAN]
-    return Judged(len(good) == len(drills), f"{share(good, drills, 'drill')} removed afterwards")
+    said = f"{share(good, drills, 'drill')} removed afterwards"
+    return Judged(len(good) == len(drills) and not crashed, _with_crashed(said, crashed))
 
 
 def restored(facts: Facts) -> Judged:
-    """Judge whether the last restore of each collection brought back everything."""
+    """Judge whether the last restore of each collection brought back everything, and none crashed
+    and was left so."""
+    crashed = facts.crashed("restore")
     tries = {
         (r["collection"], r["name"]): r for r in facts.rows["restores"] if r["verdict"] != "not run"
     }
-    if not tries:
+    if not tries and not crashed:
         return NO_RESTORE
     whole = [r for r in tries.values() if r["verdict"] == "passed" and not r["points_lost_count"]]
     said = f"the last restore of {share(whole, list(tries.values()), 'target')} whole and equal"
-    return Judged(len(whole) == len(tries), said)
+    return Judged(len(whole) == len(tries) and not crashed, _with_crashed(said, crashed))
 
 
 def recovered(facts: Facts) -> Judged:
-    """Judge the restores of the period; without any, the drills."""
-    judged = restored(facts)
-    return drilled(facts) if judged.met is None else judged
+    """Judge the restores and the drills of the period, whichever there are: a drill that failed is
+    not outweighed by an earlier restore."""
+    each = [j for j in (restored(facts), drilled(facts)) if j.met is not None]
+    if not each:
+        return NO_DRILL
+    return Judged(all(j.met for j in each), "; ".join(j.figures for j in each))
 
 
 def approved(facts: Facts) -> Judged:
@@ -142,10 +156,14 @@ def approved(facts: Facts) -> Judged:
     done = [r for r in facts.rows["restores"] if r["verdict"] != "not run"]
     if not done:
         return NO_RESTORE
-    good = [r for r in done if r["approved_by"] and not r["same_person"]]
+    good = [
+        r
+        for r in done
+        if r["approved_by"] and not r["same_person"] and r["approval_signature"] != "invalid"
+    ]
     said = f"{share(good, done, 'restore')} approved by another person"
     return Judged(len(good) == len(done), said)
 
 
-def _played(facts: Facts) -> list[Row]:
-    return [d for d in facts.passed_drills if d["scenario"]]
+def _with_crashed(said: str, crashed: Sequence[Row]) -> str:
+    return f"{said}; {count(len(crashed), 'run')} crashed and not made up for" if crashed else said

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from qdrant_dr import layout
 from qdrant_dr.errors import DRError, SignatureInvalid
-from qdrant_dr.evidence.earliest import Earliest
+from qdrant_dr.evidence.earliest import CLOCKS, Earliest
 from qdrant_dr.records import LedgerEntry
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.ledger_read import LedgerRead, ReadEntry
@@ -52,7 +52,8 @@ class Signed:
 class LedgerState:
     """The ledger of one repository. `entries` are those that were read, oldest first; `signed` has,
     for each, its own good signature. A later one fixes the bytes of those before it, and does not
-    vouch for one that nobody signed: somebody without a key may have put that there."""
+    vouch for one that nobody signed: somebody without a key may have put that there. `anchor` is
+    the newest entry that another ledger saw as it is here."""
 
     repository: str
     error: DRError | None
@@ -121,7 +122,7 @@ def named_in(states: Sequence[LedgerState], evidence: Evidence) -> dict[str, InL
         for read, signed in zip(state.entries, state.signed, strict=True):
             for run_id in _ends_in(read.entry, digests):
                 numbers.setdefault(run_id, []).append((state.repository, read.entry.number))
-                if signed is not None:
+                if signed is not None and _vouched(read.entry, run_id):
                     signers.setdefault(run_id, set()).add(signed.words)
     return {
         run_id: InLedgers(tuple(named), tuple(sorted(signers.get(run_id, ()))))
@@ -136,6 +137,14 @@ def _ends_in(entry: LedgerEntry, digests: dict[str, str]) -> Iterator[str]:
             yield run_id
 
 
+def _vouched(entry: LedgerEntry, run_id: str) -> bool:
+    """Whether the signer of an entry says that this run was theirs: what was merely found there,
+    anybody may have put there."""
+    return run_id in entry.crashed or any(
+        layout.run_of(w.path) and f"/{run_id}." in w.path for w in entry.records
+    )
+
+
 def _state(read: LedgerRead, evidence: Evidence) -> LedgerState:
     entries = _until(read.entries, evidence.as_of)
     others = [r for r in evidence.ledgers if r.repository != read.repository]
@@ -147,13 +156,17 @@ def _state(read: LedgerRead, evidence: Evidence) -> LedgerState:
         _signature(e, evidence.signers, earliest.time(e.entry.at, e.entry.previous_stored_at))
         for e in entries
     ]
+    here = {e.entry.number: e.entry.sha256 for e in read.entries}
+    agreed = [a for a in anchors if here.get(a.number) == a.sha256]
     breaks = [
         *(f"{u.path}: {u.error.message}" for u in read.unreadable),
+        *_lost_beginning(read, entries),
         *_chain_breaks(entries),
         *_strange_head(read, entries),
         *(f"the signature of entry {e.entry.number}: {s.message}"
           for e, s in zip(entries, signed, strict=True) if isinstance(s, SignatureInvalid)),
         *_anchor_breaks(read.entries, anchors),
+        *_lost_ends(entries, evidence),
     ]  # fmt: skip
     return LedgerState(
         read.repository,
@@ -162,7 +175,7 @@ def _state(read: LedgerRead, evidence: Evidence) -> LedgerState:
         entries,
         tuple(None if isinstance(s, SignatureInvalid) else s for s in signed),
         tuple(dict.fromkeys(breaks)),
-        anchors[-1] if anchors else None,
+        agreed[-1] if agreed else None,
     )
 
 
@@ -171,6 +184,12 @@ def _until(entries: Sequence[ReadEntry], as_of: datetime) -> tuple[ReadEntry, ..
     others is not left out for that."""
     length = max((n for n, e in enumerate(entries, 1) if e.entry.at <= as_of), default=0)
     return tuple(entries[:length])
+
+
+def _lost_beginning(read: LedgerRead, entries: Sequence[ReadEntry]) -> Iterator[str]:
+    """Find that the first entry is gone, and that no entry says so."""
+    if entries and read.first is None and not any(e.entry.cut for e in entries):
+        yield "entry 1 is not there, and none of the entries read says that it was cut off"
 
 
 def _chain_breaks(entries: Sequence[ReadEntry]) -> Iterator[str]:
@@ -209,6 +228,25 @@ def _anchor_breaks(entries: Sequence[ReadEntry], anchors: Sequence[Anchor]) -> I
             yield f"{anchor.repository} saw entry {anchor.number}, and the last one here is {last}"
         elif entry is not None and entry.sha256 != anchor.sha256:
             yield f"{anchor.repository} saw another entry {anchor.number}"
+
+
+def _lost_ends(entries: Sequence[ReadEntry], evidence: Evidence) -> Iterator[str]:
+    """Find ends of runs that an entry names and no repository has, or not as they were named: a
+    drill that failed may have been taken away everywhere. Those of the last minutes are left out:
+    records are read before ledgers, and clocks differ."""
+    known = {e.start.run_id: e.sha256 for e in evidence.run_ends}
+    unreadable = {u.path for u in evidence.unreadable}
+    for entry in (e.entry for e in entries if e.entry.at <= evidence.as_of - CLOCKS):
+        if entry.cluster != evidence.config.cluster.name:
+            continue
+        for written in entry.records:
+            run = layout.run_of(written.path)
+            if run is None or not written.path.endswith(".end.json") or run[1] < evidence.since:
+                continue
+            run_id = written.path.rpartition("/")[2].removesuffix(".end.json")
+            if known.get(run_id) != written.sha256 and written.path not in unreadable:
+                is_there = "is not as it was" if run_id in known else "is in no repository"
+                yield f"the end of run {run_id}, which entry {entry.number} names, {is_there}"
 
 
 def _signature(

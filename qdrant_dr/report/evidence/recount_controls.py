@@ -14,6 +14,8 @@ from typing import Any
 from qdrant_dr.config import Config
 from qdrant_dr.report.evidence.recount import Body, Recount, believed
 
+_WORK = ("backup", "replicate", "verify", "drill", "restore", "expire")
+
 
 @dataclass(frozen=True)
 class Head:
@@ -64,14 +66,35 @@ def controls(
     apart = bool(rows) and all(r.domains >= max(2, want.domains) for r in rows)
     fresh = [r.age is not None and r.age <= _objective(config, r.collection) for r in rows]
     twice = [r.copies >= 2 for r in rows]
-    drills = _last_drills(records, config.cluster.name, as_of, as_of - period)
-    return {
+    every = list(records)
+    worked = _worked(every, config.cluster.name, as_of, as_of - period)
+    drills = _last_drills(every, config.cluster.name, as_of, as_of - period)
+    drilled = any(r.collection in drills for r in rows) and all(drills.values())
+    met = {
         ("NIST SP 800-53", "CP-9"): bool(rows) and all(fresh) and all(promised),
         ("NIST SP 800-53", "CP-6(1)"): apart,
-        ("NIST SP 800-53", "CP-9(2)"): bool(drills) and all(drills.values()),
+        ("NIST SP 800-53", "CP-9(2)"): drilled,
         ("ISO 27001", "A.8.14"): bool(rows) and all(promised) and all(twice),
         ("CIS Controls", "11.4"): apart,
     }
+    return {control: worked and found for control, found in met.items()}
+
+
+def _worked(
+    records: Iterable[tuple[str, str, bytes]], cluster: str, as_of: datetime, since: datetime
+) -> bool:
+    """Say whether a run of the period that does something about backups has ended."""
+    for _, path, data in records:
+        body = believed(data)[0] if path.endswith(".end.json") else None
+        if (
+            body is not None
+            and body["start"]["cluster"] == cluster
+            and body["start"]["job"] in _WORK
+            and _moment(body["start"]["started_at"]) >= since
+            and _moment(body["ended_at"]) <= as_of
+        ):
+            return True
+    return False
 
 
 def _objective(config: Config, collection: str) -> timedelta:

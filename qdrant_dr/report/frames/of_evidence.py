@@ -36,16 +36,19 @@ LEDGER: Final = frame(
         "entries",
         "entries without a signature between signed ones: nobody vouches for what they name",
     ),
-    Column("anchored_number", COUNT, "", "newest of its entries that another repository names"),
+    Column(
+        "anchored_number", COUNT, "", "newest of its entries that another repository names as it is"
+    ),
     Column("anchored_in", TEXT, "", "that repository, and the number of the entry there"),
     Column("anchored_at", TIME, "", "when that entry was written there"),
     Column("timestamped_number", COUNT, "", "newest entry with a token of a time stamp authority"),
     Column(
         "breaks_count",
         COUNT,
-        "entries",
-        "entries read that are missing, unreadable, not chained to the one before, badly signed, "
-        "or other than what another repository names",
+        "faults",
+        "what is wrong with the entries read: missing, unreadable, not chained to the one before, "
+        "badly signed, other than what another repository names; and ends of runs that they name "
+        "and no repository has",
     ),
     Column("found_count", COUNT, "records", "records that were found and no run had named"),
 )

@@ -58,7 +58,8 @@ RUNS = frame(
         TEXT,
         "",
         "who signed those entries: names by `signing.allowed_signers`, fingerprints of "
-        "keys that it does not know; missing if none is signed",
+        "keys that it does not know; missing if none is signed, or if its end was merely found and "
+        "nobody knew of the run",
     ),
 )
 

@@ -174,7 +174,8 @@ def test_slots_of_an_encrypted_repository_are_counted(tmp_path: Path) -> None:
     assert len(slots) == 1
     m = r.manifest()
     lone = evidence({"aws": [m], "gcp": [m]},
-                    states=[r.state(n, encrypted=True) for n in ("aws", "gcp")])  # fmt: skip
+                    states=[r.state(n, encrypted=True) for n in ("aws", "gcp")],
+                    ends=[r.run_end()])  # fmt: skip
     for count, state in ((1, "not met"), (2, "met")):
         world = replace(lone, key_slots=dict.fromkeys(("aws", "gcp"), slots * count))
         assert states(world, "CP-9(8)", "11.3") == [state, state]
