@@ -203,7 +203,7 @@ def _compared(
         with work.opened() as source:
             surveyed = survey(
                 node, unit.name, source, only=work.only, missing=unit.missing,
-                limit=live.facts.max_query_limit, take=weigh,
+                cosine=live.cosine, limit=live.facts.max_query_limit, take=weigh,
             )  # fmt: skip
     space = config.cluster.node_space if node.url in config.cluster.nodes else None
     refusals += room_reasons(unit, size, space)

@@ -13,6 +13,7 @@ from qdrant_dr.cluster.target import TargetFacts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.jobs.target.nodes import facts_of
+from qdrant_dr.raw_settings import cosine_vectors
 from qdrant_dr.records import Manifest
 
 
@@ -22,6 +23,11 @@ class Live:
 
     target: TargetFacts
     facts: CollectionFacts
+
+    @property
+    def cosine(self) -> frozenset[str]:
+        """Return the names of the vectors that the server normalises."""
+        return cosine_vectors(self.facts.info["config"]["params"])
 
     @property
     def most(self) -> int | None:

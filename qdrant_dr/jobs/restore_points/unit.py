@@ -190,7 +190,7 @@ class Restoration:
         with work.opened() as source:
             result.surveyed = survey(
                 self.node, self.name, source, only=work.only, missing=self.unit.missing,
-                limit=self.limit, take=take,
+                cosine=work.live.cosine, limit=self.limit, take=take,
             )  # fmt: skip
         if changes.count:
             writer.complete(
@@ -232,7 +232,8 @@ class Restoration:
                         for former in some:
                             what, change = decide(
                                 former.id, given.get(former.id), former.before, only=work.only,
-                                missing=False, shard=part.shard, shard_key=part.shard_key,
+                                missing=False, cosine=work.live.cosine, shard=part.shard,
+                                shard_key=part.shard_key,
                             )  # fmt: skip
                             result.surveyed.counts[what] += 1
                             if change is not None:
@@ -269,7 +270,7 @@ class Restoration:
 
             writer = Writer(
                 self.node, self.name, self.work.only, writes, self.limit, self.work.live.most,
-                confirmed=confirm, written=result.written,
+                cosine=self.work.live.cosine, confirmed=confirm, written=result.written,
             )  # fmt: skip
             try:
                 writer.write(changes.batches(), tell)

@@ -65,7 +65,8 @@ class Written:
 
 @dataclass
 class Writer:
-    """Writes into one collection. `limit` is its `max_query_limit`, `most` its largest upsert."""
+    """Writes into one collection. `limit` is its `max_query_limit`, `most` its largest upsert,
+    `cosine` are the vectors that it normalises."""
 
     node: Node
     name: str
@@ -73,6 +74,7 @@ class Writer:
     writes: PointWrites
     limit: int | None = None
     most: int | None = None
+    cosine: frozenset[str] = frozenset()
     confirmed: Confirmed = lambda _id, _digest: None
     written: Written = field(default_factory=Written)
 
@@ -138,7 +140,7 @@ class Writer:
         """Say whether a point, of which `found` is the digest, is as it is to be; and confirm
         it."""
         if found != change.wanted:
-            if not same(change.after, there, self.only):
+            if not same(change.after, there, self.only, self.cosine):
                 return False
             self.written.within += 1
             self.written.settled[change.id] = found

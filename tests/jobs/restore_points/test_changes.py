@@ -46,6 +46,7 @@ VECTORS = st.fixed_dictionaries(
         "b": st.lists(FLOATS, min_size=2, max_size=2),
     },
 )
+COSINE = frozenset({"b"})
 ONLY = st.sampled_from([None, "payload", "vector:a", "vector:b"])
 
 
@@ -64,28 +65,28 @@ def test_ids_that_are_not_live(ids: set[int | str], live: set[int | str]) -> Non
 def test_a_change_leads_to_what_was_given_and_touches_nothing_else(
     given_: dict[str, Any], there: dict[str, Any] | None, only: str | None
 ) -> None:
-    what, change = decide(5, given_, there, only=only, missing=False)
+    what, change = decide(5, given_, there, only=only, missing=False, cosine=COSINE)
     if only is not None and there is None:
         assert (what, change) == ("lacking", None)
         return
     after = combined(there, given_, only)
     assert after is not None
-    assert same(after, given_, only)
+    assert same(after, given_, only, frozenset())
     if only is not None and there is not None:
         name = only.removeprefix("vector:")
         assert only == "payload" or after["payload"] == there["payload"]
         kept = {n: v for n, v in after["vector"].items() if only == "payload" or n != name}
         was = {n: v for n, v in there["vector"].items() if only == "payload" or n != name}
         assert kept == was
-    assert (change is None) == same(after, there, only) == (what == "equal")
+    assert (change is None) == same(after, there, only, COSINE) == (what == "equal")
     if change is not None:
         assert change.before == digest_of(there, only)
         assert change.kind == what == ("create" if there is None else "overwrite")
         # and back: the former state is what an undo gives
-        back, undone = decide(5, there, change.after, only=only, missing=False)
+        back, undone = decide(5, there, change.after, only=only, missing=False, cosine=COSINE)
         assert back == ("delete" if there is None else "overwrite")
         assert undone is not None
-        assert same(undone.after, there, only)
+        assert same(undone.after, there, only, frozenset())
 
 
 @given(points(), points(), ONLY)
@@ -93,14 +94,36 @@ def test_digests_tell_states_apart(
     one: dict[str, Any], other: dict[str, Any], only: str | None
 ) -> None:
     if digest_of(one, only) == digest_of(other, only):
-        assert same(one, other, only)
+        assert same(one, other, only, frozenset())
     assert digest_of(one, only) != ABSENT
+
+
+def test_only_cosine_vectors_may_differ_in_their_last_bits() -> None:
+    point: dict[str, Any] = {
+        "id": 5,
+        "payload": {"n": 1},
+        "vector": {"a": [0.5, 0.25, 0.0], "b": [0.6, 0.8], "s": {"indices": [1], "values": [0.5]}},
+    }
+    near = {"a": [0.5, 0.25, 5e-7], "b": [0.6, 0.8000005],
+            "s": {"indices": [1], "values": [0.5000005]}}  # fmt: skip
+    for name, value in near.items():
+        other = {**point, "vector": {**point["vector"], name: value}}
+        what, change = decide(5, point, other, only=None, missing=False, cosine=COSINE)
+        assert what == ("equal" if name in COSINE else "overwrite"), name
+        assert (change is None) == (name in COSINE)
+        assert same(point, other, "payload", COSINE)
+        assert same(point, other, f"vector:{name}", COSINE) == (name in COSINE)
+    for far in ([0.6, 0.800002], [0.6], None):
+        vectors = {n: v for n, v in {**point["vector"], "b": far}.items() if v is not None}
+        assert not same(point, {**point, "vector": vectors}, None, COSINE)
+    assert same(point, {**point, "payload": {"n": 1}}, None, COSINE)
+    assert not same(point, {**point, "payload": {"n": 1.0}}, None, COSINE)
 
 
 @given(st.none() | points())
 def test_only_missing_points(there: dict[str, Any] | None) -> None:
     what, change = decide(5, {"id": 5, "payload": {}, "vector": {}}, there, only=None,
-                          missing=True)  # fmt: skip
+                          missing=True, cosine=COSINE)  # fmt: skip
     assert what == ("create" if there is None else "present")
     assert (change is None) == (there is not None)
 
