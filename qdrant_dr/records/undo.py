@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from qdrant_dr.records.base import Frozen, RawJSON, Record, Time
+from qdrant_dr.records.base import Frozen, RawJSON, Record, Time, later
 from qdrant_dr.records.manifest import Sha256
 
 ABSENT = "0" * 64
@@ -51,6 +51,16 @@ class UndoPart(Record):
         return len(self.absent) + len(self.present)
 
 
+class TargetThen(Frozen):
+    """Which incarnation of the collection was looked at: the `peers` that had its shards, and the
+    operation number of each shard of the peer that was asked."""
+
+    peer_id: int | None
+    peers: tuple[int, ...] = ()
+    shard_number: int
+    operations: dict[int, int] = Field(default_factory=dict)
+
+
 class UndoRecord(Record):
     """`undo.json`, written last: with it the undo record is complete, and only then is anything
     written to the collection.
@@ -72,6 +82,7 @@ class UndoRecord(Record):
     absent: int = Field(ge=0)
     present: int = Field(ge=0)
     parts: tuple[UndoFile, ...] = Field(min_length=1)
+    then: TargetThen | None = later(None, description="the collection before anything was written")
 
     @property
     def points(self) -> int:

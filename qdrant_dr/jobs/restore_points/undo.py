@@ -11,8 +11,10 @@ from qdrant_dr.cluster import RawPoint
 from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, Conflict, DRError
 from qdrant_dr.jobs.restore_points.changes import Change
 from qdrant_dr.records import UndoFile, UndoPart, UndoRecord, UndoSettled
+from qdrant_dr.records.undo import TargetThen
 from qdrant_dr.repository import Repository
 from qdrant_dr.repository.undo_records import (
+    UNDO_KEPT,
     find_undo,
     put_settled,
     put_undo,
@@ -87,8 +89,9 @@ class UndoWriter:
         self._absent, self._present, self._size = [], [], 0
 
     def complete(
-        self, *, now: datetime, target: str, source: str, only: str | None, params: str
-    ) -> UndoRecord:
+        self, *, now: datetime, target: str, source: str, only: str | None, params: str,
+        then: TargetThen,
+    ) -> UndoRecord:  # fmt: skip
         """Write the record that names the parts: from now on the former state is safe."""
         self.flush()
         record = UndoRecord(
@@ -103,6 +106,7 @@ class UndoWriter:
             absent=self.absent,
             present=self.present,
             parts=tuple(self.files),
+            then=then,
         )
         self._everywhere(lambda r: put_undo(r, record))
         return record
@@ -216,7 +220,7 @@ def stored_undo(opened: Mapping[str, Repository], cluster: str, run_id: str) -> 
         what = f": {'; '.join(whys)}" if whys else ""
         raise BackupNotFound(
             f"no repository has an undo record of the run {run_id}{what}",
-            "only `restore --points ... --execute` writes one; `qdrant-dr list` does not show "
-            "them: the run's own output names it.",
+            "only `restore --points ... --execute` writes one; its output names it, and says until "
+            f"when it is kept: {UNDO_KEPT.days} days.",
         )
     return StoredUndo(record, found)

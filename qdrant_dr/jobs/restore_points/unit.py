@@ -19,7 +19,14 @@ from qdrant_dr.jobs.restore_points.journal import (
     PointsJournal,
     points_journal,
 )
-from qdrant_dr.jobs.restore_points.look import look_at, params_text, unlike_backup, unlike_vectors
+from qdrant_dr.jobs.restore_points.look import (
+    look_at,
+    params_text,
+    target_then,
+    unlike_backup,
+    unlike_then,
+    without_the_run,
+)
 from qdrant_dr.jobs.restore_points.others import (
     judge_others,
     look_again,
@@ -47,6 +54,7 @@ from qdrant_dr.jobs.run.units import RestorePointsUnit
 from qdrant_dr.jobs.target.nodes import open_target
 from qdrant_dr.records import Outcome
 from qdrant_dr.repository import Repository
+from qdrant_dr.repository.undo_records import UNDO_KEPT
 from qdrant_dr.stores.bandwidth import BandwidthLimit
 
 _SHOWN = 8
@@ -140,7 +148,9 @@ class Restoration:
         cluster = work.config.cluster.name
         if unit.undoes is not None:
             work.stored = stored_undo(self.opened, cluster, unit.undoes)
-            reasons = unlike_vectors(work.live, json.loads(work.stored.record.params))
+            reasons = unlike_then(
+                work.live, work.stored.record, another_incarnation=unit.another_incarnation
+            )
             if work.stored.record.collection != unit.name:
                 reasons = [f"{unit.undoes} wrote into {work.stored.record.collection!r}"]
         else:
@@ -174,7 +184,11 @@ class Restoration:
                 "run that command again to continue it, or take it back: "
                 f"`qdrant-dr restore --undo {found.undo_id} --execute`.",
             )
-        return stored_undo(self.opened, self.work.config.cluster.name, found.undo_id)
+        left = stored_undo(self.opened, self.work.config.cluster.name, found.undo_id)
+        another = self.unit.another_incarnation
+        if reasons := unlike_then(self.work.live, left.record, another_incarnation=another):
+            raise PlanRefused("; ".join(reasons))
+        return left
 
     def _survey(self, changes: ChangeFile) -> None:
         """Compare, and keep the present state of what is to change, in every repository."""
@@ -193,16 +207,26 @@ class Restoration:
                 cosine=work.live.cosine, limit=self.limit, take=take,
             )  # fmt: skip
         if changes.count:
-            writer.complete(
+            self._must_be_of_this_life()
+            record = writer.complete(
                 now=utc_now(), target=self.node.url, source=work.source_name, only=work.only,
-                params=params_text(work.live),
+                params=params_text(work.live), then=target_then(work.live),
             )  # fmt: skip
             self.writer, result.undo_id = writer, self.run_id
             result.undo_in = tuple(writer.repositories)
+            result.undo_until = record.made_at + UNDO_KEPT
             result.doubts += [
                 f"the undo record is not in {name}: {e.message}"
                 for name, e in writer.failed.items()
             ]
+
+    def _must_be_of_this_life(self) -> None:
+        """Raise PlanRefused if what an undo finds was not written by its run."""
+        stored = self.work.stored
+        if stored is None or self.unit.another_incarnation:
+            return
+        if (why := without_the_run(self.work.live, stored.record)) is not None:
+            raise PlanRefused(why)
 
     def _take_up(self, left: StoredUndo, changes: ChangeFile) -> None:
         """Go on with what an earlier run had begun: its undo record says which points, and what
@@ -210,6 +234,7 @@ class Restoration:
         work, result = self.work, self.result
         result.resumed, result.began = True, True
         result.undo_id, result.undo_in = left.record.run_id, tuple(left.places)
+        result.undo_until = left.record.made_at + UNDO_KEPT
         self.writer = UndoWriter(
             dict(left.places), left.record.run_id, left.record.cluster, self.name
         )

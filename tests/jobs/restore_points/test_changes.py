@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 from qdrant_dr.cluster.scroll import id_order
 from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, absent_ids, decide
-from qdrant_dr.jobs.restore_points.look import ids_apart
+from qdrant_dr.jobs.restore_points.look import (
+    Live,
+    ids_apart,
+    unlike_then,
+    without_the_run,
+)
 from qdrant_dr.jobs.restore_points.options import ids_of, parsed_filter
 from qdrant_dr.jobs.restore_points.others import Around, judge_others
 from qdrant_dr.jobs.restore_points.point_states import (
@@ -26,8 +31,8 @@ from qdrant_dr.jobs.restore_points.point_states import (
     same,
 )
 from qdrant_dr.jobs.restore_points.undo import formers
-from qdrant_dr.records import UndoPart
-from qdrant_dr.records.undo import ABSENT
+from qdrant_dr.records import UndoFile, UndoPart, UndoRecord
+from qdrant_dr.records.undo import ABSENT, TargetThen
 
 IDS = st.one_of(st.integers(0, 2**64 - 1), st.uuids().map(str))
 VALUES = st.recursive(
@@ -207,6 +212,43 @@ def test_ids_of_several_shard_keys_are_not_told_apart(
     listed = {"shard_keys": None if keys is None else [{"key": k} for k in keys]}
     facts = SimpleNamespace(sharding_method=method, shard_keys_json=json.dumps(listed))
     assert (ids_apart(facts) is not None) == apart  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("now", "fallen", "nothing_since"),
+    [
+        ({"operations": {0: 7, 1: 4}}, False, True),
+        ({"operations": {0: 7, 1: 5}}, False, False),
+        ({"operations": {0: 6, 1: 9}}, True, False),
+        ({"operations": {0: 9, 1: None}}, False, False),
+        ({"operations": {0: 6, 1: 4}, "peer": 2}, False, False),  # numbers of two nodes
+        ({"operations": {0: 9, 1: 9}, "peer": 3, "peers": (3,)}, True, False),
+        ({"operations": {0: 9}, "shard_number": 1}, True, False),
+    ],
+)
+def test_the_collection_that_a_run_wrote_into(
+    now: dict[str, Any], fallen: bool, nothing_since: bool
+) -> None:
+    then = TargetThen(peer_id=1, peers=(1, 2), shard_number=2, operations={0: 7, 1: 4})
+    record = UndoRecord(
+        run_id="r", cluster="c", collection="m", made_at="2026-11-30T00:00:00.000000Z", target="t",
+        source="m@b", only=None, params="{}", absent=1, present=0, then=then,
+        parts=(UndoFile(file="part-1.json", points=1, sha256="0" * 64),),
+    )  # fmt: skip
+    assert UndoRecord.from_bytes(record.to_bytes(), where="here") == record
+    facts = SimpleNamespace(
+        collection="m", info={"config": {"params": {}}}, peer_id=now.get("peer", 1),
+        replicas=[SimpleNamespace(peer_id=p) for p in now.get("peers", (1, 2))],
+        operations=now["operations"], shard_ids=frozenset(now["operations"]),
+        shard_number=now.get("shard_number", 2),
+    )  # fmt: skip
+    live: Any = Live(SimpleNamespace(url="http://a:6333"), facts)  # type: ignore[arg-type]
+    assert bool(unlike_then(live, record, another_incarnation=False)) == fallen
+    assert unlike_then(live, record, another_incarnation=True) == []
+    assert (without_the_run(live, record) is not None) == nothing_since
+    older = record.model_copy(update={"then": None})
+    assert unlike_then(live, older, another_incarnation=False) == []
+    assert without_the_run(live, older) is None
 
 
 def test_ids_in_a_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.support.restored_points import (
     delete,
     differing,
     id_of,
+    make_collection,
     payload_of,
     take_back,
     the_detail,
@@ -61,6 +63,8 @@ def test_missing_points_come_back_and_go_again(world: World, server: Server) -> 
     assert outcome.verdict == "ok", (outcome.error, outcome.notes)
     assert (detail.created, detail.overwritten, detail.proven) == (50, 0, True)
     assert detail.undo_in == ("one", "two")
+    assert detail.undo_until is not None
+    assert detail.undo_until > outcome.started_at + timedelta(days=89)
     assert detail.others_equal is True
     assert differing(before, there(server.url)) == {id_of(100), id_of(101)}
     end = take_back(world, end.start.run_id)
@@ -259,6 +263,26 @@ def test_small_upserts_where_strict_mode_wants_them(world: World, server: Server
         call(server.url, "PATCH", "", strict_mode_config={"enabled": False})
     assert the_detail(end).created == 30
     assert differing(before, there(server.url)) == set()
+
+
+def test_another_collection_with_the_same_points_is_not_undone(
+    world: World, server: Server
+) -> None:
+    """It was deleted and created anew: every point is as that run left it, and it wrote none."""
+    delete(server.url, range(10, 20))
+    done = bring(world, missing=True)
+    assert the_detail(done).created == 10
+    again = there(server.url)
+    call(server.url, "DELETE", "")
+    make_collection(server.url, POINTS)
+    assert differing(again, there(server.url)) == set()
+    for dry_run in (True, False):
+        said = refused(take_back(world, done.start.run_id, dry_run=dry_run))
+        assert "is another collection of that name" in said
+        assert "--another-incarnation" in said
+    assert differing(again, there(server.url)) == set()
+    end = take_back(world, done.start.run_id, another_incarnation=True)
+    assert the_detail(end).deleted == 10
 
 
 def test_other_collections_under_the_name_are_refused(world: World, server: Server) -> None:
