@@ -91,7 +91,8 @@ class UndoRecord(Record):
 
 class UndoSettled(Record):
     """`settled.json`: points that the server keeps otherwise than they were sent, within the
-    tolerance of vectors, with the digests of what it keeps."""
+    tolerance of vectors, with the digests of what it keeps. `settled-2.json` and so on have what
+    runs that continued the first one found besides."""
 
     KIND: ClassVar[str] = "undo-settled"
 
@@ -99,3 +100,9 @@ class UndoSettled(Record):
     cluster: str
     collection: str
     points: tuple[tuple[int | str, Sha256], ...]
+    number: int = later(1, ge=1)
+
+    @property
+    def file(self) -> str:
+        """Return the name of the stored object."""
+        return "settled.json" if self.number == 1 else f"settled-{self.number}.json"

@@ -31,8 +31,13 @@ def put_undo(repository: Repository, record: UndoRecord) -> None:
 
 
 def put_settled(repository: Repository, record: UndoSettled) -> None:
-    """Keep what the server made of points that it keeps otherwise than they were sent."""
-    _put(repository, record, layout.UNDO_SETTLED)
+    """Keep what the server made of points that it keeps otherwise than they were sent, but for what
+    is kept here already: a run that was continued has settled some of them before."""
+    there = read_settled(repository, record)
+    known = {pair for earlier in there for pair in earlier.points}
+    if new := tuple(pair for pair in record.points if pair not in known):
+        made = record.model_copy(update={"points": new, "number": len(there) + 1})
+        _put(repository, made, made.file)
 
 
 def read_undo(repository: Repository, cluster: str, collection: str, run_id: str) -> UndoRecord:
@@ -56,15 +61,20 @@ def read_undo_parts(repository: Repository, record: UndoRecord) -> Iterator[Undo
         yield part
 
 
-def read_settled(repository: Repository, record: UndoRecord) -> UndoSettled | None:
-    """Read what the server had made of points; None if it keeps all as they were sent."""
-    try:
-        return _read(
-            UndoSettled, repository, record.cluster, record.collection, record.run_id,
-            layout.UNDO_SETTLED,
-        )  # fmt: skip
-    except ObjectMissing:
-        return None
+def read_settled(
+    repository: Repository, record: UndoRecord | UndoSettled
+) -> tuple[UndoSettled, ...]:
+    """Read what the server had made of points; nothing if it keeps all as they were sent."""
+    of = record.cluster, record.collection, record.run_id
+    found: list[UndoSettled] = []
+    while True:
+        wanted = UndoSettled(
+            cluster=of[0], collection=of[1], run_id=of[2], points=(), number=len(found) + 1
+        )
+        try:
+            found.append(_read(UndoSettled, repository, *of, wanted.file))
+        except ObjectMissing:
+            return tuple(found)
 
 
 def find_undo(repository: Repository, cluster: str, run_id: str) -> str | None:

@@ -81,10 +81,17 @@ def test_what_was_kept_is_read_as_it_was(repository: Repository, tmp_path: Path)
     assert (path := find_undo(repository, "shop", RUN))
     assert read_undo_at(repository, path) == read_undo(repository, "shop", "movies", RUN)
     assert list(read_undo_parts(repository, record(*parts))) == parts
-    assert read_settled(repository, record(*parts)) is None
+    assert read_settled(repository, record(*parts)) == ()
     settled = UndoSettled(**OF, points=((7, "3" * 64),))
     put_settled(repository, settled)
-    assert read_settled(repository, record(*parts)) == settled
+    put_settled(repository, settled)
+    assert read_settled(repository, record(*parts)) == (settled,)
+    # a run that continued it found another one, and not all of the first again
+    put_settled(repository, UndoSettled(**OF, points=((8, "4" * 64),)))
+    put_settled(repository, UndoSettled(**OF, points=((8, "4" * 64), (7, "3" * 64))))
+    _, more = read_settled(repository, record(*parts))
+    assert (more.points, more.file) == (((8, "4" * 64),), "settled-2.json")
+    assert len(repository.sort_out(layout.UNDO)[0]) == 5
     told = SECRET.encode() in written_below(tmp_path / "one")
     assert told is (repository.keys is None)
 

@@ -96,11 +96,15 @@ def combined(there: RawPoint | None, given: RawPoint | None, only: str | None) -
     return {**there, "vector": others | ({name: mine[name]} if name in mine else {})}
 
 
-def only_rounded(wanted: RawPoint | None, there: RawPoint | None) -> bool:
-    """Say whether the payload is as wanted but for the last bits of its floats."""
-    if wanted is None or there is None:
+def only_rounded(
+    wanted: RawPoint | None, there: RawPoint | None, only: str | None, cosine: frozenset[str]
+) -> bool:
+    """Say whether a point is as wanted but for the last bits of the floats in its payload."""
+    if wanted is None or there is None or vector_name(only) is not None:
         return False
-    return _near(wanted.get("payload") or {}, there.get("payload") or {})
+    if not _near(wanted.get("payload") or {}, there.get("payload") or {}):
+        return False
+    return same({**there, "payload": wanted.get("payload")}, wanted, only, cosine)
 
 
 def _near(one: Any, other: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -25,6 +25,7 @@ from qdrant_dr.repository.undo_records import (
 )
 
 Put = Callable[[Repository], None]
+Settled = Mapping[int | str, Collection[str]]
 PART_BYTES = 8 << 20
 PART_POINTS = 20_000
 
@@ -111,12 +112,22 @@ class UndoWriter:
         self._everywhere(lambda r: put_undo(r, record))
         return record
 
-    def settle(self, points: tuple[tuple[int | str, str], ...]) -> None:
-        """Keep the digests of what the server keeps otherwise than it was sent."""
+    def settle(self, points: tuple[tuple[int | str, str], ...]) -> tuple[str, ...]:
+        """Keep the digests of what the server keeps otherwise than it was sent. Return why some
+        repositories did not take them: nothing else is lost by that."""
         record = UndoSettled(
             run_id=self.run_id, cluster=self.cluster, collection=self.collection, points=points
         )
-        self._everywhere(lambda r: put_settled(r, record))
+        whys = []
+        for name, repository in self.repositories.items():
+            try:
+                put_settled(repository, record)
+            except DRError as e:
+                whys.append(
+                    f"{name} did not take which last bits the server keeps of {len(points)} "
+                    f"points, which an undo from there takes for changed by somebody: {e.message}"
+                )
+        return tuple(whys)
 
     def _everywhere(self, put: Put) -> None:
         for name, repository in list(self.repositories.items()):
@@ -152,12 +163,15 @@ class StoredUndo:
     record: UndoRecord
     places: Mapping[str, Repository]
 
-    def settled(self) -> dict[int | str, str]:
-        """Return the digests of what the server keeps otherwise than it was sent."""
+    def settled(self) -> Settled:
+        """Return the digests of what the server keeps otherwise than it was sent, from every
+        place."""
+        found: dict[int | str, set[str]] = {}
         for repository in self.places.values():
-            if (found := read_settled(repository, self.record)) is not None:
-                return dict(found.points)
-        return {}
+            for record in read_settled(repository, self.record):
+                for point_id, digest in record.points:
+                    found.setdefault(point_id, set()).add(digest)
+        return found
 
     def parts(self) -> Iterator[UndoPart]:
         """Yield every part, from the first place whose part is good."""
@@ -182,14 +196,14 @@ class StoredUndo:
             yield from formers(part, settled)
 
 
-def formers(part: UndoPart, settled: Mapping[int | str, str]) -> Iterator[Former]:
+def formers(part: UndoPart, settled: Settled) -> Iterator[Former]:
     """Yield the points of one part. Pure."""
     before: list[tuple[int | str, RawPoint | None]] = [(i, None) for i in part.absent]
     for text in part.present:
         point = json.loads(text)
         before.append((point["id"], point))
     for (point_id, was), after in zip(before, part.after, strict=True):
-        left = frozenset({after, settled.get(point_id, after)})
+        left = frozenset({after, *settled.get(point_id, ())})
         yield Former(point_id, was, left, part.shard, part.shard_key)
 
 

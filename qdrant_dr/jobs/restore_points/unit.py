@@ -311,7 +311,7 @@ class Restoration:
             after = look_again(self.node, self.name, before, limit=self.limit)
         settled = result.written.settled
         if settled:
-            self.writer.settle(tuple(settled.items()))
+            result.doubts += self.writer.settle(tuple(settled.items()))
         done_now = result.written.done
         result.others = judge_others(
             before, after, operations=writes.operations,

@@ -148,12 +148,23 @@ def test_changes_come_out_of_the_file_in_order(
 
 
 def test_a_rounded_float_is_told_from_another_value() -> None:
-    one = {"payload": {"a": [0.1, {"b": 1}]}}
-    assert only_rounded(one, {"payload": {"a": [0.1 + 1e-17 * 2, {"b": 1}]}})
-    assert only_rounded(one, {"payload": {"a": [0.1000000000000001, {"b": 1}]}})
-    assert not only_rounded(one, {"payload": {"a": [0.11, {"b": 1}]}})
-    assert not only_rounded(one, {"payload": {"a": [0.1, {"b": 1.0}]}})
-    assert not only_rounded(one, None)
+    def point(payload: dict[str, Any], **vectors: Any) -> dict[str, Any]:
+        return {"id": 5, "payload": payload, "vector": {"a": [1.0], "b": [0.5], **vectors}}
+
+    def rounded(other: dict[str, Any] | None, only: str | None = None) -> bool:
+        return only_rounded(one, other, only, COSINE)
+
+    one = point({"a": [0.1, {"b": 1}]})
+    near = {"a": [0.1000000000000001, {"b": 1}]}
+    assert rounded(point(near))
+    assert rounded(point(near, b=[0.5000001]))  # normalised by the server
+    assert not rounded(point({"a": [0.11, {"b": 1}]}))
+    assert not rounded(point({"a": [0.1, {"b": 1.0}]}))
+    assert not rounded(None)
+    # somebody wrote a vector of it
+    assert not rounded(point(near, a=[1.5]))
+    assert rounded(point(near, a=[1.5]), "payload")
+    assert not rounded(point(near), "vector:a")
 
 
 def test_an_undo_part_gives_each_point_with_what_was_left_of_it() -> None:
@@ -161,7 +172,7 @@ def test_an_undo_part_gives_each_point_with_what_was_left_of_it() -> None:
         run_id="r", cluster="c", collection="m", number=1, absent=(1,),
         present=('{"id": 2, "payload": {}, "vector": {}}',), after=("a" * 64, "b" * 64),
     )  # fmt: skip
-    absent, present = formers(part, {2: "d" * 64})
+    absent, present = formers(part, {2: {"d" * 64}})
     assert (absent.id, absent.before, absent.left) == (1, None, frozenset({"a" * 64}))
     assert (present.id, present.left) == (2, frozenset({"b" * 64, "d" * 64}))
 
