@@ -22,3 +22,10 @@ def dense_vectors(params: Mapping[str, Any]) -> dict[str, Any]:
     A vector may be named `size`: then what stands there is no number."""
     vectors = params.get("vectors") or {}
     return {"": vectors} if isinstance(vectors.get("size"), int) else dict(vectors)
+
+
+def cosine_vectors(params: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the vectors that servers normalise: each machine for itself, so that
+    their last bits may differ."""
+    about = dense_vectors(params).items()
+    return frozenset(name for name, of in about if of.get("distance") == "Cosine")

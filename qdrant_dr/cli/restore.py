@@ -129,7 +129,8 @@ def restore(
     only
         With --points: write one component, `payload` or `vector:NAME`, of points that are live.
     another_incarnation
-        With --points: also into a collection that was deleted and created anew since the backup.
+        With --points: also into a collection that was deleted and created anew since the backup;
+        with --undo: since that run.
     undo
         Take back what a run with --points wrote: the points are again what they were before it.
     overwrite_changed

@@ -212,7 +212,8 @@ def _restored_points(detail: RestoredPoints) -> str:
     said = [f"{detail.name} on {detail.target}", detail.came_to]
     said += ["continued an interrupted one"] if detail.resumed else []
     said += [f"{detail.total_us / 1e6:.1f} s"]
-    said += [f"undo: qdrant-dr restore --undo {detail.undo_id}"] if detail.undo_id else []
+    until = f" (until {detail.undo_until:%Y-%m-%d})" if detail.undo_until else ""
+    said += [f"undo: qdrant-dr restore --undo {detail.undo_id}{until}"] if detail.undo_id else []
     return ", ".join(said)
 
 

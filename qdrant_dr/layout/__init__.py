@@ -15,7 +15,8 @@
     acknowledged/<cluster>/<acknowledgement id>.json
     evidence/<number // 256, 7 digits>/<number, 10 digits>.json, .json.sig, .json.tsr
     evidence/allowed_signers
-    undo/<cluster>/<collection folder>/<run id>/part-<number>.json, then undo.json, settled.json
+    undo/<cluster>/<collection folder>/<run id>/part-<number>.json, then undo.json,
+        settled.json, settled-2.json, ...
     bundles/<folder>/<cluster>, bundles/runs/<year>-<month>: <digest>.bundle
     probes/<random>/...                                   of `check`, removed again
 
@@ -74,7 +75,6 @@ from qdrant_dr.layout.names import (
     TIMESTAMP,
     UNDO,
     UNDO_RECORD,
-    UNDO_SETTLED,
     WATCHES,
     checked,
     new_id,
@@ -141,7 +141,6 @@ __all__ = [
     "TIMESTAMP",
     "UNDO",
     "UNDO_RECORD",
-    "UNDO_SETTLED",
     "WATCHES",
     "InBackup",
     "InPacks",

@@ -23,7 +23,6 @@ RUN_RECORDS = (".start.json", ".end.json")
 ACKNOWLEDGED = "acknowledged"
 UNDO = "undo"
 UNDO_RECORD = "undo.json"
-UNDO_SETTLED = "settled.json"
 BUNDLES = "bundles"
 PROBES = "probes"
 EVIDENCE = "evidence"

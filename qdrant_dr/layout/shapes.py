@@ -49,7 +49,7 @@ _SHAPES = {
         ACKNOWLEDGED: (_CLUSTER, _RECORD),
         EVIDENCE: (r"^\d{7}$", r"^\d{10}\.json(\.sig|\.tsr)?$"),
         UNDO: (
-            _CLUSTER, _SLUG, ID.pattern, r"^(undo|settled|part-[1-9]\d{0,5})\.json$",
+            _CLUSTER, _SLUG, ID.pattern, r"^(undo|settled|(settled|part)-[1-9]\d{0,5})\.json$",
         ),
         BUNDLES: (rf"^({BACKUPS}|{PROOFS}|{EXPIRED}|{RUNS})$", _CLUSTER, r"^[0-9a-f]{32}\.bundle$"),
     }.items()

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from qdrant_dr.records.base import Frozen, Time
+from qdrant_dr.records.base import Frozen, Time, later
 from qdrant_dr.records.details import Phase
 from qdrant_dr.records.manifest import SourceKind
 
@@ -31,6 +31,7 @@ class RestoredPoints(Frozen):
     only: str | None = Field(None, description="`payload` or `vector:NAME`; None: whole points")
     undo_id: str | None = None
     undo_in: tuple[str, ...] = Field((), description="repositories that have the undo record")
+    undo_until: Time | None = later(None, description="no sweep removes the undo record before")
     undoes: str | None = None
     captured_at: Time | None = None
     selected: int = Field(0, ge=0)

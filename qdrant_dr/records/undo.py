@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from qdrant_dr.records.base import Frozen, RawJSON, Record, Time
+from qdrant_dr.records.base import Frozen, RawJSON, Record, Time, later
 from qdrant_dr.records.manifest import Sha256
 
 ABSENT = "0" * 64
@@ -51,6 +51,16 @@ class UndoPart(Record):
         return len(self.absent) + len(self.present)
 
 
+class TargetThen(Frozen):
+    """Which incarnation of the collection was looked at: the `peers` that had its shards, and the
+    operation number of each shard of the peer that was asked."""
+
+    peer_id: int | None
+    peers: tuple[int, ...] = ()
+    shard_number: int
+    operations: dict[int, int] = Field(default_factory=dict)
+
+
 class UndoRecord(Record):
     """`undo.json`, written last: with it the undo record is complete, and only then is anything
     written to the collection.
@@ -72,6 +82,7 @@ class UndoRecord(Record):
     absent: int = Field(ge=0)
     present: int = Field(ge=0)
     parts: tuple[UndoFile, ...] = Field(min_length=1)
+    then: TargetThen | None = later(None, description="the collection before anything was written")
 
     @property
     def points(self) -> int:
@@ -80,7 +91,8 @@ class UndoRecord(Record):
 
 class UndoSettled(Record):
     """`settled.json`: points that the server keeps otherwise than they were sent, within the
-    tolerance of vectors, with the digests of what it keeps."""
+    tolerance of vectors, with the digests of what it keeps. `settled-2.json` and so on have what
+    runs that continued the first one found besides."""
 
     KIND: ClassVar[str] = "undo-settled"
 
@@ -88,3 +100,9 @@ class UndoSettled(Record):
     cluster: str
     collection: str
     points: tuple[tuple[int | str, Sha256], ...]
+    number: int = later(1, ge=1)
+
+    @property
+    def file(self) -> str:
+        """Return the name of the stored object."""
+        return "settled.json" if self.number == 1 else f"settled-{self.number}.json"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from qdrant_dr import layout
-from qdrant_dr.errors import BytesDiffer, Conflict, ObjectMissing, RecordDamaged
-from qdrant_dr.records import UndoPart, UndoRecord, UndoSettled
+from qdrant_dr.errors import BytesDiffer, Conflict, ObjectMissing, RecordDamaged, RecordError
+from qdrant_dr.records import RestoredPoints, RunEnd, UndoPart, UndoRecord, UndoSettled
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import Stat
 from qdrant_dr.vault.pack_deletion_rules import ORPHAN_GRACE
@@ -30,8 +31,13 @@ def put_undo(repository: Repository, record: UndoRecord) -> None:
 
 
 def put_settled(repository: Repository, record: UndoSettled) -> None:
-    """Keep what the server made of points that it keeps otherwise than they were sent."""
-    _put(repository, record, layout.UNDO_SETTLED)
+    """Keep what the server made of points that it keeps otherwise than they were sent, but for what
+    is kept here already: a run that was continued has settled some of them before."""
+    there = read_settled(repository, record)
+    known = {pair for earlier in there for pair in earlier.points}
+    if new := tuple(pair for pair in record.points if pair not in known):
+        made = record.model_copy(update={"points": new, "number": len(there) + 1})
+        _put(repository, made, made.file)
 
 
 def read_undo(repository: Repository, cluster: str, collection: str, run_id: str) -> UndoRecord:
@@ -55,15 +61,20 @@ def read_undo_parts(repository: Repository, record: UndoRecord) -> Iterator[Undo
         yield part
 
 
-def read_settled(repository: Repository, record: UndoRecord) -> UndoSettled | None:
-    """Read what the server had made of points; None if it keeps all as they were sent."""
-    try:
-        return _read(
-            UndoSettled, repository, record.cluster, record.collection, record.run_id,
-            layout.UNDO_SETTLED,
-        )  # fmt: skip
-    except ObjectMissing:
-        return None
+def read_settled(
+    repository: Repository, record: UndoRecord | UndoSettled
+) -> tuple[UndoSettled, ...]:
+    """Read what the server had made of points; nothing if it keeps all as they were sent."""
+    of = record.cluster, record.collection, record.run_id
+    found: list[UndoSettled] = []
+    while True:
+        wanted = UndoSettled(
+            cluster=of[0], collection=of[1], run_id=of[2], points=(), number=len(found) + 1
+        )
+        try:
+            found.append(_read(UndoSettled, repository, *of, wanted.file))
+        except ObjectMissing:
+            return tuple(found)
 
 
 def find_undo(repository: Repository, cluster: str, run_id: str) -> str | None:
@@ -89,23 +100,84 @@ def _folder_and_run(path: str) -> tuple[str, str] | None:
     return folder, folder.rpartition("/")[2]
 
 
-def lapsed_undos(repository: Repository, cluster: str, *, store_now: datetime) -> tuple[Stat, ...]:
-    """Return the files of undo records that nobody needs any more: older than `UNDO_KEPT`, or left
-    by a run that died before they were complete, and so before it changed anything. None where
-    none may be deleted. The record goes before its parts: what is left of it names no part."""
+@dataclass(frozen=True, slots=True)
+class LapsedUndos:
+    """The files of undo records that go. `said` tells of each that was whole: that it goes, or why
+    it stays though it is old."""
+
+    files: tuple[Stat, ...] = ()
+    said: tuple[str, ...] = ()
+
+
+def lapsed_undos(repository: Repository, cluster: str, *, store_now: datetime) -> LapsedUndos:
+    """Find the undo records that nobody needs any more: older than `UNDO_KEPT`, and of no run that
+    did not end; or left by a run that died before they were complete, and so before it changed
+    anything. None where none may be deleted. The record goes before its parts: what is left of it
+    names no part."""
     if repository.append_only:
-        return ()
+        return LapsedUndos()
     folders: dict[str, list[Stat]] = {}
     for there in repository.find(layout.undos(cluster)):
         if (found := _folder_and_run(there.path)) is not None:
             folders.setdefault(found[0], []).append(there)
     lapsed: list[Stat] = []
-    for files in folders.values():
+    said: list[str] = []
+    for folder, files in sorted(folders.items()):
         whole = any(f.path.endswith(f"/{layout.UNDO_RECORD}") for f in files)
         newest = max(f.modified_at for f in files)
-        if newest < store_now - (UNDO_KEPT if whole else ORPHAN_GRACE):
-            lapsed += sorted(files, key=lambda f: not f.path.endswith(f"/{layout.UNDO_RECORD}"))
-    return tuple(lapsed)
+        if newest >= store_now - (UNDO_KEPT if whole else ORPHAN_GRACE):
+            continue
+        if whole:
+            run = folder.rpartition("/")[2]
+            of = f"the undo record of {run}, of {newest:%Y-%m-%d},"
+            if why := _needed(repository, f"{folder}/{layout.UNDO_RECORD}", store_now):
+                said.append(
+                    f"{of} stays: {why}; run its command again, or take it back: "
+                    f"`qdrant-dr restore --undo {run}`"
+                )
+                continue
+            said.append(f"{of} is removed: that run cannot be taken back any more")
+        lapsed += sorted(files, key=lambda f: not f.path.endswith(f"/{layout.UNDO_RECORD}"))
+    return LapsedUndos(tuple(lapsed), tuple(said))
+
+
+def _needed(repository: Repository, path: str, now: datetime) -> str | None:
+    """Say why an undo record is still needed; None if the points of its run are as they were to be,
+    or as they were before: by the end of that run, or of a later one that did the rest."""
+    try:
+        record = read_undo_at(repository, path)
+        since = layout.time_of(record.run_id)
+        if _settles(record, repository.read_end(record.run_id).records):
+            return None
+        _, ends = repository.read_runs(since, now + timedelta(days=1))
+    except RecordDamaged:
+        return None  # nobody can use it, here
+    except (RecordError, ObjectMissing) as e:
+        return f"it cannot be read ({e.message})"
+    if _settles(record, ends.records):
+        return None
+    if ends.unreadable:
+        return f"{len(ends.unreadable)} records of runs since cannot be read"
+    return "that run did not end, so some points may be written and others not"
+
+
+def _settles(record: UndoRecord, ends: Iterable[RunEnd]) -> bool:
+    """Say whether one of these runs left nothing of the run half-done: it is that run or continued
+    it, took it back, or did the same anew, from the same source into the same place. Pure."""
+    for end in ends:
+        for outcome in end.outcomes:
+            did = outcome.detail
+            if outcome.verdict == "failed" or not isinstance(did, RestoredPoints):
+                continue
+            if record.run_id in (did.undo_id, did.undoes):
+                return True
+            again = f"undo of {did.undoes}" if did.undoes else f"@{outcome.backup_id}"
+            if record.source.endswith(again) and (did.target, did.name) == (
+                record.target,
+                record.collection,
+            ):
+                return True
+    return False
 
 
 def _put(repository: Repository, record: R, file: str) -> None:

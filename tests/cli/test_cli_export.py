@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from qdrant_dr.errors import Interrupted
 from qdrant_dr.jobs.export.destination import Destination
-from qdrant_dr.proof.fingerprint import differences, fingerprint_of
+from qdrant_dr.proof.fingerprint import add, differences, fingerprint_of
 from qdrant_dr.records import Exported, Seal
 from qdrant_dr.records.export import ExportManifest
 from tests.cli.conftest import Command
@@ -220,6 +220,48 @@ def test_another_content_than_the_sealed_one_is_never_an_export(
     assert said.code == 1
     assert "is not what was sealed: shard 0: id differs" in said.err
     assert [p.name for p in out.iterdir()] == ["export.json"]
+    end = world.ends("plain")[-1]
+    assert (end.verdict, end.outcomes[0].detail.fingerprint_equal) == ("failed", False)
+
+
+def of_another_shard(seal: Seal) -> Seal:
+    """A seal with one shard more than there is: the last one once more, under another number."""
+    last = seal.shards[-1]
+    return seal.model_copy(
+        update={
+            "shards": (*seal.shards, last.model_copy(update={"shard": 9})),
+            "points": seal.points + last.points,
+            "total": add(seal.total, *(f for f in (last.settled, last.replayed) if f)),
+        }
+    )
+
+
+def with_another_total(seal: Seal) -> Seal:
+    """A seal whose shards are right, and whose total is of other points, as many."""
+    rows = [{"id": 10**6 + n, "payload": {}, "vector": {}} for n in range(seal.points)]
+    return seal.model_copy(update={"total": fingerprint_of(rows)})
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (of_another_shard, "nothing was read of shard 9, which was sealed"),
+        (with_another_total, "all shards: id differs"),
+    ],
+)
+def test_all_files_together_are_what_was_sealed(
+    world: World, qdr: Command, tmp_path: Path, damage: Callable[[Seal], Seal], words: str
+) -> None:
+    collection = collection_of(world, 3)
+    seal = damage(seal_of(world, collection))
+    for folder in world.folders.values():
+        for path in folder.glob(f"**/{seal.backup_id}/seal.json"):
+            path.write_bytes(seal.to_bytes())
+    out = tmp_path / "out"
+    said = qdr("-c", world.file, "export", f"{collection}@latest", "--out", out)
+    assert said.code == 1, said
+    assert words in said.err
+    assert not (out / "manifest.json").exists()
     end = world.ends("plain")[-1]
     assert (end.verdict, end.outcomes[0].detail.fingerprint_equal) == ("failed", False)
 

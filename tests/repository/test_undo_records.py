@@ -7,15 +7,25 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qdrant_dr import layout
 from qdrant_dr.errors import BytesDiffer, ObjectMissing, RecordDamaged
-from qdrant_dr.records import UndoFile, UndoPart, UndoRecord, UndoSettled
+from qdrant_dr.records import (
+    Outcome,
+    RestoredPoints,
+    RunEnd,
+    UndoFile,
+    UndoPart,
+    UndoRecord,
+    UndoSettled,
+)
 from qdrant_dr.repository import ORPHAN_GRACE, Repository
 from qdrant_dr.repository.undo_records import (
     UNDO_KEPT,
+    LapsedUndos,
     find_undo,
     lapsed_undos,
     put_settled,
@@ -27,7 +37,7 @@ from qdrant_dr.repository.undo_records import (
     read_undo_parts,
 )
 from tests.support.encrypted import encrypted_on_disk, opened, written_below
-from tests.support.records import NOW
+from tests.support.records import NOW, run_end, run_start
 from tests.support.stores import repository_on_disk
 
 RUN = "20261130T213251Z-0a1b2c"
@@ -71,10 +81,17 @@ def test_what_was_kept_is_read_as_it_was(repository: Repository, tmp_path: Path)
     assert (path := find_undo(repository, "shop", RUN))
     assert read_undo_at(repository, path) == read_undo(repository, "shop", "movies", RUN)
     assert list(read_undo_parts(repository, record(*parts))) == parts
-    assert read_settled(repository, record(*parts)) is None
+    assert read_settled(repository, record(*parts)) == ()
     settled = UndoSettled(**OF, points=((7, "3" * 64),))
     put_settled(repository, settled)
-    assert read_settled(repository, record(*parts)) == settled
+    put_settled(repository, settled)
+    assert read_settled(repository, record(*parts)) == (settled,)
+    # a run that continued it found another one, and not all of the first again
+    put_settled(repository, UndoSettled(**OF, points=((8, "4" * 64),)))
+    put_settled(repository, UndoSettled(**OF, points=((8, "4" * 64), (7, "3" * 64))))
+    _, more = read_settled(repository, record(*parts))
+    assert (more.points, more.file) == (((8, "4" * 64),), "settled-2.json")
+    assert len(repository.sort_out(layout.UNDO)[0]) == 5
     told = SECRET.encode() in written_below(tmp_path / "one")
     assert told is (repository.keys is None)
 
@@ -97,6 +114,62 @@ def test_another_part_than_was_written_is_not_believed(repository: Repository) -
         list(read_undo_parts(repository, record(other)))
 
 
+RAN = layout.time_of(RUN)
+
+
+def restored(at: datetime, verdict: str = "ok", **fields: Any) -> RunEnd:
+    """How a restore of points ended that began at this moment; by its own id if it is `RUN`."""
+    body = {
+        "target": "http://a:6333", "target_kind": None, "server_version": None, "name": "movies",
+        "selection": "these", "phases": (), "total_us": 1, **fields,
+    }  # fmt: skip
+    outcome = Outcome(
+        unit="restore-points", collection="movies", backup_id="20261101T000000Z-7f3a9c",
+        verdict=verdict, started_at=at, ended_at=at, detail=RestoredPoints(**body),
+    )  # fmt: skip
+    named = {"run_id": RUN} if at == RAN else {}
+    return run_end(run_start("restore", at, cluster="shop", **named), outcomes=(outcome,))
+
+
+DAY_AFTER = RAN + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("ends", "goes"),
+    [
+        pytest.param([], False, id="it was killed"),
+        pytest.param([restored(RAN, undo_id=RUN)], True, id="it ended"),
+        pytest.param([restored(RAN, "failed", undo_id=RUN)], False, id="it failed half-way"),
+        pytest.param([restored(DAY_AFTER, undo_id=RUN)], True, id="another one continued it"),
+        pytest.param([restored(DAY_AFTER, undoes=RUN)], True, id="it was taken back"),
+        pytest.param([restored(DAY_AFTER, undo_id="x")], True, id="the same was done anew"),
+        pytest.param([restored(DAY_AFTER, "failed", undoes=RUN)], False, id="the undo failed"),
+        pytest.param([restored(DAY_AFTER, name="books")], False, id="into another collection"),
+        pytest.param(
+            [restored(RAN, "failed", undo_id=RUN), restored(DAY_AFTER, "degraded", undo_id=RUN)],
+            True,
+            id="it failed and was continued",
+        ),
+    ],
+)
+def test_what_a_run_that_did_not_end_needs_stays(
+    tmp_path: Path, ends: list[RunEnd], goes: bool
+) -> None:
+    repository = repository_on_disk(tmp_path / "one", "one")
+    put_undo_part(repository, part())
+    put_undo(repository, record(part()).model_copy(update={"source": "m@20261101T000000Z-7f3a9c"}))
+    for file in (tmp_path / "one" / layout.UNDO).rglob("*.json"):
+        os.utime(file, (RAN.timestamp(), RAN.timestamp()))
+    for end in ends:
+        repository.write_run_end(end)
+    lapsed = lapsed_undos(repository, "shop", store_now=RAN + UNDO_KEPT + timedelta(hours=1))
+    assert len(lapsed.files) == (2 if goes else 0)
+    (said,) = lapsed.said
+    assert f"{RUN}, of 2026-11-30," in said
+    assert ("is removed" if goes else "stays: that run did not end") in said
+    assert goes or f"--undo {RUN}" in said
+
+
 @pytest.mark.parametrize(
     ("whole", "age", "goes"),
     [
@@ -112,11 +185,13 @@ def test_what_nobody_needs_goes(
     put_undo_part(repository, part())
     if whole:
         put_undo(repository, record(part()))
+        repository.write_run_end(restored(RAN, undo_id=RUN))
     files = list((tmp_path / "one" / layout.UNDO).rglob("*.json"))
     for file in files:
         then = (NOW - age).timestamp()
         os.utime(file, (then, then))
     lapsed = lapsed_undos(repository, "shop", store_now=NOW)
-    assert len(lapsed) == (len(files) if goes else 0)
-    assert not goes or not whole or lapsed[0].path.endswith(layout.UNDO_RECORD)
-    assert lapsed_undos(repository, "other", store_now=NOW) == ()
+    assert len(lapsed.files) == (len(files) if goes else 0)
+    assert not goes or not whole or lapsed.files[0].path.endswith(layout.UNDO_RECORD)
+    assert bool(lapsed.said) == (goes and whole)
+    assert lapsed_undos(repository, "other", store_now=NOW) == LapsedUndos()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from qdrant_dr import raw_settings
 from qdrant_dr.cluster import (
     CollectionFacts,
     Node,
@@ -32,7 +33,6 @@ from qdrant_dr.jobs.run.progress import points_told
 from qdrant_dr.proof import Fingerprinter
 from qdrant_dr.proof.fingerprint import in_pages, parts_of
 from qdrant_dr.proof.point_table import PointTable, TableWriter, id_key
-from qdrant_dr.raw_settings import dense_vectors
 
 PointId = int | str
 Where = Mapping[str, Any]
@@ -274,11 +274,9 @@ def another_life(before: State, after: State) -> tuple[str, ...]:
 
 
 def cosine_vectors(*states: State) -> frozenset[str]:
-    """Return the components that servers normalise: each machine for itself, so that their last
-    bits may differ."""
+    """Return the components whose last bits may differ from machine to machine."""
     return frozenset(
         f"vector:{name}"
         for state in states
-        for name, about in dense_vectors(state.info["config"]["params"]).items()
-        if about.get("distance") == "Cosine"
+        for name in raw_settings.cosine_vectors(state.info["config"]["params"])
     )

@@ -17,7 +17,7 @@ from qdrant_dr.proof import add, differences
 from qdrant_dr.proof.compare import without_vectors
 from qdrant_dr.proof.engine import Engine
 from qdrant_dr.proof.export.columns import PointColumns
-from qdrant_dr.records import BackupKey, Fingerprint, Manifest, SealedShard
+from qdrant_dr.records import BackupKey, Fingerprint, Manifest, Seal, SealedShard
 from qdrant_dr.records.export import ExportedFile, Form
 
 Told = Callable[[int], None]
@@ -148,6 +148,18 @@ def _apart_from(
         both = without_vectors(sealed.replayed), without_vectors(replayed)
         for words in differences(*both):
             yield f"shard {sealed.shard}: of the points that its log brings {words}"
+
+
+def unlike_seal(seal: Seal, files: Sequence[ExportedFile], *, replayed: int) -> list[str]:
+    """Say where all files together are not what was sealed: its shards, and the sum of its points,
+    without the vectors of those that are `replayed`. Pure."""
+    sealed, read = {s.shard for s in seal.shards}, {f.shard for f in files}
+    words = [f"nothing was read of shard {shard}, which was sealed" for shard in sealed - read]
+    words += [f"shard {shard} is not in the seal" for shard in read - sealed]
+    total, found = seal.total, whole(files)
+    if replayed:
+        total, found = without_vectors(total), without_vectors(found)
+    return [*sorted(words), *(f"all shards: {what}" for what in differences(total, found))]
 
 
 def whole(files: Sequence[ExportedFile]) -> Fingerprint:

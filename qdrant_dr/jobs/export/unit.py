@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,7 +11,13 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import ContentDiffers, CountDiffers, DRError, Interrupted
 from qdrant_dr.jobs.export.destination import Destination, open_destination
 from qdrant_dr.jobs.export.salvaged import write_salvaged
-from qdrant_dr.jobs.export.shard_files import ShardWriter, WrittenShard, facts_of, whole
+from qdrant_dr.jobs.export.shard_files import (
+    ShardWriter,
+    WrittenShard,
+    facts_of,
+    unlike_seal,
+    whole,
+)
 from qdrant_dr.jobs.read_points.opened_backup import opened_backup
 from qdrant_dr.jobs.run.error_facts import error_facts
 from qdrant_dr.jobs.run.load_backup import Found
@@ -129,18 +136,12 @@ def _write(
     config: Config, found: Found, writer: ShardWriter, to: Destination, done: Progress
 ) -> None:
     """Write, prove and put every shard. Raise ContentDiffers before a wrong file leaves this
-    machine, CountDiffers if a shard is missing."""
+    machine, or if all files together are not what was sealed; CountDiffers if a shard is
+    missing."""
     replayed = 0
     with opened_backup(config, found, writer.folder / "opened") as opened:
         for written in writer.write_all(opened):
-            if written.differs:
-                done.equal = False
-                raise ContentDiffers(
-                    f"what was written of {found.backup.key} is not what was sealed: "
-                    + "; ".join(written.differs),
-                    f"run `qdrant-dr verify {found.backup.key} --depth content`: it says whether "
-                    "the copy is damaged; `--from-salvage` exports what can be read.",
-                )
+            _must_be_sealed(found, written.differs, done)
             _put(to, written, done)
             replayed += written.replayed
         done.sources = tuple(opened.used)
@@ -148,18 +149,31 @@ def _write(
     wanted = {s.shard for s in found.manifest.shards}
     if missing := sorted(wanted - {f.shard for f in done.files}):
         raise CountDiffers(f"the archives of {found.backup.key} hold nothing of shards {missing}")
-    if not writer.sealed:
+    if (seal := found.backup.seal) is None:
         done.notes.append(
             "it has no seal, so nothing says what should be in it: run `qdrant-dr verify "
             f"{found.backup.key} --depth content`, and export again for a proof"
         )
         return
+    _must_be_sealed(found, unlike_seal(seal, done.files, replayed=replayed), done)
     done.equal = True
     if replayed:
         done.notes.append(
             f"the vectors of {replayed} points come out of the write-ahead log: computed on this "
             "machine, they are compared by their number"
         )
+
+
+def _must_be_sealed(found: Found, differs: Sequence[str], done: Progress) -> None:
+    """Raise ContentDiffers if anything differs from the seal."""
+    if not differs:
+        return
+    done.equal = False
+    raise ContentDiffers(
+        f"what was written of {found.backup.key} is not what was sealed: {'; '.join(differs)}",
+        f"run `qdrant-dr verify {found.backup.key} --depth content`: it says whether the copy is "
+        "damaged; `--from-salvage` exports what can be read.",
+    )
 
 
 def _put(to: Destination, written: WrittenShard, done: Progress) -> None:

@@ -53,16 +53,18 @@ def decide(
     *,
     only: str | None,
     missing: bool,
+    cosine: frozenset[str],
     shard: int | None = None,
     shard_key: int | str | None = None,
 ) -> tuple[Verdict, Change | None]:
-    """Decide what becomes of one point that is `there`, and is to be as `given`."""
+    """Decide what becomes of one point that is `there`, and is to be as `given`; the last bits of
+    the vectors `cosine` do not count."""
     if missing and there is not None:
         return "present", None
     if only is not None and there is None and given is not None:
         return "lacking", None
     after = combined(there, given, only)
-    if same(after, there, only):
+    if same(after, there, only, cosine):
         return "equal", None
     digests = digest_of(there, only), digest_of(after, only)
     change = Change(point_id, digests[0], after, digests[1], shard, shard_key)

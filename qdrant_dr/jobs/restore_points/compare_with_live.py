@@ -41,6 +41,7 @@ def compare_with_live(
     *,
     only: str | None,
     missing: bool,
+    cosine: frozenset[str],
     limit: int | None,
     take: Take,
 ) -> Surveyed:
@@ -55,7 +56,7 @@ def compare_with_live(
             there = live.get(given.id)
             what, change = decide(
                 given.id, given.point, there, only=only, missing=missing,
-                shard=given.shard, shard_key=given.shard_key,
+                cosine=cosine, shard=given.shard, shard_key=given.shard_key,
             )  # fmt: skip
             if change is not None and given.left is not None and change.before not in given.left:
                 found.counts["changed"] += 1

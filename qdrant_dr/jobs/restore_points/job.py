@@ -14,7 +14,12 @@ from qdrant_dr.jobs.read_points.opened_backup import check_filter
 from qdrant_dr.jobs.restore_points.changes import Change
 from qdrant_dr.jobs.restore_points.compare_with_live import compare_with_live
 from qdrant_dr.jobs.restore_points.journal import unfinished_points
-from qdrant_dr.jobs.restore_points.look import look_at, unlike_backup, unlike_vectors
+from qdrant_dr.jobs.restore_points.look import (
+    look_at,
+    unlike_backup,
+    unlike_then,
+    without_the_run,
+)
 from qdrant_dr.jobs.restore_points.options import PointsRequest, ids_of, parsed_filter
 from qdrant_dr.jobs.restore_points.plan import PointsPlan, room_reasons
 from qdrant_dr.jobs.restore_points.state import PointsWork, asked, found_backup
@@ -177,7 +182,7 @@ def _compared(
     else:
         assert unit.undoes is not None
         stored = stored_undo(run.repositories, config.cluster.name, unit.undoes)
-        refusals += unlike_vectors(live, json.loads(stored.record.params))
+        refusals += unlike_then(live, stored.record, another_incarnation=unit.another_incarnation)
     left = unfinished_points(config.capture.spool.path, node.url, unit.name)
     if left is not None and left.undo_id != unit.undoes:
         began = f"{left.began_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -204,8 +209,10 @@ def _compared(
         with work.opened() as source:
             surveyed = compare_with_live(
                 node, unit.name, source, only=work.only, missing=unit.missing,
-                limit=live.facts.max_query_limit, take=weigh,
+                cosine=live.cosine, limit=live.facts.max_query_limit, take=weigh,
             )  # fmt: skip
+    if stored is not None and surveyed.to_write and not unit.another_incarnation:
+        refusals += filter(None, [without_the_run(live, stored.record)])
     space = config.cluster.node_space if node.url in config.cluster.nodes else None
     refusals += room_reasons(unit, size, space)
     return PointsPlan(

@@ -12,7 +12,7 @@ from typing import Any
 
 from qdrant_dr.cluster import RawPoint
 from qdrant_dr.errors import UsageError
-from qdrant_dr.proof import compare_replayed
+from qdrant_dr.proof.compare import alike
 from qdrant_dr.proof.point_encoding import named_vectors, point_digests
 from qdrant_dr.records.undo import ABSENT
 
@@ -55,21 +55,32 @@ def digest_of(point: RawPoint | None, only: str | None) -> str:
     """Return the digest of what is touched of a point, `ABSENT` for one that is not there."""
     if point is None:
         return ABSENT
-    part = touched(point, only)
-    digests = point_digests(part["id"], part["payload"], part["vector"])
+    digests = _digests(point, only)
     whole = sha256()
     for name in sorted(digests):
         whole.update(len(name).to_bytes(4, "big") + name.encode() + digests[name])
     return whole.hexdigest()
 
 
-def same(wanted: RawPoint | None, there: RawPoint | None, only: str | None) -> bool:
-    """Say whether what is touched of a point is as wanted: all of it bit by bit, except vectors,
-    which may differ by the tolerance, as a server computes cosine vectors anew."""
+def _digests(point: RawPoint, only: str | None) -> dict[str, bytes]:
+    part = touched(point, only)
+    return point_digests(part["id"], part["payload"], part["vector"])
+
+
+def same(
+    wanted: RawPoint | None, there: RawPoint | None, only: str | None, cosine: frozenset[str]
+) -> bool:
+    """Say whether what is touched of a point is as wanted: all of it bit by bit, except the vectors
+    `cosine`, which may differ by the tolerance, as each server normalises them itself."""
     if wanted is None or there is None:
         return wanted is there
-    one, other = touched(wanted, only), touched(there, only)
-    return not compare_replayed([one], {other["id"]: other})[0]
+    one, other = _digests(wanted, only), _digests(there, only)
+    apart = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
+    if not apart <= {f"{VECTOR}{name}" for name in cosine}:
+        return False
+    mine, theirs = named(wanted), named(there)
+    names = {name.removeprefix(VECTOR) for name in apart}
+    return all(n in mine and n in theirs and alike(mine[n], theirs[n]) for n in names)
 
 
 def combined(there: RawPoint | None, given: RawPoint | None, only: str | None) -> RawPoint | None:
@@ -85,11 +96,15 @@ def combined(there: RawPoint | None, given: RawPoint | None, only: str | None) -
     return {**there, "vector": others | ({name: mine[name]} if name in mine else {})}
 
 
-def only_rounded(wanted: RawPoint | None, there: RawPoint | None) -> bool:
-    """Say whether the payload is as wanted but for the last bits of its floats."""
-    if wanted is None or there is None:
+def only_rounded(
+    wanted: RawPoint | None, there: RawPoint | None, only: str | None, cosine: frozenset[str]
+) -> bool:
+    """Say whether a point is as wanted but for the last bits of the floats in its payload."""
+    if wanted is None or there is None or vector_name(only) is not None:
         return False
-    return _near(wanted.get("payload") or {}, there.get("payload") or {})
+    if not _near(wanted.get("payload") or {}, there.get("payload") or {}):
+        return False
+    return same({**there, "payload": wanted.get("payload")}, wanted, only, cosine)
 
 
 def _near(one: Any, other: Any) -> bool:

@@ -27,6 +27,7 @@ class Result:
     others: OthersJudged = field(default_factory=lambda: OthersJudged(None, 0))
     undo_id: str | None = None
     undo_in: tuple[str, ...] = ()
+    undo_until: datetime | None = None
     began: bool = False
     proven: bool = False
     resumed: bool = False
@@ -100,6 +101,7 @@ def detail_of(
         only=only,
         undo_id=result.undo_id,
         undo_in=result.undo_in,
+        undo_until=result.undo_until,
         undoes=unit.undoes,
         captured_at=captured_at,
         selected=sum(counts.values()) - counts["present"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,8 +11,10 @@ from qdrant_dr.cluster import RawPoint
 from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, Conflict, DRError
 from qdrant_dr.jobs.restore_points.changes import Change
 from qdrant_dr.records import UndoFile, UndoPart, UndoRecord, UndoSettled
+from qdrant_dr.records.undo import TargetThen
 from qdrant_dr.repository import Repository
 from qdrant_dr.repository.undo_records import (
+    UNDO_KEPT,
     find_undo,
     put_settled,
     put_undo,
@@ -23,6 +25,7 @@ from qdrant_dr.repository.undo_records import (
 )
 
 Put = Callable[[Repository], None]
+Settled = Mapping[int | str, Collection[str]]
 PART_BYTES = 8 << 20
 PART_POINTS = 20_000
 
@@ -87,8 +90,9 @@ class UndoWriter:
         self._absent, self._present, self._size = [], [], 0
 
     def complete(
-        self, *, now: datetime, target: str, source: str, only: str | None, params: str
-    ) -> UndoRecord:
+        self, *, now: datetime, target: str, source: str, only: str | None, params: str,
+        then: TargetThen,
+    ) -> UndoRecord:  # fmt: skip
         """Write the record that names the parts: from now on the former state is safe."""
         self.flush()
         record = UndoRecord(
@@ -103,16 +107,27 @@ class UndoWriter:
             absent=self.absent,
             present=self.present,
             parts=tuple(self.files),
+            then=then,
         )
         self._everywhere(lambda r: put_undo(r, record))
         return record
 
-    def settle(self, points: tuple[tuple[int | str, str], ...]) -> None:
-        """Keep the digests of what the server keeps otherwise than it was sent."""
+    def settle(self, points: tuple[tuple[int | str, str], ...]) -> tuple[str, ...]:
+        """Keep the digests of what the server keeps otherwise than it was sent. Return why some
+        repositories did not take them: nothing else is lost by that."""
         record = UndoSettled(
             run_id=self.run_id, cluster=self.cluster, collection=self.collection, points=points
         )
-        self._everywhere(lambda r: put_settled(r, record))
+        whys = []
+        for name, repository in self.repositories.items():
+            try:
+                put_settled(repository, record)
+            except DRError as e:
+                whys.append(
+                    f"{name} did not take which last bits the server keeps of {len(points)} "
+                    f"points, which an undo from there takes for changed by somebody: {e.message}"
+                )
+        return tuple(whys)
 
     def _everywhere(self, put: Put) -> None:
         for name, repository in list(self.repositories.items()):
@@ -148,12 +163,15 @@ class StoredUndo:
     record: UndoRecord
     places: Mapping[str, Repository]
 
-    def settled(self) -> dict[int | str, str]:
-        """Return the digests of what the server keeps otherwise than it was sent."""
+    def settled(self) -> Settled:
+        """Return the digests of what the server keeps otherwise than it was sent, from every
+        place."""
+        found: dict[int | str, set[str]] = {}
         for repository in self.places.values():
-            if (found := read_settled(repository, self.record)) is not None:
-                return dict(found.points)
-        return {}
+            for record in read_settled(repository, self.record):
+                for point_id, digest in record.points:
+                    found.setdefault(point_id, set()).add(digest)
+        return found
 
     def parts(self) -> Iterator[UndoPart]:
         """Yield every part, from the first place whose part is good."""
@@ -178,14 +196,14 @@ class StoredUndo:
             yield from formers(part, settled)
 
 
-def formers(part: UndoPart, settled: Mapping[int | str, str]) -> Iterator[Former]:
+def formers(part: UndoPart, settled: Settled) -> Iterator[Former]:
     """Yield the points of one part. Pure."""
     before: list[tuple[int | str, RawPoint | None]] = [(i, None) for i in part.absent]
     for text in part.present:
         point = json.loads(text)
         before.append((point["id"], point))
     for (point_id, was), after in zip(before, part.after, strict=True):
-        left = frozenset({after, settled.get(point_id, after)})
+        left = frozenset({after, *settled.get(point_id, ())})
         yield Former(point_id, was, left, part.shard, part.shard_key)
 
 
@@ -216,7 +234,7 @@ def stored_undo(opened: Mapping[str, Repository], cluster: str, run_id: str) -> 
         what = f": {'; '.join(whys)}" if whys else ""
         raise BackupNotFound(
             f"no repository has an undo record of the run {run_id}{what}",
-            "only `restore --points ... --execute` writes one; `qdrant-dr list` does not show "
-            "them: the run's own output names it.",
+            "only `restore --points ... --execute` writes one; its output names it, and says until "
+            f"when it is kept: {UNDO_KEPT.days} days.",
         )
     return StoredUndo(record, found)

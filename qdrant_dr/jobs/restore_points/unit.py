@@ -19,7 +19,14 @@ from qdrant_dr.jobs.restore_points.journal import (
     PointsJournal,
     points_journal,
 )
-from qdrant_dr.jobs.restore_points.look import look_at, params_text, unlike_backup, unlike_vectors
+from qdrant_dr.jobs.restore_points.look import (
+    look_at,
+    params_text,
+    target_then,
+    unlike_backup,
+    unlike_then,
+    without_the_run,
+)
 from qdrant_dr.jobs.restore_points.others import (
     judge_others,
     look_again,
@@ -48,6 +55,7 @@ from qdrant_dr.jobs.run.units import RestorePointsUnit
 from qdrant_dr.jobs.target.open_target import open_target
 from qdrant_dr.records import Outcome
 from qdrant_dr.repository import Repository
+from qdrant_dr.repository.undo_records import UNDO_KEPT
 from qdrant_dr.stores.bandwidth import BandwidthLimit
 
 _SHOWN = 8
@@ -141,7 +149,9 @@ class Restoration:
         cluster = work.config.cluster.name
         if unit.undoes is not None:
             work.stored = stored_undo(self.opened, cluster, unit.undoes)
-            reasons = unlike_vectors(work.live, json.loads(work.stored.record.params))
+            reasons = unlike_then(
+                work.live, work.stored.record, another_incarnation=unit.another_incarnation
+            )
             if work.stored.record.collection != unit.name:
                 reasons = [f"{unit.undoes} wrote into {work.stored.record.collection!r}"]
         else:
@@ -175,7 +185,11 @@ class Restoration:
                 "run that command again to continue it, or take it back: "
                 f"`qdrant-dr restore --undo {found.undo_id} --execute`.",
             )
-        return stored_undo(self.opened, self.work.config.cluster.name, found.undo_id)
+        left = stored_undo(self.opened, self.work.config.cluster.name, found.undo_id)
+        another = self.unit.another_incarnation
+        if reasons := unlike_then(self.work.live, left.record, another_incarnation=another):
+            raise PlanRefused("; ".join(reasons))
+        return left
 
     def _survey(self, changes: ChangeFile) -> None:
         """Compare, and keep the present state of what is to change, in every repository."""
@@ -191,19 +205,29 @@ class Restoration:
         with work.opened() as source:
             result.surveyed = compare_with_live(
                 self.node, self.name, source, only=work.only, missing=self.unit.missing,
-                limit=self.limit, take=take,
+                cosine=work.live.cosine, limit=self.limit, take=take,
             )  # fmt: skip
         if changes.count:
-            writer.complete(
+            self._must_be_of_this_life()
+            record = writer.complete(
                 now=utc_now(), target=self.node.url, source=work.source_name, only=work.only,
-                params=params_text(work.live),
+                params=params_text(work.live), then=target_then(work.live),
             )  # fmt: skip
             self.writer, result.undo_id = writer, self.run_id
             result.undo_in = tuple(writer.repositories)
+            result.undo_until = record.made_at + UNDO_KEPT
             result.doubts += [
                 f"the undo record is not in {name}: {e.message}"
                 for name, e in writer.failed.items()
             ]
+
+    def _must_be_of_this_life(self) -> None:
+        """Raise PlanRefused if what an undo finds was not written by its run."""
+        stored = self.work.stored
+        if stored is None or self.unit.another_incarnation:
+            return
+        if (why := without_the_run(self.work.live, stored.record)) is not None:
+            raise PlanRefused(why)
 
     def _take_up(self, left: StoredUndo, changes: ChangeFile) -> None:
         """Go on with what an earlier run had begun: its undo record says which points, and what
@@ -211,6 +235,7 @@ class Restoration:
         work, result = self.work, self.result
         result.resumed, result.began = True, True
         result.undo_id, result.undo_in = left.record.run_id, tuple(left.places)
+        result.undo_until = left.record.made_at + UNDO_KEPT
         self.writer = UndoWriter(
             dict(left.places), left.record.run_id, left.record.cluster, self.name
         )
@@ -233,7 +258,8 @@ class Restoration:
                         for former in some:
                             what, change = decide(
                                 former.id, given.get(former.id), former.before, only=work.only,
-                                missing=False, shard=part.shard, shard_key=part.shard_key,
+                                missing=False, cosine=work.live.cosine, shard=part.shard,
+                                shard_key=part.shard_key,
                             )  # fmt: skip
                             result.surveyed.counts[what] += 1
                             if change is not None:
@@ -270,7 +296,7 @@ class Restoration:
 
             writer = Writer(
                 self.node, self.name, self.work.only, writes, self.limit, self.work.live.most,
-                confirmed=confirm, written=result.written,
+                cosine=self.work.live.cosine, confirmed=confirm, written=result.written,
             )  # fmt: skip
             try:
                 writer.write(changes.batches(), tell)
@@ -286,7 +312,7 @@ class Restoration:
             after = look_again(self.node, self.name, before, limit=self.limit)
         settled = result.written.settled
         if settled:
-            self.writer.settle(tuple(settled.items()))
+            result.doubts += self.writer.settle(tuple(settled.items()))
         done_now = result.written.done
         result.others = judge_others(
             before, after, operations=writes.operations,

@@ -8,7 +8,7 @@ on); else a change in the moment between our look at a batch and our write is ov
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import Node, RawPoint, points_by_id
@@ -65,7 +65,8 @@ class Written:
 
 @dataclass
 class Writer:
-    """Writes into one collection. `limit` is its `max_query_limit`, `most` its largest upsert."""
+    """Writes into one collection. `limit` is its `max_query_limit`, `most` its largest upsert,
+    `cosine` are the vectors that it normalises."""
 
     node: Node
     name: str
@@ -73,6 +74,7 @@ class Writer:
     writes: PointWrites
     limit: int | None = None
     most: int | None = None
+    cosine: frozenset[str] = frozenset()
     confirmed: Confirmed = lambda _id, _digest: None
     written: Written = field(default_factory=Written)
 
@@ -88,6 +90,7 @@ class Writer:
     def _batch(self, batch: Sequence[Change]) -> None:
         live = self._live(batch)
         todo: list[Change] = []
+        rounded: list[Change] = []
         for change in batch:
             there = live.get(change.id)
             found = digest_of(there, self.only)
@@ -95,20 +98,21 @@ class Writer:
                 todo.append(change)
             elif self._is_done(change, there, found):
                 self.written.equal += 1
+            elif self._is_rounded(change, there):
+                # by a run that was killed before it sent the other spelling
+                rounded.append(replace(change, before=found))
             else:
                 self.written.moved.add(change.id)
-        if not todo:
-            return
-        refused = self._send(todo, respell=False)
-        wrong = self._read_back(todo, refused)
+        refused = self._send(todo, respell=False) if todo else {}
+        wrong = self._read_back(todo, refused) if todo else []
         # a server whose parser rounds floats of payloads is sent another spelling; what differs
         # otherwise somebody else has written
-        rounded = [change for change, there in wrong if only_rounded(change.after, there)]
+        left = {change.id for change, there in wrong if self._is_rounded(change, there)}
+        rounded += [change for change, _ in wrong if change.id in left]
         again: list[Seen] = []
         if rounded:
             refused |= self._send(rounded, respell=True)
             again = self._read_back(rounded, refused)
-        left = {change.id for change in rounded}
         for change, _ in (*(w for w in wrong if w[0].id not in left), *again):
             self.written.differing.add(change.id)
 
@@ -138,12 +142,15 @@ class Writer:
         """Say whether a point, of which `found` is the digest, is as it is to be; and confirm
         it."""
         if found != change.wanted:
-            if not same(change.after, there, self.only):
+            if not same(change.after, there, self.only, self.cosine):
                 return False
             self.written.within += 1
             self.written.settled[change.id] = found
         self.confirmed(change.id, found)
         return True
+
+    def _is_rounded(self, change: Change, there: RawPoint | None) -> bool:
+        return only_rounded(change.after, there, self.only, self.cosine)
 
     def _live(self, changes: Sequence[Change]) -> dict[PointId, RawPoint]:
         ids = [c.id for c in changes]

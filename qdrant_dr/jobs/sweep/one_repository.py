@@ -20,7 +20,7 @@ from qdrant_dr.repository import (
     sweep_packs,
 )
 from qdrant_dr.repository import sweep as sweep_repository
-from qdrant_dr.repository.undo_records import lapsed_undos
+from qdrant_dr.repository.undo_records import LapsedUndos, lapsed_undos
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,12 @@ def sweep_one(
         return RepositorySweep((), (f"nothing is swept: {why.message}; {why.hint}",), (), 0, 0)
     plan = plan_sweep(catalog, repository.name, store_now=now)
     unlisted: tuple[str, ...] = ()
+    undos = LapsedUndos()
     if plan.refused is None:
         try:
             plan = replace(plan, bundles=lapsed_bundles(repository, store_now=now))
             undos = lapsed_undos(repository, config.cluster.name, store_now=now)
-            plan = replace(plan, undos=undos)
+            plan = replace(plan, undos=undos.files)
         except DRError as e:  # a key may list what it knows alone; these only take room
             unlisted = (f"bundles and undo records were not looked at: {e.message}",)
     packs = _plan_packs(config, repository, opened, catalog, now)
@@ -60,7 +61,7 @@ def sweep_one(
     return RepositorySweep(
         removed=(*freed.removed, *swept.removed),
         kept=(*((plan.refused,) if plan.refused else ()), *packs.unjudged),
-        remarks=(*unlisted, *freed.remarks, *swept.refused),
+        remarks=(*unlisted, *undos.said, *freed.remarks, *swept.refused),
         freed_bytes=freed.freed_bytes,
         hidden_bytes=freed.hidden_bytes,
     )

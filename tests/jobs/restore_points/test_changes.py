@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 from qdrant_dr.cluster.scroll import id_order
 from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, absent_ids, decide
-from qdrant_dr.jobs.restore_points.look import ids_apart
+from qdrant_dr.jobs.restore_points.look import (
+    Live,
+    ids_apart,
+    unlike_then,
+    without_the_run,
+)
 from qdrant_dr.jobs.restore_points.options import ids_of, parsed_filter
 from qdrant_dr.jobs.restore_points.others import Around, judge_others
 from qdrant_dr.jobs.restore_points.point_states import (
@@ -26,8 +31,8 @@ from qdrant_dr.jobs.restore_points.point_states import (
     same,
 )
 from qdrant_dr.jobs.restore_points.undo import formers
-from qdrant_dr.records import UndoPart
-from qdrant_dr.records.undo import ABSENT
+from qdrant_dr.records import UndoFile, UndoPart, UndoRecord
+from qdrant_dr.records.undo import ABSENT, TargetThen
 
 IDS = st.one_of(st.integers(0, 2**64 - 1), st.uuids().map(str))
 VALUES = st.recursive(
@@ -46,6 +51,7 @@ VECTORS = st.fixed_dictionaries(
         "b": st.lists(FLOATS, min_size=2, max_size=2),
     },
 )
+COSINE = frozenset({"b"})
 ONLY = st.sampled_from([None, "payload", "vector:a", "vector:b"])
 
 
@@ -64,28 +70,28 @@ def test_ids_that_are_not_live(ids: set[int | str], live: set[int | str]) -> Non
 def test_a_change_leads_to_what_was_given_and_touches_nothing_else(
     given_: dict[str, Any], there: dict[str, Any] | None, only: str | None
 ) -> None:
-    what, change = decide(5, given_, there, only=only, missing=False)
+    what, change = decide(5, given_, there, only=only, missing=False, cosine=COSINE)
     if only is not None and there is None:
         assert (what, change) == ("lacking", None)
         return
     after = combined(there, given_, only)
     assert after is not None
-    assert same(after, given_, only)
+    assert same(after, given_, only, frozenset())
     if only is not None and there is not None:
         name = only.removeprefix("vector:")
         assert only == "payload" or after["payload"] == there["payload"]
         kept = {n: v for n, v in after["vector"].items() if only == "payload" or n != name}
         was = {n: v for n, v in there["vector"].items() if only == "payload" or n != name}
         assert kept == was
-    assert (change is None) == same(after, there, only) == (what == "equal")
+    assert (change is None) == same(after, there, only, COSINE) == (what == "equal")
     if change is not None:
         assert change.before == digest_of(there, only)
         assert change.kind == what == ("create" if there is None else "overwrite")
         # and back: the former state is what an undo gives
-        back, undone = decide(5, there, change.after, only=only, missing=False)
+        back, undone = decide(5, there, change.after, only=only, missing=False, cosine=COSINE)
         assert back == ("delete" if there is None else "overwrite")
         assert undone is not None
-        assert same(undone.after, there, only)
+        assert same(undone.after, there, only, frozenset())
 
 
 @given(points(), points(), ONLY)
@@ -93,14 +99,36 @@ def test_digests_tell_states_apart(
     one: dict[str, Any], other: dict[str, Any], only: str | None
 ) -> None:
     if digest_of(one, only) == digest_of(other, only):
-        assert same(one, other, only)
+        assert same(one, other, only, frozenset())
     assert digest_of(one, only) != ABSENT
+
+
+def test_only_cosine_vectors_may_differ_in_their_last_bits() -> None:
+    point: dict[str, Any] = {
+        "id": 5,
+        "payload": {"n": 1},
+        "vector": {"a": [0.5, 0.25, 0.0], "b": [0.6, 0.8], "s": {"indices": [1], "values": [0.5]}},
+    }
+    near = {"a": [0.5, 0.25, 5e-7], "b": [0.6, 0.8000005],
+            "s": {"indices": [1], "values": [0.5000005]}}  # fmt: skip
+    for name, value in near.items():
+        other = {**point, "vector": {**point["vector"], name: value}}
+        what, change = decide(5, point, other, only=None, missing=False, cosine=COSINE)
+        assert what == ("equal" if name in COSINE else "overwrite"), name
+        assert (change is None) == (name in COSINE)
+        assert same(point, other, "payload", COSINE)
+        assert same(point, other, f"vector:{name}", COSINE) == (name in COSINE)
+    for far in ([0.6, 0.800002], [0.6], None):
+        vectors = {n: v for n, v in {**point["vector"], "b": far}.items() if v is not None}
+        assert not same(point, {**point, "vector": vectors}, None, COSINE)
+    assert same(point, {**point, "payload": {"n": 1}}, None, COSINE)
+    assert not same(point, {**point, "payload": {"n": 1.0}}, None, COSINE)
 
 
 @given(st.none() | points())
 def test_only_missing_points(there: dict[str, Any] | None) -> None:
     what, change = decide(5, {"id": 5, "payload": {}, "vector": {}}, there, only=None,
-                          missing=True)  # fmt: skip
+                          missing=True, cosine=COSINE)  # fmt: skip
     assert what == ("create" if there is None else "present")
     assert (change is None) == (there is not None)
 
@@ -120,12 +148,23 @@ def test_changes_come_out_of_the_file_in_order(
 
 
 def test_a_rounded_float_is_told_from_another_value() -> None:
-    one = {"payload": {"a": [0.1, {"b": 1}]}}
-    assert only_rounded(one, {"payload": {"a": [0.1 + 1e-17 * 2, {"b": 1}]}})
-    assert only_rounded(one, {"payload": {"a": [0.1000000000000001, {"b": 1}]}})
-    assert not only_rounded(one, {"payload": {"a": [0.11, {"b": 1}]}})
-    assert not only_rounded(one, {"payload": {"a": [0.1, {"b": 1.0}]}})
-    assert not only_rounded(one, None)
+    def point(payload: dict[str, Any], **vectors: Any) -> dict[str, Any]:
+        return {"id": 5, "payload": payload, "vector": {"a": [1.0], "b": [0.5], **vectors}}
+
+    def rounded(other: dict[str, Any] | None, only: str | None = None) -> bool:
+        return only_rounded(one, other, only, COSINE)
+
+    one = point({"a": [0.1, {"b": 1}]})
+    near = {"a": [0.1000000000000001, {"b": 1}]}
+    assert rounded(point(near))
+    assert rounded(point(near, b=[0.5000001]))  # normalised by the server
+    assert not rounded(point({"a": [0.11, {"b": 1}]}))
+    assert not rounded(point({"a": [0.1, {"b": 1.0}]}))
+    assert not rounded(None)
+    # somebody wrote a vector of it
+    assert not rounded(point(near, a=[1.5]))
+    assert rounded(point(near, a=[1.5]), "payload")
+    assert not rounded(point(near), "vector:a")
 
 
 def test_an_undo_part_gives_each_point_with_what_was_left_of_it() -> None:
@@ -133,7 +172,7 @@ def test_an_undo_part_gives_each_point_with_what_was_left_of_it() -> None:
         run_id="r", cluster="c", collection="m", number=1, absent=(1,),
         present=('{"id": 2, "payload": {}, "vector": {}}',), after=("a" * 64, "b" * 64),
     )  # fmt: skip
-    absent, present = formers(part, {2: "d" * 64})
+    absent, present = formers(part, {2: {"d" * 64}})
     assert (absent.id, absent.before, absent.left) == (1, None, frozenset({"a" * 64}))
     assert (present.id, present.left) == (2, frozenset({"b" * 64, "d" * 64}))
 
@@ -184,6 +223,43 @@ def test_ids_of_several_shard_keys_are_not_told_apart(
     listed = {"shard_keys": None if keys is None else [{"key": k} for k in keys]}
     facts = SimpleNamespace(sharding_method=method, shard_keys_json=json.dumps(listed))
     assert (ids_apart(facts) is not None) == apart  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("now", "fallen", "nothing_since"),
+    [
+        ({"operations": {0: 7, 1: 4}}, False, True),
+        ({"operations": {0: 7, 1: 5}}, False, False),
+        ({"operations": {0: 6, 1: 9}}, True, False),
+        ({"operations": {0: 9, 1: None}}, False, False),
+        ({"operations": {0: 6, 1: 4}, "peer": 2}, False, False),  # numbers of two nodes
+        ({"operations": {0: 9, 1: 9}, "peer": 3, "peers": (3,)}, True, False),
+        ({"operations": {0: 9}, "shard_number": 1}, True, False),
+    ],
+)
+def test_the_collection_that_a_run_wrote_into(
+    now: dict[str, Any], fallen: bool, nothing_since: bool
+) -> None:
+    then = TargetThen(peer_id=1, peers=(1, 2), shard_number=2, operations={0: 7, 1: 4})
+    record = UndoRecord(
+        run_id="r", cluster="c", collection="m", made_at="2026-11-30T00:00:00.000000Z", target="t",
+        source="m@b", only=None, params="{}", absent=1, present=0, then=then,
+        parts=(UndoFile(file="part-1.json", points=1, sha256="0" * 64),),
+    )  # fmt: skip
+    assert UndoRecord.from_bytes(record.to_bytes(), where="here") == record
+    facts = SimpleNamespace(
+        collection="m", info={"config": {"params": {}}}, peer_id=now.get("peer", 1),
+        replicas=[SimpleNamespace(peer_id=p) for p in now.get("peers", (1, 2))],
+        operations=now["operations"], shard_ids=frozenset(now["operations"]),
+        shard_number=now.get("shard_number", 2),
+    )  # fmt: skip
+    live: Any = Live(SimpleNamespace(url="http://a:6333"), facts)  # type: ignore[arg-type]
+    assert bool(unlike_then(live, record, another_incarnation=False)) == fallen
+    assert unlike_then(live, record, another_incarnation=True) == []
+    assert (without_the_run(live, record) is not None) == nothing_since
+    older = record.model_copy(update={"then": None})
+    assert unlike_then(live, older, another_incarnation=False) == []
+    assert without_the_run(live, older) is None
 
 
 def test_ids_in_a_file(tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from qdrant_dr.errors import UsageError
+from qdrant_dr.errors import RecoverFailed, UsageError
 from qdrant_dr.jobs.restore_points.options import PointsRequest
+from qdrant_dr.jobs.restore_points.unit import Restoration
 from qdrant_dr.records import RunEnd
 from tests.support.restored_points import (
     NAME,
@@ -17,6 +20,7 @@ from tests.support.restored_points import (
     delete,
     differing,
     id_of,
+    make_collection,
     payload_of,
     take_back,
     the_detail,
@@ -61,6 +65,8 @@ def test_missing_points_come_back_and_go_again(world: World, server: Server) -> 
     assert outcome.verdict == "ok", (outcome.error, outcome.notes)
     assert (detail.created, detail.overwritten, detail.proven) == (50, 0, True)
     assert detail.undo_in == ("one", "two")
+    assert detail.undo_until is not None
+    assert detail.undo_until > outcome.started_at + timedelta(days=89)
     assert detail.others_equal is True
     assert differing(before, there(server.url)) == {id_of(100), id_of(101)}
     end = take_back(world, end.start.run_id)
@@ -206,11 +212,88 @@ def test_what_changes_between_our_look_and_our_write_stays(
         spy.instead = meanwhile
         end = bring(world, ids=ids, to=spy.url)
     outcome, detail = the_outcome(end), the_detail(end)
-    assert outcome.verdict == "degraded", outcome
+    assert outcome.verdict == "degraded", (outcome.error, outcome.notes)
     assert not detail.proven
     assert set(detail.moved_ids) == {id_of(12), id_of(25)}
     assert (detail.created, detail.overwritten) == (9, 9)
     assert differing(before, there(server.url)) == {id_of(12), id_of(25)}
+
+
+def off_by_the_last_bit(_line: str, body: bytes) -> bytes:
+    """The answer of a server that normalises `text` otherwise than the one of the backup."""
+    told = json.loads(body)
+    result = told.get("result")
+    points = result.get("points") if isinstance(result, dict) else result
+    for point in points if isinstance(points, list) else ():
+        if "text" in (point.get("vector") or {}):
+            point["vector"]["text"][0] += 1e-7
+    return json.dumps(told).encode()
+
+
+def test_a_run_that_goes_on_settles_what_the_first_one_did_not(
+    world: World, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stops at the very end; of what it settled somebody changes a point before it goes on."""
+    delete(server.url, range(10, 20))
+    write(server.url, range(20, 30), seed=300)
+    damaged = there(server.url)
+    ids = ids_file(tmp_path, *range(10, 30))
+
+    def fails(*_: object) -> None:
+        raise RecoverFailed("the power went")
+
+    with Spy(server.url) as spy:
+        spy.told = off_by_the_last_bit
+        with monkeypatch.context() as patch:
+            patch.setattr(Restoration, "_judge", fails)
+            assert "the power went" in failed(bring(world, ids=ids, to=spy.url))
+        write(server.url, [25], seed=800)
+        mine = there(server.url)[id_of(25)]
+        end = bring(world, ids=ids, to=spy.url)
+        outcome, detail = the_outcome(end), the_detail(end)
+        assert outcome.verdict == "degraded", (outcome.error, outcome.notes)
+        assert (detail.resumed, detail.proven, detail.within_tolerance) == (True, True, 19)
+        assert detail.moved_ids == (id_of(25),)
+        undone = the_detail(take_back(world, detail.undo_id or "", to=spy.url))
+    assert (undone.deleted, undone.overwritten, undone.moved) == (10, 9, 1)
+    found = there(server.url)
+    for _, vectors in (*damaged.values(), *found.values()):
+        del vectors["text"]  # it was read otherwise than it is
+    assert differing(damaged, found) == {id_of(25)}
+    assert there(server.url)[id_of(25)] == mine
+
+
+def test_a_run_killed_before_the_other_spelling_goes_on(
+    world: World, server: Server, tmp_path: Path
+) -> None:
+    """The server rounded floats, and the run died before it sent them in another spelling: what is
+    there nobody else has written."""
+    before = there(server.url)
+    delete(server.url, range(10, 20))
+    ids = ids_file(tmp_path, *range(10, 20))
+    broken: list[bool] = []
+
+    def rounding(line: str, body: bytes) -> bytes:
+        if not line.startswith("PUT"):
+            return body
+        broken.append(True)
+        asked = json.loads(body)
+        for point in asked["points"]:
+            if "price" in point["payload"]:
+                point["payload"]["price"] = math.nextafter(point["payload"]["price"], 0)
+        return json.dumps(asked).encode()
+
+    with Spy(server.url) as spy:
+        spy.asked = rounding
+        spy.instead = lambda _: (400, b'{"status": {"error": "gone"}}') if broken else None
+        assert failed(bring(world, ids=ids, to=spy.url))
+        assert differing(before, there(server.url))
+        spy.asked, spy.instead = Spy.asked, None
+        end = bring(world, ids=ids, to=spy.url)
+    outcome, detail = the_outcome(end), the_detail(end)
+    assert outcome.verdict == "ok", (outcome.error, outcome.notes)
+    assert (detail.resumed, detail.moved) == (True, 0)
+    assert differing(before, there(server.url)) == set()
 
 
 def test_a_key_that_may_not_write_changes_nothing(world: World, server: Server) -> None:
@@ -259,6 +342,26 @@ def test_small_upserts_where_strict_mode_wants_them(world: World, server: Server
         call(server.url, "PATCH", "", strict_mode_config={"enabled": False})
     assert the_detail(end).created == 30
     assert differing(before, there(server.url)) == set()
+
+
+def test_another_collection_with_the_same_points_is_not_undone(
+    world: World, server: Server
+) -> None:
+    """It was deleted and created anew: every point is as that run left it, and it wrote none."""
+    delete(server.url, range(10, 20))
+    done = bring(world, missing=True)
+    assert the_detail(done).created == 10
+    again = there(server.url)
+    call(server.url, "DELETE", "")
+    make_collection(server.url, POINTS)
+    assert differing(again, there(server.url)) == set()
+    for dry_run in (True, False):
+        said = refused(take_back(world, done.start.run_id, dry_run=dry_run))
+        assert "is another collection of that name" in said
+        assert "--another-incarnation" in said
+    assert differing(again, there(server.url)) == set()
+    end = take_back(world, done.start.run_id, another_incarnation=True)
+    assert the_detail(end).deleted == 10
 
 
 def test_other_collections_under_the_name_are_refused(world: World, server: Server) -> None:
