@@ -5,22 +5,60 @@ Payloads of one page mostly have the same keys, and many of their values are the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
-from qdrant_dr.proof.point_encoding import encode_id, encode_value, key_order
+import numpy as np
+import numpy.typing as npt
+
+from qdrant_dr.proof.point_encoding import (
+    DENSE_HEADER,
+    dense_header,
+    encode_id,
+    encode_value,
+    key_order,
+)
 
 _FEW = 16  # payloads: fewer are not worth a column
 
 
+class DenseRows(Sequence[memoryview]):
+    """Finite dense vectors of one length, as rows of binary32; encoded when they are taken."""
+
+    def __init__(self, rows: npt.NDArray[np.float32]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, at: int) -> memoryview: ...
+    @overload
+    def __getitem__(self, at: slice) -> DenseRows: ...
+    def __getitem__(self, at: int | slice) -> memoryview | DenseRows:
+        rows = self.rows[at]
+        if isinstance(at, slice):
+            return DenseRows(rows)
+        return memoryview(dense_header(len(rows)) + rows.tobytes())
+
+    def __iter__(self) -> Iterator[memoryview]:
+        count, dimensions = self.rows.shape
+        size = DENSE_HEADER + 4 * dimensions
+        page = np.empty((count, size), np.uint8)
+        page[:, :DENSE_HEADER] = np.frombuffer(dense_header(dimensions), np.uint8)
+        page[:, DENSE_HEADER:] = self.rows.view(np.uint8)
+        data = page.reshape(-1).data
+        return iter([data[start : start + size] for start in range(0, len(data), size)])
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Points whose vectors are all encoded, and finite: one of each name for each."""
+    """Points whose vectors are all dense and finite: one of each name for each."""
 
     ids: Sequence[Any]
     payloads: Sequence[dict[str, Any] | None]
-    vectors: Mapping[str, Sequence[memoryview]]
+    vectors: Mapping[str, DenseRows]
 
     def __len__(self) -> int:
         return len(self.ids)
