@@ -47,11 +47,17 @@ class PointWrites:
         return self.node.patient_client(self.node.timeouts.snapshot.total_seconds())
 
     def make(
-        self, method: str, steps: tuple[str, ...], doing: str, body: str, *, operations: int = 1
+        self,
+        method: str,
+        steps: tuple[str, ...],
+        doing: str,
+        body: str | bytes,
+        *,
+        operations: int = 1,
     ) -> None:
         """Make one call on `.../points/<steps>`. Raise NodeUnreachable, AccessDenied,
         ServerFailed."""
-        data = body.encode()
+        data = body.encode() if isinstance(body, str) else body
         if self.limit is not None:
             rest(self.limit.reserve(len(data)))
         self.operations += operations

@@ -5,12 +5,16 @@ Payloads of one page mostly have the same keys, and many of their values are the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
 
 from qdrant_dr.proof.point_encoding import (
-    encode_bits,
+    DENSE_HEADER,
+    dense_header,
     encode_id,
     encode_value,
     is_finite,
@@ -21,13 +25,42 @@ from qdrant_dr.proof.point_encoding import (
 _FEW = 16  # payloads: fewer are not worth a column
 
 
+class DenseRows(Sequence[memoryview]):
+    """Finite dense vectors of one length, as rows of binary32; encoded when they are taken."""
+
+    def __init__(self, rows: npt.NDArray[np.float32]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, at: int) -> memoryview: ...
+    @overload
+    def __getitem__(self, at: slice) -> DenseRows: ...
+    def __getitem__(self, at: int | slice) -> memoryview | DenseRows:
+        rows = self.rows[at]
+        if isinstance(at, slice):
+            return DenseRows(rows)
+        return memoryview(dense_header(len(rows)) + rows.tobytes())
+
+    def __iter__(self) -> Iterator[memoryview]:
+        count, dimensions = self.rows.shape
+        size = DENSE_HEADER + 4 * dimensions
+        page = np.empty((count, size), np.uint8)
+        page[:, :DENSE_HEADER] = np.frombuffer(dense_header(dimensions), np.uint8)
+        page[:, DENSE_HEADER:] = self.rows.view(np.uint8)
+        data = page.reshape(-1).data
+        return iter([data[start : start + size] for start in range(0, len(data), size)])
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Points whose vectors are all encoded, and finite: one of each name for each."""
+    """Points whose vectors are all dense and finite: one of each name for each."""
 
     ids: Sequence[Any]
     payloads: Sequence[dict[str, Any] | None]
-    vectors: Mapping[str, Sequence[memoryview | bytes]]
+    vectors: Mapping[str, DenseRows]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -42,17 +75,24 @@ def has_bytes(point: Mapping[str, Any]) -> bool:
 
 
 def columns_of(points: Sequence[Mapping[str, Any]]) -> Columns | None:
-    """Return points whose vectors are bytes as columns, None where they have not the same names or
-    a component is not finite."""
+    """Return points whose vectors are bytes as columns, None where they have not the same names,
+    one has another length, or a component is not finite."""
     named = [named_vectors(p.get("vector")) for p in points]
     names = named[0].keys()
     if any(n.keys() != names for n in named):
         return None
-    given = {name: [n[name] for n in named] for name in names}
-    if not all(is_finite(b"".join(column)) for column in given.values()):
+    vectors = {name: _rows([n[name] for n in named]) for name in names}
+    plain = {name: rows for name, rows in vectors.items() if rows is not None}
+    if len(plain) < len(vectors):
         return None
-    vectors = {name: [encode_bits(v) for v in column] for name, column in given.items()}
-    return Columns([p["id"] for p in points], [p.get("payload") for p in points], vectors)
+    return Columns([p["id"] for p in points], [p.get("payload") for p in points], plain)
+
+
+def _rows(column: Sequence[bytes]) -> DenseRows | None:
+    joined = b"".join(column)
+    if len(set(map(len, column))) > 1 or not is_finite(joined):
+        return None
+    return DenseRows(np.frombuffer(joined, "<f4").reshape(len(column), -1))
 
 
 def encode_ids(ids: Sequence[Any]) -> list[bytes]:

@@ -144,6 +144,15 @@ def _floats(values: Sequence[float | None]) -> bytes:
         return pack(*[nan if v is None else v for v in values])
 
 
+DENSE_HEADER = 5
+"""Bytes before the components in the encoding of a dense vector."""
+
+
+def dense_header(count: int) -> bytes:
+    """Return what precedes so many components."""
+    return b"D" + _COUNT(count)
+
+
 @cache
 def _dense_packer(count: int) -> Callable[..., bytes]:
     return struct.Struct(f"<cI{count}f").pack
@@ -205,7 +214,7 @@ def encode_bits(vector: Any) -> bytes:
     if type(vector) is memoryview:
         return vector.tobytes()
     if type(vector) is bytes:
-        return b"D" + _COUNT(len(vector) // 4) + vector
+        return dense_header(len(vector) // 4) + vector
     if type(vector) is list:
         count = len(vector)
         try:
@@ -223,7 +232,7 @@ def encode_bits(vector: Any) -> bytes:
 
 def _unusual(vector: list[Any]) -> bytes:
     if not _is_multi(vector):
-        return b"D" + _COUNT(len(vector)) + _floats(vector)
+        return dense_header(len(vector)) + _floats(vector)
     columns = len(vector[0])
     if any(len(row) != columns for row in vector):
         raise ValueError("the rows of a multivector differ in length")

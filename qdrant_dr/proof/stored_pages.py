@@ -101,7 +101,7 @@ class StoredPages:
             found = [self._vectors.encoded(name, places) for name in self.names]
         except (OSError, ValueError, KeyError, IndexError) as e:
             raise DisagreesError(f"a file of vectors is not what its segment says: {e}") from e
-        left = {at for column in found for at, v in enumerate(column) if v is None}
+        left = {at for c in found if type(c) is list for at, v in enumerate(c) if v is None}
         sample = self._sample(places)
         for at, record in zip(sample, self._read([ids[at] for at in sample]), strict=True):
             each = {name: column[at] for name, column in zip(self.names, found, strict=True)}
@@ -111,6 +111,7 @@ class StoredPages:
         if not left and not self.others:
             return Columns(ids, [r.payload for r in page], columns)
         whole = [ids[at] for at in sorted(left)]
+        columns = {name: list(column) for name, column in columns.items()}
         return _Mixed(page, columns, dict(zip(whole, self._read(whole), strict=True)))
 
     def _compare(self, point_id: Any, found: dict[str, memoryview | None], vector: Any) -> None:

@@ -13,7 +13,6 @@ the engine reads, and the fingerprint of a shard must equal one that the engine 
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,8 @@ from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
+
+from qdrant_dr.proof.columns import DenseRows
 
 Offsets = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.float32]
@@ -113,28 +114,31 @@ class StoredVectors:
             places[list(uuids)] = self._uuids.find(keys)
         return places
 
-    def encoded(self, name: str, places: Offsets) -> list[memoryview | None]:
+    def encoded(self, name: str, places: Offsets) -> Sequence[memoryview | None]:
         """Return the canonical encoding of the vector at each place, None if not all is finite."""
-        found: list[memoryview | None] = [None] * len(places)
+        rows, there = self._rows(name, places)
+        with np.errstate(over="ignore", invalid="ignore"):  # too large a sum: the engine reads
+            there &= np.isfinite(rows.sum(axis=1))
+        if there.all():
+            return DenseRows(rows)
+        found = zip(DenseRows(rows), there.tolist(), strict=True)
+        return [vector if good else None for vector, good in found]
+
+    def _rows(self, name: str, places: Offsets) -> tuple[Rows, npt.NDArray[np.bool_]]:
+        """Return the components at each place, and where there are any."""
+        there = places >= 0
         segments = places >> _SEGMENT_SHIFT
-        for number in np.unique(segments[places >= 0]).tolist():
-            at = np.flatnonzero(segments == number)
-            matrix = self._segments[number][name]
-            rows = matrix.take(places[at] & ((1 << _SEGMENT_SHIFT) - 1))
-            with np.errstate(over="ignore", invalid="ignore"):  # too large a sum: the engine reads
-                finite = np.isfinite(rows.sum(axis=1))
-            size = 4 * matrix.dimensions
-            page = np.empty((len(at), 5 + size), np.uint8)
-            page[:, :5] = np.frombuffer(b"D" + struct.pack("<I", matrix.dimensions), np.uint8)
-            page[:, 5:] = rows.view(np.uint8)
-            data = page.reshape(-1).data
-            views = [data[start : start + 5 + size] for start in range(0, len(data), 5 + size)]
-            if len(views) == len(found) and finite.all():
-                return list(views)
-            for place, view, good in zip(at.tolist(), views, finite.tolist(), strict=True):
-                if good:
-                    found[place] = view
-        return found
+        numbers = np.unique(segments[there]).tolist()
+        if len(numbers) == 1 and there.all():
+            return self._taken(numbers[0], name, places), there
+        rows = np.zeros((len(places), self._segments[0][name].dimensions), "<f4")
+        for number in numbers:
+            at = segments == number
+            rows[at] = self._taken(number, name, places[at])
+        return rows, there
+
+    def _taken(self, segment: int, name: str, places: Offsets) -> Rows:
+        return self._segments[segment][name].take(places & ((1 << _SEGMENT_SHIFT) - 1))
 
     @staticmethod
     def segments_of(places: Offsets) -> Offsets:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdrant_dr.proof.columns import Columns, encode_ids, encode_payloads
+from qdrant_dr.proof.columns import Columns, DenseRows, encode_ids, encode_payloads
 from qdrant_dr.proof.fingerprint import Fingerprinter, parts_of
 from qdrant_dr.proof.point_encoding import encode_bits, encode_id, encode_value
 
@@ -60,7 +60,10 @@ def test_a_page_of_columns_adds_what_its_points_add(page: list[Any], data: st.Da
     rng = np.random.default_rng(len(page))
     names = data.draw(st.sampled_from([("",), ("text", "image")]))
     rows = {n: rng.standard_normal((len(page), 3)).astype(np.float32).tolist() for n in names}
-    columns = {n: [memoryview(encode_bits(row)) for row in rows[n]] for n in names}
+    columns = {n: DenseRows(np.array(rows[n], "<f4").reshape(-1, 3)) for n in names}
+    for name, column in columns.items():
+        encoded = [encode_bits(row) for row in rows[name]]
+        assert [*column] == [column[at] for at in range(len(page))] == encoded
     one, other = Fingerprinter(), Fingerprinter()
     found = one.add_columns(Columns(ids, given_to, columns))
     points = zip(ids, given_to, zip(*rows.values(), strict=True), strict=True)

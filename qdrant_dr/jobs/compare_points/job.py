@@ -184,6 +184,8 @@ class _Comparing:
     def _read(self, buckets: Sequence[int] | None) -> list[list[PointTable]]:
         """Read both states at the same time: each has an engine of its own, or waits for a
         server."""
+        for state in (self.one, self.two):
+            state.begin()
         with ThreadPoolExecutor(2, "diff") as pool:
             reads = [
                 pool.submit(copy_context().run, state.read, self.folder / f"tables-{n}", buckets)

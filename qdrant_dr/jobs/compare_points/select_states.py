@@ -52,18 +52,22 @@ def open_states(
                 sources = stack.enter_context(open_sources(config, config.cluster.nodes))
                 states.append(live_state(sources, collection))
             else:
-                states.append(backup_state(config, selector, folder / f"archive-{n}", now=now))
+                place = folder / f"archive-{n}"
+                states.append(backup_state(config, selector, place, stack, now=now))
         yield states[0], states[1]
 
 
-def backup_state(config: Config, selector: str, folder: Path, *, now: datetime) -> BackupState:
-    """Find the backup that is meant. Raise what `select` and `look_up` raise, and the conflict."""
+def backup_state(
+    config: Config, selector: str, folder: Path, stack: ExitStack, *, now: datetime
+) -> BackupState:
+    """Find the backup that is meant; what it opens is closed with the `stack`. Raise what `select`
+    and `look_up` raise, and the conflict."""
     opened, failed = open_all(config)
     catalog = catalog_of(config, opened, failed, collection=_collection(selector))
     backup = select(selector, catalog, proven=config.objectives.proven, now=now)
     if backup.conflict is not None:
         raise backup.conflict
-    return BackupState(config, look_up(config, backup), folder)
+    return BackupState(config, look_up(config, backup), folder, stack)
 
 
 def live_state(sources: SourceNodes, collection: str) -> LiveState:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,8 +24,8 @@ from qdrant_dr.cluster.scroll import points_by_id
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ContentDiffers
 from qdrant_dr.jobs.read_points.opened_backup import (
+    OpenedBackup,
     OpenedShard,
-    Unpacked,
     opened_backup,
     stop_if_asked,
 )
@@ -72,6 +73,9 @@ class State(Protocol):
 
     notes: list[str]
 
+    def begin(self) -> None:
+        """Start what reads it, in a thread that stays until the end of all reading."""
+
     def read(self, folder: Path, buckets: Sequence[int] | None) -> list[PointTable]:
         """Write tables of all points, or of those in some buckets."""
 
@@ -84,13 +88,14 @@ class State(Protocol):
 
 @dataclass
 class BackupState:
-    """A backup whose archives are unpacked below a folder once, and opened again when needed."""
+    """A backup whose archives are unpacked below a folder once, by one engine that holds what was
+    read last until the `stack` ends."""
 
     config: Config
     found: Found
     folder: Path
+    stack: ExitStack
     notes: list[str] = field(default_factory=list)
-    _unpacked: Unpacked = field(default_factory=dict)
     _shards: list[int] = field(default_factory=list)
 
     @property
@@ -106,17 +111,26 @@ class BackupState:
     def aliases(self) -> Sequence[str]:
         return self.found.manifest.aliases
 
+    @cached_property
+    def _opened(self) -> OpenedBackup:
+        return self.stack.enter_context(
+            opened_backup(self.config, self.found, self.folder, unpacked={})
+        )
+
+    def begin(self) -> None:
+        """Start the engine, which dies with the thread that does so."""
+        _ = self._opened
+
     def read(self, folder: Path, buckets: Sequence[int] | None) -> list[PointTable]:
         """Read every shard; raise ContentDiffers if these are not the points of the seal."""
         tables: list[PointTable] = []
         points = 0
-        with self._opened() as opened:
-            for shard in opened.shards():
-                table, _ = shard.table(folder / str(len(tables)), buckets)
-                tables.append(table)
-                self._shards.append(shard.shard)
-                points += shard.points
-            self.notes += opened.notes
+        for shard in self._opened.shards():
+            table, _ = shard.table(folder / str(len(tables)), buckets)
+            tables.append(table)
+            self._shards.append(shard.shard)
+            points += shard.points
+        self.notes += self._opened.notes
         seal = self.found.backup.seal
         if seal is not None and seal.points != points:
             raise ContentDiffers(
@@ -127,15 +141,10 @@ class BackupState:
 
     @contextmanager
     def piece(self, number: int) -> Iterator[OpenedShard]:
-        with self._opened() as opened:
-            yield next(opened.shards(only=[self._shards[number]]))
+        yield next(self._opened.shards(only=[self._shards[number]]))
 
     def pieces(self) -> Iterator[OpenedShard]:
-        with self._opened() as opened:
-            yield from opened.shards()
-
-    def _opened(self) -> Any:
-        return opened_backup(self.config, self.found, self.folder, unpacked=self._unpacked)
+        yield from self._opened.shards()
 
 
 @dataclass
@@ -158,6 +167,9 @@ class LiveState:
     @property
     def aliases(self) -> Sequence[str]:
         return self.facts.aliases
+
+    def begin(self) -> None:
+        """Do nothing: the server is there."""
 
     def read(self, folder: Path, buckets: Sequence[int] | None) -> list[PointTable]:
         """Scroll through the collection, and note between which operations that was."""

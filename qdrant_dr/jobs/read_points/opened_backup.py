@@ -136,7 +136,8 @@ class OpenedBackup:
     """One backup, whose parts are fetched and verified as they are needed.
 
     `notes` say which copies could not give what, `used` which did. `unpacked` are parts that lie
-    below the folder already; what is added to it stays there.
+    below the folder already; what is added to it stays there, and the engine keeps the last shard
+    open for whoever asks for it again.
     """
 
     found: Found
@@ -146,6 +147,7 @@ class OpenedBackup:
     unpacked: Unpacked | None = None
     notes: list[str] = field(default_factory=list)
     used: dict[str, None] = field(default_factory=dict)
+    _held: OpenedShard | None = None
 
     def shards(self, only: Collection[int] | None = None) -> Iterator[OpenedShard]:
         """Open every shard, or some, one at a time: the one before is closed. Each part is read
@@ -163,12 +165,20 @@ class OpenedBackup:
             for shard in laid:
                 if only is None or shard.shard in only:
                     stop_if_asked()
-                    facts = open_shard(shard, self.engine)
-                    yield OpenedShard(facts, part, shard.folder, self.engine)
-            self.engine.ask("close")
-            self.engine.wait()
+                    yield self._open(part, shard)
             if self.unpacked is None:
+                self._held = None
+                self.engine.ask("close")
+                self.engine.wait()
                 shutil.rmtree(self.folder / part.name, ignore_errors=True)
+
+    def _open(self, part: Part, shard: LaidShard) -> OpenedShard:
+        """Give the shard that the engine holds, or let it open this one instead."""
+        if self._held is None or self._held.folder != shard.folder:
+            self._held = None
+            facts = open_shard(shard, self.engine)
+            self._held = OpenedShard(facts, part, shard.folder, self.engine)
+        return self._held
 
     def _fetch(self, part: Part) -> tuple[LaidShard, ...]:
         """Unpack a part from one copy after the other, until one is good."""

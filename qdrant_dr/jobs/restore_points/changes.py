@@ -10,7 +10,9 @@ from heapq import merge
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
+
+import orjson
 
 from qdrant_dr.cluster import RawPoint
 from qdrant_dr.cluster.scroll import id_order
@@ -119,7 +121,7 @@ class ChangeFile:
         size = 0
         with self.path.open() as rows:
             for line in rows:
-                change = Change(*json.loads(line))
+                change = Change(*_row_of(line))
                 full = len(batch) == BATCH or size + len(line) > BATCH_BYTES
                 if batch and (full or batch[-1].shard_key != change.shard_key):
                     yield batch
@@ -135,6 +137,14 @@ class ChangeFile:
         with self.path.open() as rows:
             for line in rows:
                 yield json.loads(line)[0]
+
+
+def _row_of(line: str) -> list[Any]:
+    try:
+        row: list[Any] = orjson.loads(line)
+    except ValueError:  # a number that is not finite, which JSON has no word for
+        row = json.loads(line)
+    return row
 
 
 class IdFile:

@@ -13,13 +13,11 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from qdrant_dr.proof.columns import Columns
+from qdrant_dr.proof.columns import Columns, DenseRows
 from qdrant_dr.proof.export.columns import PointColumns, VectorColumn, plain_value
-from qdrant_dr.proof.point_encoding import named_vectors
+from qdrant_dr.proof.point_encoding import DENSE_HEADER, named_vectors
 from qdrant_dr.proof.stored_pages import Page, Point, Records
 
-HEADER = 5
-"""Bytes before the components in the encoding of a dense vector."""
 _NUMPY = {"float32": "<f4", "float16": "<f2", "uint8": "u1"}
 _ARROW = {"float32": pa.float32(), "float16": pa.float16(), "uint8": pa.uint8()}
 _FIELDS = {
@@ -104,9 +102,7 @@ class Tables:
             if v.name not in page.vectors:
                 arrays.append(pa.nulls(len(page), _type_of(v)))
                 continue
-            encoded = np.frombuffer(b"".join(page.vectors[v.name]), np.uint8)
-            rows = np.ascontiguousarray(encoded.reshape(len(page), -1)[:, HEADER:]).view("<f4")
-            arrays.append(_fixed(rows, v))
+            arrays.append(_fixed(page.vectors[v.name].rows, v))
         return arrays
 
     def _read(self, page: Records) -> tuple[list[Any], list[Any]]:
@@ -145,7 +141,7 @@ def dumps(value: Any) -> bytes:
 def _components(value: Any) -> Any:
     """The numbers of a vector as arrays: before they are used up, Python's floats of one point."""
     if type(value) is memoryview:
-        return np.frombuffer(value, "<f4", offset=HEADER)
+        return np.frombuffer(value, "<f4", offset=DENSE_HEADER)
     if type(value) is list:
         return np.array(value, "<f4")
     return np.array(value.indices, "<u4"), np.array(value.values, "<f4")
@@ -194,17 +190,17 @@ def _offsets(lengths: Sequence[int], absent: Matrix | None = None) -> Any:
 def points_of(table: pa.RecordBatch, columns: PointColumns) -> Columns | list[Point]:
     """Return the points of a batch, from its columns alone: as columns where every vector of every
     point is dense and finite."""
-    ids = [UUID(i) if "-" in i else int(i) for i in table["id"].to_pylist()]
-    payloads = [None if p is None else orjson.loads(p) for p in table["payload"].to_pylist()]
+    ids = _ids_of(table["id"])
+    payloads = [None if p is None else orjson.loads(p) for p in _objects(table["payload"])]
     arrays = {v.name: (v, table[v.column]) for v in columns.vectors}
     plain = {
         name: rows
         for name, (v, array) in arrays.items()
-        if v.kind == "dense" and array.null_count == 0 and (rows := _encoded(array, v)) is not None
+        if v.kind == "dense" and array.null_count == 0 and (rows := _finite(array, v)) is not None
     }
     if len(plain) == len(arrays):
         return Columns(ids, payloads, plain)
-    read = {n: plain[n] if n in plain else _values(a, v) for n, (v, a) in arrays.items()}
+    read = {n: list(plain[n]) if n in plain else _values(a, v) for n, (v, a) in arrays.items()}
     vectors: Iterator[dict[str, Any]] = (
         {n: column[at] for n, column in read.items() if column[at] is not None}
         for at in range(len(ids))
@@ -212,17 +208,23 @@ def points_of(table: pa.RecordBatch, columns: PointColumns) -> Columns | list[Po
     return list(zip(ids, payloads, vectors, strict=True))
 
 
-def _encoded(array: Any, v: VectorColumn) -> list[memoryview] | None:
-    """The encoding of each of these dense vectors; None if not every component is finite."""
+def _ids_of(array: Any) -> list[int | UUID]:
+    with suppress(pa.ArrowInvalid):  # not a number
+        numbers = array.cast(pa.uint64())
+        if numbers.cast(pa.string()).equals(array):
+            return numbers.to_numpy().tolist()  # type: ignore[no-any-return]
+    return [UUID(i) if "-" in i else int(i) for i in _objects(array)]
+
+
+def _objects(array: Any) -> Any:
+    """The values as Python's, without a scalar of pyarrow for each."""
+    return array.to_numpy(zero_copy_only=False)
+
+
+def _finite(array: Any, v: VectorColumn) -> DenseRows | None:
+    """These dense vectors; None if not every component is finite."""
     rows = _matrix(array, v)
-    if not np.isfinite(rows).all():
-        return None
-    size = HEADER + 4 * v.size
-    page = np.empty((len(rows), size), np.uint8)
-    page[:, :HEADER] = np.frombuffer(b"D" + v.size.to_bytes(4, "little"), np.uint8)
-    page[:, HEADER:] = rows.view(np.uint8)
-    data = page.reshape(-1).data
-    return [data[start : start + size] for start in range(0, len(data), size)]
+    return DenseRows(rows) if np.isfinite(rows).all() else None
 
 
 def _matrix(array: Any, v: VectorColumn) -> Matrix:

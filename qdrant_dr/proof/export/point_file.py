@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qdrant_dr.proof.columns import Columns
-from qdrant_dr.proof.export.arrow import HEADER, Tables, dumps, points_of
+from qdrant_dr.proof.export.arrow import Tables, dumps, points_of
 from qdrant_dr.proof.export.columns import PointColumns
 from qdrant_dr.proof.fingerprint import Fingerprinter
-from qdrant_dr.proof.point_encoding import named_vectors
+from qdrant_dr.proof.point_encoding import DENSE_HEADER, named_vectors
 from qdrant_dr.proof.stored_pages import Page, Point
 
 Form = Literal["parquet", "ndjson"]
@@ -115,12 +115,14 @@ def write_parquet(
 def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Yield tables as large as a row group may be."""
     waiting: list[pa.Table] = []
+    rows = size = 0
     for table in tables:
         waiting.append(table)
-        rows, size = sum(map(len, waiting)), sum(t.nbytes for t in waiting)
+        rows, size = rows + len(table), size + table.nbytes
         if rows >= GROUP_ROWS or size >= GROUP_BYTES:
             yield pa.concat_tables(waiting)
             waiting.clear()
+            rows = size = 0
     if waiting:
         yield pa.concat_tables(waiting)
 
@@ -159,7 +161,7 @@ def _vectors(named: Mapping[str, Any]) -> bytes:
 
 def _vector(value: Any) -> bytes:
     if type(value) is memoryview:
-        return _floats(np.frombuffer(value, "<f4", offset=HEADER))
+        return _floats(np.frombuffer(value, "<f4", offset=DENSE_HEADER))
     if type(value) is list:
         return _floats(np.array(value, "<f4"))
     values = _floats(np.array(value.values, "<f4"))
@@ -230,5 +232,8 @@ def prove_file(
 
 
 def _points(page: Columns) -> Iterator[Point]:
-    for at, (point_id, payload) in enumerate(zip(page.ids, page.payloads, strict=True)):
-        yield point_id, payload, {name: column[at] for name, column in page.vectors.items()}
+    names = [*page.vectors]
+    for point_id, payload, *vectors in zip(
+        page.ids, page.payloads, *page.vectors.values(), strict=True
+    ):
+        yield point_id, payload, dict(zip(names, vectors, strict=True))

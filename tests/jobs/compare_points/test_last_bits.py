@@ -24,6 +24,9 @@ class Held:
     def __init__(self, vectors: dict[int, Any]) -> None:
         self.vectors, self.notes, self.info = vectors, list[str](), dict[str, Any]()
 
+    def begin(self) -> None:
+        raise NotImplementedError
+
     def read(self, folder: Path, buckets: Sequence[int] | None) -> list[PointTable]:
         raise NotImplementedError
 
