@@ -97,10 +97,11 @@ def packs_of_repository(session: Session, name: str) -> dict[str, Any]:
 
 
 def stored_in_words(facts: Mapping[str, Any]) -> str | None:
-    """Say how much lies in a chunked repository for how much; None of another one."""
-    if "stored_bytes" not in facts:
-        return None
+    """Say how much lies in a chunked repository for how much, and of any what it costs; None if
+    there is nothing to say."""
     cost = facts.get("monthly_cost")
+    if "stored_bytes" not in facts:
+        return None if cost is None else f"{cost:.2f} a month"
     return (
         f"{format_size(facts['stored_bytes'])} for {count(facts['backups_count'], 'backup')} of "
         f"{format_size(facts['logical_bytes'])}"

@@ -17,6 +17,7 @@ from qdrant_dr.cli.tables import listed, table, terminal_width
 from qdrant_dr.cli.words import moment
 from qdrant_dr.errors import DRError, NothingSelected, UsageError
 from qdrant_dr.quantities import format_size
+from qdrant_dr.report.evidence.vaults import monthly_cost
 from qdrant_dr.repository import (
     adopt_repository,
     create_repository,
@@ -246,6 +247,8 @@ def show(name: str, /, *, session: Given) -> Reply:
         facts[f"{folder}_bytes"] = sum(stat.size_bytes for stat in there)
     if found.record.layout == "chunked":
         facts |= packs_of_repository(session, cfg.name)
+    elif (cost := monthly_cost(facts["backups_bytes"], cfg.price_per_gib_month)) is not None:
+        facts["monthly_cost"] = cost
     facts["foreign_objects"] = ", ".join(printable(s.path) for s in strangers) or None
     wrong = found.id != cfg.id
     return Reply(

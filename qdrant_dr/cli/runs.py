@@ -126,7 +126,10 @@ def _row(outcome: Outcome, sample: str) -> dict[str, Any]:
         remarks.insert(0, held + ", sealed" * detail.sealed)
     elif isinstance(detail, Healed):
         size = detail.size_bytes
-        remarks.insert(0, f"from {detail.source}: {detail.why}")
+        read = detail.bytes_read
+        less = read is not None and read < detail.size_bytes
+        of_it = f", {format_size(read or 0)} of it read there" * less
+        remarks.insert(0, f"from {detail.source}: {detail.why}{of_it}")
     elif isinstance(detail, Deleted):
         size = detail.freed_bytes
         hidden = f", {format_size(detail.hidden_bytes)} hidden" if detail.hidden_bytes else ""

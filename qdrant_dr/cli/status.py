@@ -80,6 +80,11 @@ def status(
             *(f"{p.scope}: {p.what}" for p in found.problems if p.code in REMARKED),
             *(f"{v.repository} (chunked): {v.words}" for v in found.evidence.vaults),
             *(
+                f"{s.repository}: {s.words}"
+                for s in found.evidence.stored
+                if s.layout == "plain" and s.monthly_cost is not None
+            ),
+            *(
                 []
                 if found.standings
                 else ["no collection has been recorded yet: run `qdrant-dr backup`"]

@@ -102,6 +102,9 @@ class Healed(Frozen):
     size_bytes: int
     why: str
     packs: int = later(0, description="written anew by blocks, for every backup that uses them")
+    bytes_read: int | None = later(
+        None, description="of its parts in the source: what the target had of them was not read"
+    )
 
 
 class Played(Frozen):

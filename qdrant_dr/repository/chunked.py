@@ -16,7 +16,6 @@ from qdrant_dr import layout
 from qdrant_dr.digests import StreamDigest
 from qdrant_dr.disk import free_below
 from qdrant_dr.errors import (
-    BlockMissing,
     BoxDamaged,
     BytesDiffer,
     CannotSign,
@@ -30,13 +29,14 @@ from qdrant_dr.repository.repository import Repository, Spool
 from qdrant_dr.repository.reused_packs import Bases, read_bases
 from qdrant_dr.stores.base import OpenUpload, Sink, Stat, fill
 from qdrant_dr.vault.box import Table, open_bytes
+from qdrant_dr.vault.copy_blocks import PartBlocks
 from qdrant_dr.vault.cut_once import CutOnce
 from qdrant_dr.vault.known_blocks import KnownBlocks, Pack
 from qdrant_dr.vault.pack_deletion_rules import ORPHAN_GRACE, may_reuse
 from qdrant_dr.vault.pack_writer import PackPlaces
-from qdrant_dr.vault.reader import Instead, PartReader
+from qdrant_dr.vault.reader import Instead, PartReader, blaming
 from qdrant_dr.vault.recipe import Recipe, read_recipe
-from qdrant_dr.vault.sink import ChunkedSink, RecipePlace, Vault
+from qdrant_dr.vault.sink import ChunkedSink, PartWriter, RecipePlace, Vault
 from qdrant_dr.vault.tables import Tables
 from qdrant_dr.vault.whole_packs import Scatter, WholePacks, hand_out, scatter_of
 from qdrant_dr.verified_read import VerifiedRead
@@ -121,14 +121,28 @@ class ChunkedRepository(Repository):
         if not isinstance(blocks, VerifiedRead):
             what, then = f"{part.file} of {key} came with", f". nothing was replaced in {self.name}"
             blocks = VerifiedRead(blocks, part, what, then)
+        fill(ChunkedSink(*self._replacing(key, part), CutOnce()), blocks)
+
+    def replace_part_by_blocks(
+        self, key: BackupKey, part: Part, blocks: PartBlocks
+    ) -> Iterator[bytes]:
+        """The same out of another chunked repository, of whose recipe it is known that it makes the
+        part. Yield what is read there: only blocks that are not here."""
+        writer = PartWriter(*self._replacing(key, part))
+        try:
+            yield from blocks.copy_to(writer)
+            writer.finish(part.size_bytes, part.sha256)
+        finally:
+            writer.abort()
+
+    def _replacing(self, key: BackupKey, part: Part) -> tuple[Vault, RecipePlace]:
         try:
             doubted: Collection[str] = self.read_recipe(key, part.file).packs
         except (ObjectMissing, BoxDamaged):
             doubted = ()
         place = RecipePlace(self._part_path(key, part.file), key.folder, part.file, replace=True)
         bases = read_bases(self, key, self.read_recipe)
-        vault = self._vault(key, part.size_bytes, bases, doubted, healing=True)
-        fill(ChunkedSink(vault, place, CutOnce()), blocks)
+        return self._vault(key, part.size_bytes, bases, doubted, healing=True), place
 
     def _part_path(self, key: BackupKey, file_name: str) -> str:
         return layout.in_backup(key, layout.recipe_file(file_name))
@@ -143,7 +157,7 @@ class ChunkedRepository(Repository):
         except ObjectMissing:
             return None
         except BoxDamaged as e:
-            raise BytesDiffer(f"{part.file} of {key} in {self.name}: {e.message}") from None
+            raise BytesDiffer(f"{self._what(key, part)}: {e.message}") from None
         listed = self.list_packs(key)
         gone = [
             pack
@@ -152,8 +166,7 @@ class ChunkedRepository(Repository):
         ]
         if not gone:
             return recipe.size_bytes
-        what = f"{part.file} of {key} in {self.name}"
-        log.warning("%s: %d packs are gone or cut, %s", what, len(gone), gone[0])
+        log.warning("%s: %d packs are gone or cut, %s", self._what(key, part), len(gone), gone[0])
         lost = {recipe.packs.index(p) for p in gone}
         there = (s for s in recipe.steps() if isinstance(s, bytes) or s.pack not in lost)
         return sum(len(s) if isinstance(s, bytes) else s.size for s in there)
@@ -166,7 +179,7 @@ class ChunkedRepository(Repository):
         except ObjectMissing:
             return False
         except BoxDamaged as e:
-            raise BytesDiffer(f"{part.file} of {key} in {self.name}: {e.message}") from None
+            raise BytesDiffer(f"{self._what(key, part)}: {e.message}") from None
         listed = {there.path: there.size_bytes for there in self.list_packs(key).values()}
         return needs.are_met(part, listed)
 
@@ -180,7 +193,7 @@ class ChunkedRepository(Repository):
     ) -> Iterator[bytes]:
         """Yield the bytes of a part, put together. Raise BytesDiffer at a block that is damaged,
         ObjectMissing at one that is gone; with `instead`, what that returns stands for it."""
-        try:
+        with blaming(self._what(key, part)):
             recipe = self.read_recipe(key, part.file)
             path = self._pack_path(key)
             tables = Tables(self.store, self.keys)
@@ -188,17 +201,16 @@ class ChunkedRepository(Repository):
                 self.store, self.keys, tables, recipe, self.list_packs(key), path, instead
             )
             yield from reader.read(start, end)
-        except BlockMissing as e:
-            raise ObjectMissing(f"{part.file} of {key} in {self.name}: {e.message}") from None
-        except BoxDamaged as e:
-            raise BytesDiffer(f"{part.file} of {key} in {self.name}: {e.message}") from None
+
+    def _what(self, key: BackupKey, part: Part) -> str:
+        return f"{part.file} of {key} in {self.name}"
 
     def read_whole(self, key: BackupKey, part: Part, spool: Spool | None) -> Iterator[bytes]:
         """Yield all bytes of a part: out of a file of the spool where its packs would be read many
         times in the order of the stream, and there is room; else in that order."""
         if spool is None:
             return self.read_part(key, part)
-        try:
+        with blaming(self._what(key, part)):
             recipe = self.read_recipe(key, part.file)
             listed = self.list_packs(key)
             scatter = scatter_of(recipe)
@@ -222,10 +234,6 @@ class ChunkedRepository(Repository):
                     return self.read_part(key, part)
                 raise
             return hand_out(file)
-        except BlockMissing as e:
-            raise ObjectMissing(f"{part.file} of {key} in {self.name}: {e.message}") from None
-        except BoxDamaged as e:
-            raise BytesDiffer(f"{part.file} of {key} in {self.name}: {e.message}") from None
 
     def read_damaged(
         self, key: BackupKey, part: Part, lost: Callable[[DRError, int], None]

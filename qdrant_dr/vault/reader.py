@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from qdrant_dr.errors import BlockMissing, BoxDamaged, RecipeDamaged
+from qdrant_dr.errors import BlockMissing, BoxDamaged, BytesDiffer, ObjectMissing, RecipeDamaged
 from qdrant_dr.stores.base import Stat, Store
 from qdrant_dr.vault.box import Table, open_block
 from qdrant_dr.vault.master_key import Keyring
@@ -259,6 +260,18 @@ class PartReader:
         if there is not None and pack in self._listed:
             self._tables.forget(self._listed[pack])
             self._listed[pack] = there
+
+
+@contextmanager
+def blaming(what: str) -> Iterator[None]:
+    """Raise ObjectMissing for a block that is gone, BytesDiffer for one that is damaged: they are
+    of `what`."""
+    try:
+        yield
+    except BlockMissing as e:
+        raise ObjectMissing(f"{what}: {e.message}") from None
+    except BoxDamaged as e:
+        raise BytesDiffer(f"{what}: {e.message}") from None
 
 
 def joined(numbers: list[int], table: Table) -> Iterator[tuple[int, ...]]:

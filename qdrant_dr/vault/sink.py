@@ -6,14 +6,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from qdrant_dr.errors import BlockMissing, PlanRefused, Stalled
 from qdrant_dr.quantities import format_size
 from qdrant_dr.records.base import LARGEST
 from qdrant_dr.stores.bandwidth import BandwidthLimit, Resting
 from qdrant_dr.stores.base import Stat, Store, fill
-from qdrant_dr.vault.box import Table, seal_bytes
-from qdrant_dr.vault.cut_once import CutOnce, Digested
+from qdrant_dr.vault.box import Block, Table, seal_bytes
+from qdrant_dr.vault.cut_once import CutOnce
 from qdrant_dr.vault.known_blocks import KnownBlocks, Pack, Place
 from qdrant_dr.vault.master_key import Keyring
 from qdrant_dr.vault.pack_writer import PackPlaces, PackWriter
@@ -50,37 +51,69 @@ class Vault:
     """Is told the name of each pack that was written."""
 
 
-class ChunkedSink(Resting):
-    """Nothing is visible before `commit`: packs alone are no part of anything."""
+class PieceOf(Protocol):
+    """A piece of a part; a block has its SHA-256, and is compressed when it is to be stored."""
 
-    def __init__(self, vault: Vault, recipe: RecipePlace, stream: CutOnce) -> None:
+    @property
+    def is_block(self) -> bool: ...
+    @property
+    def sha256(self) -> bytes: ...
+    @property
+    def data(self) -> bytes:
+        """Return the bytes of a literal."""
+        ...
+
+    def compress(self) -> object: ...
+    def block(self) -> Block: ...
+
+
+class PartWriter(Resting):
+    """Stores the blocks of one part that are not there yet, then its recipe. Nothing is visible
+    before `finish`: packs alone are no part of anything."""
+
+    def __init__(self, vault: Vault, place: RecipePlace) -> None:
         super().__init__()
-        self._vault, self._place, self._stream = vault, recipe, stream
+        self._vault, self._place = vault, place
         self._packs = PackWriter(
             vault.store, vault.places, vault.keys, pace=self._pace, written=self._written
         )
         self._recipe = RecipeBuilder()
-        self._buffers = 0
-        self._begun: deque[Sequence[Digested]] = deque()
+        self._begun: deque[Sequence[PieceOf]] = deque()
         self._ended = False
-        self._unmarked = recipe.replace
+        self._unmarked = place.replace
 
-    def write(self, block: bytes) -> None:
-        self._begin(self._stream.pieces(self._buffers, block))
-        self._buffers += 1
+    @property
+    def is_marked(self) -> bool:
+        """Say whether the recipe has the mark of a repair by now, or needs none: until then the
+        next block is stored, known or not."""
+        return not self._unmarked
+
+    def holds(self, sha256: bytes) -> bool:
+        """Say whether a block is there already."""
+        return self._find(sha256) is not None
+
+    def add(self, pieces: Sequence[PieceOf]) -> None:
+        """Append what comes next. What is new is compressed while what came before is packed."""
+        for piece in pieces:
+            if piece.is_block and self._find(piece.sha256) is None:
+                piece.compress()
+        self._begun.append(pieces)
         if len(self._begun) > _AHEAD:
             self._take(self._begun.popleft())
 
-    def commit(self) -> None:
-        """Send what is left, ask for every pack again, then write the recipe."""
-        self._begin(self._stream.pieces(self._buffers, None))
+    def settle(self) -> None:
+        """Know where each block lies that was added."""
         while self._begun:
             self._take(self._begun.popleft())
+
+    def finish(self, size_bytes: int, sha256: str) -> None:
+        """Send what is left, ask for every pack again, then write the recipe."""
+        self.settle()
         self._packs.finish()
-        recipe = self._recipe.finish(self._place.folder, self._place.part, self._stream.sha256)
-        if recipe.size_bytes != self._stream.size_bytes:
+        recipe = self._recipe.finish(self._place.folder, self._place.part, sha256)
+        if recipe.size_bytes != size_bytes:
             raise Stalled(
-                f"{self._place.part} has {self._stream.size_bytes} bytes, and its recipe makes "
+                f"{self._place.part} has {size_bytes} bytes, and its recipe makes "
                 f"{recipe.size_bytes}: it is not written"
             )
         text = recipe.to_bytes()
@@ -111,14 +144,7 @@ class ChunkedSink(Resting):
         if not self._ended:
             self._packs.leave()
 
-    def _begin(self, pieces: Sequence[Digested]) -> None:
-        """Let what is new be compressed while what came before is packed."""
-        for piece in pieces:
-            if piece.is_block and self._find(piece.sha256) is None:
-                piece.compress()
-        self._begun.append(pieces)
-
-    def _take(self, pieces: Sequence[Digested]) -> None:
+    def _take(self, pieces: Sequence[PieceOf]) -> None:
         for piece in pieces:
             if not piece.is_block:
                 self._recipe.add_bytes(piece.data)
@@ -152,6 +178,23 @@ class ChunkedSink(Resting):
                     f"{self._place.part} was written",
                     "run it again: the blocks are stored anew.",
                 )
+
+
+class ChunkedSink(PartWriter):
+    """A part that comes as a stream, which is cut here."""
+
+    def __init__(self, vault: Vault, place: RecipePlace, stream: CutOnce) -> None:
+        super().__init__(vault, place)
+        self._stream = stream
+        self._buffers = 0
+
+    def write(self, block: bytes) -> None:
+        self.add(self._stream.pieces(self._buffers, block))
+        self._buffers += 1
+
+    def commit(self) -> None:
+        self.add(self._stream.pieces(self._buffers, None))
+        self.finish(self._stream.size_bytes, self._stream.sha256)
 
 
 def _same(a: Stat, b: Stat) -> bool:

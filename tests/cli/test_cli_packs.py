@@ -92,6 +92,42 @@ def test_status_and_the_frames_say_it(world: World, qdr: Command) -> None:
     assert float(line.rpartition(" ")[2]) == first + second
 
 
+def report_page(world: World, qdr: Command) -> str:
+    (row,) = qdr("-c", world.file, "report", "--json").json["rows"]
+    return (Path(row["folder"]) / "report.html").read_text()
+
+
+def test_what_is_stored_costs_what_is_configured_in_every_layout(
+    world: World, qdr: Command
+) -> None:
+    lines = world.file.read_text().splitlines()
+    at = next(n for n, line in enumerate(lines) if "name: plain" in line)
+    other = next(n for n, line in enumerate(lines) if "name: vault" in line)
+    for n in sorted((at, other), reverse=True):
+        indent = len(lines[n]) - len(lines[n].lstrip("- "))
+        lines.insert(n + 1, " " * indent + "price_per_gib_month: 1048576")
+    world.file.write_text("\n".join(lines))  # one for each KiB
+    copies: Any = open_config(world.file).frames()["copies"]
+    assert len(copies) == 4
+    assert list(copies["monthly_cost"]) == [size / 1024 for size in copies["stored_bytes"]]
+    said = qdr("-c", world.file, "status").err
+    page = report_page(world, qdr)
+    for name in ("plain", "vault"):
+        cost = bytes_in(world.folders[name], "backups", "packs") / 1024
+        assert f"{cost:.2f} a month" in next(x for x in said.splitlines() if f"{name}" in x)
+        assert f"{cost:.2f} a month" in page
+        (row,) = qdr("-c", world.file, "repository", "show", name, "--json").json["rows"]
+        assert row["monthly_cost"] == cost
+        assert f"{cost:.2f} a month" in qdr("-c", world.file, "repository", "show", name).out
+
+
+def test_without_a_price_nothing_is_said_of_costs(world: World, qdr: Command) -> None:
+    copies: Any = open_config(world.file).frames()["copies"]
+    assert copies["monthly_cost"].isna().all()
+    assert "a month" not in report_page(world, qdr)
+    assert "a month" not in qdr("-c", world.file, "status").err
+
+
 def test_a_vault_that_is_not_the_configured_one_says_nothing_of_packs(
     world: World, qdr: Command
 ) -> None:

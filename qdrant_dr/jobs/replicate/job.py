@@ -11,6 +11,7 @@ from qdrant_dr import layout
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.hints import told_with
+from qdrant_dr.jobs.replicate.by_blocks import PartCopy
 from qdrant_dr.jobs.replicate.packs import mend_packs, nowhere, to_replace
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.clocks import clocks_of
@@ -23,7 +24,6 @@ from qdrant_dr.jobs.run.healing_steps import (
     healing_sources,
 )
 from qdrant_dr.jobs.run.load_backup import Found
-from qdrant_dr.jobs.run.progress import in_transit
 from qdrant_dr.jobs.run.prove import bytes_proof
 from qdrant_dr.jobs.run.run import Run, utc_now
 from qdrant_dr.jobs.run.scope import selected_backups, selected_repositories
@@ -32,7 +32,6 @@ from qdrant_dr.records import BackupKey, Depth, Healed, Outcome, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.records.proof import depth_rank
 from qdrant_dr.repository import Backup, Catalog, Copy, newest_proven, open_failures
-from qdrant_dr.verified_read import VerifiedRead
 
 
 class ReplicateRequest(Frozen):
@@ -242,17 +241,17 @@ def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
             last = found.failed.get(name, last)
             bad = False
             continue
-        read: VerifiedRead | None = None
+        copies: list[PartCopy] = []
         try:
             for part in parts:
-                read = source.read_verified(unit.key, part, in_transit(part))
-                target.replace_part(unit.key, part, read)
+                copies.append(PartCopy(found, source, part))
+                copies[-1].run()
             # the seal first: a copy that has its manifest must not look unsealed
             if found.backup.seal is not None:
                 target.repair_seal(found.backup.seal)
             target.repair_manifest(unit.key, manifest.to_bytes())
         except (BytesDiffer, ObjectMissing) as e:
-            if read is None or e is not read.fault:
+            if not copies or e is not copies[-1].fault:
                 raise  # the target's: no proof of the source
             last = e
             proof = bytes_proof(
@@ -275,6 +274,7 @@ def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
                 size_bytes=sum(p.size_bytes for p in parts) + repair.stored_bytes,
                 why=unit.why,
                 packs=len(repair.repaired),
+                bytes_read=sum(c.bytes_read for c in copies),
             ),
         )
     if bad:  # known only now: what was to be the source of this copy is as bad

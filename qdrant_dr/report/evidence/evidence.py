@@ -12,7 +12,7 @@ from qdrant_dr.errors import DRError
 from qdrant_dr.records import Acknowledgement, RunEnd, RunStart
 from qdrant_dr.records.key_slot import KeySlot
 from qdrant_dr.report.evidence.ledger_read import LedgerRead
-from qdrant_dr.report.evidence.vaults import Vault, vaults_of
+from qdrant_dr.report.evidence.vaults import Stored, Vault, stored_in, vaults_of
 from qdrant_dr.repository import (
     Backup,
     Catalog,
@@ -113,6 +113,11 @@ class Evidence:
     def vaults(self) -> tuple[Vault, ...]:
         """Return what each chunked repository stores."""
         return vaults_of(self.catalog, self.packs_used, self.as_of)
+
+    @property
+    def stored(self) -> tuple[Stored, ...]:
+        """Return what lies in each repository, and what it costs."""
+        return stored_in(self.catalog)
 
     @property
     def complete(self) -> bool:

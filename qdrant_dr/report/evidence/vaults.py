@@ -1,4 +1,4 @@
-"""What chunked repositories store, and what the last backups added to it. Pure."""
+"""What repositories store, what it costs, and what the last backups added to chunked ones. Pure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Vault:
     @property
     def monthly_cost(self) -> float | None:
         """Return what the stored bytes cost a month; None without a price."""
-        return None if self.price is None else self.stored_bytes / 2**30 * self.price
+        return monthly_cost(self.stored_bytes, self.price)
 
     @property
     def last_bytes(self) -> int:
@@ -89,6 +89,38 @@ def vaults_of(
         _vault(catalog, r, used, now)
         for r in catalog.repositories
         if r.layout == "chunked" and r.error is None
+    )
+
+
+def monthly_cost(stored_bytes: int | None, price: float | None) -> float | None:
+    """Return what so many bytes cost a month, at a price for a GiB; None if one is not known."""
+    return None if stored_bytes is None or price is None else stored_bytes / 2**30 * price
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What lies in a repository for its backups, and what that costs a month; None without a
+    price."""
+
+    repository: str
+    layout: str
+    stored_bytes: int
+    monthly_cost: float | None
+
+    @property
+    def words(self) -> str:
+        cost = self.monthly_cost
+        said = f"{format_size(self.stored_bytes)} stored"
+        return said + ("" if cost is None else f"; {cost:.2f} a month")
+
+
+def stored_in(catalog: Catalog) -> tuple[Stored, ...]:
+    """Return what lies in every repository that could be read, in their order."""
+    return tuple(
+        Stored(r.name, r.layout, size, monthly_cost(size, r.price))
+        for r in catalog.repositories
+        if r.error is None
+        for size in (stored_there(catalog, r.name),)
     )
 
 

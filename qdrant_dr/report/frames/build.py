@@ -15,6 +15,7 @@ from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report.evidence.collection_status import Standing, best_proof, last_search
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.ledger import InLedgers, named_in
+from qdrant_dr.report.evidence.vaults import monthly_cost
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.assessment import Assessment
 from qdrant_dr.report.findings.settled_runs import Afterwards, afterwards
@@ -212,6 +213,7 @@ def _copy(evidence: Evidence, backup: Backup, copy: Copy) -> dict[str, Any]:
         "layout": of.layout if of.error is None else None,
         "stored_bytes": copy.written_bytes,
         "shared_bytes": used.shared_bytes if used else None,
+        "monthly_cost": monthly_cost(copy.written_bytes, of.price),
         "deepest_proof": best.depth if best else None,
         "proven_at": best.ended_at if best else None,
         "bytes_checked_ratio": (

@@ -154,6 +154,13 @@ COPIES = frame(
         "bytes of blocks that it takes from packs of other backups; measured of the newest backup "
         "of each collection in a chunked repository, missing of all others",
     ),
+    Column(
+        "monthly_cost",
+        NUMBER,
+        "",
+        "what `stored_bytes` cost there a month, in the currency of `price_per_gib_month`; missing "
+        "without that price",
+    ),
     Column("deepest_proof", DEPTHS, "", "depth of the best passed proof at this location"),
     Column("proven_at", TIME, "", "when that proof ended"),
     Column("bytes_checked_ratio", NUMBER, "1", "share of the bytes that the proof read"),

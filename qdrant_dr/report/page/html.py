@@ -94,6 +94,7 @@ def render(
         games=_games(assessment),
         drills_count=len(assessment.drills),
         restores=assessment.restores[::-1][:SHOWN],
+        stored={s.repository: s for s in evidence.stored},
         restores_count=len(assessment.restores),
         differences=assessment.differences,
         forecasts=_forecasts(assessment),
