@@ -335,7 +335,8 @@ class TestTheSource:
         healed = do(world, "replicate")
         assert healed.verdict == "ok", healed.reasons
         (heal,) = outcomes(healed, "heal")
-        assert heal.detail.source == "two"
+        if layout == "plain":  # elsewhere each block comes from whoever has it
+            assert heal.detail.source == "two"
         again = do(world, "replicate")  # the failed proof of `one` is on record now
         assert again.verdict == "ok", again.reasons
         assert [o.repository for o in outcomes(again, "heal")] == ["one"]
