@@ -12,11 +12,16 @@ Also: a fan-out to a plain, a chunked and an encrypted repository against the pl
 anonymous memory of those three with BENCH_MEMORY_MIB (4096) that never repeat, and what each stage
 does by itself on one core. Needs `QDRANT_BIN`: archives of the sandbox have no graph.
 
-BENCH_POINTS (100000, on the sandbox 5000), BENCH_ROUNDS (3).
+A backup after BENCH_NIGHTS (30) nights like the second one is restored as `restore` does it, out of
+repositories of the whole time, against `restic dump` of the same.
+
+BENCH_POINTS (100000, on the sandbox 5000), BENCH_ROUNDS (3), BENCH_PARTS (stages,memory,rounds,
+nights).
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import random
@@ -25,46 +30,45 @@ import subprocess
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import httpx
 import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from benchmarks import machine, side, verdict
-from benchmarks.readback import DIMENSIONS, download
+from benchmarks.archives_of_nights import nightly_archives
+from benchmarks.many_nights import print_nights
 from benchmarks.restic import Restic
-from qdrant_dr.config import RepositoryConfig
+from benchmarks.vault_repositories import (
+    BUFFER,
+    KINDS,
+    backed_up,
+    check_file,
+    create_vault,
+    restore_part,
+    seconds_of,
+    sha256_of,
+    stored_bytes,
+    write_backup,
+)
 from qdrant_dr.digests import StreamDigest
 from qdrant_dr.proof.engine import anonymous_memory
 from qdrant_dr.records import Manifest
-from qdrant_dr.records.repository import Layout
-from qdrant_dr.repository import (
-    Repository,
-    create_repository,
-    fan_out,
-    open_repository,
-    read_repository,
-)
+from qdrant_dr.vault.box import BLOCK, Table
 from qdrant_dr.vault.compress import compress, decompress
 from qdrant_dr.vault.cut import cut
-from qdrant_dr.vault.cut_once import CutOnce
-from tests.support import records
-from tests.support.servers import qdrant_server, sandbox_server
-from tests.support.stores import AFTER_ALL
+from qdrant_dr.vault.known_blocks import MOST_IN_PACK, KnownBlocks, Pack
 
 CEILING_MIB = 600
-BUFFER = 2**20  # bytes: what a download hands on
-BATCH = 1000
-PATIENCE = timedelta(seconds=300)
+KNOWN_BYTES, KNOWN_PACKS = 12, 2000
 NIGHTS = ("first", "second")
-KINDS = ("clear", "encrypted")
+PARTS = ("stages", "memory", "rounds", "nights")
 
 Figures = dict[str, list[float]]
 
@@ -75,70 +79,32 @@ def main() -> None:
     points = int(os.environ.get("BENCH_POINTS", "100000" if real else "5000"))
     rounds = int(os.environ.get("BENCH_ROUNDS", "3"))
     memory = int(os.environ.get("BENCH_MEMORY_MIB", "4096")) * 2**20
+    nights = int(os.environ.get("BENCH_NIGHTS", "30"))
+    parts = os.environ.get("BENCH_PARTS", ",".join(PARTS)).split(",")
     restic = Restic.find()
     print(machine(restic.version if restic else "no restic 0.14 or newer"))
     with TemporaryDirectory(prefix="qdr-bench-") as name:
         folder = Path(name)
-        archives = _archives(folder, points, real=real)
+        if "memory" in parts:
+            _print_known()
+            _print_memory(folder / "memory", memory)
+        made = nightly_archives(folder, points, max(nights, 2), real=real)
+        archives = [next(made), next(made)]
         sizes = " and ".join(f"{a.stat().st_size / 2**20:.0f}" for a in archives)
         kind = "Qdrant" if real else "the SANDBOX (set QDRANT_BIN: its archives have no graph)"
-        print(f"vault: {points} points of {kind}, {sizes} MiB")
-        _print_stages(archives[0])
-        _print_memory(folder / "memory", memory)
+        print(f"vault: {points} points of {kind}, {sizes} MiB", flush=True)
+        if "stages" in parts:
+            _print_stages(archives[0])
         figures: defaultdict[str, list[float]] = defaultdict(list)
-        for _ in range(rounds):
+        if "rounds" in parts:
+            for _ in range(rounds):
+                with TemporaryDirectory(dir=folder) as place:
+                    _one_round(Path(place), archives, restic, figures)
+            _print(figures, with_restic=restic is not None)
+        if "nights" in parts:
             with TemporaryDirectory(dir=folder) as place:
-                _one_round(Path(place), archives, restic, figures)
-    _print(figures, with_restic=restic is not None)
-
-
-# archives
-
-
-def _archives(folder: Path, points: int, *, real: bool) -> tuple[Path, Path]:
-    first, second = (folder / f"{night}.snapshot" for night in NIGHTS)
-    server = qdrant_server if real else sandbox_server
-    with (
-        server(folder / "server") as running,
-        httpx.Client(base_url=running.url, timeout=600) as client,
-    ):
-        vectors = {"size": DIMENSIONS, "distance": "Cosine"}
-        client.put("/collections/bench", json={"vectors": vectors}).raise_for_status()
-        index = {"field_name": "genre", "field_schema": "keyword"}
-        client.put("/collections/bench/index?wait=true", json=index).raise_for_status()
-        chance = np.random.default_rng(7)
-        _put(client, range(points), chance)
-        _settle(client)
-        download(client, first)
-        changed = [int(i) for i in chance.choice(points, points // 100, replace=False)]
-        _put(client, changed, chance)
-        gone = {"points": changed[: len(changed) // 10]}
-        client.post("/collections/bench/points/delete?wait=true", json=gone).raise_for_status()
-        _settle(client)
-        download(client, second)
-    shutil.rmtree(folder / "server")
-    return first, second
-
-
-def _put(client: httpx.Client, ids: Sequence[int], chance: np.random.Generator) -> None:
-    for start in range(0, len(ids), BATCH):
-        batch = ids[start : start + BATCH]
-        vectors = chance.standard_normal((len(batch), DIMENSIONS)).astype(np.float32).tolist()
-        rows = [
-            {"id": i, "vector": v, "payload": {"genre": f"genre-{i % 30}", "year": 1950 + i % 70}}
-            for i, v in zip(batch, vectors, strict=True)
-        ]
-        where = "/collections/bench/points?wait=true"
-        client.put(where, json={"points": rows}).raise_for_status()
-
-
-def _settle(client: httpx.Client) -> None:
-    """Wait until nothing is optimized, three looks in a row."""
-    quiet = 0
-    while quiet < 3:
-        time.sleep(0.5)
-        status = client.get("/collections/bench").json()["result"]["status"]
-        quiet = quiet + 1 if status == "green" else 0
+                print_nights(Path(place), chain(archives, made), restic, rounds)
+        made.close()
 
 
 # one round
@@ -148,97 +114,40 @@ def _one_round(
     folder: Path, archives: Sequence[Path], restic: Restic | None, figures: Figures
 ) -> None:
     places = {kind: folder / kind for kind in KINDS}
-    vaults = {kind: _create(places[kind], kind) for kind in KINDS}
+    vaults = {kind: create_vault(places[kind], kind) for kind in KINDS}
     kept: dict[str, int] = {}
     manifests: dict[str, Manifest] = {}
     if restic:
         places["restic"] = folder / "restic"
         restic = restic.at(places["restic"], folder)
-        figures["start, restic"].append(_seconds(partial(restic.run, "init", *restic.VERSION)))
-        figures["start, restic"][-1] = _seconds(partial(restic.run, "snapshots"))
+        figures["start, restic"].append(seconds_of(partial(restic.run, "init", *restic.VERSION)))
+        figures["start, restic"][-1] = seconds_of(partial(restic.run, "snapshots"))
     for night, archive in zip(NIGHTS, archives, strict=True):
         _warm(archive)
         for kind, vault in vaults.items():
             before = time.process_time()
-            act = partial(_backed_up, [vault], archive, f"{night}, {kind}")
-            figures[f"{night}, {kind}"].append(_seconds(lambda: manifests.update(act())))  # noqa: B023
+            act = partial(backed_up, [vault], archive, f"{night}, {kind}")
+            figures[f"{night}, {kind}"].append(seconds_of(lambda: manifests.update(act())))  # noqa: B023
             figures[f"{night}, {kind}, CPU"].append(time.process_time() - before)
         if restic:
             taken = partial(restic.run, "backup", "--compression", "auto", str(archive))
-            figures[f"{night}, restic"].append(_seconds(taken))
+            figures[f"{night}, restic"].append(seconds_of(taken))
         for name, place in places.items():
-            stored = _stored(place)
+            stored = stored_bytes(place)
             figures[f"{night}, {name}, stored"].append((stored - kept.get(name, 0)) / 2**20)
             kept[name] = stored
         _copies(folder, archive, night, figures)
     last, out = archives[-1], folder / "out"
     for kind, vault in vaults.items():
-        back = partial(_restore, vault, manifests[f"{NIGHTS[-1]}, {kind}"], out)
-        figures[f"restore, {kind}"].append(_seconds(back))
-        _check(out, last)
+        back = partial(restore_part, vault, manifests[f"{NIGHTS[-1]}, {kind}"], out)
+        figures[f"restore, {kind}"].append(seconds_of(back))
+        check_file(out, last)
     if restic:
-        figures["restore, restic"].append(_seconds(partial(restic.dump, last, out)))
-        _check(out, last)
+        figures["restore, restic"].append(seconds_of(partial(restic.dump, last, out)))
+        check_file(out, last)
     for name, wanted in (("plain", ["plain"]), ("three", ["plain", *KINDS])):
-        targets = [_create(folder / f"{name}-{kind}", kind) for kind in wanted]
-        figures[f"fan-out, {name}"].append(_seconds(partial(_backed_up, targets, archives[0], "")))
-
-
-def _create(folder: Path, kind: str) -> Repository:
-    """A new repository in a folder: plain, or chunked and clear or encrypted."""
-    encrypted = kind == "encrypted"
-    cfg = RepositoryConfig(
-        name=folder.name, url=folder.as_uri(), domain=folder.name,
-        key=f"file:{folder}.key" if encrypted else None,
-    )  # fmt: skip
-    layout: Layout = "plain" if kind == "plain" else "chunked"
-    made = create_repository(cfg, AFTER_ALL, kind=layout, encrypt=encrypted)
-    key_id = read_repository(cfg, stall_timeout=PATIENCE).record.key_id
-    made_one = cfg.model_copy(update={"id": made, "key_id": key_id})
-    return open_repository(made_one, stall_timeout=PATIENCE)
-
-
-def _backed_up(
-    repositories: Sequence[Repository], archive: Path, name: str
-) -> Mapping[str, Manifest]:
-    with archive.open("rb") as file:
-        blocks = iter(partial(file.read, BUFFER), b"")
-        return {name: _write(repositories, blocks, archive.stat().st_size)}
-
-
-def _write(repositories: Sequence[Repository], blocks: Iterable[bytes], size: int) -> Manifest:
-    """What a backup does with a stream, up to its manifest."""
-    digest = StreamDigest()
-    stream = CutOnce(sum(r.record.layout == "chunked" for r in repositories), digest)
-    plain = records.manifest("bench", at=datetime.now(UTC))
-    key, file = plain.key, plain.parts[0].file
-    sinks = {r.name: partial(r.part_sink, key, file, size, stream, digest) for r in repositories}
-    written = fan_out(blocks, sinks, stall_timeout=PATIENCE, digest=digest)
-    if written.left_behind:
-        raise next(iter(written.left_behind.values()))
-    receipt = written.receipts[repositories[0].name]
-    about = {"size_bytes": size, "sha256": receipt.sha256, "blocks": receipt.blocks}
-    part = plain.parts[0].model_copy(update=about)
-    manifest = plain.model_copy(update={"parts": (part,)})
-    for repository in repositories:
-        repository.commit(manifest)
-    return manifest
-
-
-def _restore(repository: Repository, manifest: Manifest, out: Path) -> None:
-    with out.open("wb") as file:
-        for block in repository.read_part(manifest.key, manifest.parts[0]):
-            file.write(block)
-
-
-def _check(out: Path, archive: Path) -> None:
-    assert _sha256(out) == _sha256(archive)
-    out.unlink()
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+        targets = [create_vault(folder / f"{name}-{kind}", kind) for kind in wanted]
+        figures[f"fan-out, {name}"].append(seconds_of(partial(backed_up, targets, archives[0], "")))
 
 
 def _copies(folder: Path, archive: Path, night: str, figures: Figures) -> None:
@@ -248,23 +157,13 @@ def _copies(folder: Path, archive: Path, night: str, figures: Figures) -> None:
         commands["rclone"] = [rclone, "copyto", "--config", os.devnull, str(archive), str(to)]
     for name, command in commands.items():
         run = partial(subprocess.run, command, check=True, capture_output=True)
-        figures[f"{night}, {name}"].append(_seconds(run))
+        figures[f"{night}, {name}"].append(seconds_of(run))
         to.unlink()
-
-
-def _stored(folder: Path) -> int:
-    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
 
 
 def _warm(file: Path) -> None:
     """Neither side reads it from the disk."""
-    _sha256(file)
-
-
-def _seconds(act: Callable[[], object]) -> float:
-    begin = time.monotonic()
-    act()
-    return time.monotonic() - begin
+    sha256_of(file)
 
 
 # one stage at a time, on one core
@@ -308,14 +207,34 @@ def _print_stages(archive: Path) -> None:
 def _print_memory(folder: Path, size: int) -> None:
     """The most anonymous bytes of this process while three repositories take a stream."""
     idle = anonymous_memory(os.getpid()) / 2**20
-    repositories = [_create(folder / kind, kind) for kind in ("plain", *KINDS)]
+    repositories = [create_vault(folder / kind, kind) for kind in ("plain", *KINDS)]
     with _watched() as peaks:
-        _write(repositories, _never_the_same(size), size)
+        write_backup(repositories, _never_the_same(size), size)
     shutil.rmtree(folder)
     peak = max(peaks) / 2**20
     met = "met" if peak <= CEILING_MIB else "MISSED"
     print(f"vault: memory of three repositories, {size >> 20} MiB: {peak:.0f} MiB, "
           f"{idle:.0f} of them before, aim <= {CEILING_MIB} MiB: {met}")  # fmt: skip
+
+
+def _print_known() -> None:
+    """What this process holds for each block that is known: as of half a terabyte."""
+    chance = np.random.default_rng(7)
+    known = KnownBlocks(lambda _: None)
+    before = anonymous_memory(os.getpid())
+    known.add_all(_tables(chance))
+    gc.collect()
+    each = (anonymous_memory(os.getpid()) - before) / len(known)
+    met = "met" if round(each, 1) <= KNOWN_BYTES else "MISSED"
+    print(f"vault: {each:.1f} bytes a block known, of {len(known)}, aim <= {KNOWN_BYTES}: {met}")
+
+
+def _tables(chance: np.random.Generator) -> Iterator[tuple[Pack, Table]]:
+    rows = np.zeros(MOST_IN_PACK, [("size", ">u4"), ("sha256", "u1", (32,))])
+    rows["size"] = BLOCK
+    for number in range(KNOWN_PACKS):
+        rows["sha256"] = chance.integers(0, 256, (MOST_IN_PACK, 32), np.uint8)
+        yield Pack(str(number)), Table(rows, b"", b"", b"")
 
 
 @contextmanager

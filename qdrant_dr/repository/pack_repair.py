@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
 from qdrant_dr import layout
-from qdrant_dr.errors import BoxDamaged, Conflict, DRError, ObjectMissing
+from qdrant_dr.errors import BoxDamaged, BytesDiffer, Conflict, DRError, ObjectMissing
 from qdrant_dr.quantities import format_size
 from qdrant_dr.records import BackupKey, Part
 from qdrant_dr.repository.chunked import ChunkedRepository
@@ -42,6 +43,9 @@ class Elsewhere:
 Find = Callable[[str, str], Sequence[Elsewhere]]
 """Where a part, by the folder of its backup and its file, is as well, the one to ask first in
 front."""
+
+Refused = Callable[[Elsewhere, DRError], None]
+"""Hears of a copy that was asked for bytes and does not have them as its manifest says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +105,10 @@ def repair_packs(
     bad: Sequence[str],
     users: PackUsers,
     find: Find,
+    refused: Refused = lambda *_: None,
 ) -> PackRepair:
     """Write bad packs anew, each once every block of it that is used was found again: beside a hole
-    every backup that needs it would look whole.
+    every backup that needs it would look whole. What is `refused` on the way is as bad.
 
     Where others may use a pack, too, it is left unless all that its table tells of was found.
     """
@@ -125,12 +130,12 @@ def repair_packs(
         recovery = Recovery(uses.get(name, []), _table(vault, listed.get(name)))
         if recovery.table is not None:
             _keep_good(vault, listed[name], recovery)
-            recovery.ask(partial(_fetch, find))
+            recovery.ask(partial(_fetch, find, refused))
         if recovery.missing and len(recoveries) < _MOST_RECUT:
             recoveries[name] = recovery
         else:
             done.append(write(name, recovery))
-    _recut(users.recipes, recoveries, find)
+    _recut(users.recipes, recoveries, find, refused)
     done += [write(name, recovery) for name, recovery in recoveries.items()]
     return PackRepair(
         tuple(n for d in done for n in d.repaired),
@@ -163,15 +168,38 @@ def _keep_good(vault: ChunkedRepository, there: Stat, recovery: Recovery) -> Non
             continue
 
 
-def _fetch(find: Find, use: Use, start: int, end: int) -> Iterator[bytes]:
+def _fetch(find: Find, refused: Refused, use: Use, start: int, end: int) -> Iterator[bytes]:
     for at in find(use.folder, use.part):
         try:
-            yield b"".join(at.repository.read_part(at.key, at.part, start, end))
+            data = b"".join(at.repository.read_part(at.key, at.part, start, end))
         except DRError as e:
             log.info("%s of %s in %s: %s", use.part, at.key, at.repository.name, e.message)
+            _tell(refused, at, e)
+            continue
+        yield data
+        # asked for more: this was not what the table says, and the manifest says whose fault it is
+        with suppress(DRError):
+            for _ in _whole(at, refused):
+                pass
 
 
-def _recut(recipes: Sequence[Recipe], bad: Mapping[str, Recovery], find: Find) -> None:
+def _whole(at: Elsewhere, refused: Refused) -> Iterator[bytes]:
+    """Read a whole part, and compare it with its manifest."""
+    try:
+        yield from at.repository.read_verified(at.key, at.part)
+    except DRError as e:
+        _tell(refused, at, e)
+        raise
+
+
+def _tell(refused: Refused, at: Elsewhere, error: DRError) -> None:
+    if isinstance(error, BytesDiffer | ObjectMissing):
+        refused(at, error)
+
+
+def _recut(
+    recipes: Sequence[Recipe], bad: Mapping[str, Recovery], find: Find, refused: Refused
+) -> None:
     """Read whole parts, those first that have most of what is missing, until nothing is."""
     left = list(recipes)
 
@@ -192,7 +220,7 @@ def _recut(recipes: Sequence[Recipe], bad: Mapping[str, Recovery], find: Find) -
         best = max(left, key=has)
         left.remove(best)
         elsewhere = find(best.folder, best.part)
-        streams = (at.repository.read_verified(at.key, at.part) for at in elsewhere)
+        streams = (_whole(at, refused) for at in elsewhere)
         recut_from_any(best, streams, bad)
 
 

@@ -12,15 +12,17 @@ from qdrant_dr.records import Depth, Healed, Proof, Proved, RunEnd
 from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.vault.box import build_box, make_block, read_table
 from tests.support.driving import do, outcomes
+from tests.support.expiring import opened
 from tests.support.replay import ReplaySource
+from tests.support.thorough import few
 from tests.support.world import World, make_world
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+@pytest.fixture(params=few(["chunked", "encrypted"], "chunked"))
+def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
     """Two backups of equal bytes: all their blocks lie in the packs of the first."""
     with ReplaySource(["basic"]) as source:
-        made = make_world(tmp_path, source.url, chunked=("two",))
+        made = make_world(tmp_path, source.url, **{request.param: ("two",)})
         assert do(made, "backup").verdict == "ok"
         assert do(made, "backup").verdict == "ok"
         yield made
@@ -109,8 +111,9 @@ def test_a_table_that_is_remembered_hides_no_rot(
 
 def test_a_pack_that_was_changed_with_its_table_is_found_out(world: World) -> None:
     """It is a good box; but the copies are not made any more of what was proven."""
-    data = pack(world).read_bytes()
-    table = read_table("packs/x", data, len(data), None)
+    data, keys = pack(world).read_bytes(), opened(world)["two"].keys
+    place = str(pack(world).relative_to(world.folders["two"]))
+    table = read_table(place, data, len(data), keys)
     others = [make_block(bytes([n % 256]) * entry.size) for n, entry in enumerate(table.entries)]
-    pack(world).write_bytes(build_box("packs/x", others, None))
+    pack(world).write_bytes(build_box(place, others, keys))
     assert len(failed(world)) == 2

@@ -23,8 +23,7 @@ from tests.support.driving import do, outcomes, rot
 from tests.support.loopback import loopback
 from tests.support.replay import ReplaySource
 from tests.support.servers import sandbox_server
-from tests.support.thorough import few
-from tests.support.world import World, make_world, seed
+from tests.support.world import Layout, World, layouts, make_world, seed
 
 
 @pytest.fixture
@@ -33,10 +32,14 @@ def source() -> Iterator[ReplaySource]:
         yield source
 
 
-@pytest.fixture(params=few(["plain", "chunked"], "chunked"))
-def world(source: ReplaySource, tmp_path: Path, request: pytest.FixtureRequest) -> World:
-    chunked = ("one", "two") if request.param == "chunked" else ()
-    return make_world(tmp_path, source.url, chunked=chunked)
+@pytest.fixture(params=layouts("chunked"))
+def layout(request: pytest.FixtureRequest) -> Layout:
+    return request.param
+
+
+@pytest.fixture
+def world(source: ReplaySource, tmp_path: Path, layout: Layout) -> World:
+    return make_world(tmp_path, source.url, layout=layout)
 
 
 def statuses(world: World) -> dict[str, str]:
@@ -137,7 +140,7 @@ def test_a_source_without_operation_numbers_is_never_sealed(
 
 
 def test_a_key_is_not_sent_to_an_address_out_of_a_bucket(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, layout: Layout
 ) -> None:
     asked: list[str] = []
 
@@ -155,7 +158,7 @@ def test_a_key_is_not_sent_to_an_address_out_of_a_bucket(
     monkeypatch.setenv("K", "cluster-key")
     with ReplaySource(["basic"], api_key="cluster-key") as source:
         cluster = {"name": "shop", "nodes": [source.url], "api_key": "env:K"}
-        world = make_world(tmp_path, source.url, cluster=cluster)
+        world = make_world(tmp_path, source.url, layout=layout, cluster=cluster)
         assert do(world, "backup", prove="bytes").verdict == "degraded"
         manifest = world.manifests("one")[0]
         node = f"http://127.0.0.1:{stranger.server_port}"
@@ -169,11 +172,14 @@ def test_a_key_is_not_sent_to_an_address_out_of_a_bucket(
     assert asked == []
 
 
-def test_an_expected_collection_is_included_whatever_the_patterns_say(tmp_path: Path) -> None:
+def test_an_expected_collection_is_included_whatever_the_patterns_say(
+    tmp_path: Path, layout: Layout
+) -> None:
     with ReplaySource(["basic", "single"]) as source:
         world = make_world(
-            tmp_path, source.url, collections={"include": ["movies"], "expect": ["single"]}
-        )
+            tmp_path, source.url, layout=layout,
+            collections={"include": ["movies"], "expect": ["single"]},
+        )  # fmt: skip
         end = do(world, "backup")
     assert end.verdict == "ok", end.reasons
     assert {m.collection for m in world.manifests("one")} == {"movies", "single"}
@@ -258,9 +264,9 @@ def test_a_run_without_a_record_has_failed(world: World, monkeypatch: pytest.Mon
     assert do(world, "backup").verdict == "failed"
 
 
-def test_lost_data_alarms_every_night_until_somebody_looks(tmp_path: Path) -> None:
+def test_lost_data_alarms_every_night_until_somebody_looks(tmp_path: Path, layout: Layout) -> None:
     with ReplaySource(["basic", "empty"]) as source:
-        world = make_world(tmp_path, source.url, collections={"include": ["movies"]})
+        world = make_world(tmp_path, source.url, layout=layout, collections={"include": ["movies"]})
         assert do(world, "backup").verdict == "ok"
         served, emptied = source.collections["movies"], source.collections["empty"]
         served.archive, served.points = emptied.archive, ()

@@ -25,14 +25,19 @@ from tests.support.clusters import call, manifest_of, put, the_capture, world_of
 from tests.support.driving import do
 from tests.support.servers import qdrant_cluster, qdrant_server, sandbox_cluster
 from tests.support.thorough import thorough
-from tests.support.world import make_world
+from tests.support.world import Layout, layouts, make_world
 
 SHARDS = {"vectors": {"size": 128, "distance": "Dot"}, "replication_factor": 1}
 
 
+@pytest.fixture(params=layouts("encrypted"))
+def layout(request: pytest.FixtureRequest) -> Layout:
+    return request.param
+
+
 @pytest.mark.qdrant
 @pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN")
-def test_a_shard_that_was_lost_with_its_peer(tmp_path: Path) -> None:
+def test_a_shard_that_was_lost_with_its_peer(tmp_path: Path, layout: Layout) -> None:
     """A peer removed by force takes the last replica of a shard with it: no node lists that shard
     any more, and a collection with custom sharding still answers everything, green."""
     with qdrant_cluster(tmp_path / "cluster") as nodes:
@@ -50,7 +55,7 @@ def test_a_shard_that_was_lost_with_its_peer(tmp_path: Path) -> None:
             if all(len(s["local_shards"]) + len(s["remote_shards"]) == 2 for s in seen):
                 break
             time.sleep(0.1)
-        world = world_of(tmp_path / "world", nodes[:2])
+        world = world_of(tmp_path / "world", nodes[:2], layout=layout)
         end = do(world, "backup")
         assert end.verdict == "failed", end.outcomes
         error = the_capture(end).error
@@ -74,12 +79,12 @@ def test_a_shard_that_nobody_has_any_more_when_it_is_looked_for_again(tmp_path: 
 
 
 def test_a_node_that_falls_silent_behind_the_inventory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Layout
 ) -> None:
     """Full replicas are left, as those see it who answer. The silent one might know better: cut
     off from the others, a node goes on to call its own replicas Active."""
     with sandbox_cluster(tmp_path / "nodes") as nodes:
-        world = world_of(tmp_path / "world", nodes)
+        world = world_of(tmp_path / "world", nodes, layout=layout)
 
         def then_dies(*of: Any, **how: Any) -> Any:
             found = take_inventory(*of, **how)
@@ -98,7 +103,7 @@ def test_a_node_that_falls_silent_behind_the_inventory(
 
 @pytest.mark.parametrize("method", ["collection", pytest.param("shard", marks=thorough)])
 def test_an_archive_of_another_node_than_the_one_that_was_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, layout: Layout
 ) -> None:
     """An address that is now one node, now another: facts of the first, bytes of the second. Both
     hold the shard, and the numbers of the one say nothing of the other."""
@@ -117,7 +122,7 @@ def test_an_archive_of_another_node_than_the_one_that_was_asked(
 
         monkeypatch.setattr(parts, "create_snapshot", elsewhere(create))
         monkeypatch.setattr(parts, "blocks_of", elsewhere(read))
-        world = world_of(tmp_path / "world", (a, b, c))
+        world = world_of(tmp_path / "world", (a, b, c), layout=layout)
         end = do(world, "backup", collections=("movies",), method=method)
     assert end.verdict == "failed", end.outcomes
     said = " ".join(o.error.message for o in end.outcomes if o.error)
@@ -128,7 +133,7 @@ def test_an_archive_of_another_node_than_the_one_that_was_asked(
 @pytest.mark.qdrant
 @pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN")
 def test_a_server_alone_that_is_set_up_as_a_listener(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Layout
 ) -> None:
     """Its one replica is Active, and its archive has an empty log all the same: deleted points
     may be back in it, and nothing but the archive shows it."""
@@ -136,7 +141,7 @@ def test_a_server_alone_that_is_set_up_as_a_listener(
     with qdrant_server(tmp_path / "server") as server:
         call(server.url, "PUT", "/collections/movies", **SHARDS)
         put(server.url, "movies", range(100))
-        world = make_world(tmp_path / "world", server.url, repositories=("one",))
+        world = make_world(tmp_path / "world", server.url, repositories=("one",), layout=layout)
         end = do(world, "backup")
         assert end.verdict == "failed", end.outcomes
         assert "has no write-ahead log" in " ".join(end.reasons)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qdrant_dr.errors import ObjectMissing, RepositoryDenied
+from qdrant_dr.errors import DRError, ObjectMissing, RepositoryDenied
 from qdrant_dr.records import Manifest
 from qdrant_dr.repository import Repository, read_catalog, record_expiry
 from qdrant_dr.repository.chunked import ChunkedRepository
@@ -23,7 +23,7 @@ from qdrant_dr.repository.pack_repair import (
 )
 from qdrant_dr.repository.pack_users import read_users
 from qdrant_dr.repository.pack_verdicts import PackVerdicts
-from qdrant_dr.vault.box import BLOCK
+from qdrant_dr.vault.box import BLOCK, build_box, make_block
 from qdrant_dr.vault.repair import LostRange
 from tests.support import records as made
 from tests.support.stores import repository_on_disk
@@ -47,6 +47,7 @@ class Shop:
         self.second = backed_up(*everywhere, numbers=TWO, at=SECOND)
         self.name = f"{self.first.backup_id}-1"
         (self.pack,) = self.root.glob(f"packs/**/{self.name}.pack")
+        self.refused: set[tuple[str, str]] = set()
 
     def repair(
         self, *sources: Repository, of: Sequence[Manifest] | None = None
@@ -61,8 +62,12 @@ class Shop:
             return [Elsewhere(s, found.key, found.parts[0]) for s in sources] if found else []
 
         bad = bad_packs(self.vault, self.first.key, {p for r in recipes for p in r.packs})
+
+        def refused(at: Elsewhere, error: DRError) -> None:
+            self.refused.add((at.repository.name, error.code))
+
         users = read_users(self.vault, self.first.key, now())
-        return bad, repair_packs(self.vault, self.first.key, bad, users, find)
+        return bad, repair_packs(self.vault, self.first.key, bad, users, find, refused)
 
     def is_whole(self, of: Manifest, numbers: range) -> bool:
         try:
@@ -267,6 +272,32 @@ def test_a_recipe_that_comes_while_a_pack_is_mended_is_seen(shop: Shop) -> None:
     assert users.are_all(shop.vault, shop.first.key, now())
     backed_up(shop.vault, numbers=range(20, 23), at=made.NOW)
     assert not users.are_all(shop.vault, shop.first.key, now())
+
+
+@pytest.mark.parametrize("source", ["plain", "other"])
+@pytest.mark.parametrize("how", ["gone", "a block", "its table"])
+def test_a_source_that_is_as_bad_is_told_of(
+    shop: Shop, tmp_path: Path, how: str, source: str
+) -> None:
+    sources = {"plain": shop.plain, "other": shop.other}
+    for file in (*(tmp_path / source).rglob("*.snapshot"), *(tmp_path / source).rglob("*.pack")):
+        rot(file, 3 * BLOCK - 100)
+    damage(shop, how)
+    _, done = shop.repair(sources.pop(source), *sources.values())
+    assert done.repaired == (shop.name,)
+    assert shop.refused == {(source, "bytes-differ")}
+    assert shop.is_whole(shop.first, ONE)
+    assert shop.is_whole(shop.second, TWO)
+
+
+@pytest.mark.parametrize("source", ["plain", "other"])
+def test_a_good_source_is_not_blamed_for_a_table_that_lies(shop: Shop, source: str) -> None:
+    place = str(shop.pack.relative_to(shop.root))
+    lies = [make_block(bytes([n]) * BLOCK) for n in ONE]
+    shop.pack.write_bytes(build_box(place, lies, None))
+    rot(shop.pack, 100)
+    bad, _ = shop.repair(getattr(shop, source))
+    assert (bad, shop.refused) == ([shop.name], set())
 
 
 def test_what_nobody_uses_stays_if_it_is_good(shop: Shop) -> None:

@@ -18,7 +18,8 @@ from qdrant_dr.jobs.restore.job import restore
 from qdrant_dr.jobs.restore.options import RestoreRequest
 from qdrant_dr.jobs.run.run import begin
 from qdrant_dr.jobs.verify.job import VerifyRequest, verify
-from qdrant_dr.records import Outcome, RunEnd
+from qdrant_dr.records import Outcome, RunEnd, Seal
+from tests.support.expiring import opened
 from tests.support.world import World
 
 _JOBS: dict[str, tuple[Callable[..., RunEnd], type[Any]]] = {
@@ -40,6 +41,16 @@ def do(world: World, job: str, **request: Any) -> RunEnd:
     there = usable(config, request.get("scenario"))
     run = begin(config, job, parameters=given, repositories=there)
     return work(config, kind(**request), run, in_threads(config, run.run_id))
+
+
+def change_seals(world: World, **fields: Any) -> None:
+    """Write every seal anew with other fields: in a box, where seals lie in boxes."""
+    for name, repository in opened(world).items():
+        for path in world.folders[name].glob("backups/**/seal.json"):
+            place = str(path.relative_to(world.folders[name]))
+            seal = repository.read_record(Seal, place).model_copy(update=fields)
+            path.unlink()
+            repository.write_record(place, seal)
 
 
 def outcomes(end: RunEnd, unit: str) -> list[Outcome]:

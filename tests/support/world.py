@@ -7,19 +7,27 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import yaml
 
 from qdrant_dr import configfile
 from qdrant_dr.records import Manifest, RunEnd
-from qdrant_dr.records.repository import Layout
-from qdrant_dr.repository import create_repository
+from qdrant_dr.repository import create_repository, read_repository
 from qdrant_dr.repository.ledger_memory import FOLDER as LEDGERS
 from tests.support.stores import Place
+from tests.support.thorough import few
+
+Layout = Literal["plain", "chunked", "encrypted"]
+LAYOUTS: tuple[Layout, ...] = ("plain", "chunked", "encrypted")
+
+
+def layouts(daily: Layout) -> list[Any]:
+    """Every layout to parametrize with, of which one is tried every day."""
+    return few(LAYOUTS, daily)
 
 
 @dataclass(frozen=True)
@@ -68,11 +76,13 @@ def make_world(
     url: str,
     *,
     repositories: tuple[str, ...] = ("one", "two"),
+    layout: Layout = "plain",
     chunked: tuple[str, ...] = (),
+    encrypted: tuple[str, ...] = (),
     **sections: Any,
 ) -> World:
-    """Create the repositories in `folder`, those `chunked` in that layout, and write a
-    configuration; `sections` replace its own."""
+    """Create the repositories in `folder` in one layout, but those `chunked` or `encrypted` in that
+    one, and write a configuration; `sections` replace its own."""
     folder.mkdir(parents=True, exist_ok=True)
     folders = {name: folder / name for name in repositories}
     body: dict[str, Any] = {
@@ -88,10 +98,20 @@ def make_world(
         **sections,
     }
     file = folder / "qdrant-dr.yaml"
+    kinds: dict[str, Layout] = dict.fromkeys(folders, layout)
+    kinds |= dict.fromkeys(chunked, "chunked") | dict.fromkeys(encrypted, "encrypted")
+    for entry in body["repositories"]:
+        if kinds[entry["name"]] == "encrypted":
+            entry["key"] = f"file:{folder / entry['name']}.key"
     file.write_text(yaml.safe_dump(body))
     for entry, wanted in zip(body["repositories"], configfile.load(file).repositories, strict=True):
-        kind: Layout = "chunked" if wanted.name in chunked else "plain"
-        entry["id"] = create_repository(wanted, datetime.now(UTC), kind=kind)
+        entry["id"] = create_repository(
+            wanted, datetime.now(UTC), encrypt="key" in entry,
+            kind="plain" if kinds[wanted.name] == "plain" else "chunked",
+        )  # fmt: skip
+        if "key" in entry:
+            made = read_repository(wanted, stall_timeout=timedelta(seconds=60))
+            entry["key_id"] = made.record.key_id
     file.write_text(yaml.safe_dump(body))
     return World(file, folders)
 

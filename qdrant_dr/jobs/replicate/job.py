@@ -231,7 +231,7 @@ def heal_copy(config: Config, unit: HealUnit, run_id: str) -> Outcome:
     target, manifest = found.repository, found.manifest
     copy = found.backup.copy(unit.repository)
     distrusted = bool(open_failures(copy.proofs))
-    repair = mend_packs(config, found, distrusted=distrusted)
+    repair = mend_packs(config, found, run_id, distrusted=distrusted)
     parts = to_replace(target, found, repair, distrusted=distrusted)
     last: DRError = ObjectMissing(f"none of {', '.join(unit.sources)} can be read now")
     bad = True

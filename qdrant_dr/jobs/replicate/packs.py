@@ -13,6 +13,7 @@ from qdrant_dr.errors import BoxDamaged, BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.jobs.run.catalogs import catalog_of
 from qdrant_dr.jobs.run.healing_steps import healing_sources
 from qdrant_dr.jobs.run.load_backup import Found
+from qdrant_dr.jobs.run.prove import bytes_proof
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.records import BackupKey, Part
 from qdrant_dr.repository import Backup, Repository
@@ -31,16 +32,17 @@ log = logging.getLogger(__name__)
 _NAMED = 3
 
 
-def mend_packs(config: Config, found: Found, *, distrusted: bool) -> PackRepair:
+def mend_packs(config: Config, found: Found, run_id: str, *, distrusted: bool) -> PackRepair:
     """Write the bad packs of one copy anew, with the blocks of every backup that uses them.
 
-    Of a copy that is `distrusted` every pack is read, of another the table of each.
+    Of a copy that is `distrusted` every pack is read, of another the table of each. A copy that
+    was to help and is as bad gets a failed proof.
     """
     vault = found.repository
     if not isinstance(vault, ChunkedRepository):
         return PackRepair()
     with _turn(vault, found):
-        return _mend(config, found, vault, distrusted=distrusted)
+        return _mend(config, found, vault, run_id, distrusted=distrusted)
 
 
 @cache
@@ -55,8 +57,9 @@ def _turn(vault: ChunkedRepository, found: Found) -> Lock:
 
 
 def _mend(
-    config: Config, found: Found, vault: ChunkedRepository, *, distrusted: bool
+    config: Config, found: Found, vault: ChunkedRepository, run_id: str, *, distrusted: bool
 ) -> PackRepair:
+    started_at = utc_now()
     mine = _recipes(vault, found.backup)
     names = {name for recipe in mine for name in recipe.packs}
     if distrusted:
@@ -87,7 +90,19 @@ def _mend(
             if name != vault.name and name in found.opened
         ]
 
-    return repair_packs(vault, found.backup.key, bad, users, find)
+    told: set[tuple[str, BackupKey]] = set()
+
+    def refused(at: Elsewhere, error: DRError) -> None:
+        if (which := (at.repository.name, at.key)) in told:
+            return
+        told.add(which)
+        proof = bytes_proof(
+            parts[at.key.folder, at.part.file][0], at.repository, error, bytes_checked=0,
+            run_id=run_id, made_by="replicate", started_at=started_at, ended_at=utc_now(),
+        )  # fmt: skip
+        at.repository.add_proof(proof)
+
+    return repair_packs(vault, found.backup.key, bad, users, find, refused)
 
 
 def to_replace(

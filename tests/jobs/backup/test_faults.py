@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from qdrant_dr.layout import recipe_file
 from qdrant_dr.records import Captured, Manifest, RunEnd
 from qdrant_dr.stores.base import Sink
 from qdrant_dr.stores.local import LocalStore
 from tests.support.driving import do, outcomes, rot
+from tests.support.expiring import opened
 from tests.support.replay import FIXTURES, ReplaySource
-from tests.support.world import World, make_world
+from tests.support.world import Layout, World, layouts, make_world
 
 
 @pytest.fixture
@@ -25,9 +27,14 @@ def source() -> Iterator[ReplaySource]:
         yield source
 
 
+@pytest.fixture(params=layouts("plain"))
+def layout(request: pytest.FixtureRequest) -> Layout:
+    return request.param
+
+
 @pytest.fixture
-def world(source: ReplaySource, tmp_path: Path) -> World:
-    return make_world(tmp_path, source.url, copies={"quorum": 1, "domains": 1})
+def world(source: ReplaySource, tmp_path: Path, layout: Layout) -> World:
+    return make_world(tmp_path, source.url, layout=layout, copies={"quorum": 1, "domains": 1})
 
 
 def code_of(end: RunEnd) -> str:
@@ -195,7 +202,15 @@ class TestTheSource:
             made = real(store, path, **options)
             return FullDisk(made) if store.name == "two" else made
 
+        really_create = LocalStore.create
+
+        def create(store: LocalStore, path: str, data: bytes) -> None:
+            if store.name == "two" and len(data) > 300_000:  # a pack
+                raise OSError(errno.ENOSPC, "No space left on device")
+            really_create(store, path, data)
+
         monkeypatch.setattr(LocalStore, "sink", sink)
+        monkeypatch.setattr(LocalStore, "create", create)
         end = do(world, "backup")
         assert end.verdict == "degraded"
         detail = outcomes(end, "capture")[0].detail
@@ -209,10 +224,10 @@ class TestTheSource:
         assert world.manifests("two") == world.manifests("one")
 
     def test_one_that_stalls_is_left_behind(
-        self, source: ReplaySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, source: ReplaySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Layout
     ) -> None:
         copies = {"quorum": 1, "domains": 1, "stall_timeout": "1s"}
-        world = make_world(tmp_path / "b", source.url, copies=copies)
+        world = make_world(tmp_path / "b", source.url, layout=layout, copies=copies)
         real, hang = LocalStore.sink, threading.Event()
 
         def sink(store: LocalStore, path: str, **options: Any) -> Sink:
@@ -221,7 +236,15 @@ class TestTheSource:
                 made = HungMount(made, hang)
             return made
 
+        really_create = LocalStore.create
+
+        def create(store: LocalStore, path: str, data: bytes) -> None:
+            if store.name == "two" and path.endswith(".pack"):
+                hang.wait(60)
+            really_create(store, path, data)
+
         monkeypatch.setattr(LocalStore, "sink", sink)
+        monkeypatch.setattr(LocalStore, "create", create)
         try:
             end = do(world, "backup")
         finally:
@@ -233,9 +256,9 @@ class TestTheSource:
         assert not world.manifests("two")
 
     def test_below_quorum_is_failed_and_keeps_what_there_is(
-        self, source: ReplaySource, tmp_path: Path
+        self, source: ReplaySource, tmp_path: Path, layout: Layout
     ) -> None:
-        world = make_world(tmp_path / "b", source.url)  # quorum two of two
+        world = make_world(tmp_path / "b", source.url, layout=layout)  # quorum two of two
         (world.folders["two"] / "repository.json").unlink()
         end = do(world, "backup")
         assert (end.verdict, code_of(end)) == ("failed", "quorum-missed")
@@ -298,9 +321,13 @@ class TestTheSource:
         assert any("no other good copy is left" in r for r in healed.reasons)
         assert before == [p.read_bytes() for name in world.folders for p in world.parts(name)]
 
-    def test_a_source_that_rots_unnoticed_is_found_by_healing_from_it(self, tmp_path: Path) -> None:
+    def test_a_source_that_rots_unnoticed_is_found_by_healing_from_it(
+        self, tmp_path: Path, layout: Layout
+    ) -> None:
         with ReplaySource(["basic"]) as source:
-            world = make_world(tmp_path, source.url, repositories=("one", "two", "three"))
+            world = make_world(
+                tmp_path, source.url, repositories=("one", "two", "three"), layout=layout
+            )
             do(world, "backup")
         rot(world, "one")  # still believed good
         for path in list(world.parts("three")):
@@ -308,7 +335,8 @@ class TestTheSource:
         healed = do(world, "replicate")
         assert healed.verdict == "ok", healed.reasons
         (heal,) = outcomes(healed, "heal")
-        assert heal.detail.source == "two"
+        if layout == "plain":  # elsewhere each block comes from whoever has it
+            assert heal.detail.source == "two"
         again = do(world, "replicate")  # the failed proof of `one` is on record now
         assert again.verdict == "ok", again.reasons
         assert [o.repository for o in outcomes(again, "heal")] == ["one"]
@@ -340,7 +368,10 @@ def swap_part(world: World, repository: str, data: bytes) -> None:
         }
     )
     path.write_bytes(manifest.model_copy(update={"parts": (part,)}).to_bytes())
-    (path.parent / part.file).write_bytes(data)
-    (path.parent / "seal.json").unlink(missing_ok=True)
+    for old in (part.file, recipe_file(part.file), "seal.json"):
+        (path.parent / old).unlink(missing_ok=True)
+    sink = opened(world)[repository].part_sink(manifest.key, part.file, len(data))
+    sink.write(data)
+    sink.commit()
     for proof in world.folders[repository].glob("proofs/**/*.json"):
         proof.unlink()

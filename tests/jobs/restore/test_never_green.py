@@ -25,37 +25,42 @@ from qdrant_dr.jobs.restore import unit as restoring
 from qdrant_dr.jobs.restore.journal import unfinished
 from qdrant_dr.jobs.restore.options import RestoreRequest
 from qdrant_dr.jobs.target.restored_content import not_of_the_backup
-from qdrant_dr.records import Outcome, Restored, RunEnd, Seal
-from tests.support.driving import do, outcomes, rot
+from qdrant_dr.records import Outcome, Restored, RunEnd
+from tests.support.driving import change_seals, do, outcomes, rot
 from tests.support.loopback import loopback
 from tests.support.reframed import by_shard
 from tests.support.replay import ReplaySource
 from tests.support.servers import Server, qdrant_cluster, sandbox_server
 from tests.support.spy import Spy
-from tests.support.world import World, lent, make_world
+from tests.support.world import Layout, World, layouts, lent, make_world
 
 MOVIES = "movies@latest-proven"
 
 
-def backed_up(folder: Path) -> World:
+def backed_up(folder: Path, layout: Layout) -> World:
     """A proven backup of movies, which has an alias; the source is gone."""
     with ReplaySource(["basic"]) as source:
         source.collections["movies"].aliases = ["films"]
-        made = make_world(folder, source.url)
+        made = make_world(folder, source.url, layout=layout)
         end = do(made, "backup")
         assert end.verdict == "ok", end.reasons
     return made
 
 
+@pytest.fixture(scope="module", params=layouts("encrypted"))
+def layout(request: pytest.FixtureRequest) -> Layout:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory, layout: Layout) -> World:
     """For tests that leave the backup as it is."""
-    return backed_up(tmp_path_factory.mktemp("world") / "world")
+    return backed_up(tmp_path_factory.mktemp("world") / "world", layout)
 
 
 @pytest.fixture(scope="module")
-def untouched(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return backed_up(tmp_path_factory.mktemp("untouched") / "world")
+def untouched(tmp_path_factory: pytest.TempPathFactory, layout: Layout) -> World:
+    return backed_up(tmp_path_factory.mktemp("untouched") / "world", layout)
 
 
 @pytest.fixture
@@ -159,10 +164,12 @@ def another(world: World) -> str:
 
 @pytest.mark.skipif("QDRANT_BIN" not in os.environ, reason="needs QDRANT_BIN")
 @pytest.mark.timeout(170)
-def test_every_replica_is_compared_not_only_the_one_that_answers(tmp_path: Path) -> None:
+def test_every_replica_is_compared_not_only_the_one_that_answers(
+    tmp_path: Path, layout: Layout
+) -> None:
     """`no_sync` leaves the other replicas with what they had: Active, and as many points."""
     with ReplaySource(["sharded"]) as source:
-        world = make_world(tmp_path / "world", source.url)
+        world = make_world(tmp_path / "world", source.url, layout=layout)
         assert do(world, "backup").verdict == "ok"
     backup = "sharded@latest-proven"
     with qdrant_cluster(tmp_path / "cluster", 2) as nodes:
@@ -394,12 +401,7 @@ def test_a_salvage_into_which_somebody_writes_is_not_whole(world: World, target:
 
 def test_a_suspect_backup_never_ends_ok(fresh: World, target: Server) -> None:
     """It equals its seal, and the seal itself has doubts."""
-    for folder in fresh.folders.values():
-        for path in folder.glob("backups/**/seal.json"):
-            seal = Seal.from_bytes(path.read_bytes(), where=str(path))
-            doubtful = seal.model_copy(update={"suspect": ("half of it is gone",)})
-            path.chmod(0o644)
-            path.write_bytes(doubtful.to_bytes())
+    change_seals(fresh, suspect=("half of it is gone",))
     assert bring_back(fresh, target.url, "movies@latest").verdict == "failed"
     end = bring_back(fresh, target.url, "movies@latest", allow_unproven=True)
     assert end.verdict == "degraded", end.reasons

@@ -21,13 +21,20 @@ from qdrant_dr.repository.ledger_memory import FOLDER as LEDGERS
 from tests.support.driving import do, outcomes
 from tests.support.hunt import hunted
 from tests.support.replay import ReplaySource
-from tests.support.world import World, make_world
+from tests.support.world import Layout, World, layouts, make_world
+
+
+@pytest.fixture(scope="module", params=layouts("encrypted"))
+def layout(request: pytest.FixtureRequest) -> Layout:
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def proven(tmp_path_factory: pytest.TempPathFactory) -> World:
+def proven(tmp_path_factory: pytest.TempPathFactory, layout: Layout) -> World:
     with ReplaySource(["basic"]) as source:
-        world = make_world(tmp_path_factory.mktemp("hindered"), source.url, repositories=("one",))
+        world = make_world(
+            tmp_path_factory.mktemp("hindered"), source.url, repositories=("one",), layout=layout
+        )
         end = do(world, "backup")
         assert end.verdict == "ok", end.reasons
     return world
@@ -131,10 +138,10 @@ def test_a_fetch_of_a_drill_that_fills_the_spool(proven: World, tmp_path: Path) 
         assert [p.name for p in place.iterdir() if p.name != LEDGERS] == ["others"]
 
 
-def test_a_seal_that_cannot_be_looked_for_is_no_failure(tmp_path: Path) -> None:
+def test_a_seal_that_cannot_be_looked_for_is_no_failure(tmp_path: Path, layout: Layout) -> None:
     """A repository is away that may hold it: the copy is as good as it was."""
     with ReplaySource(["basic"]) as source:
-        world = make_world(tmp_path / "world", source.url)
+        world = make_world(tmp_path / "world", source.url, layout=layout)
         assert do(world, "backup", prove="bytes").verdict != "failed"
     two = world.folders["two"]
     two.rename(two.with_name("away"))
