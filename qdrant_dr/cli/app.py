@@ -126,7 +126,7 @@ def misused(error: Exception, hint: str) -> UsageError | None:
     # imported here to keep `--help` quick
     from pydantic import ValidationError
 
-    from qdrant_dr.configfile.explain import plain
+    from qdrant_dr.configfile.refused_values import plain
 
     if not isinstance(error, ValidationError) or not error.title.endswith("Request"):
         return None

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from qdrant_dr.cli.runs import run_verb
 from qdrant_dr.cli.session import Given, Reply
 from qdrant_dr.config import Config
-from qdrant_dr.configfile.explain import plain
+from qdrant_dr.configfile.refused_values import plain
 from qdrant_dr.errors import UsageError
 from qdrant_dr.jobs.drill.job import DrillRequest
 from qdrant_dr.jobs.drill.job import drill as rehearse

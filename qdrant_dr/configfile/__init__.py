@@ -11,13 +11,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from qdrant_dr.config import Config, ReportConfig, Tls
-from qdrant_dr.configfile import explain
+from qdrant_dr.configfile import refused_values
 from qdrant_dr.configfile.excerpt import excerpt
 from qdrant_dr.configfile.ids import save_ids
 from qdrant_dr.configfile.plaintext import plain_secrets
 from qdrant_dr.configfile.sample import init_text
 from qdrant_dr.configfile.signing_key import save_signing_key
-from qdrant_dr.configfile.source import LARGEST, Problem, YamlDocument, read
+from qdrant_dr.configfile.yaml_document import LARGEST, Problem, YamlDocument, read
 from qdrant_dr.errors import ConfigInvalid
 from qdrant_dr.location_key import KINDS, client_options, place_of, split_url
 from qdrant_dr.redaction import without_user_and_query
@@ -109,7 +109,7 @@ def loads(text: str, *, where: str, folder: Path | None = None) -> Config:
         config = _validate(source)
     except ValidationError as e:
         seen = {p.path for p in found}
-        found += [p for p in explain.problems(e, source) if p.path not in seen]
+        found += [p for p in refused_values.problems(e, source) if p.path not in seen]
     if found:
         raise _invalid(where, source, text, found)
     return config
@@ -145,7 +145,7 @@ def _validate(source: YamlDocument) -> Config:
     try:
         return Config.model_validate(source.data)
     except ValidationError as e:
-        if not explain.as_text(e, source):
+        if not refused_values.as_text(e, source):
             raise
         return Config.model_validate(source.data)
 

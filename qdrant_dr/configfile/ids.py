@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from qdrant_dr.configfile.source import YamlDocument, read
+from qdrant_dr.configfile.yaml_document import YamlDocument, read
 from qdrant_dr.errors import ConfigInvalid
 
 Field = Literal["id", "key_id"]

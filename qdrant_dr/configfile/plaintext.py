@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from qdrant_dr import secrets
-from qdrant_dr.configfile.source import KeyPath, Problem, YamlDocument
+from qdrant_dr.configfile.yaml_document import KeyPath, Problem, YamlDocument
 
 _SECRET_KEY = re.compile(
     r"(^|_)(api_?key|key|secret|password|passwd|pwd|pass|token|credentials?|connection_string"

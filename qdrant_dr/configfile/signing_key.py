@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qdrant_dr.configfile.ids import replace_file
-from qdrant_dr.configfile.source import read
+from qdrant_dr.configfile.yaml_document import read
 from qdrant_dr.errors import ConfigInvalid
 
 _KEY = re.compile(r"""(\bkey\s*:\s*)("[^"]*"|'[^']*'|[^\s,}#]+)""")

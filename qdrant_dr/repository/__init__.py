@@ -79,7 +79,12 @@ from qdrant_dr.repository.retention import (
     active_holds,
     plan_expire,
 )
-from qdrant_dr.repository.sources import RankedCopy, rank_sources, time_to_reach
+from qdrant_dr.repository.sources import (
+    RankedCopy,
+    healing_sources,
+    rank_sources,
+    time_to_reach,
+)
 from qdrant_dr.repository.sweep import (
     Sweeping,
     SweepPlan,
@@ -145,6 +150,7 @@ __all__ = [
     "enough_copies",
     "fan_out",
     "find_expired",
+    "healing_sources",
     "is_proven",
     "is_refusal",
     "key_of",

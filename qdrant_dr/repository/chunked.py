@@ -26,7 +26,7 @@ from qdrant_dr.errors import (
 from qdrant_dr.records import BackupKey, Part
 from qdrant_dr.repository.record_cache import memory_of
 from qdrant_dr.repository.repository import Repository, Spool
-from qdrant_dr.repository.reused_packs import Bases, read_bases
+from qdrant_dr.repository.reuse_bases import Bases, read_bases
 from qdrant_dr.stores.base import OpenUpload, Sink, Stat, fill
 from qdrant_dr.vault.box import Table, open_bytes
 from qdrant_dr.vault.copy_blocks import PartBlocks
@@ -322,11 +322,7 @@ class ChunkedRepository(Repository):
         nothing is reused."""
         began = datetime.now(UTC)
         listed = self.list_packs(key)
-        young = {
-            name
-            for name, there in listed.items()
-            if may_reuse(there.modified_at, of_a_base=False, now=began)
-        }
+        young = {name for name, there in listed.items() if may_reuse(there.modified_at, now=began)}
         based = {name for recipe in bases.recipes for name in recipe.packs}
         packs = [Pack(n, listed[n]) for n in sorted((young | based) & listed.keys() - set(doubted))]
         with ThreadPoolExecutor(_READERS) as pool:

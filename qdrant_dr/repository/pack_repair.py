@@ -15,7 +15,7 @@ from qdrant_dr.errors import BoxDamaged, BytesDiffer, Conflict, DRError, ObjectM
 from qdrant_dr.quantities import format_size
 from qdrant_dr.records import BackupKey, Part
 from qdrant_dr.repository.chunked import ChunkedRepository
-from qdrant_dr.repository.pack_users import PackUsers
+from qdrant_dr.repository.pack_dependents import PackUsers
 from qdrant_dr.repository.pack_verdicts import as_it_is
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import Stat, fill

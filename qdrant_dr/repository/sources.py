@@ -102,3 +102,10 @@ def time_to_reach(copies: Iterable[Copy]) -> timedelta:
     if not times or any(not c.archived for c in copies):
         return timedelta(0)
     return min(times)
+
+
+def healing_sources(backup: Backup, now: datetime) -> tuple[str, ...]:
+    """Return the copies that others can be healed from and that can be read now, the one to read
+    first in front."""
+    ranked = rank_sources(backup, now=now)
+    return tuple(s.copy.repository for s in ranked if s.believed and s.readable)

@@ -94,18 +94,16 @@ def rewritten_lately(
     return late and now - recipe_at <= grace
 
 
-def is_base(holding: Holding) -> bool:
+def is_base(*, committed: bool, expired: bool) -> bool:
     """Say whether a new backup may reuse what this one refers to: it is committed, and no record
     says that it is to go. For one that has such a record, the time has begun to run."""
-    return holding.committed and holding.expired_at is None
+    return committed and not expired
 
 
-def may_reuse(
-    written_at: datetime, *, of_a_base: bool, now: datetime, grace: timedelta = ORPHAN_GRACE
-) -> bool:
-    """Say whether a new backup may refer to a pack: a base does (see `is_base`), or a dead run left
-    it so lately that no sweep takes it before this run may commit."""
-    return of_a_base or now - written_at <= grace / 2 - MARGIN
+def may_reuse(written_at: datetime, *, now: datetime, grace: timedelta = ORPHAN_GRACE) -> bool:
+    """Say whether a new backup may refer to a pack that no base does (see `is_base`): a dead run
+    left it so lately that no sweep takes it before this run may commit."""
+    return now - written_at <= grace / 2 - MARGIN
 
 
 def may_commit(began: datetime, *, now: datetime, grace: timedelta = ORPHAN_GRACE) -> bool:

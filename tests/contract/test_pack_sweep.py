@@ -15,8 +15,8 @@ from qdrant_dr.repository import (
     sweep_packs,
 )
 from qdrant_dr.repository.chunked import ChunkedRepository
+from qdrant_dr.repository.pack_dependents import read_users
 from qdrant_dr.repository.pack_repair import Elsewhere, bad_packs, repair_packs
-from qdrant_dr.repository.pack_users import read_users
 from tests.support import records as made
 from tests.support.denying import add_only
 from tests.support.stores import Place, repository_in

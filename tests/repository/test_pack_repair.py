@@ -14,6 +14,7 @@ from qdrant_dr.records import Manifest
 from qdrant_dr.repository import Repository, read_catalog, record_expiry
 from qdrant_dr.repository.chunked import ChunkedRepository
 from qdrant_dr.repository.holds_and_deletions import withdraw
+from qdrant_dr.repository.pack_dependents import read_users
 from qdrant_dr.repository.pack_repair import (
     Elsewhere,
     PackRepair,
@@ -21,7 +22,6 @@ from qdrant_dr.repository.pack_repair import (
     repair_packs,
     unreadable_packs,
 )
-from qdrant_dr.repository.pack_users import read_users
 from qdrant_dr.repository.pack_verdicts import PackVerdicts
 from qdrant_dr.vault.box import BLOCK, build_box, make_block
 from qdrant_dr.vault.repair import LostRange

@@ -11,9 +11,17 @@ from hypothesis import strategies as st
 
 from qdrant_dr.config import Proven
 from qdrant_dr.jobs.restore.plan import sources_of
-from qdrant_dr.jobs.run.healing_steps import healing_sources
 from qdrant_dr.records.proof import depth_rank
-from qdrant_dr.repository import Backup, Copy, InArchive, RankedCopy, is_proven, rank_sources, sound
+from qdrant_dr.repository import (
+    Backup,
+    Copy,
+    InArchive,
+    RankedCopy,
+    healing_sources,
+    is_proven,
+    rank_sources,
+    sound,
+)
 from qdrant_dr.stores.tiers import Storage
 from tests.support import records
 from tests.support.records import NOW, days, hours

@@ -80,12 +80,14 @@ def writer(world: World) -> Steps:
     while True:
         yield world.hours(1, 40)
         began, backup = world.now, world.name("b")
-        bases = [b for b in world.recipes if rules.is_base(world.holding(b))]
+        bases = [
+            b
+            for b in world.recipes
+            if rules.is_base(committed=b in world.manifests, expired=b in world.tombstones)
+        ]
         base = frozenset().union(*(world.recipes[b] for b in sorted(bases)[-2:]))
         free = sorted(
-            p
-            for p, at in world.packs.items()
-            if rules.may_reuse(at, of_a_base=p in base, now=world.now)
+            p for p, at in world.packs.items() if p in base or rules.may_reuse(at, now=world.now)
         )
         mine = set(random.sample(free, k=round(len(free) * random.choice((0, 0.3, 0.7, 1)))))
         world.reused += len(mine)

@@ -26,8 +26,8 @@ def _forgets_the_expired(holding: Holding, *, now: datetime) -> bool:
     return holding.expired_at is None and rules.protects(holding, now=now)
 
 
-def _any_base(holding: Holding) -> bool:
-    return holding.committed or holding.expired_at is not None
+def _any_base(*, committed: bool, expired: bool) -> bool:
+    return committed or expired
 
 
 BROKEN = {
@@ -47,7 +47,7 @@ BROKEN = {
     ),
     "what is to go is a base": replace(LAW, is_base=_any_base),
     "what is to go is a base while its manifest is there": replace(
-        LAW, is_base=lambda holding: holding.committed
+        LAW, is_base=lambda *, committed, expired: committed
     ),
 }
 
@@ -88,12 +88,11 @@ def test_what_may_be_reused_outlives_the_commit(
     age: timedelta, later: timedelta, committed: bool, expired: bool, reused_of_base: bool
 ) -> None:
     """Whatever a writer of NOW may take, it may not commit any more once a sweep may take that."""
-    holding = Holding("b", committed, NOW - age, NOW if expired else None)
-    of_a_base = reused_of_base and rules.is_base(holding)
-    if not rules.may_reuse(NOW - age, of_a_base=of_a_base, now=NOW):
+    of_a_base = reused_of_base and rules.is_base(committed=committed, expired=expired)
+    if not of_a_base and not rules.may_reuse(NOW - age, now=NOW):
         return
     then = NOW + later
-    gone = replace(holding, committed=False, expired_at=NOW)  # the earliest that it can be let go
+    gone = Holding("b", False, NOW - age, NOW)  # the earliest that it can be let go
     recipes = [frozenset("p")] if of_a_base and rules.protects(gone, now=then) else []
     if rules.packs_to_delete({"p": NOW - age}, recipes, now=then):
         assert not rules.may_commit(NOW, now=then - MARGIN)
@@ -109,7 +108,7 @@ def _is_lost(rules: Rules, age: timedelta, steps: list[timedelta]) -> bool:
     began, committed, second, repaired, sweep, done = accumulate(steps, initial=NOW)
     pack = began - age
     if not (
-        rules.may_reuse(pack, of_a_base=False, now=began)
+        rules.may_reuse(pack, now=began)
         and rules.may_commit(began, now=committed)
         and rules.may_commit(second, now=done)
     ):
@@ -155,6 +154,6 @@ def test_a_recipe_protects_as_long_as_it_must(holding: Holding, alive: bool) -> 
 
 
 def test_nothing_is_a_base_once_it_is_to_go() -> None:
-    assert rules.is_base(Holding("b", True, NOW))
-    assert not rules.is_base(Holding("b", True, NOW, NOW))
-    assert not rules.is_base(Holding("b", False, NOW))
+    assert rules.is_base(committed=True, expired=False)
+    assert not rules.is_base(committed=True, expired=True)
+    assert not rules.is_base(committed=False, expired=False)

@@ -10,8 +10,8 @@ from qdrant_dr.cluster.source_nodes import open_sources
 from qdrant_dr.config import Config
 from qdrant_dr.errors import CollectionChanged
 from qdrant_dr.jobs.backup.capture_engine import CaptureEngine
+from qdrant_dr.jobs.backup.created_snapshots import all_kept, delete_created
 from qdrant_dr.jobs.backup.destinations import Destinations
-from qdrant_dr.jobs.backup.leftovers import all_kept, delete_created
 from qdrant_dr.jobs.backup.manifest import Taken
 from qdrant_dr.jobs.backup.space import judge_capture
 from qdrant_dr.jobs.backup.transfer import Transfer

@@ -21,7 +21,7 @@ from qdrant_dr.cluster.source_nodes import AnsweringNode
 from qdrant_dr.config import Config
 from qdrant_dr.digests import StreamDigest
 from qdrant_dr.errors import Interrupted
-from qdrant_dr.jobs.backup.leftovers import Creation
+from qdrant_dr.jobs.backup.created_snapshots import Creation
 from qdrant_dr.jobs.backup.one_snapshot_per_node import alone_on
 from qdrant_dr.jobs.backup.uncommitted_backup import UncommittedBackup
 from qdrant_dr.jobs.run.progress import Together

@@ -24,8 +24,8 @@ from qdrant_dr.cluster.source_nodes import AnsweringNode, open_sources
 from qdrant_dr.config import Config
 from qdrant_dr.errors import CollectionVanished, DRError, NothingChecked, PlanRefused, QuorumMissed
 from qdrant_dr.jobs.backup.capture_engine import WHOLE, CaptureEngine
+from qdrant_dr.jobs.backup.created_snapshots import Creation, delete_one
 from qdrant_dr.jobs.backup.destinations import Destinations
-from qdrant_dr.jobs.backup.leftovers import Creation, delete_one
 from qdrant_dr.jobs.backup.space import judge_capture
 from qdrant_dr.jobs.backup.uncommitted_backup import UncommittedBackup, begin, clock_doubts
 from qdrant_dr.jobs.run.catalogs import open_all

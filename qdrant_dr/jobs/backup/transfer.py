@@ -34,7 +34,7 @@ from qdrant_dr.errors import (
     StorageFull,
 )
 from qdrant_dr.jobs.backup.capture_engine import WHOLE, CaptureEngine, said_of
-from qdrant_dr.jobs.backup.leftovers import Creation
+from qdrant_dr.jobs.backup.created_snapshots import Creation
 from qdrant_dr.jobs.backup.manifest import Taken
 from qdrant_dr.jobs.backup.one_snapshot_per_node import add_load, alone_on, load_of
 from qdrant_dr.jobs.backup.prepare import Prepared, prepare

@@ -24,8 +24,8 @@ from qdrant_dr.cluster.capture_conditions import lost_replicas, moved_away
 from qdrant_dr.cluster.source_nodes import AnsweringNode, SourceNodes
 from qdrant_dr.config import Config
 from qdrant_dr.errors import CollectionChanged, QuorumMissed, ReplicaMoved
+from qdrant_dr.jobs.backup.created_snapshots import Creation
 from qdrant_dr.jobs.backup.destinations import Destinations
-from qdrant_dr.jobs.backup.leftovers import Creation
 from qdrant_dr.jobs.backup.manifest import Taken, counted_points, manifest_of
 from qdrant_dr.jobs.backup.one_snapshot_per_node import load_of
 from qdrant_dr.jobs.backup.prepare import Prepared, prepare

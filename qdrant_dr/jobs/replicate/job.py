@@ -12,7 +12,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.hints import told_with
 from qdrant_dr.jobs.replicate.by_blocks import PartCopy
-from qdrant_dr.jobs.replicate.packs import mend_packs, nowhere, to_replace
+from qdrant_dr.jobs.replicate.mend_packs import mend_packs, nowhere, to_replace
 from qdrant_dr.jobs.run.acknowledgements import acknowledgements_of
 from qdrant_dr.jobs.run.clocks import clocks_of
 from qdrant_dr.jobs.run.healing_steps import (
@@ -21,7 +21,6 @@ from qdrant_dr.jobs.run.healing_steps import (
     damage_scope,
     doubt_step,
     heal_step,
-    healing_sources,
 )
 from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.prove import bytes_proof
@@ -31,7 +30,14 @@ from qdrant_dr.jobs.run.units import HealUnit, Perform, SweepUnit, VerifyUnit
 from qdrant_dr.records import BackupKey, Depth, Healed, Outcome, RunEnd
 from qdrant_dr.records.base import Frozen
 from qdrant_dr.records.proof import depth_rank
-from qdrant_dr.repository import Backup, Catalog, Copy, newest_proven, open_failures
+from qdrant_dr.repository import (
+    Backup,
+    Catalog,
+    Copy,
+    healing_sources,
+    newest_proven,
+    open_failures,
+)
 
 
 class ReplicateRequest(Frozen):

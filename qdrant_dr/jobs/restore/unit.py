@@ -19,14 +19,14 @@ from qdrant_dr.errors import (
     PlanRefused,
     RepositoryError,
 )
-from qdrant_dr.jobs.restore.clean_up import clean_up
+from qdrant_dr.jobs.restore.clean_up_after_failure import clean_up
 from qdrant_dr.jobs.restore.journal import journal_of
 from qdrant_dr.jobs.restore.next_copy import Meter, Sources
 from qdrant_dr.jobs.restore.ownership import operations_of, since_proven
 from qdrant_dr.jobs.restore.refusals import how_to_remove, versions_reasons
-from qdrant_dr.jobs.restore.resume import create_collection, take_over
-from qdrant_dr.jobs.restore.send import PartSender
 from qdrant_dr.jobs.restore.state import Result, Work
+from qdrant_dr.jobs.restore.take_over import create_collection, take_over
+from qdrant_dr.jobs.restore.transfer_parts import PartSender
 from qdrant_dr.jobs.run.error_facts import error_facts
 from qdrant_dr.jobs.run.examine import CopyReader
 from qdrant_dr.jobs.run.load_backup import Found

@@ -5,18 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from qdrant_dr.hints import BY_HAND, DECIDE, command, filled
-from qdrant_dr.repository import Backup, Copy, open_failures, proof_of, rank_sources
+from qdrant_dr.repository import Backup, Copy, healing_sources, open_failures, proof_of
 from qdrant_dr.text import digest
 
 DAMAGED = "copy-damaged"
 """The finding that tells of a damaged copy."""
-
-
-def healing_sources(backup: Backup, now: datetime) -> tuple[str, ...]:
-    """Return the copies that others can be healed from and that can be read now, the one to read
-    first in front."""
-    ranked = rank_sources(backup, now=now)
-    return tuple(s.copy.repository for s in ranked if s.believed and s.readable)
 
 
 def thaw_step(backup: Backup, copy: Copy, then: str = "") -> str:

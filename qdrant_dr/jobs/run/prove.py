@@ -20,7 +20,6 @@ from qdrant_dr.errors import (
 from qdrant_dr.hints import command, filled
 from qdrant_dr.jobs.run.agree_on_seal import agree_on_seal, seal_may_be_hidden
 from qdrant_dr.jobs.run.examine import Examined, examine
-from qdrant_dr.jobs.run.healing_steps import healing_sources
 from qdrant_dr.jobs.run.live_sample import live_sample
 from qdrant_dr.jobs.run.load_backup import Found, sealed_before
 from qdrant_dr.jobs.run.run import utc_now
@@ -35,7 +34,7 @@ from qdrant_dr.proof.findings import finding, findings
 from qdrant_dr.proof.seal import fallen_indexes, unasked
 from qdrant_dr.records import Depth, ErrorFacts, Finding, Proof, Seal, Searched
 from qdrant_dr.records.proof import reaches
-from qdrant_dr.repository import Backup, Copy, Repository, new_id, open_failures
+from qdrant_dr.repository import Backup, Copy, Repository, healing_sources, new_id, open_failures
 
 MadeBy = Literal["backup", "verify", "drill", "replicate", "restore"]
 

@@ -13,7 +13,6 @@ from qdrant_dr.jobs.run.healing_steps import (
     damage_scope,
     doubt_step,
     heal_step,
-    healing_sources,
     quorum_step,
     thaw_step,
 )
@@ -21,7 +20,14 @@ from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.report.evidence.collection_status import Standing
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.finding import Problem
-from qdrant_dr.repository import UNWITNESSED, Backup, Copy, is_proven, open_failures
+from qdrant_dr.repository import (
+    UNWITNESSED,
+    Backup,
+    Copy,
+    healing_sources,
+    is_proven,
+    open_failures,
+)
 from qdrant_dr.text import count, digest
 
 

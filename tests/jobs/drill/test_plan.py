@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from qdrant_dr.config import Budget
 from qdrant_dr.errors import PlanRefused
-from qdrant_dr.jobs.drill.job import DrillRequest, nothing_to_drill, over_time, planned
+from qdrant_dr.jobs.drill.job import DrillRequest, nothing_to_drill, planned
+from qdrant_dr.jobs.drill.objectives import over_time
 from qdrant_dr.jobs.drill.plan import (
     ASSUMED_RATE,
     DAY,

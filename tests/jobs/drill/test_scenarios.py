@@ -24,7 +24,8 @@ import yaml
 from qdrant_dr import configfile
 from qdrant_dr.cli import main
 from qdrant_dr.errors import PlanRefused, TargetNotDisposable, UsageError
-from qdrant_dr.jobs.drill.job import missed_under, recorded
+from qdrant_dr.jobs.drill.job import recorded
+from qdrant_dr.jobs.drill.objectives import missed_under
 from qdrant_dr.jobs.drill.scenario import (
     apply_scenario,
     refuse_impossible,

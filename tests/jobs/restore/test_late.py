@@ -96,7 +96,7 @@ def test_a_collection_that_comes_between_the_look_and_the_call_of_the_next_run(
     world: World, spy: Spy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next run has looked and found nothing; its own call is then refused, for it is there."""
-    from qdrant_dr.jobs.restore import resume as take_over
+    from qdrant_dr.jobs.restore import take_over
 
     monkeypatch.setattr(confirmed_changes, "APPEAR_SECONDS", 0.1)
     spy.answer_late(*CREATE, seconds=math.inf)

@@ -18,9 +18,9 @@ import pytest
 from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import Node, ShardState
 from qdrant_dr.errors import Interrupted, RecoverFailed, UsageError
-from qdrant_dr.jobs.restore import resume as take_over
 from qdrant_dr.jobs.restore import salvage as salvage_module
-from qdrant_dr.jobs.restore import send as restore_recover
+from qdrant_dr.jobs.restore import take_over
+from qdrant_dr.jobs.restore import transfer_parts as restore_recover
 from qdrant_dr.jobs.restore import unit as restoring
 from qdrant_dr.jobs.restore.journal import unfinished
 from qdrant_dr.jobs.restore.options import RestoreRequest

@@ -92,7 +92,7 @@ def test_an_unanswered_call_outweighs_a_refused_one(
 ) -> None:
     """One shard is refused at once, the other is not answered: what is kept may be at work."""
     from qdrant_dr.errors import RecoverFailed
-    from qdrant_dr.jobs.restore import send as restore_recover
+    from qdrant_dr.jobs.restore import transfer_parts as restore_recover
 
     real = restore_recover.recover_shard_by_upload
 

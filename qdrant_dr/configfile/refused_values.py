@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from qdrant_dr import secrets
 from qdrant_dr.config import Config
 from qdrant_dr.configfile.plaintext import REFERENCE
-from qdrant_dr.configfile.source import KeyPath, Problem, YamlDocument, dotted
+from qdrant_dr.configfile.yaml_document import KeyPath, Problem, YamlDocument, dotted
 
 _PATTERNS = {
     secrets.PATTERN: REFERENCE,

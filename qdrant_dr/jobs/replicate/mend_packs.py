@@ -11,13 +11,13 @@ from qdrant_dr import layout
 from qdrant_dr.config import Config
 from qdrant_dr.errors import BoxDamaged, BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.jobs.run.catalogs import catalog_of
-from qdrant_dr.jobs.run.healing_steps import healing_sources
 from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.prove import bytes_proof
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.records import BackupKey, Part
-from qdrant_dr.repository import Backup, Repository
+from qdrant_dr.repository import Backup, Repository, healing_sources
 from qdrant_dr.repository.chunked import ChunkedRepository
+from qdrant_dr.repository.pack_dependents import read_users
 from qdrant_dr.repository.pack_repair import (
     Elsewhere,
     PackRepair,
@@ -25,7 +25,6 @@ from qdrant_dr.repository.pack_repair import (
     repair_packs,
     unreadable_packs,
 )
-from qdrant_dr.repository.pack_users import read_users
 from qdrant_dr.vault.recipe import Recipe
 
 log = logging.getLogger(__name__)

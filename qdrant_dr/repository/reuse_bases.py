@@ -16,6 +16,7 @@ from qdrant_dr.repository.repository import Repository
 from qdrant_dr.vault.box import Table
 from qdrant_dr.vault.decline import SHARE, declined, use_of
 from qdrant_dr.vault.known_blocks import Pack
+from qdrant_dr.vault.pack_deletion_rules import is_base
 from qdrant_dr.vault.recipe import Recipe, Run
 
 log = logging.getLogger(__name__)
@@ -100,8 +101,12 @@ def read_bases(
         log.warning("no block of %s in %s is reused: it may be bad", backup, repository.name)
         damaged |= named
         damaged.update(pack for recipe in recipes_of(name) for pack in recipe.packs)
-    committed = [n for n, of in files.items() if layout.MANIFEST in of and n not in let_go]
-    bases = [n for n in nearest(committed, key.backup_id) if n not in failed]
+    possible = [
+        n
+        for n, of in files.items()
+        if is_base(committed=layout.MANIFEST in of, expired=n in let_go)
+    ]
+    bases = [n for n in nearest(possible, key.backup_id) if n not in failed]
     recipes = tuple(recipe for name in bases for recipe in recipes_of(name))
     return Bases(recipes, frozenset(damaged), frozenset(failed))
 

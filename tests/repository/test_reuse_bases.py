@@ -14,8 +14,8 @@ from qdrant_dr import layout
 from qdrant_dr.errors import ObjectArchived
 from qdrant_dr.records import Finding, Manifest, Proof
 from qdrant_dr.repository.chunked import ChunkedRepository
-from qdrant_dr.repository.pack_users import read_users
-from qdrant_dr.repository.reused_packs import nearest, packs_named
+from qdrant_dr.repository.pack_dependents import read_users
+from qdrant_dr.repository.reuse_bases import nearest, packs_named
 from qdrant_dr.vault import pack_writer
 from qdrant_dr.vault.box import BLOCK
 from tests.support import records as made

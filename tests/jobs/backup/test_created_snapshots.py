@@ -12,7 +12,7 @@ from qdrant_dr.cluster import Node, SnapshotScope, create_snapshot, list_snapsho
 from qdrant_dr.cluster.snapshots import delete_own_snapshot
 from qdrant_dr.cluster.source_nodes import AnsweringNode
 from qdrant_dr.errors import SnapshotFailed, SnapshotUnanswered
-from qdrant_dr.jobs.backup.leftovers import Creation, delete_created
+from qdrant_dr.jobs.backup.created_snapshots import Creation, delete_created
 from qdrant_dr.jobs.run.call_journal import CallJournal
 from tests.support import records
 from tests.support.servers import CLUSTER_PEERS, sandbox_cluster, sandbox_server
