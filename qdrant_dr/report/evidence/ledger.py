@@ -108,9 +108,9 @@ class InLedgers:
     signers: tuple[str, ...]
 
 
-def ledger_states(evidence: Evidence) -> tuple[LedgerState, ...]:
-    """Judge the ledger of every configured repository that ledgers were read of, in their order."""
-    return tuple(_state(read, evidence) for read in evidence.ledgers)
+def ledger_states(evidence: Evidence, reads: Sequence[LedgerRead]) -> tuple[LedgerState, ...]:
+    """Judge each of the ledgers that were read, in their order."""
+    return tuple(_state(read, reads, evidence) for read in reads)
 
 
 def named_in(states: Sequence[LedgerState], evidence: Evidence) -> dict[str, InLedgers]:
@@ -145,9 +145,9 @@ def _vouched(entry: LedgerEntry, run_id: str) -> bool:
     )
 
 
-def _state(read: LedgerRead, evidence: Evidence) -> LedgerState:
+def _state(read: LedgerRead, reads: Sequence[LedgerRead], evidence: Evidence) -> LedgerState:
     entries = _until(read.entries, evidence.as_of)
-    others = [r for r in evidence.ledgers if r.repository != read.repository]
+    others = [r for r in reads if r.repository != read.repository]
     anchors = sorted(
         _anchors(read, others, evidence), key=lambda a: (a.number, a.by.at, a.repository)
     )
