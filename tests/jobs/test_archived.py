@@ -342,6 +342,23 @@ def test_check_tells_of_what_lies_in_an_archive(frozen: World) -> None:
     assert rows() == [("archive", "degraded")], "records are never to be there"
 
 
+def test_a_ledger_in_an_archive_is_unreadable_and_not_broken(world: World) -> None:
+    """Its last entry, too, which the next run has to follow."""
+    opened, _ = open_all(configfile.load(world.file))
+    store = opened["bucket"].store
+    entries = [s.path for s in store.find(layout.EVIDENCE) if s.path.endswith(".json")]
+    for path in (entries[0], entries[-1]):
+        freeze(repository(world), path)
+        try:
+            found = told(world)
+            assert "ledger-unreadable" in found, found
+            assert found["ledger-unreadable"].scope == "bucket"
+            assert not {"ledger-broken", "ledger-behind"} & found.keys()
+        finally:
+            thaw(repository(world), path)
+    assert not [code for code in told(world) if code.startswith("ledger")]
+
+
 @pytest.mark.parametrize("folder", [layout.EVIDENCE, layout.RUNS, layout.PROOFS])
 def test_whatever_must_be_readable_at_any_time_is_told(world: World, folder: str) -> None:
     """Whatever time was agreed on: a ledger that nobody can read proves nothing for hours."""

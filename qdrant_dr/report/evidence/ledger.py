@@ -146,6 +146,8 @@ def _vouched(entry: LedgerEntry, run_id: str) -> bool:
 
 
 def _state(read: LedgerRead, reads: Sequence[LedgerRead], evidence: Evidence) -> LedgerState:
+    if read.error is not None:  # what nobody could read is not broken
+        return LedgerState(read.repository, read.error, None, (), (), (), None)
     entries = _until(read.entries, evidence.as_of)
     others = [r for r in reads if r.repository != read.repository]
     anchors = sorted(
@@ -170,7 +172,7 @@ def _state(read: LedgerRead, reads: Sequence[LedgerRead], evidence: Evidence) ->
     ]  # fmt: skip
     return LedgerState(
         read.repository,
-        read.error,
+        None,
         read.first,
         entries,
         tuple(None if isinstance(s, SignatureInvalid) else s for s in signed),

@@ -45,7 +45,7 @@ class Assessment:
         return cls(
             evidence,
             standings,
-            worst_first(quieted((*problems, *entry_problems(ledgers or ())), known)),
+            worst_first(quieted((*problems, *entry_problems(ledgers or (), evidence)), known)),
             drills,
             restores,
             series,
