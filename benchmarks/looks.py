@@ -112,7 +112,7 @@ def look(url: str) -> dict[str, float]:
     with counted() as sent:
         begin, worked = time.perf_counter(), time.process_time()
         opened, failed = open_all(config, remember=True)
-        found = gather(config, now, timedelta(days=30), among=(opened, failed))
+        found = gather(config, now, timedelta(days=30), ledgers=False, among=(opened, failed))
         seconds, processor = time.perf_counter() - begin, time.process_time() - worked
     bundle_all(opened)
     whole = found.complete and not found.catalog.lost

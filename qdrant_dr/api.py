@@ -55,7 +55,7 @@ class Recovery:
 
     def evidence(self, as_of: datetime | None = None, period_days: int = 30) -> Evidence:
         """The records up to `as_of` (now), with all that could not be read."""
-        return gather(self.config, utc(as_of), timedelta(days=period_days), ledgers=True)
+        return gather(self.config, utc(as_of), timedelta(days=period_days))
 
     def frames(
         self, as_of: datetime | None = None, period_days: int = 30

@@ -32,7 +32,7 @@ def make_bundle(session: Session, out: Path, period: str, as_of: str | None) -> 
     if at > datetime.now(UTC):
         raise UsageError(f"--as-of {as_of} is in the future", "give a time in the past.")
     session.say("computing the report")
-    assessment = Assessment.of(gather(config, at, length, ledgers=True))
+    assessment = Assessment.of(gather(config, at, length))
     frames = build_frames(assessment)
     pages = by_hand_pages()
     pages |= {f"report/{n}": data for n, data in report_files(assessment, frames, FORMATS)}

@@ -32,7 +32,7 @@ def explain_figure(session: Session, figure: str, as_of: datetime, period: timed
     """List the records that a figure was computed from. Nothing is written."""
     config = session.config
     opened, failed = open_all(config, remember=True)
-    evidence = gather(config, as_of, period, ledgers=True, among=(opened, failed))
+    evidence = gather(config, as_of, period, among=(opened, failed))
     cells = explain(figure, build_rows(Assessment.of(evidence)))
     places = locate((r for cell in cells for r in cell.records), opened)
     errors = {**failed, **places.errors}

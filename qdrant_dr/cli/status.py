@@ -54,7 +54,7 @@ def status(
     if out is not None and format != "prometheus":
         raise UsageError("--out is for --format prometheus", "redirect the table instead.")
     now = datetime.now(UTC)
-    found = Assessment.of(gather(session.config, now, PERIOD, remember=True))
+    found = Assessment.of(gather(session.config, now, PERIOD, remember=True, ledgers=False))
     # problems of a collection appear in NEXT of its line; the others have no line
     names = {s.collection for s in found.standings}
     errors = [

@@ -37,9 +37,7 @@ def compile_report(config: Config, unit: ReportUnit) -> Outcome:
     """
     started_at = utc_now()
     opened, failed = open_all(config, remember=True)
-    assessment = Assessment.of(
-        gather(config, unit.as_of, unit.period, ledgers=True, among=(opened, failed))
-    )
+    assessment = Assessment.of(gather(config, unit.as_of, unit.period, among=(opened, failed)))
     bundle_all(opened)
     written = write(
         assessment,

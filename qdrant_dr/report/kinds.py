@@ -239,6 +239,7 @@ KINDS: Mapping[str, Kind] = {
     "ledger-tail-unsigned": Kind(WARNING, OURS, ("qdrant-dr verify",)),
     "ledger-behind": Kind(CRITICAL, OURS, LEDGER),
     "ledger-broken": Kind(CRITICAL, OURS, LEDGER),
+    "ledger-unreadable": Kind(WARNING, OURS, ("qdrant-dr check -r REPOSITORY",)),
     "space-forecast": Kind(WARNING, MAKING, ("qdrant-dr check",)),
     "space-low": Kind(
         ("critical", "warning"), MAKING, ("qdrant-dr check",), "stores", (RECORDS, "space-unseen")

@@ -26,6 +26,7 @@ CopyState = Literal["present", "behind", "archived", "damaged", "missing", "expi
 """`expired`: not there any more because a retention run of ours deleted it. `archived`: whole, and
 not readable before its provider brings it back from an archive."""
 
+_SHOWN = 3
 _THERE = ("present", "behind", "archived", "damaged")
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
@@ -52,10 +53,15 @@ class RepositoryState:
 
 @dataclass(frozen=True, slots=True)
 class InArchive:
-    """A file of a copy whose bytes cannot be read before they are brought back."""
+    """An object that a copy needs, its own or a pack of another backup, whose bytes cannot be read
+    before they are brought back."""
 
-    file: str
+    path: str
     storage: Storage
+
+    @property
+    def file(self) -> str:
+        return self.path.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,9 @@ class Copy:
         """Say which parts of it lie in which archive; empty if none does."""
         if not self.archived:
             return ""
-        files = ", ".join(a.file for a in self.archived)
+        files = ", ".join(a.file for a in self.archived[:_SHOWN])
+        if (more := len(self.archived) - _SHOWN) > 0:
+            files += f" and {more} more"
         classes = " and ".join(sorted({str(a.storage) for a in self.archived} - {""}))
         return f"archived{f' ({classes})' if classes else ''}: {files}"
 

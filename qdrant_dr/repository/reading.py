@@ -180,7 +180,9 @@ def _look_again(repository: Repository, reading: Reading, keys: Sequence[BackupK
         reading.files |= now.files
         reading.manifests |= now.manifests
         reading.seals |= now.seals
+        reading.packs_archived.pop(key.folder, None)
         reading.lacking |= now.lacking
+        reading.packs_archived |= now.packs_archived
         reading.packs |= now.packs
         reading.tombstones |= now.tombstones
         reading.expired_at |= now.expired_at
@@ -226,6 +228,7 @@ def _read_packs(reading: Reading, repository: ChunkedRepository, scope: Scope) -
             owner = f"{at.cluster}/{at.collection_folder}/{at.backup_id}"
             reading.packs.setdefault(owner, []).append(there)
     packs = {there.path: there.size_bytes for there in listed}
+    archived = {there.path: there.storage for there in listed if there.storage.archived}
     for (path, (folder, part)), needs in zip(recipes.items(), found, strict=True):
         if isinstance(needs, BoxDamaged | ObjectMissing) or (
             not isinstance(needs, DRError) and not needs.are_met(part, packs)
@@ -233,6 +236,8 @@ def _read_packs(reading: Reading, repository: ChunkedRepository, scope: Scope) -
             reading.lacking.setdefault(folder, set()).add(part.file)
         elif isinstance(needs, DRError):  # a key or an archive that is out of reach, a later format
             reading.unreadable.append(Unreadable(repository.name, path, needs))
+        elif needed := {p: archived[p] for p in needs.packs if p in archived}:
+            reading.packs_archived.setdefault(folder, {}).update(needed)
 
 
 def _needs_of(repository: ChunkedRepository, path: str) -> PartNeeds | DRError:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from qdrant_dr import layout
 from qdrant_dr.records.base import canonical_json
-from qdrant_dr.records.ledger import FIRST, LedgerEntry, Written
+from qdrant_dr.records.ledger import FIRST, LedgerEntry, Since, Written
 from qdrant_dr.signing import sshsig
 from qdrant_dr.signing.allowed_signers import LEDGER
 from qdrant_dr.signing.ssh_keys import PrivateKey, new_key
@@ -180,6 +180,7 @@ def append(scene: Scene, key: PrivateKey | None, **changes: Any) -> None:
             "records": (),
             "found": (),
             "removed": (),
+            "removed_sizes": (),
             "heads": (),
             "since": None,
             "signer": key.public.fingerprint if key else None,
@@ -291,6 +292,24 @@ def delete_ledger(scene: Scene) -> None:
     shutil.rmtree(scene.folder / layout.EVIDENCE)
 
 
+def begin_anew(scene: Scene) -> None:
+    """Delete the ledger with a record, and let the next run begin one: a worker without memory, as
+    a new container is, takes the repository for one without ledger and lists what it finds."""
+    first, *_, last = entries(scene.folder)
+    delete_ledger(scene)
+    some_record(scene.folder, "proofs/*/*/*/*.json").unlink()
+    found = tuple(
+        Written(path=path, sha256=sha256(data), size_bytes=len(data))
+        for file in sorted(scene.folder.rglob("*.json"))
+        if (path := file.relative_to(scene.folder).as_posix()) != layout.REPOSITORY
+        for data in (file.read_bytes(),)
+    )
+    at = last.at + timedelta(minutes=1)
+    since = Since(at=at, records_count=len(found), listing_sha256=None)
+    update = {"at": at, "since": since, "records": (), "found": found, "heads": ()}
+    put(scene.folder, first.model_copy(update=update), scene.key)
+
+
 # with the key
 
 
@@ -371,6 +390,9 @@ ATTACKS = (
            "of a downloaded copy, only the location that its row names tells"),
     Attack("delete the ledger", WRITE, delete_ledger,
            ("chain",), ("chain", "anchors"), ("chain", "anchors")),
+    Attack("delete the ledger with a record, before a worker without memory begins it anew", WRITE,
+           begin_anew, (), ("anchors",), ("anchors",),
+           "the new one says since when it is; a run that remembers the old one tells at once"),
     Attack("rewrite the history in one of three clouds", KEY, rewrite_one,
            (), ("anchors",), ("anchors",)),
     Attack("rewrite the history in two of three clouds", KEY, rewrite_two,

@@ -21,6 +21,7 @@ from qdrant_dr.jobs.restore.job import RestoreRequest, plans_of
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.run import begin, utc_now
 from qdrant_dr.jobs.startup_archive.job import StartupRequest, startup
+from qdrant_dr.records.repository import Layout
 from qdrant_dr.report.evidence.gather import gather
 from qdrant_dr.report.finding import Problem
 from qdrant_dr.report.findings.assessment import Assessment
@@ -48,8 +49,11 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def proven(place: Place, tmp_path_factory: pytest.TempPathFactory) -> World:
+    return proven_in(place, tmp_path_factory.mktemp("archived"), "plain")
+
+
+def proven_in(place: Place, tmp_path: Path, kept: Layout) -> World:
     """A proven backup of movies with a copy on a disk and one in a bucket; both are wanted."""
-    tmp_path = tmp_path_factory.mktemp("archived")
     with ReplaySource(["basic"]) as source:
         made = make_world(tmp_path / "world", source.url, repositories=("disk",))
         options = dict(place.options)
@@ -62,7 +66,7 @@ def proven(place: Place, tmp_path_factory: pytest.TempPathFactory) -> World:
         body = yaml.safe_load(made.file.read_text())
         body["repositories"].append(bucket)
         made.file.write_text(yaml.safe_dump(body))
-        bucket["id"] = create_repository(repository(made), utc_now())
+        bucket["id"] = create_repository(repository(made), utc_now(), kind=kept)
         body["copies"] |= {"quorum": 2, "domains": 2}
         made.file.write_text(yaml.safe_dump(body))
         end = do(made, "backup")
@@ -336,6 +340,62 @@ def test_check_tells_of_what_lies_in_an_archive(frozen: World) -> None:
     assert rows() == [("archive", "ok")]
     freeze(repository(frozen), stored(frozen, "seal.json")[0])
     assert rows() == [("archive", "degraded")], "records are never to be there"
+
+
+def test_a_ledger_in_an_archive_is_unreadable_and_not_broken(world: World) -> None:
+    """Its last entry, too, which the next run has to follow."""
+    opened, _ = open_all(configfile.load(world.file))
+    store = opened["bucket"].store
+    entries = [s.path for s in store.find(layout.EVIDENCE) if s.path.endswith(".json")]
+    for path in (entries[0], entries[-1]):
+        freeze(repository(world), path)
+        try:
+            found = told(world)
+            assert "ledger-unreadable" in found, found
+            assert found["ledger-unreadable"].scope == "bucket"
+            assert not {"ledger-broken", "ledger-behind"} & found.keys()
+        finally:
+            thaw(repository(world), path)
+    assert not [code for code in told(world) if code.startswith("ledger")]
+
+
+@pytest.mark.parametrize("folder", [layout.EVIDENCE, layout.RUNS, layout.PROOFS])
+def test_whatever_must_be_readable_at_any_time_is_told(world: World, folder: str) -> None:
+    """Whatever time was agreed on: a ledger that nobody can read proves nothing for hours."""
+    agree(world)
+    opened, _ = open_all(configfile.load(world.file))
+    path = opened["bucket"].store.find(folder)[0].path
+    freeze(repository(world), path)
+    try:
+        (row,) = (
+            r for r in check_archive(repository(world), opened["bucket"]) if r.what == "archive"
+        )
+        assert (row.state, path in row.found) == ("degraded", True), row
+    finally:
+        thaw(repository(world), path)
+
+
+def test_a_pack_in_an_archive_is_a_copy_that_cannot_be_read(place: Place, tmp_path: Path) -> None:
+    """A rule that moves what is large takes the packs, and leaves every record and recipe."""
+    world = proven_in(place, tmp_path, "chunked")
+    assert standing(world) == "protected"
+    opened, _ = open_all(configfile.load(world.file))
+    packs = [s.path for s in opened["bucket"].store.find(layout.PACKS)]
+    for path in packs:
+        freeze(repository(world), path)
+    copy = backup(world).copy("bucket")
+    assert (copy.state, [a.path for a in copy.archived]) == ("archived", packs)
+    assert standing(world) == "degraded"
+    assert "copies-archived" in told(world)
+    (row,) = (r for r in check_archive(repository(world), opened["bucket"]) if r.what == "archive")
+    assert row.state == "degraded"
+    assert packs[0] in bring_back(configfile.load(world.file), backup(world))[1]
+    assert do(world, "verify").verdict == "degraded"
+    agree(world)
+    assert standing(world) == "protected"
+    for path in packs:
+        thaw(repository(world), path)
+    assert backup(world).copy("bucket").state == "present"
 
 
 def test_it_is_expired_like_any_other(frozen: World) -> None:

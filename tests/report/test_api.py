@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 
 import qdrant_dr
+from qdrant_dr import layout
 from qdrant_dr.api import open_config, utc
 from qdrant_dr.config import Config, RepositoryConfig
 from qdrant_dr.errors import NothingSelected
-from qdrant_dr.report import gather
+from qdrant_dr.report import Assessment, gather
+from qdrant_dr.report.frames.build import build_frames
+from qdrant_dr.report.watch.acknowledge import findings_now
 from qdrant_dr.repository import create_repository, open_repository
 from tests.support import records as r
 from tests.support.records import NOW, days, hours
+from tests.support.report_ledgers import chain
 from tests.support.worlds import said
 
 
@@ -81,6 +85,25 @@ def test_an_unreadable_record_is_told(config: Config, tmp_path: Path) -> None:
     assert {u.error.code for u in evidence.unreadable} == {"record-damaged"}
     assert len(evidence.unreadable) == 2
     assert any("2 records could not be read" in what for _, _, what in said(evidence))
+
+
+def test_nobody_forgets_the_ledgers(config: Config) -> None:
+    """An entry that somebody replaced is a finding for whoever gathers; who leaves ledgers
+    out says so, and gets no frame: its controls would look complete."""
+    repository = open_repository(config.repositories[0], stall_timeout=timedelta(seconds=5))
+    first, second, third = chain("aws")
+    for number, entry in enumerate((first, third, second, third), 1):  # 2 does not follow 1
+        own = entry.entry.model_copy(update={"number": number, "repository_id": repository.id})
+        repository.store.create(layout.ledger_entry(number), own.to_bytes())
+    now = datetime.now(UTC) + timedelta(hours=1)
+    whole = Assessment.of(gather(config, now, days(30)))
+    assert ("ledger-broken", "aws") in [(p.code, p.scope) for p in whole.problems]
+    assert list(build_frames(whole)["ledger"]["state"]) == ["broken", "none"]
+    named = findings_now(config, {repository.name: repository}, now)
+    assert ("ledger-broken", "aws") in [(f.code, f.scope) for f in named]
+    without = Assessment.of(gather(config, now, days(30), ledgers=False))
+    with pytest.raises(ValueError, match="has no ledgers"):
+        build_frames(without)
 
 
 def test_one_repository_cannot_attest_two_copies(config: Config) -> None:

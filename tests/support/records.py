@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from qdrant_dr import layout
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, RepositoryUnreachable
 from qdrant_dr.records import (
@@ -514,7 +515,8 @@ def in_archive(
         if (copy.repository, backup.key.backup_id) not in gone or not copy.committed:
             return copy
         files = (
-            InArchive(p.file, Storage("GLACIER", archived=True)) for p in backup.manifest.parts
+            InArchive(layout.in_backup(backup.key, p.file), Storage("GLACIER", archived=True))
+            for p in backup.manifest.parts
         )
         return replace(
             copy,

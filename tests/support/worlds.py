@@ -42,6 +42,7 @@ def evidence(
             proofs=proofs,
             **catalog,
         ),
+        ledgers=(),
         run_starts=tuple(starts),
         run_ends=tuple(ends),
         acknowledgements=tuple(acknowledged),

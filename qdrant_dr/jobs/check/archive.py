@@ -12,8 +12,11 @@ from qdrant_dr.quantities import how_long
 from qdrant_dr.repository import Repository, Stat
 from qdrant_dr.stores.lifecycle import Rule
 from qdrant_dr.stores.object_store import ObjectStore
+from qdrant_dr.text import count
 
 LIFECYCLE, ARCHIVE = "lifecycle", "archive"
+DATA = (".snapshot", ".pack")
+"""What may wait for hours; every other object is read to know what there is."""
 
 
 def check_archive(cfg: RepositoryConfig, repository: Repository) -> Iterator[CheckRow]:
@@ -25,7 +28,7 @@ def check_archive(cfg: RepositoryConfig, repository: Repository) -> Iterator[Che
         rules = store.lifecycle()
         frozen = [
             there
-            for folder in (layout.BACKUPS, layout.PROOFS, layout.RUNS, layout.EXPIRED)
+            for folder in layout.FOLDERS
             for there in store.find(folder)
             if there.storage.archived
         ]
@@ -54,14 +57,17 @@ def _ruled(scope: str, cfg: RepositoryConfig, rule: Rule) -> CheckRow:
 
 def _frozen(scope: str, cfg: RepositoryConfig, frozen: list[Stat]) -> CheckRow:
     classes = " and ".join(sorted({str(there.storage) for there in frozen}))
-    records = [there.path for there in frozen if there.path.endswith(".json")]
-    found = f"{len(frozen)} objects lie in an archive ({classes})"
+    records = [there.path for there in frozen if not there.path.endswith(DATA)]
+    found = f"{count(len(frozen), 'object')} in an archive ({classes})"
     if records:
+        firsts = {path.partition("/")[0]: path for path in reversed(records)}
+        named = " and ".join(sorted(firsts.values()))  # one of each folder
         return degraded(
-            scope, ARCHIVE, f"{found}, {len(records)} of them records, such as {records[0]}",
-            "bring the records back for good (`aws s3 cp` onto itself with `--storage-class "
-            "STANDARD`, `az storage blob set-tier --tier Hot`): without them nothing is known of "
-            "their backups; and let no rule move them again.",
+            scope, ARCHIVE,
+            f"{found}, {len(records)} of them no data, such as {named}",
+            "bring these back for good (`aws s3 cp` onto itself with `--storage-class STANDARD`, "
+            "`az storage blob set-tier --tier Hot`): what says what there is, who did it and what "
+            "it was before must be readable at any time; and let no rule move them again.",
         )  # fmt: skip
     if cfg.archive_restore_time is not None:
         return ok(scope, ARCHIVE, found)

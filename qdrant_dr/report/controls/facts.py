@@ -17,6 +17,7 @@ DOUBTS: Final = {
     "repository-unreadable": "{} could not be read",
     "records-unreadable": "records in {} could not be read",
     "ledger-broken": "the ledger of {} is broken",
+    "ledger-unreadable": "the ledger of {} could not be read",
     "ledger-behind": "the ledger of {} ends before what was seen of it",
 }
 """Findings with which no figure shows that anything is met: what could not be read, or was taken

@@ -45,7 +45,8 @@ class Evidence:
     `packs_used`, by repository and folder of a backup, are measured of the newest backups only.
     `ledger_heads`, by repository, is where each ledger ends; `signing_error` why the key cannot be
     used. `ledgers` are their entries of the period, in order of the configuration, judged by the
-    allowed `signers`; none if they were not read; `signers_error` says why nobody is allowed.
+    allowed `signers`; None: nobody read them, so nothing is known of them; `signers_error` says why
+    nobody is allowed.
     `key_slots` are those of the present key of encrypted repositories.
     """
 
@@ -53,6 +54,7 @@ class Evidence:
     as_of: datetime
     period: timedelta
     catalog: Catalog
+    ledgers: tuple[LedgerRead, ...] | None
     run_starts: tuple[RunStart, ...] = ()
     run_ends: tuple[RunEnd, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
@@ -60,7 +62,6 @@ class Evidence:
     acknowledgements: tuple[Acknowledgement, ...] = ()
     strangers: tuple[Stranger, ...] = ()
     packs_used: dict[tuple[str, str], PacksUsed] = field(default_factory=dict)
-    ledgers: tuple[LedgerRead, ...] = ()
     signers: tuple[AllowedSigner, ...] = ()
     signers_error: DRError | None = None
     key_slots: dict[str, tuple[KeySlot, ...]] = field(default_factory=dict)

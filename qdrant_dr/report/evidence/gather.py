@@ -45,7 +45,7 @@ def gather(
     *,
     remember: bool = False,
     packs: bool = True,
-    ledgers: bool = False,
+    ledgers: bool = True,
     among: tuple[Mapping[str, Repository], Mapping[str, DRError]] | None = None,
 ) -> Evidence:
     """Read the evidence of all configured repositories in parallel.
@@ -54,8 +54,9 @@ def gather(
     are read back over the period or the longest objective (drills, proofs), whichever is longer, so
     that the newest drill is known even if the period is shorter; the catalog uses those within
     `REACH`. `remember`: see `open_all`; `among`: what that gave, where they are open already.
-    `packs`: measure which packs the newest backups use, for which recipes and tables are read.
-    `ledgers`: read those, over the period.
+    What takes long is left out by saying so: without `packs`, which packs the newest backups use
+    (recipes and tables are read for it); without `ledgers`, their entries of the period and the key
+    slots. Frames and pages are made only of evidence with ledgers.
     """
     signers, untrusting = read_signers(config)
     opened, failed = among or open_all(config, remember=remember)
@@ -112,7 +113,7 @@ def gather(
             *(s for read in known.values() for s in read.strangers),
         ),
         packs_used=measure_packs(opened, newest),
-        ledgers=(read_ledgers(opened, catalog.repositories, as_of - period) if ledgers else ()),
+        ledgers=read_ledgers(opened, catalog.repositories, as_of - period) if ledgers else None,
         signers=signers,
         signers_error=untrusting,
         key_slots=_key_slots(readable) if ledgers else {},

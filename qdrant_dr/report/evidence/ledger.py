@@ -108,9 +108,9 @@ class InLedgers:
     signers: tuple[str, ...]
 
 
-def ledger_states(evidence: Evidence) -> tuple[LedgerState, ...]:
-    """Judge the ledger of every configured repository that ledgers were read of, in their order."""
-    return tuple(_state(read, evidence) for read in evidence.ledgers)
+def ledger_states(evidence: Evidence, reads: Sequence[LedgerRead]) -> tuple[LedgerState, ...]:
+    """Judge each of the ledgers that were read, in their order."""
+    return tuple(_state(read, reads, evidence) for read in reads)
 
 
 def named_in(states: Sequence[LedgerState], evidence: Evidence) -> dict[str, InLedgers]:
@@ -145,9 +145,11 @@ def _vouched(entry: LedgerEntry, run_id: str) -> bool:
     )
 
 
-def _state(read: LedgerRead, evidence: Evidence) -> LedgerState:
+def _state(read: LedgerRead, reads: Sequence[LedgerRead], evidence: Evidence) -> LedgerState:
+    if read.error is not None:  # what nobody could read is not broken
+        return LedgerState(read.repository, read.error, None, (), (), (), None)
     entries = _until(read.entries, evidence.as_of)
-    others = [r for r in evidence.ledgers if r.repository != read.repository]
+    others = [r for r in reads if r.repository != read.repository]
     anchors = sorted(
         _anchors(read, others, evidence), key=lambda a: (a.number, a.by.at, a.repository)
     )
@@ -170,7 +172,7 @@ def _state(read: LedgerRead, evidence: Evidence) -> LedgerState:
     ]  # fmt: skip
     return LedgerState(
         read.repository,
-        read.error,
+        None,
         read.first,
         entries,
         tuple(None if isinstance(s, SignatureInvalid) else s for s in signed),

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from qdrant_dr import layout
 from qdrant_dr.config import Config
-from qdrant_dr.errors import DRError, ObjectMissing, SignatureInvalid, SigningKeyUnusable
+from qdrant_dr.errors import (
+    DRError,
+    ObjectArchived,
+    ObjectMissing,
+    SignatureInvalid,
+    SigningKeyUnusable,
+)
 from qdrant_dr.records import LedgerEntry
 from qdrant_dr.report.evidence.ledger_read import LedgerRead, ReadEntry
 from qdrant_dr.repository import Repository, RepositoryState
@@ -40,7 +46,8 @@ def read_ledgers(
 
 def read_ledger(repository: Repository, since: datetime) -> LedgerRead:
     """Read the entries of one repository since then, by the times that the store gave to them, and
-    the one before. Their folders are listed from the last one backwards, no further."""
+    the one before. Their folders are listed from the last one backwards, no further. Raise
+    ObjectArchived if one of them has to be brought back first."""
     listed = _list_back(repository, since)
     entries = {n: s for path, s in listed.items() if (n := layout.entry_number(path)) is not None}
     numbers = sorted(entries)
@@ -48,6 +55,9 @@ def read_ledger(repository: Repository, since: datetime) -> LedgerRead:
     wanted = [n for n in numbers if first_new is None or n >= first_new - 1]
     wanted = wanted if first_new is not None else wanted[-1:]
     read = repository.read_records(LedgerEntry, [layout.ledger_entry(n) for n in wanted])
+    for unreadable in read.unreadable:
+        if isinstance(unreadable.error, ObjectArchived):  # whole, and out of reach: no break
+            raise unreadable.error
     with ThreadPoolExecutor(_READERS) as pool:
         found = list(pool.map(lambda e: _with_signature(repository, e, listed), read.records))
     found.sort(key=lambda e: e.entry.number)

@@ -30,8 +30,7 @@ class Assessment:
     drills: tuple[Drill, ...]
     restores: tuple[Restore, ...]
     series: tuple[Series, ...]
-    ledgers: tuple[LedgerState, ...]
-    """Those that were read; each signature is checked once, here."""
+    _ledgers: tuple[LedgerState, ...] | None
 
     @classmethod
     def of(cls, evidence: Evidence) -> Assessment:
@@ -41,17 +40,25 @@ class Assessment:
         restores = tuple(r for r in restores_of(evidence) if r.outcome.started_at >= since)
         drills = tuple(d for d in drills_of(evidence) if d.outcome.started_at >= since)
         series = sizes_of(evidence, standings)
-        ledgers = ledger_states(evidence)
+        ledgers = None if evidence.ledgers is None else ledger_states(evidence, evidence.ledgers)
         problems = findings(evidence, standings, drills, restores, series)
         return cls(
             evidence,
             standings,
-            worst_first(quieted((*problems, *entry_problems(ledgers)), known)),
+            worst_first(quieted((*problems, *entry_problems(ledgers or (), evidence)), known)),
             drills,
             restores,
             series,
             ledgers,
         )
+
+    @property
+    def ledgers(self) -> tuple[LedgerState, ...]:
+        """Return the ledgers, each signature checked once. Raise ValueError if nobody read them:
+        frames, pages and controls without them would look complete."""
+        if self._ledgers is None:
+            raise ValueError("this evidence has no ledgers: gather it without `ledgers=False`")
+        return self._ledgers
 
     @property
     def verdict(self) -> Literal["ok", "degraded", "failed"]:

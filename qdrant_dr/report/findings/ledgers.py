@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from qdrant_dr.errors import LedgerBehind
+from qdrant_dr.hints import command
 from qdrant_dr.report.evidence.evidence import Evidence
 from qdrant_dr.report.evidence.ledger import LedgerState
 from qdrant_dr.report.finding import Problem
@@ -67,9 +68,17 @@ def ledger_problems(evidence: Evidence) -> Iterator[Problem]:
             )
 
 
-def entry_problems(ledgers: Iterable[LedgerState]) -> Iterator[Problem]:
+def entry_problems(ledgers: Iterable[LedgerState], evidence: Evidence) -> Iterator[Problem]:
     """List what is wrong with the entries of the period, where a report has read them."""
+    unreachable = {r.name for r in evidence.unreachable}
     for ledger in ledgers:
+        if ledger.error is not None and ledger.repository not in unreachable:
+            yield Problem(
+                "warning", "ledger-unreadable", ledger.repository,
+                f"its ledger could not be read: {ledger.error.message}", None,
+                "nothing vouches for what this repository says of the past",
+                command("check", "-r", ledger.repository), facts=ledger.error.code,
+            )  # fmt: skip
         if ledger.breaks:
             more = len(ledger.breaks) - 1
             what = ledger.breaks[0] + (f"; and {count(more, 'more fault')}" if more else "")

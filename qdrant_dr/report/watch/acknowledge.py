@@ -99,8 +99,8 @@ def acknowledged_now(config: Config, now: datetime) -> tuple[list[Acknowledgemen
 def findings_now(
     config: Config, opened: Mapping[str, Repository], now: datetime
 ) -> tuple[Found, ...]:
-    """Return the findings of the records, and those that only the cluster could show, from the last
-    recorded watch."""
+    """Return the findings of the records and ledgers, as a report has them, and those that only the
+    cluster could show, from the last recorded watch."""
     assessed = Assessment.of(gather(config, now, PERIOD, packs=False))
     told = [found(p, None, now) for p in assessed.problems]
     known = {f.identity for f in told}

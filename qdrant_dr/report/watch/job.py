@@ -58,7 +58,9 @@ def find_problems(config: Config, unit: WatchUnit) -> Outcome:
     last = _last_watches(opened, config.cluster.name, now)
     newest = max((end for end, _ in last.values()), key=lambda e: e.ended_at, default=None)
     before = _watched(newest)
-    assessed = Assessment.of(gather(config, now, PERIOD, packs=False, among=(opened, failed)))
+    assessed = Assessment.of(
+        gather(config, now, PERIOD, packs=False, ledgers=False, among=(opened, failed))
+    )
     live = ask_cluster(
         assessed.evidence, assessed.standings, opened, before.waiting if before else {}
     )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from qdrant_dr import layout
-from qdrant_dr.errors import LedgerBehind, RecordDamaged
+from qdrant_dr.errors import LedgerBehind, ObjectArchived, RecordDamaged
 from qdrant_dr.records import Played, RunEnd
 from qdrant_dr.records.key_slot import KeySlot
 from qdrant_dr.records.ledger import Head, Written
@@ -267,6 +267,10 @@ REFUTED: dict[str, tuple[Any, tuple[str, ...]]] = {
         partial(world, without(DRILL), ledgers=ledgers(ENDS)), (*SIGNED, *SEEN, *KEPT)),
 }  # fmt: skip
 DOUBTED = {
+    "a ledger in an archive": partial(
+        with_ledger,
+        lambda o: LedgerRead("aws", o.repository_id, error=ObjectArchived("brought back first")),
+    ),
     "no run": partial(world, (), ledgers=ledgers(())),
     "a report alone": partial(world, (r.run_end(r.run_start("report", NOW - hours(1))),)),
     "a repository that is away": REFUTED["a repository that is away"][0],

@@ -168,7 +168,7 @@ def test_slots_of_an_encrypted_repository_are_counted(tmp_path: Path) -> None:
     vault = encrypted_on_disk(tmp_path)
     config = r.config(repositories=[vault.model_dump(mode="json", exclude_none=True)],
                       copies={"quorum": 1, "domains": 1})  # fmt: skip
-    found = gather(config, NOW, days(30), ledgers=True)
+    found = gather(config, NOW, days(30))
     assert [s.encrypted for s in found.repositories] == [True]
     slots = found.key_slots["vault"]
     assert len(slots) == 1

@@ -21,7 +21,7 @@ from tests.support.worlds import frames, good
 
 
 def states(*reads: LedgerRead, **fields: Any) -> tuple[LedgerState, ...]:
-    return ledger_states(evidence(*reads, **fields))
+    return ledger_states(evidence(*reads, **fields), reads)
 
 
 def evidence(*reads: LedgerRead, **fields: Any) -> Evidence:

@@ -72,7 +72,7 @@ def archivals(draw: st.DrawFn) -> tuple[Catalog, Catalog, timedelta | None]:
 def evidence(of: Catalog) -> Evidence:
     return Evidence(
         config=r.config(*PLACES, copies={"quorum": 2, "domains": 2}),
-        as_of=NOW, period=days(30), catalog=of,
+        as_of=NOW, period=days(30), catalog=of, ledgers=(),
     )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def found(world: World) -> tuple[Assessment, dict[str, list[Made]], Places]:
     config = configfile.load(world.reference)
     opened, _ = open_all(config)
-    assessment = Assessment.of(gather(config, after_all(world), PERIOD, ledgers=True))
+    assessment = Assessment.of(gather(config, after_all(world), PERIOD))
     rows = build_rows(assessment)
     every = [r for f in FRAMES for c in f.columns for m in rows[f.name]
              for r in records_of(f.name, c.name, m)]  # fmt: skip
