@@ -82,7 +82,7 @@ def bring_back(config: Config, backup: Backup) -> list[str]:
             if frozen.storage.thawing:
                 lines.append(f"# {frozen.file} is being brought back: wait")
                 continue
-            path = f"{location.prefix}/{layout.BACKUPS}/{backup.key.folder}/{frozen.file}"
+            path = f"{location.prefix}/{frozen.path}"
             lines.append(_thaw(location, path.lstrip("/"), frozen))
     return lines
 

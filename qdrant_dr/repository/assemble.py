@@ -57,6 +57,10 @@ class Reading:
     lacking: dict[str, set[str]] = field(default_factory=dict)
     """Files of parts that cannot be put together: their recipe is damaged or makes something else,
     or a pack is gone or cut."""
+    pack_classes: dict[str, set[str]] = field(default_factory=dict)
+    """Classes of the packs that a copy takes blocks from, by its folder."""
+    archived_packs: dict[str, set[InArchive]] = field(default_factory=dict)
+    """Those of these packs that cannot be read before they are brought back."""
     strangers: list[Stranger] = field(default_factory=list)
     uploads: tuple[OpenUpload, ...] = ()
     tombstones: dict[str, list[Expired]] = field(default_factory=dict)
@@ -270,11 +274,14 @@ def _copy(
     data = {_data_file(where, p) for p in (mine or manifest).parts}
     of_it = {layout.MANIFEST, layout.SEAL, *data}
     archived = tuple(
-        InArchive(name, there.storage)
+        InArchive(there.path, there.storage)
         for name, there in sorted(files.items())
         if name in frozen or (name in of_it and there.storage.archived)
     )
     away = {name.removesuffix(".json") for name in (*(a.file for a in archived), *locked)}
+    archived += tuple(sorted(reading.archived_packs.get(folder, ()), key=lambda a: a.path))
+    classes = {t.storage.name for n, t in files.items() if n in of_it}
+    classes |= reading.pack_classes.get(folder, set())
     below = f"{layout.PROOFS}/{folder}"
     pardoned = _pardoned(folder, proofs)
     unread = [
@@ -320,7 +327,7 @@ def _copy(
         inherited=tuple(inherited),
         unread=tuple(unread),
         held=where.name in named.holders,
-        storage=tuple(sorted({t.storage.name for n, t in files.items() if n in of_it} - {""})),
+        storage=tuple(sorted(classes - {""})),
         archived=archived,
         restore_time=where.restore_time,
         layout=where.layout,

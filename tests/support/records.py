@@ -514,7 +514,8 @@ def in_archive(
         if (copy.repository, backup.key.backup_id) not in gone or not copy.committed:
             return copy
         files = (
-            InArchive(p.file, Storage("GLACIER", archived=True)) for p in backup.manifest.parts
+            InArchive(f"backups/{backup.key.folder}/{p.file}", Storage("GLACIER", archived=True))
+            for p in backup.manifest.parts
         )
         return replace(
             copy,

@@ -10,10 +10,13 @@ from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, ok
 from qdrant_dr.quantities import how_long
 from qdrant_dr.repository import Repository, Stat
+from qdrant_dr.repository.repository import is_chunked
 from qdrant_dr.stores.lifecycle import Rule
 from qdrant_dr.stores.object_store import ObjectStore
 
 LIFECYCLE, ARCHIVE = "lifecycle", "archive"
+_FOLDERS = (layout.BACKUPS, layout.PROOFS, layout.RUNS, layout.EXPIRED)
+_VAULT_FOLDERS = (layout.PACKS, layout.KEYS)
 
 
 def check_archive(cfg: RepositoryConfig, repository: Repository) -> Iterator[CheckRow]:
@@ -25,28 +28,34 @@ def check_archive(cfg: RepositoryConfig, repository: Repository) -> Iterator[Che
         rules = store.lifecycle()
         frozen = [
             there
-            for folder in (layout.BACKUPS, layout.PROOFS, layout.RUNS, layout.EXPIRED)
+            for folder in (*_FOLDERS, *(_VAULT_FOLDERS if is_chunked(repository) else ()))
             for there in store.find(folder)
             if there.storage.archived
         ]
     except DRError:
         return  # whatever keeps it from being read is a row of its own
-    yield from (_ruled(scope, cfg, rule) for rule in rules)
+    yield from (_ruled(scope, cfg, rule, shared=is_chunked(repository)) for rule in rules)
     if frozen:
         yield _frozen(scope, cfg, frozen)
 
 
-def _ruled(scope: str, cfg: RepositoryConfig, rule: Rule) -> CheckRow:
+def _ruled(scope: str, cfg: RepositoryConfig, rule: Rule, *, shared: bool) -> CheckRow:
     if not rule.archive:
         return degraded(
             scope, LIFECYCLE, f"{rule}: backups would be missed",
             "take that rule off this prefix: `qdrant-dr expire` lets backups go.",
         )  # fmt: skip
+    newest = (
+        ", even the newest: old blocks lie in old packs, and only the next backup stores them anew"
+        if shared else ""
+    )  # fmt: skip
     if cfg.archive_restore_time is not None:
         time = how_long(cfg.archive_restore_time)
-        return ok(scope, LIFECYCLE, f"{rule}; to bring a copy back takes {time}, as configured")
+        return ok(
+            scope, LIFECYCLE, f"{rule}{newest}; to bring a copy back takes {time}, as configured"
+        )
     return degraded(
-        scope, LIFECYCLE, f"{rule}: copies there cannot be read, and count for nothing",
+        scope, LIFECYCLE, f"{rule}: copies there cannot be read, and count for nothing{newest}",
         f"take that rule off this prefix, or set `archive_restore_time` of {cfg.name} to the time "
         "that it takes to bring a copy back.",
     )  # fmt: skip
@@ -54,11 +63,12 @@ def _ruled(scope: str, cfg: RepositoryConfig, rule: Rule) -> CheckRow:
 
 def _frozen(scope: str, cfg: RepositoryConfig, frozen: list[Stat]) -> CheckRow:
     classes = " and ".join(sorted({str(there.storage) for there in frozen}))
-    records = [there.path for there in frozen if there.path.endswith(".json")]
+    records = [there.path for there in frozen if there.path.endswith((".json", ".recipe"))]
     found = f"{len(frozen)} objects lie in an archive ({classes})"
     if records:
         return degraded(
-            scope, ARCHIVE, f"{found}, {len(records)} of them records, such as {records[0]}",
+            scope, ARCHIVE, f"{found}, {len(records)} of them records or recipes, such as "
+            f"{records[0]}",
             "bring the records back for good (`aws s3 cp` onto itself with `--storage-class "
             "STANDARD`, `az storage blob set-tier --tier Hot`): without them nothing is known of "
             "their backups; and let no rule move them again.",
