@@ -38,7 +38,6 @@ from qdrant_dr.repository.lost_backups import (
 from qdrant_dr.repository.proven import needs_seal, open_failures
 from qdrant_dr.repository.record_files import Unreadable
 from qdrant_dr.stores.base import OpenUpload, Stat
-from qdrant_dr.stores.tiers import Storage
 
 
 @dataclass(slots=True)
@@ -58,8 +57,10 @@ class Reading:
     lacking: dict[str, set[str]] = field(default_factory=dict)
     """Files of parts that cannot be put together: their recipe is damaged or makes something else,
     or a pack is gone or cut."""
-    packs_archived: dict[str, dict[str, Storage]] = field(default_factory=dict)
-    """Packs that a backup needs and that cannot be read now, by its folder and their path."""
+    pack_classes: dict[str, set[str]] = field(default_factory=dict)
+    """Classes of the packs that a copy takes blocks from, by its folder."""
+    archived_packs: dict[str, set[InArchive]] = field(default_factory=dict)
+    """Those of these packs that cannot be read before they are brought back."""
     strangers: list[Stranger] = field(default_factory=list)
     uploads: tuple[OpenUpload, ...] = ()
     tombstones: dict[str, list[Expired]] = field(default_factory=dict)
@@ -272,15 +273,15 @@ def _copy(
     locked = {name for name, error in unreadable.items() if isinstance(error, KeyMissing)}
     data = {_data_file(where, p) for p in (mine or manifest).parts}
     of_it = {layout.MANIFEST, layout.SEAL, *data}
-    archived = (
-        *(
-            InArchive(there.path, there.storage)
-            for name, there in sorted(files.items())
-            if name in frozen or (name in of_it and there.storage.archived)
-        ),
-        *(InArchive(p, s) for p, s in sorted(reading.packs_archived.get(folder, {}).items())),
+    archived = tuple(
+        InArchive(there.path, there.storage)
+        for name, there in sorted(files.items())
+        if name in frozen or (name in of_it and there.storage.archived)
     )
     away = {name.removesuffix(".json") for name in (*(a.file for a in archived), *locked)}
+    archived += tuple(sorted(reading.archived_packs.get(folder, ()), key=lambda a: a.path))
+    classes = {t.storage.name for n, t in files.items() if n in of_it}
+    classes |= reading.pack_classes.get(folder, set())
     below = f"{layout.PROOFS}/{folder}"
     pardoned = _pardoned(folder, proofs)
     unread = [
@@ -326,15 +327,7 @@ def _copy(
         inherited=tuple(inherited),
         unread=tuple(unread),
         held=where.name in named.holders,
-        storage=tuple(
-            sorted(
-                {
-                    *(t.storage.name for n, t in files.items() if n in of_it),
-                    *(a.storage.name for a in archived),
-                }
-                - {""}
-            )
-        ),
+        storage=tuple(sorted(classes - {""})),
         archived=archived,
         restore_time=where.restore_time,
         layout=where.layout,

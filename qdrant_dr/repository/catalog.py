@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 from qdrant_dr.errors import DRError, RepositoryUnreachable
-from qdrant_dr.layout import BACKUPS, call_of, part_file_of
+from qdrant_dr.layout import BACKUPS, PACKS, call_of, part_file_of
 from qdrant_dr.records import BackupKey, Location, Manifest, Proof, Seal
 from qdrant_dr.records.repository import Layout
 from qdrant_dr.repository.foreign_objects import Stranger
@@ -53,15 +53,21 @@ class RepositoryState:
 
 @dataclass(frozen=True, slots=True)
 class InArchive:
-    """An object that a copy needs, its own or a pack of another backup, whose bytes cannot be read
-    before they are brought back."""
+    """An object that a copy needs, and whose bytes cannot be read before they are brought back: a
+    file in its folder, or a pack."""
 
     path: str
     storage: Storage
 
     @property
     def file(self) -> str:
+        """Return its name in its folder."""
         return self.path.rpartition("/")[2]
+
+    @property
+    def is_pack(self) -> bool:
+        """Say whether other backups may need it, too."""
+        return self.path.startswith(f"{PACKS}/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +119,11 @@ class Copy:
         """Say which parts of it lie in which archive; empty if none does."""
         if not self.archived:
             return ""
-        files = ", ".join(a.file for a in self.archived[:_SHOWN])
-        if (more := len(self.archived) - _SHOWN) > 0:
-            files += f" and {more} more"
+        files = [a.file for a in self.archived if not a.is_pack]
+        if packs := len(self.archived) - len(files):
+            files.append(f"{packs} of its packs" if packs > 1 else "one of its packs")
         classes = " and ".join(sorted({str(a.storage) for a in self.archived} - {""}))
-        return f"archived{f' ({classes})' if classes else ''}: {files}"
+        return f"archived{f' ({classes})' if classes else ''}: {', '.join(files)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -324,7 +324,10 @@ class ChunkedRepository(Repository):
         listed = self.list_packs(key)
         young = {name for name, there in listed.items() if may_reuse(there.modified_at, now=began)}
         based = {name for recipe in bases.recipes for name in recipe.packs}
-        packs = [Pack(n, listed[n]) for n in sorted((young | based) & listed.keys() - set(doubted))]
+        there = (young | based) & listed.keys() - set(doubted)
+        packs = [Pack(n, listed[n]) for n in sorted(there) if listed[n].storage.stays_readable]
+        if frozen := len(there) - len(packs):
+            log.warning("%s: blocks of %d packs in an archive are stored anew", self.name, frozen)
         with ThreadPoolExecutor(_READERS) as pool:
             tables = list(pool.map(self._table_if_good, packs))
         good = [(p, t) for p, t in zip(packs, tables, strict=True) if t is not None]
@@ -358,9 +361,8 @@ class ChunkedRepository(Repository):
         try:
             return self._tables.of(pack.stat)
         except DRError as e:
-            log.warning(
-                "the blocks of %s in %s are not reused: %s", pack.name, self.name, e.message
-            )
+            what = f"the blocks of {pack.name} in {self.name}"
+            log.warning("%s are not reused: %s", what, e.message)
             return None
 
     def _places(

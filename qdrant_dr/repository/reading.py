@@ -20,7 +20,7 @@ from qdrant_dr.errors import (
 )
 from qdrant_dr.records import BackupKey, Expired, Manifest, Record, RunEnd, Seal
 from qdrant_dr.repository.assemble import Reading, assemble
-from qdrant_dr.repository.catalog import Catalog, RepositoryState
+from qdrant_dr.repository.catalog import Catalog, InArchive, RepositoryState
 from qdrant_dr.repository.holds_and_deletions import standing
 from qdrant_dr.repository.lost_backups import Doubt, in_doubt, missed, named_in_records
 from qdrant_dr.repository.record_files import Unreadable, key_of
@@ -177,13 +177,14 @@ def _look_again(repository: Repository, reading: Reading, keys: Sequence[BackupK
         _read(repository, now, (key.cluster, key.collection, key.backup_id), None)
         reading.files.pop(key.folder, None)
         reading.lacking.pop(key.folder, None)
+        reading.archived_packs.pop(key.folder, None)
         reading.files |= now.files
         reading.manifests |= now.manifests
         reading.seals |= now.seals
-        reading.packs_archived.pop(key.folder, None)
         reading.lacking |= now.lacking
-        reading.packs_archived |= now.packs_archived
         reading.packs |= now.packs
+        reading.archived_packs |= now.archived_packs
+        reading.pack_classes |= now.pack_classes
         reading.tombstones |= now.tombstones
         reading.expired_at |= now.expired_at
         known = {u.path for u in reading.unreadable}
@@ -228,7 +229,7 @@ def _read_packs(reading: Reading, repository: ChunkedRepository, scope: Scope) -
             owner = f"{at.cluster}/{at.collection_folder}/{at.backup_id}"
             reading.packs.setdefault(owner, []).append(there)
     packs = {there.path: there.size_bytes for there in listed}
-    archived = {there.path: there.storage for there in listed if there.storage.archived}
+    kept = {there.path: there.storage for there in listed}
     for (path, (folder, part)), needs in zip(recipes.items(), found, strict=True):
         if isinstance(needs, BoxDamaged | ObjectMissing) or (
             not isinstance(needs, DRError) and not needs.are_met(part, packs)
@@ -236,8 +237,11 @@ def _read_packs(reading: Reading, repository: ChunkedRepository, scope: Scope) -
             reading.lacking.setdefault(folder, set()).add(part.file)
         elif isinstance(needs, DRError):  # a key or an archive that is out of reach, a later format
             reading.unreadable.append(Unreadable(repository.name, path, needs))
-        elif needed := {p: archived[p] for p in needs.packs if p in archived}:
-            reading.packs_archived.setdefault(folder, {}).update(needed)
+        if not isinstance(needs, DRError):
+            used = [InArchive(path, kept[path]) for path in needs.packs if path in kept]
+            reading.pack_classes.setdefault(folder, set()).update(u.storage.name for u in used)
+            frozen = reading.archived_packs.setdefault(folder, set())
+            frozen.update(u for u in used if u.storage.archived)
 
 
 def _needs_of(repository: ChunkedRepository, path: str) -> PartNeeds | DRError:

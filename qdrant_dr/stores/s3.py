@@ -76,8 +76,10 @@ class S3(Provider):
         if tier := head.get("ArchiveStatus"):
             return Storage(f"{storage.name}/{tier}", archived=True, thawing=thawing)
         name = str(head.get("StorageClass") or storage.name)
-        archived = name in ARCHIVES and 'ongoing-request="false"' not in restore
-        return replace(storage, name=name, archived=archived, thawing=archived and thawing)
+        lent = name in ARCHIVES and 'ongoing-request="false"' in restore
+        archived = name in ARCHIVES and not lent
+        thawing = archived and thawing
+        return replace(storage, name=name, archived=archived, thawing=thawing, lent=lent)
 
     def versions(self, store: Calls, bucket: str) -> Versions:
         return S3Versions(store, bucket)

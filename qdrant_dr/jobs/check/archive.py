@@ -10,6 +10,7 @@ from qdrant_dr.errors import DRError
 from qdrant_dr.jobs.check.rows import CheckRow, degraded, ok
 from qdrant_dr.quantities import how_long
 from qdrant_dr.repository import Repository, Stat
+from qdrant_dr.repository.repository import is_chunked
 from qdrant_dr.stores.lifecycle import Rule
 from qdrant_dr.stores.object_store import ObjectStore
 from qdrant_dr.text import count
@@ -34,22 +35,28 @@ def check_archive(cfg: RepositoryConfig, repository: Repository) -> Iterator[Che
         ]
     except DRError:
         return  # whatever keeps it from being read is a row of its own
-    yield from (_ruled(scope, cfg, rule) for rule in rules)
+    yield from (_ruled(scope, cfg, rule, shared=is_chunked(repository)) for rule in rules)
     if frozen:
         yield _frozen(scope, cfg, frozen)
 
 
-def _ruled(scope: str, cfg: RepositoryConfig, rule: Rule) -> CheckRow:
+def _ruled(scope: str, cfg: RepositoryConfig, rule: Rule, *, shared: bool) -> CheckRow:
     if not rule.archive:
         return degraded(
             scope, LIFECYCLE, f"{rule}: backups would be missed",
             "take that rule off this prefix: `qdrant-dr expire` lets backups go.",
         )  # fmt: skip
+    newest = (
+        ", even the newest: old blocks lie in old packs, and only the next backup stores them anew"
+        if shared else ""
+    )  # fmt: skip
     if cfg.archive_restore_time is not None:
         time = how_long(cfg.archive_restore_time)
-        return ok(scope, LIFECYCLE, f"{rule}; to bring a copy back takes {time}, as configured")
+        return ok(
+            scope, LIFECYCLE, f"{rule}{newest}; to bring a copy back takes {time}, as configured"
+        )
     return degraded(
-        scope, LIFECYCLE, f"{rule}: copies there cannot be read, and count for nothing",
+        scope, LIFECYCLE, f"{rule}: copies there cannot be read, and count for nothing{newest}",
         f"take that rule off this prefix, or set `archive_restore_time` of {cfg.name} to the time "
         "that it takes to bring a copy back.",
     )  # fmt: skip
