@@ -236,7 +236,7 @@ class Compliance:
             "collection", "status", "rpo_seconds", "rpo_objective_seconds", "rto_seconds",
             "rto_objective_seconds", "rto_measured_at", "copies_proven_count", "exclusion_reason",
         )  # fmt: skip
-        caption = "Each collection against what was promised; empty: not measured."
+        caption = "Each collection against what was promised; a dash: not measured."
         return self.frame("collections", caption, columns, "No collection.")
 
     def drills(self) -> Shown:

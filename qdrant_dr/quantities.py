@@ -27,6 +27,11 @@ def parse_duration(text: object) -> timedelta:
         raise ValueError("is longer than any duration can be") from None
 
 
+def cost_a_month(cost: float) -> str:
+    """Write a cost in whatever currency; what costs something is never said to cost 0.00."""
+    return f"{cost:.2f} a month" if cost == 0 or cost >= 0.005 else "less than 0.01 a month"
+
+
 def format_duration(span: timedelta) -> str:
     """As a configuration writes it, in the largest whole unit: `26h`, `8d`."""
     seconds = span.total_seconds()

@@ -17,7 +17,7 @@ from qdrant_dr import configfile
 from qdrant_dr.config import Collections, Config, Decision
 from qdrant_dr.configfile.plaintext import is_secret_key
 from qdrant_dr.errors import ConfigInvalid
-from qdrant_dr.quantities import format_duration
+from qdrant_dr.quantities import cost_a_month, format_duration
 from tests.support.configurations import GOOD, HUSH
 
 SCHEMA = Path(__file__).parents[1] / "docs" / "qdrant-dr.schema.json"
@@ -462,3 +462,16 @@ def test_thousands_of_collections_fit() -> None:
     rules = "\n".join(f"    - {{match: c{n:05d}, owner: team-{n % 7}}}" for n in range(5000))
     text = GOOD.replace("  overrides:\n", f"  overrides:\n{rules}\n")
     assert len(configfile.loads(text, where="c.yaml").collections.overrides) == 5001
+
+
+@pytest.mark.parametrize(
+    ("cost", "words"),
+    [
+        (0, "0.00 a month"),
+        (0.004, "less than 0.01 a month"),
+        (0.005, "0.01 a month"),
+        (7.126, "7.13 a month"),
+    ],
+)
+def test_what_costs_something_never_costs_nothing(cost: float, words: str) -> None:
+    assert cost_a_month(cost) == words

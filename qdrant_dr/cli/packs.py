@@ -8,7 +8,7 @@ from typing import Any
 
 from qdrant_dr.cli.session import Column, Session
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
-from qdrant_dr.quantities import format_share, format_size
+from qdrant_dr.quantities import cost_a_month, format_share, format_size
 from qdrant_dr.records.repository import Layout
 from qdrant_dr.report.evidence.vaults import vaults_of
 from qdrant_dr.repository import Backup, Copy, PacksUsed, last_backups, measure_packs
@@ -101,8 +101,8 @@ def stored_in_words(facts: Mapping[str, Any]) -> str | None:
     there is nothing to say."""
     cost = facts.get("monthly_cost")
     if "stored_bytes" not in facts:
-        return None if cost is None else f"{cost:.2f} a month"
+        return None if cost is None else cost_a_month(cost)
     return (
         f"{format_size(facts['stored_bytes'])} for {count(facts['backups_count'], 'backup')} of "
         f"{format_size(facts['logical_bytes'])}"
-    ) + ("" if cost is None else f", {cost:.2f} a month")
+    ) + ("" if cost is None else f", {cost_a_month(cost)}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from qdrant_dr.quantities import format_share, format_size
+from qdrant_dr.quantities import cost_a_month, format_share, format_size
 from qdrant_dr.repository import Backup, Catalog, PacksUsed, last_backups
 from qdrant_dr.repository.catalog import RepositoryState
 from qdrant_dr.text import count
@@ -78,7 +78,7 @@ class Vault:
         said += f"; {count(self.packs, 'pack')}"
         said += "" if self.use is None else f", {format_share(self.use)} of those it uses"
         cost = self.monthly_cost
-        return said + ("" if cost is None else f"; {cost:.2f} a month")
+        return said + ("" if cost is None else f"; {cost_a_month(cost)}")
 
 
 def vaults_of(
@@ -111,7 +111,7 @@ class Stored:
     def words(self) -> str:
         cost = self.monthly_cost
         said = f"{format_size(self.stored_bytes)} stored"
-        return said + ("" if cost is None else f"; {cost:.2f} a month")
+        return said + ("" if cost is None else f"; {cost_a_month(cost)}")
 
 
 def stored_in(catalog: Catalog) -> tuple[Stored, ...]:

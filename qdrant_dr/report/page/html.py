@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from qdrant_dr.hints import step_of
 from qdrant_dr.jobs.drill.scenario import words
-from qdrant_dr.quantities import format_share, format_size, how_long
+from qdrant_dr.quantities import cost_a_month, format_share, format_size, how_long
 from qdrant_dr.report.evidence.collection_status import Standing, Status, best_proof
 from qdrant_dr.report.evidence.drills import Drill
 from qdrant_dr.report.evidence.sizes import Series
@@ -71,6 +71,7 @@ def render(
         "day": partial(format_day, zone=zone),
         "span": how_long,
         "size": format_size,
+        "cost": cost_a_month,
         "count": count,
         "points": lambda n: Markup("&ndash;") if n is None else f"{n:,}",
         "days_left": days_left,
