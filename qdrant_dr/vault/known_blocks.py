@@ -60,7 +60,7 @@ class KnownBlocks:
 
     def add_all(self, packs: Iterable[tuple[Pack, Table]]) -> None:
         """Know the blocks of several packs."""
-        # one piece of memory each: thousands of small ones stay with the process when they are freed
+        # one piece of memory each: of thousands of small ones the process would keep the memory
         prefixes, places = bytearray(), bytearray()
         for pack, table in packs:
             if len(self._packs) == _MOST_PACKS:
