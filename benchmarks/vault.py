@@ -24,14 +24,11 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
-import random
 import shutil
 import subprocess
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -45,6 +42,7 @@ from benchmarks import machine, side, verdict
 from benchmarks.archives_of_nights import nightly_archives
 from benchmarks.many_nights import print_nights
 from benchmarks.restic import Restic
+from benchmarks.vault_memory import print_memory
 from benchmarks.vault_repositories import (
     BUFFER,
     KINDS,
@@ -55,7 +53,6 @@ from benchmarks.vault_repositories import (
     seconds_of,
     sha256_of,
     stored_bytes,
-    write_backup,
 )
 from qdrant_dr.digests import StreamDigest
 from qdrant_dr.proof.engine import anonymous_memory
@@ -65,7 +62,6 @@ from qdrant_dr.vault.compress import compress, decompress
 from qdrant_dr.vault.cut import cut
 from qdrant_dr.vault.known_blocks import MOST_IN_PACK, KnownBlocks, Pack
 
-CEILING_MIB = 600
 KNOWN_BYTES, KNOWN_PACKS = 12, 2000
 NIGHTS = ("first", "second")
 PARTS = ("stages", "memory", "rounds", "nights")
@@ -87,7 +83,7 @@ def main() -> None:
         folder = Path(name)
         if "memory" in parts:
             _print_known()
-            _print_memory(folder / "memory", memory)
+            print_memory(folder / "memory", memory)
         made = nightly_archives(folder, points, max(nights, 2), real=real)
         archives = [next(made), next(made)]
         sizes = " and ".join(f"{a.stat().st_size / 2**20:.0f}" for a in archives)
@@ -204,19 +200,6 @@ def _print_stages(archive: Path) -> None:
 # memory
 
 
-def _print_memory(folder: Path, size: int) -> None:
-    """The most anonymous bytes of this process while three repositories take a stream."""
-    idle = anonymous_memory(os.getpid()) / 2**20
-    repositories = [create_vault(folder / kind, kind) for kind in ("plain", *KINDS)]
-    with _watched() as peaks:
-        write_backup(repositories, _never_the_same(size), size)
-    shutil.rmtree(folder)
-    peak = max(peaks) / 2**20
-    met = "met" if peak <= CEILING_MIB else "MISSED"
-    print(f"vault: memory of three repositories, {size >> 20} MiB: {peak:.0f} MiB, "
-          f"{idle:.0f} of them before, aim <= {CEILING_MIB} MiB: {met}")  # fmt: skip
-
-
 def _print_known() -> None:
     """What this process holds for each block that is known: as of half a terabyte."""
     chance = np.random.default_rng(7)
@@ -235,30 +218,6 @@ def _tables(chance: np.random.Generator) -> Iterator[tuple[Pack, Table]]:
     for number in range(KNOWN_PACKS):
         rows["sha256"] = chance.integers(0, 256, (MOST_IN_PACK, 32), np.uint8)
         yield Pack(str(number)), Table(rows, b"", b"", b"")
-
-
-@contextmanager
-def _watched() -> Iterator[list[int]]:
-    """Look at the memory of this process 50 times a second."""
-    peaks, ended = [0], threading.Event()
-
-    def look() -> None:
-        while not ended.wait(0.02):
-            peaks[0] = max(peaks[0], anonymous_memory(os.getpid()))
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        yield peaks
-    finally:
-        ended.set()
-        watcher.join()
-
-
-def _never_the_same(size: int) -> Iterator[bytes]:
-    chance = random.Random(7)
-    for at in range(0, size, BUFFER):
-        yield chance.randbytes(min(BUFFER, size - at))
 
 
 # figures

@@ -223,7 +223,7 @@ class ChunkedRepository(Repository):
                 return self.read_part(key, part)
             spool.told(f"{_scattered(part, scatter)}: put together from whole packs in the spool")
             file = spool.folder / f"{part.name}-{secrets.token_hex(4)}.part"
-            packs = WholePacks(self.store, self.keys, listed, self._pack_path(key))
+            packs = WholePacks(self.store, self.keys, self._pack_path(key))
             try:
                 for _ in spool.waiting(packs.put_together(recipe, file)):
                     pass

@@ -18,13 +18,14 @@ from qdrant_dr.errors import (
     RecordDamaged,
     RecordError,
 )
-from qdrant_dr.records import BackupKey, Expired, Manifest, Record, RunEnd, Seal
+from qdrant_dr.records import BackupKey, Expired, Manifest, Part, Record, RunEnd, Seal
 from qdrant_dr.repository.assemble import Reading, assemble
 from qdrant_dr.repository.catalog import Catalog, InArchive, RepositoryState
 from qdrant_dr.repository.holds_and_deletions import standing
 from qdrant_dr.repository.lost_backups import Doubt, in_doubt, missed, named_in_records
 from qdrant_dr.repository.record_files import Unreadable, key_of
 from qdrant_dr.repository.repository import Repository, is_chunked
+from qdrant_dr.stores.base import Stat
 
 if TYPE_CHECKING:
     from qdrant_dr.repository.chunked import ChunkedRepository, PartNeeds
@@ -228,20 +229,32 @@ def _read_packs(reading: Reading, repository: ChunkedRepository, scope: Scope) -
         if (at := layout.read_pack_path(there.path)) is not None:
             owner = f"{at.cluster}/{at.collection_folder}/{at.backup_id}"
             reading.packs.setdefault(owner, []).append(there)
-    packs = {there.path: there.size_bytes for there in listed}
-    kept = {there.path: there.storage for there in listed}
+    packs = {there.path: there for there in listed}
     for (path, (folder, part)), needs in zip(recipes.items(), found, strict=True):
         if isinstance(needs, BoxDamaged | ObjectMissing) or (
-            not isinstance(needs, DRError) and not needs.are_met(part, packs)
+            not isinstance(needs, DRError) and not _are_met(repository, needs, part, packs)
         ):
             reading.lacking.setdefault(folder, set()).add(part.file)
         elif isinstance(needs, DRError):  # a key or an archive that is out of reach, a later format
             reading.unreadable.append(Unreadable(repository.name, path, needs))
         if not isinstance(needs, DRError):
-            used = [InArchive(path, kept[path]) for path in needs.packs if path in kept]
+            used = [InArchive(path, packs[path].storage) for path in needs.packs if path in packs]
             reading.pack_classes.setdefault(folder, set()).update(u.storage.name for u in used)
             frozen = reading.archived_packs.setdefault(folder, set())
             frozen.update(u for u in used if u.storage.archived)
+
+
+def _are_met(
+    repository: ChunkedRepository, needs: PartNeeds, part: Part, packs: dict[str, Stat]
+) -> bool:
+    """Say whether a part can be put together. A pack that a list lacks is asked for itself, since
+    lists may come late: the first that is gone decides."""
+    for path in needs.packs:
+        if path not in packs:
+            if (there := repository.store.stat(path)) is None:
+                return False
+            packs[path] = there
+    return needs.are_met(part, {path: packs[path].size_bytes for path in needs.packs})
 
 
 def _needs_of(repository: ChunkedRepository, path: str) -> PartNeeds | DRError:

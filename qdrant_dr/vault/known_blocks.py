@@ -60,17 +60,19 @@ class KnownBlocks:
 
     def add_all(self, packs: Iterable[tuple[Pack, Table]]) -> None:
         """Know the blocks of several packs."""
-        prefixes, places = [], []
+        # one piece of memory each: of thousands of small ones the process would keep the memory
+        prefixes, places = bytearray(), bytearray()
         for pack, table in packs:
             if len(self._packs) == _MOST_PACKS:
                 break
             rows = table.rows[:MOST_IN_PACK]
             there = np.flatnonzero(rows["size"] != EMPTY.size)
-            prefixes.append(_prefixes(rows["sha256"][there]))
-            places.append((there + (len(self._packs) << _BITS)).astype(np.uint32))
+            prefixes += _prefixes(rows["sha256"][there]).tobytes()
+            places += (there + (len(self._packs) << _BITS)).astype(np.uint32).tobytes()
             self._packs.append(pack)
         if prefixes:
-            self._levels.append(_sorted(np.concatenate(prefixes), np.concatenate(places)))
+            level = np.frombuffer(prefixes, np.uint64), np.frombuffer(places, np.uint32)
+            self._levels.append(_sorted(*level))
             self._merge()
 
     def find(self, sha256: bytes) -> Place | None:

@@ -152,6 +152,8 @@ class PartReader:
         return sizes
 
     def _table(self, pack: str) -> Table:
+        if pack not in self._listed:  # a list may be older than the pack
+            self._look_again(pack)
         if (there := self._listed.get(pack)) is None:
             raise BlockMissing(f"{self._path(pack)} is not there")
         try:
@@ -257,8 +259,9 @@ class PartReader:
 
     def _look_again(self, pack: str) -> None:
         there = self._store.stat(self._path(pack))
-        if there is not None and pack in self._listed:
-            self._tables.forget(self._listed[pack])
+        if there is not None:
+            if pack in self._listed:
+                self._tables.forget(self._listed[pack])
             self._listed[pack] = there
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdrant_dr.errors import BlockMissing, BoxDamaged, RecipeDamaged
-from qdrant_dr.stores.base import Stat, Store
+from qdrant_dr.errors import BlockMissing, BoxDamaged, ObjectMissing, RecipeDamaged
+from qdrant_dr.stores.base import Store
 from qdrant_dr.vault.box import open_block, read_table
 from qdrant_dr.vault.master_key import Keyring
 from qdrant_dr.vault.reader import WINDOW
@@ -59,11 +59,10 @@ def scatter_of(recipe: Recipe) -> Scatter:
 
 @dataclass(frozen=True, slots=True)
 class WholePacks:
-    """Where the packs of a part are: `listed` by name, each at its `path`."""
+    """Where the packs of a part are: each at the `path` of its name."""
 
     store: Store
     keys: Keyring | None
-    listed: Mapping[str, Stat]
     path: Callable[[str], str]
 
     def put_together(self, recipe: Recipe, file: Path) -> Iterator[bytes]:
@@ -100,9 +99,10 @@ class WholePacks:
 
     def _write(self, name: str, runs: list[tuple[int, Run]], out: int) -> None:
         path = self.path(name)
-        if name not in self.listed:
-            raise BlockMissing(f"{path} is not there")
-        data = b"".join(self.store.read_range(path))
+        try:
+            data = b"".join(self.store.read_range(path))
+        except ObjectMissing:
+            raise BlockMissing(f"{path} is not there") from None
         table = read_table(path, data, len(data), self.keys)
         offsets = table.offsets
         for start, run in runs:

@@ -117,8 +117,9 @@ def packs(world: World) -> list[str]:
 
 
 def freeze_all(world: World) -> None:
-    for path in packs(world):
-        freeze(configured(world), path)
+    for there in list(opened(world)["vault"].store.find("packs")):
+        if not there.storage.archived:
+            freeze(configured(world), there.path)
 
 
 def thaw_all(world: World) -> None:

@@ -15,7 +15,7 @@ import pytest
 from qdrant_dr.config import RepositoryConfig
 from qdrant_dr.errors import BoxDamaged, BytesDiffer, DRError, ObjectMissing
 from qdrant_dr.records import Manifest
-from qdrant_dr.repository import Repository
+from qdrant_dr.repository import Copy, Repository, read_catalog
 from qdrant_dr.vault.box import FOOTER, check_box
 from tests.support import records as made
 from tests.support.encrypted import encrypted_on_disk, opened
@@ -66,6 +66,23 @@ def fault_of(repository: Repository, manifest: Manifest) -> type[DRError] | None
     return None
 
 
+def flips(file: Path, *, box: bool) -> Iterator[int]:
+    """Flip bits of a file, one at a time; it is as it was in the end."""
+    good, times = file.read_bytes(), file.stat()
+    for bit in bits(len(good), box):
+        touched = bytearray(good)
+        touched[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(touched)
+        yield bit
+    file.write_bytes(good)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def the(folder: Path, pattern: str) -> Path:
+    (found,) = (folder / "vault").rglob(pattern)
+    return found
+
+
 @pytest.mark.parametrize("kind", ["clear", "encrypted"])
 def test_a_flipped_bit_is_never_read_as_good(tmp_path: Path, kind: str) -> None:
     repository = vault_of(tmp_path, kind)
@@ -74,17 +91,65 @@ def test_a_flipped_bit_is_never_read_as_good(tmp_path: Path, kind: str) -> None:
     root = tmp_path / "vault"
     said: Counter[str] = Counter()
     for file in sorted([*root.rglob("*.pack"), *root.rglob("*.recipe")]):
-        good, times = file.read_bytes(), file.stat()
-        for bit in bits(len(good), box=True):
-            touched = bytearray(good)
-            touched[bit // 8] ^= 1 << bit % 8
-            file.write_bytes(touched)
+        for bit in flips(file, box=True):
             with pytest.raises(BoxDamaged):
-                check_box(str(file), [bytes(touched)])
+                check_box(str(file), [file.read_bytes()])
             fault = fault_of(repository, manifest)
             assert fault is None or fault in FAULTS, (file.suffix, bit)
             said[fault.__name__ if fault else "unread"] += 1
-        file.write_bytes(good)
-        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert b"".join(repository.read_verified(manifest.key, part)) == DATA
     assert sum(said.values()) - said["unread"] > 100
+
+
+def looked_at(repository: Repository) -> tuple[Copy, set[str]]:
+    """What a look without reading parts finds: the copy, and the codes of what cannot be read."""
+    known = read_catalog([repository], cluster=made.manifest("movies").cluster)
+    (backup,) = known.backups
+    return backup.copy(repository.name), {u.error.code for u in known.unreadable}
+
+
+@pytest.mark.parametrize("kind", ["clear", "encrypted"])
+def test_a_flip_in_a_recipe_is_seen_without_reading_a_part(tmp_path: Path, kind: str) -> None:
+    repository = vault_of(tmp_path, kind)
+    (part,) = backup_in(repository).parts
+    assert looked_at(repository)[0].state == "present"
+    for bit in flips(the(tmp_path, "*.recipe"), box=True):
+        copy, codes = looked_at(repository)
+        assert copy.lacks == (part.file,) or codes, bit
+        assert codes <= {"record-unknown", "key-missing"}, bit
+    assert looked_at(repository)[0].state == "present"
+
+
+@pytest.mark.parametrize("kind", ["clear", "encrypted"])
+@pytest.mark.parametrize("record", ["seal.json", "manifest.json"])
+def test_a_flip_in_a_record_of_a_backup_is_seen(tmp_path: Path, kind: str, record: str) -> None:
+    repository = vault_of(tmp_path, kind)
+    backup_in(repository)
+    for bit in flips(the(tmp_path, record), box=False):
+        known = read_catalog([repository], cluster=made.manifest("movies").cluster)
+        assert known.unreadable, bit
+        assert not [c for b in known.backups for c in b.copies if c.state == "present"], bit
+    assert looked_at(repository)[1] == set()
+
+
+@pytest.mark.parametrize("name", ["repository.json", "key slot"])
+def test_a_flip_in_what_opens_a_repository_never_gives_other_bytes(
+    tmp_path: Path, name: str
+) -> None:
+    """Where it opens nevertheless, it is the same repository with the same key."""
+    cfg = encrypted_on_disk(tmp_path)
+    repository = opened(cfg)
+    manifest = backup_in(repository)
+    (file,) = [the(tmp_path, name)] if "." in name else (tmp_path / "vault/keys").rglob("*.json")
+    refused = 0
+    for _ in flips(file, box=False):
+        try:
+            again = opened(cfg)
+        except DRError:
+            refused += 1
+            continue
+        assert (again.id, again.record.layout) == (repository.id, "chunked")
+        assert again.keys is not None
+        assert again.keys.newest == repository.keys.newest  # type: ignore[union-attr]
+        assert fault_of(again, manifest) is None
+    assert refused > 20
