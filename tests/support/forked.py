@@ -41,6 +41,9 @@ SAME = {"pipeline": "prefect", "dask": "prefect"}
 """Programs forked by the process of another one: most of their imports are the same."""
 FLOWS = ("flows.backup", "flows.restore", "flows.watch")
 ALSO = {
+    "sandbox": (
+        "uvicorn.protocols.http.h11_impl", "uvicorn.loops.asyncio", "anyio._backends._asyncio",
+    ),
     "prefect": (
         "prefect.cli.deploy", "prefect.cli.server", "prefect.cli.worker",
         "prefect.workers.process", "prefect.server.api.server", "uvicorn", *FLOWS,
