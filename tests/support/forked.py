@@ -186,11 +186,7 @@ def server(program: str) -> tuple[socket.socket, int]:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.forked", program],
             stdin=theirs,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-                "OPENBLAS_NUM_THREADS": "1",  # a process that forks has one thread
-            },
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
             cwd=Path(__file__).parents[2],
         )
     atexit.register(process.wait)
