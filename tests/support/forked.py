@@ -199,6 +199,12 @@ def _import(program: str) -> None:
         importlib.import_module(module)
     if program == "cli":
         import_all()  # its commands import what they need
+    if program == "sandbox":
+        from fastapi import FastAPI
+
+        from qdrant_dr.sandbox.routes import router
+
+        FastAPI().include_router(router)  # which works out its paths once, and keeps them
     gc.freeze()
 
 
