@@ -13,13 +13,16 @@ from typing import Any
 
 import certifi
 import pytest
+from hypothesis import settings
 
 from tests.support import limits
 from tests.support.by_file import ByFile, rank
 from tests.support.prefect import isolate
+from tests.support.thorough import THOROUGH
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes import the same modules
 sys.dont_write_bytecode = False
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # they cost each process 40 ms; one that forks has none
 
 
 def _trust_little() -> None:
@@ -36,6 +39,9 @@ def _trust_little() -> None:
 REAL = ("QDRANT_URL", "QDR_TEST_S3_URL", "QDR_TEST_GCS_URL", "QDR_TEST_AZURE_URL")
 if not any(os.environ.get(name) for name in REAL):
     _trust_little()
+
+settings.register_profile("busy machine", deadline=None, max_examples=100 if THOROUGH else 25)
+settings.load_profile("busy machine")
 
 isolate()  # before any test file imports prefect, which reads its settings then
 

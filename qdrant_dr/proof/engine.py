@@ -124,7 +124,7 @@ class Engine:
                 stderr=errors,
                 bufsize=0,
                 start_new_session=True,
-                env=bare_environment({}),
+                env=bare_environment({"OPENBLAS_NUM_THREADS": "1"}),  # it multiplies no matrices
             )
 
     @property

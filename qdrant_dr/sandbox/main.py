@@ -106,6 +106,8 @@ def _run(
     config = uvicorn.Config(
         app,
         log_level="warning",
+        ws="none",
+        lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

@@ -91,7 +91,7 @@ def opened(kind: str, folder: Path) -> Iterator[Target]:
             yield Target({None: stack.enter_context(Node(server.url))})
         else:
             cluster = (
-                sandbox_cluster(folder, empty=True)
+                sandbox_cluster(folder, holding=())
                 if kind == "sandbox-of-3"
                 else qdrant_cluster(folder, int(kind.removeprefix("of-")))
             )

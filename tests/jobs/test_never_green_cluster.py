@@ -66,7 +66,7 @@ def test_a_shard_that_was_lost_with_its_peer(tmp_path: Path, layout: Layout) -> 
 
 def test_a_shard_that_nobody_has_any_more_when_it_is_looked_for_again(tmp_path: Path) -> None:
     """What a peer could not give is looked for elsewhere: less than that is not enough."""
-    with sandbox_cluster(tmp_path / "nodes") as nodes:
+    with sandbox_cluster(tmp_path / "nodes", holding=["movies"]) as nodes:
         config = configfile.load(world_of(tmp_path / "world", nodes).reference)
         unit = CaptureUnit(
             collection="movies", nodes=tuple(n.url for n in nodes), repositories=("one",),
@@ -83,7 +83,7 @@ def test_a_node_that_falls_silent_behind_the_inventory(
 ) -> None:
     """Full replicas are left, as those see it who answer. The silent one might know better: cut
     off from the others, a node goes on to call its own replicas Active."""
-    with sandbox_cluster(tmp_path / "nodes") as nodes:
+    with sandbox_cluster(tmp_path / "nodes", holding=["movies"]) as nodes:
         world = world_of(tmp_path / "world", nodes, layout=layout)
 
         def then_dies(*of: Any, **how: Any) -> Any:
@@ -109,7 +109,7 @@ def test_an_archive_of_another_node_than_the_one_that_was_asked(
     hold the shard, and the numbers of the one say nothing of the other."""
     parts = importlib.import_module("qdrant_dr.jobs.backup.capture_engine")
     create, read = parts.create_snapshot, parts.blocks_of
-    with sandbox_cluster(tmp_path / "nodes") as (a, b, c), ExitStack() as stack:
+    with sandbox_cluster(tmp_path / "nodes", holding=["movies"]) as (a, b, c), ExitStack() as stack:
         opened = {n.url: stack.enter_context(Node(n.url)) for n in (a, b, c)}
         holders = {0: (b, c), 1: (a, c), 2: (a, b), None: (a, b)}
 

@@ -7,15 +7,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from qdrant_dr.proof import Examination, plan_seal, prove
 from qdrant_dr.records import Seal
 from tests.support.archives import backup
 from tests.support.records import NOW
-
-settings.register_profile("busy machine", deadline=None, max_examples=50)
-settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")

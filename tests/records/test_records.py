@@ -40,6 +40,7 @@ from qdrant_dr.records.export import ExportBegun, ExportManifest
 from qdrant_dr.records.key_slot import KeySlot
 from qdrant_dr.records.repository import RepositoryRecord
 from tests.support import records as made
+from tests.support.thorough import examples
 
 GOLDEN = Path(__file__).parent / "golden"
 KINDS: dict[str, type[Record]] = {
@@ -199,14 +200,14 @@ def test_any_bytes_are_refused_in_words(kind: type[Record], data: bytes) -> None
         kind.from_bytes(data, where="x")
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(kind=ANY_KIND, value=JSON)
 def test_any_json_is_refused_in_words(kind: type[Record], value: Any) -> None:
     with pytest.raises(RecordDamaged):
         kind.from_bytes(json.dumps(value).encode(), where="x")
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(kind=ANY_KIND, data=st.data())
 def test_any_value_under_a_good_digest_is_read_or_refused_in_words(
     kind: type[Record], data: st.DataObject
@@ -268,7 +269,7 @@ def test_a_time_is_written_and_read_with_its_microseconds(at: datetime) -> None:
     assert parse_time(format_time(at)) == at
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     collection=TEXT.filter(bool),
     note=TEXT,
@@ -295,7 +296,7 @@ def test_any_manifest_survives_the_way_through_its_bytes(
     assert again.to_bytes() == data
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     names=st.lists(TEXT, max_size=5),
     sizes=st.integers(0, 2**62),

@@ -26,6 +26,7 @@ from qdrant_dr.repository.retention import Policy
 from qdrant_dr.stores.base import Stat
 from tests.support import records as made
 from tests.support.records import NOW, days, hours
+from tests.support.thorough import examples
 from tests.support.vaults import backed_up, vault_on_disk
 
 PLACES = ("aws", "gcp", "azure")
@@ -410,7 +411,7 @@ LOST = st.sets(
 
 
 @given(lost=LOST, where=st.integers(0, 2), also=LOST, count=st.integers(1, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_whatever_is_lost_no_sweep_takes_what_a_record_names(
     lost: set[tuple[str, int]], where: int, also: set[tuple[str, int]], count: int
 ) -> None:
@@ -455,7 +456,7 @@ COUNTS = st.fixed_dictionaries(
 
 
 @given(plants=PLANTED, counts=COUNTS, where=st.integers(0, 1), history=st.integers(2, 6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_whatever_is_planted_in_one_repository_no_true_backup_goes_for_it(
     plants: list[tuple[int, bool, set[str]]], counts: dict[str, int], where: int, history: int
 ) -> None:

@@ -38,6 +38,7 @@ from qdrant_dr.repository.sweep import SweepPlan, lapsed_bundles
 from qdrant_dr.stores.base import Stat
 from qdrant_dr.stores.memory import MemoryStore
 from tests.support.stores import repository_in
+from tests.support.thorough import examples
 
 FOLDER = "proofs/prod"
 BUNDLES = "bundles/proofs/prod"
@@ -440,7 +441,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(STEPS)
 def test_what_is_read_is_what_is_there(steps: list[tuple[str, int]]) -> None:
     """Whatever is done to records and bundles, by whomever, a first look reads the records."""

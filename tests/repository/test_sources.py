@@ -25,12 +25,13 @@ from qdrant_dr.repository import (
 from qdrant_dr.stores.tiers import Storage
 from tests.support import records
 from tests.support.records import NOW, days, hours
+from tests.support.thorough import examples
 
 PLACES = ("near", "far", "farther", "ice")
 PROMISE = Proven()
 OF = records.manifest(at=NOW - days(20))
 PART = OF.parts[0].file
-quick = settings(deadline=None, max_examples=100)
+quick = settings(deadline=None, max_examples=examples(100))
 
 
 @st.composite

@@ -51,7 +51,7 @@ def empty(
     folder = tmp_path_factory.mktemp("empty")
     with ExitStack() as stack:
         start = qdrant_cluster(folder) if request.param == "real" else None
-        nodes = stack.enter_context(start or sandbox_cluster(folder, empty=True))
+        nodes = stack.enter_context(start or sandbox_cluster(folder, holding=()))
         yield nodes, clients(stack, nodes)
 
 

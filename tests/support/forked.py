@@ -41,6 +41,9 @@ SAME = {"pipeline": "prefect", "dask": "prefect"}
 """Programs forked by the process of another one: most of their imports are the same."""
 FLOWS = ("flows.backup", "flows.restore", "flows.watch")
 ALSO = {
+    "sandbox": (
+        "uvicorn.protocols.http.h11_impl", "uvicorn.loops.asyncio", "anyio._backends._asyncio",
+    ),
     "prefect": (
         "prefect.cli.deploy", "prefect.cli.server", "prefect.cli.worker",
         "prefect.workers.process", "prefect.server.api.server", "uvicorn", *FLOWS,
@@ -183,11 +186,7 @@ def server(program: str) -> tuple[socket.socket, int]:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.forked", program],
             stdin=theirs,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-                "OPENBLAS_NUM_THREADS": "1",  # a process that forks has one thread
-            },
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
             cwd=Path(__file__).parents[2],
         )
     atexit.register(process.wait)
@@ -200,6 +199,12 @@ def _import(program: str) -> None:
         importlib.import_module(module)
     if program == "cli":
         import_all()  # its commands import what they need
+    if program == "sandbox":
+        from fastapi import FastAPI
+
+        from qdrant_dr.sandbox.routes import router
+
+        FastAPI().include_router(router)  # which works out its paths once, and keeps them
     gc.freeze()
 
 

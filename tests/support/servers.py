@@ -173,8 +173,10 @@ def lasting_qdrant(folder: Path) -> Iterator[Node]:
 
 
 @contextmanager
-def sandbox_cluster(folder: Path, *, empty: bool = False) -> Iterator[tuple[Node, ...]]:
-    """Three sandboxes as one scripted cluster, with the two collections of the cluster fixtures.
+def sandbox_cluster(
+    folder: Path, *, holding: Sequence[str] = ("movies", "tenants")
+) -> Iterator[tuple[Node, ...]]:
+    """Three sandboxes as one scripted cluster, with these collections of the cluster fixtures.
 
     As the real nodes a, b, c had them: `movies` (3 shards, replication 2) and `tenants` (custom
     sharding: eu, us; c holds none of it). A node that is killed and started again has lost what
@@ -194,7 +196,7 @@ def sandbox_cluster(folder: Path, *, empty: bool = False) -> Iterator[tuple[Node
             (home / "topology.json").write_text(json.dumps(topology))
             command = [sys.executable, "-m", "qdrant_dr.sandbox", "--port", str(port)]
             command += ["--data", str(home / "data"), "--topology", str(home / "topology.json")]
-            for collection in () if empty else ("movies", "tenants"):
+            for collection in holding:
                 archive = FIXTURES / "cluster" / f"{collection}-node-{name}.snapshot"
                 command += ["--snapshot", f"{archive}:{collection}"]
             node = Node(command, home, {}, port)

@@ -1,4 +1,5 @@
-"""Object stores for tests: emulators as child processes on loopback that die with the tests.
+"""Object stores for tests: emulators as child processes on loopback that die with the tests, empty
+for whoever gets one.
 
 Each says which clauses of the store's contract it can prove (`proves`); the others run against
 the real thing with QDR_TEST_S3_URL, QDR_TEST_GCS_URL or QDR_TEST_AZURE_URL (a bucket and prefix
@@ -7,6 +8,7 @@ that may be written to, with ambient credentials).
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import json
 import os
@@ -18,8 +20,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -92,13 +94,10 @@ def s3_place(*, enforce: bool = True) -> Iterator[Place]:
         return
     import boto3
 
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    url = f"http://127.0.0.1:{port}"
-    environment = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "4" if enforce else "1000000",
-                   "MOTO_S3_DEFAULT_MAX_KEYS": "50"}  # fmt: skip
-    with child(command, environment), _no_proxy(), _models_read_once():
-        await_http(f"{url}/moto-api/")
+    with _no_proxy(), _models_read_once(), _lent("s3", _start_moto) as port:
+        url = f"http://127.0.0.1:{port}"
+        _post(f"{url}/moto-api/reset")
+        _post(f"{url}/moto-api/reset-auth", b"4" if enforce else b"1000000")
         open_door = {
             "endpoint_url": url,
             "region_name": "us-east-1",
@@ -166,15 +165,14 @@ def azure_place() -> Iterator[Place]:
         if os.environ.get("CI") == "true":
             pytest.fail("azurite is required when CI=true: npm install --prefix .tools azurite")
         pytest.skip("azurite is not installed: npm install --prefix .tools azurite")
-    from azure.storage.blob import ContainerClient
+    from azure.storage.blob import BlobServiceClient
 
-    port = free_port()
-    command = [program, "--inMemoryPersistence", "--skipApiVersionCheck", "--silent"]
-    command += ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--disableTelemetry"]
-    with child(command, dict(os.environ)):
-        _await_port(port)
+    with _lent("azure", partial(_start_azurite, program)) as port:
         account = connection_string(port, AZURE_KEY)
-        ContainerClient.from_connection_string(account, "backups").create_container()
+        with BlobServiceClient.from_connection_string(account) as service:
+            for container in service.list_containers():
+                service.delete_container(container)
+            service.create_container("backups")
         yield Place(
             "azure",
             "az://backups/qdrant",
@@ -190,6 +188,46 @@ def connection_string(port: int, key: str) -> str:
         f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={key};"
         f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;"
     )
+
+
+_idle: dict[str, list[int]] = {}
+"""Ports of emulators that nobody uses now, by kind: to start one takes seconds."""
+_running = ExitStack()
+atexit.register(_running.close)
+
+
+@contextmanager
+def _lent(kind: str, start: Callable[[int], None]) -> Iterator[int]:
+    """The port of an emulator that nobody else uses meanwhile. Who gets it empties it: it may have
+    had another user."""
+    idle = _idle.setdefault(kind, [])
+    if not idle:
+        port = free_port()
+        start(port)
+        idle.append(port)
+    port = idle.pop()
+    try:
+        yield port
+    finally:
+        idle.append(port)
+
+
+def _start_moto(port: int) -> None:
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    _running.enter_context(child(command, {**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": "50"}))
+    await_http(f"http://127.0.0.1:{port}/moto-api/")
+
+
+def _start_azurite(program: str, port: int) -> None:
+    command = [program, "--inMemoryPersistence", "--skipApiVersionCheck", "--silent"]
+    command += ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--disableTelemetry"]
+    _running.enter_context(child(command, dict(os.environ)))
+    _await_port(port)
+
+
+def _post(url: str, body: bytes = b"") -> None:
+    request = urllib.request.Request(url, body, {"Content-Type": "text/plain"}, method="POST")
+    urllib.request.urlopen(request, timeout=10).close()
 
 
 PLACES = {"s3": s3_place, "gcs": gcs_place, "azure": azure_place}

@@ -19,6 +19,11 @@ def few(every: Iterable[Any], *daily: Any) -> list[Any]:
     return [one if one in daily else pytest.param(one, marks=thorough) for one in every]
 
 
+def examples(full: int) -> int:
+    """How many examples of a law Hypothesis draws: every day half of them."""
+    return full if THOROUGH else full // 2
+
+
 def only_thorough(is_second: bool) -> None:
     """Skip the running test, if what it was given by a shared fixture is a second value."""
     if is_second and not THOROUGH:

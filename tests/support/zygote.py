@@ -24,8 +24,6 @@ from tests.support.prefect import spawn
 from tests.support.waiting import eventually
 
 STANDARD = (0, 1, 2)
-ALONE = {"OPENBLAS_NUM_THREADS": "1"}
-"""A process that forks has one thread."""
 CALL = """
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as s:
@@ -42,7 +40,7 @@ sys.exit(int(code) if code else "qdrant-dr ended without an exit code")
 def shell_function(folder: Path) -> Iterator[str]:
     """Lines for bash that make `qdrant-dr` such a call; its process is gone afterwards."""
     path = folder / "zygote.sock"
-    child = spawn("-m", __name__, str(path), log=folder / "zygote.log", env=ALONE)
+    child = spawn("-m", __name__, str(path), log=folder / "zygote.log", env={})
     try:
         eventually(path.exists, within=300)
         call = shlex.join([sys.executable, "-I", "-S", "-c", CALL, str(path)])

@@ -17,7 +17,6 @@ SCHEDULES = 200 if os.environ.get("QDR_THOROUGH") else 3
 def test_no_kill_costs_a_block_or_forgets_a_pack(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.vault_kills", str(tmp_path), "0", str(SCHEDULES)],
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # a process that forks has one thread
         capture_output=True,
         text=True,
         check=False,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from qdrant_dr.vault.box import EMPTY, Block, Table, build_box, read_table
 from qdrant_dr.vault.known_blocks import KnownBlocks, Pack
+from tests.support.thorough import examples
 
 
 def block(number: int, digest: bytes | None = None) -> Block:
@@ -32,7 +33,7 @@ def known(packs: Sequence[Sequence[Block]]) -> tuple[KnownBlocks, dict[str, Tabl
 
 
 @given(st.lists(st.lists(st.integers(0, 60), max_size=30), max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_was_added_is_found_and_nothing_else(packs: list[list[int]]) -> None:
     found, tables = known([[block(n) for n in numbers] for numbers in packs])
     everything = {n for numbers in packs for n in numbers}

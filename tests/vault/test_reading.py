@@ -25,6 +25,7 @@ from qdrant_dr.vault.box import BLOCK, FOOTER, Block, Table, build_box, make_blo
 from qdrant_dr.vault.reader import PartReader, joined
 from qdrant_dr.vault.tables import Tables
 from tests.support import records as made
+from tests.support.thorough import examples
 from tests.support.vaults import backed_up, block, content, vault_on_disk
 
 NUMBERS = [random.Random(9).randrange(30) for _ in range(60)]
@@ -51,7 +52,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(a=st.integers(0, len(DATA)), length=st.integers(0, 9 * BLOCK))
-@settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[*HealthCheck])
 @pytest.mark.usefixtures("small_windows")
 def test_any_range_is_what_was_written(
     stored: tuple[ChunkedRepository, Manifest], a: int, length: int
@@ -97,7 +98,7 @@ def test_a_part_in_the_order_of_its_packs_is_read_in_few_requests(
 
 
 @given(st.sets(st.integers(0, 199), min_size=1), st.integers(1, BLOCK))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_ranges_cover_each_block_once_in_order(numbers: set[int], size: int) -> None:
     box = build_box("p", [Block(bytes(31) + b"1", size, 0, bytes(size))] * 200, None)
     table = read_table("p", box, len(box), None)

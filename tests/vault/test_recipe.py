@@ -10,6 +10,7 @@ from qdrant_dr.errors import RecipeDamaged, RecordUnknown
 from qdrant_dr.vault.box import BLOCK, MOST_BLOCKS
 from qdrant_dr.vault.known_blocks import Pack
 from qdrant_dr.vault.recipe import Recipe, RecipeBuilder, Run, read_recipe
+from tests.support.thorough import examples
 
 FOLDER = "prod/movies-6a7b8c9d/20261122T101530Z-7f3a9c"
 PART = "collection.snapshot"
@@ -117,7 +118,7 @@ def test_a_recipe_that_is_cut_is_refused_at_every_byte() -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_any_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(RecipeDamaged):
         read(data)

@@ -212,7 +212,7 @@ def _part(store: Store, folder: str) -> str:
 def _second_process(cfg: RepositoryConfig, store: Store, folder: str) -> str:
     """Another process must see the same objects at once: no cache stands in between."""
     ours = {there.path for there in store.find(folder)}
-    command = [sys.executable, "-m", "qdrant_dr.jobs.check.list_store", folder]
+    command = [sys.executable, "-m", "qdrant_dr.repository.list_store", folder]
     try:
         done = subprocess.run(
             command,

@@ -93,9 +93,13 @@ def seeded(
 
 @pytest.fixture(params=KINDS)
 def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Node, ...]]:
-    """One of the test's own."""
-    start = sandbox_cluster if request.param == "sandbox" else qdrant_cluster
-    with start(tmp_path / "cluster") as nodes:
+    """One of the test's own, for `movies`."""
+    folder = tmp_path / "cluster"
+    with (
+        sandbox_cluster(folder, holding=["movies"])
+        if request.param == "sandbox"
+        else qdrant_cluster(folder)
+    ) as nodes:
         yield nodes
 
 
@@ -312,7 +316,7 @@ def test_replicas_that_never_stay_are_given_up(
 
     monkeypatch.setattr(draft, "check_gates", always)
     monkeypatch.setattr(draft, "lost_replicas", always)
-    with sandbox_cluster(tmp_path / "nodes") as nodes:
+    with sandbox_cluster(tmp_path / "nodes", holding=["movies"]) as nodes:
         world = world_of(tmp_path / "world", nodes)
         end = do(world, "backup", collections=("movies",), prove="bytes")
     error = the_capture(end).error

@@ -24,7 +24,7 @@ ID = "20261122T101530Z-7f3a9c"
 def test_behind_a_load_balancer_the_node_itself_is_named(tmp_path: Path) -> None:
     """It was asked of one peer, and another answers when it is to be deleted."""
     with (
-        sandbox_cluster(tmp_path / "nodes") as (a, b, _),
+        sandbox_cluster(tmp_path / "nodes", holding=["movies"]) as (a, b, _),
         Spy(a.url) as balancer,
         Node(balancer.url) as node,
         Node(a.url) as itself,

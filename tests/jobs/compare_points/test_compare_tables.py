@@ -18,6 +18,7 @@ from qdrant_dr.jobs.compare_points import compare_tables as module
 from qdrant_dr.jobs.compare_points.compare_tables import compare_tables
 from qdrant_dr.proof import Fingerprinter
 from qdrant_dr.proof.point_table import PointTable, TableWriter, id_key, key_id
+from tests.support.thorough import examples
 
 Point = tuple[Any, Any]
 """Payload and vectors."""
@@ -110,7 +111,7 @@ def rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.usefixtures("rows")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(before=sets, after=sets, kept=st.integers(0, 12), counts=st.tuples(*[st.integers(0, 3)] * 2))
 def test_it_finds_what_dicts_find(
     before: dict[Any, Point], after: dict[Any, Point], kept: int, counts: tuple[int, int]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from qdrant_dr.jobs.compare_points.change_files import Change
 from qdrant_dr.jobs.compare_points.last_bits import DoubtfulVectors
 from qdrant_dr.proof.point_table import PointTable, id_key
+from tests.support.thorough import examples
 
 
 class Held:
@@ -93,7 +94,7 @@ def test_each_component_is_judged_by_itself(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(moved=st.dictionaries(st.integers(0, 600), st.sampled_from([5e-7, 5e-6]), max_size=40))
 def test_every_point_comes_out_once_and_in_order(
     tmp_path_factory: Any, moved: dict[int, float]

@@ -14,6 +14,7 @@ from qdrant_dr.jobs.compare_points.separating_values import (
     Separating,
     separating,
 )
+from tests.support.thorough import examples
 
 
 def having(payload: Any, name: str, value: Any) -> bool:
@@ -45,7 +46,7 @@ def found(removed: list[Any], kept: list[Any]) -> tuple[Separating, ...]:
     return separating(counted, len(removed), len(removed) + len(kept))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(removed=st.lists(payloads | st.none(), min_size=1), kept=st.lists(payloads))
 def test_what_is_named_separates_by_exact_counts(removed: list[Any], kept: list[Any]) -> None:
     named = found(removed, kept)

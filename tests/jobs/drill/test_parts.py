@@ -102,7 +102,7 @@ def test_a_scratch_of_several_nodes_that_cannot_all_be_reached(
     sharded: World, tmp_path: Path
 ) -> None:
     """A whole archive would lie on one of them and look complete: it goes shard by shard."""
-    with sandbox_cluster(tmp_path / "scratch", empty=True) as nodes:
+    with sandbox_cluster(tmp_path / "scratch", holding=()) as nodes:
         on_scratch(sharded, nodes[0].url)
         end = do(sharded, "drill", engine="server", pick="latest")
         with Node(nodes[0].url) as node:

@@ -43,6 +43,7 @@ from tests.support.records import (
     seal,
     seen,
 )
+from tests.support.thorough import examples
 
 MIB = 2**20
 EVERY = days(30)
@@ -308,7 +309,7 @@ def made(drawn: list[tuple[timedelta | None, timedelta | None, timedelta, int]])
 
 
 quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )  # the machine is shared
 
 
@@ -364,7 +365,7 @@ def test_a_larger_budget_drills_no_less(drawn: list, limit: int, more: int) -> N
     assert names(large.chosen)[: len(small.chosen)] == names(small.chosen)
 
 
-@settings(quick, max_examples=25)
+@settings(quick, max_examples=examples(25))
 @given(drawn=PLACES, missed=st.sets(st.integers(0, 7).map(lambda n: 5 * n)))
 def test_a_sufficient_budget_drills_every_copy_within_the_period(
     drawn: list, missed: set[int]

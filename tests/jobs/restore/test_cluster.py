@@ -89,7 +89,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, ...]]:
     """An empty cluster for all tests here: each removes what it restored."""
-    with sandbox_cluster(tmp_path_factory.mktemp("target"), empty=True) as nodes:
+    with sandbox_cluster(tmp_path_factory.mktemp("target"), holding=()) as nodes:
         yield nodes
 
 

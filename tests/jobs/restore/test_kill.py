@@ -178,7 +178,7 @@ def test_killed_while_shards_are_restored(
 def lost(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A backup of shard keys, whose cluster is gone; those of a new one are named."""
     folder = tmp_path_factory.mktemp("lost")
-    with sandbox_cluster(folder / "nodes") as nodes:
+    with sandbox_cluster(folder / "nodes", holding=["tenants"]) as nodes:
         cluster = {"name": "shop", "nodes": [n.url for n in nodes]}
         made = make_world(folder / "world", nodes[0].url, repositories=("one",), cluster=cluster)
         end = do(made, "backup", collections=("tenants",))
@@ -188,7 +188,7 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, ...]]:
-    with sandbox_cluster(tmp_path_factory.mktemp("cluster"), empty=True) as nodes:
+    with sandbox_cluster(tmp_path_factory.mktemp("cluster"), holding=()) as nodes:
         yield nodes
 
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from tests.support.thorough import thorough
 from tests.support.world import World, make_world
 
 Points = list[dict[str, Any]]
+SealOf = Callable[[str], Seal]
 
 
 @pytest.fixture(
@@ -94,6 +96,18 @@ def store(
     return Found(configfile.load(world.reference), manifest.key, next(iter(opened)))
 
 
+@pytest.fixture(scope="module")
+def seal_of(tmp_path_factory: pytest.TempPathFactory) -> SealOf:
+    """The seal of a whole set, which what is lost of it is compared with."""
+    folder = tmp_path_factory.mktemp("seal")
+
+    @cache
+    def seal(set_name: str) -> Seal:
+        return sealed(*backup(set_name, cluster="shop"), folder)
+
+    return seal
+
+
 def sealed(manifest: Manifest, reader: MemoryReader, folder: Path) -> Seal:
     exam = prove(manifest, reader, depth="content", folder=folder)
     assert exam.read_back is not None, exam.findings
@@ -148,10 +162,10 @@ def assert_equal(points: Points, wanted: Points, *, tolerance: float = 1e-6) -> 
 
 @pytest.mark.parametrize("set_name", ["basic", "rich", "sharded", "single", "empty"])
 def test_every_point_of_a_whole_archive(
-    saved: Callable[..., tuple[Salvaged, Points]], tmp_path: Path, set_name: str
+    saved: Callable[..., tuple[Salvaged, Points]], seal_of: SealOf, set_name: str
 ) -> None:
     manifest, reader = backup(set_name, cluster="shop")
-    result, points = saved(manifest, reader.parts, seal=sealed(manifest, reader, tmp_path / "seal"))
+    result, points = saved(manifest, reader.parts, seal=seal_of(set_name))
     assert result.whole, result
     assert result.points == result.expected == len(truth(set_name))
     assert_equal(points, list(truth(set_name)), tolerance=1e-3 if set_name == "rich" else 1e-6)
@@ -200,19 +214,19 @@ def test_into_another_number_of_shards(saved: Callable[..., tuple[Salvaged, Poin
 
 
 def test_what_the_log_deletes_stays_deleted(
-    saved: Callable[..., tuple[Salvaged, Points]], tmp_path: Path
+    saved: Callable[..., tuple[Salvaged, Points]], seal_of: SealOf
 ) -> None:
     manifest, reader = backup("motion", cluster="shop")
-    result, points = saved(manifest, reader.parts, seal=sealed(manifest, reader, tmp_path / "seal"))
+    result, points = saved(manifest, reader.parts, seal=seal_of("motion"))
     assert result.whole, result
     assert_equal(points, list(truth("motion")))
 
 
 def test_a_cut_segment_costs_its_own_points_only_and_they_are_named(
-    saved: Callable[..., tuple[Salvaged, Points]], tmp_path: Path
+    saved: Callable[..., tuple[Salvaged, Points]], seal_of: SealOf
 ) -> None:
-    manifest, reader = backup("sharded", cluster="shop")
-    seal = sealed(manifest, reader, tmp_path / "seal")
+    _, reader = backup("sharded", cluster="shop")
+    seal = seal_of("sharded")
     parts = take_apart(reader.parts["collection"])
     at, victim = max(
         ((n, m) for n, m in enumerate(parts) if m.name.startswith("1/segments/")),
@@ -246,11 +260,11 @@ def test_a_cut_segment_costs_its_own_points_only_and_they_are_named(
     ],
 )
 def test_a_segment_that_the_engine_cannot_read_costs_no_other(
-    saved: Callable[..., tuple[Salvaged, Points]], tmp_path: Path, file: str, told: bool
+    saved: Callable[..., tuple[Salvaged, Points]], seal_of: SealOf, file: str, told: bool
 ) -> None:
     """Where its list of ids is readable, what is lost is known by name."""
-    manifest, reader = backup("sharded", cluster="shop")
-    seal = sealed(manifest, reader, tmp_path / "seal")
+    _, reader = backup("sharded", cluster="shop")
+    seal = seal_of("sharded")
     parts = [m for m in take_apart(reader.parts["collection"]) if not m.name.startswith("1/wal/")]
     at = next(n for n, m in enumerate(parts) if m.name.startswith("1/segments/"))
     inner = take_apart(parts[at].data)
@@ -272,10 +286,10 @@ def test_a_segment_that_the_engine_cannot_read_costs_no_other(
 
 
 def test_a_log_that_goes_back_far_enough_brings_a_cut_segment_back(
-    saved: Callable[..., tuple[Salvaged, Points]], tmp_path: Path
+    saved: Callable[..., tuple[Salvaged, Points]], seal_of: SealOf
 ) -> None:
-    manifest, reader = backup("sharded", cluster="shop")
-    seal = sealed(manifest, reader, tmp_path / "seal")
+    _, reader = backup("sharded", cluster="shop")
+    seal = seal_of("sharded")
     parts = take_apart(reader.parts["collection"])
     at, victim = max(
         ((n, m) for n, m in enumerate(parts) if m.name.startswith("1/segments/")),
@@ -291,11 +305,11 @@ def test_a_log_that_goes_back_far_enough_brings_a_cut_segment_back(
 
 
 def test_an_archive_that_ends_early_gives_what_came_before(
-    saved: Callable[..., tuple[Salvaged, Points]], tmp_path: Path
+    saved: Callable[..., tuple[Salvaged, Points]], seal_of: SealOf
 ) -> None:
     manifest, reader = backup("sharded", cluster="shop")
     whole = reader.parts["collection"]
-    seal = sealed(manifest, reader, tmp_path / "seal")
+    seal = seal_of("sharded")
     result, points = saved(manifest, {"collection": whole[: len(whole) // 2]}, seal=seal)
     there = {p["id"] for p in points}
     gone = {p["id"] for p in truth("sharded")} - there
@@ -307,12 +321,12 @@ def test_an_archive_that_ends_early_gives_what_came_before(
 
 
 def test_two_damaged_copies_together(
-    saved: Callable[..., tuple[Salvaged, Points]], tmp_path: Path
+    saved: Callable[..., tuple[Salvaged, Points]], seal_of: SealOf
 ) -> None:
     """One has lost its end, the other a segment at its beginning: nothing is lost."""
     manifest, reader = backup("sharded", cluster="shop")
     whole = reader.parts["collection"]
-    seal = sealed(manifest, reader, tmp_path / "seal")
+    seal = seal_of("sharded")
     parts = take_apart(whole)
     at = next(n for n, m in enumerate(parts) if m.name.startswith("0/segments/"))
     parts[at] = parts[at].with_data(parts[at].data[:1536])
@@ -327,11 +341,11 @@ def test_two_damaged_copies_together(
 
 
 def test_a_whole_copy_is_preferred_to_a_damaged_one(
-    saved: Callable[..., tuple[Salvaged, Points]], tmp_path: Path
+    saved: Callable[..., tuple[Salvaged, Points]], seal_of: SealOf
 ) -> None:
     manifest, reader = backup("sharded", cluster="shop")
     whole = reader.parts["collection"]
-    seal = sealed(manifest, reader, tmp_path / "seal")
+    seal = seal_of("sharded")
     result, points = saved(
         manifest, {"collection": whole[: len(whole) // 2]}, {"collection": whole}, seal=seal
     )
@@ -340,11 +354,11 @@ def test_a_whole_copy_is_preferred_to_a_damaged_one(
 
 
 def test_an_archive_without_a_log_says_that_deleted_points_are_back(
-    saved: Callable[..., tuple[Salvaged, Points]], tmp_path: Path
+    saved: Callable[..., tuple[Salvaged, Points]], seal_of: SealOf
 ) -> None:
     """The archive of a busy shard without its log: what was deleted is in it again."""
-    manifest, reader = backup("busy", cluster="shop")
-    seal = sealed(manifest, reader, tmp_path / "seal")
+    _, reader = backup("busy", cluster="shop")
+    seal = seal_of("busy")
     parts = [m for m in take_apart(reader.parts["collection"]) if not m.name.startswith("0/wal/")]
     bad = put_together(parts)
     cut, _ = backup("busy", data={"collection": bad}, cluster="shop")

@@ -35,8 +35,9 @@ from qdrant_dr.records import UndoFile, UndoPart, UndoRecord
 from qdrant_dr.records.undo import ABSENT, TargetThen
 
 IDS = st.one_of(st.integers(0, 2**64 - 1), st.uuids().map(str))
+# whole numbers as Qdrant has them: what is larger it gives as floats
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(max_size=4)
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=4)
     | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner,
                                                                 max_size=3),

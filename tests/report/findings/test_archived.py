@@ -30,6 +30,7 @@ from qdrant_dr.repository import (
 from tests.support import records as r
 from tests.support.records import NOW, days, hours
 from tests.support.retention import policy
+from tests.support.thorough import examples
 from tests.support.worlds import frames, good
 
 PLACES = ("aws", "gcp", "ice")
@@ -37,7 +38,7 @@ DEPTHS = ("bytes", "content")
 VERDICTS = ("ok", "degraded", "failed")
 STATUSES = ("protected", "degraded", "unproven", "unprotected")
 PROMISE = Proven()
-quick = settings(deadline=None, max_examples=40)
+quick = settings(deadline=None, max_examples=examples(40))
 
 
 @st.composite
