@@ -173,7 +173,7 @@ def _compared(
         with open_target(config, unit.target, unit.target_key) as other:
             return _compared(config, plan, backup, run, other, compare=compare)
     live = look_at(config, node, unit.name)
-    refusals, warnings = list(plan.refusals), list(plan.warnings)
+    refusals, warnings = list(plan.refusals), [*plan.warnings, *live.warnings]
     stored = None
     if backup is not None:
         refusals += unlike_backup(
@@ -209,7 +209,8 @@ def _compared(
         with work.opened() as source:
             surveyed = compare_with_live(
                 node, unit.name, source, only=work.only, missing=unit.missing,
-                cosine=live.cosine, limit=live.facts.max_query_limit, take=weigh,
+                cosine=live.cosine, limit=live.facts.max_query_limit, keys=live.facts.shard_keys,
+                take=weigh,
             )  # fmt: skip
     if stored is not None and surveyed.to_write and not unit.another_incarnation:
         refusals += filter(None, [without_the_run(live, stored.record)])

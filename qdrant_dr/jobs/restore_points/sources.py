@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from qdrant_dr.cluster import Node, RawPoint, scroll_points
+from qdrant_dr.cluster.scroll import ShardKey
 from qdrant_dr.errors import NothingSelected
 from qdrant_dr.jobs.read_points.opened_backup import OpenedBackup, OpenedShard
 from qdrant_dr.jobs.restore_points.changes import BATCH, IdFile, PointId, absent_ids
@@ -26,7 +28,7 @@ class Given:
     id: PointId
     point: RawPoint | None
     shard: int | None = None
-    shard_key: int | str | None = None
+    shard_key: ShardKey | None = None
     left: frozenset[str] | None = None
 
 
@@ -41,13 +43,14 @@ class Source(Protocol):
 @dataclass
 class OfBackup:
     """The points of a backup that were selected: all, those of `ids`, or those that a filter
-    finds; `live` are the sorted ids that are live, where only missing ones are wanted."""
+    finds; `live` are the sorted ids that are live under each shard key, where only missing ones are
+    wanted."""
 
     opened: OpenedBackup
     ids: list[PointId] | None = None
     where: dict[str, Any] | None = None
     every: bool = False
-    live: IdFile | None = None
+    live: Mapping[ShardKey | None, IdFile] | None = None
     unknown: list[PointId] = field(default_factory=list)
 
     def batches(self) -> Iterator[list[Given]]:
@@ -57,15 +60,18 @@ class OfBackup:
         for shard in self.opened.shards():
             total += shard.points
             key = keys.get(shard.shard)
-            for page in self._pages(shard, seen):
+            for page in self._pages(shard, key, seen):
                 found += len(page)
-                yield [Given(p["id"], p, shard.shard, key) for p in page]
+                if page:
+                    yield [Given(p["id"], p, shard.shard, key) for p in page]
         if self.ids is not None:
             self._all_known(seen)
         elif self.where is not None:
             self._sensible(found, total)
 
-    def _pages(self, shard: OpenedShard, seen: bytearray) -> Iterator[list[RawPoint]]:
+    def _pages(
+        self, shard: OpenedShard, key: ShardKey | None, seen: bytearray
+    ) -> Iterator[list[RawPoint]]:
         if self.ids is not None:
             place = {}
             for start in range(0, len(self.ids), BATCH):
@@ -81,7 +87,8 @@ class OfBackup:
             pages = shard.pages(payload=False, vectors=False)
             ids = (point["id"] for page in pages for point in page)
             # read to the end first: the engine answers one question at a time
-            gone = IdFile(self.opened.folder / f"gone-{shard.shard}", absent_ids(ids, self.live))
+            live = self.live.get(key, ())
+            gone = IdFile(self.opened.folder / f"gone-{shard.shard}", absent_ids(ids, live))
             for some in in_batches(gone):
                 yield shard.retrieve(some)
         else:
@@ -115,8 +122,8 @@ class OfBackup:
 
 @dataclass
 class OfUndo:
-    """The points of an undo record, as they were. With `forced` also those that somebody changed
-    since."""
+    """The points of an undo record, as they were, each batch of one shard key. With `forced` also
+    those that somebody changed since."""
 
     stored: StoredUndo
     forced: bool = False
@@ -126,12 +133,14 @@ class OfUndo:
             Given(f.id, f.before, f.shard, f.shard_key, None if self.forced else f.left)
             for f in self.stored.points()
         )
-        yield from in_batches(given)
+        for _, some in groupby(given, key=attrgetter("shard_key")):
+            yield from in_batches(some)
 
 
-def live_ids(node: Node, name: str, limit: int | None, path: Path) -> IdFile:
-    """Keep the ids of a live collection in a file, in their order."""
-    points = scroll_points(node, name, limit=limit, content=False)
+def live_ids(node: Node, name: str, key: ShardKey | None, limit: int | None, path: Path) -> IdFile:
+    """Keep the ids of a live collection in a file, in their order; those of one shard key, if it
+    has any."""
+    points = scroll_points(node, name, limit=limit, content=False, shard_key=key)
     return IdFile(path, (p["id"] for p in points))
 
 

@@ -59,7 +59,10 @@ class PointsWork:
         chosen = ids is not None or where is not None
         live = None
         if unit.missing and not chosen:
-            live = live_ids(self.node, unit.name, self.limit, self.folder / "live-ids")
+            live = {
+                key: live_ids(self.node, unit.name, key, self.limit, self.folder / f"live-ids-{n}")
+                for n, key in enumerate(self.live.facts.shard_keys)
+            }
         with opened_backup(self.config, self.found, self.folder / "backup") as opened:
             yield OfBackup(opened, ids, where, unit.every, live)
             self.notes += opened.notes

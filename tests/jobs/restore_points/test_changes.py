@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -15,10 +14,9 @@ from hypothesis import strategies as st
 
 from qdrant_dr.cluster.scroll import id_order
 from qdrant_dr.errors import UsageError
-from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, absent_ids, decide
+from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, Place, absent_ids, decide
 from qdrant_dr.jobs.restore_points.look import (
     Live,
-    ids_apart,
     unlike_then,
     without_the_run,
 )
@@ -177,7 +175,7 @@ def test_an_undo_part_gives_each_point_with_what_was_left_of_it() -> None:
     assert (present.id, present.left) == (2, frozenset({"b" * 64, "d" * 64}))
 
 
-SAMPLE: dict[int | str, str] = {1: "a", 2: "b"}
+SAMPLE: dict[Place, str] = {(None, 1): "a", (None, 2): "b"}
 
 
 @pytest.mark.parametrize(
@@ -185,9 +183,9 @@ SAMPLE: dict[int | str, str] = {1: "a", 2: "b"}
     [
         (Around(103, (12,), SAMPLE), 2, True, 0),
         (Around(102, (12,), SAMPLE), 2, False, 1),
-        (Around(103, (12,), {1: "a"}), 2, False, 1),
-        (Around(103, (12,), {1: "a", 2: "x"}), 2, False, 1),
-        (Around(104, (13,), {1: "a", 2: "x"}), 2, None, 0),  # somebody else wrote
+        (Around(103, (12,), {(None, 1): "a"}), 2, False, 1),
+        (Around(103, (12,), {(None, 1): "a", (None, 2): "x"}), 2, False, 1),
+        (Around(104, (13,), {(None, 1): "a", (None, 2): "x"}), 2, None, 0),  # somebody else wrote
         (Around(104, None, SAMPLE), 2, None, 0),
     ],
 )
@@ -202,7 +200,7 @@ def test_what_else_was_touched(
 
 def test_a_change_that_others_may_have_made_or_not_is_a_doubt() -> None:
     before = Around(100, (10, 10), SAMPLE)
-    for after in (Around(102, None, SAMPLE), Around(103, (11, 12), {1: "a"})):
+    for after in (Around(102, None, SAMPLE), Around(103, (11, 12), {(None, 1): "a"})):
         judged = judge_others(before, after, operations=2, created=3, deleted=0)
         assert judged.equal is None
         assert not judged.faults
@@ -211,18 +209,6 @@ def test_a_change_that_others_may_have_made_or_not_is_a_doubt() -> None:
     told = judge_others(before, Around(103, None, SAMPLE), operations=2, created=3, deleted=0)
     assert told.notes
     assert not told.doubts
-
-
-@pytest.mark.parametrize(
-    ("method", "keys", "apart"),
-    [("custom", ["a", "b"], True), ("custom", ["a"], False), ("auto", None, False)],
-)
-def test_ids_of_several_shard_keys_are_not_told_apart(
-    method: str, keys: list[str] | None, apart: bool
-) -> None:
-    listed = {"shard_keys": None if keys is None else [{"key": k} for k in keys]}
-    facts = SimpleNamespace(sharding_method=method, shard_keys_json=json.dumps(listed))
-    assert (ids_apart(facts) is not None) == apart  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
