@@ -1,29 +1,65 @@
-"""Whether the answers of a live collection are whole, by what its node says. Pure.
+"""Whether the answers of a live collection are whole, by what its node says.
 
 A shard is read from its Active replicas alone, on whatever node, and written to all that follow.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 
-from qdrant_dr.cluster.facts import READABLE_STATES, CollectionFacts
+from qdrant_dr.cluster.facts import (
+    READABLE_STATES,
+    CollectionFacts,
+    Placement,
+    collection_facts,
+    placement,
+)
+from qdrant_dr.cluster.node import Node
+from qdrant_dr.errors import PlanRefused
 
 
-def why_half(facts: CollectionFacts) -> list[str]:
-    """Say why some points are not in any answer, or may be in none: a shard without a replica that
-    answers, points that the server hides, points that move."""
-    states: dict[int, list[str]] = {}
-    for r in facts.replicas:
-        states.setdefault(r.shard, []).append(r.state)
+def whole_facts(node: Node, name: str) -> CollectionFacts:
+    """Return the facts of a collection of which every point is in the answers. Raise PlanRefused if
+    some may not be: then a point that is only hidden looks like one that is gone."""
+    must_answer(node, name)
+    facts = collection_facts(node, name)
+    _refuse(node, name, why_half(facts))
+    return facts
+
+
+def must_answer(node: Node, name: str) -> None:
+    """Raise PlanRefused if a shard has no replica that answers."""
+    _refuse(node, name, silent_shards(placement(node, name)))
+
+
+def _refuse(node: Node, name: str, reasons: Sequence[str]) -> None:
+    if reasons:
+        raise PlanRefused(
+            f"what {node.url} says of {name!r} is not whole: {'; '.join(reasons)}",
+            "a point that is only hidden would be taken for one that is gone: run it again when "
+            "that is over.",
+        )
+
+
+def silent_shards(placed: Placement) -> list[str]:
+    """Name the shards without a replica that answers. Pure."""
+    states: dict[int, set[str]] = {}
+    for r in placed.replicas:
+        states.setdefault(r.shard, set()).add(r.state)
     reasons = [
-        f"no replica of shard {shard} answers ({', '.join(sorted({*said}))})"
+        f"no replica of shard {shard} answers ({', '.join(sorted(said))})"
         for shard, said in sorted(states.items())
         if READABLE_STATES.isdisjoint(said)
     ]
-    known = json.loads(facts.cluster_json).get("shard_count")
-    if known is not None and known > len(states):
+    known = placed.shard_count or 0
+    if known > len(states):
         reasons.append(f"{known - len(states)} of its {known} shards have no replica at all")
+    return reasons
+
+
+def why_half(facts: CollectionFacts) -> list[str]:
+    """Say why some points may be in no answer though every shard gives one. Pure."""
+    reasons = []
     if facts.deferred_points:
         reasons.append(
             f"{facts.deferred_points} points are deferred: the server hides them until they are "
@@ -35,7 +71,8 @@ def why_half(facts: CollectionFacts) -> list[str]:
 
 
 def left_out(facts: CollectionFacts) -> str | None:
-    """Name the replicas that answer nothing, beside others that do; None if there are none."""
+    """Name the replicas that answer nothing, beside others that do; None if there are none.
+    Pure."""
     some = sorted(
         f"shard {r.shard} on {'this node' if r.local else f'peer {r.peer_id}'} is {r.state}"
         for r in facts.replicas

@@ -21,9 +21,9 @@ from qdrant_dr.cluster import (
 from qdrant_dr.cluster.incarnation import another_life as another_than
 from qdrant_dr.cluster.node import path_of
 from qdrant_dr.cluster.scroll import ShardKey, of_key, points_by_id
-from qdrant_dr.cluster.serving import left_out, why_half
+from qdrant_dr.cluster.serving import left_out
 from qdrant_dr.config import Config
-from qdrant_dr.errors import ContentDiffers, PlanRefused
+from qdrant_dr.errors import ContentDiffers
 from qdrant_dr.jobs.read_points.opened_backup import (
     OpenedBackup,
     OpenedShard,
@@ -179,13 +179,8 @@ class LiveState:
 
     def read(self, folder: Path, buckets: Sequence[int] | None) -> list[PointTable]:
         """Scroll through the collection, one shard key after the other, and note between which
-        operations that was. Raise PlanRefused if some of its points are in no answer."""
+        operations that was."""
         assert buckets is None, "a live collection has no seal"
-        if reasons := why_half(self.facts):
-            raise PlanRefused(
-                f"what {self.node.url} says of {self.name} is not whole: {'; '.join(reasons)}",
-                "points that are only hidden would be told as gone: run it again when it is over.",
-            )
         self.keys += self.facts.shard_keys
         tables = [self._table(folder / str(n), key) for n, key in enumerate(self.keys)]
         self.notes += filter(None, [left_out(self.facts)])

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qdrant_dr.cluster import CollectionFacts, Node, collection_facts
+from qdrant_dr.cluster import CollectionFacts, Node
 from qdrant_dr.cluster.incarnation import another_life, fallen, other_vectors
-from qdrant_dr.cluster.serving import left_out, why_half
+from qdrant_dr.cluster.serving import left_out, must_answer, whole_facts
 from qdrant_dr.cluster.target import TargetFacts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
@@ -59,19 +59,13 @@ def look_at(config: Config, node: Node, name: str) -> Live:
             f"there is no collection {name!r} on {target.url} to write points into",
             "restore it as a whole: the same command without `--points`.",
         )
+    must_answer(node, name)
     if name in target.broken:
         raise PlanRefused(
             f"{name!r} on {target.url} is listed and answers with an error",
             "restore it as a whole: delete it, then the same command without `--points`.",
         )
-    facts = collection_facts(node, name)
-    if reasons := why_half(facts):
-        raise PlanRefused(
-            f"what {target.url} says of {name!r} is not whole: {'; '.join(reasons)}",
-            "a point that is only hidden would be taken for one that is gone: run it again when "
-            "that is over.",
-        )
-    return Live(target, facts)
+    return Live(target, whole_facts(node, name))
 
 
 def unlike_backup(live: Live, manifest: Manifest, *, another_incarnation: bool) -> list[str]:
