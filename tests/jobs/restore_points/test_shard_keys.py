@@ -23,7 +23,7 @@ from tests.support.clusters import call, world_of
 from tests.support.driving import do
 from tests.support.restored_points import bring, take_back, the_detail, the_outcome
 from tests.support.servers import Node, qdrant_cluster, sandbox_cluster, script
-from tests.support.world import World
+from tests.support.world import World, lent
 
 __all__ = ["qdr"]
 NAME = "tenants"
@@ -101,6 +101,13 @@ def world(backed_up: World, nodes: Sequence[Node]) -> World:
         delete(url, key, [i for k, i in held(url) if k == key])
         put(url, key, numbers)
     return backed_up
+
+
+@pytest.fixture
+def own(world: World) -> Iterator[World]:
+    """Of the same source, with repositories that this test may add backups to."""
+    with lent(world) as mine:
+        yield mine
 
 
 def damage(url: str) -> None:
@@ -209,30 +216,27 @@ def test_a_diff_names_points_by_their_key(
 
 
 def test_a_point_that_moved_to_another_key_is_no_equality(
-    world: World, nodes: Sequence[Node], qdr: Command
+    own: World, nodes: Sequence[Node], qdr: Command
 ) -> None:
     """The sums of all points are the same: those of each key are not."""
     url = nodes[0].url
-    backup = world.manifests("one")[-1].backup_id
+    backup = own.manifests("one")[-1].backup_id
     lost = held(url)["eu", 5]
     delete(url, "eu", [5])
     path = f"/collections/{NAME}/points?wait=true"
     call(url, "PUT", path, shard_key="us", points=[{"id": 5, **lost}])
-    end = do(world, "backup", prove="content")
-    newer = world.manifests("one")[-1].backup_id
+    end = do(own, "backup", prove="content")
+    newer = own.manifests("one")[-1].backup_id
     assert newer != backup, end.reasons
-    found = differences(world, f"{NAME}@{backup}", f"{NAME}@{newer}")
+    found = differences(own, f"{NAME}@{backup}", f"{NAME}@{newer}")
     assert found.counts == {"removed": 1, "added": 1, "changed": 0}
     assert found.buckets < 256
-    rows = qdr("-c", world.file, "--json", "find", NAME, "--id", "5").json["rows"]
+    rows = qdr("-c", own.file, "--json", "find", NAME, "--id", "5").json["rows"]
     seen = {(r["backup_id"], r["shard_key"], r["state"]) for r in rows}
     assert seen == {
         (newer, "us", "there"),
         (backup, "us", "absent"), (backup, "eu", "there"),
     }  # fmt: skip
-    for folder in world.folders["one"].glob(f"backups/**/{newer}"):
-        for file in sorted(folder.iterdir(), key=lambda f: f.name != "manifest.json"):
-            file.unlink()
 
 
 def test_find_shows_a_point_of_each_key(world: World, qdr: Command) -> None:
@@ -284,9 +288,11 @@ def test_a_shard_without_an_answering_replica_is_refused(
 
 @pytest.mark.parametrize("state", ["Dead", "Partial", "Recovery"])
 def test_a_replica_that_lags_is_said(world: World, scripted: Sequence[Node], state: str) -> None:
-    manifest = world.manifests("one")[-1]
-    has = {r["peer_id"] for r in manifest.shards_of_cluster["local_shards"][:0]}
-    other = next(node.peer_id for node in reversed(scripted) if node.peer_id not in has)
+    told = call(scripted[0].url, "GET", f"/collections/{NAME}/cluster")
+    mine = {r["shard_id"] for r in told["local_shards"]}
+    holders = {r["peer_id"] for r in told["remote_shards"] if r["shard_id"] == 1}
+    holders |= {told["peer_id"]} if 1 in mine else set()
+    other = next(node.peer_id for node in scripted if node.peer_id not in holders)
     script(scripted, NAME, states={"1": {str(other): state}})
     delete(scripted[0].url, "eu", [7])
     planned = brought(world, missing=True, dry_run=True)
