@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import groupby, islice
+from dataclasses import dataclass
+from itertools import compress, groupby, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -14,6 +14,7 @@ from qdrant_dr.cluster.scroll import ShardKey
 from qdrant_dr.errors import NothingSelected
 from qdrant_dr.jobs.read_points.opened_backup import OpenedBackup, OpenedShard
 from qdrant_dr.jobs.restore_points.changes import BATCH, IdFile, PointId, absent_ids
+from qdrant_dr.jobs.restore_points.id_set import IdSet
 from qdrant_dr.jobs.restore_points.undo import StoredUndo
 
 T = TypeVar("T")
@@ -47,11 +48,10 @@ class OfBackup:
     wanted."""
 
     opened: OpenedBackup
-    ids: list[PointId] | None = None
+    ids: IdSet | None = None
     where: dict[str, Any] | None = None
     every: bool = False
     live: Mapping[ShardKey | None, IdFile] | None = None
-    unknown: list[PointId] = field(default_factory=list)
 
     def batches(self) -> Iterator[list[Given]]:
         keys = self.opened.found.manifest.keys_of_shards
@@ -73,9 +73,8 @@ class OfBackup:
         self, shard: OpenedShard, key: ShardKey | None, seen: bytearray
     ) -> Iterator[list[RawPoint]]:
         if self.ids is not None:
-            place = {}
             for start in range(0, len(self.ids), BATCH):
-                some = self.ids[start : start + BATCH]
+                some = self.ids.part(start, BATCH)
                 place = {point_id: start + n for n, point_id in enumerate(some)}
                 page = shard.retrieve(some)
                 for point in page:
@@ -96,11 +95,11 @@ class OfBackup:
 
     def _all_known(self, seen: bytearray) -> None:
         assert self.ids is not None
-        unknown = [point_id for point_id, known in zip(self.ids, seen, strict=True) if not known]
-        if unknown:
-            named = ", ".join(map(str, unknown[:_NAMED])) + ", ..." * (len(unknown) > _NAMED)
+        if unknown := seen.count(0):
+            some = compress(self.ids, (not known for known in seen))
+            named = ", ".join(map(str, islice(some, _NAMED))) + ", ..." * (unknown > _NAMED)
             raise NothingSelected(
-                f"{len(unknown)} of {len(self.ids)} ids are not in {self.opened.found.backup.key}: "
+                f"{unknown} of {len(self.ids)} ids are not in {self.opened.found.backup.key}: "
                 f"{named}",
                 "take another backup, or take them out of the file; `qdrant-dr list` has the "
                 "backups. Nothing was changed.",
