@@ -14,6 +14,7 @@ from qdrant_dr.cluster.point_writes import PointWrites
 from qdrant_dr.cluster.scroll import ShardKey
 from qdrant_dr.config import Config
 from qdrant_dr.errors import AccessDenied, ContentDiffers, DRError, PlanRefused, RecoverFailed
+from qdrant_dr.jobs.read_points.in_clear import undo_in_clear
 from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, Place, PointId, decide
 from qdrant_dr.jobs.restore_points.compare_with_live import compare_with_live
 from qdrant_dr.jobs.restore_points.journal import (
@@ -219,6 +220,7 @@ class Restoration:
             self.writer, result.undo_id = writer, self.run_id
             result.undo_in = tuple(writer.repositories)
             result.undo_until = record.made_at + UNDO_KEPT
+            result.notes += undo_in_clear(writer.repositories)
             result.doubts += [
                 f"the undo record is not in {name}: {e.message}"
                 for name, e in writer.failed.items()
