@@ -20,8 +20,10 @@ def undo_in_clear(opened: Mapping[str, Repository]) -> list[str]:
     if not closed or not clear:
         return []
     return [
-        f"{', '.join(clear)} is not encrypted, {', '.join(closed)} is: the undo record, payloads "
-        "and vectors, lies there in clear until it goes"
+        (
+            f"{', '.join(clear)} is not encrypted, {', '.join(closed)} is: the undo record, "
+            "payloads and vectors, lies there in clear until it goes"
+        )
     ]
 
 
@@ -33,6 +35,8 @@ def export_in_clear(
     if not closed:
         return []
     return [
-        f"the backup is encrypted in {', '.join(closed)}; the files of the export are not, and "
-        f"whoever may read {destination} reads every payload and vector"
+        (
+            f"the backup is encrypted in {', '.join(closed)}; the files of the export are not, and "
+            f"whoever may read {destination} reads every payload and vector"
+        )
     ]
