@@ -124,6 +124,7 @@ def _row(seen: Seen) -> dict[str, Any]:
         "collection": seen.backup.collection,
         "captured_at": seen.captured_at,
         "id": seen.point_id,
+        "shard_key": seen.shard_key,
         "state": seen.state,
         "newer": seen.newer,
         "differs": list(seen.differs),
@@ -138,7 +139,8 @@ def _tell(session: Session, seen: Seen) -> None:
     """Print one row at once: the next backup may take minutes."""
     if session.json:
         return
-    ident = "-" if seen.point_id is None else seen.point_id
+    ident = "-" if seen.point_id is None else f"{seen.point_id}"
+    ident += f" of {seen.shard_key}" * (seen.shard_key is not None)
     line = f"{moment(seen.captured_at)}  {seen.backup.backup_id}  {ident}  {_words(seen)}"
     sys.stdout.write(printable(line) + "\n")
     sys.stdout.flush()

@@ -10,7 +10,7 @@ from typing import Any
 
 from qdrant_dr.cluster.answers import REPLICAS, parse_count, parse_optional, parse_text, understood
 from qdrant_dr.cluster.node import Node, path_of
-from qdrant_dr.cluster.scroll import count_by_scrolling
+from qdrant_dr.cluster.scroll import ShardKey, count_by_scrolling
 from qdrant_dr.errors import ServerFailed
 from qdrant_dr.raw_settings import without_nulls
 
@@ -98,6 +98,13 @@ class CollectionFacts:
     def vectors(self) -> str:
         """Return the text of the vector parameters, to compare with `same_vectors`."""
         return vectors_text(self.info["config"]["params"])
+
+    @property
+    def shard_keys(self) -> tuple[ShardKey | None, ...]:
+        """Return the keys of custom sharding, each of which has ids of its own; None alone without
+        custom sharding."""
+        told = (json.loads(self.shard_keys_json) or {}).get("shard_keys") or ()
+        return tuple(k["key"] for k in told) if self.sharding_method == "custom" else (None,)
 
     @property
     def shards(self) -> tuple[ShardState, ...]:

@@ -16,6 +16,7 @@ import httpx
 from qdrant_dr.cancel import rest
 from qdrant_dr.cluster.node import READ_AGAIN_SECONDS, Node, path_of
 from qdrant_dr.cluster.rate_limit import BusyRetry
+from qdrant_dr.cluster.scroll import ShardKey, of_key
 from qdrant_dr.errors import NodeUnreachable
 from qdrant_dr.stores.bandwidth import BandwidthLimit
 
@@ -89,32 +90,39 @@ class PointWrites:
                 raise failure from None
             rest(pause)
 
-    def delete(self, ids: Sequence[int | str]) -> None:
-        """Delete points, in whatever shard they lie."""
-        body = json.dumps({"points": list(ids)})
+    def delete(self, ids: Sequence[int | str], shard_key: ShardKey | None) -> None:
+        """Delete points, in whatever shard they lie: of one key, or of all."""
+        body = json.dumps({"points": list(ids), **of_key(shard_key)})
         self.make("POST", ("delete",), f"delete {len(ids)} points of {self.collection!r}", body)
 
-    def overwrite_payloads(self, texts: Mapping[int | str, str]) -> None:
+    def overwrite_payloads(
+        self, texts: Mapping[int | str, str], shard_key: ShardKey | None
+    ) -> None:
         """Replace the payload of points, given as text, and leave their vectors alone."""
+        of = f',"shard_key":{json.dumps(shard_key)}' if shard_key is not None else ""
         each = [
-            f'{{"overwrite_payload":{{"payload":{text},"points":[{json.dumps(point)}]}}}}'
+            f'{{"overwrite_payload":{{"payload":{text},"points":[{json.dumps(point)}]{of}}}}}'
             for point, text in texts.items()
         ]
         doing = f"write {len(texts)} payloads of {self.collection!r}"
         body = f'{{"operations":[{",".join(each)}]}}'
         self.make("POST", ("batch",), doing, body, operations=len(texts))
 
-    def update_vectors(self, name: str, vectors: Mapping[int | str, Any]) -> None:
+    def update_vectors(
+        self, name: str, vectors: Mapping[int | str, Any], shard_key: ShardKey | None
+    ) -> None:
         """Replace one vector of points, and leave everything else of them alone."""
         points = [
             {"id": point, "vector": {name: vector} if name else vector}
             for point, vector in vectors.items()
         ]
-        body = json.dumps({"points": points}, allow_nan=False)
+        body = json.dumps({"points": points, **of_key(shard_key)}, allow_nan=False)
         self.make("PUT", ("vectors",), f"write {len(points)} vectors of {self.collection!r}", body)
 
-    def delete_vectors(self, name: str, ids: Sequence[int | str]) -> None:
+    def delete_vectors(
+        self, name: str, ids: Sequence[int | str], shard_key: ShardKey | None
+    ) -> None:
         """Remove one vector of points, and leave everything else of them alone."""
-        body = json.dumps({"points": list(ids), "vector": [name]})
+        body = json.dumps({"points": list(ids), "vector": [name], **of_key(shard_key)})
         doing = f"remove {len(ids)} vectors of {self.collection!r}"
         self.make("POST", ("vectors", "delete"), doing, body)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from qdrant_dr.cancel import rest
 from qdrant_dr.cluster.facts import READABLE_STATES, CollectionFacts, collection_facts
 from qdrant_dr.cluster.node import Node, path_of
 from qdrant_dr.errors import CollectionVanished, Interrupted, RecoverFailed, ServerFailed
@@ -30,6 +31,25 @@ def wait_ready(
 ) -> CollectionFacts:
     """Wait for a target of one node, as `wait_restored`."""
     return wait_restored({None: node}, collection, timeout=timeout, stop=stop)
+
+
+def wait_shown(node: Node, collection: str) -> bool:
+    """Wait until a server hides no points (`prevent_unoptimized` does until they are optimised), as
+    long as it may be busy. Return whether there was anything to wait for."""
+    limit = time.monotonic() + node.timeouts.busy.total_seconds()
+    waited = False
+    while _hidden(node, collection) and time.monotonic() < limit:
+        waited = True
+        rest(CALM_SECONDS)
+    return waited
+
+
+def _hidden(node: Node, collection: str) -> int:
+    info = node.ask(
+        "GET", path_of(collection), f"read its information of {collection!r}",
+        collection=collection,
+    )  # fmt: skip
+    return (info.get("update_queue") or {}).get("deferred_points") or 0
 
 
 def wait_restored(

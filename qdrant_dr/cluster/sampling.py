@@ -13,7 +13,14 @@ from uuid import UUID
 
 from qdrant_dr.cluster.answers import understood
 from qdrant_dr.cluster.node import Node, path_of
-from qdrant_dr.cluster.scroll import IDS_PAGE, RawPoint, id_order, shard_steps
+from qdrant_dr.cluster.scroll import (
+    IDS_PAGE,
+    RawPoint,
+    ShardKey,
+    id_order,
+    of_key,
+    shard_steps,
+)
 
 DRAWS = 6
 """How many places of a collection a sample is taken from."""
@@ -36,16 +43,18 @@ def sample_points(
     shard: int | None = None,
     limit: int | None = None,
     total: int | None = None,
+    shard_key: ShardKey | None = None,
 ) -> list[RawPoint]:
     """Sample up to `count` points with payload and vectors, chosen by a seed, spread over all ids;
-    of one shard of this node if `shard` is given (for other shards a node would ask any replica).
+    of one shard of this node if `shard` is given (for other shards a node would ask any replica),
+    of the shards of one key if `shard_key` is.
 
     A scroll starts at the first id not below its offset (integers before UUIDs). Where one page
     shows all ids, they are drawn from it; else from the range that they fill if they go on as
     densely as they begin, of which `total` is the number, and from behind it. However many points
     there are, this takes at most `SAMPLING_REQUESTS` scrolls and no costlier calls, because other
     readers share the limit with us. Gaps make the sample uneven, never empty."""
-    asked = _Asked(node, collection, shard, min(IDS_PAGE, limit or IDS_PAGE))
+    asked = _Asked(node, collection, shard, min(IDS_PAGE, limit or IDS_PAGE), shard_key)
     chance = random.Random(seed)
     ids, more = asked.ids(None)
     if not ids:
@@ -184,6 +193,7 @@ class _Asked:
     collection: str
     shard: int | None
     page: int
+    shard_key: ShardKey | None = None
 
     def ids(self, offset: int | str | None) -> tuple[list[int | str], bool]:
         """The first ids from there on, and whether there are more."""
@@ -195,7 +205,10 @@ class _Asked:
         return list(self._read(offset, size, content=True)["points"])
 
     def _read(self, offset: int | str | None, size: int, *, content: bool) -> Any:
-        asked: dict[str, Any] = {"limit": size, "with_payload": content, "with_vector": content}
+        asked: dict[str, Any] = {
+            "limit": size, "with_payload": content, "with_vector": content,
+            **of_key(self.shard_key),
+        }  # fmt: skip
         if offset is not None:
             asked["offset"] = offset
         where = path_of(self.collection, *shard_steps(self.shard), "points", "scroll")

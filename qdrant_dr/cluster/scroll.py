@@ -15,6 +15,8 @@ from qdrant_dr.errors import ServerFailed
 
 RawPoint: TypeAlias = dict[str, Any]
 """`id`, `payload`, `vector` as parsed from JSON: integers exact, floats as doubles."""
+ShardKey: TypeAlias = int | str
+"""With custom sharding each key has ids of its own: one id may be of a point of each."""
 
 PAGE = 500
 GRPC_PAGE = 2000
@@ -34,9 +36,10 @@ def scroll_points(
     limit: int | None = None,
     content: bool = True,
     over_grpc: GrpcPoints | None = None,
+    shard_key: ShardKey | None = None,
 ) -> Iterator[RawPoint]:
     """Yield every point in order of id, page by page; of one shard of this node if `shard` is
-    given.
+    given, of the shards of one key if `shard_key` is.
 
     Pages have about `PAGE_BYTES`, however large the points are; the next one is read while this one
     is used. `limit` is the server's `max_query_limit` (strict mode refuses larger pages). Without
@@ -45,7 +48,7 @@ def scroll_points(
     ServerFailed if the server does not advance or gives more than was asked for, and what any call
     raises.
     """
-    pages = _Pages(node, collection, shard, limit, content, over_grpc)
+    pages = _Pages(node, collection, shard, limit, content, over_grpc, shard_key)
     for page in pages.one_ahead():
         yield from page.points
 
@@ -70,13 +73,15 @@ class _Pages:
         limit: int | None,
         content: bool,
         over_grpc: GrpcPoints | None,
+        shard_key: ShardKey | None,
     ) -> None:
+        self._key = of_key(shard_key)
         self._node, self._collection, self._content = node, collection, content
         self._where = path_of(collection, *shard_steps(shard), "points", "scroll")
         most = GRPC_PAGE if over_grpc else PAGE
         most = most if content else IDS_PAGE
         self._limit = min(most, limit) if limit else most
-        self._grpc, self._misses = over_grpc, 0
+        self._grpc, self._misses = None if self._key else over_grpc, 0
         self._largest = 1
 
     def one_ahead(self) -> Iterator[_Page]:
@@ -124,6 +129,7 @@ class _Pages:
             "limit": min(size, PAGE) if self._content else size,
             "with_payload": self._content,
             "with_vector": self._content,
+            **self._key,
         }
         if offset is not None:
             asked["offset"] = offset
@@ -177,6 +183,7 @@ def points_by_id(
     *,
     shard: int | None = None,
     limit: int | None = None,
+    shard_key: ShardKey | None = None,
 ) -> Iterator[RawPoint]:
     """Return the existing points of these ids, with payload and vectors; unknown ids are left out.
 
@@ -192,8 +199,13 @@ def points_by_id(
     )
     for start in range(0, len(ids), step):
         some = list(ids[start : start + step])
-        asked = {"ids": some, "with_payload": True, "with_vector": True}
+        asked = {"ids": some, "with_payload": True, "with_vector": True, **of_key(shard_key)}
         yield from node.read(where, doing, collection=collection, json=asked, cost=len(some))
+
+
+def of_key(shard_key: ShardKey | None) -> dict[str, ShardKey]:
+    """What a request says to concern the shards of one key alone."""
+    return {} if shard_key is None else {"shard_key": shard_key}
 
 
 def shard_steps(shard: int | None) -> tuple[str, ...]:

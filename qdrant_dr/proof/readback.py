@@ -30,6 +30,10 @@ Told = Callable[[int, int], None]
 """Called with the points of a shard that are read, and how many it has."""
 
 
+PointPlace = tuple[int, int | str]
+"""The shard and id of a point: with custom sharding each shard key has ids of its own."""
+
+
 @dataclass(frozen=True)
 class ShardCount:
     """One shard as the engine opened it. `logged` is the last operation in its log, if any."""
@@ -112,8 +116,8 @@ class ReadBack:
         return sketch_of(merge_sketches(*(s.sketch for s in self.shards)), encoding)
 
     @property
-    def sampled(self) -> dict[int | str, Mapping[str, int]]:
-        return {i: digests for s in self.shards for i, digests in s.sampled.items()}
+    def sampled(self) -> dict[PointPlace, Mapping[str, int]]:
+        return {(s.shard, i): digests for s in self.shards for i, digests in s.sampled.items()}
 
     @property
     def replayed_points(self) -> tuple[Mapping[str, Any], ...]:

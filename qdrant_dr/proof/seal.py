@@ -9,7 +9,7 @@ from datetime import datetime
 from qdrant_dr.errors import ContentDiffers, NothingChecked, NotSealable
 from qdrant_dr.proof.compare import against_facts
 from qdrant_dr.proof.drift import baseline_of, carry, drift
-from qdrant_dr.proof.readback import ReadBack
+from qdrant_dr.proof.readback import PointPlace, ReadBack
 from qdrant_dr.proof.search import carried, judge, mean_recalls
 from qdrant_dr.records import Baseline, Manifest, Seal
 
@@ -19,9 +19,9 @@ RECALL_DRIFT = 0.2
 
 @dataclass(frozen=True)
 class LiveSample:
-    """Points read from the source around the capture: `digest_point` of each, by id."""
+    """Points read from the source around the capture: `digest_point` of each, by its place."""
 
-    points: Mapping[int | str, Mapping[str, int]]
+    points: Mapping[PointPlace, Mapping[str, int]]
 
 
 def plan_seal(
@@ -150,7 +150,7 @@ def _compare_live(live: LiveSample, read: ReadBack) -> None:
             f"archive, although nothing was written: {_some(missing)}"
         )
     # what this machine just replayed may differ from the source in the last bits of its vectors
-    replayed = {i for s in read.shards for i in s.replayed_ids}
+    replayed = {(s.shard, i) for s in read.shards for i in s.replayed_ids}
     names_apart = {
         i: [
             n
@@ -174,5 +174,5 @@ def _both(
     return [(n, (one.get(n), two.get(n))) for n in one.keys() | two.keys()]
 
 
-def _some(ids: list[int | str]) -> str:
-    return ", ".join(map(str, ids[:8])) + (", ..." if len(ids) > 8 else "")
+def _some(places: list[PointPlace]) -> str:
+    return ", ".join(str(i) for _, i in places[:8]) + (", ..." if len(places) > 8 else "")

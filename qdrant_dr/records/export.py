@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from qdrant_dr.records.base import Frozen, RawJSON, Record, Time
+from qdrant_dr.records.base import Frozen, RawJSON, Record, Time, later
 from qdrant_dr.records.fingerprint import Fingerprint
 from qdrant_dr.records.manifest import BackupKey, Sha256
 
@@ -40,6 +40,7 @@ class ExportedFile(Frozen):
     sha256: Sha256
     fingerprint: Fingerprint
     unlike: dict[str, int] = Field(default_factory=dict)
+    shard_key: int | str | None = later(None, description="of its shard, with custom sharding")
 
 
 class ExportManifest(Record):

@@ -17,6 +17,7 @@ from qdrant_dr.vault.pack_deletion_rules import ORPHAN_GRACE
 
 UNDO_KEPT = timedelta(days=90)
 """How long the former state of points is kept after their restore."""
+_TRIES = 5
 R = TypeVar("R", UndoPart, UndoRecord, UndoSettled)
 
 
@@ -32,12 +33,25 @@ def put_undo(repository: Repository, record: UndoRecord) -> None:
 
 def put_settled(repository: Repository, record: UndoSettled) -> None:
     """Keep what the server made of points that it keeps otherwise than they were sent, but for what
-    is kept here already: a run that was continued has settled some of them before."""
-    there = read_settled(repository, record)
-    known = {pair for earlier in there for pair in earlier.points}
-    if new := tuple(pair for pair in record.points if pair not in known):
+    is kept here already: a run that was continued has settled some of them before. Raise
+    BytesDiffer if others go on with the same run at the same time."""
+    for _ in range(_TRIES):
+        there = read_settled(repository, record)
+        known = {pair for earlier in there for pair in earlier.points}
+        new = tuple(pair for pair in record.points if pair not in known)
+        if not new:
+            return
         made = record.model_copy(update={"points": new, "number": len(there) + 1})
-        _put(repository, made, made.file)
+        try:
+            _put(repository, made, made.file)
+        except BytesDiffer:
+            continue  # another machine that goes on with this run has taken the number
+        return
+    raise BytesDiffer(
+        f"repository {repository.name}: other machines write what {record.run_id} has settled",
+        "let one machine alone go on with that run: stop the others, and run the same command "
+        "again.",
+    )
 
 
 def read_undo(repository: Repository, cluster: str, collection: str, run_id: str) -> UndoRecord:

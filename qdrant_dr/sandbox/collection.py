@@ -143,10 +143,25 @@ class Collection:
                 default=last,
             )
 
-    def update(self, operation: edge.UpdateOperation) -> int:
-        """Apply an operation to every shard: a point that another hash placed is found too."""
+    def update(self, operation: edge.UpdateOperation, keys: Json = None) -> int:
+        """Apply an operation to every shard, of one key or some if they are named: a point that
+        another hash placed is found too."""
         with self._lock:
-            return self._everywhere(operation)
+            named = {*self.of_keys(keys)}
+            last = max((shard.operation for shard in self._shards), default=0)
+            some = [shard for shard in self._shards if shard.number in named]
+            return max((shard.update(operation) for shard in some), default=last)
+
+    def of_keys(self, wanted: Json) -> list[int]:
+        """Return the shards of the key or keys that a request names; all if it names none. Raise
+        ApiError 404 for a key that is not there."""
+        if wanted is None:
+            return list(self.placement)
+        keys = wanted if isinstance(wanted, list) else [wanted]
+        for key in keys:
+            if key not in {one.key for one in self.placement.values()}:
+                raise not_found(f"Shard key {key} not found")
+        return [number for number, one in self.placement.items() if one.key in keys]
 
     def create_index(self, field: str, schema: Json) -> int:
         """Create an index. A server logs it twice: once as its consensus would, once as an

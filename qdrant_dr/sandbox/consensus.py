@@ -22,7 +22,8 @@ _FOR_ALL = tuple(
         ("DELETE", f"{_COLLECTION}/index/[^/]+"),
         ("POST", f"{_COLLECTION}/shards/delete"),
         ("PUT", f"{_COLLECTION}/points"),
-        ("POST", f"{_COLLECTION}/points/delete"),
+        ("PUT", f"{_COLLECTION}/points/vectors"),
+        ("POST", f"{_COLLECTION}/points/(delete|batch|vectors/delete)"),
         ("PUT POST", f"{_COLLECTION}/points/payload"),
     )
 )

@@ -35,7 +35,7 @@ def gather(
             raise service_error(f"Local shard {shard} not found")
         return [local(shard)]
     results = []
-    for number in _of_key(found, body.get("shard_key")):
+    for number in found.of_keys(body.get("shard_key")):
         readable = node.readable(found, number)
         if node.peer_id in readable:
             results.append(local(number))
@@ -52,13 +52,6 @@ def _ask_any(node: Node, peers: list[int], path: str, body: Json, shard: int) ->
             with suppress(Unreachable):
                 return node.peers.ask(peer, "POST", path, body)
     raise service_error(f"The replica set for shard {shard} has no active replica")
-
-
-def _of_key(found: Collection, wanted: Json) -> list[int]:
-    """The shards that a read names by key or keys; all of them when it names none."""
-    keys = wanted if isinstance(wanted, list) else [wanted]
-    placement = found.placement.items()
-    return [number for number, one in placement if wanted is None or one.key in keys]
 
 
 def merge_pages(pages: list[Json], limit: int) -> dict[str, Json]:

@@ -64,13 +64,28 @@ def with_sample(read: ReadBack, points: Any) -> ReadBack:
 def test_a_settled_source_with_a_live_sample(read: Callable[[str], ReadBack]) -> None:
     manifest, _ = backup("rich")
     points = truth("rich")[:64]
-    live = LiveSample({p["id"]: digest_point(p) for p in points})
+    live = LiveSample({(0, p["id"]): digest_point(p) for p in points})
     seal = seal_of(manifest, with_sample(read("rich"), points), live)
     assert (seal.consistency, seal.reference, seal.live_sample) == ("quiesced", "source", 64)
     assert (seal.points, seal.suspect) == (550, ())
     assert seal.total == fingerprint_of(truth("rich"))
     assert seal.manifest_sha256 == manifest.sha256
     assert Seal.from_bytes(seal.to_bytes(), where="seal.json") == seal
+
+
+def test_a_live_point_is_compared_in_its_own_shard(read: Callable[[str], ReadBack]) -> None:
+    """With custom sharding another shard may have another point of the same id."""
+    points = truth("rich")[:2]
+    first = with_sample(read("rich"), points).shards[0]
+    other = replace(
+        first,
+        count=replace(first.count, shard=9),
+        sampled={points[0]["id"]: digest_point(points[1])},
+    )
+    live = LiveSample({(0, p["id"]): digest_point(p) for p in points})
+    both = replace(read("rich"), shards=(first, other))
+    assert {s for s, _ in both.sampled} == {0, 9}
+    assert all(both.sampled[place] == digests for place, digests in live.points.items())
 
 
 @pytest.mark.parametrize("change", ["payload", "vector", "missing", "extra payload key"])
@@ -86,7 +101,7 @@ def test_a_live_sample_that_differs(change: str, read: Callable[[str], ReadBack]
         points[3]["id"] = 10**12
     else:
         points[3]["payload"] = {**points[3]["payload"], "new": None}
-    live = LiveSample({p["id"]: digest_point(p) for p in points})
+    live = LiveSample({(0, p["id"]): digest_point(p) for p in points})
     with pytest.raises(ContentDiffers, match="1 of 64 points"):
         seal_of(manifest, other, live)
 
@@ -182,7 +197,7 @@ def test_no_counts_no_source(read: Callable[[str], ReadBack]) -> None:
     facts = tuple(
         s.model_copy(update={"count_before": None, "count_after": None}) for s in manifest.shards
     )
-    live = LiveSample({0: digest_point(truth("basic")[0])})
+    live = LiveSample({(0, 0): digest_point(truth("basic")[0])})
     other = with_sample(read("basic"), truth("basic")[:1])
     seal = seal_of(manifest.model_copy(update={"shards": facts}), other, live)
     assert (seal.reference, seal.reference_reason) == ("self", "the source gave no exact counts")
@@ -362,9 +377,9 @@ def test_a_live_source_that_says_null_is_what_the_engine_read(
     points = [dict(p) for p in truth("rich")[:8]]
     served = [{**p, "vector": {"odd": [None, 1.0]}} for p in points]
     engine = [{**p, "vector": {"odd": [-math.inf, 1.0]}} for p in points]
-    live = LiveSample({p["id"]: digest_point(p) for p in served})
+    live = LiveSample({(0, p["id"]): digest_point(p) for p in served})
     assert seal_of(manifest, with_sample(read("rich"), engine), live).reference == "source"
-    other = LiveSample({p["id"]: digest_point(p) for p in points})
+    other = LiveSample({(0, p["id"]): digest_point(p) for p in points})
     with pytest.raises(ContentDiffers, match="8 of 8 points"):
         seal_of(manifest, with_sample(read("rich"), engine), other)
 

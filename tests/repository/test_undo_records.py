@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,14 @@ def test_what_was_kept_is_read_as_it_was(repository: Repository, tmp_path: Path)
     assert len(repository.sort_out(layout.UNDO)[0]) == 5
     told = SECRET.encode() in written_below(tmp_path / "one")
     assert told is (repository.keys is None)
+
+
+def test_machines_that_settle_at_the_same_time_lose_nothing(repository: Repository) -> None:
+    settled = [UndoSettled(**OF, points=((n, f"{n}" * 64),)) for n in range(1, 4)]
+    with ThreadPoolExecutor(3) as machines:
+        list(machines.map(lambda one: put_settled(repository, one), settled))
+    found = read_settled(repository, record(part()))
+    assert {pair for one in found for pair in one.points} == {s.points[0] for s in settled}
 
 
 def test_every_file_of_it_is_ours_and_nothing_beside_it(repository: Repository) -> None:

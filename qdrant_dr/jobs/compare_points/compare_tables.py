@@ -51,14 +51,16 @@ class Block:
     twice: tuple[int, int]
 
 
-def compare_tables(before: Sequence[PointTable], after: Sequence[PointTable]) -> Iterator[Block]:
-    """Yield what is removed, added and changed, ascending by id.
+def compare_tables(
+    before: Mapping[int, PointTable], after: Mapping[int, PointTable]
+) -> Iterator[Block]:
+    """Yield what is removed, added and changed, ascending by id; the tables have numbers.
 
     The tables of one side hold different points; an id that stands in several of them counts once,
     as its last table has it. Raise EngineFailed if a table is not sorted."""
-    names = sorted({n for t in (*before, *after) for n in t.components})
+    names = sorted({n for t in (*before.values(), *after.values()) for n in t.components})
     sides = tuple(
-        [_Cursor(table, number, names) for number, table in enumerate(tables)]
+        [_Cursor(table, number, names) for number, table in tables.items()]
         for tables in (before, after)
     )
     every = [*sides[0], *sides[1]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from qdrant_dr.cluster.collection_config import differences as settings_apart
+from qdrant_dr.cluster.scroll import ShardKey
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.compare_points.change_files import (
@@ -39,9 +40,10 @@ from qdrant_dr.jobs.compare_points.states import (
     cosine_vectors,
 )
 from qdrant_dr.jobs.read_points.opened_backup import stop_if_asked
+from qdrant_dr.jobs.read_points.sealed_sums import buckets_to_read
 from qdrant_dr.jobs.run.scratch_dir import scratch_folder
 from qdrant_dr.proof import TOLERANCE
-from qdrant_dr.proof.fingerprint import BUCKETS, buckets_apart
+from qdrant_dr.proof.fingerprint import BUCKETS
 from qdrant_dr.proof.point_table import PointTable, key_id, read_keys
 from qdrant_dr.records import Seal
 
@@ -137,6 +139,8 @@ class _Comparing:
     components: Counter[str] = field(default_factory=Counter)
     first: dict[Kind, list[PointId]] = field(default_factory=lambda: {k: [] for k in KINDS})
     notes: list[str] = field(default_factory=list)
+    twice: list[int] = field(default_factory=lambda: [0, 0])
+    within: int = 0
 
     @property
     def spool(self) -> Path:
@@ -144,7 +148,7 @@ class _Comparing:
 
     def compare(self) -> Differences:
         self.notes += another_life(self.one, self.two)
-        buckets = buckets_to_read(_seal(self.one), _seal(self.two))
+        buckets = _buckets_to_read(self.one, self.two)
         some = None if buckets is None or len(buckets) > FEW_BUCKETS else buckets
         if some == ():
             sides: list[list[PointTable]] = [[], []]
@@ -155,11 +159,10 @@ class _Comparing:
                 f"the points of {len(some)} of {BUCKETS} buckets were read: the others are equal "
                 "by both seals"
             )
-        doubtful = DoubtfulVectors(self.folder / "doubtful", cosine_vectors(self.one, self.two))
-        found = self.folder / "found"
-        write_spool(found, self._found(sides, doubtful))
-        doubtful.look(self.one, self.two)
-        write_spool(self.spool, self._counted(doubtful.settled(read_spool(found))))
+        write_spool(self.spool, self._counted(self._changes(sides)))
+        for state, count in zip((self.one, self.two), self.twice, strict=True):
+            if count:
+                self.notes.append(f"{count} ids of {state.name} stand in two of its shards")
         totals = [
             seal.points
             if (seal := _seal(state)) and some is not None
@@ -173,7 +176,7 @@ class _Comparing:
             counts={kind: self.counts[kind] for kind in KINDS},
             first={kind: tuple(ids) for kind, ids in self.first.items()},
             components=dict(sorted(self.components.items())),
-            within=doubtful.within,
+            within=self.within,
             buckets=BUCKETS if some is None else len(some),
             settings=settings_apart(self.one.info, self.two.info),
             aliases=_aliases_apart(self.one.aliases, self.two.aliases),
@@ -193,19 +196,39 @@ class _Comparing:
             ]
             return [read.result() for read in reads]
 
+    def _changes(self, sides: Sequence[Sequence[PointTable]]) -> Iterator[Change]:
+        """Yield what differs, in the order of ids: with custom sharding one key after the other,
+        for each has ids of its own."""
+        numbered = [dict(enumerate(tables)) for tables in sides]
+        by_key = all(state.keys and None not in state.keys for state in (self.one, self.two))
+        keys = sorted({*self.one.keys, *self.two.keys}, key=str) if by_key else [None]
+        cosine = cosine_vectors(self.one, self.two)
+        for n, key in enumerate(keys):
+            some = [
+                {number: t for number, t in tables.items() if state.keys[number] == key}
+                for state, tables in zip((self.one, self.two), numbered, strict=True)
+            ]
+            doubtful = DoubtfulVectors(self.folder / f"doubtful-{n}", cosine)
+            found = self.folder / f"found-{n}"
+            write_spool(found, self._found(some if by_key else numbered, key, doubtful))
+            doubtful.look(self.one, self.two)
+            yield from doubtful.settled(read_spool(found))
+            self.within += doubtful.within
+            found.unlink()
+
     def _found(
-        self, sides: Sequence[Sequence[PointTable]], doubtful: DoubtfulVectors
+        self,
+        sides: Sequence[Mapping[int, PointTable]],
+        key: ShardKey | None,
+        doubtful: DoubtfulVectors,
     ) -> Iterator[Change]:
         """Yield what the tables show, in the order of ids; keep what must be looked at again."""
-        twice = [0, 0]
         for block in compare_tables(*sides):
             stop_if_asked()
-            twice = [had + more for had, more in zip(twice, block.twice, strict=True)]
+            for side, more in enumerate(block.twice):
+                self.twice[side] += more
             self._keep_removed(block.removed)
-            yield from _changes_of(block, doubtful)
-        for state, count in zip((self.one, self.two), twice, strict=True):
-            if count:
-                self.notes.append(f"{count} ids of {state.name} stand in two of its shards")
+            yield from _changes_of(block, key, doubtful)
 
     def _keep_removed(self, rows: Rows) -> None:
         """Write the ids of removed points to a file for each table that they stood in."""
@@ -259,14 +282,16 @@ class _Comparing:
         return counts
 
 
-def _changes_of(block: Block, doubtful: DoubtfulVectors) -> Iterator[Change]:
+def _changes_of(
+    block: Block, shard_key: ShardKey | None, doubtful: DoubtfulVectors
+) -> Iterator[Change]:
     """Yield the changes of a block in the order of ids."""
-    found = [Change(key, "removed") for key in block.removed.packed()]
-    found += [Change(key, "added") for key in block.added.packed()]
+    found = [Change(key, "removed", (), shard_key) for key in block.removed.packed()]
+    found += [Change(key, "added", (), shard_key) for key in block.added.packed()]
     one, two = block.changed
     for at, key in enumerate(one.packed()):
         components = tuple(name for name, flags in block.parts.items() if flags[at])
-        change = Change(key, "changed", components)
+        change = Change(key, "changed", components, shard_key)
         doubtful.add((int(one.table[at]), int(two.table[at])), change)
         found.append(change)
     found.sort(key=lambda change: change.key)
@@ -277,12 +302,11 @@ def _seal(state: State) -> Seal | None:
     return state.found.backup.seal if isinstance(state, BackupState) else None
 
 
-def buckets_to_read(one: Seal | None, two: Seal | None) -> tuple[int, ...] | None:
-    """Return the buckets whose sums differ between two seals; None if a seal is missing, so that
-    all must be read."""
-    if one is None or two is None:
-        return None
-    return buckets_apart(one.total, two.total)
+def _buckets_to_read(one: State, two: State) -> tuple[int, ...] | None:
+    """Which buckets two seals show to differ; None if all must be read."""
+    if isinstance(one, BackupState) and isinstance(two, BackupState):
+        return buckets_to_read(one.found.backup, two.found.backup)
+    return None
 
 
 def _aliases_apart(before: Sequence[str], after: Sequence[str]) -> tuple[str, ...]:

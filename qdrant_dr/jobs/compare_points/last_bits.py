@@ -10,7 +10,7 @@ import heapq
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -93,6 +93,6 @@ class DoubtfulVectors:
                 names, following = following[1], next(known, None)
                 left = tuple(c for c in change.components if c not in names)
                 if left:
-                    yield Change(change.key, "changed", left)
+                    yield replace(change, components=left)
                 else:
                     self.within += 1

@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from qdrant_dr.cluster import collection_facts
 from qdrant_dr.cluster.aliases import aliases_of
 from qdrant_dr.cluster.recover import collection_names
+from qdrant_dr.cluster.serving import whole_facts
 from qdrant_dr.cluster.source_nodes import SourceNodes, open_sources
 from qdrant_dr.config import Config
 from qdrant_dr.errors import CollectionVanished, PlanRefused, UsageError
@@ -71,7 +71,8 @@ def backup_state(
 
 
 def live_state(sources: SourceNodes, collection: str) -> LiveState:
-    """Find the collection on the cluster. Raise PlanRefused for an alias, CollectionVanished."""
+    """Find the collection on the cluster. Raise PlanRefused for an alias, or if not all of it
+    answers, CollectionVanished."""
     node = sources.answering[0].node
     names = collection_names(node)
     if collection not in names:
@@ -83,4 +84,4 @@ def live_state(sources: SourceNodes, collection: str) -> LiveState:
             f"the cluster has no collection {collection!r}",
             "compare two backups of it, or restore it: `qdrant-dr list` names them.",
         )
-    return LiveState(node, collection, collection_facts(node, collection))
+    return LiveState(node, collection, whole_facts(node, collection))

@@ -20,7 +20,8 @@ from qdrant_dr.cluster import (
 )
 from qdrant_dr.cluster.incarnation import another_life as another_than
 from qdrant_dr.cluster.node import path_of
-from qdrant_dr.cluster.scroll import points_by_id
+from qdrant_dr.cluster.scroll import ShardKey, of_key, points_by_id
+from qdrant_dr.cluster.serving import left_out
 from qdrant_dr.config import Config
 from qdrant_dr.errors import ContentDiffers
 from qdrant_dr.jobs.read_points.opened_backup import (
@@ -57,7 +58,8 @@ class Piece(Protocol):
 
 
 class State(Protocol):
-    """What is compared. `tables` has one for each of the `pieces`, by the same number."""
+    """What is compared. `tables` has one for each of the `pieces`, by the same number; so has
+    `keys`, once they were read: None without custom sharding."""
 
     @property
     def name(self) -> str:
@@ -72,6 +74,7 @@ class State(Protocol):
         """The aliases that point to it."""
 
     notes: list[str]
+    keys: list[ShardKey | None]
 
     def begin(self) -> None:
         """Start what reads it, in a thread that stays until the end of all reading."""
@@ -96,6 +99,7 @@ class BackupState:
     folder: Path
     stack: ExitStack
     notes: list[str] = field(default_factory=list)
+    keys: list[ShardKey | None] = field(default_factory=list)
     _shards: list[int] = field(default_factory=list)
 
     @property
@@ -129,6 +133,7 @@ class BackupState:
             table, _ = shard.table(folder / str(len(tables)), buckets)
             tables.append(table)
             self._shards.append(shard.shard)
+            self.keys.append(self.found.manifest.keys_of_shards.get(shard.shard))
             points += shard.points
         self.notes += self._opened.notes
         seal = self.found.backup.seal
@@ -155,6 +160,7 @@ class LiveState:
     collection: str
     facts: CollectionFacts
     notes: list[str] = field(default_factory=list)
+    keys: list[ShardKey | None] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -172,24 +178,12 @@ class LiveState:
         """Do nothing: the server is there."""
 
     def read(self, folder: Path, buckets: Sequence[int] | None) -> list[PointTable]:
-        """Scroll through the collection, and note between which operations that was."""
+        """Scroll through the collection, one shard key after the other, and note between which
+        operations that was."""
         assert buckets is None, "a live collection has no seal"
-        writer, told = TableWriter(folder / "0"), points_told()
-        work = Fingerprinter(writer.components)
-        expected = self.facts.points_count or 0
-        for page in in_pages(scroll_points(self.node, self.collection, limit=self._limit)):
-            stop_if_asked()
-            keys: list[bytes] = []
-            work.add(parts_of(_noting(page, keys)))
-            writer.ids(keys)
-            if told:
-                told(min(writer.rows, expected), expected)
-        writer.close()
-        if self.facts.deferred_points:
-            self.notes.append(
-                f"{self.facts.deferred_points} points of {self.name} are deferred: the server "
-                "hides them until they are optimised, so they may be told as gone"
-            )
+        self.keys += self.facts.shard_keys
+        tables = [self._table(folder / str(n), key) for n, key in enumerate(self.keys)]
+        self.notes += filter(None, [left_out(self.facts)])
         before, after = self.facts.operations, self._operations_now()
         if not _told({*self.facts.shard_ids}, before) or not _told({*before}, after):
             self.notes.append(
@@ -205,15 +199,48 @@ class LiveState:
                 if before.get(s) != after.get(s)
             )
             self.notes.append(f"{self.name} was read while operations {moved} were applied")
-        return [PointTable.open(folder / "0")]
+        return tables
+
+    def _table(self, folder: Path, key: ShardKey | None) -> PointTable:
+        writer, told = TableWriter(folder), points_told()
+        work = Fingerprinter(writer.components)
+        expected = self.facts.points_count or 0
+        points = scroll_points(self.node, self.collection, limit=self._limit, shard_key=key)
+        for page in in_pages(points):
+            stop_if_asked()
+            keys: list[bytes] = []
+            work.add(parts_of(_noting(page, keys)))
+            writer.ids(keys)
+            if told:
+                told(min(writer.rows, expected), expected)
+        writer.close()
+        return PointTable.open(folder)
 
     @contextmanager
-    def piece(self, number: int) -> Iterator[LiveState]:
-        assert number == 0
-        yield self
+    def piece(self, number: int) -> Iterator[LivePiece]:
+        yield LivePiece(self.node, self.collection, self._limit, self.keys[number])
 
-    def pieces(self) -> Iterator[LiveState]:
-        yield self
+    def pieces(self) -> Iterator[LivePiece]:
+        for number, _ in enumerate(self.keys):
+            with self.piece(number) as piece:
+                yield piece
+
+    @property
+    def _limit(self) -> int | None:
+        return self.facts.max_query_limit
+
+    def _operations_now(self) -> dict[int, int | None]:
+        return collection_facts(self.node, self.collection).operations
+
+
+@dataclass(frozen=True)
+class LivePiece:
+    """The points of one shard key of a live collection; of all of it without custom sharding."""
+
+    node: Node
+    collection: str
+    limit: int | None
+    key: ShardKey | None
 
     def retrieve(
         self, ids: Sequence[PointId], *, payload: bool = True, vectors: bool = True
@@ -221,7 +248,9 @@ class LiveState:
         """Return those of these points that are there, whole."""
         del payload, vectors  # the server's answer has both
         stop_if_asked()
-        return list(points_by_id(self.node, self.collection, ids, limit=self._limit))
+        return list(
+            points_by_id(self.node, self.collection, ids, limit=self.limit, shard_key=self.key)
+        )
 
     def pages(
         self, *, payload: bool = True, vectors: bool = True, where: Where | None = None
@@ -229,7 +258,7 @@ class LiveState:
         """Yield the points that a filter finds, without vectors."""
         asked: dict[str, Any] = {
             "filter": where, "with_payload": payload, "with_vector": vectors,
-            "limit": min(500, self._limit or 500),
+            "limit": min(500, self.limit or 500), **of_key(self.key),
         }  # fmt: skip
         while True:
             stop_if_asked()
@@ -241,14 +270,9 @@ class LiveState:
 
     def count(self, where: Where | None = None) -> int:
         """Count the points that a filter finds."""
-        return int(self._ask("count", {"filter": where, "exact": True})["count"])
-
-    @property
-    def _limit(self) -> int | None:
-        return self.facts.max_query_limit
-
-    def _operations_now(self) -> dict[int, int | None]:
-        return collection_facts(self.node, self.collection).operations
+        return int(
+            self._ask("count", {"filter": where, "exact": True, **of_key(self.key)})["count"]
+        )
 
     def _ask(self, what: str, body: Mapping[str, Any]) -> Any:
         where = path_of(self.collection, "points", what)

@@ -74,7 +74,7 @@ class _Salvage:
     put: Put
     told: Salvaged = field(default_factory=Salvaged)
     read: Fingerprint | None = None
-    there: set[PointId] = field(default_factory=set)
+    there: dict[int, set[PointId]] = field(default_factory=dict)
     known: set[PointId] = field(default_factory=set)
     shards: set[int] = field(default_factory=set)
 
@@ -107,12 +107,13 @@ class _Salvage:
                 "points that had been deleted may be back"
             )
         held_ids = set(opened.ids())
-        seen = self.there & held_ids
+        there = self.there.setdefault(opened.shard, set())  # another shard key has its own ids
+        seen = there & held_ids
         name = f"shard-{opened.shard}{f'-{copy + 1}' if copy else ''}.{self.writer.form}"
         written = self.writer.write(
             opened.engine, opened.shard, name, opened.points, but=sorted(seen, key=str)
         )
-        self.there |= held_ids
+        there |= held_ids
         self.shards.add(opened.shard)
         if written.file.points or not copy:
             self.put(written)
@@ -123,20 +124,21 @@ class _Salvage:
     def conclude(self, read: Fingerprint) -> None:
         """Find out what is missing."""
         told, seal = self.told, self.found.backup.seal
+        there: set[PointId] = set().union(*self.there.values())
         if seal is None:
-            told.lost_ids = _ordered(self.known - self.there)
+            told.lost_ids = _ordered(self.known - there)
             told.notes.append("it has no seal: nothing says how many points it should have")
             return
         differs = differences(seal.total, read)
         told.equal = not differs
         told.notes += differs
         wrong = set(buckets_apart(seal.total, read))
-        if doubtful := sum(bucket_of(i) in wrong for i in self.there):
+        if doubtful := sum(bucket_of(i) in wrong for some in self.there.values() for i in some):
             told.notes.append(
                 f"{doubtful} of {read.points} points that were read lie in buckets that differ: "
                 "their payload or vectors may not be what was sealed"
             )
-        lost = find_lost(seal.total, read, self.there, self.known)
+        lost = find_lost(seal.total, read, there, self.known)
         told.lost_ids = list(lost.ids)
         missing = max(seal.points - read.points, 0)
         if not lost.buckets:

@@ -43,6 +43,7 @@ class ShardWriter:
     form: Form
     folder: Path
     sealed: Mapping[int, SealedShard] = field(default_factory=dict)
+    keys: Mapping[int, int | str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -58,7 +59,9 @@ class ShardWriter:
             backup_id=manifest.backup_id,
         )
         columns = PointColumns.of_collection(manifest.info)
-        return cls(key, columns, form, folder, {s.shard: s for s in sealed})
+        return cls(
+            key, columns, form, folder, {s.shard: s for s in sealed}, manifest.keys_of_shards
+        )
 
     def write_all(self, opened: OpenedBackup) -> Iterator[WrittenShard]:
         """Write every shard; the file of one is removed when the next is asked for.
@@ -118,6 +121,7 @@ class ShardWriter:
                 sha256=answer["sha256"],
                 fingerprint=add(settled, apart) if apart else settled,
                 unlike=answer.get("unlike", {}),
+                shard_key=self.keys.get(shard),
             ),
             tuple(_apart_from(sealed, settled, apart)) if sealed else (),
             apart.points if apart else 0,

@@ -18,6 +18,7 @@ from qdrant_dr.jobs.export.shard_files import (
     unlike_seal,
     whole,
 )
+from qdrant_dr.jobs.read_points.in_clear import export_in_clear
 from qdrant_dr.jobs.read_points.opened_backup import opened_backup
 from qdrant_dr.jobs.run.error_facts import error_facts
 from qdrant_dr.jobs.run.load_backup import Found
@@ -60,6 +61,8 @@ def export_backup(config: Config, unit: ExportUnit, run_id: str) -> Outcome:
     try:
         to = open_destination(config, unit.out, unit.credentials_of)
         done.destination = to.shown
+        copies = (copy.repository for copy in found.backup.copies)
+        done.notes += export_in_clear(found.opened, copies, to.shown)
         _export(config, unit, found, to, done, run_id)
     except Interrupted as e:
         error = Interrupted(e.message, GO_ON)

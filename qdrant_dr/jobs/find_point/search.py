@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
+from qdrant_dr.cluster.scroll import ShardKey
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, Interrupted, StorageFull, UsageError
-from qdrant_dr.jobs.find_point.sealed_alike import sealed_alike
 from qdrant_dr.jobs.read_points.opened_backup import (
     IDS_AT_ONCE,
     OpenedShard,
@@ -20,10 +20,13 @@ from qdrant_dr.jobs.read_points.opened_backup import (
     opened_backup,
     stop_if_asked,
 )
+from qdrant_dr.jobs.read_points.sealed_sums import sealed_alike
 from qdrant_dr.records import BackupKey
 from qdrant_dr.repository import Backup
 
 PointId = int | str
+Place = tuple[ShardKey | None, PointId]
+"""Which point: with custom sharding each shard key has ids of its own."""
 Digests = dict[str, str]
 MOST_POINTS = 1000
 """That one search follows: who asks for more wants `diff` or `export`."""
@@ -43,6 +46,7 @@ class Seen:
     captured_at: datetime
     state: Literal["there", "absent", "unknown"]
     point_id: PointId | None = None
+    shard_key: ShardKey | None = None
     newer: str | None = None
     differs: tuple[str, ...] = ()
     read: bool = True
@@ -74,7 +78,8 @@ class PointSearch:
     ids: tuple[PointId, ...] = ()
     where: Where | None = None
     vectors: bool = False
-    _known: dict[PointId, _Known] = field(default_factory=dict)
+    _known: dict[Place, _Known] = field(default_factory=dict)
+    _looked: dict[PointId, str] = field(default_factory=dict)
     _last: Backup | None = None
 
     def look(self, backup: Backup) -> Iterator[Seen]:
@@ -82,11 +87,11 @@ class PointSearch:
 
         Raise UsageError if the filter finds too many points, StorageFull, Interrupted."""
         ids = None if self.where is not None else self.ids
-        if self._last and sealed_alike(self._last.seal, backup.seal, ids):
-            for point_id, known in self._known.items():
+        if self._last and sealed_alike(self._last, backup, ids):
+            for place, known in self._known.items():
                 there = "absent" if known.digests is None else "there"
-                yield self._seen(backup, there, point_id, newer=known.backup, read=False)
-                known.backup = backup.key.backup_id
+                yield self._seen(backup, there, place, newer=known.backup, read=False)
+                known.backup = self._looked[place[1]] = backup.key.backup_id
             self._last = backup
             return
         try:
@@ -96,38 +101,56 @@ class PointSearch:
         except DRError as e:
             yield self._seen(backup, "unknown", why=e)
             return
-        for point_id in self._followed(found):
-            yield self._compared(backup, point_id, found.get(point_id))
+        for place in self._followed(found):
+            yield self._compared(backup, place, found.get(place))
         self._last = backup
 
-    def _followed(self, found: dict[PointId, tuple[Any, Digests]]) -> list[PointId]:
-        return list(dict.fromkeys((*self.ids, *self._known, *found)))
+    @property
+    def _ids(self) -> list[PointId]:
+        """Every id that is followed."""
+        return list(dict.fromkeys((*self.ids, *(point_id for _, point_id in self._known))))
 
-    def _compared(
-        self, backup: Backup, point_id: PointId, found: tuple[Any, Digests] | None
-    ) -> Seen:
-        before, own = self._known.get(point_id), found[1] if found else None
-        self._known[point_id] = _Known(own, backup.key.backup_id)
+    def _followed(self, found: dict[Place, tuple[Any, Digests]]) -> list[Place]:
+        """Return the points to tell of: of an id those of each shard key that ever had it; it alone
+        if none had."""
+        places: dict[PointId, dict[Place, None]] = {i: {} for i in self._ids}
+        for place in (*self._known, *found):
+            places.setdefault(place[1], {})[place] = None
+        for point_id, some in places.items():
+            if len(some) > 1:
+                some.pop((None, point_id), None)
+        return [p for i, some in places.items() for p in some or {(None, i): None}]
+
+    def _compared(self, backup: Backup, place: Place, found: tuple[Any, Digests] | None) -> Seen:
+        point_id, own = place[1], found[1] if found else None
+        before = self._known.get(place)
+        if before is None and (looked := self._looked.get(point_id)) is not None:
+            before = _Known(None, looked)  # no key had it there
+        self._looked[point_id] = backup.key.backup_id
+        if place[0] is not None:
+            self._known.pop((None, point_id), None)
+        self._known[place] = _Known(own, backup.key.backup_id)
         newer = before.backup if before else None
         differs = _differing(before.digests, own) if before else ()
         if found is None:
-            return self._seen(backup, "absent", point_id, newer=newer, differs=differs)
+            return self._seen(backup, "absent", place, newer=newer, differs=differs)
         point = found[0]
         return self._seen(
             backup,
             "there",
-            point_id,
+            place,
             newer=newer,
             differs=differs,
             payload=point["payload"],
             vector=point["vector"],
         )
 
-    def _read(self, backup: Backup) -> dict[PointId, tuple[Any, Digests]]:
-        found: dict[PointId, tuple[Any, Digests]] = {}
+    def _read(self, backup: Backup) -> dict[Place, tuple[Any, Digests]]:
+        found: dict[Place, tuple[Any, Digests]] = {}
+        keys = backup.manifest.keys_of_shards
         with opened_backup(self.config, look_up(self.config, backup), self.folder) as opened:
             for shard in opened.shards():
-                wanted = list(dict.fromkeys((*self.ids, *self._known, *self._matching(shard))))
+                wanted = list(dict.fromkeys((*self._ids, *self._matching(shard))))
                 if len(wanted) > MOST_POINTS:
                     raise UsageError(
                         f"the filter finds more than {MOST_POINTS} points of {backup.key}",
@@ -137,8 +160,9 @@ class PointSearch:
                     some = wanted[at : at + IDS_AT_ONCE]
                     digests = shard.digests(some)
                     for point in shard.retrieve(some, vectors=self.vectors):
-                        found.setdefault(point["id"], (point, digests[point["id"]]))
-                if self.where is None and len(found) == len(wanted):
+                        place = keys.get(shard.shard), point["id"]
+                        found.setdefault(place, (point, digests[point["id"]]))
+                if self.where is None and not keys and len(found) == len(wanted):
                     break  # a point is in one shard
         return found
 
@@ -155,9 +179,10 @@ class PointSearch:
                     return
 
     @staticmethod
-    def _seen(backup: Backup, state: Any, point_id: PointId | None = None, **more: Any) -> Seen:
+    def _seen(backup: Backup, state: Any, place: Place | None = None, **more: Any) -> Seen:
         stop_if_asked()
-        return Seen(backup.key, backup.manifest.captured_at, state, point_id, **more)
+        key, point_id = place or (None, None)
+        return Seen(backup.key, backup.manifest.captured_at, state, point_id, key, **more)
 
 
 def _differing(newer: Digests | None, own: Digests | None) -> tuple[str, ...]:

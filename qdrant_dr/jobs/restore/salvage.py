@@ -218,17 +218,18 @@ class _Work:
     def _compare(self, page: Sequence[RawPoint], key: ShardKey | None) -> None:
         """Read back; what differs is sent once more, its floats spelled for this server."""
         expected = [p for p in page if p["id"] not in self.upserts.refused]
-        wrong = self._differing(expected)
+        wrong = self._differing(expected, key)
         if wrong:
             again = [p for p in expected if p["id"] in wrong]
             self.upserts.send(again, shard_key=key, respell=True)
-            self.changed |= self._differing(again)
+            self.changed |= self._differing(again, key)
 
-    def _differing(self, points: Sequence[RawPoint]) -> set[PointId]:
+    def _differing(self, points: Sequence[RawPoint], key: ShardKey | None) -> set[PointId]:
         if not points:
             return set()
         ids = [p["id"] for p in points]
-        served = {p["id"]: p for p in points_by_id(self.node, self.name, ids, limit=self.limit)}
+        there = points_by_id(self.node, self.name, ids, limit=self.limit, shard_key=key)
+        served = {p["id"]: p for p in there}
         wrong: set[PointId] = set()
         for only, tolerance in ((False, TOLERANCE), (True, HALF_TOLERANCE)):
             if only and not self.halves:

@@ -15,11 +15,13 @@ from typing import Any, Literal, Self
 import orjson
 
 from qdrant_dr.cluster import RawPoint
-from qdrant_dr.cluster.scroll import id_order
+from qdrant_dr.cluster.scroll import ShardKey, id_order
 from qdrant_dr.jobs.restore_points.point_states import combined, digest_of, same
 from qdrant_dr.records.undo import ABSENT
 
 PointId = int | str
+Place = tuple[ShardKey | None, PointId]
+"""Which point: each shard key has ids of its own."""
 Kind = Literal["create", "overwrite", "delete"]
 Verdict = Kind | Literal["equal", "lacking", "present"]
 """`lacking`: one component of a point that is not there cannot be written; `present`: only missing
@@ -39,7 +41,7 @@ class Change:
     after: RawPoint | None
     wanted: str
     shard: int | None = None
-    shard_key: int | str | None = None
+    shard_key: ShardKey | None = None
 
     @property
     def kind(self) -> Kind:
@@ -57,7 +59,7 @@ def decide(
     missing: bool,
     cosine: frozenset[str],
     shard: int | None = None,
-    shard_key: int | str | None = None,
+    shard_key: ShardKey | None = None,
 ) -> tuple[Verdict, Change | None]:
     """Decide what becomes of one point that is `there`, and is to be as `given`; the last bits of
     the vectors `cosine` do not count."""
@@ -131,12 +133,13 @@ class ChangeFile:
         if batch:
             yield batch
 
-    def ids(self) -> Iterator[PointId]:
-        """Yield the id of every change."""
+    def places(self) -> Iterator[Place]:
+        """Yield the shard key and id of every change."""
         self._out.flush()
         with self.path.open() as rows:
             for line in rows:
-                yield json.loads(line)[0]
+                change = Change(*_row_of(line))
+                yield change.shard_key, change.id
 
 
 def _row_of(line: str) -> list[Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import Node, RawPoint, points_by_id
-from qdrant_dr.errors import Interrupted
+from qdrant_dr.cluster.scroll import ShardKey
+from qdrant_dr.errors import Interrupted, PlanRefused
 from qdrant_dr.jobs.restore_points.changes import Change, PointId, decide
 from qdrant_dr.jobs.restore_points.sources import Source
 
@@ -43,15 +44,20 @@ def compare_with_live(
     missing: bool,
     cosine: frozenset[str],
     limit: int | None,
+    keys: Collection[ShardKey | None],
     take: Take,
 ) -> Surveyed:
-    """Decide for every point of the source. Raise what reading it and the live points raises."""
+    """Decide for every point of the source; `keys` are those of the live collection. Raise
+    PlanRefused for a point whose shard key is not there, and what reading it and the live points
+    raises."""
     found = Surveyed()
     for batch in source.batches():
         if stopping.is_set():
             raise Interrupted("asked to stop while points were compared")
-        ids = [g.id for g in batch]
-        live = {p["id"]: p for p in points_by_id(node, name, ids, limit=limit)}
+        ids, key = [g.id for g in batch], batch[0].shard_key
+        if key not in keys:
+            raise PlanRefused(*_no_such_key(name, key))
+        live = {p["id"]: p for p in points_by_id(node, name, ids, limit=limit, shard_key=key)}
         for given in batch:
             there = live.get(given.id)
             what, change = decide(
@@ -69,3 +75,15 @@ def compare_with_live(
                 found.first += [(what, given.id)] * (len(found.first) < SHOWN)
                 take(change, there)
     return found
+
+
+def _no_such_key(name: str, key: ShardKey | None) -> tuple[str, str]:
+    if key is None:
+        return (
+            f"{name!r} has shard keys, and these points are of none",
+            "restore the backup under another name with `--as`, without `--points`.",
+        )
+    return (
+        f"points of the shard key {key!r} are to be restored, but {name!r} has no such key",
+        f"create it first: PUT /collections/{name}/shards with its shard_key; nothing was changed.",
+    )

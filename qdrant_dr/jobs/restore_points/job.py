@@ -10,6 +10,7 @@ from pathlib import Path
 from qdrant_dr.cluster import Node
 from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, PlanRefused
+from qdrant_dr.jobs.read_points.in_clear import undo_in_clear
 from qdrant_dr.jobs.read_points.opened_backup import check_filter
 from qdrant_dr.jobs.restore_points.changes import Change
 from qdrant_dr.jobs.restore_points.compare_with_live import compare_with_live
@@ -173,7 +174,10 @@ def _compared(
         with open_target(config, unit.target, unit.target_key) as other:
             return _compared(config, plan, backup, run, other, compare=compare)
     live = look_at(config, node, unit.name)
-    refusals, warnings = list(plan.refusals), list(plan.warnings)
+    refusals, warnings = (
+        list(plan.refusals),
+        [*plan.warnings, *live.warnings, *undo_in_clear(run.repositories)],
+    )
     stored = None
     if backup is not None:
         refusals += unlike_backup(
@@ -209,7 +213,8 @@ def _compared(
         with work.opened() as source:
             surveyed = compare_with_live(
                 node, unit.name, source, only=work.only, missing=unit.missing,
-                cosine=live.cosine, limit=live.facts.max_query_limit, take=weigh,
+                cosine=live.cosine, limit=live.facts.max_query_limit, keys=live.facts.shard_keys,
+                take=weigh,
             )  # fmt: skip
     if stored is not None and surveyed.to_write and not unit.another_incarnation:
         refusals += filter(None, [without_the_run(live, stored.record)])

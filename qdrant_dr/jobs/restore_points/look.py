@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qdrant_dr.cluster import CollectionFacts, Node, collection_facts
+from qdrant_dr.cluster import CollectionFacts, Node
 from qdrant_dr.cluster.incarnation import another_life, fallen, other_vectors
+from qdrant_dr.cluster.serving import left_out, must_answer, whole_facts
 from qdrant_dr.cluster.target import TargetFacts
 from qdrant_dr.config import Config
 from qdrant_dr.errors import PlanRefused
@@ -29,6 +30,11 @@ class Live:
     def cosine(self) -> frozenset[str]:
         """Return the names of the vectors that the server normalises."""
         return cosine_vectors(self.facts.info["config"]["params"])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Say which replicas are neither read nor proven."""
+        return tuple(filter(None, [left_out(self.facts)]))
 
     @property
     def most(self) -> int | None:
@@ -53,28 +59,13 @@ def look_at(config: Config, node: Node, name: str) -> Live:
             f"there is no collection {name!r} on {target.url} to write points into",
             "restore it as a whole: the same command without `--points`.",
         )
+    must_answer(node, name)
     if name in target.broken:
         raise PlanRefused(
             f"{name!r} on {target.url} is listed and answers with an error",
             "restore it as a whole: delete it, then the same command without `--points`.",
         )
-    facts = collection_facts(node, name)
-    if reason := ids_apart(facts):
-        raise PlanRefused(
-            f"points of {name!r} on {target.url} cannot be told apart by their ids: {reason}",
-            "restore the backup under another name with `--as`, without `--points`, and copy the "
-            "points from there with their shard key.",
-        )
-    return Live(target, facts)
-
-
-def ids_apart(facts: CollectionFacts) -> str | None:
-    """Say why one id may be of several points: with custom sharding each shard key has its own
-    ids, and a read or a deletion without the key is of all of them. None if it is not so. Pure."""
-    keys = (json.loads(facts.shard_keys_json) or {}).get("shard_keys") or ()
-    if facts.sharding_method != "custom" or len(keys) < 2:
-        return None
-    return f"with custom sharding, each of its {len(keys)} shard keys has ids of its own"
+    return Live(target, whole_facts(node, name))
 
 
 def unlike_backup(live: Live, manifest: Manifest, *, another_incarnation: bool) -> list[str]:

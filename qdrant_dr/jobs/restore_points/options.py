@@ -10,8 +10,8 @@ from uuid import UUID
 
 from pydantic import model_validator
 
-from qdrant_dr.cluster.scroll import id_order
 from qdrant_dr.errors import UsageError
+from qdrant_dr.jobs.restore_points.id_set import IdSet
 from qdrant_dr.jobs.restore_points.point_states import check_only
 from qdrant_dr.jobs.run.units import PointsOptions
 from qdrant_dr.secrets import SecretRef
@@ -83,20 +83,20 @@ def parsed_filter(text: str | None) -> dict[str, Any] | None:
     return found
 
 
-def ids_of(path: str) -> list[int | str]:
+def ids_of(path: str) -> IdSet:
     """Read ids from a file: one a line, or the first ids of lines that are JSON objects with `id`.
-
-    They are sorted as a server scrolls, each once. Raise UsageError that names the first line that
-    is no id.
+    Raise UsageError that names the first line that is no id.
     """
     try:
-        lines = Path(path).expanduser().read_text().splitlines()
+        with Path(path).expanduser().open() as lines:
+            found = IdSet.of(
+                point_id(line, n, path) for n, line in enumerate(lines, 1) if line.strip()
+            )
     except (OSError, UnicodeDecodeError) as e:
         raise UsageError(f"--ids {path} cannot be read: {e}") from None
-    found = {point_id(line, n, path) for n, line in enumerate(lines, 1) if line.strip()}
     if not found:
         raise UsageError(f"--ids {path} has no id", "one a line: a number, or a UUID.")
-    return sorted(found, key=id_order)
+    return found
 
 
 def point_id(line: str, number: int, path: str) -> int | str:

@@ -3,15 +3,18 @@ after."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from qdrant_dr.cluster import Node, RawPoint, collection_facts, points_by_id
+from qdrant_dr.cluster import Node, collection_facts, points_by_id
 from qdrant_dr.cluster.sampling import sample_points
-from qdrant_dr.jobs.restore_points.changes import PointId
+from qdrant_dr.cluster.scroll import ShardKey
+from qdrant_dr.jobs.restore_points.changes import Place, PointId
 from qdrant_dr.jobs.restore_points.point_states import digest_of
 
 SAMPLED = 300
+SAMPLED_KEYS = 6
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Around:
 
     points: int | None
     operations: tuple[int, ...] | None
-    sample: dict[PointId, str]
+    sample: dict[Place, str]
 
 
 @dataclass(frozen=True)
@@ -38,23 +41,42 @@ class OthersJudged:
 
 
 def look_around(
-    node: Node, name: str, *, seed: str, limit: int | None, ours: Iterable[PointId]
+    node: Node,
+    name: str,
+    *,
+    seed: str,
+    limit: int | None,
+    keys: Sequence[ShardKey | None],
+    ours: Iterable[Place],
 ) -> Around:
-    """Count, and sample points that are not among `ours`."""
+    """Count, and sample points that are not among `ours`, of a few of the shard `keys`."""
     # the number first: whatever is written from here on shows in it, counted and sampled or not
     _, operations = _counted(node, name)
     points, _ = _counted(node, name)
-    drawn = sample_points(node, name, count=SAMPLED, seed=seed, limit=limit, total=points)
-    sample = {p["id"]: digest_of(p, None) for p in drawn}
-    for point_id in ours:
-        sample.pop(point_id, None)
+    some = random.Random(seed).sample(keys, min(len(keys), SAMPLED_KEYS))
+    sample = {
+        (key, p["id"]): digest_of(p, None)
+        for key in some
+        for p in sample_points(
+            node, name, count=SAMPLED // len(some), seed=seed, limit=limit, shard_key=key,
+            total=points if len(keys) == 1 else None,
+        )
+    }  # fmt: skip
+    for place in ours:
+        sample.pop(place, None)
     return Around(points, operations, sample)
 
 
 def look_again(node: Node, name: str, before: Around, *, limit: int | None) -> Around:
     """Count again, and read the same sample."""
-    points: Sequence[RawPoint] = list(points_by_id(node, name, list(before.sample), limit=limit))
-    sample = {p["id"]: digest_of(p, None) for p in points}
+    ids: dict[ShardKey | None, list[PointId]] = {}
+    for key, point_id in before.sample:
+        ids.setdefault(key, []).append(point_id)
+    sample = {
+        (key, p["id"]): digest_of(p, None)
+        for key, some in ids.items()
+        for p in points_by_id(node, name, some, limit=limit, shard_key=key)
+    }
     return Around(*_counted(node, name), sample)
 
 
@@ -77,7 +99,7 @@ def judge_others(
     wanted = (before.points or 0) + created - deleted
     faults = []
     if changed:
-        named = ", ".join(map(str, changed[:8]))
+        named = ", ".join(str(point_id) for _, point_id in changed[:8])
         faults.append(f"{len(changed)} of {sampled} other points are not as before: {named}")
     if counted and after.points != wanted:
         faults.append(f"there are {after.points} points, {wanted} were to be there")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import compress, groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from qdrant_dr.cluster import Node, RawPoint, scroll_points
+from qdrant_dr.cluster.scroll import ShardKey
 from qdrant_dr.errors import NothingSelected
 from qdrant_dr.jobs.read_points.opened_backup import OpenedBackup, OpenedShard
 from qdrant_dr.jobs.restore_points.changes import BATCH, IdFile, PointId, absent_ids
+from qdrant_dr.jobs.restore_points.id_set import IdSet
 from qdrant_dr.jobs.restore_points.undo import StoredUndo
 
 T = TypeVar("T")
@@ -26,7 +29,7 @@ class Given:
     id: PointId
     point: RawPoint | None
     shard: int | None = None
-    shard_key: int | str | None = None
+    shard_key: ShardKey | None = None
     left: frozenset[str] | None = None
 
 
@@ -41,14 +44,14 @@ class Source(Protocol):
 @dataclass
 class OfBackup:
     """The points of a backup that were selected: all, those of `ids`, or those that a filter
-    finds; `live` are the sorted ids that are live, where only missing ones are wanted."""
+    finds; `live` are the sorted ids that are live under each shard key, where only missing ones are
+    wanted."""
 
     opened: OpenedBackup
-    ids: list[PointId] | None = None
+    ids: IdSet | None = None
     where: dict[str, Any] | None = None
     every: bool = False
-    live: IdFile | None = None
-    unknown: list[PointId] = field(default_factory=list)
+    live: Mapping[ShardKey | None, IdFile] | None = None
 
     def batches(self) -> Iterator[list[Given]]:
         keys = self.opened.found.manifest.keys_of_shards
@@ -57,19 +60,21 @@ class OfBackup:
         for shard in self.opened.shards():
             total += shard.points
             key = keys.get(shard.shard)
-            for page in self._pages(shard, seen):
+            for page in self._pages(shard, key, seen):
                 found += len(page)
-                yield [Given(p["id"], p, shard.shard, key) for p in page]
+                if page:
+                    yield [Given(p["id"], p, shard.shard, key) for p in page]
         if self.ids is not None:
             self._all_known(seen)
         elif self.where is not None:
             self._sensible(found, total)
 
-    def _pages(self, shard: OpenedShard, seen: bytearray) -> Iterator[list[RawPoint]]:
+    def _pages(
+        self, shard: OpenedShard, key: ShardKey | None, seen: bytearray
+    ) -> Iterator[list[RawPoint]]:
         if self.ids is not None:
-            place = {}
             for start in range(0, len(self.ids), BATCH):
-                some = self.ids[start : start + BATCH]
+                some = self.ids.part(start, BATCH)
                 place = {point_id: start + n for n, point_id in enumerate(some)}
                 page = shard.retrieve(some)
                 for point in page:
@@ -81,7 +86,8 @@ class OfBackup:
             pages = shard.pages(payload=False, vectors=False)
             ids = (point["id"] for page in pages for point in page)
             # read to the end first: the engine answers one question at a time
-            gone = IdFile(self.opened.folder / f"gone-{shard.shard}", absent_ids(ids, self.live))
+            live = self.live.get(key, ())
+            gone = IdFile(self.opened.folder / f"gone-{shard.shard}", absent_ids(ids, live))
             for some in in_batches(gone):
                 yield shard.retrieve(some)
         else:
@@ -89,11 +95,11 @@ class OfBackup:
 
     def _all_known(self, seen: bytearray) -> None:
         assert self.ids is not None
-        unknown = [point_id for point_id, known in zip(self.ids, seen, strict=True) if not known]
-        if unknown:
-            named = ", ".join(map(str, unknown[:_NAMED])) + ", ..." * (len(unknown) > _NAMED)
+        if unknown := seen.count(0):
+            some = compress(self.ids, (not known for known in seen))
+            named = ", ".join(map(str, islice(some, _NAMED))) + ", ..." * (unknown > _NAMED)
             raise NothingSelected(
-                f"{len(unknown)} of {len(self.ids)} ids are not in {self.opened.found.backup.key}: "
+                f"{unknown} of {len(self.ids)} ids are not in {self.opened.found.backup.key}: "
                 f"{named}",
                 "take another backup, or take them out of the file; `qdrant-dr list` has the "
                 "backups. Nothing was changed.",
@@ -115,8 +121,8 @@ class OfBackup:
 
 @dataclass
 class OfUndo:
-    """The points of an undo record, as they were. With `forced` also those that somebody changed
-    since."""
+    """The points of an undo record, as they were, each batch of one shard key. With `forced` also
+    those that somebody changed since."""
 
     stored: StoredUndo
     forced: bool = False
@@ -126,12 +132,14 @@ class OfUndo:
             Given(f.id, f.before, f.shard, f.shard_key, None if self.forced else f.left)
             for f in self.stored.points()
         )
-        yield from in_batches(given)
+        for _, some in groupby(given, key=attrgetter("shard_key")):
+            yield from in_batches(some)
 
 
-def live_ids(node: Node, name: str, limit: int | None, path: Path) -> IdFile:
-    """Keep the ids of a live collection in a file, in their order."""
-    points = scroll_points(node, name, limit=limit, content=False)
+def live_ids(node: Node, name: str, key: ShardKey | None, limit: int | None, path: Path) -> IdFile:
+    """Keep the ids of a live collection in a file, in their order; those of one shard key, if it
+    has any."""
+    points = scroll_points(node, name, limit=limit, content=False, shard_key=key)
     return IdFile(path, (p["id"] for p in points))
 
 

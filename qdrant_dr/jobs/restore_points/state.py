@@ -13,7 +13,7 @@ from qdrant_dr.config import Config
 from qdrant_dr.jobs.read_points.opened_backup import look_up, opened_backup
 from qdrant_dr.jobs.restore_points.look import Live
 from qdrant_dr.jobs.restore_points.options import ids_of, parsed_filter
-from qdrant_dr.jobs.restore_points.sources import OfBackup, OfUndo, Source, live_ids
+from qdrant_dr.jobs.restore_points.sources import OfBackup, OfUndo, Source, in_batches, live_ids
 from qdrant_dr.jobs.restore_points.undo import StoredUndo
 from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.units import RestorePointsUnit
@@ -59,7 +59,10 @@ class PointsWork:
         chosen = ids is not None or where is not None
         live = None
         if unit.missing and not chosen:
-            live = live_ids(self.node, unit.name, self.limit, self.folder / "live-ids")
+            live = {
+                key: live_ids(self.node, unit.name, key, self.limit, self.folder / f"live-ids-{n}")
+                for n, key in enumerate(self.live.facts.shard_keys)
+            }
         with opened_backup(self.config, self.found, self.folder / "backup") as opened:
             yield OfBackup(opened, ids, where, unit.every, live)
             self.notes += opened.notes
@@ -76,7 +79,13 @@ def found_backup(config: Config, backup: Backup, repositories: tuple[str, ...]) 
 def asked(unit: RestorePointsUnit) -> str:
     """Return the digest of what a unit is to do: whoever is asked for the same continues it."""
     what = [
-        str(unit.key), unit.undoes, unit.name, unit.missing, unit.where, unit.every, unit.only,
-        ids_of(unit.ids) if unit.ids else None,
+        str(unit.key), unit.undoes, unit.name, unit.missing, unit.where, unit.every, unit.only
     ]  # fmt: skip
-    return hashlib.sha256(canonical_json(what)).hexdigest()
+    digest = hashlib.sha256(canonical_json(what)[:-1] + b",")
+    if unit.ids is None:
+        digest.update(b"null]")
+    else:  # as one more list, of which only a part is in memory at once
+        for n, some in enumerate(in_batches(ids_of(unit.ids))):
+            digest.update((b"," if n else b"[") + canonical_json(some)[1:-1])
+        digest.update(b"]]")
+    return digest.hexdigest()

@@ -6,13 +6,16 @@ import json
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from functools import partial
+from itertools import groupby
+from operator import itemgetter
 
 from qdrant_dr.cluster import points_by_id
 from qdrant_dr.cluster.point_writes import PointWrites
+from qdrant_dr.cluster.scroll import ShardKey
 from qdrant_dr.config import Config
 from qdrant_dr.errors import AccessDenied, ContentDiffers, DRError, PlanRefused, RecoverFailed
-from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, PointId, decide
+from qdrant_dr.jobs.read_points.in_clear import undo_in_clear
+from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, Place, PointId, decide
 from qdrant_dr.jobs.restore_points.compare_with_live import compare_with_live
 from qdrant_dr.jobs.restore_points.journal import (
     OpenPointsJournal,
@@ -140,7 +143,7 @@ class Restoration:
             else:
                 self.result.proven = True
                 self.journal.drop()
-        self.result.notes += self.work.notes
+        self.result.notes += [*self.work.live.warnings, *self.work.notes]
         settle_doubts(self.unit, self.result)
 
     def _find(self) -> None:
@@ -205,7 +208,8 @@ class Restoration:
         with work.opened() as source:
             result.surveyed = compare_with_live(
                 self.node, self.name, source, only=work.only, missing=self.unit.missing,
-                cosine=work.live.cosine, limit=self.limit, take=take,
+                cosine=work.live.cosine, limit=self.limit, keys=work.live.facts.shard_keys,
+                take=take,
             )  # fmt: skip
         if changes.count:
             self._must_be_of_this_life()
@@ -216,6 +220,7 @@ class Restoration:
             self.writer, result.undo_id = writer, self.run_id
             result.undo_in = tuple(writer.repositories)
             result.undo_until = record.made_at + UNDO_KEPT
+            result.notes += undo_in_clear(writer.repositories)
             result.doubts += [
                 f"the undo record is not in {name}: {e.message}"
                 for name, e in writer.failed.items()
@@ -270,8 +275,10 @@ class Restoration:
         limit = BandwidthLimit(unit.bandwidth) if unit.bandwidth else None
         writes = PointWrites(self.node, self.name, limit)
         with self.watch.phase("look around"):
-            around = partial(look_around, self.node, self.name, seed=self.run_id, limit=self.limit)
-            before = around(ours=changes.ids())
+            before = look_around(
+                self.node, self.name, seed=self.run_id, limit=self.limit,
+                keys=self.work.live.facts.shard_keys, ours=changes.places(),
+            )  # fmt: skip
         if not result.resumed:
             self.journal.begin(
                 PointsJournal(
@@ -291,8 +298,8 @@ class Restoration:
 
         with self.watch.phase("write"), writes, confirmed_file.open("x") as out:
 
-            def confirm(point_id: PointId, digest: str) -> None:
-                out.write(json.dumps([point_id, digest]) + "\n")
+            def confirm(place: Place, digest: str) -> None:
+                out.write(json.dumps([*place, digest]) + "\n")
 
             writer = Writer(
                 self.node, self.name, self.work.only, writes, self.limit, self.work.live.most,
@@ -312,7 +319,7 @@ class Restoration:
             after = look_again(self.node, self.name, before, limit=self.limit)
         settled = result.written.settled
         if settled:
-            result.doubts += self.writer.settle(tuple(settled.items()))
+            result.doubts += self.writer.settle(tuple(settled))
         done_now = result.written.done
         result.others = judge_others(
             before, after, operations=writes.operations,
@@ -321,14 +328,16 @@ class Restoration:
         self._judge(wrote_besides(before, after, writes.operations))
         self.journal.drop()
 
-    def _prove(self, confirmed: Iterable[tuple[PointId, str]]) -> None:
+    def _prove(self, confirmed: Iterable[tuple[ShardKey | None, PointId, str]]) -> None:
         """Read every point that was written once more: is it still what it was then?"""
-        for some in in_batches(confirmed):
-            ids = [point_id for point_id, _ in some]
-            live = {p["id"]: p for p in points_by_id(self.node, self.name, ids, limit=self.limit)}
-            for point_id, digest in some:
-                if digest_of(live.get(point_id), self.work.only) != digest:
-                    self.result.changed_since.add(point_id)
+        for key, rows in groupby(confirmed, key=itemgetter(0)):
+            for some in in_batches(rows):
+                ids = [point_id for _, point_id, _ in some]
+                points = points_by_id(self.node, self.name, ids, limit=self.limit, shard_key=key)
+                live = {p["id"]: p for p in points}
+                for _, point_id, digest in some:
+                    if digest_of(live.get(point_id), self.work.only) != digest:
+                        self.result.changed_since.add(point_id)
 
     def _judge(self, others: int | None) -> None:
         """Raise ContentDiffers or RecoverFailed for what only we can have done."""

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import Node, RawPoint, points_by_id
 from qdrant_dr.cluster.point_writes import PointWrites
+from qdrant_dr.cluster.ready import wait_shown
 from qdrant_dr.cluster.upsert import Mode, Upserts, json_text
 from qdrant_dr.errors import Interrupted, ServerFailed
-from qdrant_dr.jobs.restore_points.changes import Change, Kind, PointId
+from qdrant_dr.jobs.restore_points.changes import Change, Kind, Place, PointId
 from qdrant_dr.jobs.restore_points.point_states import (
     PAYLOAD,
     digest_of,
@@ -28,7 +29,7 @@ from qdrant_dr.jobs.restore_points.point_states import (
 NAMED = 100
 """So many ids are named in a record."""
 Seen = tuple[Change, RawPoint | None]
-Confirmed = Callable[[PointId, str], None]
+Confirmed = Callable[[Place, str], None]
 """Take a point that was written and read back, with the digest of what the server keeps."""
 
 
@@ -60,7 +61,7 @@ class Written:
     refused: Ids = field(default_factory=Ids)
     differing: Ids = field(default_factory=Ids)
     whys: dict[str, None] = field(default_factory=dict)
-    settled: dict[PointId, str] = field(default_factory=dict)
+    settled: list[tuple[PointId, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Writer:
     limit: int | None = None
     most: int | None = None
     cosine: frozenset[str] = frozenset()
-    confirmed: Confirmed = lambda _id, _digest: None
+    confirmed: Confirmed = lambda _place, _digest: None
     written: Written = field(default_factory=Written)
 
     def write(self, batches: Iterator[list[Change]], told: Callable[[int], None]) -> None:
@@ -120,6 +121,9 @@ class Writer:
         """Count those that are as they are to be; return those that are not, as they are, but not
         the `refused`."""
         live = self._live(sent)
+        unlike = any(digest_of(live.get(c.id), self.only) != c.wanted for c in sent)
+        if unlike and wait_shown(self.node, self.name):
+            live = self._live(sent)
         wrong: list[Seen] = []
         for change in sent:
             there = live.get(change.id)
@@ -145,23 +149,24 @@ class Writer:
             if not same(change.after, there, self.only, self.cosine):
                 return False
             self.written.within += 1
-            self.written.settled[change.id] = found
-        self.confirmed(change.id, found)
+            self.written.settled.append((change.id, found))
+        self.confirmed((change.shard_key, change.id), found)
         return True
 
     def _is_rounded(self, change: Change, there: RawPoint | None) -> bool:
         return only_rounded(change.after, there, self.only, self.cosine)
 
     def _live(self, changes: Sequence[Change]) -> dict[PointId, RawPoint]:
-        ids = [c.id for c in changes]
-        return {p["id"]: p for p in points_by_id(self.node, self.name, ids, limit=self.limit)}
+        ids, key = [c.id for c in changes], changes[0].shard_key  # a batch is of one
+        points = points_by_id(self.node, self.name, ids, limit=self.limit, shard_key=key)
+        return {p["id"]: p for p in points}
 
     def _send(self, changes: Sequence[Change], *, respell: bool) -> dict[PointId, str]:
         """Send them, and return those that the server did not take, and why."""
         refused: dict[PointId, str] = {}
         gone = [c.id for c in changes if c.after is None]
         if gone:
-            self.writes.delete(gone)
+            self.writes.delete(gone, changes[0].shard_key)
         kept = [c for c in changes if c.after is not None]
         if self.only is None:
             for kind in ("create", "overwrite"):
@@ -186,7 +191,7 @@ class Writer:
         texts = {
             c.id: json_text((c.after or {}).get("payload") or {}, respell=respell) for c in changes
         }
-        self.writes.overwrite_payloads(texts)
+        self.writes.overwrite_payloads(texts, changes[0].shard_key)
 
     def _vectors(self, changes: Sequence[Change], refused: dict[PointId, str]) -> None:
         name = vector_name(self.only)
@@ -195,10 +200,10 @@ class Writer:
         gone = [c for c in changes if vectors[c.id] is None]
         kept = [c for c in changes if vectors[c.id] is not None]
         if gone:
-            self.writes.delete_vectors(name, [c.id for c in gone])
+            self.writes.delete_vectors(name, [c.id for c in gone], gone[0].shard_key)
 
         def send(some: Sequence[Change]) -> None:
-            self.writes.update_vectors(name, {c.id: vectors[c.id] for c in some})
+            self.writes.update_vectors(name, {c.id: vectors[c.id] for c in some}, some[0].shard_key)
 
         self._halving(kept, send, refused)
 

@@ -58,7 +58,7 @@ def live_sample(config: Config, manifest: Manifest) -> LiveSample | None:
                 return None
     except DRError:
         return None
-    return LiveSample({p["id"]: digest_point(p) for p in points})
+    return LiveSample({(shard, p["id"]): digest_point(p) for shard, p in points})
 
 
 def _live_points(
@@ -66,14 +66,14 @@ def _live_points(
     nodes: Mapping[str, Node],
     shards: Mapping[str, Sequence[int]],
     limit: int | None,
-) -> list[RawPoint]:
+) -> list[tuple[int, RawPoint]]:
     """Of each shard its share, from the node that the shard's part came from."""
     pieces = [(url, shard) for url, mine in shards.items() for shard in mine]
     if len(pieces) > LIVE_SHARDS:
         pieces = random.Random(manifest.backup_id).sample(pieces, LIVE_SHARDS)
     held = {s.shard: s.count_after for s in manifest.shards}
     return [
-        point
+        (shard, point)
         for url, shard in pieces
         for point in sample_points(
             nodes[url], manifest.collection, count=-(-LIVE_SAMPLE // len(pieces)),

@@ -80,9 +80,8 @@ def prove_copy(
     if unit.sample_per_mille is not None:
         seed = unit.seed if unit.seed is not None else secrets.randbelow(2**31)
         sample = SampleRequest(unit.sample_per_mille, seed)
-    examined = examine(
-        config, found, unit, run_id, sample, list(live.points) if live else (), keep_replayed
-    )
+    wanted = list(dict.fromkeys(i for _, i in live.points)) if live else []
+    examined = examine(config, found, unit, run_id, sample, wanted, keep_replayed)
     exam = examined.exam
     wrong = list(exam.findings)
     seal, sealed, notes = backup.seal, False, list(exam.defects)

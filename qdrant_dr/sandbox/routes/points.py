@@ -47,7 +47,7 @@ def delete(found: Found, body: Body, wait: bool = False) -> Response:
         if where is not None
         else edge.UpdateOperation.delete_points(ids)
     )
-    return logged(found.update(operation), wait=wait)
+    return logged(found.update(operation, body.get("shard_key")), wait=wait)
 
 
 @router.post(f"{_POINTS}/payload")
@@ -59,7 +59,7 @@ def set_payload(found: Found, body: Body, wait: bool = False) -> Response:
         if where is not None
         else edge.UpdateOperation.set_payload(ids, payload, key)
     )
-    return logged(found.update(operation), wait=wait)
+    return logged(found.update(operation, body.get("shard_key")), wait=wait)
 
 
 @router.put(f"{_POINTS}/payload")
@@ -71,20 +71,21 @@ def overwrite_payload(found: Found, body: Body, wait: bool = False) -> Response:
         if where is not None
         else edge.UpdateOperation.overwrite_payload(ids, payload, key)
     )
-    return logged(found.update(operation), wait=wait)
+    return logged(found.update(operation, body.get("shard_key")), wait=wait)
 
 
 @router.put(f"{_POINTS}/vectors")
 def update_vectors(found: Found, body: Body, wait: bool = False) -> Response:
     points = point_vectors_in(body, found.config)
-    return logged(found.update(edge.UpdateOperation.update_vectors(points)), wait=wait)
+    operation = edge.UpdateOperation.update_vectors(points)
+    return logged(found.update(operation, body.get("shard_key")), wait=wait)
 
 
 @router.post(f"{_POINTS}/vectors/delete")
 def delete_vectors(found: Found, body: Body, wait: bool = False) -> Response:
     ids, _ = _selected(body)
     operation = edge.UpdateOperation.delete_vectors(ids, need(body, "vector"))
-    return logged(found.update(operation), wait=wait)
+    return logged(found.update(operation, body.get("shard_key")), wait=wait)
 
 
 @router.post(f"{_POINTS}/batch")
@@ -97,7 +98,8 @@ def batch(found: Found, body: Body, wait: bool = False) -> Response:
             raise ApiError(501, "Not implemented: the sandbox only overwrites payloads in a batch")
         given = operation["overwrite_payload"]
         ids, payload = _selected(given)[0], need(given, "payload")
-        number = found.update(edge.UpdateOperation.overwrite_payload(ids, payload, None))
+        overwrite = edge.UpdateOperation.overwrite_payload(ids, payload, None)
+        number = found.update(overwrite, given.get("shard_key"))
         answers.append({"operation_id": number, "status": "completed" if wait else "acknowledged"})
     return ok(answers)
 

@@ -69,7 +69,7 @@ def tables(folder: Path, points: Mapping[Any, Point], count: int) -> list[PointT
 
 def found(before: Sequence[PointTable], after: Sequence[PointTable]) -> Any:
     removed, added, changed = [], [], {}
-    for block in compare_tables(before, after):
+    for block in compare_tables(dict(enumerate(before)), dict(enumerate(after))):
         removed += [key_id(k) for k in block.removed.packed()]
         added += [key_id(k) for k in block.added.packed()]
         for at, key in enumerate(block.changed[0].packed()):
@@ -132,7 +132,7 @@ def test_an_id_in_two_tables_counts_once(tmp_path: Path) -> None:
     one = table(tmp_path / "0", {7: ({"a": 1}, {}), 8: (None, {})})
     two = table(tmp_path / "1", {7: ({"a": 2}, {})})
     other = table(tmp_path / "2", {7: ({"a": 2}, {}), 8: (None, {})})
-    blocks = list(compare_tables([one, two], [other]))
+    blocks = list(compare_tables({0: one, 1: two}, {0: other}))
     assert sum((Counter(b.twice[0:1]) for b in blocks), Counter()) == Counter([1])
     assert found([one, two], [other]) == ([], [], {})
 
@@ -143,4 +143,4 @@ def test_tables_must_be_sorted(tmp_path: Path) -> None:
     writer.ids([id_key(2), id_key(1)])
     writer.close()
     with pytest.raises(EngineFailed, match="order of their ids"):
-        list(compare_tables([PointTable.open(tmp_path / "0")], []))
+        list(compare_tables({0: PointTable.open(tmp_path / "0")}, {}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -15,10 +14,9 @@ from hypothesis import strategies as st
 
 from qdrant_dr.cluster.scroll import id_order
 from qdrant_dr.errors import UsageError
-from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, absent_ids, decide
+from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, Place, absent_ids, decide
 from qdrant_dr.jobs.restore_points.look import (
     Live,
-    ids_apart,
     unlike_then,
     without_the_run,
 )
@@ -145,7 +143,7 @@ def test_changes_come_out_of_the_file_in_order(
         batches = list(file.batches())
         assert [c for batch in batches for c in batch] == changes
         assert all(len({c.shard_key for c in batch}) == 1 for batch in batches)
-        assert list(file.ids()) == [c.id for c in changes]
+        assert [i for _, i in file.places()] == [c.id for c in changes]
 
 
 def test_a_rounded_float_is_told_from_another_value() -> None:
@@ -178,7 +176,7 @@ def test_an_undo_part_gives_each_point_with_what_was_left_of_it() -> None:
     assert (present.id, present.left) == (2, frozenset({"b" * 64, "d" * 64}))
 
 
-SAMPLE: dict[int | str, str] = {1: "a", 2: "b"}
+SAMPLE: dict[Place, str] = {(None, 1): "a", (None, 2): "b"}
 
 
 @pytest.mark.parametrize(
@@ -186,9 +184,9 @@ SAMPLE: dict[int | str, str] = {1: "a", 2: "b"}
     [
         (Around(103, (12,), SAMPLE), 2, True, 0),
         (Around(102, (12,), SAMPLE), 2, False, 1),
-        (Around(103, (12,), {1: "a"}), 2, False, 1),
-        (Around(103, (12,), {1: "a", 2: "x"}), 2, False, 1),
-        (Around(104, (13,), {1: "a", 2: "x"}), 2, None, 0),  # somebody else wrote
+        (Around(103, (12,), {(None, 1): "a"}), 2, False, 1),
+        (Around(103, (12,), {(None, 1): "a", (None, 2): "x"}), 2, False, 1),
+        (Around(104, (13,), {(None, 1): "a", (None, 2): "x"}), 2, None, 0),  # somebody else wrote
         (Around(104, None, SAMPLE), 2, None, 0),
     ],
 )
@@ -203,7 +201,7 @@ def test_what_else_was_touched(
 
 def test_a_change_that_others_may_have_made_or_not_is_a_doubt() -> None:
     before = Around(100, (10, 10), SAMPLE)
-    for after in (Around(102, None, SAMPLE), Around(103, (11, 12), {1: "a"})):
+    for after in (Around(102, None, SAMPLE), Around(103, (11, 12), {(None, 1): "a"})):
         judged = judge_others(before, after, operations=2, created=3, deleted=0)
         assert judged.equal is None
         assert not judged.faults
@@ -212,18 +210,6 @@ def test_a_change_that_others_may_have_made_or_not_is_a_doubt() -> None:
     told = judge_others(before, Around(103, None, SAMPLE), operations=2, created=3, deleted=0)
     assert told.notes
     assert not told.doubts
-
-
-@pytest.mark.parametrize(
-    ("method", "keys", "apart"),
-    [("custom", ["a", "b"], True), ("custom", ["a"], False), ("auto", None, False)],
-)
-def test_ids_of_several_shard_keys_are_not_told_apart(
-    method: str, keys: list[str] | None, apart: bool
-) -> None:
-    listed = {"shard_keys": None if keys is None else [{"key": k} for k in keys]}
-    facts = SimpleNamespace(sharding_method=method, shard_keys_json=json.dumps(listed))
-    assert (ids_apart(facts) is not None) == apart  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +253,7 @@ def test_ids_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "ids"
     uuid = str(UUID(int=5))
     file.write_text(f'7\n\n"{uuid.upper()}"\n{{"id": 3, "payload": {{}}}}\n7\n{2**64 - 1},\n')
-    assert ids_of(str(file)) == [3, 7, 2**64 - 1, uuid]
+    assert list(ids_of(str(file))) == [3, 7, 2**64 - 1, uuid]
     for text, words in (("7\nmovie\n", "line 2"), (f"{2**64}", "line 1"), (" \n", "has no id")):
         file.write_text(text)
         with pytest.raises(UsageError, match=words):
