@@ -180,6 +180,7 @@ def append(scene: Scene, key: PrivateKey | None, **changes: Any) -> None:
             "records": (),
             "found": (),
             "removed": (),
+            "removed_sizes": (),
             "heads": (),
             "since": None,
             "signer": key.public.fingerprint if key else None,
