@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from qdrant_dr import layout
@@ -24,10 +26,12 @@ from qdrant_dr.signing.allowed_signers import LEDGER
 from qdrant_dr.signing.ssh_keys import PublicKey
 from qdrant_dr.stores.base import Stat
 
-BATCH = 256
-"""So many files are read at once, and held at most."""
 READERS = 8
-"""Reading from a bucket is waiting; a disk gains little by it and loses nothing."""
+"""Reading from a bucket is waiting; from a disk, checking signatures keeps the other cores busy."""
+BATCH = 16
+"""So many items a thread takes at once: handing over each of them costs more than its work."""
+AHEAD = 2 * READERS
+"""So many batches are read ahead, and held at most."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -106,14 +110,14 @@ def read_lines(reader: Reader, files: LedgerFiles) -> Iterator[Line]:
             reader.read(kind[number]) if number in kind else None
             for kind in (files.signatures, files.tokens)
         )
-        sha256 = hashlib.sha256(data).hexdigest()
         signed = None if signature is None else _signed(data, signature)
         try:
             entry = LedgerEntry.from_bytes(data, where=f"{reader.name}/{path}")
         except RecordError as e:
+            sha256 = hashlib.sha256(data).hexdigest()
             previous = _previous(data) if isinstance(e, RecordUnknown) else None
             return Line(number, path, data, sha256, None, e, previous, signed, token)
-        return Line(number, path, data, sha256, entry, None, entry.previous, signed, token)
+        return Line(number, path, data, entry.sha256, entry, None, entry.previous, signed, token)
 
     yield from in_batches(read, sorted(files.entries))
 
@@ -127,10 +131,20 @@ def read_or_error(reader: Reader, path: str) -> bytes | DRError:
 
 
 def in_batches(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """Do the work with several threads and yield what it gives in order, holding one batch."""
-    with ThreadPoolExecutor(READERS) as pool:
-        for first in range(0, len(items), BATCH):
-            yield from pool.map(work, items[first : first + BATCH])
+    """Do the work with several threads and yield what it gives in order, holding a few batches."""
+
+    def each(some: Sequence[T]) -> list[R]:
+        return [work(item) for item in some]
+
+    batches = (items[at : at + BATCH] for at in range(0, len(items), BATCH))
+    pool = ThreadPoolExecutor(READERS)
+    try:
+        ahead = deque(pool.submit(each, some) for some in islice(batches, AHEAD))
+        while ahead:
+            yield from ahead.popleft().result()
+            ahead.extend(pool.submit(each, some) for some in islice(batches, 1))
+    finally:  # also where whoever reads it stops
+        pool.shutdown(cancel_futures=True)
 
 
 def _signed(data: bytes, signature: bytes) -> PublicKey | SignatureInvalid:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
 
+import orjson
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -42,7 +43,7 @@ def canonical_json(value: Any) -> bytes:
 def _without(whole: bytes, digest: object) -> bytes | None:
     """Cut a record's own digest out of its canonical bytes, which is what encoding the rest again
     gives; None if the digest stands there twice, so that nobody knows which is its own."""
-    member = canonical_json({"sha256": digest})[1:-1]
+    member = b'"sha256":' + canonical_json(digest)
     if whole.count(member) != 1:
         return None
     before, _, after = whole.partition(member)
@@ -120,14 +121,38 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return seen
 
 
+def _fast(data: bytes) -> Any:
+    """Parse what is canonical beyond doubt; None for anything else, which the slow way judges.
+
+    A ledger of a year is 36,500 records. What is encoded again to the same bytes has sorted keys,
+    none of them twice, and no spaces. Only floats does orjson write in another way than `json`."""
+    try:
+        body = orjson.loads(data)
+        same = orjson.dumps(body, option=orjson.OPT_SORT_KEYS) == data
+    except (ValueError, TypeError):
+        return None
+    return body if same and not _has_float(body) else None
+
+
+def _has_float(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_float, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_float, value))
+    return isinstance(value, float)
+
+
 def parse_canonical(data: bytes, *, where: str) -> dict[str, Any]:
     """Parse the bytes of a record of any kind, and compare them with the digest in them; the body
     comes back without it. Raise RecordDamaged if they are truncated, edited or not canonical."""
     try:
-        body = json.loads(data, object_pairs_hook=_no_duplicates)
+        if (body := _fast(data)) is None:
+            body = json.loads(data, object_pairs_hook=_no_duplicates)
+            whole = canonical_json(body)
+        else:
+            whole = data
         if not isinstance(body, dict):
             raise RecordDamaged(f"{where} is not a record but a {type(body).__name__}")
-        whole = canonical_json(body)
         if (digest := body.pop("sha256", None)) is None:
             raise RecordDamaged(f"{where} has no digest of itself")
         rest = _without(whole, digest) or canonical_json(body)

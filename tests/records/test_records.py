@@ -30,11 +30,12 @@ from qdrant_dr.records import (
     UndoPart,
     UndoRecord,
     UndoSettled,
+    base,
     canonical_json,
     format_time,
     parse_time,
 )
-from qdrant_dr.records.base import _without
+from qdrant_dr.records.base import _without, parse_canonical
 from qdrant_dr.records.evidence_bundle import EvidenceBundle
 from qdrant_dr.records.export import ExportBegun, ExportManifest
 from qdrant_dr.records.key_slot import KeySlot
@@ -246,6 +247,76 @@ def test_what_is_left_without_the_digest_is_what_encoding_it_again_gives(
 ) -> None:
     rest = canonical_json({k: v for k, v in body.items() if k != "sha256"})
     assert _without(canonical_json({**body, "sha256": digest}), digest) in (rest, None)
+
+
+NUMBERS = st.sampled_from(
+    ["1", "-0", "0.0", "1.5", "1e16", "1e+16", "1E3", "9" * 19, "9" * 30, "01", "NaN", "-1", "1."]
+)
+WRITTEN = st.recursive(
+    NUMBERS | st.sampled_from(
+        ["null", '"a"', '"\\u0061"', '"\\n"',
+         '"\\u000a"', '"\\u001F"', '"\\u001f"', '"\\/"', '"\x7f"',
+         '"\\ud800"', '"\u2028"', '"\U0001f600"', '"\x01"', '",1.5"'],
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda x: "[" + ",".join(x) + "]")
+        | st.lists(
+            st.tuples(st.sampled_from(["a", "b", "\u00e9", "\uffff", "\U00010000"]), inner),
+            max_size=3,
+        ).map(lambda x: "{" + ",".join(f'"{k}":{v}' for k, v in x) + "}")
+    ),
+    max_leaves=6,
+)  # fmt: skip
+"""JSON as a stranger may write it: canonical only now and then, and not always JSON at all."""
+
+
+def outcome(data: bytes) -> tuple[str, str]:
+    """What parsing gives, with its types; or why it is refused."""
+    try:
+        return "parsed", repr(parse_canonical(data, where="x"))
+    except RecordDamaged as e:
+        return "refused", e.message
+
+
+@settings(max_examples=400)
+@given(WRITTEN, st.booleans())
+def test_the_fast_way_to_parse_believes_nothing_that_the_slow_way_refuses(
+    value: str, last: bool
+) -> None:
+    """A digest that fits the very bytes, so that only the form decides."""
+    rest = f'{{"at":{value}}}'.encode()
+    member = f'"sha256":"{hashlib.sha256(rest).hexdigest()}"'.encode()
+    inside = rest[1:-1]
+    data = b"{" + (inside + b"," + member if last else member + b"," + inside) + b"}"
+    with pytest.MonkeyPatch.context() as patch:
+        fast = outcome(data)
+        patch.setattr(base, "_fast", lambda _: None)
+        slow = outcome(data)
+    assert fast == slow
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"unknown": 1}, RecordUnknown),
+        ({"number": "seven"}, RecordDamaged),
+        ({"number": 7.5}, RecordDamaged),
+        ({"records": {}}, RecordDamaged),
+        ({"records": [{"path": "x", "sha256": "A" * 64, "size_bytes": 1}]}, RecordDamaged),
+        ({"records": [{"path": 7, "sha256": "a" * 64, "size_bytes": 1}]}, RecordDamaged),
+        ({"heads": [{"repository_id": "0a0b0c0d", "number": 1}]}, RecordDamaged),
+        ({"at": "2026-11-22T10:15:30Z"}, RecordDamaged),
+        ({"format": 2}, RecordUnknown),
+        ({"kind": "proof"}, RecordUnknown),
+    ],
+    ids=str,
+)
+def test_an_entry_whose_digest_fits_is_refused_for_what_is_in_it(
+    change: dict[str, Any], error: type[RecordError]
+) -> None:
+    body = json.loads((GOLDEN / "ledger-entry.json").read_bytes())
+    with pytest.raises(error):
+        LedgerEntry.from_bytes(sealed({**body, **change}), where="x")
 
 
 def test_a_digest_that_stands_there_twice_is_not_cut_out() -> None:
