@@ -7,7 +7,7 @@ on); else a change in the moment between our look at a batch and our write is ov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from qdrant_dr.cancel import stopping
@@ -104,7 +104,7 @@ class Writer:
                 rounded.append(replace(change, before=found))
             else:
                 self.written.moved.add(change.id)
-        refused = self._send(todo, respell=False) if todo else {}
+        refused = self._send(todo, live, respell=False) if todo else {}
         wrong = self._read_back(todo, refused) if todo else []
         # a server whose parser rounds floats of payloads is sent another spelling; what differs
         # otherwise somebody else has written
@@ -112,7 +112,7 @@ class Writer:
         rounded += [change for change, _ in wrong if change.id in left]
         again: list[Seen] = []
         if rounded:
-            refused |= self._send(rounded, respell=True)
+            refused |= self._send(rounded, {}, respell=True)
             again = self._read_back(rounded, refused)
         for change, _ in (*(w for w in wrong if w[0].id not in left), *again):
             self.written.differing.add(change.id)
@@ -161,8 +161,11 @@ class Writer:
         points = points_by_id(self.node, self.name, ids, limit=self.limit, shard_key=key)
         return {p["id"]: p for p in points}
 
-    def _send(self, changes: Sequence[Change], *, respell: bool) -> dict[PointId, str]:
-        """Send them, and return those that the server did not take, and why."""
+    def _send(
+        self, changes: Sequence[Change], live: Mapping[PointId, RawPoint], *, respell: bool
+    ) -> dict[PointId, str]:
+        """Send them, and return those that the server did not take, and why. `live` is what was
+        there."""
         refused: dict[PointId, str] = {}
         gone = [c.id for c in changes if c.after is None]
         if gone:
@@ -171,20 +174,28 @@ class Writer:
         if self.only is None:
             for kind in ("create", "overwrite"):
                 some = [c for c in kept if c.kind == kind]
-                refused |= self._upsert(some, kind, respell=respell) if some else {}
+                refused |= self._upsert(some, live, kind, respell=respell) if some else {}
         elif self.only == PAYLOAD:
             self._halving(kept, lambda some: self._payloads(some, respell=respell), refused)
         else:
             self._vectors(kept, refused)
         return refused
 
-    def _upsert(self, changes: Sequence[Change], kind: str, *, respell: bool) -> dict[PointId, str]:
+    def _upsert(
+        self,
+        changes: Sequence[Change],
+        live: Mapping[PointId, RawPoint],
+        kind: str,
+        *,
+        respell: bool,
+    ) -> dict[PointId, str]:
         mode: Mode = "insert_only" if kind == "create" else "update_only"
         if respell and kind == "create":
             mode = "update_only"  # it is there by now: the spelling alone is to be mended
         upserts = Upserts(self.node, self.name, mode=mode, writes=self.writes, most=self.most)
         points = [c.after for c in changes if c.after is not None]
-        upserts.send(points, shard_key=changes[0].shard_key, respell=respell)
+        without = {c.id: named(live.get(c.id)).keys() - named(c.after).keys() for c in changes}
+        upserts.send(points, shard_key=changes[0].shard_key, respell=respell, without=without)
         return upserts.refused
 
     def _payloads(self, changes: Sequence[Change], *, respell: bool) -> None:

@@ -90,16 +90,23 @@ def delete_vectors(found: Found, body: Body, wait: bool = False) -> Response:
 
 @router.post(f"{_POINTS}/batch")
 def batch(found: Found, body: Body, wait: bool = False) -> Response:
-    """Several operations, one after the other. Raise ApiError 501 for any but the overwriting of
-    payloads."""
+    """Several operations, one after the other. Raise ApiError 501 for others than upserts, the
+    overwriting of payloads and the deletion of vectors."""
     answers = []
     for operation in need(body, "operations"):
-        if set(operation) != {"overwrite_payload"}:
-            raise ApiError(501, "Not implemented: the sandbox only overwrites payloads in a batch")
-        given = operation["overwrite_payload"]
-        ids, payload = _selected(given)[0], need(given, "payload")
-        overwrite = edge.UpdateOperation.overwrite_payload(ids, payload, None)
-        number = found.update(overwrite, given.get("shard_key"))
+        (kind, given), *more = operation.items()
+        if more or kind not in ("upsert", "overwrite_payload", "delete_vectors"):
+            raise ApiError(501, f"Not implemented: the sandbox has no {kind} in a batch")
+        key = given.get("shard_key")
+        if kind == "upsert":
+            mode = update_mode_in(given.get("update_mode"))
+            number = found.upsert(points_in(given, found.config), key, mode)
+        elif kind == "overwrite_payload":
+            ids, payload = _selected(given)[0], need(given, "payload")
+            number = found.update(edge.UpdateOperation.overwrite_payload(ids, payload, None), key)
+        else:
+            ids, names = _selected(given)[0], need(given, "vector")
+            number = found.update(edge.UpdateOperation.delete_vectors(ids, names), key)
         answers.append({"operation_id": number, "status": "completed" if wait else "acknowledged"})
     return ok(answers)
 

@@ -43,7 +43,7 @@ def nodes(
         with qdrant_cluster(folder, 1) as found:
             yield found
         return
-    with sandbox_cluster(folder, empty=True) as found:
+    with sandbox_cluster(folder, holding=()) as found:
         yield found
 
 
@@ -292,7 +292,7 @@ def test_a_replica_that_lags_is_said(world: World, scripted: Sequence[Node], sta
     mine = {r["shard_id"] for r in told["local_shards"]}
     holders = {r["peer_id"] for r in told["remote_shards"] if r["shard_id"] == 1}
     holders |= {told["peer_id"]} if 1 in mine else set()
-    other = next(node.peer_id for node in scripted if node.peer_id not in holders)
+    other = next(node.peer_id for node in scripted[1:] if node.peer_id not in holders)
     script(scripted, NAME, states={"1": {str(other): state}})
     delete(scripted[0].url, "eu", [7])
     planned = brought(world, missing=True, dry_run=True)
