@@ -30,7 +30,6 @@ from tests.support.restored_points import (
 )
 from tests.support.servers import Server
 from tests.support.spy import Spy
-from tests.support.waiting import eventually
 from tests.support.world import World
 
 POINTS = 400
@@ -54,33 +53,6 @@ def failed(end: RunEnd) -> str:
     assert outcome.verdict == "failed"
     assert outcome.error is not None
     return f"{outcome.error.code}: {outcome.error.message}"
-
-
-def test_a_vector_that_a_point_gained_is_gone_again(
-    world: World, server: Server, tmp_path: Path
-) -> None:
-    """Out of an indexed segment, which moves a point with all vectors that it has."""
-    lacking = [i for i, (_, vectors) in there(server.url).items() if "words" not in vectors]
-    before = there(server.url)
-    words = {"words": {"indices": [1, 7], "values": [1.5, 0.25]}}
-    points = [{"id": i, "vector": words} for i in lacking]
-    assert len(points) > 20
-    call(server.url, "PUT", "/points/vectors", points=points)
-    call(server.url, "PATCH", "", optimizers_config={"indexing_threshold": 1})
-    eventually(lambda: call(server.url, "GET", "")["status"] == "green")
-    gained = there(server.url)
-    assert differing(before, gained) == set(lacking)
-
-    ids = tmp_path / "ids.txt"
-    ids.write_text("".join(f"{i}\n" for i in lacking))
-    end = bring(world, ids=str(ids))
-    assert (end.verdict, the_detail(end).moved) == ("ok", 0), the_outcome(end).notes
-    assert the_detail(end).proven
-    assert there(server.url) == before
-    back = take_back(world, end.start.run_id)
-    assert back.verdict == "ok"
-    assert there(server.url) == gained
-    assert bring(world, ids=str(ids)).verdict == "ok"  # what the next test begins with
 
 
 def test_missing_points_come_back_and_go_again(world: World, server: Server) -> None:

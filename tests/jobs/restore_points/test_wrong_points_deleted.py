@@ -17,6 +17,7 @@ from tests.support.either_server import KINDS, either_server
 from tests.support.restored_points import (
     Points,
     bring,
+    call,
     delete,
     differing,
     id_of,
@@ -29,6 +30,7 @@ from tests.support.restored_points import (
     write,
 )
 from tests.support.thorough import THOROUGH
+from tests.support.waiting import eventually
 from tests.support.world import World, make_world
 
 SIZES = {"sandbox": (1500, 250, 50), "server": (60_000, 5_000, 500) if THOROUGH else
@@ -129,3 +131,30 @@ def check_words(world: World, missing: RunEnd, named: RunEnd, *, gone: int, chan
     assert (by_ids.overwritten, by_ids.within_tolerance) == (changed, 0)
     for end in world.ends("one")[-2:]:
         assert all(o.error is None for o in end.outcomes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_vector_that_a_point_gained_is_gone_again(kind: str, tmp_path: Path) -> None:
+    """Out of an indexed segment, which moves a point with all vectors that it has."""
+    with either_server(kind, tmp_path / "server") as server:
+        make_collection(server.url, 400, settings={"optimizers_config": {"indexing_threshold": 1}})
+        world = make_world(tmp_path / "world", server.url)
+        assert do(world, "backup").verdict == "ok"
+        before = there(server.url)
+        lacking = [i for i, (_, vectors) in before.items() if "words" not in vectors]
+        words = {"words": {"indices": [1, 7], "values": [1.5, 0.25]}}
+        points = [{"id": i, "vector": words} for i in lacking]
+        assert len(points) > 20
+        call(server.url, "PUT", "/points/vectors", points=points)
+        eventually(lambda: call(server.url, "GET", "")["status"] == "green")
+        gained = there(server.url)
+        assert differing(before, gained) == set(lacking)
+
+        ids = tmp_path / "ids"
+        ids.write_text("".join(f"{i}\n" for i in lacking))
+        end = bring(world, ids=str(ids))
+        assert (end.verdict, the_detail(end).moved) == ("ok", 0), the_outcome(end).notes
+        assert the_detail(end).proven
+        assert there(server.url) == before
+        assert take_back(world, end.start.run_id).verdict == "ok"
+        assert there(server.url) == gained
