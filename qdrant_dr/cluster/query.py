@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from qdrant_dr.cluster.node import Node, path_of
+from qdrant_dr.cluster.scroll import ShardKey, of_key
 
 PointId = int | str
 
@@ -21,12 +22,18 @@ def nearest(
     limit: int,
     condition: str | None = None,
     beam: int | None = None,
+    shard_key: ShardKey | None = None,
 ) -> tuple[list[PointId], int]:
     """Return the ids that the server's index finds, best first, and the microseconds it took.
 
     `condition` is a REST condition (JSON text), `beam` is `hnsw_ef`, None: the collection's own.
     """
-    asked = {"query": vector, "limit": limit, "params": {"hnsw_ef": beam}}
+    asked = {
+        "query": vector,
+        "limit": limit,
+        "params": {"hnsw_ef": beam},
+        **of_key(shard_key),
+    }
     if condition is not None:
         asked["filter"] = {"must": [json.loads(condition)]}
     began = time.perf_counter()
@@ -35,7 +42,13 @@ def nearest(
 
 
 def exact_scores(
-    node: Node, collection: str, vector: Any, ids: Collection[PointId], *, using: str
+    node: Node,
+    collection: str,
+    vector: Any,
+    ids: Collection[PointId],
+    *,
+    using: str,
+    shard_key: ShardKey | None = None,
 ) -> list[tuple[PointId, float]]:
     """Return the scores of these points, best first, without any vector index.
 
@@ -49,6 +62,7 @@ def exact_scores(
         "limit": len(ids),
         "filter": {"must": [{"has_id": list(ids)}]},
         "params": {"exact": True},
+        **of_key(shard_key),
     }
     found = _query(node, collection, asked, using)
     scores = [(p["id"], p["score"]) for p in found if p["score"] is not None]

@@ -8,13 +8,16 @@ so; one whose vector is not finite, as older seals have them, no server takes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from types import MappingProxyType
 
 from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import Node, collection_facts, node_facts, points_by_id
 from qdrant_dr.cluster.node import path_of
 from qdrant_dr.cluster.query import count_where, exact_scores, nearest
+from qdrant_dr.cluster.scroll import ShardKey
 from qdrant_dr.errors import DRError, Interrupted
 from qdrant_dr.jobs.run.load_backup import Found
 from qdrant_dr.jobs.run.prove import MadeBy, restore_proof
@@ -51,7 +54,7 @@ def prove_served(
     faults: Sequence[DRError] = comparison.faults
     searched = None
     if comparison.equal:
-        faults, searched = search_served(target, name, seal)
+        faults, searched = search_served(target, name, seal, found.manifest.keys_of_shards)
     return restore_proof(
         found, seal, faults, searched,
         reached=reached, points=comparison.points, within_tolerance=comparison.within_tolerance,
@@ -59,9 +62,13 @@ def prove_served(
     )  # fmt: skip
 
 
-def search_served(node: Node, name: str, seal: Seal) -> tuple[Sequence[DRError], Searched]:
+def search_served(
+    node: Node, name: str, seal: Seal, keys: Mapping[int, ShardKey] = MappingProxyType({})
+) -> tuple[Sequence[DRError], Searched]:
     """Put the questions of a seal to what a server restored as `name`, a disposable collection.
 
+    `keys` are those of custom sharding, by shard: each question is put to its own, as another key
+    may have points of the same ids.
     Return what is wrong and what the searches came to; raise what a call raises.
     """
     if collection_facts(node, name).strict_mode:
@@ -70,18 +77,19 @@ def search_served(node: Node, name: str, seal: Seal) -> tuple[Sequence[DRError],
             json={"strict_mode_config": {"enabled": False}}, write=True, collection=name,
         )  # fmt: skip
         node.pace.learn(name, None)
-    judged = judge([_ask(node, name, seal, s.shard) for s in seal.shards], seal)
+    judged = judge([_ask(node, name, seal, s.shard, keys.get(s.shard)) for s in seal.shards], seal)
     return judged.faults, judged.searched
 
 
-def _ask(node: Node, name: str, seal: Seal, shard: int) -> Asked:
+def _ask(node: Node, name: str, seal: Seal, shard: int, key: ShardKey | None) -> Asked:
     golden = tuple(q for q in seal.golden if q.shard == shard)
     filters = tuple(t for t in seal.filters if t.shard == shard)
-    points = points_by_id(node, name, list(dict.fromkeys(q.point for q in golden)))
+    ids = list(dict.fromkeys(q.point for q in golden))
+    points = points_by_id(node, name, ids, shard_key=key)
     vectors = {p["id"]: named_vectors(p["vector"]) for p in points}
     golden = tuple(q for q in golden if is_finite(vectors[q.point][q.vector]))
     answers = [
-        _answer(node, name, vectors[q.point][q.vector], q, wide(seal.total.odd(q.vector)))
+        _answer(node, name, vectors[q.point][q.vector], q, wide(seal.total.odd(q.vector)), key)
         for q in golden
     ]
     return Asked(
@@ -96,16 +104,24 @@ def _ask(node: Node, name: str, seal: Seal, shard: int) -> Asked:
 
 
 def _answer(
-    node: Node, name: str, vector: object, query: GoldenQuery, limit: int
+    node: Node,
+    name: str,
+    vector: object,
+    query: GoldenQuery,
+    limit: int,
+    key: ShardKey | None,
 ) -> tuple[int, int, int]:
     """Recall with the usual and with the narrowest beam, and latency, of one query."""
     if stopping.is_set():
         raise Interrupted("asked to stop between two searches")
     where, using = query.condition, query.vector
-    hits, latency = nearest(node, name, vector, using=using, limit=limit, condition=where)
-    narrow, _ = nearest(node, name, vector, using=using, limit=limit, condition=where, beam=TOP)
+    asked = partial(
+        nearest, node, name, vector, using=using, limit=limit, condition=where, shard_key=key
+    )
+    hits, latency = asked()
+    narrow, _ = asked(beam=TOP)
     among = {*hits, *narrow, *query.top}
-    scores = exact_scores(node, name, vector, among, using=using)
+    scores = exact_scores(node, name, vector, among, using=using, shard_key=key)
     finite = {point for point, _ in scores}
     usual, narrowest = (
         recall_ppm([point for point in found if point in finite][:TOP], scores)

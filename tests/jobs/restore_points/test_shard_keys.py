@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 
 from qdrant_dr import configfile
+from qdrant_dr.cluster.addresses import node_of
+from qdrant_dr.cluster.query import nearest
 from qdrant_dr.dispatch.threads import in_threads
 from qdrant_dr.errors import PlanRefused
 from qdrant_dr.jobs.compare_points.job import Differences, compare
 from qdrant_dr.jobs.export.job import ExportRequest, export
+from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.run import begin, utc_now
+from qdrant_dr.jobs.target import search
 from qdrant_dr.records.export import ExportManifest
 from tests.cli.conftest import Command, qdr
 from tests.support.clusters import call, world_of
@@ -242,6 +246,32 @@ def test_a_point_that_moved_to_another_key_is_no_equality(
 def test_find_shows_a_point_of_each_key(world: World, qdr: Command) -> None:
     rows = qdr("-c", world.file, "--json", "find", NAME, "--id", "60").json["rows"]
     assert {(r["shard_key"], r["payload"]["key"]) for r in rows} == {("eu", "eu"), ("us", "us")}
+
+
+def test_a_question_is_put_to_its_own_key(
+    world: World, nodes: Sequence[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if len(nodes) > 1:
+        pytest.skip("a sandbox has no index to be asked")
+    config = configfile.load(world.reference)
+    backup = catalog_of(config, *open_all(config)).backups[0]
+    assert backup.seal is not None
+    vectors: dict[str, list[list[float]]] = {key: [] for key in KEYS}
+
+    def listened(*given: Any, **options: Any) -> Any:
+        vectors[options["shard_key"]].append(given[2])
+        return nearest(*given, **options)
+
+    monkeypatch.setattr(search, "nearest", listened)
+    with node_of(config, nodes[0].url) as node:
+        faults, searched = search.search_served(
+            node, NAME, backup.seal, backup.manifest.keys_of_shards
+        )
+    assert (list(faults), searched.lowest_recall_ppm) == ([], 1_000_000)
+    for key, asked in vectors.items():
+        assert asked
+        mine = [p["vector"] for (k, _), p in held(nodes[0].url).items() if k == key]
+        assert all(vector in mine for vector in asked)
 
 
 def test_an_export_says_the_key_of_each_file(world: World, tmp_path: Path) -> None:
