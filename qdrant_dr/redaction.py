@@ -19,12 +19,7 @@ _KEY = re.compile(
 
 def redact(text: str) -> str:
     """Return the text without what in a URL may be a signature or a password, and without keys."""
-    return _KEY.sub(r"\1=...", _USER.sub("...@", redact_queries(text)))
-
-
-def redact_queries(text: str) -> str:
-    """Return the text without the queries of URLs, which may be signatures."""
-    return _QUERY.sub("?...", text)
+    return _KEY.sub(r"\1=...", _USER.sub("...@", _QUERY.sub("?...", text)))
 
 
 def without_password(url: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from qdrant_dr.json_lines import JsonLines, LogFormat, tell_events
-from qdrant_dr.redaction import redact_queries
+from qdrant_dr.redaction import redact
 from qdrant_dr.text import lines, printable
 
 CLIENTS: Final = (
@@ -23,14 +23,14 @@ would print them raw."""
 
 class _Printable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return lines(super().format(record))
+        return lines(redact(super().format(record)))
 
 
 class _OneLine(logging.Formatter):
-    """Format a record without traceback and URL query: both may hold a signature."""
+    """Format a record without traceback, which may hold a signature."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = redact_queries(record.getMessage())
+        text = redact(record.getMessage())
         return printable(f"{record.levelname} {record.name}: {text}")
 
 

@@ -239,3 +239,23 @@ def test_libraries_speak_through_our_log_and_show_no_query(
         said == "WARNING botocore.parsers: again: https://b/o?... now\N{REPLACEMENT CHARACTER}[2J\n"
     )
     assert before == (logging.getLogger("botocore").level, logging.getLogger("botocore").propagate)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET https://b/o?X-Amz-Signature=secret",
+        "no answer from http://user:secret@node:6333/x",
+        "AccountName=a;AccountKey=secret==;",
+        "SharedAccessSignature=sv=2020&sig=secret",
+    ],
+)
+@pytest.mark.parametrize("name", ["qdrant_dr.x", "azure.core"])
+def test_no_log_for_people_shows_what_opens_a_store(
+    capsys: pytest.CaptureFixture[str], text: str, name: str
+) -> None:
+    with logs(verbose=True):
+        logging.getLogger(name).warning(text)
+    said = capsys.readouterr().err
+    assert name in said
+    assert "secret" not in said
