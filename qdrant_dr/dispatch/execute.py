@@ -63,7 +63,7 @@ def _execute(config: Config, unit: Unit, run_id: str) -> Outcome:
     if isinstance(unit, RestoreUnit | RestorePointsUnit | ExportUnit):
         return _bring_out(config, unit, run_id)
     if isinstance(unit, ExpireUnit):
-        from qdrant_dr.jobs.expire.job import expire_copy
+        from qdrant_dr.jobs.expire.expire_copy import expire_copy
 
         return expire_copy(config, unit, run_id)
     if isinstance(unit, SweepUnit):

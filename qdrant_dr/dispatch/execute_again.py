@@ -19,7 +19,7 @@ from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import CaptureUnit, FullUnit, Unit
-from qdrant_dr.jobs.sweep.one_node import NodeSnapshots, NodeSweep
+from qdrant_dr.jobs.sweep.left_snapshots import NodeSnapshots, NodeSweep
 from qdrant_dr.records import Outcome
 from qdrant_dr.repository import Catalog, Repository
 

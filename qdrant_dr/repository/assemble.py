@@ -25,7 +25,7 @@ from qdrant_dr.repository.catalog import (
     RepositoryState,
     Unfinished,
 )
-from qdrant_dr.repository.conflicts import manifest_conflict, seal_conflict
+from qdrant_dr.repository.disagreeing_copies import manifest_conflict, seal_conflict
 from qdrant_dr.repository.foreign_objects import Stranger
 from qdrant_dr.repository.lost_backups import (
     MentionedBackup,

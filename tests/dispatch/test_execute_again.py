@@ -14,7 +14,7 @@ from qdrant_dr.dispatch.execute_again import execute_again
 from qdrant_dr.errors import SnapshotUnanswered
 from qdrant_dr.jobs.run.begun_calls import Begun
 from qdrant_dr.jobs.run.units import CaptureUnit, FullUnit
-from qdrant_dr.jobs.sweep.one_node import NodeSweep
+from qdrant_dr.jobs.sweep.left_snapshots import NodeSweep
 from tests.support.servers import sandbox_server
 from tests.support.world import World, make_world, seed
 

@@ -31,7 +31,7 @@ from qdrant_dr.jobs.backup.one_snapshot_per_node import load_of
 from qdrant_dr.jobs.backup.prepare import Prepared, prepare
 from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.clocks import Since
-from qdrant_dr.jobs.run.conclude import copies_missing
+from qdrant_dr.jobs.run.copies_missing import copies_missing
 from qdrant_dr.jobs.run.error_facts import error_facts
 from qdrant_dr.jobs.run.load_backup import newest_manifest
 from qdrant_dr.jobs.run.run import seen_repositories, utc_now

@@ -10,7 +10,7 @@ from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import Node, RawPoint, points_by_id
 from qdrant_dr.cluster.scroll import ShardKey
 from qdrant_dr.errors import Interrupted, PlanRefused
-from qdrant_dr.jobs.restore_points.changes import Change, PointId, decide
+from qdrant_dr.jobs.restore_points.decide_change import Change, PointId, decide
 from qdrant_dr.jobs.restore_points.sources import Source
 
 SHOWN = 10

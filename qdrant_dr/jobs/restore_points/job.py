@@ -12,8 +12,8 @@ from qdrant_dr.config import Config
 from qdrant_dr.errors import DRError, PlanRefused
 from qdrant_dr.jobs.read_points.in_clear import undo_in_clear
 from qdrant_dr.jobs.read_points.opened_backup import check_filter
-from qdrant_dr.jobs.restore_points.changes import Change
 from qdrant_dr.jobs.restore_points.compare_with_live import compare_with_live
+from qdrant_dr.jobs.restore_points.decide_change import Change
 from qdrant_dr.jobs.restore_points.journal import unfinished_points
 from qdrant_dr.jobs.restore_points.look import (
     look_at,

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from qdrant_dr.disk import own_folder, read_regular
 from qdrant_dr.errors import PlanRefused, RecordError, StorageFull
-from qdrant_dr.jobs.run.journal_file import drop, locked, write_durably
+from qdrant_dr.jobs.run.locked_journal import drop, locked, write_durably
 from qdrant_dr.jobs.run.scratch_dir import JOURNALS, SETTING, own_spool
 from qdrant_dr.records import Record
 from qdrant_dr.records.base import LARGEST, Time

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from qdrant_dr.cluster import Node, collection_facts, points_by_id
 from qdrant_dr.cluster.sampling import sample_points
 from qdrant_dr.cluster.scroll import ShardKey
-from qdrant_dr.jobs.restore_points.changes import Place, PointId
+from qdrant_dr.jobs.restore_points.decide_change import Place, PointId
 from qdrant_dr.jobs.restore_points.point_states import digest_of
 
 SAMPLED = 300

@@ -13,7 +13,8 @@ from qdrant_dr.cluster import Node, RawPoint, scroll_points
 from qdrant_dr.cluster.scroll import ShardKey
 from qdrant_dr.errors import NothingSelected
 from qdrant_dr.jobs.read_points.opened_backup import OpenedBackup, OpenedShard
-from qdrant_dr.jobs.restore_points.changes import BATCH, IdFile, PointId, absent_ids
+from qdrant_dr.jobs.restore_points.change_file import BATCH, IdFile, absent_ids
+from qdrant_dr.jobs.restore_points.decide_change import PointId
 from qdrant_dr.jobs.restore_points.id_set import IdSet
 from qdrant_dr.jobs.restore_points.undo import StoredUndo
 

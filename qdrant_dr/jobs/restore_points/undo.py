@@ -9,7 +9,7 @@ from datetime import datetime
 
 from qdrant_dr.cluster import RawPoint
 from qdrant_dr.errors import BackupNotFound, CatalogIncomplete, Conflict, DRError
-from qdrant_dr.jobs.restore_points.changes import Change
+from qdrant_dr.jobs.restore_points.decide_change import Change
 from qdrant_dr.records import UndoFile, UndoPart, UndoRecord, UndoSettled
 from qdrant_dr.records.undo import TargetThen
 from qdrant_dr.repository import Repository

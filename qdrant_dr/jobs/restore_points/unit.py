@@ -15,8 +15,9 @@ from qdrant_dr.cluster.scroll import ShardKey
 from qdrant_dr.config import Config
 from qdrant_dr.errors import AccessDenied, ContentDiffers, DRError, PlanRefused, RecoverFailed
 from qdrant_dr.jobs.read_points.in_clear import undo_in_clear
-from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, Place, PointId, decide
+from qdrant_dr.jobs.restore_points.change_file import ChangeFile
 from qdrant_dr.jobs.restore_points.compare_with_live import compare_with_live
+from qdrant_dr.jobs.restore_points.decide_change import Change, Place, PointId, decide
 from qdrant_dr.jobs.restore_points.journal import (
     OpenPointsJournal,
     PointsJournal,

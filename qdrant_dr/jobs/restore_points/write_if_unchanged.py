@@ -16,7 +16,7 @@ from qdrant_dr.cluster.point_writes import PointWrites
 from qdrant_dr.cluster.ready import wait_shown
 from qdrant_dr.cluster.upsert import Mode, Upserts, json_text
 from qdrant_dr.errors import Interrupted, ServerFailed
-from qdrant_dr.jobs.restore_points.changes import Change, Kind, Place, PointId
+from qdrant_dr.jobs.restore_points.decide_change import Change, Kind, Place, PointId
 from qdrant_dr.jobs.restore_points.point_states import (
     PAYLOAD,
     digest_of,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qdrant_dr.config import Copies
+from qdrant_dr.jobs.run.copies_missing import copies_missing
 from qdrant_dr.records import Captured, ErrorFacts, Outcome, RepositorySeen, RunEnd, SeenCollection
 
 
@@ -22,19 +23,6 @@ def worse(end: RunEnd, doubts: Sequence[str]) -> RunEnd:
     """Return the end of a run that came to doubts after its record was written."""
     verdict = "degraded" if end.verdict == "ok" else end.verdict
     return end.model_copy(update={"verdict": verdict, "reasons": (*end.reasons, *doubts)})
-
-
-def copies_missing(
-    committed: Sequence[str], repositories: Sequence[RepositorySeen], copies: Copies
-) -> str | None:
-    """Say why these copies are too few: below quorum, or in too few failure domains. None if they
-    are enough."""
-    domains = {r.domain for r in repositories if r.name in committed}
-    if len(set(committed)) < copies.quorum:
-        return f"{len(set(committed))} of {copies.quorum} copies (quorum)"
-    if len(domains) < copies.domains:
-        return f"copies in {len(domains)} of {copies.domains} failure domains"
-    return None
 
 
 def conclude(

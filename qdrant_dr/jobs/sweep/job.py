@@ -9,7 +9,7 @@ from qdrant_dr.errors import RepositoryUnreachable
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
 from qdrant_dr.jobs.run.run import utc_now
 from qdrant_dr.jobs.run.units import SweepUnit
-from qdrant_dr.jobs.sweep.one_node import sweep_node
+from qdrant_dr.jobs.sweep.left_snapshots import sweep_node
 from qdrant_dr.jobs.sweep.one_repository import sweep_one
 from qdrant_dr.records import LeftSnapshot, Outcome, Swept
 

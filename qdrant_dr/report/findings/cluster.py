@@ -33,7 +33,7 @@ from qdrant_dr.jobs.check.nodes import clocks_apart
 from qdrant_dr.jobs.run.begun_calls import Begun, begun_calls, is_dead, made_by_us
 from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.clocks import clock_text
-from qdrant_dr.jobs.sweep.one_node import list_snapshots_of, unclaimed
+from qdrant_dr.jobs.sweep.left_snapshots import list_snapshots_of, unclaimed
 from qdrant_dr.quantities import format_size, how_long
 from qdrant_dr.records.manifest import SourceKind
 from qdrant_dr.report.evidence.collection_status import Standing

@@ -10,8 +10,8 @@ import yaml
 
 from qdrant_dr import configfile
 from qdrant_dr.errors import NothingSelected, RepositoryDenied
+from qdrant_dr.jobs.expire.expire_copy import expire_copy
 from qdrant_dr.jobs.expire.hold import place_hold, release_holds
-from qdrant_dr.jobs.expire.job import expire_copy
 from qdrant_dr.jobs.run.catalogs import catalog_of
 from qdrant_dr.jobs.run.holds import holds_of
 from qdrant_dr.jobs.run.run import utc_now

@@ -17,7 +17,7 @@ from qdrant_dr.jobs.restore.options import OnTarget, RestoreRequest
 from qdrant_dr.jobs.restore.plan import RestorePlan, plan_restore, sources_of
 from qdrant_dr.records import Manifest, ShardFacts
 from qdrant_dr.repository import Backup, Copy
-from qdrant_dr.repository.conflicts import manifest_conflict
+from qdrant_dr.repository.disagreeing_copies import manifest_conflict
 from tests.support import records
 from tests.support.records import NOW, hours
 

@@ -74,13 +74,13 @@ def ids(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qdrant_dr.jobs.restore_points.changes.BATCH", 16)
+    monkeypatch.setattr("qdrant_dr.jobs.restore_points.change_file.BATCH", 16)
 
 
 def kill(world: World, step: str, ids: Path, undo: str | None = None) -> None:
     """Run the command in a process of its own that is killed at a step."""
     place, number = STEPS[step]
-    small = "import qdrant_dr.jobs.restore_points.changes as c; c.BATCH = 16\n"
+    small = "import qdrant_dr.jobs.restore_points.change_file as c; c.BATCH = 16\n"
     words = ["-c", world.reference, "restore", "movies@latest-proven", "--points",
              "--ids", str(ids), "--execute"]  # fmt: skip
     if undo is not None:

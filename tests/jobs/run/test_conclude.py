@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from qdrant_dr.config import Copies
-from qdrant_dr.jobs.run.conclude import Conclusion, conclude, copies_missing
+from qdrant_dr.jobs.run.conclude import Conclusion, conclude
+from qdrant_dr.jobs.run.copies_missing import copies_missing
 from qdrant_dr.records import ErrorFacts, Outcome
 from tests.support.records import NOW, captured, manifest, proof, proved, repository, seen
 

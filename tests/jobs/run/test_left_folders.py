@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from qdrant_dr import configfile
-from qdrant_dr.jobs.expire.job import expire_copy
+from qdrant_dr.jobs.expire.expire_copy import expire_copy
 from qdrant_dr.jobs.run.call_journal import CallJournal
 from qdrant_dr.jobs.run.catalogs import open_all
 from qdrant_dr.jobs.run.run import utc_now

@@ -35,7 +35,7 @@ from qdrant_dr.jobs.run.scratch_dir import (
     sweep_scratch,
 )
 from qdrant_dr.jobs.run.undelivered import deliver, keep_for
-from qdrant_dr.jobs.sweep.one_node import _forget_dead as forget_dead
+from qdrant_dr.jobs.sweep.left_snapshots import _forget_dead as forget_dead
 from qdrant_dr.records import Intent
 from tests.support import records as made
 from tests.support.stores import repository_on_disk

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from qdrant_dr.cluster.scroll import id_order
 from qdrant_dr.errors import UsageError
-from qdrant_dr.jobs.restore_points.changes import Change, ChangeFile, Place, absent_ids, decide
+from qdrant_dr.jobs.restore_points.change_file import ChangeFile, absent_ids
+from qdrant_dr.jobs.restore_points.decide_change import Change, Place, decide
 from qdrant_dr.jobs.restore_points.look import (
     Live,
     unlike_then,
