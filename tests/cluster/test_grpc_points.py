@@ -324,7 +324,7 @@ def test_pages_are_cut_by_the_largest_points_seen(node: Node) -> None:
             points = [{"id": i, "payload": {}, "vector": b""} for i in ids]
             return points, following, each * len(ids)
 
-    pages = _Pages(node, "plain", None, None, True, cast("GrpcPoints", Growing()))
+    pages = _Pages(node, "plain", None, None, True, cast("GrpcPoints", Growing()), None)
     assert sum(len(p.points) for p in pages.one_ahead()) == 500
     assert max(Growing.sizes) <= GRPC_PAGE
     assert max(Growing.sizes[3:]) <= PAGE_BYTES // 2**20

@@ -15,6 +15,7 @@ import pytest
 
 from qdrant_dr import configfile
 from qdrant_dr.jobs.run.run import utc_now
+from qdrant_dr.jobs.run.scratch_dir import NEW
 from qdrant_dr.jobs.run.units import SweepUnit
 from qdrant_dr.jobs.sweep.job import sweep
 from qdrant_dr.records import RunEnd
@@ -43,9 +44,11 @@ def files(world: World, pattern: str) -> list[Path]:
 
 
 def spool(world: World) -> list[str]:
-    """What is left in it, but for what is remembered of the ledgers."""
+    """What is left in it, but for what is remembered of the ledgers, and for a folder of which the
+    kill came before its name: a sweep takes it when it is old."""
     folder = world.file.parent / "spool"
     found = {p.name for p in folder.iterdir()} if folder.exists() else set()
+    found = {name for name in found if not name.startswith(NEW)}
     return sorted(found - {LEDGERS})
 
 

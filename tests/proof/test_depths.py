@@ -376,7 +376,7 @@ def test_digests_of_points_that_were_asked_for(scratch: Path) -> None:
     manifest, reader = backup("rich")
     result = prove(manifest, reader, depth="content", folder=scratch, sampled_ids=[*ids, 10**9])
     assert result.read_back is not None
-    assert result.read_back.sampled == {i: digest_point(points[i]) for i in ids}
+    assert result.read_back.sampled == {(0, i): digest_point(points[i]) for i in ids}
 
 
 @pytest.fixture
