@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from qdrant_dr import configfile
 from qdrant_dr.cluster import ClockOffset
 from qdrant_dr.dispatch.threads import in_threads
-from qdrant_dr.jobs.expire import job as expire_job
+from qdrant_dr.jobs.expire import expire_copy as one_copy
 from qdrant_dr.jobs.expire.hold import place_hold
 from qdrant_dr.jobs.expire.job import expire
 from qdrant_dr.jobs.expire.plan import ExpireRequest
@@ -173,8 +173,8 @@ def test_a_copy_goes_by_the_time_that_was_compared_and_by_no_other(
     unit = ExpireUnit(
         key=backups[3].key, repository="one", decided_at=now, reason="planned before the hold"
     )
-    monkeypatch.setattr(expire_job, "utc_now", lambda: utc_now() + timedelta(days=2))
-    assert expire_job.expire_copy(config, unit, "20261122T120000Z-aaaaaa").verdict == "skipped"
+    monkeypatch.setattr(one_copy, "utc_now", lambda: utc_now() + timedelta(days=2))
+    assert one_copy.expire_copy(config, unit, "20261122T120000Z-aaaaaa").verdict == "skipped"
     assert backups[3].backup_id in left(world)
 
 
