@@ -136,13 +136,15 @@ class CallJournal:
                 with suppress(FileExistsError):
                     self._folder.mkdir(mode=0o700)
                 if not self._ours():
+                    if not os.path.lexists(self._folder):
+                        continue  # another capture forgot its last call in between
                     return
                 try:
                     new.unlink(missing_ok=True)
                     file = os.open(new, flags, 0o600)
                     break
                 except FileNotFoundError:
-                    continue  # another capture forgot its last call in between
+                    continue
             with os.fdopen(file, "wb") as out:
                 out.write(record.to_bytes())
                 out.flush()
