@@ -10,7 +10,14 @@ from typing import TypeVar
 
 from qdrant_dr import layout
 from qdrant_dr.errors import BytesDiffer, Conflict, ObjectMissing, RecordDamaged, RecordError
-from qdrant_dr.records import RestoredPoints, RunEnd, UndoPart, UndoRecord, UndoSettled
+from qdrant_dr.records import (
+    RestoredPoints,
+    RunEnd,
+    RunStart,
+    UndoPart,
+    UndoRecord,
+    UndoSettled,
+)
 from qdrant_dr.repository.repository import Repository
 from qdrant_dr.stores.base import Stat
 from qdrant_dr.vault.pack_deletion_rules import ORPHAN_GRACE
@@ -18,6 +25,8 @@ from qdrant_dr.vault.pack_deletion_rules import ORPHAN_GRACE
 UNDO_KEPT = timedelta(days=90)
 """How long the former state of points is kept after their restore."""
 _TRIES = 5
+_SELECTION = ("missing", "ids", "where", "every", "only")
+"""The parameters of a run that say which points it restores, and what of them."""
 R = TypeVar("R", UndoPart, UndoRecord, UndoSettled)
 
 
@@ -163,21 +172,23 @@ def _needed(repository: Repository, path: str, now: datetime) -> str | None:
         since = layout.time_of(record.run_id)
         if _settles(record, repository.read_end(record.run_id).records):
             return None
-        _, ends = repository.read_runs(since, now + timedelta(days=1))
+        starts, ends = repository.read_runs(since, now + timedelta(days=1))
     except RecordDamaged:
         return None  # nobody can use it, here
     except (RecordError, ObjectMissing) as e:
         return f"it cannot be read ({e.message})"
-    if _settles(record, ends.records):
+    began = next((s for s in starts.records if s.run_id == record.run_id), None)
+    if _settles(record, ends.records, began):
         return None
     if ends.unreadable:
         return f"{len(ends.unreadable)} records of runs since cannot be read"
     return "that run did not end, so some points may be written and others not"
 
 
-def _settles(record: UndoRecord, ends: Iterable[RunEnd]) -> bool:
+def _settles(record: UndoRecord, ends: Iterable[RunEnd], began: RunStart | None = None) -> bool:
     """Say whether one of these runs left nothing of the run half-done: it is that run or continued
-    it, took it back, or did the same anew, from the same source into the same place. Pure."""
+    it, took it back, or did the same anew: from the same source into the same place, and all that
+    was asked for when the run `began`. Pure."""
     for end in ends:
         for outcome in end.outcomes:
             did = outcome.detail
@@ -186,12 +197,18 @@ def _settles(record: UndoRecord, ends: Iterable[RunEnd]) -> bool:
             if record.run_id in (did.undo_id, did.undoes):
                 return True
             again = f"undo of {did.undoes}" if did.undoes else f"@{outcome.backup_id}"
-            if record.source.endswith(again) and (did.target, did.name) == (
-                record.target,
-                record.collection,
-            ):
+            there = (did.target, did.name) == (record.target, record.collection)
+            if there and record.source.endswith(again) and _same_points(began, end.start):
                 return True
     return False
+
+
+def _same_points(one: RunStart | None, other: RunStart) -> bool:
+    """Whether both runs were asked for the same points. A file of ids may have had others in it."""
+    if one is None:
+        return False
+    asked = [[run.parameters.get(name) for name in _SELECTION] for run in (one, other)]
+    return asked[0] == asked[1] and one.parameters.get("ids") is None
 
 
 def _put(repository: Repository, record: R, file: str) -> None:

@@ -126,7 +126,12 @@ def test_another_part_than_was_written_is_not_believed(repository: Repository) -
 RAN = layout.time_of(RUN)
 
 
-def restored(at: datetime, verdict: str = "ok", **fields: Any) -> RunEnd:
+ASKED = {"missing": True, "ids": None, "where": None, "every": False, "only": None}
+
+
+def restored(
+    at: datetime, verdict: str = "ok", *, asked: dict[str, Any] = ASKED, **fields: Any
+) -> RunEnd:
     """How a restore of points ended that began at this moment; by its own id if it is `RUN`."""
     body = {
         "target": "http://a:6333", "target_kind": None, "server_version": None, "name": "movies",
@@ -137,24 +142,48 @@ def restored(at: datetime, verdict: str = "ok", **fields: Any) -> RunEnd:
         verdict=verdict, started_at=at, ended_at=at, detail=RestoredPoints(**body),
     )  # fmt: skip
     named = {"run_id": RUN} if at == RAN else {}
-    return run_end(run_start("restore", at, cluster="shop", **named), outcomes=(outcome,))
+    start = run_start("restore", at, cluster="shop", parameters=asked, **named)
+    return run_end(start, outcomes=(outcome,))
 
 
 DAY_AFTER = RAN + timedelta(days=1)
 
 
+IDS = {**ASKED, "missing": False, "ids": "ids.txt"}
+
+
 @pytest.mark.parametrize(
-    ("ends", "goes"),
+    ("began", "ends", "goes"),
     [
-        pytest.param([], False, id="it was killed"),
-        pytest.param([restored(RAN, undo_id=RUN)], True, id="it ended"),
-        pytest.param([restored(RAN, "failed", undo_id=RUN)], False, id="it failed half-way"),
-        pytest.param([restored(DAY_AFTER, undo_id=RUN)], True, id="another one continued it"),
-        pytest.param([restored(DAY_AFTER, undoes=RUN)], True, id="it was taken back"),
-        pytest.param([restored(DAY_AFTER, undo_id="x")], True, id="the same was done anew"),
-        pytest.param([restored(DAY_AFTER, "failed", undoes=RUN)], False, id="the undo failed"),
-        pytest.param([restored(DAY_AFTER, name="books")], False, id="into another collection"),
+        pytest.param(ASKED, [], False, id="it was killed"),
+        pytest.param(ASKED, [restored(RAN, undo_id=RUN)], True, id="it ended"),
+        pytest.param(ASKED, [restored(RAN, "failed", undo_id=RUN)], False, id="it failed half-way"),
         pytest.param(
+            ASKED, [restored(DAY_AFTER, undo_id=RUN)], True, id="another one continued it"
+        ),
+        pytest.param(ASKED, [restored(DAY_AFTER, undoes=RUN)], True, id="it was taken back"),
+        pytest.param(ASKED, [restored(DAY_AFTER, undo_id="x")], True, id="the same was done anew"),
+        pytest.param(
+            ASKED,
+            [restored(DAY_AFTER, undo_id="x", asked={**ASKED, "where": "{}"})],
+            False,
+            id="other points of that backup",
+        ),
+        pytest.param(
+            IDS,
+            [restored(DAY_AFTER, undo_id="x", asked=IDS)],
+            False,
+            id="perhaps other ids in that file",
+        ),
+        pytest.param(None, [restored(DAY_AFTER, undo_id="x")], False, id="nobody knows for what"),
+        pytest.param(
+            ASKED, [restored(DAY_AFTER, "failed", undoes=RUN)], False, id="the undo failed"
+        ),
+        pytest.param(
+            ASKED, [restored(DAY_AFTER, name="books")], False, id="into another collection"
+        ),
+        pytest.param(
+            ASKED,
             [restored(RAN, "failed", undo_id=RUN), restored(DAY_AFTER, "degraded", undo_id=RUN)],
             True,
             id="it failed and was continued",
@@ -162,9 +191,11 @@ DAY_AFTER = RAN + timedelta(days=1)
     ],
 )
 def test_what_a_run_that_did_not_end_needs_stays(
-    tmp_path: Path, ends: list[RunEnd], goes: bool
+    tmp_path: Path, began: dict[str, Any] | None, ends: list[RunEnd], goes: bool
 ) -> None:
     repository = repository_on_disk(tmp_path / "one", "one")
+    if began is not None:
+        repository.write_run_start(restored(RAN, asked=began).start)
     put_undo_part(repository, part())
     put_undo(repository, record(part()).model_copy(update={"source": "m@20261101T000000Z-7f3a9c"}))
     for file in (tmp_path / "one" / layout.UNDO).rglob("*.json"):
