@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,8 +21,6 @@ from tasks.results import results_of
 from tasks.runner import RemoteRunner, runner_at_hand
 from tasks.states import UnitFailed
 from tasks.unit_tasks import TASKS
-
-log = logging.getLogger(__name__)
 
 DEADLINE = timedelta(hours=24)
 """For all units of one step. The library has time-outs of its own on everything that waits; this

@@ -11,13 +11,14 @@ import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 
 from qdrant_dr.cluster.node import Node
 from qdrant_dr.cluster.point_writes import PointWrites
-from qdrant_dr.cluster.scroll import RawPoint
+from qdrant_dr.cluster.scroll import RawPoint, of_key
 from qdrant_dr.errors import RecoverFailed, ServerFailed
 
 MAX_BYTES = 8 << 20
@@ -28,8 +29,15 @@ _MARKED = re.compile(rf'"{_MARK}([^"]*)"')
 _U64 = 1 << 64
 
 
-_Text = tuple[int | str, bytes]
-"""An id, and the JSON of its point."""
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """The JSON of a point, and the vectors that it has and is not to keep."""
+
+    id: int | str
+    json: bytes
+    without: Collection[str] = ()
+
+
 Mode = Literal["insert_only", "update_only"]
 """Which points an upsert touches: only those that are not there, or only those that are. A server
 before 1.17 does not know it, and writes all of them."""
@@ -54,7 +62,6 @@ class Upserts:
         self.writes = writes or PointWrites(node, collection)
         self.most = most
         self.refused: dict[int | str, str] = {}
-        self._without: Mapping[int | str, Collection[str]] = {}
 
     def send(
         self,
@@ -76,10 +83,10 @@ class Upserts:
         texts: list[_Text] = []
         for point in points:
             try:
-                texts.append((point["id"], point_text(point, respell=respell)))
+                text = point_text(point, respell=respell)
+                texts.append(_Text(point["id"], text, (without or {}).get(point["id"], ())))
             except ValueError as e:
                 self.refused[point["id"]] = str(e)
-        self._without = without or {}
         for batch in _batches(texts, self.most):
             before = len(self.refused)
             self._send(batch, shard_key, before)
@@ -90,7 +97,7 @@ class Upserts:
             self._put(batch, key)
         except ServerFailed as e:
             if len(batch) == 1:
-                self.refused[batch[0][0]] = e.message
+                self.refused[batch[0].id] = e.message
                 return False
             half = len(batch) // 2
             taken = [self._send(some, key, before) for some in (batch[:half], batch[half:])]
@@ -103,20 +110,20 @@ class Upserts:
 
     def _put(self, batch: Sequence[_Text], key: int | str | None) -> None:
         """Make one request. An upsert may be repeated: the same points again change nothing."""
-        of = f',"shard_key":{json.dumps(key)}' if key is not None else ""
-        mode = f',"update_mode":{json.dumps(self.mode)}' if self.mode is not None else ""
-        points = b",".join([text for _, text in batch])
-        body = b'{"points":[%b]%b}' % (points, (of + mode).encode())
+        points = b",".join([text.json for text in batch])
+        about = {**of_key(key), **({"update_mode": self.mode} if self.mode else {})}
+        rest = "".join(f",{json.dumps(name)}:{json.dumps(value)}" for name, value in about.items())
+        body = b'{"points":[%b]%b}' % (points, rest.encode())
         doing = f"write {len(batch)} points of {self.collection!r}"
         having: dict[str, list[int | str]] = {}
-        for point_id, _ in batch:
-            for name in self._without.get(point_id, ()):
-                having.setdefault(name, []).append(point_id)
+        for text in batch:
+            for name in text.without:
+                having.setdefault(name, []).append(text.id)
         if not having:
             self.writes.make("PUT", (), doing, body)
             return
         removals = [
-            f'{{"delete_vectors":{{"points":{json.dumps(ids)},"vector":[{json.dumps(name)}]{of}}}}}'
+            json.dumps({"delete_vectors": {"points": ids, "vector": [name], **of_key(key)}})
             for name, ids in having.items()
         ]
         both = b'{"operations":[{"upsert":%b},%b]}' % (body, ",".join(removals).encode())
@@ -126,12 +133,12 @@ class Upserts:
 def _batches(texts: Sequence[_Text], most: int | None = None) -> Iterator[list[_Text]]:
     batch: list[_Text] = []
     size = 0
-    for point_id, text in texts:
-        if batch and (size + len(text) > MAX_BYTES or len(batch) == most):
+    for text in texts:
+        if batch and (size + len(text.json) > MAX_BYTES or len(batch) == most):
             yield batch
             batch, size = [], 0
-        batch.append((point_id, text))
-        size += len(text)
+        batch.append(text)
+        size += len(text.json)
     if batch:
         yield batch
 

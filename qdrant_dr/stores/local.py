@@ -11,7 +11,6 @@ may write to a file, because files are never changed.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import secrets
@@ -43,8 +42,6 @@ from qdrant_dr.records.base import LARGEST
 from qdrant_dr.stores.base import BLOCK, Deletion, OpenUpload, Sink, Stat, no_record
 from qdrant_dr.stores.errors import translate
 from qdrant_dr.stores.ignored_files import is_known
-
-log = logging.getLogger(__name__)
 
 _SYNC_EVERY = 64 * 2**20  # bytes: leaves little work for the fsync at the end
 _TEMPORARY = re.compile(r"\.[A-Za-z0-9].*\.[0-9a-f]{8}", re.DOTALL)

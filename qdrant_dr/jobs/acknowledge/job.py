@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -18,8 +17,6 @@ from qdrant_dr.repository import (
     new_id,
 )
 from qdrant_dr.repository.acknowledgement import WITNESSES
-
-log = logging.getLogger(__name__)
 
 SUSPECT = "suspect"
 """The finding that a backup drifted: accepting the backup acknowledges it."""

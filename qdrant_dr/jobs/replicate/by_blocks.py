@@ -47,12 +47,13 @@ class PartCopy:
     def run(self) -> None:
         """Put it into the place of what the target has. Raise what either repository raises."""
         target, read = self._target, self._read
-        if isinstance(read, PartBlocks) and isinstance(target, ChunkedRepository):
-            blocks = target.replace_part_by_blocks(self._key, self._part, read)
-            for _ in in_transit(self._part)(blocks):
-                pass
-        elif isinstance(read, VerifiedRead):
+        if isinstance(read, VerifiedRead):
             target.replace_part(self._key, self._part, read)
+            return
+        assert isinstance(target, ChunkedRepository)  # else `_blocks_of` gives none
+        blocks = target.replace_part_by_blocks(self._key, self._part, read)
+        for _ in in_transit(self._part)(blocks):
+            pass
 
 
 def compositions(backup: Backup, part: Part) -> frozenset[str]:

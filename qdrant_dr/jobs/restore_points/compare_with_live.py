@@ -56,7 +56,7 @@ def compare_with_live(
             raise Interrupted("asked to stop while points were compared")
         ids, key = [g.id for g in batch], batch[0].shard_key
         if key not in keys:
-            raise PlanRefused(*_no_such_key(name, key))
+            raise PlanRefused(*_no_such_key(name, key, keys))
         live = {p["id"]: p for p in points_by_id(node, name, ids, limit=limit, shard_key=key)}
         for given in batch:
             there = live.get(given.id)
@@ -77,12 +77,14 @@ def compare_with_live(
     return found
 
 
-def _no_such_key(name: str, key: ShardKey | None) -> tuple[str, str]:
+def _no_such_key(
+    name: str, key: ShardKey | None, keys: Collection[ShardKey | None]
+) -> tuple[str, str]:
+    elsewhere = "restore the backup under another name with `--as`, without `--points`."
     if key is None:
-        return (
-            f"{name!r} has shard keys, and these points are of none",
-            "restore the backup under another name with `--as`, without `--points`.",
-        )
+        return f"{name!r} has shard keys, and these points are of none", elsewhere
+    if None in keys:
+        return f"these points are of the shard key {key!r}, and {name!r} has none", elsewhere
     return (
         f"points of the shard key {key!r} are to be restored, but {name!r} has no such key",
         f"create it first: PUT /collections/{name}/shards with its shard_key; nothing was changed.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from qdrant_dr.config import Config
 from qdrant_dr.errors import RepositoryUnreachable
 from qdrant_dr.jobs.run.catalogs import catalog_of, open_all
@@ -12,8 +10,6 @@ from qdrant_dr.jobs.run.units import SweepUnit
 from qdrant_dr.jobs.sweep.left_snapshots import sweep_node
 from qdrant_dr.jobs.sweep.one_repository import sweep_one
 from qdrant_dr.records import LeftSnapshot, Outcome, Swept
-
-log = logging.getLogger(__name__)
 
 
 def sweep(config: Config, unit: SweepUnit, run_id: str) -> Outcome:

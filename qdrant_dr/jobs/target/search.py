@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from types import MappingProxyType
 
 from qdrant_dr.cancel import stopping
 from qdrant_dr.cluster import Node, collection_facts, node_facts, points_by_id
@@ -63,12 +62,13 @@ def prove_served(
 
 
 def search_served(
-    node: Node, name: str, seal: Seal, keys: Mapping[int, ShardKey] = MappingProxyType({})
+    node: Node, name: str, seal: Seal, keys: Mapping[int, ShardKey]
 ) -> tuple[Sequence[DRError], Searched]:
     """Put the questions of a seal to what a server restored as `name`, a disposable collection.
 
     `keys` are those of custom sharding, by shard: each question is put to its own, as another key
     may have points of the same ids.
+
     Return what is wrong and what the searches came to; raise what a call raises.
     """
     if collection_facts(node, name).strict_mode:

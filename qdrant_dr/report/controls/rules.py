@@ -64,12 +64,10 @@ def weekly(facts: Facts) -> Judged:
     alone = [r for r in made if r["trigger"] in ("schedule", "automation")]
     judged = _all_collections(facts, good, "with a proven backup of the last week")
     figures = f"{judged.figures}; {share(alone, made, 'backup run')} started by a schedule"
-    if not alone:
-        return Judged(judged.met and False, figures)
     times = [*(r["started_at"] for r in alone), facts.as_of]
-    longest = max(after - before for before, after in pairwise(times))
-    figures += f", at most {how_long(longest)} apart"
-    return Judged(judged.met and longest <= WEEK, figures)
+    longest = max((after - before for before, after in pairwise(times)), default=None)
+    figures += f", at most {how_long(longest)} apart" if longest is not None else ""
+    return Judged(judged.met and longest is not None and longest <= WEEK, figures)
 
 
 def in_time(facts: Facts) -> Judged:

@@ -215,7 +215,7 @@ def test_a_running_server_is_asked(
         data = edit_segments(data, file, nothing_but_the_head)
     name = target.restore(set_name, data)
     try:
-        faults, searched = search_served(target.node, name, target.seal(set_name))
+        faults, searched = search_served(target.node, name, target.seal(set_name), {})
     finally:
         drop_target(target.node, name)
     assert searched.queries == {"basic": 16, "sharded": 48}[set_name]
